@@ -80,7 +80,7 @@ class Lab(Launcher):
             settings, users=self._starting_from, check_room=lambda size: self.usage.check_bytes(size)
         )
         self.arrivals = Arrivals(self.networks)
-        self.tasks = Tasks(self.catalog, reader=self.networks.reader)
+        self.tasks = Tasks(self.catalog, tokenizer=self.networks.tokenizer)
         self.downloads = Downloads(self.catalog)
         self.store = Store(settings.store)
         self._process = Process(settings.processes, settings.runs, self.store, settings.hang_seconds)
@@ -95,7 +95,7 @@ class Lab(Launcher):
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
-        self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.reader)
+        self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.tokenizer)
         self.timer = StepTimer(self.tasks, settings.threads, self._is_anything_training)
         self.tracking = Tracking(settings, self.store, self.artifacts, self.store.is_busy)
         self._unlisted: list[str] = []
@@ -336,8 +336,8 @@ class Lab(Launcher):
             DatasetError: the dataset is missing, or has no texts.
             NetworkFileError: the network is not on this machine, or reads no texts.
         """
-        reader = self.networks.reader(network.brought or "")
-        return text_preview(task, dataset or self.catalog.load(task.dataset), reader, batch)
+        tokenizer = self.networks.tokenizer(network.brought or "")
+        return text_preview(task, dataset or self.catalog.load(task.dataset), tokenizer, batch)
 
     def base_for(self, base: Run | NetworkSpec, adapter: bytes) -> nn.Module:
         """The network to try an adapter file on; one that was brought has as many outputs as the head in the file.

@@ -209,7 +209,7 @@ class RecipeRunner:
         threads: CPU threads; None for those of the recipe.
         """
         self._networks = Networks(settings)
-        self._tasks = Tasks(Catalog(settings), reader=self._networks.reader)
+        self._tasks = Tasks(Catalog(settings), tokenizer=self._networks.tokenizer)
         self._device = device
         self._threads = threads
 

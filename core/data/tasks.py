@@ -14,7 +14,7 @@ from core.data.split import Outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.views.registry import view_of
-from core.data.views.view import TextReader
+from core.data.views.view import TextTokenizer
 from core.networks.network import NetworkSpec
 
 MAX_OUTLINES = 16
@@ -24,13 +24,15 @@ MAX_OUTLINES = 16
 class Tasks:
     """Recently used tasks, kept in memory. Thread-safe."""
 
-    def __init__(self, catalog: Catalog, keep: int = 4, reader: Callable[[str], TextReader] | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, keep: int = 4, tokenizer: Callable[[str], TextTokenizer] | None = None
+    ) -> None:
         """Args:
         catalog: where datasets come from.
         keep: number of tasks to keep in memory; MNIST takes 220 MB.
-        reader: gives the reader of texts of a network that was brought, by its digest.
+        tokenizer: gives the tokenizer of texts of a network that was brought, by its digest.
         """
-        self.catalog, self._reader = catalog, reader
+        self.catalog, self._tokenizer = catalog, tokenizer
         self._tasks: LRUCache[tuple[TaskSpec, str, Revision, str | None], Task] = LRUCache(keep)
         self._outlines: LRUCache[tuple[TaskSpec, Revision], Outline] = LRUCache(MAX_OUTLINES)
         # Held while a task is made, so that threads that want the same one wait for it instead of making it twice.
@@ -54,8 +56,8 @@ class Tasks:
         with self._making_task:
             if key not in self._tasks:
                 dataset = self.catalog.load(spec.dataset)
-                reader = self._reader(digest) if digest and self._reader else None
-                self._tasks[key] = view_of(dataset.kind).task(spec, dataset, reader).to(device)
+                tokenizer = self._tokenizer(digest) if digest and self._tokenizer else None
+                self._tasks[key] = view_of(dataset.kind).task(spec, dataset, tokenizer).to(device)
             return self._tasks[key]
 
     def revision(self, spec: TaskSpec) -> Revision:

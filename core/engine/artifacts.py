@@ -113,9 +113,9 @@ class Artifacts:
         write_pretrained(path, network, self._networks.folder(digest), labels, record.spec.task.length)
         return path
 
-    def reader(self, run: Run) -> Tokenizer:
+    def tokenizer(self, run: Run) -> Tokenizer:
         """The tokenizer of a run of a network that was brought. Raises: NetworkFileError: it is gone or damaged."""
-        return self._networks.reader(run.spec.network.brought or "")
+        return self._networks.tokenizer(run.spec.network.brought or "")
 
     def read(self, run: str, name: str) -> bytes:
         """Content of a run's file. Raises: see :meth:`path`."""

@@ -338,8 +338,10 @@ class Exports:
         path = made.with_name(form.file_of(run))
         try:
             if isinstance(dataset, TextDataset):
-                texts, reader = dataset.test_texts[:TEXTS], self._artifacts.reader(run)
-                if not _are_read(form.tokens(made, texts), reader.encode(texts, spec.task.length), reader.padding):
+                texts, tokenizer = dataset.test_texts[:TEXTS], self._artifacts.tokenizer(run)
+                if not _are_read(
+                    form.tokens(made, texts), tokenizer.encode(texts, spec.task.length), tokenizer.padding
+                ):
                     raise ExportError(
                         f"The tokenizer in the file for {form.name} reads texts as other tokens than training did: the "
                         "file is not offered."
@@ -388,7 +390,7 @@ def _are_read(
         return True
     width = max(map(len, tokens))
     for text, ids, mask in zip(tokens, found["input_ids"], found["attention_mask"], strict=True):
-        if list(text) == [padding]:  # a text without any token, of which every reader makes something else
+        if list(text) == [padding]:  # a text without any token, of which every tokenizer makes something else
             continue
         missing = width - len(text)
         if list(ids) != [*text, *[padding] * missing] or list(mask) != [1] * len(text) + [0] * missing:

@@ -39,7 +39,7 @@ class OpenedTokenizer:
 
 
 class Tokenizer:
-    """Reads texts for one network; see :class:`core.data.views.view.TextReader`. Thread-safe."""
+    """Reads texts for one network; see :class:`core.data.views.view.TextTokenizer`. Thread-safe."""
 
     def __init__(self, digest: str, folder: Path) -> None:
         """Args:

@@ -14,7 +14,7 @@ from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
 from core.data.views.image import as_seen, images_of
-from core.data.views.view import TextReader
+from core.data.views.view import TextTokenizer
 from core.training.side_by_side import pool_of
 
 _ALONE = pool_of(1)
@@ -50,14 +50,14 @@ def own_image(pixels: NDArray[np.uint8], task: TaskSpec) -> Given:
     return Given({"pixels": seen}, image=image)
 
 
-def own_text(text: str, reader: TextReader, length: int) -> Given:
+def own_text(text: str, tokenizer: TextTokenizer, length: int) -> Given:
     """A text as tokens.
 
     Args:
         text: what somebody wrote.
-        reader: of the network that is asked.
+        tokenizer: of the network that is asked.
         length: maximum number of tokens.
     """
-    (tokens,) = reader.encode([text], length)
-    examples = TextExamples.of([tokens], torch.zeros(1, dtype=torch.int64), reader.padding)
+    (tokens,) = tokenizer.encode([text], length)
+    examples = TextExamples.of([tokens], torch.zeros(1, dtype=torch.int64), tokenizer.padding)
     return Given(examples.batch(slice(None)), tokens=len(tokens))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.data.examples import Batch
 from core.data.text_examples import TextExamples
-from core.data.views.view import TextReader
+from core.data.views.view import TextTokenizer
 from core.errors import ServingError
 from core.networks.network import NetworkSpec
 from core.serving.request import Row
@@ -47,11 +47,11 @@ class Texts:
 
 Inputs = Images | Texts
 
-Reader = Callable[[str], TextReader]
-"""Gives the reader of texts of a network that somebody brought, by its digest."""
+TokenizerOf = Callable[[str], TextTokenizer]
+"""Gives the tokenizer of texts of a network that somebody brought, by its digest."""
 
 
-def read_images(rows: Sequence[Row], lengths: Sequence[int], network: NetworkSpec, reader: Reader) -> Images:
+def read_images(rows: Sequence[Row], lengths: Sequence[int], network: NetworkSpec, tokenizer: TokenizerOf) -> Images:
     """Rows of a network that reads images. Raises: ServingError, SpecError: a row has no pixels, or too many or few."""
     given = [row.pixels for row in rows if row.pixels is not None]
     if len(given) < len(rows):
@@ -61,7 +61,7 @@ def read_images(rows: Sequence[Row], lengths: Sequence[int], network: NetworkSpe
     return Images(torch.stack([torch.frombuffer(pixels, dtype=torch.float32) for pixels in given]))
 
 
-def read_texts(rows: Sequence[Row], lengths: Sequence[int], network: NetworkSpec, reader: Reader) -> Texts:
+def read_texts(rows: Sequence[Row], lengths: Sequence[int], network: NetworkSpec, tokenizer: TokenizerOf) -> Texts:
     """Rows of a network that reads texts, cut at the length that each adapter was trained with.
 
     Raises:
@@ -71,13 +71,13 @@ def read_texts(rows: Sequence[Row], lengths: Sequence[int], network: NetworkSpec
     given = [row.text for row in rows if row.text is not None]
     if len(given) < len(rows) or network.brought is None:
         raise ServingError("This base reads texts: give each row its text.")
-    own = reader(network.brought)
+    own = tokenizer(network.brought)
     tokens = tuple(own.encode([text], length)[0] for text, length in zip(given, lengths, strict=True))
     return Texts(tokens, own.padding)
 
 
-READ: dict[str, Callable[[Sequence[Row], Sequence[int], NetworkSpec, Reader], Inputs]] = {
+READ: dict[str, Callable[[Sequence[Row], Sequence[int], NetworkSpec, TokenizerOf], Inputs]] = {
     "image": read_images,
     "text": read_texts,
 }
-"""By what a network learns: rows, the maximum number of tokens of each, the network, and readers of texts to inputs."""
+"""By what a network learns: rows, the maximum number of tokens of each, the network, and tokenizers to inputs."""

@@ -20,7 +20,7 @@ from core.errors import LabError, ServingBusyError, ServingError, UnknownRunErro
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
-from core.serving.inputs import READ, Inputs, Reader
+from core.serving.inputs import READ, Inputs, TokenizerOf
 from core.serving.mixed import MixedNetwork, Use
 from core.serving.rate import Answered, Rate, rate_of
 from core.serving.request import (
@@ -104,18 +104,18 @@ class Predictor:
         store: Store,
         artifacts: Artifacts,
         catalog: Catalog,
-        reader: Reader,
+        tokenizer: TokenizerOf,
         max_bytes: int = MAX_ADAPTER_BYTES,
     ) -> None:
         """Args:
         store: knows the runs.
         artifacts: has their files.
         catalog: has the names of classes.
-        reader: gives the reader of texts of a network that was brought.
+        tokenizer: gives the tokenizer of texts of a network that was brought.
         max_bytes: limit on the adapters of one base in memory.
         """
         self._store, self._artifacts, self._catalog = store, artifacts, catalog
-        self._reader, self._max_bytes = reader, max_bytes
+        self._tokenizer, self._max_bytes = tokenizer, max_bytes
         self._bases: dict[str, MixedNetwork] = {}
         """By key of the base, the one that was used longest ago first."""
         self._names: dict[str, tuple[str, ...]] = {}
@@ -149,7 +149,7 @@ class Predictor:
         read = READ.get(base.network.learns)
         if read is None:
             raise ServingError(f"Networks that learn {base.network.learns}s cannot be served; name another base.")
-        inputs = read(request.rows, [task.length for task in tasks], base.network, self._reader)
+        inputs = read(request.rows, [task.length for task in tasks], base.network, self._tokenizer)
         waiting = _Waiting(base, inputs, adapters, arrived, Future())
         self._submit(waiting)
         logits = waiting.answer.result()

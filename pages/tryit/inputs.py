@@ -105,7 +105,7 @@ def _typed(asked: Asked) -> Given | None:
     digest = asked.run.spec.network.brought
     if not text or digest is None:
         return None
-    given = own_text(text, asked.lab.networks.reader(digest), asked.task.spec.length)
+    given = own_text(text, asked.lab.networks.tokenizer(digest), asked.task.spec.length)
     st.caption(f"{count_text(given.tokens)} tokens, with the marks of its beginning and end.")
     return given
 

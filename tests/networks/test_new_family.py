@@ -471,7 +471,7 @@ def test_rows_of_one_request_are_answered_by_its_adapters_and_its_base(done: Don
     lab, names = done.lab, ("LoRA r=4", "DoRA r=2", "LoRA r=2")
     runs = [done.of(name) for name in names]
     rows = pixels(lab)[:4]
-    predictor = Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.reader)
+    predictor = Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.tokenizer)
     try:
         asked = [Row(pixels=row.tolist(), adapter=run and run.id) for row, run in zip(rows, [*runs, None], strict=True)]
         answers = predictor.predict(PredictRequest(rows=asked)).predictions

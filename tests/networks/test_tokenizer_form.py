@@ -255,4 +255,4 @@ def test_a_network_of_an_old_home_is_checked_when_it_is_first_used(settings: Set
     digest = networks.bring_folder(sound).digest
     with_parts(networks.folder(digest), normalizer=sequence(*[replace("a", "aa")] * 20))
     with pytest.raises(NetworkFileError, match="may make texts more than 64 times as long"):
-        networks.reader(digest)
+        networks.tokenizer(digest)

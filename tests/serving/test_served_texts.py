@@ -225,7 +225,7 @@ def test_served_texts_are_what_each_run_answers(text_home: TextHome, which: str)
         digest = own.spec.network.brought
         assert digest is not None
         length = own.spec.task.length if run else lab.run(str(own.spec.base)).spec.task.length
-        (tokens,) = lab.networks.reader(digest).encode([row.text or ""], length)
+        (tokens,) = lab.networks.tokenizer(digest).encode([row.text or ""], length)
         batch = {"input_ids": torch.tensor([tokens]), "attention_mask": torch.ones(1, len(tokens), dtype=torch.int64)}
         with torch.no_grad():
             expected = forward(network.eval(), batch).softmax(1)[0]

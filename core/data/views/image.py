@@ -14,7 +14,7 @@ from core.data.examples import Examples, ImageExamples
 from core.data.split import Outline, outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
-from core.data.views.view import FormField, TextReader
+from core.data.views.view import FormField, TextTokenizer
 from core.errors import DatasetError
 
 CHUNK = 4096
@@ -39,14 +39,14 @@ class ImageView:
         """Choose a task's images. Raises: DatasetError: see :func:`core.data.split.outline`."""
         return outline(spec, dataset)
 
-    def task(self, spec: TaskSpec, dataset: Dataset, reader: TextReader | None = None) -> Task:
+    def task(self, spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer | None = None) -> Task:
         """Make a task from a dataset. The same spec and dataset give the same task, bit for bit.
 
         Args:
             spec: classes, transforms, shots and validation part. Transforms are applied in this order: rotation,
                 inversion, permutation.
             dataset: the one that ``spec`` names.
-            reader: not used.
+            tokenizer: not used.
 
         Returns:
             The task on the CPU, images in the dataset's order, as rows of 784 values.

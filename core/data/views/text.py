@@ -14,7 +14,7 @@ from core.data.split import Outline, outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
-from core.data.views.view import FormField, TextReader
+from core.data.views.view import FormField, TextTokenizer
 from core.errors import DatasetError
 
 OF_IMAGES = ("rotation", "invert", "permutation")
@@ -44,13 +44,13 @@ class TextView:
             raise DatasetError(f"{dataset.name} consists of texts, which have no {changed[0]}: leave that out.")
         return outline(spec, dataset)
 
-    def task(self, spec: TaskSpec, dataset: Dataset, reader: TextReader | None = None) -> Task:
-        """Make a task from a dataset. The same spec, dataset and reader give the same task, bit for bit.
+    def task(self, spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer | None = None) -> Task:
+        """Make a task from a dataset. The same spec, dataset and tokenizer give the same task, bit for bit.
 
         Args:
             spec: classes, shots, validation part and maximum length.
             dataset: the one that ``spec`` names.
-            reader: of the network that learns it.
+            tokenizer: of the network that learns it.
 
         Returns:
             The task on the CPU, texts in the dataset's order.
@@ -61,7 +61,7 @@ class TextView:
         """
         if not isinstance(dataset, TextDataset):
             raise DatasetError(f"{dataset.name} has no texts: choose a dataset of texts.")
-        if reader is None:
+        if tokenizer is None:
             raise DatasetError(f"{dataset.name} consists of texts: choose a network that reads texts.")
         chosen = self.outline(spec, dataset)
 
@@ -70,18 +70,18 @@ class TextView:
             spec=spec,
             classes=chosen.classes,
             class_names=dataset.class_names,
-            train=_examples(*train, chosen.train, reader, spec.length),
-            validation=_examples(*train, chosen.validation, reader, spec.length),
-            test=_examples(*test, chosen.test, reader, spec.length),
+            train=_examples(*train, chosen.train, tokenizer, spec.length),
+            validation=_examples(*train, chosen.validation, tokenizer, spec.length),
+            test=_examples(*test, chosen.test, tokenizer, spec.length),
         )
 
 
 def _examples(
-    texts: Sequence[str], labels: Labels, rows: NDArray[np.intp], reader: TextReader, length: int
+    texts: Sequence[str], labels: Labels, rows: NDArray[np.intp], tokenizer: TextTokenizer, length: int
 ) -> TextExamples:
     """Some texts of a dataset as the tokens of a network."""
-    tokens = reader.encode([texts[row] for row in rows], length)
-    return TextExamples.of(tokens, torch.from_numpy(labels[rows]), reader.padding)
+    tokens = tokenizer.encode([texts[row] for row in rows], length)
+    return TextExamples.of(tokens, torch.from_numpy(labels[rows]), tokenizer.padding)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class TextPreview:
         return float(np.maximum(self.lengths - self.length, 0).sum() / max(self.lengths.sum(), 1))
 
 
-def preview(spec: TaskSpec, dataset: Dataset, reader: TextReader, batch: int) -> TextPreview:
+def preview(spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer, batch: int) -> TextPreview:
     """The first ``batch`` training texts as the network will read them, and the lengths of all.
 
     Raises:
@@ -115,11 +115,11 @@ def preview(spec: TaskSpec, dataset: Dataset, reader: TextReader, batch: int) ->
     if not isinstance(dataset, TextDataset):
         raise DatasetError(f"{dataset.name} has no texts: choose a dataset of texts.")
     train = TextView().outline(spec, dataset).train
-    first = _examples(dataset.train_texts, dataset.train_labels, train[:batch], reader, spec.length)
+    first = _examples(dataset.train_texts, dataset.train_labels, train[:batch], tokenizer, spec.length)
     seen = first.batch(slice(None))
     rows = tuple(
-        (tuple(reader.words(ids[mask.bool()].tolist())), int((mask == 0).sum()), int(label))
+        (tuple(tokenizer.words(ids[mask.bool()].tolist())), int((mask == 0).sum()), int(label))
         for ids, mask, label in zip(seen["input_ids"], seen["attention_mask"], first.labels, strict=True)
     )
-    lengths = np.array([len(tokens) for tokens in reader.encode([dataset.train_texts[row] for row in train])])
+    lengths = np.array([len(tokens) for tokens in tokenizer.encode([dataset.train_texts[row] for row in train])])
     return TextPreview(rows, lengths, spec.length)

@@ -36,7 +36,7 @@ class FormField:
     """Attribute of a network with the largest number that it can take, or None for any; empty where none has one."""
 
 
-class TextReader(Protocol):
+class TextTokenizer(Protocol):
     """Turns texts into the tokens of one network."""
 
     @property
@@ -85,13 +85,13 @@ class View(Protocol):
         """Choose a task's examples. Raises: DatasetError: see :func:`core.data.split.outline`."""
         ...
 
-    def task(self, spec: TaskSpec, dataset: Dataset, reader: TextReader | None = None) -> Task:
-        """Make a task on the CPU; the same spec, dataset and reader give the same task, bit for bit.
+    def task(self, spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer | None = None) -> Task:
+        """Make a task on the CPU; the same spec, dataset and tokenizer give the same task, bit for bit.
 
         Args:
             spec: what to make.
             dataset: the one that ``spec`` names.
-            reader: of the network that learns the task, where it reads texts.
+            tokenizer: of the network that learns the task, where it reads texts.
 
         Raises:
             DatasetError: see :func:`core.data.split.outline`; or the dataset is of another kind.

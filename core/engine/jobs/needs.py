@@ -107,5 +107,5 @@ def supplies_in(home: Path) -> Supplies:
     settings = Settings(home)
     along = [make for make in SOURCES if getattr(make, "is_own", False) or getattr(make, "comes_along", False)]
     networks = Networks(settings)
-    tasks = Tasks(Catalog(settings, along), reader=networks.reader)
+    tasks = Tasks(Catalog(settings, along), tokenizer=networks.tokenizer)
     return Supplies(tasks, networks, lambda run: home / "bases" / f"{run}.safetensors")

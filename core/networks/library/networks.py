@@ -69,7 +69,7 @@ class Networks:
         self._settings = settings
         self._users = users
         self._check_room = check_room
-        self._readers: LRUCache[str, Tokenizer] = LRUCache(MAX_TOKENIZERS)
+        self._tokenizers: LRUCache[str, Tokenizer] = LRUCache(MAX_TOKENIZERS)
         self._lock = threading.Lock()
 
     def list(self) -> builtins.list[NetworkCard]:
@@ -134,15 +134,15 @@ class Networks:
         weights = read_all(self.folder(card.digest), _weights_of(card), card.files)
         return spec.filled(weights, seed)
 
-    def reader(self, digest: str) -> Tokenizer:
+    def tokenizer(self, digest: str) -> Tokenizer:
         """The network's tokenizer. Raises: NetworkFileError: it is not in this library, or damaged."""
         with self._lock:
-            if digest not in self._readers:
-                reader = Tokenizer(digest, self.folder(digest))
+            if digest not in self._tokenizers:
+                tokenizer = Tokenizer(digest, self.folder(digest))
                 # Decoders pool the last token that is not the one that their config names.
-                reader.padding = self.spec(digest).padding
-                self._readers[digest] = reader
-            return self._readers[digest]
+                tokenizer.padding = self.spec(digest).padding
+                self._tokenizers[digest] = tokenizer
+            return self._tokenizers[digest]
 
     def folder(self, digest: str) -> Path:
         """The folder with the network's files, for ``from_pretrained``.
@@ -246,7 +246,7 @@ class Networks:
         except OSError as error:
             raise NetworkFileError(f"This network cannot be deleted: {error.strerror}.") from error
         with self._lock:
-            self._readers.pop(digest, None)
+            self._tokenizers.pop(digest, None)
 
     def runs_from(self, digest: str) -> Sequence[str]:
         """Ids of the runs that start from a network, so that it cannot be deleted."""

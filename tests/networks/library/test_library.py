@@ -88,7 +88,7 @@ def test_padding_that_is_no_token_is_that_of_the_tokenizer(networks: Networks, t
     (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": token}))
     digest = networks.bring_folder(folder).digest
     spec = networks.spec(digest, 3)
-    assert spec.padding == networks.reader(digest).padding == 0
+    assert spec.padding == networks.tokenizer(digest).padding == 0
     uneven = TextExamples.of([[5], [5, 6, 7]], torch.zeros(2, dtype=torch.int64), spec.padding).batch(slice(None))
     assert forward(networks.start(spec, seed=0), uneven).shape == (2, 3)
 
@@ -102,9 +102,9 @@ def test_the_folder_is_what_transformers_reads(networks: Networks, tmp_path: Pat
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     assert sum(parameter.numel() for parameter in model.parameters()) == card.parameters
     texts = ["The cat sat on the mat", "", "a big red dog ran far and far"]
-    own = networks.reader(card.digest).encode(texts)
+    own = networks.tokenizer(card.digest).encode(texts)
     real = AutoTokenizer.from_pretrained(folder)(texts)["input_ids"]
-    assert own == [ids or [networks.reader(card.digest).padding] for ids in real]
+    assert own == [ids or [networks.tokenizer(card.digest).padding] for ids in real]
 
 
 def test_what_pages_could_not_plan_is_refused_at_once(networks: Networks, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_description_of_another_network_is_not_believed(networks: Networks, ti
 
 @pytest.mark.parametrize("digest", ["0" * 64, "", "..", "../runs", "x" * 64, "partial"])
 def test_what_is_not_there_is_one_sentence(networks: Networks, digest: str) -> None:
-    for ask in (networks.card, networks.folder, networks.reader, networks.spec):
+    for ask in (networks.card, networks.folder, networks.tokenizer, networks.spec):
         with pytest.raises(NetworkFileError, match="is not in this library"):
             ask(digest)
     networks.remove(digest)
@@ -213,7 +213,7 @@ def test_a_network_is_removed_unless_a_run_starts_from_it(settings: Settings, ti
     using = ["r-1", "r-2", "r-3", "r-4", "r-5"]
     networks = Networks(settings, users=lambda digest: using)
     card = networks.bring_folder(tiny)
-    networks.reader(card.digest)
+    networks.tokenizer(card.digest)
     with pytest.raises(NetworkInUseError, match=r"runs start from it: r-1, r-2, r-3 and 2 more\.$"):
         networks.remove(card.digest)
     assert networks.list() == [card]
@@ -221,7 +221,7 @@ def test_a_network_is_removed_unless_a_run_starts_from_it(settings: Settings, ti
     networks.remove(card.digest)
     assert kept(networks) == set()
     with pytest.raises(NetworkFileError):
-        networks.reader(card.digest)
+        networks.tokenizer(card.digest)
 
 
 def test_a_run_that_comes_while_a_network_is_being_removed_keeps_it(settings: Settings, tiny: Path) -> None:

@@ -49,7 +49,7 @@ def test_minilm_comes_from_its_package_and_gives_the_embeddings_of_transformers(
     assert path is not None
     texts = ["A small domesticated carnivorous mammal.", "To move at a speed faster than a walk."]
     read = AutoTokenizer.from_pretrained(path)(texts, padding=True, return_tensors="pt")
-    assert networks.reader(card.digest).encode(texts) == AutoTokenizer.from_pretrained(path)(texts)["input_ids"]
+    assert networks.tokenizer(card.digest).encode(texts) == AutoTokenizer.from_pretrained(path)(texts)["input_ids"]
     network = networks.start(networks.spec(card.digest, 4), 0)
     with torch.inference_mode():
         own = network.bert(**read).last_hidden_state
@@ -102,5 +102,5 @@ def test_smollm2_comes_from_the_gguf_of_its_package(networks: Networks) -> None:
     network = networks.start(networks.spec(card.digest), 0)
     real = AutoModelForSequenceClassification.from_pretrained(networks.folder(card.digest))
     assert torch.equal(network.model.layers[7].mlp.up_proj.weight, real.model.layers[7].mlp.up_proj.weight)
-    ids = networks.reader(card.digest).encode(["Hello world"])[0]
-    assert networks.reader(card.digest).words(ids) == ["Hello", "Ġworld"]
+    ids = networks.tokenizer(card.digest).encode(["Hello world"])[0]
+    assert networks.tokenizer(card.digest).words(ids) == ["Hello", "Ġworld"]
