@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +30,10 @@ MAX_MEASURED = torch.finfo(torch.float32).max
 """Largest measurement accepted; JSON allows larger numbers, and infinity as ``1e999``."""
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Measured = Annotated[float, msgspec.Meta(ge=-MAX_MEASURED, le=MAX_MEASURED)]
+
+
 @dataclass(frozen=True)
 class Certificate:
     """Measurements of the file after it was read back and applied to a new copy of its base."""
@@ -36,20 +41,20 @@ class Certificate:
     base_fingerprint: str
     tensors_sha256: str
     config_sha256: str
-    parameters: int
+    parameters: Count
     """Number of values in all tensors of the file."""
-    rank: int
+    rank: Count
     """The requested rank."""
     layers: Mapping[str, int]
     """Rank of each layer, which may be smaller."""
-    probe_rows: int
+    probe_rows: Count
     """Number of inputs on which the logits were compared."""
-    largest_logit: float
-    reloaded_difference: float
+    largest_logit: Measured
+    reloaded_difference: Measured
     """Maximum difference between the logits of the reloaded adapter and of the trained network."""
-    merged_difference: float
+    merged_difference: Measured
     """Maximum difference between the logits of the merged and of the unmerged network."""
-    head_parameters: int = 0
+    head_parameters: Count = 0
     """How many of the values are those of the head, which was trained whole; 0 for a network without a new head."""
 
     def to_json(self) -> bytes:
@@ -67,24 +72,14 @@ class Certificate:
             AdapterError: a field is missing, unknown, or of another type.
         """
         values = json_object(content, CERTIFICATE)
-        kinds: dict[str, Any] = {
-            field.name: {"str": str, "int": int, "float": (int, float)}.get(str(field.type), dict)
-            for field in fields(cls)
-        }
-        if odd_fields := (set(values) ^ set(kinds)) - {"head_parameters"}:
+        if odd_fields := (values.keys() ^ {field.name for field in fields(cls)}) - {"head_parameters"}:
             odd = printable(", ".join(sorted(odd_fields)), 200)
             raise AdapterError(f"{CERTIFICATE} of the adapter file lacks or adds fields: {odd}.")
-        for name, value in values.items():
-            if isinstance(value, bool) or not isinstance(value, kinds[name]) or not _is_sound(value, kinds[name]):
-                raise AdapterError(f"{CERTIFICATE} of the adapter file has an unusable {name}: {value!r:.80}.")
-        return cls(**values)
-
-
-def _is_sound(value: Any, kind: Any) -> bool:
-    """Whether a count is not negative, and a measurement is within the range of float32."""
-    if kind is int:
-        return bool(value >= 0)
-    return kind != (int, float) or bool(abs(value) <= MAX_MEASURED)
+        try:
+            return msgspec.convert(values, cls)
+        except msgspec.ValidationError as error:
+            cause, _, place = str(error).rpartition(" - at `$.")
+            raise AdapterError(f"{CERTIFICATE} of the adapter file has an unusable {place[:-1]}: {cause}.") from error
 
 
 def logits_of(network: nn.Module, probe: Batch) -> Tensor:

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from core.adapter.archive import CONFIG, json_bytes, json_object, printable
@@ -204,44 +203,31 @@ class AdapterConfig:
         Raises:
             AdapterError: it selects layers by a regular expression that is not valid, or takes long to match.
         """
-        names = tuple(paths)
+        ordered, names = tuple(paths), frozenset(self.target_modules)
         keys = tuple(self.rank_pattern), tuple(self.alpha_pattern)
-        expression = () if isinstance(self.target_modules, tuple) or self._is_all else (self.target_modules,)
-        if expression or not all(PLAIN.fullmatch(key) for group in keys for key in group):
+        is_all = self.target_modules == "all-linear"
+        expression = () if is_all or isinstance(self.target_modules, tuple) else (self.target_modules,)
+        if expression or not all(map(PLAIN.fullmatch, (*keys[0], *keys[1]))):
             # PEFT matches the keys with the end of a path.
             ends = (tuple(rf"(.*\.)?({key})" for key in group) for group in keys)
-            ranks, alphas, chosen = first_matches((*ends, expression), names, SELECTION, AdapterError)
+            ranks, alphas, chosen = first_matches((*ends, expression), ordered, SELECTION, AdapterError)
         else:
-            ranks, alphas = (tuple(_first_name(group, path) for path in names) for group in keys)
-            chosen = (-1,) * len(names)
-        own_ranks, own_alphas = list(self.rank_pattern.values()), list(self.alpha_pattern.values())
-        return {
-            path: LayerConfig(
-                is_target=not self._is_saved(path) and (target == 0 if expression else self._is_named(path)),
-                rank=self.rank if rank < 0 else own_ranks[rank],
-                alpha=self.alpha if alpha < 0 else own_alphas[alpha],
+            ranks, alphas = (tuple(_first_name(group, path) for path in ordered) for group in keys)
+            chosen = (-1,) * len(ordered)
+        found = {}
+        for path, rank, alpha, target in zip(ordered, ranks, alphas, chosen, strict=True):
+            # PEFT's check_target_module_exists
+            is_named = target == 0 if expression else is_all or not names.isdisjoint(endings(path))
+            found[path] = LayerConfig(
+                is_target=is_named and not any(f".{name}." in f".{path}." for name in self.modules_to_save),
+                rank=self.rank if rank < 0 else self.rank_pattern[keys[0][rank]],
+                alpha=self.alpha if alpha < 0 else self.alpha_pattern[keys[1][alpha]],
             )
-            for path, rank, alpha, target in zip(names, ranks, alphas, chosen, strict=True)
-        }
-
-    @property
-    def _is_all(self) -> bool:
-        return self.target_modules == "all-linear"
-
-    def _is_named(self, path: str) -> bool:
-        """Whether the layer at ``path`` is among those that are named: PEFT's ``check_target_module_exists``."""
-        return self._is_all or not self._names.isdisjoint(endings(path))
-
-    def _is_saved(self, path: str) -> bool:
-        return any(f".{name}." in f".{path}." for name in self.modules_to_save)
+        return found
 
     def saves(self, path: str) -> bool:
         """Whether the module at ``path`` is trained whole: the rule of PEFT's ``_set_trainable``."""
         return path.endswith(self.modules_to_save)
-
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(self.target_modules)
 
     @property
     def scaling(self) -> Scaling:

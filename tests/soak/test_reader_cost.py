@@ -51,7 +51,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Callable[
     experiment = json.dumps({"arms": [{"method": "lora", "optim": {"learning_rate": 0.01}}] * 20}).encode()
     return {
         "zip of 500 images": (_read, [zipped(*folders({"a": 250, "b": 250}))]),
-        "picture of 2,000 × 2,000": (decode, [picture(noise(1, (2000, 2000)), "JPEG"), "The picture", 16_000_000]),
+        "picture of 2,000 × 2,000": (decode, [picture(noise(1, (2000, 2000)), "JPEG"), "The picture"]),
         "CSV of 10,000 texts": (_table, [separated(ROWS).encode()]),
         "Parquet of 10,000 texts": (_table, [parquet_rows(ROWS)]),
         "adapter": (directory, [str(folder / "adapter.zip"), ZipLimits(16, 2**20), "The adapter", AdapterError]),

@@ -9,7 +9,6 @@ import numpy as np
 from core.data.dataset import SIDE
 from core.data.uploads.draft import Draft, Part, make_draft
 from core.data.uploads.images import ENDINGS, decode
-from core.data.uploads.limits import MAX_PICTURE, MAX_PIXELS, MAX_PIXELS_IN_ALL
 from core.data.uploads.parts import part_of, train_and_test
 from core.errors import DatasetError
 from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipEntry
@@ -29,14 +28,12 @@ def read_folders(archive: UntrustedZip) -> Draft:
     by_part, part_note = _by_part(files)
     names = sorted({name for part in by_part.values() for name, _ in part}, key=_order)
     label_of = {name: label for label, name in enumerate(names)}
-    left = MAX_PIXELS_IN_ALL
     parts = {}
     for part, pictures in by_part.items():
         images = np.empty((len(pictures), SIDE, SIDE), np.uint8)
         for i, (_, entry) in enumerate(pictures):
             content = archive.read(entry)
-            images[i], pixels = decode(content, f"The image {entry.name[-80:]!r}", min(left, MAX_PIXELS))
-            left -= pixels
+            images[i] = decode(content, f"The image {entry.name[-80:]!r}")
         labels = np.array([label_of[name] for name, _ in pictures], np.int64)
         parts[part] = Part(images, labels)
     what = "1 file that is not an image was" if skipped == 1 else f"{skipped:,} files that are not images were"
@@ -56,8 +53,6 @@ def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], ZipEnt
             raise DatasetError(f"The zip contains another archive, {name[:80]!r}: zip the images themselves.")
         if ending in MAY_RUN_CODE:
             raise DatasetError(f"The zip contains {name[:80]!r}: files of that kind can run code when they are read.")
-        if ending in ENDINGS and entry.size > MAX_PICTURE:
-            raise DatasetError(f"The image {entry.name[-80:]!r} is larger than {MAX_PICTURE // 2**20} MiB.")
         if ending in ENDINGS:
             files.append((tuple(folders), entry))
         else:

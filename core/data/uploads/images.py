@@ -18,7 +18,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 
 
 @in_reader(DatasetError, limits=Limits(memory=2**30))
-def decode(content: bytes, what: str, limit: int = MAX_PIXELS) -> tuple[NDArray[np.uint8], int]:
+def decode(content: bytes, what: str) -> Images:
     """Decode a picture file to a grey image.
 
     The size is read from the header before anything is decoded. Only the first frame of an animation is used. A photo
@@ -27,10 +27,9 @@ def decode(content: bytes, what: str, limit: int = MAX_PIXELS) -> tuple[NDArray[
     Args:
         content: the file.
         what: subject of error messages.
-        limit: maximum number of pixels.
 
     Returns:
-        The image, of shape (28, 28), and the number of pixels of the original.
+        The image, of shape (28, 28).
 
     Raises:
         DatasetError: not a picture, damaged, too large or too small.
@@ -38,10 +37,7 @@ def decode(content: bytes, what: str, limit: int = MAX_PIXELS) -> tuple[NDArray[
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             check_size(image.height, image.width, what)
-            pixels = image.width * image.height
-            if pixels > limit:
-                raise DatasetError("The images of the file have too many pixels in total: make them smaller first.")
-            return _turned(grey_square(_grey(image)), _orientation(image)), pixels
+            return _turned(grey_square(_grey(image)), _orientation(image))
     except DatasetError:
         raise
     except Image.DecompressionBombError as error:

@@ -13,14 +13,8 @@ MAX_UNPACKED = 256 * 2**20
 
 MAX_IMAGES = 200_000
 
-MAX_PICTURE = 64 * 2**20
-"""Bytes of one image file; an uncompressed one of 16 million pixels has as many."""
-
 MAX_PIXELS = 16_000_000
 """Pixels of one image."""
-
-MAX_PIXELS_IN_ALL = 400_000_000
-"""Total pixels of all images in a zip: a few seconds of decoding."""
 
 MIN_SIDE = 4
 """Pixels along each side of an image; smaller ones show nothing."""

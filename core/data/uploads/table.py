@@ -16,9 +16,6 @@ from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES, MIN_SIDE
 from core.data.uploads.pixels import Range, to_images
 from core.errors import DatasetError
 
-MAX_DIGITS = 64
-"""Characters per cell."""
-
 HEADINGS = ("label", "class", "target", "y", "digit")
 """Possible names of the label column; without such a name it is the first column."""
 
@@ -101,8 +98,6 @@ def _side(number: int, cells: list[str]) -> int:
 
 def _numbers(cells: list[str]) -> NDArray[np.float32] | None:
     """Convert cells to numbers; None if one is not a number."""
-    if max(map(len, cells), default=0) > MAX_DIGITS:
-        return None
     try:
         with np.errstate(over="ignore"):
             return np.array(cells, dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gzip
 import io
 import re
@@ -38,6 +39,9 @@ BINARY = "The file is not a CSV, TSV, JSON lines or Parquet file, or it is damag
 
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x19\x1b-\x1f]")
 """Characters that text does not have, as opposed to tabs, breaks and DOS's end of a file."""
+
+GUESSES = ("cp1252", "latin-1")
+"""Encodings of what is not in Unicode."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -76,44 +80,30 @@ def decoded(content: bytes) -> tuple[str, tuple[str, ...]]:
     Raises:
         DatasetError: it is not text.
     """
-    text, notes = _decoded(content)
-    if "\0" in text:
+    marked = next((encoding for mark, encoding in _MARKS if content.startswith(mark)), None)
+    text, encoding = "\0", None
+    for encoding in [marked] if marked else _unmarked(content[:4096]):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = content.decode(encoding)
+            break
+    else:
+        if marked:
+            raise DatasetError(f"The file begins as {marked.upper()} but is damaged: save it again.")
+    is_guess = encoding in GUESSES
+    if "\0" in text or (is_guess and _CONTROLS.search(text)):
         raise DatasetError(BINARY)
-    return text.replace("\r\n", "\n").replace("\r", "\n"), notes
+    note = "The file is not in UTF-8 and was read as Windows-1252: check that accents are right."
+    plain = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return plain, (note,) if is_guess else ()
 
 
-def _decoded(content: bytes) -> tuple[str, tuple[str, ...]]:
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            try:
-                return content[len(mark) :].decode(encoding), ()
-            except UnicodeDecodeError as error:
-                raise DatasetError(f"The file begins as {encoding.upper()} but is damaged: save it again.") from error
-    if (unmarked := _unmarked_utf_16(content[:4096])) is not None:
-        try:
-            return content.decode(unmarked), ()
-        except UnicodeDecodeError as error:
-            raise DatasetError(BINARY) from error
-    try:
-        return content.decode("utf-8"), ()
-    except UnicodeDecodeError:
-        pass
-    try:
-        text = content.decode("cp1252")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    if _CONTROLS.search(text):
-        raise DatasetError(BINARY)
-    return text, ("The file is not in UTF-8 and was read as Windows-1252: check that accents are right.",)
-
-
-def _unmarked_utf_16(start: bytes) -> str | None:
-    """The byte order of UTF-16 without a mark, in which every other byte of plain text is zero; None if it is not."""
+def _unmarked(start: bytes) -> tuple[str, ...]:
+    """Encodings to try: UTF-16, in which every other byte of plain text is zero, or others."""
     for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         zeros, others = start[first::2].count(0), start[1 - first :: 2].count(0)
         if not others and zeros > len(start) // 4:
-            return encoding
-    return None
+            return (encoding,)
+    return ("utf-8", *GUESSES)
 
 
 def _gunzipped(content: bytes) -> bytes:
