@@ -8,6 +8,7 @@ import io
 import os
 import resource
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,11 +23,15 @@ from core.data.sources.idx import IdxDataset
 from core.data.sources.published import Published, _put_in_place
 from core.errors import DownloadError
 from core.settings import Settings
-from tests.conftest import HANG
+from tests.conftest import HANG, wait_until
 from tests.data.idx_files import LETTERS, MNIST, Files, idx_files, put, tree, zipped
+from tests.slow_servers import WAYS, deaf_server, slow_server
 
 Answer = bytes | int | tuple[int, bytes] | None
 """A body, a status, a body with the length that is announced for it, or silence."""
+
+AT_ONCE = 4.0
+"""Seconds within which a stop acts on a busy machine; on an idle one, it takes a tenth of a second."""
 
 
 class Server:
@@ -231,6 +236,49 @@ def test_a_stop_ends_a_download_at_the_next_piece_and_leaves_what_was_there(serv
         catalog.download("mnist", stop_early, stop)
     assert len(shares) == 1
     assert tree(tmp_path) == before
+
+
+def seconds_to_stop(home: Path, url: str, waiting: threading.Event | None = None) -> float:
+    """Seconds until a download ends from when it is stopped, which is when a server is ``waiting``."""
+    put(home / "datasets/MNIST/raw", idx_files(MNIST, seed=9))
+    before, stop, errors = tree(home), threading.Event(), list[DownloadError]()
+    catalog = offering(home, replace(MNIST, mirrors=(url,), resources=((FIRST, ""),)), timeout=HANG)
+
+    def download() -> None:
+        with pytest.raises(DownloadError) as caught:
+            catalog.download("mnist", stop=stop)
+        errors.append(caught.value)
+
+    thread = threading.Thread(target=download, daemon=True)
+    thread.start()
+    wait_until(waiting.is_set if waiting else lambda: any(one.name == "http" for one in threading.enumerate()))
+    stop.set()
+    stopped = time.monotonic()
+    thread.join(2 * AT_ONCE)
+    took = time.monotonic() - stopped
+    assert took < AT_ONCE
+    assert [str(error) for error in errors] == ["The download of MNIST was stopped; nothing was changed."]
+    assert tree(home) == before
+    return took
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stop_acts_at_once_while_an_answer_lasts_and_closes_the_connection(way: str, tmp_path: Path) -> None:
+    with slow_server(way) as slow:
+        assert seconds_to_stop(tmp_path, slow.url, slow.waiting) < AT_ONCE
+        assert slow.hung_up.wait(HANG)
+
+
+def test_a_stop_acts_at_once_while_a_server_takes_no_connection(tmp_path: Path) -> None:
+    with deaf_server() as url:
+        assert seconds_to_stop(tmp_path, url) < AT_ONCE
+
+
+def test_headers_that_drip_for_ever_are_one_sentence(tmp_path: Path) -> None:
+    with slow_server("headers drip") as slow:
+        catalog = offering(tmp_path, replace(MNIST, mirrors=(slow.url,)), timeout=0.5)
+        with pytest.raises(DownloadError, match=r"MNIST: the server's answer was not complete after 0\.5 s\. Check"):
+            catalog.download("mnist")
 
 
 def test_a_second_download_of_the_same_dataset_is_refused_while_the_first_goes_on(

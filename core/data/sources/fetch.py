@@ -6,20 +6,15 @@ import hashlib
 import os
 import shutil
 import threading
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from core.data.sources.idx import MAX_BYTES, IdxDataset, find_files, read_parts
 from core.errors import DatasetError, DownloadError
-
-CHUNK = 1 << 16
-"""Bytes per read."""
+from core.http_client import HttpClient, LostError
 
 
 class FetchError(Exception):
@@ -41,7 +36,7 @@ class Fetch:
         self._folder = folder
         self._progress = progress or (lambda share: None)
         self._stop = stop or threading.Event()
-        self._timeout = timeout
+        self._client = HttpClient(timeout, self._check_stopped)
         self._received = 0
 
     def run(self) -> None:
@@ -68,22 +63,26 @@ class Fetch:
     def _fetch(self, name: str, md5: str) -> None:
         reasons = []
         for mirror in self._dataset.mirrors:
-            self._check_stopped()
             before = self._received
             try:
                 self._fetch_from(mirror + name, self._folder / name, md5)
                 return
+            except LostError as error:  # in whose clause "it" is the server
+                reasons.append(
+                    str(error)
+                    .replace("it answered", "the server answered")
+                    .replace("its answer", "the server's answer")
+                )
             except FetchError as error:
-                self._received = before
                 reasons.append(str(error))
+            self._received = before
         raise FetchError("; ".join(dict.fromkeys(reasons)))
 
     def _fetch_from(self, url: str, path: Path, md5: str) -> None:
         # torchvision publishes MD5 only, which detects damage but not forgery.
         digest = hashlib.md5(usedforsecurity=False)
-        with path.open("wb") as file, closing(_pieces(url, self._timeout)) as pieces:
+        with path.open("wb") as file, closing(self._client.pieces(url)) as pieces:
             for piece in pieces:
-                self._check_stopped()
                 self._received += len(piece)
                 if self._received > 2 * self._dataset.download_bytes:
                     raise FetchError("the server sends more data than the dataset has")
@@ -107,44 +106,7 @@ class Fetch:
                     if archive.getinfo(f"gzip/{stem}.gz").file_size > MAX_BYTES:
                         raise FetchError(f"{path.name} contains a file that is too large")
                     with archive.open(f"gzip/{stem}.gz") as member, (self._folder / f"{stem}.gz").open("wb") as file:
-                        shutil.copyfileobj(member, file, CHUNK)
+                        shutil.copyfileobj(member, file)
         except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, zlib.error) as error:
             raise FetchError(f"{path.name} is damaged ({error.args[0] if error.args else error})") from error
         path.unlink()
-
-
-def _pieces(url: str, timeout: float) -> Generator[bytes, None, None]:
-    """Yield the content of ``url`` as it arrives.
-
-    Raises:
-        FetchError: the server does not answer, answers with an error, or breaks off.
-    """
-    try:
-        # URLs come from torchvision; schemes other than HTTP (such as file) are refused below.
-        with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310
-            if not isinstance(response, HTTPResponse):
-                raise FetchError("the address is not that of a web server")
-            size, received = response.length, 0
-            while size is None or received < size:
-                # read1 returns what has arrived, so that a stop does not wait for a slow server.
-                piece = response.read1(CHUNK)
-                if not piece:
-                    break
-                received += len(piece)
-                yield piece
-            if size is not None and received < size:
-                raise FetchError("the connection was lost before the end")
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise FetchError(f"the server answered {error.code}") from error
-    except urllib.error.URLError as error:
-        raise FetchError(_reason(error.reason)) from error
-    except (OSError, HTTPException) as error:
-        raise FetchError(_reason(error)) from error
-
-
-def _reason(error: BaseException | str) -> str:
-    if isinstance(error, TimeoutError):
-        return "the server does not answer"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{text[:1].lower()}{text[1:]}" if text else type(error).__name__

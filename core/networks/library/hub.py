@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import re
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,9 +14,9 @@ from urllib.parse import quote, urlsplit
 
 from core.errors import NetworkFileError
 from core.files import sha256_of
-from core.networks.library.answer import Answer, opened
+from core.http_client import HttpClient, LostError, StatusError
 from core.networks.library.partial import BrokenOffError
-from core.networks.library.place import CHUNK, Place
+from core.networks.library.place import Place
 from core.reader.json_text import json_value
 
 ENDPOINT = "https://huggingface.co"
@@ -73,9 +70,14 @@ class HubPlace(Place):
                 f"{name[:100]!r} is not a name at Hugging Face: write it as in sentence-transformers/all-MiniLM-L6-v2."
             )
         self.what = self.name
-        self._timeout = timeout
         self._stop = stop or threading.Event()
         self._endpoint = (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
+        if not self._endpoint.lower().startswith(("https://", "http://")):
+            raise NetworkFileError("HF_ENDPOINT must begin with https:// or http://.")
+        token = os.environ.get("HF_TOKEN", "").strip()  # not for the other hosts to which the Hub redirects
+        self._client = HttpClient(
+            timeout, self._check_stopped, secrets={"Authorization": f"Bearer {token}"} if token else {}
+        )
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             raise NetworkFileError(
                 f"{self.name} cannot be downloaded, since HF_HUB_OFFLINE is set: unset it, or bring a folder or zip."
@@ -89,14 +91,16 @@ class HubPlace(Place):
 
     def pieces(self, name: str, start: int = 0) -> Iterator[bytes]:
         size = self._files[name].size
+        url = f"{self._endpoint}/{self.name}/resolve/{self.revision}/{quote(name)}"
         for attempt in range(1, ATTEMPTS + 1):
-            self._check_stopped()
             try:
-                for piece in self._received(name, start, size):
-                    start += len(piece)
-                    yield piece
+                with closing(self._client.pieces(url, start, size)) as pieces:
+                    for piece in pieces:
+                        start += len(piece)
+                        yield piece
                 return
-            except _LostError as error:
+            except LostError as error:
+                self._check_refusal(error)
                 if attempt == ATTEMPTS:
                     raise BrokenOffError(
                         f"The connection to {self._host} was lost ({error}): bring {self.name} again to go on where it "
@@ -126,84 +130,41 @@ class HubPlace(Place):
         """The Hub's description of the repository."""
         url = f"{self._endpoint}/api/models/{self.name}/revision/{quote(revision, safe='')}?blobs=true"
         try:
-            with closing(self._opened(url)) as response:
-                content = response.read(MAX_LISTING + 1)
-        except (_LostError, OSError, http.client.HTTPException) as error:
+            content = self._client.content(url, MAX_LISTING)
+        except LostError as error:
+            self._check_refusal(error)
             raise NetworkFileError(
-                f"{self._host} cannot be reached ({_reason(error)}): check the connection, or bring {self.name} from a "
-                "folder or zip."
+                f"{self._host} cannot be reached ({error}): check the connection, or bring {self.name} from a folder "
+                "or zip."
             ) from error
         if len(content) > MAX_LISTING:
             raise NetworkFileError(f"{self.name} has too many files: choose another network.")
         return content
-
-    def _received(self, name: str, start: int, size: int) -> Iterator[bytes]:
-        """The pieces of a file that one connection sends. Raises: _LostError: it ended too early."""
-        url = f"{self._endpoint}/{self.name}/resolve/{self.revision}/{quote(name)}"
-        with closing(self._opened(url, start)) as response:
-            response.take_time()
-            skip = start if response.status == 200 else 0  # this server cannot begin in the middle
-            while start < size:
-                try:
-                    # read1 returns what has arrived, so that a stop does not wait for a slow server.
-                    piece = response.read1(CHUNK)
-                except (OSError, http.client.HTTPException) as error:
-                    raise _LostError(_reason(error)) from error
-                if not piece:
-                    raise _LostError("it ended too early")
-                piece, skip = piece[skip:][: size - start], max(0, skip - len(piece))
-                start += len(piece)
-                yield piece
-
-    def _opened(self, url: str, start: int = 0) -> Answer:
-        """A response of the Hub. Raises: NetworkFileError: it refuses, or stopped; _LostError: there is none."""
-        request = urllib.request.Request(url, headers={"User-Agent": "lora-lab"})  # noqa: S310 - checked below
-        if start:
-            request.add_header("Range", f"bytes={start}-")
-        if token := os.environ.get("HF_TOKEN"):
-            # The Hub redirects to other hosts, which must not see the token.
-            request.add_unredirected_header("Authorization", f"Bearer {token}")
-        if request.type not in ("http", "https"):
-            raise NetworkFileError("HF_ENDPOINT must begin with https:// or http://.")
-        try:
-            return opened(request, self._timeout, self._check_stopped)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._refusal(error) from error
-        except urllib.error.URLError as error:
-            cause = error.reason
-            raise _LostError(_reason(cause) if isinstance(cause, BaseException) else str(cause)) from error
-        except BrokenOffError:  # a ValueError, too
-            raise
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise _LostError(_reason(error)) from error
 
     def _check_stopped(self) -> None:
         """Raises: BrokenOffError: it is to be stopped."""
         if self._stop.is_set():
             raise BrokenOffError(f"{self.what} was not brought: it was stopped.")
 
-    def _refusal(self, error: urllib.error.HTTPError) -> Exception:
-        """What a status of the Hub means."""
+    def _check_refusal(self, error: LostError) -> None:
+        """Raises: NetworkFileError: it is a status with which another attempt would be answered, too."""
+        if not isinstance(error, StatusError) or error.status == 429 or error.status >= 500:
+            return
         code = error.headers.get("X-Error-Code", "")
-        if code == "GatedRepo" or error.code == 403:
-            return NetworkFileError(
+        if code == "GatedRepo" or error.status == 403:
+            reason = (
                 f"{self.name} may be read only by people who have accepted its terms: accept them at {self._host}, "
                 "then start LoRA Lab with a token of that account in HF_TOKEN."
             )
-        if code == "RevisionNotFound":
-            return NetworkFileError(f"{self.name} has no such revision: leave out what follows the @.")
-        if error.code in (401, 404):
-            return NetworkFileError(
+        elif code == "RevisionNotFound":
+            reason = f"{self.name} has no such revision: leave out what follows the @."
+        elif error.status in (401, 404):
+            reason = (
                 f"There is no network {self.name} at {self._host}, or it is private: check the name, or set HF_TOKEN."
             )
-        if error.code == 429 or error.code >= 500:
-            return _LostError(f"it answered {error.code}")
-        return NetworkFileError(f"{self._host} answered {error.code} for {self.name}: try again later.")
-
-
-class _LostError(Exception):
-    """A connection failed; another one may not."""
+        else:
+            reason = f"{self._host} answered {error.status} for {self.name}: try again later."
+        raise NetworkFileError(reason) from error
 
 
 def is_hub_name(name: str) -> bool:
@@ -233,10 +194,3 @@ def _parsed(content: bytes, name: str) -> tuple[str, str, dict[str, HubFile]]:
             f"The answer of the server for {name} is not that of Hugging Face: check HF_ENDPOINT and the connection."
         ) from error
     return commit, licence[:60] if isinstance(licence, str) else "", files
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "the server does not answer"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text.strip().rstrip(".") or type(error).__name__
