@@ -1,10 +1,15 @@
-"""Exceptions, one per cause; each message is a sentence for the user."""
+"""Exceptions, one per cause; each message is a sentence for the user, in which texts from outside are printable."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+
+
+def printable(text: str, length: int = 80) -> str:
+    """A text from outside as a message may show it: without what cannot be printed, and not long."""
+    return "".join(filter(str.isprintable, text)).strip()[:length]
 
 
 class LabError(Exception):

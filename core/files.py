@@ -1,4 +1,4 @@
-"""Atomic writes, and SHA-256 hashes of files."""
+"""Files and folders that are whole or not there, and SHA-256 hashes of files."""
 
 from __future__ import annotations
 
@@ -78,3 +78,28 @@ def check_sha256(path: Path, expected: str, what: str) -> None:
     """
     if sha256_of(path) != expected:
         raise DamagedFileError(what, path)
+
+
+def flush(folder: Path) -> None:
+    """Flush a folder, so that the names in it survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def put_in_place(staged: Path, final: Path) -> None:
+    """Move a folder to its final name; one that is there already is damaged, or another process was quicker."""
+    try:
+        staged.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+        before = staged.with_name("before")
+        final.rename(before)
+        try:
+            staged.rename(final)
+        except OSError:
+            before.rename(final)
+            raise

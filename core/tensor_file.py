@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from core.errors import LabError
+from core.errors import LabError, printable
 from core.memory import is_out_of_memory
 
 MAX_HEADER = 2**20
@@ -147,8 +147,7 @@ def _entries(header: Any, size: int, what: str, error: type[LabError]) -> tuple[
         if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**40 for n in (*shape, start, stop)):
             raise TypeError("a size is not a whole number")
         if start != end or stop - start != prod(shape) * BYTES[dtype]:
-            shown = "".join(filter(str.isprintable, name)).strip()[:80]
-            raise error(f"{what} is damaged: the place of {shown} does not fit its shape.")
+            raise error(f"{what} is damaged: the place of {printable(name)} does not fit its shape.")
         entries.append(TensorEntry(name, dtype, tuple(shape), stop - start))
         end = stop
     if end != size:

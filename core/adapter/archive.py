@@ -6,8 +6,9 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from core.errors import AdapterError, JsonError
 from core.reader.json_text import json_value
@@ -40,10 +41,19 @@ def read_entries(source: Path | bytes) -> dict[str, bytes]:
     Raises:
         AdapterError: not a zip, damaged, too large, or with an unsafe entry.
     """
-    content = source if isinstance(source, bytes) else _read(source)
-    if len(content) > MAX_BYTES:
-        raise _too_large()
-    unpacked = min(MAX_BYTES, max(MIN_UNPACKED, MAX_GROWTH * len(content)))
+    try:
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as content:
+            return _entries(content, len(content) if isinstance(content, bytes) else content.seek(0, os.SEEK_END))
+    except OSError as error:
+        raise AdapterError(
+            f"The adapter file {getattr(source, 'name', ''):.80} cannot be read: {error.strerror}."
+        ) from error
+
+
+def _entries(content: bytes | BinaryIO, size: int) -> dict[str, bytes]:
+    if size > MAX_BYTES:
+        raise AdapterError(f"The adapter file is larger than {MAX_BYTES // 2**30} GiB: choose another file.")
+    unpacked = min(MAX_BYTES, max(MIN_UNPACKED, MAX_GROWTH * size))
     archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, unpacked), "The adapter file", AdapterError)
     for entry in archive.entries:
         _check(entry.name, entry.size)
@@ -79,25 +89,6 @@ def json_object(content: bytes, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise AdapterError(f"{name} of the adapter file is not a JSON object.")
     return value
-
-
-def printable(text: str, limit: int = 80) -> str:
-    """A name from a file, made safe for a message: limited in length, on one line, without invisible characters."""
-    return repr(text[:limit])[1:-1]
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise _too_large()
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise AdapterError(f"The adapter file {path.name:.80} cannot be read: {error.strerror}.") from error
-
-
-def _too_large() -> AdapterError:
-    return AdapterError(f"The adapter file is larger than {MAX_BYTES // 2**30} GiB: choose another file.")
 
 
 def _check(name: str, size: int) -> None:

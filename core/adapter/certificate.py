@@ -11,9 +11,9 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from core.adapter.archive import CERTIFICATE, json_bytes, json_object, printable
+from core.adapter.archive import CERTIFICATE, json_bytes, json_object
 from core.data.examples import Batch
-from core.errors import AdapterError
+from core.errors import AdapterError, printable
 from core.methods.merging import merge, unmerge
 from core.networks.forward import forward
 from core.networks.modes import evaluating

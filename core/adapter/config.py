@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.adapter.archive import CONFIG, json_bytes, json_object, printable
-from core.errors import AdapterError
+from core.adapter.archive import CONFIG, json_bytes, json_object
+from core.errors import AdapterError, printable
 from core.methods.layers import AdaptedLinear, LoRALayer, Scaling, alpha_for, scaling_factor
 from core.methods.linear import is_transposed
 from core.methods.lora import LoRASpec

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, printable, read_entries
+from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, read_entries
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig
-from core.errors import AdapterError, BaseMismatchError
+from core.errors import AdapterError, BaseMismatchError, printable
 from core.methods.heads import head_state, unfreeze_head
 from core.methods.layers import AdaptedLinear
 from core.methods.linear import features, is_linear

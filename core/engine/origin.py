@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from core.adapter import read_adapter
-from core.adapter.archive import CARD, printable, read_entries
+from core.adapter.archive import CARD, read_entries
 from core.adapter.card import base_named
 from core.engine.artifacts import Artifacts
 from core.engine.jobs.run_files import NETWORK
-from core.errors import LabError
+from core.errors import LabError, printable
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.fingerprint import base_fingerprint

@@ -45,25 +45,21 @@ def _check(content: bytes, max_values: int, unique: bool, is_finite: bool) -> No
     except UnicodeDecodeError as error:
         raise JsonError("not text in UTF-8: choose another file") from error
     except json.JSONDecodeError as error:
-        raise JsonError(
-            f"not valid JSON, in line {error.lineno}: look for a missing comma, quote or bracket"
-        ) from error
+        mend = "look for a missing comma, quote or bracket"
+        raise JsonError(f"not valid JSON, in line {error.lineno}: {mend}") from error
     except RecursionError as error:
         raise JsonError("nested too deeply") from error
     except ValueError as error:
         raise error if isinstance(error, JsonError) else JsonError("not valid JSON: a number is too long") from error
-    left, level = max_values, [value]
+    left, level = max_values, [[value]]
     for _ in range(MAX_DEPTH):
-        level = [each for found in level if isinstance(found, dict | list) for each in _inside(found)]
+        level = [each for found in level for each in (found.values() if isinstance(found, dict) else found)]
         left -= len(level)
+        level = [each for each in level if isinstance(each, dict | list)]
         if left < 0:
             raise JsonError(f"larger than {max_values:,} values")
     if level:
         raise JsonError("nested too deeply")
-
-
-def _inside(value: dict[str, Any] | list[Any]) -> list[Any]:
-    return value if isinstance(value, list) else list(value.values())
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

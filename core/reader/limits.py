@@ -7,8 +7,6 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-STATUS = Path("/proc/self/status")
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -60,7 +58,7 @@ class Limits:
 def _data_bytes() -> int:
     """Bytes of this process that count as data, zero where the system does not say."""
     try:
-        lines = STATUS.read_text().splitlines()
+        lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return 0
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), 0)

@@ -19,9 +19,6 @@ from core import errors
 ARRAY = 1
 """Code of arrays among the extension types of MessagePack."""
 
-NUMBERS = "buif"
-"""Kinds of NumPy types that an array may have."""
-
 
 def encode(value: Any) -> bytes:
     """Encode a value. Raises: NotImplementedError: it cannot be passed to or from the reader."""
@@ -65,7 +62,7 @@ def _array(kind: Any, content: memoryview) -> np.ndarray[Any, Any]:
     """An array whose values are of a kind. Raises: ValueError: it has others, or another size."""
     name, shape, data = msgspec.msgpack.decode(content, type=tuple[str, tuple[int, ...], memoryview])
     dtype = np.dtype(name)
-    if dtype.kind not in NUMBERS or not issubclass(dtype.type, kind) or min(shape, default=0) < 0:
+    if dtype.kind not in "buif" or not issubclass(dtype.type, kind) or min(shape, default=0) < 0:
         raise ValueError(f"an array has values of the type {dtype}")
     if math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError("an array has another size than its bytes")

@@ -102,6 +102,27 @@ def test_repeated_references_are_not_unpacked_one_by_one() -> None:
         tracemalloc.stop()
 
 
+NESTED = b'{"text": "a", "label": "b", "more": [' + b"[]," * 20_000 + b"1]}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (gzip.compress(NESTED * 1000), "has 1 class:"),  # cost 1.4 GiB while nested values were kept
+        (b"{" + b",".join(b'"%d":1' % n for n in range(1_200_000)) + b"}", "1,200,000 columns"),  # 360 MiB
+        (gzip.compress(b'{"text": ' + b"[" * 2**25), "Line 1 is not a JSON object"),
+    ],
+    ids=["nested values", "keys", "brackets"],
+)
+def test_what_json_lines_unpack_to_never_reaches_this_process(content: bytes, sentence: str) -> None:
+    tracemalloc.start()
+    try:
+        assert sentence in refused(content)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(content) + 2**20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.timeout(HANG)  # a second; it was many minutes while all that follows was copied for each member
 def test_a_gzip_of_very_many_empty_members_is_refused_soon() -> None:
     assert "is empty" in refused(gzip.compress(b"") * 500_000)

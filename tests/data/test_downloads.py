@@ -20,8 +20,9 @@ import pytest
 
 from core.data.catalog import Catalog
 from core.data.sources.idx import IdxDataset
-from core.data.sources.published import Published, _put_in_place
+from core.data.sources.published import Published
 from core.errors import DownloadError
+from core.files import put_in_place
 from core.settings import Settings
 from tests.conftest import HANG, wait_until
 from tests.data.idx_files import LETTERS, MNIST, Files, idx_files, put, tree, zipped
@@ -190,7 +191,7 @@ def test_a_move_that_fails_puts_back_what_was_moved_aside(tmp_path: Path) -> Non
     put(tmp_path / "raw", idx_files(MNIST))
     before = tree(tmp_path)
     with pytest.raises(FileNotFoundError):
-        _put_in_place(tmp_path / "never written", tmp_path / "raw", aside=tmp_path / "before")
+        put_in_place(tmp_path / "never written", tmp_path / "raw")
     assert tree(tmp_path) == before
 
 

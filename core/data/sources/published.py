@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import threading
@@ -16,6 +15,7 @@ from core.data.sources.fetch import Fetch, FetchError
 from core.data.sources.idx import IdxDataset, find_files, read_parts
 from core.data.sources.source import DatasetInfo, Source
 from core.errors import DatasetError, DownloadError
+from core.files import put_in_place
 from core.settings import Settings
 
 ABANDONED = 24 * 3600
@@ -169,7 +169,8 @@ class Published(Source):
                 staged = Path(folder) / "raw"
                 staged.mkdir()
                 Fetch(dataset, staged, progress, stop, self._timeout).run()
-                _put_in_place(staged, final, aside=Path(folder) / "before")
+                final.parent.mkdir(exist_ok=True)
+                put_in_place(staged, final)
         except FetchError as error:
             raise DownloadError(_failure(dataset, str(error), final)) from error
         except OSError as error:
@@ -198,17 +199,3 @@ def _discard_abandoned(home: Path, name: str) -> None:
     for folder in home.glob(f".{name}.*.part"):
         if folder.stat().st_mtime < time.time() - ABANDONED:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _put_in_place(staged: Path, final: Path, aside: Path) -> None:
-    """Move a folder to its final name; if that fails, restore the folder that was there."""
-    final.parent.mkdir(exist_ok=True)
-    if not final.exists():
-        os.replace(staged, final)
-        return
-    os.replace(final, aside)
-    try:
-        os.replace(staged, final)
-    except OSError:
-        os.replace(aside, final)
-        raise

@@ -20,8 +20,6 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 STEP = 2**20
 """Pixels converted at once, approximately."""
 
-_NUMBERS = "buif"
-
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -79,7 +77,7 @@ def _array(content: bytes, name: str) -> NDArray[np.generic]:
         raise DatasetError(f"{name} is not an array of plain numbers, or it is damaged: save it again.") from error
     if file.read(1):
         raise DatasetError(f"{name} is longer than its header says: save it again.")
-    if array.dtype.kind not in _NUMBERS:
+    if array.dtype.kind not in "buif":
         raise DatasetError(f"{name} contains text or other values that are not numbers: save it as uint8 or float32.")
     if not array.size or not array.ndim:
         raise DatasetError(f"{name} is empty: it has the shape {array.shape}.")

@@ -82,7 +82,7 @@ def _is_part(cells: Cells, share: float = 1.0) -> bool:
     counts = np.bincount(cells.numbers[cells.numbers >= 0], minlength=len(cells.ends)).tolist()
     found = {text: count for text, count in zip(cells.different(), counts, strict=True) if part_of(text)}
     known = {part_of(text) for text in found}
-    return "train" in known and len(known) > 1 and sum(found.values()) >= share * len(cells)
+    return "train" in known and len(known) > 1 and sum(found.values()) >= share * len(cells.numbers)
 
 
 def _text(columns: dict[str, list[str]]) -> str | None:

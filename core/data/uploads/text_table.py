@@ -39,9 +39,6 @@ class Cells:
             np.array(numbers, np.int64),
         )
 
-    def __len__(self) -> int:
-        return len(self.numbers)
-
     def first(self, count: int) -> list[Cell]:
         """The first cells."""
         return [None if number < 0 else self._different(number) for number in self.numbers[:count].tolist()]

@@ -86,7 +86,7 @@ class HashedZip:
             found = self.index["format"]
             self._hashes: dict[str, object] = dict(self.index.get("sha256", {}))
         except JsonError as error:
-            raise JobFileError(f"The index of this {what} is {error}: write it again.") from error
+            raise JobFileError(f"The index of this {what} is {error}.") from error
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise self.damaged() from error
         if found != form:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from core.errors import NetworkFileError, StorageFullError
-from core.files import sha256_of
+from core.errors import NetworkFileError, StorageFullError, printable
+from core.files import flush, put_in_place, sha256_of
 from core.memory import free_bytes
 from core.networks.library.card import NetworkCard, read_card, write_card
 from core.networks.library.check import check_kind, inspect
@@ -26,7 +26,6 @@ from core.networks.library.files import (
     digest_of,
     licence_in,
     max_bytes_of,
-    printable,
     with_shards,
 )
 from core.networks.library.partial import BrokenOffError, arriving, clean
@@ -208,28 +207,3 @@ def is_whole(folder: Path, card: NetworkCard) -> bool:
         )
     except (NetworkFileError, OSError):
         return False
-
-
-def flush(folder: Path) -> None:
-    """Flush a folder, so that the names in it survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def put_in_place(staged: Path, final: Path) -> None:
-    """Move a folder to its final name; one that is there already is damaged, or another process was quicker."""
-    try:
-        staged.rename(final)
-    except OSError:
-        if not final.is_dir():
-            raise
-        before = staged.with_name("before")
-        final.rename(before)
-        try:
-            staged.rename(final)
-        except OSError:
-            before.rename(final)
-            raise

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.errors import JsonError, LabError, NetworkFileError, SpecError
+from core.errors import JsonError, LabError, NetworkFileError, SpecError, printable
 from core.memory import free_bytes, is_out_of_memory
 from core.methods.heads import is_in_head
 from core.methods.linear import is_linear
@@ -19,7 +19,7 @@ from core.methods.targets import role_of
 from core.networks.forward import forward
 from core.networks.hugging_face import CLASSIFIERS, architecture, fill_classifier, head_of
 from core.networks.library.card import Inspection
-from core.networks.library.files import CONFIG, INDEX, NetworkFiles, printable, read_index
+from core.networks.library.files import CONFIG, INDEX, NetworkFiles, read_index
 from core.networks.library.place import FolderPlace
 from core.networks.library.weights import read_header, read_weights
 from core.networks.tokenizer import Tokenizer

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from core.errors import NetworkFileError
+from core.errors import NetworkFileError, printable
 from core.networks import tokenizer
 from core.reader import in_reader
 from core.reader.json_text import json_value
@@ -107,11 +107,6 @@ def max_bytes_of(name: str) -> int:
     return MAX_TEXT.get(name, MAX_TOKENIZER)
 
 
-def printable(text: str, length: int = 80) -> str:
-    """A name from outside as a message may show it: without what cannot be printed, and not long."""
-    return "".join(filter(str.isprintable, text)).strip()[:length]
-
-
 def digest_of(hashes: Mapping[str, str]) -> str:
     """The digest of a network: SHA-256 over one line per file, with its name and its SHA-256, sorted by name."""
     lines = (f"{name} {sha256}\n" for name, sha256 in sorted(hashes.items()))
@@ -127,10 +122,6 @@ def licence_in(readme: bytes) -> str:
         return ""
     stated = (line.partition(":") for line in lines[:end])
     values = {name: value.strip().strip("\"'") for name, _, value in stated}
-    found = {name: value if _is_licence(value) else "" for name, value in values.items()}
+    found = {name: value if not re.search(r"[^\w.+ -]", value) else "" for name, value in values.items()}
     licence = found.get("license", "")
     return ((found.get("license_name") or licence) if licence in ("", "other") else licence)[:60]
-
-
-def _is_licence(text: str) -> bool:
-    return all(character.isalnum() or character in "_.+ -" for character in text)

@@ -12,11 +12,11 @@ from pathlib import Path
 from cachetools import LRUCache
 from torch import nn
 
-from core.errors import LabError, NetworkFileError, NetworkInUseError
+from core.errors import LabError, NetworkFileError, NetworkInUseError, printable
 from core.networks.library.bringing import Bringing
 from core.networks.library.card import NetworkCard, read_card
 from core.networks.library.check import read_all
-from core.networks.library.files import NetworkFiles, printable
+from core.networks.library.files import NetworkFiles
 from core.networks.library.hub import HubPlace
 from core.networks.library.known import KNOWN, KnownNetwork, known
 from core.networks.library.package import packaged_path, packaged_place

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from core.errors import NetworkFileError
-from core.networks.library.files import max_bytes_of, printable
+from core.errors import NetworkFileError, printable
+from core.networks.library.files import max_bytes_of
 
 CHUNK = 2**20
 """Bytes per piece."""

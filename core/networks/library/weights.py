@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.errors import NetworkFileError
-from core.networks.library.files import printable
+from core.errors import NetworkFileError, printable
 from core.tensor_file import FLOATS, TensorEntry, header_entries
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from core.errors import NetworkFileError
-from core.networks.library.files import CONFIG, printable
+from core.errors import NetworkFileError, printable
+from core.networks.library.files import CONFIG
 from core.networks.library.place import Place
 from core.networks.transformer import TransformerSpec
 from core.zip_file import UntrustedZip, ZipEntry, ZipLimits
