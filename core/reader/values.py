@@ -16,9 +16,6 @@ import numpy as np
 
 from core import errors
 
-ARRAY = 1
-"""Code of arrays among the extension types of MessagePack."""
-
 
 def encode(value: Any) -> bytes:
     """Encode a value. Raises: NotImplementedError: it cannot be passed to or from the reader."""
@@ -38,7 +35,7 @@ def _encoded(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         array = np.ascontiguousarray(value)
         parts = [array.dtype.str, array.shape, array.reshape(-1).view(np.uint8).data]
-        return msgspec.msgpack.Ext(ARRAY, msgspec.msgpack.encode(parts))
+        return msgspec.msgpack.Ext(1, msgspec.msgpack.encode(parts))
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, type) and issubclass(value, errors.LabError):
