@@ -155,26 +155,30 @@ def _entries(header: Any, size: int, what: str, error: type[LabError]) -> tuple[
     return tuple(entries)
 
 
-def read_tensors(content: bytes, what: str, error: type[LabError]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(
+    content: bytes, what: str, error: type[LabError], per_parameter: int = 1
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of a file.
 
     Args:
         content: the file.
         what: subject of error messages, such as ``The file``.
         error: class of the exceptions to raise.
+        per_parameter: how many tensors the file may have for each parameter of a network.
 
     Raises:
         error: not a safetensors file, damaged, or too many tensors.
     """
     length = int.from_bytes(content[:8], "little")
-    if len(content) >= 8 + length > 8 + MAX_HEADER:
-        raise error(f"{what} has a header of more than {MAX_HEADER // 2**20} MiB: choose another file.")
+    max_header, max_tensors = per_parameter * MAX_HEADER, per_parameter * MAX_TENSORS
+    if len(content) >= 8 + length > 8 + max_header:
+        raise error(f"{what} has a header of more than {max_header // 2**20} MiB: choose another file.")
     damaged = f"{what} is not a safetensors file, or it is damaged."
     try:
-        header: Any = json.loads(content[8 : 8 + min(length, MAX_HEADER)])
+        header: Any = json.loads(content[8 : 8 + min(length, max_header)])
         metadata = header.get("__metadata__") or {}
-        if len(header) > MAX_TENSORS + 1:
-            raise error(f"{what} has more than {MAX_TENSORS:,} tensors: choose another file.")
+        if len(header) > max_tensors + 1:
+            raise error(f"{what} has more than {max_tensors:,} tensors: choose another file.")
         # The library validates the header completely.
         return safetensors.torch.load(content), dict(metadata)
     except LabError:

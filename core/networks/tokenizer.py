@@ -51,7 +51,7 @@ class Tokenizer:
                 take long or make much of a little text.
         """
         self.digest = digest
-        opened = opened_tokenizer(folder)
+        opened = opened_tokenizer(folder.absolute())
         self._tokenizer = _unless_it_panics(lambda: tokenizers.Tokenizer.from_str(opened.form.decode()), UNREADABLE)
         self.padding = opened.padding
 

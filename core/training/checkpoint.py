@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from core.errors import CheckpointError
-from core.memory import is_out_of_memory
-from core.tensor_file import tensors_bytes
+from core.tensor_file import read_tensors, tensors_bytes
 
 FORMAT = "lora-lab-checkpoint-1"
+
+GROUPS = ("value", "first", "second", "best")
+"""What a checkpoint has for each parameter, the last of them not always."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,14 @@ def checkpoint_of(content: bytes) -> Checkpoint:
         CheckpointError: it is truncated, damaged, or of another version.
     """
     try:
-        tensors = safetensors.torch.load(content)
-        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        tensors, metadata = read_tensors(content, "This checkpoint", CheckpointError, len(GROUPS))
         if metadata["format"] != FORMAT:
             raise CheckpointError(f"This checkpoint has format {metadata['format']!r}, not {FORMAT!r}.")
         about = json.loads(metadata["about"])
         position, updates = Position(**about["position"]), int(about["updates"])
-        values, first, second, best = (_group(tensors, name) for name in ("value", "first", "second", "best"))
-    except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
-        if is_out_of_memory(error):
+        values, first, second, best = (_group(tensors, name) for name in GROUPS)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
             raise
         raise CheckpointError("This is not a checkpoint of a run, or it is damaged.") from error
     if not len(values) == len(first) == len(second) or len(best) not in (0, len(values)):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -297,6 +299,20 @@ def test_a_checkpoint_comes_back_from_its_file_as_it_was_infinity_included(task:
     ):
         assert torch.equal(own, other)
     assert again.best == kept.best == []
+
+
+def test_a_header_that_is_larger_than_any_is_refused_before_it_is_parsed() -> None:
+    """A file of jobs may carry a checkpoint of somebody else; a million empty tensors took gigabytes."""
+    one = json.dumps({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]})
+    header = ("{" + ",".join(f'"value.{number}": {one}' for number in range(100_000)) + "}").encode()
+    content = len(header).to_bytes(8, "little") + header
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="has a header of more than 4 MiB"):
+            checkpoint_of(content)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_no_checkpoint_is_refused(task: Task, epoch: int) -> None:
