@@ -28,6 +28,20 @@ ANSWER_SECONDS = 90.0
 """Maximum time for a page on a busy machine; the actual time is reported."""
 
 
+def connected(port: int, **headers: str) -> ClientConnection:
+    """A websocket to the server on this machine."""
+    return connect(
+        f"ws://localhost:{port}/_stcore/stream",
+        origin=f"http://localhost:{port}",  # type: ignore[arg-type]
+        additional_headers=headers,
+        subprotocols=["streamlit"],  # type: ignore[list-item]
+        compression=None,
+        max_size=None,
+        open_timeout=ANSWER_SECONDS,
+        close_timeout=1,
+    )
+
+
 class Speaker:
     """One session in its own thread, which goes from page to page and records what it sees."""
 
@@ -65,15 +79,7 @@ class Speaker:
 
     def _run(self) -> None:
         try:
-            with connect(
-                f"ws://localhost:{self._port}/_stcore/stream",
-                origin=f"http://localhost:{self._port}",  # type: ignore[arg-type]
-                subprotocols=["streamlit"],  # type: ignore[list-item]
-                compression=None,
-                max_size=None,
-                open_timeout=ANSWER_SECONDS,
-                close_timeout=1,
-            ) as socket:
+            with connected(self._port) as socket:
                 while not self._leave.is_set():
                     self._visit(socket, next(self._pages))
         except (WebSocketException, OSError, TimeoutError) as error:
