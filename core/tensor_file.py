@@ -23,6 +23,9 @@ MAX_TENSORS = 4096
 """Maximum tensors per file: a transformer of a hundred layers, or its adapter by DoRA, has some two thousand."""
 
 
+MAX_DIMENSIONS = 64
+"""Maximum dimensions of a tensor, those of torch."""
+
 TYPES = {
     torch.uint64: "U64",
     torch.int64: "I64",
@@ -146,6 +149,8 @@ def _entries(header: Any, size: int, what: str, error: type[LabError]) -> tuple[
             )
         if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**40 for n in (*shape, start, stop)):
             raise TypeError("a size is not a whole number")
+        if len(shape) > MAX_DIMENSIONS or prod(size or 1 for size in shape) >= 2**63:
+            raise ValueError("torch has no such tensors")
         if start != end or stop - start != prod(shape) * BYTES[dtype]:
             raise error(f"{what} is damaged: the place of {printable(name)} does not fit its shape.")
         entries.append(TensorEntry(name, dtype, tuple(shape), stop - start))

@@ -125,7 +125,7 @@ class UntrustedZip:
                 if size > entry.size:
                     break
                 yield chunk
-        except (OSError, struct.error, zlib.error) as damage:
+        except (OSError, ValueError, ArithmeticError, struct.error, zlib.error) as damage:
             raise _damaged(self._what, self._error) from damage
         if mark != _LOCAL_MARK or size != entry.size or crc != entry.crc:
             raise _damaged(self._what, self._error)
@@ -154,29 +154,29 @@ def _inflated(packed: Iterator[bytes]) -> Iterator[bytes]:
 
 
 @contextmanager
-def _path_of(content: bytes | BinaryIO) -> Iterator[str]:
+def _path_of(content: bytes | BinaryIO) -> Iterator[Path]:
     """A path at which another process finds a zip."""
     if not isinstance(content, bytes):
-        yield os.path.abspath(content.name)
+        yield Path(content.name).absolute()
     elif hasattr(os, "memfd_create"):
         number, left = os.memfd_create("zip"), memoryview(content)
         try:
             while left:
                 left = left[os.write(number, left) :]
-            yield f"/proc/{os.getpid()}/fd/{number}"
+            yield Path(f"/proc/{os.getpid()}/fd/{number}")
         finally:
             os.close(number)
     else:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "zip"
             path.write_bytes(content)
-            yield str(path)
+            yield path
 
 
-@in_reader(LabError, "The file", Limits(memory=2**30, cpu=20))
-def directory(path: str, limits: ZipLimits, what: str, error: type[LabError]) -> tuple[ZipEntry, ...]:
+@in_reader(LabError, "The file", Limits(cpu=20))
+def directory(path: Path, limits: ZipLimits, what: str, error: type[LabError]) -> tuple[ZipEntry, ...]:
     """All entries of a zip except folders, once the zip is known to be safe to unpack; see :class:`UntrustedZip`."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return _entries(file, limits, what, error)
 
 

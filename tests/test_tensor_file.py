@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
 
 import pytest
 import safetensors.torch
 import torch
 
-from core.tensor_file import TYPES, tensors_bytes, tensors_size
+from core.errors import NetworkFileError
+from core.tensor_file import TYPES, header_entries, tensors_bytes, tensors_size
 
 TENSORS = {f"{name} é": torch.arange(6).reshape(2, 3).to(kind) for kind, name in TYPES.items()} | {
     "no rows": torch.zeros(0, 3),
@@ -36,3 +39,15 @@ def test_the_library_reads_them_and_their_size_is_known_before(about: dict[str, 
     assert size % 8 == 0
     assert json.loads(content[8 : 8 + size])["__metadata__"] == about
     assert content == tensors_bytes(dict(reversed(TENSORS.items())), dict(reversed(about.items())))
+
+
+@pytest.mark.parametrize(
+    "shape", ["9," * 250_000 + "9", "9," * 250_000 + "0", "549755813887,549755813887,549755813887,0"]
+)
+def test_a_header_of_tensors_that_torch_cannot_have_is_refused_at_once(shape: str) -> None:
+    """The product of so many sizes is one call, which held up all threads for seconds."""
+    header = f'{{"a": {{"dtype": "F32", "shape": [{shape}], "data_offsets": [0, 0]}}}}'.encode()
+    file, start = io.BytesIO(len(header).to_bytes(8, "little") + header), time.process_time()
+    with pytest.raises(NetworkFileError, match="is not a safetensors file, or it is damaged"):
+        header_entries(file, 8 + len(header), "It", NetworkFileError)
+    assert time.process_time() - start < 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from core.engine.jobs.needs import unpack
 from core.errors import JobFileError
+from core.zip_file import UntrustedZip, ZipLimits
+from tests.two_names import with_second_name
 
 SCRIPT = Path(__file__).with_name("two_names.py")
 
@@ -80,3 +83,18 @@ def test_what_jobs_refer_to_is_written_where_it_is_looked_for(tmp_path: Path) ->
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()) == sorted(
         names
     )
+
+
+@pytest.mark.parametrize("further", [1000, 2**31])
+def test_a_place_that_is_not_in_the_file_is_damage(further: int) -> None:
+    content = bytearray(with_second_name("a", "a"))
+    end = content.rindex(b"PK\x05\x06")
+    (place,) = struct.unpack_from("<I", content, end + 16)
+    struct.pack_into("<I", content, end + 16, place + further)
+
+    def read() -> bytes:
+        archive = UntrustedZip(bytes(content), ZipLimits(10, 2**20), "The file", JobFileError)
+        return archive.read(archive.entries[0])
+
+    with pytest.raises(JobFileError, match="is not a zip file, or it is damaged"):
+        read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,13 +207,11 @@ class AdapterConfig:
         keys = tuple(self.rank_pattern), tuple(self.alpha_pattern)
         is_all = self.target_modules == "all-linear"
         expression = () if is_all or isinstance(self.target_modules, tuple) else (self.target_modules,)
-        if expression or not all(map(PLAIN.fullmatch, (*keys[0], *keys[1]))):
+        ranks = alphas = chosen = (-1,) * len(ordered)
+        if expression or any(keys):
             # PEFT matches the keys with the end of a path.
             ends = (tuple(rf"(.*\.)?({key})" for key in group) for group in keys)
             ranks, alphas, chosen = first_matches((*ends, expression), ordered, SELECTION, AdapterError)
-        else:
-            ranks, alphas = (tuple(_first_name(group, path) for path in ordered) for group in keys)
-            chosen = (-1,) * len(ordered)
         found = {}
         for path, rank, alpha, target in zip(ordered, ranks, alphas, chosen, strict=True):
             # PEFT's check_target_module_exists
@@ -261,22 +259,6 @@ def _peft_alpha(scaling: Scaling, alpha: float, rank: int) -> float:
     near = alpha * rank
     candidates = (near, math.nextafter(near, 0), math.nextafter(near, math.inf))
     return next((value for value in candidates if scaling_factor("alpha/r", value, rank) == alpha), near)
-
-
-def _first_name(names: Sequence[str], path: str) -> int:
-    """PEFT's ``get_pattern_key`` for plain names: the index of the first that matches the end of ``path``, else -1.
-
-    Without regular expressions, because a file may have a name for each of hundreds of layers.
-    """
-    return next((number for number, name in enumerate(names) if _is_end(name, path)), -1)
-
-
-def _is_end(name: str, path: str) -> bool:
-    """Whether a name matches the end of ``path``, with dots for any character."""
-    start = len(path) - len(name)
-    if start < 0 or name[-1] not in (path[-1], ".") or path[start - 1 : start] not in ("", "."):
-        return False
-    return all(wanted in (".", found) for wanted, found in zip(name, path[start:], strict=True))
 
 
 def _number(value: float) -> float | int:

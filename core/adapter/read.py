@@ -23,7 +23,7 @@ from core.methods.merging import adapted_layers
 from core.methods.targets import endings
 from core.networks.fingerprint import base_fingerprint
 from core.networks.network import NetworkSpec
-from core.tensor_file import read_tensors
+from core.tensor_file import MAX_DIMENSIONS, read_tensors
 
 FINGERPRINT = "base_fingerprint"
 """Key of the base's fingerprint in the metadata of the tensors file."""
@@ -281,7 +281,7 @@ def _check_tensors(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None
 
 
 def _check_values(tensor: Tensor, what: str) -> None:
-    if tensor.dtype not in _DTYPES or not torch.isfinite(tensor).all():
+    if tensor.dtype not in _DTYPES or tensor.ndim > MAX_DIMENSIONS or not torch.isfinite(tensor).all():
         raise AdapterError(f"{what} has values that are not finite floats.")
 
 

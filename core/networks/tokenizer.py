@@ -36,6 +36,10 @@ class OpenedTokenizer:
     """JSON in the format of the tokenizers library, without padding and truncation."""
     padding: int
     """The token that pads."""
+    size: int
+    """Number of tokens that it knows."""
+    largest: int
+    """The largest id of a token, that of padding included."""
 
 
 class Tokenizer:
@@ -53,23 +57,12 @@ class Tokenizer:
         self.digest = digest
         opened = opened_tokenizer(folder.absolute())
         self._tokenizer = _unless_it_panics(lambda: tokenizers.Tokenizer.from_str(opened.form.decode()), UNREADABLE)
-        self.padding = opened.padding
+        self.padding, self.size, self.largest = opened.padding, opened.size, opened.largest
 
     @property
     def kind(self) -> str:
         """Kind of the model that makes tokens, as in ``WordPiece``."""
         return type(self._tokenizer.model).__name__
-
-    @property
-    def size(self) -> int:
-        """Number of tokens that it knows."""
-        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
-
-    @property
-    def largest(self) -> int:
-        """The largest id of a token, that of padding included."""
-        ids: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
-        return max((self.padding, *ids.values()))
 
     def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:
         """Token ids of each text, with the tokens that mark its beginning and end.
@@ -111,7 +104,8 @@ def opened_tokenizer(folder: Path) -> OpenedTokenizer:
     backend.no_truncation()
     form = _unless_it_panics(backend.to_str, UNREADABLE)
     check_form(json.loads(form))
-    return OpenedTokenizer(form.encode(), _padding(found))
+    ids, padding = backend.get_vocab(with_added_tokens=True).values(), _padding(found)
+    return OpenedTokenizer(form.encode(), padding, len(ids), max(padding, *ids, 0))
 
 
 UNREADABLE = "The tokenizer of this network cannot be read: bring a network with a tokenizer.json."

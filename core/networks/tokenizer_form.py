@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from core.errors import NetworkFileError
 MAX_PARTS = 32
 """Maximum number of normalizers, of pre-tokenizers, and so on."""
 
-MAX_GROWTH = 64
+MAX_GROWTH = 128
 """By how much normalizers and pre-tokenizers together may lengthen a text."""
 
 MAX_ADDED = 256
@@ -26,13 +27,19 @@ MAX_ADDED = 256
 MAX_TOKEN = 4096
 """Maximum characters of a token; the longest ones of published vocabularies are some hundred spaces."""
 
+MAX_PIECE = 256
+"""Maximum characters of a token of Unigram, which at each character tries all tokens that begin there."""
+
+MAX_TOKENS = 2**20
+"""Maximum number of tokens, four times those of the largest published vocabularies."""
+
 MAX_WORD = 500
 """Maximum characters of a word that WordPiece divides, in a time that grows with their cube."""
 
 MAX_EXPRESSION = 2000
 """Maximum characters of a regular expression."""
 
-MAX_REPEATS = 3
+MAX_REPEATS = 2
 """Maximum number of repetitions without a bound in one alternative of a regular expression."""
 
 MAX_AFFIX = 64
@@ -63,8 +70,9 @@ def check_form(form: Mapping[str, Any]) -> None:
     if sum(added) > MAX_ADDED:
         raise _refused(f"adds more than {MAX_ADDED} tokens to each text")
     _check_model(form["model"])
-    if any(len(token["content"]) > MAX_TOKEN for token in form["added_tokens"]):
-        raise _refused(f"has a token of more than {MAX_TOKEN:,} characters")
+    longest = max((len(token["content"]) for token in form["added_tokens"]), default=0)
+    if longest > MAX_TOKEN or len(form["added_tokens"]) > MAX_TOKENS:
+        raise _refused(f"has an added token of {longest:,} characters, or too many")
 
 
 def _parts(part: Part | None, kinds: Collection[str], what: str) -> Iterator[Part]:
@@ -98,7 +106,7 @@ def _padded(part: Part) -> float:
 
 def _prepended(part: Part) -> float:
     _check_affix(part["prepend"])
-    return 1.0
+    return 1.0 + len(part["prepend"])  # before each piece between added tokens, which may be a character
 
 
 def _replaced(part: Part) -> float:
@@ -125,7 +133,7 @@ def _divided(part: Part) -> float:
 
 
 def _joined(part: Part) -> float:
-    return float(len(part["replacement"]))
+    return 1.0 + len(part["replacement"])
 
 
 NORMALIZERS: Mapping[str, Callable[[Part], float]] = {
@@ -168,9 +176,12 @@ def _added(part: Part) -> int:
 
 def _check_model(model: Part) -> None:
     vocabulary = model["vocab"]
-    tokens = (token[0] for token in vocabulary) if isinstance(vocabulary, list) else iter(vocabulary)
-    if any(len(token) > MAX_TOKEN for token in tokens):
-        raise _refused(f"has a token of more than {MAX_TOKEN:,} characters")
+    if len(vocabulary) > MAX_TOKENS:
+        raise _refused(f"has more than {MAX_TOKENS:,} tokens")
+    is_unigram = isinstance(vocabulary, list)
+    longest = max((len(token[0] if is_unigram else token) for token in vocabulary), default=0)
+    if longest > (MAX_PIECE if is_unigram else MAX_TOKEN):
+        raise _refused(f"has a token of {longest:,} characters")
     if (model.get("max_input_chars_per_word") or 0) > MAX_WORD:
         raise _refused(f"divides words of more than {MAX_WORD} characters")
     for name in ("continuing_subword_prefix", "end_of_word_suffix"):
@@ -185,12 +196,15 @@ def _check_affix(text: str) -> None:
 def _check_expression(expression: str) -> None:
     """Check that a regular expression of Oniguruma cannot take much longer than its text is long.
 
-    Nothing in which something is repeated without a bound may be repeated again; one alternative may have a few such
+    Nothing that repeats something without a bound, or has alternatives, may be repeated; one alternative may have a few
     repetitions, and none may refer to a group.
     """
     if len(expression) > MAX_EXPRESSION:
         raise _refused(f"has a regular expression of more than {MAX_EXPRESSION:,} characters")
-    groups = [[0, 0]]  # repetitions in the present alternative, and in the largest one before, of each open group
+    if re.search(r"\(\?[a-z-]*x", expression):  # in which spaces and comments mean nothing
+        raise _refused("has a regular expression that LoRA Lab does not understand")
+    # Of each open group: repetitions in the present alternative, in the largest one before, whether it has several.
+    groups = [[0, 0, 0]]
     inside, classes = 0, 0  # repetitions in the group that has just ended; how many classes are open
     for symbol in _symbols(expression):
         ended, inside = inside, 0
@@ -201,12 +215,13 @@ def _check_expression(expression: str) -> None:
         elif symbol[0] == "\\" and (symbol[1:] in ("k", "g") or symbol[1:] in "123456789"):
             raise _refused("has a regular expression that refers to its own groups")
         elif symbol == "(":
-            groups.append([0, 0])
+            groups.append([0, 0, 0])
         elif symbol == "|":
-            groups[-1] = [0, max(groups[-1])]
+            groups[-1] = [0, max(groups[-1][:2]), 1]
         elif symbol == ")" and len(groups) > 1:
-            inside = max(groups.pop())
-            groups[-1][0] += inside
+            last, largest, several = groups.pop()
+            groups[-1][0] += max(last, largest)
+            inside = max(last, largest, several)
         elif symbol in ("*", "+", "{"):
             if ended:
                 raise _refused("has a regular expression that repeats repetitions, which could take long")

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from core.errors import JsonError
-from core.reader.limits import Limits
 from core.reader.opening import in_reader
 
 MAX_VALUES = 500_000
@@ -34,7 +33,7 @@ def json_value(content: bytes, max_values: int = MAX_VALUES, unique: bool = Fals
     return json.loads(text)
 
 
-@in_reader(JsonError, "JSON that", Limits(memory=2**30, cpu=10))
+@in_reader(JsonError, "JSON that")
 def _check(content: bytes, max_values: int, unique: bool, is_finite: bool) -> None:
     try:
         value = json.loads(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 import typing
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ LARGE = 2**29
 """Files that may take more bytes of memory than this are read one at a time, so that their sum stays bounded."""
 
 _large = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_large._at_fork_reinit)  # type: ignore[attr-defined] # as logging does
 
 is_reader = False
 """Whether this process is the reader, so that nothing is passed on."""
@@ -34,11 +37,12 @@ _thread = threading.local()
 @contextmanager
 def reading_here() -> Iterator[None]:
     """Within this context the thread reads files by itself: those that LoRA Lab wrote, with their SHA-256 checked."""
+    before = getattr(_thread, "reads", False)
     _thread.reads = True
     try:
         yield
     finally:
-        _thread.reads = False
+        _thread.reads = before
 
 
 def reads_here() -> bool:
@@ -72,17 +76,20 @@ def in_reader(
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             given = bound.arguments
-            head, arguments = encode([function.__module__, function.__qualname__, bounds]), encode([*given.values()])
+            kind, subject = given.get("error", error), given.get("what", what)
+            try:
+                request = encode([function.__module__, function.__qualname__, bounds]), encode([*given.values()])
+            except UnicodeEncodeError as problem:
+                raise kind(f"{subject} has characters in it that are no text: choose another one.") from problem
             with _large if bounds.memory > LARGE else nullcontext():
-                answer, code = process.ask((head, arguments), bounds, (function.__module__, *imports))
+                answer, code = process.ask(request, bounds, (function.__module__, *imports))
             try:
                 name, sentence, result = decode(tuple[str, str, msgspec.Raw], answer)
                 if not name:
                     return cast(T, decode(typing.get_type_hints(function)["return"], result))
-                kind = decode(type[LabError], encode(name))
+                found = decode(type[LabError], encode(name)).__new__(decode(type[LabError], encode(name)))
             except msgspec.DecodeError as problem:
-                raise given.get("error", error)(bounds.sentence(given.get("what", what), code)) from problem
-            found = kind.__new__(kind)
+                raise kind(bounds.sentence(subject, code)) from problem
             Exception.__init__(found, sentence)
             raise found
 

@@ -86,8 +86,9 @@ def _of_fork(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str
     here, there = socket.socketpair()
     with here:
         with _lock, there:
+            used = _running()
             try:
-                socket.send_fds(_running(), [" ".join(modules).encode().ljust(NAMES)], [there.fileno()])
+                socket.send_fds(used, [" ".join(modules).encode().ljust(NAMES)], [there.fileno()])
             except OSError:
                 _forget()
                 return None
@@ -109,7 +110,8 @@ def _of_fork(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str
     if len(head) == STATUS.size:
         return bytearray(), STATUS.unpack(head)[0]
     with _lock:
-        _forget()
+        if _channel is used:
+            _forget()
     return None
 
 

@@ -7,6 +7,7 @@ and nothing else. To the types of msgspec come NumPy arrays of numbers, paths, a
 from __future__ import annotations
 
 import math
+import os
 import typing
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def _encoded(value: Any) -> Any:
         parts = [array.dtype.str, array.shape, array.reshape(-1).view(np.uint8).data]
         return msgspec.msgpack.Ext(1, msgspec.msgpack.encode(parts))
     if isinstance(value, Path):
-        return str(value)
+        return os.fsencode(value)  # a name need not be UTF-8
     if isinstance(value, type) and issubclass(value, errors.LabError):
         return value.__name__
     raise NotImplementedError(f"A {type(value).__name__} cannot be passed to or from the reader.")
@@ -45,8 +46,8 @@ def _encoded(value: Any) -> Any:
 
 def _decoded(kind: Any, found: Any) -> Any:
     """A value that msgspec does not know, from what it was encoded as."""
-    if kind is Path and isinstance(found, str):
-        return Path(found)
+    if kind is Path and isinstance(found, bytes):
+        return Path(os.fsdecode(found))
     if typing.get_origin(kind) is np.ndarray and isinstance(found, memoryview):
         return _array(typing.get_args(typing.get_args(kind)[1])[0], found)
     error = getattr(errors, found, None) if isinstance(found, str) else None

@@ -53,7 +53,9 @@ def forks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
 
 def things() -> Things:
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
-    return Things(array, (1, -2), {"ä": None, "b": "c\n"}, (b"\0\xff", True, 0.5), Path("/a b"), AdapterError)
+    return Things(
+        array, (1, -2), {"ä": None, "b": "c\n"}, (b"\0\xff", True, 0.5), Path(os.fsdecode(b"/a \xe9")), AdapterError
+    )
 
 
 def test_values_of_every_kind_come_back_as_they_were(forks: bool) -> None:
@@ -104,6 +106,11 @@ def test_a_signal_is_one_sentence(number: int) -> None:
         kill(number)
 
 
+def test_what_is_no_text_is_one_sentence() -> None:
+    with pytest.raises(DatasetError, match=r"has characters in it that are no text: choose another one\.$"):
+        misbehave("nothing", "\ud800")
+
+
 def test_nothing_can_be_written(tmp_path: Path, forks: bool) -> None:
     with pytest.raises(DatasetError):
         misbehave("write", str(tmp_path / "file"))
@@ -131,6 +138,24 @@ def test_files_are_read_side_by_side_by_forks_of_one_process() -> None:
     assert {parent for _, parent, _ in found} == {process._process.pid if process._process else 0}
 
 
+def test_those_who_wait_when_the_reader_is_killed_share_the_next_one() -> None:
+    said: list[str] = []
+
+    def wait() -> None:
+        with pytest.raises(DatasetError) as caught:
+            misbehave("sleep")
+        said.append(str(caught.value))
+
+    threads = [threading.Thread(target=wait) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    os.kill(pids(0)[1], signal.SIGKILL)
+    for thread in threads:
+        thread.join(HANG)
+    assert said == [TIME] * 4
+
+
 def test_a_reader_that_was_killed_is_started_anew() -> None:
     _, parent, _ = pids(1)
     os.kill(parent, signal.SIGKILL)
@@ -144,6 +169,8 @@ def test_files_of_our_own_are_read_in_this_process_and_thread() -> None:
         thread = threading.Thread(target=lambda: elsewhere.append(pids(0)[0]))
         thread.start()
         thread.join(HANG)
+        with reading_here():
+            pass
         assert pids(0)[0] == os.getpid()
     assert pids(0)[0] != os.getpid()
     assert elsewhere[0] != os.getpid()

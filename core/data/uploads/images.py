@@ -11,13 +11,13 @@ from PIL import ExifTags, Image
 from core.data.dataset import SIDE, Images
 from core.data.uploads.limits import MAX_PIXELS, MIN_SIDE
 from core.errors import DatasetError
-from core.reader import Limits, in_reader
+from core.reader import in_reader
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 
 
-@in_reader(DatasetError, limits=Limits(memory=2**30))
+@in_reader(DatasetError)
 def decode(content: bytes, what: str) -> Images:
     """Decode a picture file to a grey image.
 

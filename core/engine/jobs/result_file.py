@@ -122,7 +122,7 @@ def read_results(content: bytes | BinaryIO) -> list[RunResult]:
     data = dict(archive.entries())
     try:
         return [_read(one, data) for one in archive.index["runs"]]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         if isinstance(error, JobFileError):
             raise
         raise archive.damaged() from error

@@ -28,7 +28,7 @@ from core.networks.transformers_library import transformers
 from core.reader.json_text import json_value
 from core.tensor_file import TensorEntry
 
-COUNTS = ("layer", "block", "expert", "depth", "stage", "group")
+COUNTS = ("layer", "block", "expert", "depth", "stage", "group", "network")
 """Parts of the names of fields that count modules. A network has no more of them than it has tensors."""
 
 MIN_COUNT = 256
@@ -203,11 +203,13 @@ def check_memory(entries: Iterable[TensorEntry], what: str) -> None:
 
 
 def _numbers(value: Any, name: str = "") -> Iterable[tuple[str, float]]:
-    """All numbers in a config, with the name of the field that they are in."""
+    """All numbers in a config, lengths and sums of lists included, with the name of the field that they are in."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _numbers(inner, str(key))
     elif isinstance(value, list):
+        yield name, len(value)
+        yield name, sum(inner for inner in value if isinstance(inner, int | float))
         for inner in value:
             yield from _numbers(inner, name)
     elif isinstance(value, int | float) and not isinstance(value, bool):
