@@ -87,15 +87,21 @@ def in_reader(
                 name, sentence, result = decode(tuple[str, str, msgspec.Raw], answer)
                 if not name:
                     return cast(T, decode(typing.get_type_hints(function)["return"], result))
-                found = decode(type[LabError], encode(name)).__new__(decode(type[LabError], encode(name)))
+                made = decode(type[LabError], encode(name))
             except msgspec.DecodeError as problem:
                 raise kind(bounds.sentence(subject, code)) from problem
-            Exception.__init__(found, sentence)
-            raise found
+            raise _error(made, sentence)  # not from a variable: its traceback would keep the file in a circle
 
         return read
 
     return decorate
+
+
+def _error(kind: type[LabError], sentence: str) -> LabError:
+    """An error of a class, whose own way to make it may take other arguments."""
+    found = kind.__new__(kind)
+    Exception.__init__(found, sentence)
+    return found
 
 
 def run(module: str, name: str, arguments: bytes) -> bytes:

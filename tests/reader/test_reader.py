@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +106,25 @@ def test_whatever_ends_the_reader_is_one_sentence(how: str, forks: bool) -> None
 def test_a_signal_is_one_sentence(number: int) -> None:
     with pytest.raises(DatasetError, match=r"^The file (takes more than 1 seconds|cannot be read)"):
         kill(number)
+
+
+def test_a_file_that_was_refused_is_not_kept() -> None:
+    """Its error must not refer to itself through its traceback, which has the file: nobody collects such circles soon."""
+    refused: list[str] = []
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            try:
+                misbehave("say", "a" * 2**22)
+            except DatasetError as error:
+                refused.append(str(error))
+        assert tracemalloc.get_traced_memory()[0] < 2**20
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert len(refused) == 3
 
 
 def test_what_is_no_text_is_one_sentence() -> None:
