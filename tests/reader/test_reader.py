@@ -109,7 +109,7 @@ def test_a_signal_is_one_sentence(number: int) -> None:
 
 
 def test_a_file_that_was_refused_is_not_kept() -> None:
-    """Its error must not refer to itself through its traceback, which has the file: nobody collects such circles soon."""
+    """Its error must not refer to itself through its traceback, which has the file: such circles stay for long."""
     refused: list[str] = []
     gc.collect()
     gc.disable()
