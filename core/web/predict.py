@@ -51,11 +51,10 @@ def limits(at: Callable[[str], str]) -> dict[str, int]:
 async def predict(request: Request) -> Response:
     """Answer rows in one batch."""
     content = await request.body()
-    try:
-        answered = await to_thread.run_sync(lambda: _answer(content), limiter=_limiter())
-    except LabError as error:
-        headers = {"retry-after": "1"} if isinstance(error, ServingBusyError) else {}
-        return JSONResponse({"error": str(error)}, _status(error), {"cache-control": "no-store", **headers})
+    answered = await to_thread.run_sync(lambda: _answer(content), limiter=_limiter())
+    if isinstance(answered, LabError):
+        headers = {"retry-after": "1"} if isinstance(answered, ServingBusyError) else {}
+        return JSONResponse({"error": str(answered)}, _status(answered), {"cache-control": "no-store", **headers})
     return Response(answered, media_type="application/json", headers={"cache-control": "no-store"})
 
 
@@ -69,8 +68,16 @@ def adapters(request: Request) -> Response:
     return Response(msgspec.json.encode(found), media_type="application/json", headers={"cache-control": "no-store"})
 
 
-def _answer(content: bytes) -> bytes:
-    return msgspec.json.encode(lab.current().predictor.predict(parse(content)))
+def _answer(content: bytes) -> bytes | LabError:
+    """The answer to a request, or why there is none.
+
+    An error is returned: one that a thread raises refers to the frame that awaits it, and that to the error, so that
+    the request would stay in memory until such cycles are looked for.
+    """
+    try:
+        return msgspec.json.encode(lab.current().predictor.predict(parse(content)))
+    except LabError as error:
+        return error
 
 
 def _limiter() -> CapacityLimiter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import os
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from starlette.applications import Starlette
@@ -34,7 +36,7 @@ from core.serving.request import MAX_BYTES, MAX_ROWS
 from core.settings import Settings
 from core.web.bodies import FULL_OF_REQUESTS, MAX_HELD
 from core.web.descriptors import MAX_PER_PEER
-from core.web.predict import description, routes
+from core.web.predict import PREDICT, description, routes
 from pages.serve.examples import curl, python
 from tests import forked
 from tests.browser.conftest import free_port
@@ -338,3 +340,17 @@ def test_the_paths_of_the_description_are_under_its_server(base: str) -> None:
         for method in methods:
             scope = {"type": "http", "method": method.upper(), "path": server["url"].rstrip("/") + path}
             assert any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+
+
+def test_a_request_that_is_refused_is_forgotten_at_once() -> None:
+    app, body = Starlette(routes=routes(str)), b'{"rows":[' + bytes(MAX_BYTES - 9)
+    ask(app, PREDICT, "POST", chunks=[body])
+    gc.collect()
+    gc.disable()  # it may be long until cycles are looked for
+    try:
+        before = psutil.Process().memory_info().rss
+        for _ in range(8):
+            assert ask(app, PREDICT, "POST", chunks=[body])[0] == 400
+        assert psutil.Process().memory_info().rss - before < 4 * MAX_BYTES
+    finally:
+        gc.enable()
