@@ -175,7 +175,7 @@ class Feeding:
         answer = self._lived.doors.enter(door, file.kind, content)
         name = f"{file.name} ({file.kind}, {door})"
         self.seconds[name] = max(self.seconds.get(name, 0), time.monotonic() - start)
-        self.peaks[name] = max(self.peaks.get(name, 0), *self._memory.own[sampled:])
+        self.peaks[name] = max([self.peaks.get(name, 0), *self._memory.own[sampled:]])
         faults = answer.faults
         if not answer.said and not is_mutant and not file.is_valid:
             faults.append("taken")
