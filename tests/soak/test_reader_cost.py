@@ -54,7 +54,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Callable[
         "picture of 2,000 × 2,000": (decode, [picture(noise(1, (2000, 2000)), "JPEG"), "The picture"]),
         "CSV of 10,000 texts": (_table, [separated(ROWS).encode()]),
         "Parquet of 10,000 texts": (_table, [parquet_rows(ROWS)]),
-        "adapter": (directory, [str(folder / "adapter.zip"), ZipLimits(16, 2**20), "The adapter", AdapterError]),
+        "adapter": (directory, [folder / "adapter.zip", ZipLimits(16, 2**20), "The adapter", AdapterError]),
         "experiment": (json_text._check, [experiment, 10_000, True, True]),
         "tokenizer": (opened_tokenizer, [minilm() or save_tiny(folder / "tiny")]),
     }
