@@ -48,8 +48,9 @@ MAX_LONGER = full_or_short(1.0, 20.0)
 """Seconds that a page may wait longer than without files: what is promised where this is measured, and no more than a
 hang elsewhere."""
 
-MAX_GROWTH = 100 * 2**20
-"""Maximum growth of the dashboard's memory, beyond the file that it was given."""
+MAX_GROWTH = full_or_short(100, 300) * 2**20
+"""Maximum growth of the dashboard's memory, beyond the file that it was given; in the short form, in which pages are opened
+for the first time meanwhile, that of other bad inputs."""
 
 PART = full_or_short(25, 16)
 """Number of files after which others are watched without files."""
