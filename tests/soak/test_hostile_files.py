@@ -49,8 +49,8 @@ MAX_LONGER = full_or_short(1.0, 20.0)
 hang elsewhere."""
 
 MAX_GROWTH = full_or_short(100, 300) * 2**20
-"""Maximum growth of the dashboard's memory, beyond the file that it was given; in the short form, in which pages are opened
-for the first time meanwhile, that of other bad inputs."""
+"""Maximum growth of the dashboard's memory, beyond the file that it was given; that of other bad inputs in the short
+form, in which pages are opened for the first time meanwhile."""
 
 PART = full_or_short(25, 16)
 """Number of files after which others are watched without files."""
