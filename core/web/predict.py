@@ -75,7 +75,8 @@ def _answer(content: bytes) -> bytes | LabError:
     the request would stay in memory until such cycles are looked for.
     """
     try:
-        return msgspec.json.encode(lab.current().predictor.predict(parse(content)))
+        asked = parse(content)
+        return msgspec.json.encode(lab.current().predictor.predict(asked))
     except LabError as error:
         return error
 

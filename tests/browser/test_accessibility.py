@@ -84,18 +84,24 @@ WHOLE = "html"
 
 OPENED = f'[data-testid="stExpander"] details[open], {PANEL}, {POPOVER}, {DIALOG}'
 
-IDLE = """
+PENDING = """
 ([opened, background]) => {
   const app = document.querySelector('[data-testid="stApp"]');
-  return app?.dataset.testScriptState === "notRunning"
-    && !document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]')
-    && [...document.querySelectorAll(opened)].every((part) => part.querySelector('[data-testid="stElementContainer"]'))
-    && [...document.querySelectorAll(".js-plotly-plot")].every((plot) => plot.querySelector(".main-svg"))
-    && getComputedStyle(app).backgroundColor === background
-    && document.getAnimations().every((animation) => animation.playState !== "running");
+  const has = (where) => (part) => part.querySelector(where);
+  const open = [...document.querySelectorAll(opened)], plots = [...document.querySelectorAll(".js-plotly-plot")];
+  return Object.entries({
+    "the script": app?.dataset.testScriptState !== "notRunning",
+    "a part": document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]'),
+    "what was opened": !open.every(has('[data-testid="stElementContainer"]')),
+    "a chart": !plots.every(has(".main-svg")),
+    "the theme": !app || getComputedStyle(app).backgroundColor !== background,
+    "an animation": document.getAnimations().some((animation) => animation.playState === "running"),
+  }).flatMap(([what, pending]) => pending ? [what] : []);
 }
 """
-"""Whether a page has drawn everything, also in what was opened, in a theme, and no color is on its way to another."""
+"""What of a page is not drawn yet, also in what was opened, in a theme, or has a color on its way to another."""
+
+IDLE = f"(expected) => !({PENDING})(expected).length"
 
 AUDIT = """
 async ([where, rules, own]) => {
@@ -235,7 +241,11 @@ class Visitor:
         """Wait until the page is drawn, in this theme or the one it has."""
         self.theme = theme or self.theme
         self.page.emulate_media(color_scheme=self.theme)
-        self.page.wait_for_function(IDLE, arg=[OPENED, BACKGROUNDS[self.theme]], timeout=1000 * HANG)
+        expected = [OPENED, BACKGROUNDS[self.theme]]
+        try:
+            self.page.wait_for_function(IDLE, arg=expected, timeout=1000 * HANG)
+        except TimeoutError:
+            pytest.fail(f"{self.page.url} still waits for {self.page.evaluate(PENDING, expected)}; {self.errors}")
 
     def _audit(self, what: str, where: str, rules: dict[str, Any]) -> None:
         while (height := self.page.evaluate(HEIGHT)) > self.page.evaluate("window.innerHeight"):
