@@ -147,6 +147,17 @@ class TrackerError(LabError, RuntimeError):
     """A tracker is unknown, cannot be reached, or cannot be written."""
 
 
+class VerificationError(AdapterError):
+    """A network with an adapter does not compute what its file says, or nothing finite."""
+
+    BEGINNING = "The adapter failed verification: "
+    """Of every message, by which the stored cause of a run tells that its adapter failed."""
+
+    def __init__(self, found: str) -> None:
+        """Args: found: what is wrong, as the rest of a sentence."""
+        super().__init__(f"{self.BEGINNING}{found}.")
+
+
 class BaseMismatchError(AdapterError):
     """An adapter was trained on a different base."""
 

@@ -12,14 +12,7 @@ from torch import Tensor, nn
 
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
 from core.adapter.card import Card, render
-from core.adapter.certificate import (
-    MERGED_TOLERANCE,
-    RELOADED_TOLERANCE,
-    Certificate,
-    difference,
-    logits_of,
-    merged_logits_of,
-)
+from core.adapter.certificate import RELOADED_TOLERANCE, Certificate, difference, logits_of, merged_difference
 from core.adapter.config import AdapterConfig
 from core.adapter.read import FINGERPRINT, PREFIX, put_on, read_adapter, tensor_name
 from core.data.examples import Batch
@@ -52,8 +45,9 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
 
     Raises:
         BaseMismatchError: the network's frozen weights are not those of the base.
-        AdapterError: the network has no adapters or others than ``lora`` describes, or values that are not finite, or
-            the adapter that was read back computes something else.
+        AdapterError: the network has no adapters or others than ``lora`` describes.
+        VerificationError: it has outputs that are not finite, or the adapter that was read back computes something
+            else, merged or not.
     """
     trained = copy.deepcopy(model).cpu().requires_grad_(False)
     unmerge(trained)
@@ -102,9 +96,7 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
         reloaded_difference=difference(
             expected, read_back, RELOADED_TOLERANCE, "logits of the reloaded adapter and of the trained network"
         ),
-        merged_difference=difference(
-            read_back, merged_logits_of(reloaded, probe), MERGED_TOLERANCE, "logits of the merged and unmerged network"
-        ),
+        merged_difference=merged_difference(reloaded, probe, read_back),
     )
     entries[CERTIFICATE] = certificate.to_json()
     entries[CARD] = render(card, lora, spec, certificate, config.modules_to_save)

@@ -7,7 +7,15 @@ import sqlite3
 import traceback
 from dataclasses import dataclass
 
-from core.errors import CheckpointError, DivergedError, ExecutorError, LabError, SpecError, StoreBusyError
+from core.errors import (
+    CheckpointError,
+    DivergedError,
+    ExecutorError,
+    LabError,
+    SpecError,
+    StoreBusyError,
+    VerificationError,
+)
 from core.memory import is_out_of_memory
 
 
@@ -34,7 +42,7 @@ def _can_go_on(error: Exception) -> bool | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return True
     # These would come again at the same step; anything else may pass, such as a disk that is not there.
-    return False if isinstance(error, DivergedError | SpecError | CheckpointError) else None
+    return False if isinstance(error, DivergedError | VerificationError | SpecError | CheckpointError) else None
 
 
 def cause_of(error: Exception) -> str:
