@@ -24,6 +24,7 @@ from core.networks.library.files import INDEX, WEIGHTS
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.study.arms.arm import averaged_arms
+from core.study.arms.balance import unlearnt
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_text, plain_table
@@ -200,6 +201,7 @@ def _verdict_as_json(found: Verdict) -> dict[str, Any]:
     told = found.told.difference if found.told is not None and not found.reason else None
     # Full fine-tuning minus itself is nothing: the difference is then that of the best adapter setting.
     known = told is not None and isfinite(told.interval.half_width)
+    compared = [arm for arm in (found.full, found.told.arm if found.told is not None else None) if arm is not None]
     return {
         "level": str(found.level),
         "sentence": headline(found),
@@ -208,6 +210,6 @@ def _verdict_as_json(found: Verdict) -> dict[str, Any]:
         "interval": [told.interval.low, told.interval.high] if told is not None and known else None,
         "p": told.p if told is not None and isfinite(told.p) else None,
         "seeds": found.seeds,
-        "seeds_needed": told.seeds_needed if told is not None else None,
+        "seeds_needed": told.seeds_needed if told is not None and not unlearnt(compared) else None,
         "adapter_run": found.offered.id if found.offered is not None else None,
     }

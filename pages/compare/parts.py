@@ -26,7 +26,7 @@ def accuracy_part(shown: Comparison) -> None:
     show(figure, shown.experiment.id, "accuracy", "Accuracy on the target of each run, with mean and interval")
     if sentence := macro_f1_sentence(shown.shown):
         st.caption(literal(sentence))
-    if warning := misleading_sentence(shown.shown[0].runs[0].result, shown.shown[0].spec.network.learns):
+    if warning := misleading_sentence(shown.shown[0].runs[0]):
         st.warning(warning)
     differences(shown.chosen, shown.masked or shown.split)
     single_pair(shown.lab, shown.chosen)

@@ -69,7 +69,7 @@ def evidence_of(found: Verdict, members: list[Run]) -> None:
         st.table(table, hide_index=True, border="horizontal", alt="Accuracy, trained parameters and stored size")
     if sentence := macro_f1_sentence(arms):
         st.caption(literal(sentence))
-    if warning := misleading_sentence(full.runs[0].result, full.spec.network.learns):
+    if warning := misleading_sentence(full.runs[0]):
         st.warning(warning)
 
 

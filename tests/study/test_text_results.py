@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from core.data.task_spec import TaskSpec
 from core.engine.cost import frozen_sentence
 from core.errors import DatasetError
 from core.lab import Lab
+from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
 from core.store.search import Query
 from core.study.arms.arm import Arm, arms_of
-from core.study.arms.balance import MISLEADING, macro_f1_sentence, misleading_sentence, share_sentence
+from core.study.arms.balance import macro_f1_sentence, misleading_sentence, share_sentence
 from core.study.arms.choice import chosen_arms
 from core.study.arms.differing_table import RIGHT, differing_table
 from core.study.arms.examples import ArmPredictions, Differing, differing
@@ -82,11 +84,31 @@ def test_results_have_macro_f1_and_the_share_of_the_largest_class(lab, direct, t
     assert runs_table(lab.members(text_home.direct))["Network"].unique().tolist() == [NETWORK]
 
 
-def test_accuracy_is_called_misleading_where_one_class_is_most_of_the_test_part():
-    run = make_run(largest_class=MISLEADING + 0.1)
-    assert misleading_sentence(run.result, "image").startswith("Accuracy misleads here: 50.1 % of the test images are")
-    for share in (MISLEADING, 10.0, None):
-        assert misleading_sentence(make_run(largest_class=share).result, "text") == ""
+@pytest.mark.parametrize(
+    ("classes", "share", "misleads"),
+    [
+        (2, 50.4, False),
+        (2, 75.0, False),
+        (2, 75.1, True),
+        (3, 50.0, False),
+        (3, 50.1, True),
+        (4, 60.0, True),
+        (10, 49.0, False),
+        (10, 50.1, True),
+        (10, None, False),
+    ],
+)
+def test_accuracy_is_called_misleading_where_one_class_is_far_more_than_its_balanced_share(
+    classes: int, share: float | None, misleads: bool
+):
+    of_network = {"network": PerceptronSpec(num_classes=classes)}
+    of_task = {"task": TaskSpec.of(dataset="digits", classes=range(classes))}
+    for spec in (of_network, of_task):
+        found = misleading_sentence(make_run(spec=spec, largest_class=share))
+        assert found.startswith(f"Accuracy misleads here: {share} % of the test images are") if misleads else not found
+
+
+def test_the_share_of_the_largest_class_is_said_where_it_is_known():
     assert (
         share_sentence(make_run(largest_class=25.0).result, "text") == "The largest class has 25.0 % of the test texts."
     )

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from core.store.record import Result
+from core.store.record import Result, Run
 from core.study.arms.arm import Arm
+from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.measures import MEASURES, spread_text
 from core.wording.examples import noun
 from core.wording.numbers import listed, percent
 
-MISLEADING = 50.0
-"""Share of the largest class, in percent, above which accuracy misleads: always naming that class is then right more
-often than not."""
+HALF = 50.0
+"""Percent of the test part: where the largest class has no more, naming it is wrong as often as it is right."""
+
+UNBALANCED = 1.5
+"""How many times its share among equally frequent classes the largest class must have."""
+
+
+def misleading_share(classes: int) -> float:
+    """Share of the largest class, in percent, above which accuracy misleads on a task of so many classes.
+
+    Always naming that class is then right more often than not, and that is because the classes are not balanced: it has
+    more than 1.5 times its share of 100 / k. That is 75 % of two classes, which have about 50 % each when balanced,
+    and 50 % of three or more.
+    """
+    return max(HALF, UNBALANCED * 100 / classes)
 
 
 def share_sentence(result: Result | None, kind: str) -> str:
@@ -27,32 +40,47 @@ def share_sentence(result: Result | None, kind: str) -> str:
     return f"The largest class has {percent(result.largest_class, 1)} of the test {noun(kind)}."
 
 
-def misleading_sentence(result: Result | None, kind: str) -> str:
-    """Why accuracy misleads on this task; empty where no class has more than :data:`MISLEADING` percent."""
-    if result is None or result.largest_class is None or result.largest_class <= MISLEADING:
+def misleading_sentence(run: Run) -> str:
+    """Why accuracy misleads on the task of a run; empty up to :func:`misleading_share`, and for earlier versions."""
+    result, spec = run.result, run.spec
+    if result is None or result.largest_class is None:
+        return ""
+    classes = len(spec.task.classes) if spec.task.classes is not None else spec.network.num_classes
+    if result.largest_class <= misleading_share(classes):
         return ""
     return (
-        f"Accuracy misleads here: {percent(result.largest_class, 1)} of the test {noun(kind)} are of one class, so "
-        "always naming it would be that accurate. Macro-F1 counts every class alike."
+        f"Accuracy misleads here: {percent(result.largest_class, 1)} of the test {noun(spec.network.learns)} are of "
+        "one class, so always naming it would be that accurate. Macro-F1 counts every class alike."
     )
 
 
-def unlearnt_sentence(arms: Sequence[Arm]) -> str:
-    """Which arms are no more accurate than always naming the largest class.
+def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
+    """The arms of which it is not shown that they have learnt more than to name the most frequent class.
 
-    Empty if every arm is more accurate than that, and for runs of earlier versions.
+    The 95 % interval of their accuracy over seeds does not lie above the share of that class; with fewer than
+    :data:`core.study.stats.intervals.MIN_SEEDS` seeds, the mean does not. Runs of earlier versions do not tell.
     """
-    result = arms[0].runs[0].result if arms else None
+    return [arm for arm in arms if _is_unlearnt(arm)]
+
+
+def _is_unlearnt(arm: Arm) -> bool:
+    result, accuracy = arm.runs[0].result, arm.interval("accuracy")
+    if result is None or result.largest_class is None:
+        return False
+    return (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= result.largest_class
+
+
+def unlearnt_sentence(arms: Iterable[Arm]) -> str:
+    """Which arms are not shown to have learnt anything, and what to do; empty if all are. See :func:`unlearnt`."""
+    found = unlearnt(arms)
+    result = found[0].runs[0].result if found else None
     if result is None or result.largest_class is None:
         return ""
-    share = result.largest_class
-    found = [arm.name for arm in arms if arm.values("accuracy") and arm.interval("accuracy").mean <= share]
-    if not found:
-        return ""
-    are, they = ("is", "it") if len(found) == 1 else ("are", "they")
+    have = "has" if len(found) == 1 else "have"
     return (
-        f"{listed(found)} {are} no more accurate than always naming the largest class ({percent(share, 1)}), so these "
-        f"runs do not show what {they} can learn: train longer, or at another rate."
+        f"{listed([arm.name for arm in found])} {have} not been shown to have learnt more than naming the most "
+        f"frequent class, which is right in {percent(result.largest_class, 1)} of cases: train for more epochs or at a "
+        "higher learning rate before you add seeds."
     )
 
 

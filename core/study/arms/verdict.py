@@ -13,6 +13,7 @@ from core.spec import Spec
 from core.store.record import Run
 from core.store.stages import stages_of
 from core.study.arms.arm import Arm
+from core.study.arms.balance import unlearnt
 from core.study.arms.choice import best_arm, best_run, chosen_arms, is_adapter, is_full, no_choice_sentence
 from core.study.arms.pairs import lora_against_full, paired_differences
 from core.study.arms.tuning import RatesTried, rates_tried
@@ -116,9 +117,15 @@ class Verdict:
 
     @property
     def seeds_to_add(self) -> int:
-        """Number of further seeds that would about settle it; 0 where it is settled or no number is known."""
+        """Number of further seeds that would about settle it.
+
+        0 where it is settled, no number is known, or a setting is not shown to have learnt anything, so that longer
+        training comes first.
+        """
         told = self.told
         if told is None or self.level is Level.SHOWN or not self.seeds:
+            return 0
+        if unlearnt(filter(None, (self.full, told.arm))):
             return 0
         if self.rule is Rule.WITHIN:
             # No setting can have a higher level than the more expensive ones, which were tested before it.

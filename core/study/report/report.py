@@ -110,7 +110,7 @@ def opening(evidence: Evidence, margin: float | None = None) -> Opening:
         ),
         answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
         warnings=(
-            *filter(None, [misleading_sentence(_result(evidence), first.network.learns)]),
+            *filter(None, [misleading_sentence(evidence.chosen[0].runs[0])]),
             *evidence.dropped,
             *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
         ),
