@@ -31,6 +31,7 @@ from core.engine.launcher import Launcher
 from core.engine.origin import Origins
 from core.engine.processes import Process, is_living, living
 from core.engine.recipe import Recipe, weights_digest
+from core.engine.rest import Rest, rest_of
 from core.engine.step_timer import StepTimer
 from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
@@ -224,20 +225,9 @@ class Lab(Launcher):
         self.executors.choose(executor)
         self.workers.wake()
 
-    def resume(self, ids: Sequence[str] | None = None) -> int:
-        """Resume all interrupted runs, or those among ``ids``, from their checkpoints or else from their first steps.
-
-        Runs that were trained in one bank are resumed in one bank, if they are resumed by one call.
-
-        Returns:
-            The number of runs that were resumed.
-        """
-        wanted = None if ids is None else set(ids)
-        runs = self.store.runs(states=["interrupted"])[::-1]
-        chosen = [run.id for run in runs if wanted is None or run.id in wanted]
-        self.store.requeue(chosen, self.owner)
-        self.workers.wake()
-        return len(chosen)
+    def rest(self, ids: Sequence[str]) -> Rest:
+        """What :meth:`finish` would train of these runs; see :func:`core.engine.rest.rest_of`."""
+        return rest_of(self.store, ids)
 
     def log(self, id: str) -> list[tuple[float, str]]:
         """A run's log; see :meth:`core.store.store.Store.log`."""

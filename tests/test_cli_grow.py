@@ -115,5 +115,5 @@ def test_what_waits_for_an_interrupted_base_is_not_waited_for(lab: Lab, capsys: 
     assert "The disk is full." in said
     assert said.count("It waits for its base, which was interrupted.") == 2
     assert len(lab.live()) == 2
-    lab.resume([experiment.base])
+    lab.finish([experiment.base])
     assert all(run.result for run in finish(lab, experiment.base, *experiment.runs))

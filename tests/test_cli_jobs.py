@@ -209,7 +209,7 @@ def test_results_of_a_run_that_was_trained_on_here_are_refused(home: Path, tmp_p
     begun = idle.store.checkpoint(id)
     lab = Lab(settings)
     lab.start()
-    lab.resume([id])
+    lab.finish([id])
     wait_until(lambda: lab.store.checkpoint(id) not in (None, begun))
     lab.close()
     idle.store.requeue([id], idle.owner)

@@ -232,7 +232,7 @@ def test_unknown_runs_and_files_get_a_sentence(lab: Lab, base: Run) -> None:
         lab.stop("r-none")
     with pytest.raises(UnknownRunError, match="makes no file"):
         lab.artifacts.path(base.id, "../../lab.sqlite3")
-    assert lab.resume([base.id, "r-none"]) == 0
+    assert lab.finish([base.id, "r-none"]) == 0
     assert lab.run(base.id).state == "finished"
 
 
@@ -272,7 +272,7 @@ def test_runs_of_a_killed_process_are_interrupted_and_resume_to_the_same_numbers
     try:
         assert lab.run(running).state == "interrupted"
         assert finish(lab, waiting)[0].state == "finished"
-        lab.resume([running])
+        lab.finish([running])
         resumed, untouched = finish(lab, running, lab.launch(spec).id)
         assert resumed.state == "finished"
         np.testing.assert_array_equal(lab.curve(resumed.id).loss, lab.curve(untouched.id).loss)

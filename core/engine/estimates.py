@@ -90,7 +90,7 @@ class Estimates:
             LabError: a task's data is missing, the machine lacks the device, or adapters do not fit the network.
         """
         banks = [self._bank([specs[k] for k in bank]) for bank in packed(specs, self._tasks, self._settings)]
-        return total(bank.wall for bank in banks).spread_over(min(self._machines(), max(1, len(banks))))
+        return total(bank.wall for bank in banks).scaled(1 / min(self._machines(), max(1, len(banks))))
 
     def wait(self, specs: Sequence[RunSpec], seconds: float) -> Forecast:
         """The forecast of :meth:`whole`, after waiting until its time is known, ``seconds`` at most.
@@ -145,6 +145,17 @@ class Estimates:
             return None
         return shortage(specs, self._tasks, free)
 
+    def rest(self, runs: Sequence[Run]) -> Forecast:
+        """Forecast of the time to train these runs to their ends, each from :attr:`core.store.record.Run.step`.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        specs = [run.spec for run in runs]
+        seconds = [forecast.seconds or 0.0 for forecast in self.each(specs)]
+        left = sum(own * (1 - run.progress) for own, run in zip(seconds, runs, strict=True))
+        return self.whole(specs).scaled(left / sum(seconds) if sum(seconds) else 1.0)
+
     def remaining(self, runs: Sequence[Run]) -> Forecast:
         """Forecast of the time until these runs have ended.
 
@@ -158,7 +169,7 @@ class Estimates:
         parts = [Forecast.around(begun, 0, "measured")] if begun else []
         waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
         for experiment in dict.fromkeys(run.experiment for run in waiting):
-            left = self.whole([run.spec for run in waiting if run.experiment == experiment])
+            left = self.rest([run for run in waiting if run.experiment == experiment])
             factor = self._correction(experiment) if experiment and left.basis != "measured" else None
             if factor is not None and left.seconds is not None:
                 left = Forecast.around(left.seconds * factor, left.memory, "calibrated")

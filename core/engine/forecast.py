@@ -47,11 +47,11 @@ class Forecast:
             return None
         return math.sqrt(self.seconds_low * self.seconds_high)
 
-    def spread_over(self, machines: int) -> Forecast:
-        """The time that remains where several machines share the work."""
+    def scaled(self, factor: float) -> Forecast:
+        """The time that a part of the work takes, or all of it where several machines share it."""
         if self.seconds_low is None or self.seconds_high is None:
             return self
-        return replace(self, seconds_low=self.seconds_low / machines, seconds_high=self.seconds_high / machines)
+        return replace(self, seconds_low=self.seconds_low * factor, seconds_high=self.seconds_high * factor)
 
     def to_line(self) -> str:
         """A line for the log of a run, which :meth:`from_line` reads."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import Any
 
 from core.data.catalog import Catalog
@@ -20,6 +22,7 @@ from core.engine.estimates import Estimates
 from core.engine.executors import Executors
 from core.engine.experiment import Setting, arm_specs, settings_of
 from core.engine.jobs.run_files import NETWORK
+from core.engine.rest import rest_of
 from core.engine.usage import DiskUsage
 from core.engine.workers import Workers
 from core.errors import LabError, RunStateError
@@ -37,7 +40,10 @@ from core.wording.experiments import experiment_name
 log = logging.getLogger(__name__)
 
 Queued = list[tuple[str, RunSpec]]
-"""Ids and specs of new runs."""
+"""Ids and specs of runs that are to be queued."""
+
+AGAIN = r" \(\d+\)"
+"""Pattern of the number behind the name of an experiment that other experiments have, too."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Planned:
     runs: tuple[RunSpec, ...]
     """Their specs, ordered by seed."""
     bases: tuple[tuple[str, RunSpec], ...] = ()
-    """Ids and specs of the bases that must be trained before them."""
+    """Ids and specs of the bases that must be trained before them: new ones, and those that are to be finished."""
 
     @property
     def specs(self) -> list[RunSpec]:
@@ -86,6 +92,32 @@ class Launcher:
         self._queue(new)
         return [id for id, _ in new]
 
+    def finish(self, ids: Sequence[str]) -> int:
+        """Queue runs again that were stopped or interrupted or failed, with the bases that they wait for.
+
+        Each goes on from its checkpoint, or else starts from its first step. Runs that were trained in one bank go on
+        in one bank, if they are finished by one call. What can be finished is said by
+        :func:`core.engine.rest.rest_of`.
+
+        Args:
+            ids: of the runs, such as all of an experiment; those that have finished, or are live, are skipped.
+
+        Returns:
+            The number of runs that were queued, bases among them.
+
+        Raises:
+            LabError: a dataset or network is missing, or there is no room; nothing was queued.
+        """
+        rest = rest_of(self.store, ids)
+        again = [run.id for run in (*rest.bases, *rest.runs)]
+        self.check_runs(run.spec for run in rest.everything)
+        self.usage.check(run.spec for run in rest.everything)
+        if rest.anew:
+            self.repeat(*(run.id for run in rest.anew))
+        self.store.requeue(again, self.owner)
+        self.workers.wake()
+        return len(rest.everything)
+
     def _usable_base(self, finished: Sequence[Run], spec: RunSpec) -> Run | None:
         """The first of these with this spec whose network is intact."""
         for run in finished:
@@ -112,7 +144,7 @@ class Launcher:
             LabError: a dataset is missing, or the queue is full; nothing was queued.
         """
         members = [(_new_id("r"), spec) for spec in planned.runs]
-        title = name or experiment_name(planned.runs)
+        title = name or self._unused(experiment_name(planned.runs))
         base = planned.runs[0].base or ""
         experiment = Experiment(_new_id("e"), title, time.time(), base, tuple(id for id, _ in members), trim)
         self._queue([*planned.bases, *members], experiment)
@@ -191,14 +223,18 @@ class Launcher:
         return Configuration.on(start, first.task, settings_of(specs), seeds, **more)
 
     def find_experiment(self, specs: Sequence[RunSpec]) -> Experiment | None:
-        """The newest experiment that has, or will have, a result for each of these specs."""
-        wanted = set(specs)
+        """The newest experiment that has, or will have, all of these runs trained to their ends; else the newest one
+        that has them, of which some can be finished.
+        """
+        wanted, left = set(specs), None
         for experiment in self.store.experiments():
             if len(experiment.runs) >= len(wanted) and experiment.base == (specs[0].base or ""):
                 members = self.store.runs_of(experiment.runs)
-                if wanted <= {run.spec for run in members if run.state not in ("failed", "stopped")}:
+                if wanted <= {run.spec for run in members if not run.is_unfinished}:
                     return experiment
-        return None
+                if left is None and wanted <= {run.spec for run in members}:
+                    left = experiment
+        return left
 
     def rename(self, id: str, name: str) -> str:
         """Rename an experiment; an empty name gives it the one it would have by itself.
@@ -210,7 +246,7 @@ class Launcher:
             NoteError: the name is too long, or contains characters that are not text.
             UnknownRunError: there is no experiment with this id.
         """
-        new = clean_name(name) or experiment_name(run.spec for run in self._members(id))
+        new = clean_name(name) or self._unused(experiment_name(run.spec for run in self._members(id)), id)
         self.store.rename(id, new)
         return new
 
@@ -247,7 +283,7 @@ class Launcher:
         elif _usable(base):
             specs = arm_specs(base.id, base.spec, first.task, arms, seeds, first.device)
         else:
-            raise RunStateError(f"The base of this experiment, {base.id}, has no result: start a new experiment.")
+            raise RunStateError(f"The base of this experiment, {base.id}, has no result: finish the experiment first.")
         ended = ("failed", "stopped") if again else ()
         there = {(run.spec.arm, run.spec.seed) for run in members if run.state not in ended}
         missing = tuple(spec for spec in specs if (spec.arm, spec.seed) not in there)
@@ -280,12 +316,18 @@ class Launcher:
             return ()
         new = [(_new_id("r"), spec) for spec in growth.runs]
         known = [run.spec for run in self.store.runs_of(before.runs)]
-        name = before.name
-        if name == experiment_name(known):
-            name = experiment_name([*known, *growth.runs])
+        name, own = before.name, experiment_name(known)
+        if name == own or re.fullmatch(re.escape(own) + AGAIN, name):
+            name = self._unused(experiment_name([*known, *growth.runs]))
         after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in new)))
         self._queue([*growth.bases, *new], after, before)
         return tuple(id for id, _ in new)
+
+    def _unused(self, name: str, id: str = "") -> str:
+        """A name with a number behind it, where other experiments than that with this id have it already."""
+        taken = {experiment.name for experiment in self.store.experiments() if experiment.id != id}
+        numbered = (f"{name} ({number})" for number in count(2))
+        return next(each for each in chain([name], numbered) if each not in taken)
 
     def _members(self, id: str) -> list[Run]:
         """Runs of an experiment, in the order in which they were queued. Raises: UnknownRunError."""
@@ -294,12 +336,14 @@ class Launcher:
     def _bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], Queued]:
         """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be queued first."""
         specs = {seed: spec.but(seed=seed) for seed in seeds}
-        runs = self.store.runs(methods=list(methods(Role.BASE)), states=["finished", "queued", "running"])
+        runs = self.store.runs(methods=list(methods(Role.BASE)))
         finished = [run for run in runs if run.state == "finished"]
-        coming = {run.spec: run for run in runs if run.state != "finished"}
+        left = rest_of(self.store, [run.id for run in runs if run.is_unfinished and run.spec in specs.values()])
+        coming = {run.spec: run for run in (*left.runs, *(run for run in runs if run.is_live))}
         known = {seed: self._usable_base(finished, own) or coming.get(own) for seed, own in specs.items()}
         ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
-        return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
+        missing = [seed for seed, base in known.items() if base is None or base.is_unfinished]
+        return ids, [(ids[seed], specs[seed]) for seed in missing]
 
     def check_runs(self, specs: Iterable[RunSpec]) -> None:
         """Check that runs can be trained on this machine: devices, adapters, datasets, and networks that were brought.
@@ -321,11 +365,15 @@ class Launcher:
                 network.check_fit(task.dataset, inputs, classes)
 
     def _queue(self, runs: Queued, experiment: Experiment | None = None, before: Experiment | None = None) -> None:
-        """Check and queue runs; see :meth:`core.store.store.Store.add`."""
+        """Check and queue runs; see :meth:`core.store.store.Store.add`. Bases that are there are finished first."""
         self.check_runs(spec for _, spec in runs)
         self.usage.check(spec for _, spec in runs)
-        lines = [forecast.to_line() for forecast in self.estimates.each([spec for _, spec in runs], ask=False)]
-        self.store.add(runs, self.owner, self.settings.max_waiting, experiment, before, lines)
+        there = self.store.runs_of([id for id, _ in runs])
+        new = [(id, spec) for id, spec in runs if id not in {run.id for run in there}]
+        lines = [forecast.to_line() for forecast in self.estimates.each([spec for _, spec in new], ask=False)]
+        # The bases come first: what starts from one must not begin on what it had learnt when it was stopped.
+        self.store.requeue([run.id for run in there if run.is_unfinished], self.owner)
+        self.store.add(new, self.owner, self.settings.max_waiting, experiment, before, lines)
         self.workers.wake()
 
 

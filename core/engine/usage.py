@@ -12,6 +12,7 @@ from core.engine.cost import plan
 from core.errors import LabError, StorageFullError
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.store.checkpoints import PREFIX
 from core.store.record import WAITING
 from core.store.store import Store
 from core.training.schedule import total_steps
@@ -21,6 +22,9 @@ STEP_BYTES = 2 * 12
 
 FILE_BYTES = 2**13
 """Bytes of a weights file besides the weights: names and shapes, model card, certificate."""
+
+
+NO_ROOM = "Its checkpoint was removed to make room for other runs: finished, it trains again from its first step."
 
 
 @dataclass(frozen=True)
@@ -92,17 +96,36 @@ class DiskUsage:
         self.check_bytes(coming)
 
     def check_bytes(self, coming: int) -> None:
-        """Check that there is room for so many bytes.
+        """Check that there is room for so many bytes; checkpoints of stopped runs make room if that is enough.
 
         Raises:
             StorageFullError: there is not enough room.
         """
         used, limit = self.measure().total, self._settings.max_stored_bytes
-        if used + coming > limit:
+        if used + coming > limit and not self._make_room(used + coming - limit):
             raise StorageFullError(
                 f"LoRA Lab stores {used / 1e9:.2f} GB, and this would bring it to {(used + coming) / 1e9:.2f} GB; "
                 f"the limit is {limit / 1e9:g} GB: delete runs on the Runs page, or raise LORA_LAB_MAX_GB."
             )
+
+    def _make_room(self, missing: int) -> bool:
+        """Remove checkpoints of stopped runs, of archived ones and the oldest first, until so many bytes are free.
+
+        Such a run can still be finished, from its first step. Returns: whether there were enough; else none is removed.
+        """
+        rows = self._store.rows(
+            f"SELECT id, name FROM runs JOIN files ON run = id WHERE state = 'stopped' AND name LIKE '{PREFIX}%'"  # noqa: S608
+            " ORDER BY archived DESC, ended"
+        )
+        paths = {row["id"]: self._settings.runs / row["id"] / row["name"] for row in rows}
+        sizes = {id: _size(path) for id, path in paths.items()}
+        if sum(sizes.values()) < missing:
+            return False
+        for id, path in paths.items():
+            if missing > 0 and self._store.drop_checkpoint(id, NO_ROOM):
+                path.unlink(missing_ok=True)
+                missing -= sizes[id]
+        return missing <= 0
 
     def _expected(self, spec: RunSpec) -> int:
         """Bytes that a run will store: its file of weights, its predictions and its curve."""

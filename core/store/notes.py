@@ -47,7 +47,8 @@ class RunNotes:
         """Args:
         store: has the runs.
         home: contains ``runs``, with one folder per run.
-        on_end: called with the id of an experiment when runs of it have been deleted that were still to be trained.
+        on_end: called with the id of an experiment when runs of it that might have been trained on have been deleted
+            or archived.
         """
         self._store = store
         self._on_end = on_end
@@ -99,9 +100,15 @@ class RunNotes:
                     _check_count(db.execute("SELECT count(*) FROM tags WHERE run = ?", (id,)).fetchone()[0])
 
     def archive(self, ids: Sequence[str], archived: bool = True) -> None:
-        """Move runs into the archive, or out of it; unknown ids are skipped."""
+        """Move runs into the archive, or out of it; unknown ids are skipped.
+
+        Checkpoints of archived runs are the first to go when room is needed.
+        """
+        experiments = {run.experiment for run in self._store.runs_of(ids) if run.experiment and not run.is_over}
         with self._store.transaction() as db:
             db.executemany("UPDATE runs SET archived = ? WHERE id = ?", [(int(archived), id) for id in ids])
+        for experiment in experiments:
+            self._on_end(experiment)
 
     def effects_of_deleting(self, ids: Sequence[str]) -> DeletionEffects:
         """What deleting these runs would do; unknown ids are skipped."""

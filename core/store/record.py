@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.errors import DivergedError
 from core.run_spec import RunSpec
 
 RUN_ID = re.compile(r"r-[0-9a-f]{1,32}")
@@ -22,6 +23,9 @@ State = Literal["queued", "running", "finished", "stopped", "failed", "interrupt
 
 WAITING: tuple[State, ...] = ("queued", "running")
 """States that change without anybody's action."""
+
+ENDED: tuple[State, ...] = ("finished", "stopped")
+"""States that come with a result."""
 
 EPOCH_COLUMNS = [
     "epoch",
@@ -101,7 +105,8 @@ class Run:
     """Why it failed or was interrupted, in one sentence."""
     traceback: str | None
     result: Result | None
-    """Set for finished runs, and for stopped runs that had learnt something."""
+    """Set for finished runs, and for stopped runs that had learnt something. A stopped run that is queued again has
+    none, although the store keeps it until the run has begun."""
     step: int
     """Number of optimiser steps done."""
     steps: int
@@ -117,6 +122,8 @@ class Run:
     """Step of the checkpoint that it was resumed from; 0 if it was not."""
     resumed_seconds: float = 0.0
     """Training time at that checkpoint."""
+    archived: bool = False
+    """Whether somebody put it away. What was stopped and is archived keeps no verdict waiting."""
 
     @property
     def is_live(self) -> bool:
@@ -124,9 +131,21 @@ class Run:
         return self.state in WAITING
 
     @property
+    def has_diverged(self) -> bool:
+        """Whether training has made its numbers unusable: it would end alike if it was trained again."""
+        return self.state == "failed" and (self.cause or "").startswith(DivergedError.BEGINNING)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it ended before its last step, and may be trained to it: it was stopped or interrupted, or failed
+        for a reason that may have passed.
+        """
+        return self.state in ("stopped", "interrupted") or (self.state == "failed" and not self.has_diverged)
+
+    @property
     def is_over(self) -> bool:
-        """Whether it will not be trained on: it is neither queued nor running nor interrupted."""
-        return not self.is_live and self.state != "interrupted"
+        """Whether nobody waits for it: it is neither live nor unfinished; what is archived counts as it is."""
+        return not self.is_live and (self.archived or not self.is_unfinished)
 
     @property
     def progress(self) -> float:
@@ -211,7 +230,7 @@ def run_of(row: Row) -> Run:
         ended=row["ended"],
         cause=row["cause"],
         traceback=row["traceback"],
-        result=Result(**json.loads(row["result"])) if row["result"] else None,
+        result=Result(**json.loads(row["result"])) if row["result"] and row["state"] in ENDED else None,
         step=row["step"],
         steps=row["steps"],
         training_seconds=row["seconds"],
@@ -219,4 +238,5 @@ def run_of(row: Row) -> Run:
         stop_asked=bool(row["stop_asked"]),
         resumed_step=row["resumed_step"],
         resumed_seconds=row["resumed_seconds"],
+        archived=bool(row["archived"]),
     )

@@ -142,7 +142,7 @@ NEXT: dict[State, tuple[State, ...]] = {
     "running": ("finished", "stopped", "failed", "interrupted"),
     "interrupted": ("queued", "stopped"),
     "finished": (),
-    "stopped": (),
-    "failed": (),
+    "stopped": ("queued",),
+    "failed": ("queued",),
 }
 """States that may follow each state."""

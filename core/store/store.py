@@ -156,7 +156,8 @@ class Store(Transitions):
         """Ids of experiments that were launched to keep chosen networks only, have ended, and have all networks yet."""
         rows = self.rows(
             "SELECT id FROM experiments e WHERE trim AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.experiment = e.id"
-            " AND (r.state IN ('queued', 'running', 'interrupted') OR (r.result IS NOT NULL AND NOT EXISTS"
+            " AND (r.state IN ('queued', 'running') OR (r.state IN ('interrupted', 'stopped') AND NOT r.archived)"
+            " OR (r.result IS NOT NULL AND NOT EXISTS"
             " (SELECT 1 FROM files WHERE run = r.id AND name IN ('network.safetensors', 'adapter.zip')))))"
         )
         return [row["id"] for row in rows]

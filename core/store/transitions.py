@@ -48,7 +48,7 @@ class Transitions(Database):
         with self.transaction() as db:
             rows = db.execute(
                 "SELECT r.id, r.spec, r.method, r.experiment, r.base, r.bank_key, r.resumed_step, r.stop_asked,"
-                " b.state AS base_state, b.result IS NOT NULL AS usable"
+                " b.state AS base_state, b.result IS NOT NULL AND b.state IN ('finished', 'stopped') AS usable"
                 " FROM runs r LEFT JOIN runs b ON b.id = r.base"
                 " WHERE r.state = 'queued' AND r.owner = ? ORDER BY r.stop_asked DESC, r.created",
                 (owner,),
@@ -173,11 +173,15 @@ class Transitions(Database):
         return next(((row["name"], row["sha256"]) for row in self.rows(query, id)), None)
 
     def finish(self, run: Run, state: State, result: Result, files: dict[str, str]) -> None:
-        """End a run with a result, as ``finished``, or as ``stopped`` with what it had learnt."""
+        """End a run with a result, as ``finished``, or as ``stopped`` with what it had learnt.
+
+        A stopped run keeps its checkpoint, so that it can go on from there.
+        """
         with self.transaction() as db:
             self._hold(db, run)
             self._enter(db, run.id, state, ended=time.time(), result=json.dumps(asdict(result)))
-            _drop_checkpoint(db, run.id)
+            if state == "finished":
+                _drop_checkpoint(db, run.id)
             db.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [(run.id, name, sha) for name, sha in files.items()]
             )
@@ -251,12 +255,15 @@ class Transitions(Database):
                 self._ask_stop(db, id, owner)
 
     def _ask_stop(self, db: sqlite3.Connection, id: str, owner: str) -> None:
-        row = db.execute("SELECT state, step FROM runs WHERE id = ?", (id,)).fetchone()
+        row = db.execute("SELECT state, step, result FROM runs WHERE id = ?", (id,)).fetchone()
         if row is None:
             raise UnknownRunError(f"There is no run {id!r}.")
         learnt = row["step"] if row["state"] == "running" else _checkpoint_step(db, id)
-        if row["state"] in ("queued", "running", "interrupted") and not learnt:
-            self._enter(db, id, "stopped", ended=time.time())
+        # What was stopped before and has not begun to go on still has the result of then.
+        kept = {"step": json.loads(row["result"])["steps"]} if row["result"] else {}
+        may_end = not learnt or (kept and row["state"] != "running")
+        if row["state"] in ("queued", "running", "interrupted") and may_end:
+            self._enter(db, id, "stopped", ended=time.time(), **kept)
         elif row["state"] in WAITING:
             db.execute("UPDATE runs SET stop_asked = 1 WHERE id = ?", (id,))
         elif row["state"] == "interrupted":
@@ -273,14 +280,37 @@ class Transitions(Database):
             return self._held(db, runs)
 
     def requeue(self, ids: Sequence[str], owner: str) -> None:
-        """Queue interrupted runs again, all or none; each resumes from its checkpoint if it has one.
+        """Queue interrupted, stopped or failed runs again, all or none; each resumes from its checkpoint if it has one.
 
         Raises:
-            RunStateError: one of them is not interrupted.
+            RunStateError: one of them is in another state, or has a result that other runs have begun to train on.
         """
         with self.transaction() as db:
             for id in ids:
+                if _is_built_on(db, id):
+                    raise RunStateError(f"Other runs start from what run {id} had learnt: train a new one like it.")
                 self._requeue(db, id, owner)
+
+    def built_on(self, ids: Sequence[str]) -> set[str]:
+        """Which of these runs have a result that other runs have begun to train on."""
+        with self.connection() as db:
+            return {id for id in ids if _is_built_on(db, id)}
+
+    def checkpoint_steps(self, ids: Sequence[str]) -> dict[str, int]:
+        """The steps of the checkpoints of those of these runs that have one."""
+        marks = ", ".join("?" * len(ids))
+        query = f"SELECT run, name FROM files WHERE name LIKE '{PREFIX}%' AND run IN ({marks})"  # noqa: S608
+        return {row["run"]: step_of(row["name"]) for row in self.rows(query, *ids)}
+
+    def drop_checkpoint(self, id: str, cause: str) -> bool:
+        """Forget the checkpoint of a stopped run, with a line in its log. Returns: whether there was one."""
+        with self.transaction() as db:
+            stopped = db.execute("SELECT 1 FROM runs WHERE id = ? AND state = 'stopped'", (id,)).fetchone()
+            if stopped is None or not _checkpoint_step(db, id):
+                return False
+            _drop_checkpoint(db, id)
+            db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), cause))
+            return True
 
     def _requeue(self, db: sqlite3.Connection, id: str, owner: str, stop: bool = False) -> None:
         step = _checkpoint_step(db, id)
@@ -300,6 +330,7 @@ class Transitions(Database):
             stop_asked=stop,
             resumed_step=step,
             step=step,
+            archived=False,
         )
 
     def take_over(self, dead: str, owner: str, cause: str | None = None) -> list[str]:
@@ -358,6 +389,15 @@ class Transitions(Database):
 def _is_ready(row: sqlite3.Row) -> bool:
     """Whether a queued run has the base that it starts from, and this version can train it."""
     return (row["base"] is None or bool(row["usable"])) and spec_of(row["spec"]).is_known
+
+
+def _is_built_on(db: sqlite3.Connection, id: str) -> bool:
+    """Whether other runs have begun to train on the result of a run."""
+    query = (
+        "SELECT 1 FROM runs b JOIN runs r ON r.base = b.id WHERE b.id = ? AND b.result IS NOT NULL"
+        " AND r.started IS NOT NULL LIMIT 1"
+    )
+    return db.execute(query, (id,)).fetchone() is not None
 
 
 def _bank(row: sqlite3.Row) -> tuple[str, int, int]:

@@ -14,7 +14,7 @@ from core.run_spec import RunSpec
 from core.store.record import EPOCH_COLUMNS, Curve, Experiment, Result, Run, State
 
 OVER: tuple[State, ...] = ("finished", "stopped", "failed")
-"""States after which nothing about a run changes."""
+"""States in which a run stays unless somebody has it trained further."""
 
 LOSS, EPOCH, RESULT = "loss", "epoch/", "result/"
 """Name of the training loss of each step, and beginnings of the names of what is known per epoch and at the end."""
@@ -81,7 +81,7 @@ class TrackedRun:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing about it will change."""
+        """Whether nothing about it will change by itself."""
         return self.state in OVER
 
 

@@ -42,7 +42,7 @@ class Delivered:
     def sentence(self) -> str:
         """What happened, for people."""
         runs = counted(self.runs, "run")
-        if not self.points and not self.report and self.complete == self.runs:
+        if not self.points and not self.report:
             return f"Everything of {runs} was there already, and nothing was sent twice."
         there = f" Of {self.complete:,} everything was there already." if self.complete else ""
         return f"{self.points:,} points of {runs} were sent{', and the report' if self.report else ''}.{there}"
@@ -63,7 +63,7 @@ class Delivery:
         self._sender: Sender | None = None
 
     def is_complete(self, run: str) -> bool:
-        """Whether the tracker has everything of a run that is over. Raises: TrackerError."""
+        """Whether the tracker has everything of a run that has finished. Raises: TrackerError."""
         with self._turns.turn(TURN_SECONDS) as others:
             return self._opened(others).is_complete(run)
 

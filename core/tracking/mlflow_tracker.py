@@ -114,7 +114,13 @@ class MlflowTracker(Tracker):
 
     def complete(self) -> set[str]:
         with self._asking():
-            return {run.data.tags[RUN] for run in self._search(COMPLETE, "yes") if RUN in run.data.tags}
+            tags = [run.data.tags for run in self._search(COMPLETE, "yes")]
+        return {own[RUN] for own in tags if RUN in own and own.get(STATE) == "finished"}
+
+    def end(self, run: TrackedRun) -> str:
+        with self._asking():
+            known = self._find(RUN, run.id)
+        return str(known.data.tags.get(STATE, "")) if known and known.data.tags.get(COMPLETE) == "yes" else ""
 
     def points(self, run: TrackedRun) -> dict[str, Points]:
         with self._asking():

@@ -37,7 +37,8 @@ class Sender:
     """Sends runs to a tracker that is open. One thread uses it at a time.
 
     What the tracker has of a run is asked once, and remembered for as long as nothing fails and nobody else writes. If
-    the store's curve no longer begins with it, since the run went on from an older checkpoint, the run is written anew.
+    the store's curve no longer begins with it, since the run went on from an older checkpoint, or if the run has ended
+    otherwise there, it is written anew.
     """
 
     def __init__(self, tracker: Tracker) -> None:
@@ -52,7 +53,7 @@ class Sender:
         self._known.clear()
 
     def is_complete(self, run: str) -> bool:
-        """Whether the tracker has everything of a run that is over. Raises: TrackerError."""
+        """Whether the tracker has everything of a run that has finished. Raises: TrackerError."""
         if self._complete is None:
             self._complete = self.tracker.complete()
         return run in self._complete
@@ -84,12 +85,13 @@ class Sender:
     def _send(self, run: TrackedRun, files: Callable[[], Mapping[str, Path]], must_stop: Callable[[], bool]) -> int:
         if self.tracker.is_single:
             run = replace(run, series={name: series.in_single_precision() for name, series in run.series.items()})
-        known = self._known.get(run.id)
+        known, has_ended = self._known.get(run.id), False
         if known is None:
+            has_ended = self.tracker.end(run) not in ("", run.state)
             found = self.tracker.points(run)
             known = {name: Known.of(points.step, points.value) for name, points in found.items()}
             self.tracker.begin(run)
-        if not all(name in run.series and had.is_start_of(run.series[name]) for name, had in known.items()):
+        if has_ended or not all(n in run.series and had.is_start_of(run.series[n]) for n, had in known.items()):
             self.tracker.discard(run)
             known = {}
             self.tracker.begin(run)
@@ -108,7 +110,7 @@ class Sender:
         if run.is_over:
             self.tracker.finish(run, files() if self.tracker.takes_files else {})
             del self._known[run.id]
-            if self._complete is not None:
+            if self._complete is not None and run.state == "finished":
                 self._complete.add(run.id)
         return sent
 

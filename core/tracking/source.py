@@ -30,7 +30,7 @@ class Progress:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing about it will change."""
+        """Whether nothing about it will change by itself."""
         return self.state in OVER
 
 

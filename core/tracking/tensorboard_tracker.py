@@ -23,7 +23,7 @@ from core.tracking.content import Series, TrackedRun
 from core.tracking.tracker import Points, Tracker, package
 
 MARK = "lora-lab.json"
-"""File in the folder of a run of which everything is there."""
+"""File in the folder of a run of which everything is there, with the state in which it ended."""
 
 EVENTS = "events.out.tfevents."
 """Beginning of the name of an event file; a number follows, since TensorBoard reads them in order of their names."""
@@ -83,7 +83,11 @@ class TensorBoardTracker(Tracker):
             raise _unusable(self._root, error) from error
 
     def complete(self) -> set[str]:
-        return {path.parent.name.rpartition("_")[2] for path in self._root.glob(f"*/*/{MARK}")}
+        marks = self._root.glob(f"*/*/{MARK}")
+        return {path.parent.name.rpartition("_")[2] for path in marks if _end_in(path) == "finished"}
+
+    def end(self, run: TrackedRun) -> str:
+        return _end_in(self._folder(run) / MARK)
 
     def points(self, run: TrackedRun) -> dict[str, Points]:
         found: dict[str, tuple[list[int], list[float]]] = {}
@@ -232,3 +236,11 @@ def _readable(name: str) -> str:
 
 def _unusable(folder: Path, error: OSError) -> TrackerError:
     return TrackerError(f"TensorBoard's folder {folder} cannot be used: {error.strerror or error}.")
+
+
+def _end_in(mark: Path) -> str:
+    """The state in the file of a run of which everything is there; empty if there is no such file."""
+    try:
+        return str(json.loads(mark.read_bytes())["state"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""

@@ -71,7 +71,11 @@ class Tracker(ABC):
 
     @abstractmethod
     def complete(self) -> set[str]:
-        """Ids of the runs of which it has everything; see :meth:`finish`."""
+        """Ids of the finished runs of which it has everything; see :meth:`finish`."""
+
+    @abstractmethod
+    def end(self, run: TrackedRun) -> str:
+        """The state with which a run ended when :meth:`finish` was last called; empty if it was not."""
 
     @abstractmethod
     def points(self, run: TrackedRun) -> dict[str, Points]:
@@ -87,11 +91,14 @@ class Tracker(ABC):
 
     @abstractmethod
     def finish(self, run: TrackedRun, files: Mapping[str, Path]) -> None:
-        """Add the files of a run that is over, by name, and its end; then mark it as complete."""
+        """Add the files of a run that is over, by name, and its end; then mark it as complete.
+
+        One that was stopped or failed may go on; it is then discarded, and written anew.
+        """
 
     @abstractmethod
     def discard(self, run: TrackedRun) -> None:
-        """Remove what was written of a run: it went on from a step before the last one that was written."""
+        """Remove what was written of a run: it went on after its end, or from a step before the last one written."""
 
     def report_version(self, group: Group) -> str:
         """What :meth:`write_report` was last told of a group; empty for nothing."""

@@ -131,7 +131,7 @@ def test_stop_kill_and_resume_of_a_job_elsewhere(lab: Lab) -> None:
     (run,) = finish(lab, whole.id)
     assert run.state == "interrupted"
     assert run.cause == "The process that trained it was killed: resume the run to go on."
-    lab.resume([whole.id])
+    lab.finish([whole.id])
     (run,) = finish(lab, whole.id)
     assert run.resumed_step > 0
     assert (run.state, run.cause) == ("finished", None)

@@ -143,7 +143,7 @@ def test_a_run_that_a_lab_left_goes_on_to_the_last_bit(
         if again.run(left).state != "finished":
             break
     assert again.run(left).state == "interrupted"
-    again.resume([left])
+    again.finish([left])
     (run,) = finish(again, left)
     assert run.resumed_step > 0
     assert again.curve(left).step.tolist() == list(range(1, run.steps + 1))
@@ -190,7 +190,7 @@ def test_a_sweep_outlives_a_killed_node_a_killed_lab_and_a_stop(settings: Settin
 
     cluster.add()
     lab = opened(settings)
-    lab.resume()
+    lab.finish([run.id for run in lab.runs(states=["interrupted"])])
     runs = finish(lab, *(run.id for run in lab.members(lab.experiments()[0])))
     assert len(runs) == len(LONG) * SEEDS
     assert {run.id: run.cause for run in runs if run.state not in ("finished", "stopped")} == {}

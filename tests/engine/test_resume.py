@@ -121,13 +121,18 @@ def same(lab: Lab, run: Run, other: Run) -> None:
     assert run.result.steps == run.step == run.steps
 
 
-IMAGES = [("pretrain", "last", "images"), ("full", "best", "images"), ("lora", "last", "images")]
-TEXTS = [("full", "best", "texts"), ("lora", "last", "texts after a source")]
+IMAGES = [
+    ("pretrain", "last", "images", False),
+    ("full", "best", "images", True),
+    ("lora", "last", "images", True),
+    ("lora", "last", "images", False),
+]
+TEXTS = [("full", "best", "texts", False), ("lora", "last", "texts after a source", True)]
 
 
-@pytest.mark.parametrize(("method", "keep", "data"), [*IMAGES, *TEXTS])
-def test_a_closed_labs_run_goes_on_from_where_it_was_to_the_last_bit(
-    opened: Opener, settings: Settings, tmp_path: Path, method: str, keep: str, data: str
+@pytest.mark.parametrize(("method", "keep", "data", "is_stopped"), [*IMAGES, *TEXTS])
+def test_what_was_stopped_or_was_in_a_lab_that_was_closed_goes_on_from_where_it_was_to_the_last_bit(
+    opened: Opener, settings: Settings, tmp_path: Path, method: str, keep: str, data: str, is_stopped: bool
 ) -> None:
     lab = opened()
     if data == "images":
@@ -136,22 +141,27 @@ def test_a_closed_labs_run_goes_on_from_where_it_was_to_the_last_bit(
         spec = text_spec(lab, tmp_path / "tiny", method, keep, "source" in data)
     id = lab.launch(spec).id
     wait_until(lambda: lab.run(id).step > 60)
+    if is_stopped:
+        lab.stop(id)
+        left = finish(lab, id)[0]
+        assert (left.state, left.result and left.result.steps) == ("stopped", left.step)
     lab.close()
     (file,) = checkpoints(settings, id)
-    assert lab.store.files(id) == {file.name: sha256_of(file)}
+    assert lab.store.files(id)[file.name] == sha256_of(file)
     left = lab.run(id)
-    assert left.state == "interrupted"
+    assert left.state == ("stopped" if is_stopped else "interrupted")
 
     lab = opened()
-    assert lab.resume([id]) == 1
-    assert lab.resume([id]) == 0
+    assert lab.rest([id]).runs[0].step == left.step
+    assert lab.finish([id]) == 1
+    assert lab.finish([id]) == 0
     wait_until(lambda: lab.run(id).state == "running")
     resumed, untouched = finish(lab, id, lab.launch(spec).id)
     assert resumed.resumed_step == left.step > 60
     assert resumed.training_seconds > left.training_seconds
     same(lab, resumed, untouched)
     states = [state for _, state in lab.history(id)]
-    assert states == ["queued", "running", "interrupted", "queued", "running", "finished"]
+    assert states == ["queued", "running", left.state, "queued", "running", "finished"]
     assert checkpoints(settings, id) == []
     assert set(lab.store.files(id)) == {ADAPTER if spec.adapter else NETWORK, PREDICTIONS}
 
@@ -168,7 +178,7 @@ def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Open
     assert lab.run(id).state == "interrupted"
     assert "process ended" in str(lab.run(id).cause)
     assert {path.name for path in (settings.runs / id).iterdir()} == {NAME, *lab.store.files(id)}
-    lab.resume([id])
+    lab.finish([id])
     resumed, untouched = finish(lab, id, lab.launch(spec).id)
     assert resumed.resumed_step > 0
     same(lab, resumed, untouched)
@@ -192,7 +202,7 @@ def test_a_damaged_checkpoint_means_the_first_step_and_a_word_about_it(
         content[-100] ^= 1
         file.write_bytes({"cut": content[:-1], "flipped": content, "another": b"something else"}[damage])
     lab = opened()
-    lab.resume([id])
+    lab.finish([id])
     run, untouched = finish(lab, id, lab.launch(spec).id)
     assert run.resumed_step == 0
     same(lab, run, untouched)
@@ -213,14 +223,14 @@ def test_a_file_that_cannot_be_read_for_a_while_costs_no_step(opened: Opener, se
     elsewhere = path.replace(path.with_name("elsewhere"))
     path.mkdir()
     lab = opened()
-    lab.resume([id])
+    lab.finish([id])
     (run,) = finish(lab, id)
     assert run.state == "interrupted"
     assert "read" in str(run.cause)
     assert lab.store.checkpoint(id) == kept
     path.rmdir()
     elsewhere.replace(path)
-    lab.resume([id])
+    lab.finish([id])
     (run,) = finish(lab, id)
     assert (run.state, run.resumed_step > 30) == ("finished", True)
 
@@ -263,8 +273,8 @@ def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) ->
     steps = {lab.run(id).step for id in ids}
     assert len(steps) == 1
     lab = opened()
-    assert lab.resume() == 3
-    assert lab.resume() == 0
+    assert lab.finish([run.id for run in lab.runs(states=["interrupted"])]) == 3
+    assert lab.finish([run.id for run in lab.runs(states=["interrupted"])]) == 0
     resumed = finish(lab, *ids)
     again = finish(lab, *lab.fine_tune(base, TURNED, arms, [0], "y").runs)
     assert {run.resumed_step for run in resumed} == steps
@@ -293,7 +303,7 @@ def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opene
     assert run.result.steps == run.step == learnt
     assert read_network(lab.artifacts.path(id, NETWORK))
     assert lab.curve(id).step.tolist() == list(range(1, learnt + 1))
-    assert checkpoints(settings, id) == []
+    assert [lab.store.checkpoint_steps([id])[id], len(checkpoints(settings, id))] == [learnt, 1]
 
 
 def test_many_stops_at_once_from_two_processes_are_one(opened: Opener, settings: Settings) -> None:

@@ -57,7 +57,7 @@ def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
     assert "thread" in str(lab.run(id).cause)
     assert "thread" in lab.log(id)[-1][1]
     assert finish(lab, waiting)[0].state == "finished"
-    lab.resume([id])
+    lab.finish([id])
     (run,) = finish(lab, id)
     assert (run.state, run.cause) == ("finished", None)
     assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
@@ -78,7 +78,7 @@ def test_a_thread_that_hangs_is_left_behind_and_what_it_says_later_is_not_heard(
     assert finish(lab, lab.launch(PRETRAIN.but(seed=1)).id)[0].state == "finished"  # by the new thread
     os.rename(path, path.with_suffix(".fifo"))
     path.write_bytes(content)
-    lab.resume([id])
+    lab.finish([id])
     done = finish(lab, id)[0]
     assert done.state == "finished"
     with os.fdopen(pipe, "wb") as file:
@@ -105,7 +105,7 @@ def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(
         process.send_signal(signal.SIGSTOP)
         wait_until(lambda: lab.run(id).state == "interrupted")
         assert "does not respond" in str(lab.run(id).cause)
-        lab.resume([id])
+        lab.finish([id])
         wait_until(lambda: lab.run(id).state == "running")
         process.send_signal(signal.SIGCONT)
         run, untouched = finish(lab, id, lab.launch(LONG).id)

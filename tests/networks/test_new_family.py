@@ -296,7 +296,7 @@ def test_an_interrupted_run_goes_on_to_the_last_bit(done: Done, tmp_path: Path, 
     lab = Lab(settings)
     lab.start()
     try:
-        lab.resume([id])
+        lab.finish([id])
         wait_until(lambda: lab.run(id).state != "queued")
         resumed, untouched = finish(lab, id, lab.launch(spec).id)
         assert 40 < resumed.resumed_step < resumed.steps

@@ -168,7 +168,7 @@ def main(home: Path, kind: str, data: str) -> dict[str, Any]:
     found["result files"] = sorted({path.name for path in (lab.settings.runs / id).iterdir()} - {COPY})
     found["result readable"] = readable(lab, base)
     disk.free()
-    lab.resume([id])
+    lab.finish([id])
     found["result after"] = about(lab, finish(lab, id)[0])
 
     # No space at all.
@@ -181,7 +181,7 @@ def main(home: Path, kind: str, data: str) -> dict[str, Any]:
     disk.free()
     wait_until(lambda: lab.run(id).state == "interrupted")
     found["store during"] = about(lab, lab.run(id))
-    lab.resume([id])
+    lab.finish([id])
     found["store after"] = about(lab, stopped(lab, id))
     found["next"] = about(lab, finish(lab, lab.launch(specs.quick.but(seed=3)).id)[0])
     lab.close()

@@ -61,7 +61,7 @@ def work(settings: Settings, ready: Connection) -> None:
     lab = Lab(settings)
     ready.send("starts")
     lab.start()
-    lab.resume()
+    lab.finish([run.id for run in lab.runs(states=["interrupted"])])
     time.sleep(600)
 
 

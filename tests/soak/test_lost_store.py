@@ -116,7 +116,7 @@ def goes_on(settings: Settings, network: str, runs: dict[str, Any]) -> None:
     adapted = next(id for id, run in runs.items() if ADAPTER in run["files"] and not run["spec"]["base"])
     assert lab.artifacts.base_network(lab.run(adapted))
     (left,) = (id for id, run in runs.items() if run["state"] == "interrupted")
-    lab.resume([left])
+    lab.finish([left])
     wait_until(lambda: lab.run(left).step > lab.run(left).resumed_step > 0)
     lab.close()  # interrupts it again
 

@@ -89,7 +89,7 @@ def test_a_signal_ends_the_process_soon_with_a_checkpoint_of_what_it_trained(
             assert "Every run is kept" in words
             assert "Resume" in words
             assert "Traceback" not in words
-        reader.resume([id])
+        reader.finish([id])
         assert reader.run(id).resumed_step == run.step > 50
         reader.close()
     assert max(took) < LIMIT

@@ -33,7 +33,7 @@ def main(home: Path, network: str, asked: dict[str, Any]) -> None:
     lab.start()
     ids = [run.id for run in lab.runs(states=["interrupted"])]
     if ids:
-        lab.resume(ids)
+        lab.finish(ids)
     else:
         method = method_of(asked["method"].pop("kind")).but(**asked["method"])
         task = TaskSpec.of(dataset="definitions", **asked["task"])

@@ -164,7 +164,7 @@ def test_predictions_of_its_runs_are_computed_once_and_kept(lab: Lab) -> None:
 
 def test_the_interrupted_run_goes_on_from_its_checkpoint(lab: Lab) -> None:
     (left,) = lab.runs(states=["interrupted"])
-    lab.resume([left.id])
+    lab.finish([left.id])
     wait_until(lambda: lab.run(left.id).step > left.step)
     assert lab.run(left.id).resumed_step == left.step
     lab.stop(left.id)

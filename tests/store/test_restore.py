@@ -197,7 +197,7 @@ def test_a_killed_run_whose_store_is_lost_goes_on_from_its_checkpoint_bit_for_bi
     lab = opened()
     assert lab.restore().runs == (id,)
     assert lab.run(id).state == "interrupted"
-    lab.resume([id])
+    lab.finish([id])
     run, untouched = finish(lab, id, lab.launch(spec).id)
     assert run.resumed_step > 0
     assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
@@ -217,7 +217,7 @@ def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
     lab = opened()
     assert lab.restore().runs == (id,)
     assert lab.run(id).state == "interrupted"
-    lab.resume([id])
+    lab.finish([id])
     wait_until(lambda: lab.run(id).resumed_step > 0 and lab.run(id).step > lab.run(id).resumed_step)
 
 

@@ -102,6 +102,7 @@ class Commands:
             match command:
                 case Stop(member):
                     self._stopping.add(member)
+                    self._saving = True  # so that it can go on from there
                 case Drop(member):
                     self._dropped.add(member)
                 case Save():

@@ -1,0 +1,200 @@
+"""What was stopped is finished: from its checkpoint, with its base first, and with nothing lost on the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.engine.configuration import preset_configuration
+from core.engine.jobs.run_files import NETWORK
+from core.errors import DivergedError, LabError, StorageFullError
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
+from core.settings import Settings
+from core.store.record import Experiment
+from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
+
+LONG = short(epochs=200, rate=0.001, batch_size=16)
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=LONG)
+QUICK = short(rate=0.001)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Banks of one run, so that runs train one after another."""
+    return replace(settings, threads=1, bank_bytes=1)
+
+
+def stopped(lab: Lab, spec: RunSpec = PRETRAIN) -> str:
+    """A run that was stopped after it had learnt something."""
+    id = lab.launch(spec).id
+    wait_until(lambda: lab.run(id).step > 20)
+    lab.stop(id)
+    assert finish(lab, id)[0].state == "stopped"
+    return id
+
+
+def experiment_of(lab: Lab, optim: object = QUICK, pretraining: object = QUICK, **more: object) -> Experiment:
+    arms = [(optim, FullSpec()), (optim, LoRASpec.of())]
+    return compared(lab, "rotation-45", "digits", None, pretraining, arms, seeds=range(2), **more)
+
+
+def test_a_base_that_was_stopped_before_anything_began_on_it_is_trained_to_its_end_first(lab: Lab) -> None:
+    experiment = experiment_of(lab, pretraining=short(epochs=60, rate=0.001, batch_size=16))
+    wait_until(lambda: lab.run(experiment.base).step > 20)
+    lab.stop(experiment.base, *experiment.runs)
+    assert {run.state for run in finish(lab, experiment.base, *experiment.runs)} == {"stopped"}
+    rest = lab.rest(experiment.runs)
+    assert [[run.id for run in part] for part in (rest.bases, rest.runs)] == [[experiment.base], [*experiment.runs]]
+    assert lab.finish(experiment.runs) == 5
+    # Nothing begins on what the base had learnt when it was stopped, although that is still there.
+    ended = finish(lab, experiment.base, *experiment.runs)
+    assert {run.state for run in ended} == {"finished"}
+    base, *members = ended
+    assert base.step == base.steps
+    assert all((run.started or 0) > (base.ended or 0) for run in members)
+    assert not lab.rest(experiment.runs)
+
+
+def test_a_base_on_which_others_were_trained_stays_as_it_is_and_a_new_one_is_trained(lab: Lab) -> None:
+    base = stopped(lab)
+    content = lab.artifacts.read(base, NETWORK)
+    experiment = lab.fine_tune(lab.run(base), TURNED, BOTH, [0], "on what was stopped")
+    finish(lab, *experiment.runs)
+    rest = lab.rest([base])
+    assert ([run.id for run in rest.anew], rest.runs, rest.bases) == ([base], (), ())
+    assert lab.finish([base]) == 1
+    (new,) = [run for run in lab.live() if run.spec == PRETRAIN]
+    lab.stop(new.id)
+    finish(lab, new.id)
+    assert new.id != base
+    assert lab.run(base).state == "stopped"
+    assert lab.artifacts.read(base, NETWORK) == content
+
+
+def test_a_stop_before_it_has_begun_again_keeps_what_it_had(lab: Lab) -> None:
+    id = stopped(lab)
+    before, content = lab.run(id), lab.artifacts.read(id, NETWORK)
+    busy = lab.launch(PRETRAIN.but(seed=7)).id
+    wait_until(lambda: lab.run(busy).step > 0)
+    for has_checkpoint in (True, False):
+        lab.finish([id])
+        waiting = lab.run(id)
+        assert (waiting.state, waiting.result) == ("queued", None)
+        lab.stop(id)
+        after = lab.run(id)
+        assert (after.state, after.result, after.step) == ("stopped", before.result, before.step)
+        assert lab.artifacts.read(id, NETWORK) == content
+        assert lab.store.drop_checkpoint(id, "For the second turn.") is has_checkpoint
+    lab.stop(busy)
+
+
+def test_without_a_checkpoint_it_is_trained_from_its_first_step(lab: Lab) -> None:
+    spec = PRETRAIN.but(optim=short(epochs=30, rate=0.001, batch_size=16))
+    id = stopped(lab, spec)
+    lab.store.drop_checkpoint(id, "As in homes of earlier versions.")
+    assert lab.rest([id]).runs[0].step == 0
+    lab.finish([id])
+    run = finish(lab, id)[0]
+    assert (run.state, run.resumed_step, run.step) == ("finished", 0, run.steps)
+    assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
+
+
+def test_what_would_end_as_it_did_is_not_offered(lab: Lab) -> None:
+    base = stopped(lab)
+    good, bad = lab.fine_tune(lab.run(base), TURNED, BOTH, [0], "x").runs
+    finish(lab, good, bad)
+    causes = {str(DivergedError(3)): (), "The disk was full.": (bad,)}
+    for cause, left in causes.items():
+        with lab.store.transaction() as db:
+            db.execute("UPDATE runs SET state = 'failed', result = NULL, cause = ? WHERE id = ?", (cause, bad))
+        assert tuple(run.id for run in lab.rest([good, bad, "r-0"]).runs) == left
+
+
+def test_checkpoints_of_stopped_runs_make_room_if_that_is_enough(settings: Settings) -> None:
+    lab = Lab(settings)
+    lab.start()
+    first, second, third = (stopped(lab, PRETRAIN.but(seed=seed)) for seed in range(3))
+    lab.notes.archive([third])
+    lab.close()
+
+    def kept() -> list[bool]:
+        files = [any((settings.runs / id).glob("checkpoint-*")) for id in (first, second, third)]
+        assert files == [lab.store.checkpoint(id) is not None for id in (first, second, third)]
+        return files
+
+    used, size = lab.usage.measure().total, 2 * 10**5
+    with_limit = Lab(replace(settings, max_stored_bytes=used))
+    with pytest.raises(StorageFullError, match="delete runs"):
+        with_limit.usage.check_bytes(used)
+    assert kept() == [True, True, True]
+    with_limit.usage.check_bytes(size)
+    assert kept() == [True, True, False]
+    with_limit.usage.check_bytes(10**7 // 5)
+    assert kept()[0] is False
+    assert "room" in with_limit.log(first)[-1][1]
+    assert with_limit.rest([first]).runs[0].step == 0
+    with_limit.close()
+
+
+def test_a_part_of_a_run_is_forecast_as_a_part_of_its_time(lab: Lab) -> None:
+    id = finish(lab, lab.launch(PRETRAIN.but(optim=short(epochs=20, rate=0.001))).id)[0].id
+    run = lab.run(id)
+    whole, half = lab.estimates.rest([replace(run, step=0)]), lab.estimates.rest([replace(run, step=run.steps // 2)])
+    assert whole == lab.estimates.whole([run.spec])
+    assert whole.seconds
+    assert half.seconds == pytest.approx(whole.seconds / 2, rel=0.05)
+    queued = replace(run, state="queued", step=run.steps // 2, experiment=None)
+    assert lab.estimates.remaining([queued]) == half
+
+
+def test_networks_are_trimmed_once_nobody_waits_for_a_stopped_run(lab: Lab) -> None:
+    base = lab.launch(PRETRAIN.but(optim=QUICK)).id
+    finish(lab, base)
+    rates = [(short(rate=rate), FullSpec()) for rate in (0.001, 0.0011)]
+    experiment = lab.fine_tune(lab.run(base), TURNED, [*rates, (LONG, FullSpec())], [0], "x", trim=True)
+    last = experiment.runs[-1]
+    wait_until(lambda: lab.run(last).step > 20)
+    lab.stop(last)
+    finish(lab, *experiment.runs)
+    lab.stop(*experiment.runs)  # looks at it once more
+    assert all(NETWORK in lab.store.files(id) for id in experiment.runs)
+    lab.notes.archive([last])
+    wait_until(lambda: sum(NETWORK in lab.store.files(id) for id in experiment.runs) == 1)
+
+
+def test_the_same_question_after_a_stop_finds_what_is_there(lab: Lab) -> None:
+    asked = preset_configuration(
+        lab.catalog, "rotation-45", "digits", None, short(epochs=60, rate=0.001, batch_size=16), BOTH, range(2)
+    )
+    experiment = lab.compare(asked)
+    wait_until(lambda: lab.run(experiment.base).step > 20)
+    lab.stop(experiment.base, *experiment.runs)
+    finish(lab, experiment.base, *experiment.runs)
+    again = lab.planned(asked)
+    assert lab.find_experiment(again.runs) == lab.experiment(experiment.id)
+    assert [id for id, _ in again.bases] == [experiment.base]
+    anew = lab.queue(again)
+    assert anew.name == f"{experiment.name} (2)"
+    ended = finish(lab, experiment.base, *anew.runs)
+    assert {run.state for run in ended} == {"finished"}
+    assert lab.find_experiment(again.runs) == anew
+    # The name still follows what is added.
+    lab.grow(anew, BOTH, [0, 1, 2])
+    assert lab.experiment(anew.id).name.endswith("3 seeds")
+    lab.stop(*lab.experiment(anew.id).runs)
+
+
+def test_a_dataset_that_is_gone_is_said_before_anything_is_queued(lab: Lab, tmp_path: Path) -> None:
+    id = stopped(lab)
+    run = lab.run(id)
+    with lab.store.transaction() as db:
+        gone = run.spec.but(task=run.spec.task.but(dataset="gone")).to_json()
+        db.execute("UPDATE runs SET spec = ? WHERE id = ?", (gone, id))
+    with pytest.raises(LabError, match="gone"):
+        lab.finish([id])
+    assert lab.run(id).state == "stopped"
