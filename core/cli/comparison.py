@@ -12,8 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tqdm import tqdm
-
+from core.cli.progress import Progress
 from core.engine.cost import plan
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import DivergedError, LabError
@@ -106,22 +105,20 @@ def _bases_of(runs: Iterable[Run]) -> list[str]:
 
 
 def follow(lab: Lab, new: Sequence[str]) -> None:
-    """Show a progress bar on stderr until these runs and their bases have ended, or wait for an interrupted base."""
+    """Show progress on stderr until these runs and their bases have ended, or wait for an interrupted base."""
     ids = [*_bases_of(lab.runs_of(new)), *new]
-    with tqdm(
-        total=len(ids), file=sys.stderr, unit="run", bar_format="{desc} {bar} {n:.1f}/{total_fmt} {elapsed}"
-    ) as bar:
+    with Progress("waiting", "run", len(ids)) as shown:
         while True:
             runs = lab.runs_of(ids)
             interrupted = {run.id for run in runs if run.state == "interrupted"}
             stuck = [run for run in runs if run.state == "queued" and run.spec.base in interrupted]
             live = [run for run in runs if run.is_live and run not in stuck]
-            bar.n = sum(run.progress if run.is_live else 1 for run in runs)
+            done = sum(run.progress if run.is_live else 1.0 for run in runs)
             now = next((run for run in live if run.state == "running"), None)
-            bar.set_description_str(f"{now.spec.label}, seed {now.spec.seed}" if now else "waiting", refresh=True)
             if not live:
-                bar.set_description_str("interrupted" if stuck else "done")
+                shown.show(done, "interrupted" if stuck else "done")
                 return
+            shown.show(done, f"{now.spec.label}, seed {now.spec.seed}" if now else "waiting")
             time.sleep(POLL_SECONDS)
 
 

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tqdm import tqdm
-
 from core.cli.options import NOTHING_KEPT, add_home
+from core.cli.progress import Progress
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.hashed_zip import write_file
 from core.engine.jobs.job import Job
@@ -109,7 +108,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def _training(supplies: Supplies, title: str) -> Callable[[Job], Iterable[Message]]:
-    """What trains a job, with a progress bar."""
+    """What trains a job, and shows how far it is."""
 
     def train(job: Job) -> Iterable[Message]:
         described = f"{title}: {job.specs[0].label}, {len(job.members)} runs"
@@ -159,15 +158,17 @@ def collect(options: argparse.Namespace) -> int:
 
 
 def _shown(messages: Iterable[Message], title: str) -> Iterable[Message]:
-    """Pass messages on, with a progress bar on stderr."""
-    with tqdm(file=sys.stderr, unit="step", desc=title, total=0) as bar:
+    """Pass messages on, and show on stderr how far they are."""
+    total = done = 0
+    with Progress(title, "step") as shown:
         for message in messages:
             match message:
                 case Began(steps=steps):
-                    bar.total = (bar.total or 0) + steps
-                    bar.refresh()
+                    total += steps
+                    shown.show(done, total=total)
                 case Reported(event=StepLoss(losses=losses)):
-                    bar.update(len(losses))
+                    done += len(losses)
+                    shown.show(done)
             yield message
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
+from core.cli.progress import Progress
 from core.networks.library.card import NetworkCard
 from core.networks.library.known import KNOWN, known
 from core.networks.library.networks import MIN_PREFIX, Networks
@@ -20,7 +18,7 @@ NAMES = (
 
 
 def network_named(networks: Networks, name: str, folders: bool = True) -> NetworkCard:
-    """The network of this name; one that is not in the library yet is brought, with a progress bar on stderr.
+    """The network of this name; one that is not in the library yet is brought, with progress on stderr.
 
     A folder or zip is read again each time, since what is in it may have changed; the library keeps equal files once.
 
@@ -39,12 +37,8 @@ def network_named(networks: Networks, name: str, folders: bool = True) -> Networ
     if found is not None:
         return found
     title = path.resolve().name if is_folder else name
-    with tqdm(total=1.0, file=sys.stderr, desc=title, bar_format="{desc} {bar} {percentage:.0f} % {elapsed}") as bar:
-
-        def show(done: float) -> None:
-            bar.update(done - bar.n)
-
-        return networks.bring(name, show, folders=folders)
+    with Progress(title, "%", 100) as shown:
+        return networks.bring(name, shown.share, folders=folders)
 
 
 def _of_commit(networks: Networks, name: str) -> NetworkCard | None:

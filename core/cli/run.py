@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from tqdm import tqdm
-
 from core.cli.networks import NAMES, network_named
 from core.cli.options import NOTHING_KEPT, add_home
+from core.cli.progress import Progress
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
 from core.engine.jobs.commands import Commands
@@ -214,18 +212,18 @@ class RecipeRunner:
         self._threads = threads
 
     def train(self, recipe: Recipe, folder: Path, base: Path | None) -> Ended:
-        """Train and write the files to a folder, with a progress bar on stderr. Raises: LabError: training failed."""
+        """Train and write the files to a folder, and show progress on stderr. Raises: LabError: training failed."""
         spec: RunSpec = recipe.spec.but(device=self._device or recipe.device or recipe.spec.device)
         threads = self._threads or recipe.threads
         supplies = Supplies(self._tasks, self._networks, lambda run: base or folder)
         job = Job.of(recipe.run, spec, threads)
-        with tqdm(file=sys.stderr, unit="step", desc=f"{spec.label}, seed {spec.seed}") as bar:
+        with Progress(f"{spec.label}, seed {spec.seed}", "step") as shown:
             for message in run_job(job, supplies, Commands()):
                 match message:
                     case Began(steps=steps):
-                        bar.reset(steps)
+                        shown.show(0, total=steps)
                     case Reported(event=StepLoss(losses=losses)):
-                        bar.update(len(losses))
+                        shown.show(shown.done + len(losses))
                     case Failed(fault=fault):
                         raise RunFailedError(fault.cause)
                     case Ended(files=files):

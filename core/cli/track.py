@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from functools import partial
-from typing import Any
-
-from tqdm import tqdm
 
 from core.cli.options import add_home
+from core.cli.progress import Progress
 from core.lab import Lab
 from core.settings import Settings
 from core.study.report.html import report_file
@@ -41,14 +38,9 @@ def track(options: argparse.Namespace) -> int:
     try:
         experiment = lab.experiment(options.experiment)
         for target in targets:
-            with tqdm(file=sys.stderr, total=1.0, desc=target.shown, bar_format="{desc}: {percentage:3.0f}%") as bar:
-                sent = lab.tracking.send(experiment, target, partial(report_file, lab), partial(_show, bar))
+            with Progress(target.shown, "%", 100) as shown:
+                sent = lab.tracking.send(experiment, target, partial(report_file, lab), shown.share)
             print(json.dumps({"experiment": experiment.id, "to": target.shown, **asdict(sent)}))
     finally:
         lab.close()
     return 0
-
-
-def _show(bar: Any, share: float) -> None:
-    bar.n = share
-    bar.refresh()
