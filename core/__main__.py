@@ -17,7 +17,11 @@ DESCRIPTION = "LoRA Lab without the dashboard: compare settings, train elsewhere
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns: the exit status: 0, 1 if the command failed, or 128 + the number of a signal."""
+    """Run one command.
+
+    Returns:
+        The exit status: 0, 1 if the command failed, 3 for an answer that lacks runs, or 128 + the number of a signal.
+    """
     options = parser().parse_args(arguments)
     try:
         with raised():

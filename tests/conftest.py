@@ -67,6 +67,8 @@ SLOW = (
         "test_cli.py",
         "test_cli_config.py",
         "test_cli_grow.py",
+        "test_cli_missing.py",
+        "test_cli_progress.py",
         "test_forked.py",
     ),
     *("test_cli_signals.py", "test_umask.py"),

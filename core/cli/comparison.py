@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
@@ -15,17 +16,18 @@ from typing import Any
 from core.cli.progress import Progress
 from core.engine.cost import plan
 from core.engine.jobs.run_files import ADAPTER, NETWORK
-from core.errors import DivergedError, LabError
+from core.errors import LabError, RunStateError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.networks.library.files import INDEX, WEIGHTS
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
-from core.study.arms.arm import averaged_arms
+from core.study.arms.arm import Arm, averaged_arms, labels_of
 from core.study.arms.balance import unlearnt
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
+from core.study.arms.missing import lost_runs, missing_runs
 from core.study.arms.tables import comparison_text, plain_table
 from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict, verdict
@@ -34,6 +36,9 @@ from core.study.report.html import write_report
 from core.study.report.report import Report, report_of
 
 POLL_SECONDS = 0.1
+
+INCOMPLETE = 3
+"""Exit status of an answer that lacks runs; 1 is that of no answer, and 2 that of options which cannot be read."""
 
 
 def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argparse.Namespace) -> int:
@@ -46,34 +51,31 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
         options: those of :func:`core.cli.options.add_output`.
 
     Returns:
-        The exit status: 1 if a run that the comparison needs has failed.
+        The exit status: 0 if all runs have finished, :data:`INCOMPLETE` if the answer lacks some, 1 if there is none.
     """
     follow(lab, new)
     members = lab.members(experiment)
-    bases, ended = lab.runs_of(_bases_of(members)), lab.runs_of(new)
-    needed = _bases_of(ended)
-    failed = [run for run in (*bases, *ended) if run.result is None and (run in ended or run.id in needed)]
-    for run in failed:
-        state = "It waits for its base, which was interrupted." if run.is_live else run.state
+    bases = lab.runs_of(_bases_of(members))
+    interrupted = {base.id for base in bases if base.state == "interrupted"}
+    for run in (*(base for base in bases if base.result is None), *missing_runs(members)):
+        waits = run.is_live and run.spec.base in interrupted
+        state = "It waits for its base, which was interrupted." if waits else run.state
         print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or state}", file=sys.stderr)
-    # With tuning, a rate at which training diverges is a result; any other run without one is a failure.
-    tuned = is_tuned(run.spec for run in members)
-    lost = bool(bases) and not any(run.result for run in bases)
-    fatal = any(run in bases or not (tuned and _has_diverged(run)) for run in failed)
-    if lost or fatal or not any(run.result for run in members):
+    if not any(run.result for run in members):
         return 1
     if options.json:
         print(json.dumps(as_json(lab, bases, members, options.within), indent=2))
     else:
         print_comparison(members, options.within)
     if options.report:  # last, so that a full disk costs nobody the answer
-        save_report(options.report, report_of(lab, experiment, options.within))
+        try:
+            report = report_of(lab, experiment, options.within)
+        except RunStateError as error:  # nothing can be chosen
+            print(f"error: {error}", file=sys.stderr)
+            return INCOMPLETE
+        save_report(options.report, report)
         print(f"The report is in {options.report}.", file=sys.stderr)
-    return 0
-
-
-def _has_diverged(run: Run) -> bool:
-    return run.state == "failed" and (run.cause or "").startswith(DivergedError.BEGINNING)
+    return INCOMPLETE if lost_runs(members) else 0
 
 
 def save_report(file: Path, report: Report) -> None:
@@ -167,16 +169,41 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run], margin: float | Non
                 "accuracy": [result.accuracy for result in own],
                 "source_accuracy": [result.source_accuracy for result in own],
                 "seconds": fmean(result.seconds for result in own),
-                "adapter": str(lab.artifacts.path(arm.runs[0].id, ADAPTER)) if arm.adapter else None,
+                "adapter": _adapter_of(lab, arm) if arm.adapter else None,
                 "runs": [run.id for run in arm.runs],
             }
         )
     return {
-        "device": next(results[run.id].device for run in runs if run.id in results),
+        "device": next((results[run.id].device for run in runs if run.id in results), None),
         "base": _base_as_json(lab, bases, runs),
         "arms": arms,
+        "missing": _missing_as_json(runs),
         "verdict": _verdict_as_json(verdict(runs, margin)),
     }
+
+
+def _missing_as_json(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The runs that the answer lacks."""
+    labels = labels_of(run.spec for run in runs)
+    return [
+        {
+            "run": run.id,
+            "label": labels[run.spec.arm],
+            "seed": run.spec.seed,
+            "state": run.state,
+            "diverged": run.has_diverged,
+            "cause": run.cause,
+        }
+        for run in missing_runs(runs)
+    ]
+
+
+def _adapter_of(lab: Lab, arm: Arm) -> str | None:
+    """The adapter file of an arm's first seed; None if it is damaged or gone, which costs nobody the answer."""
+    try:
+        return str(lab.artifacts.path(arm.runs[0].id, ADAPTER))
+    except LabError:
+        return None
 
 
 def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[str, Any]:
@@ -188,7 +215,8 @@ def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[s
     base = next((run for run in bases if run.result is not None), None)
     if base is not None and base.result is not None:
         found |= {"run": base.id, "accuracy": base.result.accuracy, "parameters": base.result.parameters}
-        found["weights"] = str(lab.artifacts.path(base.id, NETWORK))
+        with suppress(LabError):  # damaged or gone, which costs nobody the answer
+            found["weights"] = str(lab.artifacts.path(base.id, NETWORK))
     elif folder is not None:
         found["weights"] = str(next(folder / name for name in (WEIGHTS, INDEX) if (folder / name).exists()))
     return found

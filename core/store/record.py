@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.errors import DivergedError
+from core.errors import DivergedError, VerificationError
 from core.run_spec import RunSpec
 
 RUN_ID = re.compile(r"r-[0-9a-f]{1,32}")
@@ -132,8 +132,11 @@ class Run:
 
     @property
     def has_diverged(self) -> bool:
-        """Whether training has made its numbers unusable: it would end alike if it was trained again."""
-        return self.state == "failed" and (self.cause or "").startswith(DivergedError.BEGINNING)
+        """Whether training has made its numbers unusable, so that it would end alike if it was trained again: the loss
+        is no number, or the adapter does not pass the checks of its certificate.
+        """
+        beginnings = DivergedError.BEGINNING, VerificationError.BEGINNING
+        return self.state == "failed" and (self.cause or "").startswith(beginnings)
 
     @property
     def is_unfinished(self) -> bool:

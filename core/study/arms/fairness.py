@@ -8,7 +8,8 @@ from typing import Any
 from core.methods.method import Role
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
-from core.study.arms.arm import TuningGroup, arm_order, arms_of, tuning_group
+from core.study.arms.arm import TuningGroup, arm_order, arms_of, labels_of, tuning_group
+from core.study.arms.missing import missing_runs, named_runs
 from core.study.stats.intervals import MIN_SEEDS
 from core.wording.numbers import counted, listed
 
@@ -42,9 +43,12 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     tried = _settings_tried(specs)
     budgets = "; ".join(f"{count} for {listed(labels)}" for count, labels in sorted(tried.items()))
     few = [arm.label for arm in arms if len(arm.runs) < MIN_SEEDS]
-    stopped = [arm.label for arm in arms if any(run.state == "stopped" for run in arm.runs)]
-    failed = sum(run.state == "failed" for run in chosen)
-    pending = sum(run.is_live or run.state == "interrupted" for run in chosen)
+    missing, labels = missing_runs(chosen), labels_of(specs)
+    stopped = [run for run in missing if run.state == "stopped"]
+    failed = [run for run in missing if run.state == "failed"]
+    interrupted = [run for run in missing if run.state == "interrupted"]
+    pending = sum(run.is_live for run in chosen) + len(interrupted)
+    waiting = f", and somebody has to resume {named_runs(interrupted, labels)}" if interrupted else ""
     devices = sorted({run.result.device for run in chosen if run.result})
     checks = [
         (_bases_differ(specs), "These runs start from different bases: a difference may come from there."),
@@ -63,9 +67,13 @@ def comparable(runs: Iterable[Run]) -> list[str]:
             bool(few),
             f"Fewer than {MIN_SEEDS} seeds in {listed(few)}: their intervals are too wide to be useful; run more.",
         ),
-        (bool(stopped), f"Runs that were stopped early take no part in the verdict: some of {listed(stopped)}."),
-        (failed > 0, f"{counted(failed, 'run')} failed: the means are only of those that did not."),
-        (pending > 0, f"{counted(pending, 'run')} still to finish: the numbers will change."),
+        (bool(stopped), f"Runs that were stopped early take no part in the verdict: {named_runs(stopped, labels)}."),
+        (
+            bool(failed),
+            f"{counted(len(failed), 'run')} failed, and the means are only of those that did not: "
+            f"{named_runs(failed, labels)}.",
+        ),
+        (pending > 0, f"{counted(pending, 'run')} still to finish: the numbers will change{waiting}."),
         (len(devices) > 1, f"These runs trained on {listed(devices)}: their times do not compare."),
     ]
     return [sentence for applies, sentence in checks if applies]
