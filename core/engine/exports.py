@@ -296,19 +296,17 @@ class Exports:
         same = certificate.file_sha256 == self._store.files(run.id).get(path.name)
         return Export(path, certificate) if same and path.exists() else None
 
-    def content(self, run: Run, form: Format) -> bytes:
-        """The content of a file that has been made.
-
-        Raises:
-            ExportError: it has not been made.
-            DamagedFileError: it has changed since.
-            OSError: it cannot be read.
-        """
+    def path(self, run: Run, form: Format) -> Path:
+        """Path of a file that has been made. Raises: ExportError: it has not; DamagedFileError: it has changed."""
         known = self.known(run, form)
         if known is None:
             raise ExportError("This file has not been made yet.")
         check_sha256(known.path, known.certificate.file_sha256, f"The file {known.path.name} of run {run.id}")
-        return known.path.read_bytes()
+        return known.path
+
+    def content(self, run: Run, form: Format) -> bytes:
+        """Content of such a file. Raises: OSError: it cannot be read; others see :meth:`path`."""
+        return self.path(run, form).read_bytes()
 
     def make(self, run: Run, form: Format) -> Export:
         """Make the file of a run, have its tool read it, and compare both on the test part.

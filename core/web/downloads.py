@@ -1,4 +1,4 @@
-"""HTTP routes besides the pages: health check, chart library, and the files of runs."""
+"""HTTP routes besides the pages: health check, chart library, and the files of runs and of open pages."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from core import lab
+from core.engine.artifacts import MERGED
+from core.engine.exports import FORMATS
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError
 from core.store.record import RUN_ID
+from core.web import offers
+from core.web.answers import answer
 
-MEDIA_TYPES = {
-    "adapter.zip": "application/zip",
-    "network.safetensors": "application/octet-stream",
-    "merged.safetensors": "application/octet-stream",
-}
-"""Files of a run that can be downloaded."""
+KEPT = {ADAPTER: "application/zip", NETWORK: "application/octet-stream", MERGED: "application/octet-stream"}
+"""Files of a run that are there without having been asked for, or are made at once, with their media types."""
+
+MADE = {form.file: form for form in FORMATS.values() if form.file not in KEPT}
+"""Kinds of files for other tools, by name, which somebody has made before."""
 
 
 def routes(at: Callable[[str], str]) -> list[Route]:
@@ -29,6 +33,7 @@ def routes(at: Callable[[str], str]) -> list[Route]:
         Route(at("/healthz"), health),
         Route(at("/assets/plotly.min.js"), plotly_js),
         Route(at("/download/{run_id}/{kind}"), download),
+        Route(at(offers.PATH), offers.offered),
     ]
 
 
@@ -61,16 +66,17 @@ def plotly_js(request: Request) -> Response:
 def download(request: Request) -> Response:
     """One file of a run as an attachment, or an error with the reason why there is none."""
     run_id, kind = request.path_params["run_id"], request.path_params["kind"]
-    if not RUN_ID.fullmatch(run_id) or kind not in MEDIA_TYPES:
-        return _no_file("There is no such file; use the link on the Adapters or Runs page.")
+    if not RUN_ID.fullmatch(run_id) or (kind not in KEPT and kind not in MADE):
+        return answer(request.scope, "There is no such file; use the link on the Adapters or Runs page.", 404)
+    opened = lab.current()
     try:
-        path = lab.current().artifacts.path(run_id, kind)
+        if kind in KEPT:
+            path, media_type = opened.artifacts.path(run_id, kind), KEPT[kind]
+        else:
+            path, media_type = opened.exports.path(opened.run(run_id), MADE[kind]), MADE[kind].media_type
     except LabError as error:
-        return _no_file(str(error))
+        return answer(request.scope, str(error), 404)
     except OSError as error:
-        return _no_file(f"The file {kind} of run {run_id} could not be written: {error.strerror}.", status=500)
-    return FileResponse(path, media_type=MEDIA_TYPES[kind], filename=f"{run_id}-{kind}")
-
-
-def _no_file(sentence: str, status: int = 404) -> Response:
-    return JSONResponse({"error": sentence}, status_code=status)
+        sentence = f"The file {kind} of run {run_id} could not be written: {error.strerror}."
+        return answer(request.scope, sentence, 500)
+    return FileResponse(path, media_type=media_type, filename=f"{run_id}-{kind}")

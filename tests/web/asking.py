@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -62,6 +63,8 @@ def ask(
     sent: list[Message] = []
 
     async def receive() -> Message:
+        if not bodies:
+            await asyncio.Event().wait()  # the client stays until it has the answer
         return {"type": "http.request", "body": bodies.pop(0), "more_body": bool(bodies)}
 
     async def send(message: Message) -> None:
