@@ -71,7 +71,7 @@ def test_a_saved_file_queues_what_the_options_would_have_queued(waiting: Lab, tm
     direct = launched(waiting, line)
     again = launched(waiting, f"--config {file}")
     assert specs_of(waiting, again) == specs_of(waiting, direct)
-    assert (again.name, again.trim) == (direct.name, direct.trim)
+    assert (again.name, again.trim) == (f"{direct.name} (2)", direct.trim)
 
 
 def test_a_file_that_windows_has_saved_queues_what_it_says(waiting: Lab, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import pytest
 from core.__main__ import main
 from core.cli.comparison import answer
 from core.lab import Lab
+from core.methods.lora import LoRASpec
 from core.settings import Settings
 from tests import forked
-from tests.conftest import BOTH, HANG, compared, finish, short
+from tests.conftest import BOTH, HANG, compared, finish, short, wait_until
 
 SMALL = ["--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--rank", "2"]
 
@@ -62,6 +63,40 @@ def test_growing_trains_what_is_new_and_prints_the_whole_comparison(tmp_path: Pa
     assert again.returncode == 0, again.stderr
     assert "LoRA r=1" in again.stdout
     assert all(sorted(seeds) == [0, 1, 2] for seeds in seeds_of(tmp_path).values())
+
+
+def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_says_so(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = short(epochs=200, batch_size=16)
+    experiment = compared(lab, "rotation-45", "digits", None, short(), [*BOTH, (long, LoRASpec.of(rank=2))], range(3))
+    last = [run.id for run in lab.members(experiment) if run.spec.optim == long]
+    wait_until(lambda: any(lab.run(id).step > 20 for id in last))
+    lab.stop(*experiment.runs)
+    finish(lab, *experiment.runs)
+    lab.close()
+
+    def told(*options: str) -> tuple[int, str, str]:
+        status = main(["grow", experiment.id, *options, "--home", str(lab.settings.home)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    assert "No verdict yet: " in told()[1]
+    assert "were stopped. Finish the experiment" in told()[1]
+    assert "No verdict yet" not in told("--without-stopped")[1]
+    status, out, err = told("--finish")
+    assert (status, "was deleted" in err, "stopped" in out) == (0, False, False)
+    after = Lab(lab.settings)
+    runs = after.members(after.experiment(experiment.id))
+    assert [(run.state, run.archived) for run in runs] == [("finished", False)] * 9
+    after.notes.delete([last[0]])
+    after.close()
+
+    status, _, err = told("--finish")
+    assert status == 0
+    assert "LoRA r=2, seed 0, was deleted; --again trains it again." in err
+    assert told("--finish", "--again")[0] == 0
+    assert sorted(seed for seeds in seeds_of(lab.settings.home).values() for seed in seeds) == sorted([0, 1, 2] * 3)
 
 
 @pytest.mark.parametrize(

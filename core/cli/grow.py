@@ -1,23 +1,26 @@
-"""``python -m core grow``: add seeds and ranks to an experiment, and print its comparison."""
+"""``python -m core grow``: finish an experiment, add seeds and ranks to it, and print its comparison."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 
 from core.cli.comparison import answer, tell_shortage
 from core.cli.options import RUNS_KEPT, add_home, add_output, check_output
 from core.engine.experiment import next_seeds, settings_of, with_ranks
 from core.lab import Lab
 from core.settings import Settings
+from core.store.record import Experiment
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
     parser = commands.add_parser(
         "grow",
-        help="add seeds and ranks to an experiment",
+        help="finish an experiment, or add seeds and ranks to it",
         description="Train what is missing for every setting of an experiment to have every seed of it, together with "
-        "the seeds and ranks that are added. What was trained stays. Base, task and device are the experiment's.",
+        "the seeds and ranks that are added. What was trained stays. Base, task and device are the experiment's. With "
+        "--finish alone, runs that were deleted are named, and not trained again.",
     )
     parser.set_defaults(command=grow, kept=RUNS_KEPT)
     parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
@@ -32,7 +35,21 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=[],
         help="ranks to add, each with every alpha and learning rate that LoRA has in the experiment",
     )
-    parser.add_argument("--again", action="store_true", help="train runs again that failed or were stopped")
+    parser.add_argument(
+        "--finish",
+        action="store_true",
+        help="train runs to their ends that were stopped or interrupted or failed, each from where it was",
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="train runs again that failed or were stopped; with --finish, those that were deleted",
+    )
+    parser.add_argument(
+        "--without-stopped",
+        action="store_true",
+        help="archive the runs that were stopped, and answer with the seeds that finished",
+    )
     add_home(parser)
     add_output(parser)
 
@@ -46,12 +63,31 @@ def grow(options: argparse.Namespace) -> int:
         experiment = lab.experiment(options.experiment)
         specs = [run.spec for run in lab.members(experiment)]
         settings = settings_of(specs)
-        arms = dict.fromkeys([*settings, *with_ranks(settings, options.rank, specs[0].network)])
+        arms = list(dict.fromkeys([*settings, *with_ranks(settings, options.rank, specs[0].network)]))
         seeds = sorted({spec.seed for spec in specs})
         if options.seeds is not None:
             seeds += next_seeds(specs, options.seeds)
-        tell_shortage(lab, lab.growth(experiment, list(arms), seeds, options.again).specs)
-        new = lab.grow(experiment, list(arms), seeds, options.again)
+        new = _finished(lab, experiment, options)
+        anew = options.again and not options.finish
+        missing = lab.growth(experiment, arms, seeds, anew).specs
+        if options.finish and not (options.again or options.rank or options.seeds):
+            for spec in missing:
+                print(f"Note: {spec.label}, seed {spec.seed}, was deleted; --again trains it again.", file=sys.stderr)
+        else:
+            tell_shortage(lab, missing)
+            new += lab.grow(experiment, arms, seeds, anew)
         return answer(lab, lab.experiment(experiment.id), new, options)
     finally:
         lab.close()
+
+
+def _finished(lab: Lab, experiment: Experiment, options: argparse.Namespace) -> list[str]:
+    """Queue what is to be finished, or archive what was stopped. Returns: ids of what was queued. Raises: LabError."""
+    if options.without_stopped:
+        lab.notes.archive([run.id for run in lab.members(experiment) if run.state == "stopped"])
+    if not options.finish:
+        return []
+    rest = lab.rest(experiment.runs)
+    tell_shortage(lab, [run.spec for run in rest.everything])
+    lab.finish(experiment.runs)
+    return [run.id for run in rest.runs]

@@ -15,8 +15,8 @@ from typing import Any
 
 from core.errors import RunStateError, UnknownRunError
 from core.store import curves
-from core.store.checkpoints import PREFIX, step_of
-from core.store.database import Database
+from core.store.checkpoints import PREFIX
+from core.store.kept_checkpoints import KeptCheckpoints, checkpoint_step, drop_checkpoint
 from core.store.record import WAITING, Result, Run, State, run_of, spec_of
 from core.store.schema import NEXT
 from core.training.events import EpochEnd, StepLoss
@@ -29,7 +29,7 @@ LAST_ENDED = 50
 """Number of runs of a process that is gone whose folders may still have files to delete."""
 
 
-class Transitions(Database):
+class Transitions(KeptCheckpoints):
     """The state machine of runs. Every method is one transaction."""
 
     def next_runs(self, owner: str) -> list[Run]:
@@ -163,14 +163,9 @@ class Transitions(Database):
             held = self._held(db, [run for run, _, _ in files])
             for run, name, sha256 in files:
                 if run.id in held:
-                    _drop_checkpoint(db, run.id)
+                    drop_checkpoint(db, run.id)
                     db.execute("INSERT INTO files VALUES (?, ?, ?)", (run.id, name, sha256))
         return {run.id for run, _, _ in files} - held
-
-    def checkpoint(self, id: str) -> tuple[str, str] | None:
-        """Name and SHA-256 of a run's valid checkpoint, if it has one."""
-        query = f"SELECT name, sha256 FROM files WHERE run = ? AND name LIKE '{PREFIX}%'"  # noqa: S608
-        return next(((row["name"], row["sha256"]) for row in self.rows(query, id)), None)
 
     def finish(self, run: Run, state: State, result: Result, files: dict[str, str]) -> None:
         """End a run with a result, as ``finished``, or as ``stopped`` with what it had learnt.
@@ -181,7 +176,7 @@ class Transitions(Database):
             self._hold(db, run)
             self._enter(db, run.id, state, ended=time.time(), result=json.dumps(asdict(result)))
             if state == "finished":
-                _drop_checkpoint(db, run.id)
+                drop_checkpoint(db, run.id)
             db.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [(run.id, name, sha) for name, sha in files.items()]
             )
@@ -198,12 +193,12 @@ class Transitions(Database):
         """
         with self.transaction() as db:
             self._hold(db, run)
-            end = self._interrupt if _checkpoint_step(db, run.id) else self._fail
+            end = self._interrupt if checkpoint_step(db, run.id) else self._fail
             end(db, run.id, cause, traceback)
 
     def _fail(self, db: sqlite3.Connection, id: str, cause: str, traceback: str | None) -> None:
         self._enter(db, id, "failed", ended=time.time(), cause=cause, traceback=traceback)
-        _drop_checkpoint(db, id)
+        drop_checkpoint(db, id)
 
     def interrupt(self, run: Run, cause: str | None = None, traceback: str | None = None) -> None:
         """Mark a run as interrupted; it can be resumed."""
@@ -216,7 +211,7 @@ class Transitions(Database):
         with self.transaction() as db:
             self._hold(db, run)
             self._interrupt(db, run.id, cause, None)
-            _drop_checkpoint(db, run.id)
+            drop_checkpoint(db, run.id)
             if run.stop_asked:
                 self._enter(db, run.id, "stopped", ended=time.time())
             else:
@@ -228,7 +223,7 @@ class Transitions(Database):
             self._hold(db, run)
             self._interrupt(db, run.id, cause, None)
             (stop,) = db.execute("SELECT stop_asked FROM runs WHERE id = ?", (run.id,)).fetchone()
-            if stop and not _checkpoint_step(db, run.id):
+            if stop and not checkpoint_step(db, run.id):
                 self._enter(db, run.id, "stopped", ended=time.time())
             else:
                 self._requeue(db, run.id, run.owner, stop=bool(stop))
@@ -258,7 +253,7 @@ class Transitions(Database):
         row = db.execute("SELECT state, step, result FROM runs WHERE id = ?", (id,)).fetchone()
         if row is None:
             raise UnknownRunError(f"There is no run {id!r}.")
-        learnt = row["step"] if row["state"] == "running" else _checkpoint_step(db, id)
+        learnt = row["step"] if row["state"] == "running" else checkpoint_step(db, id)
         # What was stopped before and has not begun to go on still has the result of then.
         kept = {"step": json.loads(row["result"])["steps"]} if row["result"] else {}
         may_end = not learnt or (kept and row["state"] != "running")
@@ -296,26 +291,10 @@ class Transitions(Database):
         with self.connection() as db:
             return {id for id in ids if _is_built_on(db, id)}
 
-    def checkpoint_steps(self, ids: Sequence[str]) -> dict[str, int]:
-        """The steps of the checkpoints of those of these runs that have one."""
-        marks = ", ".join("?" * len(ids))
-        query = f"SELECT run, name FROM files WHERE name LIKE '{PREFIX}%' AND run IN ({marks})"  # noqa: S608
-        return {row["run"]: step_of(row["name"]) for row in self.rows(query, *ids)}
-
-    def drop_checkpoint(self, id: str, cause: str) -> bool:
-        """Forget the checkpoint of a stopped run, with a line in its log. Returns: whether there was one."""
-        with self.transaction() as db:
-            stopped = db.execute("SELECT 1 FROM runs WHERE id = ? AND state = 'stopped'", (id,)).fetchone()
-            if stopped is None or not _checkpoint_step(db, id):
-                return False
-            _drop_checkpoint(db, id)
-            db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), cause))
-            return True
-
     def _requeue(self, db: sqlite3.Connection, id: str, owner: str, stop: bool = False) -> None:
-        step = _checkpoint_step(db, id)
+        step = checkpoint_step(db, id)
         if step > curves.last_step(db, id):  # a power cut lost the last transactions, which had the curve
-            _drop_checkpoint(db, id)
+            drop_checkpoint(db, id)
             step = 0
             text = "Its recorded curve ends before its checkpoint, so it trains again from its first step."
             db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), text))
@@ -403,13 +382,3 @@ def _is_built_on(db: sqlite3.Connection, id: str) -> bool:
 def _bank(row: sqlite3.Row) -> tuple[str, int, int]:
     """A key that is equal for queued runs that can be trained together now."""
     return row["bank_key"], row["resumed_step"], row["stop_asked"]
-
-
-def _checkpoint_step(db: sqlite3.Connection, id: str) -> int:
-    """The step of a run's checkpoint; 0 if it has none."""
-    row = db.execute(f"SELECT name FROM files WHERE run = ? AND name LIKE '{PREFIX}%'", (id,)).fetchone()  # noqa: S608
-    return step_of(row["name"]) if row else 0
-
-
-def _drop_checkpoint(db: sqlite3.Connection, id: str) -> None:
-    db.execute(f"DELETE FROM files WHERE run = ? AND name LIKE '{PREFIX}%'", (id,))  # noqa: S608

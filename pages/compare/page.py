@@ -29,7 +29,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import start_text, task_text
-from pages.shared.state import state_line
+from pages.shared.state import deleted_line, state_line
 from pages.shared.tabs import draw_tabs
 from pages.shared.verdict_view import verdict_view
 from pages.shared.widget_key import widget_key
@@ -62,9 +62,7 @@ bases = lab.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
 base, task = start_text(lab, everything[0].spec), task_text(everything[0].spec.task)
 st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
-actions = st.container()
-if not any(run.is_live for run in everything):
-    state_line(lab, everything, "compare")
+actions, states = st.container(), st.container()
 # Every selection has the same id, and a panel goes on showing what it has shown.
 panel = widget_key("compare-selection", experiment.runs) if selection else f"compare-{experiment.id}"
 live_panel(lab, [*(run.id for run in bases if run.is_live), *experiment.runs], panel)
@@ -79,6 +77,11 @@ members = wanted_arms(everything)
 choices = st.container(horizontal=True, vertical_alignment="center")
 plain = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), all_tried=False, masked=False)
 is_awaited = not plain.arms and any(run.is_live for run in members)
+if not any(run.is_live for run in everything):
+    with states:
+        state_line(lab, everything, "compare", plain.verdict)
+        if everything[0].experiment == experiment.id:
+            deleted_line(lab, experiment, everything, "compare")
 if everything[0].experiment == experiment.id and not is_awaited:
     with actions:
         experiment_actions(lab, experiment, plain.verdict.seeds_to_add)

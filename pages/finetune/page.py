@@ -27,9 +27,8 @@ from pages.shared.live import live_panel
 from pages.shared.optim_form import optim_form
 from pages.shared.pickers import base_picker
 from pages.shared.price import price_table, rate_warning
-from pages.shared.primary import on_primary
-from pages.shared.start import say_if_known, start
-from pages.shared.state import resume_button, state_text
+from pages.shared.start import say_if_known, start_button
+from pages.shared.state import finish_button, state_text
 from pages.shared.task_form import task_form
 
 lab = current()
@@ -45,7 +44,7 @@ if launched:
     members = lab.members(launched)
     if not any(run.is_live for run in members):
         st.markdown(f"**{literal(launched.name)}**: {state_text(members)}.")
-        resume_button(lab, members, "finetune")
+        finish_button(lab, members, "finetune")
     say_if_known(launched)
     link("compare", "Open the comparison", {"experiment": launched.id})
 elif asked:
@@ -125,11 +124,9 @@ with cost, st.container(border=True):
             price_table(lab, planned)
             fit_warning(lab, planned.runs, "finetune")
             rate_warning(asked.settings)
-            if st.button(
-                on_primary("Start the experiment"), type="primary", icon=":material/play_arrow:", width="stretch"
-            ):
-                experiment = start(lab, planned, asked.trim)
-                remember(experiment.id)
+            started = start_button(lab, planned, asked.trim, "Start the experiment", "finetune-run", wide=True)
+            if started is not None:
+                remember(started.id)
                 st.rerun()
             save_button(asked, "finetune-save")
     except LabError as error:

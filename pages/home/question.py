@@ -31,8 +31,7 @@ from pages.shared.keep import keep_networks
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.network_form import default_network
-from pages.shared.primary import on_primary
-from pages.shared.start import start
+from pages.shared.start import start_button
 from pages.shared.task_preview import before_and_after
 from pages.shared.view_form import length
 
@@ -118,11 +117,7 @@ def question(lab: Lab) -> Experiment | None:
         trim = keep_networks(lab, chosen.runs, "home")
         if not fit_warning(lab, chosen.specs, "home"):
             link("finetune", "Choose other settings on Fine-tune")
-        if not st.button(
-            on_primary("Run the comparison"), type="primary", icon=":material/play_arrow:", key="home-run"
-        ):
-            return None
-        return start(lab, chosen, trim)
+        return start_button(lab, chosen, trim, "Run the comparison", "home-run")
     except LabError as error:
         st.error(literal(str(error)))
         return None

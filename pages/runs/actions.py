@@ -16,7 +16,7 @@ from pages.runs.delete import ask_to_delete
 from pages.runs.table import select
 from pages.shared.links import link
 from pages.shared.literal import literal
-from pages.shared.primary import on_primary
+from pages.shared.state import finish_button
 
 PROBLEM = "runs-problem"
 """Session state key: error message of the last action that failed."""
@@ -27,19 +27,8 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
     runs = [entry.run for entry in entries]
     ids = [run.id for run in runs]
     live = [run.id for run in runs if run.is_live]
-    interrupted = [run.id for run in runs if run.state == "interrupted"]
     with st.container(horizontal=True, vertical_alignment="center"):
-        if interrupted:
-            # Resumed in one call, so that runs that were trained together are trained together again.
-            _button(
-                "Resume",
-                "play_arrow",
-                lab.resume,
-                interrupted,
-                len(ids),
-                type="primary",
-                help="Continues from the last checkpoint.",
-            )
+        finish_button(lab, runs, "runs")
         if live:
             _button(
                 "Stop",
@@ -101,7 +90,7 @@ def _button(
     """Draw a button that acts on ``ids``, which are some of the ``of`` selected runs; its label says how many."""
     words = label if len(ids) == of else f"{label} ({len(ids)} of {of})"
     st.button(
-        on_primary(words) if settings.get("type") == "primary" else words,
+        words,
         icon=f":material/{icon}:",
         key=f"runs-{label.lower()}",
         on_click=_attempt,

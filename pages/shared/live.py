@@ -17,7 +17,7 @@ from core.wording.numbers import NOTHING, count_text, left_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.shared.pickers import state_badge
-from pages.shared.state import interrupted_bases, resume_button, seconds_left, state_text, stop_all
+from pages.shared.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
 
 TICK = 1.0
 """Seconds between two updates."""
@@ -102,15 +102,8 @@ def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
             st.markdown(f"**{literal(title)}**", width="content")
         st.caption(words, width="stretch")
         if live:
-            resume_button(lab, runs, key)  # afterwards the page offers it beside the result
-            st.button(
-                "Stop all",
-                icon=":material/stop:",
-                key=f"{key}-stop-all",
-                on_click=stop_all,
-                args=(lab, [run.id for run in runs]),
-                help="Keeps what has been learnt so far.",
-            )
+            finish_button(lab, runs, key)  # afterwards the page offers it beside the result
+            stop_button(lab, runs, key)
         else:
             st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
     if live:
@@ -167,7 +160,7 @@ def _curve(lab: Lab, run: Run) -> Curve:
 
 @st.cache_resource(show_spinner=False, max_entries=400)
 def _ended_curve(_lab: Lab, id: str, ended: float | None) -> Curve:
-    """The curve of a run that ended then: it changes only if the run is resumed."""
+    """The curve of a run that ended then: it changes only if the run goes on."""
     return _lab.curve(id)
 
 

@@ -1,4 +1,4 @@
-"""Starting an experiment, unless there is one already that trains the same runs."""
+"""The button that starts an experiment, unless there is one already that trains the same runs."""
 
 from __future__ import annotations
 
@@ -7,28 +7,60 @@ import streamlit as st
 from core.engine.launcher import Planned
 from core.lab import Lab
 from core.store.record import Experiment
+from core.wording.numbers import counted, range_text
+from pages.shared.literal import literal
+from pages.shared.primary import on_primary
+from pages.shared.state import finish_text, state_text
 
 KNOWN = "known-experiment"
 """Session state key: id of the experiment that was there already when a button to start it was pressed."""
 
 
-def start(lab: Lab, planned: Planned, trim: bool) -> Experiment:
-    """Queue an experiment, or return the newest one that has, or will have, a result for each of its runs.
+def start_button(lab: Lab, planned: Planned, trim: bool, label: str, key: str, wide: bool = False) -> Experiment | None:
+    """Draw a button that queues an experiment, or shows the one that has, or will have, a result for each of its runs.
 
-    They would be trained from the same seeds. A press is also counted twice where somebody presses twice, because the
-    page of the first press is drawn slowly.
+    Those would be trained from the same seeds. A press is also counted twice where somebody presses twice, because the
+    page of the first press is drawn slowly. Where such an experiment was stopped, there are two buttons, each with its
+    price: one finishes it, the other one starts anew.
 
     Args:
         lab: queues the runs.
         planned: what is asked for.
         trim: as of :meth:`core.engine.launcher.Launcher.queue`.
+        label: of the button.
+        key: of the button.
+        wide: whether it is as wide as what is around it.
+
+    Returns:
+        The experiment of which a button was pressed just now.
 
     Raises:
         LabError: it cannot be queued.
     """
     known = lab.find_experiment(planned.runs)
-    st.session_state[KNOWN] = known and known.id
-    return known or lab.queue(planned, trim=trim)
+    rest = lab.rest(known.runs) if known is not None else None
+    width = "stretch" if wide else "content"
+    if known is None or not rest:
+        if not st.button(on_primary(label), type="primary", icon=":material/play_arrow:", key=key, width=width):
+            return None
+        st.session_state[KNOWN] = known and known.id
+        with st.spinner("Queueing the runs"):
+            return known or lab.queue(planned, trim=trim)
+    st.caption(literal(f"{known.name} has these runs: {state_text(lab.members(known))}."))
+    with st.container(horizontal=not wide):
+        words = finish_text(lab, rest)
+        finish = st.button(on_primary(words), type="primary", icon=":material/play_arrow:", key=key, width=width)
+        whole = lab.estimates.whole(planned.specs)
+        price = f"{counted(len(planned.specs), 'run')}, {range_text(whole.seconds_low, whole.seconds_high)}"
+        anew = st.button(f"Start anew: {price}", icon=":material/replay:", key=f"{key}-anew", width=width)
+    if not finish and not anew:
+        return None
+    st.session_state.pop(KNOWN, None)
+    with st.spinner("Queueing the runs"):
+        if anew:
+            return lab.queue(planned, trim=trim)
+        lab.finish(known.runs)
+        return known
 
 
 def was_known(experiment: Experiment) -> bool:

@@ -35,8 +35,7 @@ from pages.shared.links import go, link
 from pages.shared.literal import literal
 from pages.shared.optim_form import optim_form
 from pages.shared.pickers import base_picker
-from pages.shared.primary import on_primary
-from pages.shared.start import start
+from pages.shared.start import start_button
 from pages.shared.task_form import task_form
 
 KEY = "sweep"
@@ -204,10 +203,7 @@ def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid) -> Expe
         st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
     if grid.num_arms == len(grid.full_learning_rates):
         st.caption("Without a rank, an alpha and a learning rate, LoRA is left out.")
-    if st.button(
-        on_primary("Start the sweep"), type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"
-    ):
-        with st.spinner("Queueing the runs"):
-            return start(lab, planned, asked.trim)
-    save_button(asked, f"{KEY}-save")
-    return None
+    started = start_button(lab, planned, asked.trim, "Start the sweep", f"{KEY}-start", wide=True)
+    if started is None:
+        save_button(asked, f"{KEY}-save")
+    return started

@@ -14,7 +14,7 @@ from core.study.figures.sweep import heat_map
 from core.wording.numbers import left_text
 from pages.shared.links import go
 from pages.shared.literal import literal
-from pages.shared.state import interrupted_bases, resume_button, seconds_left, state_text, stop_all
+from pages.shared.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
 from pages.shared.tile_map import tile_map
 
 TICK = 1.0
@@ -66,16 +66,8 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
     with left:
         _progress(lab, runs, live)
     with right:
-        resume_button(lab, runs, f"sweep-{experiment.id}")
-        st.button(
-            "Stop all",
-            icon=":material/stop:",
-            width="stretch",
-            key=f"sweep-stop-{experiment.id}",
-            on_click=stop_all,
-            args=(lab, experiment.runs),
-            help="What has finished stays.",
-        )
+        finish_button(lab, runs, f"sweep-{experiment.id}")
+        stop_button(lab, runs, f"sweep-{experiment.id}")
     accuracy_map(experiment, cells_of(members), alpha)
 
 

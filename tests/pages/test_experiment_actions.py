@@ -130,8 +130,7 @@ def test_a_form_that_is_filled_and_started_trains_the_same_settings(
     app = draw(page, like=first.id)
     assert not app.error
     app.run()
-    label = {"finetune": "Start the experiment", "sweep": "Start the sweep"}[page]
-    button(app, label).click().run()
+    app.button(key={"finetune": "finetune-run-anew", "sweep": "sweep-start-anew"}[page]).click().run()
     assert not app.exception
     assert not app.error
     second = opened.experiments()[0]
@@ -142,7 +141,7 @@ def test_a_form_that_is_filled_and_started_trains_the_same_settings(
     known, found = ([run.spec for run in opened.members(experiment)] for experiment in (first, second))
     assert set(settings_of(found)) == set(settings_of(known))
     assert {(s.base, s.task, s.seed) for s in found} == {(s.base, s.task, s.seed) for s in known}
-    assert second.name == first.name
+    assert second.name == f"{first.name} (2)"
 
 
 def test_a_form_is_filled_once_for_each_link_that_is_followed(opened: Lab, base: Run) -> None:
@@ -272,8 +271,15 @@ def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run
     opened.stop(*first.runs)
     finish(opened, *first.runs)
     if page == "finetune":
-        button(app.run(), label).click().run()
-        assert len(opened.experiments()) == 2  # what was stopped has no result
+        app.run()
+        assert f"0 of {len(first.runs)} finished" in texts(app)
+        app.button(key="finetune-run").click().run()
+        assert opened.experiments() == [first]
         assert said not in texts(app)
+        assert all(run.is_live or run.state == "finished" for run in opened.members(first))
+        opened.stop(*first.runs)
+        finish(opened, *first.runs)
+        app.run().button(key="finetune-run-anew").click().run()
+        assert len(opened.experiments()) == 2
         opened.stop(*opened.experiments()[0].runs)
         finish(opened, *opened.experiments()[0].runs)

@@ -120,11 +120,12 @@ def as_planted(lab: Lab, experiment: Experiment, case: tuple[dict[str, float], i
         rows = [(*planted(run, *case), run.id) for run in lab.members(experiment)]
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET state = ?, result = coalesce(?, result) WHERE id = ?", rows)
+            db.execute("UPDATE runs SET archived = 1 WHERE state = 'stopped'")  # so that no verdict waits for them
     try:
         yield
     finally:
         with lab.store.transaction() as db:
-            db.executemany("UPDATE runs SET state = ?, result = ? WHERE id = ?", kept)
+            db.executemany("UPDATE runs SET state = ?, result = ?, archived = 0 WHERE id = ?", kept)
 
 
 def check(lab: Lab, experiment: Experiment) -> None:

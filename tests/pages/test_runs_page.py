@@ -240,7 +240,7 @@ def test_run_again_queues_the_same_specs(opened: Lab, trained: list[Run]) -> Non
     finish(opened, *(run.id for run in new))
 
 
-def test_stop_and_resume_take_those_of_the_selected_runs_that_they_can(opened: Lab) -> None:
+def test_stop_and_finish_take_those_of_the_selected_runs_that_they_can(opened: Lab) -> None:
     running, waiting, interrupted = (
         opened.launch(LONG.but(seed=seed, optim=optim)).id
         for seed, optim in enumerate((LONG.optim, short(epochs=199, batch_size=8), short(epochs=198, batch_size=8)))
@@ -250,16 +250,20 @@ def test_stop_and_resume_take_those_of_the_selected_runs_that_they_can(opened: L
         db.execute("UPDATE runs SET state = 'interrupted' WHERE id = ?", (interrupted,))
     app = draw("runs", run=f"{running},{waiting},{interrupted}")
     labels = {button.key: button.label for button in app.button}
-    assert (labels["runs-stop"], labels["runs-resume"]) == ("Stop (2 of 3)", on_primary("Resume (1 of 3)"))
+    assert labels["runs-stop"] == "Stop (2 of 3)"
+    assert labels["runs-finish"].startswith(":violet[Finish: 1 run")
     press(app, "runs-stop")
     finish(opened, running, waiting)
     assert [opened.run(id).state for id in (running, waiting, interrupted)] == ["stopped", "stopped", "interrupted"]
     app = draw("runs", run=interrupted)
-    assert "Resume continues from its last checkpoint" in texts(app)
-    press(app, "runs-resume")
+    assert "Finish continues from its last checkpoint" in texts(app)
+    press(app, "runs-finish")
     assert opened.run(interrupted).is_live
-    opened.stop(interrupted)
-    finish(opened, interrupted)
+    app = draw("runs", run=f"{running},{waiting},{interrupted}")
+    press(app, "runs-finish")
+    assert all(opened.run(id).is_live for id in (running, waiting, interrupted))
+    opened.stop(running, waiting, interrupted)
+    finish(opened, running, waiting, interrupted)
 
 
 def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab) -> None:

@@ -153,7 +153,7 @@ def test_while_it_runs_the_page_shows_how_far_it_is_and_stops_it(opened: Lab, ba
     app = draw("sweep")
     assert "Training now: " in texts(app)
     assert "The answer" not in texts(app)
-    app.button(key=f"sweep-stop-{experiment.id}").click().run()
+    app.button(key=f"sweep-{experiment.id}-stop-all").click().run()
     runs = finish(opened, *experiment.runs)
     assert {run.state for run in runs} == {"stopped"}
     app = draw("sweep")
@@ -229,12 +229,12 @@ def test_a_page_draws_while_runs_wait_whose_dataset_is_gone(waiting: Experiment,
     assert "0 of 5 finished, 4 queued, 1 interrupted · time left not known yet" in said
 
 
-def test_runs_that_wait_for_an_interrupted_base_are_resumed_with_it(
+def test_runs_that_wait_for_an_interrupted_base_are_finished_with_it(
     opened: Lab, interrupted: Run, waiting: Experiment
 ) -> None:
     app = draw("sweep", experiment=waiting.id)
     assert "Waiting for the base, whose training was interrupted." in texts(app)
-    app.button(key=f"sweep-{waiting.id}-resume").click().run()
+    app.button(key=f"sweep-{waiting.id}-finish").click().run()
     assert not app.exception
     assert opened.run(interrupted.id).state != "interrupted"
 

@@ -149,7 +149,7 @@ def test_every_caller_names_the_same_winner(case):
     named = {("LoRA r=4" if arm["rank"] else "Full"): arm["learning_rate"] for arm in printed["arms"] if arm["chosen"]}
     assert named == expected
 
-    found = verdict(runs, 5.0)
+    found = verdict(put_away(runs), 5.0)
     assert (rate_of(found.full), rate_of(found.best.arm if found.best else None)) == (case.full, case.lora)
     assert {candidate.arm.key for candidate in found.candidates} <= keys
     if case.lora is None:
@@ -196,12 +196,17 @@ def test_what_is_compared_has_finished(case):
     assert {arm.seeds for arm in arms} == {(0, 1, 2)}
 
 
+def put_away(runs: list[Run]) -> list[Run]:
+    """The same runs, for whose stopped ones no verdict waits."""
+    return [replace(run, archived=run.state == "stopped") for run in runs]
+
+
 def test_where_nothing_has_finished_nothing_is_chosen_and_no_verdict_is_given():
     stopped = full(("stopped", 90.0)) + lora(("stopped", 95.0)) + lora(("stopped", 96.0), rate=0.01)
     assert chosen_arms(stopped) == []
-    assert (
-        headline(verdict(stopped)) == no_choice_sentence(stopped) == "No setting has finished, so there is no verdict."
-    )
+    said = "No setting has finished, so there is no verdict."
+    assert headline(verdict(put_away(stopped))) == no_choice_sentence(stopped) == said
+    assert headline(verdict(stopped)) == "No verdict yet: 3 of 3 runs were stopped. Finish the experiment."
     assert chosen(cells_of(stopped)) == (None, None)
     # They are still there to be looked at.
     assert len(arms_of(stopped)) == len(main_arms(stopped)) == 3
@@ -277,7 +282,7 @@ EXPERIMENTS = st.lists(
 
 def picked(runs: list[Run]) -> object:
     """All that callers pick, in a form to compare."""
-    found = verdict(runs, 0.5)
+    found = verdict(put_away(runs), 0.5)
     first = main_run(runs)
     return (
         [(arm.key, [run.id for run in arm.runs]) for arm in chosen_arms(runs)],

@@ -272,7 +272,15 @@ def test_a_verdict_before_the_last_run_has_ended_is_interim(state):
 )
 def test_seeds_that_somebody_stopped_are_a_look_at_the_results(seed, rate, said):
     runs = runs_with(full(8), r4=below(4, 8))
-    found = verdict([*runs, make_run("lora", seed, state="stopped", optim={"learning_rate": rate}, created=-1.0)])
+    stopped = make_run("lora", seed, state="stopped", optim={"learning_rate": rate}, created=-1.0)
+    waits = verdict([*runs, stopped])
+    assert bool(waits.reason) is (seed == 8)  # unless it was trained again
+    if waits.reason:
+        assert (waits.level, waits.told, waits.answerable) == (Level.OPEN, None, 8)
+        assert "No verdict yet: 1 of 17 runs was stopped." in headline(waits)
+        assert "answer with the 8 seeds that finished" in headline(waits)
+    assert not verdict([*runs, stopped], selected=True).reason
+    found = verdict([*runs, replace(stopped, archived=True)])
     assert found.level is Level.SHOWN
     assert (STOPPED_EARLY in explanation(found)) is said
 

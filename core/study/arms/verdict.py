@@ -19,6 +19,7 @@ from core.study.arms.pairs import lora_against_full, paired_differences
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.stats.claims import Difference, Level, within_margin
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed
+from core.wording.numbers import counted
 
 NO_RANKING = (
     "No verdict: nothing ranks these settings, since they have no finished seed in common with an accuracy on the "
@@ -88,6 +89,8 @@ class Verdict:
     """Number of runs that are still to finish: until then the verdict is interim."""
     stopped: tuple[int, ...] = ()
     """Seeds of the two settings that the verdict is about which somebody stopped before they had finished."""
+    answerable: int = 0
+    """Number of seeds of a verdict that waits for runs that were stopped, and could be given without them."""
     selected: bool = False
     """Whether the runs were selected: what was left out, and how often they were looked at, is then not known."""
 
@@ -155,6 +158,9 @@ def verdict(runs: Iterable[Run], margin: float | None = None, selected: bool = F
     3. else full fine-tuning, if that setting is lower;
     4. else none.
 
+    While runs of the experiment are stopped there is no verdict: to look at the results and then to stop what does not
+    please would make false claims more likely. Archived runs were left out by somebody who knew that.
+
     Args:
         runs: all of one experiment, or those that somebody selected; in any state.
         margin: in points, from 0 to 10; None for the default of :class:`MarginSpec`.
@@ -168,12 +174,27 @@ def verdict(runs: Iterable[Run], margin: float | None = None, selected: bool = F
     found = _decided(everything, margin)
     pending = sum(run.is_live or run.state == "interrupted" for run in everything)
     selected = selected or len({run.experiment for run in everything}) > 1
+    if not selected and (reason := _waits_for(everything, found)):
+        nothing = Verdict(margin, None, (), None, Rule.NONE, Level.OPEN, reason, found.rates, pending=pending)
+        return replace(nothing, answerable=0 if found.reason else found.seeds)
     found = replace(found, pending=pending, stopped=_stopped(found, everything), selected=selected)
     if found.level is not Level.SHOWN or selected:
         return found
     stages = stages_of(everything)
     earlier = (_decided([run for stage in stages[:last] for run in stage], margin) for last in range(1, len(stages)))
     return replace(found, looks=1 + sum(look.level is Level.OPEN and look.seeds >= CLAIM_SEEDS for look in earlier))
+
+
+def _waits_for(everything: Sequence[Run], found: Verdict) -> str:
+    """Why a verdict waits for stopped runs that nobody has archived; empty where it waits for none."""
+    finished = {(run.spec.arm, run.spec.seed) for run in everything if run.state == "finished"}
+    left = [run for run in everything if run.state == "stopped" and not run.archived]
+    missing = [run for run in left if (run.spec.arm, run.spec.seed) not in finished]
+    if not missing:
+        return ""
+    were = f"{len(missing)} of {counted(len(everything), 'run')} {'was' if len(missing) == 1 else 'were'} stopped"
+    or_ = f", or answer with the {counted(found.seeds, 'seed')} that finished" if not found.reason else ""
+    return f"No verdict yet: {were}. Finish the experiment{or_}."
 
 
 def _stopped(found: Verdict, everything: Sequence[Run]) -> tuple[int, ...]:

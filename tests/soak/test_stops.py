@@ -1,0 +1,125 @@
+"""Experiments stopped at random moments and finished: nothing is lost, and no step is trained twice."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
+from core.settings import Settings
+from core.store.checkpoints import PREFIX
+from core.store.record import Experiment, Run
+from tests.conftest import TURNED, finish, short
+from tests.engine.test_resume import weights
+from tests.soak.sizes import full_or_short, keep
+from tests.soak.test_kills import PRETRAIN, TEXTS, alone, check_files, check_store, kind_of
+from tests.text_home import FIRST, LAST, PETS, bring_tiny
+
+STOPS = full_or_short(30, 5)
+
+KINDS = ("images", "texts", "texts after a source")
+"""Of experiments."""
+
+MOST = 3
+"""Maximum number of stops of one experiment."""
+
+LATEST = full_or_short(4.0, 1.5)
+"""Maximum seconds from the start of an experiment, or of what is left of it, to the stop."""
+
+IMAGES = short(epochs=full_or_short(100, 30), rate=0.001)
+
+
+def launched(lab: Lab, kind: str, network: RunSpec, seed: int) -> Experiment:
+    """An experiment whose base waits to be trained, too; or one on a brought network as it is."""
+    adapters = [(IMAGES, FullSpec()), (IMAGES, LoRASpec.of(rank=2)), (IMAGES, LoRASpec.of(rank=8))]
+    texts = [(TEXTS, FullSpec()), (TEXTS, LoRASpec.of(rank=2))]
+    match kind:
+        case "images":
+            base = lab.launch(PRETRAIN.but(seed=seed, optim=IMAGES))
+            return lab.fine_tune(base, TURNED, adapters, [seed, seed + 1])
+        case "texts":
+            return lab.fine_tune(network.network, PETS, texts, [seed, seed + 1])
+        case _:
+            return lab.fine_tune(lab.launch(network.but(seed=seed)), LAST, texts, [seed])
+
+
+@pytest.mark.timeout(1800)
+def test_experiments_that_are_stopped_at_random_moments_are_finished(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    print(f"stops at moments of seed {seed}")
+    chance, begun = random.Random(seed), time.monotonic()
+    settings = Settings(home=tmp_path / "home", threads=1, checkpoint_seconds=0.5)
+    lab = Lab(settings)
+    lab.start()
+    network = RunSpec.of(method="pretrain", network=bring_tiny(lab, tmp_path / "tiny"), task=FIRST, optim=TEXTS)
+    stopped: Counter[str] = Counter()
+    ids: list[str] = []
+    number = 0
+    while number < STOPS:
+        kind = min(KINDS, key=lambda kind: stopped[kind])
+        experiment = launched(lab, kind, network, 10 * number)
+        everything = [*([experiment.base] if experiment.base else []), *experiment.runs]
+        ids += everything
+        for _ in range(chance.randint(1, MOST)):
+            time.sleep(chance.uniform(0, LATEST))
+            lab.stop(*(run.id for run in lab.runs_of(everything) if run.is_live))
+            left = [run for run in finish(lab, *everything) if run.state == "stopped"]
+            check_store(settings)
+            check_files(lab, settings)
+            if not left:
+                break
+            number += 1
+            stopped[kind] += 1
+            rest = {run.id: run.step for run in lab.rest(everything).everything}
+            assert rest == {run.id: run.step for run in left}  # each goes on from where it was
+            assert lab.finish(everything) == len(left)
+            assert {run.id: run.resumed_step for run in lab.runs_of(list(rest))} == rest
+        finish(lab, *everything)
+
+    assert sorted(run.id for run in lab.runs()) == sorted(ids)
+    resumed = 0
+    for run in lab.runs_of(ids):
+        states = [state for _, state in lab.history(run.id)]
+        assert states[-1] == "finished", (run.id, states, run.cause)
+        assert Counter(states)["finished"] == 1
+        assert set(states) <= {"queued", "running", "stopped", "finished"}
+        curve = lab.curve(run.id)
+        assert curve.step.tolist() == list(range(1, run.steps + 1))
+        assert curve.epochs["epoch"].tolist() == list(range(1, run.spec.optim.epochs + 1))
+        assert (np.diff(curve.seconds) > 0).all()
+        assert not [name for name in lab.store.files(run.id) if name.startswith(PREFIX)]
+        resumed += run.resumed_step > 0
+    assert not list(settings.runs.rglob(f"{PREFIX}*"))
+    # What is bit for bit the same in a bank and alone is the same as if it had never been stopped.
+    for own in alone(lab, ids):
+        check_untouched(lab, max(own, key=lambda run: len(lab.history(run.id))))
+    assert resumed
+    keep(
+        "stops",
+        stops=dict(stopped),
+        runs=len(ids),
+        went_on_from_a_checkpoint=resumed,
+        most_attempts=max(len([s for _, s in lab.history(id) if s == "running"]) for id in ids),
+        kinds=len({kind_of(run) for run in lab.runs_of(ids)}),
+        seconds=round(time.monotonic() - begun),
+    )
+    lab.close()
+
+
+def check_untouched(lab: Lab, run: Run) -> None:
+    """Assert that a run is the same as one that was never stopped."""
+    untouched = finish(lab, lab.launch(run.spec).id)[0]
+    np.testing.assert_array_equal(lab.curve(run.id).loss, lab.curve(untouched.id).loss)
+    expected = weights(lab, untouched)
+    assert weights(lab, run).keys() == expected.keys()
+    for name, tensor in weights(lab, run).items():
+        assert torch.equal(tensor, expected[name]), name
