@@ -12,6 +12,7 @@ from core.wording.numbers import bytes_text
 from core.wording.tasks import task_text
 from pages.adapters.listed import listed_adapters
 from pages.adapters.scores import show_scores
+from pages.shared.download import download
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.primary import on_primary
@@ -70,14 +71,12 @@ def blend_adapters(lab: Lab) -> None:
             icon=":material/content_cut:",
         )
     show_scores(blend.scores, first.spec.source, has_new_head=first.spec.is_direct)
-    st.download_button(
+    download(
         "Adapter for PEFT",
-        blend.content,
+        lambda: blend.content,
         f"blend-{first.id}-{second.id}.zip",
         "application/zip",
-        icon=":material/download:",
-        on_click="ignore",
-        key="blend-download",
+        "blend-download",
     )
 
 

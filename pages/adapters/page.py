@@ -15,6 +15,7 @@ from core.wording.numbers import bytes_text, count_text, listed, percent
 from pages.adapters.blend import blend_adapters
 from pages.adapters.listed import listed_adapters
 from pages.adapters.upload import upload_adapter
+from pages.shared.download import download_of_run
 from pages.shared.exports import export_files
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -28,7 +29,7 @@ from zipfile import ZipFile
 from core.network_file import read_network
 from peft import PeftModel
 
-base = read_network(Path("{base}.safetensors"))
+base = read_network(Path("{base}-network.safetensors"))
 ZipFile("{run}-adapter.zip").extractall("adapter")
 model = PeftModel.from_pretrained(base, "adapter").eval()
 """
@@ -69,28 +70,12 @@ def show(run: Run, result: Result) -> None:
         if run.spec.base is not None:
             lab.artifacts.base(run)
         with st.container(horizontal=True):
-            st.download_button(
-                on_primary("Adapter for PEFT"),
-                lambda: lab.artifacts.read(run.id, ADAPTER),
-                f"{run.id}-adapter.zip",
-                "application/zip",
-                type="primary",
-                icon=":material/download:",
-                on_click="ignore",
-                key="adapter-download",
-            )
+            download_of_run(on_primary("Adapter for PEFT"), run.id, ADAPTER, "adapter-download", kind="primary")
             if run.spec.base is None:
                 link("networks", "Base: a network that was brought")
             else:
-                st.download_button(
-                    "Base",
-                    lambda: lab.artifacts.read(str(run.spec.base), NETWORK),
-                    f"{run.spec.base}.safetensors",
-                    icon=":material/download:",
-                    on_click="ignore",
-                    help="The network that the adapter applies to.",
-                    key="base-download",
-                )
+                help = "The network that the adapter applies to."
+                download_of_run("Base", run.spec.base, NETWORK, "base-download", help=help)
     except LabError as error:
         st.error(literal(str(error)))
         return
@@ -175,7 +160,7 @@ def show_loading(run: Run) -> None:
     st.code(LOADING.format(run=run.id, base=run.spec.base), language=None, wrap_lines=True)
     st.caption("Verify the file from the command line:")
     st.code(
-        f"python -m core verify {run.id}-adapter.zip --base {run.spec.base}.safetensors",
+        f"python -m core verify {run.id}-adapter.zip --base {run.spec.base}-network.safetensors",
         language=None,
         wrap_lines=True,
     )

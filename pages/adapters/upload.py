@@ -13,6 +13,7 @@ from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.store.record import Run
 from pages.adapters.scores import show_scores
+from pages.shared.download import download
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_picker
@@ -54,14 +55,13 @@ def upload_adapter(lab: Lab) -> None:
     st.success(literal(str(trial.verification)), icon=":material/verified:")
     if trial.scores:
         show_scores(trial.scores, tasks[0] if isinstance(base, Run) else None, has_new_head=not isinstance(base, Run))
-    st.download_button(
+    download(
         "Merged network",
         lambda: merged_with(content, lab.base_for(base, content)),
         "merged.safetensors",
-        icon=":material/download:",
-        on_click="ignore",
+        "application/octet-stream",
+        "adapter-merged",
         help="The base with the adapter added to its weights: an ordinary network.",
-        key="adapter-merged",
     )
     st.caption("The checks above are of the adapter beside its base, not of the merged file.")
 

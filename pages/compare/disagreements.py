@@ -14,6 +14,7 @@ from core.study.weights.predicted import DifferingTexts, Disagreed, differing_te
 from core.wording.csv_file import csv_of
 from core.wording.examples import class_name
 from core.wording.numbers import count_text, counted, percent
+from pages.shared.download import download
 from pages.shared.literal import literal
 from pages.shared.measured import measured
 
@@ -81,14 +82,12 @@ def _texts(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[str
         column_config={"Text": st.column_config.TextColumn(width="large")}
         | {f"{RIGHT} {label}": st.column_config.NumberColumn(format=f"%d of {found.seeds}") for label in labels},
     )
-    st.download_button(
+    download(
         "Download these texts",
         lambda: csv_of(differing_table(found.rows, found.texts, labels, names)),
         f"{experiment.id}-texts.csv",
         "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        key="texts-csv",
+        "texts-csv",
         help="All texts on which the two settings differ, uncut, as CSV.",
     )
 

@@ -14,6 +14,7 @@ from pages.compare.comparison import Comparison
 from pages.compare.costs import costs, cut_reference, forgetting
 from pages.compare.evidence import differences, learning_rates, single_pair
 from pages.compare.examples import examples
+from pages.shared.download import download
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -106,14 +107,12 @@ def table_part(shown: Comparison) -> None:
     """All figures of each arm."""
     st.dataframe(comparison_text(shown.shown), hide_index=True, alt="All figures of each setting")
     with st.container(horizontal=True):
-        st.download_button(
+        download(
             "CSV",
             lambda: csv_of(comparison_table(shown.arms)),
             f"{shown.experiment.id}.csv",
             "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-            key="csv",
+            "csv",
             help="Means, intervals and settings as numbers.",
         )
         adapter = shown.verdict.offered or next((run for run in shown.members if run.result and run.spec.adapter), None)

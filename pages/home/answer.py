@@ -16,6 +16,7 @@ from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
 from core.wording.numbers import bytes_text, count_text, percent, unbroken
+from pages.shared.download import download_of_run
 from pages.shared.experiment_actions import experiment_actions
 from pages.shared.figure_panel import readable
 from pages.shared.links import link
@@ -43,7 +44,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             link("compare", "Compare", {"experiment": experiment.id})
             link("report", "Report", {"experiment": experiment.id})
-            _adapter(lab, found)
+            _adapter(found)
 
 
 def evidence_of(found: Verdict, members: list[Run]) -> None:
@@ -78,20 +79,17 @@ def stored(arm: Arm) -> float:
     return arm.interval("stored_bytes").mean
 
 
-def _adapter(lab: Lab, found: Verdict) -> None:
+def _adapter(found: Verdict) -> None:
     run = found.offered
     if run is None or run.result is None:
         return
-    st.download_button(
+    download_of_run(
         f"Adapter {run.spec.label.removeprefix('LoRA ')} · {percent(run.result.accuracy, 1)}",
-        lambda: lab.artifacts.read(run.id, ADAPTER),
-        f"{run.id}-adapter.zip",
-        "application/zip",
-        icon=":material/download:",
-        on_click="ignore",
-        key=f"home-adapter-{run.id}",
+        run.id,
+        ADAPTER,
+        f"home-adapter-{run.id}",
         help=f"For Hugging Face PEFT. Seed {run.spec.seed}, the best on the validation part; its accuracy on the "
-        "test part is on the button.",
+        "test part is on the link.",
     )
 
 

@@ -20,6 +20,7 @@ from core.study.weights.remeasured import Remeasured, remeasure
 from pages.shared.configuration import save_experiment
 from pages.shared.current import experiment_picker
 from pages.shared.customers import customers
+from pages.shared.download import download
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -93,15 +94,13 @@ except LabError as error:
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="center"):
-    st.download_button(
+    download(
         on_primary("Report as one HTML file"),
         lambda: report_html(found),
         f"{experiment.id}-report.html",
         "text/html",
-        icon=":material/download:",
-        type="primary",
-        on_click="ignore",
-        key="report-file",
+        "report-file",
+        kind="primary",
         help="A single file that works offline in any browser and can be printed.",
     )
     save_experiment(lab, experiment, "report-save")

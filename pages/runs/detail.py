@@ -20,6 +20,7 @@ from core.study.figures.curves import NamedCurve, chart_config, live_figure_data
 from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
 from core.wording.numbers import NOTHING, bytes_text, count_text, counted, forecast_text, percent, seconds_text
+from pages.shared.download import download
 from pages.shared.exports import export_files
 from pages.shared.figure_panel import readable
 from pages.shared.links import link
@@ -233,14 +234,12 @@ def _command(lab: Lab, run: Run) -> None:
     st.markdown("**Reproduce this run**")
     base = " --base BASE.safetensors" if _needs_base(lab, run) else ""
     st.code(f"python -m core run {run.id}.json{base}", language=None, wrap_lines=True)
-    st.download_button(
+    download(
         f"Download {run.id}.json",
         lambda: lab.recipe(run.id).to_json(),
         f"{run.id}.json",
         "application/json",
-        icon=":material/download:",
-        on_click="ignore",
-        key="runs-recipe",
+        "runs-recipe",
     )
     st.caption(f"On this machine, `python -m core run --run {run.id}{base}` does the same. {_promise(lab, run)}")
 

@@ -9,6 +9,7 @@ from core.store.search import Query
 from core.study.arms.tables import entries_table
 from core.wording.csv_file import csv_of
 from core.wording.numbers import NOTHING, count_text, counted
+from pages.shared.download import download
 from pages.shared.widget_key import widget_key
 
 ROWS = 50
@@ -61,15 +62,13 @@ def runs_table(lab: Lab, query: Query) -> None:
         first = (page.number - 1) * ROWS
         many = f"{count_text(first + 1)} to {count_text(first + len(page.entries))} of {count_text(page.found)} runs"
         st.caption(many if pages > 1 else counted(page.found, "run"))
-        st.download_button(
+        download(
             "Download CSV",
             lambda: _file(lab, query),
             "runs.csv",
             "text/csv",
-            icon=":material/download:",
-            type="tertiary",
-            on_click="ignore",
-            key="runs-csv",
+            "runs-csv",
+            kind="tertiary",
             disabled=not found,
             help="All runs that match the filters, with all columns.",
         )

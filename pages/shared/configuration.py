@@ -16,6 +16,7 @@ from core.store.record import Experiment
 from core.study.arms.tables import settings_table
 from core.wording.numbers import counted, seeds_text
 from core.wording.tasks import task_text
+from pages.shared.download import download
 from pages.shared.fit import fit_warning
 from pages.shared.like import fill_from, settle_like
 from pages.shared.literal import literal
@@ -25,7 +26,7 @@ from pages.shared.primary import on_primary
 from pages.shared.start import start
 
 SAVE = "Save experiment as file"
-"""Label of the button, wherever it is: on Report it stands beside one for another file."""
+"""Label of the link, wherever it is: on Report it stands beside one for another file."""
 
 TYPE = "application/json"
 
@@ -34,28 +35,26 @@ State = Literal["filled", "shown", "beyond"]
 
 
 def save_button(configuration: Configuration, key: str, name: str = "experiment") -> None:
-    """Draw a button that downloads a configuration.
+    """Draw a link that downloads a configuration.
 
     Args:
         configuration: what to download.
-        key: of the widget.
+        key: of the link.
         name: of the file, without ending.
     """
-    st.download_button(
+    download(
         SAVE,
         lambda: write_configuration(configuration),
         f"{name}.json",
         TYPE,
-        icon=":material/download:",
-        on_click="ignore",
-        key=key,
+        key,
         help="The experiment as a JSON file: edit it, open it here or on another machine, or run it with "
         "`python -m core compare --config FILE`.",
     )
 
 
 def save_experiment(lab: Lab, experiment: Experiment, key: str) -> None:
-    """Draw a button that downloads the configuration of an experiment; none where its base is gone."""
+    """Draw a link that downloads the configuration of an experiment; none where its base is gone."""
     try:
         save_button(lab.configuration(experiment), key, experiment.id)
     except LabError:

@@ -9,6 +9,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.store.record import Run
 from core.wording.numbers import bytes_text, count_text
+from pages.shared.download import download_of_run
 from pages.shared.literal import literal
 
 PROBLEM = "export-problem"
@@ -16,7 +17,7 @@ PROBLEM = "export-problem"
 
 
 def export_files(lab: Lab, run: Run) -> None:
-    """Draw the kinds of files that can hold a run's network: a button that makes each, then its download."""
+    """Draw the kinds of files that can hold a run's network: a button that makes each, then a link to it."""
     st.caption(
         "Each file is read by the tool that it is for, and compared with the trained network on the whole test part."
     )
@@ -34,7 +35,8 @@ def export_files(lab: Lab, run: Run) -> None:
                         args=(lab, run, form),
                     )
                 else:
-                    _download(lab, run, form, known)
+                    size = bytes_text(known.path.stat().st_size)
+                    download_of_run(f"Download ({size})", run.id, known.path.name, f"export-{form.name}")
             if known is not None:
                 st.caption(literal(_words(known)))
             problem = st.session_state.get(PROBLEM)
@@ -50,18 +52,6 @@ def _make(lab: Lab, run: Run, form: Format) -> None:
         st.session_state[PROBLEM] = run.id, form.name, str(error)
     except OSError as error:
         st.session_state[PROBLEM] = run.id, form.name, f"The file cannot be written: {error.strerror or error}."
-
-
-def _download(lab: Lab, run: Run, form: Format, known: Export) -> None:
-    st.download_button(
-        f"Download ({bytes_text(known.path.stat().st_size)})",
-        lambda: lab.exports.content(run, form),
-        f"{run.id}-{known.path.name}",
-        form.media_type,
-        icon=":material/download:",
-        on_click="ignore",
-        key=f"export-{form.name}",
-    )
 
 
 def _words(export: Export) -> str:

@@ -1,4 +1,4 @@
-"""A figure on a page, with a button that downloads it."""
+"""A figure on a page, with a link that downloads it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.study.figures.curves import chart_config, export_html
+from pages.shared.download import download
 
 START = '<span style="color: currentColor; stroke: Canvas; stroke-width: 3px; paint-order: stroke">'
 END = "</span>"
@@ -15,7 +16,7 @@ END = "</span>"
 
 
 def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
-    """Draw a figure and a button that downloads it as HTML; the figure's own toolbar saves a PNG.
+    """Draw a figure and a link that downloads it as HTML; the figure's own toolbar saves a PNG.
 
     Args:
         figure: what to draw.
@@ -25,15 +26,13 @@ def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
     """
     name = f"{owner}-{key}"
     st.plotly_chart(readable(figure), key=f"figure-{key}", alt=alt, config=chart_config(name))
-    st.download_button(
+    download(
         "Download chart",
         lambda: export_html(figure, name),
         f"{name}.html",
         "text/html",
-        icon=":material/download:",
-        type="tertiary",
-        on_click="ignore",
-        key=f"figure-{key}-download",
+        f"figure-{key}-download",
+        kind="tertiary",
         help="An interactive HTML file that works offline.",
     )
 

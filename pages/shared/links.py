@@ -66,6 +66,12 @@ def link(name: str, label: str, query: Mapping[str, str] | None = None) -> None:
     st.page_link(script(name), label=label, icon=ENTRIES[name].icon, query_params=dict(query or {}))
 
 
+def address(path: str) -> str:
+    """Return the address of a path on this server, which may be served below a path of its own."""
+    base = "/".join(filter(None, str(st.get_option("server.baseUrlPath") or "").split("/")))
+    return f"/{base}{path}" if base else path
+
+
 def go(name: str, query: Mapping[str, str]) -> NoReturn:
     """Switch to another page, with these URL parameters."""
     st.switch_page(script(name), query_params=dict(query))

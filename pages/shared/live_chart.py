@@ -14,6 +14,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.io.json import to_json_plotly
 
+from pages.shared.links import address
+
 _HTML = """
 <div class="live-chart-frame">
   <div class="live-chart" role="figure"></div>
@@ -50,8 +52,7 @@ def live_chart(figure: go.Figure | dict[str, Any], key: str, height: int, alt: s
         height: in pixels.
         alt: text alternative for screen readers.
     """
-    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
-    library = f"{'/' + base if base else ''}/assets/plotly.min.js?v={plotly.__version__}"
+    library = address(f"/assets/plotly.min.js?v={plotly.__version__}")
     _element(
         key=key,
         height=height,

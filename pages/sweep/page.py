@@ -29,6 +29,7 @@ from core.study.stats.measures import TIME_NOTE
 from core.wording.csv_file import csv_of
 from core.wording.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
 from pages.shared.current import asked_for, choose_experiment, known, missing_sentence, remember
+from pages.shared.download import download
 from pages.shared.figure_panel import show
 from pages.shared.like import fill_form
 from pages.shared.links import link
@@ -139,14 +140,12 @@ def table(cells: list[Cell]) -> None:
     if shares_time(cells):
         st.caption(TIME_NOTE)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.download_button(
+        download(
             "Download CSV",
             lambda: csv_of(sweep_table(cells)),
             f"{experiment.id}.csv",
             "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-            key="sweep-csv",
+            "sweep-csv",
             help="This table as numbers.",
         )
         link(

@@ -19,6 +19,7 @@ from core.study.weights.predicted import predictions, test_texts, true_labels
 from core.wording.csv_file import csv_of
 from core.wording.examples import examples_text
 from core.wording.numbers import count_text, percent
+from pages.shared.download import download
 from pages.shared.measured import measured
 from pages.shared.widget_key import widget_key
 from pages.tryit.choice import Chosen
@@ -93,14 +94,12 @@ def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Dispu
     )
     if len(rows) > SHOWN:
         st.caption(f"Only the first {count_text(SHOWN)} are shown, and sorting sorts only these; the file has all.")
-    st.download_button(
+    download(
         "Download these examples",
         lambda: csv_of(answers_table(rows, truth, answers, names, texts)),
         f"{experiment.id}-{'' if chosen.is_target else 'source-'}disagreements.csv",
         "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        key="try-csv",
+        "try-csv",
     )
 
 

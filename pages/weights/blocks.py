@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
 from core.wording.csv_file import csv_of
+from pages.shared.download import download
 from pages.shared.literal import literal
 from pages.shared.tabs import VIEW
 from pages.shared.tile_map import tile_map
@@ -56,14 +57,12 @@ def map_part(focus: Focus) -> None:
     head = " The new head is not shown: it has no base to differ from." if focus.has_new_head else ""
     framed = "Framed: the chosen layer."
     st.caption(f"{framed} {f'{empty} tiles are empty: training did not change these layers.' if empty else ''}{head}")
-    st.download_button(
+    download(
         "Download CSV",
         lambda: csv_of(map_numbers(focus.blocks, {MAP_MEASURES[name].title: values})) if focus.blocks else b"",
         f"{focus.run.id}-map.csv",
         "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        key="map-csv",
+        "map-csv",
         help="One row per layer, with the measure that is shown.",
     )
 

@@ -9,6 +9,7 @@ from core.study.weights.spectrum import ENERGY
 from core.study.weights.tables import spectrum_numbers, spectrum_text
 from core.wording.csv_file import csv_of
 from core.wording.numbers import listed, percent
+from pages.shared.download import download
 from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, same_seed
 from pages.weights.numbers import spectra_of, values_before
@@ -67,14 +68,12 @@ def spectrum_part(focus: Focus) -> None:
         height="content",
         alt="Ranks and relative norm of ΔW of each layer and setting",
     )
-    st.download_button(
+    download(
         "Download CSV",
         lambda: csv_of(spectrum_numbers(arms, spectra, share)),
         f"{focus.experiment.id}-{f'{focus.layer}-' if focus.blocks else ''}spectra.csv",
         "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        key="spectra-csv",
+        "spectra-csv",
         help=f"One row per {'run' if focus.blocks else 'layer and run'}, with every singular value.",
     )
     st.caption(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Download, Locator, Page, expect
 
 from tests import forked
 from tests.conftest import HANG
@@ -34,6 +34,15 @@ BACKGROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(14, 19, 25)"}
 Serve = Callable[..., str]
 """``serve(script, env=None) -> url``."""
 
+
+SERVED = """
+from pathlib import Path
+import streamlit as st
+from app import ACCESS, at, doors
+from core.web import downloads
+app = st.App(Path(__file__).with_name("script.py"), middleware=doors(ACCESS), routes=downloads.routes(at))
+"""
+"""A module for :func:`module_of`."""
 
 PRESSES, PRESS_MILLISECONDS = 5, 20_000
 """Attempts to press a button of a page that is being drawn, and the wait for what the press shows."""
@@ -86,6 +95,46 @@ def open_dialog(button: Locator, text: str) -> None:
             expect(shown).to_be_visible(timeout=PRESS_MILLISECONDS)
             return
     expect(shown).to_be_visible()
+
+
+def downloaded(link: Locator, seconds: float = HANG) -> Download:
+    """Press a link to a file; return the download.
+
+    The link opens a tab, which a browser with windows closes once it knows that a file comes, and one without leaves
+    open. Playwright reports the download on the tab if it has noticed that one by then, and else on the page.
+    """
+    page, found, before = link.page, list[Download](), link.page.context.pages
+
+    def note(download: Download) -> None:
+        found.append(download)
+
+    def watch(opened: Page) -> None:
+        opened.on("download", note)
+
+    page.on("download", note)
+    page.context.on("page", watch)
+    try:
+        link.click()
+        end = time.monotonic() + seconds
+        while not found:
+            assert time.monotonic() < end, f"No file within {seconds:g} s after a press on {link}."
+            page.wait_for_timeout(20)
+        found[0].path()  # waits for all of it
+    finally:
+        page.remove_listener("download", note)
+        page.context.remove_listener("page", watch)
+    for opened in page.context.pages:
+        if opened not in before:
+            opened.close()
+    return found[0]
+
+
+def module_of(folder: Path, script: str) -> Path:
+    """Write a script into a folder, and a module that serves it beside the dashboard's routes; return the module."""
+    (folder / "script.py").write_text(script)
+    module = folder / f"{folder.name}_app.py"
+    module.write_text(SERVED)
+    return module
 
 
 def new_context(chromium: Browser, **settings: Any) -> BrowserContext:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import BACKGROUNDS, Serve
+from tests.browser.conftest import BACKGROUNDS, Serve, downloaded, module_of
 from tests.browser.test_live_chart import contrast
 
 pytestmark = pytest.mark.browser
@@ -45,9 +45,7 @@ WORDS = {"Title", "subtitle", "Step", "Loss", "full", "LoRA", "note", "share"}
 
 @pytest.fixture(scope="module")
 def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
-    script = tmp_path_factory.mktemp("script") / "script.py"
-    script.write_text(SCRIPT)
-    return serve(script)
+    return serve(module_of(tmp_path_factory.mktemp("script"), SCRIPT))
 
 
 def colors(pixels: np.ndarray[Any, Any]) -> list[str]:
@@ -84,9 +82,7 @@ def test_every_text_of_a_png_stands_out_from_a_light_and_from_a_dark_background(
 def test_the_html_file_has_dark_text_on_white_in_any_theme(page: Page, url: str, tmp_path: Path) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto(url)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Download chart").click()
-    download.value.save_as(tmp_path / "chart.html")
+    downloaded(page.get_by_role("link", name="Download chart")).save_as(tmp_path / "chart.html")
     page.goto((tmp_path / "chart.html").as_uri())
     chart = page.locator(".js-plotly-plot")
     expect(chart.locator(".legendtext").first).to_be_attached()

@@ -15,7 +15,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment
 from pages.shared.configuration import SAVE
-from tests.browser.conftest import REPO, Serve
+from tests.browser.conftest import REPO, Serve, downloaded
 from tests.conftest import DIGITS, finish, short, wait_until
 
 pytestmark = pytest.mark.browser
@@ -57,10 +57,9 @@ def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
     here, there, shell = (Lab(Settings(home=tmp_path / name)) for name in ("one", "two", "three"))
     url = serve(REPO / "app.py", {"LORA_LAB_HOME": str(here.settings.home)})
     page.goto(f"{url}/finetune")
-    with page.expect_download() as saved:
-        button(page, SAVE).click()
-    file = tmp_path / saved.value.suggested_filename
-    saved.value.save_as(file)
+    saved = downloaded(page.get_by_role("link", name=SAVE))
+    file = tmp_path / saved.suggested_filename
+    saved.save_as(file)
     assert file.suffix == ".json"
     button(page, "Start the experiment").click()
     asked = specs(here, new_in(here))

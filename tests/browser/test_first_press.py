@@ -16,7 +16,7 @@ from core.settings import Settings
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.wording.numbers import percent
-from tests.browser.conftest import REPO, Serve
+from tests.browser.conftest import REPO, Serve, downloaded
 from tests.conftest import HANG
 
 pytestmark = pytest.mark.browser
@@ -67,9 +67,7 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         assert offered is not None
         assert offered.result is not None
         label = f"Adapter {offered.spec.label.removeprefix('LoRA ')} · {percent(offered.result.accuracy, 1)}"
-        with page.expect_download() as download:
-            page.get_by_role("button", name=label, exact=False).click()
-        download.value.save_as(tmp_path / "adapter.zip")
+        downloaded(page.get_by_role("link", name=label)).save_as(tmp_path / "adapter.zip")
         assert (tmp_path / "adapter.zip").read_bytes() == lab.artifacts.read(offered.id, ADAPTER)
 
         for trained in (136_074, offered.result.trainable_parameters):

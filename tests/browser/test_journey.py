@@ -17,7 +17,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from core.adapter import apply_adapter, read_adapter
 from core.networks.file import read_network
-from tests.browser.conftest import REPO, SLOWED, Serve
+from tests.browser.conftest import REPO, SLOWED, Serve, downloaded
 
 pytestmark = pytest.mark.browser
 
@@ -102,15 +102,13 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Pa
     merged = page.locator(".st-key-export-safetensors")
     merged.get_by_role("button", name="Make and check").click()
     expect(page.get_by_text("Read by torch")).to_contain_text("the same prediction for all 360 test examples")
-    for button, name in [
-        (page.get_by_role("button", name="Adapter for PEFT", exact=True), "adapter.zip"),
-        (page.get_by_role("button", name="Base", exact=True), "base.safetensors"),
-        (merged.get_by_role("button", name="Download"), "merged"),
+    for link, name in [
+        (page.get_by_role("link", name="Adapter for PEFT"), "adapter.zip"),
+        (page.get_by_role("link", name="Base", exact=True), "base.safetensors"),
+        (merged.get_by_role("link", name="Download"), "merged"),
     ]:
-        with page.expect_download() as download:
-            button.click()
         files[name] = tmp_path / name
-        download.value.save_as(files[name])
+        downloaded(link).save_as(files[name])
     page.get_by_role("button", name="Verify again").click()
     expect(page.get_by_text("The adapter is valid")).to_be_visible()
 

@@ -8,20 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import BACKGROUNDS, Serve
+from tests.browser.conftest import BACKGROUNDS, Serve, module_of
 
 pytestmark = pytest.mark.browser
 
 TICK = 0.5
 ALT = "Loss by step of two runs."
-
-APP = """
-from pathlib import Path
-import streamlit as st
-from app import ACCESS, at, doors
-from core.web import downloads
-app = st.App(Path(__file__).with_name("script.py"), middleware=doors(ACCESS), routes=downloads.routes(at))
-"""
 
 SCRIPT = f"""
 import streamlit as st
@@ -48,10 +40,7 @@ with back:
 
 @pytest.fixture(scope="module")
 def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("script")
-    (folder / "script.py").write_text(SCRIPT)
-    (folder / "live_chart_app.py").write_text(APP)
-    return serve(folder / "live_chart_app.py")
+    return serve(module_of(tmp_path_factory.mktemp("script"), SCRIPT))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from core.data.sources.definitions import Definitions
 from core.networks.forward import forward
 from core.networks.library.networks import Networks
 from core.settings import Settings
-from tests.browser.conftest import REPO, Serve, new_context
+from tests.browser.conftest import REPO, Serve, downloaded, new_context
 
 pytestmark = [
     pytest.mark.browser,
@@ -105,9 +105,7 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
     expect(page.get_by_text("The base answered bit for bit")).to_be_visible()
 
     page.goto(f"{url}/adapters")
-    with page.expect_download(timeout=SLOW) as download:
-        page.get_by_role("button", name="Adapter for PEFT", exact=True).click()
-    download.value.save_as(tmp_path / "adapter.zip")
+    downloaded(page.get_by_role("link", name="Adapter for PEFT")).save_as(tmp_path / "adapter.zip")
     context.close()
 
     zipfile.ZipFile(tmp_path / "adapter.zip").extractall(tmp_path / "adapter")

@@ -15,7 +15,7 @@ from core.data.dataset import ImageDataset
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
-from tests.browser.conftest import REPO, Serve
+from tests.browser.conftest import REPO, Serve, downloaded
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 
 pytestmark = pytest.mark.browser
@@ -96,9 +96,7 @@ def test_class_names_can_be_read_in_a_preview(page: Page, url: str) -> None:
 
 def test_the_list_of_runs_is_downloaded_without_a_formula(page: Page, url: str, lab: Lab, tmp_path: Path) -> None:
     settled(page, f"{url}/runs")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Download CSV", exact=True).click()
-    download.value.save_as(tmp_path / "runs.csv")
+    downloaded(page.get_by_role("link", name="Download CSV")).save_as(tmp_path / "runs.csv")
     with (tmp_path / "runs.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["Run"] for row in rows} == {run.id for run in lab.runs()}

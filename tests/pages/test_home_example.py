@@ -18,7 +18,7 @@ def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -
     assert "other test images" in texts(app) or "over seeds and images" in texts(app)
     (chart,) = app.get("plotly_chart")
     assert "LoRA r=16" in chart.proto.alt
-    assert not app.get("download_button")
+    assert not app.get("link_button")
     assert [button.key for button in app.button if not button.key.startswith("home-run")] == []
 
 

@@ -205,7 +205,7 @@ def test_a_network_that_was_brought_is_chosen_from_a_file(opened: Lab, tmp_path:
 @pytest.mark.parametrize("page", ["home", "compare", "report", "finetune"])
 def test_an_experiment_is_saved_as_a_file_by_a_button_of_one_name(filled: Lab, page: str) -> None:
     app = draw(page, experiment=filled.experiments()[0].id)
-    assert [button.label for button in app.get("download_button")].count(SAVE) == 1
+    assert [link.proto.label for link in app.get("link_button")].count(SAVE) == 1
 
 
 def test_tuned_rates_of_a_file_are_those_of_the_form(opened: Lab, base: Run) -> None:

@@ -258,7 +258,7 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
     for page in ("home", "compare", "report"):
         assert "No setting has finished, so there is no verdict." in texts(draw(page)), page
     assert not draw("home").get("plotly_chart")
-    assert not [button for button in draw("home").get("download_button") if "Adapter" in button.proto.label]
+    assert not [link for link in draw("home").get("link_button") if "Adapter" in link.proto.label]
     charts = {view: len(draw("compare", view=view).get("plotly_chart")) for view in ("Accuracy", "Curves", "Cost")}
     assert charts == {"Accuracy": 1, "Curves": 2, "Cost": 6}
     compare, weights = draw("compare"), draw("weights")

@@ -83,8 +83,8 @@ def test_texts_on_which_two_settings_differ_stand_in_a_table_as_they_are(opened:
     whole = set(opened.catalog.load("pets").test_texts)
     assert HOSTILE in whole
     assert set(table["Text"]) <= whole
-    (button,) = app.get("download_button")[-1:]
-    assert button.proto.label == "Download these texts"
+    (link,) = app.get("link_button")[-1:]
+    assert link.proto.label == "Download these texts"
 
 
 def test_a_run_shows_macro_f1_its_network_and_no_json_among_its_settings(opened: Lab, text_home: TextHome) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from streamlit.runtime.media_file_manager import MediaFileManager
+from starlette.applications import Starlette
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
@@ -19,9 +17,11 @@ from core.serving.given import own_image
 from core.study.arms.answers_table import disputed
 from core.study.weights.answering import base_predictions, source_predictions
 from core.study.weights.predicted import predictions, true_labels
+from core.web import downloads
 from core.wording.answers import answers_text
 from tests.data.uploaded import picture
 from tests.pages.test_pages import draw, texts
+from tests.web.asking import ask
 
 
 def answers(app: AppTest) -> dict[str, dict[str, object]]:
@@ -93,19 +93,15 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut(
     rows = disputed(list((expected if on_source else tuned).values())).tolist()
     assert len(rows) > 3
     monkeypatch.setattr("pages.tryit.disputes.SHOWN", 3)
-    files: dict[str, Callable[[], str]] = {}
-    add = MediaFileManager.add_deferred
-
-    def noted(self: MediaFileManager, data: Any, *args: Any, file_name: str, **named: Any) -> str:
-        files[file_name] = data
-        return add(self, data, *args, file_name=file_name, **named)
-
-    monkeypatch.setattr(MediaFileManager, "add_deferred", noted)
     app = draw("tryit", **{"try-task": task})
     table = next(frame.value for frame in app.dataframe if "Example" in frame.value)
     assert len(table) == 3
     assert "Only the first 3 are shown, and sorting sorts only these; the file has all." in texts(app)
-    content = pd.read_csv(io.StringIO(files[f"{experiment.id}-{'source-' if on_source else ''}disagreements.csv"]()))
+    (link,) = [link for link in app.get("link_button") if link.proto.label == "Download these examples"]
+    status, body, headers = ask(Starlette(routes=downloads.routes(lambda path: path)), link.proto.url)
+    assert status == 200
+    assert f"{experiment.id}-{'source-' if on_source else ''}disagreements.csv" in headers["content-disposition"]
+    content = pd.read_csv(io.StringIO(body))
     assert list(content) == list(table) == ["Example", "Class", *expected, "Right"]
     assert content["Example"].tolist() == [row + 1 for row in rows]
     assert content["Class"].tolist() == truth[rows].tolist()
