@@ -24,6 +24,9 @@ State = Literal["queued", "running", "finished", "stopped", "failed", "interrupt
 WAITING: tuple[State, ...] = ("queued", "running")
 """States that change without anybody's action."""
 
+UNFINISHED: tuple[State, ...] = ("stopped", "interrupted", "failed")
+"""States of runs that ended before their last step."""
+
 ENDED: tuple[State, ...] = ("finished", "stopped")
 """States that come with a result."""
 
@@ -143,7 +146,7 @@ class Run:
         """Whether it ended before its last step, and may be trained to it: it was stopped or interrupted, or failed
         for a reason that may have passed.
         """
-        return self.state in ("stopped", "interrupted") or (self.state == "failed" and not self.has_diverged)
+        return self.state in UNFINISHED and not self.has_diverged
 
     @property
     def is_over(self) -> bool:

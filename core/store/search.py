@@ -65,12 +65,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Entry:
-    """A run with its note, tags and archive flag."""
+    """A run with its note and tags."""
 
     run: Run
     note: str
     tags: tuple[str, ...]
-    archived: bool
 
 
 @dataclass(frozen=True)
@@ -121,15 +120,15 @@ class Search:
     def entries(self, ids: Sequence[str]) -> list[Entry]:
         """These runs with their notes and tags, in this order; unknown ids are skipped."""
         marks = ", ".join("?" * len(ids))
-        rows = self._store.rows(f"SELECT id, note, archived FROM runs WHERE id IN ({marks})", *ids)  # noqa: S608
-        kept = {row["id"]: row for row in rows}
+        rows = self._store.rows(f"SELECT id, note FROM runs WHERE id IN ({marks})", *ids)  # noqa: S608
+        notes = {row["id"]: row["note"] for row in rows}
         tags: dict[str, list[str]] = {}
         for row in self._store.rows(f"SELECT run, tag FROM tags WHERE run IN ({marks}) ORDER BY tag", *ids):  # noqa: S608
             tags.setdefault(row["run"], []).append(row["tag"])
         return [
-            Entry(run, kept[run.id]["note"], tuple(tags.get(run.id, ())), bool(kept[run.id]["archived"]))
+            Entry(run, notes[run.id], tuple(tags.get(run.id, ())))
             for run in self._store.runs_of(ids)
-            if run.id in kept
+            if run.id in notes
         ]
 
     def datasets(self) -> list[str]:

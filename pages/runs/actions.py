@@ -46,7 +46,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
             args=(_repeat, lab, ids),
             help="Queues new runs with the same settings.",
         )
-        if not all(entry.archived for entry in entries):
+        if not all(entry.run.archived for entry in entries):
             st.button(
                 "Archive",
                 icon=":material/archive:",
@@ -55,7 +55,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
                 args=(lab.notes.archive, ids),
                 help="Hides the runs from the list.",
             )
-        if any(entry.archived for entry in entries):
+        if any(entry.run.archived for entry in entries):
             st.button(
                 "Unarchive",
                 icon=":material/unarchive:",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from core.errors import UnknownRunError
 from core.lab import Lab, current
+from core.store.record import UNFINISHED
 from core.store.search import Query
 from pages.runs.actions import actions, problem
 from pages.runs.cluster import where_runs_train
@@ -19,6 +22,10 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.restore import offer_to_restore
+from pages.shared.state import finish_button
+
+MAX_FINISHED = 1000
+"""Maximum number of runs that are finished at once."""
 
 WATCH_SECONDS = 2.0
 """Seconds between two checks for changes of the list while runs train."""
@@ -47,11 +54,11 @@ if not lab.search.count(Query(archived=None)):
     link("home", "Run the comparison")
     st.stop()
 
-runs_table(lab, filters(lab))
+query, chosen = filters(lab), selected()
+runs_table(lab, query)
 delete_dialog(lab)
 
 problem()
-chosen = selected()
 entries = lab.search.entries(chosen)
 if len(entries) < len(chosen):
     gone = len(chosen) - len(entries)
@@ -73,4 +80,7 @@ if not chosen:
     st.caption(
         "Select a row to see the curve, settings and history of that run. Select several to see how they differ."
     )
+    if states := tuple(state for state in UNFINISHED if not query.states or state in query.states):
+        unfinished = lab.search.find(replace(query, states=states), size=MAX_FINISHED).entries
+        finish_button(lab, [entry.run for entry in unfinished], "runs-all")
 usage_bar(lab)

@@ -73,7 +73,7 @@ def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_
 
     button(page, "Archive").click()
     expect(page.get_by_text("3 runs", exact=True)).to_be_visible()
-    assert {entry.archived for entry in lab.search.entries(newest[:2])} == {True}
+    assert {entry.run.archived for entry in lab.search.entries(newest[:2])} == {True}
     expect(button(page, "Unarchive")).to_be_visible()
 
     dialog = page.get_by_role("dialog")

@@ -149,7 +149,7 @@ def main(folder: Path) -> None:
             "epochs": len(curve.epochs),
             "note": entry.note,
             "tags": list(entry.tags),
-            "archived": entry.archived,
+            "archived": entry.run.archived,
         }
     experiments = {}
     for experiment in lab.experiments():

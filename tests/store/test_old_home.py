@@ -59,7 +59,7 @@ def said(lab: Lab) -> dict[str, Any]:
             "epochs": len(curve.epochs),
             "note": entry.note,
             "tags": list(entry.tags),
-            "archived": entry.archived,
+            "archived": entry.run.archived,
         }
     experiments = {
         experiment.id: {"name": experiment.name, "base": experiment.base, "runs": list(experiment.runs)}
@@ -169,6 +169,20 @@ def test_the_interrupted_run_goes_on_from_its_checkpoint(lab: Lab) -> None:
     assert lab.run(left.id).resumed_step == left.step
     lab.stop(left.id)
     assert finish(lab, left.id)[0].state == "stopped"
+
+
+def test_what_was_stopped_or_failed_is_trained_from_its_first_step_since_no_checkpoint_is_left(lab: Lab) -> None:
+    (failed,), (one, other) = lab.runs(states=["failed"]), lab.runs(states=["stopped"])
+    base = str(failed.spec.base)  # was stopped before it had learnt anything, and so the other failed
+    rest = lab.rest([failed.id, next(run.id for run in (one, other) if run.id != base)])
+    assert [run.id for run in rest.bases] == [base]
+    assert {run.step for run in rest.everything} == {0}
+    ids = [run.id for run in rest.everything]
+    assert sorted(ids) == sorted(run.id for run in (failed, one, other))
+    assert lab.finish(ids) == 3
+    for run in finish(lab, *ids):
+        assert (run.state, run.step, run.resumed_step) == ("finished", run.steps, 0)
+        assert lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
 
 
 def test_its_runs_get_copies_and_a_store_that_is_lost_is_made_anew(lab: Lab) -> None:

@@ -52,7 +52,7 @@ def fits(store: Store, entry: Entry, query: Query) -> bool:
         and (not query.methods or entry.run.spec.kind in query.methods)
         and (not query.datasets or entry.run.spec.task.dataset in query.datasets)
         and all(tag in entry.tags for tag in query.tags)
-        and (query.archived is None or entry.archived == query.archived)
+        and (query.archived is None or entry.run.archived == query.archived)
         and all(word.lower() in words_of(store, entry) for word in query.text.split())
     )
 

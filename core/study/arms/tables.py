@@ -146,7 +146,7 @@ def entries_table(entries: Iterable[Entry]) -> pd.DataFrame:
     table = runs_table(entry.run for entry in everything)
     table["Tags"] = pd.array([", ".join(entry.tags) for entry in everything], dtype="string")
     table["Note"] = pd.array([" ".join(entry.note.split()) for entry in everything], dtype="string")
-    table["Archived"] = pd.array([entry.archived for entry in everything], dtype="boolean")
+    table["Archived"] = pd.array([entry.run.archived for entry in everything], dtype="boolean")
     return table
 
 
