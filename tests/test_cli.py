@@ -192,7 +192,7 @@ def test_a_run_that_ended_early_leaves_an_incomplete_answer_also_where_rates_are
         idle.stop(first.id)
     else:
         (claimed,) = idle.store.claim([first])
-        idle.store.interrupt(claimed, "The disk is full: free some space, then resume the run.")
+        idle.store.interrupt(claimed, "The disk is full: free some space, then finish the run.")
     idle.close()
     lab = Lab(settings)
     lab.start()

@@ -13,7 +13,7 @@ from core.study.arms.verdict import MarginSpec
 
 RUNS_KEPT = (
     "Every run is kept with its progress: start the dashboard on the same home folder (streamlit run app.py), and "
-    "press Resume on the Runs page to continue."
+    "press Finish on the Runs page to go on."
 )
 NOTHING_KEPT = "Nothing was kept."
 """What is kept of a command that a signal ends: a command sets one of these as ``kept``, or a sentence of its own."""

@@ -27,7 +27,7 @@ from core.store.copies import Copies
 from core.store.record import Experiment, Run
 from core.store.store import Store
 
-SENT = "It was written into a file of jobs: collect its result, or resume it to train it here."
+SENT = "It was written into a file of jobs: collect its result, or finish it here."
 """Why a run that was sent out is interrupted."""
 
 FILES = (NETWORK, ADAPTER, PREDICTIONS)
@@ -117,7 +117,7 @@ class JobFiles:
         try:
             return read_checkpoint(self._folder(run.id), *known) if known else None
         except CheckpointError as error:
-            raise JobFileError(f"Run {run.id}: {error} Resume it here, where it trains from its first step.") from error
+            raise JobFileError(f"Run {run.id}: {error} Finish it here, where it trains from its first step.") from error
         except OSError as error:
             raise JobFileError(f"Run {run.id}: its checkpoint cannot be read ({error.strerror or error}).") from error
 
@@ -159,7 +159,7 @@ class JobFiles:
         kept = self._store.checkpoint(run.id)
         begun = step_of(kept[0]) if kept else 0
         if run.state in ("queued", "interrupted") and first is not None and first - 1 != begun:
-            raise JobFileError(f"Run {run.id} was trained on here after it had been sent out: resume it here.")
+            raise JobFileError(f"Run {run.id} was trained on here after it had been sent out: finish it here.")
         if any(name not in FILES for end in one.messages if isinstance(end, Ended) for name in end.files):
             raise JobFileError(f"This file brings files for run {run.id} that runs do not have.")
         for end in one.messages:

@@ -21,11 +21,11 @@ from core.store.store import Store
 
 log = logging.getLogger(__name__)
 
-ENDED = "Its process ended before it did: resume the run to go on."
+ENDED = "Its process ended before it did: finish the run to go on."
 BEAT_SECONDS = 1.0
 """Interval between two heartbeats of a process without a watchdog."""
 
-SILENT = "Its process does not respond any more: resume the run to go on."
+SILENT = "Its process does not respond any more: finish the run to go on."
 
 
 class Process:

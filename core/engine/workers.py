@@ -131,9 +131,9 @@ class Workers:
         for number, slot in enumerate(list(self._slots)):
             limit = self.settings.hang_seconds
             if not slot.thread.is_alive():
-                cause = "The thread that trained it ended unexpectedly: resume the run to go on."
+                cause = "The thread that trained it ended unexpectedly: finish the run to go on."
             elif slot.bank and time.monotonic() - slot.beat > limit:
-                cause = f"The thread that trained it did not respond for {limit:g} seconds: resume the run to go on."
+                cause = f"The thread that trained it did not respond for {limit:g} seconds: finish the run to go on."
             else:
                 continue
             log.error("Worker %d is replaced. %s", number, cause)
@@ -239,7 +239,7 @@ class Workers:
                     self._split(bank, recorder)
                 del message  # it may hold a checkpoint, and the next one needs the memory
             if recorder.open:
-                raise ExecutorError("Its job ended without reporting on it: resume the run to go on.")
+                raise ExecutorError("Its job ended without reporting on it: finish the run to go on.")
         except LostError as error:
             self._go_on_elsewhere(recorder, bank, error)
         except Exception as error:  # noqa: BLE001 - no run may end its worker, and each must record why it ended
@@ -256,7 +256,7 @@ class Workers:
         if max(self._losses[run] for run in left) < MAX_LOSSES:
             recorder.put_back(f"{error} It goes on from its last checkpoint as soon as there is room.")
         else:
-            fault = Fault.of(ExecutorError(f"{error} This was the third time: resume it to try again."))
+            fault = Fault.of(ExecutorError(f"{error} This was the third time: finish it to try again."))
             for member in list(recorder.open):
                 recorder.fail(member, fault)
             for run in left:

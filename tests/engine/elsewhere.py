@@ -72,7 +72,7 @@ class ElsewhereExecutor(Executor):
             while (message := heard.get()) is not None:
                 yield message
             if process.wait():
-                raise ExecutorError("The process that trained it was killed: resume the run to go on.")
+                raise ExecutorError("The process that trained it was killed: finish the run to go on.")
         finally:
             process.kill()
             process.wait()

@@ -130,7 +130,7 @@ def test_stop_kill_and_resume_of_a_job_elsewhere(lab: Lab) -> None:
     os.kill(processes(lab)[-1], signal.SIGKILL)
     (run,) = finish(lab, whole.id)
     assert run.state == "interrupted"
-    assert run.cause == "The process that trained it was killed: resume the run to go on."
+    assert run.cause == "The process that trained it was killed: finish the run to go on."
     lab.finish([whole.id])
     (run,) = finish(lab, whole.id)
     assert run.resumed_step > 0

@@ -75,7 +75,7 @@ def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, 
     assert found["result readable"]
     assert during["state"] == "interrupted"
     assert full in during["cause"]
-    assert during["cause"].endswith("then resume the run.")
+    assert during["cause"].endswith("then finish the run.")
     assert found["result files"] == []
     assert (after["state"], after["whole"], after["cause"]) == ("finished", True, None)
 

@@ -87,7 +87,7 @@ def test_a_signal_ends_the_process_soon_with_a_checkpoint_of_what_it_trained(
             words = log.read_text(encoding="utf-8")
             assert f"Ended by {number.name}." in words
             assert "Every run is kept" in words
-            assert "Resume" in words
+            assert "Finish" in words
             assert "Traceback" not in words
         reader.finish([id])
         assert reader.run(id).resumed_step == run.step > 50

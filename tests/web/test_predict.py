@@ -102,7 +102,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield found
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=HANG) == 128 + signal.SIGTERM
-        assert not re.search("Traceback|Resume", log.read_text())
+        assert not re.search("Traceback|Finish", log.read_text())
     finally:
         process.kill()
 

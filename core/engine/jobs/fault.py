@@ -53,11 +53,11 @@ def cause_of(error: Exception) -> str:
         return "Out of memory: choose a smaller batch or network, or another device."
     if isinstance(error, sqlite3.Error):
         said = error.__cause__ or error
-        return f"The store of runs could not be written ({said}): see that the disk has space, then resume the run."
+        return f"The store of runs could not be written ({said}): see that the disk has space, then finish the run."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk is full: free some space, then resume the run."
+        return "The disk is full: free some space, then finish the run."
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
-        return "A file is larger than this system allows: raise the limit, then resume the run."
+        return "A file is larger than this system allows: raise the limit, then finish the run."
     if isinstance(error, OSError):
         return f"A file could not be read or written: {error.strerror or error} ({error.filename or 'unknown file'})."
     return f"Something unexpected happened ({type(error).__name__}: {error}); the traceback has the details."
