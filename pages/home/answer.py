@@ -23,7 +23,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import when
 from pages.shared.start import was_known
-from pages.shared.state import state_line
+from pages.shared.state import deleted_line, state_line
 from pages.shared.verdict_view import level_badge, verdict_view
 
 
@@ -35,7 +35,8 @@ def answer(lab: Lab, experiment: Experiment) -> None:
         st.caption(f"{literal(experiment.name)} · {when(experiment.created)}")
         if was_known(experiment):
             st.caption("This was compared before: here is the answer. Add seeds to make it more certain.")
-        state_line(lab, members, f"home-{experiment.id}")
+        state_line(lab, members, f"home-{experiment.id}", found)
+        deleted_line(lab, experiment, members, f"home-{experiment.id}")
         verdict_view(lab, found)
         for sentence in dropped_sentences(members):
             st.warning(literal(sentence))

@@ -45,7 +45,7 @@ def heading(lab: Lab, entry: Entry) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"{run.spec.label}, seed {run.spec.seed}", width="content")
         state_badge(run)
-        if entry.archived:
+        if entry.run.archived:
             st.badge("archived", icon=":material/archive:", color="gray")
     words = [run.id, literal(task_text(run.spec.task)), when(run.created)]
     if run.spec.base or run.spec.network.brought:
@@ -60,7 +60,7 @@ def detail(lab: Lab, entry: Entry) -> None:
     run = entry.run
     if run.state == "interrupted":
         cause = literal(run.cause or "Its process ended before the run did.")
-        st.warning(f"{cause} Resume continues from its last checkpoint.")
+        st.warning(f"{cause} Finish continues from its last checkpoint.")
     elif run.cause:
         st.error(literal(run.cause))
     if run.traceback and st.toggle("Show traceback", key="runs-traceback"):
@@ -211,7 +211,7 @@ def _history(lab: Lab, run: Run) -> None:
     for moment, state in lab.history(run.id):
         latest = max(latest, moment)  # keeps the order even if the machine's clock was set back
         word = "running again" if state == "running" and resumed else state
-        resumed = resumed or state == "interrupted"
+        resumed = resumed or state in ("interrupted", "stopped", "failed")
         lines.append((latest, f"{STATE_ICONS[state]} {word} · {when(moment)}"))
     lines += [(moment, literal(sentence)) for moment, sentence in lab.log(run.id)]
     for _, line in sorted(lines, key=lambda pair: pair[0]):

@@ -22,8 +22,7 @@ from pages.shared.like import fill_from, settle_like
 from pages.shared.literal import literal
 from pages.shared.pickers import base_text
 from pages.shared.price import price_table, rate_warning
-from pages.shared.primary import on_primary
-from pages.shared.start import start
+from pages.shared.start import start_button
 
 SAVE = "Save experiment as file"
 """Label of the link, wherever it is: on Report it stands beside one for another file."""
@@ -156,16 +155,11 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
             price_table(lab, planned)
             fit_warning(lab, planned.specs, f"{key}-opened")
             rate_warning(configuration.settings)
-            if st.button(
-                on_primary("Start the experiment"),
-                type="primary",
-                icon=":material/play_arrow:",
-                width="stretch",
-                key=f"{key}-start-file",
-            ):
-                experiment = start(lab, planned, configuration.trim)
+            button = f"{key}-start-file"
+            experiment = start_button(lab, planned, configuration.trim, "Start the experiment", button, wide=True)
+            if experiment is not None:
                 close_file(key)
-                return experiment
+            return experiment
     except LabError as error:
         st.error(literal(str(error)))
     return None

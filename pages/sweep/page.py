@@ -168,7 +168,7 @@ def took(members: list[Run]) -> None:
 
 def troubles(members: list[Run]) -> None:
     """Show which runs have no result, and why."""
-    state_line(lab, members, "sweep")
+    state_line(lab, members, "sweep", verdict(members))
     failed = [run for run in members if run.state == "failed"]
     if failed:
         st.warning(

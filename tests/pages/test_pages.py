@@ -110,15 +110,17 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     app.run()
     assert not app.exception
     assert "Running now" not in texts(app)
-    assert "No setting has finished" in texts(app)
-    assert texts(app).count("0 of 4 finished, 4 stopped") == 2  # with the verdict, and above the curves that stay
+    assert "No verdict yet: 4 of 4 runs were stopped. Finish the experiment." in texts(app)
+    # With the verdict, above the curves that stay, and where the same question would be asked again.
+    assert texts(app).count("0 of 4 finished, 4 stopped") == 2
+    assert app.button(key=f"{panel}-finish").label.startswith(":violet[Finish: 4 runs")
     assert not [button for button in app.button if button.key == f"{panel}-stop-all"]
     app.button(key=f"{panel}-dismiss").click().run()
     assert texts(app).count("0 of 4 finished, 4 stopped") == 1
     assert not app.dataframe
 
 
-def test_interrupted_runs_are_told_of_on_every_page_and_resumed_together(filled: Lab) -> None:
+def test_what_ended_early_is_told_of_on_every_page_and_finished_together(filled: Lab) -> None:
     (experiment,) = filled.experiments()
     with filled.store.transaction() as db:
         db.executemany(
@@ -129,13 +131,48 @@ def test_interrupted_runs_are_told_of_on_every_page_and_resumed_together(filled:
     for page in ("home", "finetune"):
         assert said in texts(draw(page, experiment=experiment.id)), page
     app = draw("finetune", experiment=experiment.id)
-    app.button(key="finetune-resume").click().run()
+    app.button(key="finetune-finish").click().run()
     assert not app.exception
-    states = sorted(run.state for run in finish(filled, *experiment.runs))
-    assert states == ["finished", "finished", "finished", "stopped"]
+    assert {run.state for run in finish(filled, *experiment.runs)} == {"finished"}
 
 
-def test_runs_that_wait_for_an_interrupted_base_are_resumed_with_it_on_every_page(filled: Lab) -> None:
+@pytest.mark.parametrize("page", ["home", "compare"])
+def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
+    (experiment,) = filled.experiments()
+    last = next(run.id for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.adapter is None)
+    with filled.store.transaction() as db:
+        db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (last,))
+    app = draw(page, experiment=experiment.id)
+    key = f"home-{experiment.id}" if page == "home" else page
+    said = "No verdict yet: 1 of 4 runs was stopped. Finish the experiment, or answer with the 1 seed that finished."
+    assert said in texts(app)
+    app.button(key=f"{key}-answer").click().run()
+    assert not app.exception
+    assert "No verdict yet: 1 of 4" not in texts(app)
+    assert filled.run(last).archived
+    app.button(key=f"{key}-finish").click().run()
+    assert not app.exception
+    assert [run.state for run in finish(filled, last)] == ["finished"]
+
+
+@pytest.mark.parametrize("page", ["home", "compare"])
+def test_runs_that_were_deleted_are_named_and_trained_again_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
+    (experiment,) = filled.experiments()
+    last = next(run for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.adapter)
+    filled.notes.delete([last.id])
+    app = draw(page, experiment=experiment.id)
+    assert "Deleted: LoRA r=4, seed 1." in texts(app)
+    assert len(filled.runs(experiment=experiment.id)) == 3
+    key = f"home-{experiment.id}" if page == "home" else page
+    app.button(key=f"{key}-deleted").click().run()
+    assert not app.exception
+    new = filled.runs(experiment=experiment.id)
+    assert last.spec in {run.spec for run in new}
+    finish(filled, *(run.id for run in new))
+    assert "Deleted" not in texts(draw(page, experiment=experiment.id))
+
+
+def test_runs_that_wait_for_an_interrupted_base_are_finished_with_it_on_every_page(filled: Lab) -> None:
     (experiment,) = filled.experiments()
     with filled.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'interrupted', result = NULL WHERE id = ?", (experiment.base,))
@@ -147,8 +184,8 @@ def test_runs_that_wait_for_an_interrupted_base_are_resumed_with_it_on_every_pag
     for page in ("home", "compare", "finetune", "runs"):
         app = draw(page, experiment=experiment.id)
         assert said in texts(app), page
-        resume = app.button(key=f"{panels.get(page, f'{page}-{experiment.id}')}-resume")
-    resume.click().run()
+        button = app.button(key=f"{panels.get(page, f'{page}-{experiment.id}')}-finish")
+    button.click().run()
     assert not app.exception
     assert {run.state for run in finish(filled, str(experiment.base), *experiment.runs)} == {"finished"}
 
@@ -255,8 +292,9 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
     (experiment,) = filled.experiments()
     with filled.store.transaction() as db:
         db.executemany("UPDATE runs SET state = 'stopped' WHERE id = ?", [(id,) for id in experiment.runs])
-    for page in ("home", "compare", "report"):
-        assert "No setting has finished, so there is no verdict." in texts(draw(page)), page
+    for page in ("home", "compare"):
+        assert "No verdict yet: 4 of 4 runs were stopped." in texts(draw(page)), page
+    assert "No setting has finished, so there is no verdict." in texts(draw("report"))
     assert not draw("home").get("plotly_chart")
     assert not [link for link in draw("home").get("link_button") if "Adapter" in link.proto.label]
     charts = {view: len(draw("compare", view=view).get("plotly_chart")) for view in ("Accuracy", "Curves", "Cost")}
