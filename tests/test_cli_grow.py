@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
+from core.cli.compare import _tell_of_unfinished
 from core.cli.comparison import answer
 from core.lab import Lab
 from core.methods.lora import LoRASpec
@@ -74,6 +75,8 @@ def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_
     wait_until(lambda: any(lab.run(id).step > 20 for id in last))
     lab.stop(*experiment.runs)
     finish(lab, *experiment.runs)
+    _tell_of_unfinished(lab, lab.planned(lab.configuration(lab.experiment(experiment.id))))
+    assert f"grow {experiment.id} --finish would train them to their ends" in capsys.readouterr().err
     lab.close()
 
     def told(*options: str) -> tuple[int, str, str]:

@@ -29,6 +29,7 @@ from core.data.task_spec import TaskSpec
 from core.engine.configuration import Configuration, preset_configuration
 from core.engine.configuration_file import write_configuration
 from core.engine.cost import plan
+from core.engine.launcher import Planned
 from core.errors import LabError
 from core.files import write_atomically
 from core.lab import Lab
@@ -124,9 +125,21 @@ def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
     with asked(lab, options) as configuration:
         planned = lab.planned(configuration)
         lab.check_runs(planned.specs)
+        _tell_of_unfinished(lab, planned)
         _announce(lab, planned.specs)
         tell_shortage(lab, planned.specs)
         return lab.queue(planned, trim=configuration.trim)
+
+
+def _tell_of_unfinished(lab: Lab, planned: Planned) -> None:
+    """Say on stderr where an experiment has these runs already, some of which can be finished."""
+    known = lab.find_experiment(planned.runs)
+    if known is not None and (rest := lab.rest(known.runs)):
+        print(
+            f"Note: {known.id} has these runs already, {len(rest.everything)} of them unfinished. This starts anew; "
+            f"python -m core grow {known.id} --finish would train them to their ends.",
+            file=sys.stderr,
+        )
 
 
 def _announce(lab: Lab, specs: Sequence[RunSpec]) -> None:

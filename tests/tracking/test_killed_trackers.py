@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.lab import Lab
-from core.store.record import Experiment
+from core.store.record import Experiment, State
 from core.tracking.content import Series, TrackedRun
 from core.tracking.delivery import Delivery
 from core.tracking.registry import target_of
@@ -64,6 +64,29 @@ def test_a_run_that_went_on_from_an_older_checkpoint_is_shown_as_it_went_on(
     assert sender.send(after, dict) == sum(map(len, after.series.values()))
     assert sender.send(after, dict) == 0
     expected = {name: list(zip(s.step.tolist(), s.value.tolist(), strict=True)) for name, s in after.series.items()}
+    found = in_tensorboard(logs) if kind == "tensorboard" else in_mlflow(mlflow_file)
+    assert found == (single({run.id: expected}) if kind == "tensorboard" else {run.id: expected})
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
+@pytest.mark.parametrize(("state", "is_new_process"), [("stopped", False), ("stopped", True), ("failed", True)])
+def test_a_run_that_went_on_after_its_end_is_shown_with_its_last_end_alone(
+    kind: str, state: State, is_new_process: bool, idle: Lab, experiment: Experiment, tmp_path: Path, mlflow_file: Path
+) -> None:
+    logs = tmp_path / "logs"
+    target = target_of(f"tensorboard:{logs}" if kind == "tensorboard" else f"mlflow:sqlite:///{mlflow_file}")
+    run = Source(idle.store, idle.artifacts).run(experiment.runs[0])
+    before = replace(run, state=state, series={"loss": run.series["loss"].part(0, 40)})
+    sender = Sender(target.open())
+    assert sender.send(before, dict) == 40
+    assert (sender.tracker.end(run), sender.tracker.complete()) == (state, set())
+    sender = Sender(target.open()) if is_new_process else sender
+    whole = run.series["loss"].part(0, 60)
+    assert sender.send(replace(run, state="running", series={"loss": whole}), dict) == 60
+    assert sender.tracker.end(run) == ""
+    assert sender.send(run, dict) == sum(map(len, run.series.values())) - 60
+    assert (sender.tracker.end(run), sender.tracker.complete()) == ("finished", {run.id})
+    expected = stored(idle, experiment)[run.id]
     found = in_tensorboard(logs) if kind == "tensorboard" else in_mlflow(mlflow_file)
     assert found == (single({run.id: expected}) if kind == "tensorboard" else {run.id: expected})
 
