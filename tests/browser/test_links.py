@@ -1,0 +1,211 @@
+"""No press on a link is lost, neither on one to a file nor on one to a page, whatever redraws the page meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from core.engine.exports import FORMATS
+from core.engine.jobs.run_files import ADAPTER
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.settings import Settings
+from core.store.record import Experiment
+from pages.shared.links import ENTRIES
+from tests.browser.conftest import SLOWED, Serve, downloaded, module_of
+from tests.conftest import TURNED, short, wait_until
+from tests.soak.sizes import FULL, full_or_short, keep
+
+pytestmark = pytest.mark.browser
+
+FILES = full_or_short(50, 2)
+"""Presses on each link to a file."""
+
+PAGES = full_or_short(50, 1)
+"""Presses on each link to a page."""
+
+LOST_SECONDS = 60.0
+"""Seconds after which a press is lost: a busy machine answers sooner."""
+
+TO_FILES, TO_PAGES = "a[data-testid^=stBaseLinkButton]:visible", "[data-testid=stPageLink] a:visible"
+"""Streamlit draws a link that has a tooltip twice, once for small screens."""
+
+PHASES = (0.0, 0.3, 0.9, 1.7)
+"""Seconds from the moment a link is there to the press: while the script runs, and at other moments between ticks."""
+
+REDRAWN = """
+import time
+import streamlit as st
+from pages.shared.download import download
+
+@st.fragment(run_every=0.3)
+def tick():
+    if st.session_state.get("drawn") != (now := int(3 * time.time())):
+        st.session_state.drawn = now
+        st.rerun()
+
+def made():
+    time.sleep(0.4)  # longer than a page stands
+    return b"made"
+
+tick()
+download("At once", lambda: b"at once", "at-once.txt", "text/plain", "at-once")
+download("Slowly", made, "slowly.txt", "text/plain", "slowly")
+"""
+"""A page that draws itself again three times per second: what a button of Streamlit promised is forgotten by then."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server with a comparison, and with a run that trains throughout."""
+
+    url: str
+    lab: Lab
+    """The same home beside the server."""
+    done: Experiment
+    live: str
+    adapter: Path
+
+    def visits(self, title: str) -> list[tuple[str, Callable[[Page], None]]]:
+        """Addresses of Home, Compare or Adapters, and what is to be done there before all links are there."""
+        shown = f"experiment={self.done.id}"
+        if title == "Home":
+            return [(f"/?{shown}", _nothing)]
+        if title == "Adapters":
+            return [("/adapters", _nothing), *full_or_short([("/adapters", self._upload), ("/adapters", _blend)], [])]
+        views = full_or_short(("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table"), ("Table",))
+        both = ",".join([*self.done.runs, self.live])  # with a panel that a timer redraws
+        return [
+            *((f"/compare?{shown}&view={view}", _nothing) for view in views),
+            *full_or_short([(f"/compare?runs={both}&view=Table", _nothing)], []),
+        ]
+
+    def _upload(self, page: Page) -> None:
+        page.get_by_role("tab", name="From a file").click()
+        page.locator("input[type=file]").set_input_files(self.adapter)
+        expect(page.get_by_role("link", name="Merged network")).to_be_visible()
+
+
+def _nothing(page: Page) -> None:
+    """All links are there."""
+
+
+def _blend(page: Page) -> None:
+    page.get_by_role("tab", name="Blend two").click()
+    page.get_by_role("button", name="Blend", exact=True).click()
+    expect(page.get_by_role("link", name="Adapter for PEFT")).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def site(serve: Serve, filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    home = shutil.copytree(filled_home, tmp_path_factory.mktemp("home") / "home")
+    lab = Lab(Settings(home=home))
+    (done,) = lab.experiments()
+    adapters = [run for run in lab.runs() if run.spec.adapter is not None]
+    for name in full_or_short((*FORMATS,), ("peft", "safetensors")):
+        if FORMATS[name].fits(adapters[0]):
+            lab.exports.make(adapters[0], FORMATS[name])
+    (home / "slow").touch()
+    url = serve(SLOWED, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
+    endless = [(short(epochs=40, rate=0.001, batch_size=1), FullSpec())]
+    (live,) = lab.fine_tune(lab.run(done.base), TURNED, endless, [9], "Trains throughout").runs
+    wait_until(lambda: lab.run(live).step > 0)
+    yield Site(url, lab, done, live, lab.artifacts.path(adapters[0].id, ADAPTER))
+    lab.store.close()
+
+
+def opened(page: Page, address: str, prepare: Callable[[Page], None]) -> Locator:
+    """Open a page and return its main part once no more links come."""
+    page.goto(address)
+    main = page.get_by_test_id("stMain")
+    expect(main.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+    prepare(page)
+    links, seen, quiet = main.locator(f"{TO_FILES}, {TO_PAGES}"), 0, 0
+    while quiet < 3 or not seen:
+        page.wait_for_timeout(200)
+        now = links.count()
+        quiet, seen = (quiet + 1 if now == seen else 0), now
+    return main
+
+
+def names(links: Locator) -> list[str]:
+    """What links are called."""
+    return [link.inner_text().split("\n")[-1] for link in links.all()]
+
+
+@pytest.mark.timeout(1800 if FULL else 300)
+@pytest.mark.parametrize("title", ["Home", "Compare", "Adapters"])
+def test_no_press_on_a_link_to_a_file_is_lost_while_a_run_trains(
+    page: Page, site: Site, tmp_path: Path, console_errors: list[str], title: str
+) -> None:
+    pressed: Counter[str] = Counter()
+    for address, prepare in site.visits(title):
+        links = opened(page, site.url + address, prepare).locator(TO_FILES)
+        for _ in range(FILES):
+            for place, name in enumerate(names(links)):
+                key = f"{address} {name} {place}"
+                pressed[key] += 1
+                page.wait_for_timeout(250 * PHASES[pressed[key] % len(PHASES)])
+                downloaded(links.nth(place), LOST_SECONDS).save_as(tmp_path / "file")
+                assert (tmp_path / "file").stat().st_size > 0, key
+    assert site.lab.run(site.live).state == "running"
+    assert pressed
+    assert set(pressed.values()) == {FILES}
+    keep(f"links to files, {title}", links=len(pressed), presses=pressed.total(), lost=0)
+    assert console_errors == []
+
+
+@pytest.mark.timeout(1800 if FULL else 300)
+@pytest.mark.parametrize("title", ["Home", "Compare"])  # Adapters has none
+def test_no_press_on_a_link_to_a_page_is_lost_while_a_run_trains(
+    page: Page, site: Site, console_errors: list[str], title: str
+) -> None:
+    pressed: Counter[str] = Counter()
+    slowest = 0.0
+    for address, prepare in site.visits(title):
+        links = opened(page, site.url + address, prepare).locator(TO_PAGES)
+        for name in names(links):
+            while pressed[name] < PAGES:
+                page.goto(site.url + address)
+                link = links.filter(has_text=name).first
+                expect(link).to_be_visible()
+                page.wait_for_timeout(1000 * PHASES[pressed[name] % len(PHASES)])
+                pressed[name] += 1
+                target = urlsplit(link.get_attribute("href") or "").path.strip("/")
+                begun = time.monotonic()
+                link.click()
+                shown = ENTRIES[target].title if target else "Full fine-tuning or LoRA?"
+                heading = page.get_by_test_id("stMain").get_by_role("heading", level=1, name=shown, exact=True)
+                expect(heading).to_be_visible(timeout=1000 * LOST_SECONDS)
+                assert urlsplit(page.url).path == f"/{target}"
+                slowest = max(slowest, time.monotonic() - begun)
+    assert site.lab.run(site.live).state == "running"
+    assert pressed
+    keep(
+        f"links to pages, {title}",
+        links=len(pressed),
+        presses=pressed.total(),
+        lost=0,
+        slowest_seconds=round(slowest, 2),
+    )
+    assert console_errors == []
+
+
+def test_no_press_is_lost_on_a_page_that_draws_itself_again_all_the_time(
+    page: Page, serve: Serve, tmp_path: Path
+) -> None:
+    page.goto(serve(module_of(tmp_path, REDRAWN)))
+    for _ in range(full_or_short(50, 10)):
+        for name, content in (("At once", b"at once"), ("Slowly", b"made")):
+            file = downloaded(page.get_by_role("link", name=name), LOST_SECONDS)
+            assert file.suggested_filename == f"{name.lower().replace(' ', '-')}.txt"
+            assert Path(file.path()).read_bytes() == content
