@@ -53,6 +53,7 @@ class House:
             ("GET", "/media/0123.png"),
             ("GET", f"/download/{self.run}/network.safetensors"),
             ("GET", f"/download/{self.run}/none.zip"),
+            ("GET", "/download/page/guessed/table"),
             ("GET", "/api/adapters"),
             ("GET", "/api/openapi.json"),
             ("POST", "/api/predict"),
@@ -102,6 +103,7 @@ def test_the_guest_gets_all_of_it_with_the_security_headers(house: House) -> Non
         "/api/predict": {400},  # without a body
         "/nothing/here": {200, 405},
         f"/download/{house.run}/none.zip": {404},
+        "/download/page/guessed/table": {404},
         "/media/0123.png": {404},
         "/_stcore/stream": {101},
     }
