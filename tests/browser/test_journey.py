@@ -88,6 +88,7 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(page: Page, s
     second.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).first.click()
     expect(page.get_by_text(re.compile("1 stopped")).first).to_be_visible()
     second.get_by_role("button", name="Stop all").click()
+    second.get_by_role("button", name="Stop 15 runs").click()
     expect(second.get_by_role("button", name="Stop all")).to_have_count(0)
     second.close()
     expect(page.get_by_role("button", name="Stop all")).to_have_count(0)
