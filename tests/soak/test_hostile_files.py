@@ -53,8 +53,8 @@ MAX_GROWTH = full_or_short(100, 300) * 2**20
 form, in which pages are opened for the first time meanwhile."""
 
 FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
-"""Has a server that is started afresh keep little of what it has freed. With a heap for each of many threads it keeps 20
-MiB more every minute, up to some hundred, also where no file is brought."""
+"""Has a server that is started afresh keep little of what it has freed. With a heap for each of many threads it keeps
+20 MiB more every minute, up to some hundred, also where no file is brought."""
 
 PART = full_or_short(25, 16)
 """Number of files after which others are watched without files."""
