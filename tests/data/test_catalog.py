@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,16 @@ import torchvision
 
 from core.data.catalog import Catalog
 from core.data.dataset import TextDataset
+from core.data.sources import mnist_16k
 from core.data.sources.definitions import FILE
 from core.data.sources.published import PUBLISHED
 from core.errors import DatasetError
 from core.settings import Settings
 from tests.data.idx_files import LETTERS, MNIST, Files, idx, idx_files, put, tree, zipped
+from tests.data.pack_mnist import files_of, full_mnist
+
+PACKED = {"train": "f205f39280b369bf7049d56255b45189", "test": "1d8539bafddf361b68887d0fe7880085"}
+"""MD5 of the images and labels of each part of mnist-16k, headers included."""
 
 
 def test_digits_are_always_there_and_always_the_same(tmp_path: Path) -> None:
@@ -61,6 +67,55 @@ def test_definitions_are_always_there_and_always_the_same(tmp_path: Path) -> Non
 def test_the_licence_of_the_definitions_lies_beside_them() -> None:
     licence = FILE.with_name("definitions.LICENSE").read_text()
     assert "WordNet 3.0 Copyright 2006 by Princeton University" in licence
+
+
+def test_a_part_of_mnist_is_always_there_and_always_the_same(tmp_path: Path) -> None:
+    catalog = Catalog(Settings(tmp_path))
+    info = catalog.info("mnist-16k")
+    assert (info.state, info.kind, info.num_classes, info.licence) == ("ready", "image", 10, "CC BY-SA 3.0")
+    assert catalog.comes_along("mnist-16k")
+    part, again = catalog.load("mnist-16k"), Catalog(Settings(tmp_path)).load("mnist-16k")
+    for name, count in (("train", 12_000), ("test", 4_000)):
+        images, labels = getattr(part, f"{name}_images"), getattr(part, f"{name}_labels")
+        assert (images.shape, images.dtype, labels.shape) == ((count, 28, 28), np.uint8, (count,))
+        assert hashlib.md5(idx(images) + idx(labels)).hexdigest() == PACKED[name]
+        np.testing.assert_array_equal(images, getattr(again, f"{name}_images"))
+        assert not images.flags.writeable
+        assert not labels.flags.writeable
+    # The first labels of MNIST's training part and of its test part, as everybody has seen them.
+    assert part.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert part.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_files_of_the_part_are_small_and_have_no_date() -> None:
+    files = [mnist_16k.FOLDER / f"{stem}.gz" for stem in mnist_16k.DATASET.stems]
+    assert sum(file.stat().st_size for file in files) < 2.7e6
+    assert {file.read_bytes()[4:8] for file in files} == {bytes(4)}
+
+
+def test_the_licence_of_the_part_lies_beside_it() -> None:
+    licence = (mnist_16k.FOLDER / "mnist-16k.LICENSE").read_text()
+    for words in ("Yann LeCun and Corinna Cortes", "CC BY-SA 3.0", "as Keras states it", "What was changed"):
+        assert words in licence
+
+
+@pytest.mark.parametrize("missing", mnist_16k.DATASET.stems)
+def test_a_part_without_one_of_its_files_is_refused_in_one_sentence(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stem in mnist_16k.DATASET.stems:
+        if stem != missing:
+            (tmp_path / f"{stem}.gz").symlink_to(mnist_16k.FOLDER / f"{stem}.gz")
+    monkeypatch.setattr(mnist_16k, "FOLDER", tmp_path)
+    with pytest.raises(DatasetError, match="install LoRA Lab again"):
+        Catalog(Settings(tmp_path)).load("mnist-16k")
+
+
+@pytest.mark.full_size
+def test_the_part_is_what_is_said_of_the_published_files(tmp_path: Path) -> None:
+    for stem, content in files_of(full_mnist(tmp_path)).items():
+        assert gzip.decompress((mnist_16k.FOLDER / f"{stem}.gz").read_bytes()) == content
 
 
 @pytest.mark.parametrize("folder", ["MNIST/raw", "MNIST", "mnist", "mnist/raw"])
@@ -109,14 +164,14 @@ def test_torchvision_reads_the_same_images_and_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ask", [Catalog.info, Catalog.load, Catalog.download])
 @pytest.mark.parametrize("name", ["cifar", "", "../mnist"])
 def test_an_unknown_name_is_answered_with_the_known_ones(ask: Callable, name: str, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="digits, mnist, fashion-mnist, kmnist, emnist-letters"):
+    with pytest.raises(DatasetError, match="digits, mnist-16k, mnist, fashion-mnist, kmnist, emnist-letters"):
         ask(Catalog(Settings(tmp_path)), name)
 
 
 def test_the_best_dataset_is_the_best_of_those_that_are_here(tmp_path: Path) -> None:
     catalog = Catalog(Settings(tmp_path))
-    assert [info.name for info in catalog.list() if info.state == "ready"] == ["digits", "definitions"]
-    for source, best in [(3, "digits"), (2, "kmnist"), (1, "fashion-mnist"), (0, "mnist")]:
+    assert [info.name for info in catalog.list() if info.state == "ready"] == ["digits", "mnist-16k", "definitions"]
+    for source, best in [(3, "mnist-16k"), (2, "kmnist"), (1, "fashion-mnist"), (0, "mnist")]:
         put(tmp_path / "datasets" / PUBLISHED[source].folder / "raw", idx_files(PUBLISHED[source]))
         assert catalog.best() == best
     assert {info.state for info in catalog.list()} == {"ready"}

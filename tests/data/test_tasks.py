@@ -16,8 +16,9 @@ from torchvision.transforms.functional import rotate
 from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
 from core.data.presets import PRESETS, direct_task, preset_tasks, presets_for, suggested_preset
+from core.data.sources.digits import Digits
 from core.data.sources.idx import IdxDataset
-from core.data.sources.published import PUBLISHED
+from core.data.sources.published import PUBLISHED, Published
 from core.data.split import outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
@@ -358,6 +359,8 @@ def test_without_a_source_a_preset_changes_nothing_but_the_number_of_examples(tm
         ("mnist", (0, 3), "digits"),
         ("emnist-letters", (2, 3), "kmnist"),
         ("digits", (2, 3), "kmnist"),
+        ("digits", (), "mnist-16k"),
+        ("mnist-16k", (), "digits"),
     ],
 )
 def test_transfer_goes_to_the_best_other_dataset_that_is_ready_and_fits_the_base(
@@ -371,7 +374,6 @@ def test_transfer_goes_to_the_best_other_dataset_that_is_ready_and_fits_the_base
     ("values", "error", "reason"),
     [
         (("shuffle", "digits"), SpecError, "choose one of: same, split"),
-        (("transfer", "digits"), DatasetError, "download fashion-mnist or mnist"),
         (("transfer", "digits", "digits"), DatasetError, "other than its source digits"),
         (("same", "cifar"), DatasetError, "no dataset 'cifar'"),
         (("same", "digits", "cifar"), DatasetError, "no dataset 'cifar'"),
@@ -387,6 +389,11 @@ def test_a_preset_that_cannot_be_had_says_what_to_do(
     name, source, *rest = values
     with pytest.raises(error, match=reason):
         preset_tasks(name, source, Catalog(Settings(tmp_path)), *rest)
+
+
+def test_a_transfer_without_a_second_dataset_names_those_to_download(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="download fashion-mnist or mnist"):
+        preset_tasks("transfer", "digits", Catalog(Settings(tmp_path), [Digits, Published]))
 
 
 @pytest.mark.full_size

@@ -47,7 +47,7 @@ PUBLISHED: tuple[IdxDataset, ...] = (
         download_bytes=11_594_722,
         licence="CC BY-SA 3.0",
         link="http://yann.lecun.com/exdb/mnist/",
-        as_source=4,
+        as_source=5,
         as_target=4,
     ),
     IdxDataset(
@@ -69,7 +69,7 @@ PUBLISHED: tuple[IdxDataset, ...] = (
         download_bytes=30_878_645,
         licence="MIT",
         link="https://github.com/zalandoresearch/fashion-mnist",
-        as_source=3,
+        as_source=4,
         as_target=5,
     ),
     IdxDataset(
@@ -88,7 +88,7 @@ PUBLISHED: tuple[IdxDataset, ...] = (
         download_bytes=21_240_888,
         licence="CC BY-SA 4.0",
         link="http://codh.rois.ac.jp/kmnist/",
-        as_source=2,
+        as_source=3,
         as_target=3,
     ),
     IdxDataset(

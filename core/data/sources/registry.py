@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from core.data.sources.definitions import Definitions
 from core.data.sources.digits import Digits
+from core.data.sources.mnist_16k import Mnist16k
 from core.data.sources.own_images import OwnImages
 from core.data.sources.own_texts import OwnTexts
 from core.data.sources.published import Published
@@ -17,6 +18,7 @@ SourceFactory = Callable[[Settings], Source]
 
 SOURCES: list[SourceFactory] = [
     Digits,
+    Mnist16k,
     Published,
     Definitions,
     OwnImages,
