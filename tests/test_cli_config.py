@@ -12,6 +12,7 @@ import pytest
 from core.__main__ import main, parser
 from core.cli.asked import BESIDE_CONFIG, check_consistent
 from core.cli.compare import launch
+from core.data.task_spec import TaskSpec
 from core.engine.configuration import Configuration
 from core.engine.configuration_file import read_configuration, write_configuration
 from core.errors import LabError, SpecError
@@ -60,6 +61,13 @@ def specs_of(lab: Lab, experiment: Experiment) -> list[str]:
     runs = lab.members(experiment)
     bases = [lab.run(run.spec.base).spec for run in runs if run.spec.base]
     return [spec.to_json() for spec in (*(run.spec.but(base=run.spec.base and "base") for run in runs), *bases)]
+
+
+def test_without_a_source_the_part_of_mnist_is_pretrained_on(waiting: Lab) -> None:
+    experiment = launched(waiting, "--preset inversion")
+    (base,) = {run.spec.base for run in waiting.members(experiment)}
+    assert waiting.run(base).spec.task == TaskSpec.of(dataset="mnist-16k")
+    assert {run.spec.task for run in waiting.members(experiment)} == {TaskSpec.of(dataset="mnist-16k", invert=True)}
 
 
 @pytest.mark.parametrize("line", LINES)

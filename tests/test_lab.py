@@ -44,6 +44,16 @@ PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200, rate=0.001))
 
 
+def test_one_epoch_on_the_part_of_mnist_is_enough_for_a_base_and_an_adapter(lab: Lab) -> None:
+    experiment = compared(lab, "rotation-45", "mnist-16k", None, PRETRAIN.optim, BOTH[1:], seeds=[0])
+    base, tuned = finish(lab, experiment.base, *experiment.runs)
+    assert base.result is not None
+    assert tuned.result is not None
+    assert base.result.accuracy > 85
+    assert tuned.result.source_accuracy_before == base.result.accuracy
+    assert tuned.result.accuracy > 75
+
+
 @pytest.fixture
 def base(lab: Lab) -> Run:
     return finish(lab, lab.launch(PRETRAIN).id)[0]

@@ -38,6 +38,17 @@ NEXT = {
 """Pages to visit next, and what each is for."""
 
 
+def from_scratch() -> None:
+    """Offer the file to read first."""
+    st.markdown(
+        "To read code first, start with `examples/from_scratch.py`: data, network, pretraining, the LoRA layer, freezing, "
+        "fine-tuning, merging and the comparison in one file that needs torch alone. It comes with LoRA Lab, and runs in "
+        "some ten seconds with `python examples/from_scratch.py`."
+    )
+    with st.expander("Read examples/from_scratch.py"):
+        st.code(demonstration.from_scratch(), language="python")
+
+
 def in_code() -> None:
     """Show a Python program that uses LoRA, and its output."""
     st.header("LoRA in code", anchor="code")
@@ -125,6 +136,7 @@ with st.container(width=READING_WIDTH):
         "the URL keeps your settings, so you can share what you see."
     )
     st.markdown(" · ".join(f"[{title}](#{anchor})" for anchor, title in SECTIONS.items()))
+    from_scratch()
     two_ways()
     beside_the_weight()
     quiet_start()

@@ -97,6 +97,18 @@ def open_dialog(button: Locator, text: str) -> None:
     expect(shown).to_be_visible()
 
 
+def choose_digits(page: Page, label: str) -> None:
+    """Choose the digits as the dataset of Home or Pretrain: they are trained on in seconds.
+
+    Args:
+        page: one of these.
+        label: of its choice of datasets.
+    """
+    page.get_by_role("combobox", name=label).fill("Digits")
+    page.get_by_role("option", name="Digits", exact=True).click()
+    expect(page.get_by_text("1,797 small handwritten digits")).to_be_visible()
+
+
 def downloaded(link: Locator, seconds: float = HANG) -> Download:
     """Press a link to a file; return the download.
 

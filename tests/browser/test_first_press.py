@@ -16,7 +16,7 @@ from core.settings import Settings
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.wording.numbers import percent
-from tests.browser.conftest import REPO, Serve, downloaded
+from tests.browser.conftest import REPO, Serve, choose_digits, downloaded
 from tests.conftest import HANG
 
 pytestmark = pytest.mark.browser
@@ -36,6 +36,7 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
 ) -> None:
     page.goto(serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(tmp_path / "home")}))
     expect(page.get_by_role("radio", name="Thorough")).to_be_checked()
+    choose_digits(page, "Pretrained on")
     page.get_by_text(choice, exact=True).click()
     expect(page.get_by_role("radio", name=choice)).to_be_checked()
     button = page.get_by_role("button", name="Run the comparison")

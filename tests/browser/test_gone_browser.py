@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, expect
 
 from core.lab import Lab
 from core.settings import Settings
-from tests.browser.conftest import SLOWED, new_context, run_server, stop_server
+from tests.browser.conftest import SLOWED, choose_digits, new_context, run_server, stop_server
 from tests.conftest import wait_until
 
 pytestmark = pytest.mark.browser
@@ -32,6 +32,7 @@ def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(chro
         context = new_context(chromium)
         page = context.new_page()
         page.goto(f"{url}/pretrain")
+        choose_digits(page, "Dataset")
         page.get_by_role("slider", name="Epochs").press("End")
         page.get_by_role("slider", name="Batch size").press("Home")
         expect(page.get_by_text("8,100", exact=True).first).to_be_visible()

@@ -19,7 +19,7 @@ from core.run_spec import default_optim
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
-from tests.browser.conftest import SLOWED, Serve
+from tests.browser.conftest import SLOWED, Serve, choose_digits
 from tests.conftest import finish, wait_until
 from tests.engine.test_resume import weights
 
@@ -48,6 +48,7 @@ def test_a_comparison_that_was_stopped_is_finished_with_the_numbers_that_it_woul
     url = serve(SLOWED, env)
     reader = Lab(Settings(home))
     page.goto(url)
+    choose_digits(page, "Pretrained on")
     page.get_by_text("Quick", exact=True).click()
     page.get_by_role("button", name="Run the comparison").click()
     stop_all(page, reader)
@@ -59,6 +60,7 @@ def test_a_comparison_that_was_stopped_is_finished_with_the_numbers_that_it_woul
         page.goto(f"{url}/{path}")
         expect(page.get_by_role("button", name=LEFT).first).to_be_visible()
     page.goto(url)
+    choose_digits(page, "Pretrained on")
     page.get_by_text("Quick", exact=True).click()
     expect(page.get_by_role("button", name=re.compile("^Start anew: 17 runs"))).to_be_visible()
     stopped_at = reader.run(experiment.base).step

@@ -61,7 +61,7 @@ from core.wording.numbers import percent
 from pages.shared.links import ENTRIES
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.networks.convolution import ConvolutionSpec, plain_network
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import draw, draw_with_digits, texts
 
 SLOW, FAST = short(epochs=3, rate=0.002), short(epochs=3, rate=0.01)
 ARMS = [
@@ -415,7 +415,7 @@ def test_details_and_adapter_of_a_run_are_shown_with_code_that_runs(
 
 
 def test_forms_ask_for_its_sizes_and_offer_its_layers(done: Done) -> None:
-    app = draw("pretrain")
+    app = draw_with_digits("pretrain")
     assert app.slider(key="pretrain-perceptron-num-hidden-1").max == 1024
     app.segmented_control(key="pretrain-family").set_value("convolution").run()
     assert not app.exception

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +14,7 @@ from core.settings import Settings
 from pages.learn import diagram
 from tests.pages.test_pages import draw
 
+FROM_SCRATCH = (Path(__file__).parents[2] / "examples" / "from_scratch.py").read_text()
 SVG = "{http://www.w3.org/2000/svg}"
 SECTIONS = ["formulas", "count", "beside", "start", "merge", "where", "models", "customers", "code", "settings", "next"]
 
@@ -41,6 +43,11 @@ def test_it_opens_on_the_example_of_4000_against_a_million(page):
     assert shown["No savings from rank"] == "500"
     assert not page.warning
     assert [header.proto.anchor for header in page.header] == SECTIONS
+
+
+def test_it_starts_readers_at_the_file_that_needs_torch_alone(page):
+    assert any("`examples/from_scratch.py`" in text.value for text in page.markdown)
+    assert FROM_SCRATCH in [code.value for code in page.code]
 
 
 def test_counts_follow_the_shape_and_say_where_lora_saves_nothing(page):

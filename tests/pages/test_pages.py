@@ -23,6 +23,7 @@ from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.estimate import SEE_FORM
 from pages.shared.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
+from tests.data.idx_files import MNIST, idx_files, put
 from tests.data.uploaded import noise
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
@@ -43,6 +44,14 @@ def draw(page: str, /, **query: str) -> AppTest:
     for name, value in query.items():
         app.query_params[name] = value
     app.switch_page(script(page)).run()
+    assert not app.exception, app.exception
+    return app
+
+
+def draw_with_digits(page: str) -> AppTest:
+    """Open Home or Pretrain, and choose the digits there, which are trained on in seconds."""
+    app = draw(page)
+    app.selectbox(key=f"{page}-dataset").set_value("digits").run()
     assert not app.exception, app.exception
     return app
 
@@ -79,8 +88,16 @@ def test_pages_draw_one_after_another_in_one_session(filled: Lab) -> None:
         assert not app.error, page
 
 
+def test_home_and_pretrain_begin_with_the_part_of_mnist_and_with_all_of_it_where_it_is(opened: Lab) -> None:
+    for page in ("home", "pretrain"):
+        assert draw(page).selectbox(key=f"{page}-dataset").value == "mnist-16k"
+    put(opened.settings.datasets / "MNIST" / "raw", idx_files(MNIST))
+    for page in ("home", "pretrain"):
+        assert draw(page).selectbox(key=f"{page}-dataset").value == "mnist"
+
+
 def test_home_does_the_whole_job(opened: Lab) -> None:
-    app = draw("home")
+    app = draw_with_digits("home")
     app.radio(key="home-plan").set_value("quick").run()
     app.button(key="home-run").click().run()
     assert not app.exception
@@ -191,7 +208,7 @@ def test_runs_that_wait_for_an_interrupted_base_are_finished_with_it_on_every_pa
 
 
 def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
-    app = draw("pretrain")
+    app = draw_with_digits("pretrain")
     app.slider(key="pretrain-epochs").set_value(3).run()
     app.select_slider(key="pretrain-rate").set_value(0.002).run()
     shown = {metric.label: metric.value for metric in app.metric}
@@ -204,7 +221,7 @@ def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
 
 
 def test_a_second_press_opens_the_base_of_the_first_and_another_seed_is_another_base(opened: Lab) -> None:
-    app = draw("pretrain")
+    app = draw_with_digits("pretrain")
 
     def press() -> None:
         next(button for button in app.button if "Start pretraining" in button.label).click().run()
@@ -363,7 +380,7 @@ def test_a_full_queue_gives_a_message(settings: Settings) -> None:
         # Different batch sizes, so that the worker cannot train several runs in one bank.
         long = [short(epochs=200, batch_size=32 + size) for size in range(4)]
         runs = [lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=optim)).id for optim in long]
-        app = draw("home")
+        app = draw_with_digits("home")
         app.button(key="home-run").click().run()
         assert not app.exception
         assert "The queue takes 4 waiting runs" in texts(app)

@@ -22,7 +22,7 @@ from core.lab import Lab
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
-from tests.browser.conftest import REPO, run_server, stop_server
+from tests.browser.conftest import REPO, choose_digits, run_server, stop_server
 from tests.conftest import BOTH, DIGITS, TURNED, short, wait_until
 from tests.forked import Process
 from tests.soak.sizes import FULL, full_or_short, keep
@@ -110,10 +110,11 @@ class Visitor:
         self.waits.append(time.monotonic() - start)
 
     def start_a_run(self) -> None:
-        """Start pretraining with the form's defaults."""
+        """Start pretraining on the digits with the form's defaults."""
         self.check()
         self.page.get_by_test_id("stSidebarNav").get_by_role("link", name="Pretrain", exact=True).click(timeout=SLOW)
         self._see("Pretrain")
+        choose_digits(self.page, "Dataset")
         self.page.get_by_role("button", name="Start pretraining").click(timeout=SLOW)
 
     def check(self) -> None:

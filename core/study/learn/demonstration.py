@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,9 @@ Array = NDArray[np.float32]
 
 MERGED_LAYER = (784, 128)
 """Inputs and outputs of the layer that :func:`merging` is about."""
+
+FROM_SCRATCH = Path(__file__).parents[3] / "examples" / "from_scratch.py"
+"""The whole journey in one file that needs torch alone."""
 
 ADD_LORA = """\
 from core import LoRASpec, add_lora
@@ -263,6 +267,11 @@ total = sum(p.numel() for p in network.parameters())
 print(network)
 print(f"{{trainable:,}} of {{total:,}} parameters train")
 """
+
+
+def from_scratch() -> str:
+    """Return the text of :data:`FROM_SCRATCH`."""
+    return FROM_SCRATCH.read_text(encoding="utf-8")
 
 
 def scalings(alpha: float, ranks: tuple[int, ...]) -> pd.DataFrame:
