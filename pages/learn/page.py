@@ -41,9 +41,9 @@ NEXT = {
 def from_scratch() -> None:
     """Offer the file to read first."""
     st.markdown(
-        "To read code first, start with `examples/from_scratch.py`: data, network, pretraining, the LoRA layer, freezing, "
-        "fine-tuning, merging and the comparison in one file that needs torch alone. It comes with LoRA Lab, and runs in "
-        "some ten seconds with `python examples/from_scratch.py`."
+        "To read code first, start with `examples/from_scratch.py`: data, network, pretraining, the LoRA layer, "
+        "freezing, fine-tuning, merging and the comparison in one file that needs torch alone. It comes with LoRA Lab, "
+        "and `python examples/from_scratch.py` takes some ten seconds."
     )
     with st.expander("Read examples/from_scratch.py"):
         st.code(demonstration.from_scratch(), language="python")

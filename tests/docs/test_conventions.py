@@ -10,7 +10,8 @@ import pytest
 from core.__main__ import parser
 from tests.docs.source import ROOT
 
-CODE = [path for folder in ("core", "pages", "tests", "benchmarks", "docs", "examples") for path in (ROOT / folder).rglob("*.py")]
+FOLDERS = ("core", "pages", "tests", "benchmarks", "docs", "examples")
+CODE = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 COMMANDS = re.findall(
     r"^python -m core (.+?)(?: +#.*)?$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
 )
