@@ -46,7 +46,7 @@ def from_scratch() -> None:
         "and `python examples/from_scratch.py` takes some ten seconds."
     )
     with st.expander("Read examples/from_scratch.py"):
-        st.code(demonstration.from_scratch(), language="python")
+        st.code(demonstration.from_scratch(), language=None)  # the colors of languages are too pale for AA
 
 
 def in_code() -> None:
