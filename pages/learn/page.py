@@ -46,7 +46,8 @@ def from_scratch() -> None:
         "and `python examples/from_scratch.py` takes some ten seconds."
     )
     with st.expander("Read examples/from_scratch.py"):
-        st.code(demonstration.from_scratch(), language=None)  # the colors of languages are too pale for AA
+        # The colors of Python are too pale for AA, and a wide line would scroll where the keyboard cannot.
+        st.code(demonstration.from_scratch(), language=None, wrap_lines=True)
 
 
 def in_code() -> None:
