@@ -250,7 +250,7 @@ def test_a_report_of_nothing_is_one_sentence(
         (["--source", "mnist"], "LORA_LAB_DATA"),
         (["--seeds", "0"], "at least 1"),
         (["--epochs", "0"], "Epochs must be at least 1"),
-        (["--preset", "transfer"], "second dataset"),
+        (["--preset", "transfer", "--target", "digits"], "other than its source digits"),
         (["--device", "cuda"], "no cuda device"),
     ],
 )
