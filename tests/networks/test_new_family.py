@@ -401,7 +401,7 @@ def test_details_and_adapter_of_a_run_are_shown_with_code_that_runs(
     app = draw("adapters", adapter=run.id)
     assert not app.error
     shutil.copy(done.lab.artifacts.path(run.id, ADAPTER), tmp_path / f"{run.id}-adapter.zip")
-    shutil.copy(done.lab.artifacts.path(done.base.id, NETWORK), tmp_path / f"{done.base.id}.safetensors")
+    shutil.copy(done.lab.artifacts.path(done.base.id, NETWORK), tmp_path / f"{done.base.id}-{NETWORK}")
     monkeypatch.chdir(tmp_path)
     names: dict[str, torch.nn.Module] = {}
     (code,) = (block.value for block in app.code if "PeftModel" in block.value)
