@@ -227,8 +227,8 @@ class Launcher:
         that has them, of which some can be finished.
         """
         wanted, left = set(specs), None
-        for experiment in self.store.experiments():
-            if len(experiment.runs) >= len(wanted) and experiment.base == (specs[0].base or ""):
+        for experiment in self.store.experiments(base=specs[0].base or ""):
+            if len(experiment.runs) >= len(wanted):
                 members = self.store.runs_of(experiment.runs)
                 if wanted <= {run.spec for run in members if not run.is_unfinished}:
                     return experiment

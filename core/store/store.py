@@ -147,10 +147,10 @@ class Store(Transitions):
             raise UnknownRunError(f"There is no experiment {id!r}.")
         return self._experiment(rows[0])
 
-    def experiments(self, limit: int = 100) -> list[Experiment]:
-        """Experiments, the newest first."""
-        rows = self.rows("SELECT * FROM experiments ORDER BY created DESC LIMIT ?", limit)
-        return [self._experiment(row) for row in rows]
+    def experiments(self, limit: int = 100, base: str | None = None) -> list[Experiment]:
+        """Experiments, the newest first. Args: limit: maximum number; base: of which they are, or None for all."""
+        query = "SELECT * FROM experiments WHERE ? IS NULL OR base = ? ORDER BY created DESC LIMIT ?"
+        return [self._experiment(row) for row in self.rows(query, base, base, limit)]
 
     def untrimmed(self) -> list[str]:
         """Ids of experiments that were launched to keep chosen networks only, have ended, and have all networks yet."""

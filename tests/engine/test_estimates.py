@@ -246,7 +246,7 @@ def test_what_is_left_is_corrected_by_what_has_finished(lab: Lab, base: Run) -> 
     experiment = lab.fine_tune(base, TURNED, arms, [0], "x")
     first, second = finish(lab, *experiment.runs)
     wait_until(lambda: found.whole([second.spec.but(optim=short(batch_size=16))]).basis == "calibrated")
-    waiting = replace(second, spec=second.spec.but(optim=short(batch_size=16)), state="queued")
+    waiting = replace(second, spec=second.spec.but(optim=short(batch_size=16)), state="queued", step=0)
     plain = found.remaining([replace(waiting, experiment=None)])
     assert first.result
     with lab.store.transaction() as db:

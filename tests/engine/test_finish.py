@@ -152,21 +152,6 @@ def test_a_part_of_a_run_is_forecast_as_a_part_of_its_time(lab: Lab) -> None:
     assert lab.estimates.remaining([queued]) == half
 
 
-def test_networks_are_trimmed_once_nobody_waits_for_a_stopped_run(lab: Lab) -> None:
-    base = lab.launch(PRETRAIN.but(optim=QUICK)).id
-    finish(lab, base)
-    rates = [(short(rate=rate), FullSpec()) for rate in (0.001, 0.0011)]
-    experiment = lab.fine_tune(lab.run(base), TURNED, [*rates, (LONG, FullSpec())], [0], "x", trim=True)
-    last = experiment.runs[-1]
-    wait_until(lambda: lab.run(last).step > 20)
-    lab.stop(last)
-    finish(lab, *experiment.runs)
-    lab.stop(*experiment.runs)  # looks at it once more
-    assert all(NETWORK in lab.store.files(id) for id in experiment.runs)
-    lab.notes.archive([last])
-    wait_until(lambda: sum(NETWORK in lab.store.files(id) for id in experiment.runs) == 1)
-
-
 def test_the_same_question_after_a_stop_finds_what_is_there(lab: Lab) -> None:
     asked = preset_configuration(
         lab.catalog, "rotation-45", "digits", None, short(epochs=60, rate=0.001, batch_size=16), BOTH, range(2)

@@ -113,6 +113,8 @@ def test_networks_go_however_the_last_run_ends(lab: Lab, untrimmed: tuple[Experi
     experiment, wanted = untrimmed
     if how == "stop":
         lab.stop(LATE)
+        assert with_files(lab, experiment) == {*experiment.runs}  # it may be finished, and another setting be chosen
+        lab.notes.archive([LATE])
     elif how == "delete":
         lab.notes.delete([LATE])
     else:  # after a process that was killed before it could
