@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from core.data.split import Outline
 from core.data.tasks import Tasks
@@ -89,8 +90,7 @@ class Estimates:
         Raises:
             LabError: a task's data is missing, the machine lacks the device, or adapters do not fit the network.
         """
-        banks = [self._bank([specs[k] for k in bank]) for bank in packed(specs, self._tasks, self._settings)]
-        return total(bank.wall for bank in banks).scaled(1 / min(self._machines(), max(1, len(banks))))
+        return self._together(specs, [1.0] * len(specs))
 
     def wait(self, specs: Sequence[RunSpec], seconds: float) -> Forecast:
         """The forecast of :meth:`whole`, after waiting until its time is known, ``seconds`` at most.
@@ -151,10 +151,7 @@ class Estimates:
         Raises:
             LabError: see :meth:`whole`.
         """
-        specs = [run.spec for run in runs]
-        seconds = [forecast.seconds or 0.0 for forecast in self.each(specs)]
-        left = sum(own * (1 - run.progress) for own, run in zip(seconds, runs, strict=True))
-        return self.whole(specs).scaled(left / sum(seconds) if sum(seconds) else 1.0)
+        return self._together([run.spec for run in runs], [1 - run.progress for run in runs])
 
     def remaining(self, runs: Sequence[Run]) -> Forecast:
         """Forecast of the time until these runs have ended.
@@ -191,6 +188,12 @@ class Estimates:
         pairs = [(Forecast.from_line(row["text"]), row["took"]) for row in self._store.rows(query, experiment)]
         known = [(line.seconds, took) for line, took in pairs if line and line.seconds and took]
         return sum(took for _, took in known) / sum(seconds for seconds, _ in known) if known else None
+
+    def _together(self, specs: Sequence[RunSpec], left: Sequence[float]) -> Forecast:
+        """Forecast of all these runs together. Args: specs: of the runs; left: share of each that is still to do."""
+        banks = packed(specs, self._tasks, self._settings)
+        walls = [self._bank([specs[k] for k in bank]).wall.scaled(fmean(left[k] for k in bank)) for bank in banks]
+        return total(walls).scaled(1 / min(self._machines(), max(1, len(banks))))
 
     def _bank(self, bank: Sequence[RunSpec], ask: bool = True) -> _Bank:
         spec, memory = bank[0], memory_of(bank, self._tasks)

@@ -12,7 +12,6 @@ from core.engine.cost import plan
 from core.errors import LabError, StorageFullError
 from core.run_spec import RunSpec
 from core.settings import Settings
-from core.store.checkpoints import PREFIX
 from core.store.record import WAITING
 from core.store.store import Store
 from core.training.schedule import total_steps
@@ -113,11 +112,7 @@ class DiskUsage:
 
         Such a run can still be finished, from its first step. Returns: whether there were enough; else none is removed.
         """
-        rows = self._store.rows(
-            f"SELECT id, name FROM runs JOIN files ON run = id WHERE state = 'stopped' AND name LIKE '{PREFIX}%'"  # noqa: S608
-            " ORDER BY archived DESC, ended"
-        )
-        paths = {row["id"]: self._settings.runs / row["id"] / row["name"] for row in rows}
+        paths = {id: self._settings.runs / id / name for id, name in self._store.stopped_checkpoints().items()}
         sizes = {id: _size(path) for id, path in paths.items()}
         if sum(sizes.values()) < missing:
             return False

@@ -24,6 +24,14 @@ class KeptCheckpoints(Database):
         query = f"SELECT run, name FROM files WHERE name LIKE '{PREFIX}%' AND run IN ({marks})"  # noqa: S608
         return {row["run"]: step_of(row["name"]) for row in self.rows(query, *ids)}
 
+    def stopped_checkpoints(self) -> dict[str, str]:
+        """Names of the checkpoints of stopped runs by run id, those of archived ones and the oldest first."""
+        query = (
+            f"SELECT id, name FROM runs JOIN files ON run = id WHERE state = 'stopped' AND name LIKE '{PREFIX}%'"  # noqa: S608
+            " ORDER BY archived DESC, ended"
+        )
+        return {row["id"]: row["name"] for row in self.rows(query)}
+
     def drop_checkpoint(self, id: str, cause: str) -> bool:
         """Forget the checkpoint of a stopped run, with a line in its log. Returns: whether there was one."""
         with self.transaction() as db:

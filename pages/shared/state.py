@@ -106,6 +106,8 @@ def deleted_line(lab: Lab, experiment: Experiment, members: Sequence[Run], key: 
     """
     specs = [run.spec for run in members]
     settings, seeds = settings_of(specs), sorted({spec.seed for spec in specs})
+    if len({(spec.arm, spec.seed) for spec in specs}) == len(settings) * len(seeds):
+        return
     try:
         missing = lab.growth(experiment, settings, seeds).runs
     except LabError:  # its base has no result, so there is nothing to add to

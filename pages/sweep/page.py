@@ -23,7 +23,7 @@ from core.study.arms.sweep import (
     sweep_view,
     trained_seconds,
 )
-from core.study.arms.verdict import verdict
+from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
 from core.study.stats.measures import TIME_NOTE
 from core.wording.csv_file import csv_of
@@ -62,12 +62,12 @@ def sweeps() -> dict[str, Experiment]:
     }
 
 
-def answer(members: list[Run], cells: list[Cell]) -> None:
+def answer(found: Verdict, cells: list[Cell]) -> None:
     """Show the verdict, and what validation chooses."""
     st.subheader("The answer")
     full, lora = chosen(cells)
     best = [cell for cell in (lora, full) if cell is not None]
-    verdict_view(lab, verdict(members))
+    verdict_view(lab, found)
     st.markdown(rates_sentence(cells))
     for sentence in dropped_sentences(run for cell in cells for run in cell.runs):
         st.warning(literal(sentence))
@@ -166,9 +166,9 @@ def took(members: list[Run]) -> None:
     st.caption(f"Training {words}.")
 
 
-def troubles(members: list[Run]) -> None:
+def troubles(members: list[Run], found: Verdict) -> None:
     """Show which runs have no result, and why."""
-    state_line(lab, members, "sweep", verdict(members))
+    state_line(lab, members, "sweep", found)
     failed = [run for run in members if run.state == "failed"]
     if failed:
         st.warning(
@@ -234,11 +234,12 @@ try:
         sweep_live(lab, experiment, alpha)
         st.stop()
     took(members)
-    troubles(members)
+    decided = verdict(members)
+    troubles(members, decided)
     if not any(cell.validation for cell in cells):
         st.info(no_choice_sentence(members), icon=":material/info:")
         st.stop()
-    answer(members, cells)
+    answer(decided, cells)
     figures(cells, alpha)
     table(cells)
 except LabError as error:

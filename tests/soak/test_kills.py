@@ -155,10 +155,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         assert states[-1] == "finished", (run.id, states, run.cause)
         assert Counter(states)["finished"] == 1
         assert set(states) <= {"queued", "running", "interrupted", "finished"}
-        curve = reader.curve(run.id)
-        assert curve.step.tolist() == list(range(1, run.steps + 1))
-        assert curve.epochs["epoch"].tolist() == list(range(1, run.spec.optim.epochs + 1))
-        assert (np.diff(curve.seconds) > 0).all()
+        check_curve(reader, run)
         file = "network.safetensors" if run.spec.adapter is None else "adapter.zip"
         assert sorted(reader.store.files(run.id)) == sorted([file, "predictions.safetensors"])
         resumed += run.resumed_step > 0
@@ -180,11 +177,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         # every transformer, with dropout, whatever is trained of it.
         disturbed = [max(own, key=lambda run: len(reader.history(run.id))) for own in alone(reader, ids)]
         for run in disturbed:
-            untouched = finish(last, last.launch(run.spec).id)[0]
-            np.testing.assert_array_equal(last.curve(run.id).loss, last.curve(untouched.id).loss)
-            assert weights(last, run).keys() == weights(last, untouched).keys()
-            for name, tensor in weights(last, untouched).items():
-                assert torch.equal(weights(last, run)[name], tensor), name
+            check_untouched(last, run)
     assert resumed
     assert sum(killed.values()) >= KILLS
     assert not FULL or set(killed) >= set(MOMENTS) - {None}
@@ -198,6 +191,24 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         seconds=round(time.monotonic() - begun),
     )
     reader.close()
+
+
+def check_curve(lab: Lab, run: Run) -> None:
+    """Assert that the curve of a finished run has every step and epoch once."""
+    curve = lab.curve(run.id)
+    assert curve.step.tolist() == list(range(1, run.steps + 1))
+    assert curve.epochs["epoch"].tolist() == list(range(1, run.spec.optim.epochs + 1))
+    assert (np.diff(curve.seconds) > 0).all()
+
+
+def check_untouched(lab: Lab, run: Run) -> None:
+    """Assert that a run is the same as one that nothing has disturbed."""
+    untouched = finish(lab, lab.launch(run.spec).id)[0]
+    np.testing.assert_array_equal(lab.curve(run.id).loss, lab.curve(untouched.id).loss)
+    expected = weights(lab, untouched)
+    assert weights(lab, run).keys() == expected.keys()
+    for name, tensor in weights(lab, run).items():
+        assert torch.equal(tensor, expected[name]), name
 
 
 def unfinished(reader: Lab, ids: list[str], kind: str) -> list[str]:

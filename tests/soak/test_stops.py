@@ -7,9 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -17,11 +15,19 @@ from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.checkpoints import PREFIX
-from core.store.record import Experiment, Run
+from core.store.record import Experiment
 from tests.conftest import TURNED, finish, short
-from tests.engine.test_resume import weights
 from tests.soak.sizes import FULL, full_or_short, keep
-from tests.soak.test_kills import PRETRAIN, TEXTS, alone, check_files, check_store, kind_of
+from tests.soak.test_kills import (
+    PRETRAIN,
+    TEXTS,
+    alone,
+    check_curve,
+    check_files,
+    check_store,
+    check_untouched,
+    kind_of,
+)
 from tests.text_home import FIRST, LAST, PETS, bring_tiny
 
 STOPS = full_or_short(30, 3)
@@ -92,10 +98,7 @@ def test_experiments_that_are_stopped_at_random_moments_are_finished(tmp_path: P
         assert states[-1] == "finished", (run.id, states, run.cause)
         assert Counter(states)["finished"] == 1
         assert set(states) <= {"queued", "running", "stopped", "finished"}
-        curve = lab.curve(run.id)
-        assert curve.step.tolist() == list(range(1, run.steps + 1))
-        assert curve.epochs["epoch"].tolist() == list(range(1, run.spec.optim.epochs + 1))
-        assert (np.diff(curve.seconds) > 0).all()
+        check_curve(lab, run)
         assert not [name for name in lab.store.files(run.id) if name.startswith(PREFIX)]
         resumed += run.resumed_step > 0
     assert not list(settings.runs.rglob(f"{PREFIX}*"))
@@ -113,13 +116,3 @@ def test_experiments_that_are_stopped_at_random_moments_are_finished(tmp_path: P
         seconds=round(time.monotonic() - begun),
     )
     lab.close()
-
-
-def check_untouched(lab: Lab, run: Run) -> None:
-    """Assert that a run is the same as one that was never stopped."""
-    untouched = finish(lab, lab.launch(run.spec).id)[0]
-    np.testing.assert_array_equal(lab.curve(run.id).loss, lab.curve(untouched.id).loss)
-    expected = weights(lab, untouched)
-    assert weights(lab, run).keys() == expected.keys()
-    for name, tensor in weights(lab, run).items():
-        assert torch.equal(tensor, expected[name]), name

@@ -124,7 +124,7 @@ def _warnings(dataset: ImageDataset, counts: NDArray[np.int64]) -> list[str]:
     flat = sum(int((part.max((1, 2)) == part.min((1, 2))).sum()) for part in parts)
     if flat:
         total = len(dataset.train_labels) + len(dataset.test_labels)
-        found.append(f"{flat:,} of {total:,} images are a single colour: there is nothing to learn from them.")
+        found.append(f"{flat:,} of {total:,} images are a single color: there is nothing to learn from them.")
     brightest = [int(part.max()) for part in parts]
     if 0 < max(brightest) < DIM:
         found.append(f"The brightest pixel is {max(brightest)} of 255: do the pixels use another scale?")

@@ -65,7 +65,7 @@ def resized(images: NDArray[np.uint8]) -> Images:
 
 
 def grey_square(image: Image.Image) -> NDArray[np.uint8]:
-    """Resize a grey picture to (28, 28), keeping its aspect ratio; the padding has the colour of its corners."""
+    """Resize a grey picture to (28, 28), keeping its aspect ratio; the padding has the color of its corners."""
     width, height = image.size
     if width != height:
         corners = [int(image.getpixel((x, y))) for x in (0, width - 1) for y in (0, height - 1)]  # type: ignore[arg-type]

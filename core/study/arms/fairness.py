@@ -48,7 +48,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     failed = [run for run in missing if run.state == "failed"]
     interrupted = [run for run in missing if run.state == "interrupted"]
     pending = sum(run.is_live for run in chosen) + len(interrupted)
-    waiting = f", and somebody has to resume {named_runs(interrupted, labels)}" if interrupted else ""
+    waiting = f", and somebody has to finish {named_runs(interrupted, labels)}" if interrupted else ""
     devices = sorted({run.result.device for run in chosen if run.result})
     checks = [
         (_bases_differ(specs), "These runs start from different bases: a difference may come from there."),
