@@ -61,7 +61,7 @@ def here(subject: Subject, task: Task, method: MethodSpec, optim: OptimSpec, see
         stepper.use_threads(available_cores())
         for _ in train(stepper, [optim] * len(own)):
             pass
-        found += [stepper.evaluate(member, "test")[0].accuracy for member in range(len(own))]
+        found += [stepper.evaluate(member, "test")[0].measures["accuracy"] for member in range(len(own))]
     return found
 
 
@@ -90,7 +90,7 @@ def there(subject: Subject, task: Task, lora: bool, optim: OptimSpec, seed: int)
         seed=seed,
     )
     setattr(model, SPEC, subject.spec)
-    return evaluate(model, task.test, task.classes).accuracy
+    return evaluate(model, task.test, task.classes).measures["accuracy"]
 
 
 def start_alike(model: nn.Module, own: nn.Module) -> None:

@@ -7,7 +7,7 @@ import json
 from functools import lru_cache
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from core.data.task_spec import TaskSpec
 from core.errors import SpecError
@@ -17,6 +17,7 @@ from core.methods.registry import AnyMethod
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from core.networks.registry import AnyNetwork
+from core.objectives.registry import CLASSIFICATION, AnyObjective
 from core.spec import Device, Spec
 
 Decay = Literal["constant", "linear", "cosine"]
@@ -131,6 +132,9 @@ class RunSpec(Spec):
         description="The pretrain run whose network is fine-tuned; empty for a network that was brought.",
     )
     optim: OptimSpec = Field(default=OptimSpec(), title="Training")
+    objective: AnyObjective = Field(
+        default=CLASSIFICATION, title="Objective", description="What is learned, and by which measure it is judged."
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Seed of initial weights and data order.")
     device: Device = Field("auto", title="Device", description="Device to train on; auto picks the fastest one.")
     own_base: bool = Field(
@@ -168,6 +172,7 @@ class RunSpec(Spec):
             raise ValueError("A pretrain run starts from random weights: it has no base and no source.")
         if self.role is not Role.BASE and not (self.base and self.source) and not self.is_direct:
             raise ValueError("Fine-tuning needs a base: choose a finished pretrain run, or a network with weights.")
+        self.objective.check_outputs(self.network.num_classes)
         longest = self.network.longest_input
         if longest is not None and max(task.length for task in (self.task, self.source) if task) > longest:
             raise ValueError(f"This network reads at most {longest} tokens: choose a longest input of at most that.")
@@ -176,6 +181,14 @@ class RunSpec(Spec):
         if self.own_base and not self.base:
             raise ValueError("A network that was brought is one base for all seeds: leave a base for each seed out.")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_default_objective(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the default objective, so that specs, keys and copies are those of versions without objectives."""
+        values: dict[str, Any] = handler(self)
+        if self.objective == CLASSIFICATION:
+            values.pop("objective", None)
+        return values
 
     @property
     def is_direct(self) -> bool:
@@ -186,7 +199,15 @@ class RunSpec(Spec):
     @property
     def is_known(self) -> bool:
         """Whether this version can train it; runs of a newer one are listed and kept."""
-        return self.method.is_known and self.network.is_known
+        return self.method.is_known and self.network.is_known and self.objective.is_known
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """What keys say of the objective: nothing for classification, and never the primary measure and its margin,
+        which do not change what is trained.
+        """
+        found = self.objective.without_choices()
+        return {} if found == CLASSIFICATION else {"objective": found.model_dump(mode="json")}
 
     @property
     def arm(self) -> str:
@@ -252,9 +273,8 @@ def default_length(network: NetworkSpec | None) -> int:
 @lru_cache(maxsize=4096)
 def _arm(spec: RunSpec) -> str:
     """The key of an arm; cached, because pages group hundreds of runs by it on every rerun."""
-    values = spec.model_dump(
-        mode="json", exclude={"seed", "base"} if spec.own_base else {"seed"}, exclude_defaults=True
-    )
+    own = {"seed", "base", "objective"} if spec.own_base else {"seed", "objective"}
+    values = spec.model_dump(mode="json", exclude=own, exclude_defaults=True) | spec.learned
     for name, part in (("method", spec.method), ("network", spec.network)):
         values[name] = {**values.get(name, {}), "kind": part.kind}  # the default of its class, and so left out
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

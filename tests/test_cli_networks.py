@@ -166,9 +166,7 @@ def test_the_same_texts_and_the_same_network_are_kept_once(
     assert main(["compare", *own(files, "My reviews.csv.gz"), *QUICK, "--home", str(direct)]) == 0
     after = members(direct)
     assert [run.spec for run in after] == [run.spec for run in before]
-    assert [run.result and run.result.accuracy for run in after] == [
-        run.result and run.result.accuracy for run in before
-    ]
+    assert [run.score for run in after] == [run.score for run in before]
     assert sorted(path.name for path in (direct / "datasets" / "own").iterdir()) == kept
     assert len(list((direct / "networks").glob("[0-9a-f]*"))) == 1
     other = tmp_path / "My reviews.csv"

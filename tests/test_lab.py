@@ -49,9 +49,9 @@ def test_one_epoch_on_the_part_of_mnist_is_enough_for_a_base_and_an_adapter(lab:
     base, tuned = finish(lab, experiment.base, *experiment.runs)
     assert base.result is not None
     assert tuned.result is not None
-    assert base.result.accuracy > 85
-    assert tuned.result.source_accuracy_before == base.result.accuracy
-    assert tuned.result.accuracy > 75
+    assert base.score > 85
+    assert tuned.result.measures["source_accuracy_before"] == base.score
+    assert tuned.score > 75
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_the_merged_download_is_the_adapter_on_the_base(lab: Lab, base: Run) -> 
     np.testing.assert_allclose(merged(x).detach(), adapted(x).detach(), atol=1e-4)
     assert run.result
     accuracy = (merged(x).argmax(1) == lab.tasks.get(TURNED).test.labels).float().mean().item() * 100
-    assert accuracy == pytest.approx(run.result.accuracy, abs=0.3)
+    assert accuracy == pytest.approx(run.score, abs=0.3)
 
 
 @pytest.mark.parametrize(

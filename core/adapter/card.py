@@ -15,7 +15,9 @@ from core.adapter.certificate import Certificate
 from core.data.task_spec import TaskSpec
 from core.methods.low_rank import LowRankSpec
 from core.networks.network import NetworkSpec
+from core.objectives.measure import BEFORE, SOURCE
 from core.run_spec import OptimSpec, RunSpec
+from core.wording.measures import measured_text
 
 MAX_LISTED = 6
 """Layers that a card lists one by one; more are summed up."""
@@ -28,16 +30,10 @@ _BASE = re.compile(r"^- Base: (.{1,1000}?), fingerprint(?: without its head)? `[
 
 
 class Scores(Protocol):
-    """The fields of a run's result that a card shows; accuracies in percent, or None."""
+    """The fields of a run's result that a card shows."""
 
     @property
-    def accuracy(self) -> float: ...
-    @property
-    def accuracy_before(self) -> float | None: ...
-    @property
-    def source_accuracy(self) -> float | None: ...
-    @property
-    def source_accuracy_before(self) -> float | None: ...
+    def measures(self) -> Mapping[str, float | None]: ...
     @property
     def epochs(self) -> int: ...
     @property
@@ -83,13 +79,15 @@ class Card:
         )
         if more := optim.beyond_plain_adam:
             lines.append(f"Trained with {', '.join(starmap(_setting, more.items()))}")
+        primary = spec.objective.primary
         measured = {
-            "Accuracy on the test part": result.accuracy,
-            "Accuracy before fine-tuning": result.accuracy_before,
-            "Accuracy on the source task": result.source_accuracy,
-            "Accuracy on the source task before": result.source_accuracy_before,
+            f"{primary.title} on the test part": primary.name,
+            f"{primary.title} before fine-tuning": primary.name + BEFORE,
+            f"{primary.title} on the source task": SOURCE + primary.name,
+            f"{primary.title} on the source task before": SOURCE + primary.name + BEFORE,
         }
-        results = {name: f"{value:.2f} %" for name, value in measured.items() if value is not None}
+        values = {title: result.measures.get(name) for title, name in measured.items()}
+        results = {title: measured_text(primary, value) for title, value in values.items() if value is not None}
         return cls(run, spec.base or "", tuple(lines), results, tuple(labels), spec.task.length if texts else None)
 
 

@@ -165,9 +165,9 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run], margin: float | Non
                 "chosen": arm.key in chosen,
                 "rank": arm.adapter.rank if arm.adapter else None,
                 "trainable_parameters": own[0].trainable_parameters,
-                "validation_accuracy": [result.validation_accuracy for result in own],
-                "accuracy": [result.accuracy for result in own],
-                "source_accuracy": [result.source_accuracy for result in own],
+                "validation_accuracy": [result.measures.get("validation_accuracy") for result in own],
+                "accuracy": [result.measures.get("accuracy") for result in own],
+                "source_accuracy": [result.measures.get("source_accuracy") for result in own],
                 "seconds": fmean(result.seconds for result in own),
                 "adapter": _adapter_of(lab, arm) if arm.adapter else None,
                 "runs": [run.id for run in arm.runs],
@@ -214,7 +214,11 @@ def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[s
     found |= {"weights": None, "network": None if folder is None else str(folder)}
     base = next((run for run in bases if run.result is not None), None)
     if base is not None and base.result is not None:
-        found |= {"run": base.id, "accuracy": base.result.accuracy, "parameters": base.result.parameters}
+        found |= {
+            "run": base.id,
+            "accuracy": base.result.measures.get("accuracy"),
+            "parameters": base.result.parameters,
+        }
         with suppress(LabError):  # damaged or gone, which costs nobody the answer
             found["weights"] = str(lab.artifacts.path(base.id, NETWORK))
     elif folder is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from core.cli.networks import NAMES, network_named
@@ -29,6 +28,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.spec import DEVICES, MAX_CHARACTERS
 from core.training.events import StepLoss
+from core.wording.measures import measured_text
 from core.wording.numbers import listed, percent
 
 
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
                 raise SpecError("This run starts from no pretrain run: leave --base out.")
             outcome = runner.train(recipe, folder, base)
             weights = weights_digest(folder)
-            (folder / "result.json").write_text(json.dumps(asdict(outcome.result), indent=2) + "\n", encoding="utf-8")
+            (folder / "result.json").write_text(json.dumps(outcome.result.to_dict(), indent=2) + "\n", encoding="utf-8")
             if out.exists():
                 out.rmdir()
             folder.rename(out)
@@ -93,10 +93,12 @@ def run(options: argparse.Namespace) -> int:
     files = [str(out / name) for name in sorted(outcome.files)]
     same = None if recipe.weights is None or recipe.stopped else weights == recipe.weights
     if options.json:
-        answer = {"files": files, "same_weights": same, "notes": notes, "result": asdict(outcome.result)}
+        answer = {"files": files, "same_weights": same, "notes": notes, "result": outcome.result.to_dict()}
         print(json.dumps(answer, indent=2))
         return 0
-    print(f"{recipe.spec.label}, seed {recipe.spec.seed}: {percent(outcome.result.accuracy)} on the test part.")
+    primary = recipe.spec.objective.primary
+    reached = measured_text(primary, outcome.result.measures.get(primary.name))
+    print(f"{recipe.spec.label}, seed {recipe.spec.seed}: {reached} on the test part.")
     print(f"Files: {listed(files)}")
     for note in [*notes, _judgement(recipe, outcome, same)]:
         print(note)

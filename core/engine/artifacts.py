@@ -9,12 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter
 from core.adapter.archive import CARD, read_entries
 from core.adapter.verify import verification
-from core.engine.jobs.predictions import PREDICTIONS, Predictions, compact, predictions_bytes, read_predictions
+from core.engine.jobs.predictions import (
+    PREDICTIONS,
+    StoredAnswers,
+    predictions_bytes,
+    read_predictions,
+    stored,
+)
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError, RunStateError, UnknownRunError
 from core.files import check_sha256, write_atomically
@@ -27,6 +33,7 @@ from core.networks.tokenizer import Tokenizer
 from core.reader import reading_here
 from core.store.record import Run
 from core.store.store import Store
+from core.training.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -169,13 +176,14 @@ class Artifacts:
         with reading_here():
             return read_entries(path).get(CARD, b"").decode()
 
-    def predictions(self, run: str, compute: Callable[[], Tensor]) -> Predictions:
-        """Labels that a run predicted on the test part of its task.
+    def predictions(self, run: str, compute: Callable[[], Evaluation], losses: bool = False) -> StoredAnswers:
+        """What a run answered to the test part of its task.
 
         Args:
             run: id of the run.
-            compute: computes the labels, (n,), for a run of an older version, which has no file of them, and for one
-                whose file is damaged; the file is then written for the next time.
+            compute: evaluates the run on the test part, for a run of an older version, which has no file of answers,
+                and for one whose file is damaged; the file is then written for the next time.
+            losses: whether the loss of each example is needed, which older files lack.
 
         Raises:
             UnknownRunError: there is no such run.
@@ -188,16 +196,18 @@ class Artifacts:
         path, known = self._runs / run / PREDICTIONS, self._store.files(run).get(PREDICTIONS)
         try:
             if known is not None:
-                return read_predictions(path, known)
+                found = read_predictions(path, known)
+                if found.losses is not None or not losses:
+                    return found
         except (OSError, LabError) as error:
             log.warning("The predictions of run %s are computed again: %s", run, error)
-        labels = compute()
+        answers = stored(compute())
         try:
             if path.parent.is_dir():  # the run may have been deleted meanwhile
-                self._store.add_file(run, PREDICTIONS, write_atomically(path, predictions_bytes(labels)))
+                self._store.add_file(run, PREDICTIONS, write_atomically(path, predictions_bytes(answers)))
         except OSError as error:
             log.warning("The predictions of run %s could not be stored: %s", run, error)
-        return compact(labels)
+        return answers
 
     def certificate(self, run: str) -> dict[str, Any]:
         """Results of the checks made when a LoRA run's adapter was written. Raises: see :meth:`adapter`."""

@@ -26,9 +26,11 @@ from core.methods.method import MethodSpec, Role
 from core.methods.parameters import count_parameters
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
+from core.objectives.classification import tally
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import RunSpec
 from core.training.bank.bank import Bank
-from core.training.evaluation import predict, tally
+from core.training.evaluation import predict
 from core.training.ledger import Ledger
 from core.training.sharing import sharing_of
 from core.training.threads import available_cores
@@ -150,7 +152,10 @@ def _simulate(
 
 @torch.no_grad()
 def _evaluate_base(network: nn.Module, task: Task) -> None:
-    tally(predict(network, task.test), task.test.labels, task.classes)
+    outputs, targets = predict(network, task.test), task.test.labels
+    tally(outputs, targets, task.classes)
+    CLASSIFICATION.predict(outputs)
+    CLASSIFICATION.losses(outputs, targets)
 
 
 def _train(

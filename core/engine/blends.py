@@ -84,7 +84,7 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
         run=" + ".join(f"{number_text(weight, 2)} × {run.id}" for run, weight in parts),
         base=first.spec.base or "",
         task=(f"A blend of {len(parts)} adapters, by the weighted sum of their changes{f'; {cut}' if cut else ''}",),
-        results={f"Accuracy on {task_text(score.task)}": percent(score.after.accuracy) for score in scores},
+        results={f"Accuracy on {task_text(score.task)}": percent(score.after.measures["accuracy"]) for score in scores},
         labels=own.class_names if len(names) == 1 else (),
         length=min(run.spec.task.length for run, _ in parts) if first.spec.network.brought else None,
         written="blend",

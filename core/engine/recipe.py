@@ -20,7 +20,7 @@ from core.methods.method import Role
 from core.reader import reading_here
 from core.run_spec import RunSpec
 from core.spec import Spec
-from core.store.record import Run
+from core.store.record import Result, Run
 
 
 class Recipe(Spec):
@@ -75,7 +75,7 @@ class Recipe(Spec):
             steps=result.steps if result else None,
             stopped=run.state == "stopped",
             # After divergence the accuracy may be NaN, which JSON cannot express.
-            accuracy=result.accuracy if result and 0 <= result.accuracy <= 100 else None,
+            accuracy=_accuracy(result),
             weights=weights,
             base=base,
         )
@@ -118,3 +118,8 @@ def weights_digest(folder: Path, known: Mapping[str, str] | None = None) -> str 
             return hashlib.sha256(read_entries(path)[TENSORS]).hexdigest()
     except (OSError, AdapterError, LookupError):
         return None
+
+
+def _accuracy(result: Result | None) -> float | None:
+    value = result.measures.get("accuracy") if result else None
+    return value if value is not None and 0 <= value <= 100 else None

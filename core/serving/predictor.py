@@ -194,7 +194,7 @@ class Predictor:
                     rank=run.spec.adapter.rank,
                     seed=run.spec.seed,
                     task=task_text(run.spec.task),
-                    accuracy=run.result.accuracy,
+                    accuracy=run.result.measures.get("accuracy"),
                     bytes=run.result.adapter_bytes or 0,
                     held=run.id in held,
                 )

@@ -92,7 +92,7 @@ class ServedAdapter(Struct, frozen=True):
     rank: int
     seed: int
     task: Annotated[str, Meta(description="What it has learnt, in words.")]
-    accuracy: Annotated[float, Meta(description="On the test part of that task, in percent.")]
+    accuracy: Annotated[float | None, Meta(description="On the test part of that task, in percent.")]
     bytes: Annotated[int, Meta(description="Size of its file.")]
     held: Annotated[bool, Meta(description="Whether it is in memory.")]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from core.store.record import EPOCH_COLUMNS, Curve
 from core.training.events import EpochEnd, StepLoss
@@ -21,11 +23,22 @@ def write_losses(db: sqlite3.Connection, id: str, event: StepLoss) -> None:
 
 def write_epoch(db: sqlite3.Connection, id: str, event: EpochEnd) -> None:
     """Append an epoch."""
-    values = asdict(event)
-    db.execute(
-        f"INSERT INTO epochs (run, {', '.join(EPOCH_COLUMNS)}) VALUES (?, {', '.join('?' * len(EPOCH_COLUMNS))})",  # noqa: S608
-        (id, *(values[column] for column in EPOCH_COLUMNS)),
-    )
+    values = [getattr(event, column) for column in EPOCH_COLUMNS]
+    insert_epoch(db, id, values, event.measures)
+
+
+def insert_epoch(db: sqlite3.Connection, id: str, values: Sequence[Any], measures: Mapping[str, float]) -> None:
+    """Insert a row of the epochs. Args: values: of :data:`EPOCH_COLUMNS`; measures: by name."""
+    names = ", ".join(["run", *EPOCH_COLUMNS, "measures"])
+    marks = ", ".join("?" * (len(EPOCH_COLUMNS) + 2))
+    db.execute(f"INSERT INTO epochs ({names}) VALUES ({marks})", (id, *values, json.dumps(measures)))  # noqa: S608
+
+
+def measures_of(epochs: Sequence[sqlite3.Row]) -> dict[str, NDArray[np.float64]]:
+    """Measures by name, each of shape (epochs,), NaN where an epoch has none; in the order of their first epochs."""
+    read = [json.loads(row["measures"]) for row in epochs]
+    names = dict.fromkeys(name for measures in read for name in measures)
+    return {name: np.array([measures.get(name) for measures in read], np.float64) for name in names}
 
 
 def cut(db: sqlite3.Connection, id: str, step: int) -> None:
@@ -61,5 +74,7 @@ def curve_of(losses: Sequence[sqlite3.Row], epochs: Sequence[sqlite3.Row]) -> Cu
     step = np.repeat(first - counts.cumsum() + counts, counts) + np.arange(len(loss))
     # Column by column: casting a whole table would take longer than reading the rows.
     kinds = {name: "int64" if name in ("epoch", "step") else "float64" for name in EPOCH_COLUMNS}
-    table = pd.DataFrame({name: np.array([row[name] for row in epochs], kind) for name, kind in kinds.items()})
+    columns = {name: np.array([row[name] for row in epochs], kind) for name, kind in kinds.items()}
+    last = EPOCH_COLUMNS[-1]
+    table = pd.DataFrame(columns | measures_of(epochs) | {last: columns.pop(last)})
     return Curve(step=step, seconds=seconds, loss=loss, epochs=table)

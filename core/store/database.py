@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ from typing import Any
 
 from core.errors import StoreBusyError, StoreDamagedError, StoreError, StoreGoneError
 from core.store.record import spec_of
-from core.store.schema import TABLES, UPGRADES, VERSION
+from core.store.schema import EPOCH_MEASURES_7, TABLES, UPGRADES, VERSION
 from core.training.sharing import bank_key
 
 BUSY_SECONDS = 30.0
@@ -64,6 +65,7 @@ class Database:
             if version == VERSION:
                 return
             scripts = [UPGRADES[old] for old in range(version, VERSION)] if version else [TABLES]
+            db.create_function("measures_json", len(EPOCH_MEASURES_7), measures_json, deterministic=True)
             # One by one: executescript would commit, and two processes may create a store at the same time.
             for statement in (part for script in scripts for part in statements(script)):
                 db.execute(statement)
@@ -203,6 +205,11 @@ def _compute_bank_keys(db: sqlite3.Connection) -> None:
     rows = db.execute("SELECT id, spec FROM runs WHERE state IN ('queued', 'running', 'interrupted')").fetchall()
     keys = [(bank_key(spec_of(row["spec"])), row["id"]) for row in rows]
     db.executemany("UPDATE runs SET bank_key = ? WHERE id = ?", keys)
+
+
+def measures_json(*values: float | None) -> str:
+    """Measures of an epoch of version 7 as those of version 8; without what was not measured."""
+    return json.dumps({name: v for name, v in zip(EPOCH_MEASURES_7, values, strict=True) if v is not None})
 
 
 def statements(script: str) -> Iterator[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from sqlite3 import Row
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -30,32 +31,18 @@ UNFINISHED: tuple[State, ...] = ("stopped", "interrupted", "failed")
 ENDED: tuple[State, ...] = ("finished", "stopped")
 """States that come with a result."""
 
-EPOCH_COLUMNS = [
-    "epoch",
-    "step",
-    "seconds",
-    "train_loss",
-    "validation_loss",
-    "validation_accuracy",
-    "source_accuracy",
-    "source_accuracy_masked",
-    "examples_per_second",
-]
-"""Columns of :attr:`Curve.epochs`; accuracies are in percent, ``seconds`` is the training time since the start."""
+EPOCH_COLUMNS = ["epoch", "step", "seconds", "train_loss", "examples_per_second"]
+"""Columns that :attr:`Curve.epochs` always has; ``seconds`` is the training time since the start."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Result of a run. Accuracies are on the test part unless stated, in percent; sizes are in bytes."""
+    """Result of a run; sizes are in bytes."""
 
-    accuracy: float
-    accuracy_before: float | None
-    """The base's accuracy on the target task; None for a pretrain run."""
-    source_accuracy: float | None
-    source_accuracy_before: float | None
-    source_accuracy_masked: float | None
-    """Accuracy on the source task when predictions are restricted to the source's classes."""
-    source_accuracy_masked_before: float | None
+    measures: Mapping[str, float | None] = field(hash=False)
+    """Measures by name, on the test part unless the name says otherwise: ``accuracy``, ``accuracy_before`` of the base,
+    ``validation_accuracy`` of the kept weights, ``source_accuracy`` on the source task; see
+    :mod:`core.objectives.measure`. None for what the run does not have, such as a source."""
     parameters: int
     """Number of parameters of the whole network, including adapters."""
     trainable_parameters: int
@@ -80,17 +67,23 @@ class Result:
     """Number of CPU threads that the bank was trained on."""
     bank: int = 1
     """Number of runs in its bank, including this one; the largest, where it went on in another after a pause."""
-    validation_accuracy: float | None = None
-    """Accuracy of the kept weights on the validation part, by which settings are chosen."""
     peak_memory: int | None = None
     """Bytes by which the memory of the process had grown at most while the bank was built, trained and evaluated, as
     sampled; datasets are left out, and so is memory that was free for reuse. None for runs of earlier versions."""
-    macro_f1: float | None = None
-    """Mean of the F1 scores of the classes on the test part, in percent; see
-    :func:`core.training.evaluation.macro_f1`. None for runs of earlier versions."""
-    largest_class: float | None = None
-    """Percent of the test part that is of its most frequent class: the accuracy of always naming that one. None for
-    runs of earlier versions."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every value under its own name, measures first; as in the store, in files of results and in JSON."""
+        values = {about.name: getattr(self, about.name) for about in fields(self)}
+        return {**values.pop("measures"), **values}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Result:
+        """Read what :meth:`to_dict` returned. Raises: TypeError: a value is missing, or a measure is no number."""
+        own = {about.name for about in fields(cls)} - {"measures"}
+        measures = {name: value for name, value in values.items() if name not in own}
+        if not all(value is None or type(value) in (int, float) for value in measures.values()):
+            raise TypeError("A measure of a result is no number.")
+        return cls(measures, **{name: value for name, value in values.items() if name in own})
 
 
 @dataclass(frozen=True)
@@ -127,6 +120,16 @@ class Run:
     """Training time at that checkpoint."""
     archived: bool = False
     """Whether somebody put it away. What was stopped and is archived keeps no verdict waiting."""
+
+    @property
+    def score(self) -> float | None:
+        """The primary measure of its objective on the test part; None without a result."""
+        return None if self.result is None else self.result.measures.get(self.spec.objective.primary.name)
+
+    @property
+    def validated(self) -> float | None:
+        """The same on the validation part, by which settings are chosen."""
+        return None if self.result is None else self.result.measures.get(self.spec.objective.validated)
 
     @property
     def is_live(self) -> bool:
@@ -178,7 +181,14 @@ class Curve:
     loss: NDArray[np.float32]
     """(n,) training loss of each mini-batch."""
     epochs: pd.DataFrame
-    """One row per epoch; see :data:`EPOCH_COLUMNS`."""
+    """One row per epoch: :data:`EPOCH_COLUMNS`, and before the last of them a column for each measure, such as
+    ``validation_accuracy``."""
+
+    def measured(self, name: str) -> NDArray[np.float64]:
+        """A measure after each epoch, (epochs,); NaN where it was not measured."""
+        if name not in self.epochs:
+            return np.full(len(self.epochs), np.nan)
+        return self.epochs[name].to_numpy(np.float64)
 
 
 @dataclass(frozen=True)
@@ -236,7 +246,7 @@ def run_of(row: Row) -> Run:
         ended=row["ended"],
         cause=row["cause"],
         traceback=row["traceback"],
-        result=Result(**json.loads(row["result"])) if row["result"] and row["state"] in ENDED else None,
+        result=Result.of(json.loads(row["result"])) if row["result"] and row["state"] in ENDED else None,
         step=row["step"],
         steps=row["steps"],
         training_seconds=row["seconds"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,19 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from core.errors import RunFileError
+from core.objectives.measure import SOURCE, VALIDATION
+from core.store.schema import EPOCH_MEASURES_7
 
 NAME = "run.safetensors"
 """Name of the file."""
 
-FORMAT = "lora-lab-run-1"
+FORMAT = "lora-lab-run-2"
+FORMAT_1 = "lora-lab-run-1"
+"""Format of versions without objectives: ``epochs`` had the measures of :data:`EPOCH_MEASURES_7` as columns."""
+
+EPOCH_MEASURE = "epochs."
+"""Beginning of the names of tensors that have a measure of each epoch."""
+
 KEY = "run"
 """Key of the JSON in the file's metadata. There is only one key, since safetensors writes several in random order."""
 
@@ -68,7 +76,9 @@ class RunFile:
     log: list[tuple[float, str]]
     transitions: list[tuple[float, str]]
     curve: dict[str, Array] = field(default_factory=dict)
-    """``first`` step and ``count`` (n,) of each row of losses; ``loss`` and ``seconds`` (steps,); ``epochs`` (m, 9)."""
+    """``first`` step and ``count`` (n,) of each row of losses; ``loss`` and ``seconds`` (steps,); ``epochs`` (m, 5)
+    with the values of :data:`core.store.record.EPOCH_COLUMNS`, and ``epochs.NAME`` (m,) for each measure, NaN where an
+    epoch has none."""
 
     @property
     def id(self) -> str:
@@ -79,6 +89,15 @@ class RunFile:
     def changes(self) -> int:
         """Number of changes of the run so far: of two files of a run, the later one has more."""
         return int(self.row["changes"])
+
+    @property
+    def epoch_measures(self) -> dict[str, Array]:
+        """Measures of the epochs by name, (m,) each."""
+        names = [name for name in self.curve if name.startswith(EPOCH_MEASURE)]
+        # In the order of the store: safetensors sorts names.
+        order = {VALIDATION: 0, SOURCE: 1}
+        names.sort(key=lambda name: order.get(name.removeprefix(EPOCH_MEASURE).partition("_")[0] + "_", 2))
+        return {name.removeprefix(EPOCH_MEASURE): self.curve[name] for name in names}
 
     def to_bytes(self) -> bytes:
         """Serialise; :func:`run_file_of` reads it."""
@@ -104,7 +123,16 @@ def run_file_of(content: bytes) -> RunFile:
         raise RunFileError("This is not a copy of a run, or it is damaged.") from error
     if not sound:
         raise RunFileError("This copy of a run is damaged.")
-    return file
+    return _upgraded(file) if about["format"] == FORMAT_1 else file
+
+
+def _upgraded(file: RunFile) -> RunFile:
+    """A file of format 1 in the present one."""
+    epochs = file.curve["epochs"]
+    first, last = 4, 4 + len(EPOCH_MEASURES_7)
+    measures = dict(zip(EPOCH_MEASURES_7, epochs[:, first:last].T, strict=True))
+    known = {EPOCH_MEASURE + name: values for name, values in measures.items() if not np.isnan(values).all()}
+    return replace(file, curve={**file.curve, "epochs": np.delete(epochs, np.s_[first:last], axis=1)} | known)
 
 
 def read_run_file(folder: Path) -> RunFile:
@@ -137,7 +165,7 @@ def _about(content: bytes) -> dict[str, Any]:
     """Parse the JSON in the header. Raises: RunFileError: newer version; ValueError, LookupError, ...: damaged."""
     header = json.loads(content[8 : 8 + min(int.from_bytes(content[:8], "little"), MAX_HEADER)])
     about: dict[str, Any] = json.loads(header["__metadata__"][KEY])
-    if about["format"] != FORMAT:
+    if about["format"] not in (FORMAT, FORMAT_1):
         raise RunFileError(f"This copy of a run has format {about['format']!r:.40}: a newer LoRA Lab wrote it.")
     return about
 

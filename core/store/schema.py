@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from core.store.record import State
 
-VERSION = 7
+VERSION = 8
 """Version of the tables below, stored in the file as ``user_version``."""
+
+EPOCH_MEASURES_7 = ("validation_loss", "validation_accuracy", "source_accuracy", "source_accuracy_masked")
+"""Measures of an epoch up to version 7, in the order of their columns."""
 
 _DATASET = "dataset TEXT GENERATED ALWAYS AS (json_extract(spec, '$.task.dataset')) VIRTUAL"
 
@@ -56,6 +59,14 @@ BEGIN UPDATE runs SET changes = changes + 1 WHERE experiment = NEW.id; END;
 """
 """Triggers that count the changes of each run, so that the copy in its folder is updated after every change."""
 
+_EPOCHS = """
+CREATE TABLE epochs (
+    run TEXT NOT NULL, epoch INTEGER NOT NULL, step INTEGER NOT NULL, seconds REAL NOT NULL,
+    train_loss REAL, examples_per_second REAL, measures TEXT NOT NULL, PRIMARY KEY (run, epoch)
+) STRICT, WITHOUT ROWID;
+"""
+"""Epochs of runs; ``measures`` is JSON, values by name."""
+
 TABLES = f"""
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, spec TEXT NOT NULL, method TEXT NOT NULL, base TEXT, bank_key TEXT NOT NULL,
@@ -83,11 +94,7 @@ CREATE TABLE losses (
     run TEXT NOT NULL, first_step INTEGER NOT NULL, losses BLOB NOT NULL, seconds BLOB NOT NULL,
     PRIMARY KEY (run, first_step)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE epochs (
-    run TEXT NOT NULL, epoch INTEGER NOT NULL, step INTEGER NOT NULL, seconds REAL NOT NULL,
-    train_loss REAL, validation_loss REAL, validation_accuracy REAL, source_accuracy REAL,
-    source_accuracy_masked REAL, examples_per_second REAL, PRIMARY KEY (run, epoch)
-) STRICT, WITHOUT ROWID;
+{_EPOCHS}
 CREATE TABLE log (run TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL) STRICT;
 CREATE INDEX log_by_run ON log (run);
 CREATE TABLE files (
@@ -133,6 +140,14 @@ UPDATE runs SET method = json_extract(spec, '$.control') WHERE json_extract(spec
 """,
     6: """
 ALTER TABLE experiments ADD COLUMN trim INTEGER NOT NULL DEFAULT 0;
+""",
+    # SQLite's json_object() writes 15 digits of a number, so measures_json() is a function of ours.
+    7: "ALTER TABLE epochs RENAME TO epochs_7;"  # noqa: S608 (constants)
+    + _EPOCHS
+    + """
+INSERT INTO epochs SELECT run, epoch, step, seconds, train_loss, examples_per_second,
+    measures_json(validation_loss, validation_accuracy, source_accuracy, source_accuracy_masked) FROM epochs_7;
+DROP TABLE epochs_7;
 """,
 }
 """SQL that upgrades the tables of each version to the next one."""

@@ -10,8 +10,9 @@ import numpy as np
 
 from core.errors import RunFileError, SpecError
 from core.run_spec import RunSpec
+from core.store.curves import insert_epoch, measures_of
 from core.store.record import EPOCH_COLUMNS, WAITING
-from core.store.run_file import COLUMNS, RunFile
+from core.store.run_file import COLUMNS, EPOCH_MEASURE, RunFile
 from core.training.sharing import bank_key
 
 
@@ -29,8 +30,9 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
     known = experiment.fetchone()
     losses = db.execute("SELECT first_step, losses, seconds FROM losses WHERE run = ? ORDER BY first_step", (id,))
     reports = losses.fetchall()
-    epochs = db.execute(f"SELECT {', '.join(EPOCH_COLUMNS)} FROM epochs WHERE run = ? ORDER BY epoch", (id,))  # noqa: S608
-    table = np.array([tuple(epoch) for epoch in epochs.fetchall()], np.float64)  # NULL becomes NaN
+    epochs = db.execute(f"SELECT {', '.join(EPOCH_COLUMNS)}, measures FROM epochs WHERE run = ? ORDER BY epoch", (id,))  # noqa: S608
+    rows = epochs.fetchall()
+    table = np.array([[row[name] for name in EPOCH_COLUMNS] for row in rows], np.float64)  # NULL becomes NaN
     return RunFile(
         row={name: row[name] for name in COLUMNS},
         experiment=dict(known) if known else None,
@@ -50,7 +52,8 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
             "loss": np.frombuffer(b"".join(report["losses"] for report in reports), "<f4"),
             "seconds": np.frombuffer(b"".join(report["seconds"] for report in reports), "<f8"),
             "epochs": table.reshape(-1, len(EPOCH_COLUMNS)),
-        },
+        }
+        | {EPOCH_MEASURE + name: values for name, values in measures_of(rows).items()},
     )
 
 
@@ -106,11 +109,10 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
             for first, n, end in zip(curve["first"], curve["count"], ends, strict=True)
         ],
     )
-    marks = ", ".join("?" * (len(EPOCH_COLUMNS) + 1))
-    db.executemany(
-        f"INSERT INTO epochs (run, {', '.join(EPOCH_COLUMNS)}) VALUES ({marks})",  # noqa: S608
-        [(id, int(epoch[0]), int(epoch[1]), *map(_number, epoch[2:])) for epoch in curve["epochs"]],
-    )
+    measures = file.epoch_measures
+    for place, (epoch, step, *numbers) in enumerate(curve["epochs"]):
+        own = {name: float(values[place]) for name, values in measures.items() if not np.isnan(values[place])}
+        insert_epoch(db, id, (int(epoch), int(step), *map(_number, numbers)), own)
     # The triggers have counted the inserts as changes. The file is up to date unless the state changed to interrupted.
     db.execute("UPDATE runs SET changes = ?, copied = ? WHERE id = ?", (file.changes + left, file.changes, file.id))
     if left:

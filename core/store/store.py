@@ -192,7 +192,7 @@ class Store(Transitions):
     def curve(self, id: str) -> Curve:
         """All losses and epochs of a run."""
         losses = self.rows("SELECT first_step, losses, seconds FROM losses WHERE run = ? ORDER BY first_step", id)
-        epochs = self.rows(f"SELECT {', '.join(EPOCH_COLUMNS)} FROM epochs WHERE run = ? ORDER BY epoch", id)  # noqa: S608
+        epochs = self.rows(f"SELECT {', '.join(EPOCH_COLUMNS)}, measures FROM epochs WHERE run = ? ORDER BY epoch", id)  # noqa: S608
         return curve_of(losses, epochs)
 
     def add_log(self, id: str, text: str) -> None:

@@ -10,7 +10,6 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from core.errors import RunStateError, UnknownRunError
@@ -174,7 +173,7 @@ class Transitions(KeptCheckpoints):
         """
         with self.transaction() as db:
             self._hold(db, run)
-            self._enter(db, run.id, state, ended=time.time(), result=json.dumps(asdict(result)))
+            self._enter(db, run.id, state, ended=time.time(), result=json.dumps(result.to_dict()))
             if state == "finished":
                 drop_checkpoint(db, run.id)
             db.executemany(

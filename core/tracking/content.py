@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.run_spec import RunSpec
-from core.store.record import EPOCH_COLUMNS, Curve, Experiment, Result, Run, State
+from core.store.record import Curve, Experiment, Result, Run, State
 
 OVER: tuple[State, ...] = ("finished", "stopped", "failed")
 """States in which a run stays unless somebody has it trained further."""
@@ -76,7 +76,7 @@ class TrackedRun:
     ended: float | None
     settings: Mapping[str, Scalar]
     series: Mapping[str, Series]
-    """By name: :data:`LOSS`, one for each column of :data:`core.store.record.EPOCH_COLUMNS` that was measured, and one
+    """By name: :data:`LOSS`, one for each column of :attr:`core.store.record.Curve.epochs`, and one
     for each number of :class:`core.store.record.Result`, at the last step."""
 
     @property
@@ -103,7 +103,7 @@ def tracked_run(run: Run, curve: Curve, started: float, group: Group) -> Tracked
     epochs = curve.epochs
     if len(epochs):
         step, seconds = epochs["step"].to_numpy(np.int64), epochs["seconds"].to_numpy(np.float64)
-        for name in EPOCH_COLUMNS:
+        for name in epochs.columns:
             if name != "step":
                 series[EPOCH + name] = _series(step, epochs[name].to_numpy(np.float64), started + seconds)
     if run.result is not None:
@@ -140,7 +140,7 @@ def _collect(found: dict[str, Scalar], path: str, value: Any) -> None:
 
 
 def _numbers(result: Result) -> dict[str, float]:
-    return {name: float(value) for name, value in asdict(result).items() if isinstance(value, int | float)}
+    return {name: float(value) for name, value in result.to_dict().items() if isinstance(value, int | float)}
 
 
 def _series(step: Any, value: Any, time: Any) -> Series:

@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.data.task import EvaluationPart, Task
 from core.networks.forward import forward
 from core.networks.modes import moving_statistics, start_training
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
@@ -39,6 +40,7 @@ class AutogradStepper:
         seed: int = 0,
         source: Task | None = None,
         states: FrozenStates | None = None,
+        objective: ObjectiveSpec = CLASSIFICATION,
     ) -> None:
         """Args:
         network: the module, on the task's device.
@@ -47,6 +49,7 @@ class AutogradStepper:
         seed: seed of the data order, and of what layers such as dropout draw.
         source: the task that the base was trained on, to measure forgetting.
         states: of the network's frozen blocks, which then run without dropout; None if there are none.
+        objective: the loss, and the measures of an evaluation.
         """
         self.network = network
         self._model = fast(network, Resumed(network, states.frozen) if states else network, optim.precision)
@@ -54,6 +57,7 @@ class AutogradStepper:
         self._still = [network.get_submodule(path) for path in states.frozen.still] if states else []
         self._known = (states.on(task), states.on(source) if source else None) if states else (task, source)
         self.optim = optim
+        self.objective = objective
         self.task = task
         self.source = source
         self.seeds = (seed,)
@@ -104,7 +108,7 @@ class AutogradStepper:
         for part in batch.chunk(self.optim.accumulation):
             with self._numbers, self._precision(), self._rows.training() if self._rows else nullcontext():
                 logits = forward(self._model, self._known[0].train.batch(part))
-            loss = F.cross_entropy(logits.to(self._loss_dtype(logits)), self.task.train.labels[part])
+            loss = self.objective.loss(logits.to(self._loss_dtype(logits)), self.task.train.labels[part])
             if len(part) != len(batch):
                 loss = loss * (len(part) / len(batch))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -129,7 +133,7 @@ class AutogradStepper:
     ) -> tuple[Evaluation, Evaluation | None]:
         self._write_rows()
         task, other = self._known
-        return evaluate_both(self._model, task, other if source else None, part, look)
+        return evaluate_both(self._model, task, other if source else None, part, look, self.objective)
 
     def note(self, member: int) -> str | None:
         """A sentence on the frozen blocks; None if there are none."""

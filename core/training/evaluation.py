@@ -1,20 +1,21 @@
-"""Loss and accuracy of a network on held-out data."""
+"""Measures of a network on held-out data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.data.examples import Examples
 from core.data.task import EvaluationPart, Task
 from core.networks.forward import forward
 from core.networks.modes import evaluating
 from core.networks.network import spec_on
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.training.side_by_side import side_by_side
 
 BATCH = 8192
@@ -24,35 +25,39 @@ for any memory."""
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Loss and accuracy on one part of a task."""
+    """Measures of a network on one part of a task, and on a test part what it answered to each example."""
 
-    loss: float
-    """Mean cross entropy."""
-    accuracy: float
-    """Percent, with predictions among all outputs."""
-    masked_accuracy: float
-    """Percent, with predictions among the task's own classes only.
+    measures: Mapping[str, float]
+    """By name; see :class:`core.objectives.measure.Measure`."""
+    predicted: Tensor | None = field(default=None, compare=False, repr=False)
+    """(n,) label or number that it answered to each example, on the device; None on a validation part."""
+    losses: Tensor | None = field(default=None, compare=False, repr=False)
+    """(n,) float32 loss of each example, on the device; None on a validation part."""
 
-    After fine-tuning on other classes, plain accuracy mostly shows that the output layer prefers the new classes;
-    masked accuracy shows whether the old ones can still be distinguished.
-    """
-    predicted: Tensor = field(compare=False, repr=False)
-    """(n,) int64, on the device: the label of each image, predicted among all outputs."""
+    @property
+    def loss(self) -> float:
+        """Mean loss."""
+        return self.measures["loss"]
 
 
 def evaluate(
-    network: Callable[..., Tensor], examples: Examples, classes: Sequence[int], look: Callable[[], None] = lambda: None
+    network: Callable[..., Tensor],
+    examples: Examples,
+    classes: Sequence[int],
+    look: Callable[[], None] = lambda: None,
+    objective: ObjectiveSpec = CLASSIFICATION,
 ) -> Evaluation:
-    """Evaluate a network.
+    """Evaluate a network with every measure of an objective, those of source tasks included.
 
     Args:
         network: evaluated in evaluation mode, after which it has its own mode again; or any other function from
             a batch's inputs to (m, outputs); see :func:`core.networks.forward.forward`.
         examples: what to evaluate it on.
-        classes: labels that occur in the task.
+        classes: labels that occur in the task; empty without classes.
         look: called before each batch; an exception from it ends the evaluation.
+        objective: what the network has learned.
     """
-    return judge(predict(network, examples, look), examples.labels, classes)
+    return judge(predict(network, examples, look), examples.labels, classes, objective)
 
 
 def predict(
@@ -96,66 +101,53 @@ def evaluate_both(
     source: Task | None,
     part: EvaluationPart,
     look: Callable[[], None] = lambda: None,
+    objective: ObjectiveSpec = CLASSIFICATION,
 ) -> tuple[Evaluation, Evaluation | None]:
-    """Evaluate on one part of a task and, if given, of the source task; ``look`` is called before each batch."""
-    target = evaluate(network, task.part(part), task.classes, look)
-    return target, evaluate(network, source.part(part), source.classes, look) if source else None
+    """Evaluate on one part of a task and, if given, of the source task; see :func:`judge_part`."""
+
+    def found(task: Task, is_source: bool) -> Evaluation:
+        examples = task.part(part)
+        return judge_part(predict(network, examples, look), examples.labels, task.classes, objective, part, is_source)
+
+    return found(task, False), found(source, True) if source else None
 
 
-def judge(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:
-    """Evaluate logits of shape (n, outputs) against labels of shape (n,)."""
-    n = max(len(y), 1)
-    sums, predicted = tally(outputs, y, classes)
-    total, hits, masked_hits = sums.tolist()
-    return Evaluation(total / n, 100 * hits / n, 100 * masked_hits / n, predicted)
-
-
-def macro_f1(predicted: Tensor, labels: Tensor) -> float:
-    """The mean of the F1 scores of all classes, in percent: every class counts alike, however few examples it has.
-
-    F1 of a class is 2·TP / (2·TP + FP + FN), the harmonic mean of precision and recall (van Rijsbergen, "Information
-    Retrieval", 1979). Of the two means that are called macro-F1 this is the one over F1 scores, which Opitz and Burst
-    recommend ("Macro F1 and Macro F1", arXiv 1911.03347, 2019). A class without examples has no recall and is left out;
-    what is predicted as such a class is missing in its own.
+def judge_part(
+    outputs: Tensor,
+    targets: Tensor,
+    classes: Sequence[int],
+    objective: ObjectiveSpec,
+    part: EvaluationPart,
+    is_source: bool,
+) -> Evaluation:
+    """Evaluate the outputs for one part of a task: on a test part with all measures, else with those of an epoch's end.
 
     Args:
-        predicted: (n,) int64, predicted labels, also such as have no examples.
-        labels: (n,) int64, true labels, on the same device.
-
-    Returns:
-        0 to 100; 0 without examples.
+        outputs: (n, outputs) of a network.
+        targets: (n,) labels or numbers.
+        classes: labels that occur in the task; empty without classes.
+        objective: what the network learns.
+        part: what the examples are.
+        is_source: whether the task is the source task.
     """
-    if not len(labels):
-        return 0.0
-    size = int(torch.maximum(predicted.max(), labels.max())) + 1
-    examples = torch.bincount(labels, minlength=size)
-    answers = torch.bincount(predicted, minlength=size)
-    right = torch.bincount(labels[predicted == labels], minlength=size)
-    there = examples > 0
-    # 2·TP + FP + FN counts the examples and the predictions of a class, so it is above 0 where there are examples.
-    scores = 2 * right[there].float() / (examples + answers)[there].float()
-    return 100 * float(scores.mean())
+    if part == "validation":
+        return Evaluation(objective.judge(outputs, targets, classes, objective.after_epoch(is_source)))
+    names = objective.at_end(is_source)
+    return _whole(outputs, targets, classes, objective, names)
 
 
-def largest_share(labels: Tensor) -> float:
-    """Percent of examples that are of the most frequent class, from labels of shape (n,); 0 without examples.
+def judge(
+    outputs: Tensor, targets: Tensor, classes: Sequence[int], objective: ObjectiveSpec = CLASSIFICATION
+) -> Evaluation:
+    """Evaluate outputs with every measure of an objective. Args: see :func:`judge_part`."""
+    return _whole(outputs, targets, classes, objective, tuple(objective.all_measures))
 
-    It is the accuracy of always naming that class, so an accuracy near it says little.
-    """
-    return 100 * int(torch.bincount(labels).max()) / len(labels) if len(labels) else 0.0
 
-
-def tally(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Count what :func:`judge` needs.
-
-    Returns:
-        Sum of the cross entropies, number of hits, and number of hits among ``classes``, as one tensor on the device;
-        and the predicted labels, (n,).
-    """
-    own = torch.tensor(sorted(classes), device=y.device)
-    loss = F.cross_entropy(outputs, y, reduction="sum")
-    # MPS has no float64, and it is not needed: a count below 2²⁴ is exact in float32.
-    predicted = outputs.argmax(1)
-    right = (predicted == y).sum().to(loss.dtype)
-    masked_right = (own[outputs[:, own].argmax(1)] == y).sum().to(loss.dtype)
-    return torch.stack([loss, right, masked_right]), predicted
+def _whole(
+    outputs: Tensor, targets: Tensor, classes: Sequence[int], objective: ObjectiveSpec, names: Sequence[str]
+) -> Evaluation:
+    return Evaluation(
+        objective.judge(outputs, targets, classes, names),
+        objective.predict(outputs),
+        objective.losses(outputs, targets).to(torch.float32),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +23,16 @@ class StepLoss:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """Metrics at the end of an epoch; accuracies are those of the validation parts, in percent."""
+    """Measures at the end of an epoch."""
 
     epoch: int
     step: int
     seconds: float
     train_loss: float
-    validation_loss: float
-    validation_accuracy: float
-    source_accuracy: float | None
-    source_accuracy_masked: float | None
     examples_per_second: float
+    measures: Mapping[str, float]
+    """On the validation parts, by names as in ``validation_accuracy`` and ``source_accuracy``; see
+    :mod:`core.objectives.measure`."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import CheckpointError
+from core.objectives.measure import SOURCE, VALIDATION
 from core.run_spec import OptimSpec
 from core.training.checkpoint import Checkpoint, Position
 from core.training.evaluation import Evaluation
@@ -278,9 +279,7 @@ def _epoch_end(
         step=step,
         seconds=progress.seconds,
         train_loss=progress.epoch_loss,
-        validation_loss=validation.loss,
-        validation_accuracy=validation.accuracy,
-        source_accuracy=source.accuracy if source else None,
-        source_accuracy_masked=source.masked_accuracy if source else None,
         examples_per_second=n / max(progress.seconds - progress.epoch_start, 1e-9),
+        measures={VALIDATION + name: value for name, value in validation.measures.items()}
+        | {SOURCE + name: value for name, value in (source.measures if source else {}).items()},
     )

@@ -15,6 +15,8 @@ from core.data.task_spec import TaskSpec
 from core.errors import DeviceError
 from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import RunSpec
 from core.settings import choose_device
 from core.training.threads import available_cores
@@ -69,12 +71,17 @@ def sharing(kind: str, network: str) -> Sharing:
     return SHARING.get(kind, ALONE) if network == PerceptronSpec.name() else ALONE
 
 
+def has_fast_loss(objective: ObjectiveSpec) -> bool:
+    """Whether the fast step of perceptrons computes the loss of an objective: it has that of classification alone."""
+    return objective.kind == CLASSIFICATION.kind
+
+
 def sharing_of(spec: RunSpec) -> Sharing:
-    """How a run is trained; on a perceptron by autograd if its training settings are more than the fast step has."""
+    """How a run is trained; on a perceptron by autograd if it needs more than the fast step has."""
     own = sharing(spec.kind, spec.network.kind)
     if own.step == "autograd":
         return own if _is_on_cpu(spec) else ALONE  # a GPU is busy with one
-    return ALONE if spec.optim.beyond_plain_adam else own
+    return own if has_fast_loss(spec.objective) and not spec.optim.beyond_plain_adam else ALONE
 
 
 def _is_on_cpu(spec: RunSpec) -> bool:
@@ -111,4 +118,5 @@ def bank_key(spec: RunSpec) -> str:
             del task["length"]  # which tasks did not have when the first keys were stored
     values |= {"method": spec.kind, "batch_size": spec.optim.batch_size, "epochs": spec.optim.epochs}
     values |= spec.optim.beyond_plain_adam
+    values |= spec.learned
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

@@ -11,7 +11,8 @@ from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import current
 from core.store.record import Result, Run
-from core.wording.numbers import bytes_text, count_text, listed, percent
+from core.wording.measures import score_text
+from core.wording.numbers import bytes_text, count_text, listed
 from pages.adapters.blend import blend_adapters
 from pages.adapters.listed import listed_adapters
 from pages.adapters.upload import upload_adapter
@@ -49,7 +50,7 @@ def adapter_of_a_run() -> None:
         return
     names = {
         id: f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task)} · "
-        f"{percent(run.result.accuracy)} · {when(run.created)}"
+        f"{score_text(run)} · {when(run.created)}"
         for id, run in runs.items()
         if run.result
     }
@@ -64,7 +65,8 @@ def show(run: Run, result: Result) -> None:
         st.metric("Adapter", bytes_text(result.adapter_bytes), border=True)
         st.metric("Full checkpoint", bytes_text(result.checkpoint_bytes), border=True)
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
-        st.metric("Accuracy", percent(result.accuracy), border=True, help="On the test part of the target task.")
+        title = run.spec.objective.primary.title
+        st.metric(title, score_text(run), border=True, help="On the test part of the target task.")
     try:
         lab.artifacts.path(run.id, ADAPTER)  # raises LabError if the file is missing, as the next line does
         if run.spec.base is not None:

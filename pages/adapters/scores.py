@@ -22,13 +22,14 @@ def show_scores(scores: Sequence[Score], own: TaskSpec | None, has_new_head: boo
         has_new_head: whether the base has a head that nothing has trained, so that its accuracy is chance, and the
             difference from it says nothing.
     """
-    differences = [points_text(score.after.accuracy - score.before.accuracy) for score in scores]
+    accuracies = [(score.before.measures["accuracy"], score.after.measures["accuracy"]) for score in scores]
+    differences = [points_text(after - before) for before, after in accuracies]
     st.dataframe(
         {
             "Task": [task_text(score.task) + (" (the base's task)" if score.task == own else "") for score in scores],
             "Test examples": [count_text(score.examples) for score in scores],
-            base_label(has_new_head): [percent(score.before.accuracy) for score in scores],
-            "With the adapter": [percent(score.after.accuracy) for score in scores],
+            base_label(has_new_head): [percent(before) for before, _ in accuracies],
+            "With the adapter": [percent(after) for _, after in accuracies],
         }
         | ({} if has_new_head else {"Difference": differences}),
         hide_index=True,

@@ -97,7 +97,7 @@ class Comparison:
     @property
     def has_source(self) -> bool:
         """Whether accuracy on the source was measured."""
-        return any(run.result and run.result.source_accuracy is not None for run in self.members)
+        return any(run.result and run.result.measures.get("source_accuracy") is not None for run in self.members)
 
     @property
     def split(self) -> bool:

@@ -87,7 +87,7 @@ def forgetting_part(shown: Comparison) -> None:
     show(figure, shown.experiment.id, "source", "Accuracy on the source of each run, with mean and interval")
     if len(shown.bases) == 1:
         first = next(run.result for run in shown.members if run.result)
-        before = first.source_accuracy_masked_before if shown.masked else first.source_accuracy_before
+        before = first.measures.get(f"{shown.source_measure}_before")
         st.caption(f"Before fine-tuning the base had {percent(before)} on the source.")
     forgetting(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours, shown.masked, shown.everything)
 

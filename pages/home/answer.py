@@ -15,6 +15,7 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
+from core.wording.measures import score_text
 from core.wording.numbers import bytes_text, count_text, percent, unbroken
 from pages.shared.download import download_of_run
 from pages.shared.experiment_actions import experiment_actions
@@ -85,7 +86,7 @@ def _adapter(found: Verdict) -> None:
     if run is None or run.result is None:
         return
     download_of_run(
-        f"Adapter {run.spec.label.removeprefix('LoRA ')} · {percent(run.result.accuracy, 1)}",
+        f"Adapter {run.spec.label.removeprefix('LoRA ')} · {score_text(run, 1)}",
         run.id,
         ADAPTER,
         f"home-adapter-{run.id}",

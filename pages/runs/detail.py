@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.errors import NoteError, UnknownRunError
 from core.lab import Lab
+from core.objectives.measure import SOURCE
 from core.store.notes import MAX_NOTE
 from core.store.record import Result, Run
 from core.store.search import Entry
@@ -19,7 +20,8 @@ from core.study.arms.trained_memory import trained_memory
 from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
 from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
-from core.wording.numbers import NOTHING, bytes_text, count_text, counted, forecast_text, percent, seconds_text
+from core.wording.measures import measured_text
+from core.wording.numbers import NOTHING, bytes_text, count_text, counted, forecast_text, seconds_text
 from pages.shared.download import download
 from pages.shared.exports import export_files
 from pages.shared.figure_panel import readable
@@ -87,12 +89,14 @@ def _result(lab: Lab, run: Run) -> None:
         return
     result = run.result
     with st.container(horizontal=True):
-        st.metric("Accuracy", percent(result.accuracy), help="On the test part.", border=True)
-        if result.macro_f1 is not None:
-            share = share_sentence(result, run.spec.network.learns)
-            st.metric("Macro-F1", percent(result.macro_f1), help=f"Every class counts alike. {share}", border=True)
-        if result.source_accuracy is not None:
-            st.metric("Source accuracy", percent(result.source_accuracy), border=True)
+        for measure in run.spec.objective.measures:
+            if (value := result.measures.get(measure.name)) is not None:
+                about = f"{measure.about} {share_sentence(result, run.spec.network.learns)}".strip()
+                text = measured_text(measure, value)
+                st.metric(measure.title, text, help=about if measure.about else "On the test part.", border=True)
+        primary = run.spec.objective.primary
+        if (value := result.measures.get(SOURCE + primary.name)) is not None:
+            st.metric(f"Source {primary.noun}", measured_text(primary, value), border=True)
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
         share = f"Its share of the time of a bank of {result.bank} runs." if result.bank > 1 else None
         st.metric("Training time", seconds_text(result.seconds), help=share, border=True)

@@ -56,7 +56,7 @@ def find_disputes(lab: Lab, chosen: Chosen) -> Disputes:
     base = {} if first.spec.is_direct else {"Base": measured(base_predictions, lab, first, on_source)}
     # Runs keep what they predict for their target.
     tuned = {
-        arm.label: measured(source_predictions, lab, run) if on_source else predictions(lab, run)
+        arm.label: measured(source_predictions, lab, run) if on_source else predictions(lab, run).predicted
         for arm, run in zip(chosen.arms, chosen.runs, strict=True)
     }
     with_base = bool(base) and (on_source or len(tuned) == 1)

@@ -97,9 +97,9 @@ def tested_of(focus: Focus, run: Run, limit: int | None) -> Scores:
     result = run.result
     if limit is not None or result is None:
         return scores_of(focus.lab, run, "test", limit)
-    own, masked = result.source_accuracy, result.source_accuracy_masked
+    own, masked = result.measures.get("source_accuracy"), result.measures.get("source_accuracy_masked")
     return Scores(
-        np.array([result.accuracy]),
+        np.array([result.measures.get("accuracy")]),
         np.array([np.nan]),  # a result has none
         None if own is None else np.array([own]),
         None if masked is None else np.array([masked]),

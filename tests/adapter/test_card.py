@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from core.methods.registry import adapter_methods
 from core.networks.file import write_network
 from core.run_spec import OptimSpec, RunSpec
 from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, SMALL, WHOLE, assert_close, logits, packed, probe
-from tests.study.samples import RESULT
+from tests.study.samples import RESULT, measured
 
 
 def test_the_code_in_the_model_card_loads_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +78,7 @@ def test_a_card_of_a_run_states_task_and_results() -> None:
         optim=OptimSpec(learning_rate=0.005, epochs=3),
         seed=4,
     )
-    result = replace(
+    result = measured(
         RESULT,
         accuracy=97.125,
         accuracy_before=None,

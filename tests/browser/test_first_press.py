@@ -67,7 +67,9 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         offered = found.offered
         assert offered is not None
         assert offered.result is not None
-        label = f"Adapter {offered.spec.label.removeprefix('LoRA ')} · {percent(offered.result.accuracy, 1)}"
+        label = (
+            f"Adapter {offered.spec.label.removeprefix('LoRA ')} · {percent(offered.result.measures['accuracy'], 1)}"
+        )
         downloaded(page.get_by_role("link", name=label)).save_as(tmp_path / "adapter.zip")
         assert (tmp_path / "adapter.zip").read_bytes() == lab.artifacts.read(offered.id, ADAPTER)
 

@@ -60,23 +60,23 @@ def test_the_slider_and_the_switches_answer_and_nothing_runs_off(
     result = run.result
     assert result is not None
     page.goto(f"{url}&view=Alpha+and+layers")
-    settled(page, "Target", 0, percent(result.accuracy))
-    settled(page, "Target", 1, percent(result.accuracy))
+    settled(page, "Target", 0, percent(result.measures["accuracy"]))
+    settled(page, "Target", 1, percent(result.measures["accuracy"]))
 
     thumb = page.get_by_role("slider", name="Alpha relative to the trained value")
     chart = page.locator(".live-chart .plotly")
     expect(chart).to_be_visible()
     thumb.focus()
     page.keyboard.press("Home")
-    settled(page, "Target", 0, percent(result.accuracy_before))
-    settled(page, "Source", 0, percent(result.source_accuracy_before))
+    settled(page, "Target", 0, percent(result.measures["accuracy_before"]))
+    settled(page, "Source", 0, percent(result.measures["source_accuracy_before"]))
     expect(page).to_have_url(re.compile(r"[?&]strength=0(\.0)?(&|$)"))
     expect(chart).to_be_visible()
 
     for layer in ("layers.0", "layers.2", "layers.4"):
         page.get_by_test_id("stCheckbox").filter(has_text=layer).locator("label").click()
         expect(page.get_by_role("switch", name=layer)).not_to_be_checked()
-    settled(page, "Target", 1, percent(result.accuracy_before))
+    settled(page, "Target", 1, percent(result.measures["accuracy_before"]))
 
     for view in ("Spectrum", "Rank", "Subspaces", "New directions", "Alpha and layers"):
         page.get_by_role("tab", name=view).click()

@@ -29,10 +29,12 @@ def test_a_blend_of_two_runs_is_measured_on_their_tasks_and_their_bases(lab: Lab
     network = apply_adapter(lab.artifacts.network(base.id), read_adapter(found.content))
     for score in found.scores:
         task = lab.tasks.get(score.task)
-        assert evaluate(network, task.test, task.classes).accuracy == pytest.approx(score.after.accuracy, abs=0.3)
+        assert evaluate(network, task.test, task.classes).measures["accuracy"] == pytest.approx(
+            score.after.measures["accuracy"], abs=0.3
+        )
         assert score.examples == len(task.test)
     assert base.result is not None
-    assert found.scores[1].before.accuracy == base.result.accuracy
+    assert found.scores[1].before.measures["accuracy"] == base.score
 
 
 def test_blends_of_texts_take_their_heads_with_them(text_home: TextHome) -> None:
@@ -40,7 +42,7 @@ def test_blends_of_texts_take_their_heads_with_them(text_home: TextHome) -> None
     runs = [run for run in lab.members(text_home.after_source) if run.spec.adapter]
     whole = blended(lab.artifacts, lab.tasks, [(runs[0], 1.0)])
     assert runs[0].result is not None
-    assert whole.scores[0].after.accuracy == pytest.approx(runs[0].result.accuracy, abs=1e-6)
+    assert whole.scores[0].after.measures["accuracy"] == pytest.approx(runs[0].score, abs=1e-6)
     mean = blended(lab.artifacts, lab.tasks, [(runs[0], 0.5), (runs[1], 0.5)])
     heads = [read_adapter(blend.content).head for blend in (whole, mean)]
     own = [lab.artifacts.adapter(run.id).head for run in runs]

@@ -49,7 +49,7 @@ def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
         assert run.result.trainable_parameters == sum(before[name].numel() for name in changed)
         assert run.result.trainable_parameters == plan(run.spec.network, run.spec.method).trainable_parameters
         # Forgetting is measured against the base, also for a network that does not start from it.
-        assert run.result.source_accuracy_before == pytest.approx(base.result.accuracy)
+        assert run.result.measures["source_accuracy_before"] == pytest.approx(base.score)
 
 
 def test_training_from_scratch_does_not_depend_on_the_base(lab: Lab) -> None:

@@ -34,6 +34,7 @@ from core.networks import pretrained
 from core.networks.file import write_network
 from core.settings import Settings
 from core.store.record import Run
+from core.training.evaluation import Evaluation
 from tests.text_home import TextHome
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
@@ -154,11 +155,11 @@ def test_the_certificate_is_what_a_fresh_measurement_finds(
     check_certificate(found, own, exported)
     assert (own - exported).abs().max() <= 1e-5 * max(1.0, found.largest_logit)
     assert found.equal_predictions == found.examples
-    stored = home.lab.artifacts.predictions(run.id, lambda: torch.tensor([]))
+    stored = home.lab.artifacts.predictions(run.id, lambda: Evaluation({})).predicted
     np.testing.assert_array_equal(exported.argmax(1), stored)
     hits = exported.argmax(1) == home.test(run).labels
     assert run.result is not None
-    assert 100 * hits.double().mean().item() == pytest.approx(run.result.accuracy)
+    assert 100 * hits.double().mean().item() == pytest.approx(run.score)
     if kind == "full" and name == "safetensors":
         assert found.largest_difference == 0
         assert made.path.name == NETWORK

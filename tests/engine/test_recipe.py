@@ -70,7 +70,7 @@ def test_the_json_of_a_run_gives_its_very_weights_in_another_home_and_process(la
     assert weights_digest(again) == weights_digest(lab.settings.runs / run.id)
     assert (again / "base" / NETWORK).read_bytes() == lab.artifacts.base(run).read_bytes()
     result = json.loads((again / "result.json").read_text())
-    assert (result["accuracy"], result["threads"]) == (run.result.accuracy, 2)
+    assert (result["accuracy"], result["threads"]) == (run.score, 2)
     assert not (elsewhere / "other-home" / "lab.sqlite3").exists()
 
 
@@ -131,7 +131,7 @@ def test_a_banked_run_comes_out_the_same_to_rounding_and_the_command_says_why(
     assert main(["run", "spec.json", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert run.result
-    assert said["result"]["accuracy"] == pytest.approx(run.result.accuracy, abs=0.6)
+    assert said["result"]["accuracy"] == pytest.approx(run.score, abs=0.6)
     if not said["same_weights"]:
         assert main(["run", "spec.json", "--out", "again"]) == 0
         assert f"it was trained in a bank of {run.result.bank} runs" in capsys.readouterr().out

@@ -117,7 +117,10 @@ def same(lab: Lab, run: Run, other: Run) -> None:
         assert torch.equal(tensor, expected[name]), name
     assert run.result
     assert other.result
-    assert (run.result.accuracy, run.result.kept_epoch) == (other.result.accuracy, other.result.kept_epoch)
+    assert (run.score, run.result.kept_epoch) == (
+        other.score,
+        other.result.kept_epoch,
+    )
     assert run.result.steps == run.step == run.steps
 
 
@@ -283,7 +286,7 @@ def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) ->
         assert run.result.bank == 3
         assert lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
         np.testing.assert_allclose(lab.curve(run.id).loss, lab.curve(other.id).loss, rtol=0.05, atol=0.02)
-        assert run.result.accuracy == pytest.approx(other.result.accuracy if other.result else 0, abs=2.0)
+        assert run.score == pytest.approx(other.score if other.result else 0, abs=2.0)
 
 
 def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opened: Opener, settings: Settings) -> None:

@@ -92,7 +92,7 @@ def test_runs_of_a_bank_come_to_what_each_comes_to_alone(supplies: Supplies) -> 
         alone = list(run_job(job_of([spec]), supplies, Commands()))
         (single,) = (message.result for message in alone if isinstance(message, Ended))
         assert single.bank == 1
-        assert single.accuracy == pytest.approx(ends[k].result.accuracy, abs=1.0)
+        assert single.measures["accuracy"] == pytest.approx(ends[k].result.measures["accuracy"], abs=1.0)
         np.testing.assert_allclose(losses(alone, 0), own, rtol=0.02, atol=0.02)
         np.testing.assert_allclose(losses(alone, 0)[:20], own[:20], rtol=1e-4, atol=1e-5)
 
@@ -113,11 +113,15 @@ def test_a_base_is_evaluated_once_for_all_runs_on_one_target(
         trained(supplies, spec, base=known)[0].result for spec in (LORA.but(method="full"), LORA, other)
     )
     assert evaluated == [TURNED, other.task]
-    assert full.accuracy_before == lora.accuracy_before != elsewhere.accuracy_before
-    assert full.source_accuracy_before == lora.source_accuracy_before == elsewhere.accuracy_before
+    assert full.measures["accuracy_before"] == lora.measures["accuracy_before"] != elsewhere.measures["accuracy_before"]
+    assert (
+        full.measures["source_accuracy_before"]
+        == lora.measures["source_accuracy_before"]
+        == elsewhere.measures["accuracy_before"]
+    )
     unknown = trained(supplies, LORA)[0].result  # a file without a hash may change
     assert len(evaluated) == 3
-    assert unknown.accuracy_before == lora.accuracy_before
+    assert unknown.measures["accuracy_before"] == lora.measures["accuracy_before"]
 
 
 def test_one_stops_and_one_diverges_while_the_third_finishes(supplies: Supplies, tmp_path: Path) -> None:

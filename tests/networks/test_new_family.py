@@ -144,15 +144,15 @@ def test_it_is_valid_while_it_is_registered_and_unknown_before_and_after(registe
 
 def test_every_run_learns_alone_from_the_base_and_is_counted(done: Done) -> None:
     assert done.base.result is not None
-    assert done.base.result.accuracy > 90
+    assert done.base.score > 90
     assert done.base.result.parameters == sum(p.numel() for p in plain_network().parameters())
     for run in done.runs:
         assert run.result is not None
         assert run.result.bank == 1
         assert run.result.steps == 3 * run.steps / run.spec.optim.epochs
-        assert run.result.accuracy > 20
+        assert run.score > 20
         if run.spec.method.starts_from_base:
-            assert run.result.source_accuracy_before == done.base.result.accuracy
+            assert run.result.measures["source_accuracy_before"] == done.base.score
     trained = {run.spec.label: run.result.trainable_parameters for run in done.runs if run.result}
     assert trained["LoRA r=4"] == 4 * (36 * 8 + 32) + 4 * (32 + 10)
     assert trained["LoRA r=2"] == 2 * (36 * 8 + 32)
@@ -200,7 +200,10 @@ def test_its_adapter_is_verified_merged_and_evaluated(
     assert PREDICTIONS in lab.store.files(run.id)
     trial = evaluate_adapter(adapter.read_bytes(), read_network(base), lab.tasks, [TURNED, DIGITS])
     assert run.result is not None
-    assert [score.after.accuracy for score in trial.scores] == [run.result.accuracy, run.result.source_accuracy]
+    assert [score.after.measures["accuracy"] for score in trial.scores] == [
+        run.score,
+        run.result.measures["source_accuracy"],
+    ]
     assert main(["verify", str(adapter), "--base", str(base)]) == 0
     assert "its certificate matches the file's contents" in capsys.readouterr().out
     other = tmp_path / "other.safetensors"
@@ -346,7 +349,7 @@ def test_an_evaluation_takes_as_many_examples_at_once_as_the_family_says(
     torch.testing.assert_close(predict(network, test), whole)
     assert seen == [360, 100, 100, 100, 60]
     assert done.base.result is not None
-    assert evaluate(network, test, tuple(range(10))).accuracy == done.base.result.accuracy
+    assert evaluate(network, test, tuple(range(10))).accuracy == done.base.score
 
 
 @pytest.mark.parametrize("page", list(ENTRIES))
@@ -374,7 +377,7 @@ def test_every_part_of_the_weights_page_draws_or_says_why_not(done: Done, view: 
         run = done.of(label)
         assert run.result is not None
         metrics = {metric.label: metric.value for metric in app.metric}
-        assert metrics["Target"] == percent(run.result.accuracy)
+        assert metrics["Target"] == percent(run.score)
 
 
 def test_more_layers_than_can_be_switched_one_by_one_are_switched_together(
@@ -388,7 +391,9 @@ def test_more_layers_than_can_be_switched_one_by_one_are_switched_together(
     assert [toggle.label for toggle in app.toggle] == ["other layers · 2 layers"]
     app.toggle[0].set_value(False).run()
     assert run.result is not None
-    assert percent(run.result.accuracy_before) in [metric.value for metric in app.metric if metric.label == "Target"]
+    assert percent(run.result.measures["accuracy_before"]) in [
+        metric.value for metric in app.metric if metric.label == "Target"
+    ]
     st.cache_data.clear()
 
 

@@ -238,18 +238,24 @@ def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab)
     assert trial.verification == filled.artifacts.verify(run.id)
     own, turned = trial.scores
     assert run.result is not None
-    assert (turned.before.accuracy, turned.after.accuracy) == (run.result.accuracy_before, run.result.accuracy)
-    assert (own.before.accuracy, own.after.accuracy) == (run.result.source_accuracy_before, run.result.source_accuracy)
+    assert (turned.before.measures["accuracy"], turned.after.measures["accuracy"]) == (
+        run.result.measures["accuracy_before"],
+        run.score,
+    )
+    assert (own.before.measures["accuracy"], own.after.measures["accuracy"]) == (
+        run.result.measures["source_accuracy_before"],
+        run.result.measures["source_accuracy"],
+    )
     assert merged_with(content, filled.artifacts.network(base)) == filled.artifacts.read(run.id, "merged.safetensors")
 
     app = upload(from_file(draw("adapters"), base), "adapter.zip", content, "adapter-file")
     assert "its certificate matches the file's contents" in texts(app)
     (table,) = app.dataframe
-    assert table.value["With the adapter"][0] == f"{run.result.source_accuracy:.2f} %"
+    assert table.value["With the adapter"][0] == f"{run.result.measures['source_accuracy']:.2f} %"
     app.toggle(key="adapter-more").set_value(True).run()
     assert not app.exception
     (table,) = app.dataframe
-    assert table.value["With the adapter"][1] == f"{run.result.accuracy:.2f} %"
+    assert table.value["With the adapter"][1] == f"{run.result.measures['accuracy']:.2f} %"
 
 
 def test_an_adapter_of_peft_is_evaluated_without_certificate_and_not_stored(filled: Lab, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -25,6 +25,7 @@ from core.study.stats.words import p_text
 from pages.shared.literal import literal
 from tests.conftest import compared, finish, short
 from tests.pages.test_pages import draw, texts
+from tests.study.samples import measured
 
 SEEDS = 8
 RATES = (0.001, 0.00316)
@@ -55,7 +56,7 @@ def planted(run: Run, offsets: dict[str, float], seeds: int) -> tuple[str, str |
         return "stopped", None
     noise = SPREAD[run.spec.seed] * (1 if run.spec.adapter is None else -1)
     accuracy = 90.0 + offsets[run.spec.label] + noise - (0 if run.spec.optim.learning_rate == RATES[0] else 5)
-    result = replace(run.result, accuracy=accuracy, validation_accuracy=accuracy - 1)
+    result = measured(run.result, accuracy=accuracy, validation_accuracy=accuracy - 1)
     return "finished", json.dumps(asdict(result))
 
 

@@ -116,7 +116,7 @@ def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, traine
     assert settings["Learning rate"] == "0.005"
     assert settings["Task: Rotation"] == "45"
     assert run.result
-    assert f"{run.result.accuracy:.2f} %" in [metric.value for metric in app.metric]
+    assert f"{run.result.measures['accuracy']:.2f} %" in [metric.value for metric in app.metric]
     assert [line.value.split()[1] for line in app.markdown if line.value.startswith(":material/")] == [
         "queued",
         "running",

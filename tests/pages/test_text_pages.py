@@ -92,8 +92,8 @@ def test_a_run_shows_macro_f1_its_network_and_no_json_among_its_settings(opened:
     shown = {metric.label: metric.value for metric in app.metric}
     run = opened.run(text_home.direct.runs[0])
     assert run.result is not None
-    assert run.result.macro_f1 is not None
-    assert shown["Macro-F1"] == f"{run.result.macro_f1:.2f} %"
+    assert run.result.measures["macro_f1"] is not None
+    assert shown["Macro-F1"] == f"{run.result.measures['macro_f1']:.2f} %"
     assert f"from {literal(NETWORK)}" in texts(app)
     settings = next(frame.value for frame in app.dataframe if "Value" in frame.value)
     assert settings["Value"].str.len().max() <= 64

@@ -102,7 +102,7 @@ def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(opened: Lab
         examples = len(opened.tasks.outline(opened.members(experiment)[0].spec.task).validation)
         assert f"n the validation part ({examples} images), the mean of 2 seeds of full fine-tuning" in texts(app)
     assert all(high <= low for low, high in pairwise(ranks))
-    full = [run.result.accuracy for run in opened.members(experiment) if run.spec.label == "Full" and run.result]
+    full = [run.score for run in opened.members(experiment) if run.spec.label == "Full" and run.result]
     row = app.dataframe[0].value.set_index("Network").loc["Full", "Target"]
     assert float(row.split(" ")[0]) == pytest.approx(sum(full) / len(full), abs=0.051)
 
@@ -116,12 +116,12 @@ def test_the_slider_shows_base_and_trained_network_and_what_lies_between(opened:
     titles = ["Target", "Target, own classes", "Source", "Source, own classes"]
     trained = metrics(app)[:4]
     assert [title for title, _ in trained] == titles
-    assert trained[0][1] == percent(result.accuracy)
-    assert trained[2][1] == percent(result.source_accuracy)
-    assert trained[3][1] == percent(result.source_accuracy_masked)
+    assert trained[0][1] == percent(result.measures["accuracy"])
+    assert trained[2][1] == percent(result.measures["source_accuracy"])
+    assert trained[3][1] == percent(result.measures["source_accuracy_masked"])
     slider.set_value(0.0).run()
-    assert metrics(app)[0][1] == percent(result.accuracy_before)
-    assert metrics(app)[3][1] == percent(result.source_accuracy_masked_before)
+    assert metrics(app)[0][1] == percent(result.measures["accuracy_before"])
+    assert metrics(app)[3][1] == percent(result.measures["source_accuracy_masked_before"])
     assert "Alpha **0.0** (trained with 8)" in texts(app)
     fall = next(metric for metric in app.metric if metric.label == "Target")
     assert fall.delta.startswith("-")
@@ -136,15 +136,15 @@ def test_switches_turn_layers_off_one_by_one_down_to_the_base(opened: Lab, exper
     result = run.result
     assert result is not None
     app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
-    assert metrics(app)[4][1] == percent(result.accuracy)
+    assert metrics(app)[4][1] == percent(result.measures["accuracy"])
     contributions, every = app.dataframe[0].value, app.dataframe[1].value
     app.toggle(key=f"layer-on-{run.id}-layers.2").set_value(False).run()
     assert metrics(app)[4][1] == contributions.set_index("Layer").loc["layers.2", "Target without it"]
     for layer in ("layers.0", "layers.4"):
         app.toggle(key=f"layer-on-{run.id}-{layer}").set_value(False).run()
     assert not app.exception
-    assert metrics(app)[4][1] == percent(result.accuracy_before) == every["Target"].iloc[-1]
-    assert metrics(app)[7][1] == percent(result.source_accuracy_masked_before)
+    assert metrics(app)[4][1] == percent(result.measures["accuracy_before"]) == every["Target"].iloc[-1]
+    assert metrics(app)[7][1] == percent(result.measures["source_accuracy_masked_before"])
 
 
 def test_two_ranks_and_two_seeds_are_compared(opened: Lab, experiment: Experiment) -> None:

@@ -81,7 +81,7 @@ def test_strengths_and_switches_are_those_of_the_run(opened: Lab, experiment: Ex
     run = run_of(opened, experiment, "Full")
     assert run.result is not None
     app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers", layer=KEY)
-    assert {metric.value for metric in app.metric if metric.label == "Target"} == {percent(run.result.accuracy)}
+    assert {metric.value for metric in app.metric if metric.label == "Target"} == {percent(run.score)}
     assert [toggle.label.split(" · ")[0] for toggle in app.toggle] == [
         "attention",
         "feed-forward",
@@ -89,7 +89,7 @@ def test_strengths_and_switches_are_those_of_the_run(opened: Lab, experiment: Ex
         "everything else",
     ]
     alone = next(table.value for table in app.dataframe if "Network" in table.value)
-    assert alone["Target"].iloc[0] == percent(run.result.accuracy)
+    assert alone["Target"].iloc[0] == percent(run.score)
 
 
 def test_a_large_network_is_evaluated_only_on_request_and_on_so_many_texts(

@@ -55,7 +55,7 @@ def main(home: Path, network: str, asked: dict[str, Any]) -> None:
                     "together": result and result.bank,
                     "threads": result and result.threads,
                     "seconds": result and result.seconds,
-                    "accuracy": result and result.accuracy,
+                    "accuracy": result and result.measures["accuracy"],
                     "memory": result and result.memory,
                 }
             ),

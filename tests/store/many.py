@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from core.run_spec import OptimSpec, RunSpec
 from core.store.record import State
 from core.store.store import Store
 from core.training.sharing import bank_key
-from tests.study.samples import RESULT
+from tests.study.samples import RESULT, measured
 
 STATES: list[State] = ["finished", "finished", "finished", "stopped", "failed", "interrupted"]
 """States of the runs, in turn; none is queued, so that no worker claims one."""
@@ -54,7 +53,7 @@ def write_many(store: Store, count: int) -> list[str]:
         result = None
         if state in ("finished", "stopped"):
             files = {"adapter_bytes": 24_900} if spec.adapter else {"adapter_bytes": None}
-            result = json.dumps(asdict(replace(RESULT, accuracy=accuracy, seconds=seconds, **files)))
+            result = json.dumps(measured(RESULT, accuracy=accuracy, seconds=seconds, **files).to_dict())
         cause = f"Diverged at step {number}: the loss is no longer a finite number." if state == "failed" else None
         note = f"Note {number} with some words that say what was tried here." if number % 7 == 0 else ""
         runs.append(

@@ -153,7 +153,7 @@ def test_predictions_of_its_runs_are_computed_once_and_kept(lab: Lab) -> None:
         assert labels.dtype == np.uint8
         # To one image, since another machine trained them.
         accuracy = 100 * np.mean(labels == true_labels(lab, run.spec.task))
-        assert accuracy == pytest.approx(run.result.accuracy, abs=100 / len(labels) + 1e-9)
+        assert accuracy == pytest.approx(run.score, abs=100 / len(labels) + 1e-9)
         path = lab.settings.runs / run.id / PREDICTIONS
         assert lab.store.files(run.id)[PREDICTIONS] == sha256_of(path)
         for name in (ADAPTER, NETWORK):

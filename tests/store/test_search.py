@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from core.store.search import MAX_WORDS, ORDERS, Entry, Query, Search, Sort
 from core.store.store import Store
 from tests.conftest import DIGITS
 from tests.store.many import write_many
-from tests.study.samples import RESULT
+from tests.study.samples import RESULT, measured
 
 COUNT = 400
 
@@ -101,7 +100,7 @@ def test_an_order_is_that_of_the_values_with_those_that_lack_one_last(
     key = {
         "newest first": lambda run: -run.created,
         "oldest first": lambda run: run.created,
-        "highest accuracy": lambda run: run.result and -run.result.accuracy,
+        "highest accuracy": lambda run: run.result and -run.score,
         "shortest training": lambda run: run.result and run.result.seconds,
         "longest training": lambda run: run.result and -run.result.seconds,
         "largest files": lambda run: run.result and -(stored(run) or 0),
@@ -170,7 +169,7 @@ def test_columns_read_off_specs_and_results_say_what_python_says(tmp_path: Path)
     store.add([(f"r-{place}", spec) for place, spec in enumerate(specs)], "me", 10)
     with store.transaction() as db:
         for place, accuracy in enumerate((50.0, float("nan"), float("inf"))):
-            result = json.dumps(asdict(replace(RESULT, accuracy=accuracy)))
+            result = json.dumps(measured(RESULT, accuracy=accuracy).to_dict())
             db.execute("UPDATE runs SET result = ? WHERE id = ?", (result, f"r-{place}"))
     rows = store.rows("SELECT kind, dataset, accuracy FROM runs ORDER BY id")
     assert len({row["kind"] for row in rows}) == len(specs)

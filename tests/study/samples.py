@@ -20,12 +20,16 @@ SOURCE = TaskSpec.of(dataset="digits")
 TARGET = TaskSpec.of(dataset="digits", rotation=45.0)
 
 RESULT = Result(
-    accuracy=90.0,
-    accuracy_before=40.0,
-    source_accuracy=80.0,
-    source_accuracy_before=97.0,
-    source_accuracy_masked=85.0,
-    source_accuracy_masked_before=98.0,
+    measures={
+        "accuracy": 90.0,
+        "accuracy_before": 40.0,
+        "source_accuracy": 80.0,
+        "source_accuracy_before": 97.0,
+        "source_accuracy_masked": 85.0,
+        "source_accuracy_masked_before": 98.0,
+        "macro_f1": 88.0,
+        "largest_class": 10.4,
+    },
     parameters=136_074,
     trainable_parameters=136_074,
     seconds=10.0,
@@ -38,9 +42,13 @@ RESULT = Result(
     kept_epoch=2,
     device="cpu",
     threads=1,
-    macro_f1=88.0,
-    largest_class=10.4,
 )
+
+
+def measured(result: Result, **values: Any) -> Result:
+    """The same result with other measures, or other values of its fields."""
+    own = {name: values.pop(name) for name in list(values) if name in Result.__dataclass_fields__}
+    return replace(result, measures={**result.measures, **values}, **own)
 
 
 def make_run(
@@ -78,7 +86,7 @@ def make_run(
         ended=1.0,
         cause=None,
         traceback=None,
-        result=replace(RESULT, **{"accuracy": accuracy, **extra, **result}) if done else None,
+        result=measured(RESULT, **{"accuracy": accuracy, **extra, **result}) if done else None,
         step=100,
         steps=100,
         training_seconds=10.0,
@@ -94,7 +102,8 @@ def make_curve(loss: Any, epochs: int = 2, source: bool = True) -> Curve:
     values = np.asarray(loss, dtype=np.float32)
     step = np.arange(1, len(values) + 1)
     number = np.arange(1, epochs + 1)
-    table = pd.DataFrame(np.nan, index=range(epochs), columns=EPOCH_COLUMNS)
+    measures = ["validation_loss", "validation_accuracy", "source_accuracy", "source_accuracy_masked"]
+    table = pd.DataFrame(np.nan, index=range(epochs), columns=[*EPOCH_COLUMNS, *measures])
     table[["epoch", "step"]] = np.stack([number, number * max(1, len(values) // max(1, epochs))], axis=1)
     table[["seconds", "validation_loss", "validation_accuracy"]] = np.stack([number * 1.0, 1 / number, 90 + number], 1)
     if source:

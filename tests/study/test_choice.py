@@ -34,7 +34,7 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.sweep import rate_curves
 from core.study.weights.change import main_arms, main_run
-from tests.study.samples import make_arm_runs, make_run
+from tests.study.samples import make_arm_runs, make_run, measured
 
 ROOT = Path(__file__).parents[2]
 
@@ -254,7 +254,7 @@ def test_ties_go_to_fewer_parameters_then_the_lower_rate_then_the_lower_alpha(or
     settings = [(8, 0.001, 4.0), (4, 0.01, 4.0), (4, 0.005, 16.0), (4, 0.005, 8.0)]
     runs = [run for setting in settings[::order] for run in tied(*setting)]
     runs = [
-        replace(run, result=replace(run.result, validation_accuracy=0.3)) if i % 2 else run
+        replace(run, result=measured(run.result, validation_accuracy=0.3)) if i % 2 else run
         for i, run in enumerate(runs)
     ]
     best = choices_of(runs)[0].best()
@@ -311,7 +311,7 @@ def test_the_order_of_runs_and_the_test_part_have_no_say(runs, random):
     random.shuffle(mixed)
     assert named(picked(mixed)) == expected
     tested = [
-        replace(run, result=replace(run.result, accuracy=float(random.randint(0, 100)))) if run.result else run
+        replace(run, result=measured(run.result, accuracy=float(random.randint(0, 100)))) if run.result else run
         for run in runs
     ]
     assert named(picked(tested)) == expected

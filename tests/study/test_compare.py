@@ -25,7 +25,7 @@ from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
 from core.study.stats.measures import MEASURES
-from tests.study.samples import make_arm_runs, make_run, paired_difference
+from tests.study.samples import make_arm_runs, make_run, measured, paired_difference
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
 
@@ -38,7 +38,7 @@ def pair(lora: list[float], full: list[float]):
 def validated_runs(method: str, tested: list[float], validated: list[float], **settings) -> list[Run]:
     runs = make_arm_runs(method, tested, **settings)
     return [
-        replace(run, result=replace(run.result, validation_accuracy=value))
+        replace(run, result=measured(run.result, validation_accuracy=value))
         for run, value in zip(runs, validated, strict=True)
     ]
 
@@ -402,7 +402,7 @@ def test_every_measure_reads_a_result():
 def test_validation_is_used_only_where_every_run_has_it():
     def runs(rate: float, validation: float | None):
         made = make_arm_runs("lora", [90.0, 91.0, 92.0], optim={"learning_rate": rate})
-        return [replace(run, result=replace(run.result, validation_accuracy=validation)) for run in made]
+        return [replace(run, result=measured(run.result, validation_accuracy=validation)) for run in made]
 
     def rates(found: list[Run]):
         return [arm.learning_rate for arm in chosen_arms(found)]

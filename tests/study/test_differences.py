@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from core.data.task_spec import TaskSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
+from core.objectives.classification import ClassificationSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.spec import Spec
 from core.study.arms.settings import differences, settings_of, share_base_and_task
@@ -74,7 +75,7 @@ def test_every_field_of_a_spec_has_a_title_of_its_own() -> None:
 
     settings = settings_of(make_run("lora").spec)
     parts = fields(PerceptronSpec) + 2 * fields(TaskSpec) + fields(LoRASpec) + fields(OptimSpec)
-    assert len(settings) == fields(RunSpec) - 5 + parts
+    assert len(settings) == fields(RunSpec) - 6 + parts + fields(ClassificationSpec)
 
 
 def test_runs_can_be_compared_when_they_share_base_and_task() -> None:

@@ -75,7 +75,7 @@ def test_training_the_settings_of_the_verdict_again_gives_its_accuracies(lab: La
     again = lab.fine_tune(base, target, arms, range(DEFAULT_SEEDS), "Again")
     runs = finish(lab, base.id, *again.runs)[1:]
     for arm in (found.full, found.told.arm):
-        fresh = [run.result.accuracy for run in runs if run.spec.method == arm.spec.method]
+        fresh = [run.score for run in runs if run.spec.method == arm.spec.method]
         interval = arm.interval("accuracy")
         # On another kind of machine accuracies differ as between seeds: four standard errors of a difference.
         error = interval.half_width / 2.365 * math.sqrt(2)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.study.arms.verdict import verdict
 from core.study.stats.claims import Level, Pair, differences_of
 from core.study.stats.intervals import t_interval
-from tests.study.samples import make_arm_runs
+from tests.study.samples import make_arm_runs, measured
 
 Values = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Values]
@@ -118,7 +118,7 @@ def test_equal_tuning_keeps_false_claims_at_five_percent(n):
 
 
 def with_validation(run, value):
-    return replace(run, result=replace(run.result, validation_accuracy=float(value)))
+    return replace(run, result=measured(run.result, validation_accuracy=float(value)))
 
 
 @pytest.mark.parametrize(("n", "power"), POWER.items())

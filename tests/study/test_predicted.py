@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.engine.jobs.predictions import PREDICTIONS, compact, predictions_bytes, read_predictions
+from core.engine.jobs.predictions import PREDICTIONS, StoredAnswers, compact, predictions_bytes, read_predictions
 from core.engine.jobs.run_files import NETWORK
 from core.errors import DamagedFileError, LabError, PredictionsError, RunStateError
 from core.files import sha256_of, write_atomically
@@ -24,6 +24,7 @@ from core.study.weights.predicted import (
     true_labels,
 )
 from tests.conftest import DIGITS, finish, short
+from tests.study.samples import measured
 
 test_images.__test__ = False  # the function of the library, not a test
 
@@ -32,15 +33,15 @@ def test_runs_of_a_bank_keep_what_their_stored_networks_predict(studied):
     lab, experiment = studied
     for run in [*lab.members(experiment), *lab.bases()]:
         path = lab.settings.runs / run.id / PREDICTIONS
-        kept = read_predictions(path, lab.store.files(run.id)[PREDICTIONS])
+        kept = read_predictions(path, lab.store.files(run.id)[PREDICTIONS]).predicted
         assert kept.dtype == np.uint8
         task = lab.tasks.get(run.spec.task)
         with torch.no_grad():
             again = network_of_run(lab, run)(task.test.all_pixels()).argmax(1).numpy()
         assert np.count_nonzero(kept != again) <= 1  # merging an adapter rounds
         np.testing.assert_array_equal(true_labels(lab, run.spec.task), task.test.labels)
-        assert 100 * np.mean(kept == true_labels(lab, run.spec.task)) == pytest.approx(run.result.accuracy)
-        np.testing.assert_array_equal(predictions(lab, run), kept)
+        assert 100 * np.mean(kept == true_labels(lab, run.spec.task)) == pytest.approx(run.score)
+        np.testing.assert_array_equal(predictions(lab, run).predicted, kept)
 
 
 def test_arms_are_summarised_as_their_results_are(studied):
@@ -72,13 +73,13 @@ def test_arms_are_summarised_as_their_results_are(studied):
 
 def test_a_damaged_file_is_replaced_and_a_replaced_dataset_is_named(lab):
     (run,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
-    path, kept = lab.settings.runs / run.id / PREDICTIONS, predictions(lab, run)
+    path, kept = lab.settings.runs / run.id / PREDICTIONS, predictions(lab, run).predicted
     for harm in (lambda: path.write_bytes(b"no tensors"), path.unlink):
         harm()
-        np.testing.assert_array_equal(predictions(lab, run), kept)
+        np.testing.assert_array_equal(predictions(lab, run).predicted, kept)
         assert lab.store.files(run.id)[PREDICTIONS] == sha256_of(path)
     # As if the network had been measured on other images of this name.
-    other = replace(run, result=replace(run.result, accuracy=run.result.accuracy - 2))
+    other = replace(run, result=measured(run.result, accuracy=run.score - 2))
     with pytest.raises(PredictionsError, match="replaced by another of the same name"):
         predictions(lab, other)
     path.unlink()
@@ -107,12 +108,13 @@ def test_a_run_without_a_result_has_none(studied):
 @pytest.mark.parametrize(("labels", "dtype"), [([0, 255, 3], np.uint8), ([0, 256, 999], np.uint16), ([], np.uint8)])
 def test_a_file_of_labels_reads_back(tmp_path, labels, dtype):
     path = tmp_path / PREDICTIONS
-    digest = write_atomically(path, predictions_bytes(torch.tensor(labels, dtype=torch.int64)))
-    found = read_predictions(path, digest)
+    answers = StoredAnswers(compact(torch.tensor(labels, dtype=torch.int64)), None)
+    digest = write_atomically(path, predictions_bytes(answers))
+    found = read_predictions(path, digest).predicted
     assert found.tolist() == labels
-    assert found.dtype == dtype == compact(torch.tensor(labels, dtype=torch.int64)).dtype
+    assert found.dtype == dtype == answers.predicted.dtype
     with pytest.raises(LabError):
         read_predictions(path, "0" * 64)
     path.write_bytes(path.read_bytes().replace(b"predicted", b"projected"))
-    with pytest.raises(PredictionsError, match="has no predicted labels"):
+    with pytest.raises(PredictionsError, match="has no predictions in it"):
         read_predictions(path, sha256_of(path))

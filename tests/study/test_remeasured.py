@@ -79,7 +79,7 @@ def test_one_by_one_adds_up_to_the_difference_in_accuracy(studied, chosen, label
     lab, a, b = studied[0], of(chosen, label).runs[1], of(chosen, "Full").runs[1]
     found = one_by_one(lab, a, b)
     assert found.interval.n == len(lab.tasks.get(a.spec.task).test.labels)
-    assert found.interval.mean == pytest.approx(a.result.accuracy - b.result.accuracy)
+    assert found.interval.mean == pytest.approx(a.score - b.score)
     assert found.interval.low <= found.interval.mean <= found.interval.high
 
 

@@ -73,10 +73,10 @@ def whole(found: Report) -> str:
 def test_results_have_macro_f1_and_the_share_of_the_largest_class(lab, direct, text_home):
     for arm in direct:
         for run in arm.runs:
-            assert run.result.largest_class == pytest.approx(HEAVY[0])
-            assert 0 <= run.result.macro_f1 <= 100
+            assert run.result.measures["largest_class"] == pytest.approx(HEAVY[0])
+            assert 0 <= run.result.measures["macro_f1"] <= 100
     for run in lab.members(text_home.after_source):
-        assert run.result.largest_class == pytest.approx(50)
+        assert run.result.measures["largest_class"] == pytest.approx(50)
     table = comparison_table(direct)
     assert table["Macro-F1 (%)"].tolist() == [arm.interval("macro_f1").mean for arm in direct]
     assert table["Largest class (%)"].tolist() == pytest.approx([HEAVY[0]] * len(direct))

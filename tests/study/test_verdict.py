@@ -17,7 +17,7 @@ from core.study.arms.verdict_words import SELECTED, STOPPED_EARLY, costs, explan
 from core.study.stats.claims import Level
 from core.study.stats.images import CrossedInterval
 from core.study.stats.intervals import Interval, t_interval
-from tests.study.samples import make_arm_runs, make_run, paired_difference
+from tests.study.samples import make_arm_runs, make_run, measured, paired_difference
 
 SPREAD = np.array([0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.03, -0.03])
 
@@ -163,7 +163,7 @@ def test_the_adapter_that_is_offered_is_the_verdicts_and_validation_picks_the_ru
         ]
     found = verdict(make_arm_runs("full", [95.0, 95.1, 95.2]) + lora)
     assert found.offered.spec.seed == 1
-    assert found.offered.result.accuracy == 60.0
+    assert found.offered.score == 60.0
 
 
 def test_a_claim_that_follows_an_open_look_says_so():
@@ -243,7 +243,7 @@ def test_what_a_verdict_says_of_forgetting_is_what_the_table_says():
         for seed, value in enumerate(below(0, 6)):
             made = make_run("lora", seed, value, rank=rank, validation_accuracy=value)
             odd = 0.1 * (-1) ** seed * (1 + seed / 10)
-            runs.append(replace(made, result=replace(made.result, source_accuracy=80.0 - lost + odd)))
+            runs.append(replace(made, result=measured(made.result, source_accuracy=80.0 - lost + odd)))
     found = verdict(runs, 5.0)
     assert found.told.arm.adapter.rank == 1
     (row,) = [d for d in full_differences(chosen_arms(runs), "forgetting") if d.a == "LoRA r=1"]

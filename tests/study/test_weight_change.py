@@ -16,7 +16,7 @@ from core.study.arms.arm import arms_of
 from core.study.weights.change import layer_shapes, main_arms, main_run, read_change, run_of_seed
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short
 from tests.study.changes import PATHS, full_change, lora_change, planted_change, spectra_of
-from tests.study.samples import make_run
+from tests.study.samples import make_run, measured
 
 
 @pytest.mark.parametrize("rank", [1, 3, 5])
@@ -112,7 +112,7 @@ def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
     assert worse.key in {arm.key for arm in main_arms(runs, always=worse.key)}
     assert main_run(runs) == runs[4]
     assert main_run(runs[:2]) == runs[1]
-    unknown = [replace(run, result=replace(run.result, validation_accuracy=None)) for run in runs]
+    unknown = [replace(run, result=measured(run.result, validation_accuracy=None)) for run in runs]
     assert len(main_arms(unknown)) == len(runs)
     assert main_run(unknown).spec.adapter is not None
     assert (main_arms([]), main_run([])) == ([], None)

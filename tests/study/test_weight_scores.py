@@ -105,8 +105,8 @@ def test_judging_strengths_is_judging_the_networks_also_over_several_batches():
     with torch.no_grad(), one_thread():
         expected = [evaluate(network, examples, part.classes) for network in (change.base, change.tuned)]
     assert found[0] == expected[0]
-    assert found[1].accuracy == pytest.approx(expected[1].accuracy, abs=0.05)
-    assert found[1].masked_accuracy == pytest.approx(expected[1].masked_accuracy, abs=0.05)
+    assert found[1].measures["accuracy"] == pytest.approx(expected[1].measures["accuracy"], abs=0.05)
+    assert found[1].measures["accuracy_masked"] == pytest.approx(expected[1].measures["accuracy_masked"], abs=0.05)
 
 
 def test_the_curve_starts_at_the_base_and_passes_the_trained_network():
@@ -185,15 +185,17 @@ def test_the_exam_of_a_run_gives_the_accuracies_that_stand_in_its_result(lab: La
         scores = evaluator.of_networks([change.base, change.plain])
         found = run.result
         assert found is not None
-        assert scores.target.tolist() == pytest.approx([found.accuracy_before, found.accuracy])
+        assert scores.target.tolist() == pytest.approx([found.measures["accuracy_before"], found.measures["accuracy"]])
         assert scores.source is not None
         assert scores.source_masked is not None
-        assert scores.source.tolist() == pytest.approx([found.source_accuracy_before, found.source_accuracy])
+        assert scores.source.tolist() == pytest.approx(
+            [found.measures["source_accuracy_before"], found.measures["source_accuracy"]]
+        )
         assert scores.source_masked.tolist() == pytest.approx(
-            [found.source_accuracy_masked_before, found.source_accuracy_masked]
+            [found.measures["source_accuracy_masked_before"], found.measures["source_accuracy_masked"]]
         )
         validation = evaluator_for(lab, run, "validation").of_networks([change.plain])
-        assert validation.target[0] == pytest.approx(found.validation_accuracy)
+        assert validation.target[0] == pytest.approx(found.measures["validation_accuracy"])
         curve = strength_curve(change, evaluator)
         assert curve.scores.target[[0, curve.place(1.0)]] == pytest.approx(scores.target)
 

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.data_provider import MultiplexerDataPr
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
 from core.lab import Lab
-from core.store.record import EPOCH_COLUMNS, Experiment
+from core.store.record import Experiment
 from core.tracking.mlflow_tracker import imported
 
 Curves = dict[str, dict[str, list[tuple[int, float]]]]
@@ -25,13 +25,13 @@ def stored(lab: Lab, experiment: Experiment) -> Curves:
     for run in lab.runs_of([experiment.base, *experiment.runs]):
         curve = lab.curve(run.id)
         own = {"loss": list(zip(curve.step.tolist(), curve.loss.tolist(), strict=True))}
-        for name in EPOCH_COLUMNS:
+        for name in curve.epochs.columns:
             pairs = [(int(s), float(v)) for s, v in zip(curve.epochs["step"], curve.epochs[name], strict=True)]
             pairs = [(step, value) for step, value in pairs if not np.isnan(value)]
             if name != "step" and pairs:
                 own[f"epoch/{name}"] = pairs
         if run.result:
-            for name, value in vars(run.result).items():
+            for name, value in run.result.to_dict().items():
                 if isinstance(value, int | float):
                     own[f"result/{name}"] = [(run.result.steps, float(value))]
         found[run.id] = own

@@ -80,7 +80,7 @@ def test_a_tracker_that_blocks_or_fails_changes_nothing_for_a_run(
         with opened(tmp_path / "home", *addresses) as lab:
             experiment = train(lab)
             followed = finish(lab, *experiment.runs)
-            assert [run.result.accuracy for run in followed] == [run.result.accuracy for run in alone]
+            assert [run.score for run in followed] == [run.score for run in alone]
             assert [lab.curve(run.id).loss.tolist() for run in followed] == curves
             wait_until(lambda: has_all(lab, logs, experiment))  # none waits for another
             wait_until(lambda: bool(lab.tracking.followed()[1].error))

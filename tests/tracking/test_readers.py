@@ -108,7 +108,7 @@ def test_the_hparams_page_has_settings_and_measures(idle: Lab, experiment: Exper
             kind = "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else "number"
             assert getattr(found, f"{kind}_value") == value
         measures = {value.name.tag: value.value for value in group.metric_values}
-        assert measures["result/accuracy"] == np.float32(runs[id].result.accuracy)
+        assert measures["result/accuracy"] == np.float32(runs[id].score)
 
 
 def context_of(folder: Path) -> Any:

@@ -221,7 +221,9 @@ def test_patience_and_the_best_epoch_are_each_members_own(task: Task) -> None:
     bank = Bank(members("lora", 3, alpha=16), [o.learning_rate for o in optims], [0, 1, 0], task)
     found = told(bank, optims)
     ends = [events[-1] for events in found.values()]
-    validation = [[e.validation_loss for e in events if isinstance(e, EpochEnd)] for events in found.values()]
+    validation = [
+        [e.measures["validation_loss"] for e in events if isinstance(e, EpochEnd)] for events in found.values()
+    ]
     assert ends[0].epochs == len(validation[0]) < 12
     assert ends[0].kept_epoch == ends[0].epochs - 1
     assert ends[1] == Done(12, 12)
@@ -251,7 +253,10 @@ def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -
                 with torch.no_grad():
                     expected = evaluate(network, its.part(name), its.classes)
                 assert found is not None
-                assert (found.accuracy, found.masked_accuracy) == (expected.accuracy, expected.masked_accuracy)
+                assert (found.measures["accuracy"], found.measures["accuracy_masked"]) == (
+                    expected.measures["accuracy"],
+                    expected.measures["accuracy_masked"],
+                )
                 assert found.loss == pytest.approx(expected.loss, rel=1e-5)
             assert stepper.evaluate(k, name, source=False) == (stepper.evaluate(k, name)[0], None)
 
@@ -270,7 +275,7 @@ def test_a_shard_may_leave_the_first_adapted_layer_of_its_bank_as_it_is(task: Ta
         found, _ = bank.evaluate(k)
         with torch.no_grad():
             expected = evaluate(networks[k], task.validation, task.classes)
-        assert found.accuracy == expected.accuracy
+        assert found.measures["accuracy"] == expected.measures["accuracy"]
         assert found.loss == pytest.approx(expected.loss, rel=1e-5)
 
 

@@ -246,8 +246,8 @@ def test_a_checkpoint_that_is_due_while_a_bank_is_evaluated_is_of_one_moment_for
     resumed.until()
     for member in range(3):
         assert resumed.epochs(member).keys() == {2, 3}
-        assert resumed.epochs(member)[2].validation_accuracy == pytest.approx(
-            whole.epochs(member)[2].validation_accuracy, abs=1.0
+        assert resumed.epochs(member)[2].measures["validation_accuracy"] == pytest.approx(
+            whole.epochs(member)[2].measures["validation_accuracy"], abs=1.0
         )
 
 

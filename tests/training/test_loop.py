@@ -162,7 +162,7 @@ def test_patience_ends_a_run_whose_validation_no_longer_improves(task: Task) -> 
     found = events(task, OptimSpec.of(epochs=200, patience=2, learning_rate=0.05))
     done = found[-1]
     assert isinstance(done, Done)
-    validation = [event.validation_loss for event in found if isinstance(event, EpochEnd)]
+    validation = [event.measures["validation_loss"] for event in found if isinstance(event, EpochEnd)]
     assert done.epochs == len(validation) < 200
     assert int(np.argmin(validation)) == done.epochs - 3
 
@@ -172,7 +172,7 @@ def test_keeping_the_best_gives_back_the_weights_of_the_best_epoch(task: Task, k
     optim = OptimSpec.of(epochs=8, learning_rate=0.05, keep="best")
     stepper = stepper_for(task, optim, 0, kind)
     found = [event for _, event in train(stepper, [optim])]
-    validation = [event.validation_loss for event in found if isinstance(event, EpochEnd)]
+    validation = [event.measures["validation_loss"] for event in found if isinstance(event, EpochEnd)]
     done = found[-1]
     assert isinstance(done, Done)
     assert done.kept_epoch == int(np.argmin(validation)) + 1
@@ -188,9 +188,9 @@ def test_source_is_watched_and_masking_can_only_help(task: Task, tmp_path: objec
     source = Tasks(catalog).get(half)
     found = events(task, OptimSpec.of(epochs=1), source=source)
     (end,) = [event for event in found if isinstance(event, EpochEnd)]
-    assert end.source_accuracy is not None
-    assert end.source_accuracy_masked is not None
-    assert end.source_accuracy_masked >= end.source_accuracy
+    assert end.measures["source_accuracy"] is not None
+    assert end.measures["source_accuracy_masked"] is not None
+    assert end.measures["source_accuracy_masked"] >= end.measures["source_accuracy"]
 
 
 def test_evaluation_is_the_whole_sets_whatever_the_batch(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,9 +199,11 @@ def test_evaluation_is_the_whole_sets_whatever_the_batch(task: Task, monkeypatch
     monkeypatch.setattr("core.training.evaluation.BATCH", 7)
     parts = evaluate(lambda x: network(x).detach(), task.test, task.classes)
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
-    assert (parts.accuracy, parts.masked_accuracy) == pytest.approx((whole.accuracy, whole.masked_accuracy))
+    assert (parts.measures["accuracy"], parts.measures["accuracy_masked"]) == pytest.approx(
+        (whole.measures["accuracy"], whole.measures["accuracy_masked"])
+    )
     right = (network(task.test.all_pixels()).argmax(1) == task.test.labels).float().mean().item() * 100
-    assert whole.accuracy == pytest.approx(right, rel=1e-6)
+    assert whole.measures["accuracy"] == pytest.approx(right, rel=1e-6)
 
 
 def test_seconds_of_preparation_count_and_seconds_only_grow(task: Task) -> None:

@@ -147,7 +147,7 @@ def test_a_run_with_dropout_and_statistics_resumes_to_the_last_bit(task: Task, k
     assert 0 < saved[0].position.step < len(expected) * 15
     resumed = AutogradStepper(network(), FAST, task, seed=7)
     found = [event for _, event in train(resumed, [optim], starts=saved) if isinstance(event, EpochEnd)]
-    assert found[-1].validation_loss == expected[-1].validation_loss
+    assert found[-1].measures["validation_loss"] == expected[-1].measures["validation_loss"]
     assert weights(resumed.network) == weights(whole.network)
 
 

@@ -52,7 +52,7 @@ def history(made: Stepper, members: list[int], **options) -> dict[int, list]:
         if isinstance(event, StepLoss):
             found[members[k]].extend(event.losses.tolist())
         if isinstance(event, EpochEnd):
-            found[members[k]].append(event.validation_loss)
+            found[members[k]].append(event.measures["validation_loss"])
         if isinstance(event, Done | Stopped):
             found[members[k]].append(made.trained(k))
     return found

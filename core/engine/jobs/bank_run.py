@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from core.engine.jobs.commands import Commands
 from core.engine.jobs.fault import Fault
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, Reported, Saved
-from core.engine.jobs.predictions import PREDICTIONS, predictions_bytes
+from core.engine.jobs.predictions import PREDICTIONS, predictions_bytes, stored
 from core.engine.jobs.run_files import file_of, probe_of
 from core.engine.jobs.run_memory import run_memory
 from core.engine.jobs.supplies import Supplies
@@ -28,12 +28,13 @@ from core.memory import Growth, give_back, is_out_of_memory
 from core.methods.parameters import count_parameters
 from core.networks.file import read_network
 from core.networks.fingerprint import base_fingerprint
+from core.objectives.measure import BEFORE, SOURCE, VALIDATION
 from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
 from core.store.record import Result
 from core.training.bank.choice import notes, proven, stepper_for
 from core.training.checkpoint import Checkpoint
-from core.training.evaluation import Evaluation, evaluate_both, largest_share, macro_f1
+from core.training.evaluation import Evaluation, evaluate_both
 from core.training.events import Diverged, Done, EpochEnd, StepLoss, Stopped
 from core.training.loop import train
 from core.training.schedule import examples_seen, steps_per_epoch, total_steps
@@ -104,11 +105,11 @@ class BankRun:
         key = None
         if self.job.base:
             parts = tuple((task, tasks.revision(task)) for task in (spec.task, spec.source) if task)
-            key = self.job.base, parts, str(self.device)
+            key = self.job.base, parts, f"{self.device} {spec.objective.kind}"
 
         def evaluate() -> Pair:
             own = self.networks[0] if spec.method.starts_from_base else copy.deepcopy(base)
-            return evaluate_both(own.to(self.device), self.task, self.source, "test", self._check)
+            return evaluate_both(own.to(self.device), self.task, self.source, "test", self._check, spec.objective)
 
         return self.supplies.bases.get(key, evaluate)
 
@@ -133,7 +134,7 @@ class BankRun:
             yield Began(member, total_steps(spec.optim, self.task.num_train), seconds)
         done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(self.specs)), (0, 0.0))
         done |= {k: (start.position.step, start.position.seconds) for k, start in enumerate(self.starts)}
-        validated: dict[tuple[int, int], float] = {}
+        validated: dict[tuple[int, int], dict[str, float]] = {}
         events = train(self.stepper, optims, commands.is_stopping, self.seconds, commands.is_due, self.starts)
         for member, event in events:
             match event:
@@ -148,7 +149,9 @@ class BankRun:
                     done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
                     yield Reported(member, event)
                 case EpochEnd():
-                    validated[member, event.epoch] = event.validation_accuracy
+                    validated[member, event.epoch] = {
+                        name: value for name, value in event.measures.items() if name.startswith(VALIDATION)
+                    }
                     yield Reported(member, event)
                 case Diverged():
                     yield Failed(member, Fault.of(DivergedError(event.step)))
@@ -159,7 +162,7 @@ class BankRun:
                     yield self._finished(member, event, *done[member], validated.get((member, kept)))
 
     def _finished(
-        self, member: int, event: Done | Stopped, step: int, seconds: float, validated: float | None
+        self, member: int, event: Done | Stopped, step: int, seconds: float, validated: Mapping[str, float] | None
     ) -> Ended | Left | Failed:
         """Evaluate a member's network and make its files.
 
@@ -168,7 +171,7 @@ class BankRun:
             event: how its training ended.
             step: its last step.
             seconds: its training time.
-            validated: accuracy of these weights on the validation part, where an epoch's end has found it.
+            validated: measures of these weights on the validation part, where an epoch's end has found them.
 
         Returns:
             Its end; an error fails this member only. Out of memory is raised, so that the bank is split.
@@ -178,7 +181,7 @@ class BankRun:
             target, old = self.stepper.evaluate(member, "test", look=partial(self._look, member))
             if validated is None:
                 found, _ = self.stepper.evaluate(member, source=False, look=partial(self._look, member))
-                validated = found.accuracy
+                validated = {VALIDATION + name: value for name, value in found.measures.items()}
             result = self._result(member, event, step, seconds, target, old, validated)
             probe = probe_of(self.task.test, spec.network)
             if len(self.specs) == 1:
@@ -187,7 +190,7 @@ class BankRun:
             result, files = file_of(run, spec, network, self.fingerprint, result, probe, self.task.class_names)
             self.growth.sample()
             result = replace(result, peak_memory=self.growth.peak)
-            files[PREDICTIONS] = predictions_bytes(target.predicted)
+            files[PREDICTIONS] = predictions_bytes(stored(target))
         except LeftError:
             return Left(member)
         except (LabError, OSError, MemoryError, RuntimeError) as error:
@@ -210,7 +213,7 @@ class BankRun:
         seconds: float,
         target: Evaluation,
         old: Evaluation | None,
-        validated: float,
+        validated: Mapping[str, float],
     ) -> Result:
         """The result of a run, evaluated on the test parts of its target and, if it has one, its source."""
         spec, network = self.specs[member], self.networks[member]
@@ -219,12 +222,12 @@ class BankRun:
         completed = step // steps_per_epoch(self.task.num_train, spec.optim.batch_size)
         seen = examples_seen(self.task.num_train, spec.optim.batch_size, step)
         return Result(
-            accuracy=target.accuracy,
-            accuracy_before=target_before.accuracy if target_before else None,
-            source_accuracy=old.accuracy if old else None,
-            source_accuracy_before=old_before.accuracy if old_before else None,
-            source_accuracy_masked=old.masked_accuracy if old else None,
-            source_accuracy_masked_before=old_before.masked_accuracy if old_before else None,
+            measures={
+                **_measured(spec.objective.at_end(source=False), target, target_before, ""),
+                **_measured(spec.objective.at_end(source=True), old, old_before, SOURCE),
+                **validated,
+                **spec.objective.facts(self.task.test.labels),
+            },
             parameters=count_parameters(network),
             trainable_parameters=count_parameters(network, trainable=True),
             seconds=seconds,
@@ -238,11 +241,19 @@ class BankRun:
             device=device_name(self.device),
             threads=self.threads.count,
             bank=max([len(self.specs), *(start.position.bank for start in self.starts[member : member + 1])]),
-            validation_accuracy=validated,
             peak_memory=self.growth.peak,
-            macro_f1=macro_f1(target.predicted, self.task.test.labels),
-            largest_class=largest_share(self.task.test.labels),
         )
+
+
+def _measured(
+    names: Sequence[str], after: Evaluation | None, before: Evaluation | None, prefix: str
+) -> dict[str, float | None]:
+    """Measures after fine-tuning and before it, by their names in results; None for what there is not."""
+    found: dict[str, float | None] = {}
+    for name in names:
+        found[prefix + name] = after.measures[name] if after else None
+        found[prefix + name + BEFORE] = before.measures[name] if before else None
+    return found
 
 
 def _memory_of(spec: RunSpec, task: Task) -> int:

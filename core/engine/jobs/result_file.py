@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -81,8 +81,8 @@ def _entries(results: Iterable[RunResult], told: list[dict[str, Any]]) -> Iterat
                 "began": asdict(began) if began else None,
                 "first_step": one.first_step,
                 "notes": [message.text for message in one.messages if isinstance(message, Noted)],
-                "epochs": [asdict(event) for event in epochs],
-                "result": asdict(end.result) if isinstance(end, Ended) else None,
+                "epochs": [_told(event) for event in epochs],
+                "result": end.result.to_dict() if isinstance(end, Ended) else None,
                 "stopped": end.stopped if isinstance(end, Ended) else False,
                 "fault": asdict(end.fault) if isinstance(end, Failed) else None,
             }
@@ -138,11 +138,25 @@ def _read(values: dict[str, Any], data: dict[str, bytes]) -> RunResult:
         tensors, _ = read_tensors(data[f"{run}/curve"], "The curve of a run", JobFileError)
         losses, seconds = tensors["losses"].numpy(), tensors["seconds"].numpy()
         found.messages.append(Reported(0, StepLoss(int(values["first_step"]), losses, seconds)))
-    found.messages += [Reported(0, EpochEnd(**epoch)) for epoch in values["epochs"]]
+    found.messages += [Reported(0, _epoch(epoch)) for epoch in values["epochs"]]
     if isinstance(result := values["result"], dict):
         prefix = f"{run}/files/"
         files = {name.removeprefix(prefix): each for name, each in data.items() if name.startswith(prefix)}
-        found.messages.append(Ended(0, Result(**result), files, bool(values["stopped"])))
+        found.messages.append(Ended(0, Result.of(result), files, bool(values["stopped"])))
     elif isinstance(fault := values["fault"], dict):
         found.messages.append(Failed(0, Fault(**fault)))
     return found
+
+
+def _told(event: EpochEnd) -> dict[str, Any]:
+    """An epoch as files of results have it: every value under its own name."""
+    values = asdict(event)
+    measures: dict[str, Any] = values.pop("measures")
+    return values | measures
+
+
+def _epoch(values: dict[str, Any]) -> EpochEnd:
+    """Read what :func:`_told` returned; files of earlier versions say null for what was not measured."""
+    own = {about.name for about in fields(EpochEnd)} - {"measures"}
+    measures = {name: float(value) for name, value in values.items() if name not in own and value is not None}
+    return EpochEnd(**{name: value for name, value in values.items() if name in own}, measures=measures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from core.objectives.classification import LARGEST_CLASS
 from core.store.record import Result, Run
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import MIN_SEEDS
@@ -28,6 +29,11 @@ def misleading_share(classes: int) -> float:
     return max(HALF, UNBALANCED * 100 / classes)
 
 
+def largest_class(result: Result | None) -> float | None:
+    """Percent of the test part that is of its most frequent class; None for runs of earlier versions."""
+    return None if result is None else result.measures.get(LARGEST_CLASS)
+
+
 def share_sentence(result: Result | None, kind: str) -> str:
     """What share of the test part the largest class has; empty for runs of earlier versions.
 
@@ -35,21 +41,22 @@ def share_sentence(result: Result | None, kind: str) -> str:
         result: of a run, which tells the share.
         kind: of the run's data.
     """
-    if result is None or result.largest_class is None:
+    share = largest_class(result)
+    if share is None:
         return ""
-    return f"The largest class has {percent(result.largest_class, 1)} of the test {noun(kind)}."
+    return f"The largest class has {percent(share, 1)} of the test {noun(kind)}."
 
 
 def misleading_sentence(run: Run) -> str:
     """Why accuracy misleads on the task of a run; empty up to :func:`misleading_share`, and for earlier versions."""
-    result, spec = run.result, run.spec
-    if result is None or result.largest_class is None:
+    share, spec = largest_class(run.result), run.spec
+    if share is None:
         return ""
     classes = len(spec.task.classes) if spec.task.classes is not None else spec.network.num_classes
-    if result.largest_class <= misleading_share(classes):
+    if share <= misleading_share(classes):
         return ""
     return (
-        f"Accuracy misleads here: {percent(result.largest_class, 1)} of the test {noun(spec.network.learns)} are of "
+        f"Accuracy misleads here: {percent(share, 1)} of the test {noun(spec.network.learns)} are of "
         "one class, so always naming it would be that accurate. Macro-F1 counts every class alike."
     )
 
@@ -64,22 +71,20 @@ def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
 
 
 def _is_unlearnt(arm: Arm) -> bool:
-    result, accuracy = arm.runs[0].result, arm.interval("accuracy")
-    if result is None or result.largest_class is None:
-        return False
-    return (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= result.largest_class
+    share, accuracy = largest_class(arm.runs[0].result), arm.interval("accuracy")
+    return share is not None and (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= share
 
 
 def unlearnt_sentence(arms: Iterable[Arm]) -> str:
     """Which arms are not shown to have learnt anything, and what to do; empty if all are. See :func:`unlearnt`."""
     found = unlearnt(arms)
-    result = found[0].runs[0].result if found else None
-    if result is None or result.largest_class is None:
+    share = largest_class(found[0].runs[0].result) if found else None
+    if share is None:
         return ""
     have = "has" if len(found) == 1 else "have"
     return (
         f"{listed([arm.name for arm in found])} {have} not been shown to have learnt more than naming the most "
-        f"frequent class, which is right in {percent(result.largest_class, 1)} of cases: train for more epochs or at a "
+        f"frequent class, which is right in {percent(share, 1)} of cases: train for more epochs or at a "
         "higher learning rate before you add seeds."
     )
 

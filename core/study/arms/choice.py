@@ -73,7 +73,7 @@ class ArmRuns:
 
     def _validation(self, seed: int) -> float | None:
         run = self.finished.get(seed)
-        return run.result.validation_accuracy if run is not None and run.result is not None else None
+        return run.validated if run is not None else None
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,16 @@ class Choice:
             return None
 
         def order(setting: ArmRuns) -> tuple[float, int, float, float, str]:
-            spec, mean = setting.spec, means[setting.key] or 0.0
+            spec = setting.spec
+            mean = spec.objective.primary.sign * (means[setting.key] or 0.0)
             alpha = spec.adapter.alpha if spec.adapter else 0.0
-            return -round(mean, SETTLED_DIGITS), setting.parameters, spec.optim.learning_rate, alpha, setting.key
+            return (
+                -round(mean, SETTLED_DIGITS),
+                setting.parameters,
+                spec.optim.learning_rate,
+                alpha,
+                setting.key,
+            )
 
         return min(able, key=order)
 
@@ -181,8 +188,8 @@ def best_run(arm: Arm) -> Run:
     """The run of an arm that is best on the validation part; the first seed among equals, or where it is unknown."""
 
     def worth(run: Run) -> float:
-        accuracy = run.result.validation_accuracy if run.result is not None else None
-        return -math.inf if accuracy is None or math.isnan(accuracy) else accuracy
+        value = run.validated
+        return -math.inf if value is None or math.isnan(value) else value * run.spec.objective.primary.sign
 
     return max(arm.runs, key=lambda run: (worth(run), -run.spec.seed))
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from core.methods.method import MethodSpec, Role
+from core.objectives.objective import ObjectiveSpec
 from core.run_spec import RunSpec
 from core.spec import KindSpec, Spec
 from core.store.record import Run
@@ -25,6 +26,9 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, info in RunSpec.model_fields.items():
         value = getattr(spec, name)
+        if isinstance(value, ObjectiveSpec):
+            found |= _judged_by(value)
+            continue
         if isinstance(value, KindSpec):
             found[info.title or name] = value.title if isinstance(value, MethodSpec) else value.kind
         if isinstance(value, Spec):
@@ -63,6 +67,16 @@ def share_base_and_task(runs: Sequence[Run]) -> bool:
     tuned = all(run.spec.role is not Role.BASE for run in runs)
     origins = {(run.spec.start, run.spec.source, run.spec.network, run.spec.task) for run in runs}
     return bool(runs) and tuned and len(origins) == 1
+
+
+def _judged_by(objective: ObjectiveSpec) -> dict[str, str]:
+    """An objective with the measure and the margin that hold, also where they are the default ones."""
+    fields = type(objective).model_fields
+    return {
+        "Objective": objective.title,
+        str(fields["measure"].title): objective.primary.title,
+        str(fields["within"].title): exact_text(objective.margin),
+    }
 
 
 def _text(value: Any) -> str:

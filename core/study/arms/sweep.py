@@ -123,7 +123,7 @@ class Cell:
     def validation(self) -> tuple[float, ...]:
         """Accuracy on the validation part of the finished run of each judged seed that has one, in percent."""
         runs = [self.setting.finished[seed] for seed in self.judged]
-        values = [run.result.validation_accuracy for run in runs if run.result]
+        values = [run.validated for run in runs]
         return tuple(value for value in values if value is not None and math.isfinite(value))
 
     @property
@@ -174,7 +174,7 @@ class Cell:
     @property
     def test(self) -> tuple[float, ...]:
         """Accuracy on the test part of each finished run, in percent."""
-        return tuple(run.result.accuracy for run in self.finished if run.result)
+        return tuple(run.score for run in self.finished if run.score is not None)
 
     @property
     def trainable_parameters(self) -> int | None:

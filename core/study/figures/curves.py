@@ -276,7 +276,7 @@ def _epoch_traces(
     traces = []
     for named, first in _with_first_of_label(curves):
         epochs = named.curve.epochs
-        y = _gapped(epochs[column].to_numpy(np.float64, na_value=np.nan))
+        y = _gapped(named.curve.measured(column))
         shown = thin(y)
         trace = _trace(named, what, _x_of_epochs(named, axis)[shown], y[shown], first and legend)
         dash, symbol = ("dot", "square") if what == "source" else ("dash", "circle")

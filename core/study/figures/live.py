@@ -50,14 +50,14 @@ class LiveArm:
 
     def accuracy(self) -> tuple[Values, Values]:
         """Epochs and mean accuracy on the validation part in percent, both of shape (epochs,)."""
-        columns = [(c.epochs["epoch"].to_numpy() - 1, c.epochs["validation_accuracy"].to_numpy()) for c in self.curves]
+        columns = [(c.epochs["epoch"].to_numpy() - 1, c.measured("validation_accuracy")) for c in self.curves]
         mean = _mean(columns)
         return np.arange(len(mean)) + 1.0, mean
 
     @cached_property
     def latest(self) -> float:
         """Mean of the latest validation accuracy of each run in percent; NaN before the first."""
-        recorded = [curve.epochs["validation_accuracy"].to_numpy() for curve in self.curves]
+        recorded = [curve.measured("validation_accuracy") for curve in self.curves]
         values = [values[-1] for values in recorded if len(values)]
         return float(np.mean(values)) if values else float("nan")
 

@@ -61,9 +61,9 @@ def learning_and_forgetting(
     traces: list[dict[str, Any]] = []
     for arm in arms:
         table = mean_epochs([curves[run.id] for run in arm.runs if run.id in curves])
-        x, y = table[column].to_numpy(np.float64), table["validation_accuracy"].to_numpy(np.float64)
-        if not np.isfinite(x).any():
+        if column not in table or not table[column].notna().any():
             continue
+        x, y = table[column].to_numpy(np.float64), table["validation_accuracy"].to_numpy(np.float64)
         epochs = [f"after epoch {epoch:.0f}" for epoch in table["epoch"]]
         # Training from scratch does not begin at the base.
         if start is not None and first is not None and arm.spec.method.starts_from_base:

@@ -35,7 +35,7 @@ def example() -> Example:
     stored = json.loads(gzip.decompress(FILE.read_bytes()))
     over = stored["over_images"]
     crossed = CrossedInterval(Interval(**over["seeds"]), Interval(**over["crossed"]), over["images"], over["wider"])
-    runs = tuple(_run(place, spec, Result(**result)) for place, (spec, result) in enumerate(stored["runs"]))
+    runs = tuple(_run(place, spec, Result.of(result)) for place, (spec, result) in enumerate(stored["runs"]))
     return Example(stored["name"], runs, crossed)
 
 
@@ -51,7 +51,7 @@ def write_example(path: Path, name: str, runs: Sequence[Run], over_images: Cross
     Raises:
         ValueError: a run has no result.
     """
-    rows = [(run.spec.to_json(), asdict(run.result)) for run in runs if run.result is not None]
+    rows = [(run.spec.to_json(), run.result.to_dict()) for run in runs if run.result is not None]
     if len(rows) < len(runs):
         raise ValueError("Every run of the example has a result.")
     content = {"name": name, "over_images": asdict(over_images), "runs": rows}

@@ -50,24 +50,29 @@ class Measure:
         return {"%": (0.0, 100.0), "points": (-100.0, 100.0)}.get(self.unit, (0.0, math.inf))
 
 
-def _lost(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else before - after
+def _lost(result: Result, before: str, after: str) -> float | None:
+    first, second = result.measures.get(before), result.measures.get(after)
+    return None if first is None or second is None else first - second
 
 
 MEASURES: dict[MeasureName, Measure] = {
-    "accuracy": Measure("Accuracy on the target", "%", lambda r: r.accuracy),
-    "macro_f1": Measure("Macro-F1 on the target", "%", lambda r: r.macro_f1),
-    "largest_class": Measure("Share of the largest class", "%", lambda r: r.largest_class, exact=True),
-    "gain": Measure("Gain on the target", "points", lambda r: _lost(r.accuracy, r.accuracy_before)),
-    "source_accuracy": Measure("Accuracy on the source", "%", lambda r: r.source_accuracy),
+    "accuracy": Measure("Accuracy on the target", "%", lambda r: r.measures.get("accuracy")),
+    "macro_f1": Measure("Macro-F1 on the target", "%", lambda r: r.measures.get("macro_f1")),
+    "largest_class": Measure("Share of the largest class", "%", lambda r: r.measures.get("largest_class"), exact=True),
+    "gain": Measure("Gain on the target", "points", lambda r: _lost(r, "accuracy", "accuracy_before")),
+    "source_accuracy": Measure("Accuracy on the source", "%", lambda r: r.measures.get("source_accuracy")),
     "source_accuracy_masked": Measure(
-        "Accuracy on the source, its own classes only", "%", lambda r: r.source_accuracy_masked
+        "Accuracy on the source, its own classes only", "%", lambda r: r.measures.get("source_accuracy_masked")
     ),
-    "forgetting": Measure("Forgetting", "points", lambda r: _lost(r.source_accuracy_before, r.source_accuracy)),
+    "forgetting": Measure(
+        "Forgetting",
+        "points",
+        lambda r: _lost(r, "source_accuracy_before", "source_accuracy"),
+    ),
     "forgetting_masked": Measure(
         "Forgetting, source classes only",
         "points",
-        lambda r: _lost(r.source_accuracy_masked_before, r.source_accuracy_masked),
+        lambda r: _lost(r, "source_accuracy_masked_before", "source_accuracy_masked"),
     ),
     "trainable_parameters": Measure("Trainable parameters", "", lambda r: r.trainable_parameters, exact=True),
     "seconds": Measure("Training time", "s", lambda r: r.seconds, timed=True),

@@ -118,7 +118,11 @@ def tasks_of(lab: Lab, spec: RunSpec) -> tuple[Task, Task | None]:
 def accuracies_of(network: nn.Module, task: Task, source: Task | None, part: EvaluationPart) -> Accuracies:
     """The accuracies of a network on one part of its tasks."""
     target, old = evaluate_both(network, task, source, part)
-    return Accuracies(target.accuracy, old.accuracy if old else None, old.masked_accuracy if old else None)
+    return Accuracies(
+        target.measures["accuracy"],
+        old.measures["accuracy"] if old else None,
+        old.measures["accuracy_masked"] if old else None,
+    )
 
 
 def _rows(examples: Examples) -> int:

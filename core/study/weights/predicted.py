@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from core.data.dataset import TextDataset
-from core.data.examples import Examples
 from core.data.task_spec import TaskSpec
 from core.data.views.image import images_of
-from core.engine.jobs.predictions import Predictions
+from core.engine.jobs.predictions import StoredAnswers, stored
 from core.errors import DatasetError, PredictionsError
 from core.lab import Lab
+from core.objectives.measure import Answers
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.examples import (
@@ -30,7 +30,7 @@ from core.study.arms.examples import (
     disagreements,
 )
 from core.study.stats.images import CrossedInterval
-from core.training.evaluation import predict
+from core.training.evaluation import Evaluation, evaluate
 from core.wording.examples import noun
 
 MAX_SHIFT = 0.5
@@ -38,13 +38,18 @@ MAX_SHIFT = 0.5
 rounds differently, so an example or two may change sides."""
 
 
-def predictions(lab: Lab, run: Run) -> Predictions:
-    """The label that a run predicted for each example of its task's test part, among all outputs of its network.
+def predictions(lab: Lab, run: Run, losses: bool = False) -> StoredAnswers:
+    """What a run answered to each example of its task's test part, among all outputs of its network.
 
     Runs keep them. For a run of an older version they are computed from its stored network, and kept from then on.
 
+    Args:
+        lab: has the files.
+        run: one with a result.
+        losses: whether the loss of each example is needed, which files of older versions lack.
+
     Returns:
-        (n,) in the order of :func:`true_labels`.
+        Answers in the order of :func:`true_labels`.
 
     Raises:
         PredictionsError: the dataset has been replaced since by another of its name.
@@ -52,14 +57,16 @@ def predictions(lab: Lab, run: Run) -> Predictions:
     """
     truth = true_labels(lab, run.spec.task)
 
-    def compute() -> Tensor:
-        labels = _predict(network_of_run(lab, run), lab.tasks.get(run.spec.task, network=run.spec.network).test)
-        _check(labels.numpy(), truth, run)
-        return labels
+    def compute() -> Evaluation:
+        task = lab.tasks.get(run.spec.task, network=run.spec.network)
+        with torch.no_grad():
+            found = evaluate(network_of_run(lab, run), task.test, task.classes, objective=run.spec.objective)
+        _check(stored(found), truth, run)
+        return found
 
-    labels = lab.artifacts.predictions(run.id, compute)
-    _check(labels, truth, run)
-    return labels
+    answers = lab.artifacts.predictions(run.id, compute, losses)
+    _check(answers, truth, run)
+    return answers
 
 
 def true_labels(lab: Lab, task: TaskSpec) -> NDArray[np.int64]:
@@ -105,7 +112,7 @@ def arm_predictions(lab: Lab, arms: Sequence[Arm]) -> list[ArmPredictions]:
         ArmPredictions(
             arm.key,
             arm.seeds,
-            np.stack([predictions(lab, run) for run in arm.runs]),
+            np.stack([predictions(lab, run).predicted for run in arm.runs]),
             true_labels(lab, arm.spec.task),
             arm.spec.network.learns,
         )
@@ -183,16 +190,13 @@ def network_of_run(lab: Lab, run: Run) -> nn.Module:
     return lab.artifacts.trained(run)
 
 
-@torch.no_grad()
-def _predict(network: nn.Module, examples: Examples) -> Tensor:
-    return predict(network, examples).argmax(1)
-
-
-def _check(labels: Predictions | NDArray[np.int64], truth: NDArray[np.int64], run: Run) -> None:
-    """Raises: PredictionsError: the accuracy of these labels is not the run's."""
-    expected = run.result.accuracy if run.result else np.nan
-    if len(labels) == len(truth):
-        found = 100 * np.mean(labels == truth) if len(truth) else 0.0
+def _check(answers: StoredAnswers, truth: NDArray[np.generic], run: Run) -> None:
+    """Raises: PredictionsError: the measure of these answers is not the run's."""
+    objective = run.spec.objective
+    measure = next(each for each in objective.measures if not each.needs_losses)
+    expected = run.result.measures.get(measure.name) if run.result else None
+    if len(answers.predicted) == len(truth) and expected is not None:
+        found = measure.of(Answers(answers.predicted, truth)) if len(truth) else 0.0
         if abs(found - expected) <= max(MAX_SHIFT, 100 / max(len(truth), 1)) + 1e-3:
             return
     raise PredictionsError(

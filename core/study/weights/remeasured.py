@@ -127,5 +127,5 @@ def one_by_one(lab: Lab, a: Run, b: Run) -> ExampleDifference:
     if a.spec.task != b.spec.task:
         raise RunStateError("These two runs learnt different tasks: choose two of one experiment.")
     truth = true_labels(lab, a.spec.task)
-    left, right = (predictions(lab, run) == truth for run in (a, b))
+    left, right = (predictions(lab, run).predicted == truth for run in (a, b))
     return example_difference(left.tolist(), right.tolist())

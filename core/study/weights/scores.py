@@ -259,8 +259,8 @@ def _scores(target: Sequence[Evaluation | None], source: Sequence[Evaluation | N
     on_target = [found for found in target if found is not None]
     on_source = [found for found in source if found is not None]
     return Scores(
-        np.array([found.accuracy for found in on_target]),
-        np.array([found.masked_accuracy for found in on_target]),
-        np.array([found.accuracy for found in on_source]) if on_source else None,
-        np.array([found.masked_accuracy for found in on_source]) if on_source else None,
+        np.array([found.measures["accuracy"] for found in on_target]),
+        np.array([found.measures["accuracy_masked"] for found in on_target]),
+        np.array([found.measures["accuracy"] for found in on_source]) if on_source else None,
+        np.array([found.measures["accuracy_masked"] for found in on_source]) if on_source else None,
     )

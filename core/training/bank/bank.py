@@ -21,13 +21,15 @@ from core.errors import CheckpointError, SpecError
 from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, plain_linear
 from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.training.bank.algebra import CPU_LIKE, PRODUCTS, linear
 from core.training.bank.full import FullShard, linears
 from core.training.bank.low_rank import LowRankShard, first_adapted
 from core.training.bank.shard import Part, Program, Shard, no_denormals
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
-from core.training.evaluation import Evaluation, judge
+from core.training.evaluation import Evaluation, judge_part
 from core.training.sharing import Step
 
 MIN_MEMBERS, MAX_MEMBERS = 4, 8
@@ -57,6 +59,7 @@ class Bank:
         seeds: Sequence[int],
         task: Task,
         source: Task | None = None,
+        objectives: Sequence[ObjectiveSpec] = (),
     ) -> None:
         """Copy the networks' weights; :meth:`write_back` copies the trained ones back.
 
@@ -67,6 +70,7 @@ class Bank:
             seeds: seed of each member; members with the same seed see the data in the same order.
             task: the task to train on.
             source: the task that the base was trained on, to measure forgetting.
+            objectives: classification with the primary measure of each member; empty for the default.
 
         Raises:
             SpecError: the networks cannot be trained together.
@@ -76,6 +80,7 @@ class Bank:
         self.seeds = tuple(seeds)
         self.task = task
         self.source = source
+        self._objectives = list(objectives) or [CLASSIFICATION] * self.members
         self._threads = 1
         self._cores = Cores()
         self.device = task.device
@@ -189,11 +194,12 @@ class Bank:
         look: Callable[[], None] = lambda: None,
     ) -> tuple[Evaluation, Evaluation | None]:
         look()
-        found = self._judged(member, self.task, part)
-        return found, self._judged(member, self.source, part) if self.source and source else None
+        found = self._judged(member, self.task, part, False)
+        return found, self._judged(member, self.source, part, True) if self.source and source else None
 
-    def _judged(self, member: int, task: Task, part: EvaluationPart) -> Evaluation:
-        return judge(*self.logits(member, task, part), task.classes)
+    def _judged(self, member: int, task: Task, part: EvaluationPart, is_source: bool) -> Evaluation:
+        outputs, targets = self.logits(member, task, part)
+        return judge_part(outputs, targets, task.classes, self._objectives[member], part, is_source)
 
     def logits(self, member: int, task: Task, part: EvaluationPart) -> tuple[Tensor, Tensor]:
         """A member's logits of shape (n, classes) on a part of the task or of the source task, and the labels."""

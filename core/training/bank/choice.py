@@ -10,13 +10,15 @@ from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.errors import SpecError
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, RunSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.bank.proof import fault_of
 from core.training.frozen import FrozenBlocks, FrozenStates, texts_of
 from core.training.one_by_one import OneByOne
-from core.training.sharing import sharing, sharing_of
+from core.training.sharing import has_fast_loss, sharing, sharing_of
 from core.training.stepper import Stepper
 
 TRIED = ("cpu",)
@@ -45,7 +47,8 @@ def stepper_for(
     if len({sharing_of(spec) for spec in specs}) > 1:
         raise SpecError("Runs of different kinds cannot be trained together: train these runs one by one.")
     optims, seeds = [spec.optim for spec in specs], [spec.seed for spec in specs]
-    return stepper_of(networks, specs[0].kind, optims, seeds, task, source, look)
+    objectives = [spec.objective for spec in specs]
+    return stepper_of(networks, specs[0].kind, optims, seeds, task, source, look, objectives)
 
 
 def stepper_of(
@@ -56,6 +59,7 @@ def stepper_of(
     task: Task,
     source: Task | None = None,
     look: Callable[[], None] = lambda: None,
+    objectives: Sequence[ObjectiveSpec] = (),
 ) -> Stepper:
     """The stepper for networks of one method.
 
@@ -67,15 +71,17 @@ def stepper_of(
         task: the task to train on.
         source: the task that the base was trained on, to measure forgetting.
         look: called every now and then while something is computed; an exception from it ends the work.
+        objectives: what each learns; empty for classification.
 
     Raises:
         SpecError: they cannot be trained together, or are not what the method trains.
     """
-    plain = not any(optim.beyond_plain_adam for optim in optims)
+    objectives = objectives or [CLASSIFICATION] * len(networks)
+    plain = has_fast_loss(objectives[0]) and not any(optim.beyond_plain_adam for optim in optims)
     step = sharing(kind, PerceptronSpec.name()).step if plain else "autograd"
     perceptrons = [network for network in networks if isinstance(network, MultilayerPerceptron)]
     if step != "autograd" and len(perceptrons) == len(networks):
-        bank = Bank(perceptrons, [optim.learning_rate for optim in optims], seeds, task, source)
+        bank = Bank(perceptrons, [optim.learning_rate for optim in optims], seeds, task, source, objectives)
         if bank.step != step:
             raise SpecError(f"These networks are not what runs of the method {kind} train.")
         return bank
@@ -84,8 +90,8 @@ def stepper_of(
         raise SpecError("These runs have no step that trains several at once: train them one by one.")
     states = _states(networks, task, texts, look) if texts else [None] * len(networks)
     alone = [
-        AutogradStepper(network, optim, task, seed, source, known)
-        for network, optim, seed, known in zip(networks, optims, seeds, states, strict=True)
+        AutogradStepper(network, optim, task, seed, source, known, objective)
+        for network, optim, seed, known, objective in zip(networks, optims, seeds, states, objectives, strict=True)
     ]
     return OneByOne(alone) if len(alone) > 1 else alone[0]
 
@@ -151,7 +157,7 @@ def proven(stepper: Stepper, specs: Sequence[RunSpec], prove: bool | None = None
     if fault is None:
         return stepper, None
     alone = [
-        AutogradStepper(network, spec.optim, stepper.task, spec.seed, stepper.source)
+        AutogradStepper(network, spec.optim, stepper.task, spec.seed, stepper.source, objective=spec.objective)
         for network, spec in zip(stepper.networks, specs, strict=True)
     ]
     return OneByOne(alone), f"The fast step {fault} on {device}, so this run was trained by autograd."

@@ -1,0 +1,142 @@
+"""Classification: one of several classes for each example, learned by cross entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.errors import SpecError
+from core.objectives.macro_f1 import macro_f1, macro_f1_of_each
+from core.objectives.measure import Answers, Measure, Values
+from core.objectives.objective import ObjectiveSpec
+
+
+def _right(answers: Answers) -> Values:
+    return np.where(answers.predicted == answers.targets, 100.0, 0.0)
+
+
+def _losses(answers: Answers) -> Values:
+    return np.full(len(answers.targets), np.nan) if answers.losses is None else answers.losses.astype(np.float64)
+
+
+ACCURACY = Measure(
+    name="accuracy",
+    title="Accuracy",
+    each=_right,
+    better="more accurate",
+    worse="less accurate",
+    margin=0.5,
+    max_margin=10.0,
+)
+"""Percent of examples that are predicted rightly, among all outputs."""
+
+MACRO_F1 = Measure(
+    name="macro_f1",
+    title="Macro-F1",
+    each=macro_f1_of_each,
+    whole=macro_f1,
+    about="Every class counts alike.",
+    better="higher in macro-F1",
+    worse="lower in macro-F1",
+    margin=0.5,
+    max_margin=10.0,
+)
+
+LOSS = Measure(
+    name="loss",
+    title="Loss",
+    each=_losses,
+    better="lower in loss",
+    worse="higher in loss",
+    margin=0.02,
+    max_margin=1.0,
+    unit="",
+    limits=(0.0, float("inf")),
+    higher_is_better=False,
+    needs_losses=True,
+)
+"""Mean cross entropy in nats."""
+
+MASKED_ACCURACY = Measure(
+    name="accuracy_masked",
+    title="Accuracy, its own classes only",
+    each=_right,
+    better="more accurate",
+    worse="less accurate",
+    margin=0.5,
+    max_margin=10.0,
+)
+"""Percent, with predictions among the task's own classes only.
+
+After fine-tuning on other classes, plain accuracy mostly shows that the output layer prefers the new classes; masked
+accuracy shows whether the old ones can still be distinguished.
+"""
+
+LARGEST_CLASS = "largest_class"
+"""Name of the share of the most frequent class, in percent: the accuracy of always naming that class."""
+
+
+class ClassificationSpec(ObjectiveSpec):
+    """Learns to name the class of each example."""
+
+    kind: Literal["classification"] = "classification"
+    title = "Classification"
+    has_classes = True
+    measures = (ACCURACY, MACRO_F1, LOSS)
+    watched = ("loss", "accuracy")
+    watched_on_source = ("accuracy", "accuracy_masked")
+    retained = (MASKED_ACCURACY,)
+
+    def retained_measure(self, is_split: bool) -> Measure:
+        return MASKED_ACCURACY if is_split and self.primary is ACCURACY else self.primary
+
+    def check_outputs(self, outputs: int) -> None:
+        if outputs < 2:
+            raise SpecError(f"A network that names classes needs at least two outputs, not {outputs}.")
+
+    def outputs_for(self, classes: int) -> int:
+        return classes
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets)
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets, reduction="none")
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(1)
+
+    def judge(self, outputs: Tensor, targets: Tensor, classes: Sequence[int], names: Iterable[str]) -> dict[str, float]:
+        n, wanted = max(len(targets), 1), tuple(names)
+        total, hits, masked_hits = tally(outputs, targets, classes).tolist()
+        found = {"loss": total / n, "accuracy": 100 * hits / n, "accuracy_masked": 100 * masked_hits / n}
+        rest = [name for name in wanted if name not in found]
+        if rest:
+            answers = Answers(self.predict(outputs).cpu().numpy(), targets.cpu().numpy())
+            found |= {name: self.all_measures[name].of(answers) for name in rest}
+        return {name: found[name] for name in wanted}
+
+    def facts(self, targets: Tensor) -> Mapping[str, float]:
+        share = 100 * int(torch.bincount(targets).max()) / len(targets) if len(targets) else 0.0
+        return {LARGEST_CLASS: share}
+
+
+def tally(outputs: Tensor, targets: Tensor, classes: Sequence[int]) -> Tensor:
+    """Sum of the cross entropies, number of hits, and number of hits among ``classes``, as one tensor on the device.
+
+    Args:
+        outputs: (n, outputs) logits.
+        targets: (n,) int64 labels.
+        classes: labels that occur in the task.
+    """
+    own = torch.tensor(sorted(classes), device=targets.device)
+    loss = F.cross_entropy(outputs, targets, reduction="sum")
+    # MPS has no float64, and it is not needed: a count below 2²⁴ is exact in float32.
+    right = (outputs.argmax(1) == targets).sum().to(loss.dtype)
+    masked_right = (own[outputs[:, own].argmax(1)] == targets).sum().to(loss.dtype)
+    return torch.stack([loss, right, masked_right])

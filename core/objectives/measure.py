@@ -1,0 +1,91 @@
+"""Measures: numbers that say how good the answers of a network are, each with a name, a unit and a direction.
+
+A measure knows answers and targets only, neither networks nor tasks. Its name also names its values in results, curves,
+JSON and trackers: ``accuracy`` is that of the test part, ``accuracy_before`` that of the base, ``validation_accuracy``
+that of the validation part, and ``source_accuracy`` that of the source task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BEFORE = "_before"
+"""Ending of the names of what the base reached before fine-tuning."""
+
+VALIDATION = "validation_"
+"""Beginning of the names of values on the validation part."""
+
+SOURCE = "source_"
+"""Beginning of the names of values on the source task."""
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a network answered to the examples of one part."""
+
+    predicted: NDArray[Any]
+    """(n,) predicted label or number of each example."""
+    targets: NDArray[Any]
+    """(n,) true label or number of each example."""
+    losses: NDArray[np.float32] | None = None
+    """(n,) loss of each example; None for runs of versions that did not store it."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number by which answers are judged."""
+
+    name: str
+    """As in results and JSON: lower-case letters and underscores."""
+    title: str
+    """As people read it, as in ``Accuracy``."""
+    each: Callable[[Answers], Values]
+    """The measure of each example, (n,), such that intervals over examples can be computed: its mean is the measure, or
+    for one that is no mean, its linearization at these answers (influence function)."""
+    better: str
+    """Words after the amount by which something is better, as in ``points more accurate``."""
+    worse: str
+    """Words after the amount by which something is worse."""
+    margin: float
+    """Default amount by which a setting may be worse and still be good enough."""
+    max_margin: float
+    """Maximum margin that can be chosen."""
+    about: str = ""
+    """What the number says, in a sentence for help; empty where the title says it."""
+    unit: str = "%"
+    """Unit of values; empty for a plain number."""
+    limits: tuple[float, float] = (0.0, 100.0)
+    """Lowest and highest value that it can have."""
+    higher_is_better: bool = True
+    whole: Callable[[Answers], float] | None = None
+    """Computes it of all answers together, where that is not the mean of :attr:`each`."""
+    needs_losses: bool = False
+    """Whether it is computed from the loss of each example."""
+
+    def of(self, answers: Answers) -> float:
+        """The measure of some answers; NaN without examples."""
+        if self.whole is not None:
+            return self.whole(answers)
+        return float(self.each(answers).mean()) if len(answers.targets) else float("nan")
+
+    @property
+    def sign(self) -> float:
+        """1 where higher is better, else −1: differences times this are positive where something is better."""
+        return 1.0 if self.higher_is_better else -1.0
+
+    @property
+    def noun(self) -> str:
+        """The title within a sentence, as in ``accuracy`` or ``macro-F1``."""
+        return self.title[:1].lower() + self.title[1:] if not self.title[1:2].isupper() else self.title
+
+    @property
+    def difference_unit(self) -> str:
+        """Unit of differences: points for percentages."""
+        return "points" if self.unit == "%" else self.unit
