@@ -241,8 +241,8 @@ class RunSpec(Spec):
 
     @property
     def is_split(self) -> bool:
-        """Whether the source leaves classes out, so that forgetting is judged with masked logits."""
-        return bool(self.source and self.source.classes)
+        """Whether the source leaves classes out, and forgetting is judged by a measure with masked logits."""
+        return bool(self.source and self.source.classes and self.objective.masked)
 
 
 def default_rate(

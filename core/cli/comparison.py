@@ -21,12 +21,14 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.networks.library.files import INDEX, WEIGHTS
+from core.objectives.objective import ObjectiveSpec
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, averaged_arms, labels_of
 from core.study.arms.balance import unlearnt
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
+from core.study.arms.judged import judged_by
 from core.study.arms.missing import lost_runs, missing_runs
 from core.study.arms.tables import comparison_text, plain_table
 from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
@@ -168,6 +170,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run], margin: float | Non
                 "validation_accuracy": [result.measures.get("validation_accuracy") for result in own],
                 "accuracy": [result.measures.get("accuracy") for result in own],
                 "source_accuracy": [result.measures.get("source_accuracy") for result in own],
+                "measures": _measures_as_json(arm),
                 "seconds": fmean(result.seconds for result in own),
                 "adapter": _adapter_of(lab, arm) if arm.adapter else None,
                 "runs": [run.id for run in arm.runs],
@@ -178,8 +181,21 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run], margin: float | Non
         "base": _base_as_json(lab, bases, runs),
         "arms": arms,
         "missing": _missing_as_json(runs),
+        "objective": _objective_as_json(judged_by(runs)),
         "verdict": _verdict_as_json(verdict(runs, margin)),
     }
+
+
+def _objective_as_json(objective: ObjectiveSpec) -> dict[str, Any]:
+    """What the runs learn, the measure that decides, and the margin in its unit."""
+    return {"kind": objective.kind, "measure": objective.primary.name, "within": objective.margin}
+
+
+def _measures_as_json(arm: Arm) -> dict[str, list[float | None]]:
+    """Every measure of each run of an arm by its name in results, where some run has it."""
+    results = [run.result for run in arm.runs if run.result]
+    names = dict.fromkeys(name for result in results for name, value in result.measures.items() if value is not None)
+    return {name: [result.measures.get(name) for result in results] for name in names}
 
 
 def _missing_as_json(runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -64,7 +64,8 @@ LOSS = Measure(
 
 MASKED_ACCURACY = Measure(
     name="accuracy_masked",
-    title="Accuracy, its own classes only",
+    title="Accuracy",
+    among="its own classes only",
     each=_right,
     better="more accurate",
     worse="less accurate",
@@ -92,8 +93,9 @@ class ClassificationSpec(ObjectiveSpec):
     watched_on_source = ("accuracy", "accuracy_masked")
     retained = (MASKED_ACCURACY,)
 
-    def retained_measure(self, is_split: bool) -> Measure:
-        return MASKED_ACCURACY if is_split and self.primary is ACCURACY else self.primary
+    @property
+    def masked(self) -> Measure | None:
+        return MASKED_ACCURACY if self.primary is ACCURACY else None
 
     def check_outputs(self, outputs: int) -> None:
         if outputs < 2:

@@ -57,6 +57,8 @@ class Measure:
     """Default amount by which a setting may be worse and still be good enough."""
     max_margin: float
     """Maximum margin that can be chosen."""
+    among: str = ""
+    """What answers are chosen among, where that is not all outputs; as in ``its own classes only``."""
     about: str = ""
     """What the number says, in a sentence for help; empty where the title says it."""
     unit: str = "%"
@@ -84,6 +86,11 @@ class Measure:
     def noun(self) -> str:
         """The title within a sentence, as in ``accuracy`` or ``macro-F1``."""
         return self.title[:1].lower() + self.title[1:] if not self.title[1:2].isupper() else self.title
+
+    @property
+    def axis(self) -> str:
+        """The title with its unit, as in ``Accuracy (%)``."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
 
     @property
     def difference_unit(self) -> str:

@@ -103,13 +103,14 @@ class ObjectiveSpec(KindSpec):
         """Names of the measures on the test part. Args: source: of the source task."""
         return tuple(measure.name for measure in (*self.measures, *(self.retained if source else ())))
 
-    def retained_measure(self, is_split: bool) -> Measure:
-        """The measure by which forgetting is told.
+    @property
+    def masked(self) -> Measure | None:
+        """The primary measure with answers among the source's own classes only; None where there is no such measure."""
+        return None
 
-        Args:
-            is_split: whether the target has other classes than the source.
-        """
-        return self.primary
+    def on_source(self, masked: bool = False) -> str:
+        """Name of the measure on the source by which forgetting is told. Args: masked: see :attr:`masked`."""
+        return SOURCE + (self.masked if masked and self.masked else self.primary).name
 
     def without_choices(self) -> Self:
         """The same objective with the default measure and margin: what training depends on."""
@@ -160,10 +161,6 @@ class ObjectiveSpec(KindSpec):
     def facts(self, targets: Tensor) -> Mapping[str, float]:
         """What a test part says by itself, by name, such as the share of its largest class. Args: targets: (n,)."""
         return {}
-
-    def on_source(self, name: str) -> str:
-        """Name of a measure on the source task."""
-        return SOURCE + name
 
 
 class UnknownObjective(ObjectiveSpec):

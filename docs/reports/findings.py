@@ -18,6 +18,7 @@ from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Level
 from core.study.stats.images import CrossedInterval
 from core.study.stats.measures import digits_of
+from core.study.stats.words import bare_text
 from core.wording.numbers import listed, number_text, signed_text
 from docs.reports.tables import equal_accuracy, forgetting_by_rate, forgetting_of
 
@@ -64,7 +65,8 @@ def _names(group: Named) -> str:
     if len(group) > MAX_NAMES:
         return ""
     each = [
-        f"{name} {d.a}: {signed_text(d.interval.mean, digits_of(d.interval))}, {interval_text(d.interval)}"
+        f"{name} {d.a}: {bare_text(d.interval.mean, d.what, digits_of(d.interval, d.what.change))}, "
+        f"{interval_text(d.interval, d.what)}"
         for name, d in group
     ]
     return f" ({'; '.join(each)})"
@@ -95,8 +97,8 @@ def _ranks(found: dict[str, Evidence]) -> str:
         head = next((d for d in full_differences(evidence.named, "accuracy") if d.a == "Head only"), None)
         ranks = _highest_rank(evidence)
         if head is not None and ranks is not None:
-            mean = signed_text(ranks.interval.mean, digits_of(ranks.interval))
-            told = f"{ranks.a} minus {ranks.b} {mean} ({interval_text(ranks.interval)}), {ranks.level}"
+            mean = signed_text(ranks.interval.mean, digits_of(ranks.interval, ranks.what.change))
+            told = f"{ranks.a} minus {ranks.b} {mean} ({interval_text(ranks.interval, ranks.what)}), {ranks.level}"
             rows.append((-head.interval.mean, f"{name}, {number_text(-head.interval.mean, 1)} points: {told}"))
     text = "; ".join(row for _, row in sorted(rows)) or "nothing could be compared"
     return (

@@ -11,10 +11,12 @@ from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Pair, differences_of
 from core.study.stats.images import CrossedInterval
-from core.study.stats.measures import MeasureName, digits_of, spread_text
+from core.study.stats.measures import digits_of, quantity, spread_text
 from core.wording.numbers import NOTHING, count_text, number_text, signed_text
 
 Rows = list[tuple[str, dict[str, str]]]
+
+ACCURACY = quantity("accuracy")
 
 
 def figures(found: dict[str, Evidence], crossed: dict[str, dict[str, CrossedInterval]]) -> str:
@@ -66,22 +68,20 @@ def _rows(cells: dict[str, dict[str, str]]) -> Rows:
 
 def told(difference: Difference) -> str:
     """A difference with its interval and its level."""
-    mean = signed_text(difference.interval.mean, digits_of(difference.interval))
-    return f"{mean} ({interval_text(difference.interval)}), {difference.level}"
+    mean = signed_text(difference.interval.mean, digits_of(difference.interval, difference.what.change))
+    return f"{mean} ({interval_text(difference.interval, difference.what)}), {difference.level}"
 
 
 def _accuracy(found: dict[str, Evidence]) -> Rows:
-    return _rows(
-        {n: {a.label: spread_text(a.interval("accuracy")).replace(" %", "") for a in e.named} for n, e in found.items()}
-    )
+    return _rows({n: {a.label: a.spread("accuracy").replace(" %", "") for a in e.named} for n, e in found.items()})
 
 
-def forgetting_of(evidence: Evidence) -> MeasureName:
+def forgetting_of(evidence: Evidence) -> str:
     """The measure of forgetting: among the source's classes where it leaves some out."""
     return "forgetting_masked" if evidence.split else "forgetting"
 
 
-def _against_full(found: dict[str, Evidence], measure: MeasureName) -> Rows:
+def _against_full(found: dict[str, Evidence], measure: str) -> Rows:
     cells = {}
     for name, evidence in found.items():
         own = measure if measure == "accuracy" else forgetting_of(evidence)
@@ -93,7 +93,8 @@ def _crossed(found: dict[str, dict[str, CrossedInterval]]) -> Rows:
     return _rows(
         {
             name: {
-                label: f"{interval_text(each.crossed)}, {count_text(each.images)}" for label, each in crossed.items()
+                label: f"{interval_text(each.crossed, quantity('accuracy'))}, {count_text(each.images)}"
+                for label, each in crossed.items()
             }
             for name, crossed in found.items()
         }
@@ -176,7 +177,7 @@ def equal_accuracy(evidence: Evidence) -> list[tuple[str, float, Difference]]:
 def _cuts(found: dict[str, Evidence]) -> Rows:
     return _rows(
         {
-            name: {cut.label: spread_text(cut.accuracy).replace(" %", "") for cut in evidence.remeasured.cuts}
+            name: {cut.label: spread_text(cut.target, ACCURACY).replace(" %", "") for cut in evidence.remeasured.cuts}
             for name, evidence in found.items()
         }
     )

@@ -37,7 +37,6 @@ from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import Evidence, gather
 from core.study.report.html import write_report
 from core.study.report.report import report
-from core.study.stats.measures import spread_text
 from core.wording.numbers import NOTHING, count_text
 from docs.reports.readme import put_between
 from docs.reports.tables import told
@@ -108,7 +107,7 @@ def summary(lab: Lab, evidence: Evidence) -> str:
         "| --- | ---: | ---: | ---: | --- | ---: |",
     ]
     for arm, runs in zip(best, settings, strict=True):
-        accuracy, forgetting = (spread_text(arm.interval(name)) for name in ("accuracy", "forgetting_masked"))
+        accuracy, forgetting = (arm.spread(name) for name in ("accuracy", "forgetting_masked"))
         cells = (
             *(_name(arm.runs[0]), _rate(arm, runs), count_text(arm.trained), accuracy.replace(" %", "")),
             *(against.get(arm.label, NOTHING), forgetting),

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from core.lab import Lab
+from core.objectives.objective import ObjectiveSpec
 from core.store.record import Curve, Experiment, Run
 from core.study.arms.arm import Arm, arms_of, averaged_arms, labels_of
 from core.study.arms.choice import chosen_arms
+from core.study.arms.judged import judged_by
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of, shades_of
 from core.study.report.evidence import named
-from core.study.stats.measures import MeasureName
 from pages.compare.selected import SELECTION
 
 
@@ -96,8 +97,10 @@ class Comparison:
 
     @property
     def has_source(self) -> bool:
-        """Whether accuracy on the source was measured."""
-        return any(run.result and run.result.measures.get("source_accuracy") is not None for run in self.members)
+        """Whether the primary measure on the source was measured."""
+        return any(
+            run.result and run.result.measures.get(self.objective.on_source()) is not None for run in self.members
+        )
 
     @property
     def split(self) -> bool:
@@ -105,6 +108,11 @@ class Comparison:
         return self.members[0].spec.is_split
 
     @property
-    def source_measure(self) -> MeasureName:
-        """The measure of accuracy on the source."""
-        return "source_accuracy_masked" if self.masked else "source_accuracy"
+    def source_measure(self) -> str:
+        """Name of the measure on the source."""
+        return self.objective.on_source(self.masked)
+
+    @property
+    def objective(self) -> ObjectiveSpec:
+        """What the runs learn, and by which measure they are judged."""
+        return judged_by(self.everything)

@@ -28,7 +28,7 @@ from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.palette import colours_of
 from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.report.evidence import epochs_of
-from core.study.stats.measures import MEASURES, MEMORY_NOTE, TIME_NOTE, MeasureName
+from core.study.stats.measures import COSTS, MEMORY_NOTE, TIME_NOTE
 from core.study.weights.cuts import cuts_of
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from core.wording.numbers import bytes_text, listed
@@ -117,10 +117,10 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
             show(figure, experiment.id, "storage", "Accuracy on the test part against bytes to store for all customers")
         sizes = [f"{arm.label} {bytes_text(bytes_for_customers(arm, number))}" for arm in arms]
         st.caption(f"To store: {listed(sizes)}.")
-    names: list[MeasureName] = ["trainable_parameters", "memory"]
+    names = ["trainable_parameters", "memory"]
     for place, name in zip(st.columns(2, gap="large"), names, strict=True):
         with place:
-            show(bars(arms, name, colours), experiment.id, name, f"{MEASURES[name].title} of each setting")
+            show(bars(arms, name, colours), experiment.id, name, f"{COSTS[name].title} of each setting")
     st.caption(MEMORY_NOTE)
     kept = lab.estimates.at_launch([run.id for arm in arms for run in arm.runs])
     if columns := memory_columns(arms, kept):

@@ -18,6 +18,7 @@ from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
 from core.study.stats.claims import Difference, corrected
 from core.study.stats.intervals import CLAIM_SEEDS
+from core.study.stats.measures import FORGETTING, FORGETTING_MASKED
 from core.study.stats.words import p_words
 from core.study.weights.remeasured import one_by_one
 from core.wording.examples import noun
@@ -34,25 +35,29 @@ def differences(arms: Sequence[Arm], masked: bool) -> None:
         arms: one for each method, rank and control.
         masked: whether forgetting is judged among the source's own classes.
     """
-    accuracy = full_differences(arms, "accuracy")
-    if not accuracy:
+    if not arms:
+        return
+    measure = arms[0].spec.objective.primary
+    if not (primary := full_differences(arms, measure.name)):
         return
     st.subheader("How sure is that?")
+    unit = f", in {measure.difference_unit}" if measure.difference_unit else ""
+    beaten = "above" if measure.higher_is_better else "below"
     st.caption(
-        "Each setting minus full fine-tuning, in points, paired by seed; below zero it has less. 95 % interval: "
+        f"Each setting minus full fine-tuning{unit}, paired by seed; below zero it has less. 95 % interval: "
         "Student's t; bootstrap: the same by BCa. p: the larger of the t test's and the sign-flip test's, corrected by "
-        "Holm for all LoRA ranks together and for all controls together. Beats it: how often one of its runs is above "
-        "a run of the other."
+        "Holm for all LoRA ranks together and for all controls together. Beats it: how often one of its runs is "
+        f"{beaten} a run of the other."
     )
-    _table("**Accuracy on the target, minus that of full fine-tuning**", accuracy)
-    forgetting = full_differences(arms, "forgetting_masked" if masked else "forgetting")
+    _table(f"**{measure.title} on the target, minus that of full fine-tuning**", primary)
+    forgetting = full_differences(arms, FORGETTING_MASKED if masked else FORGETTING)
     if any(difference.seeds for difference in forgetting):
         among = ", among its own classes" if masked else ""
         _table(f"**Forgetting of the source{among}, minus that of full fine-tuning** (more is worse)", forgetting)
         if note := rates_note(arms):
             st.caption(note)
     if len(ranks := rank_differences(arms)):
-        _table("**Accuracy of each rank minus the lowest**", ranks)
+        _table(f"**{measure.title} of each rank minus the lowest**", ranks)
 
 
 def _table(title: str, found: Sequence[Difference]) -> None:
@@ -64,7 +69,7 @@ def single_pair(lab: Lab, arms: Sequence[Arm]) -> None:
     """Two stored networks on the same test examples; at once where there is one seed, else on demand."""
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
     others = [arm for arm in arms if arm is not full and full and set(arm.seeds) & set(full.seeds)]
-    if full is None or not others:
+    if full is None or not others or not full.spec.objective.has_classes:
         return
     one = noun(full.spec.network.learns, 1)
     if max(len(arm.seeds) for arm in arms) < 2:

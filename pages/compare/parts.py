@@ -7,9 +7,9 @@ import streamlit as st
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.forgetting_clause import NO_SOURCE
 from core.study.arms.tables import comparison_table, comparison_text
-from core.study.figures.curves import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
+from core.study.figures.curves import Axis, NamedCurve, arm_dots, loss_curves, measure_curves
 from core.wording.csv_file import csv_of
-from core.wording.numbers import percent
+from core.wording.measures import measured_text
 from pages.compare.comparison import Comparison
 from pages.compare.costs import costs, cut_reference, forgetting
 from pages.compare.evidence import differences, learning_rates, single_pair
@@ -23,8 +23,9 @@ from pages.shared.pickers import start_id
 
 def accuracy_part(shown: Comparison) -> None:
     """Every run's accuracy, the differences from full fine-tuning in numbers, and single pairs."""
-    figure = arm_dots(shown.shown, "accuracy", shown.colours, shown.stopped)
-    show(figure, shown.experiment.id, "accuracy", "Accuracy on the target of each run, with mean and interval")
+    measure = shown.objective.primary
+    figure = arm_dots(shown.shown, measure.name, shown.colours, shown.stopped)
+    show(figure, shown.experiment.id, "accuracy", f"{measure.title} on the target of each run, with mean and interval")
     if sentence := macro_f1_sentence(shown.shown):
         st.caption(literal(sentence))
     if warning := misleading_sentence(shown.shown[0].runs[0]):
@@ -74,21 +75,26 @@ def curves_part(shown: Comparison) -> None:
         return
     owner = shown.experiment.id
     show(loss_curves(curves, axis, smoothing, log), owner, "loss", "Training and validation loss of every run")
-    figure = accuracy_curves(curves, axis, shown.masked)
-    show(figure, owner, "curves", "Accuracy of every run as training goes on")
+    figure = measure_curves(curves, axis, shown.masked, shown.objective)
+    show(figure, owner, "curves", f"{shown.objective.primary.title} of every run as training goes on")
 
 
 def forgetting_part(shown: Comparison) -> None:
     """What the network still knows of the source."""
     if not shown.has_source:
-        st.caption(NO_SOURCE if shown.members[0].spec.is_direct else "Accuracy on the source was not measured.")
+        st.caption(
+            NO_SOURCE
+            if shown.members[0].spec.is_direct
+            else f"{shown.objective.primary.title} on the source was not measured."
+        )
         return
+    measure = shown.objective.primary
     figure = arm_dots(shown.shown, shown.source_measure, shown.colours, shown.stopped)
-    show(figure, shown.experiment.id, "source", "Accuracy on the source of each run, with mean and interval")
+    show(figure, shown.experiment.id, "source", f"{measure.title} on the source of each run, with mean and interval")
     if len(shown.bases) == 1:
         first = next(run.result for run in shown.members if run.result)
-        before = first.measures.get(f"{shown.source_measure}_before")
-        st.caption(f"Before fine-tuning the base had {percent(before)} on the source.")
+        before = measured_text(measure, first.measures.get(f"{shown.source_measure}_before"))
+        st.caption(f"Before fine-tuning the base had {before} on the source.")
     forgetting(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours, shown.masked, shown.everything)
 
 

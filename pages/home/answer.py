@@ -15,8 +15,8 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
-from core.wording.measures import score_text
-from core.wording.numbers import bytes_text, count_text, percent, unbroken
+from core.wording.measures import measured_text, score_text
+from core.wording.numbers import bytes_text, count_text, unbroken
 from pages.shared.download import download_of_run
 from pages.shared.experiment_actions import experiment_actions
 from pages.shared.figure_panel import readable
@@ -54,22 +54,25 @@ def evidence_of(found: Verdict, members: list[Run]) -> None:
     told, full = found.told, found.full
     if told is None or full is None:
         return
+    measure = told.arm.spec.objective.primary
     left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
     with left:
         figure = difference_rows(found, colours_of(run.spec for run in members), [told])
-        alt = f"Accuracy of {told.arm.label} minus that of full fine-tuning, by seed, with mean and interval"
+        alt = f"{measure.title} of {told.arm.label} minus that of full fine-tuning, by seed, with mean and interval"
         st.plotly_chart(readable(figure), key="home-difference", alt=alt, config={"displayModeBar": False})
     with right:
         arms = [full, told.arm]
         table = pd.DataFrame(
             {
                 "Setting": ["Full fine-tuning", name_of(told.arm, found)],
-                "Accuracy": [unbroken(percent(arm.interval("accuracy").mean, 1)) for arm in arms],
+                measure.title: [unbroken(measured_text(measure, arm.interval(measure.name).mean, 1)) for arm in arms],
                 "Trained": [count_text(arm.trained) for arm in arms],
                 "Stored": [unbroken(bytes_text(stored(arm))) for arm in arms],
             }
         )
-        st.table(table, hide_index=True, border="horizontal", alt="Accuracy, trained parameters and stored size")
+        st.table(
+            table, hide_index=True, border="horizontal", alt=f"{measure.title}, trained parameters and stored size"
+        )
     if sentence := macro_f1_sentence(arms):
         st.caption(literal(sentence))
     if warning := misleading_sentence(full.runs[0]):
@@ -90,8 +93,8 @@ def _adapter(found: Verdict) -> None:
         run.id,
         ADAPTER,
         f"home-adapter-{run.id}",
-        help=f"For Hugging Face PEFT. Seed {run.spec.seed}, the best on the validation part; its accuracy on the "
-        "test part is on the link.",
+        help=f"For Hugging Face PEFT. Seed {run.spec.seed}, the best on the validation part; its "
+        f"{run.spec.objective.primary.noun} on the test part is on the link.",
     )
 
 

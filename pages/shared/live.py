@@ -11,7 +11,8 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.store.record import Curve, Run
 from core.study.arms.arm import arm_order, labels_of
-from core.study.figures.live import HEIGHT, LiveArm, live_accuracy, live_loss
+from core.study.arms.judged import judged_by
+from core.study.figures.live import HEIGHT, LiveArm, live_loss, live_measure
 from core.study.figures.palette import colour_of
 from core.wording.numbers import NOTHING, count_text, left_text
 from pages.shared.literal import literal
@@ -86,7 +87,8 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
         with left:
             live_chart(live_loss(arms), f"{key}-loss", HEIGHT, "Training loss of each setting, by epoch")
         with right:
-            live_chart(live_accuracy(arms), f"{key}-accuracy", HEIGHT, "Validation accuracy of each setting, by epoch")
+            alt = f"Validation {judged_by(runs).primary.noun} of each setting, by epoch"
+            live_chart(live_measure(arms), f"{key}-accuracy", HEIGHT, alt)
         _table(runs, arms, labels, key)
         _runs(lab, [run for run in runs if run.is_live], labels, key)
 
@@ -142,7 +144,15 @@ def _arms(lab: Lab, runs: list[Run], labels: dict[str, str]) -> list[LiveArm]:
         curves = tuple(_curve(lab, run) for run in members if run.step)
         steps = next((run.steps for run in members if run.steps), 0)
         found.append(
-            LiveArm(key, labels[key], first.label, colour_of(first), curves, (steps or 1) / first.optim.epochs)
+            LiveArm(
+                key,
+                labels[key],
+                first.label,
+                colour_of(first),
+                curves,
+                (steps or 1) / first.optim.epochs,
+                first.objective,
+            )
         )
     return found
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.store.record import Run
 from core.study.stats.intervals import t_interval
-from core.study.stats.measures import spread_text
+from core.study.stats.measures import quantity, spread_text
 from core.study.weights.figures import TrainedRank, accuracy_of_cuts
 from core.study.weights.rank import TOLERANCE, rank_sentence, suggested_rank
 from core.study.weights.scores import Scores
@@ -90,6 +90,9 @@ def rank_part(focus: Focus) -> None:
     )
 
 
+ACCURACY = quantity("accuracy")
+
+
 def tested_of(focus: Focus, run: Run, limit: int | None) -> Scores:
     """Accuracies of a run on the test part: those of its result, or where not all examples are used, on the same ones
     as the cut network.
@@ -119,6 +122,6 @@ def _row(label: str, scores: Sequence[Scores], masked: bool) -> dict[str, str]:
     return {
         "Network": label,
         "Seeds": count_text(len(scores)),
-        "Target": spread_text(t_interval([float(each.target[0]) for each in scores])),
-        "Source": spread_text(t_interval([value for value in source if np.isfinite(value)])),
+        "Target": spread_text(t_interval([float(each.target[0]) for each in scores]), ACCURACY),
+        "Source": spread_text(t_interval([value for value in source if np.isfinite(value)]), ACCURACY),
     }

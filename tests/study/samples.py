@@ -14,7 +14,7 @@ from core.store.record import EPOCH_COLUMNS, Curve, Result, Run, State
 from core.study.arms.arm import Arm
 from core.study.arms.pairs import paired_differences
 from core.study.stats.claims import Difference
-from core.study.stats.measures import MeasureName
+from core.study.stats.measures import COSTS
 
 SOURCE = TaskSpec.of(dataset="digits")
 TARGET = TaskSpec.of(dataset="digits", rotation=45.0)
@@ -43,6 +43,19 @@ RESULT = Result(
     device="cpu",
     threads=1,
 )
+
+
+QUANTITIES = (
+    "accuracy",
+    "macro_f1",
+    "gain",
+    "source_accuracy",
+    "source_accuracy_masked",
+    "forgetting",
+    "forgetting_masked",
+    *COSTS,
+)
+"""Names of quantities that :data:`RESULT` has, but for an adapter's size."""
 
 
 def measured(result: Result, **values: Any) -> Result:
@@ -111,6 +124,6 @@ def make_curve(loss: Any, epochs: int = 2, source: bool = True) -> Curve:
     return Curve(step, step * 0.01, values, table.astype({"epoch": "int64", "step": "int64"}))
 
 
-def paired_difference(a: Arm, b: Arm, measure: MeasureName) -> Difference:
+def paired_difference(a: Arm, b: Arm, measure: str) -> Difference:
     """One difference that stands alone."""
     return paired_differences([(a, b)], measure)[0]

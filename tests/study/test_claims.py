@@ -11,6 +11,7 @@ from scipy import stats
 
 from core.study.stats.claims import Level, Pair, corrected, differences_of, example_difference, within_margin
 from core.study.stats.intervals import bca_interval, seeds_needed, t_interval, t_p
+from core.study.stats.measures import quantity
 from core.study.stats.permutation import holm, min_pairs, sign_flip_p, win_probability
 
 STEPS = st.lists(st.integers(-4, 4), min_size=1, max_size=10)
@@ -28,7 +29,7 @@ def pair_of(differences) -> Pair:
 
 
 def difference_of(*differences):
-    return differences_of([pair_of(values) for values in differences], "gain")[0]
+    return differences_of([pair_of(values) for values in differences], quantity("gain"))[0]
 
 
 @given(STEPS.filter(lambda steps: len(steps) > 1))

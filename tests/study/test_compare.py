@@ -24,8 +24,7 @@ from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
-from core.study.stats.measures import MEASURES
-from tests.study.samples import make_arm_runs, make_run, measured, paired_difference
+from tests.study.samples import QUANTITIES, make_arm_runs, make_run, measured, paired_difference
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
 
@@ -395,7 +394,7 @@ def test_a_plain_table_keeps_every_cell_in_its_column(turned):
 
 def test_every_measure_reads_a_result():
     (arm,) = arms_of([make_run("lora")])
-    for name in MEASURES:
+    for name in QUANTITIES:
         assert len(arm.values(name)) == 1
 
 

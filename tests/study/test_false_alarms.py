@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.study.arms.verdict import verdict
 from core.study.stats.claims import Level, Pair, differences_of
 from core.study.stats.intervals import t_interval
+from core.study.stats.measures import quantity
 from tests.study.samples import make_arm_runs, measured
 
 Values = NDArray[np.float64]
@@ -69,7 +70,7 @@ def levels(values: Values) -> list[Level]:
     """The level of each trial's difference, tested alone."""
     found = []
     for a, b in values:
-        (difference,) = differences_of([Pair("A", "B", dict(enumerate(a)), dict(enumerate(b)))], "accuracy")
+        (difference,) = differences_of([Pair("A", "B", dict(enumerate(a)), dict(enumerate(b)))], quantity("accuracy"))
         found.append(difference.level)
     return found
 
@@ -97,7 +98,7 @@ def test_no_adapter_of_three_is_called_different_in_more_than_five_percent(n):
     for _ in range(trials):
         full, *ranks = rng.normal(95, 0.5, (4, n))
         pairs = [Pair("A", "B", dict(enumerate(rank)), dict(enumerate(full))) for rank in ranks]
-        alarms += any(difference.level is not Level.OPEN for difference in differences_of(pairs, "accuracy"))
+        alarms += any(difference.level is not Level.OPEN for difference in differences_of(pairs, quantity("accuracy")))
     assert alarms / trials <= most(0.05, trials)
 
 

@@ -19,12 +19,12 @@ from core.study.arms.arm import arms_of
 from core.study.figures.curves import (
     AXES,
     NamedCurve,
-    accuracy_curves,
     arm_dots,
     bars,
     export_html,
     live_figure_data,
     loss_curves,
+    measure_curves,
 )
 from core.study.figures.palette import (
     CONTROLS,
@@ -39,8 +39,8 @@ from core.study.figures.palette import (
 )
 from core.study.figures.style import LINE_HEIGHT, MAX_LINE, layout_of, subtitle_lines
 from core.study.figures.thinning import MAX_POINTS, smooth, thin
-from core.study.stats.measures import MEASURES
-from tests.study.samples import make_arm_runs, make_curve, make_run
+from core.study.stats.measures import quantity
+from tests.study.samples import QUANTITIES, make_arm_runs, make_curve, make_run
 
 CONFIG = Path(__file__).parents[2] / ".streamlit" / "config.toml"
 LOSSES = arrays(
@@ -164,7 +164,7 @@ def test_the_shortest_curves_draw(loss, epochs):
     for axis in AXES:
         json.dumps(live_figure_data(curves, axis, 0.9, True), allow_nan=False)
         loss_curves(curves, axis).to_json()
-        accuracy_curves(curves, axis).to_json()
+        measure_curves(curves, axis).to_json()
 
 
 def test_live_data_is_the_figure_in_plain_json():
@@ -180,17 +180,17 @@ def test_live_data_is_the_figure_in_plain_json():
 
 
 def test_source_accuracy_has_its_own_panel_only_where_it_was_measured():
-    both = accuracy_curves(two_curves())
+    both = measure_curves(two_curves())
     assert len(both.data) == 6
     assert [trace.name for trace in both.data if trace.showlegend] == ["Full", "LoRA r=4"]
     assert [trace.yaxis for trace in both.data] == [None] * 3 + ["y2"] * 3
     assert {trace.line.dash for trace in both.data[3:]} == {"dot"}
-    alone = accuracy_curves([named(np.ones(50), source=False)])
+    alone = measure_curves([named(np.ones(50), source=False)])
     assert len(alone.data) == 1
-    assert len(accuracy_curves(two_curves(), masked=True).data) == 3
+    assert len(measure_curves(two_curves(), masked=True).data) == 3
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", QUANTITIES)
 @pytest.mark.parametrize("draw", [arm_dots, bars])
 def test_arm_figures_draw_every_measure_without_colouring_text(draw, measure):
     for arms in (ARMS, ARMS[:1], []):
@@ -199,7 +199,7 @@ def test_arm_figures_draw_every_measure_without_colouring_text(draw, measure):
         layout.pop("template", None)
         assert '"font"' not in json.dumps(layout)
         assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
-        assert layout["title"]["text"] == MEASURES[measure].title
+        assert layout["title"]["text"] == quantity(measure).title
         assert layout["xaxis"]["title"]["text"]
 
 

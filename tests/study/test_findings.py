@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from core.study.stats.claims import Difference, Level, Pair, differences_of
+from core.study.stats.measures import quantity
 from docs.reports.findings import MAX_NAMES, levels
 
 NOISE = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.1, 0.4)
@@ -12,7 +13,7 @@ NOISE = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.1, 0.4)
 
 def difference(mean: float, seeds: int = 8) -> Difference:
     values = {seed: mean + NOISE[seed] for seed in range(seeds)}
-    return differences_of([Pair("LoRA r=4", "Full", values, dict.fromkeys(values, 0.0))], "accuracy")[0]
+    return differences_of([Pair("LoRA r=4", "Full", values, dict.fromkeys(values, 0.0))], quantity("accuracy"))[0]
 
 
 def test_each_level_and_direction_is_counted_once() -> None:

@@ -37,7 +37,7 @@ def simulated(rng, count, seeds, images, shared=1.0, own=0.3, seed=0.1, rest=0.3
 @given(st.integers(2, 6), st.integers(2, 12), st.randoms(use_true_random=False))
 def test_mean_squares_are_those_of_an_analysis_of_variance(S, N, random):
     table = np.array([[random.choice([-1, 0, 1]) for _ in range(N)] for _ in range(S)])
-    found = crossed_interval(table)
+    found = crossed_interval(100 * table)
     # By explicit sums over cells, as in a textbook.
     grand = sum(table[s][i] for s in range(S) for i in range(N)) / (S * N)
     rows, columns = [sum(table[s]) / N for s in range(S)], [sum(table[:, i]) / S for i in range(N)]
@@ -65,21 +65,21 @@ def test_mean_squares_are_those_of_an_analysis_of_variance(S, N, random):
 )
 def test_it_holds_for_other_seeds_and_other_images(seeds, images, seed):
     tables, truth = simulated(np.random.default_rng(1), 2000, seeds, images, seed=seed)
-    found = [crossed_interval(table) for table in tables]
+    found = [crossed_interval(100 * table) for table in tables]
     covered = np.mean([each.crossed.low <= truth <= each.crossed.high for each in found])
     assert 0.93 <= covered <= 0.97
 
 
 def test_seeds_alone_say_too_little_about_other_images():
     tables, truth = simulated(np.random.default_rng(2), 500, 10, 100, seed=0.05)
-    found = [crossed_interval(table) for table in tables]
+    found = [crossed_interval(100 * table) for table in tables]
     assert np.mean([each.seeds.low <= truth <= each.seeds.high for each in found]) < 0.85
     assert np.median([each.wider for each in found]) > 1.3
 
 
 @given(arrays(np.int8, array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=7), elements=VALUES))
 def test_it_is_never_narrower_than_over_seeds_and_never_fails(table):
-    found = crossed_interval(table)
+    found = crossed_interval(100 * table)
     if min(table.shape) < 2:
         assert math.isnan(found.crossed.low)
         assert math.isnan(found.wider)
@@ -92,26 +92,26 @@ def test_it_is_never_narrower_than_over_seeds_and_never_fails(table):
 
 @given(arrays(np.float64, (3, 4), elements=st.sampled_from([-1.0, 0.0, 1.0, np.nan, np.inf])))
 def test_values_that_are_not_finite_make_it_unknown(table):
-    found = crossed_interval(table)
+    found = crossed_interval(100 * table)
     if not np.isfinite(table).all():
         assert math.isnan(found.crossed.low)
         assert math.isnan(found.crossed.high)
 
 
 def test_one_value_everywhere_leaves_no_doubt():
-    found = crossed_interval(np.ones((4, 9), dtype=np.int8))
+    found = crossed_interval(100 * np.ones((4, 9), dtype=np.int8))
     assert (found.crossed.low, found.crossed.mean, found.crossed.high, found.wider) == (100, 100, 100, 1)
 
 
 def test_images_can_reverse_what_seeds_agree_on():
     # Every seed gets the same three images of four right that the other method gets wrong, and the reverse for one.
     table = np.tile(np.array([1, 1, 1, -1, 0, 0, 0, 0], dtype=np.int8), (6, 1))
-    found = crossed_interval(table)
+    found = crossed_interval(100 * table)
     assert found.seeds.low == found.seeds.high == 25
     assert found.wider == math.inf
     assert found.might_reverse
     with pytest.raises(ValueError, match="two dimensions"):
-        crossed_interval(table[0])
+        crossed_interval(100 * table[0])
 
 
 def test_facts_count_images_and_classes():

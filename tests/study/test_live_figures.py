@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from core.store.record import EPOCH_COLUMNS, Curve
-from core.study.figures.live import MAX_POINTS, LiveArm, live_accuracy, live_loss
+from core.study.figures.live import MAX_POINTS, LiveArm, live_loss, live_measure
 
 NAN = float("nan")
 
@@ -31,7 +31,7 @@ def test_the_mean_is_of_the_runs_that_have_reached_a_step() -> None:
     x, loss = both.loss()
     np.testing.assert_allclose(x, [0.5, 1.0, 1.5])
     np.testing.assert_allclose(loss, [3.0, 2.0, 1.0])
-    x, accuracy = both.accuracy()
+    x, accuracy = both.primary()
     np.testing.assert_allclose((x, accuracy), ([1.0], [50.0]))
     assert both.latest == 50.0
 
@@ -48,7 +48,7 @@ def test_the_best_arm_of_each_group_is_bold_drawn_last_and_stands_for_it_in_the_
         arm("0.1", curve([9.0], [])),
         arm("lora", curve([1.0], [70.0]), group="LoRA r=4"),
     ]
-    for figure in (live_loss(arms), live_accuracy(arms)):
+    for figure in (live_loss(arms), live_measure(arms)):
         assert [trace["uid"] for trace in figure["data"]] == ["0.001", "0.1", "0.01", "lora"]
         assert [trace["showlegend"] for trace in figure["data"]] == [False, False, True, True]
         assert [trace["name"] for trace in figure["data"]][-2:] == ["Full", "LoRA r=4"]
@@ -63,7 +63,7 @@ def test_a_diverging_setting_does_not_set_the_range_of_the_axis() -> None:
 def test_no_axis_shows_negative_losses_or_accuracies() -> None:
     flat, falling = arm("flat", curve([0.0, 0.0], [0.0])), arm("falling", curve([3.0, 0.01], [1.0, 90.0]))
     for arms in ([flat], [falling]):
-        for figure in (live_loss(arms), live_accuracy(arms)):
+        for figure in (live_loss(arms), live_measure(arms)):
             low, high = figure["layout"]["yaxis"]["range"]
             assert 0 <= low < high
 
@@ -76,7 +76,7 @@ def test_only_a_figure_with_other_lines_says_what_is_bold() -> None:
 
 @pytest.mark.parametrize("arms", [[], [arm("a")], [arm("a", curve([], []))], [arm("a", curve([np.inf], [NAN]))]])
 def test_what_has_not_begun_or_has_no_number_draws_nothing_that_fails(arms: list[LiveArm]) -> None:
-    for figure in (live_loss(arms), live_accuracy(arms)):
+    for figure in (live_loss(arms), live_measure(arms)):
         json.dumps(figure, allow_nan=False)
 
 

@@ -17,7 +17,7 @@ from core.study.figures.curves import arm_dots
 from core.study.figures.style import whiskers
 from core.study.figures.tradeoffs import accuracy_against
 from core.study.stats.intervals import Interval, t_interval
-from core.study.stats.measures import MEASURES, bounded, spread_text
+from core.study.stats.measures import bounded, quantity, spread_text
 from tests.study.samples import make_arm_runs
 
 ACCURACIES = st.lists(st.floats(0, 100), min_size=2, max_size=6)
@@ -30,21 +30,21 @@ def numbers(text: str) -> list[float]:
 @given(ACCURACIES)
 def test_an_interval_of_accuracies_stays_inside_0_to_100_in_text_and_figure(values):
     interval = t_interval(values)
-    assert all(0 <= number <= 100 for number in numbers(spread_text(interval)))
-    bars = whiskers([interval], MEASURES["accuracy"])
+    assert all(0 <= number <= 100 for number in numbers(spread_text(interval, quantity("accuracy"))))
+    bars = whiskers([interval], quantity("accuracy"))
     assert interval.mean + bars["array"][0] <= 100 + 1e-9
     assert interval.mean - bars["arrayminus"][0] >= -1e-9
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=6))
 def test_a_difference_of_accuracies_stays_inside_100_points(values):
-    assert all(-100 <= number <= 100 for number in numbers(interval_text(t_interval(values))))
+    assert all(-100 <= number <= 100 for number in numbers(interval_text(t_interval(values), quantity("accuracy"))))
 
 
 @given(ACCURACIES)
 def test_an_interval_that_is_inside_is_left_as_it_is(values):
     interval = t_interval(values)
-    inside = bounded(interval, MEASURES["accuracy"])
+    inside = bounded(interval, quantity("accuracy"))
     assert inside.low == max(interval.low, 0)
     assert inside.high == min(interval.high, 100)
     assert (inside.mean, inside.n) == (interval.mean, interval.n)
@@ -68,7 +68,7 @@ def test_an_interval_that_is_inside_is_left_as_it_is(values):
     ],
 )
 def test_a_mean_reads_as_people_write_it(interval, measure, text):
-    assert spread_text(interval, MEASURES[measure]) == text
+    assert spread_text(interval, quantity(measure)) == text
 
 
 def test_seeds_that_agree_have_no_interval_of_width_zero_anywhere():

@@ -330,7 +330,7 @@ def test_the_reports_of_the_docs_are_made_by_one_command_that_uses_runs_again(tm
         found = verdict(lab.members(experiment))
         assert headline(found) in readme
         difference = found.told.difference
-        mean = signed_text(difference.interval.mean, digits_of(difference.interval))
-        cell = f" {mean} ({interval_text(difference.interval)}), {difference.level} |"
+        mean = signed_text(difference.interval.mean, digits_of(difference.interval, difference.what))
+        cell = f" {mean} ({interval_text(difference.interval, difference.what)}), {difference.level} |"
         assert any(line.startswith(f"| {found.told.arm.spec.label} |") and cell in line for line in readme.splitlines())
     lab.store.close()

@@ -14,7 +14,7 @@ from core.methods.registry import method_order
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.stats.intervals import Interval, t_interval
-from core.study.stats.measures import MEASURES, MeasureName
+from core.study.stats.measures import Quantity, quantity, spread_text
 from core.wording.numbers import exact_text, listed
 
 MAX_LAYERS = 4
@@ -79,27 +79,40 @@ class Arm:
         """Number of trainable parameters, the same in every run."""
         return self.interval("trainable_parameters").mean
 
-    def by_seed(self, measure: MeasureName) -> dict[int, float]:
-        """The measure of each run that has it. NaN is a value; a run without one is left out."""
-        read = MEASURES[measure].of
+    @property
+    def primary(self) -> str:
+        """Name of the measure by which it is chosen and compared."""
+        return self.spec.objective.primary.name
+
+    def what(self, name: str) -> Quantity:
+        """The quantity of a name; see :func:`core.study.stats.measures.quantity`."""
+        return quantity(name, self.spec.objective)
+
+    def by_seed(self, name: str) -> dict[int, float]:
+        """The quantity of each run that has it. NaN is a value; a run without one is left out."""
+        read = self.what(name).of
         found = {run.spec.seed: read(run.result) for run in self.runs if run.result is not None}
         return {seed: float(value) for seed, value in found.items() if value is not None}
 
-    def values(self, measure: MeasureName) -> tuple[float, ...]:
-        """The measure of each run that has it, by seed."""
-        return tuple(self.by_seed(measure).values())
+    def values(self, name: str) -> tuple[float, ...]:
+        """The quantity of each run that has it, by seed."""
+        return tuple(self.by_seed(name).values())
 
     @property
     def shares_time(self) -> bool:
         """Whether any of its runs was trained in a bank, whose time is divided equally among its runs."""
         return any(run.result is not None and run.result.bank > 1 for run in self.runs)
 
-    def interval(self, measure: MeasureName) -> Interval:
+    def interval(self, name: str) -> Interval:
         """Mean and 95 % Student-t interval over the seeds; no interval of times that runs have shared."""
-        found = t_interval(self.values(measure))
-        if MEASURES[measure].timed and self.shares_time:
+        found = t_interval(self.values(name))
+        if self.what(name).timed and self.shares_time:
             return Interval(found.mean, math.nan, math.nan, found.n)
         return found
+
+    def spread(self, name: str) -> str:
+        """The mean with its interval, as in ``97.31 % (97.19 to 97.43)``."""
+        return spread_text(self.interval(name), self.what(name))
 
 
 TuningGroup = tuple[str | None, TaskSpec, str, int | None]
@@ -190,7 +203,7 @@ def _joined(settings: Mapping[str, str]) -> str:
 
 def _settings(spec: RunSpec) -> dict[str, str]:
     """Every setting but the seed under a short name, those that are varied most often first."""
-    parts = spec.model_dump(mode="json", exclude={"seed": True, "method": {"kind"}})
+    parts = spec.model_dump(mode="json", exclude={"seed": True, "objective": True, "method": {"kind"}})
     found = {}
     # What only programs can read, such as the config of a network: other fields tell it apart.
     hidden = {name for name, about in type(spec.network).model_fields.items() if not about.repr}

@@ -8,7 +8,6 @@ from core.objectives.classification import LARGEST_CLASS
 from core.store.record import Result, Run
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import MIN_SEEDS
-from core.study.stats.measures import MEASURES, spread_text
 from core.wording.examples import noun
 from core.wording.numbers import listed, percent
 
@@ -94,6 +93,6 @@ def macro_f1_sentence(arms: Sequence[Arm]) -> str:
     known = [arm for arm in arms if arm.values("macro_f1")]
     if not known:
         return ""
-    values = [f"{arm.label} {spread_text(arm.interval('macro_f1'), MEASURES['macro_f1'])}" for arm in known]
+    values = [f"{arm.label} {arm.spread('macro_f1')}" for arm in known]
     share = share_sentence(known[0].runs[0].result, known[0].spec.network.learns)
     return f"Macro-F1, the mean of the F1 scores of all classes: {listed(values)}. {share}".strip()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from core.objectives.objective import ObjectiveSpec
 from core.study.stats.intervals import Interval, t_interval
 
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Accuracies of one network, in percent; of the source None where it was not measured."""
+    """The primary measure of one network on target and source; of the source None where it was not measured."""
 
     target: float
     source: float | None
@@ -22,8 +23,10 @@ class CutArm:
     """Full fine-tuning whose ΔW was cut to a rank after training, one value per seed; a reference, not a run."""
 
     rank: int
+    objective: ObjectiveSpec
+    """Of the runs that were cut."""
     by_seed: dict[int, Accuracies] = field(default_factory=dict)
-    """Accuracies on the test parts, by seed."""
+    """On the test parts, by seed."""
 
     @property
     def label(self) -> str:
@@ -31,11 +34,11 @@ class CutArm:
         return f"Full, ΔW cut to r={self.rank}"
 
     @property
-    def accuracy(self) -> Interval:
-        """Accuracy on the target, mean and 95 % interval over the seeds."""
+    def target(self) -> Interval:
+        """The primary measure on the target, mean and 95 % interval over the seeds."""
         return t_interval([found.target for found in self.by_seed.values()])
 
     def source(self, masked: bool) -> Interval:
-        """Accuracy on the source, mean and 95 % interval over the seeds; n = 0 where there is none."""
+        """The same on the source, mean and 95 % interval over the seeds; n = 0 where there is none."""
         found = [s.source_masked if masked else s.source for s in self.by_seed.values()]
         return t_interval([value for value in found if value is not None])

@@ -13,9 +13,9 @@ from core.study.arms.cut import CutArm
 from core.study.arms.pairs import against_full, paired_differences
 from core.study.stats.claims import Difference, Level, Pair, differences_of
 from core.study.stats.intervals import Interval
-from core.study.stats.measures import MEASURES, MeasureName, digits_of, ends_text, spread_text
-from core.study.stats.words import p_text
-from core.wording.numbers import NOTHING, count_text, counted, signed_text
+from core.study.stats.measures import Quantity, digits_of, ends_text, quantity, spread_text
+from core.study.stats.words import bare_text, p_text
+from core.wording.numbers import NOTHING, count_text, counted
 
 
 def finding_text(difference: Difference) -> str:
@@ -45,11 +45,9 @@ def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
     if len({d.b for d in differences}) > 1:
         columns["Compared with"] = [d.b for d in differences]
     columns |= {
-        "Difference": [
-            signed_text(d.interval.mean, digits_of(d.interval)) if d.interval.n else NOTHING for d in differences
-        ],
-        "95 % interval": [interval_text(d.interval) for d in differences],
-        "Bootstrap": [interval_text(d.bootstrap) for d in differences],
+        "Difference": [_mean_text(d) if d.interval.n else NOTHING for d in differences],
+        "95 % interval": [interval_text(d.interval, d.what) for d in differences],
+        "Bootstrap": [interval_text(d.bootstrap, d.what) for d in differences],
         "Finding": [finding_text(d) for d in differences],
         "p": [p_text(d.p) for d in differences],
         "Beats it": [NOTHING if math.isnan(d.win) else f"{round(100 * d.win)} %" for d in differences],
@@ -57,21 +55,21 @@ def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
     return pd.DataFrame(columns, dtype=object)
 
 
-def full_differences(arms: Sequence[Arm], measure: MeasureName) -> list[Difference]:
+def full_differences(arms: Sequence[Arm], name: str) -> list[Difference]:
     """Every LoRA arm minus full fine-tuning, tested together as for the verdict; then every control, together too."""
     pairs = against_full(arms)
     lora = [pair for pair in pairs if pair[0].role is Role.ADAPTER]
     controls = [pair for pair in pairs if pair[0].role is Role.CONTROL]
-    return paired_differences(lora, measure) + paired_differences(controls, measure)
+    return paired_differences(lora, name) + paired_differences(controls, name)
 
 
 def rank_differences(arms: Sequence[Arm]) -> list[Difference]:
-    """The accuracy of every higher rank minus that of the lowest of the same method, tested together."""
+    """The primary measure of every higher rank minus that of the lowest of the same method, tested together."""
     by_method: dict[str, list[Arm]] = {}
     for arm in sorted((arm for arm in arms if arm.adapter), key=lambda arm: arm.adapter.rank if arm.adapter else 0):
         by_method.setdefault(arm.spec.kind, []).append(arm)
     pairs = [(arm, own[0]) for own in by_method.values() for arm in own[1:]]
-    return paired_differences(pairs, "accuracy")
+    return paired_differences(pairs, arms[0].primary) if pairs else []
 
 
 def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Difference]:
@@ -81,32 +79,41 @@ def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Differe
         Pair(
             arm.label,
             cut_of[arm.adapter.rank].label,
-            arm.by_seed("accuracy"),
+            arm.by_seed(arm.primary),
             {seed: found.target for seed, found in cut_of[arm.adapter.rank].by_seed.items()},
         )
         for arm in arms
         if arm.adapter and arm.adapter.rank in cut_of
     ]
-    return differences_of(pairs, "accuracy")
+    return differences_of(pairs, arms[0].what(arms[0].primary)) if pairs else []
 
 
 def cuts_table(cuts: Sequence[CutArm], masked: bool) -> pd.DataFrame:
-    """One row per rank: accuracy on the target, and on the source if there is one, of full fine-tuning cut to it."""
+    """One row per rank: the primary measure of full fine-tuning cut to it on the target, and on the source if there is
+    one.
+    """
+    measure = cuts[0].objective.primary
+    what = quantity(measure.name, cuts[0].objective)
     columns = {
         "Reference": [cut.label for cut in cuts],
-        "Accuracy": [spread_text(cut.accuracy) for cut in cuts],
+        measure.title: [spread_text(cut.target, what) for cut in cuts],
     }
     if any(cut.source(masked=False).n for cut in cuts):
-        columns["Source accuracy"] = [spread_text(cut.source(masked=False)) for cut in cuts]
+        columns[f"Source {measure.noun}"] = [spread_text(cut.source(masked=False), what) for cut in cuts]
         if masked:
-            columns["Source accuracy, masked"] = [spread_text(cut.source(masked=True)) for cut in cuts]
+            columns[f"Source {measure.noun}, masked"] = [spread_text(cut.source(masked=True), what) for cut in cuts]
     return pd.DataFrame(columns, dtype=object)
 
 
-def interval_text(interval: Interval) -> str:
-    """Both ends of a difference in points, as in ``−0.31 to +0.12``; a dash where there is no interval."""
+def _mean_text(difference: Difference) -> str:
+    what = difference.what.change
+    return bare_text(difference.interval.mean, difference.what, digits_of(difference.interval, what))
+
+
+def interval_text(interval: Interval, what: Quantity) -> str:
+    """Both ends of a difference in a quantity, as in ``−0.31 to +0.12``; a dash where there is no interval."""
     if not math.isfinite(interval.half_width):
         return NOTHING
     if interval.low == interval.high:
         return "the same in every seed"
-    return ends_text(interval, MEASURES["gain"]) or signed_text(interval.mean)
+    return ends_text(interval, what.change) or bare_text(interval.mean, what, 2)

@@ -4,29 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.engine.jobs.predictions import Predictions
+from core.objectives.classification import ACCURACY
+from core.objectives.measure import Answers, Measure
 from core.study.stats.images import CrossedInterval, ImageFacts, crossed_interval, image_facts
 from core.study.stats.intervals import Interval, t_interval
-from core.study.stats.measures import MEASURES, bounded
+from core.study.stats.measures import bounded, quantity
+
+ACCURACIES = quantity(ACCURACY.name)
 
 
 @dataclass(frozen=True, eq=False)
 class ArmPredictions:
-    """The labels that the runs of an arm predicted on the test part of their task."""
+    """What the runs of an arm answered to the test part of their task."""
 
     key: str
     """Key of the arm."""
     seeds: tuple[int, ...]
     predicted: Predictions
     """(S, N) for each seed and test example."""
-    truth: NDArray[np.int64]
-    """(N,) true labels."""
+    truth: NDArray[Any]
+    """(N,) true labels or numbers."""
+    losses: NDArray[np.float32] | None = None
+    """(S, N) loss of each example; None where that was not asked for."""
     kind: str = "image"
     """What the task consists of; see :func:`core.wording.examples.noun`."""
+
+    def each(self, measure: Measure) -> NDArray[np.float64]:
+        """(S, N) a measure of each example, in its unit; see :attr:`core.objectives.measure.Measure.each`."""
+        losses = [None] * len(self.predicted) if self.losses is None else list(self.losses)
+        answers = [Answers(row, self.truth, own) for row, own in zip(self.predicted, losses, strict=True)]
+        return np.stack([measure.each(each) for each in answers])
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -102,7 +115,7 @@ def class_results(arms: Sequence[ArmPredictions]) -> ClassResults:
         confusions[arm.key] = found.reshape(len(classes), len(outputs))
         hits = np.array([np.bincount(rows, weights=right, minlength=len(classes)) for right in arm.right])
         accuracies[arm.key] = tuple(
-            bounded(t_interval(values), MEASURES["accuracy"]) for values in (100 * hits / counts).T.tolist()
+            bounded(t_interval(values), ACCURACIES) for values in (100 * hits / counts).T.tolist()
         )
     return ClassResults(
         tuple(classes.tolist()), tuple(outputs.tolist()), confusions, accuracies, image_facts(truth, arms[0].kind)
@@ -116,9 +129,11 @@ def correct_differences(a: ArmPredictions, b: ArmPredictions) -> NDArray[np.int8
     return left.astype(np.int8) - right.astype(np.int8)
 
 
-def crossed_difference(a: ArmPredictions, b: ArmPredictions) -> CrossedInterval:
-    """The accuracy of ``a`` minus that of ``b``; see :func:`core.study.stats.images.crossed_interval`."""
-    return crossed_interval(correct_differences(a, b))
+def crossed_difference(a: ArmPredictions, b: ArmPredictions, measure: Measure = ACCURACY) -> CrossedInterval:
+    """A measure of ``a`` minus that of ``b``; see :func:`core.study.stats.images.crossed_interval`."""
+    # Seeds of arms are ascending, so the rows of both are in one order.
+    left, right = a.each(measure)[[s in b.seeds for s in a.seeds]], b.each(measure)[[s in a.seeds for s in b.seeds]]
+    return crossed_interval(left - right)
 
 
 def disagreements(a: ArmPredictions, b: ArmPredictions) -> list[Disagreement]:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from core.study.arms.arm import Arm
 from core.study.arms.pairs import paired_differences
 from core.study.stats.claims import Level
-from core.study.stats.measures import MeasureName
+from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, value_text
 from core.study.stats.words import more_or_less, span_text
-from core.wording.numbers import points_text
 
 NO_SOURCE = "Nothing was learnt on a source before this, so there is nothing whose forgetting could be measured."
 """Instead of forgetting, where a network that was brought is fine-tuned as it is."""
@@ -46,8 +45,8 @@ def forgetting_clause(lora: Arm, full: Arm, others: Sequence[Arm] = ()) -> str:
     # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
     masked = lora.spec.is_split
     together = [lora, *(arm for arm in others if arm.key != lora.key)]
-    measure: MeasureName = "forgetting_masked" if masked else "forgetting"
-    difference = paired_differences([(arm, full) for arm in together], measure)[0]
+    name = FORGETTING_MASKED if masked else FORGETTING
+    difference = paired_differences([(arm, full) for arm in together], name)[0]
     interval = difference.interval
     if lora.spec.source == lora.spec.task or not math.isfinite(interval.half_width):
         return ""
@@ -57,10 +56,11 @@ def forgetting_clause(lora: Arm, full: Arm, others: Sequence[Arm] = ()) -> str:
     why = ", which compares rates as much as methods"
     if mine == other:
         at, than, why = f"at the same rate of {mine:g}", "than full fine-tuning", ""
-    much, span = more_or_less(difference, "of the source"), span_text(interval)
+    much, span = more_or_less(difference), span_text(interval, difference.what)
     if difference.level is Level.SHOWN:
         return f"{at} it forgot {much} {than}{among} ({span}){why}"
     if difference.holds_zero:
+        observed = value_text(difference.what, interval.mean)
         rates = f"at {mine:g}" if mine == other else f"between its rate of {mine:g} and full fine-tuning's of {other:g}"
-        return f"no difference in forgetting is shown {rates}{among} (observed {points_text(interval.mean)}, {span})"
+        return f"no difference in forgetting is shown {rates}{among} (observed {observed}, {span})"
     return f"{at} it was seen to forget {much} {than}{among} ({span}, not yet a claim){why}"

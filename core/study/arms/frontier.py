@@ -20,8 +20,9 @@ from core.methods.registry import methods
 from core.store.record import Curve, Run
 from core.study.arms.arm import TuningGroup
 from core.study.arms.choice import ArmRuns, Choice, choices_of, is_adapter, is_full
+from core.study.arms.judged import judged_by
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
-from core.study.stats.measures import MEASURES, digits_of, ends_text
+from core.study.stats.measures import FORGETTING, digits_of, ends_text, quantity
 from core.study.stats.words import span_text
 from core.wording.numbers import NOTHING, counted, listed, number_text, signed_text
 
@@ -30,6 +31,9 @@ FRONTIER_NOTE = (
     "for the number of accuracies and ranks, so this describes what was seen and claims nothing."
 )
 """How to read what :func:`frontier_table` shows."""
+
+POINTS = quantity(FORGETTING)
+"""Forgetting is compared in points."""
 
 SHARES = (1.0, 0.95, 0.9)
 """Accuracies at which two methods are compared, as shares of the highest one that both reach with every seed."""
@@ -113,10 +117,14 @@ def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, m
         masked: whether accuracy on the source considers only the outputs of the source's own classes.
 
     Returns:
-        Full fine-tuning first, then LoRA by rank; empty where accuracy on the source was not recorded.
+        Full fine-tuning first, then LoRA by rank; empty where accuracy on the source was not recorded, and where the
+        primary measure is no percentage, of which no share is an equal level.
     """
     found = []
-    for choice in choices_of(runs):
+    everything = list(runs)
+    if judged_by(everything).primary.unit != "%":
+        return []
+    for choice in choices_of(everything):
         groups: dict[TuningGroup, list[ArmRuns]] = {}
         for setting in choice.candidates:
             if is_full(setting) or is_adapter(setting):
@@ -128,14 +136,15 @@ def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, m
 def _frontier(
     choice: Choice, settings: Sequence[ArmRuns], curves: Mapping[str, Curve], before: float, masked: bool
 ) -> Frontier:
-    column = "source_accuracy_masked" if masked else "source_accuracy"
+    objective = settings[0].spec.objective
+    columns = [objective.validated, objective.on_source(masked)]
     seeds = sorted(set.intersection(*(set(setting.finished) for setting in settings)))
     means: list[Point] = []
     by_seed: dict[int, list[Point]] = {seed: [] for seed in seeds}
     for setting in settings:
-        epochs = [curves[id].epochs for seed in seeds if (id := setting.finished[seed].id) in curves]
-        shared = min(map(len, epochs), default=0)
-        tables = [table.head(shared)[["validation_accuracy", column]].to_numpy(np.float64) for table in epochs]
+        known = [curves[id] for seed in seeds if (id := setting.finished[seed].id) in curves]
+        shared = min((len(curve.epochs) for curve in known), default=0)
+        tables = [np.stack([curve.measured(name)[:shared] for name in columns], axis=1) for curve in known]
         if not shared or len(tables) < len(seeds) or not np.isfinite(tables).all():
             continue
         rate = setting.spec.optim.learning_rate
@@ -209,9 +218,9 @@ def frontier_sentence(lora: Frontier, full: Frontier) -> str:
         return f"{start}{few} at equal accuracy on the target."
     seen, either = [], []
     for equal in found:
-        mean, where = equal.interval.mean, f"at {number_text(equal.level, 1)} % ({span_text(equal.interval)})"
+        mean, where = equal.interval.mean, f"at {number_text(equal.level, 1)} % ({span_text(equal.interval, POINTS)})"
         if equal.leaves_out_zero:
-            size = number_text(abs(mean), digits_of(equal.interval))
+            size = number_text(abs(mean), digits_of(equal.interval, POINTS))
             seen.append(f"{size} points {'more' if mean > 0 else 'less'} {where}")
         else:
             either.append(where)
@@ -227,8 +236,10 @@ def frontier_table(found: Sequence[EqualAccuracy]) -> pd.DataFrame:
         {
             "Setting": [equal.a for equal in found],
             "Accuracy on the target": [f"{number_text(equal.level, 1)} %" for equal in found],
-            "Forgets, minus full": [signed_text(equal.interval.mean, digits_of(equal.interval)) for equal in found],
-            "95 % interval": [ends_text(equal.interval, MEASURES["gain"]) or NOTHING for equal in found],
+            "Forgets, minus full": [
+                signed_text(equal.interval.mean, digits_of(equal.interval, POINTS)) for equal in found
+            ],
+            "95 % interval": [ends_text(equal.interval, POINTS) or NOTHING for equal in found],
             "Seeds": [str(len(equal.values)) for equal in found],
             "Seen": [
                 ("more" if equal.interval.mean > 0 else "less") if equal.leaves_out_zero else "interval contains 0"

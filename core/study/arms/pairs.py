@@ -11,17 +11,20 @@ from core.study.stats.claims import (
     Pair,
     differences_of,
 )
-from core.study.stats.measures import MeasureName
+from core.study.stats.measures import quantity
 
 
-def paired_differences(pairs: Sequence[tuple[Arm, Arm]], measure: MeasureName) -> list[Difference]:
+def paired_differences(pairs: Sequence[tuple[Arm, Arm]], name: str) -> list[Difference]:
     """For each pair the first arm minus the second; see :func:`core.study.stats.claims.differences_of`.
 
     Args:
         pairs: all that are compared to answer one question: each claim is corrected for the others.
-        measure: what is compared.
+        name: of the quantity that is compared; see :func:`core.study.stats.measures.quantity`.
     """
-    return differences_of([Pair(a.label, b.label, a.by_seed(measure), b.by_seed(measure)) for a, b in pairs], measure)
+    if not pairs:
+        return []
+    what = quantity(name, pairs[0][0].spec.objective)
+    return differences_of([Pair(a.label, b.label, a.by_seed(name), b.by_seed(name)) for a, b in pairs], what)
 
 
 def lora_against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:

@@ -15,6 +15,7 @@ from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.method import Role
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm as ResultsArm
@@ -23,8 +24,8 @@ from core.study.arms.choice import ArmRuns, Choice, choices_of, no_choice_senten
 from core.study.arms.tables import mean_text
 from core.study.arms.tuning import end_sentence, ratio_text
 from core.study.stats.intervals import Interval, t_interval
-from core.study.stats.measures import MEASURES, ends_text
-from core.wording.numbers import count_text, listed, percent, seeds_text
+from core.study.stats.measures import Quantity, ends_text, quantity, value_text
+from core.wording.numbers import count_text, listed, seeds_text
 
 MAX_RUNS = 500
 """Maximum number of runs in one sweep."""
@@ -110,6 +111,11 @@ class Cell:
     def spec(self) -> RunSpec:
         """The spec of the first run: right for all in everything but the seed."""
         return self.setting.spec
+
+    @property
+    def what(self) -> Quantity:
+        """The primary measure on the target."""
+        return quantity(self.spec.objective.primary.name, self.spec.objective)
 
     @cached_property
     def judged(self) -> tuple[int, ...]:
@@ -266,10 +272,9 @@ def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
 def rates_sentence(cells: Sequence[Cell]) -> str:
     """Which settings validation chooses, how far apart the two best learning rates are, and which lie at an end."""
     full, lora = chosen(cells)
+    best = [cell for cell in (lora, full) if cell is not None]
     parts = [
-        f"{cell.label.replace('Full', 'full fine-tuning', 1)} ({percent(cell.validated.mean)}{_judged_text(cell)})"
-        for cell in (lora, full)
-        if cell is not None
+        f"{cell.label.replace('Full', 'full fine-tuning', 1)} ({_reached(cell)}{_judged_text(cell)})" for cell in best
     ]
     if not parts:
         return no_choice_sentence(run for cell in cells for run in cell.runs) or "Nothing ranks these settings."
@@ -279,6 +284,10 @@ def rates_sentence(cells: Sequence[Cell]) -> str:
         sentences.append(_ratio_sentence(lora.spec.method.title, lora.learning_rate / full.learning_rate))
     sentences += [_end_sentence(cell, cells) for cell in (lora, full) if cell is not None]
     return " ".join(filter(None, sentences))
+
+
+def _reached(cell: Cell) -> str:
+    return value_text(cell.what, cell.validated.mean)
 
 
 def _judged_text(cell: Cell) -> str:
@@ -313,6 +322,7 @@ def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
     """One row per cell, as numbers; means have the half-width of their 95 % interval beside them, if there is one."""
     picked = {cell.key for cell in chosen(cells) if cell} | {cell.key for cell in best_adapters(cells).values()}
     validated, tested = [cell.validated for cell in cells], [cell.tested for cell in cells]
+    axis, on = _titles(cells)
     seconds = [t_interval([run.result.seconds for run in cell.finished if run.result]).mean for cell in cells]
     columns: dict[str, tuple[str, Sequence[object]]] = {
         "Method": ("string", [cell.method for cell in cells]),
@@ -322,10 +332,10 @@ def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
         "Chosen": ("boolean", [cell.key in picked for cell in cells]),
         "Seeds": ("Int64", [len(cell.finished) for cell in cells]),
         "Failed": ("Int64", [cell.failed for cell in cells]),
-        "Validation accuracy (%)": ("Float64", [interval.mean for interval in validated]),
-        "± Validation accuracy (%)": ("Float64", [interval.half_width for interval in validated]),
-        "Accuracy (%)": ("Float64", [interval.mean for interval in tested]),
-        "± Accuracy (%)": ("Float64", [interval.half_width for interval in tested]),
+        f"Validation {on}": ("Float64", [interval.mean for interval in validated]),
+        f"± Validation {on}": ("Float64", [interval.half_width for interval in validated]),
+        axis: ("Float64", [interval.mean for interval in tested]),
+        f"± {axis}": ("Float64", [interval.half_width for interval in tested]),
         "Trainable parameters": ("Int64", [cell.trainable_parameters for cell in cells]),
         "Training time (s)": ("Float64", seconds),
         "Time shared": ("boolean", [arm.shares_time if arm.runs else None for arm in map(_arm_of, cells)]),
@@ -349,11 +359,18 @@ def sweep_view(cells: Sequence[Cell]) -> pd.DataFrame:
     times = [mean_text(arm, "seconds") if arm.runs else None for arm in map(_arm_of, cells)]
     table["Training time (s)"] = pd.Series(times, dtype="string")
     table["Method"] = pd.array([cell.spec.method.title for cell in cells], dtype="string")
+    axis, on = _titles(cells)
     for title, intervals in (
-        ("Validation accuracy", [cell.validated for cell in cells]),
-        ("Accuracy", [cell.tested for cell in cells]),
+        (f"Validation {on}", [cell.validated for cell in cells]),
+        (axis, [cell.tested for cell in cells]),
     ):
-        ends = [ends_text(interval, MEASURES["accuracy"]) or None for interval in intervals]
-        table[f"± {title} (%)"] = pd.Series(ends, dtype="string")
-        table = table.rename(columns={f"± {title} (%)": f"{title}, 95 %"})
+        ends = [ends_text(interval, cell.what) or None for cell, interval in zip(cells, intervals, strict=True)]
+        table[f"± {title}"] = pd.Series(ends, dtype="string")
+        table = table.rename(columns={f"± {title}": f"{title.split(' (')[0]}, 95 %"})
     return table
+
+
+def _titles(cells: Sequence[Cell]) -> tuple[str, str]:
+    """The title of a column of the primary measure, and the same within a title."""
+    measure = (cells[0].what.measure if cells else None) or CLASSIFICATION.primary
+    return measure.axis, measure.axis.replace(measure.title, measure.noun, 1)

@@ -8,33 +8,66 @@ from typing import Any
 import pandas as pd
 
 from core.engine.experiment import Setting
+from core.objectives.classification import LARGEST_CLASS
+from core.objectives.measure import SOURCE
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec
 from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.arm import Arm
-from core.study.stats.measures import MEASURES, MeasureName, spread_text, value_text
+from core.study.stats.measures import COSTS, FORGETTING, FORGETTING_MASKED, quantity, spread_text, value_text
 from core.wording.numbers import NOTHING, count_text, exact_text
 
-_MEANS: dict[str, MeasureName] = {
-    "Trainable parameters": "trainable_parameters",
-    "Accuracy (%)": "accuracy",
-    "Macro-F1 (%)": "macro_f1",
-    "Largest class (%)": "largest_class",
-    "Source accuracy (%)": "source_accuracy",
-    "Source accuracy, masked (%)": "source_accuracy_masked",
-    "Forgetting (points)": "forgetting",
-    "Forgetting, masked (points)": "forgetting_masked",
+_COSTS = {
     "Training time (s)": "seconds",
     "Memory (bytes)": "memory",
     "Adapter (bytes)": "adapter_bytes",
     "Checkpoint (bytes)": "checkpoint_bytes",
 }
-"""Columns that both tables show, with the measure in each."""
+_PARAMETERS = "Trainable parameters"
+_COUNTS = ("Rank", "Seeds", "Seed", "Epochs", _PARAMETERS, *(title for title in _COSTS if title.endswith("(bytes)")))
+"""Columns of whole numbers."""
 
-_COUNTS = (
-    *("Rank", "Seeds", "Seed", "Epochs"),
-    *(title for title, name in _MEANS.items() if MEASURES[name].exact and MEASURES[name].unit != "%"),
-)
+
+def _means(objectives: Iterable[ObjectiveSpec], known: Callable[[str], bool]) -> dict[str, str]:
+    """Columns of means that tables show, with the name of the quantity in each.
+
+    Args:
+        objectives: of the runs; each once.
+        known: whether some run has a measure of this name; one of the loss, which earlier versions did not store, is
+            left out where none has.
+    """
+    found: dict[str, str] = {_PARAMETERS: "trainable_parameters"}
+    own = list(dict.fromkeys(objectives)) or [CLASSIFICATION]
+    for objective in own:
+        for measure in objective.measures:
+            if not measure.needs_losses or known(measure.name):
+                found[measure.axis] = measure.name
+        if objective.has_classes:
+            found["Largest class (%)"] = LARGEST_CLASS
+    for objective in own:
+        primary, masked = objective.primary, objective.masked
+        found[f"Source {primary.noun}{_unit(primary.unit)}"] = SOURCE + primary.name
+        if masked is not None:
+            found[f"Source {masked.noun}, masked{_unit(masked.unit)}"] = SOURCE + masked.name
+    for objective in own:
+        unit = _unit(objective.primary.difference_unit)
+        found[f"Forgetting{unit}"] = FORGETTING
+        if objective.masked is not None:
+            found[f"Forgetting, masked{unit}"] = FORGETTING_MASKED
+    return found | _COSTS
+
+
+def _unit(unit: str) -> str:
+    return f" ({unit})" if unit else ""
+
+
+def _means_of(arms: Sequence[Arm]) -> dict[str, str]:
+    def known(name: str) -> bool:
+        return any(arm.values(name) for arm in arms)
+
+    return _means((arm.spec.objective for arm in arms), known)
 
 
 _ALWAYS = tuple(str(OptimSpec.model_fields[name].title) for name in ("learning_rate", "epochs", "batch_size"))
@@ -57,9 +90,9 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
         "Learning rate": [arm.learning_rate for arm in arms],
         "Seeds": [len(arm.runs) for arm in arms],
     }
-    for title, name in _MEANS.items():
+    for title, name in _means_of(arms).items():
         intervals = [arm.interval(name) for arm in arms]
-        if MEASURES[name].exact:
+        if name in COSTS and COSTS[name].exact:
             means = [interval.mean if interval.n else None for interval in intervals]
             columns[title] = [round(mean) if mean and title in _COUNTS else mean for mean in means]
         else:
@@ -77,7 +110,7 @@ def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
         "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
         "Seeds": [count_text(len(arm.runs)) for arm in arms],
     }
-    for title, name in _MEANS.items():
+    for title, name in _means_of(arms).items():
         columns[title.split(" (")[0]] = [mean_text(arm, name) for arm in arms]
     return pd.DataFrame(columns, dtype=object)
 
@@ -104,12 +137,12 @@ def settings_table(settings: Iterable[Setting]) -> pd.DataFrame:
     return pd.DataFrame([{name: row.get(name, NOTHING) for name in ("Setting", *changed)} for row in rows])
 
 
-def mean_text(arm: Arm, name: MeasureName) -> str:
+def mean_text(arm: Arm, name: str) -> str:
     """A mean with its interval, as in ``97.31 % (97.19 to 97.43)``, or ``0.11 s, shared`` for the time of a bank."""
-    interval, measure = arm.interval(name), MEASURES[name]
-    if interval.n and measure.timed and arm.shares_time:
-        return f"{value_text(measure, interval.mean)}, shared"
-    return spread_text(interval, measure)
+    interval, what = arm.interval(name), arm.what(name)
+    if interval.n and what.timed and arm.shares_time:
+        return f"{value_text(what, interval.mean)}, shared"
+    return spread_text(interval, what)
 
 
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
@@ -130,14 +163,27 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         "Epochs": lambda run: run.result.epochs if run.result else None,
     }
     columns: dict[str, list[Any]] = {title: [of(run) for run in everything] for title, of in settings.items()}
-    for title, name in _MEANS.items():
-        of = MEASURES[name].of
-        columns[title] = [of(run.result) if run.result else None for run in everything]
+
+    def known(name: str) -> bool:
+        return any(run.result and run.result.measures.get(name) is not None for run in everything)
+
+    for title, name in _means((run.spec.objective for run in everything), known).items():
+        columns[title] = [_value(run, name) for run in everything]
     table = _typed(columns)
     table["Created"] = pd.to_datetime([run.created for run in everything], unit="s", utc=True).as_unit("ms")
     table["Experiment"] = pd.array([run.experiment for run in everything], dtype="string")
     table["Cause"] = pd.array([run.cause for run in everything], dtype="string")
     return table
+
+
+def _value(run: Run, name: str) -> float | None:
+    """A quantity of a run; None where it has none, or its objective has another measure of the title."""
+    if run.result is None:
+        return None
+    objective = run.spec.objective
+    if name not in COSTS and name not in (FORGETTING, FORGETTING_MASKED):
+        return run.result.measures.get(name)
+    return quantity(name, objective).of(run.result)
 
 
 def entries_table(entries: Iterable[Entry]) -> pd.DataFrame:

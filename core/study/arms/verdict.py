@@ -15,6 +15,7 @@ from core.store.stages import stages_of
 from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt
 from core.study.arms.choice import best_arm, best_run, chosen_arms, is_adapter, is_full, no_choice_sentence
+from core.study.arms.judged import judged_by
 from core.study.arms.pairs import lora_against_full, paired_differences
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.stats.claims import Difference, Level, within_margin
@@ -45,9 +46,9 @@ class Rule(StrEnum):
     WITHIN = "within the margin"
     """The choice is the cheapest adapter setting that is within the margin of full fine-tuning."""
     HIGHER = "higher"
-    """The choice is the adapter setting that is best on the validation part; its accuracy is above that of full."""
+    """The choice is the adapter setting that is best on the validation part; it is better than full fine-tuning."""
     LOWER = "lower"
-    """The choice is full fine-tuning: the adapter setting that is best on the validation part is below it."""
+    """The choice is full fine-tuning: the adapter setting that is best on the validation part is worse."""
     NONE = "none"
     """No choice."""
 
@@ -58,7 +59,7 @@ class Candidate:
 
     arm: Arm
     difference: Difference
-    """Its accuracy on the test part minus that of full fine-tuning."""
+    """Its primary measure on the test part minus that of full fine-tuning."""
     within: Level
     """The level at which it falls short by less than the margin."""
 
@@ -139,10 +140,11 @@ class Verdict:
 
     def _seeds_within(self, candidate: Candidate) -> int:
         """Number of further seeds that would about show that a candidate is within the margin."""
-        values = candidate.difference.values
+        sign, values = candidate.difference.what.sign, candidate.difference.values
         if candidate.within is Level.SHOWN or len(values) >= CLAIM_SEEDS:
             return 0
-        return max(seeds_needed([value + self.margin for value in values]) or 0, CLAIM_SEEDS) - len(values)
+        needed = seeds_needed([sign * value + self.margin for value in values]) or 0
+        return max(needed, CLAIM_SEEDS) - len(values)
 
 
 def verdict(runs: Iterable[Run], margin: float | None = None, selected: bool = False) -> Verdict:
@@ -153,9 +155,9 @@ def verdict(runs: Iterable[Run], margin: float | None = None, selected: bool = F
 
     1. the cheapest adapter setting that is within the margin of full fine-tuning, see
        :func:`core.study.stats.claims.within_margin`;
-    2. else the adapter setting that is best on the validation part, if its accuracy is higher than that of full
+    2. else the adapter setting that is best on the validation part, if it is better in the primary measure than full
        fine-tuning, see :func:`core.study.stats.claims.differences_of`;
-    3. else full fine-tuning, if that setting is lower;
+    3. else full fine-tuning, if that setting is worse;
     4. else none.
 
     While runs of the experiment are stopped there is no verdict: to look at the results and then to stop what does not
@@ -216,7 +218,7 @@ def _decided(everything: Sequence[Run], margin: float) -> Verdict:
     if not pairs:
         return nothing
     pairs.sort(key=lambda pair: pair[0].trained)
-    differences = paired_differences(pairs, "accuracy")
+    differences = paired_differences(pairs, judged_by(everything).primary.name)
     within = within_margin(differences[::-1], margin)[::-1]
     candidates = tuple(
         Candidate(lora, d, level) for (lora, _), d, level in zip(pairs, differences, within, strict=True)
@@ -235,7 +237,7 @@ def _decide(candidates: Sequence[Candidate], best: Candidate | None) -> tuple[Ru
         return Rule.WITHIN, near.within
     if best is None or best.difference.level is Level.OPEN:
         return Rule.NONE, Level.OPEN
-    return (Rule.HIGHER if best.difference.interval.mean > 0 else Rule.LOWER), best.difference.level
+    return (Rule.HIGHER if best.difference.is_better else Rule.LOWER), best.difference.level
 
 
 def _pairs(runs: Sequence[Run]) -> tuple[Arm | None, list[tuple[Arm, Arm]], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from core.objectives.measure import Measure
 from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt_sentence
 from core.study.arms.forgetting_clause import forgetting_clause
@@ -12,11 +13,11 @@ from core.study.arms.verdict import Candidate, Rule, Verdict
 from core.study.stats.claims import Difference, Level
 from core.study.stats.images import CrossedInterval
 from core.study.stats.intervals import CLAIM_SEEDS, MIN_SEEDS
-from core.study.stats.measures import digits_of
+from core.study.stats.measures import Quantity, digits_of, value_text
 from core.study.stats.outliers import outlying
 from core.study.stats.words import off_text, p_words, span_text
 from core.wording.examples import examples_text, noun
-from core.wording.numbers import bytes_text, count_text, counted, listed, number_text, points_text, times_text
+from core.wording.numbers import bytes_text, count_text, counted, listed, times_text
 
 MEANINGS = {
     Level.SHOWN: "Two tests agree, one of which makes no assumption about the distribution.",
@@ -39,7 +40,8 @@ def headline(verdict: Verdict) -> str:
             many = count_text(verdict.full.trained if verdict.full else None)
             trained = f"{count_text(told.arm.trained)} instead of {many} trainable parameters"
             start = f"Use {name}: it is" if shown else f"{name} looks good enough: {_seen_within(verdict, told)} it was"
-            limit = f"at most {margin_text(verdict.margin)} less accurate than full fine-tuning"
+            measure = told.arm.spec.objective.primary
+            limit = f"at most {margin_text(verdict.margin, measure)} {measure.worse} than full fine-tuning"
             return f"{start} {limit} ({_observed(told.difference)}), with {trained}."
         case Rule.HIGHER:
             return f"Use {name}: it is {off}." if shown else f"{name} looks better: it is {off}{all_seeds}."
@@ -49,14 +51,15 @@ def headline(verdict: Verdict) -> str:
             return f"{start}: {best} is {off}{all_seeds}."
         case _:
             if told.difference.holds_zero:
-                start = f"No choice yet: no difference in accuracy is shown between {name} and full fine-tuning"
+                start = f"No choice yet: no difference in {_noun(told)} is shown between {name} and full fine-tuning"
                 return f"{start} ({_observed(told.difference)})."
             return f"No choice yet: {name} was {off}, which was seen but is not yet a claim."
 
 
 def _seen_within(verdict: Verdict, told: Candidate) -> str:
     """Where a setting that leans was within the margin: what was seen, and no bound on what was not."""
-    every = min(told.difference.values) + verdict.margin >= 0
+    difference = told.difference
+    every = min(difference.what.sign * value for value in difference.values) + verdict.margin >= 0
     return f"in all {verdict.seeds} seeds" if every else f"on average over {verdict.seeds} seeds"
 
 
@@ -112,7 +115,7 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
     if verdict.stopped and verdict.level is not Level.OPEN:
         sentences.append(STOPPED_EARLY)
     if over_images is not None:
-        sentences.append(_images_sentence(verdict, over_images, told.arm.spec.network.learns))
+        sentences.append(_images_sentence(verdict, told, over_images))
     if sentence := _one_rate_sentence(verdict):
         sentences.append(sentence)
     for arm in compared:
@@ -131,16 +134,19 @@ def _one_rate_sentence(verdict: Verdict) -> str:
     return f"{names[0].upper()}{names[1:]} {were} trained at one learning rate, so this holds at {that}."
 
 
-def _images_sentence(verdict: Verdict, over_images: CrossedInterval, kind: str) -> str:
+def _images_sentence(verdict: Verdict, told: Candidate, over_images: CrossedInterval) -> str:
+    kind, what = told.arm.spec.network.learns, told.difference.what
     nouns = noun(kind)
-    what = "Measured on" if verdict.level is Level.OPEN else "It holds for these"
-    holds = f"{what} {examples_text(kind, over_images.images, 'test')}"
+    where = "Measured on" if verdict.level is Level.OPEN else "It holds for these"
+    holds = f"{where} {examples_text(kind, over_images.images, 'test')}"
     if not 0 < over_images.crossed.half_width < math.inf:
         return f"{holds}."
-    span = span_text(over_images.crossed)
-    if verdict.rule is Rule.WITHIN and over_images.crossed.low <= -verdict.margin:
+    span = span_text(over_images.crossed, what)
+    worst = over_images.crossed.low if what.sign > 0 else -over_images.crossed.high
+    if verdict.rule is Rule.WITHIN and worst <= -verdict.margin:
+        limit = f"below −{verdict.margin:g}" if what.sign > 0 else f"above +{verdict.margin:g}"
         return (
-            f"{holds}: over seeds and {nouns}, {span} reaches below −{verdict.margin:g}, so on other test {nouns} it "
+            f"{holds}: over seeds and {nouns}, {span} reaches {limit}, so on other test {nouns} it "
             "might not be good enough."
         )
     if verdict.rule is not Rule.WITHIN and over_images.might_reverse:
@@ -205,13 +211,13 @@ def _more(verdict: Verdict) -> str:
 
 def outlier_sentences(arm: Arm) -> list[str]:
     """A sentence for each run of an arm that lies far from its other runs."""
-    values = arm.by_seed("accuracy")
+    what, values = arm.what(arm.primary), arm.by_seed(arm.primary)
     found = outlying(values)
     rest = [value for seed, value in values.items() if seed not in found]
     return [
-        f"{arm.name} reached {number_text(values[seed])} % with seed {seed}, far from its other seeds "
-        f"({number_text(min(rest))} to {number_text(max(rest))} %): look at that run, since the tests assume that runs "
-        "do not fail now and then."
+        f"{arm.name} reached {value_text(what, values[seed])} with seed {seed}, far from its other seeds "
+        f"({_without_unit(what, min(rest))} to {value_text(what, max(rest))}): look at that run, since the tests "
+        "assume that runs do not fail now and then."
         for seed in found
     ]
 
@@ -232,14 +238,26 @@ def costs(verdict: Verdict) -> str:
 
 
 def _observed(difference: Difference) -> str:
-    interval = difference.interval
+    interval, what = difference.interval, difference.what
     seeds = counted(len(difference.seeds), "seed")
-    words = [f"observed {points_text(interval.mean, digits_of(interval))}"]
+    words = [f"observed {value_text(what.change, interval.mean, digits_of(interval, what.change))}"]
     if math.isfinite(interval.half_width):
-        words.append(span_text(interval))
+        words.append(span_text(interval, what))
     return ", ".join([*words, seeds])
 
 
-def margin_text(margin: float) -> str:
-    """A margin in points, as in ``0.5 points``."""
-    return f"{margin:g} point" + ("" if margin == 1 else "s")
+def margin_text(margin: float, measure: Measure) -> str:
+    """A margin in the unit of a measure, as in ``0.5 points`` or ``0.02``."""
+    unit = measure.difference_unit
+    if unit == "points" and margin == 1:
+        return "1 point"
+    return f"{margin:g} {unit}" if unit else f"{margin:g}"
+
+
+def _noun(candidate: Candidate) -> str:
+    return candidate.arm.spec.objective.primary.noun
+
+
+def _without_unit(what: Quantity, value: float) -> str:
+    text = value_text(what, value)
+    return text.removesuffix(f" {what.unit}") if what.unit else text

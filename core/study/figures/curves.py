@@ -15,12 +15,14 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.store.record import Curve, Run
 from core.study.arms.arm import Arm
 from core.study.figures.palette import colours_of
 from core.study.figures.style import layout_of, plain, whiskers
 from core.study.figures.thinning import MAX_POINTS, smooth, thin
-from core.study.stats.measures import MEASURES, MeasureName, spread_text, value_text
+from core.study.stats.measures import Quantity, quantity, spread_text, value_text
 
 Axis = Literal["step", "epoch", "seconds"]
 Values = NDArray[np.floating]
@@ -78,30 +80,37 @@ def live_figure_data(
     return {"data": plain(traces), "layout": plain(_loss_layout(axis, log))}
 
 
-def accuracy_curves(curves: Sequence[NamedCurve], axis: Axis = "epoch", masked: bool = False) -> go.Figure:
-    """Draw accuracy on the target's validation part and, if it was measured, on the source below it.
+def measure_curves(
+    curves: Sequence[NamedCurve],
+    axis: Axis = "epoch",
+    masked: bool = False,
+    objective: ObjectiveSpec = CLASSIFICATION,
+) -> go.Figure:
+    """Draw the primary measure on the target's validation part and, if it was measured, on the source below it.
 
     Args:
         curves: one per run.
         axis: horizontal axis.
-        masked: whether source accuracy considers only the outputs of the source's own classes.
+        masked: whether the source is judged among the outputs of its own classes.
+        objective: of the runs.
     """
-    column = "source_accuracy_masked" if masked else "source_accuracy"
-    traces = _epoch_traces(curves, axis, "validation_accuracy", "validation", legend=True)
-    source = _epoch_traces(curves, axis, column, "source", legend=False)
+    measure, unit = objective.primary, f" ({objective.primary.unit})" if objective.primary.unit else ""
+    traces = _epoch_traces(curves, axis, objective.validated, "validation", legend=True, unit=measure.unit)
+    source = _epoch_traces(curves, axis, objective.on_source(masked), "source", legend=False, unit=measure.unit)
     if not source:
-        layout = layout_of("Accuracy on the target", "validation part", AXES[axis], "Accuracy (%)")
+        layout = layout_of(f"{measure.title} on the target", "validation part", AXES[axis], measure.axis)
         return go.Figure(traces, layout)
-    layout = layout_of("Accuracy on target and source", "validation parts", AXES[axis], "Target (%)", height=520)
+    title = f"{measure.title} on target and source"
+    layout = layout_of(title, "validation parts", AXES[axis], f"Target{unit}", height=520)
     layout["yaxis"]["domain"] = [0.54, 1]
-    layout["yaxis2"] = layout["yaxis"] | {"domain": [0, 0.46], "title": {"text": "Source (%)"}}
+    layout["yaxis2"] = layout["yaxis"] | {"domain": [0, 0.46], "title": {"text": f"Source{unit}"}}
     layout["xaxis"]["anchor"] = "y2"
     return go.Figure([*traces, *(trace | {"yaxis": "y2"} for trace in source)], layout)
 
 
 def arm_dots(
     arms: Sequence[Arm],
-    measure: MeasureName,
+    name: str,
     colours: Mapping[str, str] | None = None,
     stopped: Iterable[Run] = (),
 ) -> go.Figure:
@@ -109,16 +118,16 @@ def arm_dots(
 
     Args:
         arms: from top to bottom.
-        measure: what to draw.
+        name: of the quantity to draw; see :func:`core.study.stats.measures.quantity`.
         colours: of each arm, by key; needed if only some arms of an experiment are drawn, to keep their colours.
         stopped: further runs of these arms, drawn as hollow dots; means are without them.
     """
-    colours, what = colours or colours_of(arms), MEASURES[measure]
+    colours, what = colours or colours_of(arms), arms[0].what(name) if arms else quantity(name)
     traces: list[dict[str, Any]] = []
     has_stopped = False
     further = list(stopped)
     for row, arm in enumerate(arms):
-        by_seed, interval, colour = arm.by_seed(measure), arm.interval(measure), colours[arm.key]
+        by_seed, interval, colour = arm.by_seed(name), arm.interval(name), colours[arm.key]
         values = np.array(list(by_seed.values()))
         traces.append(
             {
@@ -135,7 +144,7 @@ def arm_dots(
             }
         )
         ended = [run for run in further if run.spec.arm == arm.key]
-        early = replace(arm, runs=tuple(ended)).by_seed(measure) if ended else {}
+        early = replace(arm, runs=tuple(ended)).by_seed(name) if ended else {}
         if early:
             has_stopped = True
             traces.append(
@@ -174,19 +183,19 @@ def arm_dots(
     shared = what.timed and any(arm.shares_time for arm in arms)
     reading = "mean; runs of a bank share its time" if shared else "mean with 95 % interval"
     hollow = "; hollow: stopped early, not in the mean" if has_stopped else ""
-    layout = _rows_layout(arms, measure, f"dots: runs, diamond: {reading}{hollow}")
+    layout = _rows_layout(arms, what, f"dots: runs, diamond: {reading}{hollow}")
     return go.Figure(traces, layout)
 
 
-def bars(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] | None = None) -> go.Figure:
+def bars(arms: Sequence[Arm], name: str, colours: Mapping[str, str] | None = None) -> go.Figure:
     """Draw one bar per arm with its mean; for counts and sizes.
 
     If the largest mean is at least ten times the smallest, the axis is logarithmic and its title says so.
 
     Args: see :func:`arm_dots`.
     """
-    colours, what = colours or colours_of(arms), MEASURES[measure]
-    means = np.array([arm.interval(measure).mean for arm in arms])
+    colours, what = colours or colours_of(arms), arms[0].what(name) if arms else quantity(name)
+    means = np.array([arm.interval(name).mean for arm in arms])
     known = means[np.isfinite(means)]
     log = bool(len(known)) and known.min() > 0 and known.max() >= 10 * known.min()
     traces = [
@@ -205,7 +214,7 @@ def bars(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] |
             "hovertemplate": "%{customdata}: %{text}<extra></extra>",
         }
     ]
-    layout = _rows_layout(arms, measure, None)
+    layout = _rows_layout(arms, what, None)
     axis = layout["xaxis"]
     if log:
         # A logarithmic axis has no zero, so bars start a third of a decade below the smallest value.
@@ -270,7 +279,7 @@ def _loss_line(
 
 
 def _epoch_traces(
-    curves: Sequence[NamedCurve], axis: Axis, column: str, what: str, legend: bool
+    curves: Sequence[NamedCurve], axis: Axis, column: str, what: str, legend: bool, unit: str = ""
 ) -> list[dict[str, Any]]:
     """Return one dashed line per run through a column of :attr:`Curve.epochs`; nothing if no run has the column."""
     traces = []
@@ -280,7 +289,7 @@ def _epoch_traces(
         shown = thin(y)
         trace = _trace(named, what, _x_of_epochs(named, axis)[shown], y[shown], first and legend)
         dash, symbol = ("dot", "square") if what == "source" else ("dash", "circle")
-        number = "%{y:.2f} %" if "accuracy" in column else "%{y:.4g}"
+        number = "%{y:.2f} %" if unit == "%" else "%{y:.4g}"
         traces.append(
             trace
             | {
@@ -369,20 +378,23 @@ def _loss_layout(axis: Axis, log: bool) -> dict[str, Any]:
     return layout
 
 
-def _rows_layout(arms: Sequence[Arm], name: MeasureName, subtitle: str | None) -> dict[str, Any]:
+def _rows_layout(arms: Sequence[Arm], what: Quantity, subtitle: str | None) -> dict[str, Any]:
     """Return a layout with one row per arm; labels are wrapped at commas to save space on phones."""
-    measure = MEASURES[name]
     units = {"%": "percent", "s": "seconds", "examples/s": "examples per second", "": "number"}
-    title = units.get(measure.unit, measure.unit)
-    layout = layout_of(measure.title, subtitle, title, None, height=(150 if subtitle else 126) + 52 * len(arms))
+    title = units.get(what.unit, what.unit)
+    layout = layout_of(what.title, subtitle, title, None, height=(150 if subtitle else 126) + 52 * len(arms))
     ticks = {"tickvals": list(range(len(arms))), "ticktext": [arm.label.replace(", ", "<br>") for arm in arms]}
     layout["yaxis"] |= {"range": [len(arms) - 0.5, -0.5], "showgrid": False, "fixedrange": True, **ticks}
-    layout["xaxis"] |= {"nticks": 6, "showgrid": True, "tickformat": "~s" if measure.unit in ("bytes", "") else ""}
+    layout["xaxis"] |= {
+        "nticks": 6,
+        "showgrid": True,
+        "tickformat": "~s" if what.unit == "bytes" or (what.exact and not what.unit) else "",
+    }
     # An empty row could be missing data or a value outside the axis, so say which.
     layout["annotations"] = [
         {"x": 0, "xref": "paper", "xanchor": "left", "y": row, "showarrow": False, "text": text}
         for row, arm in enumerate(arms)
-        if not np.isfinite(values := arm.values(name)).any()
+        if not np.isfinite(values := arm.values(what.name)).any()
         for text in ["not a number" if values else "none"]
     ]
     return layout

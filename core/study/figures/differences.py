@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from core.objectives.registry import CLASSIFICATION
 from core.study.arms.verdict import Candidate, Verdict
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import GRID, layout_of
-from core.wording.numbers import points_text
+from core.study.stats.measures import value_text
 
 ROW_HEIGHT = 44
 """Height of a row, in pixels."""
@@ -44,14 +45,16 @@ def difference_rows(
                 "y": np.full(len(difference.values), row + 0.18),
                 "marker": {"color": colour, "size": 7, "opacity": 0.6},
                 "text": [
-                    f"seed {seed}: {points_text(value)}"
+                    f"seed {seed}: {value_text(difference.what.change, value)}"
                     for seed, value in zip(difference.seeds, difference.values, strict=True)
                 ],
                 "hovertemplate": f"{label}, %{{text}}<extra></extra>",
             }
         )
         if math.isfinite(interval.half_width):
-            span = f"{points_text(interval.low)} to {points_text(interval.high)}"
+            what = difference.what.change
+            mean = value_text(what, interval.mean)
+            span = f"{value_text(what, interval.low)} to {value_text(what, interval.high)}"
             traces.append(
                 {
                     "type": "scatter",
@@ -62,13 +65,13 @@ def difference_rows(
                     "y": np.array([row - 0.16]),
                     "marker": {"color": colour, "size": 12, "symbol": "diamond"},
                     "error_x": {"array": np.array([interval.half_width]), "color": colour, "thickness": 3, "width": 6},
-                    "hovertemplate": f"{label}: {points_text(interval.mean)}<br>95 % interval {span}<extra></extra>",
+                    "hovertemplate": f"{label}: {mean}<br>95 % interval {span}<extra></extra>",
                 }
             )
     layout = layout_of(
         title,
         "dots: seeds, diamond: mean with 95 % interval, shaded: margin" if title else None,
-        "points of accuracy, minus full fine-tuning",
+        f"{_axis(rows)}, minus full fine-tuning",
         None,
         height=ROW_HEIGHT * max(len(rows), 1) + (130 if title else 76),
     )
@@ -95,3 +98,10 @@ def difference_rows(
         {"type": "line", "x0": 0, "x1": 0, "y0": 0, "y1": 1, "yref": "paper", "line": {"color": NEUTRAL, "width": 1}},
     ]
     return go.Figure(traces, layout)
+
+
+def _axis(rows: Sequence[Candidate]) -> str:
+    """What differs, in its unit, as in ``points of accuracy``."""
+    measure = (rows[0].arm.spec.objective if rows else CLASSIFICATION).primary
+    unit = measure.difference_unit
+    return f"{unit} of {measure.noun}" if unit else measure.noun

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.store.record import Curve
 from core.study.figures.style import layout_of, plain
 from core.study.figures.thinning import smooth, thin
@@ -42,22 +44,23 @@ class LiveArm:
     curves: tuple[Curve, ...]
     """One per run that has begun."""
     steps_per_epoch: float
+    objective: ObjectiveSpec = CLASSIFICATION
 
     def loss(self) -> tuple[Values, Values]:
         """Epochs and mean training loss by step, both of shape (steps,); NaN where no run has a finite loss."""
         mean = _mean([(curve.step - 1, curve.loss) for curve in self.curves])
         return (np.arange(len(mean)) + 1) / self.steps_per_epoch, mean
 
-    def accuracy(self) -> tuple[Values, Values]:
-        """Epochs and mean accuracy on the validation part in percent, both of shape (epochs,)."""
-        columns = [(c.epochs["epoch"].to_numpy() - 1, c.measured("validation_accuracy")) for c in self.curves]
+    def primary(self) -> tuple[Values, Values]:
+        """Epochs and mean of the primary measure on the validation part, both of shape (epochs,)."""
+        columns = [(c.epochs["epoch"].to_numpy() - 1, c.measured(self.objective.validated)) for c in self.curves]
         mean = _mean(columns)
         return np.arange(len(mean)) + 1.0, mean
 
     @cached_property
     def latest(self) -> float:
-        """Mean of the latest validation accuracy of each run in percent; NaN before the first."""
-        recorded = [curve.measured("validation_accuracy") for curve in self.curves]
+        """Mean of the latest value of the primary measure on the validation part; NaN before the first."""
+        recorded = [curve.measured(self.objective.validated) for curve in self.curves]
         values = [values[-1] for values in recorded if len(values)]
         return float(np.mean(values)) if values else float("nan")
 
@@ -67,9 +70,12 @@ def live_loss(arms: Sequence[LiveArm]) -> dict[str, Any]:
     return _figure(arms, "Training loss", {arm.key: _smoothed(arm) for arm in arms}, "%{y:.4g}")
 
 
-def live_accuracy(arms: Sequence[LiveArm]) -> dict[str, Any]:
-    """Return the figure of the validation accuracy by epoch, as JSON values for ``Plotly.react``."""
-    return _figure(arms, "Validation accuracy (%)", {arm.key: arm.accuracy() for arm in arms}, "%{y:.2f} %")
+def live_measure(arms: Sequence[LiveArm]) -> dict[str, Any]:
+    """Return the figure of the primary measure on the validation part by epoch, as JSON values for ``Plotly.react``."""
+    measure = arms[0].objective.primary if arms else CLASSIFICATION.primary
+    number = "%{y:.2f} %" if measure.unit == "%" else "%{y:.4g}"
+    title = f"Validation {measure.axis.replace(measure.title, measure.noun, 1)}"
+    return _figure(arms, title, {arm.key: arm.primary() for arm in arms}, number)
 
 
 def _smoothed(arm: LiveArm) -> tuple[Values, Values]:
@@ -118,11 +124,12 @@ def _trace(arm: LiveArm, x: Values, y: Values, bold: bool, number: str, max_poin
 
 
 def _best_of_groups(arms: Sequence[LiveArm]) -> set[str]:
-    """Keys of the arm of each group with the highest validation accuracy so far; of its first arm before that."""
+    """Keys of the arm of each group that is best on the validation part so far; of its first arm before that."""
     best: dict[str, LiveArm] = {}
     for arm in (arm for arm in arms if arm.curves):
         leader = best.setdefault(arm.group, arm)
-        if arm.latest > leader.latest or np.isnan(leader.latest) > np.isnan(arm.latest):
+        sign = arm.objective.primary.sign
+        if sign * arm.latest > sign * leader.latest or np.isnan(leader.latest) > np.isnan(arm.latest):
             best[arm.group] = arm
     return {arm.key for arm in best.values()}
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.study.stats.intervals import Interval
-from core.study.stats.measures import Measure, bounded
+from core.study.stats.measures import Quantity, bounded
 
 GRID = "rgba(128, 128, 128, 0.25)"
 """Colour of grid lines, visible on light and dark backgrounds."""
@@ -62,7 +62,7 @@ def subtitle_lines(subtitle: str) -> list[str]:
     return [f"{line};" for line in lines[:-1]] + lines[-1:]
 
 
-def whiskers(intervals: Sequence[Interval], measure: Measure) -> dict[str, Any]:
+def whiskers(intervals: Sequence[Interval], measure: Quantity) -> dict[str, Any]:
     """Return error bars from each mean to the ends of its interval, within what the measure can be."""
     ends = [bounded(interval, measure) for interval in intervals]
     return {

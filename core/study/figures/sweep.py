@@ -15,15 +15,17 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from core.methods.method import MethodSpec
+from core.objectives.measure import Measure
+from core.objectives.registry import CLASSIFICATION
 from core.study.arms.arm import arm_order
 from core.study.arms.sweep import Cell, at_alpha, best_adapters, best_of, chosen, on_front
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
-from core.study.stats.measures import MEASURES, bounded, spread_text
+from core.study.stats.measures import Quantity, bounded, quantity, spread_text, value_text
 from core.wording.measures import score_text
-from core.wording.numbers import count_text, number_text, percent
+from core.wording.numbers import count_text
 
 
 def columns_of(cells: Iterable[Cell]) -> dict[str, str]:
@@ -45,6 +47,7 @@ def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable
     places = {label: place for place, label in enumerate(columns)}
     shown = sorted(at_alpha(cells, alpha), key=lambda cell: (-cell.learning_rate, places[cell.spec.label]))
     rates = sorted({cell.learning_rate for cell in shown})
+    what = _what(shown)
     values = [cell.validated.mean for cell in shown if cell.validation]
     low, high = lowest_of_interest(values), max(values, default=math.nan)
     framed = {cell.key: colour_of(cell.spec) for cell in marked if cell is not None}
@@ -56,13 +59,13 @@ def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable
         rows=tuple(f"{rate:g}" for rate in rates),
         tiles=tiles,
         scale=tuple(sample_colorscale(SCALE, 9)),
-        low=("≤ " if values and low > min(values) else "") + percent(low, 1) if values else "",
-        high=percent(high, 1) if values else "",
+        low=("≤ " if values and low > min(values) else "") + value_text(what, low, 1) if values else "",
+        high=value_text(what, high, 1) if values else "",
     )
 
 
 def _tile(cell: Cell, places: Mapping[str, int], rates: list[float], colour: str | None, frame: str | None) -> Tile:
-    words = [number_text(cell.validated.mean, 1) if colour else "", "✕" if cell.failed else ""]
+    words = [_bare(cell) if colour else "", "✕" if cell.failed else ""]
     return Tile(
         places[cell.spec.label],
         rates.index(cell.learning_rate),
@@ -80,7 +83,7 @@ def _lines(cell: Cell) -> list[str]:
     lines = [cell.label]
     if cell.validation:
         seeds = len({run.spec.seed for run in cell.runs})
-        lines.append(f"validation {spread_text(cell.validated)}, {len(cell.validation)} of {seeds} seeds")
+        lines.append(f"validation {spread_text(cell.validated, cell.what)}, {len(cell.validation)} of {seeds} seeds")
     if cell.failed:
         lines.append(f"{cell.failed} failed")
     if not cell.validation and not cell.failed:
@@ -111,7 +114,7 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
                 "x": np.array([cell.learning_rate for cell in members]),
                 "y": np.array([i.mean for i in intervals]),
                 "line": {"color": colour_of(spec), "width": 2 if spec.adapter else 3, "dash": dash_of(spec)},
-                "error_y": _bars(intervals, colour_of(spec)),
+                "error_y": _bars(intervals, members[0].what, colour_of(spec)),
                 "marker": {
                     "size": [13 if cell is best else 6 for cell in members],
                     "symbol": ["star" if cell is best else "circle" for cell in members],
@@ -125,7 +128,8 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
     low, high = lowest_of_interest(means), max(means, default=math.nan)
     cut = bool(means) and low > min(means)
     reading = f"validation part; {which}; star: best" + "; lower values are cut off" * cut
-    layout = layout_of("Accuracy over the learning rate", reading, "Learning rate, log scale", "Accuracy (%)")
+    measure = _measure(cells)
+    layout = layout_of(f"{measure.title} over the learning rate", reading, "Learning rate, log scale", measure.axis)
     layout["xaxis"] |= _rate_axis({cell.learning_rate for members in groups.values() for cell in members})
     if cut:
         layout["yaxis"]["range"] = [low - 0.05 * (high - low), high + 0.15 * (high - low)]
@@ -146,11 +150,12 @@ def rank_curve(cells: Sequence[Cell]) -> go.Figure:
         traces.append(_line(method.short, np.array(list(best), dtype=np.float64), means))
         for rank, cell in best.items():
             traces += _dots_and_mean(cell, np.full(len(cell.test), rank * 0.96), rank * 1.04, colour_of(cell.spec))
+    measure = _measure(cells)
     layout = layout_of(
-        "Accuracy over the rank",
+        f"{measure.title} over the rank",
         "test part; settings chosen on validation; diamond: mean with 95 % interval",
         "Rank",
-        "Accuracy (%)",
+        measure.axis,
     )
     layout["xaxis"] |= _log_axis(ranks) | {"tickvals": ranks, "ticktext": [str(rank) for rank in ranks]}
     return go.Figure(traces, layout)
@@ -158,7 +163,7 @@ def rank_curve(cells: Sequence[Cell]) -> go.Figure:
 
 def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
     """Return full fine-tuning as a line from ``left`` to ``right``, with a band for its 95 % interval."""
-    interval, ends = bounded(full.tested, MEASURES["accuracy"]), np.array([left, right])
+    interval, ends = bounded(full.tested, full.what), np.array([left, right])
     line = {
         "type": "scatter",
         "mode": "lines",
@@ -168,7 +173,7 @@ def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
         "line": {"color": FULL, "width": 2, "dash": "dash"},
         "legendgroup": "Full",
         "showlegend": True,
-        "hovertemplate": f"{full.label}<br>test {spread_text(interval)}<extra></extra>",
+        "hovertemplate": f"{full.label}<br>test {spread_text(interval, full.what)}<extra></extra>",
     }
     if interval.n < 2:
         return [line]
@@ -214,7 +219,7 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
                 "y": np.array([interval.mean]),
                 "text": [name],
                 "textposition": "top right",
-                "error_y": _bars([interval], colour),
+                "error_y": _bars([interval], cell.what, colour),
                 "cliponaxis": False,
                 "marker": {
                     "color": colour,
@@ -223,14 +228,15 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
                     "symbol": "circle" if cell in front else "circle-open",
                 },
                 "hovertemplate": f"{cell.label}<br>{count_text(cell.trainable_parameters)} trainable parameters"
-                f"<br>test {spread_text(interval)}<extra></extra>",
+                f"<br>test {spread_text(interval, cell.what)}<extra></extra>",
             }
         )
+    measure = _measure(cells)
     layout = layout_of(
-        "Accuracy against trainable parameters",
+        f"{measure.title} against trainable parameters",
         "test part; filled: on the Pareto front, with 95 % intervals",
         "Trainable parameters, log scale",
-        "Accuracy (%)",
+        measure.axis,
     )
     if places := [float(cell.trainable_parameters or 1) for cell in points]:
         layout["xaxis"] |= _log_axis(places) | log_ticks(min(places), max(places))
@@ -239,7 +245,7 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
 
 def front_of(points: Sequence[Cell]) -> list[Cell]:
     """Return the Pareto front of trainable parameters and test accuracy, ordered by parameters."""
-    marks = on_front([(float(cell.trainable_parameters or 0), cell.tested.mean) for cell in points])
+    marks = on_front([(float(cell.trainable_parameters or 0), cell.what.sign * cell.tested.mean) for cell in points])
     front = [cell for cell, mark in zip(points, marks, strict=True) if mark]
     return sorted(front, key=lambda cell: cell.trainable_parameters or 0)
 
@@ -276,9 +282,9 @@ def _dots_and_mean(cell: Cell, x: Any, x_mean: float, colour: str) -> list[dict[
         "showlegend": False,
         "x": np.array([x_mean]),
         "y": np.array([interval.mean]),
-        "error_y": _bars([interval], colour),
+        "error_y": _bars([interval], cell.what, colour),
         "marker": {"color": colour, "size": 11, "symbol": "diamond"},
-        "hovertemplate": f"{cell.label}<br>test {spread_text(interval)}, {interval.n} seeds<extra></extra>",
+        "hovertemplate": f"{cell.label}<br>test {spread_text(interval, cell.what)}, {interval.n} seeds<extra></extra>",
     }
     return [dots, mean]
 
@@ -296,8 +302,23 @@ def _line(name: str, x: Any, y: Any, shape: str = "linear") -> dict[str, Any]:
     }
 
 
-def _bars(intervals: Sequence[Interval], colour: str) -> dict[str, Any]:
-    return whiskers(intervals, MEASURES["accuracy"]) | {"color": colour, "thickness": 1.2, "width": 3}
+def _what(cells: Iterable[Cell]) -> Quantity:
+    """The primary measure of the cells on the target."""
+    return next((cell.what for cell in cells), quantity(CLASSIFICATION.primary.name))
+
+
+def _measure(cells: Iterable[Cell]) -> Measure:
+    return next((cell.spec.objective.primary for cell in cells), CLASSIFICATION.primary)
+
+
+def _bare(cell: Cell) -> str:
+    """The mean on the validation part without its unit, which the scale has."""
+    text, unit = value_text(cell.what, cell.validated.mean, 1), cell.what.unit
+    return text.removesuffix(f" {unit}") if unit else text
+
+
+def _bars(intervals: Sequence[Interval], what: Quantity, colour: str) -> dict[str, Any]:
+    return whiskers(intervals, what) | {"color": colour, "thickness": 1.2, "width": 3}
 
 
 def _rate_axis(rates: Iterable[float]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.methods.method import Role
+from core.objectives.measure import Measure
+from core.objectives.registry import CLASSIFICATION
 from core.store.record import EPOCH_COLUMNS, Curve
 from core.study.arms.arm import Arm
 from core.study.arms.cut import Accuracies, CutArm
@@ -22,7 +24,7 @@ from core.study.arms.storage import bytes_for_customers
 from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
-from core.study.stats.measures import MEASURES, spread_text, value_text
+from core.study.stats.measures import COSTS, Quantity, quantity, spread_text, value_text
 from core.wording.numbers import bytes_text, counted
 
 Cost = Literal["seconds", "trainable_parameters", "storage"]
@@ -47,7 +49,7 @@ def learning_and_forgetting(
     masked: bool = False,
     start: Accuracies | None = None,
 ) -> go.Figure:
-    """Draw target against source accuracy: one point per epoch, one line per arm; up and to the right is better.
+    """Draw the primary measure on target against source: one point per epoch, one line per arm.
 
     Args:
         arms: arms without curves or without a source are left out.
@@ -56,14 +58,16 @@ def learning_and_forgetting(
         masked: whether source accuracy considers only the outputs of the source's own classes.
         start: the base on the validation parts, where every line begins; None to leave it out.
     """
-    column = "source_accuracy_masked" if masked else "source_accuracy"
+    objective = arms[0].spec.objective if arms else CLASSIFICATION
+    measure, column = objective.primary, objective.on_source(masked)
+    number = ".2f} %" if measure.unit == "%" else ".4g}"
     first = (start.source_masked if masked else start.source) if start else None
     traces: list[dict[str, Any]] = []
     for arm in arms:
         table = mean_epochs([curves[run.id] for run in arm.runs if run.id in curves])
         if column not in table or not table[column].notna().any():
             continue
-        x, y = table[column].to_numpy(np.float64), table["validation_accuracy"].to_numpy(np.float64)
+        x, y = table[column].to_numpy(np.float64), table[objective.validated].to_numpy(np.float64)
         epochs = [f"after epoch {epoch:.0f}" for epoch in table["epoch"]]
         # Training from scratch does not begin at the base.
         if start is not None and first is not None and arm.spec.method.starts_from_base:
@@ -81,7 +85,7 @@ def learning_and_forgetting(
                 "line": {"color": colours[arm.key], "width": 2, "dash": dash_of(arm.spec)},
                 "marker": {"size": sizes, "color": colours[arm.key]},
                 "text": epochs,
-                "hovertemplate": f"{arm.label}, %{{text}}<br>target %{{y:.2f}} %, source %{{x:.2f}} %<extra></extra>",
+                "hovertemplate": f"{arm.label}, %{{text}}<br>target %{{y:{number}, source %{{x:{number}<extra></extra>",
             }
         )
     if start is not None and first is not None:
@@ -94,29 +98,32 @@ def learning_and_forgetting(
                 "y": np.array([start.target]),
                 "marker": {"symbol": "x", "size": 11, "color": NEUTRAL},
                 "showlegend": True,
-                "hovertemplate": "The base<br>target %{y:.2f} %, source %{x:.2f} %<extra></extra>",
+                "hovertemplate": f"The base<br>target %{{y:{number}, source %{{x:{number}<extra></extra>",
             }
         )
     among = ", its own classes only" if masked else ""
     layout = layout_of(
         "Learning and forgetting",
         "validation parts, mean over seeds; large: last epoch",
-        f"Accuracy on the source{among} (%)",
-        "Accuracy on the target (%)",
+        f"{measure.title} on the source{among}{_unit(measure)}",
+        f"{measure.title} on the target{_unit(measure)}",
         height=460,
     )
     return go.Figure(traces, layout)
 
 
 def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str]) -> go.Figure:
-    """Draw accuracy on the target's validation part over training time: one point per epoch, one line per arm.
+    """Draw the primary measure on the validation part over training time: one point per epoch, one line per arm.
 
     Args: see :func:`learning_and_forgetting`.
     """
+    objective = arms[0].spec.objective if arms else CLASSIFICATION
+    measure = objective.primary
+    number = ".2f} %" if measure.unit == "%" else ".4g}"
     traces: list[dict[str, Any]] = []
     for arm in arms:
         table = mean_epochs([curves[run.id] for run in arm.runs if run.id in curves])
-        if not len(table):
+        if objective.validated not in table:
             continue
         traces.append(
             {
@@ -125,19 +132,19 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
                 "name": arm.spec.label,
                 "uid": arm.key,
                 "x": table["seconds"].to_numpy(np.float64),
-                "y": table["validation_accuracy"].to_numpy(np.float64),
+                "y": table[objective.validated].to_numpy(np.float64),
                 "line": {"color": colours[arm.key], "width": 2, "dash": dash_of(arm.spec)},
                 "marker": {"size": 6, "color": colours[arm.key]},
                 "text": [f"{epoch:.0f}" for epoch in table["epoch"]],
-                "hovertemplate": f"{arm.label}, epoch %{{text}}<br>%{{y:.2f}} % after %{{x:.3g}} s<extra></extra>",
+                "hovertemplate": f"{arm.label}, epoch %{{text}}<br>%{{y:{number} after %{{x:.3g}} s<extra></extra>",
             }
         )
     layout = layout_of(
-        "Accuracy against time",
+        f"{measure.title} against time",
         "validation part, mean over seeds; one point per epoch"
         + ("; runs of a bank share its time" if any(arm.shares_time for arm in arms) else ""),
         "Training time (s), log scale",
-        "Accuracy (%)",
+        measure.axis,
     )
     seconds = [x for trace in traces for x in trace["x"] if x > 0]
     layout["xaxis"] |= log_ticks(min(seconds), max(seconds)) if seconds else {"type": "log"}
@@ -151,7 +158,7 @@ def accuracy_against(
     customers: int = 1,
     cuts: Sequence[CutArm] = (),
 ) -> go.Figure:
-    """Draw test accuracy against the cost of each arm on a logarithmic axis, with one point per arm.
+    """Draw the primary measure on the test part against the cost of each arm, on a logarithmic axis.
 
     Args:
         cost: training time, trainable parameters, or bytes to store.
@@ -162,33 +169,39 @@ def accuracy_against(
             ``storage``.
     """
     traces, places = [], []
+    objective = arms[0].spec.objective if arms else CLASSIFICATION
+    title, what = objective.primary.title, quantity(objective.primary.name, objective)
     for arm in arms:
-        x, interval = cost_of(arm, cost, customers), arm.interval("accuracy")
+        x, interval = cost_of(arm, cost, customers), arm.interval(what.name)
         if not (math.isfinite(x) and math.isfinite(interval.mean)):
             continue
         places.append(x)
-        traces.append(_point(arm.spec.label, x, interval, colours[arm.key], _text(cost, x), _symbol(arm)))
+        traces.append(_point(arm.spec.label, x, interval, what, colours[arm.key], _text(cost, x), _symbol(arm)))
     by_rank = {arm.adapter.rank: arm for arm in reversed(arms) if arm.adapter}
     for cut in cuts if cost == "storage" else ():
         if cut.rank in by_rank:
-            twin, interval = by_rank[cut.rank], cut.accuracy
+            twin, interval = by_rank[cut.rank], cut.target
             x = cost_of(twin, cost, customers)
-            traces.append(_point(cut.label, x, interval, colours[twin.key], _text(cost, x), "circle-open"))
+            traces.append(_point(cut.label, x, interval, what, colours[twin.key], _text(cost, x), "circle-open"))
     titles = {
-        "seconds": ("Accuracy against training time", "Training time per run (s), log scale"),
-        "trainable_parameters": ("Accuracy against trainable parameters", "Trainable parameters, log scale"),
+        "seconds": (f"{title} against training time", "Training time per run (s), log scale"),
+        "trainable_parameters": (f"{title} against trainable parameters", "Trainable parameters, log scale"),
         "storage": (
-            f"Accuracy against storage for {counted(customers, 'customer')}",
+            f"{title} against storage for {counted(customers, 'customer')}",
             "Bytes to store, log scale",
         ),
     }
     reading = "test part; bars: 95 % interval" + ("; hollow: ΔW of full fine-tuning cut to a rank" if cuts else "")
-    layout = layout_of(titles[cost][0], reading, titles[cost][1], "Accuracy (%)")
+    layout = layout_of(titles[cost][0], reading, titles[cost][1], objective.primary.axis)
     if places:
         low, high = math.log10(min(places)), math.log10(max(places))
         room = 0.12 * (high - low) + 0.1
         layout["xaxis"] |= log_ticks(min(places), max(places)) | {"range": [low - room, high + room]}
     return go.Figure(traces, layout)
+
+
+def _unit(measure: Measure) -> str:
+    return f" ({measure.unit})" if measure.unit else ""
 
 
 def cost_of(arm: Arm, cost: Cost, customers: int) -> float:
@@ -201,10 +214,12 @@ def _symbol(arm: Arm) -> str:
 
 
 def _text(cost: Cost, value: float) -> str:
-    return bytes_text(value) if cost == "storage" else value_text(MEASURES[cost], value)
+    return bytes_text(value) if cost == "storage" else value_text(COSTS[cost], value)
 
 
-def _point(name: str, x: float, interval: Interval, colour: str, text: str, symbol: str) -> dict[str, Any]:
+def _point(
+    name: str, x: float, interval: Interval, what: Quantity, colour: str, text: str, symbol: str
+) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
@@ -218,6 +233,6 @@ def _point(name: str, x: float, interval: Interval, colour: str, text: str, symb
             "symbol": symbol,
             "line": {"width": 2, "color": colour},
         },
-        "error_y": whiskers([interval], MEASURES["accuracy"]) | {"color": colour, "thickness": 1.5, "width": 4},
-        "hovertemplate": f"{name}<br>{spread_text(interval)}, {text}<extra></extra>",
+        "error_y": whiskers([interval], what) | {"color": colour, "thickness": 1.5, "width": 4},
+        "hovertemplate": f"{name}<br>{spread_text(interval, what)}, {text}<extra></extra>",
     }

@@ -15,9 +15,11 @@ from core.engine.cost import frozen_sentence
 from core.engine.forecast import Forecast
 from core.errors import LabError
 from core.lab import Lab
+from core.objectives.objective import ObjectiveSpec
 from core.store.record import Curve, Experiment, Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import chosen_arms, dropped_sentences
+from core.study.arms.judged import judged_by
 from core.study.arms.sweep import Cell, cells_of
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict, verdict
@@ -77,6 +79,11 @@ class Evidence:
     def seeds(self) -> tuple[int, ...]:
         """Seeds of all runs, ascending."""
         return tuple(sorted({run.spec.seed for run in self.members}))
+
+    @property
+    def objective(self) -> ObjectiveSpec:
+        """What the runs learn, and by which measure they are judged."""
+        return judged_by(self.members)
 
     @property
     def split(self) -> bool:

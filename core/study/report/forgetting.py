@@ -21,13 +21,14 @@ from core.study.arms.frontier import (
     frontier_table,
     frontiers,
 )
-from core.study.figures.curves import NamedCurve, accuracy_curves
+from core.study.figures.curves import NamedCurve, measure_curves
 from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.tradeoffs import learning_and_forgetting, mean_epochs
 from core.study.report.evidence import Evidence
 from core.study.report.parts import Plot, Section, Table
-from core.study.stats.measures import spread_text
-from core.wording.numbers import NOTHING, number_text
+from core.study.stats.measures import FORGETTING, FORGETTING_MASKED
+from core.study.stats.words import bare_text
+from core.wording.numbers import NOTHING
 
 FEW_EPOCHS = 12
 """Maximum number of epochs at which every epoch has a tick."""
@@ -94,16 +95,23 @@ def _mean_curve(curves: Sequence[Curve]) -> Curve:
 
 def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
     columns: dict[str, list[str]] = {"Setting": [arm.label for arm in arms]}
+    objective = arms[0].spec.objective
     for title, masked in (("", False), (", masked", True)) if split else (("", False),):
-        lost = [arm.interval("forgetting_masked" if masked else "forgetting") for arm in arms]
-        left = [arm.interval("source_accuracy_masked" if masked else "source_accuracy") for arm in arms]
-        columns[f"Source accuracy{title}"] = [spread_text(interval) for interval in left]
-        columns[f"Forgotten{title}"] = [number_text(i.mean) if i.n else NOTHING for i in lost]
-        against = {d.a: d for d in full_differences(arms, "forgetting_masked" if masked else "forgetting")}
+        name, on_source = FORGETTING_MASKED if masked else FORGETTING, objective.on_source(masked)
+        columns[f"Source {objective.primary.noun}{title}"] = [arm.spread(on_source) for arm in arms]
+        columns[f"Forgotten{title}"] = [_amount(arm, name) for arm in arms]
+        against = {d.a: d for d in full_differences(arms, name)}
         columns[f"Minus full{title}, 95 %"] = [
-            interval_text(against[arm.label].interval) if arm.label in against else NOTHING for arm in arms
+            interval_text(against[arm.label].interval, against[arm.label].what) if arm.label in against else NOTHING
+            for arm in arms
         ]
     return pd.DataFrame(columns, dtype=object)
+
+
+def _amount(arm: Arm, name: str) -> str:
+    """How much was forgotten, without a sign that nobody would miss, and without its unit."""
+    found = arm.interval(name)
+    return bare_text(found.mean, arm.what(name), 2).removeprefix("+") if found.n else NOTHING
 
 
 def _curves(evidence: Evidence, colours: dict[str, str]) -> go.Figure:
@@ -112,7 +120,7 @@ def _curves(evidence: Evidence, colours: dict[str, str]) -> go.Figure:
         NamedCurve(arm.key, arm.label, colours[arm.key], _mean_curve([evidence.curves[run.id] for run in arm.runs]))
         for arm in evidence.named
     ]
-    figure = accuracy_curves(curves, "epoch", masked=evidence.split)
+    figure = measure_curves(curves, "epoch", evidence.split, evidence.objective)
     among = "; the source among its own classes" if evidence.split else ""
     figure.update_layout(title_subtitle_text=f"validation parts, mean of the seeds{among}")
     if all(len(curve.curve.epochs) <= FEW_EPOCHS for curve in curves):

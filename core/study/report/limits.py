@@ -17,7 +17,7 @@ from core.wording.numbers import count_text, counted, listed
 
 def limits_of(evidence: Evidence) -> list[str]:
     """The limits that this design and these numbers have, the most important first."""
-    specs = [run.spec for run in evidence.members]
+    specs, measure = [run.spec for run in evidence.members], evidence.objective.primary
     seeds, epochs = len(evidence.seeds), sorted({spec.optim.epochs for spec in specs})
     network, nouns = specs[0].network, noun(specs[0].network.learns)
     if specs[0].own_base:
@@ -54,10 +54,10 @@ def limits_of(evidence: Evidence) -> list[str]:
     elif rates.one:
         names = listed([name_in_sentence(label) for label in rates.one])
         sentences.append(f"The learning rate was not tuned for {names}, which may do better at another one.")
-    unshown = [d for d in full_differences(evidence.named, "accuracy") if d.level is not Level.SHOWN and d.seeds]
+    unshown = [d for d in full_differences(evidence.named, measure.name) if d.level is not Level.SHOWN and d.seeds]
     if unclear := [d for d in unshown if d.level is Level.OPEN and d.holds_zero]:
         sentences.append(
-            f"Not shown is not the same as equal. No difference in accuracy from full fine-tuning is shown for "
+            f"Not shown is not the same as equal. No difference in {measure.noun} from full fine-tuning is shown for "
             f"{_needed(unclear)}."
         )
     if seen := [d for d in unshown if d.level is not Level.OPEN or not d.holds_zero]:

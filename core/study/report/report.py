@@ -14,6 +14,7 @@ import pandas as pd
 from core.errors import RunStateError
 from core.lab import Lab
 from core.methods.method import Role
+from core.objectives.measure import Measure
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Result
 from core.study.arms.balance import misleading_sentence, share_sentence
@@ -43,8 +44,8 @@ from core.study.report.limits import limits_of
 from core.study.report.parts import Plot, Section, Table
 from core.study.report.words import WORDS
 from core.study.stats.claims import Level
-from core.study.stats.measures import MEASURES, MEMORY_NOTE, TIME_NOTE, spread_text
-from core.wording.numbers import NOTHING, bytes_text, count_text, percent
+from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, value_text
+from core.wording.numbers import NOTHING, bytes_text, count_text
 from core.wording.tasks import task_text
 
 CUSTOMERS = 100
@@ -102,11 +103,12 @@ def opening(evidence: Evidence, margin: float | None = None) -> Opening:
         raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
     found = verdict(evidence.members, margin)
     first = evidence.members[0].spec
+    measure = first.objective.primary
     return Opening(
         question=(
             f"{_start(first)} has to learn {task_text(first.task)}. Does it take full fine-tuning, or is LoRA enough, "
-            f"and at which rank and learning rate? Good enough here means: at most {margin_text(found.margin)} of "
-            "accuracy below full fine-tuning."
+            f"and at which rank and learning rate? Good enough here means: at most "
+            f"{margin_text(found.margin, measure)} of {measure.noun} {_short(measure)} full fine-tuning."
         ),
         answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
         warnings=(
@@ -146,6 +148,15 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
     )
 
 
+def _short(measure: Measure) -> str:
+    """How what falls short of full fine-tuning stands to it."""
+    return "below" if measure.higher_is_better else "above"
+
+
+def _in(measure: Measure) -> str:
+    return f", in {measure.difference_unit}" if measure.difference_unit else ""
+
+
 def _start(spec: RunSpec) -> str:
     """What the runs start from, as the subject of a sentence."""
     name = f"The network {spec.network.sizes}" if spec.network.brought is not None else "A network"
@@ -175,22 +186,22 @@ def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Sectio
 
 
 def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Section:
-    arms = evidence.named
+    arms, measure = evidence.named, evidence.objective.primary
     tables = [
         Table(
-            "Differences in accuracy from full fine-tuning, paired by seed, in points",
-            differences_table(full_differences(arms, "accuracy")),
+            f"Differences in {measure.noun} from full fine-tuning, paired by seed{_in(measure)}",
+            differences_table(full_differences(arms, measure.name)),
         )
     ]
     if len(ranks := rank_differences(arms)):
         tables.append(Table("Does the rank matter? Each rank minus the lowest", differences_table(ranks)))
     figure = Plot(
         "accuracy",
-        arm_dots(arms, "accuracy", colours),
-        "Accuracy on the target's test part of every run, by setting",
+        arm_dots(arms, measure.name, colours),
+        f"{measure.title} on the target's test part of every run, by setting",
     )
     share = share_sentence(_result(evidence), evidence.members[0].spec.network.learns)
-    lead = f"Accuracy on the target's test part, which took no part in any choice. {share}".strip()
+    lead = f"{measure.title} on the target's test part, which took no part in any choice. {share}".strip()
     words = {Level.SHOWN: "shown", Level.LEANING: "leaning", Level.OPEN: "not shown"}
     within = {candidate.arm.key: words[candidate.within] for candidate in found.candidates}
     columns = {
@@ -198,13 +209,15 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
         "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
         "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
         "Seeds": [str(len(arm.runs)) for arm in arms],
-        "Accuracy": [spread_text(arm.interval("accuracy")) for arm in arms],
     }
-    if any(arm.values("macro_f1") for arm in arms):
-        columns["Macro-F1"] = [spread_text(arm.interval("macro_f1"), MEASURES["macro_f1"]) for arm in arms]
-    columns[f"Within {margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
+    for each in evidence.objective.measures:
+        if any(arm.values(each.name) for arm in arms):
+            columns[each.title] = [arm.spread(each.name) for arm in arms]
+    columns[f"Within {margin_text(found.margin, measure)}"] = [within.get(arm.key, NOTHING) for arm in arms]
     summary = pd.DataFrame(columns, dtype=object)
-    return Section("Accuracy", lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval."), *tables))
+    return Section(
+        measure.title, lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval."), *tables)
+    )
 
 
 def _rates(evidence: Evidence) -> Section:
@@ -222,7 +235,7 @@ def _rates(evidence: Evidence) -> Section:
     figure = Plot(
         "rates",
         rate_curves(evidence.cells),
-        "Accuracy on the validation part over the learning rate, one line per setting",
+        f"{evidence.objective.primary.title} on the validation part over the learning rate, one line per setting",
     )
     lead = choice_sentence(evidence.choices)
     return Section("A fair learning rate for each", lead, (figure, Table("Learning rates", table)))
@@ -237,6 +250,8 @@ def _place(choice: RateChoice) -> str:
 
 def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Section:
     arms, cuts = evidence.named, evidence.remeasured.cuts
+    measure = evidence.objective.primary
+    title, over_time = measure.title, f"Validation {measure.noun} over training time"
     trained = memory_columns(arms, evidence.forecasts)
     notes = [TIME_NOTE, MEMORY_NOTE, *([TRAINED_MEMORY_NOTE] if trained else [])]
     table = pd.DataFrame(
@@ -255,13 +270,17 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
         Plot(
             "parameters",
             accuracy_against("trainable_parameters", arms, colours),
-            "Accuracy on the test part against trainable parameters",
+            f"{title} on the test part against trainable parameters",
         ),
-        Plot("time", learning_over_time(arms, evidence.curves, colours), "Validation accuracy over training time"),
+        Plot(
+            "time",
+            learning_over_time(arms, evidence.curves, colours),
+            over_time,
+        ),
         Plot(
             "storage",
             accuracy_against("storage", arms, colours, customers, cuts),
-            f"Accuracy on the test part against bytes to store for {customers:,} customers",
+            f"{title} on the test part against bytes to store for {customers:,} customers",
         ),
         Table("What each setting costs", table, " ".join(notes)),
     )
@@ -279,7 +298,7 @@ def _cuts(evidence: Evidence) -> list[Section]:
     note = evidence.remeasured.left_out
     arms = evidence.named
     full = next(arm for arm in arms if arm.role is Role.REFERENCE)
-    reached = percent(full.interval("accuracy").mean)
+    reached = value_text(full.what(full.primary), full.interval(full.primary).mean)
     lead = (
         f"A reference computed from the full runs and not a run of its own: the change that full fine-tuning made to "
         f"each weight, cut to rank r by singular value decomposition. Uncut it reached {reached}."

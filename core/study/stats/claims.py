@@ -21,7 +21,7 @@ from core.study.stats.intervals import (
     t_interval,
     t_p,
 )
-from core.study.stats.measures import MEASURES, MeasureName
+from core.study.stats.measures import Quantity
 from core.study.stats.permutation import holm, min_pairs, sign_flip_p, win_probability
 
 DEFAULT_SEEDS = 8
@@ -75,11 +75,11 @@ class Difference:
     """Label of the first arm."""
     b: str
     """Label of the second arm."""
-    measure: MeasureName
+    what: Quantity
     seeds: tuple[int, ...]
     """Seeds that both arms have."""
     values: tuple[float, ...]
-    """Difference a minus b for each seed, in the measure's unit (in points if that is percent)."""
+    """Difference a minus b for each seed, in the quantity's unit (in points if that is percent)."""
     interval: Interval
     """95 % Student t interval of the mean difference."""
     p: float
@@ -87,12 +87,18 @@ class Difference:
     p_t: float
     """p-value of the paired t test alone, after Holm's correction; NaN if not tested."""
     win: float
-    """Probability that a run of a has a higher value than a run of b, with ties as half; NaN without runs."""
+    """Probability that a run of a has a better value than a run of b, or a higher one where none is better; ties count
+    as half; NaN without runs."""
     level: Level
     comparisons: int
     """Number of differences that were tested together, including this one."""
     seeds_needed: int | None
     """Seeds needed to show a difference of the observed size; None if the spread is unknown or nothing differs."""
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the mean is on the better side; of costs and forgetting, whether it is above 0."""
+        return self.what.sign * self.interval.mean > 0
 
     @property
     def least_seeds(self) -> int:
@@ -124,7 +130,7 @@ def least_seeds(comparisons: int) -> int:
     return min_pairs(ERROR_RATE / comparisons)
 
 
-def differences_of(pairs: Sequence[Pair], measure: MeasureName) -> list[Difference]:
+def differences_of(pairs: Sequence[Pair], what: Quantity) -> list[Difference]:
     """Compute the difference of every pair, and the level of the claim that each supports when all are tested together.
 
     A seed determines data order and the initialization of A in both arms, so pairing removes their common noise. The
@@ -143,9 +149,9 @@ def differences_of(pairs: Sequence[Pair], measure: MeasureName) -> list[Differen
 
     Args:
         pairs: all pairs that are compared to answer one question.
-        measure: what is compared. A count (:attr:`core.study.stats.measures.Measure.exact`) needs no test.
+        what: what is compared. A count (:attr:`core.study.stats.measures.Quantity.exact`) needs no test.
     """
-    exact, comparisons = MEASURES[measure].exact, max(len(pairs), 1)
+    exact, comparisons = what.exact, max(len(pairs), 1)
     everything = [pair.differences for pair in pairs]
     by_t = [math.nan if exact else t_p(values) for values in everything]
     by_sign = [math.nan if exact else sign_flip_p(values) for values in everything]
@@ -161,19 +167,24 @@ def differences_of(pairs: Sequence[Pair], measure: MeasureName) -> list[Differen
             Difference(
                 a=pair.a,
                 b=pair.b,
-                measure=measure,
+                what=what,
                 seeds=pair.seeds,
                 values=values,
                 interval=t_interval(values),
                 p=p,
                 p_t=p_alone,
-                win=win_probability(tuple(pair.left.values()), tuple(pair.right.values())),
+                win=_win(pair, what.sign),
                 level=level,
                 comparisons=comparisons,
                 seeds_needed=need,
             )
         )
     return found
+
+
+def _win(pair: Pair, sign: float) -> float:
+    left, right = tuple(pair.left.values()), tuple(pair.right.values())
+    return win_probability(left, right) if sign > 0 else win_probability(right, left)
 
 
 def _counted_level(values: Sequence[float]) -> Level:
@@ -204,15 +215,15 @@ def within_margin(differences: Sequence[Difference], margin: float) -> list[Leve
     Statistical Hypotheses of Equivalence and Noninferiority" (2nd ed., 2010), ch. 2.
 
     Args:
-        differences: setting minus reference, of a measure where more is better; the most expensive setting first.
-        margin: in the measure's unit, at least 0.
+        differences: setting minus reference; the most expensive setting first.
+        margin: in the quantity's unit, at least 0.
 
     Returns:
         A level for each difference, in the same order; never above that of the one before.
     """
     levels: list[Level] = []
     for difference in differences:
-        shifted = [value + margin for value in difference.values]
+        shifted = [difference.what.sign * value + margin for value in difference.values]
         level = Level.OPEN if levels and levels[-1] is Level.OPEN else _above_zero(shifted)
         if levels and levels[-1] is Level.LEANING and level is Level.SHOWN:
             level = Level.LEANING

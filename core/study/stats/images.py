@@ -20,7 +20,7 @@ MIN_IMAGES = 1000
 
 @dataclass(frozen=True)
 class CrossedInterval:
-    """A difference of two accuracies, in points, with its interval over seeds alone and over seeds and images."""
+    """A difference in a measure, with its interval over seeds alone and over seeds and images."""
 
     seeds: Interval
     """Student's t interval over the seeds, for these test images; ``n`` counts the seeds."""
@@ -57,18 +57,18 @@ def crossed_interval(differences: NDArray[np.generic]) -> CrossedInterval:
     alone, whose images are fixed, in 55 to 94 %.
 
     Args:
-        differences: (S, N), for each seed and test image 1 if only the first method is right, −1 if only the second is,
-            and 0 if both are or neither is.
+        differences: (S, N), for each seed and test image the measure of the first method minus that of the second, in
+            the measure's unit; for accuracy 100 if only the first method is right, −100 if only the second is, else 0.
 
     Returns:
-        In points. The ends are NaN with fewer than two seeds or two images, and all is NaN if a difference is.
+        In that unit. The ends are NaN with fewer than two seeds or two images, and all is NaN if a difference is.
 
     Raises:
         ValueError: ``differences`` has not two dimensions.
     """
     if differences.ndim != 2:
         raise ValueError("Differences have two dimensions: seeds and images.")
-    values = 100 * np.asarray(differences, dtype=np.float64)
+    values = np.asarray(differences, dtype=np.float64)
     S, N = values.shape
     by_seed = values.mean(1) if N else np.full(S, math.nan)
     seeds = t_interval(by_seed.tolist())

@@ -1,93 +1,124 @@
-"""The measures by which results are compared, with titles and units."""
+"""The numbers by which results are compared: the measures of an objective, and what training costs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import lru_cache, partial
 
+from core.objectives.classification import LARGEST_CLASS
+from core.objectives.measure import BEFORE, SOURCE, Measure
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.store.record import Result
 from core.study.stats.intervals import Interval
-from core.wording.numbers import NOTHING, bytes_text, count_text, percent, points_text, seconds_text
+from core.wording.measures import changed_text, measured_text
+from core.wording.numbers import NOTHING, bytes_text, count_text, percent, seconds_text
 
-MeasureName = Literal[
-    "accuracy",
-    "macro_f1",
-    "largest_class",
-    "gain",
-    "source_accuracy",
-    "source_accuracy_masked",
-    "forgetting",
-    "forgetting_masked",
-    "trainable_parameters",
-    "seconds",
-    "examples_per_second",
-    "memory",
-    "adapter_bytes",
-    "checkpoint_bytes",
-    "stored_bytes",
-]
-"""Names of :data:`MEASURES`."""
+GAIN, FORGETTING, FORGETTING_MASKED = "gain", "forgetting", "forgetting_masked"
+"""Names of what was gained in the primary measure on the target, and lost on the source."""
 
 
 @dataclass(frozen=True)
-class Measure:
+class Quantity:
     """A number by which results are compared."""
 
+    name: str
     title: str
-    unit: Literal["%", "points", "s", "examples/s", "bytes", ""]
+    unit: str
+    """``%``, ``points``, ``s``, ``examples/s``, ``bytes``, another unit of a measure, or empty for a plain number."""
     of: Callable[[Result], float | None]
     """Returns the value of a result; None if it has none."""
     exact: bool = False
     """Whether it is counted instead of measured, so that all runs of an arm agree and one seed is enough."""
     timed: bool = False
     """Whether the clock measures it: runs of one bank share their time, so their values are not independent."""
+    measure: Measure | None = None
+    """The measure that it is of; None for costs."""
+    is_change: bool = False
+    """Whether it is a difference of two values of the measure, written with its sign."""
 
     @property
     def limits(self) -> tuple[float, float]:
         """Lowest and highest value that it can have."""
-        return {"%": (0.0, 100.0), "points": (-100.0, 100.0)}.get(self.unit, (0.0, math.inf))
+        if self.measure is None:
+            return (0.0, 100.0) if self.unit == "%" else (0.0, math.inf)
+        low, high = self.measure.limits
+        return (low - high, high - low) if self.is_change else (low, high)
+
+    @property
+    def change(self) -> Quantity:
+        """The difference of two values of it; itself for what is a difference already."""
+        if self.measure is None or self.is_change:
+            return self
+        return replace(self, unit=self.measure.difference_unit, is_change=True)
+
+    @property
+    def sign(self) -> float:
+        """1 where more is better, −1 where less is; costs and forgetting are compared without a direction: 1."""
+        return self.measure.sign if self.measure is not None and not self.is_change else 1.0
 
 
-def _lost(result: Result, before: str, after: str) -> float | None:
+def _value(result: Result, name: str) -> float | None:
+    return result.measures.get(name)
+
+
+def _lost(result: Result, before: str, after: str, sign: float) -> float | None:
     first, second = result.measures.get(before), result.measures.get(after)
-    return None if first is None or second is None else first - second
+    return None if first is None or second is None else sign * (first - second)
 
 
-MEASURES: dict[MeasureName, Measure] = {
-    "accuracy": Measure("Accuracy on the target", "%", lambda r: r.measures.get("accuracy")),
-    "macro_f1": Measure("Macro-F1 on the target", "%", lambda r: r.measures.get("macro_f1")),
-    "largest_class": Measure("Share of the largest class", "%", lambda r: r.measures.get("largest_class"), exact=True),
-    "gain": Measure("Gain on the target", "points", lambda r: _lost(r, "accuracy", "accuracy_before")),
-    "source_accuracy": Measure("Accuracy on the source", "%", lambda r: r.measures.get("source_accuracy")),
-    "source_accuracy_masked": Measure(
-        "Accuracy on the source, its own classes only", "%", lambda r: r.measures.get("source_accuracy_masked")
-    ),
-    "forgetting": Measure(
-        "Forgetting",
-        "points",
-        lambda r: _lost(r, "source_accuracy_before", "source_accuracy"),
-    ),
-    "forgetting_masked": Measure(
-        "Forgetting, source classes only",
-        "points",
-        lambda r: _lost(r, "source_accuracy_masked_before", "source_accuracy_masked"),
-    ),
-    "trainable_parameters": Measure("Trainable parameters", "", lambda r: r.trainable_parameters, exact=True),
-    "seconds": Measure("Training time", "s", lambda r: r.seconds, timed=True),
-    "examples_per_second": Measure("Speed", "examples/s", lambda r: r.examples_per_second, timed=True),
-    "memory": Measure("Training memory, alone", "bytes", lambda r: r.memory, exact=True),
-    "adapter_bytes": Measure("Adapter size", "bytes", lambda r: r.adapter_bytes, exact=True),
-    "checkpoint_bytes": Measure("Checkpoint size", "bytes", lambda r: r.checkpoint_bytes, exact=True),
-    "stored_bytes": Measure(
-        "Stored size: adapter, or else checkpoint",
-        "bytes",
-        lambda r: r.checkpoint_bytes if r.adapter_bytes is None else r.adapter_bytes,
-        exact=True,
-    ),
+def _stored_bytes(result: Result) -> int:
+    return result.checkpoint_bytes if result.adapter_bytes is None else result.adapter_bytes
+
+
+COSTS: dict[str, Quantity] = {
+    cost.name: cost
+    for cost in (
+        Quantity("trainable_parameters", "Trainable parameters", "", lambda r: r.trainable_parameters, exact=True),
+        Quantity("seconds", "Training time", "s", lambda r: r.seconds, timed=True),
+        Quantity("examples_per_second", "Speed", "examples/s", lambda r: r.examples_per_second, timed=True),
+        Quantity("memory", "Training memory, alone", "bytes", lambda r: r.memory, exact=True),
+        Quantity("adapter_bytes", "Adapter size", "bytes", lambda r: r.adapter_bytes, exact=True),
+        Quantity("checkpoint_bytes", "Checkpoint size", "bytes", lambda r: r.checkpoint_bytes, exact=True),
+        Quantity("stored_bytes", "Stored size: adapter, or else checkpoint", "bytes", _stored_bytes, exact=True),
+        Quantity(LARGEST_CLASS, "Share of the largest class", "%", partial(_value, name=LARGEST_CLASS), exact=True),
+    )
 }
-"""All measures by name. Forgetting is source accuracy before minus after fine-tuning; negative if it improved."""
+"""What is the same for every objective, by name."""
+
+
+@lru_cache(maxsize=256)
+def quantity(name: str, objective: ObjectiveSpec = CLASSIFICATION) -> Quantity:
+    """The quantity of a name.
+
+    Args:
+        name: a cost, a measure of the objective, such a measure after ``source_``, or what was gained or lost: gain and
+            forgetting are positive where the target is learned and the source is forgotten, whatever the direction of
+            the primary measure.
+        objective: of the runs.
+
+    Raises:
+        LookupError: there is no such quantity.
+    """
+    if name in COSTS:
+        return COSTS[name]
+    primary, sign = objective.primary, objective.primary.sign
+    if name == GAIN:
+        of = partial(_lost, before=primary.name, after=primary.name + BEFORE, sign=sign)
+        return Quantity(name, "Gain on the target", primary.difference_unit, of, measure=primary, is_change=True)
+    if name in (FORGETTING, FORGETTING_MASKED):
+        masked = name == FORGETTING_MASKED
+        told = objective.on_source(masked)
+        of = partial(_lost, before=told + BEFORE, after=told, sign=sign)
+        title = f"Forgetting{', source classes only' if masked else ''}"
+        return Quantity(name, title, primary.difference_unit, of, measure=primary, is_change=True)
+    measure = objective.all_measures[name.removeprefix(SOURCE)]
+    among = f", {measure.among}" if measure.among else ""
+    where = "source" if name.startswith(SOURCE) else "target"
+    of = partial(_value, name=name)
+    return Quantity(name, f"{measure.title} on the {where}{among}", measure.unit, of, measure=measure)
 
 
 TIME_NOTE = (
@@ -105,13 +136,15 @@ MEMORY_NOTE = (
 """How to read training memory."""
 
 
-def value_text(measure: Measure, value: float, digits: int = 2) -> str:
-    """Format a value of a measure with its unit; ``digits`` is for percentages and points."""
-    match measure.unit:
+def value_text(what: Quantity, value: float, digits: int = 2) -> str:
+    """Format a value of a quantity with its unit; ``digits`` is for percentages and points."""
+    if what.measure is not None:
+        return (
+            changed_text(what.measure, value, digits) if what.is_change else measured_text(what.measure, value, digits)
+        )
+    match what.unit:
         case "%":
             return percent(value, digits)
-        case "points":
-            return points_text(value, digits)
         case "s":
             return seconds_text(value)
         case "bytes":
@@ -122,24 +155,24 @@ def value_text(measure: Measure, value: float, digits: int = 2) -> str:
             return count_text(value)
 
 
-def bounded(interval: Interval, measure: Measure) -> Interval:
-    """An interval of means of a measure, with ends that the measure can have: accuracies stay within 0 to 100."""
-    low, high = (min(max(end, measure.limits[0]), measure.limits[1]) for end in (interval.low, interval.high))
+def bounded(interval: Interval, what: Quantity) -> Interval:
+    """An interval of means of a quantity, with ends that it can have: accuracies stay within 0 to 100."""
+    low, high = (min(max(end, what.limits[0]), what.limits[1]) for end in (interval.low, interval.high))
     return replace(interval, low=low, high=high) if math.isfinite(interval.half_width) else interval
 
 
-def spread_text(interval: Interval, measure: Measure = MEASURES["accuracy"]) -> str:
+def spread_text(interval: Interval, what: Quantity) -> str:
     """Format a mean with its interval, as in ``74.1 % (16.2 to 100)`` or ``97.31 % (97.19 to 97.43)``.
 
     Only the mean where there is no interval, or where both ends read alike, as they do if all seeds agree.
     """
     if not interval.n:
         return NOTHING
-    mean, ends = value_text(measure, interval.mean, digits_of(interval)), ends_text(interval, measure)
-    return f"{mean} ({ends})" if ends and not measure.exact else mean
+    mean, ends = value_text(what, interval.mean, digits_of(interval, what)), ends_text(interval, what)
+    return f"{mean} ({ends})" if ends and not what.exact else mean
 
 
-def ends_text(interval: Interval, measure: Measure) -> str:
+def ends_text(interval: Interval, what: Quantity) -> str:
     """Format the ends of an interval, as in ``16.2 to 100``, without their unit if it is one word for both.
 
     Returns:
@@ -147,14 +180,25 @@ def ends_text(interval: Interval, measure: Measure) -> str:
     """
     if not math.isfinite(interval.half_width):
         return ""
-    inside, digits = bounded(interval, measure), digits_of(interval)
-    low, high = (value_text(measure, end, 0 if end in measure.limits else digits) for end in (inside.low, inside.high))
+    inside, digits = bounded(interval, what), digits_of(interval, what)
+    low, high = (_end_text(what, end, digits) for end in (inside.low, inside.high))
     units = {low.partition(" ")[2], high.partition(" ")[2]}
     if len(units) == 1 and " " not in "".join(units):
         low, high = low.partition(" ")[0], high.partition(" ")[0]
     return "" if low == high else f"{low} to {high}"
 
 
-def digits_of(interval: Interval) -> int:
-    """Decimals that mean something for a percentage: one where the interval is wide, else two."""
-    return 1 if interval.half_width >= 0.5 else 2
+def _end_text(what: Quantity, end: float, digits: int) -> str:
+    """One end of an interval: a limit of percentages is a whole number."""
+    is_limit = what.unit in ("%", "points") and end in what.limits
+    return value_text(what, end, 0 if is_limit else digits)
+
+
+def digits_of(interval: Interval, what: Quantity) -> int:
+    """Decimals that mean something for a percentage: one where the interval is wide, else two.
+
+    Plain numbers have :data:`core.wording.measures.PLAIN_DIGITS` more, and a wide interval is one of that many digits
+    less.
+    """
+    wide = 0.5 if what.unit in ("%", "points") else 0.005
+    return 1 if interval.half_width >= wide else 2

@@ -6,8 +6,9 @@ import math
 
 from core.study.stats.claims import Difference, least_seeds
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, Interval
-from core.study.stats.measures import MEASURES, bounded, digits_of
-from core.wording.numbers import NOTHING, count_text, number_text, signed_text
+from core.study.stats.measures import Quantity, bounded, digits_of, value_text
+from core.wording.measures import PLAIN_DIGITS
+from core.wording.numbers import NOTHING, count_text, number_text
 
 
 def p_text(p: float) -> str:
@@ -22,37 +23,63 @@ def p_words(p: float) -> str:
     return f"p {p_text(p)}" if p < 0.001 else f"p = {p_text(p)}"
 
 
-def span_text(interval: Interval) -> str:
-    """An interval of points, as in ``95 % interval −1.20 to +0.30``."""
+def span_text(interval: Interval, what: Quantity) -> str:
+    """An interval of differences, as in ``95 % interval −1.20 to +0.30``. Args: what: the quantity that differs."""
     if interval.low == interval.high:
         return "the same in every seed"
-    digits, interval = digits_of(interval), bounded(interval, MEASURES["gain"])
-    low, high = (signed_text(end, digits) for end in (interval.low, interval.high))
+    inside = bounded(interval, what.change)
+    low, high = (bare_text(end, what, digits_of(interval, what.change)) for end in (inside.low, inside.high))
     return f"95 % interval {low} to {high}"
 
 
-def more_or_less(difference: Difference, what: str) -> str:
-    """A difference in points, as in ``1.20 points less accurate``."""
-    side = "more" if difference.interval.mean > 0 else "less"
-    return f"{number_text(abs(difference.interval.mean), digits_of(difference.interval))} points {side} {what}"
+def bare_text(value: float, what: Quantity, digits: int) -> str:
+    """A difference with its sign and without its unit, as in ``−0.31``."""
+    text, unit = value_text(what.change, value, digits), what.change.unit
+    return text.removesuffix(f" {unit}") if unit else text
+
+
+def size_text(difference: Difference) -> str:
+    """The size of a difference without its sign, as in ``1.20 points``."""
+    what = difference.what.change
+    return value_text(what, abs(difference.interval.mean), digits_of(difference.interval, what)).removeprefix("+")
+
+
+def more_or_less(difference: Difference) -> str:
+    """How much was forgotten more, as in ``1.20 points more of the source``."""
+    return f"{size_text(difference)} {'more' if difference.interval.mean > 0 else 'less'} of the source"
 
 
 def off_text(difference: Difference) -> str:
-    """A difference in accuracy with its interval, as in ``4.2 points less accurate (95 % interval 2.9 to 5.5)``."""
-    interval = difference.interval
-    digits = digits_of(interval)
-    if not round(interval.mean, digits):
-        return f"the same on average ({span_text(interval)})" if math.isfinite(interval.half_width) else "the same"
-    words = more_or_less(difference, "accurate")
+    """A difference in a measure with its interval, as in ``4.2 points less accurate (95 % interval 2.9 to 5.5)``."""
+    interval, what = difference.interval, difference.what
+    digits = digits_of(interval, what.change)
+    if not round(interval.mean, digits_shown(what, digits)):
+        same = f"the same on average ({span_text(interval, what)})"
+        return same if math.isfinite(interval.half_width) else "the same"
+    words = f"{size_text(difference)} {side_words(difference)}"
     if not math.isfinite(interval.half_width):
         return words
     if difference.holds_zero:
-        return f"{words} ({span_text(interval)})"
-    inside = bounded(interval, MEASURES["gain"])
+        return f"{words} ({span_text(interval, what)})"
+    inside = bounded(interval, what.change)
     low, high = sorted((abs(inside.low), abs(inside.high)))
     if low == high:
         return f"{words} in every seed"
-    return f"{words} (95 % interval {number_text(low, digits)} to {number_text(high, digits)})"
+    shown = digits_shown(what, digits)
+    return f"{words} (95 % interval {number_text(low, shown)} to {number_text(high, shown)})"
+
+
+def digits_shown(what: Quantity, digits: int) -> int:
+    """Decimals that are written of a value, where a percentage would have ``digits``."""
+    return digits if what.unit in ("%", "points") else digits + PLAIN_DIGITS
+
+
+def side_words(difference: Difference) -> str:
+    """The words for the side that a difference in a measure is on, as in ``less accurate``."""
+    measure = difference.what.measure
+    if measure is None:
+        return "higher" if difference.interval.mean > 0 else "lower"
+    return measure.better if difference.is_better else measure.worse
 
 
 def seeds_line(seeds: int) -> str:

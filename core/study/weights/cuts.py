@@ -16,6 +16,7 @@ from core.engine.jobs.run_files import NETWORK
 from core.errors import ShortOfMemoryError
 from core.lab import Lab
 from core.memory import free_bytes
+from core.objectives.objective import ObjectiveSpec
 from core.run_spec import RunSpec
 from core.study.arms.arm import Arm
 from core.study.arms.cut import Accuracies, CutArm
@@ -96,7 +97,7 @@ def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int], seeds: int | None = None
     Raises:
         LabError: a network or dataset is gone.
     """
-    cuts = {rank: CutArm(rank) for rank in sorted(set(ranks))}
+    cuts = {rank: CutArm(rank, full.spec.objective) for rank in sorted(set(ranks))}
     for run in full.runs[:seeds]:  # before minutes of work: a file that is gone is asked for again at every call
         lab.artifacts.path(run.id, NETWORK)
         if not run.spec.is_direct:
@@ -105,7 +106,7 @@ def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int], seeds: int | None = None
         base, tuned = lab.artifacts.base_network(run), lab.artifacts.network(run.id)
         target, source = tasks_of(lab, run.spec)
         for cut, network in zip(cuts.values(), cut_networks(base, tuned, list(cuts)), strict=True):
-            cut.by_seed[run.spec.seed] = accuracies_of(network, target, source, "test")
+            cut.by_seed[run.spec.seed] = accuracies_of(network, target, source, "test", run.spec.objective)
     return list(cuts.values())
 
 
@@ -115,13 +116,16 @@ def tasks_of(lab: Lab, spec: RunSpec) -> tuple[Task, Task | None]:
     return lab.tasks.get(spec.task, network=spec.network), source
 
 
-def accuracies_of(network: nn.Module, task: Task, source: Task | None, part: EvaluationPart) -> Accuracies:
-    """The accuracies of a network on one part of its tasks."""
-    target, old = evaluate_both(network, task, source, part)
+def accuracies_of(
+    network: nn.Module, task: Task, source: Task | None, part: EvaluationPart, objective: ObjectiveSpec
+) -> Accuracies:
+    """The primary measure of a network on one part of its tasks."""
+    target, old = evaluate_both(network, task, source, part, objective=objective)
+    masked = objective.masked
     return Accuracies(
-        target.measures["accuracy"],
-        old.measures["accuracy"] if old else None,
-        old.measures["accuracy_masked"] if old else None,
+        target.measures[objective.primary.name],
+        old.measures[objective.primary.name] if old else None,
+        old.measures[masked.name] if old and masked else None,
     )
 
 

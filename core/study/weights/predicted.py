@@ -106,23 +106,30 @@ def test_texts(lab: Lab, task: TaskSpec, texts: Sequence[int]) -> tuple[str, ...
     return tuple(dataset.test_texts[rows[place]] for place in texts)
 
 
-def arm_predictions(lab: Lab, arms: Sequence[Arm]) -> list[ArmPredictions]:
-    """The predictions of every run of some arms of one task. Raises: LabError: see :func:`predictions`."""
+def arm_predictions(lab: Lab, arms: Sequence[Arm], losses: bool = False) -> list[ArmPredictions]:
+    """The predictions of every run of some arms of one task; arguments and errors as of :func:`predictions`."""
     return [
         ArmPredictions(
             arm.key,
             arm.seeds,
-            np.stack([predictions(lab, run).predicted for run in arm.runs]),
+            np.stack([each.predicted for each in found]),
             true_labels(lab, arm.spec.task),
+            np.stack([each.losses for each in found if each.losses is not None]) if losses else None,
             arm.spec.network.learns,
         )
-        for arm in arms
+        for arm, found in ((arm, [predictions(lab, run, losses) for run in arm.runs]) for arm in arms)
     ]
 
 
 def over_images(lab: Lab, a: Arm, b: Arm) -> CrossedInterval:
-    """The accuracy of ``a`` minus that of ``b`` over seeds and examples. Raises: LabError: see :func:`predictions`."""
-    return crossed_difference(*arm_predictions(lab, [a, b]))
+    """The primary measure of ``a`` minus that of ``b`` over seeds and examples.
+
+    Raises:
+        LabError: see :func:`predictions`.
+    """
+    measure = a.spec.objective.primary
+    left, right = arm_predictions(lab, [a, b], measure.needs_losses)
+    return crossed_difference(left, right, measure)
 
 
 def results_by_class(lab: Lab, arms: Sequence[Arm]) -> ClassResults:

@@ -97,9 +97,10 @@ def mean_accuracies(measured: Sequence[Accuracies]) -> Accuracies | None:
         return None
     sources = [s.source for s in measured if s.source is not None]
     masked = [s.source_masked for s in measured if s.source_masked is not None]
-    whole = len(sources) == len(masked) == len(measured)
     return Accuracies(
-        fmean(s.target for s in measured), fmean(sources) if whole else None, fmean(masked) if whole else None
+        fmean(s.target for s in measured),
+        fmean(sources) if len(sources) == len(measured) else None,
+        fmean(masked) if len(masked) == len(measured) else None,
     )
 
 
@@ -113,7 +114,8 @@ def base_accuracies(lab: Lab, arms: Iterable[Arm]) -> dict[str, Accuracies]:
     for run in (run for arm in arms for run in arm.runs if run.spec.base):
         if str(run.spec.base) not in found:
             target, source = tasks_of(lab, run.spec)
-            found[str(run.spec.base)] = accuracies_of(lab.artifacts.base_network(run), target, source, "validation")
+            base = lab.artifacts.base_network(run)
+            found[str(run.spec.base)] = accuracies_of(base, target, source, "validation", run.spec.objective)
     return found
 
 
