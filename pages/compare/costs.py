@@ -21,6 +21,7 @@ from core.study.arms.frontier import (
     frontier_table,
     frontiers,
 )
+from core.study.arms.judged import judged_by
 from core.study.arms.storage import bytes_for_customers
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.figures.curves import arm_dots, bars
@@ -66,7 +67,9 @@ def forgetting(
     except LabError as error:
         st.caption(f"Where the base stood is not shown: {literal(str(error))}")
     figure = learning_and_forgetting(arms, curves, colours, masked, start)
-    show(figure, experiment.id, "plane", "Accuracy on the target against accuracy on the source, one line per setting")
+    primary = judged_by(runs).primary
+    alt = f"{primary.title} on the target against {primary.noun} on the source, one line per setting"
+    show(figure, experiment.id, "plane", alt)
     st.caption("Up is more learnt, right is less forgotten.")
     before = (start.source_masked if masked else start.source) if start else None
     if before is not None:
@@ -92,10 +95,11 @@ def _frontier(lab: Lab, experiment: Experiment, runs: Sequence[Run], before: flo
 def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str]) -> None:
     """Accuracy against time, parameters and storage; then the costs alone."""
     st.subheader("Cost")
+    title = arms[0].spec.objective.primary.title if arms else ""
     left, right = st.columns(2, gap="large")
     with left:
         figure = learning_over_time(arms, curves, colours)
-        show(figure, experiment.id, "time", "Accuracy on the validation part over training time, one line per setting")
+        show(figure, experiment.id, "time", f"{title} on the validation part over training time, one line per setting")
     with right:
         show(arm_dots(arms, "seconds", colours), experiment.id, "seconds", "Training time of each run")
         if any(arm.shares_time for arm in arms):
@@ -104,7 +108,7 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
     left, right = st.columns(2, gap="large")
     with left:
         figure = accuracy_against("trainable_parameters", arms, colours)
-        show(figure, experiment.id, "parameters", "Accuracy on the test part against trainable parameters")
+        show(figure, experiment.id, "parameters", f"{title} on the test part against trainable parameters")
     with right:
         figures = st.container()
         number = customers(
@@ -114,7 +118,7 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
         )
         with figures:
             figure = accuracy_against("storage", arms, colours, number)
-            show(figure, experiment.id, "storage", "Accuracy on the test part against bytes to store for all customers")
+            show(figure, experiment.id, "storage", f"{title} on the test part against bytes to store for all customers")
         sizes = [f"{arm.label} {bytes_text(bytes_for_customers(arm, number))}" for arm in arms]
         st.caption(f"To store: {listed(sizes)}.")
     names = ["trainable_parameters", "memory"]
@@ -135,6 +139,7 @@ def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
     ranks = sorted({arm.adapter.rank for arm in arms if arm.adapter})
     if full is None or not ranks:
         return
+    title = full.spec.objective.primary.title
     fold = st.expander(
         "Reference: full fine-tuning cut to a rank", icon=":material/content_cut:", key="cuts", on_change="rerun"
     )
@@ -155,7 +160,7 @@ def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
         if not cuts.arms:
             return
         st.dataframe(
-            cuts_table(cuts.arms, masked), hide_index=True, alt="Accuracy of full fine-tuning cut to each rank"
+            cuts_table(cuts.arms, masked), hide_index=True, alt=f"{title} of full fine-tuning cut to each rank"
         )
         if found := cut_differences(arms, cuts.arms):
             st.markdown("**LoRA minus full fine-tuning cut to the same rank**, in points")

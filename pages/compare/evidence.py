@@ -13,6 +13,7 @@ from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import differences_table, full_differences, rank_differences
 from core.study.arms.forgetting_clause import rates_note
+from core.study.arms.judged import judged_by
 from core.study.arms.sweep import cells_of
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
@@ -128,4 +129,5 @@ def learning_rates(experiment: Experiment, members: Sequence[Run]) -> None:
     if ends := end_sentences(choices):
         st.warning(" ".join(ends))
     figure = rate_curves(cells_of(members))
-    show(figure, experiment.id, "rates", "Accuracy on the validation part over the learning rate, one line per setting")
+    title = judged_by(members).primary.title
+    show(figure, experiment.id, "rates", f"{title} on the validation part over the learning rate, one line per setting")

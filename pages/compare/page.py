@@ -13,11 +13,11 @@ from core.study.report.evidence import bases_of
 from core.wording.numbers import count_text
 from pages.compare.comparison import Comparison
 from pages.compare.parts import (
-    accuracy_part,
     cost_part,
     curves_part,
     examples_part,
     forgetting_part,
+    measure_part,
     rates_part,
     table_part,
 )
@@ -35,7 +35,6 @@ from pages.shared.verdict_view import verdict_view
 from pages.shared.widget_key import widget_key
 
 PARTS = {
-    "Accuracy": accuracy_part,
     "Rates": rates_part,
     "Curves": curves_part,
     "Forgetting": forgetting_part,
@@ -98,7 +97,8 @@ for warning in dropped_sentences(everything) + comparable(everything):
 keys = {run.spec.arm for run in members}
 if candidates := [candidate for candidate in plain.verdict.candidates if candidate.arm.key in keys]:
     figure = difference_rows(plain.verdict, plain.colours, candidates, "Difference from full fine-tuning")
-    show(figure, experiment.id, "difference", "Accuracy of each adapter setting minus that of full fine-tuning")
+    title = plain.objective.primary.title
+    show(figure, experiment.id, "difference", f"{title} of each adapter setting minus that of full fine-tuning")
 if len(bases) > 1:
     st.caption("Each seed has a base of its own: the intervals hold for bases trained like these.")
 elif members[0].spec.is_direct:
@@ -120,12 +120,16 @@ with choices:
             bind="query-params",
             help="Off, each method and rank is shown as the validation part chose it, at its best learning rate.",
         )
-    masked = plain.has_source and st.toggle(
-        "Source: among its own classes",
-        key="masked",
-        bind="query-params",
-        help="After a class split, plain accuracy mostly shows that the output layer prefers the new classes.",
+    masked = (
+        plain.has_source
+        and plain.objective.masked is not None
+        and st.toggle(
+            "Source: among its own classes",
+            key="masked",
+            bind="query-params",
+            help="After a class split, plain accuracy mostly shows that the output layer prefers the new classes.",
+        )
     )
 
 shown = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), bool(all_tried), bool(masked))
-draw_tabs(PARTS, shown)
+draw_tabs({plain.objective.primary.title: measure_part} | PARTS, shown)

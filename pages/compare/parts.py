@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.objectives.measure import Measure
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.forgetting_clause import NO_SOURCE
 from core.study.arms.tables import comparison_table, comparison_text
@@ -21,9 +22,9 @@ from pages.shared.literal import literal
 from pages.shared.pickers import start_id
 
 
-def accuracy_part(shown: Comparison) -> None:
-    """Every run's accuracy, the differences from full fine-tuning in numbers, and single pairs."""
-    measure = shown.objective.primary
+def measure_part(shown: Comparison) -> None:
+    """Every run's primary measure or another one, the differences from full fine-tuning, and single pairs."""
+    measure = _measure_shown(shown)
     figure = arm_dots(shown.shown, measure.name, shown.colours, shown.stopped)
     show(figure, shown.experiment.id, "accuracy", f"{measure.title} on the target of each run, with mean and interval")
     if sentence := macro_f1_sentence(shown.shown):
@@ -32,6 +33,25 @@ def accuracy_part(shown: Comparison) -> None:
         st.warning(warning)
     differences(shown.chosen, shown.masked or shown.split)
     single_pair(shown.lab, shown.chosen)
+
+
+def _measure_shown(shown: Comparison) -> Measure:
+    """Choose the measure whose values are drawn: the primary one, or another one, about which nothing is claimed."""
+    primary = shown.objective.primary
+    others = [each for each in shown.objective.measures if any(arm.values(each.name) for arm in shown.shown)]
+    if len(others) < 2:
+        return primary
+    titles = {each.title: each for each in others}
+    picked = st.segmented_control(
+        "Measure",
+        list(titles),
+        default=primary.title,
+        key=f"measure-{shown.experiment.id}",
+        help=f"{primary.title} chose the settings, and the verdict is about it. Of the others this shows the values with "
+        "their intervals.",
+        required=True,
+    )
+    return titles[picked]
 
 
 def rates_part(shown: Comparison) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import Lab
+from core.objectives.registry import measures_by_name
 from core.store.search import Query
 from core.study.arms.tables import entries_table
 from core.wording.csv_file import csv_of
@@ -24,8 +25,7 @@ COLUMNS = [
     "Dataset",
     "Network",
     "Seed",
-    "Accuracy (%)",
-    "Macro-F1 (%)",
+    *(measure.axis for measure in measures_by_name().values()),
     "Source accuracy (%)",
     "Trainable parameters",
     "Training time (s)",
@@ -91,8 +91,10 @@ def runs_table(lab: Lab, query: Query) -> None:
             placeholder=NOTHING,
             column_order=COLUMNS,
             column_config={
-                "Accuracy (%)": number_column("Accuracy", format="%.2f %%"),
-                "Macro-F1 (%)": number_column("Macro-F1", format="%.2f %%"),
+                **{
+                    measure.axis: number_column(measure.title, format="%.2f %%" if measure.unit == "%" else "%.4f")
+                    for measure in measures_by_name().values()
+                },
                 "Source accuracy (%)": number_column("Source accuracy", format="%.2f %%"),
                 "Trainable parameters": number_column("Trainable", format="localized"),
                 "Training time (s)": number_column("Time", format="%.2f s"),

@@ -186,17 +186,18 @@ def _table(runs: list[Run], arms: list[LiveArm], labels: dict[str, str], key: st
             "Runs": [state_text(own) for own in members.values()],
         }
     )
-    column = st.column_config
+    column, measure = st.column_config, judged_by(runs).primary
+    number = "%.2f %%" if measure.unit == "%" else "%.4f"
     st.dataframe(
         table,
         hide_index=True,
         height=min(MAX_TABLE, 36 * (len(table) + 1)),
         key=f"{key}-arms",
         placeholder=NOTHING,
-        alt="Every setting with its progress, its validation accuracy so far and the states of its runs",
+        alt=f"Every setting with its progress, its validation {measure.noun} so far and the states of its runs",
         column_config={
             "Progress": column.ProgressColumn(format="%.0f %%", max_value=100, width="small"),
-            "Validation": column.NumberColumn(format="%.2f %%", help="Latest accuracy, mean of the seeds."),
+            "Validation": column.NumberColumn(format=number, help=f"Latest {measure.noun}, mean of the seeds."),
         },
     )
 

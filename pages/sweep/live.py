@@ -9,6 +9,7 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.method import Role
 from core.store.record import Experiment, Run
+from core.study.arms.judged import judged_by
 from core.study.arms.sweep import Cell, cells_of, chosen, setting_text
 from core.study.figures.sweep import heat_map
 from core.wording.numbers import left_text
@@ -23,10 +24,8 @@ TICK = 1.0
 MAX_NAMED = 4
 """Maximum number of runs in training that are named; more are counted."""
 
-MAP_ALT = "Mean accuracy on the validation part of each rank and learning rate; a tile opens its runs in Compare"
 
-
-def accuracy_map(experiment: Experiment, cells: Sequence[Cell], alpha: float | None, marked: bool = False) -> None:
+def measure_map(experiment: Experiment, cells: Sequence[Cell], alpha: float | None, marked: bool = False) -> None:
     """The heat map; a press on a tile opens its runs in Compare, beside full fine-tuning at its best rate.
 
     Args:
@@ -36,11 +35,13 @@ def accuracy_map(experiment: Experiment, cells: Sequence[Cell], alpha: float | N
         marked: whether what validation chooses is framed.
     """
     full, lora = chosen(cells)
-    st.markdown("**Accuracy on the validation part, by rank and learning rate**")
+    measure = judged_by(run for cell in cells for run in cell.runs).primary
+    st.markdown(f"**{measure.title} on the validation part, by rank and learning rate**")
     words = ["Mean of the seeds.", "" if alpha is not None else "Adapters at their best alpha in each place."]
     words += ["Framed: chosen." if marked else "", "A tile opens its runs in Compare."]
     st.caption(" ".join(filter(None, words)))
-    pressed = tile_map(heat_map(cells, alpha, (full, lora) if marked else ()), f"sweep-map-{experiment.id}", MAP_ALT)
+    alt = f"Mean {measure.noun} on the validation part of each rank and learning rate; a tile opens its runs in Compare"
+    pressed = tile_map(heat_map(cells, alpha, (full, lora) if marked else ()), f"sweep-map-{experiment.id}", alt)
     if pressed in {cell.key for cell in cells}:
         arms = [pressed, *([full.key] if full else [])]
         go("compare", comparison(experiment, arms))
@@ -68,7 +69,7 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
     with right:
         finish_button(lab, runs, f"sweep-{experiment.id}")
         stop_button(lab, runs, f"sweep-{experiment.id}")
-    accuracy_map(experiment, cells_of(members), alpha)
+    measure_map(experiment, cells_of(members), alpha)
 
 
 def _progress(lab: Lab, runs: Sequence[Run], live: Sequence[Run]) -> None:

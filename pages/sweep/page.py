@@ -10,6 +10,7 @@ from core.lab import Lab, current
 from core.store.record import Experiment, Run
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
+from core.study.arms.judged import judged_by
 from core.study.arms.sweep import (
     MIN_ARMS,
     Cell,
@@ -39,7 +40,7 @@ from pages.shared.start import say_if_known
 from pages.shared.state import state_line
 from pages.shared.verdict_view import verdict_view
 from pages.sweep.form import sweep_form
-from pages.sweep.live import accuracy_map, comparison, sweep_live
+from pages.sweep.live import comparison, measure_map, sweep_live
 
 BEST_ALPHA = "Best"
 """Choice among the alphas that shows the best one at each place."""
@@ -85,15 +86,16 @@ def answer(found: Verdict, cells: list[Cell]) -> None:
 
 def figures(cells: list[Cell], alpha: float | None) -> None:
     """Draw the four figures of a sweep."""
+    title = judged_by(run for cell in cells for run in cell.runs).primary.title
     left, right = st.columns(2, gap="large")
     with left:
-        accuracy_map(experiment, cells, alpha, marked=True)
+        measure_map(experiment, cells, alpha, marked=True)
     with right:
         show(
             rate_curves(cells, alpha),
             experiment.id,
             "rates",
-            "Accuracy on the validation part over the learning rate, by rank",
+            f"{title} on the validation part over the learning rate, by rank",
         )
     left, right = st.columns(2, gap="large")
     with left:
@@ -101,14 +103,14 @@ def figures(cells: list[Cell], alpha: float | None) -> None:
             rank_curve(cells),
             experiment.id,
             "ranks",
-            "Accuracy on the test part over the rank, with full fine-tuning as reference",
+            f"{title} on the test part over the rank, with full fine-tuning as reference",
         )
     with right:
         show(
             pareto(cells),
             experiment.id,
             "pareto",
-            "Accuracy on the test part against trainable parameters, Pareto front marked",
+            f"{title} on the test part against trainable parameters, Pareto front marked",
         )
         points = [cell for cell in (chosen(cells)[0], *best_adapters(cells).values()) if cell is not None]
         names = [f"{cell.spec.label} ({count_text(cell.trainable_parameters)})" for cell in front_of(points)]
@@ -120,19 +122,22 @@ def table(cells: list[Cell]) -> None:
     """Show every setting in numbers."""
     st.subheader("All settings")
     column = st.column_config.NumberColumn
+    measure = judged_by(run for cell in cells for run in cell.runs).primary
+    number = "%.2f %%" if measure.unit == "%" else "%.4f"
+    within, unit = measure.noun, measure.axis.removeprefix(measure.title)
     st.dataframe(
         sweep_view(cells),
         hide_index=True,
         placeholder=NOTHING,
-        alt="Every setting with its accuracy on validation and test part",
+        alt=f"Every setting with its {measure.noun} on validation and test part",
         column_config={
             "Chosen": st.column_config.CheckboxColumn(help="By validation: for its rank, or of full fine-tuning."),
             "Learning rate": column(format="%g"),
             "Alpha": column(format="%g"),
-            "Validation accuracy (%)": column("Validation", format="%.2f %%"),
-            "Validation accuracy, 95 %": "Validation, 95 %",
-            "Accuracy (%)": column("Test", format="%.2f %%"),
-            "Accuracy, 95 %": "Test, 95 %",
+            f"Validation {within}{unit}": column("Validation", format=number),
+            f"Validation {within}, 95 %": "Validation, 95 %",
+            measure.axis: column("Test", format=number),
+            f"{measure.title}, 95 %": "Test, 95 %",
             "Trainable parameters": column("Trainable", format="localized"),
             "Training time (s)": "Time per run",
         },

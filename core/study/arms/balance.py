@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from core.objectives.classification import LARGEST_CLASS
+from core.objectives.classification import ACCURACY, LARGEST_CLASS, MACRO_F1
 from core.store.record import Result, Run
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import MIN_SEEDS
@@ -70,8 +70,11 @@ def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
 
 
 def _is_unlearnt(arm: Arm) -> bool:
-    share, accuracy = largest_class(arm.runs[0].result), arm.interval("accuracy")
-    return share is not None and (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= share
+    share = largest_class(arm.runs[0].result)
+    if share is None:
+        return False
+    accuracy = arm.interval(ACCURACY.name)
+    return (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= share
 
 
 def unlearnt_sentence(arms: Iterable[Arm]) -> str:
@@ -90,9 +93,9 @@ def unlearnt_sentence(arms: Iterable[Arm]) -> str:
 
 def macro_f1_sentence(arms: Sequence[Arm]) -> str:
     """Macro-F1 of each arm, and the share of the largest class; empty for runs of earlier versions."""
-    known = [arm for arm in arms if arm.values("macro_f1")]
+    known = [arm for arm in arms if arm.spec.objective.has_classes and arm.values(MACRO_F1.name)]
     if not known:
         return ""
-    values = [f"{arm.label} {arm.spread('macro_f1')}" for arm in known]
+    values = [f"{arm.label} {arm.spread(MACRO_F1.name)}" for arm in known]
     share = share_sentence(known[0].runs[0].result, known[0].spec.network.learns)
     return f"Macro-F1, the mean of the F1 scores of all classes: {listed(values)}. {share}".strip()

@@ -1,9 +1,9 @@
 """Which settings win: one rule for every page, report and command.
 
 Settings with one base and one task are compared. Only finished runs count. A setting with a failed seed never wins and
-is named; one that lacks a seed wins only where no other has them all. The mean accuracy on the validation part decides,
-over seeds that all who could win have finished; ties go to fewer trained parameters, then to the lower learning rate,
-the lower alpha, and the key. Accuracy on the test part is never read here.
+is named; one that lacks a seed wins only where no other has them all. The mean of the primary measure on the validation
+part decides, over seeds that all who could win have finished; ties go to fewer trained parameters, then to the lower
+learning rate, the lower alpha, and the key. Nothing of the test part is ever read here.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ArmRuns:
 
     @cached_property
     def failed(self) -> tuple[int, ...]:
-        """Seeds that failed and have no finished run, and seeds whose validation accuracy is not finite; ascending."""
+        """Seeds that failed and have no finished run, and seeds whose validation measure is not finite; ascending."""
         broken = {seed for seed in self.finished if not math.isfinite(self._validation(seed) or 0.0)}
         failed = {run.spec.seed for run in self.runs if run.state == "failed"}
         return tuple(sorted(broken | failed.difference(self.finished)))
@@ -66,7 +66,7 @@ class ArmRuns:
         return next((run.result.trainable_parameters for run in self.finished.values() if run.result), 0)
 
     def validated(self, seeds: Iterable[int]) -> float | None:
-        """Mean accuracy on the validation part over these seeds, in percent; None where one is unknown."""
+        """Mean of the primary measure on the validation part over these seeds; None where one is unknown."""
         values = [self._validation(seed) for seed in seeds]
         known = [value for value in values if value is not None]
         return fmean(known) if known and len(known) == len(values) else None
@@ -112,7 +112,7 @@ class Choice:
         return self._finalists(self.candidates)
 
     def judged_on(self, setting: ArmRuns) -> tuple[int, ...]:
-        """Seeds over which a candidate's accuracy on the validation part is averaged."""
+        """Seeds over which a candidate's primary measure on the validation part is averaged."""
         return self.seeds if self._complete(setting) else self.common_seeds or tuple(setting.finished)
 
     def _complete(self, setting: ArmRuns) -> bool:

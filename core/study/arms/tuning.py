@@ -65,7 +65,7 @@ class RateChoice:
     ratio: float | None
     """Ratio of the rate to that chosen for full fine-tuning; None where either was not chosen."""
     seeds: tuple[int, ...]
-    """Seeds over which the accuracy on the validation part was averaged."""
+    """Seeds over which the primary measure on the validation part was averaged."""
     ranked: bool = True
     """Whether validation chose it; False where nothing tells the settings of its group apart, so that each has a
     choice of its own."""
@@ -124,10 +124,11 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
     counts = sorted({choice.ways for choice in choices})
     many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     how = f"at {many} learning rates" if all(len(c.tried) == c.ways for c in choices) else f"in {many} ways"
+    measure = choices[0].arm.spec.objective.primary.noun
     alike = len({choice.seeds for choice in choices}) == 1
     seeds = seeds_text(choices[0].seeds) if alike else "the seeds that could be compared"
     sentences = [
-        f"Each setting was trained {how}; the mean accuracy on the validation part over "
+        f"Each setting was trained {how}; the mean {measure} on the validation part over "
         f"{seeds} chose one for each, and the same seeds are compared. The test part was not "
         "looked at for that choice."
     ]
