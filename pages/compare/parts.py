@@ -47,8 +47,8 @@ def _measure_shown(shown: Comparison) -> Measure:
         list(titles),
         default=primary.title,
         key=f"measure-{shown.experiment.id}",
-        help=f"{primary.title} chose the settings, and the verdict is about it. Of the others this shows the values with "
-        "their intervals.",
+        help=f"{primary.title} chose the settings, and the verdict is about it. Of the others this shows the values "
+        "with their intervals.",
         required=True,
     )
     return titles[picked]
