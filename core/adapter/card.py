@@ -17,7 +17,6 @@ from core.methods.low_rank import LowRankSpec
 from core.networks.network import NetworkSpec
 from core.objectives.measure import BEFORE, SOURCE
 from core.run_spec import OptimSpec, RunSpec
-from core.wording.measures import measured_text
 
 MAX_LISTED = 6
 """Layers that a card lists one by one; more are summed up."""
@@ -87,7 +86,7 @@ class Card:
             f"{primary.title} on the source task before": SOURCE + primary.name + BEFORE,
         }
         values = {title: result.measures.get(name) for title, name in measured.items()}
-        results = {title: measured_text(primary, value) for title, value in values.items() if value is not None}
+        results = {title: primary.text(value) for title, value in values.items() if value is not None}
         return cls(run, spec.base or "", tuple(lines), results, tuple(labels), spec.task.length if texts else None)
 
 

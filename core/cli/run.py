@@ -28,7 +28,6 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.spec import DEVICES, MAX_CHARACTERS
 from core.training.events import StepLoss
-from core.wording.measures import measured_text
 from core.wording.numbers import listed, percent
 
 
@@ -97,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2))
         return 0
     primary = recipe.spec.objective.primary
-    reached = measured_text(primary, outcome.result.measures.get(primary.name))
+    reached = primary.text(outcome.result.measures.get(primary.name))
     print(f"{recipe.spec.label}, seed {recipe.spec.seed}: {reached} on the test part.")
     print(f"Files: {listed(files)}")
     for note in [*notes, _judgement(recipe, outcome, same)]:

@@ -14,6 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.wording.numbers import number_text, percent, points_text
+
+PLAIN_DIGITS = 2
+"""Decimals that a value without a unit is written with, beyond those of a percentage: losses are near one."""
+
 BEFORE = "_before"
 """Ending of the names of what the base reached before fine-tuning."""
 
@@ -81,6 +86,20 @@ class Measure:
     def sign(self) -> float:
         """1 where higher is better, else −1: differences times this are positive where something is better."""
         return 1.0 if self.higher_is_better else -1.0
+
+    def text(self, value: float | None, digits: int = 2) -> str:
+        """Format a value, as in ``97.31 %`` or ``0.2214``. Args: digits: decimals of a percentage; see PLAIN_DIGITS."""
+        if self.unit == "%":
+            return percent(value, digits)
+        text = number_text(value, digits + PLAIN_DIGITS)
+        return f"{text} {self.unit}" if self.unit else text
+
+    def change_text(self, value: float | None, digits: int = 2) -> str:
+        """Format a difference of two values with its sign, as in ``−1.32 points`` or ``+0.0310``; see :meth:`text`."""
+        if self.unit == "%":
+            return points_text(value, digits)
+        text = self.text(value, digits)
+        return f"+{text}" if value is not None and round(value, digits + PLAIN_DIGITS) > 0 else text
 
     @property
     def noun(self) -> str:

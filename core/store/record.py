@@ -126,6 +126,10 @@ class Run:
         """The primary measure of its objective on the test part; None without a result."""
         return None if self.result is None else self.result.measures.get(self.spec.objective.primary.name)
 
+    def score_text(self, digits: int = 2) -> str:
+        """The same in words, as in ``97.31 %``; a dash without a result. Args: digits: decimals of a percentage."""
+        return self.spec.objective.primary.text(self.score, digits)
+
     @property
     def validated(self) -> float | None:
         """The same on the validation part, by which settings are chosen."""

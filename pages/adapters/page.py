@@ -11,7 +11,6 @@ from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import current
 from core.store.record import Result, Run
-from core.wording.measures import score_text
 from core.wording.numbers import bytes_text, count_text, listed
 from pages.adapters.blend import blend_adapters
 from pages.adapters.listed import listed_adapters
@@ -50,7 +49,7 @@ def adapter_of_a_run() -> None:
         return
     names = {
         id: f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task)} · "
-        f"{score_text(run)} · {when(run.created)}"
+        f"{run.score_text()} · {when(run.created)}"
         for id, run in runs.items()
         if run.result
     }
@@ -66,7 +65,7 @@ def show(run: Run, result: Result) -> None:
         st.metric("Full checkpoint", bytes_text(result.checkpoint_bytes), border=True)
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
         title = run.spec.objective.primary.title
-        st.metric(title, score_text(run), border=True, help="On the test part of the target task.")
+        st.metric(title, run.score_text(), border=True, help="On the test part of the target task.")
     try:
         lab.artifacts.path(run.id, ADAPTER)  # raises LabError if the file is missing, as the next line does
         if run.spec.base is not None:

@@ -10,7 +10,6 @@ from core.study.arms.forgetting_clause import NO_SOURCE
 from core.study.arms.tables import comparison_table, comparison_text
 from core.study.figures.curves import Axis, NamedCurve, arm_dots, loss_curves, measure_curves
 from core.wording.csv_file import csv_of
-from core.wording.measures import measured_text
 from pages.compare.comparison import Comparison
 from pages.compare.costs import costs, cut_reference, forgetting
 from pages.compare.evidence import differences, learning_rates, single_pair
@@ -113,7 +112,7 @@ def forgetting_part(shown: Comparison) -> None:
     show(figure, shown.experiment.id, "source", f"{measure.title} on the source of each run, with mean and interval")
     if len(shown.bases) == 1:
         first = next(run.result for run in shown.members if run.result)
-        before = measured_text(measure, first.measures.get(f"{shown.source_measure}_before"))
+        before = measure.text(first.measures.get(f"{shown.source_measure}_before"))
         st.caption(f"Before fine-tuning the base had {before} on the source.")
     forgetting(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours, shown.masked, shown.everything)
 

@@ -15,7 +15,6 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
-from core.wording.measures import measured_text, score_text
 from core.wording.numbers import bytes_text, count_text, unbroken
 from pages.shared.download import download_of_run
 from pages.shared.experiment_actions import experiment_actions
@@ -65,7 +64,7 @@ def evidence_of(found: Verdict, members: list[Run]) -> None:
         table = pd.DataFrame(
             {
                 "Setting": ["Full fine-tuning", name_of(told.arm, found)],
-                measure.title: [unbroken(measured_text(measure, arm.interval(measure.name).mean, 1)) for arm in arms],
+                measure.title: [unbroken(measure.text(arm.interval(measure.name).mean, 1)) for arm in arms],
                 "Trained": [count_text(arm.trained) for arm in arms],
                 "Stored": [unbroken(bytes_text(stored(arm))) for arm in arms],
             }
@@ -89,7 +88,7 @@ def _adapter(found: Verdict) -> None:
     if run is None or run.result is None:
         return
     download_of_run(
-        f"Adapter {run.spec.label.removeprefix('LoRA ')} · {score_text(run, 1)}",
+        f"Adapter {run.spec.label.removeprefix('LoRA ')} · {run.score_text(1)}",
         run.id,
         ADAPTER,
         f"home-adapter-{run.id}",

@@ -20,7 +20,6 @@ from core.study.arms.trained_memory import trained_memory
 from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
 from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
-from core.wording.measures import measured_text
 from core.wording.numbers import NOTHING, bytes_text, count_text, counted, forecast_text, seconds_text
 from pages.shared.download import download
 from pages.shared.exports import export_files
@@ -92,11 +91,11 @@ def _result(lab: Lab, run: Run) -> None:
         for measure in run.spec.objective.measures:
             if (value := result.measures.get(measure.name)) is not None:
                 about = f"{measure.about} {share_sentence(result, run.spec.network.learns)}".strip()
-                text = measured_text(measure, value)
+                text = measure.text(value)
                 st.metric(measure.title, text, help=about if measure.about else "On the test part.", border=True)
         primary = run.spec.objective.primary
         if (value := result.measures.get(SOURCE + primary.name)) is not None:
-            st.metric(f"Source {primary.noun}", measured_text(primary, value), border=True)
+            st.metric(f"Source {primary.noun}", primary.text(value), border=True)
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
         share = f"Its share of the time of a bank of {result.bank} runs." if result.bank > 1 else None
         st.metric("Training time", seconds_text(result.seconds), help=share, border=True)

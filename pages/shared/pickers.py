@@ -12,7 +12,6 @@ from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
-from core.wording.measures import score_text
 from core.wording.numbers import counted
 from core.wording.tasks import task_text
 from pages.shared.literal import literal
@@ -73,7 +72,7 @@ def base_label(has_new_head: bool) -> str:
 
 def base_facts(run: Run) -> str:
     """Return accuracy, epochs and id of a base in one line, without its task."""
-    accuracy = f"{run.spec.objective.primary.noun} {score_text(run)}" if run.result else run.state
+    accuracy = f"{run.spec.objective.primary.noun} {run.score_text()}" if run.result else run.state
     epochs = run.spec.optim.epochs
     return f"{accuracy} · {counted(epochs, 'epoch')} · {run.id}"
 

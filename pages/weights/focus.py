@@ -15,7 +15,6 @@ from core.study.arms.arm import Arm, arms_of
 from core.study.figures.palette import colours_of
 from core.study.weights.change import layer_shapes, main_arms, main_run, run_of_seed
 from core.study.weights.tables import layer_text
-from core.wording.measures import score_text
 from pages.shared.links import link
 from pages.shared.pickers import pick, start_id
 
@@ -80,7 +79,7 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         return None
     runs = {run.id: (arm, run) for arm in everything for run in arm.runs}
     names = {
-        id: f"{arm.label}, seed {run.spec.seed}" + (f" · {score_text(run)}" if run.result else "")
+        id: f"{arm.label}, seed {run.spec.seed}" + (f" · {run.score_text()}" if run.result else "")
         for id, (arm, run) in runs.items()
     }
     asked = st.query_params.get("run", "")

@@ -81,7 +81,8 @@ def write_many(store: Store, count: int) -> list[str]:
         tags += [(id, f"tag {number % 10}")] if number % 3 == 0 else []
         curve = np.linspace(2, 0.1, 100)
         losses.append((id, 1, curve.astype("<f4").tobytes(), np.linspace(0.1, seconds, 100).astype("<f8").tobytes()))
-        epochs += [(id, epoch, 50 * epoch, seconds * epoch / 2, 1.0, 1.0, accuracy) for epoch in (1, 2)]
+        told = json.dumps({"validation_loss": 1.0, "validation_accuracy": accuracy})
+        epochs += [(id, epoch, 50 * epoch, seconds * epoch / 2, 1.0, told) for epoch in (1, 2)]
     with store.transaction() as db:
         db.executemany(
             "INSERT INTO runs (id, spec, method, base, bank_key, state, experiment, owner, created, started, ended,"
@@ -94,8 +95,7 @@ def write_many(store: Store, count: int) -> list[str]:
         db.executemany("INSERT INTO experiments (id, name, created, base) VALUES (?, ?, ?, ?)", experiments)
         db.executemany("INSERT INTO losses VALUES (?, ?, ?, ?)", losses)
         db.executemany(
-            "INSERT INTO epochs (run, epoch, step, seconds, train_loss, validation_loss, validation_accuracy)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO epochs (run, epoch, step, seconds, train_loss, measures) VALUES (?, ?, ?, ?, ?, ?)",
             epochs,
         )
     return [run[0] for run in runs]

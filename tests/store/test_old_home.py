@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def said(lab: Lab) -> dict[str, Any]:
             "experiment": run.experiment,
             "step": run.step,
             "cause": run.cause,
-            "result": asdict(run.result) if run.result else None,
+            "result": run.result.to_dict() if run.result else None,
             "files": lab.store.files(run.id),
             "states": [state for _, state in lab.history(run.id)],
             "log": [text for _, text in lab.log(run.id)],
@@ -83,7 +83,7 @@ def expected() -> dict[str, Any]:
     """Every run and experiment as version 1 read it, specs as in version 2."""
     runs = {id: run | {"spec": upgraded(json.loads(run["spec"]))} for id, run in EXPECTED["runs"].items()}
     for run in runs.values():
-        unknown = {"peak_memory": None, "macro_f1": None, "largest_class": None}  # were not measured
+        unknown = {"peak_memory": None}  # was not measured
         run["result"] = run["result"] and run["result"] | unknown
         del run["arm"]  # the key is another one, see below
     experiments = {
@@ -146,7 +146,7 @@ def test_predictions_of_its_runs_are_computed_once_and_kept(lab: Lab) -> None:
     runs = [run for run in lab.runs() if run.result]
     assert len(runs) > 20
     assert not any(PREDICTIONS in lab.store.files(run.id) for run in runs)
-    made = {run.id: predictions(lab, run) for run in runs}
+    made = {run.id: predictions(lab, run).predicted for run in runs}
     for run in runs:
         assert run.result is not None
         labels = made[run.id]
@@ -159,7 +159,7 @@ def test_predictions_of_its_runs_are_computed_once_and_kept(lab: Lab) -> None:
         for name in (ADAPTER, NETWORK):
             path.with_name(name).unlink(missing_ok=True)
     for run in runs:
-        np.testing.assert_array_equal(predictions(lab, run), made[run.id])
+        np.testing.assert_array_equal(predictions(lab, run).predicted, made[run.id])
 
 
 def test_the_interrupted_run_goes_on_from_its_checkpoint(lab: Lab) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -33,8 +32,22 @@ KIND = (
 """A column of version 5."""
 
 
+EPOCHS = """
+CREATE TABLE epochs (
+    run TEXT NOT NULL, epoch INTEGER NOT NULL, step INTEGER NOT NULL, seconds REAL NOT NULL,
+    train_loss REAL, validation_loss REAL, validation_accuracy REAL, source_accuracy REAL,
+    source_accuracy_masked REAL, examples_per_second REAL, PRIMARY KEY (run, epoch)
+) STRICT, WITHOUT ROWID
+"""
+"""A table of versions up to 7."""
+
+
 def as_it_was(sql: str, version: int) -> str | None:
     """A statement of this version's schema as in an earlier version; None if that version had none."""
+    if sql.startswith("CREATE TABLE epochs"):
+        return EPOCHS
+    if version == 7:
+        return sql
     sql = re.sub(r",\s*trim INTEGER NOT NULL DEFAULT 0\s*(?=\))", "", sql)  # of version 7
     if version == 6:
         return sql
@@ -86,12 +99,24 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
                 "finished",
                 "somebody",
                 1.0,
-                json.dumps(asdict(RESULT)),
+                json.dumps(RESULT.to_dict()),
             ),
         )
+        db.execute("INSERT INTO epochs VALUES ('r-1', 1, 5, 0.5, 1.5, 0.1 + 0.2, 100 * 2 / 3, NULL, 0.7, 640.0)")
         db.execute(f"PRAGMA user_version = {version}")
         db.commit()
     assert Store(old).run("r-1").spec == spec
+    (epoch,) = Store(old).curve("r-1").epochs.to_dict("records")
+    assert epoch == {
+        "epoch": 1,
+        "step": 5,
+        "seconds": 0.5,
+        "train_loss": 1.5,
+        "validation_loss": 0.1 + 0.2,  # to the last digit
+        "validation_accuracy": 66,
+        "source_accuracy_masked": 0.7,
+        "examples_per_second": 640.0,
+    }
     found = []
     for path in (old, new):
         with closing(sqlite3.connect(path)) as db:

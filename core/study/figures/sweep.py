@@ -24,7 +24,6 @@ from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import Quantity, bounded, quantity, spread_text, value_text
-from core.wording.measures import score_text
 from core.wording.numbers import count_text
 
 
@@ -270,7 +269,7 @@ def _dots_and_mean(cell: Cell, x: Any, x_mean: float, colour: str) -> list[dict[
         "x": x,
         "y": np.array(cell.test),
         "marker": {"color": colour, "size": 8, "opacity": 0.6},
-        "text": [f"seed {run.spec.seed}: {score_text(run)}" for run in cell.finished if run.result],
+        "text": [f"seed {run.spec.seed}: {run.score_text()}" for run in cell.finished if run.result],
         "hovertemplate": f"{cell.label}<br>%{{text}}<extra></extra>",
     }
     # The mean of one run is the run itself; drawing it would make one seed look like a result.

@@ -11,7 +11,6 @@ from core.study.arms.balance import share_sentence
 from core.study.arms.tuning import one_per_group
 from core.study.report.evidence import Evidence
 from core.wording.examples import examples_text
-from core.wording.measures import score_text
 from core.wording.numbers import count_text, counted, listed, percent, seconds_text, seeds_text
 from core.wording.tasks import task_text
 
@@ -111,7 +110,7 @@ def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:
     optim = first.spec.optim
     passes = counted(optim.epochs, "epoch")
     how = f"{task_text(first.spec.task)}, {passes}, learning rate {optim.learning_rate:g}"
-    reached = [score_text(base) for base in evidence.bases if base.result]
+    reached = [base.score_text() for base in evidence.bases if base.result]
     if len(evidence.bases) == 1:
         yield "Base", f"{how}; {reached[0] if reached else 'no result'} on its test part ({first.id})"
     else:

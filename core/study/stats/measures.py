@@ -13,7 +13,6 @@ from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Result
 from core.study.stats.intervals import Interval
-from core.wording.measures import changed_text, measured_text
 from core.wording.numbers import NOTHING, bytes_text, count_text, percent, seconds_text
 
 GAIN, FORGETTING, FORGETTING_MASKED = "gain", "forgetting", "forgetting_masked"
@@ -139,9 +138,8 @@ MEMORY_NOTE = (
 def value_text(what: Quantity, value: float, digits: int = 2) -> str:
     """Format a value of a quantity with its unit; ``digits`` is for percentages and points."""
     if what.measure is not None:
-        return (
-            changed_text(what.measure, value, digits) if what.is_change else measured_text(what.measure, value, digits)
-        )
+        measure = what.measure
+        return measure.change_text(value, digits) if what.is_change else measure.text(value, digits)
     match what.unit:
         case "%":
             return percent(value, digits)
@@ -197,7 +195,7 @@ def _end_text(what: Quantity, end: float, digits: int) -> str:
 def digits_of(interval: Interval, what: Quantity) -> int:
     """Decimals that mean something for a percentage: one where the interval is wide, else two.
 
-    Plain numbers have :data:`core.wording.measures.PLAIN_DIGITS` more, and a wide interval is one of that many digits
+    Plain numbers have :data:`core.objectives.measure.PLAIN_DIGITS` more, and a wide interval is one of that many digits
     less.
     """
     wide = 0.5 if what.unit in ("%", "points") else 0.005

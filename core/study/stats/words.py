@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from core.objectives.measure import PLAIN_DIGITS
 from core.study.stats.claims import Difference, least_seeds
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, Interval
 from core.study.stats.measures import Quantity, bounded, digits_of, value_text
-from core.wording.measures import PLAIN_DIGITS
 from core.wording.numbers import NOTHING, count_text, number_text
 
 
