@@ -1,0 +1,96 @@
+"""The pages that show numbers of runs, each with the tabs and choices of every experiment, and drawing them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from pages.shared.links import script
+from tests.same_numbers.drawn import drawn
+from tests.same_numbers.homes import TESTS
+
+SHELL = str(TESTS.parent / "pages" / "shell.py")
+SECONDS = 240.0
+"""Time after which a page counts as hanging."""
+
+TABS = {
+    "compare": ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table"),
+    "weights": ("Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"),
+}
+"""Tabs by page."""
+
+BY_EXPERIMENT = ("home", "report", "sweep")
+"""Pages that show one experiment without tabs."""
+
+WHOLE = ("runs", "adapters")
+"""Pages that show all runs."""
+
+QUESTION = "Run the comparison"
+"""The button on Home after which numbers of runs begin."""
+
+View = tuple[str, dict[str, str]]
+"""A page, and what its address asks for."""
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[Lab]:
+    """Open a home folder as the lab of this process, in a time zone in which moments are the same everywhere."""
+    zone = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    try:
+        yield open_lab(replace(Settings(home), threads=1))
+    finally:
+        close_lab()
+        os.environ.pop("TZ")
+        if zone is not None:
+            os.environ["TZ"] = zone
+        time.tzset()
+
+
+def views_of(lab: Lab) -> dict[str, View]:
+    """All views of a home folder, by name."""
+    found: list[View] = [(page, {}) for page in WHOLE]
+    for experiment in sorted(lab.experiments(), key=lambda experiment: experiment.id):
+        asked = {"experiment": experiment.id}
+        found += [(page, asked) for page in BY_EXPERIMENT]
+        found += [(page, {**asked, "view": tab}) for page, tabs in TABS.items() for tab in tabs]
+        found += [("compare", {**asked, "all-tried": "true"}), ("compare", {**asked, "masked": "true"})]
+        found.append(("compare", {**asked, "masked": "true", "view": "Forgetting"}))
+    first = {(run.experiment, run.spec.label, run.state): run.id for run in lab.runs()}
+    found += [("runs", {"run": id}) for id in sorted(first.values())]
+    return {
+        " ".join([page, *(f"{name}={value}" for name, value in asked.items())]): (page, asked) for page, asked in found
+    }
+
+
+@cache
+def registered() -> dict[str, Any]:
+    """The pages of the shell as ``AppTest`` knows them, once it has run the first one."""
+    return dict(AppTest.from_file(SHELL, default_timeout=SECONDS).run()._registered_pages)
+
+
+def draw(view: View, home: Path) -> dict[str, Any]:
+    """What a view shows; see :func:`tests.same_numbers.drawn.drawn`."""
+    page, asked = view
+    app = AppTest.from_file(SHELL, default_timeout=SECONDS)
+    app._registered_pages = registered()
+    for name, value in asked.items():
+        app.query_params[name] = value
+    app.switch_page(script(page)).run()
+    assert not app.exception, app.exception
+    found = drawn(app, home)
+    if page == "home":  # the question before it is about datasets, and has forecasts
+        asked_last = next(number for number, line in enumerate(found["lines"]) if QUESTION in line)
+        found["lines"] = found["lines"][asked_last:]
+    return found
