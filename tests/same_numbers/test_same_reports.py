@@ -1,0 +1,161 @@
+"""The tables of the committed reports follow to the last digit from the dots in their figures, by today's statistics.
+
+Covered are the accuracies, their intervals, the differences from full fine-tuning and from the lowest rank with every
+column of their tables, what is within the margin, the numbers in the first two sentences of the answer, the learning
+rates, trainable parameters, bytes to store, the cuts of full fine-tuning, and three tables of the README.
+
+Not covered is what a figure has no dot per seed for: macro-F1, the rates of controls, everything about forgetting,
+intervals over seeds and images, differences from cuts, times, memory, and the wording of the sentences, which has
+changed since.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from core.study.arms.difference_tables import differences_table
+from core.study.arms.tuning import ratio_text
+from core.study.stats.claims import Level, within_margin
+from core.study.stats.intervals import Interval, t_interval
+from core.study.stats.measures import spread_text
+from core.wording.numbers import NOTHING, bytes_text, count_text
+from docs.reports.tables import told
+from tests.same_numbers.published import CONTROLS, FULL, NAMES, Row, published, readme_row
+
+MARGIN = 0.5
+IMAGES = NAMES[:4]
+"""The reports of which the README has one table, a column each."""
+
+every_report = pytest.mark.parametrize("name", NAMES)
+
+
+def rows_of(differences: list[object]) -> list[Row]:
+    return differences_table(differences).to_dict("records")  # type: ignore[arg-type,return-value]
+
+
+@every_report
+def test_accuracies_and_their_intervals(name: str) -> None:
+    report = published(name)
+    found = {setting: t_interval(list(by_seed.values())) for setting, by_seed in report.accuracy.items()}
+    rows = report.table("Settings")
+    assert [row["Setting"] for row in rows] == list(found)
+    assert [(row["Accuracy"], row["Seeds"]) for row in rows] == [(spread_text(i), str(i.n)) for i in found.values()]
+    diamonds = {trace["name"]: trace for trace in report.figures["plot-accuracy-data"]["data"] if len(trace["x"]) == 1}
+    for setting, interval in found.items():
+        (mean,), whisker = diamonds[setting]["x"], diamonds[setting]["error_x"]
+        assert mean == interval.mean
+        assert whisker["arrayminus"] == [pytest.approx(mean - max(interval.low, 0), rel=1e-12)]
+        assert whisker["array"] == [pytest.approx(min(interval.high, 100) - mean, rel=1e-12)]
+
+
+@every_report
+def test_differences_from_full_fine_tuning(name: str) -> None:
+    report = published(name)
+    found = report.minus(report.adapters, FULL) + report.minus(report.controls, FULL)
+    assert rows_of(found) == report.table("Differences in accuracy")
+
+
+@every_report
+def test_differences_from_the_lowest_rank(name: str) -> None:
+    report = published(name)
+    lowest, *others = report.adapters
+    assert rows_of(report.minus(others, lowest)) == report.table("Does the rank matter?")
+
+
+@every_report
+def test_what_is_within_the_margin(name: str) -> None:
+    report = published(name)
+    levels = within_margin(report.minus(report.adapters, FULL)[::-1], MARGIN)[::-1]
+    words = {Level.SHOWN: "shown", Level.LEANING: "leaning", Level.OPEN: "not shown"}
+    within = dict(zip(report.adapters, (words[level] for level in levels), strict=True))
+    rows = report.table("Settings")
+    assert [row["Within 0.5 points"] for row in rows] == [within.get(row["Setting"], NOTHING) for row in rows]
+
+
+@every_report
+def test_the_numbers_of_the_answer(name: str) -> None:
+    report = published(name)
+    sentences = re.findall(r"<p>(.*?)</p>", report.answer)
+    told_of = next(d for d in report.minus(report.adapters, FULL)[::-1] if f"{d.a} at" in sentences[0])
+    (row,) = rows_of([told_of])
+    low, high = (end.lstrip("+−") for end in row["95 % interval"].split(" to "))
+    ends = f"{high} to {low}" if told_of.interval.mean < 0 else f"{low} to {high}"
+    side = "less" if told_of.interval.mean < 0 else "more"
+    difference = row["Difference"].lstrip("+−")
+    assert f"is {difference} points {side} accurate (95 % interval {ends})" in sentences[0]
+    assert sentences[1].startswith(f"Shown with {len(told_of.seeds)} seeds, paired: p = {row['p']} after Holm's")
+    assert f"for {told_of.comparisons} settings" in sentences[1]
+
+
+@every_report
+def test_learning_rates(name: str) -> None:
+    report = published(name)
+    lines = {trace["name"]: trace for trace in report.figures["plot-rates-data"]["data"] if "hovertext" in trace}
+    rows = [row for row in report.table("Learning rates") if row["Setting"] not in CONTROLS]  # which have no line
+    found, full = [], math.nan
+    for row in rows:
+        line = lines[row["Setting"]]
+        chosen = line["x"][line["marker"]["symbol"].index("star")]
+        full = chosen if row["Setting"] == FULL else full
+        assert line["y"][line["x"].index(chosen)] == max(line["y"])
+        ends = {line["x"][0]: "lowest tried", line["x"][-1]: "highest tried"}
+        found.append(
+            {
+                "Setting": row["Setting"],
+                "Rates tried": ", ".join(f"{rate:g}" for rate in line["x"]),
+                "Chosen": f"{chosen:g}",
+                "Over that of full": f"{ratio_text(chosen / full)} ×",
+                "Where": ends.get(chosen, "inside"),
+            }
+        )
+    assert found == rows
+    assert [row["Chosen"] for row in found] == [row["Learning rate"] for row in report.table("Settings")][: len(rows)]
+
+
+@every_report
+def test_trained_parameters_and_bytes_to_store(name: str) -> None:
+    report = published(name)
+    parameters, stored = (report.figures[f"plot-{which}-data"]["data"] for which in ("parameters", "storage"))
+    rows = report.table("What each setting costs")
+    assert [row["Trainable parameters"] for row in rows] == [count_text(trace["x"][0]) for trace in parameters][
+        : len(rows)
+    ]
+    assert [row["To store, 100 customers"] for row in rows] == [bytes_text(trace["x"][0]) for trace in stored][
+        : len(rows)
+    ]
+    means = [t_interval(list(by_seed.values())).mean for by_seed in report.accuracy.values()]
+    assert [trace["y"][0] for trace in stored][: len(rows)] == means
+
+
+@every_report
+def test_cuts_of_full_fine_tuning(name: str) -> None:
+    report = published(name)
+    traces = {trace["name"]: trace for trace in report.figures["plot-storage-data"]["data"]}
+    for row in report.table("Full fine-tuning, cut to a rank"):
+        trace = traces[row["Reference"]]
+        mean, whisker = trace["y"][0], trace["error_y"]
+        interval = Interval(
+            mean, mean - whisker["arrayminus"][0], mean + whisker["array"][0], len(report.accuracy[FULL])
+        )
+        assert row["Accuracy"] == spread_text(interval)
+
+
+def test_tables_of_the_readme() -> None:
+    reports = [published(name) for name in IMAGES]
+    full = [report.minus([*report.adapters], FULL) for report in reports]
+    controls = [report.minus([*report.controls], FULL) for report in reports]
+    ranks = [report.minus(report.adapters[1:], report.adapters[0]) for report in reports]
+    settings = list(reports[0].accuracy)
+    for setting in settings:
+        means = [spread_text(t_interval(list(report.accuracy[setting].values()))) for report in reports]
+        assert readme_row("Accuracy on the test part", setting) == [text.replace(" %", "") for text in means]
+    for title, columns in (
+        ("Accuracy minus that of full", full),
+        ("Accuracy minus that of full", controls),
+        ("Accuracy of rank", ranks),
+    ):
+        for row in zip(*columns, strict=True):
+            assert readme_row(title, row[0].a) == [told(difference) for difference in row]
