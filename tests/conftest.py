@@ -88,6 +88,7 @@ SLOW = (
     *("pages/test_cluster.py", "pages/test_home_example.py", "pages/test_open_file.py", "pages/test_serve.py"),
     *("pages/test_text_forms.py", "pages/test_trackers.py", "tracking"),
     *("study/test_language_models.py", "study/test_predicted.py", "study/test_reproduce.py"),
+    *("same_numbers/test_same_commands.py", "same_numbers/test_same_pages.py"),
     "training/test_random_numbers.py",
     *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),
     "web/test_token.py",
@@ -100,6 +101,7 @@ FIRST = (
     *("engine/test_ray.py", "networks/test_new_family.py", "engine/test_watchdog.py", "pages/test_pages.py", "soak"),
     *("training/test_peft_parity.py", "test_cli.py", "pages/test_runs_page.py", "browser", "store/test_restore.py"),
     *("networks/library/test_packages.py", "engine", "pages", "test_cli_grow.py", "test_lab.py", "networks/library"),
+    *("same_numbers/test_same_pages.py", "same_numbers/test_same_commands.py"),
 )
 """Modules and folders that take longest, in the order in which they begin, so that none is left over at the end."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import lzma
 from collections.abc import Iterator
-from difflib import unified_diff
-from itertools import pairwise
+from difflib import SequenceMatcher
+from itertools import zip_longest
 from math import isclose, isnan
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ OLD, MAIN = "165b471", "b9d1c89"
 """The commits that wrote them: the first one what programs read, the second one what people read."""
 
 MAX_SHOWN = 40
-"""Maximum number of differences, or lines of a diff, that a failure shows."""
+"""Maximum number of lines that a failure shows."""
 
 BEFORE = 60
 """Characters that are shown of two lines before the first one in which they differ."""
@@ -72,14 +72,25 @@ def changed(golden: Any, now: Any, tolerance: float = 0.0) -> str:
 
 
 def changed_lines(golden: list[str], now: list[str]) -> str:
-    """The first lines of the diff of two texts; empty if they are equal."""
-    found = list(unified_diff(golden, now, "golden", "now", lineterm="", n=1))
-    for number, (one, other) in enumerate(pairwise(found)):
-        same = next((n for n, (a, b) in enumerate(zip(one[1:], other[1:], strict=False)) if a != b), 0)
-        if (one[:1], other[:1]) == ("-", "+") and same > BEFORE:
-            found[number : number + 2] = [f"{line[:1]}… {line[1 + same - BEFORE :]}" for line in (one, other)]
+    """The first differences of two texts, a changed line below what it was; empty if there are none."""
+    found = []
+    for what, first, last, begin, end in SequenceMatcher(None, golden, now, autojunk=False).get_opcodes():
+        if what != "equal":
+            found.append(f"line {first + 1}:")
+            for one, other in zip_longest(golden[first:last], now[begin:end]):
+                found += [
+                    f"{sign} {line}" for sign, line in zip("-+", _cut(one, other), strict=True) if line is not None
+                ]
     more = [f"and {len(found) - MAX_SHOWN} more lines"] if len(found) > MAX_SHOWN else []
     return "\n".join([*(_short(line) for line in found[:MAX_SHOWN]), *more])
+
+
+def _cut(one: str | None, other: str | None) -> tuple[str | None, str | None]:
+    """Two lines, from a little before the first character in which they differ."""
+    same = next((n for n, (a, b) in enumerate(zip(one or "", other or "", strict=False)) if a != b), 0)
+    if one is None or other is None or same <= BEFORE:
+        return one, other
+    return f"…{one[same - BEFORE :]}", f"…{other[same - BEFORE :]}"
 
 
 def _equal(one: Any, other: Any, tolerance: float) -> bool:

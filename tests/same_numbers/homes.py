@@ -8,7 +8,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 
-HOMES = ("old_home",)
+HOMES = ("old_home", "minilm_home")
 """Folders beside this one: perceptrons of version 1 on digits, and a transformer of MiniLM's kind on texts."""
 
 PACKED = "home.tar.xz"

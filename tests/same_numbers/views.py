@@ -23,11 +23,10 @@ SHELL = str(TESTS.parent / "pages" / "shell.py")
 SECONDS = 240.0
 """Time after which a page counts as hanging."""
 
-TABS = {
-    "compare": ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table"),
-    "weights": ("Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"),
-}
-"""Tabs by page."""
+COMPARE = ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
+WEIGHTS = ("Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions")
+"""Tabs of pages. Weights is drawn for one experiment of a home, and of a transformer, for which it takes seconds, its
+first tab; so does the page Report, whose content is that of the file."""
 
 BY_EXPERIMENT = ("home", "report", "sweep")
 """Pages that show one experiment without tabs."""
@@ -61,10 +60,13 @@ def opened(home: Path) -> Iterator[Lab]:
 def views_of(lab: Lab) -> dict[str, View]:
     """All views of a home folder, by name."""
     found: list[View] = [(page, {}) for page in WHOLE]
-    for experiment in sorted(lab.experiments(), key=lambda experiment: experiment.id):
+    for number, experiment in enumerate(sorted(lab.experiments(), key=lambda experiment: experiment.id)):
         asked = {"experiment": experiment.id}
-        found += [(page, asked) for page in BY_EXPERIMENT]
-        found += [(page, {**asked, "view": tab}) for page, tabs in TABS.items() for tab in tabs]
+        is_slow = lab.members(experiment)[0].spec.network.brought is not None
+        found += [(page, asked) for page in BY_EXPERIMENT if page != "report" or not is_slow]
+        found += [("compare", {**asked, "view": tab}) for tab in COMPARE]
+        if not number:
+            found += [("weights", {**asked, "view": tab}) for tab in (WEIGHTS[:1] if is_slow else WEIGHTS)]
         found += [("compare", {**asked, "all-tried": "true"}), ("compare", {**asked, "masked": "true"})]
         found.append(("compare", {**asked, "masked": "true", "view": "Forgetting"}))
     first = {(run.experiment, run.spec.label, run.state): run.id for run in lab.runs()}
