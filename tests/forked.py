@@ -1,10 +1,10 @@
 """Processes of their own, as ``python -m MODULE`` starts them, without the seconds that their imports take.
 
-On Linux, one process per test session imports what the commands and the dashboard need, and forks when a test wants a
-process: it has its own folder, environment, arguments and streams, can be killed and leaves a status, as any other. A
-fork cannot change what a module has read from the environment while it was imported, so a process whose environment
-differs in anything else than the settings of LoRA Lab and of Streamlit is started anew, and so is every process on
-other systems.
+On Linux, one process for all workers of a test session imports what the commands and the dashboard need, and forks when
+a test wants a process: it has its own folder, environment, arguments and streams, can be killed and leaves a status, as
+any other. A fork cannot change what a module has read from the environment while it was imported, so a process whose
+environment differs in anything else than the settings of LoRA Lab and of Streamlit is started anew, and so is every
+process on other systems.
 
 Tests of the start itself use ``subprocess``.
 """
@@ -24,6 +24,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -38,6 +39,7 @@ IMPORTED = [
     *("core.cli.serve", "core.cli.step_time", "core.cli.verify", "core.web.chain", "core.web.connections"),
     *("core.web.downloads", "core.web.predict", "streamlit.web.bootstrap", "streamlit.web.cli"),
     *("sklearn.datasets", "torch._dynamo", "torchvision.transforms.functional", "transformers"),
+    *("transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert"),
 ]
 """Modules that most processes import, sooner or later, and that read no settings meanwhile."""
 
@@ -169,40 +171,61 @@ def run(
 
 @cache
 def forker() -> socket.socket:
-    """The way to the process that forks, which is started when it is first needed and ends with this one."""
-    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with there:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forked", str(there.fileno())],
-            cwd=REPO,
-            env=BEFORE,
-            pass_fds=[there.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+    """The way to the process that forks, which whoever needs it first starts for all processes of the test session; it
+    ends with the last of them.
+    """
+    address = f"\0tests.forked {os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    here = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as there:
+        try:
+            there.bind(address)
+        except OSError:  # it is there, or will listen at once
+            process = None
+        else:
+            there.listen()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.forked", str(there.fileno())],
+                cwd=REPO,
+                env=BEFORE,
+                pass_fds=[there.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        while here.connect_ex(address):
+            time.sleep(0.01)
 
     def end() -> None:
         here.close()
-        process.wait()
+        if process:
+            process.wait()
 
     atexit.register(end)
     return here
 
 
-def next_request(channel: socket.socket) -> dict[str, Any]:
+def next_request(listener: socket.socket) -> dict[str, Any]:
     """Serve requests; return, in the process that was forked for one, what it asks for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those below
+    channels: list[socket.socket] = []
     while True:
-        content, descriptors, _, _ = socket.recv_fds(channel, LONGEST, 4)
+        ready = select.select([listener, *channels], [], [])[0][0]
+        if ready is listener:
+            channels.append(listener.accept()[0])
+            continue
+        content, descriptors, _, _ = socket.recv_fds(ready, LONGEST, 4)
         if not content:
-            os._exit(0)
-        if os.fork() == 0:
+            channels.remove(ready)
+            ready.close()
+            if not channels:
+                os._exit(0)
+        elif os.fork() == 0:
             break
         for each in descriptors:
             os.close(each)
+    for channel in (listener, *channels):
+        channel.close()
     # This process waits for the one that was asked for, and tells its status.
-    channel.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ending, *streams = descriptors
     pid = os.fork()
