@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Literal, Self
 
@@ -11,7 +12,6 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from core.data.task_spec import TaskSpec
 from core.errors import SpecError
-from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import AnyMethod
 from core.networks.network import NetworkSpec
@@ -230,11 +230,6 @@ class RunSpec(Spec):
         return self.method.role
 
     @property
-    def adapter(self) -> LowRankSpec | None:
-        """Settings of the adapters; None for a method that trains none."""
-        return self.method if isinstance(self.method, LowRankSpec) else None
-
-    @property
     def label(self) -> str:
         """Short name of the arm, as in ``LoRA r=4``."""
         return self.method.label
@@ -243,6 +238,11 @@ class RunSpec(Spec):
     def is_split(self) -> bool:
         """Whether the source leaves classes out, and forgetting is judged by a measure with masked logits."""
         return bool(self.source and self.source.classes and self.objective.masked)
+
+
+def inner_ranks(specs: Iterable[RunSpec]) -> list[int]:
+    """The ranks of the matrices that runs train, ascending; those of methods without such matrices are left out."""
+    return sorted({rank for spec in specs if (rank := spec.method.inner_rank) is not None})
 
 
 def default_rate(

@@ -93,7 +93,7 @@ def test_three_jobs_elsewhere_are_collected_as_if_trained_here(idle: Lab, home: 
     for run in runs:
         assert idle.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
         assert len(idle.curve(run.id).epochs) == run.spec.optim.epochs
-    assert all(idle.artifacts.verify(run.id).certified for run in runs if run.spec.adapter)
+    assert all(idle.artifacts.verify(run.id).certified for run in runs if run.spec.role == "adapter")
 
     here = Lab(Settings(home=tmp_path / "here", threads=1))
     here.start()

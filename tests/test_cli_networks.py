@@ -245,7 +245,7 @@ def test_a_recipe_names_its_network_and_is_trained_again_where_that_is_brought(
         ]
     )
     assert status == 0
-    run = next(run for run in members(home) if run.spec.adapter)
+    run = next(run for run in members(home) if run.spec.role == "adapter")
     lab = Lab(Settings(home))
     (tmp_path / "spec.json").write_text(lab.recipe(run.id).to_json())
     lab.close()

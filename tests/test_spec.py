@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from core.data.task_spec import MAX_CLASSES, TaskSpec
 from core.errors import SpecError
+from core.methods.adapter import MAX_TARGETS
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.layers import SCALINGS, STARTS
 from core.methods.lora import LoRASpec
-from core.methods.low_rank import MAX_TARGETS
 from core.methods.method import MethodSpec
 from core.methods.pretrain import PretrainSpec
 from core.methods.scratch import ScratchSpec

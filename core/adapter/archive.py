@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.errors import AdapterError, JsonError
+from core.methods.peft_config import CONFIG_FILE, TENSORS_FILE
 from core.reader.json_text import json_value
 from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipLimits, write_zip
 
-TENSORS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
+TENSORS = TENSORS_FILE
+CONFIG = CONFIG_FILE
 CERTIFICATE = "certificate.json"
 CARD = "README.md"
 

@@ -15,11 +15,12 @@ from torch.nn import functional as F
 
 from core.adapter.read import AdapterFile, layers_of
 from core.errors import LoRAError
+from core.methods.adapted import AdaptedLinear
+from core.methods.adapter import MAX_TARGETS
 from core.methods.heads import head_state, unfreeze_head
-from core.methods.layers import AdaptedLinear, LinearWithLoRA
+from core.methods.layers import LinearWithLoRA
 from core.methods.linear import features
 from core.methods.lora import LoRASpec
-from core.methods.low_rank import MAX_TARGETS
 from core.methods.targets import targets_of
 from core.networks.fingerprint import base_fingerprint
 
@@ -55,6 +56,9 @@ def blend(
         for path, _ in network.named_modules()
         if any(path in layers for layers, _ in found)
     }
+    other = next((file.config.method for file, _ in adapters if not file.config.method.is_low_rank), None)
+    if rank is None and other is not None:
+        raise LoRAError(f"The change of {other.title} is not of low rank: choose the rank of the blend.")
     wanted = _lossless_rank(parts.values()) if rank is None else rank
     targets = targets_of(network, parts)
     if len(targets) > MAX_TARGETS:
@@ -81,23 +85,21 @@ def blend(
 
 
 def _lossless_rank(parts: Iterable[Sequence[Weighted]]) -> int:
-    """The rank with which every layer's sum is exact. Raises: LoRAError: a change is not of low rank."""
+    """The rank with which every layer's sum is exact. Args: parts: of adapters whose changes are of low rank."""
     found = 1
     for weighted in parts:
-        if not all(layer.is_low_rank for layer, _ in weighted):
-            raise LoRAError("The change of DoRA is not of low rank: choose the rank of the blend.")
-        total = sum(layer.lora.rank for layer, _ in weighted)
+        total = sum(factors.A.shape[1] for layer, _ in weighted if (factors := layer.factors()) is not None)
         found = max(found, min(total, *features(weighted[0][0].linear)))
     return found
 
 
 def _factors(weighted: Sequence[Weighted], rank: int) -> tuple[Tensor, Tensor, float]:
     """A of shape (in, r) and B of shape (r, out) of a layer's sum, whose ΔW is (A B)ᵀ, and the energy that is lost."""
-    loras = [(layer.lora, weight) for layer, weight in weighted]
-    missing = rank - sum(lora.rank for lora, _ in loras)
-    if missing >= 0 and all(layer.is_low_rank for layer, _ in weighted):
-        A = torch.cat([lora.A for lora, _ in loras], 1)
-        B = torch.cat([weight * lora.scaling * lora.B for lora, weight in loras])
+    parts = [(factors, weight) for layer, weight in weighted if (factors := layer.factors()) is not None]
+    missing = rank - sum(part.A.shape[1] for part, _ in parts)
+    if missing >= 0 and len(parts) == len(weighted):
+        A = torch.cat([part.A for part, _ in parts], 1)
+        B = torch.cat([weight * part.scaling * part.B for part, weight in parts])
         return F.pad(A, (0, missing)), F.pad(B, (0, 0, 0, missing)), 0.0
     left, values, right = torch.linalg.svd(_change(weighted), full_matrices=False)
     roots = values[:rank].sqrt()

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from core.adapter.card_texts import CARD, FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
 from core.adapter.certificate import Certificate
 from core.data.task_spec import TaskSpec
-from core.methods.low_rank import LowRankSpec
+from core.methods.adapter import AdapterSpec
 from core.networks.network import NetworkSpec
 from core.objectives.measure import BEFORE, SOURCE
 from core.run_spec import OptimSpec, RunSpec
@@ -91,13 +91,13 @@ class Card:
 
 
 def render(
-    card: Card, lora: LowRankSpec, network: NetworkSpec, certificate: Certificate, head: Sequence[str] = ()
+    card: Card, method: AdapterSpec, network: NetworkSpec, certificate: Certificate, head: Sequence[str] = ()
 ) -> bytes:
     """Render the ``README.md`` of an adapter file.
 
     Args:
         card: the run.
-        lora: the settings of the adapter.
+        method: the settings of the adapter.
         network: the base's family and sizes.
         certificate: the measurements.
         head: paths of the modules that were trained whole.
@@ -105,15 +105,14 @@ def render(
     in_head = certificate.head_parameters
     text = CARD.substitute(
         run=plain(card.run),
-        title=lora.title,
-        method=lora.line,
+        tag=method.peft.peft_type.lower(),
+        title=method.title,
+        method=method.line,
         written=card.written,
         base=_base(card, network),
         task="".join(f"- {plain(line)}\n" for line in card.task),
         results="".join(f"| {plain(name)} | {plain(value)} |\n" for name, value in card.results.items()),
-        rank=lora.rank,
-        alpha=f"{lora.alpha:g}",
-        scaling=lora.scaling,
+        settings=f"- {method.card_line}\n" if method.card_line else "",
         layers=_layers(certificate.layers),
         parameters=f"{certificate.parameters:,}",
         head=f", {in_head:,} of them in its head," if in_head else "",
@@ -149,11 +148,13 @@ def _base(card: Card, network: NetworkSpec) -> str:
 
 
 def _layers(ranks: Mapping[str, int]) -> str:
-    """The adapted layers with their ranks; many are summed up, with a star in place of the number of a block."""
+    """The adapted layers with their ranks, if any; many are summed up, with a star for the number of a block."""
     found = Counter((path, rank) for path, rank in sorted(ranks.items()))
     if len(found) > MAX_LISTED:
         found = Counter((re.sub(r"\b\d+\b", "*", path), rank) for path, rank in sorted(ranks.items()))
-    return ", ".join(f"{f'{n} × ' if n > 1 else ''}`{path}` (rank {rank})" for (path, rank), n in found.items())
+    return ", ".join(
+        f"{f'{n} × ' if n > 1 else ''}`{path}`{f' (rank {rank})' if rank else ''}" for (path, rank), n in found.items()
+    )
 
 
 def _usage(card: Card, network: NetworkSpec, head: Sequence[str]) -> str:

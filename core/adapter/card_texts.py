@@ -8,7 +8,7 @@ CARD = Template("""\
 ---
 library_name: peft
 tags:
-- lora
+- $tag
 ---
 
 # $title adapter of run $run
@@ -19,8 +19,7 @@ They work only with the base that they were trained on.
 - Run: $run
 - Base: $base, fingerprint$headless `$fingerprint`
 $task- $title trains $method
-- Rank $rank, alpha $alpha, scaling $scaling
-- Layers: $layers
+$settings- Layers: $layers
 
 | Measure | Value |
 | --- | --- |

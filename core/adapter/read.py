@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,15 @@ from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, read_entries
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig
 from core.errors import AdapterError, BaseMismatchError, printable
+from core.methods.adapted import AdaptedLinear
 from core.methods.heads import head_state, unfreeze_head
-from core.methods.layers import AdaptedLinear
 from core.methods.linear import features, is_linear
 from core.methods.merging import adapted_layers
+from core.methods.peft_config import check_values
 from core.methods.targets import endings
 from core.networks.fingerprint import base_fingerprint
 from core.networks.network import NetworkSpec
-from core.tensor_file import MAX_DIMENSIONS, read_tensors
+from core.tensor_file import read_tensors
 
 FINGERPRINT = "base_fingerprint"
 """Key of the base's fingerprint in the metadata of the tensors file."""
@@ -34,12 +34,6 @@ MAX_NAME = 256
 PREFIX = "base_model.model."
 """What PEFT puts before the names of a network."""
 
-_NAME = re.compile(rf"{re.escape(PREFIX)}(.+?)\.(lora_\w+(?:\.weight)?)")
-MATRICES = ("lora_A.weight", "lora_B.weight")
-"""PEFT's names of A and B."""
-
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-
 
 @dataclass(frozen=True, eq=False)
 class AdapterFile:
@@ -47,7 +41,7 @@ class AdapterFile:
 
     config: AdapterConfig
     tensors: Mapping[str, Tensor]
-    """By PEFT's names: ``lora_A.weight`` of shape (r, in), ``lora_B.weight`` of shape (out, r)."""
+    """By PEFT's names, such as ``base_model.model.layers.0.lora_A.weight``."""
     head: Mapping[str, Tensor]
     """Tensors of the modules that were trained whole, by their names in the network; empty if there are none."""
     base_fingerprint: str | None
@@ -58,7 +52,7 @@ class AdapterFile:
     @property
     def layers(self) -> tuple[str, ...]:
         """Paths of the layers that have an adapter, sorted."""
-        return tuple(sorted({path for path, _ in map(_parts, self.tensors)}))
+        return tuple(sorted(_by_layer(self.config, self.tensors)))
 
     @property
     def parameters(self) -> int:
@@ -82,19 +76,13 @@ class AdapterFile:
         sized = (self.head.get(name) for name in two if two[name].shape[:1] != three[name].shape[:1])
         return next((len(tensor) for tensor in sized if tensor is not None and tensor.ndim), None)
 
-    def matrices(self, path: str) -> tuple[Tensor, Tensor]:
-        """A of shape (in, r) and B of shape (r, out) of one layer, in float32."""
-        a, b = (self.tensors[tensor_name(path, name)] for name in MATRICES)
-        return a.T.float().contiguous(), b.T.float().contiguous()
-
-    def vectors(self, path: str) -> dict[str, Tensor]:
-        """Vectors of one layer, (out,) each in float32, by the attribute of the layer's class."""
-        names = self.config.method.layer.vectors
-        return {name: self.tensors[tensor_name(path, peft)].float() for name, peft in names.items()}
+    def tensors_of(self, path: str) -> dict[str, Tensor]:
+        """Tensors of the layer at ``path``, by PEFT's names within a layer."""
+        return {name: self.tensors[tensor_name(path, name)] for name in self.config.method.layer.names.values()}
 
 
 def tensor_name(path: str, name: str) -> str:
-    """PEFT's name of a tensor of the layer at ``path``, as in :meth:`core.methods.layers.AdaptedLinear.tensors`."""
+    """PEFT's name of a tensor of the layer at ``path``, as in :meth:`core.methods.adapted.AdaptedLinear.tensors`."""
     return f"{PREFIX}{path}.{name}"
 
 
@@ -173,18 +161,18 @@ def layers_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> d
     if odd := sorted(wanted ^ set(adapter.layers)):
         raise BaseMismatchError(f"The adapter does not fit this base: layer {odd[0]} is in only one of the two.")
     layers: dict[str, AdaptedLinear] = {}
+    own = adapter.config.own
     for path in adapter.layers:
-        A, B = adapter.matrices(path)
-        linear = linears[path]
-        if (A.shape[0], B.shape[1]) != features(linear):
-            inputs, outputs = features(linear)
+        linear, tensors = linears[path], adapter.tensors_of(path)
+        actual, fitting = features(linear), own.features(tensors)
+        if any(fit not in (None, count) for fit, count in zip(fitting, actual, strict=True)):
+            inputs, outputs = actual
+            first, second = ("any" if fit is None else fit for fit in fitting)
             raise BaseMismatchError(
                 f"The adapter does not fit this base: layer {path} maps {inputs} to {outputs}, its adapter "
-                f"{A.shape[0]} to {B.shape[1]}."
+                f"{first} to {second}."
             )
-        layers[path] = adapter.config.method.layer.holding(
-            linear, A, B, found[path].alpha, adapter.config.scaling, adapter.vectors(path)
-        )
+        layers[path] = own.layer(adapter.config.method.layer, linear, tensors, found[path].settings)
     return layers
 
 
@@ -230,59 +218,47 @@ def _head(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> dict[str, Ten
         around = [path, *(path[: -len(rest) - 1] for rest in endings(path)[1:])]
         if not any(map(config.saves, around)):
             continue
-        if match := _NAME.fullmatch(full):
-            raise AdapterError(f"{TENSORS} has an adapter for layer {match[1]:.80}, which {CONFIG} has trained whole.")
-        _check_values(tensor, f"Module {path:.80}")
+        if parts := _parts(config, full):
+            raise AdapterError(f"{TENSORS} has an adapter for layer {parts[0]:.80}, which {CONFIG} has trained whole.")
+        check_values(tensor, f"Module {path:.80}")
         found[name] = tensor
     return found
 
 
-def _parts(name: str) -> tuple[str, str]:
-    """Path of the layer and name of the tensor in PEFT's name of both."""
-    match = _NAME.fullmatch(name) if len(name) <= MAX_NAME else None
-    if match is None or not name.isprintable():
-        raise AdapterError(f"{TENSORS} contains {name[:120]!r}, which is not part of a LoRA adapter.")
-    return match[1], match[2]
+def _parts(config: AdapterConfig, full: str) -> tuple[str, str] | None:
+    """Path of the layer, and name of the tensor in it, in PEFT's name of both; None for other names."""
+    if not full.startswith(PREFIX) or len(full) > MAX_NAME or not full.isprintable():
+        return None
+    for name in config.method.layer.names.values():
+        path = full[len(PREFIX) :].removesuffix(f".{name}")
+        if path and len(PREFIX) + len(path) < len(full):
+            return path, name
+    return None
+
+
+def _by_layer(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each layer, by its path and their names. Raises: AdapterError: one is of no such layer."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for full, tensor in tensors.items():
+        parts = _parts(config, full)
+        if parts is None:
+            raise AdapterError(
+                f"{TENSORS} contains {full[:120]!r}, which is not part of a {config.method.title} adapter."
+            )
+        found.setdefault(parts[0], {})[parts[1]] = tensor
+    return found
 
 
 def _check_tensors(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None:
     """Check that the tensors match each other and the config."""
-    found = {_parts(name): tensor for name, tensor in tensors.items()}
-    vectors = config.method.layer.vectors.values()
-    odd = next((tensor_name(path, name) for path, name in found if name not in (*MATRICES, *vectors)), None)
-    if odd is not None:
-        raise AdapterError(f"{TENSORS} contains {odd[:120]!r}, which is not part of a {config.method.title} adapter.")
-    paths = {path for path, _ in found}
-    for path, layer in config.layers(sorted(paths)).items():
+    found = _by_layer(config, tensors)
+    for path, layer in config.layers(sorted(found)).items():
         if not layer.is_target:
             raise AdapterError(f"{TENSORS} has an adapter for layer {path:.80}, which {CONFIG} does not name.")
-        for side, (letter, name) in enumerate(zip("AB", MATRICES, strict=True)):
-            tensor = found.get((path, name))
-            if tensor is None:
-                raise AdapterError(f"{TENSORS} lacks matrix {letter} of layer {path:.80}.")
-            if tensor.ndim != 2 or tensor.shape[side] != layer.rank or tensor.shape[1 - side] < 1:
-                raise AdapterError(
-                    f"Matrix {letter} of layer {path:.80} has shape {tuple(tensor.shape)}, which is not of rank "
-                    f"{layer.rank}."
-                )
-            _check_values(tensor, f"Matrix {letter} of layer {path:.80}")
-        for name in vectors:
-            tensor, outputs = found.get((path, name)), found[path, MATRICES[1]].shape[0]
-            if tensor is None:
-                raise AdapterError(f"{TENSORS} lacks {name} of layer {path:.80}.")
-            if tensor.shape != (outputs,):
-                raise AdapterError(
-                    f"The vector {name} of layer {path:.80} has shape {tuple(tensor.shape)}, not ({outputs},)."
-                )
-            _check_values(tensor, f"The vector {name} of layer {path:.80}")
+        config.own.check(config.method.layer, path, found[path], layer.settings)
     # Not for each name in the config: PEFT ignores names that its network lacks, and only the base tells which.
-    if not paths:
+    if not found:
         raise AdapterError(f"{TENSORS} has no adapter for any layer.")
-
-
-def _check_values(tensor: Tensor, what: str) -> None:
-    if tensor.dtype not in _DTYPES or tensor.ndim > MAX_DIMENSIONS or not torch.isfinite(tensor).all():
-        raise AdapterError(f"{what} has values that are not finite floats.")
 
 
 def _check_claims(certificate: Certificate, adapter: AdapterFile, config_sha256: str) -> None:
@@ -293,8 +269,8 @@ def _check_claims(certificate: Certificate, adapter: AdapterFile, config_sha256:
         "config_sha256": config_sha256,
         "parameters": adapter.parameters,
         "head_parameters": adapter.head_parameters,
-        "rank": adapter.config.rank,
-        "layers": {path: layer.rank for path, layer in adapter.config.layers(adapter.layers).items()},
+        "rank": adapter.config.own.usual_rank,
+        "layers": {path: layer.settings.rank for path, layer in adapter.config.layers(adapter.layers).items()},
     }
     for claim, value in actual.items():
         if getattr(certificate, claim) != value:

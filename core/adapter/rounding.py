@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from core.data.examples import Batch
 from core.errors import VerificationError
-from core.methods.layers import AdaptedLinear
+from core.methods.adapted import AdaptedLinear
 from core.methods.linear import is_linear, is_transposed, product
 from core.methods.merging import adapted_layers
 from core.networks.forward import forward
@@ -67,9 +67,7 @@ def largest_summed(network: nn.Module, probe: Batch) -> float:
 
 def _adapted(path: str, layer: AdaptedLinear, x: Tensor, output: Tensor) -> float:
     """The largest sum in a layer with an adapter. Raises: VerificationError: it computes something else when merged."""
-    A, B, gain = layer.terms()
-    scale = 1.0 if gain is None else 1.0 + gain.abs()[:, None]
-    sums = _sums(x, _upright(layer.linear).abs() * scale + B.abs().T @ A.abs(), layer.bias)
+    sums = _sums(x, layer.terms().magnitudes(_upright(layer.linear)), layer.bias)
     merged = product(layer.linear, x, layer.summed_weight())
     found, allowed = (merged - output).abs().max().item(), LAYER_TOLERANCE * sums
     if not found <= allowed:

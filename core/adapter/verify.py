@@ -46,6 +46,7 @@ class Verification:
     parameters: int
     """Number of values in the file, those of the head included."""
     rank: int
+    """0 for an adapter without matrices of low rank."""
     probe_rows: int
     """Number of random inputs of the network's family, on which logits were compared."""
     largest_logit: float
@@ -60,8 +61,9 @@ class Verification:
         certificate = "its certificate matches the file's contents" if self.certified else "it has no certificate"
         layers = ", ".join(self.layers) if len(self.layers) <= MAX_LISTED else f"{len(self.layers)} layers"
         head = f" ({self.head_parameters:,} of them in its head)" if self.head_parameters else ""
+        rank = f"rank {self.rank} " if self.rank else ""
         return (
-            f"The adapter is valid: rank {self.rank} on {layers}, {self.parameters:,} parameters{head}, "
+            f"The adapter is valid: {rank}on {layers}, {self.parameters:,} parameters{head}, "
             f"{base}; {certificate}; on {self.probe_rows} random inputs its logits reach {self.largest_logit:.3g}, and "
             f"merging changes them by at most {self.merged_difference:.1e}."
         )
@@ -104,7 +106,7 @@ def verification(base: nn.Module, adapter: AdapterFile, network: nn.Module) -> V
         layers=adapter.layers,
         tensors=len(adapter.tensors) + len(adapter.head),
         parameters=adapter.parameters,
-        rank=adapter.config.rank,
+        rank=adapter.config.own.usual_rank,
         probe_rows=PROBE_ROWS,
         largest_logit=largest,
         head_parameters=adapter.head_parameters,

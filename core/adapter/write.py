@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 from dataclasses import replace
 
 import torch
@@ -17,12 +16,10 @@ from core.adapter.config import AdapterConfig
 from core.adapter.read import FINGERPRINT, PREFIX, put_on, read_adapter, tensor_name
 from core.data.examples import Batch
 from core.errors import AdapterError, BaseMismatchError
+from core.methods.adapted import AdaptedLinear
+from core.methods.adapter import AdapterSpec
 from core.methods.heads import head_paths, head_state
-from core.methods.layers import AdaptedLinear, scaling_factor
-from core.methods.linear import features
-from core.methods.low_rank import LowRankSpec
 from core.methods.merging import adapted_layers, base_copy, unmerge
-from core.methods.targets import find_targets
 from core.networks.fingerprint import base_fingerprint as fingerprint_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import spec_of
@@ -30,12 +27,12 @@ from core.reader import reading_here
 from core.tensor_file import tensors_bytes
 
 
-def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str, card: Card, probe: Batch) -> bytes:
+def adapter_bytes(model: nn.Module, method: AdapterSpec, *, base_fingerprint: str, card: Card, probe: Batch) -> bytes:
     """Make the adapter file of a trained network, read it back, and measure the differences.
 
     Args:
         model: a network of a known family with adapters, merged or not; it is not changed.
-        lora: the settings of the adapters.
+        method: the settings of the adapters.
         base_fingerprint: fingerprint of the base they were trained on, without its head.
         card: what the model card says about the run.
         probe: inputs on which logits are compared.
@@ -45,7 +42,7 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
 
     Raises:
         BaseMismatchError: the network's frozen weights are not those of the base.
-        AdapterError: the network has no adapters or others than ``lora`` describes.
+        AdapterError: the network has no adapters or others than ``method`` describes.
         VerificationError: it has outputs that are not finite, or the adapter that was read back computes something
             else, merged or not.
     """
@@ -61,20 +58,21 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
         raise AdapterError("Only a LoRA Lab network with adapters can be written as an adapter file.")
     if fingerprint_of(base) != base_fingerprint:
         raise BaseMismatchError("The network's frozen weights are not those of its base: the adapter was not written.")
-    _check_settings(base, layers, lora)
+    if not method.describes(base, layers):
+        raise AdapterError("The network's adapters are not those of its LoRA settings: the adapter was not written.")
     probe = _checked_probe(probe, spec)
 
-    config = AdapterConfig.of(lora, layers, head_paths(trained))
+    config = AdapterConfig.of(method, layers, head_paths(trained))
     entries = {CONFIG: config.to_json(), TENSORS: _tensors_file(layers, head, base_fingerprint)}
-    low_rank = sum(tensor.numel() for layer in layers.values() for tensor in layer.tensors().values())
+    in_layers = sum(tensor.numel() for layer in layers.values() for tensor in layer.tensors().values())
     head_parameters = sum(tensor.numel() for tensor in head.values())
     certificate = Certificate(
         base_fingerprint=base_fingerprint,
         tensors_sha256=hashlib.sha256(entries[TENSORS]).hexdigest(),
         config_sha256=hashlib.sha256(entries[CONFIG]).hexdigest(),
-        parameters=low_rank + head_parameters,
-        rank=lora.rank,
-        layers={path: layer.lora.rank for path, layer in layers.items()},
+        parameters=in_layers + head_parameters,
+        rank=config.own.usual_rank,
+        layers={path: layer.rank for path, layer in layers.items()},
         probe_rows=len(next(iter(probe.values()))),
         largest_logit=0.0,
         reloaded_difference=0.0,
@@ -99,7 +97,7 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
         merged_difference=merged_difference(reloaded, probe, read_back),
     )
     entries[CERTIFICATE] = certificate.to_json()
-    entries[CARD] = render(card, lora, spec, certificate, config.modules_to_save)
+    entries[CARD] = render(card, method, spec, certificate, config.modules_to_save)
     content = zip_bytes(entries)
     with reading_here():
         read_adapter(content)
@@ -112,22 +110,6 @@ def _tensors_file(layers: dict[str, AdaptedLinear], head: dict[str, Tensor], bas
     named |= {f"{PREFIX}{name}": tensor for name, tensor in head.items()}
     tensors = {name: tensor.detach().float().contiguous() for name, tensor in named.items()}
     return tensors_bytes(tensors, {"format": "pt", FINGERPRINT: base_fingerprint})
-
-
-def _check_settings(base: nn.Module, layers: dict[str, AdaptedLinear], lora: LowRankSpec) -> None:
-    """Check that the adapters are those that ``lora`` describes."""
-    factor = scaling_factor(lora.scaling, lora.alpha, lora.rank)
-    expected = {
-        path: min(lora.rank, *features(linear)) for path, linear in find_targets(base, lora.target_modules).items()
-    }
-    found = {path: layer.lora.rank for path, layer in layers.items()}
-    same = all(
-        (layer.vectors, layer.is_low_rank) == (lora.layer.vectors, lora.layer.is_low_rank)
-        and math.isclose(layer.lora.scaling, factor, rel_tol=1e-12)
-        for layer in layers.values()
-    )
-    if expected != found or not same:
-        raise AdapterError("The network's adapters are not those of its LoRA settings: the adapter was not written.")
 
 
 def _checked_probe(probe: Batch, spec: NetworkSpec) -> Batch:

@@ -6,7 +6,9 @@ import argparse
 
 from core.data.catalog import Catalog
 from core.errors import SpecError
-from core.methods.registry import adapter_methods
+from core.methods.fields import own_fields
+from core.methods.method import Role
+from core.methods.registry import methods
 from core.networks.library.known import KNOWN
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, families_for
@@ -36,9 +38,15 @@ def check_consistent(options: argparse.Namespace) -> None:
         other = next((flag for flag in options.given if flag in ANSWERING), None)
         if other is not None:
             raise SpecError(f"--save-config trains nothing: leave {other} out.")
-    for kind, method in adapter_methods().items():
+    adapters = methods(Role.ADAPTER)
+    for kind, method in adapters.items():
         if f"--lr-{kind}" in options.given and kind not in options.adapters:
             raise SpecError(f"--lr-{kind} is a rate of {method.title}: add {kind} to --adapters, or leave it out.")
+    for field in own_fields(adapters.values()):
+        kinds = [method.name() for method in field.methods]
+        if f"--{field.key.replace('_', '-')}" in options.given and not set(kinds) & set(options.adapters):
+            others = " or ".join(kinds)
+            raise SpecError(f"--{field.key} is a setting of {others}: add {others} to --adapters, or leave it out.")
     direct = "--data" if options.data is not None else "--direct" if options.direct else ""
     columns = [flag for flag in ("text", "label", "part") if getattr(options, flag) is not None]
     if columns and options.data is None:

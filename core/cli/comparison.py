@@ -165,14 +165,14 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run], margin: float | Non
                 "control": arm.spec.kind if arm.role is Role.CONTROL else None,
                 "learning_rate": arm.learning_rate,
                 "chosen": arm.key in chosen,
-                "rank": arm.adapter.rank if arm.adapter else None,
+                "rank": arm.spec.method.inner_rank,
                 "trainable_parameters": own[0].trainable_parameters,
                 "validation_accuracy": [result.measures.get("validation_accuracy") for result in own],
                 "accuracy": [result.measures.get("accuracy") for result in own],
                 "source_accuracy": [result.measures.get("source_accuracy") for result in own],
                 "measures": _measures_as_json(arm),
                 "seconds": fmean(result.seconds for result in own),
-                "adapter": _adapter_of(lab, arm) if arm.adapter else None,
+                "adapter": _adapter_of(lab, arm) if arm.role is Role.ADAPTER else None,
                 "runs": [run.id for run in arm.runs],
             }
         )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 from core.cli.options import add_field
 from core.engine.experiment import Setting
 from core.engine.rate_grid import TuneSpec
+from core.methods.fields import own_fields, with_values
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec, Role
-from core.methods.registry import adapter_methods, methods
+from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, default_optim, default_rate
@@ -51,16 +52,19 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         const=bounds(TuneSpec, "rates").default,
         shown="off; 5 without a number",
     )
-    lines = "; ".join(f"{kind}: {method.line}" for kind, method in adapter_methods().items())
+    adapters = methods(Role.ADAPTER)
+    lines = "; ".join(f"{kind}: {method.line}" for kind, method in adapters.items())
     parser.add_argument(
         "--adapters",
         nargs="+",
-        choices=list(adapter_methods()),
+        choices=list(adapters),
         default=[LoRASpec.name()],
         help=f"methods that train adapters, each with every rank: {lines} (default: {LoRASpec.name()})",
     )
-    add_field(parser, "--rank", LowRankSpec, "rank", "one setting per rank", nargs="+", default=[4])
-    add_field(parser, "--alpha", LowRankSpec, "alpha")
+    for own in own_fields(adapters.values()):
+        sizes: dict[str, Any] = {"nargs": "+", "default": [own.about.default]} if own.is_size else {}
+        more = f"one setting per {own.about.title.lower()}" if own.is_size else ""
+        add_field(parser, flag_of(own.key), own.methods[0], own.name, more, **sizes)
     add_targets(parser)
     lines = "; ".join(f"{kind}: {method.line}" for kind, method in methods(Role.CONTROL).items())
     parser.add_argument(
@@ -74,7 +78,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 def add_targets(parser: argparse.ArgumentParser) -> None:
     """Add ``--targets``, the layers that get adapters."""
-    targets = bounds(LowRankSpec, "target_modules")
+    targets = bounds(LoRASpec, "target_modules")
     parser.add_argument(
         "--targets",
         nargs="+",
@@ -116,11 +120,12 @@ def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | Net
     Raises:
         SpecError: a value is out of bounds.
     """
-    adapters, controls = adapter_methods(), methods(Role.CONTROL)
-    shared = {"alpha": options.alpha, "target_modules": tuple(options.targets)}
+    adapters, controls = methods(Role.ADAPTER), methods(Role.CONTROL)
+    fields = own_fields(adapters.values())
+    values = {field.key: getattr(options, field.key.replace("-", "_")) for field in fields}
     chosen: list[MethodSpec] = [
         *(method.of() for method in methods(Role.REFERENCE).values()),
-        *(adapters[kind].of(rank=rank, **shared) for kind in options.adapters for rank in options.rank),
+        *(each for kind in options.adapters for each in with_values(adapters[kind], fields, values, options.targets)),
         *(controls[kind].of() for kind in options.controls),
     ]
     return [(optim_of(options, method, network, options.epochs), method) for method in chosen]

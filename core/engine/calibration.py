@@ -21,7 +21,6 @@ from core.data.text_examples import TextExamples
 from core.engine.pace import Work
 from core.engine.priority import lower_priority
 from core.errors import LabError
-from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
 from core.run_spec import OptimSpec
 from core.training.bank.choice import stepper_of
@@ -251,4 +250,4 @@ def _stepper(work: Work) -> Stepper:
 
 def _method(work: Work) -> MethodSpec:
     method = work.method
-    return method.but(rank=max(1, round(work.rank))) if isinstance(method, LowRankSpec) else method
+    return method.of_size(max(1, round(work.rank)))

@@ -18,6 +18,7 @@ from core.engine.packing import memory_of, packed
 from core.engine.text_shape import text_shape
 from core.errors import DeviceError
 from core.memory import free_bytes
+from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.settings import Settings, choose_device, device_name
 from core.store.record import Run
@@ -213,7 +214,7 @@ class Estimates:
         training = Forecast.around(seconds, memory, basis, spread)
         overhead = overhead_seconds(records, spec)
         if overhead is None:
-            overhead = self._evaluation(bank, work, length, ask) + FILE_SECONDS[spec.adapter is not None]
+            overhead = self._evaluation(bank, work, length, ask) + FILE_SECONDS[spec.role is Role.ADAPTER]
             basis = basis if basis == "rough" else "calibrated"
         return _Bank(training, Forecast.around(len(bank) * (seconds + overhead), memory, basis, spread))
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from core.data.task_spec import TaskSpec
 from core.errors import SpecError
 from core.methods.lora import LoRASpec
-from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
@@ -96,6 +95,6 @@ def with_ranks(settings: Sequence[Setting], ranks: Sequence[int], network: Netwo
     Raises:
         SpecError: a rank is out of bounds.
     """
-    known = [(optim, method) for optim, method in settings if isinstance(method, LowRankSpec)]
+    known = [(optim, method) for optim, method in settings if method.inner_rank is not None]
     known = known or [(settings[0][0].but(learning_rate=default_rate(LoRASpec, network or FAMILIES[0])), LoRASpec.of())]
-    return list(dict.fromkeys((optim, adapter.but(rank=rank)) for rank in ranks for optim, adapter in known))
+    return list(dict.fromkeys((optim, adapter.of_size(rank)) for rank in ranks for optim, adapter in known))

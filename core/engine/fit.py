@@ -10,7 +10,6 @@ from typing import Literal
 from core.data.tasks import Tasks
 from core.engine.packing import memory_of
 from core.engine.target_choices import chosen_for, target_choices
-from core.methods.low_rank import LowRankSpec
 from core.run_spec import RunSpec
 from core.wording.numbers import bytes_text
 
@@ -162,15 +161,15 @@ def _cut(spec: RunSpec, length: int, tasks: Tasks) -> int:
 
 def _blocks(specs: Sequence[RunSpec]) -> Iterator[int]:
     """None unless all have adapters: other methods train the same, whichever blocks are chosen."""
-    return _halves(len(target_choices(specs[0].network).blocks) if all(spec.adapter for spec in specs) else 0, 1)
+    return _halves(len(target_choices(specs[0].network).blocks) if all(spec.method.targets for spec in specs) else 0, 1)
 
 
 def _at_the_top(spec: RunSpec, blocks: int, tasks: Tasks) -> int:
     """Memory with adapters in the last blocks only: no activations are kept of what lies below."""
-    if isinstance(spec.method, LowRankSpec):
+    if spec.method.targets:
         choices = target_choices(spec.network)
-        names, own = chosen_for(spec.network, spec.method.target_modules)
-        spec = spec.but(method=spec.method.but(target_modules=choices.targets(names, own[-blocks:])))
+        names, own = chosen_for(spec.network, spec.method.targets)
+        spec = spec.but(method=spec.method.on(choices.targets(names, own[-blocks:])))
     return memory_of([spec], tasks)
 
 

@@ -9,7 +9,7 @@ from statistics import fmean, median
 from typing import Any
 
 from core.data.task_spec import TaskSpec
-from core.methods.method import MethodSpec
+from core.methods.method import MethodSpec, Role
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.store.record import Run
@@ -35,7 +35,7 @@ class Work:
 
     network: NetworkSpec
     method: MethodSpec
-    """The method's :meth:`core.methods.method.MethodSpec.shape`, of rank 1 for adapters."""
+    """The method's :meth:`core.methods.method.MethodSpec.shape`, of size 1 if it has a size."""
     batch: int
     device: str
     members: int
@@ -62,7 +62,7 @@ class Work:
             batch=first.optim.batch_size,
             device=device,
             members=len(bank),
-            rank=fmean(spec.adapter.rank if spec.adapter else 0 for spec in bank),
+            rank=fmean(spec.method.size or 0 for spec in bank),
             threads=threads,
             task=first.task if steps_per_epoch < LONG_EPOCH or first.network.brought else None,
             training=tuple(sorted(first.optim.beyond_plain_adam.items())),
@@ -173,7 +173,7 @@ def pace_of(records: Iterable[Record], work: Work, steps: int) -> Pace | None:
 
 
 def _shape(spec: RunSpec) -> MethodSpec:
-    return spec.adapter.but(rank=1).shape() if spec.adapter else spec.method.shape()
+    return spec.method.of_size(1).shape()
 
 
 def overhead_seconds(records: Iterable[Record], spec: RunSpec) -> float | None:
@@ -181,7 +181,7 @@ def overhead_seconds(records: Iterable[Record], spec: RunSpec) -> float | None:
 
     def key(spec: RunSpec) -> tuple[object, ...]:
         # What a method trains of a network of blocks decides which of them are frozen, and computed beforehand.
-        method = _shape(spec) if spec.network.brought else spec.adapter is None
+        method = _shape(spec) if spec.network.brought else spec.role is not Role.ADAPTER
         return spec.network, method, spec.task, spec.source, spec.optim.epochs
 
     found = [record.overhead for record in records if record.overhead is not None and key(record.like) == key(spec)]

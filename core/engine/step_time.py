@@ -23,7 +23,6 @@ from torch.nn import functional as F
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.methods.full import FullSpec
-from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
 from core.networks.forward import forward
 from core.networks.network import NetworkSpec
@@ -63,7 +62,7 @@ class StepTimeSpec:
 
     network: NetworkSpec
     task: TaskSpec
-    adapters: tuple[LowRankSpec, ...]
+    adapters: tuple[MethodSpec, ...]
     batch_size: int
     full_bank: int = 1
     """Runs of full fine-tuning that are trained together."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from core.data.tasks import Tasks
 from core.engine.cost import plan
 from core.errors import LabError, StorageFullError
+from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import WAITING
@@ -125,7 +126,7 @@ class DiskUsage:
     def _expected(self, spec: RunSpec) -> int:
         """Bytes that a run will store: its file of weights, its predictions and its curve."""
         sizes = plan(spec.network, spec.method)
-        weights = 4 * (sizes.trainable_parameters if spec.adapter else sizes.parameters)
+        weights = 4 * (sizes.trainable_parameters if spec.role is Role.ADAPTER else sizes.parameters)
         try:
             outline = self._tasks.outline(spec.task)
             examples, tests = len(outline.train), len(outline.test)

@@ -11,35 +11,38 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from core.methods.layers import AdaptedLinear
+from core.methods.adapted import Factors, Terms
+from core.methods.layers import LowRankLinear
 from core.methods.linear import is_transposed
 from core.methods.low_rank import LowRankSpec
 
+MAGNITUDES = "lora_magnitude_vector"
+"""PEFT's name of the magnitudes."""
 
-class LinearWithDoRA(AdaptedLinear):
+
+class LinearWithDoRA(LowRankLinear):
     """A linear layer whose weight is decomposed into trained magnitudes and a direction that has an adapter."""
 
-    vectors = {"magnitude": "lora_magnitude_vector"}  # noqa: RUF012 (a constant)
-    is_low_rank = False
+    names = LowRankLinear.names | {"magnitude": MAGNITUDES}
+    unscaled = ("magnitudes",)
 
     magnitude: nn.Parameter
 
     def __init__(self, linear: nn.Linear, *args: Any, **settings: Any) -> None:
-        """Args: as in :class:`core.methods.layers.AdaptedLinear`."""
+        """Args: as in :class:`core.methods.layers.LowRankLinear`."""
         super().__init__(linear, *args, **settings)
         with torch.no_grad():
             # B is zero, so that V is W, and m / ‖V‖ exactly 1.
             self.magnitude = nn.Parameter(_lengths(self._direction()))
 
-    def _base(self, dtype: torch.dtype) -> Tensor:
-        """W of shape (out, in), merged or not."""
-        weight = self.linear.weight if self.original_weight is None else self.original_weight
-        return (weight.T if is_transposed(self.linear) else weight).to(dtype)
+    @classmethod
+    def other_shapes(cls, outputs: int) -> dict[str, tuple[int, ...]]:
+        return {MAGNITUDES: (outputs,)}
 
     def _direction(self, dtype: torch.dtype | None = None) -> Tensor:
         """V = W + s · (A B)ᵀ of shape (out, in)."""
         update: Tensor = self.lora.delta(dtype)
-        return self._base(update.dtype) + update
+        return self.base_weight(update.dtype) + update
 
     def _rescaled(self, dtype: torch.dtype | None = None) -> Tensor:
         """W' of shape (out, in): the rows of V with the magnitudes as their lengths."""
@@ -53,16 +56,19 @@ class LinearWithDoRA(AdaptedLinear):
 
     def delta(self, dtype: torch.dtype | None = None) -> Tensor:
         total = self._rescaled(dtype)
-        return total - self._base(total.dtype)
+        return total - self.base_weight(total.dtype)
 
     def summed_weight(self) -> Tensor:
         total = self._rescaled()
         weight: Tensor = total.T if is_transposed(self.linear) else total
         return weight.to(self.linear.weight.dtype)
 
-    def terms(self) -> tuple[Tensor, Tensor, Tensor | None]:
+    def factors(self) -> Factors | None:
+        return None
+
+    def terms(self) -> Terms:
         scale = self._scale()
-        return self.lora.A.T, self.lora.scaling * self.lora.B * scale, scale - 1
+        return Terms(self.lora.A.T, self.lora.scaling * self.lora.B * scale, gain=scale - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         base: Tensor = self.linear(x)
@@ -90,4 +96,4 @@ class DoRASpec(LowRankSpec):
     short = "DoRA"
     line = "the lengths of the weight's rows, and their directions by small matrices"
     layer = LinearWithDoRA
-    peft_fields = {"use_dora": True}  # noqa: RUF012 (a constant)
+    marks = {"use_dora": True}  # noqa: RUF012 (a constant)

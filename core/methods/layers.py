@@ -6,20 +6,25 @@ W of shape (out, in) is frozen; A of shape (in, r) and B of shape (r, out) are t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import ClassVar, Literal, Self, get_args
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
-from core.errors import LoRAError, MergedError
-from core.methods.linear import features, is_transposed, product
+from core.errors import LoRAError
+from core.methods.adapted import AdaptedLinear, Factors, Terms, sum_dtype
+from core.methods.linear import features, product
 
 Scaling = Literal["alpha/r", "alpha", "alpha/sqrt(r)"]
 Start = Literal["kaiming", "gaussian"]
 
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 STARTS: tuple[Start, ...] = get_args(Start)
+
+MATRICES = ("lora_A.weight", "lora_B.weight")
+"""PEFT's names of A and B."""
 
 
 def scaling_factor(scaling: Scaling, alpha: float, rank: int) -> float:
@@ -103,23 +108,14 @@ class LoRALayer(nn.Module):
 
     def delta(self, dtype: torch.dtype | None = None) -> Tensor:
         """ΔW = s · (A B)ᵀ, of shape (out, in) like the weight of the adapted layer, in at least float32."""
-        dtype = dtype or _sum_dtype(self.A)
+        dtype = dtype or sum_dtype(self.A)
         return self.scaling * (self.A.to(dtype) @ self.B.to(dtype)).T
 
 
-class AdaptedLinear(nn.Module):
-    """A linear layer with an adapter; the two subclasses differ in the order of the operations.
+class LowRankLinear(AdaptedLinear):
+    """A linear layer with matrices A and B; subclasses differ in what they compute with them, and in which order."""
 
-    It has the ``weight`` and ``bias`` of the layer that it computes, for code that uses them instead of calling the
-    layer: ``nn.TransformerEncoderLayer`` does in its fast path, T5 in its feed-forward part.
-    """
-
-    original_weight: Tensor | None
-
-    vectors: ClassVar[Mapping[str, str]] = {}
-    """Trained vectors of shape (out,) beside A and B: names of attributes, and PEFT's names of them."""
-    is_low_rank: ClassVar[bool] = True
-    """Whether ΔW is s · (A B)ᵀ, and so of the adapter's rank and proportional to alpha."""
+    names = {"lora.A": MATRICES[0], "lora.B": MATRICES[1]}  # noqa: RUF012 (a constant)
 
     def __init__(
         self,
@@ -135,15 +131,10 @@ class AdaptedLinear(nn.Module):
         Raises:
             LoRAError: rank or alpha is out of range, or ``linear`` is neither an ``nn.Linear`` nor a ``Conv1D``.
         """
-        super().__init__()
-        if not isinstance(linear, nn.Linear) and not is_transposed(linear):
-            raise LoRAError(f"LoRA adapts Linear layers, not {type(linear).__name__}.")
-        self.linear = linear
-        self.in_features, self.out_features = features(linear)
+        super().__init__(linear)
         self.lora = LoRALayer(self.in_features, self.out_features, rank, alpha, scaling, start, generator)
         # The adapter of half-precision weights is float32: its updates are too small for 8 bits of mantissa.
-        self.lora.to(device=linear.weight.device, dtype=_sum_dtype(linear.weight))
-        self.register_buffer("original_weight", None, persistent=False)
+        self.lora.to(device=linear.weight.device, dtype=sum_dtype(linear.weight))
         self.train(linear.training)
 
     @classmethod
@@ -154,7 +145,7 @@ class AdaptedLinear(nn.Module):
         B: Tensor,
         alpha: float,
         scaling: Scaling,
-        vectors: Mapping[str, Tensor] | None = None,
+        others: Mapping[str, Tensor] | None = None,
     ) -> Self:
         """Add an adapter with given matrices, such as those of an adapter file.
 
@@ -164,7 +155,7 @@ class AdaptedLinear(nn.Module):
             B: of shape (r, out).
             alpha: strength, finite and positive.
             scaling: how s is computed.
-            vectors: values of :attr:`vectors` by attribute, (out,) each.
+            others: values of the other trained tensors, by their names in the layer.
 
         Raises:
             LoRAError: the shapes do not match, or alpha is out of range.
@@ -181,59 +172,46 @@ class AdaptedLinear(nn.Module):
         layer.lora.B = nn.Parameter(B.detach().to(layer.lora.B, copy=True))
         layer.lora.rank = rank
         layer.lora.scaling = scaling_factor(scaling, layer.lora.alpha, rank)
-        for name, values in (vectors or {}).items():
+        for name, values in (others or {}).items():
             setattr(layer, name, nn.Parameter(values.detach().to(getattr(layer, name), copy=True)))
         return layer
 
     @property
-    def merged(self) -> bool:
-        """Whether ``linear.weight`` is W + ΔW now."""
-        return self.original_weight is not None
+    def rank(self) -> int:
+        return self.lora.rank
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is trained, under PEFT's names and in its orientation: A as (r, in), B as (out, r), vectors (out,)."""
-        own = {"lora_A.weight": self.lora.A.T, "lora_B.weight": self.lora.B.T}
-        return own | {peft: getattr(self, name) for name, peft in self.vectors.items()}
+        """The trained tensors under PEFT's names and in its orientation: A as (r, in), B as (out, r)."""
+        return {peft: tensor.T if peft in MATRICES else tensor for peft, tensor in super().tensors().items()}
 
-    def terms(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What the adapter adds to the output y of its layer: x A B, and a gain times y without the bias.
+    @classmethod
+    def other_shapes(cls, outputs: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the trained tensors beside A and B, by PEFT's names, in a layer with so many outputs."""
+        return {}
 
-        Returns:
-            A of shape (r, in); B of shape (r, out), with all factors; the gain of shape (out,), or None for zero.
-        """
-        return self.lora.A.T, self.lora.scaling * self.lora.B, None
+    def terms(self) -> Terms:
+        return Terms(self.lora.A.T, self.lora.scaling * self.lora.B)
 
-    @property
-    def weight(self) -> Tensor:
-        """W + ΔW in the shape of ``linear.weight``; it has a gradient with respect to A and B unless merged."""
-        return self.linear.weight if self.merged else self.summed_weight()
+    def factors(self) -> Factors | None:
+        return Factors(self.lora.A, self.lora.B, self.lora.scaling)
 
-    @property
-    def bias(self) -> nn.Parameter | None:
-        """The bias of ``linear``, which has no adapter."""
-        return self.linear.bias
+    def drawn(self) -> Tensor | None:
+        return self.lora.A
+
+    @contextmanager
+    def strengthened(self, factor: float) -> Iterator[None]:
+        before = self.lora.scaling
+        try:
+            self.lora.scaling *= factor
+            yield
+        finally:
+            self.lora.scaling = before
 
     def delta(self, dtype: torch.dtype | None = None) -> Tensor:
-        """ΔW of shape (out, in), merged or not.
-
-        Args:
-            dtype: in which it is computed; None for that of A and B, at least float32.
-        """
         return self.lora.delta(dtype)
 
-    def summed_weight(self) -> Tensor:
-        """W + ΔW in the shape of ``linear.weight``, added in at least float32 and rounded once."""
-        weight, delta = self.linear.weight, self.delta()
-        if is_transposed(self.linear):
-            delta = delta.T
-        return (weight.to(_sum_dtype(weight)) + delta).to(weight.dtype)
 
-    def _refuse_training_when_merged(self) -> None:
-        if self.training and torch.is_grad_enabled():
-            raise MergedError("This network is merged, so training would change the base: call unmerge() first.")
-
-
-class LinearWithLoRA(AdaptedLinear):
+class LinearWithLoRA(LowRankLinear):
     """Computes x Wᵀ + b and s · (x A) B, and adds them."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -245,19 +223,10 @@ class LinearWithLoRA(AdaptedLinear):
         return (base + update).to(base.dtype)
 
 
-class LinearWithLoRAMerged(AdaptedLinear):
+class LinearWithLoRAMerged(LowRankLinear):
     """Computes x (W + ΔW)ᵀ + b, which equals the output of :class:`LinearWithLoRA` by distributivity."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.merged:
             self._refuse_training_when_merged()
         return product(self.linear, x, self.weight)
-
-
-def plain_linear(layer: nn.Module) -> nn.Linear:
-    """The plain linear layer, with the frozen weight and bias if it is adapted."""
-    return layer.linear if isinstance(layer, AdaptedLinear) else layer  # type: ignore[return-value]
-
-
-def _sum_dtype(weight: Tensor) -> torch.dtype:
-    return torch.promote_types(weight.dtype, torch.float32)

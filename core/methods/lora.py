@@ -15,4 +15,5 @@ class LoRASpec(LowRankSpec):
     title = "LoRA"
     short = "LoRA"
     line = "small matrices beside frozen weights"
+    is_low_rank = True
     layer = LinearWithLoRA

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import nn
 
 from core.errors import LoRAError
-from core.methods.heads import head_paths, is_in_head, unfreeze_head
-from core.methods.layers import AdaptedLinear, Scaling, Start, alpha_for, scaling_factor
+from core.methods.adapted import AdaptedLinear
+from core.methods.adapter import AdapterSpec, Targets, free_layers, put_adapters, targets_field
+from core.methods.layers import LowRankLinear, Scaling, Start, alpha_for, scaling_factor
 from core.methods.linear import features
-from core.methods.merging import adapted_layers
-from core.methods.method import MethodSpec, Role
-from core.methods.targets import find_targets, names
-
-MAX_TARGETS = 512
-"""Maximum number of names of layers: more than all layers of the networks that fit on one machine."""
+from core.methods.lora_config import LoraConfig
+from core.methods.targets import find_targets
 
 
-class LowRankSpec(MethodSpec):
+class LowRankSpec(AdapterSpec):
     """Settings of adapters of low rank. A subclass says of which class the adapted layers are."""
 
-    role = Role.ADAPTER
-    rate_factor = 5.0
-    layer: ClassVar[type[AdaptedLinear]]
-    """Class of the adapted layers."""
-    peft_fields: ClassVar[Mapping[str, Any]] = {}
-    """Fields of PEFT's ``LoraConfig`` that say that an adapter is of this method, beside those that all have."""
+    size_field = "rank"
+    strength_field = "alpha"
+    fixed_in_sweeps = ("start",)
+    card_fields = ("rank", "alpha", "scaling")
+    layer: ClassVar[type[LowRankLinear]]
+    peft = LoraConfig
 
     rank: int = Field(4, ge=1, le=512, title="Rank", description="Inner dimension r of the two matrices A and B.")
     alpha: float = Field(
@@ -45,43 +43,57 @@ class LowRankSpec(MethodSpec):
         title="Initialization of A",
         description="Random distribution of A. B always starts at zero, so that training starts exactly from the base.",
     )
-    target_modules: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
-        ("all-linear",),
-        min_length=1,
-        max_length=MAX_TARGETS,
-        title="Layers",
-        description="Layers to adapt: full names, last components of names, attention, feed-forward, or all-linear.",
-    )
-
-    @field_validator("target_modules")
-    @classmethod
-    def _one_target_per_name(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
-        # "q,v" and ("q", "v") are the same layers, and so the same arm.
-        single = tuple(name for name in names(targets) if name)
-        if len(single) > MAX_TARGETS:
-            raise ValueError(f"Layers takes at most {MAX_TARGETS}: remove some.")
-        return single or targets
+    target_modules: Targets = targets_field()
 
     @property
     def label(self) -> str:
         return f"{self.short} r={self.rank}"
 
-    def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
-        return add_lora(network, self, generator)
+    @property
+    def inner_rank(self) -> int:
+        return self.rank
 
-    def by(self, method: type[LowRankSpec]) -> LowRankSpec:
-        """The same settings for another method."""
-        return method.of(**{name: getattr(self, name) for name in LowRankSpec.model_fields if name != "kind"})
+    @property
+    def facts(self) -> str:
+        return f"alpha {self.alpha:g}, scaling {self.scaling}, A drawn {self.start}, on {' '.join(self.target_modules)}"
 
-    def shape(self) -> LowRankSpec:
-        return type(self).of(rank=self.rank, target_modules=self.target_modules)
+    def check_fit(self, linears: Mapping[str, nn.Linear]) -> None:
+        limit = max(min(features(linear)) for linear in linears.values())
+        if self.rank > limit:
+            raise LoRAError(
+                f"Rank {self.rank} is above {limit}, the maximum for the targeted layers; choose a smaller rank."
+            )
+
+    def adapted(
+        self, linear: nn.Linear, generator: torch.Generator | None, layer: type[LowRankLinear] | None = None
+    ) -> LowRankLinear:
+        rank = min(self.rank, *features(linear))
+        # An uncapped layer gets alpha unchanged: computing it from the factor could change its last bit.
+        factor = scaling_factor(self.scaling, self.alpha, self.rank)
+        alpha = self.alpha if rank == self.rank else alpha_for(self.scaling, factor, rank)
+        return (layer or self.layer)(linear, rank, alpha, self.scaling, self.start, generator)
+
+    def peft_config(self, layers: Mapping[str, AdaptedLinear]) -> LoraConfig:
+        own = {path: layer.lora for path, layer in layers.items() if isinstance(layer, LowRankLinear)}
+        return LoraConfig.of(self.rank, self.alpha, self.scaling, own)
+
+    def describes(self, base: nn.Module, layers: Mapping[str, AdaptedLinear]) -> bool:
+        factor = scaling_factor(self.scaling, self.alpha, self.rank)
+        targets = find_targets(base, self.target_modules)
+        expected = {path: min(self.rank, *features(linear)) for path, linear in targets.items()}
+        return expected == {path: layer.rank for path, layer in layers.items()} and all(
+            isinstance(layer, LowRankLinear)
+            and layer.names == self.layer.names
+            and math.isclose(layer.lora.scaling, factor, rel_tol=1e-12)
+            for layer in layers.values()
+        )
 
 
 def add_lora(
     model: nn.Module,
     config: LowRankSpec,
     generator: torch.Generator | None = None,
-    layer: type[AdaptedLinear] | None = None,
+    layer: type[LowRankLinear] | None = None,
 ) -> nn.Module:
     """Add adapters to the targeted layers of ``model`` and freeze everything else, in place.
 
@@ -102,29 +114,6 @@ def add_lora(
         LoRAError: a target matches nothing or something that is not a plain linear layer, the rank is above every
             targeted layer's min(in, out), or the model already has adapters. The model is then unchanged.
     """
-    if adapted_layers(model):
-        raise LoRAError("This network already has LoRA adapters; start from the base network.")
-    targets = find_targets(model, config.target_modules)
-    inside = [path for path in targets if is_in_head(path, head_paths(model))]
-    if inside:
-        raise LoRAError(f"Layer {inside[0]} belongs to the new head, which is trained whole: choose other layers.")
-    limit = max(min(features(linear)) for linear in targets.values())
-    if config.rank > limit:
-        raise LoRAError(
-            f"Rank {config.rank} is above {limit}, the maximum for the targeted layers; choose a smaller rank."
-        )
-    factor = scaling_factor(config.scaling, config.alpha, config.rank)
-    adapters: dict[int, AdaptedLinear] = {}
-    make = layer or config.layer
-    for linear in targets.values():
-        rank = min(config.rank, *features(linear))
-        # An uncapped layer gets alpha unchanged: computing it from the factor could change its last bit.
-        alpha = config.alpha if rank == config.rank else alpha_for(config.scaling, factor, rank)
-        adapters.setdefault(id(linear), make(linear, rank, alpha, config.scaling, config.start, generator))
-    for parameter in model.parameters():
-        parameter.requires_grad = False
-    unfreeze_head(model)
-    for path, linear in targets.items():
-        parent, _, name = path.rpartition(".")
-        setattr(model.get_submodule(parent), name, adapters[id(linear)])
-    return model
+    linears = free_layers(model, config.target_modules)
+    config.check_fit(linears)
+    return put_adapters(model, linears, lambda linear: config.adapted(linear, generator, layer))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import LoRAError
-from core.methods.layers import AdaptedLinear
+from core.methods.adapted import AdaptedLinear
 
 
 def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import ConfigDict
 from torch import nn
 
 from core.errors import SpecError
-from core.spec import KindSpec
+from core.spec import KindSpec, bounds
 
 
 class Role(StrEnum):
@@ -41,10 +42,80 @@ class MethodSpec(KindSpec):
     starts_from_base: ClassVar[bool] = True
     """Whether training starts from weights that were learnt before, if there are any, not from random ones."""
 
+    size_field: ClassVar[str] = ""
+    """Name of the field that says how much it trains, of which forms and sweeps try several; empty without one."""
+    strength_field: ClassVar[str] = ""
+    """Name of the field that scales what it adds to the outputs of layers; empty without one."""
+    is_low_rank: ClassVar[bool] = False
+    """Whether ΔW is a product s · (A B)ᵀ with s proportional to its strength, which a plain LoRA can hold."""
+    fixed_in_sweeps: ClassVar[tuple[str, ...]] = ()
+    """Names of fields that sweeps leave at their defaults."""
+
     @property
     def label(self) -> str:
         """Short name of an arm with these settings, as in ``LoRA r=4``."""
         return self.short
+
+    @classmethod
+    def own_fields(cls) -> tuple[str, ...]:
+        """Names of its fields beside its kind and the choice of layers."""
+        return tuple(name for name in cls.model_fields if name not in ("kind", "target_modules"))
+
+    @classmethod
+    def varied(cls) -> tuple[str, ...]:
+        """Names of the fields that sweeps vary and tables have a column for: those of size and strength."""
+        return tuple(filter(None, (cls.size_field, cls.strength_field)))
+
+    @property
+    def size(self) -> Any:
+        """Value of :attr:`size_field`, such as the rank; None without one."""
+        return getattr(self, self.size_field) if self.size_field else None
+
+    @property
+    def strength(self) -> Any:
+        """Value of :attr:`strength_field`, such as alpha; None without one."""
+        return getattr(self, self.strength_field) if self.strength_field else None
+
+    @property
+    def inner_rank(self) -> int | None:
+        """Inner dimension of the low-rank matrices that it trains; None for a method without such matrices."""
+        return None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the layers that get an adapter; empty for a method without a choice of layers."""
+        return ()
+
+    @property
+    def facts(self) -> str:
+        """Its settings but the size, in words for reports; empty without any."""
+        return ", ".join(map(self.setting_text, self.own_fields()))
+
+    @property
+    def tensor_rates(self) -> Mapping[str, float]:
+        """Factors on the learning rate of some parameters, by the ends of their names; all others have 1.
+
+        With ``{"lora.B": 16.0}`` the matrices B of LoRA are trained as by LoRA+ (arXiv 2402.12354).
+        """
+        return {}
+
+    def setting_text(self, field: str) -> str:
+        """A setting with its value, as in ``alpha 8``."""
+        title, value = bounds(type(self), field).title, getattr(self, field)
+        return f"{title[:1].lower()}{title[1:]} {f'{value:g}' if isinstance(value, float) else value}"
+
+    def of_size(self, size: Any) -> Self:
+        """The same with another size; itself for a method without one. Raises: SpecError: it is out of bounds."""
+        return self.but(**{self.size_field: size}) if self.size_field else self
+
+    def on(self, targets: Iterable[str]) -> Self:
+        """The same with adapters on other layers; itself for a method without a choice of layers."""
+        return self
+
+    def with_settings_of(self, other: MethodSpec) -> Self:
+        """The same with the settings of another method, where both have fields of one name."""
+        shared = type(self).model_fields.keys() & type(other).model_fields.keys() - {"kind"}
+        return self.but(**{name: getattr(other, name) for name in shared})
 
     def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
         """Add what the method trains to ``network`` and freeze the rest, in place; by default all weights are trained.

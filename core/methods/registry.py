@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo
 
+from core.methods.adapter import AdapterSpec
 from core.methods.biases import BiasesSpec
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
-from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec, Role, UnknownMethod
 from core.methods.pretrain import PretrainSpec
 from core.methods.scratch import ScratchSpec
@@ -34,9 +34,14 @@ def methods(role: Role) -> dict[str, type[MethodSpec]]:
     return {method.name(): method for method in METHODS if method.role is role}
 
 
-def adapter_methods() -> dict[str, type[LowRankSpec]]:
-    """The methods that train adapters of low rank, by kind."""
-    return {method.name(): method for method in METHODS if issubclass(method, LowRankSpec)}
+def written_as(peft_type: object) -> list[type[AdapterSpec]]:
+    """The methods whose adapters have this type in PEFT's config."""
+    return [method for method in METHODS if issubclass(method, AdapterSpec) and method.peft.peft_type == peft_type]
+
+
+def peft_types() -> list[str]:
+    """The types that adapters have in PEFT's config, in the order of :data:`METHODS`."""
+    return list(dict.fromkeys(method.peft.peft_type for method in METHODS if issubclass(method, AdapterSpec)))
 
 
 def method_of(kind: str) -> MethodSpec:

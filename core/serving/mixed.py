@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from core.adapter.read import AdapterFile, check_head, layers_of
 from core.data.examples import Batch
 from core.errors import ServingError
+from core.methods.adapted import Terms
 from core.methods.heads import head_paths, head_state, is_in_head
 from core.methods.linear import features, is_linear
 from core.networks.fingerprint import base_fingerprint
@@ -20,7 +21,7 @@ from core.networks.forward import forward
 from core.networks.network import spec_on
 from core.serving.own_heads import OwnHeads, state_of
 from core.serving.positions import compute_positions_by_adapter
-from core.serving.rows import Places, Rows, Terms
+from core.serving.rows import Places, Rows
 from core.training.fast_network import fast
 
 MAX_TOKENS = 2**14
@@ -41,15 +42,16 @@ class MixedLinear(nn.Module):
         self.places = places
 
     def forward(self, x: Tensor) -> Tensor:
-        linear = self.linear
-        places = self.places
-        y, selected = places.product(linear, x), places.selected
+        linear, places = self.linear, self.places
+        selected = places.selected
         if selected is None:
-            return y
+            return places.product(linear, x)
         if len(x) != selected.batch:
             raise ServingError(
                 "The adapted layers of this architecture read more than the rows: load each adapter with PEFT."
             )
+        scaled = self.rows.scaled(x, selected)
+        y: Tensor = places.product(linear, x) if scaled is x else linear(scaled)
         if x.ndim == 2:
             self.rows.add(x, y, linear.bias, selected)
             return y
@@ -220,7 +222,7 @@ class MixedNetwork:
         """Hold one more adapter for the batch that is to be answered."""
         file = self._read(name)
         terms = terms_of(self._base, file, self._fingerprint)
-        rank = max(each.rank for each in terms.values())
+        rank = max(1, *(each.rank for each in terms.values()))
         vectors = sum(each.vector_bytes for each in terms.values())
         size = rank * self._row_bytes + vectors + self._head_bytes
         while self._nbytes + size > self._max_bytes:
@@ -279,4 +281,4 @@ def terms_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> di
     with torch.no_grad():
         layers = layers_of(base, adapter, base_fingerprint)
         check_head(base, adapter)
-        return {path: Terms(*layer.terms()) for path, layer in layers.items()}
+        return {path: layer.terms() for path, layer in layers.items()}

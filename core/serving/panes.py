@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -82,8 +82,8 @@ class Panes:
         """
         network = self._network(name)
         layers = adapted_layers(network).values()
-        vectors = dict.fromkeys(f"{vector}s" for layer in layers for vector in layer.vectors)
-        return (*vectors, *(["head"] if head_paths(network) else []))
+        unscaled = dict.fromkeys(words for layer in layers for words in layer.unscaled)
+        return (*unscaled, *(["head"] if head_paths(network) else []))
 
     def answer(self, batch: Batch, names: Sequence[str], strengths: Mapping[str, float] | None = None) -> Answers:
         """Ask some networks, and the base in any case; each computes on one core, so that several do at once.
@@ -137,13 +137,8 @@ def _same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 @contextmanager
 def _strengthened(network: nn.Module, factor: float) -> Iterator[None]:
-    """Multiply the scaling of every adapter of a network by a factor."""
-    adapters = [layer.lora for layer in adapted_layers(network).values()]
-    before = [lora.scaling for lora in adapters]
-    try:
-        for lora in adapters:
-            lora.scaling *= factor
+    """Multiply the strength of every adapter of a network by a factor."""
+    with ExitStack() as stack:
+        for layer in adapted_layers(network).values():
+            stack.enter_context(layer.strengthened(factor))
         yield
-    finally:
-        for lora, scaling in zip(adapters, before, strict=True):
-            lora.scaling = scaling

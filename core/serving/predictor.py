@@ -191,7 +191,7 @@ class Predictor:
                     reads=run.spec.network.learns,
                     label=run.spec.label,
                     method=run.spec.kind,
-                    rank=run.spec.adapter.rank,
+                    rank=run.spec.method.inner_rank,
                     seed=run.spec.seed,
                     task=task_text(run.spec.task),
                     accuracy=run.result.measures.get("accuracy"),
@@ -199,7 +199,7 @@ class Predictor:
                     held=run.id in held,
                 )
                 for run in runs
-                if run.result is not None and run.spec.adapter is not None and run.spec.network.learns in READ
+                if run.result is not None and run.spec.role is Role.ADAPTER and run.spec.network.learns in READ
             ],
             next=runs[-1].id if len(runs) == limit else None,
         )

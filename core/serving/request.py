@@ -89,7 +89,7 @@ class ServedAdapter(Struct, frozen=True):
     reads: Annotated[str, Meta(description="What its rows are: image or text.")]
     label: Annotated[str, Meta(description="Method and rank, such as LoRA r=4.")]
     method: str
-    rank: int
+    rank: int | None
     seed: int
     task: Annotated[str, Meta(description="What it has learnt, in words.")]
     accuracy: Annotated[float | None, Meta(description="On the test part of that task, in percent.")]

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.methods.adapted import Terms
+
 with warnings.catch_warnings():
     # torch says once per process that this layout is in beta; it is the first place that uses it.
     warnings.simplefilter("ignore")
@@ -41,28 +43,6 @@ PATTERNS = 16
 
 UNEVEN = 4
 """Ratio of the largest rank of a batch to the mean rank, up to which smaller adapters are filled up with zeros."""
-
-
-@dataclass(frozen=True, eq=False)
-class Terms:
-    """What an adapter adds to the output y of a layer with bias b: (x A) B, and ``gain`` times y - b."""
-
-    A: Tensor
-    """(r, in)."""
-    B: Tensor
-    """(r, out), with the adapter's factor."""
-    gain: Tensor | None = None
-    """(out,); None for zero."""
-
-    @property
-    def rank(self) -> int:
-        """Number of rows that it takes."""
-        return len(self.A)
-
-    @property
-    def vector_bytes(self) -> int:
-        """Bytes of what is held beside the rows."""
-        return 0 if self.gain is None else self.gain.nbytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,6 +211,7 @@ class Rows:
         self.row_bytes = self._A.element_size() * (in_features + out_features)
         """Bytes of one row of A and one of B."""
         self._gains: dict[int, Tensor] = {}
+        self._inputs: dict[int, Tensor] = {}
         self._rank = 0
         """Largest rank of an adapter here so far."""
 
@@ -253,10 +234,28 @@ class Rows:
             self._rank = max(self._rank, len(own))
             if terms.gain is not None:
                 self._gains[number] = terms.gain
+            if terms.inputs is not None:
+                self._inputs[number] = terms.inputs
 
     def drop(self, number: int) -> None:
         """Forget what an adapter has besides its rows, which the next one at its places replaces."""
         self._gains.pop(number, None)
+        self._inputs.pop(number, None)
+
+    def scaled(self, x: Tensor, selected: Selection) -> Tensor:
+        """The layer's input with the rows scaled whose adapters scale it; ``x`` itself where none does.
+
+        Args:
+            x: (n, …, in) input of the layer.
+            selected: which rows of the batch have which adapter.
+        """
+        gains = _by_row(selected, self._inputs, x.shape[-1])
+        if gains is None:
+            return x
+        factors = 1 + gains.view(len(gains), *[1] * (x.ndim - 2), -1)
+        if selected.rows is None:
+            return x * factors
+        return x.index_copy(0, selected.rows, x[selected.rows] * factors)
 
     def add(self, x: Tensor, y: Tensor, bias: Tensor | None, selected: Selection) -> None:
         """Add what the adapters contribute to the layer's output, in place; other rows of it stay bit for bit.

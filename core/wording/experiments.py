@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.registry import methods
-from core.run_spec import RunSpec
+from core.run_spec import RunSpec, inner_ranks
 from core.wording.numbers import counted
 from core.wording.tasks import changes_of
 
@@ -26,15 +26,17 @@ def experiment_name(specs: Iterable[RunSpec]) -> str:
         specs: of all its runs, at least one.
     """
     everything = list(specs)
-    ranks = sorted({spec.adapter.rank for spec in everything if spec.adapter})
+    adapters = [spec for spec in everything if spec.role is Role.ADAPTER]
+    ranks = inner_ranks(everything)
     controls = {spec.kind for spec in everything if spec.role is Role.CONTROL}
     words = []
-    if ranks:
-        kinds = {spec.kind for spec in everything if spec.adapter}
+    if adapters:
+        kinds = {spec.kind for spec in adapters}
         # LoRA alone goes without saying.
         named = [method.short for kind, method in methods(Role.ADAPTER).items() if kind in kinds]
-        which = f"{', '.join(named)} " if kinds != {LoRASpec.name()} else ""
-        words.append(which + (f"r {', '.join(map(str, ranks))}" if len(ranks) <= MAX_RANKS else f"{len(ranks)} ranks"))
+        which = ", ".join(named) if kinds != {LoRASpec.name()} else ""
+        listed = f"r {', '.join(map(str, ranks))}" if len(ranks) <= MAX_RANKS else f"{len(ranks)} ranks"
+        words.append(" ".join(filter(None, [which, listed if ranks else ""])))
     elif not controls:
         words.append("full")
     if controls:
@@ -42,7 +44,7 @@ def experiment_name(specs: Iterable[RunSpec]) -> str:
             ", ".join(control.short.lower() for kind, control in methods(Role.CONTROL).items() if kind in controls)
         )
     rates = _most(everything, lambda spec: spec.optim.learning_rate)
-    alphas = _most([spec for spec in everything if spec.adapter], lambda spec: spec.adapter and spec.adapter.alpha)
+    alphas = _most(adapters, lambda spec: spec.method.strength)
     words += [f"{count} {what}" for count, what in ((rates, "rates"), (alphas, "alphas")) if count > 1]
     seeds = len({spec.seed for spec in everything})
     words.append(counted(seeds, "seed"))

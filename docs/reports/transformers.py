@@ -159,7 +159,7 @@ def _rate(arm: Arm, runs: Sequence[Run]) -> str:
 
 
 def _name(run: Run) -> str:
-    where = run.spec.adapter.target_modules if run.spec.adapter else ()
+    where = run.spec.method.targets
     return run.spec.label + (f" on {', '.join(where or ())}" if where else "")
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
+from core.run_spec import inner_ranks
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
@@ -136,7 +137,7 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
 def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
     """Full fine-tuning cut to the ranks of the LoRA arms: computed from its stored networks, on demand."""
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
-    ranks = sorted({arm.adapter.rank for arm in arms if arm.adapter})
+    ranks = inner_ranks(arm.spec for arm in arms)
     if full is None or not ranks:
         return
     title = full.spec.objective.primary.title

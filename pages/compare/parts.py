@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.methods.method import Role
 from core.objectives.measure import Measure
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.forgetting_clause import NO_SOURCE
@@ -140,5 +141,7 @@ def table_part(shown: Comparison) -> None:
             "csv",
             help="Means, intervals and settings as numbers.",
         )
-        adapter = shown.verdict.offered or next((run for run in shown.members if run.result and run.spec.adapter), None)
+        adapter = shown.verdict.offered or next(
+            (run for run in shown.members if run.result and run.spec.role is Role.ADAPTER), None
+        )
         link("adapters", "Download adapters", {"adapter": adapter.id} if adapter else None)

@@ -8,13 +8,13 @@ import streamlit as st
 
 from core.engine.experiment import Setting
 from core.engine.rate_grid import TuneSpec
-from core.errors import SpecError
-from core.methods.registry import adapter_methods, method_of
+from core.methods.method import Role
+from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, default_rate
 from core.store.record import Run
-from core.wording.numbers import listed
 from pages.shared import forms
+from pages.shared.adapter_form import adapter_form
 from pages.shared.optim_form import family_key
 
 
@@ -28,25 +28,22 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
         optim: what all are trained with, but for the learning rate.
 
     Returns:
-        Every method, those with adapters at each chosen rank, then every control.
+        Every method, those with adapters at each chosen size, then every control.
 
     Raises:
-        SpecError: a setting is out of bounds, or no rank is chosen for methods that have one.
+        SpecError: a setting is out of bounds, or no size is chosen for methods that have one.
     """
-    chosen, adapters, columns = [method_of(kind) for kind in kinds], adapter_methods(), st.columns(2, gap="medium")
+    chosen, columns = [method_of(kind) for kind in kinds], st.columns(2, gap="medium")
     rates: dict[str, float] = {}
     for number, method in enumerate(chosen):
         title = f"Learning rate of {method.title.replace('Full', 'full')}"
         with columns[number % 2]:
             key = f"{family_key('finetune', network)}-rate-{method.kind}"
             rates[method.kind] = forms.learning_rate(type(method), network, key, title)
-    titles = [method.title for method in chosen if method.kind in adapters]
-    shared = forms.adapters("finetune", network) if titles else []
-    if titles and not shared:
-        raise SpecError(f"Choose at least one rank for {listed(titles)}.")
+    adapters = adapter_form("finetune", network, [type(method) for method in chosen if method.role is Role.ADAPTER])
     found: list[Setting] = []
     for method in chosen:
-        own = [adapters[method.kind].of(**each) for each in shared] if method.kind in adapters else [method]
+        own = adapters.get(method.kind, [method])
         found += [(optim.but(learning_rate=rates[method.kind]), each) for each in own]
     return found + [
         (optim.but(learning_rate=default_rate(control, network)), control) for control in map(method_of, controls)

@@ -6,14 +6,13 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.methods.low_rank import LowRankSpec
-from core.methods.method import Role
+from core.methods.method import MethodSpec, Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.study.learn.architectures import Adapted, adapted, alt_text, kinds_table, known_architectures
 from core.wording.numbers import count_text, percent
 from pages.learn.network_drawing import network_drawing
-from pages.shared.forms import RANK_CHOICES
+from pages.shared.adapter_form import RANK_CHOICES
 from pages.shared.layer_form import layer_form
 from pages.shared.literal import literal
 
@@ -40,9 +39,7 @@ def where_adapters_go(lab: Lab) -> None:
         return
     try:
         found = {
-            kind.short: adapted(network, kind.of(rank=rank, target_modules=targets))
-            for kind in methods(Role.ADAPTER).values()
-            if issubclass(kind, LowRankSpec)
+            kind.short: adapted(network, _of_rank(kind, rank).on(targets)) for kind in methods(Role.ADAPTER).values()
         }
     except LabError as error:
         st.warning(literal(str(error)))
@@ -53,7 +50,7 @@ def where_adapters_go(lab: Lab) -> None:
     with right:
         for title, each in found.items():
             st.metric(
-                f"{title}, rank {rank}",
+                f"{title}, rank {rank}" if each.rank else title,
                 count_text(each.adapters),
                 f"{percent(each.share)} of the network, head included",
                 delta_color="off",
@@ -67,6 +64,12 @@ def where_adapters_go(lab: Lab) -> None:
         )
         st.markdown(f"Target modules: `{','.join(targets)}`" if len(targets) < 9 else f"{len(targets)} target modules")
     _table(first, rank)
+
+
+def _of_rank(kind: type[MethodSpec], rank: int) -> MethodSpec:
+    """A method with matrices of a rank, if it has matrices."""
+    method = kind.of()
+    return method if method.inner_rank is None else method.of_size(rank)
 
 
 def _networks(lab: Lab) -> dict[str, NetworkSpec]:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.errors import NoteError, UnknownRunError
 from core.lab import Lab
+from core.methods.method import Role
 from core.objectives.measure import SOURCE
 from core.store.notes import MAX_NOTE
 from core.store.record import Result, Run
@@ -79,7 +80,7 @@ def detail(lab: Lab, entry: Entry) -> None:
         if run.result is not None:
             st.markdown("**Files for other tools**")
             export_files(lab, run)
-            if run.spec.adapter is not None:
+            if run.spec.role is Role.ADAPTER:
                 link("adapters", "Open in Adapters", {"adapter": run.id})
 
 

@@ -9,10 +9,9 @@ import streamlit as st
 from core.engine.experiment import MAX_NEW_SEEDS, Setting, next_seeds, settings_of
 from core.errors import LabError
 from core.lab import Lab
-from core.methods.low_rank import LowRankSpec
 from core.methods.method import Role
 from core.methods.registry import methods
-from core.run_spec import RunSpec
+from core.run_spec import RunSpec, inner_ranks
 from core.spec import bounds
 from core.store.record import Experiment
 from core.study.arms.growth import RATES_OFFERED, extended
@@ -20,8 +19,8 @@ from core.study.arms.sweep import is_sweep
 from core.study.arms.tuning import is_tuned
 from core.wording.experiments import MAX_NAME
 from core.wording.numbers import counted
+from pages.shared.adapter_form import RANK_CHOICES
 from pages.shared.configuration import save_experiment
-from pages.shared.forms import RANK_CHOICES
 from pages.shared.like import like_link
 from pages.shared.literal import literal
 from pages.shared.pickers import start_id
@@ -113,7 +112,7 @@ def add_settings(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None
     with st.popover("Add settings", icon=":material/add:", key=key, on_change="rerun") as fold:
         if not fold.open:
             return
-        ranks = {spec.adapter.rank for spec in specs if spec.adapter}
+        ranks = inner_ranks(specs)
         kinds = {spec.kind for spec in specs}
         rates = {spec.optim.learning_rate for spec in specs}
         new_ranks = st.pills(
@@ -172,7 +171,11 @@ def run_again(experiment: Experiment, specs: list[RunSpec]) -> None:
 
 def _fits_sweep(specs: Sequence[RunSpec]) -> bool:
     """Whether the form of Sweep takes an experiment: a grid of full fine-tuning and one kind of adapter."""
-    adapters = [spec.adapter for spec in specs if spec.adapter]
-    plain = all(adapter.start == bounds(LowRankSpec, "start").default for adapter in adapters)
+    adapters = [spec.method for spec in specs if spec.role is Role.ADAPTER]
+    plain = all(
+        getattr(method, name) == bounds(type(method), name).default
+        for method in adapters
+        for name in method.fixed_in_sweeps
+    )
     other = any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
     return is_tuned(specs) and is_sweep(specs) and plain and not other and len({each.kind for each in adapters}) <= 1

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
-from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, default_rate, rate_reason
@@ -17,11 +16,8 @@ from core.spec import Device, Spec, bounds
 from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
 from core.study.stats.words import seeds_line
 from core.wording.defaults import explained
-from pages.shared.layer_form import layer_form
 
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 7) for power in (-6, -5, -4, -3, -2, -1) for digit in (1, 2, 5)]
-RANK_CHOICES = [1, 2, 4, 8, 16, 32, 64, 128]
-ALPHA_CHOICES = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
 MAX_WIDTH = 1024
 """Limit of sliders for the sizes of a network."""
 
@@ -145,15 +141,21 @@ def learning_rate(
 def sizes(spec: type[NetworkSpec], key: str) -> dict[str, Any]:
     """Draw a field for each size of a network that does not follow from the dataset; return them by name."""
     asked = [name for name in spec.model_fields if name != "kind" and name not in spec.given_by_data]
-    return {name: _size(spec, name, f"{key}-{spec.name()}-{name.replace('_', '-')}") for name in asked}
+    return {name: field(spec, name, f"{key}-{spec.name()}-{name.replace('_', '-')}") for name in asked}
 
 
-def _size(spec: type[NetworkSpec], field: str, key: str) -> Any:
-    about = bounds(spec, field)
+def field(spec: type[Spec], name: str, key: str) -> Any:
+    """Draw a field as its type wants it: a toggle, a slider, or a choice of words; return its value.
+
+    A field of another type is not drawn, and has its default.
+    """
+    about = bounds(spec, name)
+    if get_origin(spec.model_fields[name].annotation) is Literal:
+        return word(spec, name, key)
     if isinstance(about.default, bool):
         return st.toggle(about.title, about.default, key=key, help=about.description, persist_state="session")
     if isinstance(about.default, int):
-        return whole(spec, field, key, maximum=MAX_WIDTH)
+        return whole(spec, name, key, maximum=MAX_WIDTH)
     if isinstance(about.default, float):
         low, high = float(about.low or 0), float(about.high or 1)
         return st.slider(
@@ -196,37 +198,6 @@ def seeds(key: str) -> range:
     )
     st.caption(seeds_line(count))
     return range(count)
-
-
-def adapters(key: str, network: NetworkSpec) -> list[dict[str, Any]]:
-    """Draw fields for adapters of low rank, whatever their method; return their settings, once per chosen rank.
-
-    Args:
-        key: prefix of the widget keys.
-        network: whose layers are offered.
-    """
-    about = bounds(LowRankSpec, "rank")
-    ranks = st.pills(
-        about.title,
-        offered(RANK_CHOICES, f"{key}-rank"),
-        selection_mode="multi",
-        default=[about.default],
-        key=f"{key}-rank",
-        help=explained(
-            f"{about.description} Each selected rank becomes a setting.", about.default, network.reasons.get("rank", "")
-        ),
-        persist_state="session",
-        wrap=True,
-    )
-    alpha = one_of(LowRankSpec, "alpha", ALPHA_CHOICES, f"{key}-alpha", reason=network.reasons.get("alpha", ""))
-    with st.expander("Scaling, initialization and layers", icon=":material/tune:"):
-        scaling = word(LowRankSpec, "scaling", f"{key}-scaling")
-        start = word(LowRankSpec, "start", f"{key}-start")
-        targets = layer_form(key, network)
-    return [
-        {"rank": rank, "alpha": alpha, "scaling": scaling, "start": start, "target_modules": targets}
-        for rank in sorted(ranks)
-    ]
 
 
 def validation_part(key: str) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.engine.target_choices import chosen_for, target_choices
-from core.methods.low_rank import LowRankSpec
+from core.methods.lora import LoRASpec
 from core.networks.network import NetworkSpec
 from core.spec import bounds
 from core.wording.defaults import explained
@@ -25,7 +25,7 @@ def layer_form(key: str, network: NetworkSpec) -> tuple[str, ...]:
     _forget_others(f"{key}-layers", choices.groups, choices.start)
     about = "Linear layers that get an adapter" + (": by role, or by name in every block." if choices.blocks else ".")
     names = st.pills(
-        bounds(LowRankSpec, "target_modules").title,
+        bounds(LoRASpec, "target_modules").title,
         list(choices.groups),
         selection_mode="multi",
         default=choices.start,

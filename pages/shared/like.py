@@ -17,7 +17,7 @@ from core.methods.registry import method_order
 from core.run_spec import RunSpec
 from core.spec import bounds
 from pages.shared import forms
-from pages.shared.layer_form import layer_values
+from pages.shared.adapter_form import field_values
 from pages.shared.left_out import left_out
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -169,7 +169,7 @@ def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
 def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:
     """Values of the Fine-tune form. Of several rates, the middle one is what tuning is around."""
     full = [spec for spec in specs if spec.role is Role.REFERENCE]
-    adapters = [spec for spec in specs if spec.adapter]
+    adapters = [spec for spec in specs if spec.role is Role.ADAPTER]
     tried = max(len(_rates([spec for spec in specs if spec.label == label])) for label in {s.label for s in specs})
     values: dict[str, Any] = {
         "methods": sorted({spec.kind for spec in (*full, *adapters)}, key=method_order),
@@ -179,33 +179,26 @@ def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:
     }
     if tried > 1:
         values["tune-rates"] = min(tried, int(bounds(TuneSpec, "rates").high or tried))
-    if adapters:
-        adapter = adapters[0].adapter
-        values["rank"] = sorted({spec.adapter.rank for spec in adapters if spec.adapter})
-        if adapter is not None:
-            values |= {"alpha": adapter.alpha, "scaling": adapter.scaling, "start": adapter.start}
-            values |= layer_values(specs[0].network, adapter.target_modules)
-    return values
+    return values | field_values(adapters)
 
 
 def _own_rates(specs: Sequence[RunSpec]) -> dict[str, float]:
     """The learning rate of each method; of several, the middle one."""
-    kinds = {spec.kind for spec in specs if spec.role is Role.REFERENCE or spec.adapter}
+    kinds = {spec.kind for spec in specs if spec.role in (Role.REFERENCE, Role.ADAPTER)}
     return {f"rate-{kind}": _middle(_rates([spec for spec in specs if spec.kind == kind])) for kind in kinds}
 
 
 def _grid(specs: Sequence[RunSpec]) -> dict[str, Any]:
     """Values of the Sweep form."""
-    adapters = [spec.adapter for spec in specs if spec.adapter]
+    adapters = [spec for spec in specs if spec.role is Role.ADAPTER]
     values: dict[str, Any] = {
-        "ranks": sorted({adapter.rank for adapter in adapters}),
-        "alphas": sorted({adapter.alpha for adapter in adapters}),
-        "rates": _rates([spec for spec in specs if spec.adapter]),
+        "rates": _rates(adapters),
         "full-rates": _rates([spec for spec in specs if spec.role is Role.REFERENCE]),
     }
     if adapters:
-        values |= {"scaling": adapters[0].scaling, "adapters": adapters[0].kind}
-        values |= layer_values(specs[0].network, adapters[0].target_modules)
+        values |= field_values(adapters) | {"adapters": adapters[0].kind}
+        for name in type(adapters[0].method).varied():
+            values[f"{name}s"] = sorted({getattr(spec.method, name) for spec in adapters})
     return values
 
 

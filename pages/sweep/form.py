@@ -13,10 +13,11 @@ from core.engine.launcher import Planned
 from core.engine.rate_grid import TuneSpec, rates_around
 from core.errors import LabError
 from core.lab import Lab
+from core.methods.fields import OwnField, own_fields, with_values
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.methods.low_rank import LowRankSpec
-from core.methods.registry import adapter_methods
+from core.methods.method import MethodSpec, Role
+from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, bounds
@@ -24,8 +25,9 @@ from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
 from core.wording.defaults import explained
-from core.wording.numbers import count_text
+from core.wording.numbers import count_text, listed
 from pages.shared import forms
+from pages.shared.adapter_form import choices_of, draw_all, expander_title, not_varied
 from pages.shared.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.estimate import time_and_memory
 from pages.shared.fit import fit_warning
@@ -40,7 +42,8 @@ from pages.shared.task_form import task_form
 
 KEY = "sweep"
 
-RANKS = [1, 2, 4, 8]
+SIZES = [1, 2, 4, 8]
+"""Values of a size, such as the rank, that are chosen at first."""
 EPOCHS = 5
 AROUND = "At first those around"
 """What comes before the default rate, where several around it are chosen."""
@@ -70,9 +73,9 @@ def sweep_form(lab: Lab) -> Experiment | None:
         st.subheader("Settings to try")
         method = _adapter_method()
         network = base if isinstance(base, NetworkSpec) else base.spec.network
-        grid = _grid(method.title, network)
+        grid = _grid(method, network)
         try:
-            optim, shared, device = _training(lab, network)
+            optim, adapter, device = _training(lab, method, network)
         except LabError as error:
             settle(lab, KEY, None)
             st.error(literal(str(error)))
@@ -85,7 +88,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
             return None
         try:
             origin = base if isinstance(base, NetworkSpec) else base.spec
-            arms = grid.arms(optim, method.of(**shared))
+            arms = grid.arms(optim, adapter)
             asked = Configuration.on(origin, task, arms, range(grid.seeds), device=device)
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
             asked = asked.but(trim=keep_networks(lab, planned.runs, KEY))
@@ -95,15 +98,15 @@ def sweep_form(lab: Lab) -> Experiment | None:
             return None
         settle(lab, KEY, asked)
         try:
-            return _start(lab, asked, planned, grid)
+            return _start(lab, asked, planned, grid, method)
         except LabError as error:
             st.error(literal(str(error)))
     return None
 
 
-def _adapter_method() -> type[LowRankSpec]:
+def _adapter_method() -> type[MethodSpec]:
     """The method whose settings are tried; a choice is drawn where there are several."""
-    known = adapter_methods()
+    known = methods(Role.ADAPTER)
     if len(known) == 1:
         return next(iter(known.values()))
     kind = st.segmented_control(
@@ -118,25 +121,19 @@ def _adapter_method() -> type[LowRankSpec]:
     return known[kind]
 
 
-def _grid(method: str, network: NetworkSpec) -> Grid:
+def _grid(method: type[MethodSpec], network: NetworkSpec) -> Grid:
     # As many rates for each method at first, around its default, so that neither has more to choose from.
-    lora_rate, full_rate = default_rate(LoRASpec, network), default_rate(FullSpec, network)
-    rank, alpha, rate = bounds(LowRankSpec, "rank"), bounds(LowRankSpec, "alpha"), bounds(OptimSpec, "learning_rate")
+    own_rate, full_rate = default_rate(method, network), default_rate(FullSpec, network)
+    rate = bounds(OptimSpec, "learning_rate")
+    fields = [field for field in own_fields([method]) if field.name in method.varied()]
     return Grid(
-        ranks=_several(f"{method}: ranks", forms.RANK_CHOICES, RANKS, "ranks", rank.description),
-        alphas=_several(
-            f"{method}: alphas",
-            forms.ALPHA_CHOICES,
-            [alpha.default],
-            "alphas",
-            explained(alpha.description, alpha.default, network.reasons.get("alpha", "")),
-        ),
+        varied={field.name: _varied(method, field, network) for field in fields},
         learning_rates=_several(
-            f"{method}: learning rates",
+            f"{method.title}: learning rates",
             RATES_OFFERED,
-            rates_around(lora_rate, TuneSpec.of()),
+            rates_around(own_rate, TuneSpec.of()),
             "rates",
-            explained(rate.description, lora_rate, rate_reason(LoRASpec, network), AROUND),
+            explained(rate.description, own_rate, rate_reason(method, network), AROUND),
         ),
         full_learning_rates=_several(
             "Full fine-tuning: learning rates",
@@ -152,6 +149,15 @@ def _grid(method: str, network: NetworkSpec) -> Grid:
         ),
         seeds=len(forms.seeds(f"{KEY}-seeds")),
     )
+
+
+def _varied(method: type[MethodSpec], field: OwnField, network: NetworkSpec) -> tuple[Any, ...]:
+    """Pills for the values of a field that the sweep varies."""
+    about, choices = field.about, choices_of(field)
+    start = [value for value in SIZES if value in choices] if field.is_size else [about.default]
+    reason = "" if field.is_size else network.reasons.get(field.name, "")
+    help = about.description if field.is_size else explained(about.description, about.default, reason)
+    return _several(f"{method.title}: {about.title.lower()}s", choices, start, f"{field.name}s", help)
 
 
 def _several(label: str, choices: Sequence[Any], default: Sequence[Any], key: str, help: str) -> tuple[Any, ...]:
@@ -170,17 +176,18 @@ def _several(label: str, choices: Sequence[Any], default: Sequence[Any], key: st
     return tuple(sorted(picked))
 
 
-def _training(lab: Lab, network: NetworkSpec) -> tuple[OptimSpec, dict[str, Any], Device]:
-    """What all runs of the sweep share: training, settings of the adapters by name, and the device."""
-    optim = optim_form(KEY, network, EPOCHS)
-    with st.expander("Scaling, layers and device", icon=":material/tune:"):
-        scaling = forms.word(LowRankSpec, "scaling", f"{KEY}-scaling")
+def _training(lab: Lab, method: type[MethodSpec], network: NetworkSpec) -> tuple[OptimSpec, MethodSpec, Device]:
+    """What all runs of the sweep share: training, the adapter method but for what is varied, and the device."""
+    optim, fields = optim_form(KEY, network, EPOCHS), not_varied(method)
+    with st.expander(expander_title(fields, "layers", "device"), icon=":material/tune:"):
+        values = draw_all(KEY, fields)
         targets = layer_form(KEY, network)
         device = forms.device(lab, f"{KEY}-device")
-    return optim, {"scaling": scaling, "target_modules": targets}, device
+    (adapter,) = with_values(method, fields, values, targets)
+    return optim, adapter, device
 
 
-def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid) -> Experiment | None:
+def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method: type[MethodSpec]) -> Experiment | None:
     """What the sweep costs, and its button.
 
     Raises:
@@ -202,7 +209,9 @@ def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid) -> Expe
     if not grid.full_learning_rates:
         st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
     if grid.num_arms == len(grid.full_learning_rates):
-        st.caption("Without a rank, an alpha and a learning rate, LoRA is left out.")
+        needed = [*(bounds(method, name).title.lower() for name in grid.varied), "learning rate"]
+        words = listed([f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in needed])
+        st.caption(f"Without {words}, {method.title} is left out.")
     started = start_button(lab, planned, asked.trim, "Start the sweep", f"{KEY}-start", wide=True)
     if started is None:
         save_button(asked, f"{KEY}-save")

@@ -73,8 +73,8 @@ def answer(found: Verdict, cells: list[Cell]) -> None:
     for sentence in dropped_sentences(run for cell in cells for run in cell.runs):
         st.warning(literal(sentence))
     # Fairness is that of the choice: all settings of full fine-tuning, and all of LoRA at the rank chosen.
-    among = {(cell.method, cell.rank) for cell in best}
-    for warning in comparable(run for c in cells if (c.method, c.rank) in among for run in c.finished):
+    among = {(cell.method, cell.size) for cell in best}
+    for warning in comparable(run for c in cells if (c.method, c.size) in among for run in c.finished):
         st.warning(literal(warning))
     if best:
         link(
@@ -220,7 +220,7 @@ st.caption(
     f"{counted(first.optim.epochs, 'epoch')} each, batches of {first.optim.batch_size}."
 )
 cells = cells_of(members)
-alphas = sorted({cell.alpha for cell in cells if cell.alpha is not None})
+alphas = sorted({cell.strength for cell in cells if cell.strength is not None})
 alpha = alphas[0] if alphas else None
 if len(alphas) > 1:
     choice = st.segmented_control(

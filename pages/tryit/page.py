@@ -11,6 +11,7 @@ from core.errors import LabError
 from core.lab import current
 from core.methods.method import Role
 from core.serving.panes import BASE, Answers, Panes
+from core.spec import bounds
 from core.store.record import Run
 from core.study.weights.answering import MERGED, panes_of
 from core.wording.numbers import listed, number_text
@@ -44,18 +45,19 @@ def strengths_of(chosen: Chosen, panes: Panes, unread: Collection[str]) -> dict[
         unread: runs whose network could not be read.
     """
     adapted = [
-        (arm.label, run.id, float(run.spec.adapter.alpha))
+        (arm.label, run.id, run.spec.method)
         for arm, run in zip(chosen.arms, chosen.runs, strict=True)
-        if run.spec.adapter is not None and run.id not in unread
+        if run.spec.method.strength_field and run.id not in unread
     ]
     found: dict[str, float] = {}
     if not adapted:
         return found
     with st.expander("Strength of each adapter", icon=":material/tune:"):
         st.caption("Alpha scales the adapter's matrices; at first it is that of the run.")
-        for label, id, trained in adapted:
+        for label, id, method in adapted:
+            trained = float(method.strength)
             alpha = st.slider(
-                f"Alpha of {literal(label)}",
+                f"{bounds(type(method), method.strength_field).title} of {literal(label)}",
                 0.0,
                 STRONGEST * trained,
                 trained,

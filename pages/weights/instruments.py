@@ -58,8 +58,8 @@ def instruments_part(focus: Focus) -> None:
 @st.fragment
 def alpha_slider(focus: Focus, curve: StrengthCurve, best: float, step: float) -> None:
     """Draw a slider for the strength of ΔW; the accuracies at all its positions are computed beforehand."""
-    adapter = focus.run.spec.adapter
-    scales = adapter is not None and adapter.layer.is_low_rank
+    method = focus.run.spec.method
+    scales = method.is_low_rank
     strength = st.slider(
         "Alpha relative to the trained value" if scales else "Strength of ΔW",
         0.0,
@@ -74,8 +74,8 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float, step: float) -
     place, trained = curve.place(strength), curve.place(1.0)
     metrics(curve.scores, place, trained, focus.masked_differs)
     words = f"Best on the validation part of the target: **{number_text(best, 1)} ×**."
-    if adapter is not None and scales:
-        alpha = adapter.alpha
+    if scales:
+        alpha = method.strength
         words = f"Alpha **{number_text(strength * alpha, 1)}** (trained with {alpha:g}). {words}"
     st.markdown(words)
     live_chart(

@@ -43,7 +43,7 @@ def amplification_section(focus: Focus) -> None:
     )
     why = (
         f"the rank of {focus.arm.label} in this layer"
-        if focus.arm.adapter and focus.arm.adapter.layer.is_low_rank
+        if focus.arm.spec.method.is_low_rank
         else f"enough for {percent(100 * ENERGY, 0)} of the energy of {focus.arm.label}"
     )
     st.caption(

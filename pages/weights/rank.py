@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.methods.method import Role
 from core.store.record import Run
 from core.study.stats.intervals import t_interval
 from core.study.stats.measures import quantity, spread_text
@@ -58,7 +59,7 @@ def rank_part(focus: Focus) -> None:
     cuts = each(full.runs, lambda run: cuts_of(focus.lab, run, limit), "Cutting ΔW to lower ranks")
     curves, tested = [validation for validation, _ in cuts], [test for _, test in cuts]
     rank = suggested_rank(curves, tolerance)
-    loras = [arm for arm in focus.arms if arm.adapter is not None]
+    loras = [arm for arm in focus.arms if arm.role is Role.ADAPTER]
     runs = [(arm, run) for arm in loras for run in arm.runs]
     trained = each(runs, lambda pair: scores_of(focus.lab, pair[1], "validation", limit), "Evaluating the adapters")
     validation = len(focus.lab.tasks.outline(full.spec.task).validation)
@@ -67,9 +68,9 @@ def rank_part(focus: Focus) -> None:
     told = rank_sentence(rank, by_seed, tolerance, curves[0].ranks, examples, full.spec.network.learns)
     st.markdown(f"{told} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
     dots = [
-        TrainedRank(arm.label, focus.colours[arm.key], arm.adapter.rank, run.spec.seed, scores)
+        TrainedRank(arm.label, focus.colours[arm.key], rank_of_arm, run.spec.seed, scores)
         for (arm, run), scores in zip(runs, trained, strict=True)
-        if arm.adapter is not None
+        if (rank_of_arm := arm.spec.method.inner_rank) is not None
     ]
     figure = accuracy_of_cuts(curves, focus.colours[full.key], dots, rank, masked)
     show(

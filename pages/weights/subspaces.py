@@ -7,6 +7,7 @@ from itertools import combinations
 
 import streamlit as st
 
+from core.methods.method import Role
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.weights.change import run_of_seed
@@ -94,8 +95,8 @@ def first_pair(arms: Sequence[Arm]) -> tuple[str, str]:
 
     Else the last two adapters, or the first two arms. Adapters of one rank and seed begin in the same directions.
     """
-    adapters = [(arm.key, arm.adapter) for arm in arms if arm.adapter]
-    pairs = [(a, b) for a, b in combinations(adapters, 2) if a[1].rank != b[1].rank]
+    adapters = [(arm.key, arm.spec.method) for arm in arms if arm.role is Role.ADAPTER]
+    pairs = [(a, b) for a, b in combinations(adapters, 2) if a[1].size != b[1].size]
     pairs = [(a, b) for a, b in pairs if a[1].kind == b[1].kind] or pairs
     keys = [key for key, _ in (pairs[-1] if pairs else adapters[-2:])]
     first, second = keys if len(keys) > 1 else [arm.key for arm in arms][:2]

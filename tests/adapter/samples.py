@@ -22,7 +22,7 @@ from core.adapter import (
     read_adapter,
 )
 from core.adapter.archive import CONFIG, TENSORS, zip_bytes
-from core.methods.layers import AdaptedLinear, LinearWithLoRA, scaling_factor
+from core.methods.layers import LinearWithLoRA, LowRankLinear, scaling_factor
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers
@@ -44,8 +44,8 @@ def probe(spec: PerceptronSpec = SMALL, rows: int = 32) -> Tensor:
 
 def factor_of(config: AdapterConfig, path: str) -> float:
     """The factor s on the output of the adapter at ``path``, by what the config says."""
-    layer = config.layers([path])[path]
-    return scaling_factor(config.scaling, layer.alpha, layer.rank)
+    own = config.layers([path])[path].settings
+    return scaling_factor(config.own.scaling, own.alpha, own.rank)
 
 
 def perturb(*parameters: Tensor, seed: int = 3) -> None:
@@ -58,7 +58,7 @@ def perturb(*parameters: Tensor, seed: int = 3) -> None:
 
 
 def trained(
-    lora: LoRASpec, spec: PerceptronSpec = SMALL, form: type[AdaptedLinear] = LinearWithLoRA
+    lora: LoRASpec, spec: PerceptronSpec = SMALL, form: type[LowRankLinear] = LinearWithLoRA
 ) -> tuple[MultilayerPerceptron, nn.Module]:
     base = spec.build(seed=1)
     model = add_lora(copy.deepcopy(base), lora, torch.Generator().manual_seed(2), form)

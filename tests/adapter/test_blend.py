@@ -17,7 +17,7 @@ from core.adapter.card import Card
 from core.adapter.certificate import logits_of
 from core.adapter.write import adapter_bytes
 from core.errors import BaseMismatchError, LoRAError
-from core.methods.layers import scaling_factor
+from core.methods.layers import MATRICES, scaling_factor
 from core.methods.linear import features, is_linear
 from core.methods.lora import LoRASpec
 from core.methods.merging import merged_copy
@@ -43,12 +43,12 @@ def change(name: str) -> dict[str, Tensor]:
     file, spec = FILES[name], SPECS[int(name[2:])]
     found = {path: torch.zeros_like(weight) for path, weight in weights(BASE).items()}
     for path in file.layers:
-        A, B = (matrix.double() for matrix in file.matrices(path))
+        A, B = (file.tensors_of(path)[name].T.double() for name in MATRICES)
         found[path] = scaling_factor(spec.scaling, spec.alpha, spec.rank) * (A @ B).T
         if name in DORA:
             base = weights(BASE)[path]
             direction = base + found[path]
-            magnitude = file.vectors(path)["magnitude"].double()
+            magnitude = file.tensors_of(path)["lora_magnitude_vector"].double()
             found[path] = (magnitude / direction.norm(dim=1))[:, None] * direction - base
     return found
 
@@ -143,7 +143,7 @@ def test_adapters_on_all_layers_of_many_blocks_are_blended(tall: Sample) -> None
         expected = torch.zeros_like(base[path])
         for file, own, weight in zip(files, specs, (0.5, -0.7), strict=True):
             if path in file.layers:
-                A, B = (matrix.double() for matrix in file.matrices(path))
+                A, B = (file.tensors_of(path)[name].T.double() for name in MATRICES)
                 expected += weight * own.alpha / own.rank * (A @ B).T
         torch.testing.assert_close(merged[path] - base[path], expected, rtol=1e-5, atol=1e-6)
     written = read_adapter(tall.packed(network, spec))

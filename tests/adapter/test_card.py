@@ -20,7 +20,8 @@ from core.adapter.card import base_named, plain, render
 from core.adapter.certificate import Certificate
 from core.data.task_spec import TaskSpec
 from core.methods.low_rank import LowRankSpec
-from core.methods.registry import adapter_methods
+from core.methods.method import Role
+from core.methods.registry import methods
 from core.networks.file import write_network
 from core.run_spec import OptimSpec, RunSpec
 from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, SMALL, WHOLE, assert_close, logits, packed, probe
@@ -40,7 +41,7 @@ def test_the_code_in_the_model_card_loads_the_adapter(tmp_path: Path, monkeypatc
         assert_close(logits(names["model"], probe()), logits(MODEL, probe()))
 
 
-@pytest.mark.parametrize("method", adapter_methods().values(), ids=lambda method: method.title)
+@pytest.mark.parametrize("method", methods(Role.ADAPTER).values(), ids=lambda method: method.title)
 def test_the_model_card_names_the_method(method: type[LowRankSpec]) -> None:
     certificate = Certificate.from_json(ENTRIES[CERTIFICATE])
     card = render(Card("r-1", "b"), method.of(rank=3), SMALL, certificate).decode()

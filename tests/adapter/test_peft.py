@@ -188,8 +188,8 @@ def test_names_and_patterns_match_as_in_peft(ranks: dict[str, int], names: list[
         config = AdapterConfig.from_json(json.dumps({**values, "target_modules": targets}).encode())
         layer = config.layers([path])[path]
         assert layer.is_target == bool(check_target_module_exists(LoraConfig(target_modules=targets), path))
-        assert layer.rank == ranks.get(get_pattern_key(list(ranks), path), 10)
-        assert layer.alpha == ranks.get(get_pattern_key(list(ranks), path), 11)
+        assert layer.settings.rank == ranks.get(get_pattern_key(list(ranks), path), 10)
+        assert layer.settings.alpha == ranks.get(get_pattern_key(list(ranks), path), 11)
 
 
 @pytest.mark.parametrize("targets", [["layers.0"], "all-linear"], ids=str)
@@ -215,7 +215,7 @@ def test_exported_names_hit_their_own_layer_and_no_other() -> None:
     config = AdapterConfig.from_json(AdapterConfig.of(lora, layers).to_json())
     found = config.layers([path for path, _ in network.named_modules() if path])
     assert [path for path, layer in found.items() if layer.is_target] == ["layers.0", "layers.1"]
-    assert [found[f"layers.{i}"].rank for i in range(12)] == [3, 2, *[3] * 10]
+    assert [found[f"layers.{i}"].settings.rank for i in range(12)] == [3, 2, *[3] * 10]
     assert [factor_of(config, f"layers.{i}") for i in (0, 1, 11)] == [8 / 3, 7.0, 8 / 3]
 
 
@@ -229,4 +229,4 @@ def test_an_exported_alpha_gives_back_the_scaling(scaling: Scaling, alpha: float
     assert found == config
     assert factor_of(found, "a.1") == pytest.approx(factor, rel=4e-16)
     assert torch.tensor(factor_of(found, "a.1")) == torch.tensor(layer.lora.scaling)
-    assert found.layers(["a.1"])["a.1"].rank == own
+    assert found.layers(["a.1"])["a.1"].settings.rank == own

@@ -16,8 +16,8 @@ from core.adapter.archive import CERTIFICATE, json_bytes, zip_bytes
 from core.adapter.certificate import MERGED_TOLERANCE, logits_of, merged_difference, merged_logits_of
 from core.adapter.rounding import largest_summed
 from core.errors import AdapterError, VerificationError
+from core.methods.adapted import AdaptedLinear
 from core.methods.dora import DoRASpec
-from core.methods.layers import AdaptedLinear
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.merging import adapted_layers

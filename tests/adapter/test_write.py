@@ -20,7 +20,7 @@ from core.adapter import (
 )
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, json_bytes
 from core.errors import AdapterError, BaseMismatchError
-from core.methods.layers import SCALINGS, AdaptedLinear, LinearWithLoRA, LinearWithLoRAMerged, Scaling
+from core.methods.layers import MATRICES, SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, LowRankLinear, Scaling
 from core.methods.lora import LoRASpec
 from core.methods.merging import adapted_layers, merge, merged_copy
 from core.methods.parameters import count_parameters
@@ -50,7 +50,7 @@ def test_a_file_holds_what_the_network_holds() -> None:
     assert adapter.layers == ("layers.0", "layers.2", "layers.4")
     assert adapter.parameters == count_parameters(MODEL, trainable=True)
     for path, layer in adapted_layers(MODEL).items():
-        A, B = adapter.matrices(path)
+        A, B = (adapter.tensors_of(path)[name].T for name in MATRICES)
         assert torch.equal(A, layer.lora.A)
         assert torch.equal(B, layer.lora.B)
         assert factor_of(adapter.config, path) == layer.lora.scaling
@@ -88,7 +88,7 @@ def test_the_same_adapter_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("form", [LinearWithLoRA, LinearWithLoRAMerged])
-def test_a_merged_network_gives_the_same_file_and_stays_merged(form: type[AdaptedLinear]) -> None:
+def test_a_merged_network_gives_the_same_file_and_stays_merged(form: type[LowRankLinear]) -> None:
     base, model = trained(LORA, form=form)
     model.train()
     merge(model)

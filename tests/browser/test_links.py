@@ -109,7 +109,7 @@ def site(serve: Serve, filled_home: Path, tmp_path_factory: pytest.TempPathFacto
     home = shutil.copytree(filled_home, tmp_path_factory.mktemp("home") / "home")
     lab = Lab(Settings(home=home))
     (done,) = lab.experiments()
-    adapters = [run for run in lab.runs() if run.spec.adapter is not None]
+    adapters = [run for run in lab.runs() if run.spec.role == "adapter"]
     for name in full_or_short((*FORMATS,), ("peft", "safetensors")):
         if FORMATS[name].fits(adapters[0]):
             lab.exports.make(adapters[0], FORMATS[name])

@@ -24,7 +24,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.pretrain import PretrainSpec
-from core.methods.registry import adapter_methods, method_of, methods
+from core.methods.registry import method_of, methods
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec, default_optim
@@ -87,8 +87,8 @@ tasks = st.builds(
     validation=st.floats(0.02, 0.5),
 )
 adapters = st.builds(
-    lambda kind, **fields: adapter_methods()[kind].of(**fields),
-    kind=st.sampled_from(list(adapter_methods())),
+    lambda kind, **fields: methods(Role.ADAPTER)[kind].of(**fields),
+    kind=st.sampled_from(list(methods(Role.ADAPTER))),
     rank=st.integers(1, 512),
     alpha=st.floats(0.01, 4096),
     scaling=st.sampled_from(["alpha/r", "alpha", "alpha/sqrt(r)"]),

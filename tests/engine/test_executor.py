@@ -64,7 +64,7 @@ def test_an_experiment_elsewhere_comes_to_the_files_that_threads_come_to(lab: La
         experiment = compared(where, "rotation-45", "digits", None, short(), BOTH, range(3))
         runs = finish(where, *experiment.runs)
         assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
-        assert all(where.artifacts.verify(run.id).certified for run in runs if run.spec.adapter)
+        assert all(where.artifacts.verify(run.id).certified for run in runs if run.spec.role == "adapter")
         files.append([weights(where, run) for run in runs])
         assert all(len(where.curve(run.id).step) == run.steps for run in runs)
         if where is not lab:

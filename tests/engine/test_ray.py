@@ -89,7 +89,7 @@ def alone(lab: Lab, base: Run, folder: Path) -> list[Run]:
         runs += lab.runs_of(lab.fine_tune(base, TURNED, [(short(), method)], [0]).runs)
     runs = finish(lab, *(run.id for run in runs))
     assert [(run.state, run.cause) for run in runs] == [("finished", None)] * 3
-    assert all(lab.artifacts.verify(run.id).certified for run in runs if run.spec.adapter)
+    assert all(lab.artifacts.verify(run.id).certified for run in runs if run.spec.role == "adapter")
     return [base, *runs]
 
 
@@ -198,7 +198,7 @@ def test_a_sweep_outlives_a_killed_node_a_killed_lab_and_a_stop(settings: Settin
     assert len({(run.spec.arm, run.spec.seed) for run in runs}) == len(LONG) * SEEDS
     for run in runs:
         assert lab.curve(run.id).step.tolist() == list(range(1, run.step + 1))
-        assert not run.spec.adapter or lab.artifacts.verify(run.id).certified
+        assert run.spec.role != "adapter" or lab.artifacts.verify(run.id).certified
     assert {id: weights(lab, lab.run(id)) for id in done} == done
     lab.close()
 

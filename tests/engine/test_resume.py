@@ -94,7 +94,7 @@ def text_spec(lab: Lab, scratch: Path, method: str, keep: str, after_source: boo
 
 
 def weights(lab: Lab, run: Run) -> dict[str, torch.Tensor]:
-    if run.spec.adapter:
+    if run.spec.role == "adapter":
         return dict(read_adapter(lab.artifacts.path(run.id, ADAPTER)).tensors)
     return read_network(lab.artifacts.path(run.id, NETWORK)).state_dict()
 
@@ -166,7 +166,7 @@ def test_what_was_stopped_or_was_in_a_lab_that_was_closed_goes_on_from_where_it_
     states = [state for _, state in lab.history(id)]
     assert states == ["queued", "running", left.state, "queued", "running", "finished"]
     assert checkpoints(settings, id) == []
-    assert set(lab.store.files(id)) == {ADAPTER if spec.adapter else NETWORK, PREDICTIONS}
+    assert set(lab.store.files(id)) == {ADAPTER if spec.role == "adapter" else NETWORK, PREDICTIONS}
 
 
 def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Opener, settings: Settings) -> None:

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.methods.layers import SCALINGS, AdaptedLinear, LinearWithLoRA, LinearWithLoRAMerged, Scaling
+from core.methods.layers import SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, LowRankLinear, Scaling
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers
 from core.networks.fingerprint import fingerprint
 from core.networks.perceptron import PerceptronSpec
 
-FORMS: list[type[AdaptedLinear]] = [LinearWithLoRA, LinearWithLoRAMerged]
+FORMS: list[type[LowRankLinear]] = [LinearWithLoRA, LinearWithLoRAMerged]
 RANKS = [1, 3, 8]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 CLOSE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 4e-2}
@@ -37,7 +37,7 @@ def perturbed(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def network(
-    form: type[AdaptedLinear] = LinearWithLoRA,
+    form: type[LowRankLinear] = LinearWithLoRA,
     scaling: Scaling = "alpha/r",
     rank: int = 3,
     dtype: torch.dtype = torch.float32,

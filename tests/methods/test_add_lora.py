@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from core.errors import LoRAError
-from core.methods.layers import AdaptedLinear, scaling_factor
+from core.methods.layers import LowRankLinear, scaling_factor
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers, base_copy, merge, merged_copy
@@ -134,7 +134,7 @@ def test_an_error_names_the_layers_there_are() -> None:
 
 
 @each_form
-def test_adapters_are_added_once(form: type[AdaptedLinear]) -> None:
+def test_adapters_are_added_once(form: type[LowRankLinear]) -> None:
     model = network(form, targets=("layers.0",))
     before = weights(model)
     with pytest.raises(LoRAError, match="already has LoRA adapters"):
@@ -171,7 +171,7 @@ def test_a_module_at_two_paths_gets_one_adapter() -> None:
 
 
 @each_form
-def test_freezing_linear_layers_leaves_adapters_and_other_layers_trainable(form: type[AdaptedLinear]) -> None:
+def test_freezing_linear_layers_leaves_adapters_and_other_layers_trainable(form: type[LowRankLinear]) -> None:
     model = nn.Sequential(form(nn.Linear(4, 4), 2, 8), nn.BatchNorm1d(4), nn.Sequential(nn.Linear(4, 4)))
     freeze_linear_layers(model)
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -179,7 +179,7 @@ def test_freezing_linear_layers_leaves_adapters_and_other_layers_trainable(form:
 
 
 @each_form
-def test_a_linear_root_is_frozen_too(form: type[AdaptedLinear]) -> None:
+def test_a_linear_root_is_frozen_too(form: type[LowRankLinear]) -> None:
     root, adapted = nn.Linear(4, 4), form(nn.Linear(4, 4), 2, 8)
     freeze_linear_layers(root)
     freeze_linear_layers(adapted)
@@ -188,7 +188,7 @@ def test_a_linear_root_is_frozen_too(form: type[AdaptedLinear]) -> None:
 
 
 @each_form
-def test_a_state_dict_carries_all_that_is_needed(form: type[AdaptedLinear]) -> None:
+def test_a_state_dict_carries_all_that_is_needed(form: type[LowRankLinear]) -> None:
     model, other = network(form), add_lora(SMALL.build(seed=9), LoRASpec(rank=3, alpha=2.5), layer=form)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(inputs()), model(inputs()))

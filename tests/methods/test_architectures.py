@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from core.adapter import apply_adapter, read_adapter
 from core.errors import LoRAError
-from core.methods.layers import AdaptedLinear, LinearWithLoRA, LinearWithLoRAMerged
+from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, LowRankLinear
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers, base_copy, merge, merged_copy, unmerge
@@ -122,7 +122,7 @@ def outputs(model: nn.Module, name: str) -> Tensor:
     return model(**ids).logits
 
 
-def adapted(name: str, targets: tuple[str, ...], form: type[AdaptedLinear] = LinearWithLoRA) -> nn.Module:
+def adapted(name: str, targets: tuple[str, ...], form: type[LowRankLinear] = LinearWithLoRA) -> nn.Module:
     spec = LoRASpec(rank=3, alpha=5, target_modules=targets)
     return add_lora(network(name), spec, torch.Generator().manual_seed(2), form)
 
@@ -167,7 +167,7 @@ def test_layers_outputs_and_gradients_are_those_of_peft(name: str, targets, thei
 @each_network
 @each_form
 @torch.no_grad()  # what needs a gradient may decide which kernel computes it
-def test_the_start_is_the_base_and_unmerging_restores_every_bit(name: str, form: type[AdaptedLinear]) -> None:
+def test_the_start_is_the_base_and_unmerging_restores_every_bit(name: str, form: type[LowRankLinear]) -> None:
     base = network(name)
     before, expected = weights(base), outputs(base, name)
     model = adapted(name, ("all-linear",), form)
@@ -255,7 +255,7 @@ def test_packed_attention_is_refused_in_one_sentence(model: nn.Module, target: s
 
 @each_form
 @pytest.mark.parametrize("merged", [False, True])
-def test_the_fast_path_of_an_encoder_uses_the_adapter(form: type[AdaptedLinear], merged: bool) -> None:
+def test_the_fast_path_of_an_encoder_uses_the_adapter(form: type[LowRankLinear], merged: bool) -> None:
     layer = nn.TransformerEncoderLayer(32, 4, 48, batch_first=True)
     x = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(1))
     base = layer.eval()(x).detach()
@@ -275,7 +275,7 @@ def test_the_fast_path_of_an_encoder_uses_the_adapter(form: type[AdaptedLinear],
 
 
 @each_form
-def test_an_adapted_layer_has_the_weight_and_bias_of_what_it_computes(form: type[AdaptedLinear]) -> None:
+def test_an_adapted_layer_has_the_weight_and_bias_of_what_it_computes(form: type[LowRankLinear]) -> None:
     x = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
     conv = hf.pytorch_utils.Conv1D(4, 6)
     for linear in (nn.Linear(6, 4), nn.Linear(6, 4, bias=False), conv):

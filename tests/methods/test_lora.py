@@ -14,9 +14,9 @@ from core.errors import LoRAError
 from core.methods.layers import (
     SCALINGS,
     STARTS,
-    AdaptedLinear,
     LinearWithLoRA,
     LoRALayer,
+    LowRankLinear,
     Scaling,
     alpha_for,
     scaling_factor,
@@ -64,7 +64,7 @@ def test_the_two_forms_agree_in_outputs_and_gradients(scaling: Scaling, rank: in
 @each_form
 @each_scaling
 @each_rank
-def test_outputs_and_gradients_follow_the_formula(form: type[AdaptedLinear], scaling: Scaling, rank: int) -> None:
+def test_outputs_and_gradients_follow_the_formula(form: type[LowRankLinear], scaling: Scaling, rank: int) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(9, 8).double()
     layer = form(linear, rank=rank, alpha=2.5, scaling=scaling)
@@ -82,7 +82,7 @@ def test_outputs_and_gradients_follow_the_formula(form: type[AdaptedLinear], sca
 
 @each_form
 @each_scaling
-def test_gradients_are_those_of_finite_differences(form: type[AdaptedLinear], scaling: Scaling) -> None:
+def test_gradients_are_those_of_finite_differences(form: type[LowRankLinear], scaling: Scaling) -> None:
     torch.manual_seed(0)
     layer = form(nn.Linear(5, 4).double(), 3, 2.5, scaling)
     perturbed(layer)
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_finite_differences(form: type[AdaptedLinear], sc
 
 @each_form
 @pytest.mark.parametrize("shape", [(12,), (0, 12), (2, 3, 12)])
-def test_any_leading_shape_will_do(form: type[AdaptedLinear], shape: tuple[int, ...]) -> None:
+def test_any_leading_shape_will_do(form: type[LowRankLinear], shape: tuple[int, ...]) -> None:
     assert network(form)(torch.zeros(shape)).shape == (*shape[:-1], 8)
 
 
@@ -159,13 +159,13 @@ BAD_LAYERS = [
 
 @each_form
 @pytest.mark.parametrize("change", BAD_LAYERS, ids=str)
-def test_settings_out_of_range_get_one_sentence(form: type[AdaptedLinear], change: dict[str, object]) -> None:
+def test_settings_out_of_range_get_one_sentence(form: type[LowRankLinear], change: dict[str, object]) -> None:
     with pytest.raises(LoRAError, match=r"^[^\n]+\.$"):
         form(nn.Linear(4, 6), **{"rank": 2, "alpha": 8.0} | change)
 
 
 @each_form
-def test_only_a_linear_layer_takes_an_adapter(form: type[AdaptedLinear]) -> None:
+def test_only_a_linear_layer_takes_an_adapter(form: type[LowRankLinear]) -> None:
     with pytest.raises(LoRAError, match="not ReLU"):
         form(nn.ReLU(), 2, 8)
 

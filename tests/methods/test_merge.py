@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from core.errors import LoRAError, MergedError
-from core.methods.layers import AdaptedLinear, LinearWithLoRA
+from core.methods.layers import LinearWithLoRA, LowRankLinear
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers, base_copy, merge, merged_copy, unmerge
@@ -48,7 +48,7 @@ def test_merging_changes_no_output_and_unmerging_restores_every_bit(form, scalin
 
 @each_form
 @each_dtype
-def test_merging_twice_is_one_merge(form: type[AdaptedLinear], dtype: torch.dtype) -> None:
+def test_merging_twice_is_one_merge(form: type[LowRankLinear], dtype: torch.dtype) -> None:
     model = network(form, dtype=dtype)
     before = weights(model)
     merge(model)
@@ -76,7 +76,7 @@ def test_a_merged_weight_is_the_exact_sum_rounded_once(dtype: torch.dtype, adapt
 
 @each_form
 @each_dtype
-def test_half_precision_keeps_a_float32_adapter(form: type[AdaptedLinear], dtype: torch.dtype) -> None:
+def test_half_precision_keeps_a_float32_adapter(form: type[LowRankLinear], dtype: torch.dtype) -> None:
     model = network(form, dtype=dtype)
     wanted = torch.float32 if dtype == torch.bfloat16 else dtype
     assert {layer.lora.A.dtype for layer in adapted_layers(model).values()} == {wanted}
@@ -86,7 +86,7 @@ def test_half_precision_keeps_a_float32_adapter(form: type[AdaptedLinear], dtype
 @each_form
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("where", ["A", "B"])
-def test_an_adapter_that_is_not_finite_merges_into_nothing(form: type[AdaptedLinear], bad: float, where: str) -> None:
+def test_an_adapter_that_is_not_finite_merges_into_nothing(form: type[LowRankLinear], bad: float, where: str) -> None:
     model = network(form)
     with torch.no_grad():
         getattr(adapted_layers(model)["layers.4"].lora, where)[0, 0] = bad
@@ -131,7 +131,7 @@ def test_a_weight_tied_to_an_embedding_is_not_merged() -> None:
 
 
 @each_form
-def test_a_merged_network_refuses_to_train_and_answers_otherwise(form: type[AdaptedLinear]) -> None:
+def test_a_merged_network_refuses_to_train_and_answers_otherwise(form: type[LowRankLinear]) -> None:
     model, x = network(form), inputs()
     expected = model(x).detach()
     merge(model)
@@ -156,7 +156,7 @@ def test_without_adapters_there_is_nothing_to_merge() -> None:
 
 @each_form
 @pytest.mark.parametrize("merged", [False, True])
-def test_a_merged_copy_is_a_plain_network_and_a_base_copy_is_the_base(form: type[AdaptedLinear], merged: bool) -> None:
+def test_a_merged_copy_is_a_plain_network_and_a_base_copy_is_the_base(form: type[LowRankLinear], merged: bool) -> None:
     model, x = network(form).eval(), inputs()
     expected = model(x)
     if merged:
@@ -175,7 +175,7 @@ def test_a_merged_copy_is_a_plain_network_and_a_base_copy_is_the_base(form: type
 
 @each_form
 @pytest.mark.parametrize("merged", [False, True])
-def test_forward_and_mode_change_no_weight(form: type[AdaptedLinear], merged: bool) -> None:
+def test_forward_and_mode_change_no_weight(form: type[LowRankLinear], merged: bool) -> None:
     model = network(form)
     if merged:
         merge(model)
@@ -189,7 +189,7 @@ def test_forward_and_mode_change_no_weight(form: type[AdaptedLinear], merged: bo
 
 
 @each_form
-def test_training_changes_the_adapters_and_never_the_base(form: type[AdaptedLinear]) -> None:
+def test_training_changes_the_adapters_and_never_the_base(form: type[LowRankLinear]) -> None:
     model = network(form, rank=4)
     base, before = weights(base_copy(model)), copy.deepcopy(dict(model.named_parameters()))
     adam = torch.optim.Adam(model.parameters(), lr=0.01)

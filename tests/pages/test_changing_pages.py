@@ -38,7 +38,7 @@ def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_
     opened: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_many(opened.store, 100)
-    adapters = [run for run in opened.runs() if run.spec.adapter and run.result]
+    adapters = [run for run in opened.runs() if run.spec.role == "adapter" and run.result]
     assert "Only the newest" not in texts(draw("adapters"))
     monkeypatch.setattr(listed, "LISTED", 3)
     app = draw("adapters", adapter=adapters[-1].id)
@@ -46,7 +46,7 @@ def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_
     assert app.selectbox(key="pick-adapter").value == adapters[-1].id
     assert len(app.selectbox(key="pick-adapter").options) <= 4
     assert "Only the newest 3 adapters are listed" in texts(app)
-    for id in "r-none", next(run.id for run in opened.runs() if not run.spec.adapter):
+    for id in "r-none", next(run.id for run in opened.runs() if run.spec.role != "adapter"):
         assert "There is no adapter" in texts(draw("adapters", adapter=id))
 
 
@@ -57,7 +57,7 @@ def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> Non
     assert query_of(draw("compare", view="Table"), "Download adapters")["adapter"] == [offered.id]
     for run in filled.members(experiment):
         app = draw("runs", run=run.id)
-        if run.spec.adapter:
+        if run.spec.role == "adapter":
             assert query_of(app, "Open in Adapters")["adapter"] == [run.id]
         else:
             assert not [link for link in app.get("page_link") if link.proto.label == "Open in Adapters"]

@@ -51,7 +51,7 @@ def test_every_page_shows_a_method_without_having_been_told(opened: Lab, trained
     assert not app.exception
     app = draw("adapters", adapter=dora.id)
     assert not app.exception
-    assert "6,642" in " ".join(metric.value for metric in app.metric) or dora.spec.adapter.rank == 1
+    assert "6,642" in " ".join(metric.value for metric in app.metric) or dora.spec.method.rank == 1
     app = draw("runs", method="dora")
     assert not app.exception
     assert set(app.dataframe[0].value["Setting"]) == {"DoRA r=1", "DoRA r=4"}
@@ -69,7 +69,11 @@ def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(ope
     assert not app.exception
     runs = finish(opened, *opened.experiment(experiment.id).runs)
     settings = {
-        kind: {(r.spec.adapter.rank, r.spec.optim, r.spec.seed) for r in runs if r.spec.kind == kind and r.spec.adapter}
+        kind: {
+            (r.spec.method.rank, r.spec.optim, r.spec.seed)
+            for r in runs
+            if r.spec.kind == kind and r.spec.role == "adapter"
+        }
         for kind in ("lora", "dora")
     }
     assert settings["dora"] == settings["lora"] != set()

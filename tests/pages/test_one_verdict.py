@@ -54,7 +54,7 @@ def planted(run: Run, offsets: dict[str, float], seeds: int) -> tuple[str, str |
     """State and result of a run whose accuracies are made up."""
     if run.spec.seed >= seeds or run.result is None:
         return "stopped", None
-    noise = SPREAD[run.spec.seed] * (1 if run.spec.adapter is None else -1)
+    noise = SPREAD[run.spec.seed] * (1 if run.spec.role != "adapter" else -1)
     accuracy = 90.0 + offsets[run.spec.label] + noise - (0 if run.spec.optim.learning_rate == RATES[0] else 5)
     result = measured(run.result, accuracy=accuracy, validation_accuracy=accuracy - 1)
     return "finished", json.dumps(asdict(result))

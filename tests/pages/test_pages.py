@@ -156,7 +156,7 @@ def test_what_ended_early_is_told_of_on_every_page_and_finished_together(filled:
 @pytest.mark.parametrize("page", ["home", "compare"])
 def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
     (experiment,) = filled.experiments()
-    last = next(run.id for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.adapter is None)
+    last = next(run.id for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.role != "adapter")
     with filled.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (last,))
     app = draw(page, experiment=experiment.id)
@@ -175,7 +175,7 @@ def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(f
 @pytest.mark.parametrize("page", ["home", "compare"])
 def test_runs_that_were_deleted_are_named_and_trained_again_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
     (experiment,) = filled.experiments()
-    last = next(run for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.adapter)
+    last = next(run for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.role == "adapter")
     filled.notes.delete([last.id])
     app = draw(page, experiment=experiment.id)
     assert "Deleted: LoRA r=4, seed 1." in texts(app)
@@ -324,18 +324,18 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
 def test_compare_has_means_of_finished_runs_beside_a_stopped_one(filled: Lab) -> None:
     (experiment,) = filled.experiments()
     members = filled.members(experiment)
-    last = next(run for run in reversed(members) if run.spec.adapter)
+    last = next(run for run in reversed(members) if run.spec.role == "adapter")
     with filled.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (last.id,))
     (table,) = [f.value for f in draw("compare", view="Table").dataframe if "Macro-F1" in f.value.columns]
-    finished = [run for run in members if run.spec.adapter and run.id != last.id]
+    finished = [run for run in members if run.spec.role == "adapter" and run.id != last.id]
     assert table.set_index("Setting").loc[last.spec.label, "Seeds"] == str(len(finished))
     assert any("stopped early" in str(chart.proto) for chart in draw("compare").get("plotly_chart"))
 
 
 def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: Lab) -> None:
     (experiment,) = filled.experiments()
-    lora = next(run for run in filled.members(experiment) if run.spec.adapter)
+    lora = next(run for run in filled.members(experiment) if run.spec.role == "adapter")
     with filled.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'failed', result = NULL, cause = 'Planted.' WHERE id = ?", (lora.id,))
     for page in ("home", "compare", "report", "weights"):
@@ -355,7 +355,9 @@ def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab)
     assert [line.split(" is right")[0] for line in lines] == ["**Only Full", "**Only LoRA r=4"]
     (experiment,) = filled.experiments()
     for run in filled.members(experiment):  # the page needs neither networks nor adapters for it
-        (filled.settings.runs / run.id / ("adapter.zip" if run.spec.adapter else "network.safetensors")).unlink()
+        (
+            filled.settings.runs / run.id / ("adapter.zip" if run.spec.role == "adapter" else "network.safetensors")
+        ).unlink()
     assert [
         line for line in texts(draw("compare", view="Examples")).splitlines() if line.startswith("**Only ")
     ] == lines

@@ -62,7 +62,7 @@ def test_it_says_which_token_this_server_takes(
 def test_it_lists_adapters_shows_requests_and_counts_answers(opened: Lab, base: Run) -> None:
     experiment = opened.fine_tune(base, TURNED, [*BOTH, (short(), DoRASpec.of(rank=1))], [0])
     runs = finish(opened, *experiment.runs)
-    adapters = [run for run in runs if run.spec.adapter]
+    adapters = [run for run in runs if run.spec.role == "adapter"]
     app = draw("serve")
     assert set(app.dataframe[0].value["Adapter"]) == {run.id for run in adapters}
     assert set(app.dataframe[0].value["Method"]) == {"LoRA r=4", "DoRA r=1"}

@@ -74,7 +74,7 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
     assert not app.exception, app.exception
     (experiment,) = opened.experiments()
     specs = [run.spec for run in opened.members(experiment)]
-    assert sorted((s.adapter.rank if s.adapter else 0, s.optim.learning_rate, s.seed) for s in specs) == sorted(
+    assert sorted((s.method.size or 0, s.optim.learning_rate, s.seed) for s in specs) == sorted(
         [(rank, rate, seed) for rank in (1, 4) for rate in (0.00316, 0.01) for seed in (0, 1)]
         + [(0, 0.001, seed) for seed in (0, 1)]
     )

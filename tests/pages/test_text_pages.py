@@ -105,7 +105,7 @@ def test_runs_can_be_filtered_by_their_network(opened: Lab) -> None:
 
 
 def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(opened: Lab, text_home: TextHome) -> None:
-    lora = next(run for run in opened.runs_of(text_home.direct.runs) if run.spec.adapter)
+    lora = next(run for run in opened.runs_of(text_home.direct.runs) if run.spec.role == "adapter")
     app = draw("adapters", adapter=lora.id)
     assert not app.error
     assert any("AutoModelForSequenceClassification" in code.value for code in app.code)
@@ -115,7 +115,7 @@ def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(opened: Lab, te
 def test_a_certificate_has_a_row_for_each_rank_and_not_for_each_of_many_layers(
     opened: Lab, text_home: TextHome
 ) -> None:
-    lora = next(run for run in opened.runs_of(text_home.direct.runs) if run.spec.adapter)
+    lora = next(run for run in opened.runs_of(text_home.direct.runs) if run.spec.role == "adapter")
     ranks = list(opened.artifacts.certificate(lora.id)["layers"].values())
     (table,) = [frame.value for frame in draw("adapters", adapter=lora.id).dataframe if "Check" in frame.value]
     rows = table[table["Check"].str.startswith("Rank of")]
@@ -126,7 +126,7 @@ def test_a_certificate_has_a_row_for_each_rank_and_not_for_each_of_many_layers(
 
 def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(opened: Lab, text_home: TextHome) -> None:
     for experiment, base in (text_home.direct, text_home.digest), (text_home.after_source, None):
-        run = next(run for run in opened.runs_of(experiment.runs) if run.spec.adapter)
+        run = next(run for run in opened.runs_of(experiment.runs) if run.spec.role == "adapter")
         content = opened.artifacts.read(run.id, ADAPTER)
         app = upload(from_file(draw("adapters"), base or str(run.spec.base)), "adapter.zip", content, "adapter-file")
         app.toggle(key="adapter-more").set_value(True).run()

@@ -211,7 +211,7 @@ def test_an_architecture_whose_layers_read_no_rows_is_refused_however_many_rows_
 @pytest.mark.parametrize("which", ["direct", "after_source"])
 def test_served_texts_are_what_each_run_answers(text_home: TextHome, which: str) -> None:
     lab = Lab(Settings(home=text_home.home))
-    runs = [run for run in lab.members(getattr(text_home, which)) if run.spec.adapter]
+    runs = [run for run in lab.members(getattr(text_home, which)) if run.spec.role == "adapter"]
     asked = ["the big red dog sat", "a cat", "far and far and far and far and far and far and far and far and far", ""]
     rows = [Row(text=text, adapter=run.id) for text in asked for run in runs]
     rows += [Row(text=asked[0])] if which == "after_source" else []
@@ -262,7 +262,7 @@ def test_adapters_that_are_listed_with_one_base_are_answered_together_and_by_its
 
 def test_rows_of_the_wrong_kind_and_without_an_adapter_are_one_sentence(text_home: TextHome) -> None:
     lab = Lab(Settings(home=text_home.home))
-    run = next(run for run in lab.members(text_home.direct) if run.spec.adapter)
+    run = next(run for run in lab.members(text_home.direct) if run.spec.role == "adapter")
     for rows, sentence in (
         ([Row(pixels=[0.5], adapter=run.id)], "reads texts: give each row its text"),
         ([Row(text="a", adapter=run.id), Row(text="a")], "name an adapter in each row"),

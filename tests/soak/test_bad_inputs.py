@@ -87,7 +87,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     lab.start()
     experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
     runs = finish(lab, experiment.base, *experiment.runs)
-    adapter = lab.artifacts.read(next(run.id for run in runs if run.spec.adapter), ADAPTER)
+    adapter = lab.artifacts.read(next(run.id for run in runs if run.spec.role == "adapter"), ADAPTER)
     lab.close()
     with zipfile.ZipFile(io.BytesIO(adapter)) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}

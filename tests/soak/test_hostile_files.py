@@ -128,7 +128,7 @@ def lived(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     optim = short(epochs=200, batch_size=1, rate=1e-5)
     wide = [PerceptronSpec.of(num_classes=10, num_hidden_1=WIDTH, num_hidden_2=WIDTH + more) for more in range(3)]
     runs = [lab.launch(RunSpec.of(method="pretrain", network=each, task=DIGITS, optim=optim)).id for each in wide]
-    adapter_run = next(run for run in lab.runs() if run.spec.adapter and run.result)
+    adapter_run = next(run for run in lab.runs() if run.spec.role == "adapter" and run.result)
     adapter, base = lab.artifacts.read(adapter_run.id, ADAPTER), str(adapter_run.spec.base)
     lab.store.close()
     with zipfile.ZipFile(io.BytesIO(adapter)) as archive:

@@ -156,7 +156,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         assert Counter(states)["finished"] == 1
         assert set(states) <= {"queued", "running", "interrupted", "finished"}
         check_curve(reader, run)
-        file = "network.safetensors" if run.spec.adapter is None else "adapter.zip"
+        file = "network.safetensors" if run.spec.role != "adapter" else "adapter.zip"
         assert sorted(reader.store.files(run.id)) == sorted([file, "predictions.safetensors"])
         resumed += run.resumed_step > 0
     check_store(settings)

@@ -52,7 +52,7 @@ def write_many(store: Store, count: int) -> list[str]:
         accuracy, seconds = float(draw.uniform(60, 99)), float(draw.uniform(1, 100))
         result = None
         if state in ("finished", "stopped"):
-            files = {"adapter_bytes": 24_900} if spec.adapter else {"adapter_bytes": None}
+            files = {"adapter_bytes": 24_900} if spec.role == "adapter" else {"adapter_bytes": None}
             result = json.dumps(measured(RESULT, accuracy=accuracy, seconds=seconds, **files).to_dict())
         cause = f"Diverged at step {number}: the loss is no longer a finite number." if state == "failed" else None
         note = f"Note {number} with some words that say what was tried here." if number % 7 == 0 else ""

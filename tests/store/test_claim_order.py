@@ -35,7 +35,7 @@ def queue(store: Store, name: str, arms: Sequence[object], seeds: Sequence[int])
 def claim(store: Store) -> list[Run]:
     """Claim the next bank, as a worker does."""
     runs = store.next_runs("me")
-    return store.claim(runs[: LORA_BANK if runs and runs[0].spec.adapter else FULL_BANK])
+    return store.claim(runs[: LORA_BANK if runs and runs[0].spec.role == "adapter" else FULL_BANK])
 
 
 def claim_all(store: Store) -> list[list[Run]]:

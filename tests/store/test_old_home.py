@@ -135,7 +135,7 @@ def test_everything_is_as_version_1_left_it(lab: Lab) -> None:
 
 def test_every_file_reads_back_and_every_adapter_holds(lab: Lab) -> None:
     for run in (run for run in lab.runs() if run.result):
-        if run.spec.adapter:
+        if run.spec.role == "adapter":
             verify_adapter(lab.artifacts.path(run.id, ADAPTER), lab.artifacts.base(run))
             read_network(lab.artifacts.path(run.id, MERGED))
         else:

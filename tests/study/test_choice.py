@@ -228,7 +228,7 @@ def test_a_setting_without_all_seeds_wins_only_where_no_other_has_them_all():
     (choice,) = choices_of(runs)
     # It is shown for its rank, beside which there is no other, and does not stand for LoRA.
     assert {arm.spec.label for arm in chosen_arms(runs)} == {"Full", "LoRA r=4", "LoRA r=16"}
-    assert choice.best(is_adapter).spec.adapter.rank == 4
+    assert choice.best(is_adapter).spec.method.rank == 4
     # Nor does it narrow what the others are judged on.
     assert choice.judged_on(choice.best(is_adapter)) == (0, 1, 2)
 
@@ -258,7 +258,7 @@ def test_ties_go_to_fewer_parameters_then_the_lower_rate_then_the_lower_alpha(or
         for i, run in enumerate(runs)
     ]
     best = choices_of(runs)[0].best()
-    assert (best.spec.adapter.rank, best.spec.optim.learning_rate, best.spec.adapter.alpha) == (4, 0.005, 8.0)
+    assert (best.spec.method.rank, best.spec.optim.learning_rate, best.spec.method.alpha) == (4, 0.005, 8.0)
 
 
 OUTCOMES = st.one_of(

@@ -152,7 +152,7 @@ def test_validation_and_not_the_test_part_picks_the_arms_of_each_method_and_rank
     ):
         runs += validated_runs(method, [test] * 3, [validated] * 3, rank=rank, optim={"learning_rate": rate})
     pairs = lora_against_full(chosen_arms(runs))
-    chosen = [(lora.adapter.rank, lora.learning_rate, full.learning_rate) for lora, full in pairs]
+    chosen = [(lora.spec.method.rank, lora.learning_rate, full.learning_rate) for lora, full in pairs]
     assert chosen == [(4, 0.01, 0.01), (8, 0.001, 0.01)]
     assert "LoRA r=8 at 0.001" in headline(verdict(runs))
     assert len(lora_against_full(arms_of(runs))) == 8

@@ -135,7 +135,7 @@ def test_fewer_than_three_seeds_claim_nothing(seeds):
 def test_a_level_that_one_of_them_never_passed_is_not_extrapolated():
     runs, curves = lab_notes()
     for run in runs:
-        if run.spec.adapter:
+        if run.spec.role == "adapter":
             curves[run.id].epochs["validation_accuracy"] -= 45.0
     ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
     assert at_equal_accuracy(lora, full) == []
@@ -144,7 +144,7 @@ def test_a_level_that_one_of_them_never_passed_is_not_extrapolated():
 
 def test_a_setting_with_a_failed_seed_takes_no_part():
     runs, curves = lab_notes()
-    failed = next(run for run in runs if run.spec.adapter and run.spec.optim.learning_rate == 0.05)
+    failed = next(run for run in runs if run.spec.role == "adapter" and run.spec.optim.learning_rate == 0.05)
     runs[runs.index(failed)] = replace(failed, state="failed", result=None)
     _, lora = frontiers(runs, curves, BEFORE)
     assert lora.rates == (0.005, 0.015)

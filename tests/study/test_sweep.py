@@ -46,7 +46,9 @@ from core.study.figures.sweep import (
 from core.study.stats.intervals import t_interval
 from tests.study.samples import make_run
 
-GRID = Grid(ranks=(8, 1), alphas=(16.0, 8.0), learning_rates=(0.01, 0.001), full_learning_rates=(0.001,), seeds=3)
+GRID = Grid(
+    varied={"rank": (8, 1), "alpha": (16.0, 8.0)}, learning_rates=(0.01, 0.001), full_learning_rates=(0.001,), seeds=3
+)
 
 
 def made(
@@ -95,9 +97,9 @@ def test_a_grid_is_every_combination_once_and_full_fine_tuning_first():
     ("changes", "sentence"),
     [
         ({"seeds": 56}, "at most 500 runs and this one has 504"),
-        ({"ranks": ()}, "at least 4 settings and this one has 1"),
-        ({"ranks": (), "full_learning_rates": ()}, "this one has 0"),
-        ({"ranks": (1, 1000)}, "Rank must be at most 512"),
+        ({"varied": {"rank": (), "alpha": (8.0,)}}, "at least 4 settings and this one has 1"),
+        ({"varied": {"rank": (), "alpha": (8.0,)}, "full_learning_rates": ()}, "this one has 0"),
+        ({"varied": {"rank": (1, 1000), "alpha": (8.0,)}}, "Rank must be at most 512"),
         ({"learning_rates": (0.1, 2.0)}, "Learning rate must be at most 1"),
     ],
 )
@@ -107,7 +109,7 @@ def test_a_grid_that_does_not_hold_gets_a_sentence(changes, sentence):
 
 
 def test_a_grid_of_500_runs_is_a_sweep():
-    grid = Grid(tuple(range(1, 11)), (8.0,), (0.001, 0.01), (0.1, 0.2, 0.3, 0.4, 0.5), seeds=20)
+    grid = Grid({"rank": tuple(range(1, 11)), "alpha": (8.0,)}, (0.001, 0.01), (0.1, 0.2, 0.3, 0.4, 0.5), seeds=20)
     assert len(grid.arms(OptimSpec.of(), LoRASpec.of())) * grid.seeds == grid.num_runs == 500
 
 
@@ -122,7 +124,7 @@ def test_what_differs_in_four_settings_is_a_sweep_and_seeds_are_no_setting():
 def test_cells_do_not_depend_on_the_order_of_runs(runs):
     assert cells_of(runs) == CELLS
     assert [cell.validation for cell in cells_of(runs)] == [cell.validation for cell in CELLS]
-    assert [(cell.rank, cell.alpha, cell.learning_rate) for cell in CELLS[3:7]] == [
+    assert [(cell.size, cell.strength, cell.learning_rate) for cell in CELLS[3:7]] == [
         (1, 8.0, 0.001),
         (1, 8.0, 0.01),
         (1, 8.0, 0.1),
@@ -145,8 +147,8 @@ def test_validation_chooses_and_test_has_no_say():
     full, lora = chosen(CELLS)
     # On the test part 0.002 is the best rate of full fine-tuning, and alpha 8 the better one of rank 4.
     assert (full.learning_rate, full.tested.mean) == (0.001, pytest.approx(96.2))
-    assert (lora.rank, lora.alpha, lora.learning_rate) == (4, 16.0, 0.01)
-    assert {label: (cell.alpha, cell.learning_rate) for label, cell in best_adapters(CELLS).items()} == {
+    assert (lora.size, lora.strength, lora.learning_rate) == (4, 16.0, 0.01)
+    assert {label: (cell.strength, cell.learning_rate) for label, cell in best_adapters(CELLS).items()} == {
         "LoRA r=1": (8.0, 0.01),
         "LoRA r=4": (16.0, 0.01),
     }
@@ -155,7 +157,7 @@ def test_validation_chooses_and_test_has_no_say():
 def test_among_equals_the_smaller_setting_is_chosen():
     cells = sweep(*(made(rank, rate, [90.0, 91.0]) for rank in (8, 2) for rate in (0.05, 0.01)))
     best = best_of(cells)
-    assert (best.rank, best.learning_rate) == (2, 0.01)
+    assert (best.size, best.learning_rate) == (2, 0.01)
 
 
 def test_a_setting_that_fails_for_a_seed_is_never_chosen():
@@ -202,11 +204,11 @@ def test_times_that_runs_shared_say_so():
 
 
 def test_one_alpha_or_the_best_at_each_place():
-    assert [c.alpha for c in at_alpha(CELLS, 8.0) if c.rank == 4] == [8.0]
-    assert {c.alpha for c in at_alpha(CELLS, None) if c.rank == 4} == {16.0}
+    assert [c.strength for c in at_alpha(CELLS, 8.0) if c.size == 4] == [8.0]
+    assert {c.strength for c in at_alpha(CELLS, None) if c.size == 4} == {16.0}
     for alpha in (8.0, 16.0, None):
         shown = at_alpha(CELLS, alpha)
-        places = [(cell.method, cell.rank, cell.learning_rate) for cell in shown]
+        places = [(cell.method, cell.size, cell.learning_rate) for cell in shown]
         assert len(places) == len(set(places))
         assert [cell for cell in shown if cell.method == "full"] == CELLS[:3]
 
@@ -296,7 +298,7 @@ def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():
     for tile in heat.tiles:
         cell = by_key[tile.key]
         assert heat.rows[tile.row] == f"{cell.learning_rate:g}"
-        assert heat.columns[tile.column] == (f"r={cell.rank}" if cell.rank else "Full")
+        assert heat.columns[tile.column] == (f"r={cell.size}" if cell.size else "Full")
         assert tile.text == f"{cell.validated.mean:.1f}"
         assert cell.label in tile.label
     best = max(heat.tiles, key=lambda tile: float(tile.text))
@@ -390,7 +392,7 @@ def test_the_pareto_figure_marks_what_no_smaller_setting_beats():
     symbols = {trace.name: trace.marker.symbol for trace in figure.data[1:]}
     assert symbols == {"Full": "circle", "r=1": "circle", "r=2": "circle", "r=4": "circle-open"}
     assert list(figure.data[0].x) == [1562, 3124, 136_074]
-    assert [cell.rank for cell in front_of(cells)] == [1, 2, None]
+    assert [cell.size for cell in front_of(cells)] == [1, 2, None]
 
 
 def test_a_rank_has_one_colour_in_all_figures():

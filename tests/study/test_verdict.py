@@ -41,14 +41,14 @@ def full(seeds: int) -> list[float]:
 def test_the_cheapest_setting_within_the_margin_is_chosen():
     runs = runs_with(full(10), r1=below(2, 10), r4=below(0.2, 10), r16=below(0, 10))
     found = verdict(runs, 0.5)
-    assert [candidate.arm.adapter.rank for candidate in found.candidates] == [1, 4, 16]
+    assert [candidate.arm.spec.method.rank for candidate in found.candidates] == [1, 4, 16]
     assert [candidate.within for candidate in found.candidates] == [Level.OPEN, Level.SHOWN, Level.SHOWN]
-    assert (found.rule, found.level, found.choice.adapter.rank) == (Rule.WITHIN, Level.SHOWN, 4)
+    assert (found.rule, found.level, found.choice.spec.method.rank) == (Rule.WITHIN, Level.SHOWN, 4)
     assert headline(found).startswith(
         "Use LoRA r=4: it is at most 0.5 points less accurate than full fine-tuning (observed −0.20 points, "
     )
     assert headline(found).endswith("with 6,248 instead of 136,074 trainable parameters.")
-    assert verdict(runs, 5).choice.adapter.rank == 1
+    assert verdict(runs, 5).choice.spec.method.rank == 1
     assert (verdict(runs, 0.01).rule, verdict(runs, 0.01).choice) == (Rule.NONE, None)
 
 
@@ -87,7 +87,7 @@ def test_each_part_of_the_rule_decides_at_each_level(points, seeds, rule, level,
 def test_a_better_setting_is_chosen_although_a_more_expensive_one_ended_the_sequence():
     runs = runs_with(full(8), r4=below(-4, 8), r16=below(6, 8))
     found = verdict(runs, 0.5)
-    assert (found.rule, found.level, found.choice.adapter.rank) == (Rule.HIGHER, Level.SHOWN, 4)
+    assert (found.rule, found.level, found.choice.spec.method.rank) == (Rule.HIGHER, Level.SHOWN, 4)
     assert headline(found).startswith("Use LoRA r=4: it is 4.00 points more accurate (95 % interval 3.")
 
 
@@ -118,7 +118,7 @@ def test_the_setting_that_is_told_of_is_the_best_on_validation_and_the_test_part
     for rank, validation, tested in ((1, 91.0, 92.0), (4, 93.0, 91.0), (16, 92.0, 94.0)):
         runs += make_arm_runs("lora", list(tested + SPREAD[::-1]), rank=rank, validation_accuracy=validation)
     found = verdict(runs, 0.05)
-    assert (found.rule, found.told.arm.adapter.rank) == (Rule.LOWER, 4)
+    assert (found.rule, found.told.arm.spec.method.rank) == (Rule.LOWER, 4)
     assert "the best adapter setting, LoRA r=4, is 4.00 points less accurate" in headline(found)
 
 
@@ -245,7 +245,7 @@ def test_what_a_verdict_says_of_forgetting_is_what_the_table_says():
             odd = 0.1 * (-1) ** seed * (1 + seed / 10)
             runs.append(replace(made, result=measured(made.result, source_accuracy=80.0 - lost + odd)))
     found = verdict(runs, 5.0)
-    assert found.told.arm.adapter.rank == 1
+    assert found.told.arm.spec.method.rank == 1
     (row,) = [d for d in full_differences(chosen_arms(runs), "forgetting") if d.a == "LoRA r=1"]
     assert row.level is Level.LEANING
     assert paired_difference(found.told.arm, found.full, "forgetting").level is Level.SHOWN

@@ -81,7 +81,7 @@ def test_adapters_of_one_rank_and_seed_begin_in_the_same_directions(changes, ali
         spans = [directions(layer.lora.A.detach().numpy(), "outputs") for layer in started]
         same = spans[0].shape == spans[1].shape and overlap(*spans).whole == pytest.approx(1)
         # Another distribution makes other directions of the same random numbers, which overlap beyond chance.
-        assert same == (alike and one.adapter.start == other.adapter.start)
+        assert same == (alike and one.method.start == other.method.start)
 
 
 def test_new_directions_and_their_null_are_those_of_the_measures():

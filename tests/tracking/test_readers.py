@@ -148,7 +148,7 @@ def test_mlflow_has_params_parents_and_files(
         assert parent.info.run_name == (experiment.name if id in experiment.runs else "No experiment")
         assert child.info.end_time == round((run.ended or 0) * 1000)
         files = [item.path for item in client.list_artifacts(child.info.run_id)]
-        assert files == (["adapter.zip"] if run.spec.adapter else [])
+        assert files == (["adapter.zip"] if run.spec.role == "adapter" else [])
         for file in files:
             content = Path(client.download_artifacts(child.info.run_id, file, str(nowhere))).read_bytes()
             assert content == idle.artifacts.read(id, file)

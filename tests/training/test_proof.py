@@ -307,4 +307,4 @@ def test_the_log_of_a_run_says_that_autograd_trained_it(lab: Lab, monkeypatch: p
     assert [run.state for run in runs] == ["finished"] * 4, [run.cause for run in runs]
     for run in runs:
         said = [text for _, text in lab.store.log(run.id) if "autograd" in text]
-        assert said == ([OTHER] if run.spec.adapter else [])
+        assert said == ([OTHER] if run.spec.role == "adapter" else [])

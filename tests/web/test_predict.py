@@ -82,7 +82,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     runs = finish(lab, *experiment.runs)
     lab.close()
     full = next(run.id for run in runs if run.spec.kind == "full")
-    adapters = tuple(run.id for run in runs if run.spec.adapter)
+    adapters = tuple(run.id for run in runs if run.spec.role == "adapter")
     port = free_port()
     command = ["-m", "core", "serve", "--home", str(home), "--port", str(port)]
     log = home.with_name("log")

@@ -25,6 +25,7 @@ from core.engine.jobs.supplies import Supplies
 from core.engine.jobs.text_memory import TextSizes, step_memory
 from core.errors import DivergedError, LabError, LeftError, SpecError
 from core.memory import Growth, give_back, is_out_of_memory
+from core.methods.method import Role
 from core.methods.parameters import count_parameters
 from core.networks.file import read_network
 from core.networks.fingerprint import base_fingerprint
@@ -71,7 +72,7 @@ class BankRun:
         spec.network.check_fit(self.task.spec.dataset, inputs, self.task.classes)
         self.base = _base_of(spec, job.base, supplies)
         origins = [self.base or _brought(own, supplies) for own in specs]
-        self.fingerprint = base_fingerprint(origins[0]) if spec.adapter and origins[0] else ""
+        self.fingerprint = base_fingerprint(origins[0]) if spec.role is Role.ADAPTER and origins[0] else ""
         fresh = self.base is None  # a network that was brought is read for each run
         self.networks = [
             network_of(own, origin, not fresh).to(self.device) for own, origin in zip(specs, origins, strict=True)

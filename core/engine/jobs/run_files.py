@@ -9,6 +9,7 @@ from torch import nn
 
 from core.adapter import Card, adapter_bytes
 from core.data.examples import Batch, Examples
+from core.methods.adapter import AdapterSpec
 from core.methods.merging import base_copy
 from core.networks.file import network_bytes, network_size
 from core.networks.network import NetworkSpec
@@ -62,11 +63,11 @@ def file_of(
         LabError: the adapter does not pass its checks.
     """
     network.to("cpu")
-    if spec.adapter is None:
+    if not isinstance(spec.method, AdapterSpec):
         content = network_bytes(network)
         return replace(result, checkpoint_bytes=len(content)), {NETWORK: content}
     checkpoint = network_size(base_copy(network, shared=[*network.parameters(), *network.buffers()]))
     card = Card.of(run, spec, result, labels)
     probe = {name: tensor.cpu() for name, tensor in probe.items()}
-    content = adapter_bytes(network, spec.adapter, base_fingerprint=base, card=card, probe=probe)
+    content = adapter_bytes(network, spec.method, base_fingerprint=base, card=card, probe=probe)
     return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=len(content)), {ADAPTER: content}

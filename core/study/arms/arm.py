@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.data.task_spec import TaskSpec
-from core.methods.low_rank import LowRankSpec
 from core.methods.method import Role
 from core.methods.registry import method_order
 from core.run_spec import RunSpec
@@ -58,11 +57,6 @@ class Arm:
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the runs, ascending."""
         return tuple(run.spec.seed for run in self.runs)
-
-    @property
-    def adapter(self) -> LowRankSpec | None:
-        """Settings of its adapters; None for a method that trains none."""
-        return self.spec.adapter
 
     @property
     def learning_rate(self) -> float:
@@ -115,13 +109,13 @@ class Arm:
         return spread_text(self.interval(name), self.what(name))
 
 
-TuningGroup = tuple[str | None, TaskSpec, str, int | None]
-"""Base, task, method and rank: arms of one group differ only in how they were tuned."""
+TuningGroup = tuple[str | None, TaskSpec, str, Any]
+"""Base, task, method and its size, such as the rank: arms of one group differ only in how they were tuned."""
 
 
 def tuning_group(spec: RunSpec) -> TuningGroup:
     """The tuning group of an arm with this spec."""
-    return spec.start, spec.task, spec.kind, spec.adapter.rank if spec.adapter else None
+    return spec.start, spec.task, spec.kind, spec.method.size
 
 
 ORDER = (Role.REFERENCE, Role.ADAPTER, Role.CONTROL, Role.BASE)
@@ -129,9 +123,9 @@ ORDER = (Role.REFERENCE, Role.ADAPTER, Role.CONTROL, Role.BASE)
 
 
 def arm_order(spec: RunSpec) -> tuple[Any, ...]:
-    """Sort key of arms: full first, adapters by method, rank, alpha and learning rate, controls, pretraining last."""
-    rank, alpha = (spec.adapter.rank, spec.adapter.alpha) if spec.adapter else (0, 0.0)
-    return (ORDER.index(spec.role), method_order(spec.kind), rank, alpha, spec.optim.learning_rate, spec.arm)
+    """Sort key of arms: full first, adapters by method, size, strength and rate, controls, pretraining last."""
+    size, strength = spec.method.size or 0, spec.method.strength or 0.0
+    return (ORDER.index(spec.role), method_order(spec.kind), size, strength, spec.optim.learning_rate, spec.arm)
 
 
 def arms_of(runs: Iterable[Run], only_finished: bool = False) -> list[Arm]:

@@ -139,12 +139,12 @@ class Choice:
         def order(setting: ArmRuns) -> tuple[float, int, float, float, str]:
             spec = setting.spec
             mean = spec.objective.primary.sign * (means[setting.key] or 0.0)
-            alpha = spec.adapter.alpha if spec.adapter else 0.0
+            strength = spec.method.strength or 0.0
             return (
                 -round(mean, SETTLED_DIGITS),
                 setting.parameters,
                 spec.optim.learning_rate,
-                alpha,
+                strength,
                 setting.key,
             )
 

@@ -66,7 +66,7 @@ def full_differences(arms: Sequence[Arm], name: str) -> list[Difference]:
 def rank_differences(arms: Sequence[Arm]) -> list[Difference]:
     """The primary measure of every higher rank minus that of the lowest of the same method, tested together."""
     by_method: dict[str, list[Arm]] = {}
-    for arm in sorted((arm for arm in arms if arm.adapter), key=lambda arm: arm.adapter.rank if arm.adapter else 0):
+    for arm in sorted((arm for arm in arms if arm.spec.method.size_field), key=lambda arm: arm.spec.method.size):
         by_method.setdefault(arm.spec.kind, []).append(arm)
     pairs = [(arm, own[0]) for own in by_method.values() for arm in own[1:]]
     return paired_differences(pairs, arms[0].primary) if pairs else []
@@ -78,12 +78,12 @@ def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Differe
     pairs = [
         Pair(
             arm.label,
-            cut_of[arm.adapter.rank].label,
+            cut_of[rank].label,
             arm.by_seed(arm.primary),
-            {seed: found.target for seed, found in cut_of[arm.adapter.rank].by_seed.items()},
+            {seed: found.target for seed, found in cut_of[rank].by_seed.items()},
         )
         for arm in arms
-        if arm.adapter and arm.adapter.rank in cut_of
+        if (rank := arm.spec.method.inner_rank) is not None and rank in cut_of
     ]
     return differences_of(pairs, arms[0].what(arms[0].primary)) if pairs else []
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from core.engine.experiment import Setting, with_ranks
 from core.engine.rate_grid import TuneSpec, grid_rate, tuned_arms
-from core.methods.low_rank import LowRankSpec
+from core.methods.method import Role
 from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
@@ -48,9 +48,9 @@ def extended(
     for kind in kinds:
         method = method_of(kind)
         own: list[Setting] = [(optim.but(learning_rate=default_rate(method, network or FAMILIES[0])), method)]
-        like = [(optim, adapter) for optim, adapter in known if isinstance(adapter, LowRankSpec)]
-        if isinstance(method, LowRankSpec) and like:
-            known += [(optim, adapter.by(type(method))) for optim, adapter in like]
+        like = [(optim, adapter) for optim, adapter in known if adapter.role is Role.ADAPTER]
+        if method.role is Role.ADAPTER and like:
+            known += [(optim, method.with_settings_of(adapter)) for optim, adapter in like]
         else:
             known += tuned_arms(own, TuneSpec.of(rates=tried)) if tried > 1 else own
     known += [(optim.but(learning_rate=rate), method) for rate in rates for optim, method in known]

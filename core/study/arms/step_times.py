@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from core.engine.step_time import FULL, WAYS, StepTimes, StepTimeSpec, Way
-from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import method_order
 from core.study.arms.arm import Arm
@@ -43,10 +42,10 @@ def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
         None where full fine-tuning or LoRA is missing.
     """
     full = [arm for arm in arms if arm.role is Role.REFERENCE]
-    adapters = [arm for arm in arms if arm.adapter]
+    adapters = [arm for arm in arms if arm.role is Role.ADAPTER]
     if not full or not adapters:
         return None
-    shapes = {arm.adapter.shape() for arm in adapters if arm.adapter}
+    shapes = {arm.spec.method.shape() for arm in adapters}
     full_bank, adapter_bank = (
         max(run.result.bank for arm in own for run in arm.runs if run.result) for own in (full, adapters)
     )
@@ -54,7 +53,7 @@ def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
     return StepTimeSpec(
         first.network,
         first.task,
-        tuple(sorted(shapes, key=lambda shape: (method_order(shape.kind), shape.rank, shape.target_modules))),
+        tuple(sorted(shapes, key=lambda shape: (method_order(shape.kind), shape.size or 0, shape.targets))),
         first.optim.batch_size,
         full_bank,
         adapter_bank,
@@ -76,8 +75,8 @@ def step_times_table(times: StepTimes) -> pd.DataFrame:
             middle = pd.Series(seconds).quantile([0.25, 0.75]) * 1000
             columns["Measured in"].append(TITLES[way])
             layers = ""
-            if isinstance(method, LowRankSpec) and shared[method.label] > 1:
-                layers = f" on {listed(list(method.target_modules))}"
+            if method.targets and shared[method.label] > 1:
+                layers = f" on {listed(list(method.targets))}"
             columns["Method"].append(f"{method.label}{layers}")
             columns["ms per step"].append(_milliseconds(median_interval(seconds).mean * 1000))
             columns["Half of rounds"].append(f"{_milliseconds(middle.iloc[0])} to {_milliseconds(middle.iloc[1])}")
@@ -114,7 +113,7 @@ def step_times_sentence(times: StepTimes) -> str:
     return " ".join(sentences)
 
 
-def _engine_text(times: StepTimes, kind: type[LowRankSpec]) -> str:
+def _engine_text(times: StepTimes, kind: type[MethodSpec]) -> str:
     """How long a step of a method takes on this engine, alone and in banks, beginning with ``takes``."""
     shared = sharing(kind.name(), times.spec.network.kind)
     is_closed_form = shared.step != "autograd"
@@ -154,7 +153,7 @@ def _ratio(times: StepTimes, way: Way, method: MethodSpec) -> Interval | None:
     return paired_ratio(mine, full) if method != FULL and mine and full else None
 
 
-def _range_text(times: StepTimes, way: Way, kind: type[LowRankSpec]) -> str:
+def _range_text(times: StepTimes, way: Way, kind: type[MethodSpec]) -> str:
     """The ratios of all ranks of a method, as in ``0.31 to 0.45 times``; empty where there are none."""
     own = [adapter for adapter in times.spec.adapters if type(adapter) is kind]
     found = {adapter: ratio for adapter in own if (ratio := _ratio(times, way, adapter)) is not None}
@@ -165,8 +164,9 @@ def _range_text(times: StepTimes, way: Way, kind: type[LowRankSpec]) -> str:
         low, high = (number_text(end) for end in (ratio.low, ratio.high))
         return f"{number_text(ratio.mean)} times (95 % interval {low} to {high})"
     least, most = (number_text(pick(ratio.mean for ratio in found.values())) for pick in (min, max))
-    lowest, highest = (pick(adapter.rank for adapter in found) for pick in (min, max))
-    return f"{least} to {most} times (r = {lowest}{f' to {highest}' if highest > lowest else ''})"
+    sizes = sorted({adapter.inner_rank for adapter in found if adapter.inner_rank is not None})
+    ranks = f" (r = {sizes[0]}{f' to {sizes[-1]}' if len(sizes) > 1 else ''})" if sizes else ""
+    return f"{least} to {most} times{ranks}"
 
 
 def _ratio_text(ratio: Interval) -> str:

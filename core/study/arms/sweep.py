@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import pandas as pd
 
 from core.engine.experiment import Setting
 from core.errors import SpecError
 from core.methods.full import FullSpec
-from core.methods.low_rank import LowRankSpec
-from core.methods.method import Role
+from core.methods.method import MethodSpec, Role
 from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, RunSpec
+from core.spec import bounds
 from core.store.record import Run
 from core.study.arms.arm import Arm as ResultsArm
 from core.study.arms.arm import arm_order
 from core.study.arms.choice import ArmRuns, Choice, choices_of, no_choice_sentence
-from core.study.arms.tables import mean_text
+from core.study.arms.tables import is_count, mean_text, varied_columns
 from core.study.arms.tuning import end_sentence, ratio_text
 from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import Quantity, ends_text, quantity, value_text
@@ -38,10 +39,10 @@ MIN_ARMS = 4
 class Grid:
     """The settings that a sweep tries."""
 
-    ranks: tuple[int, ...]
-    alphas: tuple[float, ...]
+    varied: Mapping[str, tuple[Any, ...]]
+    """Values of each field of the adapter method that it varies, such as ``rank`` and ``alpha``, by its name."""
     learning_rates: tuple[float, ...]
-    """Learning rates of LoRA, each with every rank and alpha."""
+    """Learning rates of the adapters, each with every value of these fields."""
     full_learning_rates: tuple[float, ...]
     """Learning rates of full fine-tuning, the reference; empty leaves it out."""
     seeds: int
@@ -49,44 +50,47 @@ class Grid:
     @property
     def num_arms(self) -> int:
         """Settings, each of which gets every seed."""
-        return len(self.ranks) * len(self.alphas) * len(self.learning_rates) + len(self.full_learning_rates)
+        values = math.prod(map(len, self.varied.values()))
+        return values * len(self.learning_rates) + len(self.full_learning_rates)
 
     @property
     def num_runs(self) -> int:
         """Runs in all."""
         return self.num_arms * self.seeds
 
-    def arms(self, optim: OptimSpec, adapter: LowRankSpec) -> list[Setting]:
-        """Settings of every arm: full fine-tuning first, then adapters by rank, alpha and learning rate.
+    def arms(self, optim: OptimSpec, adapter: MethodSpec) -> list[Setting]:
+        """Settings of every arm: full fine-tuning first, then adapters by the varied fields and learning rate.
 
         Args:
             optim: how all are trained, but for the learning rate.
-            adapter: the adapter method, and how all adapters are made, but for rank and alpha.
+            adapter: the adapter method, and how all adapters are made, but for the varied fields.
 
         Raises:
             SpecError: too few settings, too many runs, or a value out of bounds.
         """
+        names = [f"{bounds(type(adapter), name).title.lower()}s" for name in self.varied]
         if self.num_arms < MIN_ARMS:
             raise SpecError(
-                f"A sweep tries at least {MIN_ARMS} settings and this one has {self.num_arms}: choose more ranks, "
-                f"alphas or learning rates."
+                f"A sweep tries at least {MIN_ARMS} settings and this one has {self.num_arms}: choose more "
+                f"{' or '.join(filter(None, [', '.join(names), 'learning rates']))}."
             )
         if self.num_runs > MAX_RUNS:
             raise SpecError(
                 f"A sweep takes at most {MAX_RUNS} runs and this one has {count_text(self.num_runs)}: choose fewer "
-                f"ranks, alphas, learning rates or seeds."
+                f"{', '.join([*names, 'learning rates'])} or seeds."
             )
         full: list[Setting] = [(optim.but(learning_rate=rate), FullSpec()) for rate in sorted(self.full_learning_rates)]
         return full + [
-            (optim.but(learning_rate=rate), adapter.but(rank=rank, alpha=alpha))
-            for rank, alpha, rate in product(sorted(self.ranks), sorted(self.alphas), sorted(self.learning_rates))
+            (optim.but(learning_rate=rate), adapter.but(**dict(zip(self.varied, values, strict=True))))
+            for *values, rate in product(*map(sorted, self.varied.values()), sorted(self.learning_rates))
         ]
 
 
 def setting_text(spec: RunSpec) -> str:
     """What a sweep varies, in words, as in ``LoRA r=4, alpha 8, learning rate 0.01``."""
-    alpha = f", alpha {spec.adapter.alpha:g}" if spec.adapter else ""
-    return f"{spec.label}{alpha}, learning rate {spec.optim.learning_rate:g}"
+    field = spec.method.strength_field
+    strength = f", {spec.method.setting_text(field)}" if field else ""
+    return f"{spec.label}{strength}, learning rate {spec.optim.learning_rate:g}"
 
 
 @dataclass(frozen=True)
@@ -138,14 +142,14 @@ class Cell:
         return self.spec.kind
 
     @property
-    def rank(self) -> int | None:
-        """None for full fine-tuning."""
-        return self.spec.adapter.rank if self.spec.adapter else None
+    def size(self) -> Any:
+        """Size of its method, such as the rank; None for full fine-tuning, and for a method without one."""
+        return self.spec.method.size
 
     @property
-    def alpha(self) -> float | None:
-        """None for full fine-tuning."""
-        return self.spec.adapter.alpha if self.spec.adapter else None
+    def strength(self) -> Any:
+        """Strength of its method, such as alpha; None for full fine-tuning, and for a method without one."""
+        return self.spec.method.strength
 
     @property
     def learning_rate(self) -> float:
@@ -191,9 +195,7 @@ class Cell:
 def is_sweep(specs: Iterable[RunSpec]) -> bool:
     """Whether runs have enough different ranks, alphas and learning rates to be shown as a sweep."""
     settings = {
-        (s.kind, s.adapter and s.adapter.rank, s.adapter and s.adapter.alpha, s.optim.learning_rate)
-        for s in specs
-        if s.role is not Role.CONTROL
+        (s.kind, s.method.size, s.method.strength, s.optim.learning_rate) for s in specs if s.role is not Role.CONTROL
     }
     return len(settings) >= MIN_ARMS
 
@@ -225,7 +227,7 @@ def best_adapters(cells: Iterable[Cell]) -> dict[str, Cell]:
     """The best alpha and learning rate of each adapter method and rank, by its label, in the order of the arms."""
     by_label: dict[str, list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: arm_order(cell.spec)):
-        if cell.spec.adapter:
+        if cell.spec.role is Role.ADAPTER:
             by_label.setdefault(cell.spec.label, []).append(cell)
     found = {label: best_of(members) for label, members in by_label.items()}
     return {label: cell for label, cell in found.items() if cell is not None}
@@ -247,10 +249,10 @@ def at_alpha(cells: Iterable[Cell], alpha: float | None) -> list[Cell]:
         cells: of a sweep.
         alpha: the cells' alpha; None takes the best one for each rank and learning rate.
     """
-    tiles: dict[tuple[str, int | None, float], list[Cell]] = {}
+    tiles: dict[tuple[str, Any, float], list[Cell]] = {}
     for cell in cells:
-        if alpha is None or cell.alpha in (None, alpha):
-            tiles.setdefault((cell.method, cell.rank, cell.learning_rate), []).append(cell)
+        if alpha is None or cell.strength in (None, alpha):
+            tiles.setdefault((cell.method, cell.size, cell.learning_rate), []).append(cell)
     return [best_of(members) or members[0] for members in tiles.values()]
 
 
@@ -303,9 +305,10 @@ def _ratio_sentence(method: str, ratio: float) -> str:
 
 def _end_sentence(best: Cell, cells: Iterable[Cell]) -> str:
     """A warning where the best rate is the first or last that was tried: a better one may lie beyond it."""
-    fixed = (best.method, best.rank, best.alpha)
-    tried = {cell.learning_rate for cell in cells if (cell.method, cell.rank, cell.alpha) == fixed}
-    name = "this rank and alpha" if best.spec.adapter else best.spec.method.title.lower()
+    fixed = (best.method, best.size, best.strength)
+    tried = {cell.learning_rate for cell in cells if (cell.method, cell.size, cell.strength) == fixed}
+    own = [bounds(type(best.spec.method), name).title.lower() for name in best.spec.method.varied()]
+    name = f"this {' and '.join(own)}" if own else best.spec.method.title.lower()
     return end_sentence(best.learning_rate, tried, name)
 
 
@@ -324,10 +327,10 @@ def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
     validated, tested = [cell.validated for cell in cells], [cell.tested for cell in cells]
     axis, on = _titles(cells)
     seconds = [t_interval([run.result.seconds for run in cell.finished if run.result]).mean for cell in cells]
+    varied = varied_columns([cell.spec.method for cell in cells])
     columns: dict[str, tuple[str, Sequence[object]]] = {
         "Method": ("string", [cell.method for cell in cells]),
-        "Rank": ("Int64", [cell.rank for cell in cells]),
-        "Alpha": ("Float64", [cell.alpha for cell in cells]),
+        **{title: (_kind_of(title, values), values) for title, values in varied.items()},
         "Learning rate": ("Float64", [cell.learning_rate for cell in cells]),
         "Chosen": ("boolean", [cell.key in picked for cell in cells]),
         "Seeds": ("Int64", [len(cell.finished) for cell in cells]),
@@ -341,6 +344,10 @@ def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
         "Time shared": ("boolean", [arm.shares_time if arm.runs else None for arm in map(_arm_of, cells)]),
     }
     return pd.DataFrame({title: pd.Series(list(values), dtype=kind) for title, (kind, values) in columns.items()})
+
+
+def _kind_of(title: str, values: Sequence[object]) -> str:
+    return "Int64" if title == "Rank" or is_count(values) else "Float64"
 
 
 def shares_time(cells: Iterable[Cell]) -> bool:

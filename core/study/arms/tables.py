@@ -8,11 +8,14 @@ from typing import Any
 import pandas as pd
 
 from core.engine.experiment import Setting
+from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec
 from core.objectives.classification import LARGEST_CLASS
 from core.objectives.measure import SOURCE
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec
+from core.spec import bounds
 from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.arm import Arm
@@ -85,8 +88,7 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {
         "Setting": [arm.label for arm in arms],
         "Method": [arm.spec.kind for arm in arms],
-        "Rank": [arm.adapter.rank if arm.adapter else None for arm in arms],
-        "Alpha": [arm.adapter.alpha if arm.adapter else None for arm in arms],
+        **varied_columns([arm.spec.method for arm in arms]),
         "Learning rate": [arm.learning_rate for arm in arms],
         "Seeds": [len(arm.runs) for arm in arms],
     }
@@ -103,10 +105,10 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
 
 def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
     """The table of :func:`comparison_table` as people read it: units in the cells, each mean with its interval."""
+    varied = varied_columns([arm.spec.method for arm in arms])
     columns: dict[str, list[Any]] = {
         "Setting": [arm.label for arm in arms],
-        "Rank": [count_text(arm.adapter.rank) if arm.adapter else NOTHING for arm in arms],
-        "Alpha": [f"{arm.adapter.alpha:g}" if arm.adapter else NOTHING for arm in arms],
+        **{title: list(map(_varied_text, values)) for title, values in varied.items()},
         "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
         "Seeds": [count_text(len(arm.runs)) for arm in arms],
     }
@@ -157,12 +159,14 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         "Network": lambda run: run.spec.network.sizes,
         "Seed": lambda run: run.spec.seed,
         "State": lambda run: run.state,
-        "Rank": lambda run: run.spec.adapter.rank if run.spec.adapter else None,
-        "Alpha": lambda run: run.spec.adapter.alpha if run.spec.adapter else None,
+    }
+    measured: dict[str, Callable[[Run], object]] = {
         "Learning rate": lambda run: run.spec.optim.learning_rate,
         "Epochs": lambda run: run.result.epochs if run.result else None,
     }
     columns: dict[str, list[Any]] = {title: [of(run) for run in everything] for title, of in settings.items()}
+    columns |= varied_columns([run.spec.method for run in everything])
+    columns |= {title: [of(run) for run in everything] for title, of in measured.items()}
 
     def known(name: str) -> bool:
         return any(run.result and run.result.measures.get(name) is not None for run in everything)
@@ -224,6 +228,34 @@ def plain_table(table: pd.DataFrame, turned: bool = False) -> str:
     return "\n".join([text[0], "  ".join("─" * width for width in widths), *text[1:]])
 
 
+def varied_columns(methods: Sequence[MethodSpec]) -> dict[str, list[Any]]:
+    """Columns of the fields that some of the methods vary, and of LoRA's in any case: a value for each method or None.
+
+    Args:
+        methods: one for each row.
+    """
+    titles: dict[str, str] = {}
+    kinds: list[type[MethodSpec]] = [LoRASpec, *map(type, methods)]
+    for kind in kinds:
+        titles |= {name: bounds(kind, name).title for name in kind.varied()}
+    return {
+        title: [getattr(method, name) if name in method.varied() else None for method in methods]
+        for name, title in titles.items()
+    }
+
+
+def is_count(values: Sequence[Any]) -> bool:
+    """Whether a column has whole numbers alone, and not nothing."""
+    known = [value for value in values if value is not None]
+    return bool(known) and all(type(value) is int for value in known)
+
+
+def _varied_text(value: Any) -> str:
+    if value is None:
+        return NOTHING
+    return count_text(value) if isinstance(value, int) else f"{value:g}"
+
+
 def _words(value: object) -> str:
     """The value of a field in words."""
     if isinstance(value, tuple):
@@ -242,5 +274,5 @@ def _typed(columns: dict[str, list[Any]]) -> pd.DataFrame:
     types: dict[str, Any] = dict.fromkeys(columns, "Float64") | dict.fromkeys(
         ("Run", "Setting", "Method", "Dataset", "Network", "State"), "string"
     )
-    types |= dict.fromkeys(_COUNTS, "Int64")
+    types |= {title: "Int64" for title, values in columns.items() if title in _COUNTS or is_count(values)}
     return pd.DataFrame({title: pd.Series(values, dtype=types[title]) for title, values in columns.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.methods.method import Role
 from core.store.record import Run
 from core.study.arms.choice import chosen_arms
 
@@ -18,4 +19,8 @@ def unchosen(runs: Sequence[Run]) -> list[Run]:
     chosen = {arm.key for arm in chosen_arms(runs)}
     if not chosen or not all(run.is_over for run in runs):
         return []
-    return [run for run in runs if run.result is not None and run.spec.adapter is None and run.spec.arm not in chosen]
+    return [
+        run
+        for run in runs
+        if run.result is not None and run.spec.role is not Role.ADAPTER and run.spec.arm not in chosen
+    ]

@@ -62,7 +62,7 @@ def colour_of(spec: RunSpec) -> str:
         case Role.CONTROL if spec.method.is_known:
             return CONTROLS[_number(spec) % len(CONTROLS)]
         case Role.ADAPTER:
-            return _muted(rank_colour(spec.adapter.rank) if spec.adapter else NEUTRAL, _number(spec))
+            return _muted(rank_colour(spec.method.inner_rank or LoRASpec().rank), _number(spec))
     return NEUTRAL
 
 

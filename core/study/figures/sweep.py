@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from core.methods.method import MethodSpec
+from core.methods.method import MethodSpec, Role
 from core.objectives.measure import Measure
 from core.objectives.registry import CLASSIFICATION
 from core.study.arms.arm import arm_order
@@ -30,8 +30,9 @@ from core.wording.numbers import count_text
 def columns_of(cells: Iterable[Cell]) -> dict[str, str]:
     """Return the columns of a heat map: labels of methods and ranks in order, and what is written above each."""
     specs = {cell.spec.label: cell.spec for cell in sorted(cells, key=lambda cell: arm_order(cell.spec))}
-    several = len({spec.kind for spec in specs.values() if spec.adapter}) > 1
-    return {label: f"r={spec.adapter.rank}" if spec.adapter and not several else label for label, spec in specs.items()}
+    several = len({spec.kind for spec in specs.values() if spec.role is Role.ADAPTER}) > 1
+    ranks = {label: None if several else spec.method.inner_rank for label, spec in specs.items()}
+    return {label: label if rank is None else f"r={rank}" for label, rank in ranks.items()}
 
 
 def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable[Cell | None] = ()) -> HeatMap:
@@ -112,7 +113,11 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
                 "uid": name,
                 "x": np.array([cell.learning_rate for cell in members]),
                 "y": np.array([i.mean for i in intervals]),
-                "line": {"color": colour_of(spec), "width": 2 if spec.adapter else 3, "dash": dash_of(spec)},
+                "line": {
+                    "color": colour_of(spec),
+                    "width": 2 if spec.role is Role.ADAPTER else 3,
+                    "dash": dash_of(spec),
+                },
                 "error_y": _bars(intervals, members[0].what, colour_of(spec)),
                 "marker": {
                     "size": [13 if cell is best else 6 for cell in members],
@@ -140,7 +145,8 @@ def rank_curve(cells: Sequence[Cell]) -> go.Figure:
     (full, _), traces = chosen(cells), list[dict[str, Any]]()
     by_method: dict[type[MethodSpec], dict[int, Cell]] = {}
     for cell in best_adapters(cells).values():
-        by_method.setdefault(type(cell.spec.method), {})[cell.rank or 0] = cell
+        if (rank := cell.spec.method.inner_rank) is not None:
+            by_method.setdefault(type(cell.spec.method), {})[rank] = cell
     ranks = sorted({rank for best in by_method.values() for rank in best})
     if full is not None and ranks:
         traces += _reference(full, ranks[0] / 1.5, ranks[-1] * 1.5)

@@ -177,7 +177,7 @@ def accuracy_against(
             continue
         places.append(x)
         traces.append(_point(arm.spec.label, x, interval, what, colours[arm.key], _text(cost, x), _symbol(arm)))
-    by_rank = {arm.adapter.rank: arm for arm in reversed(arms) if arm.adapter}
+    by_rank = {arm.spec.method.inner_rank: arm for arm in reversed(arms)}
     for cut in cuts if cost == "storage" else ():
         if cut.rank in by_rank:
             twin, interval = by_rank[cut.rank], cut.target

@@ -14,7 +14,7 @@ from core.engine.cost import plan
 from core.engine.target_choices import target_choices
 from core.methods.blocks import Column, blocks_of
 from core.methods.head import HeadSpec
-from core.methods.low_rank import LowRankSpec
+from core.methods.method import MethodSpec
 from core.methods.targets import find_targets
 from core.networks.hugging_face import build_classifier, head_of
 from core.networks.library.known import KNOWN
@@ -67,6 +67,8 @@ class Adapted:
     """A network with adapters on some of its linear layers."""
 
     name: str
+    rank: int | None
+    """Of the matrices of the adapters; None for a method without such matrices."""
     blocks: int
     """Number of blocks."""
     kinds: tuple[KindOfLayer, ...]
@@ -84,7 +86,7 @@ class Adapted:
         return 100 * (self.adapters + self.head) / self.parameters
 
 
-def adapted(network: NetworkSpec, method: LowRankSpec) -> Adapted:
+def adapted(network: NetworkSpec, method: MethodSpec) -> Adapted:
     """Count what a method trains in a network, from the network itself, built without memory for its weights.
 
     Raises:
@@ -93,8 +95,9 @@ def adapted(network: NetworkSpec, method: LowRankSpec) -> Adapted:
     trained, head = plan(network, method), plan(network, HeadSpec()).trainable_parameters
     return Adapted(
         network.sizes,
+        method.inner_rank,
         len(target_choices(network).blocks),
-        _kinds(network, method.target_modules),
+        _kinds(network, method.targets),
         trained.parameters - (trained.trainable_parameters - head),
         trained.trainable_parameters - head,
         head,

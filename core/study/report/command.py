@@ -9,6 +9,7 @@ from core.data.presets import presets_for
 from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
 from core.engine.rate_grid import TuneSpec, rates_around
+from core.methods.fields import own_fields, with_values
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec, Role
@@ -114,21 +115,25 @@ def _shared_options(base: RunSpec | None, specs: Sequence[RunSpec]) -> list[str]
     network = specs[0].network
     usual = default_optim(FullSpec, network)
     everything = [spec for spec in (base, *specs) if spec is not None]
-    adapters = {spec.adapter for spec in specs if spec.adapter}
-    kinds = sorted({adapter.kind for adapter in adapters}, key=method_order)
-    ranks = sorted({adapter.rank for adapter in adapters})
-    shared = {(adapter.alpha, adapter.target_modules) for adapter in adapters}
+    adapters = {spec.method for spec in specs if spec.role is Role.ADAPTER}
+    known = {method.kind: type(method) for method in sorted(adapters, key=lambda method: method_order(method.kind))}
+    fields = own_fields(known.values())
+    targets = {method.targets for method in adapters}
+    values = {
+        field.key: sorted({getattr(m, field.name) for m in adapters if type(m) in field.methods}) for field in fields
+    }
     alike = {spec.optim.but(learning_rate=usual.learning_rate, epochs=usual.epochs) for spec in everything}
     if (
         len({spec.optim.epochs for spec in specs}) > 1
         or len(alike) > 1
-        or len(shared) != 1
-        or len(adapters) != len(kinds) * len(ranks)
+        or len(targets) != 1
+        or any(len(values[field.key]) > 1 for field in fields if not field.is_size)
         or len({(spec.task, spec.network, spec.device, spec.own_base) for spec in specs}) > 1
     ):
         return None
-    alpha, targets = shared.pop()
-    if any(a != type(a).of(rank=a.rank, alpha=alpha, target_modules=targets) for a in adapters):
+    (layers,) = targets
+    given = {field.key: values[field.key] if field.is_size else values[field.key][0] for field in fields}
+    if adapters != {method for kind in known.values() for method in with_values(kind, fields, given, layers)}:
         return None
     words = []
     if base is not None:
@@ -146,10 +151,14 @@ def _shared_options(base: RunSpec | None, specs: Sequence[RunSpec]) -> list[str]
         for field in OptimSpec.model_fields
         if (value := getattr(optim, field)) != getattr(usual, field)
     ]
-    words += [f"--adapters {' '.join(kinds)}"] if kinds != [LoRASpec.name()] else []
-    words.append(f"--rank {' '.join(map(str, ranks))}")
-    words += [f"--alpha {alpha:g}"] if alpha != LoRASpec.of().alpha else []
-    words += [f"--targets {shlex.join(targets)}"] if targets != LoRASpec.of().target_modules else []
+    words += [f"--adapters {' '.join(known)}"] if list(known) != [LoRASpec.name()] else []
+    for field in fields:
+        if field.is_size or given[field.key] != field.about.default:
+            own = " ".join(
+                shlex.quote(f"{value:g}" if isinstance(value, float) else str(value)) for value in values[field.key]
+            )
+            words.append(f"--{field.key.replace('_', '-')} {own}")
+    words += [f"--targets {shlex.join(layers)}"] if layers != LoRASpec.of().target_modules else []
     controls = [kind for kind in methods(Role.CONTROL) if any(spec.kind == kind for spec in specs)]
     return [*words, "--controls " + " ".join(controls)] if controls else words
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from core.methods.method import Role
 from core.run_spec import OptimSpec
 from core.study.arms.balance import share_sentence
 from core.study.arms.tuning import one_per_group
@@ -31,9 +32,8 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield "Balance", share
     yield "Settings", listed(list(dict.fromkeys(spec.label for spec in specs)))
     by_method: dict[str, set[str]] = {}
-    for own in {spec.adapter for spec in specs if spec.adapter}:
-        words = f"alpha {own.alpha:g}, scaling {own.scaling}, A drawn {own.start}, on {' '.join(own.target_modules)}"
-        by_method.setdefault(own.title, set()).add(words)
+    for method in {spec.method for spec in specs if spec.role is Role.ADAPTER}:
+        by_method.setdefault(method.title, set()).add(method.facts)
     for title, settings in sorted(by_method.items()):
         yield title, listed(sorted(settings))
     if evidence.frozen:

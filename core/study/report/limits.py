@@ -44,9 +44,9 @@ def limits_of(evidence: Evidence) -> list[str]:
         "more slowly may catch up in a longer training.",
     ]
     rates = rates_tried(specs)
-    alphas = {spec.adapter.alpha for spec in specs if spec.adapter}
+    alphas = {spec.method.strength for spec in specs if spec.method.strength_field}
     if len(alphas) == 1:
-        tuned = {spec.label for spec in specs if spec.adapter} <= set(rates.several)
+        tuned = {spec.label for spec in specs if spec.method.strength_field} <= set(rates.several)
         other = "only the learning rate was tuned to it" if tuned else "no other was tried"
         sentences.append(f"Alpha was {alphas.pop():g} throughout; {other}.")
     if not rates.several:

@@ -13,8 +13,8 @@ from torch import nn
 from core.adapter import apply_adapter
 from core.errors import LoRAError
 from core.lab import Lab
+from core.methods.adapted import AdaptedLinear
 from core.methods.heads import without_head
-from core.methods.layers import AdaptedLinear
 from core.methods.linear import features
 from core.methods.merging import merged_copy
 from core.methods.method import Role
@@ -169,7 +169,9 @@ def main_run(runs: Iterable[Run]) -> Run | None:
     everything = list(runs)
     arms = main_arms(everything)
     # LoRA first: its adapters are what the sliders are about.
-    arm = best_arm(everything, is_adapter) or next((arm for arm in arms if arm.adapter), arms[0] if arms else None)
+    arm = best_arm(everything, is_adapter) or next(
+        (arm for arm in arms if arm.role is Role.ADAPTER), arms[0] if arms else None
+    )
     return arm.runs[0] if arm is not None else None
 
 

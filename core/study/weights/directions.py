@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from core.engine.jobs.build import network_of
-from core.methods.layers import AdaptedLinear
+from core.methods.adapted import AdaptedLinear
 from core.methods.merging import adapted_layers
+from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.study.weights.change import WeightChange
 from core.study.weights.decomposition import Array
@@ -99,12 +100,12 @@ def drawn_alike(base: nn.Module, first: RunSpec, second: RunSpec, layer: str) ->
 
 
 def _drawn(base: nn.Module, spec: RunSpec, layer: str) -> Tensor | None:
-    """A of a layer before training, with the initialization that all have by default; None without an adapter."""
-    if spec.adapter is None:
+    """What is drawn of an adapter before training, with the default initialization; None where nothing is."""
+    if spec.role is not Role.ADAPTER:
         return None
-    alike = spec.but(method=spec.adapter.but(start="kaiming"))
+    alike = spec.but(method=spec.method.shape())
     adapted = adapted_layers(network_of(alike, base)).get(layer)
-    return adapted.lora.A if adapted is not None else None
+    return adapted.drawn() if adapted is not None else None
 
 
 @lru_cache(maxsize=256)
@@ -182,4 +183,4 @@ def scaling_check(change: WeightChange, evaluator: Evaluator, layer: str, indice
 def rank_of(change: WeightChange, layer: str, otherwise: int) -> int:
     """Return the rank of ΔW of a layer where an adapter bounds it, else ``otherwise``."""
     module = change.tuned.get_submodule(layer)
-    return module.lora.rank if isinstance(module, AdaptedLinear) and module.is_low_rank else otherwise
+    return module.rank if isinstance(module, AdaptedLinear) and module.factors() is not None else otherwise

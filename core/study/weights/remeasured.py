@@ -15,7 +15,7 @@ from core.data.views.text import TextPreview, TextView
 from core.errors import LabError, RunStateError, ShortOfMemoryError
 from core.lab import Lab
 from core.methods.method import Role
-from core.run_spec import RunSpec
+from core.run_spec import RunSpec, inner_ranks
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.cut import Accuracies, CutArm
@@ -67,7 +67,7 @@ def remeasure(lab: Lab, arms: Sequence[Arm], call: Caller = called) -> Remeasure
         call: how the slow measurements are called.
     """
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
-    ranks = sorted({arm.adapter.rank for arm in arms if arm.adapter})
+    ranks = inner_ranks(arm.spec for arm in arms)
     try:
         outline = lab.tasks.outline(arms[0].spec.task) if arms else None
         truncated = _lengths(lab, arms[0].spec) if arms else None

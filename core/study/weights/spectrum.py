@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from core.errors import BaseMismatchError, LoRAError
+from core.methods.adapted import AdaptedLinear, Factors, plain_linear
 from core.methods.heads import head_paths, is_in_head
-from core.methods.layers import AdaptedLinear, plain_linear
 from core.methods.linear import features, is_linear, is_transposed
 from core.study.weights.decomposition import (
     Array,
@@ -223,19 +223,19 @@ def spectrum(delta: Array, weight: Array) -> Spectrum:
     return _spectrum(singular_values(delta), delta.shape, weight)
 
 
-def adapter_spectrum(layer: AdaptedLinear, weight: Array) -> Spectrum:
-    """:func:`spectrum` of an adapter whose ΔW is s · (A B)ᵀ, from matrices of its rank instead of the layer's size.
+def adapter_spectrum(factors: Factors, weight: Array) -> Spectrum:
+    """:func:`spectrum` of a ΔW of low rank, s · (A B)ᵀ, from matrices of its rank instead of the layer's size.
 
     With A = Q R and Bᵀ = P S for orthonormal Q and P, the singular values of A B are those of R Sᵀ.
 
     Args:
-        layer: with an adapter of low rank; see :attr:`core.methods.layers.AdaptedLinear.is_low_rank`.
+        factors: A, B and s.
         weight: W before training, (out, in).
     """
-    first, second = _array(layer.lora.A), _array(layer.lora.B.T)
+    first, second = _array(factors.A), _array(factors.B.T)
     upper: list[Array] = [np.linalg.qr(each)[1] for each in (first, second)]
     core = upper[0] @ upper[1].T
-    found = abs(layer.lora.scaling) * singular_values(core)
+    found = abs(factors.scaling) * singular_values(core)
     values = np.zeros(min(weight.shape))
     kept = min(len(found), len(values))
     values[:kept] = found[:kept]
@@ -255,8 +255,8 @@ def layer_spectrum(tuned: nn.Linear | AdaptedLinear, weight: Array, delta: Calla
         weight: W before training, (out, in).
         delta: computes ΔW, (out, in).
     """
-    if isinstance(tuned, AdaptedLinear) and tuned.is_low_rank:
-        return adapter_spectrum(tuned, weight)
+    if isinstance(tuned, AdaptedLinear) and (factors := tuned.factors()) is not None:
+        return adapter_spectrum(factors, weight)
     return spectrum(delta(), weight)
 
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from core.data.examples import Examples
 from core.data.task import EvaluationPart, Task
 from core.errors import CheckpointError, SpecError
-from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, plain_linear
+from core.methods.adapted import plain_linear
+from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged
 from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
 from core.objectives.objective import ObjectiveSpec

@@ -13,7 +13,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from core.methods.layers import AdaptedLinear, plain_linear
+from core.methods.adapted import plain_linear
+from core.methods.layers import LowRankLinear
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.adam import FlatAdam
 from core.training.bank.algebra import linear
@@ -24,7 +25,7 @@ from core.training.bank.tape import Tape
 
 def rank_of(layer: nn.Module) -> int:
     """Rank of the layer's adapter, or 0."""
-    return layer.lora.rank if isinstance(layer, AdaptedLinear) else 0
+    return layer.lora.rank if isinstance(layer, LowRankLinear) else 0
 
 
 def first_adapted(networks: Sequence[MultilayerPerceptron]) -> int:
@@ -79,7 +80,7 @@ class LowRankShard(Shard):
         for member, layers in enumerate(members):
             for i in self._adapted:
                 layer = layers[i]
-                if isinstance(layer, AdaptedLinear):
+                if isinstance(layer, LowRankLinear):
                     factor_B[i][member] = layer.lora.scaling
             self.load(member)
 
@@ -101,10 +102,10 @@ class LowRankShard(Shard):
             found += [A[i][member, : layer.lora.rank].T, B[i][member, : layer.lora.rank]]
         return found
 
-    def _own(self, member: int) -> list[tuple[int, AdaptedLinear]]:
+    def _own(self, member: int) -> list[tuple[int, LowRankLinear]]:
         """A member's adapted layers, numbered from the first that any member adapts."""
         layers = enumerate(linears(self.networks[member])[self._first :])  # type: ignore[arg-type]
-        return [(i, layer) for i, layer in layers if isinstance(layer, AdaptedLinear)]
+        return [(i, layer) for i, layer in layers if isinstance(layer, LowRankLinear)]
 
     def outputs(self, member: int, part: Part) -> Tensor:
         with torch.inference_mode():

@@ -1,0 +1,151 @@
+"""What every method that trains adapters has: its layers, their class, and how they are written for PEFT."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+import torch
+from pydantic import Field, field_validator
+from torch import nn
+
+from core.errors import LoRAError
+from core.methods.adapted import AdaptedLinear
+from core.methods.heads import head_paths, is_in_head, unfreeze_head
+from core.methods.merging import adapted_layers
+from core.methods.method import MethodSpec, Role
+from core.methods.peft_config import PeftConfig
+from core.methods.targets import find_targets, names
+
+MAX_TARGETS = 512
+"""Maximum number of names of layers: more than all layers of the networks that fit on one machine."""
+
+Targets = tuple[Annotated[str, Field(min_length=1, max_length=100)], ...]
+"""Type of the field ``target_modules``."""
+
+
+def targets_field() -> Any:
+    """The field ``target_modules``, which a method declares as its last, so that tables have it behind the others."""
+    return Field(
+        ("all-linear",),
+        min_length=1,
+        max_length=MAX_TARGETS,
+        title="Layers",
+        description="Layers to adapt: full names, last components of names, attention, feed-forward, or all-linear.",
+    )
+
+
+class AdapterSpec(MethodSpec):
+    """Settings of a method that puts adapters on linear layers."""
+
+    role = Role.ADAPTER
+    rate_factor = 5.0
+    layer: ClassVar[type[AdaptedLinear]]
+    """Class of the adapted layers."""
+    peft: ClassVar[type[PeftConfig]]
+    """The method's fields of PEFT's config, and how files of that type are read."""
+    marks: ClassVar[Mapping[str, Any]] = {}
+    """Fields of PEFT's config by which this method is told from others of its type."""
+    card_fields: ClassVar[tuple[str, ...] | None] = None
+    """Fields that model cards tell, in this order; None for all but the layers."""
+
+    if TYPE_CHECKING:  # declared by each method, with targets_field()
+        target_modules: tuple[str, ...]
+
+    @field_validator("target_modules", check_fields=False)
+    @classmethod
+    def _one_target_per_name(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        # "q,v" and ("q", "v") are the same layers, and so the same arm.
+        single = tuple(name for name in names(targets) if name)
+        if len(single) > MAX_TARGETS:
+            raise ValueError(f"Layers takes at most {MAX_TARGETS}: remove some.")
+        return single or targets
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return self.target_modules
+
+    def on(self, targets: Iterable[str]) -> Self:
+        return self.but(target_modules=tuple(targets))
+
+    def shape(self) -> MethodSpec:
+        size = {self.size_field: self.size} if self.size_field else {}
+        return type(self).of(**size, target_modules=self.target_modules)
+
+    @property
+    def facts(self) -> str:
+        own = [name for name in self.own_fields() if name != self.size_field]
+        return ", ".join([*(self.setting_text(name) for name in own), f"on {' '.join(self.targets)}"])
+
+    @property
+    def card_line(self) -> str:
+        """The settings as a line of a model card, as in ``Rank 4, alpha 8, scaling alpha/r``; empty without any."""
+        told = ", ".join(self.setting_text(name) for name in self.card_fields or self.own_fields())
+        return told[:1].upper() + told[1:]
+
+    def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
+        linears = free_layers(network, self.target_modules)
+        self.check_fit(linears)
+        return put_adapters(network, linears, lambda linear: self.adapted(linear, generator))
+
+    @abstractmethod
+    def adapted(self, linear: nn.Linear, generator: torch.Generator | None) -> AdaptedLinear:
+        """The layer with a new adapter. Args: generator: random number generator; None for torch's global one."""
+
+    def check_fit(self, linears: Mapping[str, nn.Linear]) -> None:
+        """Check that the settings suit the targeted layers. Raises: LoRAError: they do not."""
+
+    @abstractmethod
+    def peft_config(self, layers: Mapping[str, AdaptedLinear]) -> PeftConfig:
+        """The method's fields of PEFT's config. Args: layers: the adapted layers, by path."""
+
+    def describes(self, base: nn.Module, layers: Mapping[str, AdaptedLinear]) -> bool:
+        """Whether adapted layers, by path, are what this makes of a network.
+
+        Args:
+            base: the network without adapters.
+            layers: the adapted layers, by path.
+        """
+        found = all(type(layer) is self.layer for layer in layers.values())
+        return found and find_targets(base, self.target_modules).keys() == layers.keys()
+
+
+def free_layers(model: nn.Module, targets: Iterable[str]) -> dict[str, nn.Linear]:
+    """The layers that targets name, by path, none of which has an adapter.
+
+    Raises:
+        LoRAError: the model has adapters, or a target matches nothing, a layer of the head, or no plain linear layer.
+    """
+    if adapted_layers(model):
+        raise LoRAError("This network already has LoRA adapters; start from the base network.")
+    found = find_targets(model, tuple(targets))
+    inside = [path for path in found if is_in_head(path, head_paths(model))]
+    if inside:
+        raise LoRAError(f"Layer {inside[0]} belongs to the new head, which is trained whole: choose other layers.")
+    return found
+
+
+def put_adapters(
+    model: nn.Module, linears: Mapping[str, nn.Linear], make: Callable[[nn.Linear], AdaptedLinear]
+) -> nn.Module:
+    """Replace layers of ``model`` by adapted ones, and freeze everything else but the head, in place.
+
+    Args:
+        model: any network.
+        linears: the layers, by path; a layer with several paths gets one adapter.
+        make: adds an adapter to a layer, before anything is replaced.
+
+    Returns:
+        ``model`` itself.
+    """
+    adapters: dict[int, AdaptedLinear] = {}
+    for linear in linears.values():
+        adapters.setdefault(id(linear), make(linear))
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    unfreeze_head(model)
+    for path, linear in linears.items():
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, adapters[id(linear)])
+    return model
