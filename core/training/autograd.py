@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -41,6 +41,7 @@ class AutogradStepper:
         source: Task | None = None,
         states: FrozenStates | None = None,
         objective: ObjectiveSpec = CLASSIFICATION,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         """Args:
         network: the module, on the task's device.
@@ -50,6 +51,8 @@ class AutogradStepper:
         source: the task that the base was trained on, to measure forgetting.
         states: of the network's frozen blocks, which then run without dropout; None if there are none.
         objective: the loss, and the measures of an evaluation.
+        rates: factors on the learning rate of some parameters; see
+            :attr:`core.methods.method.MethodSpec.tensor_rates`.
         """
         self.network = network
         self._model = fast(network, Resumed(network, states.frozen) if states else network, optim.precision)
@@ -63,12 +66,14 @@ class AutogradStepper:
         self.seeds = (seed,)
         self.device = task.device
         self._cores = Cores()
-        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        named = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self.parameters = list(named.values())
         self.statistics = moving_statistics(network)
         self._rows = TrainedRows.of(network, task, bool(optim.weight_decay))
         self._stale = False  # whether the rows have changed since they were written back
-        updated = [self._rows.weight if self._is_words(p) else p for p in self.parameters] if self._rows else None
-        self.optimizer = Optimizer(updated or self.parameters, optim, total_steps(optim, task.num_train))
+        if self._rows:
+            named = {name: self._rows.weight if self._is_words(p) else p for name, p in named.items()}
+        self.optimizer = Optimizer(named, optim, total_steps(optim, task.num_train), rates)
         self._numbers = RandomNumbers(seed, self.device)
 
     def advance(self, rows: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,20 +18,33 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class Optimizer:
     """Updates trained parameters from their gradients."""
 
-    def __init__(self, parameters: Sequence[nn.Parameter], optim: OptimSpec, total: int) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        optim: OptimSpec,
+        total: int,
+        rates: Mapping[str, float] | None = None,
+    ) -> None:
         """Args:
-        parameters: what is trained, all on one device.
+        parameters: what is trained, by name, all on one device.
         optim: the settings.
         total: number of updates of the whole run.
+        rates: see :attr:`core.methods.method.MethodSpec.tensor_rates`; None for none.
         """
         self.updates = 0
         """Updates done."""
-        self.parameters = list(parameters)
+        self.parameters = list(parameters.values())
         self._optim, self._total = optim, total
+        factors = {name: _factor(name, rates or {}) for name in parameters}
         # Biases and the gains of normalizations are vectors. Decaying them regularizes nothing, as the Trainer has it.
         groups = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": optim.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+            {
+                "params": [p for name, p in parameters.items() if (p.ndim >= 2, factors[name]) == (decays, factor)],
+                "weight_decay": optim.weight_decay if decays else 0.0,
+                "factor": factor,
+            }
+            for decays in (True, False)
+            for factor in dict.fromkeys(factors.values())
         ]
         # One fused kernel for all tensors: the default loop over many small ones takes longer than the matrix products.
         fused = self.parameters[0].device.type in ("cpu", "cuda")
@@ -47,13 +60,13 @@ class Optimizer:
         if self._optim.clip:
             nn.utils.clip_grad_norm_(self.parameters, self._optim.clip)
         for group in self._adam.param_groups:
-            group["lr"] = rate_at(self._optim, self.updates, self._total)
+            group["lr"] = rate_at(self._optim, self.updates, self._total) * group["factor"]
         self._adam.step()
         self.updates += 1
 
     @property
     def shrunk(self) -> float:
-        """What decay has left of a weight that never had a gradient, as a factor."""
+        """What decay has left of a weight that never had a gradient, as a factor; for one with the plain rate."""
         factor, optim = 1.0, self._optim
         for step in range(self.updates if optim.weight_decay else 0):
             factor *= 1 - rate_at(optim, step, self._total) * optim.weight_decay
@@ -70,3 +83,8 @@ class Optimizer:
         for p, *moments in zip(self.parameters, first, second, strict=True):
             step = torch.tensor(float(updates), dtype=torch.float32, device=p.device)
             self._adam.state[p] = {"step": step, **dict(zip(MOMENTS, moments, strict=True))}
+
+
+def _factor(name: str, rates: Mapping[str, float]) -> float:
+    """The factor on the rate of a parameter, by the end of its name."""
+    return next((factor for end, factor in rates.items() if f".{name}".endswith(f".{end}")), 1.0)

@@ -81,7 +81,8 @@ def sharing_of(spec: RunSpec) -> Sharing:
     own = sharing(spec.kind, spec.network.kind)
     if own.step == "autograd":
         return own if _is_on_cpu(spec) else ALONE  # a GPU is busy with one
-    return own if has_fast_loss(spec.objective) and not spec.optim.beyond_plain_adam else ALONE
+    is_plain = not spec.optim.beyond_plain_adam and not spec.method.tensor_rates
+    return own if is_plain and has_fast_loss(spec.objective) else ALONE
 
 
 def _is_on_cpu(spec: RunSpec) -> bool:
@@ -119,4 +120,5 @@ def bank_key(spec: RunSpec) -> str:
     values |= {"method": spec.kind, "batch_size": spec.optim.batch_size, "epochs": spec.optim.epochs}
     values |= spec.optim.beyond_plain_adam
     values |= spec.learned
+    values |= {"tensor_rates": rates} if (rates := dict(spec.method.tensor_rates)) else {}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
@@ -48,7 +48,8 @@ def stepper_for(
         raise SpecError("Runs of different kinds cannot be trained together: train these runs one by one.")
     optims, seeds = [spec.optim for spec in specs], [spec.seed for spec in specs]
     objectives = [spec.objective for spec in specs]
-    return stepper_of(networks, specs[0].kind, optims, seeds, task, source, look, objectives)
+    rates = [spec.method.tensor_rates for spec in specs]
+    return stepper_of(networks, specs[0].kind, optims, seeds, task, source, look, objectives, rates)
 
 
 def stepper_of(
@@ -60,6 +61,7 @@ def stepper_of(
     source: Task | None = None,
     look: Callable[[], None] = lambda: None,
     objectives: Sequence[ObjectiveSpec] = (),
+    rates: Sequence[Mapping[str, float]] = (),
 ) -> Stepper:
     """The stepper for networks of one method.
 
@@ -72,12 +74,15 @@ def stepper_of(
         source: the task that the base was trained on, to measure forgetting.
         look: called every now and then while something is computed; an exception from it ends the work.
         objectives: what each learns; empty for classification.
+        rates: factors on the learning rate of some parameters of each; empty for none.
 
     Raises:
         SpecError: they cannot be trained together, or are not what the method trains.
     """
     objectives = objectives or [CLASSIFICATION] * len(networks)
-    plain = has_fast_loss(objectives[0]) and not any(optim.beyond_plain_adam for optim in optims)
+    rates = rates or [{}] * len(networks)
+    is_plain = not any(rates) and not any(optim.beyond_plain_adam for optim in optims)
+    plain = is_plain and has_fast_loss(objectives[0])
     step = sharing(kind, PerceptronSpec.name()).step if plain else "autograd"
     perceptrons = [network for network in networks if isinstance(network, MultilayerPerceptron)]
     if step != "autograd" and len(perceptrons) == len(networks):
@@ -90,8 +95,10 @@ def stepper_of(
         raise SpecError("These runs have no step that trains several at once: train them one by one.")
     states = _states(networks, task, texts, look) if texts else [None] * len(networks)
     alone = [
-        AutogradStepper(network, optim, task, seed, source, known, objective)
-        for network, optim, seed, known, objective in zip(networks, optims, seeds, states, objectives, strict=True)
+        AutogradStepper(network, optim, task, seed, source, known, objective, own)
+        for network, optim, seed, known, objective, own in zip(
+            networks, optims, seeds, states, objectives, rates, strict=True
+        )
     ]
     return OneByOne(alone) if len(alone) > 1 else alone[0]
 
