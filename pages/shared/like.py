@@ -17,7 +17,8 @@ from core.methods.registry import method_order
 from core.run_spec import RunSpec
 from core.spec import bounds
 from pages.shared import forms
-from pages.shared.adapter_form import field_values
+from pages.shared.adapter_form import field_values, not_varied
+from pages.shared.layer_form import layer_values
 from pages.shared.left_out import left_out
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -196,9 +197,12 @@ def _grid(specs: Sequence[RunSpec]) -> dict[str, Any]:
         "full-rates": _rates([spec for spec in specs if spec.role is Role.REFERENCE]),
     }
     if adapters:
-        values |= field_values(adapters) | {"adapters": adapters[0].kind}
-        for name in type(adapters[0].method).varied():
-            values[f"{name}s"] = sorted({getattr(spec.method, name) for spec in adapters})
+        method = adapters[0].method
+        values |= layer_values(specs[0].network, method.targets) | {"adapters": method.kind}
+        values |= {field.key: getattr(method, field.name) for field in not_varied(type(method))}
+        for name in method.varied():
+            own = [spec.method for spec in adapters if name in spec.method.varied()]
+            values[f"{name}s"] = sorted({getattr(each, name) for each in own})
     return values
 
 

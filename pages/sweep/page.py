@@ -25,7 +25,7 @@ from core.study.arms.sweep import (
     trained_seconds,
 )
 from core.study.arms.verdict import Verdict, verdict
-from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
+from core.study.figures.sweep import front_of, pareto, rate_curves, size_curve, size_titles
 from core.study.stats.measures import TIME_NOTE
 from core.wording.csv_file import csv_of
 from core.wording.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
@@ -99,12 +99,13 @@ def figures(cells: list[Cell], alpha: float | None) -> None:
         )
     left, right = st.columns(2, gap="large")
     with left:
-        show(
-            rank_curve(cells),
-            experiment.id,
-            "ranks",
-            f"{title} on the test part over the rank, with full fine-tuning as reference",
-        )
+        for size in size_titles(cells):
+            show(
+                size_curve(cells, size),
+                experiment.id,
+                f"{size.lower()}s",
+                f"{title} on the test part over the {size.lower()}, with full fine-tuning as reference",
+            )
     with right:
         show(
             pareto(cells),

@@ -40,8 +40,8 @@ from core.study.figures.sweep import (
     ink_on,
     lowest_of_interest,
     pareto,
-    rank_curve,
     rate_curves,
+    size_curve,
 )
 from core.study.stats.intervals import t_interval
 from tests.study.samples import make_run
@@ -364,7 +364,7 @@ def test_rate_curves_are_a_line_for_full_and_one_a_rank_with_the_best_marked():
 
 
 def test_the_rank_curve_has_the_chosen_settings_and_the_band_of_full_fine_tuning():
-    figure = rank_curve(CELLS)
+    figure = size_curve(CELLS)
     band, full, line, *rest = figure.data
     interval = chosen(CELLS)[0].tested
     assert set(band.y) == {interval.low, interval.high}
@@ -376,7 +376,7 @@ def test_the_rank_curve_has_the_chosen_settings_and_the_band_of_full_fine_tuning
 
 
 def test_a_mean_of_one_seed_gets_no_interval():
-    figure = rank_curve(sweep(made(None, 0.001, [97.0]), made(4, 0.01, [95.0])))
+    figure = size_curve(sweep(made(None, 0.001, [97.0]), made(4, 0.01, [95.0])))
     assert [trace.name for trace in figure.data[:2]] == ["Full", "LoRA"]
     assert all(trace.error_y.array is None for trace in figure.data)
 
@@ -403,7 +403,7 @@ def test_a_rank_has_one_colour_in_all_figures():
 
 
 @pytest.mark.parametrize("cells", [[], CELLS[:3], CELLS[3:], CELLS[3:4], sweep(made(4, 0.01, [90.0], state="queued"))])
-@pytest.mark.parametrize("draw", [rate_curves, rank_curve, pareto])
+@pytest.mark.parametrize("draw", [rate_curves, size_curve, pareto])
 def test_figures_draw_whatever_there_is_without_colouring_text(draw, cells):
     layout = json.loads(draw(cells).to_json())["layout"]
     layout.pop("template", None)

@@ -17,6 +17,7 @@ from plotly.colors import sample_colorscale
 from core.methods.method import MethodSpec, Role
 from core.objectives.measure import Measure
 from core.objectives.registry import CLASSIFICATION
+from core.spec import bounds
 from core.study.arms.arm import arm_order
 from core.study.arms.sweep import Cell, at_alpha, best_adapters, best_of, chosen, on_front
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
@@ -140,13 +141,28 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
     return go.Figure(traces, layout)
 
 
-def rank_curve(cells: Sequence[Cell]) -> go.Figure:
-    """Draw test accuracy over the rank, with settings chosen on validation, and full fine-tuning as reference."""
+def size_titles(cells: Iterable[Cell]) -> list[str]:
+    """What the sizes of the adapter methods are called, each once, as in ``Rank``."""
+    return list(dict.fromkeys(filter(None, map(_size_title, cells))))
+
+
+def _size_title(cell: Cell) -> str:
+    method = cell.spec.method
+    return bounds(type(method), method.size_field).title if method.size_field else ""
+
+
+def size_curve(cells: Sequence[Cell], title: str = "Rank") -> go.Figure:
+    """Draw test accuracy over a size, with settings chosen on validation, and full fine-tuning as reference.
+
+    Args:
+        cells: of a sweep.
+        title: of the size, one of :func:`size_titles`; adapters with another size, or none, are left out.
+    """
     (full, _), traces = chosen(cells), list[dict[str, Any]]()
     by_method: dict[type[MethodSpec], dict[int, Cell]] = {}
     for cell in best_adapters(cells).values():
-        if (rank := cell.spec.method.inner_rank) is not None:
-            by_method.setdefault(type(cell.spec.method), {})[rank] = cell
+        if _size_title(cell) == title:
+            by_method.setdefault(type(cell.spec.method), {})[cell.size] = cell
     ranks = sorted({rank for best in by_method.values() for rank in best})
     if full is not None and ranks:
         traces += _reference(full, ranks[0] / 1.5, ranks[-1] * 1.5)
@@ -157,9 +173,9 @@ def rank_curve(cells: Sequence[Cell]) -> go.Figure:
             traces += _dots_and_mean(cell, np.full(len(cell.test), rank * 0.96), rank * 1.04, colour_of(cell.spec))
     measure = _measure(cells)
     layout = layout_of(
-        f"{measure.title} over the rank",
+        f"{measure.title} over the {title.lower()}",
         "test part; settings chosen on validation; diamond: mean with 95 % interval",
-        "Rank",
+        title,
         measure.axis,
     )
     layout["xaxis"] |= _log_axis(ranks) | {"tickvals": ranks, "ticktext": [str(rank) for rank in ranks]}

@@ -1,0 +1,114 @@
+"""Pages and the command line ask a method that only tests register for its own fields, and show it as the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.adapter import verify_adapter
+from core.lab import close_lab
+from core.methods.full import FullSpec
+from pages.shared.links import ENTRIES
+from tests.conftest import finish
+from tests.methods.conftest import Done
+from tests.methods.rescaled import RescaledSpec
+from tests.pages.test_pages import draw, texts
+
+
+@pytest.mark.parametrize("page", list(ENTRIES))
+def test_every_page_shows_it_without_having_been_told(done: Done, page: str) -> None:
+    app = draw(page)
+    assert not app.error, (page, [error.value for error in app.error])
+
+
+@pytest.mark.parametrize("view", ["Accuracy", "Rates", "Curves", "Examples", "Forgetting", "Cost", "Table"])
+def test_every_part_of_the_comparison_draws(done: Done, view: str) -> None:
+    app = draw("compare", experiment=done.experiment.id, view=view)
+    assert not app.error, [error.value for error in app.error]
+
+
+@pytest.mark.parametrize("view", ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"])
+def test_every_part_of_the_weights_page_draws(done: Done, view: str) -> None:
+    app = draw("weights", experiment=done.experiment.id, run=done.of("IA3 g=1").id, view=view)
+    assert not app.error, [error.value for error in app.error]
+
+
+def test_the_page_of_adapters_and_the_details_of_a_run_show_it(done: Done) -> None:
+    run = done.of("IA3 g=16")
+    app = draw("adapters", adapter=run.id)
+    assert not app.error
+    (checks,) = (frame.value for frame in app.dataframe if "Check" in frame.value)
+    assert dict(zip(checks["Check"], checks["Result"], strict=True))["Layers"] == "layers.0 and layers.2"
+    next(button for button in app.button if button.label == "Verify again").click().run()
+    assert "The adapter is valid: on layers.0, layers.2" in texts(app).replace("\\", "")
+    assert not draw("runs", run=run.id).error
+
+
+def test_fine_tuning_asks_for_its_own_fields_and_trains_it(done: Done) -> None:
+    app = draw("finetune", base=done.base.id)
+    keys = {widget.key for widget in (*app.slider, *app.button_group)}
+    assert not {"finetune-group", "finetune-spread"} & keys
+    app.pills(key="finetune-methods").set_value(["full", "rescaled"]).run()
+    keys = {widget.key for widget in (*app.slider, *app.select_slider, *app.button_group)}
+    assert {"finetune-group", "finetune-spread", "finetune-layers", "finetune-rate-rescaled"} <= keys
+    assert not {"finetune-rank", "finetune-alpha", "finetune-scaling"} & keys
+    assert [fold.label for fold in app.expander if "layers" in fold.label] == ["Spread and layers"]
+    app.pills(key="finetune-group").set_value([]).run()
+    assert "Choose at least one group for IA3." in [error.value for error in app.error]
+    app.pills(key="finetune-group").set_value([2, 8]).run()
+    app.slider(key="finetune-spread").set_value(0.25).run()
+    app.slider(key="finetune-seeds").set_value(1).run()
+    app.slider(key="finetune-epochs").set_value(1).run()
+    next(button for button in app.button if "Start the experiment" in button.label).click().run()
+    assert not app.exception
+    newest = done.lab.experiments()[0]
+    runs = finish(done.lab, *newest.runs)
+    found = {run.spec.method for run in runs} - {FullSpec()}
+    assert found == {RescaledSpec.of(group=group, spread=0.25, target_modules=("all-linear",)) for group in (2, 8)}
+    like = draw("finetune", like=newest.id, base=done.base.id)
+    assert not like.warning
+    assert like.pills(key="finetune-group").value == [2, 8]
+    assert like.slider(key="finetune-spread").value == 0.25
+
+
+def test_a_sweep_varies_its_own_size(done: Done) -> None:
+    app = draw("sweep", like=done.experiment.id, base=done.base.id)
+    assert app.pills(key="sweep-ranks").value == [2]
+    app.segmented_control(key="sweep-adapters").set_value("rescaled").run()
+    assert app.pills(key="sweep-groups").label == "IA3: groups"
+    assert [each.label for each in app.button_group if each.key == "sweep-alphas"] == []
+    app.pills(key="sweep-groups").set_value([1, 4]).run()
+    app.pills(key="sweep-rates").set_value([0.01, 0.0316]).run()
+    app.pills(key="sweep-full-rates").set_value([0.001]).run()
+    app.slider(key="sweep-seeds").set_value(1).run()
+    app.slider(key="sweep-epochs").set_value(1).run()
+    next(button for button in app.button if "Start the sweep" in button.label).click().run()
+    assert not app.exception
+    newest = done.lab.experiments()[0]
+    runs = finish(done.lab, *newest.runs)
+    assert {run.spec.method for run in runs} == {FullSpec(), RescaledSpec.of(), RescaledSpec.of(group=4)}
+    app = draw("sweep", experiment=newest.id)
+    assert not app.error
+    assert "IA3 g=" in texts(app)
+
+
+def test_the_command_line_asks_for_its_own_fields(
+    registered: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    close_lab()
+    words = ["compare", "--home", str(tmp_path), "--source", "digits", "--epochs", "1", "--pretrain-epochs", "1"]
+    words += ["--seeds", "1", "--json"]
+    own = ["--adapters", "rescaled", "lora", "--group", "1", "4", "--spread", "0.1", "--rank", "2"]
+    assert main([*words, *own]) == 0
+    found = json.loads(capsys.readouterr().out)
+    arms = found["arms"]
+    assert [arm["label"] for arm in arms] == ["Full", "LoRA r=2", "IA3 g=1", "IA3 g=4"]
+    assert [arm["rank"] for arm in arms] == [None, 2, None, None]
+    assert verify_adapter(Path(arms[3]["adapter"]), Path(found["base"]["weights"])).certified
+    assert main([*words, "--adapters", "lora", "--group", "4"]) == 1
+    assert "--group is a setting of rescaled: add rescaled to --adapters, or leave it out." in capsys.readouterr().err
+    assert main([*words, "--adapters", "rescaled", "--group", "65"]) == 1
+    assert "Group must be at most 64, not 65." in capsys.readouterr().err
