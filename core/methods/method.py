@@ -51,6 +51,9 @@ class MethodSpec(KindSpec):
     fixed_in_sweeps: ClassVar[tuple[str, ...]] = ()
     """Names of fields that sweeps leave at their defaults."""
 
+    drawn: ClassVar[str] = ""
+    """What of it a seed draws, in words, as in ``the draw of LoRA's A``; empty for nothing."""
+
     @property
     def label(self) -> str:
         """Short name of an arm with these settings, as in ``LoRA r=4``."""

@@ -109,6 +109,7 @@ class RescaledSpec(AdapterSpec):
     short = "IA3"
     line = "a factor on each input of a layer"
     size_field = "group"
+    drawn = "the draw of IA3's factors"
     layer = RescaledLinear
     peft = Ia3Config
 

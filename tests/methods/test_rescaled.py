@@ -246,6 +246,7 @@ def test_tables_and_report_show_its_own_fields(done: Done) -> None:
     assert verdict(runs).told is not None
     html = report_html(report_of(done.lab, done.experiment))
     assert "spread 0.1, on layers.0 layers.2" in html
+    assert "data order, the draw of LoRA's A and the draw of IA3's factors" in html.replace("&#x27;", "'")
     assert "could not be measured again" not in html
 
 

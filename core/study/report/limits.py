@@ -38,7 +38,7 @@ def limits_of(evidence: Evidence) -> list[str]:
     sentences = [
         _network(network),
         bases,
-        f"The intervals are over {counted(seeds, 'seed')}, that is over {_drawn(specs[0])}; the test "
+        f"The intervals are over {counted(seeds, 'seed')}, that is over {_drawn(specs)}; the test "
         f"{nouns} are the same for all, and other {nouns} would move all settings.",
         f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}. What learns "
         "more slowly may catch up in a longer training.",
@@ -99,11 +99,12 @@ def _network(network: NetworkSpec) -> str:
     )
 
 
-def _drawn(spec: RunSpec) -> str:
+def _drawn(specs: Sequence[RunSpec]) -> str:
     """What a seed draws."""
+    spec, own = specs[0], dict.fromkeys(spec.method.drawn for spec in specs if spec.method.drawn)
     head = ["the draw of the head"] if spec.is_direct else []
     dropout = ["dropout"] if spec.network.facts.get("Dropout", "none") != "none" else []
-    return listed(["data order", *dropout, *head, "the draw of LoRA's A"])
+    return listed(["data order", *dropout, *head, *own])
 
 
 def _needed(differences: Sequence[Difference]) -> str:
