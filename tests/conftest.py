@@ -56,7 +56,7 @@ SLOW = (
     *("training/test_proof.py", "training/test_modes.py", "training/test_peft_parity.py", "training/test_frozen.py"),
     *("training/test_side_by_side.py", "training/test_vocabulary.py"),
     *("methods/test_architectures.py", "methods/test_new_method.py"),
-    *("methods/test_rescaled.py", "methods/test_rescaled_pages.py"),
+    *("methods/test_rescaled.py", "methods/test_rescaled_pages.py", "methods/test_rescaled_texts.py"),
     *("study/test_counting.py", "test_network_file.py", "data/test_new_source.py", "networks/test_new_family.py"),
     *("networks/library", "networks/test_tokenizer_form.py", "pages/test_networks.py"),
     *(
