@@ -75,6 +75,6 @@ def curve_of(losses: Sequence[sqlite3.Row], epochs: Sequence[sqlite3.Row]) -> Cu
     # Column by column: casting a whole table would take longer than reading the rows.
     kinds = {name: "int64" if name in ("epoch", "step") else "float64" for name in EPOCH_COLUMNS}
     columns = {name: np.array([row[name] for row in epochs], kind) for name, kind in kinds.items()}
-    last = EPOCH_COLUMNS[-1]
-    table = pd.DataFrame(columns | measures_of(epochs) | {last: columns.pop(last)})
+    pace = columns.pop(EPOCH_COLUMNS[-1])
+    table = pd.DataFrame(columns | measures_of(epochs) | {EPOCH_COLUMNS[-1]: pace})
     return Curve(step=step, seconds=seconds, loss=loss, epochs=table)

@@ -10,6 +10,7 @@ from html import unescape
 from typing import Any
 
 from core.study.stats.claims import Difference, Pair, differences_of
+from core.study.stats.measures import quantity
 from tests.same_numbers.figures import unpacked
 from tests.same_numbers.homes import TESTS
 from tests.same_numbers.printed import FIGURE
@@ -26,6 +27,8 @@ CELL = re.compile(r"<t[hd]>(.*?)</t[hd]>", re.DOTALL)
 SEED = re.compile(r"seed (\d+): ")
 
 Row = dict[str, str]
+
+ACCURACY = quantity("accuracy")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Published:
     def minus(self, others: list[str], reference: str) -> list[Difference]:
         """The accuracy of settings minus that of another one, all tested together."""
         found = self.accuracy
-        return differences_of([Pair(one, reference, found[one], found[reference]) for one in others], "accuracy")
+        return differences_of([Pair(one, reference, found[one], found[reference]) for one in others], ACCURACY)
 
     @property
     def adapters(self) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Curve, Run
+from core.store.schema import EPOCH_MEASURES_7
 from core.tracking.source import Source
 
 ENDS = 10
@@ -62,12 +62,14 @@ def run_values(run: Run) -> dict[str, Any]:
 
 def result_values(run: Run) -> dict[str, Any] | None:
     """The numbers of a run's result by name; None where there is no result."""
-    return asdict(run.result) if run.result else None
+    return run.result.to_dict() if run.result else None
 
 
 def curve_values(curve: Curve) -> dict[str, Any]:
     """A curve: the ends of its losses, the digest of all, and its epochs."""
-    epochs = {str(name): [number(value) for value in column] for name, column in curve.epochs.items()}
+    columns = {str(name): column for name, column in curve.epochs.items()}
+    columns |= {name: curve.measured(name) for name in EPOCH_MEASURES_7}
+    epochs = {name: [number(value) for value in column] for name, column in columns.items()}
     digest = hashlib.sha256()
     for values in (curve.step, curve.seconds, curve.loss):
         digest.update(np.ascontiguousarray(values).tobytes())

@@ -23,7 +23,7 @@ from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import spread_text
 from core.wording.numbers import NOTHING, bytes_text, count_text
 from docs.reports.tables import told
-from tests.same_numbers.published import CONTROLS, FULL, NAMES, Row, published, readme_row
+from tests.same_numbers.published import ACCURACY, CONTROLS, FULL, NAMES, Row, published, readme_row
 
 MARGIN = 0.5
 IMAGES = NAMES[:4]
@@ -42,7 +42,9 @@ def test_accuracies_and_their_intervals(name: str) -> None:
     found = {setting: t_interval(list(by_seed.values())) for setting, by_seed in report.accuracy.items()}
     rows = report.table("Settings")
     assert [row["Setting"] for row in rows] == list(found)
-    assert [(row["Accuracy"], row["Seeds"]) for row in rows] == [(spread_text(i), str(i.n)) for i in found.values()]
+    assert [(row["Accuracy"], row["Seeds"]) for row in rows] == [
+        (spread_text(i, ACCURACY), str(i.n)) for i in found.values()
+    ]
     diamonds = {trace["name"]: trace for trace in report.figures["plot-accuracy-data"]["data"] if len(trace["x"]) == 1}
     for setting, interval in found.items():
         (mean,), whisker = diamonds[setting]["x"], diamonds[setting]["error_x"]
@@ -140,7 +142,7 @@ def test_cuts_of_full_fine_tuning(name: str) -> None:
         interval = Interval(
             mean, mean - whisker["arrayminus"][0], mean + whisker["array"][0], len(report.accuracy[FULL])
         )
-        assert row["Accuracy"] == spread_text(interval)
+        assert row["Accuracy"] == spread_text(interval, ACCURACY)
 
 
 def test_tables_of_the_readme() -> None:
@@ -150,7 +152,7 @@ def test_tables_of_the_readme() -> None:
     ranks = [report.minus(report.adapters[1:], report.adapters[0]) for report in reports]
     settings = list(reports[0].accuracy)
     for setting in settings:
-        means = [spread_text(t_interval(list(report.accuracy[setting].values()))) for report in reports]
+        means = [spread_text(t_interval(list(report.accuracy[setting].values())), ACCURACY) for report in reports]
         assert readme_row("Accuracy on the test part", setting) == [text.replace(" %", "") for text in means]
     for title, columns in (
         ("Accuracy minus that of full", full),
