@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data.task_spec import MAX_CLASSES, TaskSpec
+from core.engine.recipe import Recipe
 from core.errors import SpecError
 from core.methods.adapter import MAX_TARGETS
 from core.methods.full import FullSpec
@@ -19,8 +21,10 @@ from core.methods.method import MethodSpec
 from core.methods.pretrain import PretrainSpec
 from core.methods.scratch import ScratchSpec
 from core.networks.perceptron import PerceptronSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, RunSpec
 from core.spec import DEVICES, MAX_CHARACTERS, Spec, bounds
+from core.training.sharing import bank_key
 
 SPECS: list[type[Spec]] = [PerceptronSpec, TaskSpec, LoRASpec, OptimSpec]
 
@@ -60,6 +64,13 @@ optims = st.builds(
 )
 
 
+objectives = st.sampled_from(CLASSIFICATION.measures).flatmap(
+    lambda measure: st.builds(
+        CLASSIFICATION.but, measure=st.just(measure.name), within=st.none() | st.floats(0, measure.max_margin)
+    )
+)
+
+
 def methods_with_settings(tuned: bool) -> st.SearchStrategy[MethodSpec]:
     return st.sampled_from([FullSpec(), HeadSpec(), ScratchSpec()]) | loras if tuned else st.just(PretrainSpec())
 
@@ -77,6 +88,7 @@ def runs(draw: st.DrawFn) -> RunSpec:
         seed=draw(st.integers(0, 2**31 - 1)),
         device=draw(st.sampled_from(DEVICES)),
         own_base=tuned and draw(st.booleans()),
+        objective=draw(objectives),
     )
 
 
@@ -111,6 +123,28 @@ def test_runs_that_differ_only_in_the_seed_are_one_arm(spec: RunSpec, seed: int)
 )
 def test_any_other_difference_is_another_arm(change: dict[str, object]) -> None:
     assert FINE.but(**change).arm != FINE.arm
+
+
+JUDGED = FINE.but(objective=CLASSIFICATION.but(measure="macro_f1", within=1.0))
+
+
+def test_measure_and_margin_change_neither_arm_nor_bank() -> None:
+    assert JUDGED != FINE
+    assert (JUDGED.arm, bank_key(JUDGED)) == (FINE.arm, bank_key(FINE))
+    assert '"objective": {"kind": "classification", "measure": "macro_f1", "within": 1.0}' in JUDGED.to_json()
+
+
+def test_a_spec_without_a_measure_of_its_own_is_what_it_was_before_there_were_objectives() -> None:
+    """The values are those of the code before it had objectives."""
+    for spec in (FINE, FINE.but(objective=CLASSIFICATION.but(measure="accuracy", within=0.5))):
+        assert (spec.arm, bank_key(spec)) == ("52c5f6f7cf91", "9d9b66422429")
+        digest = hashlib.sha256(spec.to_json().encode()).hexdigest()
+        assert digest == "b5e1d16688e056905a5e6c008ae64e9eae0b59a912ef9d45d9f59c8366b99801"
+
+
+def test_a_recipe_has_measure_and_margin() -> None:
+    assert Recipe.read(Recipe.of(run="r-1", spec=JUDGED).to_json()).spec == JUDGED
+    assert Recipe.read(JUDGED.to_json()).spec == JUDGED
 
 
 def test_a_label_names_method_and_rank() -> None:

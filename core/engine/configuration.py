@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.data.catalog import Catalog
 from core.data.presets import direct_task, preset_tasks
@@ -21,6 +21,8 @@ from core.methods.pretrain import PretrainSpec
 from core.methods.registry import AnyMethod
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, AnyNetwork
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION, AnyObjective
 from core.run_spec import OptimSpec, RunSpec, default_length
 from core.spec import Device, Spec
 
@@ -61,6 +63,18 @@ class Configuration(Spec):
         description="Delete the whole networks of settings that validation did not choose, once all runs have ended.",
     )
     device: Device = Field("auto", title="Device", description="Device to train on; auto picks the fastest one.")
+    objective: AnyObjective = Field(
+        default=CLASSIFICATION,
+        title="Objective",
+        description="What is learned, the measure by which settings are chosen and compared, and the margin.",
+    )
+
+    @field_validator("base", mode="after")
+    @classmethod
+    def _base_is_shared(cls, base: RunSpec | None) -> RunSpec | None:
+        """A base is the same run whatever the measure and the margin of the experiments that start from it."""
+        shared = None if base is None else base.objective.without_choices()
+        return base if base is None or base.objective == shared else base.but(objective=shared)
 
     @classmethod
     def on(
@@ -117,7 +131,7 @@ class Configuration(Spec):
         base = self.base.but(seed=0) if self.base is not None and self.own_bases else self.base
         brought = None if self.network is None else self.network.brought
         settings, seeds = frozenset(self.settings), frozenset(self.seeds)
-        return base, brought, self.task, settings, seeds, self.own_bases, self.trim, self.device
+        return base, brought, self.task, settings, seeds, self.own_bases, self.trim, self.device, self.objective
 
 
 def preset_configuration(
@@ -132,6 +146,7 @@ def preset_configuration(
     shots: int | None = None,
     length: int | None = None,
     device: Device = "auto",
+    objective: ObjectiveSpec = CLASSIFICATION,
     **more: Any,
 ) -> Configuration:
     """The configuration of a base that is pretrained on the source of a preset, and fine-tuned on its target.
@@ -149,6 +164,7 @@ def preset_configuration(
         shots: training examples per class of the target; None for those of the preset.
         length: longest input of both tasks, in tokens; None for :func:`core.run_spec.default_length`.
         device: where to train.
+        objective: what base and arms learn, with the measure and the margin of the experiment.
         more: the other fields of :class:`Configuration`, by their names.
 
     Raises:
@@ -166,9 +182,10 @@ def preset_configuration(
         network=network.but(num_classes=classes) if network else FAMILIES[0].of(num_classes=classes),
         task=source_task,
         optim=pretraining,
+        objective=objective.without_choices(),
         device=device,
     )
-    return Configuration.on(base, target_task, arms, seeds, device=device, **more)
+    return Configuration.on(base, target_task, arms, seeds, device=device, objective=objective, **more)
 
 
 def preset_task(

@@ -25,6 +25,8 @@ from core.networks.library.card import NetworkCard
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION, OBJECTIVES
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim
 from core.spec import DEVICES, KindSpec, class_of, shortened
 from core.study.stats.claims import DEFAULT_SEEDS
@@ -41,7 +43,7 @@ OUTPUTS = "num_classes"
 """Field of a network that a base has of its own; without a base it follows from the task."""
 REST = ("seeds", "own_bases", "trim", "device")
 """Fields of a configuration that are in the file as they are."""
-KNOWN = ("format", "version", "preset", "base", "network", "task", "optim", "arms", "tune", *REST)
+KNOWN = ("format", "version", "preset", "base", "network", "task", "objective", "optim", "arms", "tune", *REST)
 
 K = TypeVar("K", bound=KindSpec)
 
@@ -67,7 +69,10 @@ def write_configuration(configuration: Configuration) -> str:
             values["base"]["method"] = base.method.model_dump(mode="json")
     if network is not None:
         values["network"] = {name: _network_values(network)[name] for name in OF_BROUGHT}
-    values |= {"task": configuration.task.model_dump(mode="json"), "optim": shared}
+    values["task"] = configuration.task.model_dump(mode="json")
+    if configuration.objective != CLASSIFICATION:
+        values["objective"] = _objective_values(configuration.objective)
+    values["optim"] = shared
     values["arms"] = [
         {
             "method": arm.method.model_dump(mode="json"),
@@ -121,6 +126,12 @@ def _network_values(network: NetworkSpec) -> dict[str, Any]:
     return values if network.brought is None else {name: values[name] for name in (*OF_BROUGHT, OUTPUTS)}
 
 
+def _objective_values(objective: ObjectiveSpec) -> dict[str, Any]:
+    """An objective with the measure and the margin that hold, also where one of them is the default."""
+    values: dict[str, Any] = objective.model_dump(mode="json")
+    return values | {"measure": objective.primary.name, "within": objective.margin} if objective.is_known else values
+
+
 class _Reading:
     """One file that is read."""
 
@@ -142,13 +153,20 @@ class _Reading:
         device = file.values.get("device", DEVICES[0])
         if device not in DEVICES:
             raise SpecError(f"device must be one of {', '.join(DEVICES)}, not {shortened(device)}.")
-        start, task = self._base(device) if "base" in file.values else self._brought()
+        objective = self._objective()
+        start, task = self._base(device, objective) if "base" in file.values else self._brought()
         network = start.network if isinstance(start, RunSpec) else start
         arms = tuple(self._arm(part, network) for part in file.parts("arms"))
         tune = None if file.values.get("tune") is None else file.part("tune").spec(TuneSpec)
         rest = {name: file.values[name] for name in REST if name in file.values}
-        where = {"base" if isinstance(start, RunSpec) else "network": start, "task": task, "arms": arms, "tune": tune}
-        return file.made(Configuration.of, **{"seeds": tuple(range(DEFAULT_SEEDS))} | where | rest)
+        found: dict[str, Any] = {"seeds": tuple(range(DEFAULT_SEEDS)), "task": task, "objective": objective}
+        found |= {"base" if isinstance(start, RunSpec) else "network": start, "arms": arms, "tune": tune}
+        return file.made(Configuration.of, **found | rest)
+
+    def _objective(self) -> ObjectiveSpec:
+        """What is learned, with measure and margin; what runs learn by default where the file says nothing."""
+        part = self._file.part("objective")
+        return part.spec(self._class(part, OBJECTIVES, "objective", CLASSIFICATION.kind))
 
     def _brought(self) -> tuple[NetworkSpec, TaskSpec]:
         """The network that is fine-tuned as it was brought, and what it learns."""
@@ -161,7 +179,7 @@ class _Reading:
         task = self._task(self._file.part("task"), {"length": default_length(network)})
         return self._with_outputs(network, part, task), task
 
-    def _base(self, device: object) -> tuple[RunSpec, TaskSpec]:
+    def _base(self, device: object, objective: ObjectiveSpec) -> tuple[RunSpec, TaskSpec]:
         """The base, and the task that is learnt from it."""
         part = self._file.part("base").only(OF_BASE)
         of_network = part.part("network")
@@ -177,6 +195,7 @@ class _Reading:
         part.check_numbers(RunSpec)
         own = {name: part.values[name] for name in ("seed", "device") if name in part.values}
         fields = {"device": device, "method": method, "network": network, "task": source, "optim": optim}
+        fields["objective"] = objective.without_choices()
         return part.made(RunSpec.of, **fields | own), task
 
     def _preset(self, before: JsonPart, after: JsonPart) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -251,5 +270,6 @@ class _Reading:
         kind = part.values.get("kind", usual)
         with placed(part.at("kind")):
             if not isinstance(kind, str):
-                raise SpecError(f"The kind of a {what} is given by its name.")
+                article = "an" if what[0] in "aeiou" else "a"
+                raise SpecError(f"The kind of {article} {what} is given by its name.")
             return class_of(kind, known, what)

@@ -12,6 +12,8 @@ from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, RunSpec, default_rate
 from core.spec import Device
 
@@ -29,6 +31,7 @@ def arm_specs(
     arms: Sequence[Setting],
     seeds: Sequence[int],
     device: Device,
+    objective: ObjectiveSpec = CLASSIFICATION,
 ) -> list[RunSpec]:
     """Specs of every arm with every seed, ordered by seed, so that all arms have first results early.
 
@@ -39,6 +42,7 @@ def arm_specs(
         arms: what to compare.
         seeds: one run per arm and seed.
         device: where to train.
+        objective: what is learned, with the measure and the margin of the experiment.
 
     Raises:
         SpecError: there is nothing to train, an arm or seed occurs twice, or a setting is out of bounds.
@@ -48,7 +52,7 @@ def arm_specs(
     if len(set(arms)) < len(arms) or len(set(seeds)) < len(seeds):
         raise SpecError("Two arms or seeds of this experiment are the same: change one, or leave one out.")
     network, source = (start.network, start.task) if isinstance(start, RunSpec) else (start, None)
-    shared = {"network": network, "task": task, "source": source, "device": device}
+    shared = {"network": network, "task": task, "source": source, "device": device, "objective": objective}
     return [
         RunSpec.of(
             base=base[seed] if isinstance(base, Mapping) else base,

@@ -197,15 +197,15 @@ class Launcher:
             LabError: a spec is not valid, or there is no such dataset.
         """
         task, device, spec = configuration.task, configuration.device, configuration.base
-        settings, seeds = configuration.settings, configuration.seeds
+        settings, seeds, objective = configuration.settings, configuration.seeds, configuration.objective
         if spec is None:
             network = configuration.start.but(num_classes=outputs(self.catalog, task))
-            return Planned(tuple(arm_specs(None, network, task, settings, seeds, device)))
+            return Planned(tuple(arm_specs(None, network, task, settings, seeds, device, objective)))
         if base is not None and not configuration.own_bases:
-            return Planned(tuple(arm_specs(base.id, spec, task, settings, seeds, device)))
+            return Planned(tuple(arm_specs(base.id, spec, task, settings, seeds, device, objective)))
         bases, new = self._bases(spec, seeds if configuration.own_bases else [spec.seed])
         starts = bases if configuration.own_bases else bases[spec.seed]
-        return Planned(tuple(arm_specs(starts, spec, task, settings, seeds, device)), tuple(new))
+        return Planned(tuple(arm_specs(starts, spec, task, settings, seeds, device, objective)), tuple(new))
 
     def configuration(self, experiment: Experiment) -> Configuration:
         """The configuration that gives the runs of an experiment again, every arm with every seed.
@@ -219,7 +219,8 @@ class Launcher:
         first = specs[0]
         start = first.network if first.is_direct else self.store.run(str(first.base)).spec
         seeds = sorted({spec.seed for spec in specs})
-        more = {"device": first.device, "own_bases": first.own_base, "trim": experiment.trim}
+        more: dict[str, Any] = {"device": first.device, "own_bases": first.own_base, "trim": experiment.trim}
+        more["objective"] = first.objective
         return Configuration.on(start, first.task, settings_of(specs), seeds, **more)
 
     def find_experiment(self, specs: Sequence[RunSpec]) -> Experiment | None:
@@ -259,7 +260,8 @@ class Launcher:
         interrupted and when it has finished.
 
         Args:
-            experiment: to which runs are to be added. Base, task and device are those of its runs.
+            experiment: to which runs are to be added. Base, task, device, measure and margin are those
+                of its runs.
             arms: training settings, as in :meth:`fine_tune`.
             seeds: one run per arm and seed.
             again: whether runs that failed or were stopped are to be trained again; otherwise they count too.
@@ -274,14 +276,14 @@ class Launcher:
         base = None if first.is_direct else self.store.run(str(first.base))
         new: Queued = []
         if base is None:
-            specs = arm_specs(None, first.network, first.task, arms, seeds, first.device)
+            specs = arm_specs(None, first.network, first.task, arms, seeds, first.device, first.objective)
         elif first.own_base:
             bases = {run.id: run for run in self.store.runs_of(list({str(run.spec.base) for run in members}))}
             starts = {run.spec.seed: str(run.spec.base) for run in members if _usable(bases.get(str(run.spec.base)))}
             other, new = self._bases(base.spec, [seed for seed in seeds if seed not in starts])
-            specs = arm_specs(starts | other, base.spec, first.task, arms, seeds, first.device)
+            specs = arm_specs(starts | other, base.spec, first.task, arms, seeds, first.device, first.objective)
         elif _usable(base):
-            specs = arm_specs(base.id, base.spec, first.task, arms, seeds, first.device)
+            specs = arm_specs(base.id, base.spec, first.task, arms, seeds, first.device, first.objective)
         else:
             raise RunStateError(f"The base of this experiment, {base.id}, has no result: finish the experiment first.")
         ended = ("failed", "stopped") if again else ()

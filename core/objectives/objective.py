@@ -181,3 +181,8 @@ class UnknownObjective(ObjectiveSpec):
     def primary(self) -> Measure:
         """Raises: SpecError: this version does not know the objective."""
         raise SpecError(f"This version of LoRA Lab has no objective {self.kind!r}: update it to read this run.")
+
+    @property
+    def margin(self) -> float:
+        """The margin that the newer version wrote; 0 where it wrote none."""
+        return self.within or 0.0

@@ -27,6 +27,7 @@ from core.methods.pretrain import PretrainSpec
 from core.methods.registry import method_of, methods
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, RunSpec, default_optim
 from core.settings import Settings
 from core.store.record import Experiment
@@ -99,6 +100,11 @@ others = st.sampled_from([*methods(Role.REFERENCE), *methods(Role.CONTROL)]).map
 arms = st.lists(st.tuples(optims, adapters | others), min_size=1, max_size=6)
 seeds = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=6, unique=True)
 tunes = st.none() | st.integers(2, 9).map(lambda count: TuneSpec.of(rates=count))
+objectives = st.sampled_from(CLASSIFICATION.measures).flatmap(
+    lambda measure: st.builds(
+        CLASSIFICATION.but, measure=st.just(measure.name), within=st.none() | st.floats(0, measure.max_margin)
+    )
+)
 networks = st.builds(PerceptronSpec, num_hidden_1=st.integers(1, 64), num_classes=st.integers(10, 20))
 
 
@@ -108,6 +114,7 @@ def test_any_experiment_that_can_be_asked_for_comes_back_equal(idle: Lab, data: 
     """Fields, numbers to their last digit, and the order of arms and seeds."""
     device = data.draw(st.sampled_from(["auto", "cpu", "cuda"]))
     more = {"device": device, "trim": data.draw(st.booleans()), "tune": data.draw(tunes)}
+    more["objective"] = data.draw(objectives)
     start: RunSpec | NetworkSpec = brought(idle)
     if data.draw(st.booleans()):
         task, source = data.draw(tasks), data.draw(tasks)
@@ -151,6 +158,24 @@ def test_a_setting_in_the_file_goes_before_the_preset_and_that_of_an_arm_before_
     assert (full.epochs, full.batch_size, dora.epochs, dora.batch_size) == (5, 32, 2, 32)
     assert dora.learning_rate == default_optim(DoRASpec).learning_rate
     assert len(idle.planned(found).runs) == 2 * 3 * 2
+
+
+def test_a_file_has_measure_and_margin_where_they_are_not_the_default(idle: Lab) -> None:
+    objective = {"kind": "classification", "measure": "macro_f1", "within": 1.0}
+    found = read(idle, by_hand(objective=objective))
+    assert (found.objective.primary.name, found.objective.margin) == ("macro_f1", 1.0)
+    assert {run.objective for run in idle.planned(found).runs} == {found.objective}
+    assert json.loads(write_configuration(found))["objective"] == objective
+    for written, effective in (
+        ({"measure": "loss"}, {"measure": "loss", "within": 0.02}),
+        ({"within": 2}, {"measure": "accuracy", "within": 2.0}),
+    ):
+        text = write_configuration(read(idle, by_hand(objective=written)))
+        assert json.loads(text)["objective"] == {"kind": "classification", **effective}
+    plain = write_configuration(read(idle, by_hand()))
+    assert "objective" not in plain
+    for default in ({}, {"measure": "accuracy"}, {"within": 0.5}, {"measure": "", "within": None}):
+        assert write_configuration(read(idle, by_hand(objective=default))) == plain
 
 
 def test_a_network_is_found_by_its_digest_or_by_its_name(idle: Lab) -> None:
@@ -235,6 +260,27 @@ BAD = [
     (by_hand(tune={"rates": 1}), "tune.rates: Learning rates per method must be at least 2, not 1."),
     (by_hand(seeds=[0, -1]), "seeds[1]: Seeds must be at least 0, not -1."),
     (by_hand(seeds=8), "seeds: Seeds is invalid"),
+    (by_hand(objective=[]), "objective must be an object in braces, not []."),
+    (by_hand(objective=None), "objective must be an object in braces, not None."),
+    (
+        by_hand(objective={"kind": "nope"}),
+        "objective.kind: There is no objective 'nope'; choose one of: classification.",
+    ),
+    (by_hand(objective={"kind": 3}), "objective.kind: The kind of an objective is given by its name."),
+    (by_hand(objective={"margin": 1}), "objective.margin is not a setting; known here: kind, measure, within."),
+    (
+        by_hand(objective={"measure": "auc"}),
+        "objective: Classification has no measure 'auc'; choose one of: accuracy, macro_f1, loss.",
+    ),
+    (by_hand(objective={"measure": ["loss"]}), "objective.measure: Primary measure is invalid"),
+    (by_hand(objective={"within": -1}), "objective.within: Margin must be at least 0, not -1."),
+    (by_hand(objective={"within": True}), "objective.within: Margin must be a number, not True."),
+    (by_hand(objective={"within": "much"}), "objective.within: Margin is invalid"),
+    (by_hand(objective={"within": 11}), "objective: Margin must be at most 10 for accuracy, not 11."),
+    (
+        by_hand(objective={"measure": "loss", "within": 2}),
+        "objective: Margin must be at most 1 for loss, not 2.",
+    ),
     (by_hand(seeds=list(range(MAX_RUNS + 1))), "An experiment takes at most 10,000 runs and this one has 10,001"),
     (by_hand(device="gpu"), "device must be one of auto, cuda, mps, cpu, not 'gpu'."),
     (by_hand(own_bases="maybe"), "own_bases: A base for each seed is invalid"),
@@ -308,7 +354,20 @@ junk = st.recursive(
 
 @given(st.data())
 def test_any_json_in_a_file_gives_a_configuration_or_one_sentence(idle: Lab, data: st.DataObject) -> None:
-    names = ["preset", "base", "network", "task", "optim", "arms", "tune", "seeds", "own_bases", "trim", "device"]
+    names = [
+        "objective",
+        "preset",
+        "base",
+        "network",
+        "task",
+        "optim",
+        "arms",
+        "tune",
+        "seeds",
+        "own_bases",
+        "trim",
+        "device",
+    ]
     values = by_hand() | data.draw(st.dictionaries(st.sampled_from(names), junk, max_size=4))
     try:
         found = read(idle, values)
@@ -368,7 +427,49 @@ def test_two_ask_the_same_whatever_the_order_and_however_rates_are_written_down(
         {"trim": True},
         {"device": "cpu"},
         {"base": BASE.but(seed=1)},
+        {"objective": CLASSIFICATION.but(measure="loss")},
+        {"objective": CLASSIFICATION.but(within=1.0)},
     ):
         assert not one.but(**change).asks_the_same(two)
     each = [Configuration.on(BASE.but(seed=seed), TURNED, BOTH, [0], own_bases=True) for seed in (0, 1)]
     assert each[0].asks_the_same(each[1])
+
+
+def judged(lab: Lab, measure: str, **more: Any) -> Experiment:
+    objective = CLASSIFICATION.but(measure=measure, within=more.pop("within", None))
+    return compared(lab, "same", "digits", None, BASE.optim, BOTH, [0, 1], objective=objective, **more)
+
+
+@pytest.mark.parametrize("own_bases", [False, True])
+def test_another_measure_is_another_experiment_on_the_same_bases(tmp_path: Path, own_bases: bool) -> None:
+    lab = Lab(Settings(home=tmp_path / "home"))
+    first, second, third = (
+        judged(lab, measure, within=within, own_bases=own_bases)
+        for measure, within in (("", None), ("macro_f1", 1.0), ("macro_f1", 2.0))
+    )
+    bases = [{run.spec.base for run in lab.members(each)} for each in (first, second, third)]
+    assert bases[0] == bases[1] == bases[2]
+    assert len(bases[0]) == (2 if own_bases else 1)
+    assert {lab.run(id).spec.objective for id in bases[0] if id} == {CLASSIFICATION}
+    for each in (first, second, third):
+        members = lab.members(each)
+        assert lab.find_experiment([run.spec for run in members]).id == each.id
+        assert lab.configuration(each).objective == members[0].spec.objective
+    arms = [{run.spec.arm for run in lab.members(each)} for each in (first, second)]
+    assert arms[0] == arms[1]
+    lab.close()
+
+
+def test_an_experiment_that_grows_keeps_measure_and_margin(tmp_path: Path) -> None:
+    lab = Lab(Settings(home=tmp_path / "home"))
+    for own_bases in (False, True):
+        experiment = judged(lab, "loss", within=0.1, own_bases=own_bases)
+        new = lab.grow(experiment, [*BOTH, (short(), LoRASpec.of(rank=1))], range(3))
+        assert len(new) == 5
+        assert {run.spec.objective for run in lab.runs_of(new)} == {CLASSIFICATION.but(measure="loss", within=0.1)}
+    lab.close()
+
+
+def test_a_base_has_no_measure_of_its_own() -> None:
+    judged_base = BASE.but(objective=CLASSIFICATION.but(measure="loss"))
+    assert Configuration.on(judged_base, TURNED, BOTH, [0]).base == BASE
