@@ -8,6 +8,7 @@ import subprocess
 import zipfile
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,10 @@ from core.cli.comparison import INCOMPLETE, answer
 from core.engine.rate_grid import TuneSpec
 from core.lab import Lab
 from core.networks.file import read_network, write_network
+from core.objectives.registry import CLASSIFICATION
 from core.settings import Settings
+from core.study.arms.choice import chosen_arms
+from core.study.arms.verdict import verdict
 from tests import forked
 from tests.conftest import BOTH, compared, short
 
@@ -147,10 +151,58 @@ def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_
     assert "--vary-bases" in text
     again = tmp_path / "again.html"
     experiment = re.search(r"e-[0-9a-f]{8}", text)[0]
-    done = run("report", experiment, again, "--home", tmp_path / "home", "--within", "3")
+    done = run("report", experiment, again, "--home", tmp_path / "home")
     assert done.returncode == 0, done.stderr
     without_time = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", file.read_text()) for file in (report, again)]
     assert without_time[0] == without_time[1]
+
+
+def test_an_experiment_is_judged_by_the_measure_and_margin_that_it_began_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(tmp_path)]
+    assert main([*COMPARE, "--rank", "2", "--tune", "2", "--measure", "macro_f1", "--within", "1", *home]) == 0
+    lab = Lab(Settings(tmp_path))
+    (experiment,) = lab.experiments()
+    members = lab.members(experiment)
+    assert {run.spec.objective for run in members} == {CLASSIFICATION.but(measure="macro_f1", within=1.0)}
+    assert lab.run(experiment.base).spec.objective == CLASSIFICATION
+    assert verdict(members).margin == 1.0
+    for chosen in chosen_arms(members):
+        tried: dict[float, list[float]] = {}
+        for run in members:
+            if run.spec.method == chosen.spec.method:
+                assert run.result
+                value = run.result.measures["validation_macro_f1"]
+                tried.setdefault(run.spec.optim.learning_rate, []).append(value)
+        assert sum(tried[chosen.learning_rate]) == max(map(sum, tried.values()))
+    lab.close()
+    capsys.readouterr()
+    assert main(["grow", experiment.id, "--seeds", "1", "--json", *home]) == 0
+    assert verdict_of(capsys.readouterr().out)["seeds"] == 3
+    lab = Lab(Settings(tmp_path))
+    grown = [run.spec for run in lab.members(lab.experiment(experiment.id))]
+    lab.close()
+    assert len(grown) == 12
+    assert {spec.objective for spec in grown} == {members[0].spec.objective}
+    assert main(["report", experiment.id, str(tmp_path / "r.html"), *home]) == 0
+    text = (tmp_path / "r.html").read_text()
+    assert "Within 1 point" in text
+    assert "--measure macro_f1 --within 1" in text
+
+
+def verdict_of(printed: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(printed)["verdict"]
+    return found
+
+
+@pytest.mark.parametrize("command", [["grow", "e-1"], ["report", "e-1", "r.html"]])
+def test_the_margin_cannot_be_chosen_once_results_are_there(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, "--within", "3"])
+    assert "unrecognized arguments: --within 3" in capsys.readouterr().err
 
 
 def test_a_rate_that_diverges_is_a_finding_and_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,11 +277,8 @@ def test_a_report_that_cannot_be_written_is_one_sentence_and_costs_nobody_the_an
     assert list(tmp_path.glob("*.html")) == []
 
 
-@pytest.mark.parametrize("arguments", [["e-00000000", "r.html"], ["e-00000000", "r.html", "--within", "-1"]])
-def test_a_report_of_nothing_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> None:
-    assert main(["report", *arguments, "--home", str(tmp_path)]) == 1
+def test_a_report_of_nothing_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "e-00000000", "r.html", "--home", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: There is no experiment")
@@ -239,7 +288,10 @@ def test_a_report_of_nothing_is_one_sentence(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--within", "-1"], "Margin must be at least 0"),
+        (["--within", "-1"], "Margin must be at least 0, not -1"),
+        (["--within", "nan"], "Margin must be a finite number"),
+        (["--within", "11"], "Margin must be at most 10 for accuracy, not 11"),
+        (["--measure", "loss", "--within", "1.5"], "Margin must be at most 1 for loss, not 1.5"),
         (["--tune", "1"], "Learning rates per method must be at least 2"),
         (["--report", "no/such/folder/r.html"], "does not exist"),
         (["--rank", "4", "4"], "are the same"),

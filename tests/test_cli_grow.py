@@ -110,7 +110,6 @@ def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_
         (["EXPERIMENT", "--rank", "0"], "Rank must be at least 1"),
         (["EXPERIMENT", "--rank", "500"], "Rank 500 is above 128"),
         (["EXPERIMENT", "--seeds", "1", "--report", "no/such/folder/r.html"], "does not exist"),
-        (["EXPERIMENT", "--seeds", "1", "--within", "-1"], "Margin must be at least 0"),
     ],
 )
 def test_bad_options_get_one_sentence_and_leave_no_run(
@@ -146,7 +145,7 @@ def test_what_waits_for_an_interrupted_base_is_not_waited_for(lab: Lab, capsys: 
         assert lab.store.is_busy()
         lab.store.interrupt(*lab.store.claim([lab.run(experiment.base)]), "The disk is full.")
     assert not lab.store.is_busy()
-    options = argparse.Namespace(within=0.5, report=None, json=False)
+    options = argparse.Namespace(report=None, json=False)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(answer, lab, experiment, experiment.runs, options).result(HANG) == 1
     said = capsys.readouterr().err

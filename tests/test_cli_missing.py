@@ -22,7 +22,7 @@ from tests import forked
 from tests.conftest import compared, finish, short
 
 FULL, LORA, HIGH = (short(rate=0.001), FullSpec()), (short(), LoRASpec.of()), (short(rate=0.5), LoRASpec.of())
-JSON = argparse.Namespace(within=0.5, report=None, json=True)
+JSON = argparse.Namespace(report=None, json=True)
 
 
 def diverge(lab: Lab, run: Run) -> None:

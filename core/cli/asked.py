@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from core.cli.objective import objective_asked
 from core.data.catalog import Catalog
 from core.errors import SpecError
 from core.methods.fields import own_fields
@@ -17,7 +18,7 @@ FIRST = KNOWN[0].name
 """The network that sentences give as an example."""
 
 
-ANSWERING = ("--within", "--report", "--json")
+ANSWERING = ("--report", "--json")
 """Options that say how to answer."""
 
 BESIDE_CONFIG = ("--home", "--device", *ANSWERING)
@@ -28,7 +29,8 @@ def check_consistent(options: argparse.Namespace) -> None:
     """Check options that say something about each other, before anything is read.
 
     Raises:
-        SpecError: two of them contradict each other; the message says which one to leave out.
+        SpecError: two of them contradict each other, and the message says which one to leave out; or the margin is out
+            of bounds for the measure.
     """
     if options.config is not None:
         other = next((flag for flag in options.given if flag not in ("--config", *BESIDE_CONFIG)), None)
@@ -42,6 +44,7 @@ def check_consistent(options: argparse.Namespace) -> None:
     for kind, method in adapters.items():
         if f"--lr-{kind}" in options.given and kind not in options.adapters:
             raise SpecError(f"--lr-{kind} is a rate of {method.title}: add {kind} to --adapters, or leave it out.")
+    objective_asked(options)
     for field in own_fields(adapters.values()):
         kinds = [method.name() for method in field.methods]
         if f"--{field.key.replace('_', '-')}" in options.given and not set(kinds) & set(options.adapters):

@@ -12,6 +12,7 @@ from core.cli.asked import BESIDE_CONFIG, check_consistent, dataset_names, famil
 from core.cli.comparison import answer, tell_shortage
 from core.cli.config import configuration_in
 from core.cli.networks import NAMES, network_named
+from core.cli.objective import add_objective, objective_asked
 from core.cli.options import (
     NOTHING_KEPT,
     RUNS_KEPT,
@@ -92,6 +93,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="use one base per seed, so that the seeds of base and fine-tuning vary together",
     )
     add_training(parser)
+    add_objective(parser)
     parser.add_argument("--device", default="auto", choices=DEVICES, help="where to train")
     add_home(parser)
     add_output(parser)
@@ -202,7 +204,7 @@ def _configuration(
     """The configuration from a source, or from a network as it is if there is none. Raises: LabError."""
     sizes = network or FAMILIES[0]
     arms, seeds = settings_asked(options, sizes), range(options.seeds)
-    more = {"device": options.device, "tune": tuning_asked(options)}
+    more = {"device": options.device, "tune": tuning_asked(options), "objective": objective_asked(options)}
     if network is not None and not source:
         length = default_length(network) if options.length is None else options.length
         task = TaskSpec.of(dataset=target, shots=options.shots, length=length)

@@ -66,12 +66,12 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     if not any(run.result for run in members):
         return 1
     if options.json:
-        print(json.dumps(as_json(lab, bases, members, options.within), indent=2))
+        print(json.dumps(as_json(lab, bases, members), indent=2))
     else:
-        print_comparison(members, options.within)
+        print_comparison(members)
     if options.report:  # last, so that a full disk costs nobody the answer
         try:
-            report = report_of(lab, experiment, options.within)
+            report = report_of(lab, experiment)
         except RunStateError as error:  # nothing can be chosen
             print(f"error: {error}", file=sys.stderr)
             return INCOMPLETE
@@ -126,12 +126,12 @@ def follow(lab: Lab, new: Sequence[str]) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def print_comparison(members: list[Run], margin: float) -> None:
+def print_comparison(members: list[Run]) -> None:
     """Print the runs of an experiment as a table, the verdict, and what limits it."""
     chosen = chosen_arms(members)
     print(plain_table(comparison_text(chosen or averaged_arms(members)), turned=True))
     print()
-    found = verdict(members, margin)
+    found = verdict(members)
     print(headline(found))
     for sentence in filter(None, [*explanation(found), costs(found)]):
         print(sentence)
@@ -144,14 +144,13 @@ def print_comparison(members: list[Run], margin: float) -> None:
         print(f"Note: {warning}")
 
 
-def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run], margin: float | None = None) -> dict[str, Any]:
+def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
     """The object that ``--json`` prints.
 
     Args:
         lab: has the files.
         bases: the pretrain runs that the experiment starts from; none for a network that is fine-tuned as brought.
         runs: of the experiment.
-        margin: points that a setting may fall short of full fine-tuning.
     """
     results = {run.id: run.result for run in (*bases, *runs) if run.result}
     arms = []
@@ -182,7 +181,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run], margin: float | Non
         "arms": arms,
         "missing": _missing_as_json(runs),
         "objective": _objective_as_json(judged_by(runs)),
-        "verdict": _verdict_as_json(verdict(runs, margin)),
+        "verdict": _verdict_as_json(verdict(runs)),
     }
 
 

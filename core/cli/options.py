@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args, get_origin
 
 from core.errors import LabError
 from core.spec import Spec, bounds
-from core.study.arms.verdict import MarginSpec
 
 RUNS_KEPT = (
     "Every run is kept with its progress: start the dashboard on the same home folder (streamlit run app.py), and "
@@ -53,14 +52,8 @@ def add_home(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
 
 
-def add_within(parser: argparse.ArgumentParser) -> None:
-    """Add ``--within``, the margin of a verdict."""
-    add_field(parser, "--within", MarginSpec, "within", metavar="X")
-
-
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add the options of a command that prints a comparison; see :func:`check_output`."""
-    add_within(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the decision report, one HTML file")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
@@ -69,9 +62,8 @@ def check_output(options: argparse.Namespace) -> None:
     """Check the options of :func:`add_output` before anything is trained.
 
     Raises:
-        LabError: the margin is out of bounds, or the report cannot be written there.
+        LabError: the report cannot be written there.
     """
-    MarginSpec.of(within=options.within)
     if options.report:
         check_folder(options.report)
 

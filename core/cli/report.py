@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from core.cli.comparison import save_report
-from core.cli.options import NOTHING_KEPT, add_home, add_within, check_folder
+from core.cli.options import NOTHING_KEPT, add_home, check_folder
 from core.lab import Lab
 from core.settings import Settings
 from core.study.report.report import report_of
@@ -19,7 +19,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
     parser.add_argument("file", type=Path, metavar="FILE", help="HTML file to write")
     add_home(parser)
-    add_within(parser)
 
 
 def report(options: argparse.Namespace) -> int:
@@ -27,7 +26,7 @@ def report(options: argparse.Namespace) -> int:
     check_folder(options.file)
     lab = Lab(Settings.from_environment(options.home))
     try:
-        save_report(options.file, report_of(lab, lab.experiment(options.experiment), options.within))
+        save_report(options.file, report_of(lab, lab.experiment(options.experiment)))
     finally:
         lab.close()
     return 0

@@ -8,10 +8,8 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import current
-from core.spec import bounds
 from core.store.record import Experiment
 from core.study.arms.choice import chosen_arms, no_choice_sentence
-from core.study.arms.verdict import MarginSpec
 from core.study.report.evidence import gather
 from core.study.report.html import report_html
 from core.study.report.parts import Plot
@@ -61,24 +59,10 @@ if not chosen:
     link("runs", "See the runs")
     st.stop()
 
-about = bounds(MarginSpec, "within")
-left, right = st.columns(2, gap="large")
-with left:
-    margin = st.slider(
-        f"{about.title}, in points",
-        float(about.low or 0),
-        float(about.high or 10),
-        about.default,
-        0.1,
-        key="within",
-        help=about.description,
-        bind="query-params",
-    )
-with right:
-    number = customers("report-customers", "Number of customers, each with a network of their own.")
+number = customers("report-customers", "Number of customers, each with a network of their own.")
 try:
     evidence = gather(lab, experiment, Remeasured())
-    begun = opening(evidence, margin)
+    begun = opening(evidence)
     st.subheader("The question")
     st.markdown(literal(begun.question))
     st.subheader("The answer")
@@ -88,7 +72,7 @@ try:
     for warning in begun.warnings:
         st.warning(literal(warning))
     # With transformers this takes minutes, for which nobody has to wait who came for the answer.
-    found = report(replace(evidence, remeasured=remeasure(lab, chosen, measured)), margin, number)
+    found = report(replace(evidence, remeasured=remeasure(lab, chosen, measured)), number)
 except LabError as error:
     st.error(literal(str(error)))
     st.stop()

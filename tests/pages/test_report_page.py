@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import streamlit as st
@@ -14,6 +15,8 @@ from core.errors import NetworkFileError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.choice import chosen_arms
@@ -40,10 +43,24 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exper
     close_lab()
 
 
-def headlines(tuned: tuple[Lab, Experiment], margin: float) -> str:
-    """The verdict's sentence at a margin, as the page writes it."""
+def said(tuned: tuple[Lab, Experiment]) -> str:
+    """The verdict's sentence, as the page writes it."""
     lab, experiment = tuned
-    return literal(headline(verdict(lab.members(experiment), margin)))
+    return literal(headline(verdict(lab.members(experiment))))
+
+
+@contextmanager
+def judged(lab: Lab, experiment: Experiment, objective: ObjectiveSpec) -> Iterator[None]:
+    """The experiment with another measure and margin, until the block ends."""
+    kept = [(run.id, run.spec.to_json()) for run in lab.members(experiment)]
+    rows = [(run.spec.but(objective=objective).to_json(), run.id) for run in lab.members(experiment)]
+    try:
+        with lab.store.transaction() as db:
+            db.executemany("UPDATE runs SET spec = ? WHERE id = ?", rows)
+        yield
+    finally:
+        with lab.store.transaction() as db:
+            db.executemany("UPDATE runs SET spec = ? WHERE id = ?", [(spec, id) for id, spec in kept])
 
 
 def press(app: AppTest, label: str) -> AppTest:
@@ -68,7 +85,7 @@ def test_the_answer_does_not_wait_for_what_is_measured_again(
     monkeypatch.setattr(remeasured, "remeasure", missing)
     app = draw("report", experiment=tuned[1].id)
     assert [error.value for error in app.error] == ["Nothing can be measured."]
-    assert headlines(tuned, 0.5) in texts(app)
+    assert said(tuned) in texts(app)
 
 
 def test_what_could_not_be_measured_is_measured_once_it_can_be(
@@ -91,19 +108,31 @@ def test_what_could_not_be_measured_is_measured_once_it_can_be(
     assert "cut to a rank" in found
 
 
-def test_the_page_has_the_answer_and_moves_it_with_the_margin(tuned: tuple[Lab, Experiment]) -> None:
+def test_the_page_has_the_answer_at_the_margin_of_the_experiment(tuned: tuple[Lab, Experiment]) -> None:
     app = draw("report", experiment=tuned[1].id)
     assert not app.error
     assert "Good enough here means: at most 0.5 points" in texts(app).replace("\\", "")
-    assert headlines(tuned, 0.5) in texts(app)
-    app.slider(key="within").set_value(3.0).run()
-    assert not app.exception
-    assert "Good enough here means: at most 3 points" in texts(app).replace("\\", "")
-    assert headlines(tuned, 3.0) in texts(app)
+    assert said(tuned) in texts(app)
+    assert [slider.label for slider in app.slider] == []
+    with judged(*tuned, CLASSIFICATION.but(within=3.0)):
+        app = draw("report", experiment=tuned[1].id)
+        assert "Good enough here means: at most 3 points" in texts(app).replace("\\", "")
+        assert said(tuned) in texts(app)
     assert any("Within 3 points" in frame.value for frame in app.dataframe)
     assert "--within 3" in app.code[0].value
     for title in ("What cannot be concluded", "What was run", "How to run it again", "Words"):
         assert title in [element.value for element in app.subheader]
+
+
+def test_every_page_with_an_answer_says_what_it_is_judged_by(tuned: tuple[Lab, Experiment]) -> None:
+    for page in ("home", "compare", "sweep"):
+        words = {True: "judged by accuracy, margin 0.5 points", False: "judged by macro-F1, margin 1 point"}
+        for plain, sentence in words.items():
+            objective = CLASSIFICATION if plain else CLASSIFICATION.but(measure="macro_f1", within=1.0)
+            with judged(*tuned, objective):
+                assert sentence in texts(draw(page, experiment=tuned[1].id)).lower().replace("\\", "").replace(
+                    "macro-f1", "macro-F1"
+                ), page
 
 
 def test_a_report_that_is_asked_for_too_early_says_when_it_comes(tuned: tuple[Lab, Experiment]) -> None:

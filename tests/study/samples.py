@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.data.task_spec import TaskSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import EPOCH_COLUMNS, Curve, Result, Run, State
 from core.study.arms.arm import Arm
@@ -109,6 +111,12 @@ def make_run(
 
 def make_arm_runs(method: str, accuracies: list[float], **settings: Any) -> list[Run]:
     return [make_run(method, seed, accuracy, **settings) for seed, accuracy in enumerate(accuracies)]
+
+
+def within(runs: Iterable[Run], margin: float | None, measure: str = "") -> list[Run]:
+    """The same runs in an experiment with this margin and primary measure; None for the measure's own margin."""
+    objective = CLASSIFICATION.but(measure=measure, within=margin)
+    return [replace(run, spec=run.spec.but(objective=objective)) for run in runs]
 
 
 def make_curve(loss: Any, epochs: int = 2, source: bool = True) -> Curve:

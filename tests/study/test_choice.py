@@ -34,7 +34,7 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.sweep import rate_curves
 from core.study.weights.change import main_arms, main_run
-from tests.study.samples import make_arm_runs, make_run, measured
+from tests.study.samples import make_arm_runs, make_run, measured, within
 
 ROOT = Path(__file__).parents[2]
 
@@ -149,7 +149,7 @@ def test_every_caller_names_the_same_winner(case):
     named = {("LoRA r=4" if arm["rank"] else "Full"): arm["learning_rate"] for arm in printed["arms"] if arm["chosen"]}
     assert named == expected
 
-    found = verdict(put_away(runs), 5.0)
+    found = verdict(within(put_away(runs), 5.0))
     assert (rate_of(found.full), rate_of(found.best.arm if found.best else None)) == (case.full, case.lora)
     assert {candidate.arm.key for candidate in found.candidates} <= keys
     if case.lora is None:
@@ -184,7 +184,7 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named(case, capsys):
     sentences = dropped_sentences(case.runs)
     words = "; ".join(case.dropped)
     assert sentences == ([f"Left out of the choice because a seed failed: {words}."] if case.dropped else [])
-    print_comparison(case.runs, 0.5)
+    print_comparison(case.runs)
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note: Left out of the choice")]
     assert notes == [f"Note: {sentence}" for sentence in sentences]
 
@@ -282,7 +282,7 @@ EXPERIMENTS = st.lists(
 
 def picked(runs: list[Run]) -> object:
     """All that callers pick, in a form to compare."""
-    found = verdict(put_away(runs), 0.5)
+    found = verdict(put_away(runs))
     first = main_run(runs)
     return (
         [(arm.key, [run.id for run in arm.runs]) for arm in chosen_arms(runs)],

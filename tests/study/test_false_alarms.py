@@ -17,7 +17,7 @@ from core.study.arms.verdict import verdict
 from core.study.stats.claims import Level, Pair, differences_of
 from core.study.stats.intervals import t_interval
 from core.study.stats.measures import quantity
-from tests.study.samples import make_arm_runs, measured
+from tests.study.samples import make_arm_runs, measured, within
 
 Values = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Values]
@@ -114,7 +114,7 @@ def test_equal_tuning_keeps_false_claims_at_five_percent(n):
                 tested, validated = network + rng.normal(0, 0.15, n), network + rng.normal(0, 0.25, n)
                 made = make_arm_runs(method, tested.tolist(), optim={"learning_rate": rate})
                 runs += [with_validation(run, value) for run, value in zip(made, validated, strict=True)]
-        alarms += verdict(runs, 0.0).best.difference.level is not Level.OPEN
+        alarms += verdict(within(runs, 0.0)).best.difference.level is not Level.OPEN
     assert alarms / trials <= most(0.05, trials)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.errors import RunStateError, SpecError
+from core.errors import RunStateError
 from core.lab import Lab
 from core.settings import Settings
 from core.study.arms.arm import arms_of
@@ -25,11 +25,11 @@ from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetti
 from core.study.report.evidence import gather
 from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.parts import Plot, Table
-from core.study.report.report import report, report_of
+from core.study.report.report import report
 from core.study.stats.claims import Level
 from core.study.stats.measures import digits_of
 from core.wording.numbers import signed_text
-from tests.study.samples import make_arm_runs, make_curve
+from tests.study.samples import make_arm_runs, make_curve, within
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +39,11 @@ def evidence(studied):
 
 @pytest.fixture(scope="session")
 def found(evidence):
-    return report(evidence, 2.0)
+    return report(replace(evidence, members=tuple(within(evidence.members, 2.0))))
 
 
 def test_the_interval_over_images_is_that_of_the_setting_which_the_margin_makes_the_answer(evidence):
-    told = {margin: verdict(evidence.members, margin).told for margin in (0.0, 10.0)}
+    told = {margin: verdict(within(evidence.members, margin)).told for margin in (0.0, 10.0)}
     others = {
         key: replace(known, images=1000 + place) for place, (key, known) in enumerate(evidence.over_images.items())
     }
@@ -51,7 +51,8 @@ def test_the_interval_over_images_is_that_of_the_setting_which_the_margin_makes_
     marked = replace(evidence, over_images=others)
     for margin, candidate in told.items():
         images = others[candidate.arm.key].images
-        assert f"these {images:,} test images" in " ".join(report(marked, margin).answer)
+        judged = replace(marked, members=tuple(within(evidence.members, margin)))
+        assert f"these {images:,} test images" in " ".join(report(judged).answer)
 
 
 class Reader(HTMLParser):
@@ -108,7 +109,7 @@ def test_it_has_everything_that_a_reader_asks_for(found):
 
 
 def test_three_seeds_show_nothing_and_it_says_so(evidence, found):
-    decided = verdict(evidence.members, 2.0)
+    decided = verdict(within(evidence.members, 2.0))
     assert decided.level is not Level.SHOWN
     assert found.answer[0] == headline(decided)
     assert not any(sentence.startswith(("Use ", "Shown ")) for sentence in found.answer)
@@ -196,9 +197,7 @@ def test_the_same_report_gives_the_same_file(found, tmp_path):
     assert write_report(tmp_path / "a.html", found) == write_report(tmp_path / "b.html", found)
 
 
-def test_there_is_no_report_without_a_result_and_none_with_a_margin_out_of_bounds(studied, evidence):
-    with pytest.raises(SpecError, match="Margin must be"):
-        report_of(*studied, 99.0)
+def test_there_is_no_report_without_a_result(evidence):
     with pytest.raises(RunStateError, match="nothing to report yet"):
         report(replace(evidence, chosen=()))
 

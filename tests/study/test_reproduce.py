@@ -40,6 +40,8 @@ COMMANDS = [
     "--preset same --tune 9 --lr-full 1 --lr-lora 0.0316",
     "--preset same --tune 4 --lr-full 0.003",
     "--preset inversion --seeds 1 --within 2.5",
+    "--preset inversion --seeds 1 --measure loss --within 0.0123456789",
+    "--preset split --seeds 1 --measure macro_f1",
     "--preset same --shots 7 --targets layers.0 layers.4 --adapters lora dora --rank 1 2",
     "--preset ten-shot --shots 3 --weight-decay 0.05 --decay cosine --warmup 0.25 --clip 0.3 --patience 2 --keep best",
 ]
@@ -87,12 +89,12 @@ def test_a_command_is_found_again_in_the_runs_that_it_gave(waiting, tiny, tmp_pa
     options = parser().parse_args(["compare", *own, *shlex.split(line)])
     experiment = launch(waiting, options)
     bases, specs = queued(waiting, experiment)
-    command = compare_command(bases[0] if bases else None, specs, DATASETS, options.within, "out file.html")
+    command = compare_command(bases[0] if bases else None, specs, DATASETS, "out file.html")
     assert command is not None
     other = Lab(Settings(home=tmp_path / "other", max_waiting=2000))
     other.networks.bring_folder(tiny)
     again_options = parser().parse_args(shlex.split(command)[3:])
-    assert again_options.within == options.within
+    assert (again_options.measure, again_options.within) == (options.measure, options.within)
     assert str(again_options.report) == "out file.html"
     again = launch(other, again_options)
     other_bases, other_specs = queued(other, again)
@@ -116,7 +118,7 @@ def test_a_network_is_called_by_the_name_that_others_can_bring_it_by(waiting, ti
     arms = [(default_optim(method, network), method) for method in (FullSpec(), LoRASpec.of())]
     task = TaskSpec.of(dataset="definitions", length=64)
     specs = waiting.planned(Configuration.on(network, task, arms, [0, 1])).runs
-    command = compare_command(None, specs, DATASETS, 0.5)
+    command = compare_command(None, specs, DATASETS)
     assert command.startswith(f"python -m core compare --network {called or card.digest[:12]} ")
 
 
@@ -136,7 +138,7 @@ def test_no_command_is_made_up_for_what_the_command_line_cannot_do(waiting, task
     base = waiting.run(launch(waiting, options).base)
     experiment = waiting.fine_tune(base, task, [(short(rate=0.001), FullSpec()), (short(), lora)], seeds, "x")
     bases, specs = queued(waiting, experiment)
-    assert compare_command(bases[0], specs, DATASETS, 0.5) is None
+    assert compare_command(bases[0], specs, DATASETS) is None
 
 
 OLD_GRID = {"full": (0.0001, 0.00032, 0.001, 0.0032, 0.01), "lora": (0.0005, 0.0016, 0.005, 0.016, 0.05)}
@@ -151,4 +153,4 @@ def test_no_command_is_made_up_for_rates_that_tuning_does_not_try(waiting, full)
     arms = [(short(rate=rate), FullSpec()) for rate in full] + [(short(rate=rate), LoRASpec.of()) for rate in lora]
     experiment = waiting.fine_tune(base, TaskSpec.of(dataset="digits", rotation=45.0), arms, [0], "x")
     bases, specs = queued(waiting, experiment)
-    assert compare_command(bases[0], specs, DATASETS, 0.5) is None
+    assert compare_command(bases[0], specs, DATASETS) is None

@@ -6,18 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.errors import SpecError
 from core.methods.lora import LoRASpec
+from core.objectives.registry import CLASSIFICATION
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.arms.difference_tables import full_differences
+from core.study.arms.judged import judged_by
 from core.study.arms.storage import bytes_for_customers
-from core.study.arms.verdict import MarginSpec, Rule, Verdict, verdict
+from core.study.arms.verdict import Rule, Verdict, verdict
 from core.study.arms.verdict_words import SELECTED, STOPPED_EARLY, costs, explanation, headline
 from core.study.stats.claims import Level
 from core.study.stats.images import CrossedInterval
 from core.study.stats.intervals import Interval, t_interval
-from tests.study.samples import make_arm_runs, make_run, measured, paired_difference
+from tests.study.samples import make_arm_runs, make_run, measured, paired_difference, within
 
 SPREAD = np.array([0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.03, -0.03])
 
@@ -40,7 +41,7 @@ def full(seeds: int) -> list[float]:
 
 def test_the_cheapest_setting_within_the_margin_is_chosen():
     runs = runs_with(full(10), r1=below(2, 10), r4=below(0.2, 10), r16=below(0, 10))
-    found = verdict(runs, 0.5)
+    found = verdict(runs)
     assert [candidate.arm.spec.method.rank for candidate in found.candidates] == [1, 4, 16]
     assert [candidate.within for candidate in found.candidates] == [Level.OPEN, Level.SHOWN, Level.SHOWN]
     assert (found.rule, found.level, found.choice.spec.method.rank) == (Rule.WITHIN, Level.SHOWN, 4)
@@ -48,14 +49,14 @@ def test_the_cheapest_setting_within_the_margin_is_chosen():
         "Use LoRA r=4: it is at most 0.5 points less accurate than full fine-tuning (observed −0.20 points, "
     )
     assert headline(found).endswith("with 6,248 instead of 136,074 trainable parameters.")
-    assert verdict(runs, 5).choice.spec.method.rank == 1
-    assert (verdict(runs, 0.01).rule, verdict(runs, 0.01).choice) == (Rule.NONE, None)
+    assert verdict(within(runs, 5)).choice.spec.method.rank == 1
+    assert (verdict(within(runs, 0.01)).rule, verdict(within(runs, 0.01)).choice) == (Rule.NONE, None)
 
 
 def test_the_sequence_ends_at_its_first_failure():
     # Rank 4 would pass, but rank 16, which costs more, is tested first and fails.
     runs = runs_with(full(10), r4=below(0, 10), r16=below(2, 10))
-    assert [candidate.within for candidate in verdict(runs, 0.5).candidates] == [Level.OPEN, Level.OPEN]
+    assert [candidate.within for candidate in verdict(runs).candidates] == [Level.OPEN, Level.OPEN]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_the_sequence_ends_at_its_first_failure():
 )
 def test_each_part_of_the_rule_decides_at_each_level(points, seeds, rule, level, start):
     runs = runs_with(full(seeds), r4=below(points, seeds))
-    found = verdict(runs, 0.5)
+    found = verdict(runs)
     assert (found.rule, found.level) == (rule, level)
     assert headline(found).startswith(start)
     choice = {Rule.NONE: None, Rule.LOWER: "Full", Rule.WITHIN: "LoRA r=4"}[rule]
@@ -86,13 +87,13 @@ def test_each_part_of_the_rule_decides_at_each_level(points, seeds, rule, level,
 
 def test_a_better_setting_is_chosen_although_a_more_expensive_one_ended_the_sequence():
     runs = runs_with(full(8), r4=below(-4, 8), r16=below(6, 8))
-    found = verdict(runs, 0.5)
+    found = verdict(runs)
     assert (found.rule, found.level, found.choice.spec.method.rank) == (Rule.HIGHER, Level.SHOWN, 4)
     assert headline(found).startswith("Use LoRA r=4: it is 4.00 points more accurate (95 % interval 3.")
 
 
 def test_what_the_issue_was_about_a_sentence_does_not_contradict_its_interval():
-    found = verdict(runs_with([95.0, 95.3, 94.8], r4=[92.2, 92.9, 91.6]), 0.5)
+    found = verdict(runs_with([95.0, 95.3, 94.8], r4=[92.2, 92.9, 91.6]))
     assert found.level is Level.LEANING
     assert not found.told.difference.holds_zero
     assert "No difference" not in headline(found)
@@ -107,7 +108,7 @@ def test_seen_but_not_a_claim_says_why():
     odd = [-3.0, -3.0, -3.0, -3.0, -3.0, -3.0, 0.1]
     lora = [95 + d for d in odd]
     runs = runs_with([95.0] * 7, r1=lora, r4=lora, r16=lora)
-    found = verdict(runs, 0.5)
+    found = verdict(runs)
     assert (found.rule, found.level) == (Rule.NONE, Level.OPEN)
     assert headline(found).endswith("which was seen but is not yet a claim.")
     assert "do not both reject after Holm's correction for 3 settings" in " ".join(explanation(found))
@@ -117,7 +118,7 @@ def test_the_setting_that_is_told_of_is_the_best_on_validation_and_the_test_part
     runs = make_arm_runs("full", full(10))
     for rank, validation, tested in ((1, 91.0, 92.0), (4, 93.0, 91.0), (16, 92.0, 94.0)):
         runs += make_arm_runs("lora", list(tested + SPREAD[::-1]), rank=rank, validation_accuracy=validation)
-    found = verdict(runs, 0.05)
+    found = verdict(within(runs, 0.05))
     assert (found.rule, found.told.arm.spec.method.rank) == (Rule.LOWER, 4)
     assert "the best adapter setting, LoRA r=4, is 4.00 points less accurate" in headline(found)
 
@@ -170,18 +171,18 @@ def test_a_claim_that_follows_an_open_look_says_so():
     odd = [95.0, 94.9, 95.1, 93.0, 95.3, 94.8, 95.6, 93.9]
     later = {"created": 100.0}
     runs = make_arm_runs("full", full(8)) + make_arm_runs("lora", odd)
-    assert (verdict(runs, 0.0).level, verdict(runs, 0.0).looks) == (Level.OPEN, 1)
+    assert (verdict(within(runs, 0.0)).level, verdict(within(runs, 0.0)).looks) == (Level.OPEN, 1)
     grown = runs + [
         run
         for method, value in (("full", 95.0), ("lora", 92.0))
         for run in make_arm_runs(method, [value + s / 20 for s in range(20)], **later)
         if run.spec.seed >= 8
     ]
-    found = verdict(grown, 0.0)
+    found = verdict(within(grown, 0.0))
     assert (found.level, found.looks) == (Level.SHOWN, 2)
     assert "Each further look makes false claims more likely" in " ".join(explanation(found))
     # Launched at once, the same runs are one look.
-    assert verdict([replace(run, created=0.0) for run in grown], 0.0).looks == 1
+    assert verdict(within([replace(run, created=0.0) for run in grown], 0.0)).looks == 1
 
 
 def test_images_are_named_and_may_reverse_a_claim():
@@ -196,7 +197,7 @@ def test_images_are_named_and_may_reverse_a_claim():
 
 @pytest.mark.parametrize(("low", "high", "doubtful"), [(-0.8, 0.4, True), (-0.45, 0.05, False)])
 def test_images_may_put_the_margin_in_doubt_and_zero_has_no_part_in_it(low, high, doubtful):
-    found = verdict(runs_with(full(8), r4=below(0.2, 8)), 0.5)
+    found = verdict(runs_with(full(8), r4=below(0.2, 8)))
     assert (found.rule, found.level) == (Rule.WITHIN, Level.SHOWN)
     text = " ".join(
         explanation(found, CrossedInterval(t_interval([-0.3, -0.1] * 4), Interval(-0.2, low, high, 8), 360, 2))
@@ -207,14 +208,14 @@ def test_images_may_put_the_margin_in_doubt_and_zero_has_no_part_in_it(low, high
 
 def test_what_is_missing_for_the_margin_is_counted_by_its_own_test():
     # The differences are around 0, which would take hundreds of seeds to tell from 0, and far above the margin.
-    found = verdict(runs_with([95.0] * 5, r4=[95.1, 94.9, 95.1, 94.9, 95.05]), 0.5)
+    found = verdict(runs_with([95.0] * 5, r4=[95.1, 94.9, 95.1, 94.9, 95.05]))
     assert (found.rule, found.level) == (Rule.WITHIN, Level.LEANING)
     assert found.seeds_to_add == 1
     assert "needs at least 6 seeds. About 1 more seed would settle it." in " ".join(explanation(found))
 
 
 def test_a_more_expensive_setting_with_few_seeds_is_why_a_cheaper_one_is_not_shown():
-    found = verdict(runs_with(full(8), r1=below(0.1, 8), r16=below(0, 4)), 0.5)
+    found = verdict(runs_with(full(8), r1=below(0.1, 8), r16=below(0, 4)))
     assert [candidate.within for candidate in found.candidates] == [Level.LEANING, Level.LEANING]
     assert (found.seeds, found.seeds_to_add) == (8, 2)
     text = " ".join(explanation(found))
@@ -229,7 +230,7 @@ def test_a_more_expensive_setting_with_few_seeds_is_why_a_cheaper_one_is_not_sho
 def test_what_leans_says_only_what_was_seen(worst, words):
     # A more expensive setting with too few seeds is why this one, whose own tests reject, is not shown.
     lora = [*(95 + SPREAD[:7]), 95 - worst]
-    found = verdict(runs_with([95.0] * 8, r1=lora, r16=below(0, 4)), 0.5)
+    found = verdict(runs_with([95.0] * 8, r1=lora, r16=below(0, 4)))
     assert (found.rule, found.level, found.seeds) == (Rule.WITHIN, Level.LEANING, 8)
     assert headline(found).startswith(f"LoRA r=1 looks good enough: {words} points less accurate than full fine-tuning")
     assert " is at most" not in headline(found)
@@ -244,7 +245,7 @@ def test_what_a_verdict_says_of_forgetting_is_what_the_table_says():
             made = make_run("lora", seed, value, rank=rank, validation_accuracy=value)
             odd = 0.1 * (-1) ** seed * (1 + seed / 10)
             runs.append(replace(made, result=measured(made.result, source_accuracy=80.0 - lost + odd)))
-    found = verdict(runs, 5.0)
+    found = verdict(within(runs, 5.0))
     assert found.told.arm.spec.method.rank == 1
     (row,) = [d for d in full_differences(chosen_arms(runs), "forgetting") if d.a == "LoRA r=1"]
     assert row.level is Level.LEANING
@@ -298,7 +299,7 @@ def test_to_try_several_alphas_is_not_to_tune_the_rate():
     for alpha in (4.0, 8.0):
         method = LoRASpec.of(rank=4, alpha=alpha)
         runs += make_arm_runs("lora", below(4, 8), spec={"method": method}, validation_accuracy=91.0)
-    found = verdict(runs, 0.5)
+    found = verdict(runs)
     assert not found.rates.several
     assert "Each method was trained at one learning rate" in " ".join(explanation(found))
 
@@ -335,7 +336,7 @@ def test_an_open_answer_claims_nothing_of_its_images():
 
 @pytest.mark.parametrize("seeds", [1, 2, 8])
 def test_settings_that_agree_in_every_seed_are_told_without_a_size_or_an_interval(seeds):
-    found = verdict(runs_with([95.0] * seeds, r4=[95.0] * seeds), 0.0)
+    found = verdict(within(runs_with([95.0] * seeds, r4=[95.0] * seeds), 0.0))
     same = t_interval([0.0] * seeds)
     text = " ".join(explanation(found, CrossedInterval(same, same, 360, 1.0)))
     assert "A difference of this size" not in text
@@ -346,7 +347,7 @@ def test_settings_that_agree_in_every_seed_are_told_without_a_size_or_an_interva
 def test_controls_take_no_part():
     runs = make_arm_runs("full", full(10)) + make_arm_runs("lora", below(0, 10))
     runs += make_arm_runs("full", list(95 + SPREAD[::-1]), spec={"method": "head"}, trainable_parameters=2570)
-    assert [candidate.arm.label for candidate in verdict(runs, 0.5).candidates] == ["LoRA r=4"]
+    assert [candidate.arm.label for candidate in verdict(runs).candidates] == ["LoRA r=4"]
 
 
 def test_costs_are_parameters_and_storage_and_no_ratio_of_times():
@@ -409,19 +410,31 @@ def test_a_setting_that_falls_short_by_the_margin_is_seldom_called_within_it():
     runs = rng.normal(0, 0.4, (trials, 4, 8))
     alarms = np.mean(
         [
-            verdict(runs_with(95 + f, r1=94 + a, r4=94 + b, r16=94 + c), 1.0).rule is Rule.WITHIN
+            verdict(within(runs_with(95 + f, r1=94 + a, r4=94 + b, r16=94 + c), 1.0)).rule is Rule.WITHIN
             for f, a, b, c in runs[:300]
         ]
     )
     assert alarms <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 300)
 
 
-@pytest.mark.parametrize("margin", [-0.1, 11.0, math.nan])
-def test_a_margin_out_of_bounds_is_one_sentence(margin):
-    with pytest.raises(SpecError, match="Margin must be"):
-        MarginSpec.of(within=margin)
-    with pytest.raises(SpecError, match="Margin must be"):
-        verdict([], margin)
+def test_the_margin_is_that_of_the_experiment():
+    """Of the first fine-tune run, since all runs of an experiment have one."""
+    assert (verdict([]).margin, verdict(make_arm_runs("full", [95.0])).margin) == (0.5, 0.5)
+    tuned = within(make_arm_runs("full", [95.0]), 3.0)
+    assert verdict([make_run("pretrain"), *tuned]).margin == 3.0
+    assert judged_by([make_run("pretrain"), *tuned]) == tuned[0].spec.objective
+    assert judged_by([]) == judged_by([make_run("pretrain")]) == CLASSIFICATION
+    assert verdict(within(tuned, None, "loss")).margin == 0.02
+
+
+def test_the_measure_of_the_experiment_chooses_its_settings():
+    """One rate is better by accuracy, and another one by macro-F1 or by the loss."""
+    runs = make_arm_runs("full", [95.0] * 3, validation_accuracy=95.0, validation_macro_f1=95.0, validation_loss=0.2)
+    for rate, accuracy, macro_f1, loss in ((0.001, 95.0, 90.0, 0.3), (0.01, 94.0, 94.0, 0.4), (0.1, 93.0, 92.0, 0.1)):
+        validation = {"validation_accuracy": accuracy, "validation_macro_f1": macro_f1, "validation_loss": loss}
+        runs += make_arm_runs("lora", [94.0] * 3, optim={"learning_rate": rate}, **validation)
+    for measure, rate in (("", 0.001), ("macro_f1", 0.01), ("loss", 0.1)):
+        assert verdict(within(runs, None, measure)).best.arm.learning_rate == rate
 
 
 def test_storage_of_a_worked_example():
@@ -447,7 +460,7 @@ def test_storage_of_a_worked_example():
 def test_what_is_not_shown_to_beat_the_most_frequent_class_is_said_first_and_takes_no_seeds(
     full_mean, lora_mean, start
 ):
-    found = verdict(runs_with(full_mean + 0.1 * SPREAD, r4=lora_mean + 0.1 * SPREAD[::-1]), 0.5)
+    found = verdict(runs_with(full_mean + 0.1 * SPREAD, r4=lora_mean + 0.1 * SPREAD[::-1]))
     first = explanation(found)[0]
     assert first.startswith(start) if start else "most frequent class" not in "".join(explanation(found))
     if start:

@@ -6,10 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from pydantic import Field
-
 from core.methods.method import Role
-from core.spec import Spec
 from core.store.record import Run
 from core.store.stages import stages_of
 from core.study.arms.arm import Arm
@@ -26,18 +23,6 @@ NO_RANKING = (
     "No verdict: nothing ranks these settings, since they have no finished seed in common with an accuracy on the "
     "validation part."
 )
-
-
-class MarginSpec(Spec):
-    """What counts as good enough."""
-
-    within: float = Field(
-        0.5,
-        ge=0,
-        le=10,
-        title="Margin",
-        description="Points of accuracy that a setting may fall short of full fine-tuning and still be good enough.",
-    )
 
 
 class Rule(StrEnum):
@@ -69,7 +54,7 @@ class Verdict:
     """The answer of an experiment, as far as its runs can give one."""
 
     margin: float
-    """In points; see :class:`MarginSpec`."""
+    """How much worse than full fine-tuning a setting may be and still be good enough."""
     full: Arm | None
     """Full fine-tuning as the validation part chose it."""
     candidates: tuple[Candidate, ...]
@@ -147,7 +132,7 @@ class Verdict:
         return max(needed, CLAIM_SEEDS) - len(values)
 
 
-def verdict(runs: Iterable[Run], margin: float | None = None, selected: bool = False) -> Verdict:
+def verdict(runs: Iterable[Run], selected: bool = False) -> Verdict:
     """Decide between full fine-tuning and adapters, as far as these runs allow.
 
     The settings are those that :mod:`core.study.arms.choice` picks on the validation part, one for each method and
@@ -164,15 +149,12 @@ def verdict(runs: Iterable[Run], margin: float | None = None, selected: bool = F
     please would make false claims more likely. Archived runs were left out by somebody who knew that.
 
     Args:
-        runs: all of one experiment, or those that somebody selected; in any state.
-        margin: in points, from 0 to 10; None for the default of :class:`MarginSpec`.
+        runs: all of one experiment, or those that somebody selected; in any state. The margin is that of
+            :func:`core.study.arms.judged.judged_by`.
         selected: whether somebody selected the runs; of several experiments they always are.
-
-    Raises:
-        SpecError: the margin is out of bounds.
     """
     everything = list(runs)
-    margin = (MarginSpec.of() if margin is None else MarginSpec.of(within=margin)).within
+    margin = judged_by(everything).margin
     found = _decided(everything, margin)
     pending = sum(run.is_live or run.state == "interrupted" for run in everything)
     selected = selected or len({run.experiment for run in everything}) > 1

@@ -18,9 +18,9 @@ from core.methods.registry import method_order, methods
 from core.networks.library.known import known
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
+from core.objectives.objective import ObjectiveSpec
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim, default_rate
 from core.spec import bounds
-from core.study.arms.verdict import MarginSpec
 
 DIGITS = 12
 """Digits of a digest that stand for a network whose name only one machine knows."""
@@ -30,7 +30,6 @@ def compare_command(
     base: RunSpec | None,
     specs: Sequence[RunSpec],
     datasets: Mapping[str, DatasetInfo],
-    margin: float,
     report: str = "report.html",
 ) -> str | None:
     """``python -m core compare`` with the options that give these runs; None where it has no such options.
@@ -39,7 +38,6 @@ def compare_command(
         base: what they start from, or any of the bases where each seed has its own; None if there is no base.
         specs: of all runs, at least one.
         datasets: each dataset that occurs in them, by its name.
-        margin: of the report.
         report: the file to write.
     """
     first = specs[0]
@@ -53,8 +51,14 @@ def compare_command(
     words = ["python -m core compare", *tasks, *options, *rates, f"--seeds {len(seeds)}"]
     words += ["--vary-bases"] if first.own_base else []
     words += [f"--device {first.device}"] if first.device != "auto" else []
-    words += [f"--within {margin:g}"] if margin != MarginSpec.of().within else []
+    words += _objective_options(first.objective)
     return " ".join([*words, f"--report {shlex.quote(report)}"])
+
+
+def _objective_options(objective: ObjectiveSpec) -> list[str]:
+    """Measure and margin, where they are not the default ones."""
+    words = [f"--measure {objective.measure}"] if objective.measure else []
+    return [*words, f"--within {objective.within!r}"] if objective.within is not None else words
 
 
 def _task_options(base: RunSpec | None, first: RunSpec, datasets: Mapping[str, DatasetInfo]) -> list[str] | None:
@@ -128,7 +132,7 @@ def _shared_options(base: RunSpec | None, specs: Sequence[RunSpec]) -> list[str]
         or len(alike) > 1
         or len(targets) != 1
         or any(len(values[field.key]) > 1 for field in fields if not field.is_size)
-        or len({(spec.task, spec.network, spec.device, spec.own_base) for spec in specs}) > 1
+        or len({(spec.task, spec.network, spec.device, spec.own_base, spec.objective) for spec in specs}) > 1
     ):
         return None
     (layers,) = targets

@@ -138,7 +138,7 @@ def _frozen(lab: Lab, arm: Arm) -> str | None:
 
 
 def _over_images(lab: Lab, members: Sequence[Run]) -> dict[str, CrossedInterval]:
-    # Which setting a verdict is about depends on the margin, which a reader of the report chooses.
+    # Every setting that the verdict may be about, whatever its margin is.
     found = verdict(members)
     if found.full is None:
         return {}

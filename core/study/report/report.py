@@ -82,26 +82,24 @@ class Report(Opening):
     """Terms and what they mean."""
 
 
-def report_of(lab: Lab, experiment: Experiment, margin: float | None = None) -> Report:
+def report_of(lab: Lab, experiment: Experiment) -> Report:
     """Read an experiment from the lab and report on it.
 
     Args:
         lab: has it.
         experiment: finished, or as it stands.
-        margin: points that a setting may fall short of full fine-tuning; None for the default of
-            :class:`core.study.arms.verdict.MarginSpec`.
 
     Raises:
-        LabError: the margin is out of bounds, or no setting has finished without a failed seed.
+        LabError: no setting has finished without a failed seed.
     """
-    return report(gather(lab, experiment), margin)
+    return report(gather(lab, experiment))
 
 
-def opening(evidence: Evidence, margin: float | None = None) -> Opening:
+def opening(evidence: Evidence) -> Opening:
     """How the report of what was gathered begins; arguments and errors as of :func:`report`."""
     if not evidence.chosen:
         raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
-    found = verdict(evidence.members, margin)
+    found = verdict(evidence.members)
     first = evidence.members[0].spec
     measure = first.objective.primary
     return Opening(
@@ -119,19 +117,17 @@ def opening(evidence: Evidence, margin: float | None = None) -> Opening:
     )
 
 
-def report(evidence: Evidence, margin: float | None = None, customers: int = CUSTOMERS) -> Report:
+def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
     """The report of what was gathered.
 
     Args:
         evidence: of an experiment.
-        margin: as of :func:`report_of`.
         customers: each has a network of their own.
 
     Raises:
-        SpecError: the margin is out of bounds.
         RunStateError: no setting has finished without a failed seed.
     """
-    begun, found = opening(evidence, margin), verdict(evidence.members, margin)
+    begun, found = opening(evidence), verdict(evidence.members)
     return Report(
         question=begun.question,
         answer=begun.answer,
@@ -142,7 +138,7 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
         sections=tuple(_sections(evidence, found, customers)),
         limits=tuple(limits_of(evidence)),
         facts=tuple(facts_of(evidence)),
-        command=_command(evidence, found.margin),
+        command=_command(evidence),
         specs=tuple(arm.spec.to_json() for arm in evidence.chosen),
         words=WORDS,
     )
@@ -168,13 +164,13 @@ def _result(evidence: Evidence) -> Result | None:
     return evidence.chosen[0].runs[0].result
 
 
-def _command(evidence: Evidence, margin: float) -> str | None:
+def _command(evidence: Evidence) -> str | None:
     specs = [run.spec for run in evidence.members]
     bases = [run.spec for run in evidence.bases]
     tasks = [task for spec in (*bases, *specs) for task in (spec.task, spec.source) if task is not None]
     if any(task.dataset not in evidence.datasets for task in tasks):
         return None
-    return compare_command(bases[0] if bases else None, specs, evidence.datasets, margin)
+    return compare_command(bases[0] if bases else None, specs, evidence.datasets)
 
 
 def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Section]:
