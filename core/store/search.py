@@ -8,19 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from core.objectives.registry import measures_by_name
 from core.store.record import Run, State, spec_of
 from core.store.store import Store
 
-Sort = Literal[
-    "newest first", "oldest first", "highest accuracy", "shortest training", "longest training", "largest files"
-]
+INDEXED = ("accuracy",)
+"""Measures with a column of their own in the table of runs, and with an index."""
 
-ORDERS: dict[Sort, str] = {
+
+def _by_measure() -> dict[str, str]:
+    """An order for each measure that can be the primary one, the best run first, as in ``highest accuracy``."""
+    return {
+        f"highest {measure.noun}" if measure.higher_is_better else f"lowest {measure.noun}": (
+            f"{_value_of(name)} {'DESC' if measure.higher_is_better else 'ASC'} NULLS LAST"
+        )
+        for name, measure in measures_by_name().items()
+    }
+
+
+def _value_of(name: str) -> str:
+    """A measure of a run's result in SQL; NULL where there is none, or it is no number that JSON knows."""
+    if name in INDEXED:
+        return f"r.{name}"
+    return f"CASE WHEN json_valid(r.result) THEN json_extract(r.result, '$.{name}') END"
+
+
+ORDERS: dict[str, str] = {
     "newest first": "r.created DESC",
     "oldest first": "r.created",
-    "highest accuracy": "r.accuracy DESC",
+    **_by_measure(),
     "shortest training": "r.training_seconds ASC NULLS LAST",
     "longest training": "r.training_seconds DESC",
     "largest files": "r.stored_bytes DESC",
@@ -60,7 +78,8 @@ class Query:
     """Words that must all occur, each anywhere."""
     archived: bool | None = False
     """True for archived runs only, False for the others only, None for both."""
-    sort: Sort = "newest first"
+    sort: str = "newest first"
+    """One of :data:`ORDERS`."""
 
 
 @dataclass(frozen=True)
