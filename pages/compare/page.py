@@ -7,9 +7,11 @@ import streamlit as st
 from core.lab import current
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
+from core.study.arms.judged import judged_by
 from core.study.arms.tuning import is_tuned
 from core.study.figures.differences import difference_rows
 from core.study.report.evidence import bases_of
+from core.wording.judged import judged_text
 from core.wording.numbers import count_text
 from pages.compare.comparison import Comparison
 from pages.compare.parts import (
@@ -60,7 +62,8 @@ everything = lab.runs_of(experiment.runs)
 bases = lab.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
 base, task = start_text(lab, everything[0].spec), task_text(everything[0].spec.task)
-st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
+judged = judged_text(judged_by(everything))
+st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}. Judged by {judged}.")
 actions, states = st.container(), st.container()
 # Every selection has the same id, and a panel goes on showing what it has shown.
 panel = widget_key("compare-selection", experiment.runs) if selection else f"compare-{experiment.id}"

@@ -24,6 +24,7 @@ from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
+from pages.shared.objective_form import objective_form
 from pages.shared.optim_form import optim_form
 from pages.shared.pickers import base_picker
 from pages.shared.price import price_table, rate_warning
@@ -104,9 +105,11 @@ with settings:
             device = forms.device(lab, "finetune-device")
         arms = settings_of([kind for kind in offered if kind in chosen], controls, network, optim)
         tune, own_bases = fairness(base)
+        objective = objective_form("finetune")
         if task is not None:
             origin = base if isinstance(base, NetworkSpec) else base.spec
-            asked = Configuration.on(origin, task, arms, seeds, device=device, own_bases=own_bases, tune=tune)
+            more = {"device": device, "own_bases": own_bases, "tune": tune, "objective": objective}
+            asked = Configuration.on(origin, task, arms, seeds, **more)
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
     except LabError as error:
         failed = True

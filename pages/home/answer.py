@@ -11,10 +11,12 @@ from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import dropped_sentences
+from core.study.arms.judged import judged_by
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
+from core.wording.judged import judged_text
 from core.wording.numbers import bytes_text, count_text, unbroken
 from pages.shared.download import download_of_run
 from pages.shared.experiment_actions import experiment_actions
@@ -32,7 +34,8 @@ def answer(lab: Lab, experiment: Experiment) -> None:
     members = lab.members(experiment)
     found = verdict(members)
     with st.container(border=True):
-        st.caption(f"{literal(experiment.name)} · {when(experiment.created)}")
+        judged = judged_text(judged_by(members))
+        st.caption(f"{literal(experiment.name)} · {when(experiment.created)} · judged by {judged}")
         if was_known(experiment):
             st.caption("This was compared before: here is the answer. Add seeds to make it more certain.")
         state_line(lab, members, f"home-{experiment.id}", found)

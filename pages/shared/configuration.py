@@ -14,6 +14,7 @@ from core.lab import Lab
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Experiment
 from core.study.arms.tables import settings_table
+from core.wording.judged import judged_text
 from core.wording.numbers import counted, seeds_text
 from core.wording.tasks import task_text
 from pages.shared.download import download
@@ -195,6 +196,7 @@ def _lines(configuration: Configuration, planned: Planned) -> dict[str, str]:
         each = "one for each seed, " if configuration.own_bases else ""
         lines["Base"] = f"{each}{start.title} {start.sizes} · {task_text(base.task)} · {_trained(base.optim)}"
     lines["Task"] = task_text(configuration.task)
+    lines["Judged by"] = judged_text(configuration.objective)
     lines["Seeds"] = seeds_text(configuration.seeds).removeprefix("seeds ").removeprefix("seed ")
     lines["Device"] = first.device
     if configuration.trim:

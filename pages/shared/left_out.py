@@ -9,6 +9,7 @@ from core.engine.experiment import Setting
 from core.methods.registry import method_of
 from core.run_spec import OptimSpec
 from core.spec import Spec, bounds
+from core.wording.judged import judged_text
 from core.wording.numbers import seeds_text
 from core.wording.tasks import task_text
 
@@ -30,6 +31,8 @@ def left_out(wanted: Configuration, shown: Configuration) -> list[str]:
         found.append(seeds_text(seeds))
     if wanted.device != shown.device:
         found.append(f"{_title(Configuration, 'device')} {wanted.device}")
+    if wanted.objective != shown.objective:
+        found.append(f"judged by {judged_text(wanted.objective)}")
     for name in ("own_bases", "trim"):
         if getattr(wanted, name) and not getattr(shown, name):
             found.append(_title(Configuration, name))

@@ -22,6 +22,7 @@ from pages.shared.layer_form import layer_values
 from pages.shared.left_out import left_out
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.objective_form import objective_values
 from pages.shared.optim_form import family_key, optim_values
 from pages.shared.pickers import start_id
 from pages.shared.task_form import OWN, own_values
@@ -147,7 +148,7 @@ def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str) -> None:
     own = family_key(key, first.network)
     values = {f"{key}-{name}": value for name, value in values.items()}
     values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim) | rates).items()}
-    forms.fill(values)
+    forms.fill(values | objective_values(key, first.objective))
 
 
 def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from pages.shared.keep import keep_networks
 from pages.shared.layer_form import layer_form
 from pages.shared.links import go, link
 from pages.shared.literal import literal
+from pages.shared.objective_form import objective_form
 from pages.shared.optim_form import optim_form
 from pages.shared.pickers import base_picker
 from pages.shared.start import start_button
@@ -76,6 +77,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         grid = _grid(method, network)
         try:
             optim, adapter, device = _training(lab, method, network)
+            objective = objective_form(KEY)
         except LabError as error:
             settle(lab, KEY, None)
             st.error(literal(str(error)))
@@ -89,7 +91,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         try:
             origin = base if isinstance(base, NetworkSpec) else base.spec
             arms = grid.arms(optim, adapter)
-            asked = Configuration.on(origin, task, arms, range(grid.seeds), device=device)
+            asked = Configuration.on(origin, task, arms, range(grid.seeds), device=device, objective=objective)
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
             asked = asked.but(trim=keep_networks(lab, planned.runs, KEY))
         except LabError as error:

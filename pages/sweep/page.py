@@ -28,6 +28,7 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.sweep import front_of, pareto, rate_curves, size_curve, size_titles
 from core.study.stats.measures import TIME_NOTE
 from core.wording.csv_file import csv_of
+from core.wording.judged import judged_text
 from core.wording.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
 from pages.shared.current import asked_for, choose_experiment, known, missing_sentence, remember
 from pages.shared.download import download
@@ -218,7 +219,8 @@ members = lab.members(experiment)
 first = members[0].spec
 st.caption(
     f"Base: {literal(start_text(lab, first))}. Task: {literal(task_text(first.task))}. "
-    f"{counted(first.optim.epochs, 'epoch')} each, batches of {first.optim.batch_size}."
+    f"{counted(first.optim.epochs, 'epoch')} each, batches of {first.optim.batch_size}. "
+    f"Judged by {judged_text(first.objective)}."
 )
 cells = cells_of(members)
 alphas = sorted({cell.strength for cell in cells if cell.strength is not None})

@@ -16,6 +16,7 @@ from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, RunSpec, default_optim, default_rate
 from core.store.record import Run
 from pages.shared.configuration import SAVE
@@ -46,12 +47,16 @@ def grid(optim: OptimSpec) -> list[tuple[OptimSpec, Any]]:
     ]
 
 
+BY_LOSS = CLASSIFICATION.but(measure="loss", within=0.123)
+
 SHOWN = [
     ("finetune", TURNED, [(ODD, FullSpec()), *adapter_arms(ODD, 1, 8, alpha=3.0, start="gaussian"), head(ODD)], 3, {}),
     ("finetune", TURNED, [(ODD, FullSpec()), (ODD, LoRASpec.of()), (ODD, DoRASpec.of())], 3, {"own_bases": True}),
     ("finetune", DIGITS.but(validation=0.2), [(ODD, FullSpec()), (ODD, LoRASpec.of())], 1, {"tune": TuneSpec.of()}),
     ("finetune", TaskSpec.of(dataset="digits", shots=7, classes=(1, 2)), [(ODD, FullSpec())], 2, {"device": "cpu"}),
     ("sweep", TaskSpec.of(dataset="digits", invert=True), grid(ODD), 2, {}),
+    ("finetune", TURNED, [(ODD, FullSpec()), (ODD, LoRASpec.of())], 2, {"objective": BY_LOSS}),
+    ("sweep", TURNED, grid(ODD), 2, {"objective": CLASSIFICATION.but(measure="macro_f1", within=1.25)}),
 ]
 """What a form can show: page, task, arms, seeds, and other fields."""
 
@@ -64,6 +69,7 @@ CANNOT = [
     ("sweep", TURNED, [*grid(ODD), head(ODD)], (0, 1), {}),
     ("sweep", TURNED, grid(ODD), (0,), {"own_bases": True}),
     ("sweep", TURNED, grid(ODD)[:2], (0,), {}),
+    ("finetune", TURNED, [(ODD, FullSpec())], (3, 5), {"objective": BY_LOSS}),
 ]
 
 
@@ -144,6 +150,7 @@ def test_what_a_form_cannot_show_is_shown_as_a_whole_and_queued_as_it_is(
     assert opened.configuration(experiment).asks_the_same(asked)
     specs = started(opened)
     assert {(spec.optim, spec.method) for spec in specs} == set(asked.settings)
+    assert {spec.objective for spec in specs} == {asked.objective}
     assert {spec.seed for spec in specs} == set(seeds)
     assert BEYOND not in texts(app.run())
 
