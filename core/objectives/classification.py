@@ -78,6 +78,9 @@ After fine-tuning on other classes, plain accuracy mostly shows that the output 
 accuracy shows whether the old ones can still be distinguished.
 """
 
+MIN_OUTPUTS = 2
+"""Minimum number of outputs of a network that names classes."""
+
 LARGEST_CLASS = "largest_class"
 """Name of the share of the most frequent class, in percent: the accuracy of always naming that class."""
 
@@ -87,7 +90,8 @@ class ClassificationSpec(ObjectiveSpec):
 
     kind: Literal["classification"] = "classification"
     title = "Classification"
-    has_classes = True
+    targets = "classes"
+    problem_type = "single_label_classification"
     measures = (ACCURACY, MACRO_F1, LOSS)
     watched = ("loss", "accuracy")
     watched_on_source = ("accuracy", "accuracy_masked")
@@ -98,8 +102,8 @@ class ClassificationSpec(ObjectiveSpec):
         return MASKED_ACCURACY if self.primary is ACCURACY else None
 
     def check_outputs(self, outputs: int) -> None:
-        if outputs < 2:
-            raise SpecError(f"A network that names classes needs at least two outputs, not {outputs}.")
+        if outputs < MIN_OUTPUTS:
+            raise SpecError(f"Classes must be at least {MIN_OUTPUTS}, not {outputs}.", ("num_classes",))
 
     def outputs_for(self, classes: int) -> int:
         return classes

@@ -7,7 +7,7 @@ as the objective asks for, and a dataset says which objective its targets are fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import ConfigDict, Field, model_validator
@@ -16,6 +16,9 @@ from torch import Tensor
 from core.errors import SpecError
 from core.objectives.measure import SOURCE, VALIDATION, Answers, Measure
 from core.spec import KindSpec
+
+Targets = Literal["classes", "numbers"]
+"""What the targets of examples are: labels of classes, or numbers."""
 
 
 class ObjectiveSpec(KindSpec):
@@ -26,8 +29,10 @@ class ObjectiveSpec(KindSpec):
 
     title: ClassVar[str]
     """As people read it, as in ``Classification``."""
-    has_classes: ClassVar[bool] = False
-    """Whether targets are classes, so that there are confusions, shots per class and probabilities."""
+    targets: ClassVar[Targets]
+    """What the targets of a dataset must be."""
+    problem_type: ClassVar[str]
+    """What transformers calls it, in the config of a network with a head for it."""
     measures: ClassVar[tuple[Measure, ...]]
     """Measures that can be the primary one; the first is the default. One of them is named ``loss``."""
     watched: ClassVar[tuple[str, ...]]
@@ -75,6 +80,11 @@ class ObjectiveSpec(KindSpec):
         return self
 
     @property
+    def has_classes(self) -> bool:
+        """Whether targets are classes, so that there are confusions, shots per class and probabilities."""
+        return self.targets == "classes"
+
+    @property
     def primary(self) -> Measure:
         """The measure by which settings are chosen and compared."""
         return next((measure for measure in self.measures if measure.name == self.measure), self.measures[0])
@@ -116,6 +126,19 @@ class ObjectiveSpec(KindSpec):
         """The same objective with the default measure and margin: what training depends on."""
         return self.but(measure="", within=None)
 
+    def check_dataset(self, name: str, kind: str) -> None:
+        """Check that a dataset is for this objective.
+
+        Args:
+            name: of the dataset.
+            kind: of the objective that its targets are for.
+
+        Raises:
+            SpecError: it is for another one.
+        """
+        if kind != self.kind:
+            raise SpecError(f"The targets of {name} are for {kind}, not for {self.kind}: choose another dataset.")
+
     def check_outputs(self, outputs: int) -> None:
         """Check that a network has as many outputs as the objective asks for. Raises: SpecError: it has not."""
         raise NotImplementedError
@@ -136,6 +159,12 @@ class ObjectiveSpec(KindSpec):
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Loss of each example, (n,); see :meth:`loss`."""
         raise NotImplementedError
+
+    def random_targets(self, count: int, outputs: int, generator: torch.Generator) -> Tensor:
+        """Targets of no meaning, (count,), to time steps with. Args: outputs: of the network; generator: draws them."""
+        if self.has_classes:
+            return torch.randint(outputs, (count,), generator=generator, device=generator.device)
+        return torch.randn(count, generator=generator, device=generator.device)
 
     def predict(self, outputs: Tensor) -> Tensor:
         """What the network answers, (n,): a label or a number for each example. Args: outputs: (n, outputs)."""
@@ -170,6 +199,8 @@ class UnknownObjective(ObjectiveSpec):
 
     kind: str
     title = "Unknown objective"
+    targets = "numbers"
+    problem_type = ""
     measures = ()
     watched = ()
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo
 
 from core.objectives.classification import ClassificationSpec
 from core.objectives.measure import Measure
-from core.objectives.objective import ObjectiveSpec, UnknownObjective
+from core.objectives.objective import ObjectiveSpec, Targets, UnknownObjective
 from core.spec import by_kind, class_of
 
 OBJECTIVES: list[type[ObjectiveSpec]] = [
@@ -23,6 +23,11 @@ CLASSIFICATION = ClassificationSpec()
 def objective_of(kind: str) -> ObjectiveSpec:
     """The objective of this kind with its default measure and margin. Raises: SpecError: there is none."""
     return class_of(kind, OBJECTIVES, "objective").of()
+
+
+def objectives_for(targets: Targets) -> list[ObjectiveSpec]:
+    """The objectives that datasets with such targets can be for, each with its default measure and margin."""
+    return [objective.of() for objective in OBJECTIVES if objective.targets == targets]
 
 
 def measures_by_name() -> dict[str, Measure]:
