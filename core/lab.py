@@ -13,7 +13,7 @@ from torch import nn
 
 from core.adapter import read_adapter
 from core.data.catalog import Catalog
-from core.data.dataset import Dataset, Images, Labels
+from core.data.dataset import Dataset, Images, Targets
 from core.data.downloads import Downloads
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
@@ -307,8 +307,10 @@ class Lab(Launcher):
 
     # Tasks and estimates
 
-    def preview(self, task: TaskSpec) -> tuple[Images, Labels]:
-        """One image per class of a task, of shape (k, 28, 28), with labels. Raises: DatasetError."""
+    def preview(self, task: TaskSpec) -> tuple[Images, Targets]:
+        """One image per class of a task, of shape (k, 28, 28), with labels; without classes the first images, with
+        their numbers. Raises: DatasetError.
+        """
         return ImageView().preview(self.tasks.get(task), per_class=1)
 
     def text_preview(

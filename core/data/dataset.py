@@ -1,4 +1,4 @@
-"""Datasets in memory: labelled examples and the names of the labels."""
+"""Datasets in memory: examples with their targets, and the names of the classes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ SIDE = 28
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Targets = NDArray[np.int64 | np.float32]
+"""What is learned of each example: int64 labels from 0, or float32 numbers in a dataset without classes."""
+
+USUAL_OBJECTIVE = "classification"
+"""Kind of the objective that a dataset is for unless it says otherwise."""
 
 
 class Dataset(Protocol):
@@ -29,23 +34,28 @@ class Dataset(Protocol):
         ...
 
     @property
-    def train_labels(self) -> Labels:
-        """(n,), from 0."""
+    def objective(self) -> str:
+        """Kind of the objective that its targets are for; see :mod:`core.objectives`."""
         ...
 
     @property
-    def test_labels(self) -> Labels:
-        """(m,), from 0."""
+    def train_labels(self) -> Targets:
+        """(n,) targets of the training part."""
+        ...
+
+    @property
+    def test_labels(self) -> Targets:
+        """(m,) targets of the test part."""
         ...
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of labels 0, 1, …"""
+        """Names of labels 0, 1, …; empty without classes."""
         ...
 
     @property
     def num_classes(self) -> int:
-        """Number of labels."""
+        """Number of labels; 0 without classes."""
         ...
 
 
@@ -56,12 +66,14 @@ class ImageDataset:
     name: str
     train_images: Images
     """(n, 28, 28), 0 black to 255 white."""
-    train_labels: Labels
-    """(n,), from 0."""
+    train_labels: Targets
+    """(n,) labels from 0, or numbers."""
     test_images: Images
-    test_labels: Labels
+    test_labels: Targets
     class_names: tuple[str, ...]
-    """Names of labels 0, 1, …"""
+    """Names of labels 0, 1, …; empty without classes."""
+    objective: str = USUAL_OBJECTIVE
+    """Kind of the objective that the targets are for."""
 
     @property
     def kind(self) -> str:
@@ -70,7 +82,7 @@ class ImageDataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of labels."""
+        """Number of labels; 0 without classes."""
         return len(self.class_names)
 
 
@@ -81,12 +93,14 @@ class TextDataset:
     name: str
     train_texts: tuple[str, ...]
     """n texts, none of them empty."""
-    train_labels: Labels
-    """(n,), from 0."""
+    train_labels: Targets
+    """(n,) labels from 0, or numbers."""
     test_texts: tuple[str, ...]
-    test_labels: Labels
+    test_labels: Targets
     class_names: tuple[str, ...]
-    """Names of labels 0, 1, …"""
+    """Names of labels 0, 1, …; empty without classes."""
+    objective: str = USUAL_OBJECTIVE
+    """Kind of the objective that the targets are for."""
 
     @property
     def kind(self) -> str:
@@ -95,5 +109,5 @@ class TextDataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of labels."""
+        """Number of labels; 0 without classes."""
         return len(self.class_names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -24,7 +24,7 @@ class Examples(ABC):
     """Labelled examples that can be batched."""
 
     labels: Tensor
-    """(n,) int64."""
+    """(n,) int64 labels, or float32 numbers in a task without classes."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,6 +57,10 @@ class Examples(ABC):
     @abstractmethod
     def at(self, rows: Tensor) -> Self:
         """Some examples, copied; ``rows`` are (k,) int64 indices, at least one."""
+
+    def with_targets(self, labels: Tensor) -> Self:
+        """The same examples with other targets, (n,); the other tensors are shared."""
+        return replace(self, labels=labels)  # type: ignore[type-var]  # every kind of examples is a dataclass
 
     def batched(self, order: Tensor, batch_size: int, epoch: int = 0) -> Tensor:
         """The order of training examples in one epoch, where batches are not to be cut from a random order as it is.

@@ -29,6 +29,10 @@ class Preset:
     """Whether the target must be a different dataset from the source."""
     lines: Mapping[str, str] = field(default_factory=dict)
     """What it shows, for the kinds of data for which :attr:`line` says too little."""
+    by_class: bool = False
+    """Whether it chooses classes, or counts examples of each, and so is for datasets with classes alone."""
+    plain_line: str = ""
+    """What it shows with a dataset without classes; empty where :attr:`line` says it."""
     direct: Mapping[str, Any] | None = None
     """The fields above that are others where a network is fine-tuned as it was brought, with no source to change; None
     for a preset that takes a source."""
@@ -70,7 +74,11 @@ PRESETS: dict[str, Preset] = {
             "Same task",
             "Training continues on what the base already knows: how little is left to gain, and at what cost.",
             ANY,
-            direct={"title": "Whole dataset", "line": "Every class, and all training examples."},
+            direct={
+                "title": "Whole dataset",
+                "line": "Every class, and all training examples.",
+                "plain_line": "All training examples.",
+            },
         ),
         Preset(
             "split",
@@ -78,6 +86,7 @@ PRESETS: dict[str, Preset] = {
             "Pretrain on the first half of the classes, fine-tune on the second: what is learnt, what is forgotten.",
             ANY,
             halves=True,
+            by_class=True,
         ),
         Preset(
             "rotation-45",
@@ -113,6 +122,7 @@ PRESETS: dict[str, Preset] = {
                 "image": "Ten training images per class, rotated by 45°: which method makes more of very little data.",
                 "text": "Ten training texts per class: which method makes more of very little data.",
             },
+            by_class=True,
             direct={"views": TEN_SHOTS, "lines": {}},
         ),
     )
@@ -124,23 +134,26 @@ SUGGESTED = ("rotation-45", "split")
 """The first of these that is for a kind of data is its suggested preset."""
 
 
-def suggested_preset(kind: str, direct: bool = False) -> str | None:
+def suggested_preset(kind: str, direct: bool = False, has_classes: bool = True) -> str | None:
     """The name of the preset to suggest for datasets of a kind, see :func:`presets_for`; None if there is none."""
-    names = presets_for(kind, direct)
+    names = presets_for(kind, direct, has_classes)
     return next((name for name in (*SUGGESTED, *names) if name in names), None)
 
 
-def presets_for(kind: str, direct: bool = False) -> dict[str, Preset]:
+def presets_for(kind: str, direct: bool = False, has_classes: bool = True) -> dict[str, Preset]:
     """The presets for datasets of a kind, in display order; empty if there are none.
 
     Args:
         kind: of the datasets.
         direct: whether a network is fine-tuned as it was brought, without a source task.
+        has_classes: whether the targets of the datasets are classes.
     """
     found = {name: preset for name, preset in PRESETS.items() if kind in preset.views}
-    if not direct:
+    if direct:
+        found = {name: replace(each, **each.direct) for name, each in found.items() if each.direct is not None}
+    if has_classes:
         return found
-    return {name: replace(preset, **preset.direct) for name, preset in found.items() if preset.direct is not None}
+    return {name: replace(each, line=each.plain_line or each.line) for name, each in found.items() if not each.by_class}
 
 
 def preset_tasks(
@@ -171,6 +184,8 @@ def preset_tasks(
         raise DatasetError(f"The preset {name} needs a target other than its source {source}; choose another dataset.")
     if catalog.info(target).kind != kind:
         raise DatasetError(f"{target} is not of the same kind of data as {source}: choose another dataset.")
+    if not catalog.info(target).is_like(catalog.info(source)):
+        raise DatasetError(f"{target} does not have the kind of targets that {source} has: choose another dataset.")
     shared: dict[str, Any] = {} if validation is None else {"validation": validation}
     return preset.tasks(catalog.info(source), catalog.info(target), **shared)
 
@@ -188,8 +203,9 @@ def direct_task(name: str, dataset: str, catalog: Catalog, validation: float | N
         SpecError: there is no such preset for such a network, or the fraction is out of bounds.
         DatasetError: there is no such dataset.
     """
-    kind = catalog.info(dataset).kind
-    known = presets_for(kind, direct=True)
+    info = catalog.info(dataset)
+    kind = info.kind
+    known = presets_for(kind, direct=True, has_classes=info.has_classes)
     if name not in known:
         raise SpecError(f"There is no preset {name!r} without a source; choose one of: {', '.join(known)}.")
     shared: dict[str, Any] = {} if validation is None else {"validation": validation}
@@ -198,7 +214,13 @@ def direct_task(name: str, dataset: str, catalog: Catalog, validation: float | N
 
 def _kind(preset: Preset, dataset: str, catalog: Catalog) -> str:
     """The kind of a dataset. Raises: DatasetError: the preset is not for it, or there is no such dataset."""
-    kind = catalog.info(dataset).kind
+    info = catalog.info(dataset)
+    kind = info.kind
+    if preset.by_class and kind in preset.views and not info.has_classes and info.state == "ready":
+        names = ", ".join(presets_for(kind, has_classes=False))
+        raise DatasetError(
+            f"The preset {preset.name} is for datasets with classes, which {dataset} has not; those for it: {names}."
+        )
     if kind not in preset.views:
         names = ", ".join(presets_for(kind)) or "none"
         raise DatasetError(
@@ -213,7 +235,7 @@ def _other(source: str, catalog: Catalog) -> str:
     others = [
         info
         for info in catalog.list()
-        if info.as_target and info.name != source and info.kind == base.kind and info.num_classes <= base.num_classes
+        if info.as_target and info.name != source and info.is_like(base) and info.num_classes <= base.num_classes
     ]
     choices = sorted(others, key=lambda info: info.as_target, reverse=True)
     for info in choices:

@@ -1,7 +1,7 @@
 """Which examples of a dataset a task consists of.
 
 Which ones are held out, and which are the shots, depends only on the dataset and the class: all runs, methods and
-transforms of a dataset are trained and validated on the same examples.
+transforms of a dataset are trained and validated on the same examples. A dataset without classes is split as a whole.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Outline:
     """What a task will contain, known without making its tensors."""
 
     classes: tuple[int, ...]
+    """Labels that occur, sorted; empty without classes."""
     train: NDArray[np.intp]
     """Training rows, as indices into the dataset's training part."""
     validation: NDArray[np.intp]
@@ -40,6 +41,8 @@ def outline(spec: TaskSpec, dataset: Dataset) -> Outline:
     """
     if spec.dataset != dataset.name:
         raise DatasetError(f"This task is made of {spec.dataset}, not of {dataset.name}; choose the matching dataset.")
+    if not dataset.num_classes:
+        return _without_classes(spec, dataset)
     present = np.intersect1d(dataset.train_labels, dataset.test_labels).tolist()
     classes = tuple(present) if spec.classes is None else tuple(sorted(spec.classes))
     lacking = [label for label in classes if label not in present]
@@ -63,14 +66,40 @@ def _split(spec: TaskSpec, dataset: Dataset, classes: tuple[int, ...]) -> tuple[
         rows = np.flatnonzero(dataset.train_labels == label)
         # NumPy guarantees that the stream of RandomState never changes between versions.
         rows = np.random.RandomState([SPLIT_SEED, label]).permutation(rows)
-        held_out = max(1, round(spec.validation * len(rows)))
-        available = len(rows) - held_out
-        wanted = 1 if spec.shots is None else spec.shots
-        if available < wanted:
+        trained, held_out, available = _divided(rows, spec)
+        if trained is None:
             raise DatasetError(
                 f"{dataset.name} has {available} training examples of class {label} besides the validation part, "
-                f"not {wanted}; ask for fewer shots or leave the class out."
+                f"not {spec.shots or 1}; ask for fewer shots or leave the class out."
             )
-        train.append(rows[held_out:] if spec.shots is None else rows[-spec.shots :])
-        validation.append(rows[:held_out])
+        train.append(trained)
+        validation.append(held_out)
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(validation))
+
+
+def _without_classes(spec: TaskSpec, dataset: Dataset) -> Outline:
+    """The examples of a task whose targets are no classes: all of them have one fixed random order."""
+    if spec.classes is not None:
+        raise DatasetError(f"{dataset.name} has no classes: leave the classes kept out.")
+    rows = np.random.RandomState([SPLIT_SEED]).permutation(len(dataset.train_labels))
+    trained, held_out, available = _divided(rows, spec)
+    if trained is None:
+        raise DatasetError(
+            f"{dataset.name} has {available} training examples besides the validation part, not {spec.shots or 1}; "
+            "ask for fewer shots."
+        )
+    return Outline((), np.sort(trained), np.sort(held_out), np.arange(len(dataset.test_labels)))
+
+
+def _divided(rows: NDArray[np.intp], spec: TaskSpec) -> tuple[NDArray[np.intp] | None, NDArray[np.intp], int]:
+    """Rows to train on, None where there are too few; rows to hold out; and the number of rows besides those.
+
+    Args:
+        rows: in their fixed random order.
+        spec: how many to hold out, and how many to train on.
+    """
+    held_out = max(1, round(spec.validation * len(rows)))
+    available = len(rows) - held_out
+    if available < (1 if spec.shots is None else spec.shots):
+        return None, rows[:held_out], available
+    return rows[held_out:] if spec.shots is None else rows[-spec.shots :], rows[:held_out], available

@@ -21,7 +21,7 @@ class Task:
 
     spec: TaskSpec
     classes: tuple[int, ...]
-    """Labels that occur, sorted; they keep the dataset's numbers."""
+    """Labels that occur, sorted; they keep the dataset's numbers. Empty without classes."""
     class_names: tuple[str, ...]
     """Name of each label of the dataset, including labels left out: ``class_names[label]``."""
     train: Examples

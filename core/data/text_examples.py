@@ -36,7 +36,7 @@ class TextExamples(Examples):
 
         Args:
             texts: token ids of each, at least one.
-            labels: (n,) int64.
+            labels: (n,) int64 labels, or float32 numbers.
             padding: the token that fills up shorter texts.
         """
         lengths = torch.tensor([0, *map(len, texts)], dtype=torch.int64)

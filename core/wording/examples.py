@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.wording.numbers import count_text
+from core.wording.numbers import count_text, number_text
 
 
 def noun(kind: str, count: float = 2) -> str:
@@ -31,3 +31,13 @@ def examples_text(kind: str, count: float, part: str = "") -> str:
 def class_name(label: int, names: Sequence[str]) -> str:
     """The name of a label; an output of the network that its dataset has no name for is called by its number."""
     return names[label] if label < len(names) else f"output {label}"
+
+
+def target_text(target: float, names: Sequence[str]) -> str:
+    """A target or an answer in words: the name of a class for a label, else the number itself.
+
+    Args:
+        target: a label as an integer, or a number as a float.
+        names: of the classes.
+    """
+    return class_name(target, names) if isinstance(target, int) else number_text(target, 3)

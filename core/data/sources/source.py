@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from core.data.dataset import Dataset
+from core.data.dataset import USUAL_OBJECTIVE, Dataset
 from core.errors import DatasetError
+from core.objectives.registry import objective_of
 
 Revision = tuple[int | str, ...]
 """Distinguishes datasets that had the same name at different times; caches of what was made of one depend on it."""
@@ -24,6 +25,7 @@ class DatasetInfo:
     line: str
     """One-line description, including the size."""
     num_classes: int
+    """Number of classes; 0 for targets that are none."""
     state: Literal["ready", "absent", "damaged"]
     download_bytes: int = 0
     """Size of the download; 0 if none is needed."""
@@ -41,6 +43,22 @@ class DatasetInfo:
     """Of the datasets that are ready, the one with the highest value is suggested as a target; 0 for none."""
     class_names: tuple[str, ...] = ()
     """One per class; empty if they are not known without reading the dataset."""
+    objective: str = USUAL_OBJECTIVE
+    """Kind of the objective that its targets are for; see :mod:`core.objectives`."""
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether its targets are classes."""
+        return self.num_classes > 0
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of outputs of a network that learns it. Raises: SpecError: this version has no such objective."""
+        return objective_of(self.objective).outputs_for(self.num_classes)
+
+    def is_like(self, other: DatasetInfo) -> bool:
+        """Whether a network that learns one of both can learn the other: examples and targets are of one kind."""
+        return (self.kind, self.objective) == (other.kind, other.objective)
 
 
 class Source(ABC):

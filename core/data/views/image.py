@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.data.dataset import SIDE, Dataset, ImageDataset, Images, Labels
+from core.data.dataset import SIDE, Dataset, ImageDataset, Images, Targets
 from core.data.examples import Examples, ImageExamples
 from core.data.split import Outline, outline
 from core.data.task import Task
@@ -20,18 +20,28 @@ from core.errors import DatasetError
 CHUNK = 4096
 """Images transformed at once: small enough for the processor's cache."""
 
+PREVIEWED = 10
+"""Images in the preview of a task without classes."""
+
 
 class ImageView:
     """Makes tasks of images of 28×28 pixels; see :class:`core.data.views.view.View`."""
 
     kind = "image"
+    reads = f"{SIDE}×{SIDE} images"
     inputs: Mapping[str, tuple[int, ...]] = {"pixels": (SIDE * SIDE,)}
     fields: Sequence[FormField] = (
         FormField("classes", "classes"),
         FormField("rotation", "slider", step=5, unit="°"),
         FormField("invert", "switch"),
         FormField("permutation", "switch", on=0, help="Shuffles the pixels in the same way for every image."),
-        FormField("shots", "amount", (1, 2, 5, 10, 20, 50, 100), help="Training images per class."),
+        FormField(
+            "shots",
+            "amount",
+            (1, 2, 5, 10, 20, 50, 100),
+            help="Training images per class.",
+            plain=("Shots", "Training images in all."),
+        ),
         FormField("validation", "share"),
     )
 
@@ -66,17 +76,20 @@ class ImageView:
             test=_examples(dataset.test_images, dataset.test_labels, chosen.test, spec),
         )
 
-    def preview(self, task: Task, per_class: int) -> tuple[Images, Labels]:
-        """The first training images of each class.
+    def preview(self, task: Task, per_class: int) -> tuple[Images, Targets]:
+        """The first training images of each class, or the first of all in a task without classes.
 
         Args:
             task: the task.
             per_class: number of images per class; fewer if the task has fewer.
 
         Returns:
-            Images of shape (k, 28, 28), 0 black to 255 white, and their labels of shape (k,), sorted by class.
+            Images of shape (k, 28, 28), 0 black to 255 white, and their targets of shape (k,), sorted by class.
         """
         labels = task.train.labels
+        if not task.classes:
+            rows = torch.arange(min(PREVIEWED, len(labels)))
+            return images_of(task.train, rows), labels[rows].cpu().numpy()
         rows = torch.cat([(labels == label).nonzero()[:per_class, 0] for label in task.classes])
         return images_of(task.train, rows), labels[rows].cpu().numpy()
 
@@ -93,7 +106,7 @@ def as_seen(images: Images, spec: TaskSpec) -> Tensor:
     return _transformed(images, np.arange(len(images)), spec)
 
 
-def _examples(images: Images, labels: Labels, rows: NDArray[np.intp], spec: TaskSpec) -> ImageExamples:
+def _examples(images: Images, labels: Targets, rows: NDArray[np.intp], spec: TaskSpec) -> ImageExamples:
     return ImageExamples(_transformed(images, rows, spec), torch.from_numpy(labels[rows]))
 
 

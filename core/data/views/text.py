@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.data.dataset import Dataset, Labels, TextDataset
+from core.data.dataset import Dataset, Labels, Targets, TextDataset
 from core.data.split import Outline, outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
@@ -25,11 +25,18 @@ class TextView:
     """Makes tasks of texts; see :class:`core.data.views.view.View`."""
 
     kind = "text"
+    reads = "texts"
     inputs: Mapping[str, tuple[int, ...]] = {"input_ids": (), "attention_mask": ()}
     fields: Sequence[FormField] = (
         FormField("classes", "classes"),
         FormField("length", "choice", (16, 32, 64, 128, 256, 512), limit="longest_input"),
-        FormField("shots", "amount", (1, 2, 5, 10, 20, 50, 100), help="Training texts per class."),
+        FormField(
+            "shots",
+            "amount",
+            (1, 2, 5, 10, 20, 50, 100),
+            help="Training texts per class.",
+            plain=("Shots", "Training texts in all."),
+        ),
         FormField("validation", "share"),
     )
 
@@ -77,7 +84,7 @@ class TextView:
 
 
 def _examples(
-    texts: Sequence[str], labels: Labels, rows: NDArray[np.intp], tokenizer: TextTokenizer, length: int
+    texts: Sequence[str], labels: Targets, rows: NDArray[np.intp], tokenizer: TextTokenizer, length: int
 ) -> TextExamples:
     """Some texts of a dataset as the tokens of a network."""
     tokens = tokenizer.encode([texts[row] for row in rows], length)
@@ -88,8 +95,8 @@ def _examples(
 class TextPreview:
     """What a network will read of a task."""
 
-    rows: tuple[tuple[tuple[str, ...], int, int], ...]
-    """The first batch: the tokens of each text, how many tokens of padding follow them, and its label."""
+    rows: tuple[tuple[tuple[str, ...], int, int | float], ...]
+    """The first batch: the tokens of each text, how many tokens of padding follow them, and its label or number."""
     lengths: Labels
     """(n,): tokens of each training text, before anything is cut."""
     length: int
@@ -118,7 +125,7 @@ def preview(spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer, batch: i
     first = _examples(dataset.train_texts, dataset.train_labels, train[:batch], tokenizer, spec.length)
     seen = first.batch(slice(None))
     rows = tuple(
-        (tuple(tokenizer.words(ids[mask.bool()].tolist())), int((mask == 0).sum()), int(label))
+        (tuple(tokenizer.words(ids[mask.bool()].tolist())), int((mask == 0).sum()), label.item())
         for ids, mask, label in zip(seen["input_ids"], seen["attention_mask"], first.labels, strict=True)
     )
     lengths = np.array([len(tokens) for tokens in tokenizer.encode([dataset.train_texts[row] for row in train])])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from core.data.dataset import Dataset
@@ -32,8 +32,12 @@ class FormField:
     """Value of a switch that is on; off is the spec's default."""
     help: str = ""
     """Explanation in a form; empty for the spec's description."""
+    plain: tuple[str, str] = ("", "")
+    """Title and help for a dataset without classes; empty for those that it has otherwise."""
     limit: str = ""
     """Attribute of a network with the largest number that it can take, or None for any; empty where none has one."""
+    title: str = ""
+    """What it is called; empty for the title of the spec's field."""
 
 
 class TextTokenizer(Protocol):
@@ -72,6 +76,11 @@ class View(Protocol):
         ...
 
     @property
+    def reads(self) -> str:
+        """What a network learns from, in the words of a report."""
+        ...
+
+    @property
     def inputs(self) -> Mapping[str, tuple[int, ...]]:
         """Shape of each input of one example, by its name."""
         ...
@@ -97,3 +106,14 @@ class View(Protocol):
             DatasetError: see :func:`core.data.split.outline`; or the dataset is of another kind.
         """
         ...
+
+
+def fields_of(view: View, has_classes: bool) -> list[FormField]:
+    """What can be chosen about a task. Args: has_classes: whether the targets of its dataset are classes."""
+    if has_classes:
+        return list(view.fields)
+    return [
+        replace(field, title=field.plain[0], help=field.plain[1] or field.help)
+        for field in view.fields
+        if field.widget != "classes"
+    ]
