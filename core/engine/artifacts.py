@@ -117,7 +117,8 @@ class Artifacts:
             raise UnknownRunError(f"Run {run} trained a network that transformers does not have.")
         network = read_network(self.path(run, MERGED if record.spec.role is Role.ADAPTER else NETWORK))
         path = self._runs / run / f".{PRETRAINED}.{secrets.token_hex(8)}.part"
-        write_pretrained(path, network, self._networks.folder(digest), labels, record.spec.task.length)
+        task, objective = record.spec.task, record.spec.objective
+        write_pretrained(path, network, self._networks.folder(digest), labels, task.length, objective)
         return path
 
     def tokenizer(self, run: Run) -> Tokenizer:

@@ -38,8 +38,6 @@ class NetworkSpec(KindSpec):
     """Kind of the datasets that the family learns; see :class:`core.data.views.view.View`."""
     is_brought: ClassVar[bool] = False
     """Whether people bring its networks, with weights; otherwise they choose sizes, and weights start random."""
-    reads: ClassVar[str] = "28×28 images"
-    """What the family learns from, in the words of a report."""
     learning_rate: ClassVar[float] = 0.001
     """Default learning rate of full fine-tuning."""
     rate_factors: ClassVar[Mapping[Role, float]] = {}
@@ -57,7 +55,7 @@ class NetworkSpec(KindSpec):
     max_bytes: ClassVar[int] = 256 * 2**20
     """Maximum size of a network file."""
 
-    num_classes: int = Field(10, ge=2, le=MAX_CLASSES, title="Classes", description="Number of outputs.")
+    num_classes: int = Field(10, ge=1, le=MAX_CLASSES, title="Classes", description="Number of outputs.")
 
     def module(self) -> nn.Module:
         """The module with these sizes; its weights are drawn later.
@@ -167,7 +165,7 @@ class NetworkSpec(KindSpec):
         Args:
             dataset: name of the task's dataset.
             inputs: shape of each input of one example, by its name.
-            classes: labels of the task.
+            classes: labels of the task; empty without classes.
 
         Raises:
             SpecError: it has too few outputs, or reads other inputs.
@@ -181,7 +179,7 @@ class NetworkSpec(KindSpec):
         self._check_classes(dataset, classes)
 
     def _check_classes(self, dataset: str, classes: Sequence[int]) -> None:
-        if max(classes) >= self.num_classes:
+        if classes and max(classes) >= self.num_classes:
             raise SpecError(
                 f"The network has {self.num_classes} outputs, but {dataset} has labels up to {max(classes)}: "
                 f"choose a base with at least {max(classes) + 1} classes."

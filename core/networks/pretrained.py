@@ -14,6 +14,8 @@ from core.networks.file import network_bytes
 from core.networks.registry import known_spec
 from core.networks.tokenizer import FILES, SETTINGS, SPECIAL, Tokenizer
 from core.networks.transformer import TransformerSpec
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.zip_file import write_zip
 
 CONFIG = "config.json"
@@ -21,7 +23,11 @@ WEIGHTS = "model.safetensors"
 
 
 def pretrained_files(
-    network: nn.Module, tokenizer: Path, labels: Sequence[str] = (), length: int | None = None
+    network: nn.Module,
+    tokenizer: Path,
+    labels: Sequence[str] = (),
+    length: int | None = None,
+    objective: ObjectiveSpec = CLASSIFICATION,
 ) -> Iterator[tuple[str, bytes]]:
     """The files of a folder from which ``AutoModelForSequenceClassification`` and ``AutoTokenizer`` load.
 
@@ -31,6 +37,7 @@ def pretrained_files(
         tokenizer: folder with the tokenizer's files, such as that of the network that training started from.
         labels: name of each class; classes without one are called by their number.
         length: tokens after which texts were cut off in training; None for the limit that the tokenizer's files have.
+        objective: what the network has learned.
 
     Yields:
         Names and contents, the weights last.
@@ -53,7 +60,7 @@ def pretrained_files(
         "dtype": "float32",
         "id2label": {str(label): name for label, name in enumerate(names)},
         "label2id": {name: label for label, name in enumerate(names)},
-        "problem_type": "single_label_classification",
+        "problem_type": objective.problem_type,
     }
     yield CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
     yield from (texts | _settings(tokenizer, texts, spec.padding, length)).items()
@@ -61,7 +68,12 @@ def pretrained_files(
 
 
 def write_pretrained(
-    path: Path, network: nn.Module, tokenizer: Path, labels: Sequence[str] = (), length: int | None = None
+    path: Path,
+    network: nn.Module,
+    tokenizer: Path,
+    labels: Sequence[str] = (),
+    length: int | None = None,
+    objective: ObjectiveSpec = CLASSIFICATION,
 ) -> str:
     """Write a zip of :func:`pretrained_files` to ``path`` atomically; returns its SHA-256. The same input gives the
     same bytes.
@@ -71,7 +83,7 @@ def write_pretrained(
         OSError: the disk is full or the folder cannot be written to.
     """
     with written_atomically(path) as file:
-        write_zip(file, pretrained_files(network, tokenizer, labels, length))
+        write_zip(file, pretrained_files(network, tokenizer, labels, length, objective))
     return sha256_of(path)
 
 

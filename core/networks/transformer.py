@@ -38,7 +38,6 @@ class TransformerSpec(NetworkSpec):
     title = "transformer"
     learns = "text"
     is_brought = True
-    reads = "texts"
     learning_rate = 5e-5
     rate_factors = {Role.ADAPTER: 20.0}  # noqa: RUF012 (a constant)
     training = {  # noqa: RUF012 (a constant)

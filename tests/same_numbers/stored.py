@@ -62,7 +62,8 @@ def run_values(run: Run) -> dict[str, Any]:
 
 def result_values(run: Run) -> dict[str, Any] | None:
     """The numbers of a run's result by name; None where there is no result."""
-    return run.result.to_dict() if run.result else None
+    unknown = {"macro_f1": None, "largest_class": None}  # of runs of the first version
+    return unknown | run.result.to_dict() if run.result else None
 
 
 def curve_values(curve: Curve) -> dict[str, Any]:

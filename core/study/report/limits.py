@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.data.views.registry import view_of
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.study.arms.difference_tables import full_differences
@@ -90,13 +91,18 @@ def limits_of(evidence: Evidence) -> list[str]:
 def _network(network: NetworkSpec) -> str:
     if network.brought is not None:
         return (
-            f"The network is {network.sizes}, a {network.title} that reads {network.reads}. What holds here need not "
+            f"The network is {network.sizes}, a {network.title} that reads {_reads(network)}. What holds here need not "
             "hold for another network, and least for a much larger one."
         )
     return (
-        f"The network is a {network.title} of {network.sizes} units on {network.reads}. What holds here need not hold "
-        "for a language model or a larger network."
+        f"The network is a {network.title} of {network.sizes} units on {_reads(network)}. What holds here need not "
+        "hold for a language model or a larger network."
     )
+
+
+def _reads(network: NetworkSpec) -> str:
+    """What a network learns from, as its view says."""
+    return view_of(network.learns).reads
 
 
 def _drawn(specs: Sequence[RunSpec]) -> str:
