@@ -209,10 +209,12 @@ def _configuration(
         length = default_length(network) if options.length is None else options.length
         task = TaskSpec.of(dataset=target, shots=options.shots, length=length)
         return Configuration.on(network, task, arms, seeds, **more)
-    kind = lab.catalog.info(source).kind
+    info = lab.catalog.info(source)
+    kind, has_classes = info.kind, info.has_classes
+    usual = suggested_preset(kind, has_classes=has_classes) or next(iter(presets_for(kind, has_classes=has_classes)))
     return preset_configuration(
         lab.catalog,
-        preset=options.preset or suggested_preset(kind) or next(iter(presets_for(kind))),
+        preset=options.preset or usual,
         source=source,
         target=target,
         pretraining=optim_of(options, PretrainSpec(), sizes, options.pretrain_epochs),

@@ -18,6 +18,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
+from core.objectives.registry import objective_of
 from core.run_spec import OptimSpec, default_length, default_optim
 from core.settings import Settings, choose_device
 from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
@@ -89,13 +90,15 @@ def _what(lab: Lab, options: argparse.Namespace) -> StepTimeSpec:
     start: NetworkSpec = FAMILIES[0].of()
     if options.network is not None:
         start = lab.networks.spec(network_named(lab.networks, options.network).digest)
-    classes = info.num_classes if start.brought else max(start.num_classes, info.num_classes)
+    needed = info.num_outputs
+    outputs = max(start.num_classes, needed) if info.has_classes and not start.brought else needed
     return StepTimeSpec(
-        start.but(num_classes=classes),
+        start.but(num_classes=outputs),
         TaskSpec.of(dataset=dataset, length=default_length(start)),
         adapters,
         optim.batch_size,
         options.bank,
         options.bank,
         device=choose_device("auto").type,
+        objective=objective_of(info.objective),
     )

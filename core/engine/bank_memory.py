@@ -113,7 +113,10 @@ def _side_by_side(specs: Sequence[RunSpec], task: Sizes) -> int:
     first = specs[0]
     networks = [_bytes(untrained(spec.network, spec.method)) for spec in specs]
     copies = ADAPTER_COPIES if first.role is Role.ADAPTER else max(SAVED_COPIES, READ_COPIES if first.base else 0)
-    training = sum(run_memory(spec.network, spec.method, spec.optim.part_size, task.train) for spec in specs)
+    training = sum(
+        run_memory(spec.network, spec.method, spec.optim.part_size, task.train, spec.objective.without_choices())
+        for spec in specs
+    )
     evaluation = _evaluation_bytes(first.network, max(task.validation, task.test))
     return training + bool(first.base) * networks[0] + max(copies * max(networks), evaluation) + OVERHEAD
 

@@ -22,6 +22,7 @@ from core.engine.pace import Work
 from core.engine.priority import lower_priority
 from core.errors import LabError
 from core.methods.method import MethodSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec
 from core.training.bank.choice import stepper_of
 from core.training.bank.shard import no_denormals
@@ -241,11 +242,14 @@ def _stepper(work: Work) -> Stepper:
     device, sizes = work.device.split()[0], work.network
     count = TEXTS * work.batch if work.length else IMAGES
     examples = sizes.examples(count, generator, work.length or None)
+    if work.objective != CLASSIFICATION:  # the labels of examples are those of classes
+        examples = examples.with_targets(work.objective.random_targets(count, sizes.num_classes, generator))
     task = Task.of_one_part(examples, sizes.num_classes).to(torch.device(device))
     method = _method(work)
     networks = [method.prepare(sizes.build(0), generator).to(device) for _ in range(work.members)]
     optim = OptimSpec.of(batch_size=work.batch, **dict(work.training), learning_rate=1e-4)
-    return stepper_of(networks, method.kind, [optim] * work.members, range(work.members), task)
+    objectives = [work.objective] * work.members
+    return stepper_of(networks, method.kind, [optim] * work.members, range(work.members), task, objectives=objectives)
 
 
 def _method(work: Work) -> MethodSpec:

@@ -22,7 +22,7 @@ from core.methods.registry import AnyMethod
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, AnyNetwork
 from core.objectives.objective import ObjectiveSpec
-from core.objectives.registry import CLASSIFICATION, AnyObjective
+from core.objectives.registry import CLASSIFICATION, AnyObjective, objective_of
 from core.run_spec import OptimSpec, RunSpec, default_length
 from core.spec import Device, Spec
 
@@ -182,7 +182,7 @@ def preset_configuration(
         network=network.but(num_classes=classes) if network else FAMILIES[0].of(num_classes=classes),
         task=source_task,
         optim=pretraining,
-        objective=objective.without_choices(),
+        objective=objective_for(catalog, source_task),
         device=device,
     )
     return Configuration.on(base, target_task, arms, seeds, device=device, objective=objective, **more)
@@ -219,4 +219,18 @@ def preset_task(
 
 def outputs(catalog: Catalog, *tasks: TaskSpec) -> int:
     """Outputs that a network needs for all of these tasks. Raises: DatasetError: there is no such dataset."""
-    return max(catalog.info(task.dataset).num_classes for task in tasks)
+    return max(catalog.info(task.dataset).num_outputs for task in tasks)
+
+
+def objective_for(catalog: Catalog, task: TaskSpec) -> ObjectiveSpec:
+    """What the targets of a task are for, with its default measure. Raises: DatasetError: there is no such dataset."""
+    return objective_of(catalog.info(task.dataset).objective)
+
+
+def suited(objective: ObjectiveSpec, catalog: Catalog, task: TaskSpec) -> ObjectiveSpec:
+    """The objective that was asked for; where that is the default one, what the targets of the task are for.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    return objective_for(catalog, task) if objective == CLASSIFICATION else objective

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from core.data.catalog import Catalog
 from core.data.presets import preset_tasks
 from core.data.task_spec import TaskSpec
-from core.engine.configuration import ArmSpec, Configuration, outputs
+from core.engine.configuration import ArmSpec, Configuration, objective_for, outputs
 from core.engine.json_part import JsonPart, json_text, placed
 from core.engine.rate_grid import TuneSpec
 from core.errors import SpecError
@@ -195,7 +195,7 @@ class _Reading:
         part.check_numbers(RunSpec)
         own = {name: part.values[name] for name in ("seed", "device") if name in part.values}
         fields = {"device": device, "method": method, "network": network, "task": source, "optim": optim}
-        fields["objective"] = objective.without_choices()
+        fields["objective"] = objective_for(self._catalog, source)
         return part.made(RunSpec.of, **fields | own), task
 
     def _preset(self, before: JsonPart, after: JsonPart) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -250,7 +250,11 @@ class _Reading:
         """The network with as many outputs as the file says, or else as the tasks need."""
         part.check_numbers(type(network))
         count = part.values.get(OUTPUTS, outputs(self._catalog, *tasks))
-        return part.made(network.but, num_classes=count)
+        found = part.made(network.but, num_classes=count)
+        with placed(part.place):
+            for task in tasks:
+                objective_for(self._catalog, task).check_outputs(found.num_classes)
+        return found
 
     def _arm(self, part: JsonPart, network: NetworkSpec) -> ArmSpec:
         part.only(list(ArmSpec.model_fields)).require("method")

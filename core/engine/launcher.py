@@ -16,7 +16,7 @@ from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.data.views.registry import view_of
 from core.engine.artifacts import Artifacts
-from core.engine.configuration import Configuration, outputs
+from core.engine.configuration import Configuration, suited, outputs
 from core.engine.cost import plan
 from core.engine.estimates import Estimates
 from core.engine.executors import Executors
@@ -197,7 +197,8 @@ class Launcher:
             LabError: a spec is not valid, or there is no such dataset.
         """
         task, device, spec = configuration.task, configuration.device, configuration.base
-        settings, seeds, objective = configuration.settings, configuration.seeds, configuration.objective
+        settings, seeds = configuration.settings, configuration.seeds
+        objective = suited(configuration.objective, self.catalog, task)
         if spec is None:
             network = configuration.start.but(num_classes=outputs(self.catalog, task))
             return Planned(tuple(arm_specs(None, network, task, settings, seeds, device, objective)))
@@ -358,12 +359,14 @@ class Launcher:
             check_device(device, self.executors.current.devices())
         for network, method in {(spec.network, spec.method) for spec in specs}:
             plan(network, method)
-        for network, task in {(spec.network, task) for spec in specs for task in (spec.task, spec.source)}:
+        learned = {(spec.network, spec.objective, task) for spec in specs for task in (spec.task, spec.source)}
+        for network, objective, task in learned:
             if network.brought is not None:
                 self.networks.card(network.brought)  # raises if it is not on this machine
             if task is not None:
-                classes = self.tasks.outline(task).classes
-                inputs = view_of(self.catalog.info(task.dataset).kind).inputs
+                info, classes = self.catalog.info(task.dataset), self.tasks.outline(task).classes
+                objective.check_dataset(task.dataset, info.objective)
+                inputs = view_of(info.kind).inputs
                 network.check_fit(task.dataset, inputs, classes)
 
     def _queue(self, runs: Queued, experiment: Experiment | None = None, before: Experiment | None = None) -> None:

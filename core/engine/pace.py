@@ -11,6 +11,8 @@ from typing import Any
 from core.data.task_spec import TaskSpec
 from core.methods.method import MethodSpec, Role
 from core.networks.network import NetworkSpec
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.training.bank.bank import shard_size
@@ -51,6 +53,8 @@ class Work:
     training: tuple[tuple[str, Any], ...] = ()
     """Settings of the optimizer that change what a step computes; see
     :attr:`core.run_spec.OptimSpec.beyond_plain_adam`."""
+    objective: ObjectiveSpec = CLASSIFICATION
+    """What is learned, which decides whether there is a fast step."""
 
     @classmethod
     def of(cls, bank: Sequence[RunSpec], steps_per_epoch: float, device: str, threads: int | None) -> Work:
@@ -66,6 +70,7 @@ class Work:
             threads=threads,
             task=first.task if steps_per_epoch < LONG_EPOCH or first.network.brought else None,
             training=tuple(sorted(first.optim.beyond_plain_adam.items())),
+            objective=first.objective.without_choices(),
         )
 
     @property

@@ -18,7 +18,6 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
@@ -26,11 +25,13 @@ from core.methods.full import FullSpec
 from core.methods.method import MethodSpec
 from core.networks.forward import forward
 from core.networks.network import NetworkSpec
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec
 from core.settings import device_name
 from core.training.bank.choice import stepper_of
 from core.training.bank.shard import no_denormals
-from core.training.sharing import sharing
+from core.training.sharing import has_fast_loss, sharing
 from core.training.threads import available_cores
 from core.wording.numbers import counted
 
@@ -71,6 +72,8 @@ class StepTimeSpec:
     seeds: int = 1
     """Number of data orders in a bank: runs with the same seed see the data in the same order."""
     device: str = "cpu"
+    objective: ObjectiveSpec = CLASSIFICATION
+    """What the task is learned by; the fast step of perceptrons has classification alone."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,8 @@ def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Iterat
         for method in (FULL, *spec.adapters):
             timings["plain", method] = _plain(spec, task, method)
             timings["alone", method] = _engine(spec, task, method, 1, 1)
-            members = min(
-                spec.full_bank if method == FULL else spec.adapter_bank,
-                sharing(method.kind, spec.network.kind).together,
-            )
+            together = sharing(method.kind, spec.network.kind).together if has_fast_loss(spec.objective) else 1
+            members = min(spec.full_bank if method == FULL else spec.adapter_bank, together)
             if members > 1:
                 timings["bank", method] = _engine(spec, task, method, members, threads or available_cores())
         steps = {subject: _enough(timing) for subject, timing in timings.items()}
@@ -157,7 +158,7 @@ def _plain(spec: StepTimeSpec, task: Task, method: MethodSpec) -> Timing:
         batches = _batches(spec, task, 1, steps)[0]
         start = time.perf_counter()
         for rows in batches:
-            loss = F.cross_entropy(forward(module, examples.batch(rows)), y[rows])
+            loss = spec.objective.loss(forward(module, examples.batch(rows)), y[rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -170,7 +171,8 @@ def _plain(spec: StepTimeSpec, task: Task, method: MethodSpec) -> Timing:
 def _engine(spec: StepTimeSpec, task: Task, method: MethodSpec, members: int, threads: int) -> Timing:
     """Equal runs as the engine trains them, with as many data orders as there are seeds."""
     seeds = [member % spec.seeds for member in range(members)]
-    stepper = stepper_of([network(spec, method) for _ in seeds], method.kind, [OPTIM] * members, seeds, task)
+    networks, objectives = [network(spec, method) for _ in seeds], [spec.objective] * members
+    stepper = stepper_of(networks, method.kind, [OPTIM] * members, seeds, task, objectives=objectives)
 
     def timing(steps: int) -> float:
         stepper.use_threads(threads)

@@ -69,6 +69,8 @@ class BankRun:
         self.source = supplies.tasks.get(spec.source, self.device, spec.network) if spec.source else None
         self.growth = Growth()
         inputs = shapes_of(self.task.train.batch(slice(0, 1)))
+        for task in (spec.task, *([spec.source] if spec.source else [])):
+            spec.objective.check_dataset(task.dataset, supplies.tasks.catalog.info(task.dataset).objective)
         spec.network.check_fit(self.task.spec.dataset, inputs, self.task.classes)
         self.base = _base_of(spec, job.base, supplies)
         origins = [self.base or _brought(own, supplies) for own in specs]
@@ -262,7 +264,8 @@ def _memory_of(spec: RunSpec, task: Task) -> int:
     texts = TextSizes.of(task)
     if texts is not None:
         return step_memory(spec.network, spec.method, spec.optim, texts.trained)
-    return run_memory(spec.network, spec.method, spec.optim.part_size, task.num_train)
+    objective = spec.objective.without_choices()
+    return run_memory(spec.network, spec.method, spec.optim.part_size, task.num_train, objective)
 
 
 def _base_of(spec: RunSpec, sha256: str | None, supplies: Supplies) -> nn.Module | None:

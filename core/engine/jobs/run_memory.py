@@ -19,14 +19,18 @@ from core.methods.method import MethodSpec
 from core.networks.forward import forward
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import MultilayerPerceptron
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.training.bank.bank import Bank
 from core.training.frozen import frozen_blocks
 from core.training.ledger import Ledger
-from core.training.sharing import sharing
+from core.training.sharing import has_fast_loss, sharing
 
 
 @lru_cache(maxsize=256)
-def run_memory(spec: NetworkSpec, method: MethodSpec, batch_size: int, images: int) -> int:
+def run_memory(
+    spec: NetworkSpec, method: MethodSpec, batch_size: int, images: int, objective: ObjectiveSpec = CLASSIFICATION
+) -> int:
     """Bytes that one run takes in training, alone on this engine.
 
     These are the network's weights, gradients, Adam's two moments, the activations of one step, and what the engine
@@ -40,6 +44,7 @@ def run_memory(spec: NetworkSpec, method: MethodSpec, batch_size: int, images: i
         method: what is trained of it.
         batch_size: images per step.
         images: number of training images.
+        objective: what is learned; the fast step has classification alone.
 
     Raises:
         LoRAError: the adapters do not fit the network.
@@ -50,7 +55,8 @@ def run_memory(spec: NetworkSpec, method: MethodSpec, batch_size: int, images: i
     task = Task.of_one_part(examples, spec.num_classes)
     rows = torch.empty(batch, dtype=torch.int64, device="meta")
     with Ledger([*examples.tensors(), rows, *network.parameters()]) as ledger:
-        if sharing(method.kind, spec.kind).step != "autograd" and isinstance(network, MultilayerPerceptron):
+        is_fast = has_fast_loss(objective) and sharing(method.kind, spec.kind).step != "autograd"
+        if is_fast and isinstance(network, MultilayerPerceptron):
             bank = Bank([network], [1e-3], [0], task)
             bank.program(0, batch)
             return int(ledger.live) + sum(parameter.nbytes for parameter in network.parameters())

@@ -59,6 +59,7 @@ def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
         adapter_bank,
         max(len(arm.runs) for arm in (*full, *adapters)),
         device,
+        first.objective.without_choices(),
     )
 
 

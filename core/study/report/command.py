@@ -65,7 +65,7 @@ def _task_options(base: RunSpec | None, first: RunSpec, datasets: Mapping[str, D
     """Network, datasets, preset, shots and length; None where no options give these tasks, or this network."""
     task, network = first.task, first.network
     tasks = [task] if base is None else [base.task, task]
-    outputs = max(datasets[task.dataset].num_classes for task in tasks)
+    outputs = max(datasets[task.dataset].num_outputs for task in tasks)
     if network != (network if network.brought else FAMILIES[0].of()).but(num_classes=outputs):
         return None
     if {task.length for task in tasks} != {task.length} or any(
@@ -100,9 +100,10 @@ def _name(network: NetworkSpec) -> str:
 def _preset(source: TaskSpec, target: TaskSpec, datasets: Mapping[str, DatasetInfo]) -> list[str] | None:
     """The preset that gives these two tasks, with other shots than its own if need be; None where none does."""
     two = source.dataset != target.dataset
-    kind = datasets[target.dataset].kind
+    info = datasets[target.dataset]
+    presets = presets_for(info.kind, has_classes=info.has_classes).values()
     found: dict[bool, list[str]] = {}
-    for preset in sorted(presets_for(kind).values(), key=lambda preset: preset.other_dataset != two):
+    for preset in sorted(presets, key=lambda preset: preset.other_dataset != two):
         if preset.other_dataset and not two:
             continue
         first, own = preset.tasks(datasets[source.dataset], datasets[target.dataset])
