@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.data.catalog import Catalog
-from core.data.dataset import TextDataset
+from core.data.dataset import USUAL_OBJECTIVE, TextDataset
 from core.data.sources.own import suggested_name
 from core.data.uploads import TextDraft, read_texts
 from core.errors import LabError
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import objectives_for
 
 DIGITS = 10
 """Digits of the digest that are part of a name."""
@@ -43,12 +45,24 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text", metavar="COLUMN", help="column with the texts (default: the likely one)")
     parser.add_argument("--label", metavar="COLUMN", help="column with the labels (default: the likely one)")
+    if len(objectives := text_objectives()) > 1:
+        parser.add_argument(
+            "--objective",
+            choices=list(objectives),
+            default=next(iter(objectives)),
+            help="what the labels of --data are for (default: %(default)s)",
+        )
     parser.add_argument(
         "--part",
         metavar="COLUMN",
         help="column that says train or test (default: the one that does; without one, a fifth of each class is drawn "
         "for testing)",
     )
+
+
+def text_objectives() -> dict[str, ObjectiveSpec]:
+    """The objectives that uploaded texts can be for, by their kinds."""
+    return {objective.kind: objective for objective in (*objectives_for("classes"), *objectives_for("numbers"))}
 
 
 def read_own(options: argparse.Namespace) -> OwnTexts:
@@ -58,7 +72,9 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
         DatasetError: it cannot be used.
     """
     file: Path = options.data
-    draft = read_texts(file, options.text, options.label, options.part)
+    objective = getattr(options, "objective", USUAL_OBJECTIVE)
+    numbers = text_objectives()[objective].targets == "numbers"
+    draft = read_texts(file, options.text, options.label, options.part, objective=objective, numbers=numbers)
     print(f"{file.name}: {draft.line}", file=sys.stderr)
     for warning in draft.warnings:
         print(f"Note: {warning}", file=sys.stderr)
@@ -68,9 +84,10 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
 
 def content_digest(dataset: TextDataset) -> str:
     """SHA-256 over texts, labels and classes, in hex: equal for what a network learns alike."""
-    parts = [
+    parts: list[object] = [
         [dataset.class_names, dataset.train_texts, dataset.train_labels.tolist()],
         [dataset.test_texts, dataset.test_labels.tolist()],
+        *([] if dataset.objective == USUAL_OBJECTIVE else [dataset.objective]),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.dataset import ImageDataset
-from core.data.uploads import KINDS, Draft, read_upload, samples
+from core.data.uploads import KINDS, Draft, first_images, read_upload, samples
 from core.errors import LabError
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
+from core.wording.examples import target_text
 from pages.data.upload_kind import UploadKind
 from pages.shared.figure_panel import readable
 from pages.shared.literal import literal
@@ -61,8 +62,12 @@ def _preview(file_id: str, content: bytes) -> ImageDataset | None:
 
 
 def draw_images(dataset: ImageDataset) -> None:
-    """Draw the first training images of each of the first classes."""
+    """Draw the first training images of each of the first classes, or without classes the first ones with numbers."""
     names = dataset.class_names
+    if not names:
+        st.image(first_images(dataset, SAMPLES, ZOOM), alt="The first images")
+        st.caption(", ".join(target_text(number, names) for number in dataset.train_labels[:SAMPLES].tolist()))
+        return
     with st.container(horizontal=True, gap="medium"):
         for label, name in enumerate(names[:CLASSES_SHOWN]):
             st.image(

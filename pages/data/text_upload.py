@@ -13,6 +13,7 @@ from core.data.uploads import (
     TextColumns,
     TextDraft,
     TextTable,
+    draft_numbers,
     draft_texts,
     first_texts,
     guess,
@@ -21,8 +22,11 @@ from core.data.uploads import (
 )
 from core.errors import LabError
 from core.lab import current
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import objective_of, objectives_for
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
+from core.wording.examples import target_text
 from core.wording.numbers import count_text
 from pages.data.upload_kind import UploadKind
 from pages.shared.figure_panel import readable
@@ -62,9 +66,12 @@ def _table(file_id: str, _content: bytes) -> TextTable | str:
 
 
 @st.cache_resource(max_entries=2, ttl="30m", show_spinner="Counting the texts")
-def _draft(file_id: str, columns: TextColumns, drop_duplicates: bool, _table: TextTable) -> TextDraft | str:
+def _draft(
+    file_id: str, columns: TextColumns, drop_duplicates: bool, objective: str, _table: TextTable
+) -> TextDraft | str:
     try:
-        return draft_texts(_table, columns, drop_duplicates)
+        make = draft_texts if objective_of(objective).has_classes else draft_numbers
+        return make(_table, columns, drop_duplicates=drop_duplicates, objective=objective)
     except LabError as error:
         return str(error)
 
@@ -74,18 +81,19 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
     if isinstance(table, str):
         st.error(literal(table))
         return None
-    guessed = guess(table)
+    objective = _objective(file_id)
+    guessed = guess(table, numbers=not objective.has_classes)
     _rows(table, guessed)
-    columns = _columns(file_id, table, guessed)
+    columns = _columns(file_id, table, guessed, objective)
     drop = st.toggle(
         "Leave out repeated rows",
         key=f"upload-drop-{file_id}",
         help="Rows with the text and the label of another row. Of a row in both parts, the one in the test part stays.",
     )
     if columns is None:
-        st.caption("Choose the columns with the texts and with the labels.")
+        st.caption(f"Choose the columns with the texts and with the {_targets(objective)}.")
         return None
-    draft = _draft(file_id, columns, drop, table)
+    draft = _draft(file_id, columns, drop, objective.kind, table)
     if isinstance(draft, str):
         st.error(literal(draft))
         return None
@@ -93,16 +101,38 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
     for warning in draft.warnings:
         st.warning(literal(warning), icon=":material/warning:")
     _facts(draft)
-    names = draft.dataset.class_names
-    st.plotly_chart(
-        readable(class_counts(names, draft.train_counts, draft.test_counts, "texts")),
-        key="upload-text-counts",
-        alt=f"Number of training and test texts in each of {len(names)} classes",
-        config=chart_config("upload-classes"),
-    )
+    if names := draft.dataset.class_names:
+        st.plotly_chart(
+            readable(class_counts(names, draft.train_counts, draft.test_counts, "texts")),
+            key="upload-text-counts",
+            alt=f"Number of training and test texts in each of {len(names)} classes",
+            config=chart_config("upload-classes"),
+        )
     draw_texts(draft.dataset, f"upload-{file_id}")
     _tokens(draft.dataset, file_id)
     return draft.dataset
+
+
+def _objective(file_id: str) -> ObjectiveSpec:
+    """What the texts are to be learned for; where there is more than one objective for them, draw the choice."""
+    offered = {objective.kind: objective for objective in (*objectives_for("classes"), *objectives_for("numbers"))}
+    kind = next(iter(offered))
+    if len(offered) > 1:
+        kind = st.segmented_control(
+            "Objective",
+            list(offered),
+            default=kind,
+            format_func=lambda kind: offered[kind].title,
+            key=f"upload-objective-{file_id}",
+            required=True,
+            help="What is learned of each text: one of several classes, or a number.",
+        )
+    return offered[kind]
+
+
+def _targets(objective: ObjectiveSpec) -> str:
+    """What the column of labels holds."""
+    return "labels" if objective.has_classes else "numbers"
 
 
 def _rows(table: TextTable, guessed: Guess) -> None:
@@ -121,7 +151,7 @@ def _cell(cell: str | None) -> str:
     return text if len(text) <= CELL else f"{text[:CELL]}…"
 
 
-def _columns(file_id: str, table: TextTable, guessed: Guess) -> TextColumns | None:
+def _columns(file_id: str, table: TextTable, guessed: Guess, objective: ObjectiveSpec) -> TextColumns | None:
     """Draw the choice of columns, at first as they are guessed; None while text or label is not chosen."""
     names = list(table.columns)
 
@@ -137,7 +167,10 @@ def _columns(file_id: str, table: TextTable, guessed: Guess) -> TextColumns | No
     with left:
         text = choice("Text", guessed.text, "The column with the texts.")
     with middle:
-        label = choice("Label", guessed.label, "The column with the classes, as words or numbers.")
+        if objective.has_classes:
+            label = choice("Label", guessed.label, "The column with the classes, as words or numbers.")
+        else:
+            label = choice("Number", guessed.label, "The column with the numbers that are to be learned.")
     with right:
         part = choice("Part", guessed.part, "The column that says train or test; none to draw a test part.")
     return None if text is None or label is None else TextColumns(text, label, part)
@@ -172,6 +205,7 @@ def _facts(draft: TextDraft) -> None:
     """Draw lengths, and what was found of empty, repeated and shared rows."""
     words, characters = draft.words, draft.characters
     left = "left out" if draft.without_duplicates else "kept"
+    targets = "labels" if draft.dataset.num_classes else "numbers"
     facts = pd.DataFrame(
         {
             "Words per text": f"{words.shortest} to {count_text(words.longest)}; median {count_text(words.median)}, "
@@ -181,7 +215,7 @@ def _facts(draft: TextDraft) -> None:
             "Empty rows": f"{count_text(draft.empty_rows)}, left out" if draft.empty_rows else "none",
             "Repeated rows": f"{count_text(draft.duplicates)}, {left}" if draft.duplicates else "none",
             "Test texts that are also trained on": count_text(draft.overlap) if draft.overlap else "none",
-            "Texts with several labels": count_text(draft.contradictions) if draft.contradictions else "none",
+            f"Texts with several {targets}": count_text(draft.contradictions) if draft.contradictions else "none",
         }.items(),
         columns=["Fact", "Value"],
     ).set_index("Fact")
@@ -189,11 +223,25 @@ def _facts(draft: TextDraft) -> None:
 
 
 def draw_texts(dataset: TextDataset, key: str) -> None:
-    """Draw a choice of a class, and its first training texts; ``key`` is the prefix of the widget keys."""
+    """Draw a choice of a class, and its first training texts; without classes the first ones, each with its number.
+
+    Args:
+        dataset: has the texts.
+        key: prefix of the widget keys.
+    """
     names = dataset.class_names
+    if not names:
+        for text, number in zip(dataset.train_texts[:SAMPLES], dataset.train_labels[:SAMPLES].tolist(), strict=True):
+            st.markdown(f"**{target_text(number, names)}** {_shortened(text)}")
+        return
     label = st.selectbox("Texts of class", range(len(names)), format_func=names.__getitem__, key=f"{key}-class")
     for text in first_texts(dataset.train_texts, dataset.train_labels, label, SAMPLES):
-        st.markdown(literal(text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…"))
+        st.markdown(_shortened(text))
+
+
+def _shortened(text: str) -> str:
+    """The beginning of a text, as markdown that shows it as it is."""
+    return literal(text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…")
 
 
 TEXTS = UploadKind("Texts", "Labelled texts, as a CSV, TSV, JSON lines or Parquet file", TEXT_KINDS, FORMATS, _preview)

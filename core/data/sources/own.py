@@ -11,7 +11,7 @@ import os
 import re
 from abc import abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from filelock import FileLock, Timeout
 
@@ -21,6 +21,7 @@ from core.data.sources.source import DatasetInfo, Revision, Source
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, SpecError
 from core.files import write_atomically
+from core.objectives.registry import OBJECTIVES
 from core.settings import Settings
 
 MAX_BYTES = 2 * 10**9
@@ -77,12 +78,23 @@ class OwnDatasets(Source):
         except DatasetError as error:
             return DatasetInfo(name, name, str(error), 0, "damaged", is_own=True, kind=self.kind)
         total = header.num_train + header.num_test
-        line = (
-            f"Uploaded: {total:,} {self.what} in {len(header.class_names)} classes{self.form}, "
-            f"{header.num_train:,} of them for training."
-        )
+        targets = f"in {len(header.class_names)} classes" if header.class_names else "with numbers"
+        line = f"Uploaded: {total:,} {self.what} {targets}{self.form}, {header.num_train:,} of them for training."
         names = header.class_names
-        return DatasetInfo(name, name, line, len(names), "ready", is_own=True, kind=self.kind, class_names=names)
+        state: Literal["ready", "damaged"] = "ready"
+        if header.objective not in {objective.name() for objective in OBJECTIVES}:
+            line, state = f"This version of LoRA Lab has no objective {header.objective[:60]!r}: update it.", "damaged"
+        return DatasetInfo(
+            name,
+            name,
+            line,
+            len(names),
+            state,
+            is_own=True,
+            kind=self.kind,
+            class_names=names,
+            objective=header.objective,
+        )
 
     def header(self, name: str) -> Header:
         """Read a dataset's header. Raises: DatasetError: the file is missing or damaged."""
@@ -105,19 +117,19 @@ class OwnDatasets(Source):
         if digest not in ("", hashlib.sha256(content).hexdigest()):
             raise damaged(name)
         header, arrays = self.format.read(name, content)
-        return self.dataset(name, header.class_names, arrays)
+        return self.dataset(name, header, arrays)
 
     @abstractmethod
     def arrays(self, dataset: Dataset) -> Arrays:
         """What a file holds of a dataset. Raises: DatasetError: it is of another kind."""
 
     @abstractmethod
-    def dataset(self, name: str, class_names: tuple[str, ...], arrays: Arrays) -> Dataset:
+    def dataset(self, name: str, header: Header, arrays: Arrays) -> Dataset:
         """The dataset of which a file holds these. Raises: DatasetError: they contradict each other."""
 
     def content(self, dataset: Dataset) -> bytes:
         """The file of a dataset. Raises: DatasetError: it is of another kind."""
-        return self.format.written(self.arrays(dataset), dataset.class_names)
+        return self.format.written(self.arrays(dataset), dataset.class_names, dataset.objective)
 
     def keep(self, dataset: Dataset, name: str) -> None:
         """Write a dataset, completely or not at all.

@@ -1,4 +1,7 @@
-"""The file of an uploaded dataset: safetensors with the names of the classes, checked before anything is allocated."""
+"""The file of an uploaded dataset: safetensors with the names of the classes, checked before anything is allocated.
+
+The targets are labels of these classes; a file without classes has numbers, and says which objective they are for.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from core.data.dataset import USUAL_OBJECTIVE
 from core.errors import DatasetError
 
 MAX_FILE = 2**28
@@ -29,7 +33,7 @@ Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 """Type and shape of each array of a file."""
 
 PARTS = ("train", "test")
-_BYTES = {"I64": 8, "U8": 1}
+_BYTES = {"I64": 8, "F32": 4, "U8": 1}
 
 
 @dataclass(frozen=True)
@@ -39,19 +43,26 @@ class Header:
     num_train: int
     num_test: int
     class_names: tuple[str, ...]
+    """Empty for targets that are numbers."""
+    objective: str = USUAL_OBJECTIVE
+    """Kind of the objective that the targets are for."""
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """What is in the files of one kind of dataset, besides the labels of each part."""
+    """What is in the files of one kind of dataset, besides the targets of each part."""
 
     name: str
     arrays: Callable[[Shapes, str, int], Shapes]
     """Given what a file says, a part and its number of examples: the arrays that the part must have."""
 
-    def written(self, arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> bytes:
+    def written(
+        self, arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str], objective: str = USUAL_OBJECTIVE
+    ) -> bytes:
         """The content of a file; the same bytes for the same dataset."""
-        about = json.dumps({"format": self.name, "class_names": list(class_names)}, sort_keys=True)
+        # Left out where it is the usual one, so that such files are those of versions without objectives.
+        more = {} if objective == USUAL_OBJECTIVE else {"objective": objective}
+        about = json.dumps({"format": self.name, "class_names": list(class_names), **more}, sort_keys=True)
         content: bytes = safetensors.numpy.save(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata={KEY: about}
         )
@@ -75,13 +86,15 @@ class FileFormat:
             header = json.loads(start[8 : 8 + length])
             about = json.loads(header["__metadata__"][KEY])
             class_names, form = about["class_names"], about["format"]
+            objective = about.get("objective", USUAL_OBJECTIVE)
+            targets = "I64" if class_names else "F32"
             shapes = {
                 key: (value["dtype"], tuple(value["shape"])) for key, value in header.items() if key != "__metadata__"
             }
             counts = {part: shapes[f"{part}_labels"][1][0] for part in PARTS}
             wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
             for part, count in counts.items():
-                wanted |= {f"{part}_labels": ("I64", (count,)), **self.arrays(shapes, part, count)}
+                wanted |= {f"{part}_labels": (targets, (count,)), **self.arrays(shapes, part, count)}
             sizes = sum(math.prod(shape) * _BYTES[kind] for kind, shape in wanted.values())
             if (
                 form != self.name
@@ -89,19 +102,20 @@ class FileFormat:
                 or min(counts.values()) < 1
                 or sizes != size - 8 - length
                 or not isinstance(class_names, list)
-                or len(class_names) < 2
+                or not isinstance(objective, str)
+                or len(class_names) < (2 if objective == USUAL_OBJECTIVE else 0)
                 or not all(isinstance(one, str) for one in class_names)
             ):
                 raise damaged(name)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise damaged(name) from error
-        return Header(counts["train"], counts["test"], tuple(class_names))
+        return Header(counts["train"], counts["test"], tuple(class_names), objective)
 
     def read(self, name: str, content: bytes) -> tuple[Header, Arrays]:
         """Read a file into read-only arrays.
 
         Raises:
-            DatasetError: it is damaged, or a label is that of no class.
+            DatasetError: it is damaged, a label is that of no class, or a number is not finite.
         """
         header = self.header(name, content[: 8 + MAX_HEADER], len(content))
         try:
@@ -110,7 +124,10 @@ class FileFormat:
             raise damaged(name) from error
         for part in PARTS:
             labels = arrays[f"{part}_labels"]
-            if labels.min() < 0 or labels.max() >= len(header.class_names):
+            if not header.class_names:
+                if not np.isfinite(labels).all():
+                    raise damaged(name)
+            elif labels.min() < 0 or labels.max() >= len(header.class_names):
                 raise damaged(name)
         for array in arrays.values():
             array.flags.writeable = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.data.dataset import SIDE, Dataset, ImageDataset
 from core.data.sources.own import ENDING, OwnDatasets
-from core.data.sources.own_file import Arrays, FileFormat, Shapes
+from core.data.sources.own_file import Arrays, FileFormat, Header, Shapes
 from core.errors import DatasetError
 
 
@@ -31,12 +31,13 @@ class OwnImages(OwnDatasets):
             "test_labels": dataset.test_labels,
         }
 
-    def dataset(self, name: str, class_names: tuple[str, ...], arrays: Arrays) -> ImageDataset:
+    def dataset(self, name: str, header: Header, arrays: Arrays) -> ImageDataset:
         return ImageDataset(
             name,
             arrays["train_images"],
             arrays["train_labels"],
             arrays["test_images"],
             arrays["test_labels"],
-            class_names,
+            header.class_names,
+            header.objective,
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.data.dataset import Dataset, TextDataset
 from core.data.sources.own import ENDING, OwnDatasets
-from core.data.sources.own_file import Arrays, FileFormat, Shapes, damaged
+from core.data.sources.own_file import Arrays, FileFormat, Header, Shapes, damaged
 from core.errors import DatasetError
 
 
@@ -36,14 +36,15 @@ class OwnTexts(OwnDatasets):
             "test_labels": dataset.test_labels,
         }
 
-    def dataset(self, name: str, class_names: tuple[str, ...], arrays: Arrays) -> TextDataset:
+    def dataset(self, name: str, header: Header, arrays: Arrays) -> TextDataset:
         return TextDataset(
             name,
             _unpacked(name, "train", arrays),
             arrays["train_labels"],
             _unpacked(name, "test", arrays),
             arrays["test_labels"],
-            class_names,
+            header.class_names,
+            header.objective,
         )
 
 

@@ -3,8 +3,9 @@
 Images come as a zip, an npz or a CSV of pixels, and are converted to 28×28 grey; texts come as a table.
 """
 
-from core.data.uploads.draft import Draft, samples
+from core.data.uploads.draft import Draft, first_images, samples
 from core.data.uploads.limits import MAX_BYTES
+from core.data.uploads.number_draft import draft_numbers
 from core.data.uploads.read import KINDS, read_upload
 from core.data.uploads.read_texts import TEXT_KINDS, read_text_table, read_texts
 from core.data.uploads.text_columns import Guess, TextColumns, guess
@@ -21,7 +22,9 @@ __all__ = [
     "TextColumns",
     "TextDraft",
     "TextTable",
+    "draft_numbers",
     "draft_texts",
+    "first_images",
     "first_texts",
     "guess",
     "read_text_table",

@@ -79,7 +79,15 @@ def samples(dataset: ImageDataset, label: int, count: int, zoom: int = 1) -> Ima
     Returns:
         An image of shape (28 · zoom, 28 · zoom · k), with k at most ``count``.
     """
-    rows = np.flatnonzero(dataset.train_labels == label)[:count]
+    return _strip(dataset, np.flatnonzero(dataset.train_labels == label)[:count], zoom)
+
+
+def first_images(dataset: ImageDataset, count: int, zoom: int = 1) -> Images:
+    """The first training images, whatever their targets; see :func:`samples`."""
+    return _strip(dataset, np.arange(min(count, len(dataset.train_labels))), zoom)
+
+
+def _strip(dataset: ImageDataset, rows: NDArray[np.intp], zoom: int) -> Images:
     strip = dataset.train_images[rows].transpose(1, 0, 2).reshape(SIDE, -1)
     return np.ascontiguousarray(strip.repeat(zoom, 0).repeat(zoom, 1))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.data.dataset import USUAL_OBJECTIVE
 from core.data.uploads.delimited import read_delimited
 from core.data.uploads.json_lines import is_json, read_json_lines
 from core.data.uploads.limits import MAX_BYTES
+from core.data.uploads.number_draft import draft_numbers
 from core.data.uploads.parquet import MAGIC, read_parquet
 from core.data.uploads.text_columns import TextColumns, guess
 from core.data.uploads.text_draft import TextDraft, draft_texts
@@ -25,6 +27,8 @@ def read_texts(
     label: str | None = None,
     part: str | None = None,
     drop_duplicates: bool = False,
+    objective: str = USUAL_OBJECTIVE,
+    numbers: bool = False,
 ) -> TextDraft:
     """Read a dataset of texts from a file; nothing is written to disk.
 
@@ -35,19 +39,24 @@ def read_texts(
         part: name of the column that says train or test; None for the one that looks like it, if there is one, else
             a fifth of each class is drawn for testing.
         drop_duplicates: leave out rows that repeat the text and the label of another row.
+        objective: kind of the objective that the labels are for.
+        numbers: whether they are numbers, not classes.
 
     Raises:
         DatasetError: it cannot be used; the message says why.
     """
     table = read_text_table(source)
-    guessed = guess(table)
+    guessed = guess(table, numbers)
     chosen = {"text": text or guessed.text, "label": label or guessed.label}
     for what, name in chosen.items():
         if name is None:
             raise DatasetError(f"Which column has the {what}s is not clear: choose one of {listed(table.columns)}.")
     if part is None and guessed.part not in chosen.values():
         part = guessed.part
-    return draft_texts(table, TextColumns(str(chosen["text"]), str(chosen["label"]), part), drop_duplicates)
+    columns = TextColumns(str(chosen["text"]), str(chosen["label"]), part)
+    if numbers:
+        return draft_numbers(table, columns, objective, drop_duplicates)
+    return draft_texts(table, columns, drop_duplicates, objective)
 
 
 def read_text_table(source: bytes | Path) -> TextTable:

@@ -26,6 +26,9 @@ HEADINGS = frozenset((*TEXT_NAMES, *LABEL_NAMES, *PART_NAMES))
 NEARLY_ALL = 0.9
 """Share of the cells of a column named like one of parts that must be parts; the others are then told to a person."""
 
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+"""Pattern of a number."""
+
 SAMPLE = 2000
 """Rows that the guess looks at."""
 
@@ -49,15 +52,21 @@ class Guess:
     part: str | None
 
 
-def guess(table: TextTable) -> Guess:
-    """Guess the columns from their names and from what is in them."""
+def guess(table: TextTable, numbers: bool = False) -> Guess:
+    """Guess the columns from their names and from what is in them.
+
+    Args:
+        table: the rows.
+        numbers: whether the labels are numbers, not classes.
+    """
     samples = {name: _sample(cells) for name, cells in table.columns.items()}
     part = next((name for name in _named(samples, PART_NAMES) if _is_part(table.column(name), NEARLY_ALL)), None)
     if part is None:
         part = next((name for name in samples if _is_part(table.column(name))), None)
     left = {name: cells for name, cells in samples.items() if name != part}
     text = _text(left)
-    label = _label({name: cells for name, cells in left.items() if name != text})
+    others = {name: cells for name, cells in left.items() if name != text}
+    label = _numbers(others) if numbers else _label(others)
     return Guess(text, label, part)
 
 
@@ -90,6 +99,18 @@ def _text(columns: dict[str, list[str]]) -> str | None:
     longest = {name: sum(map(len, cells)) for name, cells in columns.items()}
     several = [name for name, cells in columns.items() if len(set(cells)) > 1]
     return max(_named(columns, TEXT_NAMES) or several, key=longest.__getitem__, default=None)
+
+
+def _numbers(columns: dict[str, list[str]]) -> str | None:
+    """A column of numbers: the first with a name for labels, else the one with the most different values."""
+    likely = {name: len(set(cells)) for name, cells in columns.items() if any(cells) and all(map(_is_number, cells))}
+    named = [name for name in _named(columns, LABEL_NAMES) if name in likely]
+    return named[0] if named else max(likely, key=lambda name: likely[name], default=None)
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is a number, or empty."""
+    return not cell or NUMBER.fullmatch(cell) is not None
 
 
 def _label(columns: dict[str, list[str]]) -> str | None:

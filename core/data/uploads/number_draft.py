@@ -1,0 +1,109 @@
+"""An uploaded dataset of texts with numbers: read and checked, but not saved yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
+from core.data.uploads.limits import MIN_NUMBERS
+from core.data.uploads.text_columns import TextColumns
+from core.data.uploads.text_draft import Lengths, TextDraft, dataset_of, number_of, repeated, text_warnings
+from core.data.uploads.text_rows import Row, rows_of, without_repeats
+from core.data.uploads.text_table import TextTable, quoted
+from core.errors import DatasetError
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest number that a network computes with."""
+
+
+def draft_numbers(table: TextTable, columns: TextColumns, objective: str, drop_duplicates: bool = False) -> TextDraft:
+    """Make a dataset of a column of texts and a column of numbers.
+
+    Args:
+        table: the rows.
+        columns: which ones to use; the column of labels has the numbers.
+        objective: kind of the objective that the numbers are for.
+        drop_duplicates: leave out rows that repeat the text and the number of another row.
+
+    Raises:
+        DatasetError: a column is missing or used twice, a cell is no text or no finite number, or the rows are too few
+            or all alike.
+    """
+    everything, empty, part_note = rows_of(table, columns, "number")
+    # One spelling of equal numbers, by which repeated rows are found.
+    everything = [replace(row, label=repr(_number(row, columns.label))) for row in everything]
+    rows = without_repeats(everything)
+    duplicates = len(everything) - len(rows)
+    if not drop_duplicates:
+        rows = everything
+    numbers = np.array([float(row.label) for row in rows], np.float32)
+    testing = _testing(rows, columns)
+    for part, own in (("training", numbers[~testing]), ("test", numbers[testing])):
+        if len(own) < MIN_NUMBERS:
+            raise DatasetError(f"The {part} part has {len(own)} texts: it needs at least {MIN_NUMBERS}.")
+        if own.min() == own.max():
+            raise DatasetError(
+                f"All numbers of the {part} part in {quoted(columns.label)} are {own[0]:g}: there is nothing to learn."
+            )
+    texts = [row.text for row in rows]
+    dataset = dataset_of((), texts, numbers, testing, objective)
+    overlap, contradictions = repeated(dataset, rows)
+    split = "split as in the file" if columns.part else "with a random test part"
+    return TextDraft(
+        dataset=dataset,
+        columns=columns,
+        line=(
+            f"{len(rows):,} texts with numbers from {numbers.min():g} to {numbers.max():g}: "
+            f"{len(dataset.train_texts):,} for training and {len(dataset.test_texts):,} for testing, {split}."
+        ),
+        warnings=(
+            *table.notes,
+            *([part_note] if part_note else []),
+            *text_warnings(
+                len(dataset.test_texts), overlap, contradictions, "number", "what is measured there is too good"
+            ),
+        ),
+        train_counts=(),
+        test_counts=(),
+        characters=Lengths.of([len(text) for text in texts]),
+        words=Lengths.of([len(text.split()) for text in texts]),
+        empty_rows=empty,
+        duplicates=duplicates,
+        without_duplicates=drop_duplicates,
+        overlap=overlap,
+        contradictions=contradictions,
+    )
+
+
+def _number(row: Row, column: str) -> float:
+    """The number of a row. Raises: DatasetError: it has none, or one that is not finite or too large."""
+    if row.label.lstrip("+-").lower() in ("inf", "infinity", "nan"):
+        raise DatasetError(f"{row.place} has {row.label[:40]!r} in {quoted(column)}: numbers are finite.")
+    value = number_of(row.label)
+    if value is None:
+        raise DatasetError(
+            f"{row.place} has {row.label[:40]!r} in {quoted(column)}, which is no number: write it as in -1.5, or "
+            "remove the row."
+        )
+    if not abs(value) <= LARGEST:
+        raise DatasetError(
+            f"{row.place} has {row.label[:40]!r} in {quoted(column)}: numbers are at most {LARGEST:.2g}, so scale them."
+        )
+    return float(value)
+
+
+def _testing(rows: Sequence[Row], columns: TextColumns) -> NDArray[np.bool_]:
+    """Which rows to test on: those that say so, else a fifth of all, drawn with a fixed seed; of shape (n,)."""
+    if columns.part is not None:
+        given = np.array([row.part == "test" for row in rows], bool)
+        if not given.any():
+            raise DatasetError(f"The column {quoted(columns.part)} says test of no row: choose no column for the part.")
+        return given
+    testing = np.zeros(len(rows), bool)
+    # NumPy guarantees that the stream of RandomState never changes between versions.
+    testing[np.random.RandomState([SPLIT_SEED]).permutation(len(rows))[: round(TEST_SHARE * len(rows))]] = True
+    return testing
