@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.data.catalog import Catalog
 from core.data.presets import preset_tasks, presets_for, suggested_preset
+from core.data.sources.source import DatasetInfo
 from core.engine.configuration import Configuration, preset_configuration, preset_task
 from core.engine.experiment import Setting
 from core.engine.launcher import Planned
@@ -72,19 +73,20 @@ def question(lab: Lab) -> Experiment | None:
     left, right = st.columns(2, gap="medium")
     with left:
         source = dataset_picker(lab, "Dataset" if _is_direct(lab) else "Pretrained on", "home-dataset")
-        kind = lab.catalog.info(source or lab.catalog.best()).kind
+        info = lab.catalog.info(source or lab.catalog.best())
+        kind = info.kind
         direct = _choose_start(kind)
     with right:
-        choices = _targets(lab, source, kind, direct)
+        choices = _targets(lab, info, direct)
         target = st.selectbox(
             "Learn",
             list(choices),
-            list(choices).index(suggested_preset(kind, direct) or next(iter(choices))),
+            list(choices).index(suggested_preset(kind, direct, info.has_classes) or next(iter(choices))),
             format_func=choices.__getitem__,
             key="home-target",
             persist_state="session",
         )
-        st.caption(_line(lab, target, kind, direct))
+        st.caption(_line(lab, target, info, direct))
     if source is None:
         return None
     try:
@@ -195,18 +197,19 @@ def _caption(lab: Lab, plan: Plan, planned: Planned) -> str:
     return f"{len(planned.runs)} runs, {time}, {memory} of memory: {plan.caption}"
 
 
-def _targets(lab: Lab, source: str | None, kind: str, direct: bool) -> dict[str, str]:
-    """What can be learnt: every preset on the same dataset, and every other dataset of its kind that is ready.
+def _targets(lab: Lab, source: DatasetInfo, direct: bool) -> dict[str, str]:
+    """What can be learnt: every preset on the same dataset, and every other dataset like it that is ready.
 
     Without pretraining there is no other dataset: the one that is learnt is the one that was chosen.
     """
-    presets = presets_for(kind, direct).items()
+    presets = presets_for(source.kind, direct, source.has_classes).items()
     found = {name: preset.title for name, preset in presets if not preset.other_dataset}
-    others = [info for info in lab.catalog.list() if (info.state, info.kind) == ("ready", kind) and info.name != source]
+    ready = [info for info in lab.catalog.list() if info.state == "ready" and info.is_like(source)]
+    others = [info for info in ready if info.name != source.name]
     return found | {f"{DATASET}{info.name}": f"{info.title}, another dataset" for info in others if not direct}
 
 
-def _line(lab: Lab, target: str, kind: str, direct: bool) -> str:
+def _line(lab: Lab, target: str, source: DatasetInfo, direct: bool) -> str:
     if target.startswith(DATASET):
         return literal(lab.catalog.info(target.removeprefix(DATASET)).line)
-    return presets_for(kind, direct)[target].line_for(kind)
+    return presets_for(source.kind, direct, source.has_classes)[target].line_for(source.kind)

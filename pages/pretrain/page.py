@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
+from core.engine.configuration import objective_for
 from core.engine.cost import plan
 from core.errors import LabError
 from core.lab import current
@@ -57,6 +58,7 @@ def asked_for(model: NetworkSpec, task: TaskSpec) -> RunSpec:
         seed=seed,
         device=device,
         optim=optim.but(learning_rate=rate, patience=patience, keep=keep),
+        objective=objective_for(lab.catalog, task),
     )
 
 

@@ -23,7 +23,9 @@ STATES = {
 """Label, colour and icon of each state of a dataset."""
 
 
-def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None, kind: str = "") -> str | None:
+def dataset_picker(
+    lab: Lab, label: str, key: str, default: str | None = None, kind: str = "", objective: str = ""
+) -> str | None:
     """Draw a choice of datasets, with a download button for one that is not on this machine.
 
     Args:
@@ -33,13 +35,22 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None, k
         default: name of the dataset to choose at first, and again where it changes and nobody has chosen another one;
             None, or one that is not offered, for the best one.
         kind: offer datasets of this kind only; empty for all.
+        objective: offer datasets whose targets are for this objective only; empty for all.
 
     Returns:
         The dataset's name, or None while it is not ready.
     """
-    infos = {info.name: info for info in lab.catalog.list() if kind in ("", info.kind)}
+
+    def is_wanted(info: DatasetInfo) -> bool:
+        return kind in ("", info.kind) and objective in ("", info.objective)
+
+    infos = {info.name: info for info in lab.catalog.list() if is_wanted(info)}
     names = list(infos)
+    if not infos:
+        st.info("There is no dataset that this network can learn: upload one.", icon=":material/info:")
+        return None
     start = default if default in infos else lab.catalog.best(kind)
+    start = start if start in infos else names[0]
     _follow(key, start, start == default)
     name = st.selectbox(
         label,

@@ -40,7 +40,7 @@ def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
         )
         family = families[kind]
     with st.expander("Sizes of the network", icon=":material/account_tree:"):
-        return family.of(**forms.sizes(family, key), num_classes=info.num_classes)
+        return family.of(**forms.sizes(family, key), num_classes=info.num_outputs)
 
 
 def default_network(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
@@ -52,7 +52,7 @@ def default_network(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None
         key: prefix of the widget keys.
     """
     family = families_for(info.kind)[0]
-    return brought_form(lab, info, key) if family.is_brought else family.of(num_classes=info.num_classes)
+    return brought_form(lab, info, key) if family.is_brought else family.of(num_classes=info.num_outputs)
 
 
 def brought_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
@@ -71,4 +71,4 @@ def brought_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
         persist_state="session",
         help="Training starts from its weights. The classifier on top of it is new.",
     )
-    return lab.networks.spec(digest, info.num_classes)
+    return lab.networks.spec(digest, info.num_outputs)

@@ -35,16 +35,18 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
     st.subheader("Task")
     if isinstance(base, NetworkSpec):
         source, network, kind, label, own = None, base, base.learns, "Training data", "Custom"
+        objective, has_classes = "", _chosen_has_classes(lab, f"{key}-dataset")
     else:
         source, network, kind = base.spec.task, base.spec.network, _kind(lab, base)
         label, own = "What changes from the base's task", "Custom change"
+        objective, has_classes = base.spec.objective.kind, base.spec.objective.has_classes
     direct = source is None
-    presets = presets_for(kind, direct)
+    presets = presets_for(kind, direct, has_classes)
     titles = {name: preset.title for name, preset in presets.items()} | {OWN: own}
     preset = st.pills(
         label,
         list(titles),
-        default=suggested_preset(kind, direct) or OWN,
+        default=suggested_preset(kind, direct, has_classes) or OWN,
         format_func=titles.__getitem__,
         key=f"{key}-preset",
         persist_state="session",
@@ -52,7 +54,8 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
         wrap=True,
     )
     st.caption(presets[preset].line_for(kind) if preset in presets else "Choose every setting of the task yourself.")
-    dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", source.dataset if source else None, kind)
+    default = source.dataset if source else None
+    dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", default, kind, objective)
     if dataset is None:
         return None
     try:
@@ -66,6 +69,13 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
         st.error(literal(str(error)))
         return None
     return task
+
+
+def _chosen_has_classes(lab: Lab, key: str) -> bool:
+    """Whether the dataset that was chosen has classes, before its choice is drawn. Args: key: of the choice."""
+    infos = {info.name: info for info in lab.catalog.list()}
+    chosen = infos.get(st.session_state.get(key, ""))
+    return chosen is None or chosen.state != "ready" or chosen.has_classes
 
 
 def own_values(kind: str, task: TaskSpec) -> dict[str, Any]:

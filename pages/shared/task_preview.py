@@ -13,6 +13,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.study.figures.lengths import length_histogram
+from core.wording.examples import target_text
 from core.wording.numbers import count_text, percent
 from pages.shared.figure_panel import readable
 from pages.shared.literal import literal
@@ -63,7 +64,7 @@ def before_and_after(lab: Lab, before: TaskSpec, after: TaskSpec) -> None:
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             st.caption(title, width=48)
             for image, label in zip(images[:SAMPLES], labels[:SAMPLES], strict=True):
-                st.image(image, width=36, alt=f"{title}: an image of class {names[label]}")
+                st.image(image, width=36, alt=f"{title}: {_image_of(label.item(), names)}")
 
 
 def _images(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> None:
@@ -72,9 +73,19 @@ def _images(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> 
     names = lab.catalog.load(task.dataset).class_names
     with st.container(horizontal=True, gap="small"):
         for image, label in zip(images[:CLASSES_SHOWN], labels[:CLASSES_SHOWN], strict=True):
-            st.image(image, width=64, caption=literal(names[label]), alt=f"An image of class {names[label]}")
+            words = _image_of(label.item(), names)
+            st.image(
+                image, width=64, caption=literal(target_text(label.item(), names)), alt=f"{words[0].upper()}{words[1:]}"
+            )
     if len(labels) > CLASSES_SHOWN:
         st.caption(f"Showing the first {CLASSES_SHOWN} of {len(labels)} classes.")
+
+
+def _image_of(target: float, names: Sequence[str]) -> str:
+    """What an image is of, in words."""
+    return (
+        f"an image of class {names[int(target)]}" if names else f"an image with the number {target_text(target, names)}"
+    )
 
 
 def _texts(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> None:
@@ -90,7 +101,7 @@ def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
 
     Args:
         seen: what a network reads.
-        names: of the classes.
+        names: of the classes; empty without classes.
         key: prefix of the widget keys.
     """
     st.caption(
@@ -100,7 +111,7 @@ def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "Label": [names[label] for _, _, label in seen.rows],
+                "Label" if names else "Number": [target_text(target, names) for _, _, target in seen.rows],
                 "Tokens": [" | ".join(tokens) for tokens, _, _ in seen.rows],
                 "Mask": [f"{len(tokens)} × 1, {padding} × 0" for tokens, padding, _ in seen.rows],
             }

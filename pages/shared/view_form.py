@@ -11,7 +11,7 @@ import streamlit as st
 from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
 from core.data.views.registry import view_of
-from core.data.views.view import FormField
+from core.data.views.view import FormField, fields_of
 from core.networks.network import NetworkSpec
 from core.spec import bounds
 from pages.shared import forms
@@ -34,7 +34,8 @@ def own_task(info: DatasetInfo, key: str, network: NetworkSpec | None = None) ->
     """
     values: dict[str, Any] = {}
     classes = {label: _class_text(label, info.class_names) for label in range(info.num_classes)}
-    for side_by_side, fields in groupby(view_of(info.kind).fields, lambda field: field.widget == "switch"):
+    drawn = fields_of(view_of(info.kind), info.has_classes)
+    for side_by_side, fields in groupby(drawn, lambda field: field.widget == "switch"):
         with st.container(horizontal=side_by_side):
             values |= {field.name: _value(field, classes, f"{key}-{field.name}", network) for field in fields}
     return TaskSpec.of(dataset=info.name, **values)
@@ -54,25 +55,26 @@ def length(kind: str, key: str, network: NetworkSpec) -> int:
 def _value(field: FormField, classes: Mapping[int, str], key: str, network: NetworkSpec | None) -> Any:
     """Draw the widget of a field; return the value of the spec's field."""
     about = bounds(TaskSpec, field.name)
+    title = field.title or about.title
     words: dict[str, Any] = {"help": field.help or about.description, "key": key, "persist_state": "session"}
     match field.widget:
         case "classes":
             chosen = st.pills(
-                about.title, list(classes), selection_mode="multi", format_func=classes.__getitem__, wrap=True, **words
+                title, list(classes), selection_mode="multi", format_func=classes.__getitem__, wrap=True, **words
             )
             return tuple(sorted(chosen)) or None
         case "slider":
             low, high = int(about.low or 0), int(about.high or 0)
             start, form = int(about.default), f"%d{field.unit}"
-            return float(st.slider(about.title, low, high, start, field.step, format=form, **words))
+            return float(st.slider(title, low, high, start, field.step, format=form, **words))
         case "switch":
-            return field.on if st.toggle(about.title, **words) else about.default
+            return field.on if st.toggle(title, **words) else about.default
         case "amount":
-            amount = st.select_slider(about.title, [ALL, *forms.offered(list(field.choices), key)], ALL, **words)
+            amount = st.select_slider(title, [ALL, *forms.offered(list(field.choices), key)], ALL, **words)
             return None if amount == ALL else amount
         case "choice":
             choices, start = _within(field, about.default, network)
-            return st.select_slider(about.title, forms.offered(choices, key), start, **words)
+            return st.select_slider(title, forms.offered(choices, key), start, **words)
         case "share":
             return forms.validation_part(key)
 
