@@ -26,8 +26,8 @@ class Given:
     """One input for networks."""
 
     batch: Batch
-    truth: int | None = None
-    """Its label; None if nobody knows."""
+    truth: float | None = None
+    """Its label as an integer, or its number; None if nobody knows."""
     image: NDArray[np.uint8] | None = None
     """(28, 28) as the networks see it, 0 black to 255 white; None for a text."""
     tokens: int = 0
@@ -37,7 +37,7 @@ class Given:
 def given_example(task: Task, row: int) -> Given:
     """An example of a task's test part. Args: task: on the CPU; row: its index."""
     batch = task.test.batch(slice(row, row + 1))
-    label = int(task.test.labels[row])
+    label = task.test.labels[row].item()
     if "pixels" in batch:
         return Given(batch, label, images_of(task.test, torch.tensor([row]))[0])
     return Given(batch, label, tokens=batch["input_ids"].shape[1])

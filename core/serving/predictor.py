@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from core.data.catalog import Catalog
-from core.data.task_spec import TaskSpec
 from core.engine.artifacts import Artifacts
 from core.errors import LabError, ServingBusyError, ServingError, UnknownRunError
 from core.methods.method import Role
@@ -27,6 +26,8 @@ from core.serving.request import (
     MAX_LISTED,
     MAX_ROWS,
     AdaptersResponse,
+    NumberPrediction,
+    NumbersResponse,
     Prediction,
     PredictRequest,
     PredictResponse,
@@ -131,8 +132,11 @@ class Predictor:
         self._since = time.perf_counter()
         self._latest: deque[Answered] = deque(maxlen=LATENCIES)
 
-    def predict(self, request: PredictRequest) -> PredictResponse:
+    def predict(self, request: PredictRequest) -> PredictResponse | NumbersResponse:
         """Answer a request, together with others that arrived while the last batch was computed.
+
+        Returns:
+            Classes with their probabilities; or numbers, where that is what the networks have learned.
 
         Raises:
             ServingError: rows are on several bases, or do not fit the network, or nothing reads rows for it.
@@ -145,7 +149,7 @@ class Predictor:
         named = [request.base] if request.base and not is_brought(request.base) else []
         runs = self._runs([*filter(None, adapters), *named])
         base = self._base_of(request, runs)
-        tasks = [runs[adapter].spec.task if adapter else _task_of(base) for adapter in adapters]
+        tasks = [(runs[adapter] if adapter else _pretrained(base)).spec.task for adapter in adapters]
         read = READ.get(base.network.learns)
         if read is None:
             raise ServingError(f"Networks that learn {base.network.learns}s cannot be served; name another base.")
@@ -160,6 +164,10 @@ class Predictor:
             if len(self._latest) == LATENCIES:
                 self._since = self._latest[0].at
             self._latest.append(Answered(now, len(adapters), now - arrived))
+        objective = (runs[named_first] if (named_first := adapters[0]) else _pretrained(base)).spec.objective
+        if not objective.has_classes:  # of all rows, since they are on one base
+            numbers = objective.predict(logits).tolist()
+            return NumbersResponse(predictions=[NumberPrediction(number=number) for number in numbers])
         probabilities = logits.softmax(1)
         return PredictResponse(
             predictions=[
@@ -193,10 +201,11 @@ class Predictor:
                     method=run.spec.kind,
                     rank=run.spec.method.inner_rank,
                     seed=run.spec.seed,
-                    task=task_text(run.spec.task),
+                    task=task_text(run.spec.task, run.spec.objective),
                     accuracy=run.result.measures.get("accuracy"),
                     bytes=run.result.adapter_bytes or 0,
                     held=run.id in held,
+                    objective=run.spec.objective.kind,
                 )
                 for run in runs
                 if run.result is not None and run.spec.role is Role.ADAPTER and run.spec.network.learns in READ
@@ -355,8 +364,8 @@ def is_brought(key: str) -> bool:
     return BROUGHT.fullmatch(key) is not None
 
 
-def _task_of(base: _Base) -> TaskSpec:
-    """The task of a pretrain run, which answers the rows without an adapter."""
+def _pretrained(base: _Base) -> Run:
+    """The pretrain run, which answers the rows without an adapter."""
     if base.run is None:
         raise ServingError(NO_CLASSES)
-    return base.run.spec.task
+    return base.run

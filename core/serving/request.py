@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
 from core.data.uploads.limits import MAX_TEXT
+from core.objectives.registry import CLASSIFICATION
 
 MAX_ROWS = 1024
 """Maximum number of rows per request."""
@@ -75,7 +76,19 @@ class PredictResponse(Struct, frozen=True):
     predictions: list[Prediction]
 
 
-class ServedAdapter(Struct, frozen=True):
+class NumberPrediction(Struct, frozen=True):
+    """The answer to one row where an adapter has learned numbers."""
+
+    number: Annotated[float, Meta(description="What the network answers.")]
+
+
+class NumbersResponse(Struct, frozen=True):
+    """The answers of adapters that have learned numbers, in the order of the rows."""
+
+    predictions: list[NumberPrediction]
+
+
+class ServedAdapter(Struct, frozen=True, omit_defaults=True):
     """An adapter that can be named in a row."""
 
     adapter: Annotated[str, Meta(description="Id of its run.")]
@@ -95,6 +108,7 @@ class ServedAdapter(Struct, frozen=True):
     accuracy: Annotated[float | None, Meta(description="On the test part of that task, in percent.")]
     bytes: Annotated[int, Meta(description="Size of its file.")]
     held: Annotated[bool, Meta(description="Whether it is in memory.")]
+    objective: Annotated[str, Meta(description="What it has learned to answer.")] = CLASSIFICATION.kind
 
 
 class AdaptersResponse(Struct, frozen=True):

@@ -16,12 +16,14 @@ from starlette.routing import Route
 
 from core import lab
 from core.errors import LabError, ServingBusyError, ServingError, SpecError, UnknownRunError
+from core.objectives.registry import objectives_for
 from core.serving.parser import parse, parse_query
 from core.serving.request import (
     MAX_BYTES,
     AdaptersQuery,
     AdaptersResponse,
     ErrorResponse,
+    NumbersResponse,
     PredictRequest,
     PredictResponse,
 )
@@ -104,7 +106,9 @@ def description(base: str = "") -> dict[str, Any]:
     Args:
         base: path that the application is served under, without a trailing slash.
     """
-    types = [PredictRequest, PredictResponse, AdaptersQuery, AdaptersResponse, ErrorResponse]
+    answers: list[type[msgspec.Struct]] = [PredictResponse]
+    answers += [NumbersResponse] if objectives_for("numbers") else []
+    types = [PredictRequest, *answers, AdaptersQuery, AdaptersResponse, ErrorResponse]
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     query = schemas.pop(AdaptersQuery.__name__)["properties"]
     return {
@@ -118,7 +122,7 @@ def description(base: str = "") -> dict[str, Any]:
                     "summary": "Answer rows in one batch, each with another adapter of the same base, or with none.",
                     "requestBody": {"required": True, "content": _json(PredictRequest)},
                     "responses": {
-                        "200": {"description": "The answers.", "content": _json(PredictResponse)},
+                        "200": {"description": "The answers.", "content": _json(*answers)},
                         "400": _error("The request is wrong, or names a host that is not the server's."),
                         "404": _error("A run does not exist, or has no adapter."),
                         "413": _error(f"The body has more than {MAX_BYTES:,} bytes."),
@@ -154,8 +158,10 @@ def description(base: str = "") -> dict[str, Any]:
     }
 
 
-def _json(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+def _json(*kinds: type[msgspec.Struct]) -> dict[str, Any]:
+    """OpenAPI's description of a body that is one of these."""
+    schemas = [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in kinds]
+    return {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}}
 
 
 def _error(why: str) -> dict[str, Any]:

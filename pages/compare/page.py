@@ -45,6 +45,9 @@ PARTS = {
     "Table": table_part,
 }
 
+OF_CLASSES = ("Examples",)
+"""The parts that tell classes apart, and so are left out where there are none."""
+
 MAX_FAILURES = 3
 """Maximum number of failed runs whose cause is shown; the Runs page has all."""
 
@@ -61,9 +64,9 @@ if experiment is None:
 everything = lab.runs_of(experiment.runs)
 bases = lab.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
-base, task = start_text(lab, everything[0].spec), task_text(everything[0].spec.task)
-judged = judged_text(judged_by(everything))
-st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}. Judged by {judged}.")
+judged = judged_by(everything)
+base, task = start_text(lab, everything[0].spec), task_text(everything[0].spec.task, judged)
+st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}. Judged by {judged_text(judged)}.")
 actions, states = st.container(), st.container()
 # Every selection has the same id, and a panel goes on showing what it has shown.
 panel = widget_key("compare-selection", experiment.runs) if selection else f"compare-{experiment.id}"
@@ -135,4 +138,6 @@ with choices:
     )
 
 shown = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), bool(all_tried), bool(masked))
-draw_tabs({plain.objective.primary.title: measure_part} | PARTS, shown)
+hidden = () if plain.objective.has_classes else OF_CLASSES
+parts = {title: part for title, part in PARTS.items() if title not in hidden}
+draw_tabs({plain.objective.primary.title: measure_part} | parts, shown)

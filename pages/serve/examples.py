@@ -44,7 +44,13 @@ EXAMPLES: Mapping[str, Example] = {
 """By kind of data."""
 
 
-def curl(address: str, adapters: Sequence[str | None], reads: str = "image", base: str | None = None) -> str:
+def curl(
+    address: str,
+    adapters: Sequence[str | None],
+    reads: str = "image",
+    base: str | None = None,
+    has_classes: bool = True,
+) -> str:
     """A request as a command.
 
     Args:
@@ -52,6 +58,7 @@ def curl(address: str, adapters: Sequence[str | None], reads: str = "image", bas
         adapters: names, one per row; None for the base alone.
         reads: the kind of data that the rows are.
         base: named beside the rows, where no row has an adapter.
+        has_classes: whether the answers are classes, not numbers.
     """
     example = EXAMPLES[reads]
     named = ["" if name is None else f'"adapter": {json.dumps(name)}, ' for name in adapters]
@@ -60,9 +67,16 @@ def curl(address: str, adapters: Sequence[str | None], reads: str = "image", bas
     return f"{example.before}curl {address}{PREDICT} {CURL_HEADERS} -d '{{{beside}\"rows\": [{rows}]}}'"
 
 
-def python(address: str, adapters: Sequence[str | None], reads: str = "image", base: str | None = None) -> str:
+def python(
+    address: str,
+    adapters: Sequence[str | None],
+    reads: str = "image",
+    base: str | None = None,
+    has_classes: bool = True,
+) -> str:
     """A request in Python's standard library. Args: as in :func:`curl`."""
     key = EXAMPLES[reads].key
+    printed = 'prediction["name"], max(prediction["probabilities"])' if has_classes else 'prediction["number"]'
     row, body = (f'{{"adapter": name, "{key}": {key}}}', '{"rows": rows}')
     names = json.dumps(list(adapters))
     rows = f"[{row} for name in {names}]"
@@ -79,5 +93,5 @@ token = os.environ.get("LORA_LAB_TOKEN", "")
 headers = {{"content-type": "application/json", "authorization": f"Bearer {{token}}"}}
 request = Request("{address}{PREDICT}", json.dumps({body}).encode(), headers)
 for prediction in json.load(urlopen(request))["predictions"]:
-    print(prediction["name"], max(prediction["probabilities"]))
+    print({printed})
 '''

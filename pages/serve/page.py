@@ -7,6 +7,7 @@ from statistics import median, quantiles
 import streamlit as st
 
 from core.lab import current
+from core.objectives.registry import objective_of
 from core.serving.predictor import LATENCIES, Statistics
 from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
 from core.web.predict import ADAPTERS, OPENAPI
@@ -24,6 +25,7 @@ lab = current()
 def examples(adapters: list[ServedAdapter]) -> None:
     """Show how to ask, with adapters that are there."""
     first = adapters[0]
+    has_classes = objective_of(first.objective).has_classes
     names = [each.adapter for each in adapters if each.base == first.base][:2]
     address = str(st.context.url or "http://localhost:8501/serve").rsplit("/", 1)[0]
     asked: dict[str, tuple[list[str | None], str | None]] = {"Rows with adapters": ([*names], None)}
@@ -33,7 +35,7 @@ def examples(adapters: list[ServedAdapter]) -> None:
         with tab:
             for title, code in (("curl", curl), ("Python", python)):
                 st.caption(title)
-                st.code(code(address, rows, first.reads, base), language=None, wrap_lines=True)
+                st.code(code(address, rows, first.reads, base, has_classes), language=None, wrap_lines=True)
     st.caption(
         f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. A row without an adapter gets the answer "
         f"of the base alone; where no row has one, the request names the base. {token_sentence()} "
@@ -87,6 +89,7 @@ examples(known)
 st.subheader("Adapters")
 if listed.next:
     st.caption(f"The newest; `GET {ADAPTERS}` lists all, {count_text(MAX_LISTED)} at a time.")
+has_accuracy = any(each.accuracy is not None for each in known)
 st.dataframe(
     [
         {
@@ -96,7 +99,7 @@ st.dataframe(
             "Method": each.label,
             "Seed": each.seed,
             "Task": each.task,
-            "Accuracy (%)": each.accuracy,
+            **({"Accuracy (%)": each.accuracy} if has_accuracy else {}),
             "Size": bytes_text(each.bytes),
         }
         for each in known

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.objectives.objective import ObjectiveSpec
 from core.serving.panes import Answers
 from core.study.figures.probabilities import Probabilities, probabilities, probabilities_alt
 from core.wording.answers import answers_text
 from core.wording.examples import class_name
+from core.wording.numbers import number_text
 from pages.shared.literal import literal
 
 _HTML = '<div class="answers" role="group" aria-label="Answers" tabindex="0"><table></table></div>'
@@ -37,19 +39,36 @@ _element = st.components.v2.component(
 )
 
 
-def show_answers(answers: Answers, labels: Mapping[str, str], names: Sequence[str], truth: int | None) -> None:
+def show_answers(
+    answers: Answers, labels: Mapping[str, str], names: Sequence[str], truth: float | None, objective: ObjectiveSpec
+) -> None:
     """Draw the answers to one input.
 
     Args:
         answers: to a batch of one row.
         labels: what each network is called, by its name, in the order of the table.
         names: of the dataset's labels.
-        truth: label of the input; None if it is not known.
+        truth: label or number of the input; None if it is not known.
+        objective: what the networks have learned.
     """
+    if not objective.has_classes:
+        _show_numbers({label: objective.predict(answers.logits[name]).item() for name, label in labels.items()}, truth)
+        return
+    right = None if truth is None else int(truth)
     found = {label: answers.logits[name][0].double().softmax(0).numpy() for name, label in labels.items()}
     answered = {network: class_name(int(row.argmax()), names) for network, row in found.items()}
-    st.markdown(literal(answers_text(answered, None if truth is None else class_name(truth, names))))
-    _show(probabilities(found, names, truth), "try-answers")
+    st.markdown(literal(answers_text(answered, None if right is None else class_name(right, names))))
+    _show(probabilities(found, names, right), "try-answers")
+
+
+def _show_numbers(found: Mapping[str, float], truth: float | None) -> None:
+    """Draw the number that each network answers. Args: found: by what the network is called; truth: the right one."""
+    off = {} if truth is None else {"Off by": [number_text(abs(number - truth), 3) for number in found.values()]}
+    st.dataframe(
+        {"Network": list(found), "Answer": [number_text(number, 3) for number in found.values()], **off},
+        hide_index=True,
+        alt="The number that each network answers",
+    )
 
 
 def _show(table: Probabilities, key: str) -> None:

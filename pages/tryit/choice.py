@@ -76,7 +76,7 @@ def choose(members: Sequence[Run]) -> Chosen | None:
             "source one sees what was forgotten.",
         )
     task = tasks[name or "Target"]
-    st.caption(f"{name or 'Target'}: {literal(task_text(task))}")
+    st.caption(f"{name or 'Target'}: {literal(task_text(task, specs.objective))}")
     found = [(arms[key], run) for key in keys for run in arms[key].runs if run.spec.seed == seed]
     missing = [arms[key].label for key in keys if key not in {arm.key for arm, _ in found}]
     if missing:

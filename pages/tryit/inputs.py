@@ -16,7 +16,7 @@ from core.serving.given import Given, given_example, own_image, own_text
 from core.store.record import Run
 from core.study.weights.answering import drawn_box
 from core.study.weights.predicted import test_texts
-from core.wording.examples import class_name
+from core.wording.examples import target_text
 from core.wording.numbers import count_text
 from pages.shared.literal import literal
 from pages.shared.measured import measured
@@ -159,7 +159,8 @@ def _next(disputed: Sequence[int]) -> None:
 
 def _name_class(asked: Asked, given: Given) -> None:
     if given.truth is not None:
-        st.caption(f"Class: {literal(class_name(given.truth, asked.task.class_names))}")
+        names = asked.task.class_names
+        st.caption(f"{'Class' if names else 'Number'}: {literal(target_text(given.truth, names))}")
 
 
 def _show(given: Given, alt: str, size: str = "large") -> None:

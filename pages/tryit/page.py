@@ -146,7 +146,7 @@ def _answered(
         start = time.perf_counter()
         answers = panes.answer(asked.batch, list(labels), strengths)
         milliseconds = 1000 * (time.perf_counter() - start)
-        show_answers(answers, labels, task.class_names, asked.truth)
+        show_answers(answers, labels, task.class_names, asked.truth, first.spec.objective)
         st.caption(f"{len(labels)} networks answered in {number_text(milliseconds, 1)} ms. {_base_text(answers)}")
         if not answers.base_is_base:
             st.error("Something changed the base in memory: restart LoRA Lab.")
@@ -170,6 +170,9 @@ chosen = choose(lab.members(experiment))
 if chosen is None:
     st.stop()
 try:
+    if not chosen.runs[0].spec.objective.has_classes:  # numbers are hardly ever the same
+        tried(chosen, ())
+        st.stop()
     found = find_disputes(lab, chosen)
     tried(chosen, found.rows)
     show_disputes(lab, experiment, chosen, found)
