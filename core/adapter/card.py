@@ -54,6 +54,8 @@ class Card:
     """Name of each class; shown where the network does not tell its classes otherwise."""
     length: int | None = None
     """Tokens after which texts were cut off, if known."""
+    has_classes: bool = True
+    """Whether the outputs are logits of classes."""
     written: str = "trained network"
     """What the file was made of, which the verification compares it with."""
 
@@ -68,9 +70,10 @@ class Card:
             labels: name of each class of the task's dataset.
         """
         optim, texts = spec.optim, spec.network.brought is not None
-        lines = [f"Trained on: {_task_line(spec.task, texts)}"]
+        classes = spec.objective.has_classes
+        lines = [f"Trained on: {_task_line(spec.task, texts, classes)}"]
         if spec.source is not None:
-            lines.append(f"The base was trained on: {_task_line(spec.source, texts)}")
+            lines.append(f"The base was trained on: {_task_line(spec.source, texts, classes)}")
         lines.append(
             f"{'AdamW' if optim.weight_decay else 'Adam'}, learning rate {optim.learning_rate:g}, "
             f"batch size {optim.batch_size}, {result.epochs} of {optim.epochs} epochs, seed {spec.seed}, "
@@ -87,7 +90,8 @@ class Card:
         }
         values = {title: result.measures.get(name) for title, name in measured.items()}
         results = {title: primary.text(value) for title, value in values.items() if value is not None}
-        return cls(run, spec.base or "", tuple(lines), results, tuple(labels), spec.task.length if texts else None)
+        length = spec.task.length if texts else None
+        return cls(run, spec.base or "", tuple(lines), results, tuple(labels), length, classes)
 
 
 def render(
@@ -120,13 +124,20 @@ def render(
         fingerprint=certificate.base_fingerprint,
         network=plain(network.text) if network.brought else network.text,
         input=network.input_text,
-        classes=network.num_classes,
+        outputs=_outputs(card, network),
         usage=_usage(card, network, head),
         rows=certificate.probe_rows,
         reloaded=f"{certificate.reloaded_difference:.2g}",
         merged=f"{certificate.merged_difference:.2g}",
     )
     return text.encode()
+
+
+def _outputs(card: Card, network: NetworkSpec) -> str:
+    """What the network gives for one input: a logit for each class, or numbers."""
+    if card.has_classes:
+        return f"a row of {network.num_classes} logits"
+    return "a row of one number" if network.num_classes == 1 else f"a row of {network.num_classes} numbers"
 
 
 def base_named(card: str) -> str | None:
@@ -214,7 +225,8 @@ def _setting(name: str, value: float | str) -> str:
     return f"{title.lower()} {value if isinstance(value, str) else f'{value:g}'}"
 
 
-def _task_line(task: TaskSpec, texts: bool) -> str:
+def _task_line(task: TaskSpec, texts: bool, classes: bool) -> str:
+    """What a network was trained on. Args: task: what; texts: not images; classes: whether its targets are classes."""
     parts = [f"dataset {task.dataset}"]
     if task.classes is not None:
         parts.append(f"classes {', '.join(map(str, task.classes))}")
@@ -225,7 +237,7 @@ def _task_line(task: TaskSpec, texts: bool) -> str:
     if task.permutation is not None:
         parts.append(f"pixels permuted with seed {task.permutation}")
     if task.shots is not None:
-        parts.append(f"{task.shots} {'texts' if texts else 'images'} per class")
+        parts.append(f"{task.shots} {'texts' if texts else 'images'}{' per class' if classes else ''}")
     if texts:
         parts.append(f"texts cut off after {task.length} tokens")
     return "; ".join(parts)

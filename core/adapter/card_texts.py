@@ -24,7 +24,7 @@ $settings- Layers: $layers
 | Measure | Value |
 | --- | --- |
 $results
-The input is $input, preprocessed as in training; the output is a row of $classes logits.
+The input is $input, preprocessed as in training; the output is $outputs.
 
 $usage## Verification
 

@@ -11,13 +11,13 @@ from core.adapter.write import adapter_bytes
 from core.data.tasks import Tasks
 from core.engine.artifacts import Artifacts
 from core.engine.jobs.run_files import probe_of
-from core.engine.trial import Score
+from core.engine.trial import Score, score_of
 from core.errors import LoRAError
 from core.methods.lora import LoRASpec
 from core.networks.fingerprint import base_fingerprint
 from core.networks.network import NetworkSpec
 from core.store.record import Run
-from core.training.evaluation import evaluate
+from core.wording.measures import measured_text
 from core.wording.numbers import number_text, percent
 from core.wording.tasks import task_text
 
@@ -35,7 +35,7 @@ class Blend:
     """The adapter file."""
     spec: LoRASpec
     scores: tuple[Score, ...]
-    """Accuracy of the blend on the tasks of all runs and of their base."""
+    """Evaluations of the blend on the tasks of all runs and of their base."""
     kept: float
     """Share of the energy of the summed changes that the rank keeps; see :func:`core.adapter.blend.blend`."""
 
@@ -72,11 +72,11 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
     base = artifacts.base_network(first)
     network, spec, kept = blend(base, [(artifacts.adapter(run.id), weight) for run, weight in parts], rank)
     wanted = [task for run, _ in parts for task in (run.spec.task, run.spec.source) if task is not None]
-    scores = []
+    scores, objective = [], first.spec.objective
+    primary = objective.primary
     for task_spec in dict.fromkeys(wanted):
         task = tasks.get(task_spec, network=first.spec.network)
-        before, after = (evaluate(each, task.test, task.classes) for each in (base, network))
-        scores.append(Score(task_spec, len(task.test), before, after))
+        scores.append(score_of(task_spec, task, base, network, objective))
     trained_on = [tasks.get(run.spec.task, network=run.spec.network) for run, _ in parts]
     own, cut = trained_on[0], _cut(spec.rank, kept)
     names = {task.class_names for task in trained_on}
@@ -84,9 +84,15 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
         run=" + ".join(f"{number_text(weight, 2)} × {run.id}" for run, weight in parts),
         base=first.spec.base or "",
         task=(f"A blend of {len(parts)} adapters, by the weighted sum of their changes{f'; {cut}' if cut else ''}",),
-        results={f"Accuracy on {task_text(score.task)}": percent(score.after.measures["accuracy"]) for score in scores},
+        results={
+            f"{primary.title} on {task_text(score.task, objective)}": measured_text(
+                primary, score.after.measures[primary.name]
+            )
+            for score in scores
+        },
         labels=own.class_names if len(names) == 1 else (),
         length=min(run.spec.task.length for run, _ in parts) if first.spec.network.brought else None,
+        has_classes=objective.has_classes,
         written="blend",
     )
     probe = probe_of(own.test, first.spec.network)

@@ -12,11 +12,14 @@ from torch import nn
 from core.adapter import Verification, apply_adapter, read_adapter
 from core.adapter.verify import verification
 from core.data.examples import shapes_of
+from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.methods.merging import merged_copy
 from core.networks.file import network_bytes
 from core.networks.registry import known_spec
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION, objective_of
 from core.training.evaluation import Evaluation, evaluate
 
 _one_at_a_time = threading.Lock()
@@ -32,6 +35,8 @@ class Score:
     """Number of test examples."""
     before: Evaluation
     after: Evaluation
+    objective: ObjectiveSpec = CLASSIFICATION
+    """What the task's targets are for."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,17 @@ def evaluate_adapter(content: bytes, base: nn.Module, tasks: Tasks, on: Sequence
         for spec in dict.fromkeys(on):
             task = tasks.get(spec, network=sizes)
             sizes.check_fit(spec.dataset, shapes_of(task.test.batch(slice(0, 1))), task.classes)
-            with torch.no_grad():
-                before, after = (evaluate(each, task.test, task.classes) for each in (base, adapted))
-            scores.append(Score(spec, len(task.test), before, after))
+            objective = objective_of(tasks.catalog.info(spec.dataset).objective)
+            objective.check_outputs(sizes.num_classes)
+            scores.append(score_of(spec, task, base, adapted, objective))
         return Trial(found, tuple(scores))
+
+
+def score_of(spec: TaskSpec, task: Task, base: nn.Module, other: nn.Module, objective: ObjectiveSpec) -> Score:
+    """Evaluate a base and a network that was made of it on the test part of a task."""
+    with torch.no_grad():
+        before, after = (evaluate(each, task.test, task.classes, objective=objective) for each in (base, other))
+    return Score(spec, len(task.test), before, after, objective)
 
 
 def merged_with(content: bytes, base: nn.Module) -> bytes:

@@ -91,6 +91,6 @@ def _blend(
 def _choice(label: str, runs: dict[str, Run], key: str) -> Run:
     def text(id: str) -> str:
         run = runs[id]
-        return f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task)} · {id}"
+        return f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task, run.spec.objective)} · {id}"
 
     return runs[st.selectbox(label, list(runs), format_func=text, key=key)]

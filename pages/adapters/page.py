@@ -48,7 +48,7 @@ def adapter_of_a_run() -> None:
         link("finetune", "Fine-tune with LoRA")
         return
     names = {
-        id: f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task)} · "
+        id: f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task, run.spec.objective)} · "
         f"{run.score_text()} · {when(run.created)}"
         for id, run in runs.items()
         if run.result

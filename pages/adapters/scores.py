@@ -1,4 +1,4 @@
-"""Accuracy of a base and of the base with an adapter, on some tasks."""
+"""The primary measure of a base and of the base with an adapter, on some tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import streamlit as st
 
 from core.data.task_spec import TaskSpec
 from core.engine.trial import Score
-from core.wording.numbers import count_text, percent, points_text
+from core.wording.measures import changed_text, measured_text
+from core.wording.numbers import count_text, listed
 from core.wording.tasks import task_text
 from pages.shared.pickers import base_label
 
@@ -22,16 +23,25 @@ def show_scores(scores: Sequence[Score], own: TaskSpec | None, has_new_head: boo
         has_new_head: whether the base has a head that nothing has trained, so that its accuracy is chance, and the
             difference from it says nothing.
     """
-    accuracies = [(score.before.measures["accuracy"], score.after.measures["accuracy"]) for score in scores]
-    differences = [points_text(after - before) for before, after in accuracies]
+    measures = [score.objective.primary for score in scores]
+    values = [
+        (score.before.measures[measure.name], score.after.measures[measure.name])
+        for score, measure in zip(scores, measures, strict=True)
+    ]
+    before, after = ([measured_text(m, pair[k]) for m, pair in zip(measures, values, strict=True)] for k in (0, 1))
+    differences = [changed_text(m, new - old) for m, (old, new) in zip(measures, values, strict=True)]
+    titles = list(dict.fromkeys(measure.title for measure in measures))
     st.dataframe(
         {
-            "Task": [task_text(score.task) + (" (the base's task)" if score.task == own else "") for score in scores],
+            "Task": [
+                task_text(score.task, score.objective) + (" (the base's task)" if score.task == own else "")
+                for score in scores
+            ],
             "Test examples": [count_text(score.examples) for score in scores],
-            base_label(has_new_head): [percent(before) for before, _ in accuracies],
-            "With the adapter": [percent(after) for _, after in accuracies],
+            base_label(has_new_head): before,
+            "With the adapter": after,
         }
         | ({} if has_new_head else {"Difference": differences}),
         hide_index=True,
-        alt="Accuracy of the base and of the base with the adapter on each task",
+        alt=f"{listed(titles)} of the base and of the base with the adapter on each task",
     )
