@@ -21,6 +21,10 @@ Targets = Literal["classes", "numbers"]
 """What the targets of examples are: labels of classes, or numbers."""
 
 
+OF_CLASSES = {"num_classes": "", "classes": "", "shots": "Shots"}
+"""Settings whose titles speak of classes: what they are called without classes; empty where they are then left out."""
+
+
 class ObjectiveSpec(KindSpec):
     """An objective with the measure and the margin of one experiment.
 
@@ -83,6 +87,15 @@ class ObjectiveSpec(KindSpec):
     def has_classes(self) -> bool:
         """Whether targets are classes, so that there are confusions, shots per class and probabilities."""
         return self.targets == "classes"
+
+    def title_of(self, field: str, title: str) -> str:
+        """What a setting of a run is called in a list of them; empty for one that only classes have.
+
+        Args:
+            field: of a network or a task.
+            title: what it is called where there are classes.
+        """
+        return title if self.has_classes else OF_CLASSES.get(field, title)
 
     @property
     def primary(self) -> Measure:

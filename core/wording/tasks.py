@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from core.data.task_spec import TaskSpec
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 
 
-def task_text(task: TaskSpec) -> str:
-    """Describe a task in a few words, as in ``mnist, classes 0–4, rotated 45°``."""
-    return ", ".join([task.dataset, *changes_of(task)])
+def task_text(task: TaskSpec, objective: ObjectiveSpec = CLASSIFICATION) -> str:
+    """Describe a task in a few words, as in ``mnist, classes 0–4, rotated 45°``. Args: objective: it is learned for."""
+    return ", ".join([task.dataset, *changes_of(task, objective)])
 
 
-def changes_of(task: TaskSpec) -> list[str]:
-    """What a task changes in its dataset, as in ``["classes 0–4", "rotated 45°"]``."""
+def changes_of(task: TaskSpec, objective: ObjectiveSpec = CLASSIFICATION) -> list[str]:
+    """What a task changes in its dataset, as in ``["classes 0–4", "rotated 45°"]``; see :func:`task_text`."""
     words = []
     if task.classes:
         first, last = task.classes[0], task.classes[-1]
@@ -26,5 +28,5 @@ def changes_of(task: TaskSpec) -> list[str]:
     if task.length != TaskSpec.model_fields["length"].default:
         words.append(f"at most {task.length} tokens")
     if task.shots:
-        words.append(f"{task.shots} per class")
+        words.append(f"{task.shots} per class" if objective.has_classes else f"{task.shots} examples")
     return words

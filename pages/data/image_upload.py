@@ -7,6 +7,7 @@ import streamlit as st
 from core.data.dataset import ImageDataset
 from core.data.uploads import KINDS, Draft, first_images, read_upload, samples
 from core.errors import LabError
+from core.objectives.registry import objectives_for
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
@@ -43,6 +44,8 @@ def _read(file_id: str, _content: bytes) -> Draft | str:
 
 
 def _preview(file_id: str, content: bytes) -> ImageDataset | None:
+    if objectives_for("numbers"):
+        st.caption("Images are uploaded with classes; numbers can be learned of texts.")
     draft = _read(file_id, content)
     if isinstance(draft, str):
         st.error(literal(draft))

@@ -128,6 +128,6 @@ if not bases:
     st.caption("The networks that you pretrain are listed here, ready for fine-tuning.")
 for base in bases[:10]:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{literal(task_text(base.spec.task))}**")
+        st.markdown(f"**{literal(task_text(base.spec.task, base.spec.objective))}**")
         st.caption(literal(base_facts(base)))
         link("finetune", "Fine-tune", {"base": base.id})

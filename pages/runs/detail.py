@@ -32,7 +32,7 @@ from pages.shared.live_chart import live_chart
 from pages.shared.pickers import STATE_ICONS, state_badge, task_text, when
 
 ROUNDING = (
-    "Trained alone, each step is the same up to rounding, which adds up: after some hundred steps the accuracy may "
+    "Trained alone, each step is the same up to rounding, which adds up: after some hundred steps the {measure} may "
     "differ as much as between two seeds."
 )
 """How closely a run of a bank is reproduced."""
@@ -49,7 +49,7 @@ def heading(lab: Lab, entry: Entry) -> None:
         state_badge(run)
         if entry.run.archived:
             st.badge("archived", icon=":material/archive:", color="gray")
-    words = [run.id, literal(task_text(run.spec.task)), when(run.created)]
+    words = [run.id, literal(task_text(run.spec.task, run.spec.objective)), when(run.created)]
     if run.spec.base or run.spec.network.brought:
         words.append(f"from {literal(run.spec.base or run.spec.network.sizes)}")
     if run.experiment:
@@ -266,8 +266,9 @@ def _promise(lab: Lab, run: Run) -> str:
         return "The JSON file defines the run completely" + (
             ", including the training of its base." if run.spec.base else "."
         )
+    rounding = ROUNDING.format(measure=run.spec.objective.primary.noun)
     if run.result.bank > 1:
-        return f"It was trained in a bank with other runs. {ROUNDING}"
+        return f"It was trained in a bank with other runs. {rounding}"
     if any(base.result and base.result.bank > 1 for base in lab.runs_of([run.spec.base] if run.spec.base else [])):
-        return f"Its base was trained in a bank with other runs. {ROUNDING}"
+        return f"Its base was trained in a bank with other runs. {rounding}"
     return "With the device and thread count from the JSON file, the weights are the same bit for bit."

@@ -194,7 +194,9 @@ def _lines(configuration: Configuration, planned: Planned) -> dict[str, str]:
     else:
         start = configuration.start
         each = "one for each seed, " if configuration.own_bases else ""
-        lines["Base"] = f"{each}{start.title} {start.sizes} · {task_text(base.task)} · {_trained(base.optim)}"
+        lines["Base"] = (
+            f"{each}{start.title} {start.sizes} · {task_text(base.task, base.objective)} · {_trained(base.optim)}"
+        )
     lines["Task"] = task_text(configuration.task)
     lines["Judged by"] = judged_text(configuration.objective)
     lines["Seeds"] = seeds_text(configuration.seeds).removeprefix("seeds ").removeprefix("seed ")

@@ -62,7 +62,7 @@ def base_text(base: Run | NetworkSpec) -> str:
     if isinstance(base, NetworkSpec):
         return f"{base.sizes} · as it was brought"
     brought = f"{base.spec.network.sizes} · " if base.spec.network.brought else ""
-    return f"{brought}{task_text(base.spec.task)} · {base_facts(base)}"
+    return f"{brought}{task_text(base.spec.task, base.spec.objective)} · {base_facts(base)}"
 
 
 def base_label(has_new_head: bool) -> str:

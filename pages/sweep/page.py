@@ -218,7 +218,7 @@ say_if_known(experiment)
 members = lab.members(experiment)
 first = members[0].spec
 st.caption(
-    f"Base: {literal(start_text(lab, first))}. Task: {literal(task_text(first.task))}. "
+    f"Base: {literal(start_text(lab, first))}. Task: {literal(task_text(first.task, first.objective))}. "
     f"{counted(first.optim.epochs, 'epoch')} each, batches of {first.optim.batch_size}. "
     f"Judged by {judged_text(first.objective)}."
 )

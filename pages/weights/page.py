@@ -59,7 +59,7 @@ try:
     shown = ", ".join(arm.label for arm in focus.arms)
     if len(focus.arms) < len({run.spec.arm for run in members}):
         shown += "; for each rank, the setting with the best validation accuracy"
-    base, task = start_text(lab, focus.run.spec), task_text(focus.run.spec.task)
+    base, task = start_text(lab, focus.run.spec), task_text(focus.run.spec.task, focus.run.spec.objective)
     st.caption(literal(f"Base: {base}. Task: {task}. Shown: {shown}."))
     for sentence in dropped_sentences(members):
         st.caption(literal(sentence))

@@ -33,8 +33,9 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
             found[info.title or name] = value.title if isinstance(value, MethodSpec) else value.kind
         if isinstance(value, Spec):
             for field, about in type(value).model_fields.items():
-                if field != "kind" and about.repr:
-                    found[f"{_PARTS.get(name, '')}{about.title or field}"] = _text(getattr(value, field))
+                title = spec.objective.title_of(field, about.title or field)
+                if field != "kind" and about.repr and title:
+                    found[f"{_PARTS.get(name, '')}{title}"] = _text(getattr(value, field))
         elif name != "source":  # a part that this run does not have
             found[info.title or name] = _text(value)
     return found

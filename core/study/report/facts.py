@@ -26,7 +26,7 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Network", f"{first.network.title} {first.network.sizes}, {count_text(plain)} parameters"
     yield from first.network.facts.items()
     yield from _bases(evidence)
-    yield "Target", f"{task_text(first.task)}{_counts(evidence)}"
+    yield "Target", f"{task_text(first.task, first.objective)}{_counts(evidence)}"
     yield from _lengths(evidence)
     if share := share_sentence(next(iter(results), None), first.network.learns):
         yield "Balance", share
@@ -109,7 +109,7 @@ def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:
     first = evidence.bases[0]
     optim = first.spec.optim
     passes = counted(optim.epochs, "epoch")
-    how = f"{task_text(first.spec.task)}, {passes}, learning rate {optim.learning_rate:g}"
+    how = f"{task_text(first.spec.task, first.spec.objective)}, {passes}, learning rate {optim.learning_rate:g}"
     reached = [base.score_text() for base in evidence.bases if base.result]
     if len(evidence.bases) == 1:
         yield "Base", f"{how}; {reached[0] if reached else 'no result'} on its test part ({first.id})"

@@ -42,7 +42,7 @@ from core.study.report.facts import facts_of
 from core.study.report.forgetting import forgetting_section
 from core.study.report.limits import limits_of
 from core.study.report.parts import Plot, Section, Table
-from core.study.report.words import WORDS
+from core.study.report.words import words_of
 from core.study.stats.claims import Level
 from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, value_text
 from core.wording.numbers import NOTHING, bytes_text, count_text
@@ -104,8 +104,8 @@ def opening(evidence: Evidence) -> Opening:
     measure = first.objective.primary
     return Opening(
         question=(
-            f"{_start(first)} has to learn {task_text(first.task)}. Does it take full fine-tuning, or is LoRA enough, "
-            f"and at which rank and learning rate? Good enough here means: at most "
+            f"{_start(first)} has to learn {task_text(first.task, first.objective)}. Does it take full fine-tuning, or "
+            "is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
             f"{margin_text(found.margin, measure)} of {measure.noun} {_short(measure)} full fine-tuning."
         ),
         answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
@@ -140,7 +140,7 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
         facts=tuple(facts_of(evidence)),
         command=_command(evidence),
         specs=tuple(arm.spec.to_json() for arm in evidence.chosen),
-        words=WORDS,
+        words=words_of(evidence.objective),
     )
 
 
@@ -156,7 +156,11 @@ def _in(measure: Measure) -> str:
 def _start(spec: RunSpec) -> str:
     """What the runs start from, as the subject of a sentence."""
     name = f"The network {spec.network.sizes}" if spec.network.brought is not None else "A network"
-    return f"{name} was trained on {task_text(spec.source)} and" if spec.source else f"{name}, as it was brought,"
+    return (
+        f"{name} was trained on {task_text(spec.source, spec.objective)} and"
+        if spec.source
+        else f"{name}, as it was brought,"
+    )
 
 
 def _result(evidence: Evidence) -> Result | None:

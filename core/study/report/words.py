@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from core.objectives.objective import ObjectiveSpec
+
 WORDS: tuple[tuple[str, str], ...] = (
     ("Full fine-tuning", "every weight of the pretrained network goes on training."),
     (
@@ -44,3 +46,14 @@ WORDS: tuple[tuple[str, str], ...] = (
     ("Beats it", "how often a run of the setting is above a run of the other one, a tie counted as half."),
 )
 """Each term and what it means."""
+
+OF_CLASSES = ("Macro-F1", "Forgetting")
+"""Terms that are explained by classes."""
+
+
+def words_of(objective: ObjectiveSpec) -> tuple[tuple[str, str], ...]:
+    """The terms of a report on runs that learn this; without classes those that need none."""
+    if objective.has_classes:
+        return WORDS
+    lost = ("Forgetting", f"{objective.primary.noun} on the source before fine-tuning minus after it.")
+    return (*(words for words in WORDS if words[0] not in OF_CLASSES), lost)

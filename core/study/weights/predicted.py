@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,9 @@ MAX_SHIFT = 0.5
 """Points by which the accuracy of predictions may differ from that of the run; a network that is read back and merged
 rounds differently, so an example or two may change sides."""
 
+MAX_CHANGE = 0.01
+"""The same for a measure that is no percentage, relative to its value or to 1, whichever is larger."""
+
 
 def predictions(lab: Lab, run: Run, losses: bool = False) -> StoredAnswers:
     """What a run answered to each example of its task's test part, among all outputs of its network.
@@ -69,9 +73,9 @@ def predictions(lab: Lab, run: Run, losses: bool = False) -> StoredAnswers:
     return answers
 
 
-def true_labels(lab: Lab, task: TaskSpec) -> NDArray[np.int64]:
-    """(n,) the label of each example of a task's test part. Raises: DatasetError: the dataset is gone."""
-    labels: NDArray[np.int64] = lab.catalog.load(task.dataset).test_labels[lab.tasks.outline(task).test]
+def true_labels(lab: Lab, task: TaskSpec) -> NDArray[Any]:
+    """(n,) the label or number of each example of a task's test part. Raises: DatasetError: the dataset is gone."""
+    labels: NDArray[Any] = lab.catalog.load(task.dataset).test_labels[lab.tasks.outline(task).test]
     return labels
 
 
@@ -204,7 +208,9 @@ def _check(answers: StoredAnswers, truth: NDArray[np.generic], run: Run) -> None
     expected = run.result.measures.get(measure.name) if run.result else None
     if len(answers.predicted) == len(truth) and expected is not None:
         found = measure.of(Answers(answers.predicted, truth)) if len(truth) else 0.0
-        if abs(found - expected) <= max(MAX_SHIFT, 100 / max(len(truth), 1)) + 1e-3:
+        is_share = measure.unit == "%"
+        shift = max(MAX_SHIFT, 100 / max(len(truth), 1)) if is_share else MAX_CHANGE * max(abs(expected), 1.0)
+        if abs(found - expected) <= shift + 1e-3:
             return
     raise PredictionsError(
         f"The test {noun(run.spec.network.learns)} of {run.spec.task.dataset} are not those that run {run.id} was "

@@ -23,6 +23,9 @@ from core.methods.heads import head_paths, is_in_head
 from core.networks.forward import forward
 from core.networks.modes import evaluating
 from core.networks.perceptron import MultilayerPerceptron
+from core.objectives.classification import ACCURACY, MASKED_ACCURACY
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.store.record import Run
 from core.study.weights.change import REST, WeightChange
 from core.study.weights.decomposition import Array, one_thread
@@ -44,7 +47,9 @@ class Part:
 
     examples: Examples
     classes: tuple[int, ...]
-    """Labels that occur in the task."""
+    """Labels that occur in the task; empty without classes."""
+    objective: ObjectiveSpec = CLASSIFICATION
+    """What the networks have learned."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,17 @@ class Evaluator:
     def of_networks(self, networks: Iterable[nn.Module]) -> Scores:
         """Evaluate networks."""
         with torch.no_grad(), one_thread():
-            found = [(_judged(network, self.target), _judged(network, self.source)) for network in networks]
-        return _scores([row[0] for row in found], [row[1] for row in found])
+            found = [
+                (_judged(network, self.target), _judged(network, self.source) if self.source else None)
+                for network in networks
+            ]
+        return _scores(self.target.objective, [row[0] for row in found], [row[1] for row in found])
 
     def of_strengths(self, change: WeightChange, strengths: Sequence[Strengths]) -> Scores:
         """Evaluate the base with the change of each part scaled, for each of ``strengths``."""
         target = judged(change, self.target, strengths)
-        return _scores(target, judged(change, self.source, strengths) if self.source else [None])
+        source = judged(change, self.source, strengths) if self.source else [None]
+        return _scores(self.target.objective, target, source)
 
 
 def evaluator_for(lab: Lab, run: Run, part: PartName, limit: int | None = None) -> Evaluator:
@@ -124,7 +133,10 @@ def evaluator_for(lab: Lab, run: Run, part: PartName, limit: int | None = None) 
     target, source = run.spec.task, run.spec.source
     own = lab.tasks.get(target, network=run.spec.network)
     other = lab.tasks.get(source, network=run.spec.network) if source is not None and source != target else None
-    return Evaluator(_part(own, part, limit), _part(other, part, limit) if other is not None else None)
+    objective = run.spec.objective
+    return Evaluator(
+        _part(own, part, limit, objective), _part(other, part, limit, objective) if other is not None else None
+    )
 
 
 def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> list[Evaluation]:
@@ -136,7 +148,7 @@ def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> 
     _check_strengths(change, strengths)
     if not _is_chain(change.base):
         with torch.no_grad(), one_thread():
-            return [evaluate(each, part.examples, part.classes) for each in scaled_networks(change, strengths)]
+            return [_judged(each, part) for each in scaled_networks(change, strengths)]
     outputs: list[list[Tensor]] = [[] for _ in strengths]
     with one_thread():
         size = batch_of(change.base)
@@ -144,7 +156,8 @@ def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> 
             batch = part.examples.batch(slice(start, start + size))
             for place, logits in enumerate(logits_at(change, batch, strengths)):
                 outputs[place].append(logits)
-    return [judge(torch.cat(logits), part.examples.labels, part.classes) for logits in outputs]
+    labels = part.examples.labels
+    return [judge(torch.cat(logits), labels, part.classes, part.objective) for logits in outputs]
 
 
 @torch.no_grad()
@@ -239,28 +252,34 @@ def _logits_of_chain(change: WeightChange, x: Tensor, strengths: Sequence[Streng
         yield h
 
 
-def _judged(network: nn.Module, part: Part | None) -> Evaluation | None:
-    return evaluate(network, part.examples, part.classes) if part is not None else None
+def _judged(network: nn.Module, part: Part) -> Evaluation:
+    return evaluate(network, part.examples, part.classes, objective=part.objective)
 
 
 def _float32(values: Array) -> Tensor:
     return torch.from_numpy(values).to(torch.float32)
 
 
-def _part(task: Task, part: PartName, limit: int | None) -> Part:
+def _part(task: Task, part: PartName, limit: int | None, objective: ObjectiveSpec) -> Part:
     examples = task.part(part)
     if limit is not None and len(examples) > limit:
         drawn = torch.randperm(len(examples), generator=torch.Generator().manual_seed(DRAW_SEED))[:limit]
         examples = examples.at(drawn.sort().values)
-    return Part(examples, task.classes)
+    return Part(examples, task.classes, objective)
 
 
-def _scores(target: Sequence[Evaluation | None], source: Sequence[Evaluation | None]) -> Scores:
+def _scores(
+    objective: ObjectiveSpec, target: Sequence[Evaluation | None], source: Sequence[Evaluation | None]
+) -> Scores:
+    """The accuracies of evaluations; without classes their primary measure, which nothing masks."""
+    plain, masked = (objective.primary.name, objective.primary.name)
+    if objective.has_classes:
+        plain, masked = ACCURACY.name, MASKED_ACCURACY.name
     on_target = [found for found in target if found is not None]
     on_source = [found for found in source if found is not None]
     return Scores(
-        np.array([found.measures["accuracy"] for found in on_target]),
-        np.array([found.measures["accuracy_masked"] for found in on_target]),
-        np.array([found.measures["accuracy"] for found in on_source]) if on_source else None,
-        np.array([found.measures["accuracy_masked"] for found in on_source]) if on_source else None,
+        np.array([found.measures[plain] for found in on_target]),
+        np.array([found.measures[masked] for found in on_target]),
+        np.array([found.measures[plain] for found in on_source]) if on_source else None,
+        np.array([found.measures[masked] for found in on_source]) if on_source else None,
     )
