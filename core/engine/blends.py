@@ -17,7 +17,6 @@ from core.methods.lora import LoRASpec
 from core.networks.fingerprint import base_fingerprint
 from core.networks.network import NetworkSpec
 from core.store.record import Run
-from core.wording.measures import measured_text
 from core.wording.numbers import number_text, percent
 from core.wording.tasks import task_text
 
@@ -85,9 +84,7 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
         base=first.spec.base or "",
         task=(f"A blend of {len(parts)} adapters, by the weighted sum of their changes{f'; {cut}' if cut else ''}",),
         results={
-            f"{primary.title} on {task_text(score.task, objective)}": measured_text(
-                primary, score.after.measures[primary.name]
-            )
+            f"{primary.title} on {task_text(score.task, objective)}": primary.text(score.after.measures[primary.name])
             for score in scores
         },
         labels=own.class_names if len(names) == 1 else (),

@@ -8,7 +8,6 @@ import streamlit as st
 
 from core.data.task_spec import TaskSpec
 from core.engine.trial import Score
-from core.wording.measures import changed_text, measured_text
 from core.wording.numbers import count_text, listed
 from core.wording.tasks import task_text
 from pages.shared.pickers import base_label
@@ -28,8 +27,8 @@ def show_scores(scores: Sequence[Score], own: TaskSpec | None, has_new_head: boo
         (score.before.measures[measure.name], score.after.measures[measure.name])
         for score, measure in zip(scores, measures, strict=True)
     ]
-    before, after = ([measured_text(m, pair[k]) for m, pair in zip(measures, values, strict=True)] for k in (0, 1))
-    differences = [changed_text(m, new - old) for m, (old, new) in zip(measures, values, strict=True)]
+    before, after = ([m.text(pair[k]) for m, pair in zip(measures, values, strict=True)] for k in (0, 1))
+    differences = [m.change_text(new - old) for m, (old, new) in zip(measures, values, strict=True)]
     titles = list(dict.fromkeys(measure.title for measure in measures))
     st.dataframe(
         {
