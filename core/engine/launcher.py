@@ -16,7 +16,7 @@ from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.data.views.registry import view_of
 from core.engine.artifacts import Artifacts
-from core.engine.configuration import Configuration, suited, outputs
+from core.engine.configuration import Configuration, outputs, suited
 from core.engine.cost import plan
 from core.engine.estimates import Estimates
 from core.engine.executors import Executors
