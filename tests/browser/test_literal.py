@@ -150,8 +150,12 @@ MADE = (
 """CSS selector of everything that markdown can create."""
 
 READ = """
-([element, made]) => [element.innerText, [...element.querySelectorAll(made)].map((part) => part.localName)]
+([count, label, made]) => [...Array(count).keys()].map((place) => {
+  const element = [...document.querySelectorAll(`.st-key-place-${place} [data-testid="${label}"]`)].at(-1);
+  return [element.innerText, [...element.querySelectorAll(made)].map((part) => part.localName)];
+})
 """
+"""What is shown at each place and what was made of it, in one call: one per text costs more than drawing them."""
 
 
 def words(text: str) -> str:
@@ -170,9 +174,7 @@ def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
 def wrong(page: Page, kind: str) -> list[str]:
     """Return a sentence for each text that is not shown verbatim."""
     found, usual = [], None
-    for place, text in enumerate(NASTY):
-        label = page.locator(f".st-key-place-{place}").get_by_test_id(LABELS[kind]).last
-        shown, made = page.evaluate(READ, [label.element_handle(), MADE])
+    for text, (shown, made) in zip(NASTY, page.evaluate(READ, [len(NASTY), LABELS[kind], MADE]), strict=True):
         usual = made if usual is None else usual  # plain words show which nodes belong to the element itself
         expected = f"before · {words(text)} · after" if kind == "among" else words(text)
         if words(shown) != expected:
