@@ -103,6 +103,9 @@ PENDING = """
 
 IDLE = f"(expected) => !({PENDING})(expected).length"
 
+POLL_MILLISECONDS = 100
+"""From one look at what is pending to the next: one per frame, as is usual, costs more than the page itself."""
+
 AUDIT = """
 async ([where, rules, own]) => {
   const found = await axe.run(where, { runOnly: rules, resultTypes: ["violations"], preload: false });
@@ -192,7 +195,7 @@ class Visitor:
         self._settle()
         expect(self.page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first).to_be_visible()
         try:
-            self.page.wait_for_function(FITS)
+            self.page.wait_for_function(FITS, polling=POLL_MILLISECONDS)
         except TimeoutError:
             self.too_wide.append((address, width))
 
@@ -243,7 +246,7 @@ class Visitor:
         self.page.emulate_media(color_scheme=self.theme)
         expected = [OPENED, BACKGROUNDS[self.theme]]
         try:
-            self.page.wait_for_function(IDLE, arg=expected, timeout=1000 * HANG)
+            self.page.wait_for_function(IDLE, arg=expected, timeout=1000 * HANG, polling=POLL_MILLISECONDS)
         except TimeoutError:
             pytest.fail(f"{self.page.url} still waits for {self.page.evaluate(PENDING, expected)}; {self.errors}")
 
