@@ -36,13 +36,14 @@ from core.settings import Settings
 from core.study.arms.arm import arms_of
 from core.study.arms.tables import comparison_table, comparison_text, runs_table
 from core.study.arms.verdict import verdict
+from core.study.figures.palette import colours_of
 from core.study.report.html import report_html
 from core.study.report.report import report_of
 from core.study.weights.change import read_change
 from core.study.weights.predicted import network_of_run
 from tests.adapter.samples import SMALL, assert_close, logits, perturb, probe
 from tests.conftest import finish, short, wait_until
-from tests.methods.conftest import FAST, WIDE, Done
+from tests.methods.conftest import ARMS, FAST, WIDE, Done
 from tests.methods.rescaled import RescaledLinear, RescaledSpec
 
 
@@ -243,6 +244,7 @@ def test_tables_and_report_show_its_own_fields(done: Done) -> None:
         assert (by_setting["Group"]["IA3 g=16"], by_setting["Rank"]["LoRA r=2"]) == (16, 2)
         assert table.isna()["Rank"].sum() > table.isna()["Group"].sum() - len(table)
     assert list(comparison_text(arms_of(runs))["Group"]) == ["–", "–", "1", "16"]
+    assert len(set(colours_of(run.spec for run in runs).values())) == len(ARMS)
     assert verdict(runs).told is not None
     html = report_html(report_of(done.lab, done.experiment))
     assert "spread 0.1, on layers.0 layers.2" in html

@@ -31,6 +31,7 @@ DATASETS = {
 }
 
 COMMANDS = [
+    "--scaling 'alpha/sqrt(r)' --start gaussian --alpha 0.123456789",
     "--rank 4",
     "--rank 1 4 16 --seeds 10 --tune --epochs 3 --pretrain-epochs 3 --controls head biases scratch",
     "--preset split --vary-bases --seeds 2 --tune 4 --alpha 3.5 --batch-size 128 --device cpu",
@@ -127,7 +128,6 @@ def test_a_network_is_called_by_the_name_that_others_can_bring_it_by(waiting, ti
     [
         (TaskSpec.of(dataset="digits", rotation=30.0), LoRASpec.of(), [0, 1]),
         (TaskSpec.of(dataset="digits", rotation=45.0, validation=0.2), LoRASpec.of(), [0, 1]),
-        (TaskSpec.of(dataset="digits", rotation=45.0), LoRASpec.of(scaling="alpha"), [0, 1]),
         (TaskSpec.of(dataset="digits", rotation=45.0, length=64), LoRASpec.of(), [0, 1]),
         (TaskSpec.of(dataset="digits", rotation=45.0), LoRASpec.of(), [0, 2]),
         (TaskSpec.of(dataset="digits", classes=(0, 1)), LoRASpec.of(), [0, 1]),

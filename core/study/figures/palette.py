@@ -62,7 +62,8 @@ def colour_of(spec: RunSpec) -> str:
         case Role.CONTROL if spec.method.is_known:
             return CONTROLS[_number(spec) % len(CONTROLS)]
         case Role.ADAPTER:
-            return _muted(rank_colour(spec.method.inner_rank or LoRASpec().rank), _number(spec))
+            size = spec.method.size
+            return _muted(rank_colour(size) if isinstance(size, int) and size > 0 else LORA, _number(spec))
     return NEUTRAL
 
 
