@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from core.objectives.measure import Measure
 from core.store.record import Curve
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import full_differences, interval_text
@@ -41,8 +42,9 @@ def forgetting_section(evidence: Evidence, colours: dict[str, str]) -> Section:
         evidence: of an experiment.
         colours: of each arm, by key.
     """
+    measure = evidence.objective.primary
     if evidence.members[0].spec.is_direct:
-        alt = "Mean accuracy on the target after each epoch, one line per setting"
+        alt = f"Mean {measure.noun} on the target after each epoch, one line per setting"
         return Section("Learning", NO_SOURCE, (Plot("curves", _curves(evidence, colours), alt),))
     arms = evidence.named
     kinds = [False, True] if evidence.split else [False]
@@ -52,13 +54,18 @@ def forgetting_section(evidence: Evidence, colours: dict[str, str]) -> Section:
         plane = learning_and_forgetting(arms, evidence.curves, colours, masked, evidence.remeasured.start)
         among = ", choosing among the source's classes" if masked else ""
         parts.append(
-            Plot(f"plane{suffix}", plane, f"Target accuracy against source accuracy{among}, one line per setting")
+            Plot(
+                f"plane{suffix}",
+                plane,
+                f"Target {measure.noun} against source {measure.noun}{among}, one line per setting",
+            )
         )
     figure = _curves(evidence, colours)
-    parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, one line per setting"))
+    alt = f"Mean {measure.noun} on target and source after each epoch, one line per setting"
+    parts.append(Plot("curves", figure, alt))
     parts.append(
         Table(
-            "Forgetting at the chosen rates, in points of the source",
+            f"Forgetting at the chosen rates{_unit(measure)} of the source",
             _forgetting_table(arms, evidence.split),
             rates_note(arms),
         )
@@ -76,16 +83,23 @@ def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list
     found = frontiers(evidence.members, evidence.curves, before, masked) if before is not None else []
     if not found:
         return []
-    pairs = frontier_pairs(found)
+    pairs, measure = frontier_pairs(found), evidence.objective.primary
     suffix, among = ("-masked", ", choosing among the source's classes") if masked else ("", "")
     equal = [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]
     note = " ".join([*(frontier_sentence(lora, full) for lora, full in pairs), FRONTIER_NOTE])
     return [
         Plot(f"frontier{suffix}", frontier_figure(found, colours, masked), f"{ALT}{among}"),
         Table(
-            f"Forgetting at equal accuracy on the target, in points of the source{among}", frontier_table(equal), note
+            f"Forgetting at equal {measure.noun} on the target{_unit(measure)} of the source{among}",
+            frontier_table(equal),
+            note,
         ),
     ]
+
+
+def _unit(measure: Measure) -> str:
+    """The unit of differences as a clause; empty for a plain number."""
+    return f", in {measure.difference_unit}" if measure.difference_unit else ""
 
 
 def _mean_curve(curves: Sequence[Curve]) -> Curve:
