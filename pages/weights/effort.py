@@ -6,6 +6,8 @@ import streamlit as st
 
 from core.engine.cost import plan
 from core.methods.full import FullSpec
+from core.objectives.classification import ACCURACY
+from core.wording.measures import values_noun
 from core.wording.numbers import count_text
 from pages.weights.focus import Focus
 
@@ -29,14 +31,14 @@ def choose_limit(focus: Focus) -> tuple[bool, int | None]:
     """
     if is_quick(focus):
         return True, None
+    known = " With 100 examples, an accuracy near 80 % is known to about 8 points, with 400 to about 4."
     chosen = st.segmented_control(
         "Examples to evaluate on",
         CHOICES,
         key="examples",
         bind="query-params",
         persist_state="session",
-        help="Drawn at random from each part, always the same ones. With 100 examples, an accuracy near 80 % is known "
-        "to about 8 points, with 400 to about 4.",
+        help=f"Drawn at random from each part, always the same ones.{known if focus.measure == ACCURACY else ''}",
     )
     size = count_text(plan(focus.run.spec.network, FullSpec()).parameters)
     if chosen is None:
@@ -47,5 +49,5 @@ def choose_limit(focus: Focus) -> tuple[bool, int | None]:
         return False, None
     if chosen == ALL:
         return True, None
-    st.caption(f"All accuracies that are measured here are on {chosen} examples of each part.")
+    st.caption(f"All {values_noun(focus.measure)} that are measured here are on {chosen} examples of each part.")
     return True, int(chosen)

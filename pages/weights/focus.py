@@ -10,6 +10,7 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.blocks import Blocks, blocks_of
 from core.methods.method import Role
+from core.objectives.measure import Measure
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.figures.palette import colours_of
@@ -38,7 +39,12 @@ class Focus:
     colours: Mapping[str, str]
     """Colour of each arm of the experiment, by its key."""
     masked_differs: bool
-    """Whether the target or the source lacks some of the network's classes."""
+    """Whether the primary measure can be masked, and the target or the source lacks some of the network's classes."""
+
+    @property
+    def measure(self) -> Measure:
+        """What the runs are judged by."""
+        return self.run.spec.objective.primary
 
     @property
     def seed(self) -> int:
@@ -52,7 +58,7 @@ class Focus:
 
     @property
     def masks_source(self) -> bool:
-        """Whether there is a source whose accuracy among its own classes differs from that among all."""
+        """Whether there is a source on which the measure among its own classes differs from that among all."""
         return self.masked_differs and self.run.spec.source is not None
 
     @property
@@ -73,7 +79,7 @@ class Focus:
 
 def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Focus | None:
     """Draw the choices of run and layer, which are kept in the URL; return None if no run has a result yet."""
-    # Controls are judged by their accuracy: from scratch has no ΔW from the base, and head only has one by design.
+    # Controls are judged by their scores: from scratch has no ΔW from the base, and head only has one by design.
     everything = arms_of(run for run in members if run.spec.role is not Role.CONTROL)
     if not everything:
         return None
@@ -100,7 +106,7 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         layer = pick("Layer", layers, "layer", "Each layer with its number of inputs and outputs.")
     shown = tuple(main_arms(members, always=arm.key))
     colours = colours_of(run.spec for run in members)
-    return Focus(lab, experiment, shown, run, arm, layer, shapes, blocks_of(shapes), colours, _leaves_out(lab, run))
+    return Focus(lab, experiment, shown, run, arm, layer, shapes, blocks_of(shapes), colours, _masked_differs(lab, run))
 
 
 def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:
@@ -113,7 +119,9 @@ def make_more(focus: Focus, label: str) -> None:
     link("finetune", label, {"base": start_id(focus.run.spec)})
 
 
-def _leaves_out(lab: Lab, run: Run) -> bool:
+def _masked_differs(lab: Lab, run: Run) -> bool:
+    if run.spec.objective.masked is None:
+        return False
     outputs, known = run.spec.network.num_classes, {info.name: info.num_classes for info in lab.catalog.list()}
     tasks = [task for task in (run.spec.task, run.spec.source) if task is not None]
     return any(len(task.classes or range(known.get(task.dataset, outputs))) < outputs for task in tasks)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.study.weights.figures import accuracy_over_strength
+from core.study.weights.figures import scores_over_strength
 from core.study.weights.scores import Scores
 from core.study.weights.strength import COARSE_STEP, MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weights.tables import combinations_text, contributions_text, layer_text
-from core.wording.numbers import counted, number_text, percent, points_text
+from core.wording.measures import changed_text, measured_text, values_noun
+from core.wording.numbers import counted, number_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.weights.effort import choose_limit, is_quick
@@ -41,23 +42,23 @@ def instruments_part(focus: Focus) -> None:
     alpha_slider(focus, tested, validated.best, step)
     st.subheader("Layers on and off")
     st.markdown(
-        "Turn off ΔW of a layer to see how the accuracy depends on it. The contributions of the layers do not add up: "
-        "a layer that achieves little alone may still be needed by the others."
+        f"Turn off ΔW of a layer to see how the {focus.measure.noun} depends on it. The contributions of the layers do "
+        "not add up: a layer that achieves little alone may still be needed by the others."
         + (" With so many layers, those of a role are switched together." if focus.blocks else "")
     )
     layer_switches(focus, combinations)
     if alone is not None:
         chosen_layer(focus, alone)
     st.caption(
-        f"{focus.name}; accuracies on the test part. To *choose* a strength, use the one with the best validation "
-        "accuracy. On scaling ΔW, see Hu et al., arXiv 2106.09685, section 4.1, and for full fine-tuning Ilharco et "
-        "al., arXiv 2212.04089."
+        f"{focus.name}; {values_noun(focus.measure)} on the test part. To *choose* a strength, use the one with the "
+        f"best validation {focus.measure.noun}. On scaling ΔW, see Hu et al., arXiv 2106.09685, section 4.1, and for "
+        "full fine-tuning Ilharco et al., arXiv 2212.04089."
     )
 
 
 @st.fragment
 def alpha_slider(focus: Focus, curve: StrengthCurve, best: float, step: float) -> None:
-    """Draw a slider for the strength of ΔW; the accuracies at all its positions are computed beforehand."""
+    """Draw a slider for the strength of ΔW; the scores at all its positions are computed beforehand."""
     method = focus.run.spec.method
     scales = method.is_low_rank
     strength = st.slider(
@@ -79,10 +80,10 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float, step: float) -
         words = f"Alpha **{number_text(strength * alpha, 1)}** (trained with {alpha:g}). {words}"
     st.markdown(words)
     live_chart(
-        accuracy_over_strength(curve, strength, focus.colour, focus.masked_differs),
+        scores_over_strength(curve, strength, focus.colour, focus.masked_differs),
         f"strength-{focus.run.id}",
         CHART_HEIGHT,
-        "Accuracy on target and source against the strength of ΔW",
+        f"{focus.measure.title} on target and source against the strength of ΔW",
     )
 
 
@@ -102,13 +103,13 @@ def layer_switches(focus: Focus, found: Switches) -> None:
     st.dataframe(
         contributions_text(found, focus.masked_differs),
         hide_index=True,
-        alt="Accuracy without each layer, and with only that layer",
+        alt=f"{focus.measure.title} without each layer, and with only that layer",
     )
     st.dataframe(
         combinations_text(found, focus.masked_differs, place),
         hide_index=True,
         height="content",
-        alt="Accuracy with every combination of layers on and off",
+        alt=f"{focus.measure.title} with every combination of layers on and off",
     )
     switched = {part for parts in found.groups.values() for part in parts}
     unchanged = [path for path in focus.shapes if path not in switched]
@@ -119,20 +120,18 @@ def layer_switches(focus: Focus, found: Switches) -> None:
 
 
 def chosen_layer(focus: Focus, scores: Scores) -> None:
-    """Draw the accuracies without the chosen layer's ΔW, and with nothing but that."""
+    """Draw the scores without the chosen layer's ΔW, and with nothing but that."""
     st.markdown(f"**Only {layer_text(focus.layer, focus.shapes[focus.layer])}**")
     names = ("As trained", "Without this layer's ΔW", "With only this layer's ΔW", "Without any ΔW")
-    shown = [("Target", scores.target), ("Source", scores.line("source", focus.masked_differs))]
-    columns = {title: [percent(float(value)) for value in values] for title, values in shown[: 1 + _has_source(scores)]}
+    lines = {"Target": scores.target}
+    if scores.source is not None:
+        lines["Source"] = scores.line("source", focus.masked_differs)
+    columns = {title: [measured_text(focus.measure, float(value)) for value in lines[title]] for title in lines}
     st.dataframe(
         pd.DataFrame({"Network": names, **columns}, dtype=object),
         hide_index=True,
-        alt=f"Accuracy with and without the change of {focus.layer}",
+        alt=f"{focus.measure.title} with and without the change of {focus.layer}",
     )
-
-
-def _has_source(scores: Scores) -> bool:
-    return scores.source is not None
 
 
 def _group_text(focus: Focus, name: str, parts: tuple[str, ...]) -> str:
@@ -144,24 +143,18 @@ def _group_text(focus: Focus, name: str, parts: tuple[str, ...]) -> str:
 
 
 def metrics(scores: Scores, place: int, reference: int, masked: bool) -> None:
-    """Draw the accuracies of one network, each with its difference from the trained one."""
-    shown = [("Target", scores.target)]
-    if masked:
-        shown.append(("Target, own classes", scores.target_masked))
-    if scores.source is not None and scores.source_masked is not None:
-        shown.append(("Source", scores.source))
-        if masked:
-            shown.append(("Source, own classes", scores.source_masked))
+    """Draw the scores of one network, each with its difference from the trained one."""
+    measure = scores.measure
     with st.container(horizontal=True):
-        for title, values in shown:
-            difference = float(values[place] - values[reference])
-            # Streamlit recognizes a decrease by its hyphen.
-            change = points_text(difference).replace("−", "-") if place != reference else "as trained"
+        for line in scores.lines(masked):
+            change = changed_text(measure, float(line.values[place] - line.values[reference]))
+            is_change = change[0] in "+−"
             st.metric(
-                title,
-                percent(float(values[place])),
-                change,
-                delta_color="normal" if abs(difference) >= 0.005 else "off",
-                delta_arrow="auto" if abs(difference) >= 0.005 else "off",
+                line.title,
+                measured_text(measure, float(line.values[place])),
+                # Streamlit recognizes a decrease by its hyphen.
+                change.replace("−", "-") if place != reference else "as trained",
+                delta_color="off" if not is_change else "normal" if measure.higher_is_better else "inverse",
+                delta_arrow="auto" if is_change else "off",
                 border=True,
             )

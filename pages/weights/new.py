@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from core.study.weights.directions import intruders_mean_something
-from core.study.weights.figures import accuracy_of_scaling, likeness_bars
+from core.study.weights.figures import likeness_bars, scores_of_scaling
 from core.study.weights.spectrum import ENERGY
 from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
 from core.study.weights.tables import amplification_text
@@ -99,23 +99,25 @@ def intruders_section(focus: Focus) -> None:
             scaling_section(focus, new.indices)
         else:
             st.caption(
-                "There are no intruders. If there are any, a chart here shows the accuracy after scaling them by λ."
+                f"There are no intruders. If there are any, a chart here shows the {focus.measure.noun} after scaling "
+                "them by λ."
             )
+    restores = f"{'restores' if focus.measure.higher_is_better else 'lowers'} source {focus.measure.noun}"
     st.caption(
         f"The first {INTRUDER_TOP} left singular vectors; see Shuttleworth et al., arXiv 2410.21228, algorithm 1. If "
-        "intruders cause forgetting, a λ below 1 restores source accuracy at little cost on the target, while scaling "
+        f"intruders cause forgetting, a λ below 1 {restores} at little cost on the target, while scaling "
         "the same number of other strong directions does not."
-        + (" Source accuracy is masked to its own classes." if focus.masks_source else "")
+        + (f" Source {focus.measure.noun} is masked to its own classes." if focus.masks_source else "")
     )
 
 
 def scaling_section(focus: Focus, indices: tuple[int, ...]) -> None:
-    """Draw the accuracy with the intruders scaled."""
+    """Draw the scores with the intruders scaled."""
     ready, limit = choose_limit(focus)
     if ready:
         check = check_of(focus.lab, focus.run, focus.layer, indices, limit)
-        figure = accuracy_of_scaling(check, focus.colour, focus.masked_differs)
-        show(figure, focus.run.id, "scaling", "Accuracy against λ")
+        figure = scores_of_scaling(check, focus.colour, focus.masked_differs)
+        show(figure, focus.run.id, "scaling", f"{focus.measure.title} against λ")
 
 
 def _reading(count: int, chance: np.ndarray) -> str:

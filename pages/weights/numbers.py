@@ -106,7 +106,7 @@ def values_before(_lab: Lab, run: Run, layer: str) -> Array:
 
 @st.cache_data(max_entries=512, show_spinner="Cutting ΔW to lower ranks", hash_funcs=_RUNS)
 def cuts_of(_lab: Lab, run: Run, limit: int | None) -> tuple[CutCurve, CutCurve]:
-    """Accuracies of a run with its ΔW cut to each rank, on the validation part and on the test part."""
+    """Scores of a run with its ΔW cut to each rank, on the validation part and on the test part."""
     validation, test = (evaluator_for(_lab, run, part, limit) for part in ("validation", "test"))
     first, second = cut_curves(change_of(_lab, run), [validation, test])
     return first, second
@@ -114,25 +114,25 @@ def cuts_of(_lab: Lab, run: Run, limit: int | None) -> tuple[CutCurve, CutCurve]
 
 @st.cache_data(max_entries=2048, show_spinner="Evaluating the runs", hash_funcs=_RUNS)
 def scores_of(_lab: Lab, run: Run, part: PartName, limit: int | None) -> Scores:
-    """Accuracies of a run as it was trained."""
+    """Scores of a run as it was trained."""
     return evaluator_for(_lab, run, part, limit).of_networks([change_of(_lab, run).plain])
 
 
 @st.cache_data(max_entries=256, show_spinner="Evaluating many alphas", hash_funcs=_RUNS)
 def strengths_of(_lab: Lab, run: Run, part: PartName, limit: int | None, step: float) -> StrengthCurve:
-    """Accuracies of a run with its ΔW rescaled."""
+    """Scores of a run with its ΔW rescaled."""
     return strength_curve(change_of(_lab, run), evaluator_for(_lab, run, part, limit), step)
 
 
 @st.cache_data(max_entries=256, show_spinner="Evaluating every combination of layers", hash_funcs=_RUNS)
 def switches_of(_lab: Lab, run: Run, limit: int | None) -> Switches:
-    """Accuracies of a run with layers on and off, on the test part."""
+    """Scores of a run with layers on and off, on the test part."""
     return switches(change_of(_lab, run), evaluator_for(_lab, run, "test", limit))
 
 
 @st.cache_data(max_entries=1024, show_spinner="Evaluating the layer", hash_funcs=_RUNS)
 def alone_of(_lab: Lab, run: Run, layer: str, limit: int | None) -> Scores:
-    """Accuracies of a run as trained, without a layer's change, with only that change, and of the base."""
+    """Scores of a run as trained, without a layer's change, with only that change, and of the base."""
     return layer_alone(change_of(_lab, run), evaluator_for(_lab, run, "test", limit), layer)
 
 
@@ -169,5 +169,5 @@ def newness_of(_lab: Lab, run: Run, layer: str) -> Newness:
 
 @st.cache_data(max_entries=256, show_spinner="Scaling the intruders", hash_funcs=_RUNS)
 def check_of(_lab: Lab, run: Run, layer: str, indices: tuple[int, ...], limit: int | None) -> ScalingCheck:
-    """Accuracies with intruders scaled, on the validation part."""
+    """Scores with intruders scaled, on the validation part."""
     return scaling_check(change_of(_lab, run), evaluator_for(_lab, run, "validation", limit), layer, indices)

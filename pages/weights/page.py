@@ -1,4 +1,4 @@
-"""The Weights page: how fine-tuning changed each layer, and how accuracy depends on parts of that change."""
+"""The Weights page: how fine-tuning changed each layer, and how the results depend on parts of that change."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.study.arms.choice import dropped_sentences
+from core.study.arms.judged import judged_by
 from pages.shared.current import experiment_picker
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -31,18 +32,20 @@ PARTS = {
 lab = current()
 
 st.title("Weights")
-st.markdown(
-    r"Fine-tuning adds a matrix to each weight: $W_{\text{new}} = W + \Delta W$. This page analyses $\Delta W$ for "
-    "full fine-tuning and for LoRA, and measures how its parts affect the accuracy."
-)
+intro = st.empty()
 experiment = experiment_picker(lab)
+members = lab.members(experiment) if experiment is not None else []
+judged = judged_by(members).primary.noun
+intro.markdown(
+    r"Fine-tuning adds a matrix to each weight: $W_{\text{new}} = W + \Delta W$. This page analyses $\Delta W$ for "
+    f"full fine-tuning and for LoRA, and measures how its parts affect the {judged}."
+)
 if experiment is None:
     st.info("This page analyses the runs of an experiment, and there is no experiment yet.", icon=":material/info:")
     link("home", "Run the comparison")
     st.stop()
 
 try:
-    members = lab.members(experiment)
     focus = choose_focus(lab, experiment, members)
     if focus is None:
         waits = any(run.is_live for run in members)
@@ -58,7 +61,7 @@ try:
         st.stop()
     shown = ", ".join(arm.label for arm in focus.arms)
     if len(focus.arms) < len({run.spec.arm for run in members}):
-        shown += "; for each rank, the setting with the best validation accuracy"
+        shown += f"; for each rank, the setting with the best validation {judged}"
     base, task = start_text(lab, focus.run.spec), task_text(focus.run.spec.task, focus.run.spec.objective)
     st.caption(literal(f"Base: {base}. Task: {task}. Shown: {shown}."))
     for sentence in dropped_sentences(members):

@@ -1,4 +1,4 @@
-"""The Rank tab of the Weights page: how many directions of full fine-tuning's ΔW its accuracy needs."""
+"""The Rank tab of the Weights page: how many directions of full fine-tuning's ΔW its results need."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from core.methods.method import Role
+from core.objectives.measure import Measure
 from core.store.record import Run
 from core.study.stats.intervals import t_interval
 from core.study.stats.measures import quantity, spread_text
-from core.study.weights.figures import TrainedRank, accuracy_of_cuts
-from core.study.weights.rank import TOLERANCE, rank_sentence, suggested_rank
+from core.study.weights.figures import TrainedRank, scores_of_cuts
+from core.study.weights.rank import rank_sentence, suggested_rank
 from core.study.weights.scores import Scores
+from core.wording.measures import values_noun
 from core.wording.numbers import count_text
 from pages.shared.figure_panel import show
 from pages.weights.effort import choose_limit
@@ -23,11 +25,13 @@ from pages.weights.numbers import changes_the_rest, cuts_of, each, scores_of
 
 
 def rank_part(focus: Focus) -> None:
-    """Draw the accuracy of full fine-tuning cut to each rank, and state which rank is enough."""
+    """Draw the scores of full fine-tuning cut to each rank, and state which rank is enough."""
+    measure = focus.measure
+    noun = measure.noun
     st.markdown(
         r"Keep only the $r$ strongest directions of full fine-tuning's $\Delta W$ in every layer, "
-        r"$W + \sum_{i \le r} \sigma_i\, u_i v_i^\top$, and measure the accuracy again. Where the curve is flat, the "
-        "remaining directions are not needed. This is not the accuracy of LoRA at that rank: training with only $r$ "
+        rf"$W + \sum_{{i \le r}} \sigma_i\, u_i v_i^\top$, and measure the {noun} again. Where the curve is flat, the "
+        f"remaining directions are not needed. This is not the {noun} of LoRA at that rank: training with only $r$ "
         "directions may find better ones. The diamonds show trained LoRA runs."
     )
     full = focus.full
@@ -36,22 +40,12 @@ def rank_part(focus: Focus) -> None:
         make_more(focus, "Run full fine-tuning on the same base")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        tolerance = st.slider(
-            "Tolerance in points",
-            0.0,
-            5.0,
-            TOLERANCE,
-            0.1,
-            key="tolerance",
-            bind="query-params",
-            width=320,
-            help="How many points of validation accuracy on the target the cut network may lose.",
-        )
+        tolerance = tolerance_slider(measure)
         masked = focus.masks_source and st.toggle(
             "Mask the source to its own classes",
             key="masked",
             bind="query-params",
-            help="With new classes, plain source accuracy mostly shows that the output layer prefers the new classes.",
+            help=f"With new classes, plain source {noun} mostly shows that the output layer prefers the new classes.",
         )
     ready, limit = choose_limit(focus)
     if not ready:
@@ -65,64 +59,83 @@ def rank_part(focus: Focus) -> None:
     validation = len(focus.lab.tasks.outline(full.spec.task).validation)
     examples = validation if limit is None else min(validation, limit)
     by_seed = [suggested_rank([curve], tolerance) for curve in curves]
-    told = rank_sentence(rank, by_seed, tolerance, curves[0].ranks, examples, full.spec.network.learns)
+    told = rank_sentence(rank, by_seed, tolerance, curves[0].ranks, examples, full.spec.network.learns, measure)
     st.markdown(f"{told} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
     dots = [
         TrainedRank(arm.label, focus.colours[arm.key], rank_of_arm, run.spec.seed, scores)
         for (arm, run), scores in zip(runs, trained, strict=True)
         if (rank_of_arm := arm.spec.method.inner_rank) is not None
     ]
-    figure = accuracy_of_cuts(curves, focus.colours[full.key], dots, rank, masked)
-    show(
-        figure, focus.run.id, "cut-accuracy", "Accuracy of full fine-tuning cut to each rank, and of LoRA at that rank"
-    )
+    figure = scores_of_cuts(curves, focus.colours[full.key], dots, rank, masked)
+    alt = f"{measure.title} of full fine-tuning cut to each rank, and of LoRA at that rank"
+    show(figure, focus.run.id, "cut-accuracy", alt)
     rows = [_row(f"Full, cut to rank {rank}", [test.at(rank) for test in tested], masked)]
     for arm in (full, *loras):
         runs_of_arm = [run for run in arm.runs if run.result]
         found = each(runs_of_arm, lambda run: tested_of(focus, run, limit), "Evaluating the runs")
         rows += [_row(arm.label, found, masked)]
-    table(rows, has_source=tested[0].scores.source is not None)
+    table(rows, measure, has_source=tested[0].scores.source is not None)
     elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_new_head
     kept = "Biases and all that is no linear layer" if elsewhere else "Biases"
     st.caption(
         "Vertical line: the suggested rank. The cut is the best approximation of that rank (Eckart and Young 1936). "
         f"{kept} keep their trained values, and a layer with fewer than $r$ directions keeps all of them. The rank is "
-        "chosen on the validation part; the table shows accuracies on the test part."
+        f"chosen on the validation part; the table shows {values_noun(measure)} on the test part."
     )
 
 
-ACCURACY = quantity("accuracy")
+def tolerance_slider(measure: Measure) -> float:
+    """Draw the choice of how much worse the cut network may be; the start is the measure's margin."""
+    points = measure.difference_unit == "points"
+    return st.slider(
+        f"Tolerance in {measure.difference_unit or measure.noun}",
+        0.0,
+        measure.max_margin / 2,
+        measure.margin,
+        measure.margin / 5,
+        # The steps of a plain number are small, and Streamlit shows two decimals.
+        format=None if points else "%.4f",
+        key="tolerance" if points else f"tolerance-{measure.name}",
+        bind="query-params",
+        width=320,
+        help=f"How many points of validation {measure.noun} on the target the cut network may lose."
+        if points and measure.higher_is_better
+        else f"How much worse the validation {measure.noun} of the cut network on the target may be.",
+    )
 
 
 def tested_of(focus: Focus, run: Run, limit: int | None) -> Scores:
-    """Accuracies of a run on the test part: those of its result, or where not all examples are used, on the same ones
-    as the cut network.
+    """Scores of a run on the test part: those of its result, or where not all examples are used, on the same ones as
+    the cut network.
     """
-    result = run.result
-    if limit is not None or result is None:
+    result, objective = run.result, run.spec.objective
+    if limit is not None or result is None or run.score is None:
         return scores_of(focus.lab, run, "test", limit)
-    own, masked = result.measures.get("source_accuracy"), result.measures.get("source_accuracy_masked")
+    own = result.measures.get(objective.on_source())
+    masked = result.measures.get(objective.on_source(masked=True)) if objective.masked else None
     return Scores(
-        np.array([result.measures.get("accuracy")]),
-        np.array([np.nan]),  # a result has none
+        np.array([run.score]),
+        None,  # a result has none
         None if own is None else np.array([own]),
         None if masked is None else np.array([masked]),
+        objective,
     )
 
 
-def table(rows: Sequence[dict[str, str]], has_source: bool) -> None:
-    """Draw test accuracies of full fine-tuning cut to the chosen rank, and of the trained arms."""
+def table(rows: Sequence[dict[str, str]], measure: Measure, has_source: bool) -> None:
+    """Draw the test scores of full fine-tuning cut to the chosen rank, and of the trained arms."""
     frame = pd.DataFrame(rows, dtype=object)
     if not has_source:
         frame = frame.drop(columns="Source")
-    st.dataframe(frame, hide_index=True, alt="Accuracy on the test part of the cut network and of each setting")
+    st.dataframe(frame, hide_index=True, alt=f"{measure.title} on the test part of the cut network and of each setting")
 
 
 def _row(label: str, scores: Sequence[Scores], masked: bool) -> dict[str, str]:
     source = [float(each.line("source", masked)[0]) for each in scores]
+    what = quantity(scores[0].measure.name, scores[0].objective)
     return {
         "Network": label,
         "Seeds": count_text(len(scores)),
-        "Target": spread_text(t_interval([float(each.target[0]) for each in scores]), ACCURACY),
-        "Source": spread_text(t_interval([value for value in source if np.isfinite(value)]), ACCURACY),
+        "Target": spread_text(t_interval([float(each.target[0]) for each in scores]), what),
+        "Source": spread_text(t_interval([value for value in source if np.isfinite(value)]), what),
     }

@@ -21,7 +21,7 @@ def spectrum_part(focus: Focus) -> None:
         r"Every $\Delta W$ is a sum of directions, $\Delta W = \sum_i \sigma_i\, u_i v_i^\top$, and $\sigma_i$ says "
         "how large the i-th one is. If they decrease quickly, a few directions make up most of the change. LoRA of "
         "rank $r$ has at most $r$ directions, full fine-tuning may use all. A direction with a small $\\sigma_i$ can "
-        "still matter for the accuracy: the Rank tab measures that."
+        f"still matter for the {focus.measure.noun}: the Rank tab measures that."
     )
     # Of a network with many layers only one is shown, and the map shows the others.
     layers = [focus.layer] if focus.blocks else list(focus.shapes)

@@ -1,21 +1,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from core.objectives.classification import ClassificationSpec
 from core.study.arms.arm import Arm, arms_of
 from core.study.figures.palette import NEUTRAL
 from core.study.weights.directions import FACTORS, ScalingCheck
 from core.study.weights.figures import (
     NamedSpectrum,
     TrainedRank,
-    accuracy_of_cuts,
-    accuracy_of_scaling,
-    accuracy_over_strength,
     energy_held,
     likeness_bars,
+    scores_of_cuts,
+    scores_of_scaling,
+    scores_over_strength,
     similarity_map,
     singular_values,
 )
@@ -76,7 +78,7 @@ def test_cuts_are_drawn_beside_what_lora_trained(source, masked):
     evaluator = evaluator_of(change.tuned, source=source)
     (curve,) = cut_curves(change, [evaluator])
     trained = TrainedRank("LoRA r=2", RED, 2, 0, evaluator.of_networks([lora_change(rank=2).plain]))
-    figure = accuracy_of_cuts([curve, curve], BLUE, [trained], 4, masked)
+    figure = scores_of_cuts([curve, curve], BLUE, [trained], 4, masked)
     cut = drawn(figure, "Full, cut to rank r")
     assert cut.x.tolist() == [1, 2, 4, 8, 12]
     assert cut.y == pytest.approx(curve.scores.target)
@@ -100,7 +102,7 @@ def test_a_similarity_map_has_a_fixed_scale_and_the_first_direction_on_top():
 def test_the_chosen_strength_is_marked_on_every_line(source, masked, lines):
     change = lora_change(rank=2)
     curve = strength_curve(change, evaluator_of(change.plain, source=source))
-    figure = accuracy_over_strength(curve, 2.0, RED, masked)
+    figure = scores_over_strength(curve, 2.0, RED, masked)
     dots = [trace for trace in figure.data if trace.mode == "markers"]
     assert len(dots) == lines == len(figure.data) / 2
     assert all(dot.x.tolist() == [2.0] for dot in dots)
@@ -117,12 +119,12 @@ def test_intruders_have_the_arms_colour_and_the_others_none():
 def test_scaling_is_drawn_for_intruders_and_control():
     values = np.linspace(50, 90, len(FACTORS))
     scores = Scores(values, values, values - 5, values - 3)
-    figure = accuracy_of_scaling(ScalingCheck(np.array(FACTORS), scores, scores), RED, masked=True)
+    figure = scores_of_scaling(ScalingCheck(np.array(FACTORS), scores, scores), RED, masked=True)
     names = [f"{name}, {on}" for name in ("Intruders", "Other directions") for on in ("target", "source")]
     assert [trace.name for trace in figure.data] == names
     assert drawn(figure, "Intruders, source").y == pytest.approx(values - 3)
     alone = Scores(values, values, None, None)
-    assert len(accuracy_of_scaling(ScalingCheck(np.array(FACTORS), alone, alone), RED, True).data) == 2
+    assert len(scores_of_scaling(ScalingCheck(np.array(FACTORS), alone, alone), RED, True).data) == 2
 
 
 def test_every_figure_is_plain_json():
@@ -130,8 +132,8 @@ def test_every_figure_is_plain_json():
     evaluator = evaluator_of(change.tuned)
     figures = [
         singular_values([named([1.0, 0.0])], np.ones(2)),
-        accuracy_of_cuts(cut_curves(change, [evaluator]), BLUE, [], 1, False),
-        accuracy_over_strength(strength_curve(change, evaluator), 0.0, BLUE, True),
+        scores_of_cuts(cut_curves(change, [evaluator]), BLUE, [], 1, False),
+        scores_over_strength(strength_curve(change, evaluator), 0.0, BLUE, True),
     ]
     for figure in figures:
         assert json.loads(figure.to_json())["data"]
@@ -196,3 +198,20 @@ def test_words_and_means():
     assert mean_text([1.0, 2.0, 3.0], 1) == "2.0 ± 2.5"
     assert mean_text([2.0], 2) == "2.00"
     assert mean_text([], 2) == "–"
+
+
+def test_figures_and_tables_by_a_loss_have_its_titles_numbers_and_direction():
+    change = full_change()
+    evaluator = replace(evaluator_of(change.tuned), objective=ClassificationSpec.of(measure="loss"))
+    curve, (cuts,) = strength_curve(change, evaluator), cut_curves(change, [evaluator])
+    figure = scores_over_strength(curve, 2.0, RED, False)
+    assert figure.layout.title.text == "Loss against the strength of ΔW"
+    assert figure.layout.yaxis.title.text == "Loss"
+    assert figure.layout.yaxis.range is None
+    assert "%{y:.4g} at" in figure.data[0].hovertemplate
+    assert scores_of_cuts([cuts], BLUE, [], 4, False).layout.yaxis2.title.text == "Source"
+    found = switches(change, evaluator)
+    without, trained = (found.scores.target[place] for place in (found.without("layers.2"), found.everything))
+    told = contributions_text(found, False).set_index("Layer").loc["layers.2"]
+    assert told["Target without it"] == f"{without:.4f}"
+    assert told["Contribution"].replace("−", "-") == f"{without - trained:+.4f}"

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.objectives.classification import ACCURACY, ClassificationSpec
 from core.study.weights.rank import CutCurve, cut_curves, rank_sentence, ranks_up_to, suggested_rank
 from core.study.weights.scores import Scores
 from core.study.weights.spectrum import cut_networks, truncations
@@ -39,7 +42,7 @@ def test_a_delta_of_an_exact_rank_is_whole_from_that_rank_on():
     # Labels are what the whole network says: nothing is lost from the planted rank on, much below it.
     assert curve.scores.target[1:] == pytest.approx([100] * 4)
     assert curve.scores.target[0] < 99
-    assert suggested_rank([curve]) == 2
+    assert suggested_rank([curve], 0.5) == 2
     assert curve.base.target[0] == evaluator.of_networks([change.base]).target[0]
 
 
@@ -79,19 +82,32 @@ def test_who_gives_more_points_away_is_never_told_a_higher_rank(values, a, b):
 
 
 def test_the_rank_is_told_as_what_was_seen_and_where():
-    told = rank_sentence(4, [2, 4, 4], 0.5, (1, 2, 4, 8), 1000, "image")
+    told = rank_sentence(4, [2, 4, 4], 0.5, (1, 2, 4, 8), 1000, "image", ACCURACY)
     assert told.startswith("**Rank 4 was enough**: on the validation part (1,000 images), the mean of 3 seeds of full")
     assert "stayed within 0.5 points" in told
     assert "For single seeds it is rank 2 to 4, of those measured." in told
-    single = rank_sentence(4, [4], 0.5, (1, 2, 4, 8), 1000, "text")
+    single = rank_sentence(4, [4], 0.5, (1, 2, 4, 8), 1000, "text", ACCURACY)
     assert "(1,000 texts), the only seed of full" in single
     assert "Another seed may need a different rank." in single
 
 
 def test_no_rank_is_stressed_where_one_example_is_worth_more_than_the_tolerance():
-    told = rank_sentence(4, [4, 4], 0.5, (1, 2, 4, 8), 80, "image")
+    told = rank_sentence(4, [4, 4], 0.5, (1, 2, 4, 8), 80, "image", ACCURACY)
     assert "**" not in told
     assert "One of these images alone is worth 1.25 points." in told
-    lost = rank_sentence(8, [8, 8], 0.5, (1, 2, 4, 8), 80, "image")
+    lost = rank_sentence(8, [8, 8], 0.5, (1, 2, 4, 8), 80, "image", ACCURACY)
     assert lost.startswith("On the validation part (80 images), the mean of 2 seeds of full fine-tuning, cut to rank 4")
     assert "lost more than 0.5 points" in lost
+
+
+def test_by_a_loss_the_tolerance_is_what_may_be_added():
+    base = curve_of(2.0, 1.0, 0.52, 0.505, 0.5)
+    by_loss = ClassificationSpec.of(measure="loss")
+    curve = replace(base, scores=replace(base.scores, objective=by_loss))
+    assert [suggested_rank([curve], tolerance) for tolerance in (0.0, 0.01, 0.02, 1.0)] == [12, 8, 4, 2]
+    told = rank_sentence(4, [4, 4], 0.02, (1, 2, 4, 8), 80, "image", by_loss.primary)
+    assert told.startswith("Rank 4 was enough: on")
+    assert "stayed within 0.020 of its loss on the target." in told
+    assert "alone is worth" not in told
+    lost = rank_sentence(8, [8, 8], 0.02, (1, 2, 4, 8), 80, "image", by_loss.primary)
+    assert "cut to rank 4 after training, was more than 0.020 higher in loss. " in lost

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from collections import OrderedDict
 
@@ -13,9 +14,10 @@ from core.data.examples import ImageExamples
 from core.errors import LoRAError
 from core.lab import Lab
 from core.methods.merging import adapted_layers, base_copy
+from core.objectives.classification import ClassificationSpec
 from core.study.weights.change import WeightChange, read_change
 from core.study.weights.decomposition import one_thread
-from core.study.weights.scores import Evaluator, Part, evaluator_for, judged, logits_at
+from core.study.weights.scores import Evaluator, Part, Scores, evaluator_for, judged, logits_at
 from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths, switches
 from core.training.evaluation import BATCH, evaluate
 from tests.conftest import BOTH, DIGITS, compared, finish, short
@@ -131,6 +133,33 @@ def test_the_best_strength_is_the_nearest_to_the_trained_one_among_equals():
     scores.target[[2, 12, 30]] = 80.0
     assert StrengthCurve(curve.strengths, scores).best == pytest.approx(1.2)
     assert np.diff(strengths()) == pytest.approx(np.full(len(strengths()) - 1, 0.1))
+
+
+def test_by_a_loss_the_best_strength_is_the_lowest_and_what_is_no_number_is_the_worst():
+    change, by_loss = lora_change(rank=2), ClassificationSpec.of(measure="loss")
+    evaluator = dataclasses.replace(evaluator_of(change.plain), objective=by_loss)
+    curve = strength_curve(change, evaluator)
+    found = judged(change, evaluator.target, [{}], by_loss)
+    assert curve.scores.target[curve.place(1.0)] == pytest.approx(found[0].loss)
+    assert curve.scores.target_masked is curve.scores.source_masked is None
+    assert [line.title for line in curve.scores.lines(True)] == ["Target", "Source"]
+    scores = curve.scores.at(*range(len(curve.strengths)))
+    assert scores.measure == by_loss.primary
+    scores.target[:] = 0.5
+    scores.target[[2, 12, 30]] = 0.1, 0.1, np.nan
+    assert scores.oriented[[0, 2, 30]].tolist() == [-0.5, -0.1, -np.inf]
+    assert StrengthCurve(curve.strengths, scores).best == pytest.approx(1.2)
+
+
+def test_by_macro_f1_scores_are_of_that_measure_and_have_no_masked_lines():
+    change, judge_by = full_change(), ClassificationSpec.of(measure="macro_f1")
+    evaluator = dataclasses.replace(evaluator_of(change.plain), objective=judge_by)
+    found = evaluator.of_networks([change.base, change.plain])
+    part = evaluator.source
+    expected = [evaluate(each, part.examples, part.classes).measures for each in (change.base, change.plain)]
+    assert found.source.tolist() == pytest.approx([each["macro_f1"] for each in expected])
+    assert found.source_masked is None
+    assert Scores.joined([found, found]).objective == judge_by
 
 
 def test_switches_hold_every_combination_and_all_off_is_the_base():

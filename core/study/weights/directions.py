@@ -148,7 +148,7 @@ def count_new(weight: Array, delta: Array) -> int:
 
 @dataclass(frozen=True)
 class ScalingCheck:
-    """Accuracies with the intruders of a layer scaled by λ, and the same for as many other strong directions."""
+    """Scores with the intruders of a layer scaled by λ, and the same for as many other strong directions."""
 
     factors: Array
     """(n,) λ, ascending; 1 is the trained network."""
@@ -157,7 +157,7 @@ class ScalingCheck:
 
 
 def scaling_check(change: WeightChange, evaluator: Evaluator, layer: str, indices: Sequence[int]) -> ScalingCheck:
-    """Scale the intruders of a layer and measure how the accuracies change.
+    """Scale the intruders of a layer and measure how the scores change.
 
     If they cause forgetting, λ < 1 restores source accuracy at little cost in target accuracy, and scaling the control
     directions does not. Source: Shuttleworth et al., arXiv 2410.21228, its scaling of intruders by λ.

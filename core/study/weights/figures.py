@@ -22,10 +22,19 @@ from core.study.weights.scores import On, Scores
 from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import StrengthCurve
 from core.study.weights.subspace import Intruders
+from core.wording.measures import hover_text
 from core.wording.numbers import percent
 
 SCALE = "Viridis"
 """Colour scale of the heat maps: perceptually uniform, also with colour vision deficiency."""
+
+_STYLES: dict[tuple[On, bool], tuple[str, str]] = {
+    ("target", False): ("solid", "circle"),
+    ("target", True): ("dash", "circle-open"),
+    ("source", False): ("dot", "square"),
+    ("source", True): ("dashdot", "square-open"),
+}
+"""Dash and symbol of lines, by the task and whether its own classes are chosen among."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class TrainedRank:
     rank: int
     seed: int
     scores: Scores
-    """Accuracies of one network."""
+    """Scores of one network."""
 
 
 def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figure:
@@ -103,10 +112,10 @@ def energy_held(spectra: Sequence[NamedSpectrum], share: float) -> go.Figure:
     return go.Figure(traces, layout)
 
 
-def accuracy_of_cuts(
+def scores_of_cuts(
     curves: Sequence[CutCurve], colour: str, trained: Sequence[TrainedRank], chosen: int, masked: bool
 ) -> go.Figure:
-    """Accuracy of full fine-tuning with its ΔW cut to rank r, against r, and of LoRA runs at that rank.
+    """Scores of full fine-tuning with its ΔW cut to rank r, against r, and of LoRA runs at that rank.
 
     Args:
         curves: of full fine-tuning, one per seed.
@@ -115,8 +124,9 @@ def accuracy_of_cuts(
         chosen: the suggested rank.
         masked: whether the source is judged among its own classes only.
     """
-    ranks = curves[0].ranks
+    ranks, measure = curves[0].ranks, curves[0].scores.measure
     has_source = curves[0].scores.source is not None
+    number, unit = hover_text(measure), f" ({measure.unit})" if measure.unit else ""
     traces: list[dict[str, Any]] = []
     shapes: list[dict[str, Any]] = []
     sides: tuple[tuple[str, On], ...] = (("y", "target"), ("y2", "source"))
@@ -152,7 +162,7 @@ def accuracy_of_cuts(
                 "yaxis": axis,
                 "line": style | {"width": 2.5},
                 "marker": {"size": 7, "color": colour, "symbol": "circle" if on == "target" else "square"},
-                "hovertemplate": f"Full, cut to rank %{{x}}<br>{on} %{{y:.2f}} %<extra></extra>",
+                "hovertemplate": f"Full, cut to rank %{{x}}<br>{on} {number}<extra></extra>",
             }
         )
         for label in dict.fromkeys(run.label for run in trained):
@@ -169,7 +179,7 @@ def accuracy_of_cuts(
                     "yaxis": axis,
                     "marker": {"size": 9, "color": members[0].colour, "opacity": 0.75, "symbol": "diamond"},
                     "text": [f"seed {run.seed}" for run in members],
-                    "hovertemplate": f"{label}, %{{text}}<br>{on} %{{y:.2f}} %<extra></extra>",
+                    "hovertemplate": f"{label}, %{{text}}<br>{on} {number}<extra></extra>",
                 }
             )
         shapes += [
@@ -177,11 +187,11 @@ def accuracy_of_cuts(
             _horizontal(before, NEUTRAL, "dot", axis),
         ]
     reading = "validation part; dashed: all of ΔW, dotted: base"
-    layout = layout_of("Full fine-tuning's ΔW, cut to rank r", reading, "Rank r, log scale", "Target (%)", 520)
+    layout = layout_of("Full fine-tuning's ΔW, cut to rank r", reading, "Rank r, log scale", f"Target{unit}", 520)
     layout["xaxis"] |= _rank_axis(max(ranks))
     if has_source:
         layout["yaxis"]["domain"] = [0.54, 1]
-        layout["yaxis2"] = layout["yaxis"] | {"domain": [0, 0.46], "title": {"text": "Source (%)"}}
+        layout["yaxis2"] = layout["yaxis"] | {"domain": [0, 0.46], "title": {"text": f"Source{unit}"}}
         layout["xaxis"]["anchor"] = "y2"
     else:
         layout["height"] = 400
@@ -219,25 +229,20 @@ def similarity_map(values: Array, title: str, subtitle: str, first: str, second:
     return go.Figure([trace], layout)
 
 
-def accuracy_over_strength(curve: StrengthCurve, strength: float, colour: str, masked: bool) -> go.Figure:
-    """Accuracy of the base with t times the trained ΔW, against t, with the chosen t marked.
+def scores_over_strength(curve: StrengthCurve, strength: float, colour: str, masked: bool) -> go.Figure:
+    """Scores of the base with t times the trained ΔW, against t, with the chosen t marked.
 
     Args:
         curve: measured.
         strength: the chosen t, among those measured.
         colour: of the run's arm.
-        masked: whether lines of the masked accuracy are drawn too.
+        masked: whether lines of the masked measure are drawn too.
     """
-    place, traces = curve.place(strength), list[dict[str, Any]]()
-    lines = [("Target", curve.scores.target, "solid", "circle", colour)]
-    if masked:
-        lines.append(("Target, own classes", curve.scores.target_masked, "dash", "circle-open", colour))
-    if curve.scores.source is not None and curve.scores.source_masked is not None:
-        lines.append(("Source", curve.scores.source, "dot", "square", NEUTRAL))
-        if masked:
-            lines.append(("Source, own classes", curve.scores.source_masked, "dashdot", "square-open", NEUTRAL))
-    for name, values, dash, symbol, line in lines:
-        hover = f"{name}: %{{y:.2f}} % at %{{x:.1f}} ×<extra></extra>"
+    place, measure, traces = curve.place(strength), curve.scores.measure, list[dict[str, Any]]()
+    for each in curve.scores.lines(masked):
+        name, values, line = each.title, each.values, colour if each.on == "target" else NEUTRAL
+        dash, symbol = _STYLES[each.on, each.masked]
+        hover = f"{name}: {hover_text(measure)} at %{{x:.1f}} ×<extra></extra>"
         traces += [
             {
                 "type": "scatter",
@@ -263,9 +268,10 @@ def accuracy_over_strength(curve: StrengthCurve, strength: float, colour: str, m
                 "hovertemplate": hover,
             },
         ]
-    layout = layout_of("Accuracy against the strength of ΔW", "test part", "Multiple of the trained ΔW", "Accuracy (%)")
+    title = f"{measure.title} against the strength of ΔW"
+    layout = layout_of(title, "test part", "Multiple of the trained ΔW", measure.axis)
     layout["xaxis"] |= {"range": [-0.05, float(curve.strengths[-1]) + 0.05], "dtick": 0.5}
-    layout["yaxis"] |= {"range": [-2, 102]}
+    layout["yaxis"] |= {"range": [-2, 102]} if measure.unit == "%" else {}
     layout["shapes"] = [_vertical(1.0, NEUTRAL), _vertical(float(curve.strengths[place]), colour, "solid")]
     layout["annotations"] = [
         {
@@ -314,15 +320,15 @@ def likeness_bars(found: Intruders, colour: str) -> go.Figure:
     return go.Figure([trace], layout)
 
 
-def accuracy_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Figure:
-    """Accuracy against λ, for the intruders and for the same number of other strong directions.
+def scores_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Figure:
+    """Scores against λ, for the intruders and for the same number of other strong directions.
 
     Args:
         check: measured.
         colour: of the run's arm.
         masked: whether the source is judged among its own classes only.
     """
-    traces = []
+    traces, measure = [], check.intruders.measure
     sides: tuple[tuple[On, str, str], ...] = (("target", "solid", "circle"), ("source", "dot", "square"))
     for name, scores, line in (("Intruders", check.intruders, colour), ("Other directions", check.control, NEUTRAL)):
         for on, dash, symbol in sides:
@@ -337,12 +343,11 @@ def accuracy_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Fi
                         "y": values,
                         "line": {"color": line, "width": 2, "dash": dash},
                         "marker": {"size": 7, "symbol": symbol},
-                        "hovertemplate": f"{name} at λ = %{{x}}<br>{on} %{{y:.2f}} %<extra></extra>",
+                        "hovertemplate": f"{name} at λ = %{{x}}<br>{on} {hover_text(measure)}<extra></extra>",
                     }
                 )
-    layout = layout_of(
-        "Accuracy with directions scaled by λ", "validation part; λ = 1: as trained", "λ", "Accuracy (%)", height=360
-    )
+    title = f"{measure.title} with directions scaled by λ"
+    layout = layout_of(title, "validation part; λ = 1: as trained", "λ", measure.axis, height=360)
     layout["xaxis"] |= {"tickvals": check.factors, "range": [-0.05, 1.05]}
     return go.Figure(traces, layout)
 

@@ -1,36 +1,35 @@
-"""Accuracy of full fine-tuning with its ΔW cut to rank r, and the smallest rank that is enough."""
+"""Scores of full fine-tuning with its ΔW cut to rank r, and the smallest rank that is enough."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from core.objectives.measure import Measure
 from core.study.weights.change import WeightChange
 from core.study.weights.decomposition import Array
 from core.study.weights.scores import Evaluator, Scores
 from core.study.weights.spectrum import cut_networks
 from core.wording.examples import examples_text, noun
-from core.wording.numbers import number_text
-
-TOLERANCE = 0.5
-"""Default for the points of accuracy that a cut ΔW may lose."""
+from core.wording.measures import amount_text
 
 
 @dataclass(frozen=True)
 class CutCurve:
-    """Accuracies of a tuned network with each layer's ΔW cut to rank r, for several r."""
+    """Scores of a tuned network with each layer's ΔW cut to rank r, for several r."""
 
     ranks: tuple[int, ...]
     """Ascending; the last one is the full rank."""
     scores: Scores
-    """Accuracies at each rank."""
+    """Scores at each rank."""
     base: Scores
-    """Accuracies of the network before fine-tuning."""
+    """Scores of the network before fine-tuning."""
 
     def at(self, rank: int) -> Scores:
-        """Accuracies at one of :attr:`ranks`."""
+        """Scores at one of :attr:`ranks`."""
         return self.scores.at(self.ranks.index(rank))
 
 
@@ -62,55 +61,69 @@ def cut_curves(change: WeightChange, evaluators: Sequence[Evaluator]) -> list[Cu
     ]
 
 
-def suggested_rank(curves: Sequence[CutCurve], tolerance: float = TOLERANCE) -> int:
-    """Return the smallest rank from which on the mean target accuracy is within the tolerance.
+def suggested_rank(curves: Sequence[CutCurve], tolerance: float) -> int:
+    """Return the smallest rank from which on the mean score on the target is within the tolerance.
 
     Args:
         curves: of one arm, one per seed, measured on the validation part.
-        tolerance: points that the mean may be below that of the whole ΔW.
+        tolerance: how much worse the mean may be than that of the whole ΔW.
     """
-    means: Array = np.mean([curve.scores.target for curve in curves], axis=0)
+    means: Array = np.mean([curve.scores.oriented for curve in curves], axis=0)
     enough = means >= means[-1] - tolerance - 1e-9
     lacking = np.flatnonzero(~enough)
     return curves[0].ranks[lacking[-1] + 1 if len(lacking) else 0]
 
 
 def rank_sentence(
-    rank: int, by_seed: Sequence[int], tolerance: float, ranks: Sequence[int], examples: int, kind: str
+    rank: int,
+    by_seed: Sequence[int],
+    tolerance: float,
+    ranks: Sequence[int],
+    examples: int,
+    kind: str,
+    measure: Measure,
 ) -> str:
     """Which rank is enough, on which examples that was seen, and what it is for single seeds; Markdown.
 
     A mean on the validation part has no interval, so it is told as what was seen. It is not stressed where a single
-    example decides.
+    example decides, nor where it is not known how much that can change.
 
     Args:
         rank: see :func:`suggested_rank`.
         by_seed: the same for each seed alone.
-        tolerance: points that the mean may be below that of the whole ΔW.
+        tolerance: how much worse the mean may be than that of the whole ΔW.
         ranks: those that were measured, ascending; the last one is the full rank.
         examples: number of examples that each seed was evaluated on.
         kind: of the data.
+        measure: that the networks were judged by.
     """
     *lower, limit = ranks
-    seeds, points = len(by_seed), number_text(tolerance, 1)
+    seeds, amount = len(by_seed), amount_text(measure, tolerance, 1)
     who = f"the mean of {seeds} seeds" if seeds > 1 else "the only seed"
     where = f"on the validation part ({examples_text(kind, examples)}), {who} of full fine-tuning"
-    worth = 100 / examples
+    worth = _worth_of_one(measure, examples)
     if rank >= limit and lower:
+        lost = f"lost more than {amount}" if measure.higher_is_better else f"was more than {amount} {measure.worse}"
         text = (
-            f"{where[0].upper()}{where[1:]}, cut to rank {lower[-1]} after training, lost more than {points} points. "
+            f"{where[0].upper()}{where[1:]}, cut to rank {lower[-1]} after training, {lost}. "
             f"The ranks between that and the whole change, of rank {limit}, were not measured."
         )
     else:
         is_fine = worth <= tolerance
         claim = f"**Rank {rank} was enough**" if is_fine else f"Rank {rank} was enough"
         text = (
-            f"{claim}: {where}, cut to rank {rank} after training, stayed within {points} points of its accuracy on "
-            "the target."
+            f"{claim}: {where}, cut to rank {rank} after training, stayed within {amount} of its {measure.noun} "
+            "on the target."
         )
-        if not is_fine:
-            text += f" One of these {noun(kind)} alone is worth {number_text(worth, 2)} points."
+        if not is_fine and math.isfinite(worth):
+            text += f" One of these {noun(kind)} alone is worth {amount_text(measure, worth)}."
     if seeds == 1:
         return f"{text} Another seed may need a different rank."
     low, high = min(by_seed), max(by_seed)
     return f"{text} For single seeds it is rank {low}{f' to {high}' if high > low else ''}, of those measured."
+
+
+def _worth_of_one(measure: Measure, examples: int) -> float:
+    """How much one of so many examples can change a measure; infinite where that is not known."""
+    low, high = measure.limits
+    return math.inf if measure.whole else (high - low) / examples

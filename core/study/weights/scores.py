@@ -1,4 +1,4 @@
-"""Accuracies of networks with changed ΔW on target and source.
+"""Scores of networks with changed ΔW on target and source, in the primary measure of their objective.
 
 Many strengths of one ΔW are evaluated together, so that a page can show each of them without delay.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeGuard
 
 import numpy as np
@@ -23,7 +23,7 @@ from core.methods.heads import head_paths, is_in_head
 from core.networks.forward import forward
 from core.networks.modes import evaluating
 from core.networks.perceptron import MultilayerPerceptron
-from core.objectives.classification import ACCURACY, MASKED_ACCURACY
+from core.objectives.measure import Measure
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Run
@@ -48,25 +48,62 @@ class Part:
     examples: Examples
     classes: tuple[int, ...]
     """Labels that occur in the task; empty without classes."""
-    objective: ObjectiveSpec = CLASSIFICATION
-    """What the networks have learned."""
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """The scores of n networks on one task."""
+
+    on: On
+    masked: bool
+    """Whether answers are chosen among the task's own classes only."""
+    values: Array
+    """(n,)."""
+
+    @property
+    def title(self) -> str:
+        """What it is called, as in ``Source, own classes``."""
+        return f"{self.on.capitalize()}{', own classes' if self.masked else ''}"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracies of n networks in percent, in arrays of shape (n,); masked as in :class:`Evaluation`."""
+    """The primary measure of n networks, in arrays of shape (n,)."""
 
     target: Array
-    target_masked: Array
+    target_masked: Array | None
+    """By the masked measure of the objective; None where it has none, or where it was not measured."""
     source: Array | None
     """None where the target is the source."""
     source_masked: Array | None
+    objective: ObjectiveSpec = CLASSIFICATION
+
+    @property
+    def measure(self) -> Measure:
+        """What the networks are judged by."""
+        return self.objective.primary
+
+    @property
+    def oriented(self) -> Array:
+        """(n,) the scores on the target with a sign such that higher is better; what is no number is the worst."""
+        values = self.measure.sign * self.target
+        return np.where(np.isnan(values), -np.inf, values)
 
     def line(self, on: On, masked: bool) -> Array:
-        """Return one of the four arrays; NaN for the source if the target is the source."""
+        """Return one of the four arrays; NaN for what was not measured."""
         plain, own = (self.target, self.target_masked) if on == "target" else (self.source, self.source_masked)
         chosen = own if masked else plain
         return np.full(len(self.target), np.nan) if chosen is None else chosen
+
+    def lines(self, masked: bool) -> list[Line]:
+        """Return the arrays that were measured, those of the target first. Args: masked: whether masked ones too."""
+        found = (
+            Line("target", False, self.target),
+            Line("target", True, self.target_masked) if self.target_masked is not None else None,
+            Line("source", False, self.source) if self.source is not None else None,
+            Line("source", True, self.source_masked) if self.source_masked is not None else None,
+        )
+        return [line for line in found if line is not None and (masked or not line.masked)]
 
     @classmethod
     def joined(cls, scores: Sequence[Scores]) -> Scores:
@@ -78,19 +115,21 @@ class Scores:
 
         return cls(
             np.concatenate([each.target for each in scores]),
-            np.concatenate([each.target_masked for each in scores]),
+            one_after_another([each.target_masked for each in scores]),
             one_after_another([each.source for each in scores]),
             one_after_another([each.source_masked for each in scores]),
+            scores[0].objective,
         )
 
     def at(self, *places: int) -> Scores:
         """Return the scores of some of the networks, in this order."""
         chosen = list(places)
-        return Scores(
-            self.target[chosen],
-            self.target_masked[chosen],
-            None if self.source is None else self.source[chosen],
-            None if self.source_masked is None else self.source_masked[chosen],
+        return replace(
+            self,
+            target=self.target[chosen],
+            target_masked=None if self.target_masked is None else self.target_masked[chosen],
+            source=None if self.source is None else self.source[chosen],
+            source_masked=None if self.source_masked is None else self.source_masked[chosen],
         )
 
 
@@ -101,21 +140,42 @@ class Evaluator:
     target: Part
     source: Part | None
     """None where the target is the source."""
+    objective: ObjectiveSpec = CLASSIFICATION
+    """What the networks learn, and by which measure they are judged."""
 
     def of_networks(self, networks: Iterable[nn.Module]) -> Scores:
         """Evaluate networks."""
+        target: list[Evaluation] = []
+        source: list[Evaluation] = []
         with torch.no_grad(), one_thread():
-            found = [
-                (_judged(network, self.target), _judged(network, self.source) if self.source else None)
-                for network in networks
-            ]
-        return _scores(self.target.objective, [row[0] for row in found], [row[1] for row in found])
+            for network in networks:
+                target.append(self._judged(network, self.target))
+                if self.source:
+                    source.append(self._judged(network, self.source))
+        return self._scores(target, source)
 
     def of_strengths(self, change: WeightChange, strengths: Sequence[Strengths]) -> Scores:
         """Evaluate the base with the change of each part scaled, for each of ``strengths``."""
-        target = judged(change, self.target, strengths)
-        source = judged(change, self.source, strengths) if self.source else [None]
-        return _scores(self.target.objective, target, source)
+        target = judged(change, self.target, strengths, self.objective)
+        return self._scores(target, judged(change, self.source, strengths, self.objective) if self.source else [])
+
+    def _judged(self, network: nn.Module, part: Part) -> Evaluation:
+        return evaluate(network, part.examples, part.classes, objective=self.objective)
+
+    def _scores(self, target: Sequence[Evaluation], source: Sequence[Evaluation]) -> Scores:
+        """The scores of some networks. Args: source: of the same networks; empty where the target is the source."""
+
+        def values(found: Sequence[Evaluation], measure: Measure | None) -> Array | None:
+            return np.array([each.measures[measure.name] for each in found]) if found and measure else None
+
+        primary, masked = self.objective.primary, self.objective.masked
+        return Scores(
+            np.array([each.measures[primary.name] for each in target]),
+            values(target, masked),
+            values(source, primary),
+            values(source, masked),
+            self.objective,
+        )
 
 
 def evaluator_for(lab: Lab, run: Run, part: PartName, limit: int | None = None) -> Evaluator:
@@ -133,13 +193,13 @@ def evaluator_for(lab: Lab, run: Run, part: PartName, limit: int | None = None) 
     target, source = run.spec.task, run.spec.source
     own = lab.tasks.get(target, network=run.spec.network)
     other = lab.tasks.get(source, network=run.spec.network) if source is not None and source != target else None
-    objective = run.spec.objective
-    return Evaluator(
-        _part(own, part, limit, objective), _part(other, part, limit, objective) if other is not None else None
-    )
+    second = _part(other, part, limit) if other is not None else None
+    return Evaluator(_part(own, part, limit), second, run.spec.objective)
 
 
-def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> list[Evaluation]:
+def judged(
+    change: WeightChange, part: Part, strengths: Sequence[Strengths], objective: ObjectiveSpec = CLASSIFICATION
+) -> list[Evaluation]:
     """Evaluate the base with the change of each part scaled on these examples; see :func:`logits_at`.
 
     Raises:
@@ -148,7 +208,10 @@ def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> 
     _check_strengths(change, strengths)
     if not _is_chain(change.base):
         with torch.no_grad(), one_thread():
-            return [_judged(each, part) for each in scaled_networks(change, strengths)]
+            return [
+                evaluate(each, part.examples, part.classes, objective=objective)
+                for each in scaled_networks(change, strengths)
+            ]
     outputs: list[list[Tensor]] = [[] for _ in strengths]
     with one_thread():
         size = batch_of(change.base)
@@ -156,8 +219,7 @@ def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> 
             batch = part.examples.batch(slice(start, start + size))
             for place, logits in enumerate(logits_at(change, batch, strengths)):
                 outputs[place].append(logits)
-    labels = part.examples.labels
-    return [judge(torch.cat(logits), labels, part.classes, part.objective) for logits in outputs]
+    return [judge(torch.cat(logits), part.examples.labels, part.classes, objective) for logits in outputs]
 
 
 @torch.no_grad()
@@ -175,7 +237,7 @@ def logits_at(change: WeightChange, batch: Batch, strengths: Sequence[Strengths]
         strengths: t of each part.
 
     Yields:
-        (m, classes) for each of ``strengths``.
+        (m, outputs) for each of ``strengths``.
 
     Raises:
         LoRAError: there is a strength for an unknown part, or training changed statistics beside parameters.
@@ -252,10 +314,6 @@ def _logits_of_chain(change: WeightChange, x: Tensor, strengths: Sequence[Streng
         yield h
 
 
-def _judged(network: nn.Module, part: Part) -> Evaluation:
-    return evaluate(network, part.examples, part.classes, objective=part.objective)
-
-
 def _float32(values: Array) -> Tensor:
     return torch.from_numpy(values).to(torch.float32)
 
@@ -265,21 +323,4 @@ def _part(task: Task, part: PartName, limit: int | None, objective: ObjectiveSpe
     if limit is not None and len(examples) > limit:
         drawn = torch.randperm(len(examples), generator=torch.Generator().manual_seed(DRAW_SEED))[:limit]
         examples = examples.at(drawn.sort().values)
-    return Part(examples, task.classes, objective)
-
-
-def _scores(
-    objective: ObjectiveSpec, target: Sequence[Evaluation | None], source: Sequence[Evaluation | None]
-) -> Scores:
-    """The accuracies of evaluations; without classes their primary measure, which nothing masks."""
-    plain, masked = (objective.primary.name, objective.primary.name)
-    if objective.has_classes:
-        plain, masked = ACCURACY.name, MASKED_ACCURACY.name
-    on_target = [found for found in target if found is not None]
-    on_source = [found for found in source if found is not None]
-    return Scores(
-        np.array([found.measures[plain] for found in on_target]),
-        np.array([found.measures[masked] for found in on_target]),
-        np.array([found.measures[plain] for found in on_source]) if on_source else None,
-        np.array([found.measures[masked] for found in on_source]) if on_source else None,
-    )
+    return Part(examples, task.classes)

@@ -1,4 +1,4 @@
-"""Accuracies with ΔW rescaled, and with ΔW of single layers turned off, without training."""
+"""Scores with ΔW rescaled, and with ΔW of single layers turned off, without training."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ OTHER = "other layers"
 
 @dataclass(frozen=True)
 class StrengthCurve:
-    """Accuracies of the base with t ΔW, for several t."""
+    """Scores of the base with t ΔW, for several t."""
 
     strengths: Array
     """(n,) t, ascending from 0: 0 is the base, 1 the trained network."""
     scores: Scores
-    """Accuracies at each t."""
+    """Scores at each t."""
 
     def place(self, strength: float) -> int:
         """Index of the nearest t."""
@@ -47,8 +47,9 @@ class StrengthCurve:
 
     @property
     def best(self) -> float:
-        """The t with the highest accuracy on the target; of several, the one closest to 1."""
-        top = self.strengths[self.scores.target >= self.scores.target.max() - 1e-9]
+        """The t with the best score on the target; of several, the one closest to 1."""
+        values = self.scores.oriented
+        top = self.strengths[values >= values.max() - 1e-9]
         return float(top[np.abs(top - 1).argmin()])
 
 
@@ -67,14 +68,14 @@ def strength_curve(change: WeightChange, evaluator: Evaluator, step: float = STR
 
 @dataclass(frozen=True)
 class Switches:
-    """Accuracies with the change of each group of layers on or off, for every combination."""
+    """Scores with the change of each group of layers on or off, for every combination."""
 
     groups: Mapping[str, tuple[str, ...]]
     """Parts of the change in each group that training changed, by the group's name, from the input to the output."""
     on: tuple[tuple[bool, ...], ...]
     """Combinations: all on first, all off last."""
     scores: Scores
-    """Accuracies of each combination."""
+    """Scores of each combination."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -137,7 +138,7 @@ def layer_alone(change: WeightChange, evaluator: Evaluator, layer: str) -> Score
     """Evaluate the trained network, the same without one layer's change, that change alone, and the base.
 
     Returns:
-        Four accuracies, in this order.
+        Four scores, in this order.
     """
     off = dict.fromkeys(change.parts, 0.0)
     return evaluator.of_strengths(change, [{}, {layer: 0.0}, off | {layer: 1.0}, off])

@@ -12,7 +12,8 @@ from core.study.stats.intervals import t_interval
 from core.study.weights.spectrum import ENERGY, Spectrum
 from core.study.weights.strength import Switches
 from core.study.weights.subspace import Amplification
-from core.wording.numbers import NOTHING, count_text, number_text, percent, points_text
+from core.wording.measures import changed_text, measured_text
+from core.wording.numbers import NOTHING, count_text, number_text, percent
 
 SpectraOf = Mapping[str, Mapping[str, Spectrum]]
 """Spectra by run id and layer path."""
@@ -94,13 +95,16 @@ def amplification_text(rows: Sequence[tuple[str, Amplification]]) -> pd.DataFram
 
 
 def contributions_text(switches: Switches, masked: bool) -> pd.DataFrame:
-    """One row per group of layers: accuracy without it, its contribution, and accuracy with only that group.
+    """One row per group of layers: the score without it, its contribution, and the score with only that group.
+
+    A contribution is positive where the network is better with the group, whatever the direction of the measure.
 
     Args:
         switches: measured.
         masked: whether the source is judged among its own classes only.
     """
     scores, everything = switches.scores, switches.everything
+    measure = scores.measure
     rows = []
     single = all(len(parts) == 1 for parts in switches.groups.values())
     first, alone = ("Layer", "only this layer") if single else ("Layers", "only these layers")
@@ -108,38 +112,32 @@ def contributions_text(switches: Switches, masked: bool) -> pd.DataFrame:
         without, only = switches.without(name), switches.only(name)
         row = {
             first: name,
-            "Target without it" if single else "Target without them": percent(scores.target[without]),
-            "Contribution": points_text(float(scores.target[everything] - scores.target[without])),
-            f"Target, {alone}": percent(scores.target[only]),
+            "Target without it" if single else "Target without them": measured_text(measure, scores.target[without]),
+            "Contribution": changed_text(measure, float(scores.oriented[everything] - scores.oriented[without])),
+            f"Target, {alone}": measured_text(measure, scores.target[only]),
         }
         if scores.source is not None:
             source, title = scores.line("source", masked), "Source, own classes," if masked else "Source"
-            row[f"{title} without it" if single else f"{title} without them"] = percent(source[without])
-            row[f"{title} {alone}" if masked else f"{title}, {alone}"] = percent(source[only])
+            row[f"{title} without it" if single else f"{title} without them"] = measured_text(measure, source[without])
+            row[f"{title} {alone}" if masked else f"{title}, {alone}"] = measured_text(measure, source[only])
         rows.append(row)
     return pd.DataFrame(rows, dtype=object)
 
 
 def combinations_text(switches: Switches, masked: bool, shown: int | None = None) -> pd.DataFrame:
-    """One row per combination of groups of layers that are on, with its accuracies.
+    """One row per combination of groups of layers that are on, with its scores.
 
     Args:
         switches: measured.
-        masked: whether accuracies among the task's own classes are shown too.
+        masked: whether scores among the task's own classes are shown too.
         shown: row that is marked.
     """
     scores = switches.scores
     columns: dict[str, list[Any]] = {"Shown": ["●" if place == shown else "" for place in range(len(switches.on))]}
     for place, name in enumerate(switches.names):
         columns[name] = ["on" if on[place] else "off" for on in switches.on]
-    for title, values in (
-        ("Target", scores.target),
-        ("Target, own classes", scores.target_masked),
-        ("Source", scores.source),
-        ("Source, own classes", scores.source_masked),
-    ):
-        if values is not None and (masked or "own" not in title):
-            columns[title] = [percent(value) for value in values]
+    for line in scores.lines(masked):
+        columns[line.title] = [measured_text(scores.measure, value) for value in line.values]
     return pd.DataFrame(columns, dtype=object)
 
 
