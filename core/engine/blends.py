@@ -34,7 +34,7 @@ class Blend:
     """The adapter file."""
     spec: LoRASpec
     scores: tuple[Score, ...]
-    """Evaluations of the blend on the tasks of all runs and of their base."""
+    """Of the blend on the tasks of all runs and of their base, by the objective of the first run."""
     kept: float
     """Share of the energy of the summed changes that the rank keeps; see :func:`core.adapter.blend.blend`."""
 
@@ -44,12 +44,12 @@ class Blend:
         return _cut(self.spec.rank, self.kept)
 
 
-def start_of(run: Run) -> tuple[str | None, NetworkSpec, int | None]:
-    """What a run started from; runs of one start can be blended.
+def start_of(run: Run) -> tuple[str | None, NetworkSpec, int | None, str]:
+    """What a run started from, and the kind of its objective; runs that share all of it can be blended.
 
     A network that was brought gets a head that is drawn from the seed, so that each seed has another start.
     """
-    return run.spec.base, run.spec.network, run.spec.seed if run.spec.is_direct else None
+    return run.spec.base, run.spec.network, run.spec.seed if run.spec.is_direct else None, run.spec.objective.kind
 
 
 def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float]], rank: int | None = None) -> Blend:
@@ -75,7 +75,7 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
     primary = objective.primary
     for task_spec in dict.fromkeys(wanted):
         task = tasks.get(task_spec, network=first.spec.network)
-        scores.append(score_of(task_spec, task, base, network, objective))
+        scores.append(Score.of(base, network, task, objective))
     trained_on = [tasks.get(run.spec.task, network=run.spec.network) for run, _ in parts]
     own, cut = trained_on[0], _cut(spec.rank, kept)
     names = {task.class_names for task in trained_on}
@@ -84,7 +84,7 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
         base=first.spec.base or "",
         task=(f"A blend of {len(parts)} adapters, by the weighted sum of their changes{f'; {cut}' if cut else ''}",),
         results={
-            f"{primary.title} on {task_text(score.task, objective)}": primary.text(score.after.measures[primary.name])
+            f"{score.measure.title} on {task_text(score.task, objective)}": score.measure.text(score.values[1])
             for score in scores
         },
         labels=own.class_names if len(names) == 1 else (),

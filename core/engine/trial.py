@@ -1,10 +1,11 @@
-"""Evaluation of an uploaded adapter on a base: whether the file is valid, and how it changes the accuracy."""
+"""Evaluation of an uploaded adapter on a base: whether the file is valid, and how it changes the scores."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from core.data.tasks import Tasks
 from core.methods.merging import merged_copy
 from core.networks.file import network_bytes
 from core.networks.registry import known_spec
+from core.objectives.measure import Measure
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION, objective_of
 from core.training.evaluation import Evaluation, evaluate
@@ -35,8 +37,24 @@ class Score:
     """Number of test examples."""
     before: Evaluation
     after: Evaluation
-    objective: ObjectiveSpec = CLASSIFICATION
-    """What the task's targets are for."""
+    objective: ObjectiveSpec
+
+    @classmethod
+    def of(cls, base: nn.Module, adapted: nn.Module, task: Task, objective: ObjectiveSpec) -> Self:
+        """Evaluate a base, and the same with an adapter. Args: objective: what both answer, and are judged by."""
+        with torch.no_grad():
+            before, after = (evaluate(each, task.test, task.classes, objective=objective) for each in (base, adapted))
+        return cls(task.spec, len(task.test), before, after, objective)
+
+    @property
+    def measure(self) -> Measure:
+        """What both are judged by."""
+        return self.objective.primary
+
+    @property
+    def values(self) -> tuple[float, float]:
+        """The measure without and with the adapter."""
+        return self.before.measures[self.measure.name], self.after.measures[self.measure.name]
 
 
 @dataclass(frozen=True)
@@ -47,7 +65,13 @@ class Trial:
     scores: tuple[Score, ...]
 
 
-def evaluate_adapter(content: bytes, base: nn.Module, tasks: Tasks, on: Sequence[TaskSpec]) -> Trial:
+def evaluate_adapter(
+    content: bytes,
+    base: nn.Module,
+    tasks: Tasks,
+    on: Sequence[TaskSpec],
+    objective: ObjectiveSpec = CLASSIFICATION,
+) -> Trial:
     """Verify an adapter file against a base, and evaluate the base without and with it on some tasks.
 
     Each process evaluates one adapter at a time, so that memory stays bounded.
@@ -57,6 +81,7 @@ def evaluate_adapter(content: bytes, base: nn.Module, tasks: Tasks, on: Sequence
         base: the network; it is not changed.
         tasks: where to get the tasks.
         on: specs of the tasks; duplicates are evaluated once.
+        objective: what the base learned, and by which measure it is judged.
 
     Raises:
         AdapterError: the adapter is damaged, unsafe, or made for another base.
@@ -71,9 +96,9 @@ def evaluate_adapter(content: bytes, base: nn.Module, tasks: Tasks, on: Sequence
         for spec in dict.fromkeys(on):
             task = tasks.get(spec, network=sizes)
             sizes.check_fit(spec.dataset, shapes_of(task.test.batch(slice(0, 1))), task.classes)
-            objective = objective_of(tasks.catalog.info(spec.dataset).objective)
-            objective.check_outputs(sizes.num_classes)
-            scores.append(score_of(spec, task, base, adapted, objective))
+            own = objective_of(tasks.catalog.info(spec.dataset).objective)
+            own.check_outputs(sizes.num_classes)
+            scores.append(Score.of(base, adapted, task, objective if objective.kind == own.kind else own))
         return Trial(found, tuple(scores))
 
 

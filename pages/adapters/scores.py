@@ -1,4 +1,4 @@
-"""The primary measure of a base and of the base with an adapter, on some tasks."""
+"""Scores of a base and of the base with an adapter, on some tasks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,14 @@ def show_scores(scores: Sequence[Score], own: TaskSpec | None, has_new_head: boo
     """Draw a table.
 
     Args:
-        scores: one row each.
+        scores: one row each, at least one; all by one measure.
         own: the task that the base was trained on, if any.
-        has_new_head: whether the base has a head that nothing has trained, so that its accuracy is chance, and the
+        has_new_head: whether the base has a head that nothing has trained, so that its score is chance, and the
             difference from it says nothing.
     """
-    measures = [score.objective.primary for score in scores]
-    values = [
-        (score.before.measures[measure.name], score.after.measures[measure.name])
-        for score, measure in zip(scores, measures, strict=True)
-    ]
-    before, after = ([m.text(pair[k]) for m, pair in zip(measures, values, strict=True)] for k in (0, 1))
-    differences = [m.change_text(new - old) for m, (old, new) in zip(measures, values, strict=True)]
-    titles = list(dict.fromkeys(measure.title for measure in measures))
+    before, after = ([score.measure.text(score.values[k]) for score in scores] for k in (0, 1))
+    differences = [score.measure.change_text(score.values[1] - score.values[0]) for score in scores]
+    titles = list(dict.fromkeys(score.measure.title for score in scores))
     st.dataframe(
         {
             "Task": [

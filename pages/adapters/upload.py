@@ -11,6 +11,7 @@ from core.engine.trial import Trial, evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
+from core.objectives.registry import CLASSIFICATION
 from core.store.record import Run
 from pages.adapters.scores import show_scores
 from pages.shared.download import download
@@ -98,4 +99,5 @@ def _try(
 ) -> Trial:
     """Verify and evaluate an adapter; cached because every click redraws the page."""
     specs = [TaskSpec.from_json(task) for task in tasks]
-    return evaluate_adapter(_content, _lab.base_for(_base, _content), _lab.tasks, specs)
+    objective = _base.spec.objective if isinstance(_base, Run) else CLASSIFICATION
+    return evaluate_adapter(_content, _lab.base_for(_base, _content), _lab.tasks, specs, objective)
