@@ -55,7 +55,7 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.report.html import report_html
 from core.study.report.report import report_of
-from core.study.weights.predicted import network_of_run, predictions
+from core.study.weights.predicted import predictions
 from core.training.evaluation import evaluate, predict
 from core.wording.numbers import percent
 from pages.shared.links import ENTRIES
@@ -193,7 +193,7 @@ def test_its_adapter_is_verified_merged_and_evaluated(
         assert found.layers == layers
         assert found.base_fingerprint == fingerprint(base_state(done))
     assert lab.artifacts.certificate(run.id)["probe_rows"] == len(pixels(lab)) > 300
-    adapted, merged = network_of_run(lab, run), read_network(lab.artifacts.path(run.id, MERGED))
+    adapted, merged = lab.artifacts.trained(run), read_network(lab.artifacts.path(run.id, MERGED))
     torch.testing.assert_close(logits(merged, pixels(lab)), logits(adapted, pixels(lab)), atol=1e-4, rtol=1e-5)
     labels = logits(adapted, pixels(lab)).argmax(1)
     assert torch.equal(torch.from_numpy(predictions(lab, run)).long(), labels)
@@ -219,7 +219,7 @@ def test_peft_gives_the_same_logits_on_a_base_of_plain_torch(done: Done, tmp_pat
         archive.extractall(tmp_path)
     plain = plain_network()
     plain.load_state_dict(base_state(done))
-    expected = logits(network_of_run(lab, run), pixels(lab))
+    expected = logits(lab.artifacts.trained(run), pixels(lab))
     before = logits(plain, pixels(lab))
     loaded = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
     torch.testing.assert_close(logits(loaded, pixels(lab)), expected, atol=1e-5, rtol=1e-5)
@@ -245,7 +245,7 @@ def test_its_card_says_what_it_is_and_its_code_runs(
     for block in blocks:
         names: dict[str, torch.nn.Module] = {}
         exec(block, names)
-        expected = logits(network_of_run(lab, run), pixels(lab))
+        expected = logits(lab.artifacts.trained(run), pixels(lab))
         torch.testing.assert_close(logits(names["model"], pixels(lab)), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -412,7 +412,7 @@ def test_details_and_adapter_of_a_run_are_shown_with_code_that_runs(
     (code,) = (block.value for block in app.code if "PeftModel" in block.value)
     assert "pages" not in code
     exec(code, names)
-    expected = logits(network_of_run(done.lab, run), pixels(done.lab))
+    expected = logits(done.lab.artifacts.trained(run), pixels(done.lab))
     torch.testing.assert_close(logits(names["model"], pixels(done.lab)), expected, atol=1e-5, rtol=1e-5)
     next(button for button in app.button if button.label == "Verify again").click().run()
     assert not app.exception
@@ -484,7 +484,7 @@ def test_rows_of_one_request_are_answered_by_its_adapters_and_its_base(done: Don
             predictor.predict(PredictRequest(rows=[Row(pixels=[0.5], adapter=runs[0].id)]))
     finally:
         predictor.close()
-    networks = [*(network_of_run(lab, run) for run in runs), read_network(lab.artifacts.path(done.base.id, NETWORK))]
+    networks = [*(lab.artifacts.trained(run) for run in runs), read_network(lab.artifacts.path(done.base.id, NETWORK))]
     for answer, network, row in zip(answers, networks, rows, strict=True):
         expected = logits(network, row[None]).softmax(1)[0]
         torch.testing.assert_close(torch.tensor(answer.probabilities), expected, atol=1e-5, rtol=1e-5)

@@ -17,7 +17,6 @@ from core.study.arms.choice import chosen_arms
 from core.study.weights.predicted import (
     arm_predictions,
     disagreed,
-    network_of_run,
     predictions,
     results_by_class,
     test_images,
@@ -37,7 +36,7 @@ def test_runs_of_a_bank_keep_what_their_stored_networks_predict(studied):
         assert kept.dtype == np.uint8
         task = lab.tasks.get(run.spec.task)
         with torch.no_grad():
-            again = network_of_run(lab, run)(task.test.all_pixels()).argmax(1).numpy()
+            again = lab.artifacts.trained(run)(task.test.all_pixels()).argmax(1).numpy()
         assert np.count_nonzero(kept != again) <= 1  # merging an adapter rounds
         np.testing.assert_array_equal(true_labels(lab, run.spec.task), task.test.labels)
         assert 100 * np.mean(kept == true_labels(lab, run.spec.task)) == pytest.approx(run.score)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
@@ -64,7 +63,7 @@ def predictions(lab: Lab, run: Run, losses: bool = False) -> StoredAnswers:
     def compute() -> Evaluation:
         task = lab.tasks.get(run.spec.task, network=run.spec.network)
         with torch.no_grad():
-            found = evaluate(network_of_run(lab, run), task.test, task.classes, objective=run.spec.objective)
+            found = evaluate(lab.artifacts.trained(run), task.test, task.classes, objective=run.spec.objective)
         _check(stored(found), truth, run)
         return found
 
@@ -190,15 +189,6 @@ def differing_texts(lab: Lab, a: Arm, b: Arm) -> DifferingTexts:
     found = differing(left, right)
     texts = test_texts(lab, a.spec.task, [each.example for each in found])
     return DifferingTexts(tuple(found), texts, len(set(a.seeds) & set(b.seeds)), len(left.truth))
-
-
-def network_of_run(lab: Lab, run: Run) -> nn.Module:
-    """A run's trained network; that of a LoRA run is its base with the adapter beside it.
-
-    Raises:
-        LabError: a file is gone or damaged, or the run has not made one.
-    """
-    return lab.artifacts.trained(run)
 
 
 def _check(answers: StoredAnswers, truth: NDArray[np.generic], run: Run) -> None:
