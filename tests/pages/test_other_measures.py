@@ -1,0 +1,205 @@
+"""Weights, Adapters and Try it with experiments that are not judged by accuracy: by loss, by macro-F1, and by an error
+of an objective without classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import pytest
+from streamlit.proto.Metric_pb2 import Metric
+from streamlit.testing.v1 import AppTest
+from torch import Tensor
+
+from core.engine.experiment import arm_specs
+from core.engine.launcher import Planned
+from core.errors import ServingError
+from core.lab import Lab, close_lab, open_lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.objectives.classification import LOSS, ClassificationSpec
+from core.objectives.measure import Measure
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import OBJECTIVES
+from core.run_spec import RunSpec
+from core.serving.request import PredictRequest, Row
+from core.settings import Settings
+from core.store.record import Experiment, Run
+from core.wording.measures import measured_text
+from tests.conftest import DIGITS, finish, short
+from tests.pages.test_pages import draw, texts
+
+ARMS = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of(rank=2)), (short(), LoRASpec.of(rank=4))]
+TARGET = DIGITS.but(classes=(5, 6, 7, 8, 9))
+VIEWS = ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"]
+LABELS = ["loss", "macro_f1", "numbers"]
+
+ERROR = Measure(
+    name="mean_error",
+    title="Mean error",
+    each=lambda answers: np.abs(answers.predicted - answers.targets).astype(np.float64),
+    better="lower in mean error",
+    worse="higher in mean error",
+    margin=0.1,
+    max_margin=5.0,
+    unit="",
+    limits=(0.0, float("inf")),
+    higher_is_better=False,
+)
+
+
+class NumbersSpec(ObjectiveSpec):
+    """Learns the number of a digit by its squared error, at the first output."""
+
+    kind: Literal["numbers"] = "numbers"
+    title = "Numbers"
+    measures = (ERROR, LOSS)
+    watched = ("loss",)
+
+    def check_outputs(self, outputs: int) -> None:
+        assert outputs
+
+    def outputs_for(self, classes: int) -> int:
+        return max(classes, 1)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.losses(outputs, targets).mean()
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs[:, 0] - targets) ** 2
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs[:, 0]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    OBJECTIVES.append(NumbersSpec)
+    yield open_lab(Settings(home=tmp_path_factory.mktemp("home"), max_waiting=40))
+    close_lab()
+    OBJECTIVES.remove(NumbersSpec)
+
+
+def judged(lab: Lab, objective: ObjectiveSpec) -> Experiment:
+    """An experiment with full fine-tuning and LoRA at two ranks, on other classes than the base."""
+    source = DIGITS.but(classes=(0, 1, 2, 3, 4))
+    start = RunSpec.of(method="pretrain", task=source, optim=short(epochs=2, rate=0.001), objective=objective)
+    (base,) = finish(lab, lab.launch(start).id)
+    specs = arm_specs(base.id, base.spec, TARGET, ARMS, [0], "auto")
+    made = lab.queue(Planned(tuple(spec.but(objective=objective) for spec in specs)), objective.primary.name)
+    assert [run.state for run in finish(lab, *made.runs)] == ["finished"] * 3
+    return made
+
+
+@pytest.fixture(scope="module")
+def experiments(opened: Lab) -> dict[str, Experiment]:
+    measures = [ClassificationSpec.of(measure=name) for name in ("loss", "macro_f1")]
+    return dict(zip(LABELS, (judged(opened, each) for each in (*measures, NumbersSpec())), strict=True))
+
+
+def lora(lab: Lab, experiment: Experiment) -> Run:
+    return next(run for run in lab.members(experiment) if run.spec.label == "LoRA r=2")
+
+
+def everything(app: AppTest) -> str:
+    tables = [str(each.value.to_csv()) for each in app.dataframe]
+    return "\n".join([texts(app), *tables, *(f"{each.label} {each.value} {each.help}" for each in app.metric)])
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("label", LABELS)
+def test_every_view_tells_the_primary_measure_and_no_other(
+    opened: Lab, experiments: dict[str, Experiment], label: str, view: str
+) -> None:
+    run = lora(opened, experiments[label])
+    app = draw("weights", experiment=experiments[label].id, run=run.id, view=view)
+    assert not app.error
+    assert "accurac" not in everything(app)
+    assert f"affect the {run.spec.objective.primary.noun}." in texts(app)
+    assert "own classes" not in everything(app)
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_the_slider_shows_what_the_result_says_and_colors_by_what_is_better(
+    opened: Lab, experiments: dict[str, Experiment], label: str
+) -> None:
+    run = lora(opened, experiments[label])
+    measure = run.spec.objective.primary
+    app = draw("weights", experiment=experiments[label].id, run=run.id, view="Alpha and layers")
+    assert [metric.label for metric in app.metric] == ["Target", "Source"] * 2
+    assert run.result is not None
+    assert app.metric[0].value == measured_text(measure, run.score)
+    app.slider(key="strength").set_value(0.0).run()
+    assert app.metric[0].value == measured_text(measure, run.result.measures[f"{measure.name}_before"])
+    # The base does not know these classes: it is worse.
+    assert app.metric[0].proto.color == Metric.MetricColor.RED
+    rises = app.metric[0].proto.direction == Metric.MetricDirection.UP
+    assert rises != measure.higher_is_better
+
+
+@pytest.mark.parametrize(
+    ("label", "title", "start", "most"),
+    [
+        ("loss", "Tolerance in loss", 0.02, 0.5),
+        ("macro_f1", "Tolerance in points", 0.5, 5.0),
+        ("numbers", "Tolerance in mean error", 0.1, 2.5),
+    ],
+)
+def test_the_tolerance_has_the_unit_and_the_limits_of_the_measure(
+    opened: Lab, experiments: dict[str, Experiment], label: str, title: str, start: float, most: float
+) -> None:
+    app = draw("weights", experiment=experiments[label].id, view="Rank", tolerance="5")
+    slider = next(each for each in app.slider if each.label.startswith("Tolerance"))
+    assert (slider.label, slider.max) == (title, most)
+    assert slider.value == (5.0 if label == "macro_f1" else start)
+    full = next(run for run in opened.members(experiments[label]) if run.spec.label == "Full")
+    rows = app.dataframe[0].value.set_index("Network")
+    assert rows.loc["Full", "Target"] == measured_text(full.spec.objective.primary, full.score)
+    slider.set_value(most).run()
+    assert not app.exception
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_adapters_and_blends_are_told_by_the_measure(
+    opened: Lab, experiments: dict[str, Experiment], label: str
+) -> None:
+    run = lora(opened, experiments[label])
+    measure = run.spec.objective.primary
+    app = draw("adapters", adapter=run.id)
+    assert not app.error
+    assert next(each for each in app.metric if each.label == measure.title).value == measured_text(measure, run.score)
+    app = draw("adapters", **{"adapters-from": "Blend two"})
+    app.session_state["adapters-from"] = "Blend two"
+    app.run()
+    app.selectbox(key="blend-first").set_value(run.id).run()
+    app.slider(key="blend-first-weight").set_value(1.0)
+    app.slider(key="blend-second-weight").set_value(0.0)
+    next(each for each in app.button if each.key == "blend-run").click().run()
+    assert not app.exception
+    assert not app.error
+    found = app.dataframe[0].value
+    assert found["With the adapter"][0] == measured_text(measure, run.score)
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("task", ["Target", "Source"])
+def test_networks_can_be_tried(opened: Lab, experiments: dict[str, Experiment], label: str, task: str) -> None:
+    app = draw("tryit", experiment=experiments[label].id, **{"try-task": task})
+    assert not app.error
+    has_classes = lora(opened, experiments[label]).spec.objective.has_classes
+    assert ("Where they disagree" in texts(app)) == has_classes
+    if not has_classes:
+        assert app.dataframe[0].value["Network"].tolist() == ["Base", "Full", "LoRA r=2", "LoRA r=4"]
+        assert "Right answer: " in texts(app)
+
+
+def test_only_networks_that_name_classes_are_served(opened: Lab, experiments: dict[str, Experiment]) -> None:
+    listed = {each.adapter: each.accuracy for each in opened.predictor.adapters().adapters}
+    numbers, loss = (lora(opened, experiments[label]) for label in ("numbers", "loss"))
+    assert loss.result is not None
+    assert listed[loss.id] == loss.result.measures["accuracy"]
+    assert listed[numbers.id] is None
+    with pytest.raises(ServingError, match="names no classes"):
+        opened.predictor.predict(PredictRequest([Row(pixels=[0.0] * 784, adapter=numbers.id)]))
