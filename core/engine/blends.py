@@ -11,7 +11,7 @@ from core.adapter.write import adapter_bytes
 from core.data.tasks import Tasks
 from core.engine.artifacts import Artifacts
 from core.engine.jobs.run_files import probe_of
-from core.engine.trial import Score, score_of
+from core.engine.trial import Score
 from core.errors import LoRAError
 from core.methods.lora import LoRASpec
 from core.networks.fingerprint import base_fingerprint
@@ -72,7 +72,6 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
     network, spec, kept = blend(base, [(artifacts.adapter(run.id), weight) for run, weight in parts], rank)
     wanted = [task for run, _ in parts for task in (run.spec.task, run.spec.source) if task is not None]
     scores, objective = [], first.spec.objective
-    primary = objective.primary
     for task_spec in dict.fromkeys(wanted):
         task = tasks.get(task_spec, network=first.spec.network)
         scores.append(Score.of(base, network, task, objective))

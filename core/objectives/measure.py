@@ -101,6 +101,19 @@ class Measure:
         text = self.text(value, digits)
         return f"+{text}" if value is not None and round(value, digits + PLAIN_DIGITS) > 0 else text
 
+    def amount_text(self, value: float, digits: int = 2) -> str:
+        """Format the size of a difference, without a sign, as in ``1.32 points`` or ``0.0310``."""
+        return self.change_text(abs(value), digits).removeprefix("+")
+
+    def hover_text(self, axis: str = "y") -> str:
+        """How Plotly writes the value on an axis when it is pointed at, as in ``%{y:.2f} %``."""
+        return f"%{{{axis}:.2f}} %" if self.unit == "%" else f"%{{{axis}:.4g}}"
+
+    @property
+    def values_noun(self) -> str:
+        """What several values are called within a sentence, as in ``accuracies`` or ``loss values``."""
+        return f"{self.noun[:-1]}ies" if self.noun.endswith("y") else f"{self.noun} values"
+
     @property
     def noun(self) -> str:
         """The title within a sentence, as in ``accuracy`` or ``macro-F1``."""

@@ -7,7 +7,6 @@ import streamlit as st
 from core.engine.cost import plan
 from core.methods.full import FullSpec
 from core.objectives.classification import ACCURACY
-from core.wording.measures import values_noun
 from core.wording.numbers import count_text
 from pages.weights.focus import Focus
 
@@ -49,5 +48,5 @@ def choose_limit(focus: Focus) -> tuple[bool, int | None]:
         return False, None
     if chosen == ALL:
         return True, None
-    st.caption(f"All {values_noun(focus.measure)} that are measured here are on {chosen} examples of each part.")
+    st.caption(f"All {focus.measure.values_noun} that are measured here are on {chosen} examples of each part.")
     return True, int(chosen)

@@ -9,7 +9,6 @@ from core.study.weights.figures import scores_over_strength
 from core.study.weights.scores import Scores
 from core.study.weights.strength import COARSE_STEP, MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weights.tables import combinations_text, contributions_text, layer_text
-from core.wording.measures import changed_text, measured_text, values_noun
 from core.wording.numbers import counted, number_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
@@ -50,7 +49,7 @@ def instruments_part(focus: Focus) -> None:
     if alone is not None:
         chosen_layer(focus, alone)
     st.caption(
-        f"{focus.name}; {values_noun(focus.measure)} on the test part. To *choose* a strength, use the one with the "
+        f"{focus.name}; {focus.measure.values_noun} on the test part. To *choose* a strength, use the one with the "
         f"best validation {focus.measure.noun}. On scaling ΔW, see Hu et al., arXiv 2106.09685, section 4.1, and for "
         "full fine-tuning Ilharco et al., arXiv 2212.04089."
     )
@@ -126,7 +125,7 @@ def chosen_layer(focus: Focus, scores: Scores) -> None:
     lines = {"Target": scores.target}
     if scores.source is not None:
         lines["Source"] = scores.line("source", focus.masked_differs)
-    columns = {title: [measured_text(focus.measure, float(value)) for value in lines[title]] for title in lines}
+    columns = {title: [focus.measure.text(float(value)) for value in lines[title]] for title in lines}
     st.dataframe(
         pd.DataFrame({"Network": names, **columns}, dtype=object),
         hide_index=True,
@@ -147,11 +146,11 @@ def metrics(scores: Scores, place: int, reference: int, masked: bool) -> None:
     measure = scores.measure
     with st.container(horizontal=True):
         for line in scores.lines(masked):
-            change = changed_text(measure, float(line.values[place] - line.values[reference]))
+            change = measure.change_text(float(line.values[place] - line.values[reference]))
             is_change = change[0] in "+−"
             st.metric(
                 line.title,
-                measured_text(measure, float(line.values[place])),
+                measure.text(float(line.values[place])),
                 # Streamlit recognizes a decrease by its hyphen.
                 change.replace("−", "-") if place != reference else "as trained",
                 delta_color="off" if not is_change else "normal" if measure.higher_is_better else "inverse",

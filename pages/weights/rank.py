@@ -16,7 +16,6 @@ from core.study.stats.measures import quantity, spread_text
 from core.study.weights.figures import TrainedRank, scores_of_cuts
 from core.study.weights.rank import rank_sentence, suggested_rank
 from core.study.weights.scores import Scores
-from core.wording.measures import values_noun
 from core.wording.numbers import count_text
 from pages.shared.figure_panel import show
 from pages.weights.effort import choose_limit
@@ -80,7 +79,7 @@ def rank_part(focus: Focus) -> None:
     st.caption(
         "Vertical line: the suggested rank. The cut is the best approximation of that rank (Eckart and Young 1936). "
         f"{kept} keep their trained values, and a layer with fewer than $r$ directions keeps all of them. The rank is "
-        f"chosen on the validation part; the table shows {values_noun(measure)} on the test part."
+        f"chosen on the validation part; the table shows {measure.values_noun} on the test part."
     )
 
 

@@ -27,7 +27,6 @@ from core.run_spec import RunSpec
 from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from core.wording.measures import measured_text
 from tests.conftest import DIGITS, finish, short
 from tests.pages.test_pages import draw, texts
 
@@ -130,9 +129,9 @@ def test_the_slider_shows_what_the_result_says_and_colors_by_what_is_better(
     app = draw("weights", experiment=experiments[label].id, run=run.id, view="Alpha and layers")
     assert [metric.label for metric in app.metric] == ["Target", "Source"] * 2
     assert run.result is not None
-    assert app.metric[0].value == measured_text(measure, run.score)
+    assert app.metric[0].value == measure.text(run.score)
     app.slider(key="strength").set_value(0.0).run()
-    assert app.metric[0].value == measured_text(measure, run.result.measures[f"{measure.name}_before"])
+    assert app.metric[0].value == measure.text(run.result.measures[f"{measure.name}_before"])
     # The base does not know these classes: it is worse.
     assert app.metric[0].proto.color == Metric.MetricColor.RED
     rises = app.metric[0].proto.direction == Metric.MetricDirection.UP
@@ -156,7 +155,7 @@ def test_the_tolerance_has_the_unit_and_the_limits_of_the_measure(
     assert slider.value == (5.0 if label == "macro_f1" else start)
     full = next(run for run in opened.members(experiments[label]) if run.spec.label == "Full")
     rows = app.dataframe[0].value.set_index("Network")
-    assert rows.loc["Full", "Target"] == measured_text(full.spec.objective.primary, full.score)
+    assert rows.loc["Full", "Target"] == full.spec.objective.primary.text(full.score)
     slider.set_value(most).run()
     assert not app.exception
 
@@ -169,7 +168,7 @@ def test_adapters_and_blends_are_told_by_the_measure(
     measure = run.spec.objective.primary
     app = draw("adapters", adapter=run.id)
     assert not app.error
-    assert next(each for each in app.metric if each.label == measure.title).value == measured_text(measure, run.score)
+    assert next(each for each in app.metric if each.label == measure.title).value == measure.text(run.score)
     app = draw("adapters", **{"adapters-from": "Blend two"})
     app.session_state["adapters-from"] = "Blend two"
     app.run()
@@ -180,7 +179,7 @@ def test_adapters_and_blends_are_told_by_the_measure(
     assert not app.exception
     assert not app.error
     found = app.dataframe[0].value
-    assert found["With the adapter"][0] == measured_text(measure, run.score)
+    assert found["With the adapter"][0] == measure.text(run.score)
 
 
 @pytest.mark.parametrize("label", LABELS)

@@ -22,7 +22,6 @@ from core.study.weights.scores import On, Scores
 from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import StrengthCurve
 from core.study.weights.subspace import Intruders
-from core.wording.measures import hover_text
 from core.wording.numbers import percent
 
 SCALE = "Viridis"
@@ -126,7 +125,7 @@ def scores_of_cuts(
     """
     ranks, measure = curves[0].ranks, curves[0].scores.measure
     has_source = curves[0].scores.source is not None
-    number, unit = hover_text(measure), f" ({measure.unit})" if measure.unit else ""
+    number, unit = measure.hover_text(), f" ({measure.unit})" if measure.unit else ""
     traces: list[dict[str, Any]] = []
     shapes: list[dict[str, Any]] = []
     sides: tuple[tuple[str, On], ...] = (("y", "target"), ("y2", "source"))
@@ -242,7 +241,7 @@ def scores_over_strength(curve: StrengthCurve, strength: float, colour: str, mas
     for each in curve.scores.lines(masked):
         name, values, line = each.title, each.values, colour if each.on == "target" else NEUTRAL
         dash, symbol = _STYLES[each.on, each.masked]
-        hover = f"{name}: {hover_text(measure)} at %{{x:.1f}} ×<extra></extra>"
+        hover = f"{name}: {measure.hover_text()} at %{{x:.1f}} ×<extra></extra>"
         traces += [
             {
                 "type": "scatter",
@@ -343,7 +342,7 @@ def scores_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Figu
                         "y": values,
                         "line": {"color": line, "width": 2, "dash": dash},
                         "marker": {"size": 7, "symbol": symbol},
-                        "hovertemplate": f"{name} at λ = %{{x}}<br>{on} {hover_text(measure)}<extra></extra>",
+                        "hovertemplate": f"{name} at λ = %{{x}}<br>{on} {measure.hover_text()}<extra></extra>",
                     }
                 )
     title = f"{measure.title} with directions scaled by λ"

@@ -14,7 +14,6 @@ from core.study.weights.decomposition import Array
 from core.study.weights.scores import Evaluator, Scores
 from core.study.weights.spectrum import cut_networks
 from core.wording.examples import examples_text, noun
-from core.wording.measures import amount_text
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def rank_sentence(
         measure: that the networks were judged by.
     """
     *lower, limit = ranks
-    seeds, amount = len(by_seed), amount_text(measure, tolerance, 1)
+    seeds, amount = len(by_seed), measure.amount_text(tolerance, 1)
     who = f"the mean of {seeds} seeds" if seeds > 1 else "the only seed"
     where = f"on the validation part ({examples_text(kind, examples)}), {who} of full fine-tuning"
     worth = _worth_of_one(measure, examples)
@@ -116,7 +115,7 @@ def rank_sentence(
             "on the target."
         )
         if not is_fine and math.isfinite(worth):
-            text += f" One of these {noun(kind)} alone is worth {amount_text(measure, worth)}."
+            text += f" One of these {noun(kind)} alone is worth {measure.amount_text(worth)}."
     if seeds == 1:
         return f"{text} Another seed may need a different rank."
     low, high = min(by_seed), max(by_seed)

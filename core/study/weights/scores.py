@@ -318,7 +318,7 @@ def _float32(values: Array) -> Tensor:
     return torch.from_numpy(values).to(torch.float32)
 
 
-def _part(task: Task, part: PartName, limit: int | None, objective: ObjectiveSpec) -> Part:
+def _part(task: Task, part: PartName, limit: int | None) -> Part:
     examples = task.part(part)
     if limit is not None and len(examples) > limit:
         drawn = torch.randperm(len(examples), generator=torch.Generator().manual_seed(DRAW_SEED))[:limit]

@@ -12,7 +12,6 @@ from core.study.stats.intervals import t_interval
 from core.study.weights.spectrum import ENERGY, Spectrum
 from core.study.weights.strength import Switches
 from core.study.weights.subspace import Amplification
-from core.wording.measures import changed_text, measured_text
 from core.wording.numbers import NOTHING, count_text, number_text, percent
 
 SpectraOf = Mapping[str, Mapping[str, Spectrum]]
@@ -112,14 +111,14 @@ def contributions_text(switches: Switches, masked: bool) -> pd.DataFrame:
         without, only = switches.without(name), switches.only(name)
         row = {
             first: name,
-            "Target without it" if single else "Target without them": measured_text(measure, scores.target[without]),
-            "Contribution": changed_text(measure, float(scores.oriented[everything] - scores.oriented[without])),
-            f"Target, {alone}": measured_text(measure, scores.target[only]),
+            "Target without it" if single else "Target without them": measure.text(scores.target[without]),
+            "Contribution": measure.change_text(float(scores.oriented[everything] - scores.oriented[without])),
+            f"Target, {alone}": measure.text(scores.target[only]),
         }
         if scores.source is not None:
             source, title = scores.line("source", masked), "Source, own classes," if masked else "Source"
-            row[f"{title} without it" if single else f"{title} without them"] = measured_text(measure, source[without])
-            row[f"{title} {alone}" if masked else f"{title}, {alone}"] = measured_text(measure, source[only])
+            row[f"{title} without it" if single else f"{title} without them"] = measure.text(source[without])
+            row[f"{title} {alone}" if masked else f"{title}, {alone}"] = measure.text(source[only])
         rows.append(row)
     return pd.DataFrame(rows, dtype=object)
 
@@ -137,7 +136,7 @@ def combinations_text(switches: Switches, masked: bool, shown: int | None = None
     for place, name in enumerate(switches.names):
         columns[name] = ["on" if on[place] else "off" for on in switches.on]
     for line in scores.lines(masked):
-        columns[line.title] = [measured_text(scores.measure, value) for value in line.values]
+        columns[line.title] = [scores.measure.text(value) for value in line.values]
     return pd.DataFrame(columns, dtype=object)
 
 
