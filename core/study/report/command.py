@@ -159,9 +159,7 @@ def _shared_options(base: RunSpec | None, specs: Sequence[RunSpec]) -> list[str]
     words += [f"--adapters {' '.join(known)}"] if list(known) != [LoRASpec.name()] else []
     for field in fields:
         if field.is_size or given[field.key] != field.about.default:
-            own = " ".join(
-                shlex.quote(f"{value:g}" if isinstance(value, float) else str(value)) for value in values[field.key]
-            )
+            own = " ".join(shlex.quote(str(value).removesuffix(".0")) for value in values[field.key])
             words.append(f"--{field.key.replace('_', '-')} {own}")
     words += [f"--targets {shlex.join(layers)}"] if layers != LoRASpec.of().target_modules else []
     controls = [kind for kind in methods(Role.CONTROL) if any(spec.kind == kind for spec in specs)]
