@@ -65,7 +65,7 @@ def fairness(base: Run | NetworkSpec) -> tuple[TuneSpec | None, bool]:
         key="finetune-tune",
         persist_state="session",
         help="Trains every method, rank and control at the learning rates nearest its own on one grid "
-        "(…, 0.001, 0.00316, 0.01, …), with every seed. Validation accuracy picks the best rate of each, and these are "
+        "(…, 0.001, 0.00316, 0.01, …), with every seed. The validation part picks the best rate of each, and these are "
         "compared.",
     ):
         tune = TuneSpec.of(rates=forms.whole(TuneSpec, "rates", "finetune-tune-rates"))

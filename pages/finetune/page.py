@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.configuration import Configuration
+from core.engine.configuration import Configuration, objective_for
 from core.errors import LabError
 from core.lab import current
 from core.methods.full import FullSpec
@@ -12,6 +12,7 @@ from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
+from core.objectives.registry import CLASSIFICATION
 from core.store.record import Run
 from pages.finetune.form import fairness, settings_of
 from pages.shared import forms
@@ -105,7 +106,7 @@ with settings:
             device = forms.device(lab, "finetune-device")
         arms = settings_of([kind for kind in offered if kind in chosen], controls, network, optim)
         tune, own_bases = fairness(base)
-        objective = objective_form("finetune")
+        objective = objective_form("finetune", objective_for(lab.catalog, task) if task else CLASSIFICATION)
         if task is not None:
             origin = base if isinstance(base, NetworkSpec) else base.spec
             more = {"device": device, "own_bases": own_bases, "tune": tune, "objective": objective}

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.engine.configuration import Configuration
+from core.engine.configuration import Configuration, objective_for
 from core.engine.cost import plan
 from core.engine.launcher import Planned
 from core.engine.rate_grid import TuneSpec, rates_around
@@ -19,6 +19,7 @@ from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
@@ -77,7 +78,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         grid = _grid(method, network)
         try:
             optim, adapter, device = _training(lab, method, network)
-            objective = objective_form(KEY)
+            objective = objective_form(KEY, objective_for(lab.catalog, task) if task else CLASSIFICATION)
         except LabError as error:
             settle(lab, KEY, None)
             st.error(literal(str(error)))

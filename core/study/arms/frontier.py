@@ -17,6 +17,8 @@ import pandas as pd
 
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.objectives.classification import ACCURACY
+from core.objectives.measure import Measure
 from core.store.record import Curve, Run
 from core.study.arms.arm import TuningGroup
 from core.study.arms.choice import ArmRuns, Choice, choices_of, is_adapter, is_full
@@ -67,6 +69,8 @@ class Frontier:
     """Means over the seeds, by rate and epoch."""
     by_seed: dict[int, tuple[Point, ...]]
     """The points of each seed that all settings have."""
+    measure: Measure
+    """What the points are of."""
 
     @property
     def best(self) -> tuple[Point, ...]:
@@ -86,6 +90,8 @@ class EqualAccuracy:
     """Difference for each seed that both have, in points."""
     interval: Interval
     """95 % Student's t interval of the mean difference; not corrected for other levels and ranks."""
+    measure: Measure
+    """What is equal."""
 
     @property
     def leaves_out_zero(self) -> bool:
@@ -162,6 +168,7 @@ def _frontier(
         winners[0].spec.optim.learning_rate if len(winners) == 1 else None,
         tuple(means),
         {seed: tuple(points) for seed, points in by_seed.items()},
+        objective.primary,
     )
 
 
@@ -189,7 +196,7 @@ def at_equal_accuracy(a: Frontier, b: Frontier) -> list[EqualAccuracy]:
     for level in dict.fromkeys(math.floor(10 * share * top) / 10 for share in SHARES):
         if low <= level <= top:
             values = tuple(_forgetting_at(left, level) - _forgetting_at(right, level) for left, right in pairs)
-            found.append(EqualAccuracy(a.label, b.label, level, values, t_interval(values)))
+            found.append(EqualAccuracy(a.label, b.label, level, values, t_interval(values), a.measure))
     return found
 
 
@@ -199,6 +206,7 @@ def _forgetting_at(line: Sequence[Point], level: float) -> float:
 
 def frontier_sentence(lora: Frontier, full: Frontier) -> str:
     """What the forgetting of LoRA and of full fine-tuning says of the two methods, in one sentence."""
+    noun = lora.measure.noun
     name, other = lora.label, full.label.replace("Full", "full fine-tuning", 1)
     mine, theirs = lora.best_rate, full.best_rate
     start = ""
@@ -210,12 +218,12 @@ def frontier_sentence(lora: Frontier, full: Frontier) -> str:
         )
     found = at_equal_accuracy(lora, full)
     if not found:
-        return f"{start}{name} and {other} share no accuracy on the target at which forgetting can be compared."
+        return f"{start}{name} and {other} share no {noun} on the target at which forgetting can be compared."
     seeds = len(found[0].values)
     if seeds < MIN_SEEDS:
         many = counted(seeds, "seed")
         few = f"{many} {'is' if seeds == 1 else 'are'} too few to compare {name if not start else 'it'} with {other}"
-        return f"{start}{few} at equal accuracy on the target."
+        return f"{start}{few} at equal {noun} on the target."
     seen, either = [], []
     for equal in found:
         mean, where = equal.interval.mean, f"at {number_text(equal.level, 1)} % ({span_text(equal.interval, POINTS)})"
@@ -226,7 +234,7 @@ def frontier_sentence(lora: Frontier, full: Frontier) -> str:
             either.append(where)
     told = [f"{name} was seen to forget {listed(seen)}"] if seen else []
     told += [f"the interval contains 0 {listed(either)}"] if either else []
-    compared = f"compared with {other} at equal accuracy on the target, over {seeds} seeds, {'; '.join(told)}."
+    compared = f"compared with {other} at equal {noun} on the target, over {seeds} seeds, {'; '.join(told)}."
     return start + compared if start else f"C{compared[1:]}"
 
 
@@ -235,7 +243,9 @@ def frontier_table(found: Sequence[EqualAccuracy]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Setting": [equal.a for equal in found],
-            "Accuracy on the target": [f"{number_text(equal.level, 1)} %" for equal in found],
+            f"{found[0].measure.title if found else ACCURACY.title} on the target": [
+                f"{number_text(equal.level, 1)} %" for equal in found
+            ],
             "Forgets, minus full": [
                 signed_text(equal.interval.mean, digits_of(equal.interval, POINTS)) for equal in found
             ],

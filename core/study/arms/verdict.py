@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from core.methods.method import Role
+from core.objectives.measure import Measure
 from core.store.record import Run
 from core.store.stages import stages_of
 from core.study.arms.arm import Arm
@@ -19,10 +20,14 @@ from core.study.stats.claims import Difference, Level, within_margin
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed
 from core.wording.numbers import counted
 
-NO_RANKING = (
-    "No verdict: nothing ranks these settings, since they have no finished seed in common with an accuracy on the "
-    "validation part."
-)
+
+def no_ranking(measure: Measure) -> str:
+    """Why nothing ranks settings whose finished seeds have no value on the validation part."""
+    article = "an" if measure.noun[:1].lower() in "aeiou" else "a"
+    return (
+        "No verdict: nothing ranks these settings, since they have no finished seed in common with "
+        f"{article} {measure.noun} on the validation part."
+    )
 
 
 class Rule(StrEnum):
@@ -209,7 +214,7 @@ def _decided(everything: Sequence[Run], margin: float) -> Verdict:
     picked = best_arm(everything, lambda setting: is_adapter(setting) and setting.key in keys)
     best = keys[picked.key] if picked is not None else None
     rule, level = _decide(candidates, best)
-    reason = "" if best is not None or rule is Rule.WITHIN else NO_RANKING
+    reason = "" if best is not None or rule is Rule.WITHIN else no_ranking(judged_by(everything).primary)
     return Verdict(margin, full, candidates, best, rule, level, reason, rates)
 
 
@@ -237,6 +242,6 @@ def _pairs(runs: Sequence[Run]) -> tuple[Arm | None, list[tuple[Arm, Arm]], str]
         return full, [], "No verdict: full fine-tuning and LoRA have no finished seed in common."
     if {Role.REFERENCE, Role.ADAPTER} <= {arm.role for arm in chosen}:
         if full is None:
-            return full, [], NO_RANKING
+            return full, [], no_ranking(judged_by(runs).primary)
         return full, [], "No verdict: full fine-tuning and LoRA started from different bases or learnt different tasks."
     return full, [], "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."
