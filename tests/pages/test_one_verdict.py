@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -57,7 +56,7 @@ def planted(run: Run, offsets: dict[str, float], seeds: int) -> tuple[str, str |
     noise = SPREAD[run.spec.seed] * (1 if run.spec.role != "adapter" else -1)
     accuracy = 90.0 + offsets[run.spec.label] + noise - (0 if run.spec.optim.learning_rate == RATES[0] else 5)
     result = measured(run.result, accuracy=accuracy, validation_accuracy=accuracy - 1)
-    return "finished", json.dumps(asdict(result))
+    return "finished", json.dumps(result.to_dict())
 
 
 CASES = {
@@ -116,7 +115,7 @@ def test_runs_that_somebody_selected_are_said_to_be_that(lab: Lab, experiment: E
 @contextmanager
 def as_planted(lab: Lab, experiment: Experiment, case: tuple[dict[str, float], int] | None) -> Iterator[None]:
     """The experiment with made-up accuracies, until the block ends."""
-    kept = [(run.state, json.dumps(asdict(run.result)), run.id) for run in lab.members(experiment)]
+    kept = [(run.state, json.dumps(run.result.to_dict()), run.id) for run in lab.members(experiment)]
     if case is not None:
         rows = [(*planted(run, *case), run.id) for run in lab.members(experiment)]
         with lab.store.transaction() as db:
