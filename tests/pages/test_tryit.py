@@ -42,7 +42,7 @@ def test_every_network_answers_a_test_example_as_it_was_measured(filled: Lab) ->
     (experiment,) = filled.experiments()
     runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
     truth = true_labels(filled, next(iter(runs.values())).spec.task)
-    expected = {label: predictions(filled, run) for label, run in runs.items()}
+    expected = {label: predictions(filled, run).predicted for label, run in runs.items()}
     expected["Base"] = base_predictions(filled, next(iter(runs.values())))
     app = draw("tryit")
     assert "bit for bit" in texts(app)
@@ -87,7 +87,10 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut(
     first = next(iter(runs.values()))
     spec = first.spec.source if on_source else first.spec.task
     assert spec is not None
-    tuned = {label: (source_predictions if on_source else predictions)(filled, run) for label, run in runs.items()}
+    tuned = {
+        label: source_predictions(filled, run) if on_source else predictions(filled, run).predicted
+        for label, run in runs.items()
+    }
     truth = true_labels(filled, spec)
     expected = {"Base": base_predictions(filled, first, on_source), **tuned}
     rows = disputed(list((expected if on_source else tuned).values())).tolist()
