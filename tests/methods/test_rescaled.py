@@ -102,7 +102,7 @@ def test_its_runs_train_what_it_says_and_leave_the_base_alone(done: Done) -> Non
     assert trained["IA3 g=16"] == 784 // 16 + 128 // 16
     for run in done.runs:
         assert run.result is not None
-        assert run.result.accuracy > run.result.accuracy_before
+        assert run.score > run.result.measures["accuracy_before"]
         if run.spec.kind == "rescaled":
             assert run.result.bank == 1
             base = read_network(done.lab.artifacts.base(run)).state_dict()
