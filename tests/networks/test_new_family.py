@@ -196,7 +196,7 @@ def test_its_adapter_is_verified_merged_and_evaluated(
     adapted, merged = lab.artifacts.trained(run), read_network(lab.artifacts.path(run.id, MERGED))
     torch.testing.assert_close(logits(merged, pixels(lab)), logits(adapted, pixels(lab)), atol=1e-4, rtol=1e-5)
     labels = logits(adapted, pixels(lab)).argmax(1)
-    assert torch.equal(torch.from_numpy(predictions(lab, run)).long(), labels)
+    assert torch.equal(torch.from_numpy(predictions(lab, run).predicted).long(), labels)
     assert PREDICTIONS in lab.store.files(run.id)
     trial = evaluate_adapter(adapter.read_bytes(), read_network(base), lab.tasks, [TURNED, DIGITS])
     assert run.result is not None
@@ -349,7 +349,7 @@ def test_an_evaluation_takes_as_many_examples_at_once_as_the_family_says(
     torch.testing.assert_close(predict(network, test), whole)
     assert seen == [360, 100, 100, 100, 60]
     assert done.base.result is not None
-    assert evaluate(network, test, tuple(range(10))).accuracy == done.base.score
+    assert evaluate(network, test, tuple(range(10))).measures["accuracy"] == done.base.score
 
 
 @pytest.mark.parametrize("page", list(ENTRIES))
