@@ -57,6 +57,7 @@ SLOW = (
     *("training/test_side_by_side.py", "training/test_vocabulary.py"),
     *("methods/test_architectures.py", "methods/test_new_method.py"),
     *("methods/test_rescaled.py", "methods/test_rescaled_pages.py", "methods/test_rescaled_texts.py"),
+    *("objectives/test_regression.py", "pages/test_objective_form.py"),
     *("study/test_counting.py", "test_network_file.py", "data/test_new_source.py", "networks/test_new_family.py"),
     *("networks/library", "networks/test_tokenizer_form.py", "pages/test_networks.py"),
     *(
@@ -100,7 +101,7 @@ SLOW = (
 
 FIRST = (
     *("browser/test_accessibility.py", "browser/test_journey.py", "browser/test_first_press.py"),
-    *("engine/test_ray.py", "networks/test_new_family.py", "methods/test_rescaled.py"),
+    *("engine/test_ray.py", "networks/test_new_family.py", "methods/test_rescaled.py", "objectives/test_regression.py"),
     *("methods/test_rescaled_pages.py", "engine/test_watchdog.py", "pages/test_pages.py", "soak"),
     *("training/test_peft_parity.py", "test_cli.py", "pages/test_runs_page.py", "browser", "store/test_restore.py"),
     *("networks/library/test_packages.py", "engine", "pages", "test_cli_grow.py", "test_lab.py", "networks/library"),
