@@ -35,6 +35,17 @@ def test_every_package_and_page_is_on_the_map() -> None:
     assert folders - {"core/"} - set(FLOORS) == set()
 
 
+@pytest.mark.parametrize(
+    "what",
+    ["a method", "a network family", "a dataset source", "an objective", "a measure", "an executor", "a tracker"],
+)
+def test_what_is_added_touches_three_files_at_most(what: str) -> None:
+    (row,) = re.findall(rf"^\| {what}(?:: [^|]*)? \| (.*) \|$", TEXT, re.MULTILINE)
+    touched = row.partition("see below")[0].partition(" only where ")[0]
+    files = re.findall(r"`((?:core|pages)/[\w/]*(?:\.py|/))`", touched)
+    assert 1 <= len(files) <= 3
+
+
 def test_every_module_has_a_floor() -> None:
     assert [name for name, row in ROWS.items() if row is None] == []
 

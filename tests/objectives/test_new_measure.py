@@ -1,0 +1,100 @@
+"""The measure of docs/architecture.md, which only this test registers, is asked for, chooses and decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from core.cli.comparison import as_json
+from core.lab import Lab, close_lab, open_lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.objectives.classification import ClassificationSpec
+from core.objectives.measure import Answers, Measure, Values
+from core.settings import Settings
+from core.store.record import Experiment
+from core.study.arms.choice import best_arm, is_adapter
+from core.study.arms.judged import judged_by
+from core.study.arms.verdict import verdict
+from core.study.stats.images import crossed_interval
+from core.study.weights.predicted import arm_predictions, over_images
+from tests.conftest import compared, finish, short
+from tests.docs.examples import example
+from tests.pages.test_pages import draw, texts
+
+
+def built() -> Measure:
+    """The measure that the page defines."""
+    names = {"np": np, "Answers": Answers, "Values": Values, "Measure": Measure, "__name__": "balanced"}
+    exec(compile(example("a measure"), "docs/architecture.md", "exec", dont_inherit=True), names)
+    found: Measure = names["BALANCED"]  # type: ignore[assignment]
+    return found
+
+
+BALANCED = built()
+RATES = (0.0005, 0.02)
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClassificationSpec, "measures", (*ClassificationSpec.measures, BALANCED))
+
+
+@pytest.fixture
+def experiment(registered: None, opened: Lab) -> Experiment:
+    objective = ClassificationSpec.of(measure=BALANCED.name, within=3.0)
+    arms = [(short(rate=0.001), FullSpec()), *((short(rate=rate), LoRASpec.of()) for rate in RATES)]
+    found = compared(opened, "rotation-45", "digits", None, short(), arms, range(3), objective=objective)
+    finish(opened, *found.runs)
+    return found
+
+
+def test_it_is_the_mean_of_the_accuracies_on_each_class() -> None:
+    answers = Answers(np.array([0, 0, 1, 1, 1]), np.array([0, 0, 0, 1, 2]))
+    assert BALANCED.of(answers) == pytest.approx(100 * (2 / 3 + 1 + 0) / 3)
+
+
+def test_it_is_measured_chooses_and_decides(experiment: Experiment, opened: Lab) -> None:
+    runs = opened.members(experiment)
+    assert judged_by(runs).primary is BALANCED
+    for run in runs:
+        assert run.result is not None
+        assert run.score == run.result.measures[BALANCED.name]
+        assert np.isfinite(opened.curve(run.id).measured(f"validation_{BALANCED.name}")).all()
+    adapter = best_arm(runs, is_adapter)
+    validated = {
+        rate: np.mean([run.validated for run in runs if run.spec.optim.learning_rate == rate]) for rate in RATES
+    }
+    assert adapter is not None
+    assert adapter.learning_rate == max(validated, key=lambda rate: validated[rate])
+    found = verdict(runs)
+    assert (found.margin, found.told.difference.what.measure) == (3.0, BALANCED)
+    assert found.told.difference.interval.mean == pytest.approx(
+        adapter.interval(BALANCED.name).mean - found.full.interval(BALANCED.name).mean
+    )
+    over = over_images(opened, adapter, found.full)
+    one, other = (arm.each(BALANCED) for arm in arm_predictions(opened, [adapter, found.full]))
+    assert over == crossed_interval(one - other)
+    assert over.seeds.mean == pytest.approx(found.told.difference.interval.mean)
+    said = json.loads(json.dumps(as_json(opened, opened.bases(), runs)))
+    assert said["objective"] == {"kind": "classification", "measure": BALANCED.name, "within": 3.0}
+    assert len(said["arms"][0]["measures"][BALANCED.name]) == 3
+
+
+def test_it_is_on_the_pages_and_in_files(experiment: Experiment, opened: Lab) -> None:
+    app = draw("compare", experiment=experiment.id)
+    assert BALANCED.title in [tab.label for tab in app.tabs]
+    assert "balanced accuracy, margin 3 points" in texts(app)
+    app = draw("finetune")
+    measures = next(box for box in app.selectbox if box.label == "Primary measure")
+    assert BALANCED.title in measures.options
+    assert opened.configuration(experiment).objective.measure == BALANCED.name
