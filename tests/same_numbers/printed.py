@@ -52,8 +52,6 @@ def texts_of(home: Path, experiment: str) -> Iterator[tuple[str, dict[str, Any]]
     """What people read of an experiment on the command line: the table with its sentences, and the report."""
     lines = printed("grow", experiment, "--home", home).splitlines()
     yield f"grow {experiment}", {"lines": settled(lines, home)}
-    lines = printed("grow", experiment, "--within", "5", "--home", home).splitlines()
-    yield f"grow {experiment} --within 5", {"lines": settled(lines, home)}
     file = home.parent / "report.html"
     printed("report", experiment, file, "--home", home)
     yield f"write report {experiment}", report_parts(file.read_text(encoding="utf-8"), home)
