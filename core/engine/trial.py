@@ -102,13 +102,6 @@ def evaluate_adapter(
         return Trial(found, tuple(scores))
 
 
-def score_of(spec: TaskSpec, task: Task, base: nn.Module, other: nn.Module, objective: ObjectiveSpec) -> Score:
-    """Evaluate a base and a network that was made of it on the test part of a task."""
-    with torch.no_grad():
-        before, after = (evaluate(each, task.test, task.classes, objective=objective) for each in (base, other))
-    return Score(spec, len(task.test), before, after, objective)
-
-
 def merged_with(content: bytes, base: nn.Module) -> bytes:
     """The network file of a base with an adapter merged in. Raises: see :func:`evaluate_adapter`."""
     with _one_at_a_time:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
+import numpy as np
 import torch
 from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor
 
 from core.errors import SpecError
-from core.objectives.measure import SOURCE, VALIDATION, Answers, Measure
+from core.objectives.measure import SOURCE, VALIDATION, Answers, Measure, Values
 from core.spec import KindSpec
 
 Targets = Literal["classes", "numbers"]
@@ -205,6 +206,22 @@ class ObjectiveSpec(KindSpec):
         return {}
 
 
+def _nothing(answers: Answers) -> Values:
+    return np.full(len(answers.targets), np.nan)
+
+
+UNKNOWN_MEASURE = Measure(
+    name="unknown",
+    title="Measure of a newer version",
+    each=_nothing,
+    better="better",
+    worse="worse",
+    margin=0.0,
+    max_margin=0.0,
+    unit="",
+)
+
+
 class UnknownObjective(ObjectiveSpec):
     """An objective of a newer version: its runs are listed and kept, but not trained."""
 
@@ -223,8 +240,8 @@ class UnknownObjective(ObjectiveSpec):
 
     @property
     def primary(self) -> Measure:
-        """Raises: SpecError: this version does not know the objective."""
-        raise SpecError(f"This version of LoRA Lab has no objective {self.kind!r}: update it to read this run.")
+        """A measure of which this version has no values."""
+        return UNKNOWN_MEASURE
 
     @property
     def margin(self) -> float:

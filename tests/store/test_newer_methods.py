@@ -16,6 +16,7 @@ from core.store.run_file import read_run_file
 from core.store.search import Query
 from tests.conftest import DIGITS, TURNED, copied, finish, short, wait_until
 from tests.pages.test_pages import PAGES, draw
+from tests.study.samples import RESULT
 from tests.text_home import PETS, bring_tiny
 
 NEWER = {"kind": "galore", "rank": 8, "gap": [1, 2]}
@@ -51,6 +52,27 @@ def test_it_is_listed_found_and_shown_on_every_page(opened: Lab, newer: str) -> 
     for page in PAGES:
         draw(page)
     draw("runs", run=newer)
+
+
+def test_a_finished_run_with_an_objective_of_a_newer_version_is_shown_on_every_page(opened: Lab, newer: str) -> None:
+    full = opened.runs(methods=["full"])[0]
+    objective = {"kind": "language", "measure": "bits_per_byte", "within": 0.1, "completions": True}
+    spec = json.dumps(json.loads(full.spec.to_json()) | {"objective": objective})
+    result = json.dumps(RESULT.to_dict() | {"bits_per_byte": 1.25, "validation_bits_per_byte": 1.3})
+    with opened.store.transaction() as db:
+        db.execute(
+            "INSERT INTO runs (id, spec, method, base, bank_key, state, owner, created, result)"
+            " VALUES ('r-language', ?, 'full', ?, 'k', 'finished', ?, 2.0, ?)",
+            (spec, full.spec.base, opened.owner, result),
+        )
+    run = opened.run("r-language")
+    assert (run.spec.is_known, run.score, run.spec.arm == full.spec.arm) == (False, None, False)
+    assert json.loads(run.spec.to_json())["objective"] == objective
+    assert run.result is not None
+    assert run.result.measures["bits_per_byte"] == 1.25
+    for page in PAGES:
+        draw(page)
+    draw("runs", run=run.id)
 
 
 def test_it_waits_while_others_are_trained(opened: Lab, newer: str) -> None:
