@@ -1,8 +1,8 @@
 """How often intervals of differences in macro-F1 cover the truth where classes are rare.
 
 ``python -m tests.objectives.rare`` simulates two methods, each with seeds whose accuracy differs by class, on one test
-part of examples that are easy or hard for both, and for each by itself. The truth is the mean difference over many seeds, on
-many more examples. Intervals over seeds and examples come from the linearization of macro-F1
+part of examples that are easy or hard for both, and for each by itself. The truth is the mean difference over many
+seeds, on many more examples. Intervals over seeds and examples come from the linearization of macro-F1
 (:func:`core.objectives.macro_f1.macro_f1_of_each`), those over seeds alone from the macro-F1 of each seed.
 """
 
