@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.data.catalog import Catalog
 from core.data.examples import ImageExamples
 from core.data.split import Outline
 from core.data.task import Task
@@ -47,6 +48,7 @@ class Drawn(Tasks):
     """A task of random images, stored like a real one."""
 
     def __init__(self, train: int, held_out: int) -> None:
+        super().__init__(Catalog(Settings(Path("unused"))))
         generator = torch.Generator().manual_seed(0)
         parts: dict[str, ImageExamples] = {}
         for name, count in (("train", train), ("validation", held_out), ("test", held_out)):
