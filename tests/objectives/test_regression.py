@@ -373,17 +373,18 @@ def everything(app: AppTest) -> str:
         *(("texts", "compare", view) for view in ("R²", "Rates", "Cost", "Table")),
         *(("images", page, "") for page in ("tryit", "runs", "report", "finetune")),
         *(("images", "compare", view) for view in ("Curves", "Forgetting")),
+        *(("images", "weights", view) for view in ("Spectrum", "Rank", "Alpha and layers", "Subspaces")),
     ],
 )
 def test_pages_draw_without_classes(done: Done, which: str, page: str, view: str) -> None:
     experiment = getattr(done, which)
-    named = {"experiment": experiment.id} if page in ("tryit", "sweep", "report", "compare") else {}
-    named |= {"run": done.run(experiment, "lora").id} if page == "runs" else {}
+    named = {"experiment": experiment.id} if page in ("tryit", "sweep", "report", "compare", "weights") else {}
+    named |= {"run": done.run(experiment, "lora").id} if page in ("runs", "weights") else {}
     named |= {"base": done.images.base} if page == "finetune" else {}
     named |= {"view": view} if view else {}
     app = draw(page, **named)
     assert not app.error, [error.value for error in app.error]
-    if page in ("compare", "tryit", "runs", "report", "sweep"):
+    if page in ("compare", "tryit", "runs", "report", "sweep", "weights"):
         assert not CLASS_THINGS.findall(everything(app))
     assert "Examples" not in [tab.label for tab in app.tabs]
 

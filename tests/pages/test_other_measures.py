@@ -1,30 +1,21 @@
-"""Weights, Adapters and Try it with experiments that are not judged by accuracy: by loss, by macro-F1, and by an error
-of an objective without classes.
-"""
+"""Weights, Adapters and Try it with experiments that are not judged by accuracy: by loss, and by macro-F1."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-import numpy as np
 import pytest
 from streamlit.proto.Metric_pb2 import Metric
 from streamlit.testing.v1 import AppTest
-from torch import Tensor
 
 from core.engine.experiment import arm_specs
 from core.engine.launcher import Planned
-from core.errors import ServingError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.objectives.classification import LOSS, ClassificationSpec
-from core.objectives.measure import Measure
+from core.objectives.classification import ClassificationSpec
 from core.objectives.objective import ObjectiveSpec
-from core.objectives.registry import OBJECTIVES
 from core.run_spec import RunSpec
-from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from tests.conftest import DIGITS, finish, short
@@ -33,52 +24,13 @@ from tests.pages.test_pages import draw, texts
 ARMS = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of(rank=2)), (short(), LoRASpec.of(rank=4))]
 TARGET = DIGITS.but(classes=(5, 6, 7, 8, 9))
 VIEWS = ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"]
-LABELS = ["loss", "macro_f1", "numbers"]
-
-ERROR = Measure(
-    name="mean_error",
-    title="Mean error",
-    each=lambda answers: np.abs(answers.predicted - answers.targets).astype(np.float64),
-    better="lower in mean error",
-    worse="higher in mean error",
-    margin=0.1,
-    max_margin=5.0,
-    unit="",
-    limits=(0.0, float("inf")),
-    higher_is_better=False,
-)
-
-
-class NumbersSpec(ObjectiveSpec):
-    """Learns the number of a digit by its squared error, at the first output."""
-
-    kind: Literal["numbers"] = "numbers"
-    title = "Numbers"
-    measures = (ERROR, LOSS)
-    watched = ("loss",)
-
-    def check_outputs(self, outputs: int) -> None:
-        assert outputs
-
-    def outputs_for(self, classes: int) -> int:
-        return max(classes, 1)
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return self.losses(outputs, targets).mean()
-
-    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs[:, 0] - targets) ** 2
-
-    def predict(self, outputs: Tensor) -> Tensor:
-        return outputs[:, 0]
+LABELS = ["loss", "macro_f1"]
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    OBJECTIVES.append(NumbersSpec)
     yield open_lab(Settings(home=tmp_path_factory.mktemp("home"), max_waiting=40))
     close_lab()
-    OBJECTIVES.remove(NumbersSpec)
 
 
 def judged(lab: Lab, objective: ObjectiveSpec) -> Experiment:
@@ -94,8 +46,7 @@ def judged(lab: Lab, objective: ObjectiveSpec) -> Experiment:
 
 @pytest.fixture(scope="module")
 def experiments(opened: Lab) -> dict[str, Experiment]:
-    measures = [ClassificationSpec.of(measure=name) for name in ("loss", "macro_f1")]
-    return dict(zip(LABELS, (judged(opened, each) for each in (*measures, NumbersSpec())), strict=True))
+    return {name: judged(opened, ClassificationSpec.of(measure=name)) for name in LABELS}
 
 
 def lora(lab: Lab, experiment: Experiment) -> Run:
@@ -143,7 +94,6 @@ def test_the_slider_shows_what_the_result_says_and_colors_by_what_is_better(
     [
         ("loss", "Tolerance in loss", 0.02, 0.5),
         ("macro_f1", "Tolerance in points", 0.5, 5.0),
-        ("numbers", "Tolerance in mean error", 0.1, 2.5),
     ],
 )
 def test_the_tolerance_has_the_unit_and_the_limits_of_the_measure(
@@ -187,18 +137,4 @@ def test_adapters_and_blends_are_told_by_the_measure(
 def test_networks_can_be_tried(opened: Lab, experiments: dict[str, Experiment], label: str, task: str) -> None:
     app = draw("tryit", experiment=experiments[label].id, **{"try-task": task})
     assert not app.error
-    has_classes = lora(opened, experiments[label]).spec.objective.has_classes
-    assert ("Where they disagree" in texts(app)) == has_classes
-    if not has_classes:
-        assert app.dataframe[0].value["Network"].tolist() == ["Base", "Full", "LoRA r=2", "LoRA r=4"]
-        assert "Right answer: " in texts(app)
-
-
-def test_only_networks_that_name_classes_are_served(opened: Lab, experiments: dict[str, Experiment]) -> None:
-    listed = {each.adapter: each.accuracy for each in opened.predictor.adapters().adapters}
-    numbers, loss = (lora(opened, experiments[label]) for label in ("numbers", "loss"))
-    assert loss.result is not None
-    assert listed[loss.id] == loss.result.measures["accuracy"]
-    assert listed[numbers.id] is None
-    with pytest.raises(ServingError, match="names no classes"):
-        opened.predictor.predict(PredictRequest([Row(pixels=[0.0] * 784, adapter=numbers.id)]))
+    assert "Where they disagree" in texts(app)
