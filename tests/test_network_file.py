@@ -78,7 +78,7 @@ WRONG = {
     "layers that do not join": _state() | {"layers.2.weight": torch.zeros(4, 9)},
     "a bias of another size": _state() | {"layers.0.bias": torch.zeros(9)},
     "a weight of one dimension": _state() | {"layers.0.weight": torch.zeros(30)},
-    "one class": _state() | {"layers.4.weight": torch.zeros(1, 4), "layers.4.bias": torch.zeros(1)},
+    "no output": _state() | {"layers.4.weight": torch.zeros(0, 4), "layers.4.bias": torch.zeros(0)},
     "no hidden units": _state() | {"layers.0.weight": torch.zeros(0, 6), "layers.0.bias": torch.zeros(0)},
     "too many features": _state() | {"layers.0.weight": torch.zeros(5, 5000)},
     "NaN": _state() | {"layers.4.bias": NAN},

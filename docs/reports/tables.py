@@ -171,7 +171,7 @@ def equal_accuracy(evidence: Evidence) -> list[tuple[str, float, Difference]]:
             levels.append(each.level)
             values = dict(enumerate(each.values))
             compared.append(Pair(each.a, each.b, values, dict.fromkeys(values, 0.0)))
-    return list(zip(where, levels, differences_of(compared, "forgetting"), strict=True))
+    return list(zip(where, levels, differences_of(compared, quantity("forgetting")), strict=True))
 
 
 def _cuts(found: dict[str, Evidence]) -> Rows:

@@ -429,10 +429,11 @@ def test_the_margin_is_that_of_the_experiment():
 
 def test_the_measure_of_the_experiment_chooses_its_settings():
     """One rate is better by accuracy, and another one by macro-F1 or by the loss."""
-    runs = make_arm_runs("full", [95.0] * 3, validation_accuracy=95.0, validation_macro_f1=95.0, validation_loss=0.2)
+    validation = {"validation_accuracy": 95.0, "validation_macro_f1": 95.0, "validation_loss": 0.2}
+    runs = make_arm_runs("full", [95.0] * 3, loss=0.2, **validation)
     for rate, accuracy, macro_f1, loss in ((0.001, 95.0, 90.0, 0.3), (0.01, 94.0, 94.0, 0.4), (0.1, 93.0, 92.0, 0.1)):
         validation = {"validation_accuracy": accuracy, "validation_macro_f1": macro_f1, "validation_loss": loss}
-        runs += make_arm_runs("lora", [94.0] * 3, optim={"learning_rate": rate}, **validation)
+        runs += make_arm_runs("lora", [94.0] * 3, optim={"learning_rate": rate}, loss=0.3, **validation)
     for measure, rate in (("", 0.001), ("macro_f1", 0.01), ("loss", 0.1)):
         assert verdict(within(runs, None, measure)).best.arm.learning_rate == rate
 
