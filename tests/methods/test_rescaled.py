@@ -40,7 +40,6 @@ from core.study.figures.palette import colours_of
 from core.study.report.html import report_html
 from core.study.report.report import report_of
 from core.study.weights.change import read_change
-from core.study.weights.predicted import network_of_run
 from tests.adapter.samples import SMALL, assert_close, logits, perturb, probe
 from tests.conftest import finish, short, wait_until
 from tests.methods.conftest import ARMS, FAST, WIDE, Done
@@ -151,7 +150,7 @@ def test_its_file_is_certified_and_peft_gives_the_same_logits(done: Done, tmp_pa
         archive.extractall(tmp_path)
     config = json.loads((tmp_path / CONFIG).read_text())
     assert (config["peft_type"], config["feedforward_modules"]) == ("IA3", config["target_modules"])
-    expected = logits(network_of_run(done.lab, done.of(label)), done.pixels)
+    expected = logits(done.lab.artifacts.trained(done.of(label)), done.pixels)
     loaded = PeftModel.from_pretrained(read_network(base), str(tmp_path))
     assert_close(logits(loaded, done.pixels), expected)
     assert (expected - logits(read_network(base), done.pixels)).abs().max() > 0.1
@@ -229,7 +228,7 @@ def test_rows_of_one_request_have_it_lora_or_no_adapter(done: Done) -> None:
         predictor.close()
     base = read_network(lab.artifacts.path(done.base.id, NETWORK))
     for answer, run, row in zip(answers, runs, rows, strict=True):
-        expected = logits(network_of_run(lab, run) if run else base, row[None]).softmax(1)[0]
+        expected = logits(lab.artifacts.trained(run) if run else base, row[None]).softmax(1)[0]
         torch.testing.assert_close(torch.tensor(answer.probabilities), expected, atol=1e-5, rtol=1e-5)
 
 

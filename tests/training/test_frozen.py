@@ -218,14 +218,14 @@ def test_the_work_can_be_ended() -> None:
 
 
 def test_threads_that_evaluate_at_once_do_not_mix_up_their_states() -> None:
-    task = replace(task_of(), validation=texts(400, 1))
+    task = replace(task_of(), test=texts(400, 1))
     known = stepper_of([prepared("bert", HeadSpec())], "head", [OPTIM], [0], task)
     assert known.note(0)
-    expected = known.evaluate(0)[0]
+    expected = known.evaluate(0, "test")[0]
     torch.set_num_threads(4)
     try:
         for _ in range(10):
-            found = known.evaluate(0)[0]
+            found = known.evaluate(0, "test")[0]
             assert found == expected
             assert torch.equal(found.predicted, expected.predicted)
     finally:
