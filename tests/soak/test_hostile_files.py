@@ -212,6 +212,8 @@ def tree(lived: Lived) -> dict[str, tuple[int, int]]:
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in files.items() if not name.startswith(own)}
 
 
+# Threads that watch the server meanwhile may draw random numbers while hypothesis draws a file.
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module:hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.timeout(3600 if FULL else 300)
 def test_hostile_files_are_one_sentence_each_and_nobody_waits_for_them(lived: Lived) -> None:
     wait_until(lambda: lived.step() > 0)
