@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -62,16 +63,7 @@ LOSS = Measure(
 )
 """Mean cross entropy in nats."""
 
-MASKED_ACCURACY = Measure(
-    name="accuracy_masked",
-    title="Accuracy",
-    among="its own classes only",
-    each=_right,
-    better="more accurate",
-    worse="less accurate",
-    margin=0.5,
-    max_margin=10.0,
-)
+MASKED_ACCURACY = replace(ACCURACY, name="accuracy_masked", among="its own classes only")
 """Percent, with predictions among the task's own classes only.
 
 After fine-tuning on other classes, plain accuracy mostly shows that the output layer prefers the new classes; masked

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.wording.numbers import number_text, percent, points_text
+from core.wording.numbers import exact_text, number_text, percent, points_text
 
 PLAIN_DIGITS = 2
 """Decimals that a value without a unit is written with, beyond those of a percentage: losses are near one."""
@@ -122,9 +122,29 @@ class Measure:
     @property
     def axis(self) -> str:
         """The title with its unit, as in ``Accuracy (%)``."""
-        return f"{self.title} ({self.unit})" if self.unit else self.title
+        return self.title + self.unit_suffix
+
+    @property
+    def unit_suffix(self) -> str:
+        """The unit as it follows a title, as in `` (%)``; empty for a plain number."""
+        return f" ({self.unit})" if self.unit else ""
+
+    @property
+    def column_format(self) -> str:
+        """How a column of a table writes its numbers, as printf does."""
+        return "%.2f %%" if self.unit == "%" else "%.4f"
 
     @property
     def difference_unit(self) -> str:
         """Unit of differences: points for percentages."""
         return "points" if self.unit == "%" else self.unit
+
+    @property
+    def difference_clause(self) -> str:
+        """The unit of differences as a clause, as in ``, in points``; empty for a plain number."""
+        return f", in {self.difference_unit}" if self.difference_unit else ""
+
+    def margin_text(self, margin: float) -> str:
+        """Write a margin with its unit, as in ``0.5 points`` or ``0.02``."""
+        unit = "point" if self.unit == "%" and margin == 1 else self.difference_unit
+        return f"{exact_text(margin)} {unit}" if unit else exact_text(margin)

@@ -17,8 +17,7 @@ from core.study.arms.verdict import verdict
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Level
 from core.study.stats.images import CrossedInterval
-from core.study.stats.measures import digits_of
-from core.study.stats.words import bare_text
+from core.study.stats.measures import bare_text, digits_of
 from core.wording.numbers import listed, number_text, signed_text
 from docs.reports.tables import equal_accuracy, forgetting_by_rate, forgetting_of
 
@@ -65,7 +64,7 @@ def _names(group: Named) -> str:
     if len(group) > MAX_NAMES:
         return ""
     each = [
-        f"{name} {d.a}: {bare_text(d.interval.mean, d.what, digits_of(d.interval, d.what.change))}, "
+        f"{name} {d.a}: {bare_text(d.what.change, d.interval.mean, digits_of(d.interval, d.what.change))}, "
         f"{interval_text(d.interval, d.what)}"
         for name, d in group
     ]

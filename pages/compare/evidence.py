@@ -42,13 +42,12 @@ def differences(arms: Sequence[Arm], masked: bool) -> None:
     if not (primary := full_differences(arms, measure.name)):
         return
     st.subheader("How sure is that?")
-    unit = f", in {measure.difference_unit}" if measure.difference_unit else ""
     beaten = "above" if measure.higher_is_better else "below"
     st.caption(
-        f"Each setting minus full fine-tuning{unit}, paired by seed; below zero it has less. 95 % interval: "
-        "Student's t; bootstrap: the same by BCa. p: the larger of the t test's and the sign-flip test's, corrected by "
-        "Holm for all LoRA ranks together and for all controls together. Beats it: how often one of its runs is "
-        f"{beaten} a run of the other."
+        f"Each setting minus full fine-tuning{measure.difference_clause}, paired by seed; below zero it has less. "
+        "95 % interval: Student's t; bootstrap: the same by BCa. p: the larger of the t test's and the sign-flip "
+        "test's, corrected by Holm for all LoRA ranks together and for all controls together. Beats it: how often one "
+        f"of its runs is {beaten} a run of the other."
     )
     _table(f"**{measure.title} on the target, minus that of full fine-tuning**", primary)
     forgetting = full_differences(arms, FORGETTING_MASKED if masked else FORGETTING)

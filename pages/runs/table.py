@@ -92,7 +92,7 @@ def runs_table(lab: Lab, query: Query) -> None:
             column_order=COLUMNS,
             column_config={
                 **{
-                    measure.axis: number_column(measure.title, format="%.2f %%" if measure.unit == "%" else "%.4f")
+                    measure.axis: number_column(measure.title, format=measure.column_format)
                     for measure in measures_by_name().values()
                 },
                 "Source accuracy (%)": number_column("Source accuracy", format="%.2f %%"),

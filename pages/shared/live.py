@@ -187,7 +187,6 @@ def _table(runs: list[Run], arms: list[LiveArm], labels: dict[str, str], key: st
         }
     )
     column, measure = st.column_config, judged_by(runs).primary
-    number = "%.2f %%" if measure.unit == "%" else "%.4f"
     st.dataframe(
         table,
         hide_index=True,
@@ -197,7 +196,9 @@ def _table(runs: list[Run], arms: list[LiveArm], labels: dict[str, str], key: st
         alt=f"Every setting with its progress, its validation {measure.noun} so far and the states of its runs",
         column_config={
             "Progress": column.ProgressColumn(format="%.0f %%", max_value=100, width="small"),
-            "Validation": column.NumberColumn(format=number, help=f"Latest {measure.noun}, mean of the seeds."),
+            "Validation": column.NumberColumn(
+                format=measure.column_format, help=f"Latest {measure.noun}, mean of the seeds."
+            ),
         },
     )
 

@@ -125,8 +125,7 @@ def table(cells: list[Cell]) -> None:
     st.subheader("All settings")
     column = st.column_config.NumberColumn
     measure = judged_by(run for cell in cells for run in cell.runs).primary
-    number = "%.2f %%" if measure.unit == "%" else "%.4f"
-    within, unit = measure.noun, measure.axis.removeprefix(measure.title)
+    within, unit = measure.noun, measure.unit_suffix
     st.dataframe(
         sweep_view(cells),
         hide_index=True,
@@ -136,9 +135,9 @@ def table(cells: list[Cell]) -> None:
             "Chosen": st.column_config.CheckboxColumn(help="By validation: for its rank, or of full fine-tuning."),
             "Learning rate": column(format="%g"),
             "Alpha": column(format="%g"),
-            f"Validation {within}{unit}": column("Validation", format=number),
+            f"Validation {within}{unit}": column("Validation", format=measure.column_format),
             f"Validation {within}, 95 %": "Validation, 95 %",
-            measure.axis: column("Test", format=number),
+            measure.axis: column("Test", format=measure.column_format),
             f"{measure.title}, 95 %": "Test, 95 %",
             "Trainable parameters": column("Trainable", format="localized"),
             "Training time (s)": "Time per run",

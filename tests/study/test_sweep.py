@@ -44,7 +44,7 @@ from core.study.figures.sweep import (
     size_curve,
 )
 from core.study.stats.intervals import t_interval
-from tests.study.samples import make_run
+from tests.study.samples import make_run, within
 
 GRID = Grid(
     varied={"rank": (8, 1), "alpha": (16.0, 8.0)}, learning_rates=(0.01, 0.001), full_learning_rates=(0.001,), seeds=3
@@ -348,6 +348,22 @@ def test_one_setting_that_learnt_nothing_does_not_make_the_others_look_alike():
     heat = heat_map(sweep(*(made(4, rate, [v]) for rate, v in ((0.1, 10.0), (0.2, 95.0), (0.3, 96.0), (0.4, 97.0)))))
     assert heat.low.startswith("≤ ")
     assert len({tile.colour for tile in heat.tiles}) == 4
+
+
+def test_a_low_loss_is_the_good_end_of_the_heat_map_and_a_high_one_is_cut_off():
+    losses = {0.1: 9.0, 0.2: 0.5, 0.3: 0.4, 0.4: 0.3}
+    runs = [made(4, rate, [90.0], validation_loss=loss, loss=loss)[0] for rate, loss in losses.items()]
+    cells = cells_of(within(runs, None, "loss"))
+    heat = heat_map(cells)
+    tiles = {heat.rows[tile.row]: tile for tile in heat.tiles}
+    assert [tiles[rate].text for rate in ("0.1", "0.4")] == ["9.000", "0.300"]
+    assert (tiles["0.1"].colour, tiles["0.4"].colour) == (heat.scale[0], heat.scale[-1])
+    assert len({tile.colour for tile in heat.tiles}) == 4
+    assert (heat.low, heat.high) == ("≥ 0.900", "0.300")
+    layout = rate_curves(cells).layout
+    low, high = layout.yaxis.range
+    assert low < 0.3 < 0.5 < high < 9.0
+    assert "higher values are cut off" in layout.title.subtitle.text
 
 
 def test_rate_curves_are_a_line_for_full_and_one_a_rank_with_the_best_marked():

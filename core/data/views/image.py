@@ -14,7 +14,7 @@ from core.data.examples import Examples, ImageExamples
 from core.data.split import Outline, outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
-from core.data.views.view import FormField, TextTokenizer
+from core.data.views.view import FormField, TextTokenizer, shots_field
 from core.errors import DatasetError
 
 CHUNK = 4096
@@ -35,13 +35,7 @@ class ImageView:
         FormField("rotation", "slider", step=5, unit="°"),
         FormField("invert", "switch"),
         FormField("permutation", "switch", on=0, help="Shuffles the pixels in the same way for every image."),
-        FormField(
-            "shots",
-            "amount",
-            (1, 2, 5, 10, 20, 50, 100),
-            help="Training images per class.",
-            plain=("Shots", "Training images in all."),
-        ),
+        shots_field("images"),
         FormField("validation", "share"),
     )
 

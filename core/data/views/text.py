@@ -14,7 +14,7 @@ from core.data.split import Outline, outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
-from core.data.views.view import FormField, TextTokenizer
+from core.data.views.view import FormField, TextTokenizer, shots_field
 from core.errors import DatasetError
 
 OF_IMAGES = ("rotation", "invert", "permutation")
@@ -30,13 +30,7 @@ class TextView:
     fields: Sequence[FormField] = (
         FormField("classes", "classes"),
         FormField("length", "choice", (16, 32, 64, 128, 256, 512), limit="longest_input"),
-        FormField(
-            "shots",
-            "amount",
-            (1, 2, 5, 10, 20, 50, 100),
-            help="Training texts per class.",
-            plain=("Shots", "Training texts in all."),
-        ),
+        shots_field("texts"),
         FormField("validation", "share"),
     )
 

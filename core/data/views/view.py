@@ -40,6 +40,12 @@ class FormField:
     """What it is called; empty for the title of the spec's field."""
 
 
+def shots_field(noun: str) -> FormField:
+    """The field for how many examples are learned from. Args: noun: what several examples are called."""
+    plain = ("Shots", f"Training {noun} in all.")
+    return FormField("shots", "amount", (1, 2, 5, 10, 20, 50, 100), help=f"Training {noun} per class.", plain=plain)
+
+
 class TextTokenizer(Protocol):
     """Turns texts into the tokens of one network."""
 

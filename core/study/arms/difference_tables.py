@@ -13,8 +13,8 @@ from core.study.arms.cut import CutArm
 from core.study.arms.pairs import against_full, paired_differences
 from core.study.stats.claims import Difference, Level, Pair, differences_of
 from core.study.stats.intervals import Interval
-from core.study.stats.measures import Quantity, digits_of, ends_text, quantity, spread_text
-from core.study.stats.words import bare_text, p_text
+from core.study.stats.measures import Quantity, bare_text, digits_of, ends_text, quantity, spread_text
+from core.study.stats.words import p_text
 from core.wording.numbers import NOTHING, count_text, counted
 
 
@@ -107,7 +107,7 @@ def cuts_table(cuts: Sequence[CutArm], masked: bool) -> pd.DataFrame:
 
 def _mean_text(difference: Difference) -> str:
     what = difference.what.change
-    return bare_text(difference.interval.mean, difference.what, digits_of(difference.interval, what))
+    return bare_text(what, difference.interval.mean, digits_of(difference.interval, what))
 
 
 def interval_text(interval: Interval, what: Quantity) -> str:
@@ -116,4 +116,4 @@ def interval_text(interval: Interval, what: Quantity) -> str:
         return NOTHING
     if interval.low == interval.high:
         return "the same in every seed"
-    return ends_text(interval, what.change) or bare_text(interval.mean, what, 2)
+    return ends_text(interval, what.change) or bare_text(what.change, interval.mean)

@@ -15,13 +15,13 @@ from core.engine.experiment import Setting
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.method import MethodSpec, Role
-from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, RunSpec
 from core.spec import bounds
 from core.store.record import Run
 from core.study.arms.arm import Arm as ResultsArm
 from core.study.arms.arm import arm_order
 from core.study.arms.choice import ArmRuns, Choice, choices_of, no_choice_sentence
+from core.study.arms.judged import judged_by
 from core.study.arms.tables import is_count, mean_text, varied_columns
 from core.study.arms.tuning import end_sentence, ratio_text
 from core.study.stats.intervals import Interval, t_interval
@@ -379,5 +379,5 @@ def sweep_view(cells: Sequence[Cell]) -> pd.DataFrame:
 
 def _titles(cells: Sequence[Cell]) -> tuple[str, str]:
     """The title of a column of the primary measure, and the same within a title."""
-    measure = (cells[0].what.measure if cells else None) or CLASSIFICATION.primary
-    return measure.axis, measure.axis.replace(measure.title, measure.noun, 1)
+    measure = judged_by(cells).primary
+    return measure.axis, measure.noun + measure.unit_suffix

@@ -51,19 +51,16 @@ def _means(objectives: Iterable[ObjectiveSpec], known: Callable[[str], bool]) ->
             found["Largest class (%)"] = LARGEST_CLASS
     for objective in own:
         primary, masked = objective.primary, objective.masked
-        found[f"Source {primary.noun}{_unit(primary.unit)}"] = SOURCE + primary.name
+        found[f"Source {primary.noun}{primary.unit_suffix}"] = SOURCE + primary.name
         if masked is not None:
-            found[f"Source {masked.noun}, masked{_unit(masked.unit)}"] = SOURCE + masked.name
+            found[f"Source {masked.noun}, masked{masked.unit_suffix}"] = SOURCE + masked.name
     for objective in own:
-        unit = _unit(objective.primary.difference_unit)
+        points = objective.primary.difference_unit
+        unit = f" ({points})" if points else ""
         found[f"Forgetting{unit}"] = FORGETTING
         if objective.masked is not None:
             found[f"Forgetting, masked{unit}"] = FORGETTING_MASKED
     return found | _COSTS
-
-
-def _unit(unit: str) -> str:
-    return f" ({unit})" if unit else ""
 
 
 def _means_of(arms: Sequence[Arm]) -> dict[str, str]:

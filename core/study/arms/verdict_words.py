@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from core.objectives.measure import Measure
 from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt_sentence
 from core.study.arms.forgetting_clause import forgetting_clause
@@ -13,7 +12,7 @@ from core.study.arms.verdict import Candidate, Rule, Verdict
 from core.study.stats.claims import Difference, Level
 from core.study.stats.images import CrossedInterval
 from core.study.stats.intervals import CLAIM_SEEDS, MIN_SEEDS
-from core.study.stats.measures import Quantity, digits_of, value_text
+from core.study.stats.measures import bare_text, digits_of, value_text
 from core.study.stats.outliers import outlying
 from core.study.stats.words import off_text, p_words, span_text
 from core.wording.examples import examples_text, noun
@@ -41,7 +40,7 @@ def headline(verdict: Verdict) -> str:
             trained = f"{count_text(told.arm.trained)} instead of {many} trainable parameters"
             start = f"Use {name}: it is" if shown else f"{name} looks good enough: {_seen_within(verdict, told)} it was"
             measure = told.arm.spec.objective.primary
-            limit = f"at most {margin_text(verdict.margin, measure)} {measure.worse} than full fine-tuning"
+            limit = f"at most {measure.margin_text(verdict.margin)} {measure.worse} than full fine-tuning"
             return f"{start} {limit} ({_observed(told.difference)}), with {trained}."
         case Rule.HIGHER:
             return f"Use {name}: it is {off}." if shown else f"{name} looks better: it is {off}{all_seeds}."
@@ -216,7 +215,7 @@ def outlier_sentences(arm: Arm) -> list[str]:
     rest = [value for seed, value in values.items() if seed not in found]
     return [
         f"{arm.name} reached {value_text(what, values[seed])} with seed {seed}, far from its other seeds "
-        f"({_without_unit(what, min(rest))} to {value_text(what, max(rest))}): look at that run, since the tests "
+        f"({bare_text(what, min(rest))} to {value_text(what, max(rest))}): look at that run, since the tests "
         "assume that runs do not fail now and then."
         for seed in found
     ]
@@ -246,18 +245,5 @@ def _observed(difference: Difference) -> str:
     return ", ".join([*words, seeds])
 
 
-def margin_text(margin: float, measure: Measure) -> str:
-    """A margin in the unit of a measure, as in ``0.5 points`` or ``0.02``."""
-    unit = measure.difference_unit
-    if unit == "points" and margin == 1:
-        return "1 point"
-    return f"{margin:g} {unit}" if unit else f"{margin:g}"
-
-
 def _noun(candidate: Candidate) -> str:
     return candidate.arm.spec.objective.primary.noun
-
-
-def _without_unit(what: Quantity, value: float) -> str:
-    text = value_text(what, value)
-    return text.removesuffix(f" {what.unit}") if what.unit else text

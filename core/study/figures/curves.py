@@ -94,9 +94,10 @@ def measure_curves(
         masked: whether the source is judged among the outputs of its own classes.
         objective: of the runs.
     """
-    measure, unit = objective.primary, f" ({objective.primary.unit})" if objective.primary.unit else ""
-    traces = _epoch_traces(curves, axis, objective.validated, "validation", legend=True, unit=measure.unit)
-    source = _epoch_traces(curves, axis, objective.on_source(masked), "source", legend=False, unit=measure.unit)
+    measure = objective.primary
+    unit, number = measure.unit_suffix, measure.hover_text()
+    traces = _epoch_traces(curves, axis, objective.validated, "validation", legend=True, number=number)
+    source = _epoch_traces(curves, axis, objective.on_source(masked), "source", legend=False, number=number)
     if not source:
         layout = layout_of(f"{measure.title} on the target", "validation part", AXES[axis], measure.axis)
         return go.Figure(traces, layout)
@@ -279,7 +280,7 @@ def _loss_line(
 
 
 def _epoch_traces(
-    curves: Sequence[NamedCurve], axis: Axis, column: str, what: str, legend: bool, unit: str = ""
+    curves: Sequence[NamedCurve], axis: Axis, column: str, what: str, legend: bool, number: str = "%{y:.4g}"
 ) -> list[dict[str, Any]]:
     """Return one dashed line per run through a column of :attr:`Curve.epochs`; nothing if no run has the column."""
     traces = []
@@ -289,7 +290,6 @@ def _epoch_traces(
         shown = thin(y)
         trace = _trace(named, what, _x_of_epochs(named, axis)[shown], y[shown], first and legend)
         dash, symbol = ("dot", "square") if what == "source" else ("dash", "circle")
-        number = "%{y:.2f} %" if unit == "%" else "%{y:.4g}"
         traces.append(
             trace
             | {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from core.objectives.registry import CLASSIFICATION
+from core.study.arms.judged import judged_by
 from core.study.arms.verdict import Candidate, Verdict
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import GRID, layout_of
@@ -102,6 +102,6 @@ def difference_rows(
 
 def _axis(rows: Sequence[Candidate]) -> str:
     """What differs, in its unit, as in ``points of accuracy``."""
-    measure = (rows[0].arm.spec.objective if rows else CLASSIFICATION).primary
+    measure = judged_by(row.arm for row in rows).primary
     unit = measure.difference_unit
     return f"{unit} of {measure.noun}" if unit else measure.noun

@@ -73,9 +73,8 @@ def live_loss(arms: Sequence[LiveArm]) -> dict[str, Any]:
 def live_measure(arms: Sequence[LiveArm]) -> dict[str, Any]:
     """Return the figure of the primary measure on the validation part by epoch, as JSON values for ``Plotly.react``."""
     measure = arms[0].objective.primary if arms else CLASSIFICATION.primary
-    number = "%{y:.2f} %" if measure.unit == "%" else "%{y:.4g}"
-    title = f"Validation {measure.axis.replace(measure.title, measure.noun, 1)}"
-    return _figure(arms, title, {arm.key: arm.primary() for arm in arms}, number)
+    title = f"Validation {measure.noun}{measure.unit_suffix}"
+    return _figure(arms, title, {arm.key: arm.primary() for arm in arms}, measure.hover_text())
 
 
 def _smoothed(arm: LiveArm) -> tuple[Values, Values]:

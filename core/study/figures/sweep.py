@@ -15,16 +15,15 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from core.methods.method import MethodSpec, Role
-from core.objectives.measure import Measure
-from core.objectives.registry import CLASSIFICATION
 from core.spec import bounds
 from core.study.arms.arm import arm_order
+from core.study.arms.judged import judged_by
 from core.study.arms.sweep import Cell, at_alpha, best_adapters, best_of, chosen, on_front
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
-from core.study.stats.measures import Quantity, bounded, quantity, spread_text, value_text
+from core.study.stats.measures import Quantity, bare_text, bounded, quantity, spread_text, value_text
 from core.wording.numbers import count_text
 
 
@@ -49,8 +48,10 @@ def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable
     shown = sorted(at_alpha(cells, alpha), key=lambda cell: (-cell.learning_rate, places[cell.spec.label]))
     rates = sorted({cell.learning_rate for cell in shown})
     what = _what(shown)
-    values = [cell.validated.mean for cell in shown if cell.validation]
+    # Times the sign, more is better in every measure: colors and the cut-off are the same for accuracies and losses.
+    values = [what.sign * cell.validated.mean for cell in shown if cell.validation]
     low, high = lowest_of_interest(values), max(values, default=math.nan)
+    beyond = ("≤ " if what.sign > 0 else "≥ ") if values and low > min(values) else ""
     framed = {cell.key: colour_of(cell.spec) for cell in marked if cell is not None}
     shares = np.clip([(value - low) / (high - low) if high > low else 1.0 for value in values], 0, 1)
     colours = dict(zip((cell.key for cell in shown if cell.validation), sample_colorscale(SCALE, shares), strict=True))
@@ -60,13 +61,14 @@ def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable
         rows=tuple(f"{rate:g}" for rate in rates),
         tiles=tiles,
         scale=tuple(sample_colorscale(SCALE, 9)),
-        low=("≤ " if values and low > min(values) else "") + value_text(what, low, 1) if values else "",
-        high=value_text(what, high, 1) if values else "",
+        low=beyond + value_text(what, what.sign * low, 1) if values else "",
+        high=value_text(what, what.sign * high, 1) if values else "",
     )
 
 
 def _tile(cell: Cell, places: Mapping[str, int], rates: list[float], colour: str | None, frame: str | None) -> Tile:
-    words = [_bare(cell) if colour else "", "✕" if cell.failed else ""]
+    # The scale has the unit.
+    words = [bare_text(cell.what, cell.validated.mean, 1) if colour else "", "✕" if cell.failed else ""]
     return Tile(
         places[cell.spec.label],
         rates.index(cell.learning_rate),
@@ -129,15 +131,17 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
             }
         )
     which = "best alpha for each point" if alpha is None else f"alpha {alpha:g}"
-    means = [cell.validated.mean for members in groups.values() for cell in members]
+    measure = judged_by(cells).primary
+    means = [measure.sign * cell.validated.mean for members in groups.values() for cell in members]
     low, high = lowest_of_interest(means), max(means, default=math.nan)
     cut = bool(means) and low > min(means)
-    reading = f"validation part; {which}; star: best" + "; lower values are cut off" * cut
-    measure = _measure(cells)
+    side = "lower" if measure.higher_is_better else "higher"
+    reading = f"validation part; {which}; star: best" + f"; {side} values are cut off" * cut
     layout = layout_of(f"{measure.title} over the learning rate", reading, "Learning rate, log scale", measure.axis)
     layout["xaxis"] |= _rate_axis({cell.learning_rate for members in groups.values() for cell in members})
     if cut:
-        layout["yaxis"]["range"] = [low - 0.05 * (high - low), high + 0.15 * (high - low)]
+        ends = (low - 0.05 * (high - low), high + 0.15 * (high - low))
+        layout["yaxis"]["range"] = sorted(measure.sign * end for end in ends)
     return go.Figure(traces, layout)
 
 
@@ -171,7 +175,7 @@ def size_curve(cells: Sequence[Cell], title: str = "Rank") -> go.Figure:
         traces.append(_line(method.short, np.array(list(best), dtype=np.float64), means))
         for rank, cell in best.items():
             traces += _dots_and_mean(cell, np.full(len(cell.test), rank * 0.96), rank * 1.04, colour_of(cell.spec))
-    measure = _measure(cells)
+    measure = judged_by(cells).primary
     layout = layout_of(
         f"{measure.title} over the {title.lower()}",
         "test part; settings chosen on validation; diamond: mean with 95 % interval",
@@ -252,7 +256,7 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
                 f"<br>test {spread_text(interval, cell.what)}<extra></extra>",
             }
         )
-    measure = _measure(cells)
+    measure = judged_by(cells).primary
     layout = layout_of(
         f"{measure.title} against trainable parameters",
         "test part; filled: on the Pareto front, with 95 % intervals",
@@ -272,7 +276,8 @@ def front_of(points: Sequence[Cell]) -> list[Cell]:
 
 
 def lowest_of_interest(values: Sequence[float]) -> float:
-    """Return the lower end of an accuracy scale, such that one bad setting does not make all others look alike.
+    """Return the lower end of a scale on which more is better, such that one bad setting does not make all others look
+    alike.
 
     It lies below the median by three times the distance of the best value above it, but not below the lowest value.
     """
@@ -325,17 +330,8 @@ def _line(name: str, x: Any, y: Any, shape: str = "linear") -> dict[str, Any]:
 
 def _what(cells: Iterable[Cell]) -> Quantity:
     """The primary measure of the cells on the target."""
-    return next((cell.what for cell in cells), quantity(CLASSIFICATION.primary.name))
-
-
-def _measure(cells: Iterable[Cell]) -> Measure:
-    return next((cell.spec.objective.primary for cell in cells), CLASSIFICATION.primary)
-
-
-def _bare(cell: Cell) -> str:
-    """The mean on the validation part without its unit, which the scale has."""
-    text, unit = value_text(cell.what, cell.validated.mean, 1), cell.what.unit
-    return text.removesuffix(f" {unit}") if unit else text
+    objective = judged_by(cells)
+    return quantity(objective.primary.name, objective)
 
 
 def _bars(intervals: Sequence[Interval], what: Quantity, colour: str) -> dict[str, Any]:

@@ -15,11 +15,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.methods.method import Role
-from core.objectives.measure import Measure
-from core.objectives.registry import CLASSIFICATION
 from core.store.record import EPOCH_COLUMNS, Curve
 from core.study.arms.arm import Arm
 from core.study.arms.cut import Accuracies, CutArm
+from core.study.arms.judged import judged_by
 from core.study.arms.storage import bytes_for_customers
 from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
@@ -58,9 +57,9 @@ def learning_and_forgetting(
         masked: whether source accuracy considers only the outputs of the source's own classes.
         start: the base on the validation parts, where every line begins; None to leave it out.
     """
-    objective = arms[0].spec.objective if arms else CLASSIFICATION
+    objective = judged_by(arms)
     measure, column = objective.primary, objective.on_source(masked)
-    number = ".2f} %" if measure.unit == "%" else ".4g}"
+    reached = f"target {measure.hover_text('y')}, source {measure.hover_text('x')}"
     first = (start.source_masked if masked else start.source) if start else None
     traces: list[dict[str, Any]] = []
     for arm in arms:
@@ -85,7 +84,7 @@ def learning_and_forgetting(
                 "line": {"color": colours[arm.key], "width": 2, "dash": dash_of(arm.spec)},
                 "marker": {"size": sizes, "color": colours[arm.key]},
                 "text": epochs,
-                "hovertemplate": f"{arm.label}, %{{text}}<br>target %{{y:{number}, source %{{x:{number}<extra></extra>",
+                "hovertemplate": f"{arm.label}, %{{text}}<br>{reached}<extra></extra>",
             }
         )
     if start is not None and first is not None:
@@ -98,15 +97,15 @@ def learning_and_forgetting(
                 "y": np.array([start.target]),
                 "marker": {"symbol": "x", "size": 11, "color": NEUTRAL},
                 "showlegend": True,
-                "hovertemplate": f"The base<br>target %{{y:{number}, source %{{x:{number}<extra></extra>",
+                "hovertemplate": f"The base<br>{reached}<extra></extra>",
             }
         )
     among = ", its own classes only" if masked else ""
     layout = layout_of(
         "Learning and forgetting",
         "validation parts, mean over seeds; large: last epoch",
-        f"{measure.title} on the source{among}{_unit(measure)}",
-        f"{measure.title} on the target{_unit(measure)}",
+        f"{measure.title} on the source{among}{measure.unit_suffix}",
+        f"{measure.title} on the target{measure.unit_suffix}",
         height=460,
     )
     return go.Figure(traces, layout)
@@ -117,9 +116,9 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
 
     Args: see :func:`learning_and_forgetting`.
     """
-    objective = arms[0].spec.objective if arms else CLASSIFICATION
+    objective = judged_by(arms)
     measure = objective.primary
-    number = ".2f} %" if measure.unit == "%" else ".4g}"
+    reached = measure.hover_text()
     traces: list[dict[str, Any]] = []
     for arm in arms:
         table = mean_epochs([curves[run.id] for run in arm.runs if run.id in curves])
@@ -136,7 +135,7 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
                 "line": {"color": colours[arm.key], "width": 2, "dash": dash_of(arm.spec)},
                 "marker": {"size": 6, "color": colours[arm.key]},
                 "text": [f"{epoch:.0f}" for epoch in table["epoch"]],
-                "hovertemplate": f"{arm.label}, epoch %{{text}}<br>%{{y:{number} after %{{x:.3g}} s<extra></extra>",
+                "hovertemplate": f"{arm.label}, epoch %{{text}}<br>{reached} after %{{x:.3g}} s<extra></extra>",
             }
         )
     layout = layout_of(
@@ -169,7 +168,7 @@ def accuracy_against(
             ``storage``.
     """
     traces, places = [], []
-    objective = arms[0].spec.objective if arms else CLASSIFICATION
+    objective = judged_by(arms)
     title, what = objective.primary.title, quantity(objective.primary.name, objective)
     for arm in arms:
         x, interval = cost_of(arm, cost, customers), arm.interval(what.name)
@@ -198,10 +197,6 @@ def accuracy_against(
         room = 0.12 * (high - low) + 0.1
         layout["xaxis"] |= log_ticks(min(places), max(places)) | {"range": [low - room, high + room]}
     return go.Figure(traces, layout)
-
-
-def _unit(measure: Measure) -> str:
-    return f" ({measure.unit})" if measure.unit else ""
 
 
 def cost_of(arm: Arm, cost: Cost, customers: int) -> float:

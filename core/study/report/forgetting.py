@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.objectives.measure import Measure
 from core.store.record import Curve
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import full_differences, interval_text
@@ -27,8 +26,7 @@ from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.tradeoffs import learning_and_forgetting, mean_epochs
 from core.study.report.evidence import Evidence
 from core.study.report.parts import Plot, Section, Table
-from core.study.stats.measures import FORGETTING, FORGETTING_MASKED
-from core.study.stats.words import bare_text
+from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, bare_text
 from core.wording.numbers import NOTHING
 
 FEW_EPOCHS = 12
@@ -65,7 +63,7 @@ def forgetting_section(evidence: Evidence, colours: dict[str, str]) -> Section:
     parts.append(Plot("curves", figure, alt))
     parts.append(
         Table(
-            f"Forgetting at the chosen rates{_unit(measure)} of the source",
+            f"Forgetting at the chosen rates{measure.difference_clause} of the source",
             _forgetting_table(arms, evidence.split),
             rates_note(arms),
         )
@@ -90,16 +88,11 @@ def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list
     return [
         Plot(f"frontier{suffix}", frontier_figure(found, colours, masked), f"{ALT}{among}"),
         Table(
-            f"Forgetting at equal {measure.noun} on the target{_unit(measure)} of the source{among}",
+            f"Forgetting at equal {measure.noun} on the target{measure.difference_clause} of the source{among}",
             frontier_table(equal),
             note,
         ),
     ]
-
-
-def _unit(measure: Measure) -> str:
-    """The unit of differences as a clause; empty for a plain number."""
-    return f", in {measure.difference_unit}" if measure.difference_unit else ""
 
 
 def _mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -125,7 +118,7 @@ def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
 def _amount(arm: Arm, name: str) -> str:
     """How much was forgotten, without a sign that nobody would miss, and without its unit."""
     found = arm.interval(name)
-    return bare_text(found.mean, arm.what(name), 2).removeprefix("+") if found.n else NOTHING
+    return bare_text(arm.what(name), found.mean).removeprefix("+") if found.n else NOTHING
 
 
 def _curves(evidence: Evidence, colours: dict[str, str]) -> go.Figure:

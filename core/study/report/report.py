@@ -31,7 +31,7 @@ from core.study.arms.tables import mean_text
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.arms.tuning import RateChoice, choice_sentence, one_per_group, ratio_text
 from core.study.arms.verdict import Verdict, verdict
-from core.study.arms.verdict_words import costs, explanation, headline, margin_text
+from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import arm_dots
 from core.study.figures.palette import colours_of
 from core.study.figures.sweep import rate_curves
@@ -106,7 +106,7 @@ def opening(evidence: Evidence) -> Opening:
         question=(
             f"{_start(first)} has to learn {task_text(first.task, first.objective)}. Does it take full fine-tuning, or "
             "is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
-            f"{margin_text(found.margin, measure)} of {measure.noun} {_short(measure)} full fine-tuning."
+            f"{measure.margin_text(found.margin)} of {measure.noun} {_short(measure)} full fine-tuning."
         ),
         answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
         warnings=(
@@ -149,10 +149,6 @@ def _short(measure: Measure) -> str:
     return "below" if measure.higher_is_better else "above"
 
 
-def _in(measure: Measure) -> str:
-    return f", in {measure.difference_unit}" if measure.difference_unit else ""
-
-
 def _start(spec: RunSpec) -> str:
     """What the runs start from, as the subject of a sentence."""
     name = f"The network {spec.network.sizes}" if spec.network.brought is not None else "A network"
@@ -189,7 +185,7 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
     arms, measure = evidence.named, evidence.objective.primary
     tables = [
         Table(
-            f"Differences in {measure.noun} from full fine-tuning, paired by seed{_in(measure)}",
+            f"Differences in {measure.noun} from full fine-tuning, paired by seed{measure.difference_clause}",
             differences_table(full_differences(arms, measure.name)),
         )
     ]
@@ -213,7 +209,7 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
     for each in evidence.objective.measures:
         if any(arm.values(each.name) for arm in arms):
             columns[each.title] = [arm.spread(each.name) for arm in arms]
-    columns[f"Within {margin_text(found.margin, measure)}"] = [within.get(arm.key, NOTHING) for arm in arms]
+    columns[f"Within {measure.margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
     summary = pd.DataFrame(columns, dtype=object)
     return Section(
         measure.title, lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval."), *tables)

@@ -153,6 +153,12 @@ def value_text(what: Quantity, value: float, digits: int = 2) -> str:
             return count_text(value)
 
 
+def bare_text(what: Quantity, value: float, digits: int = 2) -> str:
+    """Format a value without its unit, as in ``97.31`` or, for a difference, ``−0.31``; see :func:`value_text`."""
+    text = value_text(what, value, digits)
+    return text.removesuffix(f" {what.unit}") if what.unit else text
+
+
 def bounded(interval: Interval, what: Quantity) -> Interval:
     """An interval of means of a quantity, with ends that it can have: accuracies stay within 0 to 100."""
     low, high = (min(max(end, what.limits[0]), what.limits[1]) for end in (interval.low, interval.high))

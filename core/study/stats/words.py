@@ -7,7 +7,7 @@ import math
 from core.objectives.measure import PLAIN_DIGITS
 from core.study.stats.claims import Difference, least_seeds
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, Interval
-from core.study.stats.measures import Quantity, bounded, digits_of, value_text
+from core.study.stats.measures import Quantity, bare_text, bounded, digits_of, value_text
 from core.wording.numbers import NOTHING, count_text, number_text
 
 
@@ -28,14 +28,8 @@ def span_text(interval: Interval, what: Quantity) -> str:
     if interval.low == interval.high:
         return "the same in every seed"
     inside = bounded(interval, what.change)
-    low, high = (bare_text(end, what, digits_of(interval, what.change)) for end in (inside.low, inside.high))
+    low, high = (bare_text(what.change, end, digits_of(interval, what.change)) for end in (inside.low, inside.high))
     return f"95 % interval {low} to {high}"
-
-
-def bare_text(value: float, what: Quantity, digits: int) -> str:
-    """A difference with its sign and without its unit, as in ``−0.31``."""
-    text, unit = value_text(what.change, value, digits), what.change.unit
-    return text.removesuffix(f" {unit}") if unit else text
 
 
 def size_text(difference: Difference) -> str:

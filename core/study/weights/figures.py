@@ -125,7 +125,7 @@ def scores_of_cuts(
     """
     ranks, measure = curves[0].ranks, curves[0].scores.measure
     has_source = curves[0].scores.source is not None
-    number, unit = measure.hover_text(), f" ({measure.unit})" if measure.unit else ""
+    number, unit = measure.hover_text(), measure.unit_suffix
     traces: list[dict[str, Any]] = []
     shapes: list[dict[str, Any]] = []
     sides: tuple[tuple[str, On], ...] = (("y", "target"), ("y2", "source"))
