@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from statistics import median
 
 from benchmarks.labs import mnist_lab, until
+from core import priority
 from core.data.task_spec import TaskSpec
-from core.engine import priority
 from core.lab import Lab
 from core.run_spec import OptimSpec, RunSpec
 

@@ -20,12 +20,12 @@ from statistics import median
 from benchmarks.labs import until
 from benchmarks.machine import machine
 from core.data.task_spec import TaskSpec
-from core.engine.experiment import Setting, arm_specs
-from core.engine.forecast import Forecast
+from core.forecast.forecast import Forecast
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
+from core.plan.experiment import Setting, arm_specs
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Run

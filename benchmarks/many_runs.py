@@ -19,10 +19,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.dashboard import served
 from benchmarks.labs import until
-from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.plan.configuration import preset_configuration
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from tests.browser.chromium import launched

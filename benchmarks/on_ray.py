@@ -25,7 +25,6 @@ import psutil
 
 from benchmarks.labs import mnist_lab, until
 from benchmarks.machine import machine
-from core.data.presets import preset_tasks
 from core.engine.cluster.executor import RayExecutor
 from core.engine.executors import EXECUTORS
 from core.engine.jobs.commands import Commands
@@ -36,6 +35,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
+from core.tasks.presets import preset_tasks
 
 PORT = 6397
 RANKS, RATES, SEEDS = (2, 8), (0.001, 0.003), (0, 1, 2, 3)

@@ -19,12 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.dashboard import ROOT, free_port
-from core.data.presets import preset_tasks
-from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.lora import LoRASpec
+from core.plan.configuration import preset_configuration
 from core.run_spec import OptimSpec
 from core.settings import Settings
+from core.tasks.presets import preset_tasks
 from core.web.predict import ADAPTERS, PREDICT
 
 SIZES = (1, 16, 64)

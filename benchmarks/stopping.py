@@ -12,7 +12,6 @@ from itertools import count
 
 from benchmarks.labs import mnist_lab, until
 from benchmarks.machine import machine
-from core.data.presets import preset_tasks
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -20,6 +19,7 @@ from core.methods.method import MethodSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
+from core.tasks.presets import preset_tasks
 
 MOMENTS = (0.3, 1.1, 2.7)
 """Seconds of training before a stop is requested."""

@@ -10,9 +10,9 @@ from itertools import product
 
 from benchmarks.labs import mnist_lab, until
 from benchmarks.machine import machine
-from core.data.presets import preset_tasks
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec
+from core.tasks.presets import preset_tasks
 
 RANKS = (2, 4, 8, 16)
 RATES = (0.0005, 0.0016, 0.005, 0.016)

@@ -25,10 +25,10 @@ from benchmarks.machine import machine
 from benchmarks.transformers import BATCH, LENGTH, METHODS, Subject, hugging_face, packaged, trained
 from core.data.task import Task
 from core.data.text_examples import TextExamples
+from core.engine.jobs.choice import stepper_of
 from core.methods.method import MethodSpec
 from core.networks.network import SPEC
 from core.run_spec import OptimSpec, default_optim
-from core.training.bank.choice import stepper_of
 from core.training.evaluation import evaluate
 from core.training.loop import train
 from core.training.schedule import total_steps

@@ -42,6 +42,7 @@ from core.data.dataset import TextDataset
 from core.data.sources.definitions import Definitions
 from core.data.task import Task
 from core.data.text_examples import TextExamples
+from core.engine.jobs.choice import stepper_of
 from core.errors import NetworkFileError
 from core.memory import freed_memory_kept
 from core.methods.lora import LoRASpec
@@ -54,7 +55,6 @@ from core.networks.transformer import TransformerSpec
 from core.run_spec import default_optim
 from core.settings import Settings
 from core.training.autograd import AutogradStepper
-from core.training.bank.choice import stepper_of
 from core.training.bank.shard import no_denormals
 from core.training.loop import SLOW_SECONDS, data_order, steps_at_once
 from core.training.threads import available_cores

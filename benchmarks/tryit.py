@@ -15,12 +15,12 @@ import numpy as np
 from playwright.sync_api import Page, TimeoutError, sync_playwright
 
 from benchmarks.dashboard import served
-from core.data.presets import preset_tasks
-from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.lora import LoRASpec
+from core.plan.configuration import preset_configuration
 from core.run_spec import OptimSpec
 from core.settings import Settings
+from core.tasks.presets import preset_tasks
 from tests.browser.chromium import launched
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)

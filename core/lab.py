@@ -12,32 +12,28 @@ from contextlib import AbstractContextManager
 from torch import nn
 
 from core.adapter import read_adapter
-from core.data.catalog import Catalog
+from core.artifacts.artifacts import Artifacts
+from core.artifacts.exports import Exports
+from core.artifacts.origin import Origins
+from core.artifacts.recipe import Recipe, weights_digest
 from core.data.dataset import Dataset, Images, Targets
-from core.data.downloads import Downloads
+from core.data.sources.catalog import Catalog
+from core.data.sources.downloads import Downloads
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
-from core.data.views.image import ImageView
-from core.data.views.text import TextPreview
-from core.data.views.text import preview as text_preview
-from core.engine.artifacts import Artifacts
-from core.engine.estimates import Estimates
 from core.engine.executors import Executors
-from core.engine.exports import Exports
 from core.engine.job_files import JobFiles
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.supplies import Supplies
 from core.engine.launcher import Launcher
-from core.engine.origin import Origins
 from core.engine.processes import Process, is_living, living
-from core.engine.recipe import Recipe, weights_digest
 from core.engine.rest import Rest, rest_of
-from core.engine.step_timer import StepTimer
 from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
 from core.engine.writes import Trim
 from core.errors import LabError, StoreError
+from core.forecast.estimates import Estimates
+from core.forecast.step_timer import StepTimer
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.library.arrivals import Arrivals
@@ -54,6 +50,10 @@ from core.store.restore import Restored, Restorer
 from core.store.search import Search
 from core.store.store import Store
 from core.study.arms.unchosen import unchosen
+from core.tasks.tasks import Tasks
+from core.tasks.views.image import ImageView
+from core.tasks.views.text import TextPreview
+from core.tasks.views.text import preview as text_preview
 from core.tracking.tracking import Tracking
 
 log = logging.getLogger(__name__)
@@ -250,7 +250,7 @@ class Lab(Launcher):
         return [row["id"] for row in self.store.rows(query, digest)]
 
     def _weights(self, run: Run) -> str | None:
-        """SHA-256 of a run's trained weights, if it has a result; see :func:`core.engine.recipe.weights_digest`."""
+        """SHA-256 of a run's trained weights, if it has a result; see :func:`core.artifacts.recipe.weights_digest`."""
         return weights_digest(self.settings.runs / run.id, self.store.files(run.id)) if run.result else None
 
     def _trim_soon(self, id: str) -> None:

@@ -40,9 +40,9 @@ class Settings:
     """Number of CPU threads per bank; None chooses it by a short trial when a bank starts."""
 
     bank_bytes: int = 2**31
-    """Maximum memory of a bank as estimated by :func:`core.engine.bank_memory.bank_memory`; less if less is free. Banks
-    of the default network take below 100 MiB; networks that take twenty times as much, such as 2048-2048, can still be
-    trained eight at once."""
+    """Maximum memory of a bank as estimated by :func:`core.forecast.bank_memory.bank_memory`; less if less is free.
+    Banks of the default network take below 100 MiB; networks that take twenty times as much, such as 2048-2048, can
+    still be trained eight at once."""
 
     checkpoint_seconds: float = 10.0
     """Minimum interval between two checkpoints of a run; longer where writing takes more than

@@ -1,6 +1,6 @@
 """The Streamlit script: page config, navigation, sidebar.
 
-Streamlit runs it before every page. A page is a folder with a ``page.py`` and an entry in :mod:`pages.shared.links`.
+Streamlit runs it before every page. A page is a folder with a ``page.py`` and an entry in :mod:`pages.shared.ui.links`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import current
-from pages.shared.links import sections
-from pages.shared.literal import literal
-from pages.shared.login import require_login
-from pages.shared.sidebar import sidebar
+from pages.shared.experiment.sidebar import sidebar
+from pages.shared.ui.links import sections
+from pages.shared.ui.literal import literal
+from pages.shared.ui.login import require_login
 
 HERE = Path(__file__).parent
 

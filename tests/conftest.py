@@ -21,10 +21,10 @@ from playwright.sync_api import Browser, sync_playwright
 from streamlit.components.v2 import manifest_scanner
 
 from core.data.task_spec import TaskSpec
-from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.plan.configuration import preset_configuration
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
@@ -240,7 +240,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:
 
 
 def compared(lab: Lab, *asked: Any, **more: Any) -> Experiment:
-    """Queue a base and an experiment on it; see :func:`core.engine.configuration.preset_configuration`."""
+    """Queue a base and an experiment on it; see :func:`core.plan.configuration.preset_configuration`."""
     return lab.compare(preset_configuration(lab.catalog, *asked, **more))
 
 

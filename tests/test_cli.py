@@ -17,10 +17,10 @@ from peft import PeftModel
 from core.__main__ import main, parser
 from core.adapter import apply_adapter, read_adapter
 from core.cli.comparison import INCOMPLETE, answer
-from core.engine.rate_grid import TuneSpec
 from core.lab import Lab
 from core.networks.file import read_network, write_network
 from core.objectives.registry import CLASSIFICATION
+from core.plan.rate_grid import TuneSpec
 from core.settings import Settings
 from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import verdict
@@ -368,7 +368,7 @@ def trained(tmp_path: Path) -> tuple[Path, Path]:
 def test_time_prints_every_method_in_every_way_and_refuses_a_rank_that_does_not_fit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.engine.step_time.SECONDS", 0.0)
+    monkeypatch.setattr("core.forecast.step_time.SECONDS", 0.0)
     home = ["--home", str(tmp_path)]
     assert main(["time", "--rank", "1", "4", "--bank", "2", *home]) == 0
     lines = capsys.readouterr().out.splitlines()

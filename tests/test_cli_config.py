@@ -13,12 +13,12 @@ from core.__main__ import main, parser
 from core.cli.asked import BESIDE_CONFIG, check_consistent
 from core.cli.compare import launch
 from core.data.task_spec import TaskSpec
-from core.engine.configuration import Configuration
-from core.engine.configuration_file import read_configuration, write_configuration
 from core.errors import LabError, SpecError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.networks.library.networks import Networks
+from core.plan.configuration import Configuration
+from core.plan.configuration_file import read_configuration, write_configuration
 from core.settings import Settings
 from core.store.record import Experiment
 from tests.conftest import short

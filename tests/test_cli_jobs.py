@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from core.__main__ import main
+from core.artifacts.recipe import weights_digest
 from core.engine.job_files import JobFiles
 from core.engine.jobs.hashed_zip import HashedZip, indexed, write_file
 from core.engine.jobs.job import Job
 from core.engine.jobs.job_file import JOBS
 from core.engine.jobs.result_file import RESULTS
 from core.engine.processes import Process
-from core.engine.recipe import weights_digest
 from core.engine.recorder import Recorder
 from core.errors import JobFileError
 from core.lab import Lab

@@ -282,7 +282,7 @@ def test_time_and_memory_are_told_before_the_first_run(
 def test_a_step_of_a_network_with_weights_is_timed(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.engine.step_time.SECONDS", 0.0)
+    monkeypatch.setattr("core.forecast.step_time.SECONDS", 0.0)
     home = ["--home", str(tmp_path), "--network", str(files / "tiny")]
     assert main(["time", "--rank", "1", "2", "--targets", "attention", "--batch-size", "4", *home]) == 0
     out = capsys.readouterr().out
@@ -374,7 +374,7 @@ def test_what_does_not_fit_is_told_with_what_would_before_anything_is_queued(
     def stop(*arguments: object, **more: object) -> None:
         raise LabError("This test queues nothing.")
 
-    monkeypatch.setattr("core.engine.estimates.free_bytes", lambda device: free)
+    monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: free)
     monkeypatch.setattr("core.cli.compare.TIMING_SECONDS", 0.0)
     monkeypatch.setattr(Lab, "queue", stop)
     monkeypatch.setattr(Lab, "grow", stop)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import parser
+from core.artifacts.recipe import Recipe
 from core.cli.options import NOTHING_KEPT, RUNS_KEPT
-from core.engine.recipe import Recipe
 from core.run_spec import RunSpec
 from tests import forked
 from tests.conftest import DIGITS, short, wait_until

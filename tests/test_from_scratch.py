@@ -19,8 +19,8 @@ from torch import nn
 import core
 from core.data.sources.mnist_16k import Mnist16k
 from core.data.task_spec import TaskSpec
-from core.data.views.image import as_seen
 from core.settings import Settings
+from core.tasks.views.image import as_seen
 
 REPO = Path(__file__).resolve().parents[1]
 FILE = REPO / "examples" / "from_scratch.py"

@@ -13,9 +13,8 @@ import pytest
 import torch
 
 from core.adapter import apply_adapter, read_adapter
+from core.artifacts.artifacts import MERGED
 from core.data.task_spec import TaskSpec
-from core.engine.artifacts import MERGED
-from core.engine.configuration import Configuration
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import (
     DamagedFileError,
@@ -33,6 +32,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.file import read_network, write_network
 from core.networks.perceptron import PerceptronSpec
+from core.plan.configuration import Configuration
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Run

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.artifacts.recipe import Recipe
 from core.data.task_spec import MAX_CLASSES, TaskSpec
-from core.engine.recipe import Recipe
 from core.errors import SpecError
 from core.methods.adapter import MAX_TARGETS
 from core.methods.full import FullSpec

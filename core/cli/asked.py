@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from core.cli.objective import objective_asked
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.errors import SpecError
 from core.methods.fields import own_fields
 from core.methods.method import Role

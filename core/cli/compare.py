@@ -25,24 +25,24 @@ from core.cli.options import (
 )
 from core.cli.texts import add_texts, kept, read_own
 from core.cli.training import add_training, by_family, optim_of, settings_asked, tuning_asked
-from core.data.presets import PRESETS, presets_for, suggested_preset
 from core.data.task_spec import TaskSpec
-from core.engine.configuration import Configuration, preset_configuration
-from core.engine.configuration_file import write_configuration
-from core.engine.cost import plan
 from core.engine.launcher import Planned
 from core.errors import LabError
 from core.files import write_atomically
+from core.forecast.cost import plan
 from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
+from core.numbers import bytes_text, range_text
+from core.plan.configuration import Configuration, preset_configuration
+from core.plan.configuration_file import write_configuration
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim
 from core.settings import Settings
 from core.spec import DEVICES
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
-from core.wording.numbers import bytes_text, range_text
+from core.tasks.presets import PRESETS, presets_for, suggested_preset
 
 TIMING_SECONDS = 30.0
 """Longest time to wait until the time that training will take is known."""

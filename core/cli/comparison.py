@@ -14,9 +14,9 @@ from statistics import fmean
 from typing import Any
 
 from core.cli.progress import Progress
-from core.engine.cost import plan
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError, RunStateError
+from core.forecast.cost import plan
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.cli.networks import network_named
-from core.engine.configuration import Configuration
-from core.engine.configuration_file import MAX_FILE, read_configuration
 from core.errors import LabError
 from core.lab import Lab
+from core.plan.configuration import Configuration
+from core.plan.configuration_file import MAX_FILE, read_configuration
 from core.spec import Device
 
 
@@ -17,7 +17,7 @@ def configuration_in(lab: Lab, file: Path, device: Device | None) -> Configurati
 
     Args:
         lab: has datasets and networks.
-        file: see :mod:`core.engine.configuration_file`.
+        file: see :mod:`core.plan.configuration_file`.
         device: where to train; None for where the file says.
 
     Raises:

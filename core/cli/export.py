@@ -7,14 +7,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from core.artifacts.exports import FORMATS, Format, MergedFormat
 from core.cli.options import NOTHING_KEPT, add_home
-from core.engine.exports import FORMATS, Format, MergedFormat
 from core.errors import ExportError
 from core.files import write_atomically
 from core.lab import Lab
+from core.numbers import listed
 from core.settings import Settings
 from core.store.record import Run
-from core.wording.numbers import listed
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -7,8 +7,8 @@ import sys
 
 from core.cli.comparison import answer, tell_shortage
 from core.cli.options import RUNS_KEPT, add_home, add_output, check_output
-from core.engine.experiment import next_seeds, settings_of, with_ranks
 from core.lab import Lab
+from core.plan.experiment import next_seeds, settings_of, with_ranks
 from core.settings import Settings
 from core.store.record import Experiment
 

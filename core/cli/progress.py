@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from tqdm import tqdm
 
-from core.wording.numbers import counted, seconds_text
+from core.numbers import counted, seconds_text
 
 LINE_SECONDS = 60.0
 """Time between two lines: a file keeps every one of them, and a bar is drawn up to ten times a second."""

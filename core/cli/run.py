@@ -7,28 +7,28 @@ import json
 import tempfile
 from pathlib import Path
 
+from core.artifacts.recipe import Recipe, weights_digest
 from core.cli.networks import NAMES, network_named
 from core.cli.options import NOTHING_KEPT, add_home
 from core.cli.progress import Progress
-from core.data.catalog import Catalog
-from core.data.tasks import Tasks
+from core.data.sources.catalog import Catalog
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Began, Ended, Failed, Reported
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.run_job import run_job
 from core.engine.jobs.supplies import Supplies
-from core.engine.recipe import Recipe, weights_digest
 from core.errors import LabError, RunFailedError, SpecError
 from core.files import sha256_of, write_atomically
 from core.lab import Lab
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
+from core.numbers import listed, percent
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.spec import DEVICES, MAX_CHARACTERS
+from core.tasks.tasks import Tasks
 from core.training.events import StepLoss
-from core.wording.numbers import listed, percent
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -11,8 +11,8 @@ from core.cli.networks import NAMES, network_named
 from core.cli.options import NOTHING_KEPT, add_field, add_home
 from core.cli.training import add_targets, by_family
 from core.data.task_spec import TaskSpec
-from core.engine.step_time import StepTimeSpec
 from core.errors import RunStateError
+from core.forecast.step_time import StepTimeSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.data.catalog import Catalog
 from core.data.dataset import USUAL_OBJECTIVE, TextDataset
+from core.data.sources.catalog import Catalog
 from core.data.sources.own import suggested_name
 from core.data.uploads import TextDraft, read_texts
 from core.errors import LabError

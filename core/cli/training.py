@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from core.cli.options import add_field
-from core.engine.experiment import Setting
-from core.engine.rate_grid import TuneSpec
 from core.methods.fields import own_fields, with_values
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -16,6 +14,8 @@ from core.methods.method import MethodSpec, Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
+from core.plan.experiment import Setting
+from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec, default_optim, default_rate
 from core.spec import bounds
 

@@ -1,1 +1,1 @@
-"""Datasets, and the tasks made from them."""
+"""Datasets and the examples of a task."""

@@ -1,1 +1,1 @@
-"""Running jobs: cost estimates, building and training networks, worker threads, and recovery after crashes."""
+"""The queue: launching runs, workers that have them trained, what they report, and recovery after crashes."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.adapter import read_adapter
-from core.data.tasks import Tasks
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.job_file import packed as packed_jobs
@@ -17,15 +16,16 @@ from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.result_file import RunResult, read_results
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.engine.jobs.supplies import Supplies
-from core.engine.packing import packed
 from core.engine.recorder import Recorder
 from core.engine.writes import Writes
 from core.errors import CheckpointError, JobFileError, UnknownRunError
+from core.forecast.packing import packed
 from core.settings import Settings
 from core.store.checkpoints import read_checkpoint, step_of
 from core.store.copies import Copies
 from core.store.record import Experiment, Run
 from core.store.store import Store
+from core.tasks.tasks import Tasks
 
 SENT = "It was written into a file of jobs: collect its result, or finish it here."
 """Why a run that was sent out is interrupted."""

@@ -11,30 +11,30 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 from typing import Any
 
-from core.data.catalog import Catalog
+from core.artifacts.artifacts import Artifacts
+from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
-from core.data.views.registry import view_of
-from core.engine.artifacts import Artifacts
-from core.engine.configuration import Configuration, outputs, suited
-from core.engine.cost import plan
-from core.engine.estimates import Estimates
 from core.engine.executors import Executors
-from core.engine.experiment import Setting, arm_specs, settings_of
 from core.engine.jobs.run_files import NETWORK
 from core.engine.rest import rest_of
 from core.engine.usage import DiskUsage
 from core.engine.workers import Workers
 from core.errors import LabError, RunStateError
+from core.forecast.cost import plan
+from core.forecast.estimates import Estimates
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
+from core.plan.configuration import Configuration, outputs, suited
+from core.plan.experiment import Setting, arm_specs, settings_of
 from core.run_spec import RunSpec
 from core.settings import Settings, check_device
 from core.store.notes import clean_name
 from core.store.record import Experiment, Run
 from core.store.store import Store
+from core.tasks.tasks import Tasks
+from core.tasks.views.registry import view_of
 from core.wording.experiments import experiment_name
 
 log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ class Launcher:
             arms: training settings and method of each.
             seeds: one run per arm and seed.
             name: title of the experiment; see :meth:`queue`.
-            more: the other fields of :class:`core.engine.configuration.Configuration`, by their names.
+            more: the other fields of :class:`core.plan.configuration.Configuration`, by their names.
 
         Raises:
             LabError: see :meth:`compare`; nothing was queued.

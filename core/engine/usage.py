@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.data.tasks import Tasks
-from core.engine.cost import plan
 from core.errors import LabError, StorageFullError
+from core.forecast.cost import plan
 from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import WAITING
 from core.store.store import Store
+from core.tasks.tasks import Tasks
 from core.training.schedule import total_steps
 
 STEP_BYTES = 2 * 12

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core.data.tasks import Tasks
 from core.engine.executors import Executors
 from core.engine.jobs.commands import Commands, Leave, Stop
 from core.engine.jobs.fault import Fault
@@ -18,17 +17,18 @@ from core.engine.jobs.halved import free_memory, halved
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import OutOfMemory
 from core.engine.jobs.run_files import NETWORK
-from core.engine.packing import bank_size
-from core.engine.priority import lower_priority
 from core.engine.recorder import Recorder
 from core.engine.requests import Requests
 from core.engine.writes import End, Trim, Writes
 from core.errors import CheckpointError, ExecutorError, LostError
+from core.forecast.packing import bank_size
+from core.priority import lower_priority
 from core.settings import Settings
 from core.store.checkpoints import read_checkpoint
 from core.store.copies import Copies
 from core.store.record import Run
 from core.store.store import Store
+from core.tasks.tasks import Tasks
 from core.training.sharing import bank_key
 
 log = logging.getLogger(__name__)

@@ -43,7 +43,7 @@ class OpenedTokenizer:
 
 
 class Tokenizer:
-    """Reads texts for one network; see :class:`core.data.views.view.TextTokenizer`. Thread-safe."""
+    """Reads texts for one network; see :class:`core.tasks.views.view.TextTokenizer`. Thread-safe."""
 
     def __init__(self, digest: str, folder: Path) -> None:
         """Args:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.wording.numbers import exact_text, number_text, percent, points_text
+from core.numbers import exact_text, number_text, percent, points_text
 
 PLAIN_DIGITS = 2
 """Decimals that a value without a unit is written with, beyond those of a percentage: losses are near one."""

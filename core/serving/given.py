@@ -13,8 +13,8 @@ from core.data.examples import Batch
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
-from core.data.views.image import as_seen, images_of
-from core.data.views.view import TextTokenizer
+from core.tasks.views.image import as_seen, images_of
+from core.tasks.views.view import TextTokenizer
 from core.training.side_by_side import pool_of
 
 _ALONE = pool_of(1)

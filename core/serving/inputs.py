@@ -10,10 +10,10 @@ from torch import Tensor
 
 from core.data.examples import Batch
 from core.data.text_examples import TextExamples
-from core.data.views.view import TextTokenizer
 from core.errors import ServingError
 from core.networks.network import NetworkSpec
 from core.serving.request import Row
+from core.tasks.views.view import TextTokenizer
 
 
 @dataclass(frozen=True, eq=False)

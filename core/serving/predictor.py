@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from core.data.catalog import Catalog
-from core.engine.artifacts import Artifacts
+from core.artifacts.artifacts import Artifacts
+from core.data.sources.catalog import Catalog
 from core.errors import LabError, ServingBusyError, ServingError, UnknownRunError
 from core.methods.method import Role
 from core.methods.registry import methods

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from core.errors import LabError, StoreError, TrackerError
+from core.numbers import counted
 from core.store.record import Experiment
 from core.tracking.content import group_of
 from core.tracking.registry import Target
 from core.tracking.sender import Sender
 from core.tracking.source import Source
 from core.tracking.turns import Turns
-from core.wording.numbers import counted
 
 TURN_SECONDS = 60.0
 """Maximum time to wait for another writer."""

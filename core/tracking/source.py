@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.engine.artifacts import Artifacts
+from core.artifacts.artifacts import Artifacts
 from core.engine.jobs.run_files import ADAPTER
 from core.errors import LabError, StoreError
 from core.methods.method import Role

@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from core.artifacts.artifacts import Artifacts
 from core.background import Background
-from core.engine.artifacts import Artifacts
 from core.errors import LabError
 from core.files import write_atomically
 from core.settings import Settings

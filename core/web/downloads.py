@@ -12,8 +12,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from core import lab
-from core.engine.artifacts import MERGED
-from core.engine.exports import FORMATS
+from core.artifacts.artifacts import MERGED
+from core.artifacts.exports import FORMATS
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError
 from core.store.record import RUN_ID

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from core.wording.numbers import count_text, listed
+from core.numbers import count_text, listed
 
 MAX_NAMED = 3
 """Networks that are named for one answer; more are counted."""

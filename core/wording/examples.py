@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.wording.numbers import count_text, number_text
+from core.numbers import count_text, number_text
 
 
 def noun(kind: str, count: float = 2) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.numbers import counted
 from core.run_spec import RunSpec, inner_ranks
-from core.wording.numbers import counted
 from core.wording.tasks import changes_of
 
 MAX_NAME = 120

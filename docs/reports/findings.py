@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from core.numbers import listed, number_text, signed_text
 from core.study.arms.difference_tables import (
     cut_differences,
     full_differences,
@@ -18,7 +19,6 @@ from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Level
 from core.study.stats.images import CrossedInterval
 from core.study.stats.measures import bare_text, digits_of
-from core.wording.numbers import listed, number_text, signed_text
 from docs.reports.tables import equal_accuracy, forgetting_by_rate, forgetting_of
 
 Named = Sequence[tuple[str, Difference]]

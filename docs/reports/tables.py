@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.methods.method import Role
+from core.numbers import NOTHING, count_text, number_text, signed_text
 from core.study.arms.difference_tables import full_differences, interval_text, rank_differences
 from core.study.arms.frontier import SHARES, at_equal_accuracy, frontier_pairs, frontiers
 from core.study.arms.tuning import ratio_text
@@ -12,7 +13,6 @@ from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Pair, differences_of
 from core.study.stats.images import CrossedInterval
 from core.study.stats.measures import digits_of, quantity, spread_text
-from core.wording.numbers import NOTHING, count_text, number_text, signed_text
 
 Rows = list[tuple[str, dict[str, str]]]
 

@@ -17,15 +17,16 @@ from pathlib import Path
 from statistics import median
 
 from core.cli.comparison import follow
-from core.engine.configuration import preset_configuration
-from core.engine.experiment import Setting
-from core.engine.rate_grid import TuneSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.pretrain import PretrainSpec
+from core.numbers import NOTHING, count_text
+from core.plan.configuration import preset_configuration
+from core.plan.experiment import Setting
+from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec, default_optim
 from core.settings import Settings
 from core.store.record import Experiment, Run
@@ -37,7 +38,6 @@ from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import Evidence, gather
 from core.study.report.html import write_report
 from core.study.report.report import report
-from core.wording.numbers import NOTHING, count_text
 from docs.reports.readme import put_between
 from docs.reports.tables import told
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.blends import Blend, blended, start_of
+from core.artifacts.blends import Blend, blended, start_of
 from core.errors import LabError
 from core.lab import Lab
+from core.numbers import bytes_text
 from core.store.record import Run
-from core.wording.numbers import bytes_text
 from core.wording.tasks import task_text
 from pages.adapters.listed import listed_adapters
 from pages.adapters.scores import show_scores
-from pages.shared.download import download
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.primary import on_primary
+from pages.shared.ui.download import download
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.primary import on_primary
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 

@@ -7,8 +7,8 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.numbers import count_text
 from core.store.record import Run
-from core.wording.numbers import count_text
 
 LISTED = 500
 """Maximum number of adapters to choose from, the newest."""

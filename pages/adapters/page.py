@@ -10,17 +10,17 @@ import streamlit as st
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import current
+from core.numbers import bytes_text, count_text, listed
 from core.store.record import Result, Run
-from core.wording.numbers import bytes_text, count_text, listed
 from pages.adapters.blend import blend_adapters
 from pages.adapters.listed import listed_adapters
 from pages.adapters.upload import upload_adapter
-from pages.shared.download import download_of_run
-from pages.shared.exports import export_files
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.pickers import pick, task_text, when
-from pages.shared.primary import on_primary
+from pages.shared.experiment.exports import export_files
+from pages.shared.ui.download import download_of_run
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import pick, task_text, when
+from pages.shared.ui.primary import on_primary
 
 LOADING = """\
 from pathlib import Path

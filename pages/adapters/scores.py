@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.artifacts.trial import Score
 from core.data.task_spec import TaskSpec
-from core.engine.trial import Score
-from core.wording.numbers import count_text, listed
+from core.numbers import count_text, listed
 from core.wording.tasks import task_text
-from pages.shared.pickers import base_label
+from pages.shared.ui.pickers import base_label
 
 
 def show_scores(scores: Sequence[Score], own: TaskSpec | None, has_new_head: bool) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import streamlit as st
 
 from core.adapter.archive import MAX_UPLOAD
+from core.artifacts.origin import Origin
+from core.artifacts.trial import Trial, evaluate_adapter, merged_with
 from core.data.task_spec import TaskSpec
-from core.engine.origin import Origin
-from core.engine.trial import Trial, evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Run
 from pages.adapters.scores import show_scores
-from pages.shared.download import download
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.pickers import base_picker
-from pages.shared.task_form import task_form
+from pages.shared.forms.task import task_form
+from pages.shared.ui.download import download
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import base_picker
 
 SEEN = "adapter-seen"
 """Session state key: the file whose base was found, or that names none."""

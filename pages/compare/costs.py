@@ -10,6 +10,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
+from core.numbers import bytes_text, listed
 from core.run_spec import inner_ranks
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
@@ -33,12 +34,11 @@ from core.study.report.evidence import epochs_of
 from core.study.stats.measures import COSTS, MEMORY_NOTE, TIME_NOTE
 from core.study.weights.cuts import cuts_of
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
-from core.wording.numbers import bytes_text, listed
 from pages.compare.step_times import step_times
-from pages.shared.customers import customers
-from pages.shared.figure_panel import show
-from pages.shared.literal import literal
-from pages.shared.measured import measured
+from pages.shared.experiment.measured import measured
+from pages.shared.ui.customers import customers
+from pages.shared.ui.figure_panel import show
+from pages.shared.ui.literal import literal
 
 
 def forgetting(

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from core.lab import Lab
+from core.numbers import count_text, counted, percent
 from core.store.record import Experiment
 from core.study.arms.arm import Arm
 from core.study.arms.differing_table import RIGHT, differing_table
 from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed
 from core.wording.csv_file import csv_of
 from core.wording.examples import class_name
-from core.wording.numbers import count_text, counted, percent
-from pages.shared.download import download
-from pages.shared.literal import literal
-from pages.shared.measured import measured
+from pages.shared.experiment.measured import measured
+from pages.shared.ui.download import download
+from pages.shared.ui.literal import literal
 
 IMAGES_SHOWN = 12
 """Maximum number of images shown that one setting alone gets right."""

@@ -9,6 +9,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
+from core.numbers import count_text, points_text
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import differences_table, full_differences, rank_differences
@@ -23,10 +24,9 @@ from core.study.stats.measures import FORGETTING, FORGETTING_MASKED
 from core.study.stats.words import p_words
 from core.study.weights.remeasured import one_by_one
 from core.wording.examples import noun
-from core.wording.numbers import count_text, points_text
-from pages.shared.figure_panel import show
-from pages.shared.literal import literal
-from pages.shared.measured import measured
+from pages.shared.experiment.measured import measured
+from pages.shared.ui.figure_panel import show
+from pages.shared.ui.literal import literal
 
 
 def differences(arms: Sequence[Arm], masked: bool) -> None:

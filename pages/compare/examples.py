@@ -21,9 +21,9 @@ from core.study.figures.examples import (
 )
 from core.study.weights.predicted import results_by_class
 from pages.compare.disagreements import DISAGREEMENTS
-from pages.shared.figure_panel import show
-from pages.shared.literal import literal
-from pages.shared.measured import measured
+from pages.shared.experiment.measured import measured
+from pages.shared.ui.figure_panel import show
+from pages.shared.ui.literal import literal
 
 
 def examples(lab: Lab, experiment: Experiment, arms: Sequence[Arm], colours: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import current
+from core.numbers import count_text
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
 from core.study.arms.judged import judged_by
@@ -12,7 +13,6 @@ from core.study.arms.tuning import is_tuned
 from core.study.figures.differences import difference_rows
 from core.study.report.evidence import bases_of
 from core.wording.judged import judged_text
-from core.wording.numbers import count_text
 from pages.compare.comparison import Comparison
 from pages.compare.parts import (
     cost_part,
@@ -24,17 +24,17 @@ from pages.compare.parts import (
     table_part,
 )
 from pages.compare.selected import selected_runs, wanted_arms
-from pages.shared.current import experiment_picker
-from pages.shared.experiment_actions import experiment_actions
-from pages.shared.figure_panel import show
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.live import live_panel
-from pages.shared.pickers import start_text, task_text
-from pages.shared.state import deleted_line, state_line
-from pages.shared.tabs import draw_tabs
-from pages.shared.verdict_view import verdict_view
-from pages.shared.widget_key import widget_key
+from pages.shared.experiment.actions import experiment_actions
+from pages.shared.experiment.current import experiment_picker
+from pages.shared.experiment.live import live_panel
+from pages.shared.experiment.state import deleted_line, state_line
+from pages.shared.experiment.verdict_view import verdict_view
+from pages.shared.ui.figure_panel import show
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import start_text, task_text
+from pages.shared.ui.tabs import draw_tabs
+from pages.shared.ui.widget_key import widget_key
 
 PARTS = {
     "Rates": rates_part,

@@ -15,11 +15,11 @@ from pages.compare.comparison import Comparison
 from pages.compare.costs import costs, cut_reference, forgetting
 from pages.compare.evidence import differences, learning_rates, single_pair
 from pages.compare.examples import examples
-from pages.shared.download import download
-from pages.shared.figure_panel import show
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.pickers import start_id
+from pages.shared.ui.download import download
+from pages.shared.ui.figure_panel import show
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import start_id
 
 
 def measure_part(shown: Comparison) -> None:

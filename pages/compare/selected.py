@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import Lab
+from core.numbers import counted, listed
 from core.store.record import Experiment, Run
 from core.study.arms.settings import share_base_and_task
-from core.wording.numbers import counted, listed
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 
 SELECTION = "selection"
 """Id of the experiment that selected runs are shown as."""

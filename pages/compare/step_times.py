@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.engine.step_time import ROUNDS, StepTimeSpec
 from core.errors import LabError
+from core.forecast.step_time import ROUNDS, StepTimeSpec
 from core.lab import Lab
 from core.settings import choose_device
 from core.study.arms.arm import Arm
 from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 
 TICK = 1.0
 """Seconds between two updates while something is measured."""

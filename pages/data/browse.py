@@ -12,7 +12,7 @@ from core.errors import LabError
 from core.lab import Lab
 from pages.data.image_upload import draw_images
 from pages.data.text_upload import draw_texts
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 
 EXAMPLES: dict[str, Callable[[Any, str], None]] = {
     "image": lambda dataset, key: draw_images(dataset),

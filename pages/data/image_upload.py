@@ -12,8 +12,8 @@ from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
 from pages.data.upload_kind import UploadKind
-from pages.shared.figure_panel import readable
-from pages.shared.literal import literal
+from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.literal import literal
 
 CLASSES_SHOWN = 12
 """Number of classes whose images are shown; the chart covers all classes."""

@@ -8,8 +8,8 @@ from core.data.sources.source import DatasetInfo
 from core.lab import current
 from pages.data.browse import browse
 from pages.data.upload import delete_button, upload_dataset
-from pages.shared.datasets import STATES, about, download
-from pages.shared.literal import literal
+from pages.shared.forms.datasets import STATES, about, download
+from pages.shared.ui.literal import literal
 
 lab = current()
 

@@ -22,19 +22,19 @@ from core.data.uploads import (
 )
 from core.errors import LabError
 from core.lab import current
+from core.numbers import count_text
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import objective_of, objectives_for
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
-from core.wording.numbers import count_text
 from pages.data.upload_kind import UploadKind
-from pages.shared.figure_panel import readable
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.pickers import distinct
-from pages.shared.task_preview import BATCH, draw_tokens
-from pages.shared.view_form import length
+from pages.shared.forms.task_preview import BATCH, draw_tokens
+from pages.shared.forms.view import length
+from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import distinct
 
 ROWS = 5
 """Rows of the file that are shown."""

@@ -14,11 +14,11 @@ from core.spec import bounds
 from pages.data.image_upload import IMAGES
 from pages.data.text_upload import TEXTS
 from pages.data.upload_kind import UploadKind
-from pages.shared.confirm import delete_or_cancel
-from pages.shared.datasets import QUERY
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.primary import on_primary
+from pages.shared.forms.datasets import QUERY
+from pages.shared.ui.confirm import delete_or_cancel
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.primary import on_primary
 
 TURN = "upload-turn"
 """Session state key: number of finished uploads, part of widget keys so that each upload starts with empty fields."""

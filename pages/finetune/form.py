@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.engine.experiment import Setting
-from core.engine.rate_grid import TuneSpec
 from core.methods.method import Role
 from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
+from core.plan.experiment import Setting
+from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec, default_rate
 from core.store.record import Run
-from pages.shared import forms
-from pages.shared.adapter_form import adapter_form
-from pages.shared.optim_form import family_key
+from pages.shared.forms import widgets
+from pages.shared.forms.adapter import adapter_form
+from pages.shared.forms.optim import family_key
 
 
 def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkSpec, optim: OptimSpec) -> list[Setting]:
@@ -39,7 +39,7 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
         title = f"Learning rate of {method.title.replace('Full', 'full')}"
         with columns[number % 2]:
             key = f"{family_key('finetune', network)}-rate-{method.kind}"
-            rates[method.kind] = forms.learning_rate(type(method), network, key, title)
+            rates[method.kind] = widgets.learning_rate(type(method), network, key, title)
     adapters = adapter_form("finetune", network, [type(method) for method in chosen if method.role is Role.ADAPTER])
     found: list[Setting] = []
     for method in chosen:
@@ -68,7 +68,7 @@ def fairness(base: Run | NetworkSpec) -> tuple[TuneSpec | None, bool]:
         "(…, 0.001, 0.00316, 0.01, …), with every seed. The validation part picks the best rate of each, and these are "
         "compared.",
     ):
-        tune = TuneSpec.of(rates=forms.whole(TuneSpec, "rates", "finetune-tune-rates"))
+        tune = TuneSpec.of(rates=widgets.whole(TuneSpec, "rates", "finetune-tune-rates"))
     if isinstance(base, NetworkSpec):
         return tune, False
     own_bases = st.toggle(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.configuration import Configuration, objective_for
 from core.errors import LabError
 from core.lab import current
 from core.methods.full import FullSpec
@@ -13,25 +12,26 @@ from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
+from core.plan.configuration import Configuration, objective_for
 from core.store.record import Run
 from pages.finetune.form import fairness, settings_of
-from pages.shared import forms
-from pages.shared.configuration import open_file, opened_experiment, save_button, settle
-from pages.shared.current import known, missing_sentence, remember
-from pages.shared.estimate import SEE_FORM
-from pages.shared.fit import fit_warning
-from pages.shared.keep import keep_networks
-from pages.shared.like import fill_form
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.live import live_panel
-from pages.shared.objective_form import objective_form
-from pages.shared.optim_form import optim_form
-from pages.shared.pickers import base_picker
-from pages.shared.price import price_table, rate_warning
-from pages.shared.start import say_if_known, start_button
-from pages.shared.state import finish_button, state_text
-from pages.shared.task_form import task_form
+from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
+from pages.shared.experiment.current import known, missing_sentence, remember
+from pages.shared.experiment.estimate import SEE_FORM
+from pages.shared.experiment.keep import keep_networks
+from pages.shared.experiment.like import fill_form
+from pages.shared.experiment.live import live_panel
+from pages.shared.experiment.price import price_table, rate_warning
+from pages.shared.experiment.start import say_if_known, start_button
+from pages.shared.experiment.state import finish_button, state_text
+from pages.shared.forms import widgets
+from pages.shared.forms.fit import fit_warning
+from pages.shared.forms.objective import objective_form
+from pages.shared.forms.optim import optim_form
+from pages.shared.forms.task import task_form
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import base_picker
 
 lab = current()
 
@@ -101,9 +101,9 @@ with settings:
         optim = optim_form("finetune", network)
         left, right = st.columns(2, gap="medium")
         with left:
-            seeds = forms.seeds("finetune-seeds")
+            seeds = widgets.seeds("finetune-seeds")
         with right:
-            device = forms.device(lab, "finetune-device")
+            device = widgets.device(lab, "finetune-device")
         arms = settings_of([kind for kind in offered if kind in chosen], controls, network, optim)
         tune, own_bases = fairness(base)
         objective = objective_form("finetune", objective_for(lab.catalog, task) if task else CLASSIFICATION)

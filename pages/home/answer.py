@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
+from core.numbers import bytes_text, count_text, unbroken
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
@@ -17,16 +18,15 @@ from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
 from core.wording.judged import judged_text
-from core.wording.numbers import bytes_text, count_text, unbroken
-from pages.shared.download import download_of_run
-from pages.shared.experiment_actions import experiment_actions
-from pages.shared.figure_panel import readable
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.pickers import when
-from pages.shared.start import was_known
-from pages.shared.state import deleted_line, state_line
-from pages.shared.verdict_view import level_badge, verdict_view
+from pages.shared.experiment.actions import experiment_actions
+from pages.shared.experiment.start import was_known
+from pages.shared.experiment.state import deleted_line, state_line
+from pages.shared.experiment.verdict_view import level_badge, verdict_view
+from pages.shared.ui.download import download_of_run
+from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import when
 
 
 def answer(lab: Lab, experiment: Experiment) -> None:

@@ -7,8 +7,8 @@ import streamlit as st
 from core.study.arms.verdict import verdict
 from core.study.report.example import example
 from pages.home.answer import evidence_of
-from pages.shared.literal import literal
-from pages.shared.verdict_view import verdict_text
+from pages.shared.experiment.verdict_view import verdict_text
+from pages.shared.ui.literal import literal
 
 
 def example_answer() -> None:

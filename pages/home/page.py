@@ -10,10 +10,10 @@ from core.study.report.evidence import bases_of
 from pages.home.answer import answer, earlier
 from pages.home.example import example_answer
 from pages.home.question import question
-from pages.shared.current import asked_for, known, missing_sentence, remember
-from pages.shared.literal import literal
-from pages.shared.live import is_watched, live_panel
-from pages.shared.restore import offer_to_restore
+from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
+from pages.shared.experiment.live import is_watched, live_panel
+from pages.shared.experiment.restore import offer_to_restore
+from pages.shared.ui.literal import literal
 
 LISTED = 12
 """Number of experiments on the page; Compare has them all."""

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.data.catalog import Catalog
-from core.data.presets import preset_tasks, presets_for, suggested_preset
+from core.data.sources.catalog import Catalog
 from core.data.sources.source import DatasetInfo
-from core.engine.configuration import Configuration, preset_configuration, preset_task
-from core.engine.experiment import Setting
 from core.engine.launcher import Planned
-from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -21,20 +17,24 @@ from core.methods.lora import LoRASpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
+from core.numbers import bytes_text, range_text
+from core.plan.configuration import Configuration, preset_configuration, preset_task
+from core.plan.experiment import Setting
+from core.plan.rate_grid import TuneSpec, tuned_arms
 from core.run_spec import default_optim
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
-from core.wording.numbers import bytes_text, range_text
-from pages.shared.datasets import dataset_picker
-from pages.shared.estimate import redraw_when_measured
-from pages.shared.fit import fit_warning
-from pages.shared.keep import keep_networks
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.network_form import default_network
-from pages.shared.start import start_button
-from pages.shared.task_preview import before_and_after
-from pages.shared.view_form import length
+from core.tasks.presets import preset_tasks, presets_for, suggested_preset
+from pages.shared.experiment.estimate import redraw_when_measured
+from pages.shared.experiment.keep import keep_networks
+from pages.shared.experiment.start import start_button
+from pages.shared.forms.datasets import dataset_picker
+from pages.shared.forms.fit import fit_warning
+from pages.shared.forms.network import default_network
+from pages.shared.forms.task_preview import before_and_after
+from pages.shared.forms.view import length
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
 
 DATASET = "data:"
 """Prefix of the choices that learn another dataset; the others are names of presets."""
@@ -182,7 +182,7 @@ def _configuration(
 
 
 def _preset(target: str, source: str, lab: Lab) -> tuple[str, str, Catalog, str | None]:
-    """Arguments of :func:`core.data.presets.preset_tasks` for a choice of :func:`_targets`."""
+    """Arguments of :func:`core.tasks.presets.preset_tasks` for a choice of :func:`_targets`."""
     if target.startswith(DATASET):
         return "transfer", source, lab.catalog, target.removeprefix(DATASET)
     return target, source, lab.catalog, None

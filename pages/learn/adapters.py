@@ -9,12 +9,12 @@ from core.lab import Lab
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
+from core.numbers import count_text, percent
 from core.study.learn.architectures import Adapted, adapted, alt_text, kinds_table, known_architectures
-from core.wording.numbers import count_text, percent
 from pages.learn.network_drawing import network_drawing
-from pages.shared.adapter_form import RANK_CHOICES
-from pages.shared.layer_form import layer_form
-from pages.shared.literal import literal
+from pages.shared.forms.adapter import RANK_CHOICES
+from pages.shared.forms.layers import layer_form
+from pages.shared.ui.literal import literal
 
 
 def where_adapters_go(lab: Lab) -> None:

@@ -6,13 +6,13 @@ import streamlit as st
 from streamlit.elements.lib.grid_container import GridContainer
 
 from core.methods.lora import LoRASpec
+from core.numbers import bytes_text, count_text, number_text, percent, times_text
 from core.spec import bounds
 from core.study.learn import demonstration
 from core.study.learn.counting import ADAM_STATE, FLOAT32, LayerCount
 from core.study.learn.figures import outputs_figure, ranks_figure
-from core.wording.numbers import bytes_text, count_text, number_text, percent, times_text
 from pages.learn import diagram
-from pages.shared.figure_panel import readable
+from pages.shared.ui.figure_panel import readable
 
 MERGE_RANKS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
 STILL = {"displayModeBar": False}

@@ -8,13 +8,13 @@ from pandas.api.types import is_numeric_dtype
 
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
+from core.numbers import bytes_text, times_text
 from core.study.learn.counting import perceptron, storage
 from core.study.learn.figures import storage_figure
 from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table, target_choices
 from core.study.report.report import CUSTOMERS
-from core.wording.numbers import bytes_text, times_text
-from pages.shared.customers import CHOICES
-from pages.shared.figure_panel import readable
+from pages.shared.ui.customers import CHOICES
+from pages.shared.ui.figure_panel import readable
 
 MODEL_RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 MODELS = {network.name: network for network in LANGUAGE_MODELS}

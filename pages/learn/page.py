@@ -11,7 +11,7 @@ from core.study.learn import demonstration
 from pages.learn.adapters import where_adapters_go
 from pages.learn.matrix import beside_the_weight, merging, quiet_start, two_ways
 from pages.learn.models import language_models, many_customers
-from pages.shared.links import ENTRIES, link
+from pages.shared.ui.links import ENTRIES, link
 
 READING_WIDTH = 880
 """Width of the text in pixels; longer lines are hard to read."""

@@ -10,7 +10,7 @@ from core.lab import Lab
 from core.networks.library.hub import is_hub_name
 from core.networks.library.networks import Offer
 from core.networks.library.zip_place import MAX_UPLOAD, is_place
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 
 TICK = 0.5
 """Seconds between two updates of the progress."""

@@ -10,9 +10,9 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab
 from core.networks.library.card import NetworkCard
-from core.wording.numbers import bytes_text, count_text
-from pages.shared.confirm import delete_or_cancel
-from pages.shared.literal import literal
+from core.numbers import bytes_text, count_text
+from pages.shared.ui.confirm import delete_or_cancel
+from pages.shared.ui.literal import literal
 
 SHORT = 12
 """Characters of a digest that a card shows; the details have all of it."""

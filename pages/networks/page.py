@@ -7,7 +7,7 @@ import streamlit as st
 from core.lab import current
 from pages.networks.bring import arrivals, by_folder, by_hub_name, by_zip, known_networks
 from pages.networks.card import show_card
-from pages.shared.access import is_local
+from pages.shared.ui.access import is_local
 
 lab = current()
 

@@ -5,29 +5,29 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
-from core.engine.configuration import objective_for
-from core.engine.cost import plan
 from core.errors import LabError
+from core.forecast.cost import plan
 from core.lab import current
 from core.methods.method import Role
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
+from core.numbers import count_text
+from core.plan.configuration import objective_for
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
-from core.wording.numbers import count_text
-from pages.shared import forms
-from pages.shared.datasets import dataset_picker, take_dataset
-from pages.shared.estimate import SEE_FORM, time_and_memory
-from pages.shared.fit import fit_warning
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.live import live_panel
-from pages.shared.network_form import network_form
-from pages.shared.optim_form import family_key, optim_form
-from pages.shared.pickers import base_facts, task_text
-from pages.shared.primary import on_primary
-from pages.shared.task_preview import task_preview
-from pages.shared.view_form import own_task
+from pages.shared.experiment.estimate import SEE_FORM, time_and_memory
+from pages.shared.experiment.live import live_panel
+from pages.shared.forms import widgets
+from pages.shared.forms.datasets import dataset_picker, take_dataset
+from pages.shared.forms.fit import fit_warning
+from pages.shared.forms.network import network_form
+from pages.shared.forms.optim import family_key, optim_form
+from pages.shared.forms.task_preview import task_preview
+from pages.shared.forms.view import own_task
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import base_facts, task_text
+from pages.shared.ui.primary import on_primary
 
 DATASET = "pretrain-dataset"
 """Key of the choice of the dataset."""
@@ -44,13 +44,13 @@ def asked_for(model: NetworkSpec, task: TaskSpec) -> RunSpec:
     optim = optim_form("pretrain", model)
     left, right = st.columns(2, gap="medium")
     with left:
-        rate = forms.learning_rate(PretrainSpec, model, f"{family_key('pretrain', model)}-rate")
+        rate = widgets.learning_rate(PretrainSpec, model, f"{family_key('pretrain', model)}-rate")
     with right:
-        device = forms.device(lab, "pretrain-device")
+        device = widgets.device(lab, "pretrain-device")
     with st.expander("Early stopping and seed", icon=":material/tune:"):
-        patience = forms.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
-        keep = forms.word(OptimSpec, "keep", "pretrain-keep")
-        seed = forms.whole(RunSpec, "seed", "pretrain-seed", maximum=100)
+        patience = widgets.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
+        keep = widgets.word(OptimSpec, "keep", "pretrain-keep")
+        seed = widgets.whole(RunSpec, "seed", "pretrain-seed", maximum=100)
     return RunSpec.of(
         method=PretrainSpec(),
         network=model,

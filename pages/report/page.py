@@ -15,16 +15,16 @@ from core.study.report.html import report_html
 from core.study.report.parts import Plot
 from core.study.report.report import opening, report
 from core.study.weights.remeasured import Remeasured, remeasure
-from pages.shared.configuration import save_experiment
-from pages.shared.current import experiment_picker
-from pages.shared.customers import customers
-from pages.shared.download import download
-from pages.shared.figure_panel import show
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.live import TICK
-from pages.shared.measured import measured
-from pages.shared.primary import on_primary
+from pages.shared.experiment.configuration import save_experiment
+from pages.shared.experiment.current import experiment_picker
+from pages.shared.experiment.live import TICK
+from pages.shared.experiment.measured import measured
+from pages.shared.ui.customers import customers
+from pages.shared.ui.download import download
+from pages.shared.ui.figure_panel import show
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.primary import on_primary
 
 lab = current()
 

@@ -9,14 +9,14 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
+from core.numbers import counted
 from core.store.search import Entry
 from core.study.arms.settings import share_base_and_task
-from core.wording.numbers import counted
 from pages.runs.delete import ask_to_delete
 from pages.runs.table import select
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.state import finish_button
+from pages.shared.experiment.state import finish_button
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
 
 PROBLEM = "runs-problem"
 """Session state key: error message of the last action that failed."""

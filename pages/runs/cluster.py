@@ -10,9 +10,9 @@ import streamlit as st
 from core.engine.jobs.executor import ClusterJob, Node
 from core.errors import LabError
 from core.lab import Lab
+from core.numbers import bytes_text, counted
 from core.settings import THREADS
-from core.wording.numbers import bytes_text, counted
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 
 CHOICE = "runs-executor"
 """Session state key of the choice."""

@@ -7,12 +7,12 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
+from core.numbers import bytes_text, count_text, counted, listed
 from core.store.notes import DeletionEffects
 from core.store.record import Run
-from core.wording.numbers import bytes_text, count_text, counted, listed
 from pages.runs.table import select, selected
-from pages.shared.literal import literal
-from pages.shared.primary import on_primary
+from pages.shared.ui.literal import literal
+from pages.shared.ui.primary import on_primary
 
 ASKED = "runs-to-delete"
 """Session state key: ids of the runs to delete; the dialog stays open as long as it is set."""

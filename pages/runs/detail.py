@@ -11,6 +11,7 @@ import streamlit as st
 from core.errors import NoteError, UnknownRunError
 from core.lab import Lab
 from core.methods.method import Role
+from core.numbers import NOTHING, bytes_text, count_text, counted, forecast_text, seconds_text
 from core.objectives.measure import SOURCE
 from core.store.notes import MAX_NOTE
 from core.store.record import Result, Run
@@ -21,15 +22,14 @@ from core.study.arms.trained_memory import trained_memory
 from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
 from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
-from core.wording.numbers import NOTHING, bytes_text, count_text, counted, forecast_text, seconds_text
-from pages.shared.download import download
-from pages.shared.exports import export_files
-from pages.shared.figure_panel import readable
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.live import TICK
-from pages.shared.live_chart import live_chart
-from pages.shared.pickers import STATE_ICONS, state_badge, task_text, when
+from pages.shared.experiment.exports import export_files
+from pages.shared.experiment.live import TICK
+from pages.shared.ui.download import download
+from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.live_chart import live_chart
+from pages.shared.ui.pickers import STATE_ICONS, state_badge, task_text, when
 
 ROUNDING = (
     "Trained alone, each step is the same up to rounding, which adds up: after some hundred steps the {measure} may "

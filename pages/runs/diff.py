@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.lab import Lab
+from core.numbers import count_text
 from core.store.search import Entry
 from core.study.arms.arm import labels_of
 from core.study.arms.settings import differences
 from core.study.figures.curves import Axis, NamedCurve, chart_config, loss_curves
 from core.study.figures.palette import shades_of
-from core.wording.numbers import count_text
-from pages.shared.figure_panel import readable
+from pages.shared.ui.figure_panel import readable
 
 MAX_CURVES = 12
 """Curves drawn at once; more would be hard to tell apart."""

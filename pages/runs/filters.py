@@ -11,7 +11,7 @@ from core.lab import Lab
 from core.methods.registry import METHODS
 from core.store.record import State
 from core.store.search import ORDERS, Query
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 
 ARCHIVE = {"current": False, "archived": True, "all": None}
 """Values of :attr:`Query.archived` by their label."""

@@ -18,11 +18,11 @@ from pages.runs.diff import diff
 from pages.runs.filters import filters
 from pages.runs.table import runs_table, selected
 from pages.runs.usage import usage_bar
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.live import live_panel
-from pages.shared.restore import offer_to_restore
-from pages.shared.state import finish_button
+from pages.shared.experiment.live import live_panel
+from pages.shared.experiment.restore import offer_to_restore
+from pages.shared.experiment.state import finish_button
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
 
 MAX_FINISHED = 1000
 """Maximum number of runs that are finished at once."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import Lab
+from core.numbers import NOTHING, count_text, counted
 from core.objectives.registry import measures_by_name
 from core.store.search import Query
 from core.study.arms.tables import entries_table
 from core.wording.csv_file import csv_of
-from core.wording.numbers import NOTHING, count_text, counted
-from pages.shared.download import download
-from pages.shared.widget_key import widget_key
+from pages.shared.ui.download import download
+from pages.shared.ui.widget_key import widget_key
 
 ROWS = 50
 """Runs per page."""

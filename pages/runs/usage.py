@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import Lab
-from core.wording.numbers import bytes_text
+from core.numbers import bytes_text
 
 WARNING_SHARE = 0.9
 """Share of the limit above which the page shows a warning."""

@@ -7,14 +7,14 @@ from statistics import median, quantiles
 import streamlit as st
 
 from core.lab import current
+from core.numbers import bytes_text, count_text, number_text
 from core.objectives.registry import objective_of
 from core.serving.predictor import LATENCIES, Statistics
 from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
 from core.web.predict import ADAPTERS, OPENAPI
-from core.wording.numbers import bytes_text, count_text, number_text
 from pages.serve.examples import curl, python
-from pages.shared.access import token_sentence
-from pages.shared.links import link
+from pages.shared.ui.access import token_sentence
+from pages.shared.ui.links import link
 
 TICK = 2.0
 """Seconds between two looks at the figures."""

@@ -7,11 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from core.engine.configuration import Configuration, objective_for
-from core.engine.cost import plan
 from core.engine.launcher import Planned
-from core.engine.rate_grid import TuneSpec, rates_around
 from core.errors import LabError
+from core.forecast.cost import plan
 from core.lab import Lab
 from core.methods.fields import OwnField, own_fields, with_values
 from core.methods.full import FullSpec
@@ -19,28 +17,30 @@ from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
+from core.numbers import count_text, listed
 from core.objectives.registry import CLASSIFICATION
+from core.plan.configuration import Configuration, objective_for
+from core.plan.rate_grid import TuneSpec, rates_around
 from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
 from core.wording.defaults import explained
-from core.wording.numbers import count_text, listed
-from pages.shared import forms
-from pages.shared.adapter_form import choices_of, draw_all, expander_title, not_varied
-from pages.shared.configuration import open_file, opened_experiment, save_button, settle
-from pages.shared.estimate import time_and_memory
-from pages.shared.fit import fit_warning
-from pages.shared.keep import keep_networks
-from pages.shared.layer_form import layer_form
-from pages.shared.links import go, link
-from pages.shared.literal import literal
-from pages.shared.objective_form import objective_form
-from pages.shared.optim_form import optim_form
-from pages.shared.pickers import base_picker
-from pages.shared.start import start_button
-from pages.shared.task_form import task_form
+from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
+from pages.shared.experiment.estimate import time_and_memory
+from pages.shared.experiment.keep import keep_networks
+from pages.shared.experiment.start import start_button
+from pages.shared.forms import widgets
+from pages.shared.forms.adapter import choices_of, draw_all, expander_title, not_varied
+from pages.shared.forms.fit import fit_warning
+from pages.shared.forms.layers import layer_form
+from pages.shared.forms.objective import objective_form
+from pages.shared.forms.optim import optim_form
+from pages.shared.forms.task import task_form
+from pages.shared.ui.links import go, link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import base_picker
 
 KEY = "sweep"
 
@@ -150,7 +150,7 @@ def _grid(method: type[MethodSpec], network: NetworkSpec) -> Grid:
                 AROUND,
             ),
         ),
-        seeds=len(forms.seeds(f"{KEY}-seeds")),
+        seeds=len(widgets.seeds(f"{KEY}-seeds")),
     )
 
 
@@ -167,7 +167,7 @@ def _several(label: str, choices: Sequence[Any], default: Sequence[Any], key: st
     """Pills to choose several numbers, ascending."""
     picked = st.pills(
         label,
-        forms.offered(choices, f"{KEY}-{key}"),
+        widgets.offered(choices, f"{KEY}-{key}"),
         selection_mode="multi",
         default=default,
         format_func=lambda choice: f"{choice:g}",
@@ -185,7 +185,7 @@ def _training(lab: Lab, method: type[MethodSpec], network: NetworkSpec) -> tuple
     with st.expander(expander_title(fields, "layers", "device"), icon=":material/tune:"):
         values = draw_all(KEY, fields)
         targets = layer_form(KEY, network)
-        device = forms.device(lab, f"{KEY}-device")
+        device = widgets.device(lab, f"{KEY}-device")
     (adapter,) = with_values(method, fields, values, targets)
     return optim, adapter, device
 

@@ -8,15 +8,15 @@ import streamlit as st
 
 from core.lab import Lab
 from core.methods.method import Role
+from core.numbers import left_text
 from core.store.record import Experiment, Run
 from core.study.arms.judged import judged_by
 from core.study.arms.sweep import Cell, cells_of, chosen, setting_text
 from core.study.figures.sweep import heat_map
-from core.wording.numbers import left_text
-from pages.shared.links import go
-from pages.shared.literal import literal
-from pages.shared.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
-from pages.shared.tile_map import tile_map
+from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
+from pages.shared.ui.links import go
+from pages.shared.ui.literal import literal
+from pages.shared.ui.tile_map import tile_map
 
 TICK = 1.0
 """Seconds between two reads of the store."""

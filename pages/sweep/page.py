@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.forecast import total
 from core.errors import LabError
+from core.forecast.forecast import total
 from core.lab import Lab, current
+from core.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
 from core.store.record import Experiment, Run
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
@@ -29,17 +30,16 @@ from core.study.figures.sweep import front_of, pareto, rate_curves, size_curve, 
 from core.study.stats.measures import TIME_NOTE
 from core.wording.csv_file import csv_of
 from core.wording.judged import judged_text
-from core.wording.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
-from pages.shared.current import asked_for, choose_experiment, known, missing_sentence, remember
-from pages.shared.download import download
-from pages.shared.figure_panel import show
-from pages.shared.like import fill_form
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.pickers import start_text, task_text, when
-from pages.shared.start import say_if_known
-from pages.shared.state import state_line
-from pages.shared.verdict_view import verdict_view
+from pages.shared.experiment.current import asked_for, choose_experiment, known, missing_sentence, remember
+from pages.shared.experiment.like import fill_form
+from pages.shared.experiment.start import say_if_known
+from pages.shared.experiment.state import state_line
+from pages.shared.experiment.verdict_view import verdict_view
+from pages.shared.ui.download import download
+from pages.shared.ui.figure_panel import show
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import start_text, task_text, when
 from pages.sweep.form import sweep_form
 from pages.sweep.live import comparison, measure_map, sweep_live
 

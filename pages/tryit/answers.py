@@ -8,13 +8,13 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.numbers import number_text
 from core.objectives.objective import ObjectiveSpec
 from core.serving.panes import Answers
 from core.study.figures.probabilities import Probabilities, probabilities, probabilities_alt
 from core.wording.answers import answers_text
 from core.wording.examples import class_name
-from core.wording.numbers import number_text
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 
 _HTML = '<div class="answers" role="group" aria-label="Answers" tabindex="0"><table></table></div>'
 

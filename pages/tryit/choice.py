@@ -12,7 +12,7 @@ from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.weights.change import main_arms
 from core.wording.tasks import task_text
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 
 FIRST = 8
 """Number of settings that are chosen at first."""

@@ -11,6 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.lab import Lab
+from core.numbers import count_text, percent
 from core.store.record import Experiment
 from core.study.arms.answers_table import EXAMPLE as NUMBER
 from core.study.arms.answers_table import answers_table, disputed
@@ -18,10 +19,9 @@ from core.study.weights.answering import base_predictions, source_predictions
 from core.study.weights.predicted import predictions, test_texts, true_labels
 from core.wording.csv_file import csv_of
 from core.wording.examples import examples_text
-from core.wording.numbers import count_text, percent
-from pages.shared.download import download
-from pages.shared.measured import measured
-from pages.shared.widget_key import widget_key
+from pages.shared.experiment.measured import measured
+from pages.shared.ui.download import download
+from pages.shared.ui.widget_key import widget_key
 from pages.tryit.choice import Chosen
 from pages.tryit.inputs import EXAMPLE, INPUT, TEST
 

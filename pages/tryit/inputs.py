@@ -12,14 +12,14 @@ from core.data.task import Task
 from core.data.uploads.images import ENDINGS, decode
 from core.errors import LabError
 from core.lab import Lab
+from core.numbers import count_text
 from core.serving.given import Given, given_example, own_image, own_text
 from core.store.record import Run
 from core.study.weights.answering import drawn_box
 from core.study.weights.predicted import test_texts
 from core.wording.examples import target_text
-from core.wording.numbers import count_text
-from pages.shared.literal import literal
-from pages.shared.measured import measured
+from pages.shared.experiment.measured import measured
+from pages.shared.ui.literal import literal
 from pages.tryit.canvas import canvas
 
 EXAMPLE, INPUT = "try-example", "try-input"

@@ -10,15 +10,15 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.methods.method import Role
+from core.numbers import listed, number_text
 from core.serving.panes import BASE, Answers, Panes
 from core.spec import bounds
 from core.store.record import Run
 from core.study.weights.answering import MERGED, panes_of
-from core.wording.numbers import listed, number_text
-from pages.shared.current import experiment_picker
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.pickers import base_label
+from pages.shared.experiment.current import experiment_picker
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import base_label
 from pages.tryit.answers import show_answers
 from pages.tryit.choice import Chosen, choose
 from pages.tryit.disputes import find_disputes, show_disputes

@@ -6,10 +6,10 @@ import streamlit as st
 
 from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
 from core.wording.csv_file import csv_of
-from pages.shared.download import download
-from pages.shared.literal import literal
-from pages.shared.tabs import VIEW
-from pages.shared.tile_map import tile_map
+from pages.shared.ui.download import download
+from pages.shared.ui.literal import literal
+from pages.shared.ui.tabs import VIEW
+from pages.shared.ui.tile_map import tile_map
 from pages.weights.focus import Focus
 from pages.weights.numbers import each, map_value
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.cost import plan
+from core.forecast.cost import plan
 from core.methods.full import FullSpec
+from core.numbers import count_text
 from core.objectives.classification import ACCURACY
-from core.wording.numbers import count_text
 from pages.weights.focus import Focus
 
 MAX_AT_ONCE = 2_000_000

@@ -16,8 +16,8 @@ from core.study.arms.arm import Arm, arms_of
 from core.study.figures.palette import colours_of
 from core.study.weights.change import layer_shapes, main_arms, main_run, run_of_seed
 from core.study.weights.tables import layer_text
-from pages.shared.links import link
-from pages.shared.pickers import pick, start_id
+from pages.shared.ui.links import link
+from pages.shared.ui.pickers import pick, start_id
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from core.numbers import counted, number_text
 from core.study.weights.figures import scores_over_strength
 from core.study.weights.scores import Scores
 from core.study.weights.strength import COARSE_STEP, MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weights.tables import combinations_text, contributions_text, layer_text
-from core.wording.numbers import counted, number_text
-from pages.shared.literal import literal
-from pages.shared.live_chart import live_chart
+from pages.shared.ui.literal import literal
+from pages.shared.ui.live_chart import live_chart
 from pages.weights.effort import choose_limit, is_quick
 from pages.weights.focus import Focus
 from pages.weights.numbers import alone_of, elsewhere_of, strengths_of, switches_of

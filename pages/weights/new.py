@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from core.numbers import counted, listed, number_text, percent
 from core.study.weights.directions import intruders_mean_something
 from core.study.weights.figures import likeness_bars, scores_of_scaling
 from core.study.weights.spectrum import ENERGY
 from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
 from core.study.weights.tables import amplification_text
-from core.wording.numbers import counted, listed, number_text, percent
-from pages.shared.figure_panel import show
+from pages.shared.ui.figure_panel import show
 from pages.weights.effort import choose_limit
 from pages.weights.focus import Focus, same_seed
 from pages.weights.numbers import amplification_of, check_of, newness_of, rank_on, spectrum_of

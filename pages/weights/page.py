@@ -8,11 +8,11 @@ from core.errors import LabError
 from core.lab import current
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.judged import judged_by
-from pages.shared.current import experiment_picker
-from pages.shared.links import link
-from pages.shared.literal import literal
-from pages.shared.pickers import start_text, task_text
-from pages.shared.tabs import draw_tabs
+from pages.shared.experiment.current import experiment_picker
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import start_text, task_text
+from pages.shared.ui.tabs import draw_tabs
 from pages.weights.blocks import MAP, OPENED, map_part
 from pages.weights.focus import choose_focus
 from pages.weights.instruments import instruments_part

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.methods.method import Role
+from core.numbers import count_text
 from core.objectives.measure import Measure
 from core.store.record import Run
 from core.study.stats.intervals import t_interval
@@ -16,8 +17,7 @@ from core.study.stats.measures import quantity, spread_text
 from core.study.weights.figures import TrainedRank, scores_of_cuts
 from core.study.weights.rank import rank_sentence, suggested_rank
 from core.study.weights.scores import Scores
-from core.wording.numbers import count_text
-from pages.shared.figure_panel import show
+from pages.shared.ui.figure_panel import show
 from pages.weights.effort import choose_limit
 from pages.weights.focus import Focus, make_more
 from pages.weights.numbers import changes_the_rest, cuts_of, each, scores_of

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.numbers import listed, percent
 from core.study.weights.figures import NamedSpectrum, energy_held, singular_values
 from core.study.weights.spectrum import ENERGY
 from core.study.weights.tables import spectrum_numbers, spectrum_text
 from core.wording.csv_file import csv_of
-from core.wording.numbers import listed, percent
-from pages.shared.download import download
-from pages.shared.figure_panel import show
+from pages.shared.ui.download import download
+from pages.shared.ui.figure_panel import show
 from pages.weights.focus import Focus, same_seed
 from pages.weights.numbers import spectra_of, values_before
 

@@ -8,14 +8,14 @@ from itertools import combinations
 import streamlit as st
 
 from core.methods.method import Role
+from core.numbers import percent
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.weights.change import run_of_seed
 from core.study.weights.directions import MAX_DIRECTIONS, Overlap, overlap
 from core.study.weights.figures import similarity_map
 from core.study.weights.subspace import Side
-from core.wording.numbers import percent
-from pages.shared.figure_panel import show
+from pages.shared.ui.figure_panel import show
 from pages.weights.focus import Focus, make_more
 from pages.weights.numbers import began_alike, directions_of
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, TimeoutError, expect
 
 from core.networks.library.networks import Networks
 from core.settings import Settings
-from pages.shared.links import ENTRIES
+from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import BACKGROUNDS, REPO, Serve, new_context, note_errors, open_dialog
 from tests.conftest import HANG
 from tests.networks.tiny import save_tiny

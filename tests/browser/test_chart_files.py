@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 SCRIPT = """
 import plotly.graph_objects as go
 from core.study.figures.style import layout_of
-from pages.shared.figure_panel import show
+from pages.shared.ui.figure_panel import show
 
 layout = layout_of("Title", "subtitle", "Step", "Loss") | {"annotations": [{"text": "note", "x": 1, "y": 2}]}
 lines = [{"type": "scatter", "name": name, "x": [1, 2, 3], "y": [0, 1, 0]} for name in ("full", "LoRA")]

@@ -14,7 +14,7 @@ from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment
-from pages.shared.configuration import SAVE
+from pages.shared.experiment.configuration import SAVE
 from tests.browser.conftest import REPO, Serve, downloaded
 from tests.conftest import DIGITS, finish, short, wait_until
 

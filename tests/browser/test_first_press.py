@@ -12,10 +12,10 @@ from playwright.sync_api import Page, expect
 
 from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
+from core.numbers import percent
 from core.settings import Settings
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
-from core.wording.numbers import percent
 from tests.browser.conftest import REPO, Serve, choose_digits, downloaded
 from tests.conftest import HANG
 

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from core.engine.exports import FORMATS
+from core.artifacts.exports import FORMATS
 from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.settings import Settings
 from core.store.record import Experiment
-from pages.shared.links import ENTRIES
+from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import SLOWED, Serve, downloaded, module_of
 from tests.conftest import TURNED, short, wait_until
 from tests.soak.sizes import FULL, full_or_short, keep
@@ -44,7 +44,7 @@ PHASES = (0.0, 0.3, 0.9, 1.7)
 REDRAWN = """
 import time
 import streamlit as st
-from pages.shared.download import download
+from pages.shared.ui.download import download
 
 @st.fragment(run_every=0.3)
 def tick():

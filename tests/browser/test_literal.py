@@ -72,7 +72,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 
 texts = json.loads(Path(__file__).with_name("texts.json").read_text())
 kind = st.query_params["kind"]

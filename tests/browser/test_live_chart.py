@@ -17,7 +17,7 @@ ALT = "Loss by step of two runs."
 
 SCRIPT = f"""
 import streamlit as st
-from pages.shared.live_chart import live_chart
+from pages.shared.ui.live_chart import live_chart
 
 def line(name, points):
     return {{"type": "scatter", "mode": "lines", "name": name, "uid": f"{{name}}:raw",

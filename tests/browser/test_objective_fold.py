@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
-from pages.shared.objective_form import TITLE
+from pages.shared.forms.objective import TITLE
 from tests.browser.conftest import REPO, Serve
 from tests.conftest import DIGITS, finish, short
 

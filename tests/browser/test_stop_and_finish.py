@@ -10,11 +10,11 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
-from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.pretrain import PretrainSpec
+from core.plan.configuration import preset_configuration
 from core.run_spec import default_optim
 from core.settings import Settings
 from core.store.record import Experiment

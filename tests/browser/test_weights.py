@@ -13,10 +13,10 @@ from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.numbers import percent
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
-from core.wording.numbers import percent
 from tests.browser.conftest import REPO, Serve
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.networks.tiny import save_tiny

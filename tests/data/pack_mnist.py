@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
 from core.data.sources import mnist_16k
+from core.data.sources.catalog import Catalog
 from core.settings import Settings
 from tests.data.idx_files import Files, idx
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torchvision
 
-from core.data.catalog import Catalog
 from core.data.dataset import TextDataset
 from core.data.sources import mnist_16k
+from core.data.sources.catalog import Catalog
 from core.data.sources.definitions import FILE
 from core.data.sources.published import PUBLISHED
 from core.errors import DatasetError

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.data.sources.idx import IdxDataset
 from core.data.sources.published import Published
 from core.errors import DownloadError

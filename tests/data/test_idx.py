@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.data.sources.idx import MAX_BYTES, read_idx
 from core.errors import DatasetError
 from core.settings import Settings

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from core.data.catalog import Catalog
+from core.artifacts.trial import evaluate_adapter
 from core.data.dataset import ImageDataset, Images, Labels
-from core.data.presets import preset_tasks
+from core.data.sources.catalog import Catalog
 from core.data.sources.registry import SOURCES
 from core.data.sources.source import DatasetInfo, Source
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
-from core.data.views.registry import view_of
 from core.engine.jobs.run_files import ADAPTER
-from core.engine.trial import evaluate_adapter
 from core.errors import DatasetError
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.store.record import Experiment
+from core.tasks.presets import preset_tasks
+from core.tasks.tasks import Tasks
+from core.tasks.views.registry import view_of
 from tests.conftest import BOTH, compared, finish, short
 from tests.pages.test_pages import PAGES, draw, texts
 

@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
 from core.data.sources import own
+from core.data.sources.catalog import Catalog
 from core.data.sources.own_images import OwnImages
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
 from core.data.uploads import read_upload
 from core.errors import DatasetError
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from tests.data.bad_uploads import CSV, FOLDERS, NPZ, X, Y, or_sentence
 from tests.data.uploaded import arrays
 from tests.soak.sizes import full_or_short

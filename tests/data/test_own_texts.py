@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.catalog import Catalog
 from core.data.dataset import TextDataset
 from core.data.sources import own
+from core.data.sources.catalog import Catalog
 from core.data.sources.own import suggested_name
 from core.data.sources.own_images import OwnImages
 from core.data.sources.own_texts import OwnTexts

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import rotate
 
-from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
-from core.data.presets import PRESETS, direct_task, preset_tasks, presets_for, suggested_preset
+from core.data.sources.catalog import Catalog
 from core.data.sources.digits import Digits
 from core.data.sources.idx import IdxDataset
 from core.data.sources.published import PUBLISHED, Published
-from core.data.split import outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
 from core.data.uploads import read_upload
-from core.data.views.image import ImageView
 from core.errors import DatasetError, SpecError
 from core.settings import Settings
+from core.tasks.presets import PRESETS, direct_task, preset_tasks, presets_for, suggested_preset
+from core.tasks.tasks import Tasks
+from core.tasks.views.image import ImageView
+from core.tasks.views.split import outline
 from tests.data.uploaded import arrays
 
 make_task, preview = ImageView().task, ImageView().preview

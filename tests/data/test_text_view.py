@@ -14,9 +14,9 @@ from transformers import AutoTokenizer
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
-from core.data.views.text import TextView, preview
 from core.errors import DatasetError
 from core.networks.tokenizer import Tokenizer
+from core.tasks.views.text import TextView, preview
 from tests.networks.tiny import save_tiny
 
 WORDS = ("cat", "dog", "sat", "mat", "very", "far", "red")

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.split import outline
 from core.data.task_spec import TaskSpec
 from core.data.uploads import TextColumns, TextDraft, draft_texts, guess, read_text_table, read_texts, short_name
 from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.text_file import unpacked
+from core.tasks.views.split import outline
 from tests.data.text_files import CSV, GOOD, ROWS, WRITERS, json_lines, lines, parquet, separated
 from tests.data.uploaded import zipped
 

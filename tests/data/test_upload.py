@@ -14,7 +14,7 @@ from core.data.task_spec import TaskSpec
 from core.data.uploads import read_upload
 from core.data.uploads.draft import samples
 from core.data.uploads.images import decode
-from core.data.views.image import ImageView
+from core.tasks.views.image import ImageView
 from tests.data.bad_uploads import NPZ, X, Y
 from tests.data.uploaded import (
     arrays,

@@ -95,7 +95,8 @@ def floors() -> dict[str, int]:
     return found
 
 
-def row_of(module: Module, table: dict[str, int]) -> str | None:
-    """The path in the table that a module belongs to: its own, or the nearest folder above it."""
-    above = [path for path in table if module.place == path or (path.endswith("/") and module.place.startswith(path))]
-    return max(above, key=len, default=None)
+def unit_of(module: Module) -> str:
+    """The folder that holds a module, with a slash; the module itself if it lies directly in one of CODE or above."""
+    folder = module.path.parent
+    is_root = folder == ROOT or folder.relative_to(ROOT).as_posix() in CODE
+    return module.place if is_root else f"{folder.relative_to(ROOT).as_posix()}/"

@@ -16,21 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.data.catalog import Catalog
 from core.data.examples import ImageExamples
-from core.data.split import Outline
+from core.data.sources.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
-from core.engine.bank_memory import Sizes, bank_memory
 from core.engine.jobs.commands import Commands, Save
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import Ended, Failed, OutOfMemory, Reported, Saved
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.run_job import run_job
 from core.engine.jobs.supplies import Supplies
-from core.engine.packing import bank_size
 from core.files import write_atomically
+from core.forecast.bank_memory import Sizes, bank_memory
+from core.forecast.packing import bank_size
 from core.methods.lora import LoRASpec
 from core.networks.file import write_network
 from core.networks.network import NetworkSpec
@@ -38,6 +36,8 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.checkpoints import write_checkpoint
+from core.tasks.tasks import Tasks
+from core.tasks.views.split import Outline
 from core.training.events import EpochEnd
 from tests.soak.feeding import forget_peak, peak
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from core.data.catalog import Catalog
-from core.data.tasks import Tasks
-from core.engine import packing
-from core.engine.bank_memory import Sizes, bank_memory
-from core.engine.packing import FREE_SHARE
+from core.data.sources.catalog import Catalog
+from core.forecast import packing
+from core.forecast.bank_memory import Sizes, bank_memory
+from core.forecast.packing import FREE_SHARE
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from core.training.sharing import FULL_BANK, LORA_BANK
 from tests.conftest import DIGITS, TURNED
 

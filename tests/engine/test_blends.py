@@ -10,7 +10,7 @@ import pytest
 from core.adapter import apply_adapter, read_adapter
 from core.adapter.archive import CARD
 from core.adapter.card import plain
-from core.engine.blends import Blend, blended
+from core.artifacts.blends import Blend, blended
 from core.errors import LoRAError
 from core.lab import Lab
 from core.settings import Settings

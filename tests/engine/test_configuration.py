@@ -12,11 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.presets import PRESETS, preset_tasks
 from core.data.task_spec import TaskSpec
-from core.engine.configuration import MAX_RUNS, Configuration, preset_configuration
-from core.engine.configuration_file import MAX_FILE, read_configuration, write_configuration
-from core.engine.rate_grid import TuneSpec
 from core.errors import LabError, SpecError
 from core.lab import Lab
 from core.methods.dora import DoRASpec
@@ -28,9 +24,13 @@ from core.methods.registry import method_of, methods
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from core.objectives.registry import CLASSIFICATION
+from core.plan.configuration import MAX_RUNS, Configuration, preset_configuration
+from core.plan.configuration_file import MAX_FILE, read_configuration, write_configuration
+from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec, RunSpec, default_optim
 from core.settings import Settings
 from core.store.record import Experiment
+from core.tasks.presets import PRESETS, preset_tasks
 from tests.conftest import BOTH, DIGITS, TURNED, compared, short
 from tests.text_home import bring_tiny
 

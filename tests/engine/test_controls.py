@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from core.data.task_spec import TaskSpec
-from core.engine.cost import plan
 from core.engine.jobs.run_files import NETWORK
 from core.errors import SpecError
+from core.forecast.cost import plan
 from core.lab import Lab
 from core.methods.biases import BiasesSpec
 from core.methods.full import FullSpec

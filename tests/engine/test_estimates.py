@@ -9,21 +9,21 @@ from dataclasses import replace
 
 import pytest
 
-from core.engine import calibration
-from core.engine.bank_memory import Sizes, bank_memory
-from core.engine.calibration import Calibration, Calibrator, calibrate
-from core.engine.estimates import Estimates
-from core.engine.experiment import arm_specs
-from core.engine.forecast import Forecast
-from core.engine.pace import Record, Work, pace_of
-from core.engine.packing import packed
 from core.errors import QueueFullError
+from core.forecast import calibration
+from core.forecast.bank_memory import Sizes, bank_memory
+from core.forecast.calibration import Calibration, Calibrator, calibrate
+from core.forecast.estimates import Estimates
+from core.forecast.forecast import Forecast
+from core.forecast.pace import Record, Work, pace_of
+from core.forecast.packing import packed
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.networks.perceptron import PerceptronSpec
+from core.plan.experiment import arm_specs
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run

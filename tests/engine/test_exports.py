@@ -21,10 +21,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from core.__main__ import main
 from core.adapter.archive import CONFIG, zip_bytes
+from core.artifacts import exports
+from core.artifacts.artifacts import MERGED
+from core.artifacts.exports import FORMATS, Export, ExportCertificate
 from core.data.examples import Examples
-from core.engine import exports
-from core.engine.artifacts import MERGED
-from core.engine.exports import FORMATS, Export, ExportCertificate
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import AdapterError, DamagedFileError, ExportError
 from core.files import write_atomically

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from core.engine.configuration import preset_configuration
 from core.engine.jobs.run_files import NETWORK
 from core.errors import DivergedError, LabError, StorageFullError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.plan.configuration import preset_configuration
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment

@@ -9,14 +9,14 @@ import pytest
 
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
-from core.engine.configuration import Configuration
-from core.engine.fit import shortage
-from core.engine.packing import memory_of
+from core.forecast.fit import shortage
+from core.forecast.packing import memory_of
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.networks.perceptron import PerceptronSpec
+from core.plan.configuration import Configuration
 from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.conftest import DIGITS, short

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.engine.configuration import preset_configuration
-from core.engine.experiment import MAX_NEW_SEEDS, next_seeds, settings_of, with_ranks
 from core.errors import (
     LabError,
     LoRAError,
@@ -26,6 +24,8 @@ from core.errors import (
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.plan.configuration import preset_configuration
+from core.plan.experiment import MAX_NEW_SEEDS, next_seeds, settings_of, with_ranks
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.data.catalog import Catalog
-from core.data.tasks import Tasks
-from core.engine.bank_memory import Sizes, bank_memory
+from core.data.sources.catalog import Catalog
+from core.forecast.bank_memory import Sizes, bank_memory
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from tests.conftest import DIGITS, short
 from tests.forked import REPO
 

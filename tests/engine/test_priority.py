@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.engine.priority import NICE, lower_priority
 from core.lab import Lab
+from core.priority import NICE, lower_priority
 from core.run_spec import RunSpec
 from core.training.threads import available_cores
 from tests.conftest import DIGITS, short, wait_until

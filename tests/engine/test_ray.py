@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.engine.recipe import weights_digest
+from core.artifacts.recipe import weights_digest
 from core.errors import SpecError
 from core.lab import Lab
 from core.methods.full import FullSpec

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.catalog import Catalog
-from core.data.tasks import Tasks
+from core.data.sources.catalog import Catalog
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import Ended, Message, Noted, OutOfMemory
@@ -17,6 +16,7 @@ from core.engine.jobs.run_job import run_job
 from core.engine.jobs.supplies import Supplies
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from tests.conftest import DIGITS, short
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))

@@ -14,9 +14,8 @@ import safetensors.torch
 import torch
 
 from core.adapter import apply_adapter, read_adapter
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
 from core.engine.jobs import bank_run
 from core.engine.jobs.commands import Commands, Drop, Leave, Save, Stop
 from core.engine.jobs.job import Job, Member
@@ -31,6 +30,7 @@ from core.networks.file import read_network
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from core.training.evaluation import evaluate_both
 from core.training.events import StepLoss
 from core.training.sharing import bank_key

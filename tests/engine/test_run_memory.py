@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.data.task import Task
-from core.data.tasks import Tasks
 from core.engine.jobs.run_memory import run_memory
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -18,6 +17,7 @@ from core.methods.registry import method_of
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from core.training.bank.bank import Bank
 from core.training.ledger import Ledger
 from tests.conftest import DIGITS, TURNED, finish, short

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.catalog import Catalog
-from core.data.tasks import Tasks
+from core.data.sources.catalog import Catalog
 from core.engine.cluster.executor import RayExecutor
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job import Job
@@ -20,6 +19,7 @@ from core.engine.jobs.supplies import Supplies
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from tests.conftest import DIGITS, short, wait_until
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())

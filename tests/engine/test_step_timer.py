@@ -7,13 +7,12 @@ import threading
 
 import pytest
 
-from core.data.catalog import Catalog
-from core.data.tasks import Tasks
-from core.engine import step_time, step_timer
-from core.engine.cost import plan
-from core.engine.step_time import FULL, StepTimeSpec, network, rounds
-from core.engine.step_timer import StepTimer
+from core.data.sources.catalog import Catalog
 from core.errors import RunStateError
+from core.forecast import step_time, step_timer
+from core.forecast.cost import plan
+from core.forecast.step_time import FULL, StepTimeSpec, network, rounds
+from core.forecast.step_timer import StepTimer
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
@@ -21,6 +20,7 @@ from core.methods.parameters import count_parameters
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from tests.conftest import DIGITS, finish, short, wait_until
 from tests.engine.child import lab_process
 

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from core.engine.target_choices import chosen_for, target_choices
+from core.forecast.target_choices import chosen_for, target_choices
 from core.methods.targets import find_targets
 from core.networks.hugging_face import architecture
 from core.networks.network import NetworkSpec

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.engine.cost import plan
 from core.errors import SpecError, StorageFullError
+from core.forecast.cost import plan
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec

@@ -15,7 +15,7 @@ from torch import nn
 
 from core.adapter import apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CONFIG, TENSORS, json_bytes, json_object, read_entries, zip_bytes
-from core.engine.artifacts import MERGED
+from core.artifacts.artifacts import MERGED
 from core.engine.jobs.run_files import ADAPTER
 from core.errors import AdapterError
 from core.lab import Lab

@@ -19,11 +19,11 @@ from torch import nn
 from core.adapter import apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CARD, CONFIG, TENSORS, json_bytes, read_entries, zip_bytes
 from core.adapter.blend import blend
+from core.artifacts.artifacts import MERGED
+from core.artifacts.exports import FORMATS
+from core.artifacts.recipe import Recipe, weights_digest
 from core.cli.run import RecipeRunner
-from core.engine.artifacts import MERGED
-from core.engine.exports import FORMATS
 from core.engine.jobs.run_files import ADAPTER, NETWORK
-from core.engine.recipe import Recipe, weights_digest
 from core.errors import AdapterError, BaseMismatchError, LoRAError, SpecError
 from core.lab import Lab
 from core.methods.merging import adapted_layers, merge, merged_copy, unmerge

@@ -11,7 +11,7 @@ from core.__main__ import main
 from core.adapter import verify_adapter
 from core.lab import close_lab
 from core.methods.full import FullSpec
-from pages.shared.links import ENTRIES
+from pages.shared.ui.links import ENTRIES
 from tests.conftest import finish
 from tests.methods.conftest import Done
 from tests.methods.rescaled import RescaledSpec

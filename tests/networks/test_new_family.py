@@ -22,17 +22,16 @@ from torch import Tensor
 from core.__main__ import main
 from core.adapter import apply_adapter, verify_adapter
 from core.adapter.archive import CARD
+from core.artifacts.artifacts import MERGED
+from core.artifacts.recipe import Recipe, weights_digest
+from core.artifacts.trial import evaluate_adapter
 from core.cli.run import RecipeRunner
-from core.engine.artifacts import MERGED
-from core.engine.configuration import preset_configuration
-from core.engine.forecast import Forecast
 from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.run_files import ADAPTER, NETWORK
-from core.engine.packing import packed
-from core.engine.recipe import Recipe, weights_digest
-from core.engine.step_time import StepTimeSpec, rounds
-from core.engine.trial import evaluate_adapter
 from core.errors import BaseMismatchError, SpecError
+from core.forecast.forecast import Forecast
+from core.forecast.packing import packed
+from core.forecast.step_time import StepTimeSpec, rounds
 from core.lab import Lab, close_lab, open_lab
 from core.methods.biases import BiasesSpec
 from core.methods.dora import DoRASpec
@@ -44,6 +43,8 @@ from core.methods.scratch import ScratchSpec
 from core.networks.file import read_network
 from core.networks.fingerprint import fingerprint
 from core.networks.registry import FAMILIES
+from core.numbers import percent
+from core.plan.configuration import preset_configuration
 from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
 from core.serving.request import PredictRequest, Row
@@ -57,8 +58,7 @@ from core.study.report.html import report_html
 from core.study.report.report import report_of
 from core.study.weights.predicted import predictions
 from core.training.evaluation import evaluate, predict
-from core.wording.numbers import percent
-from pages.shared.links import ENTRIES
+from pages.shared.ui.links import ENTRIES
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.networks.convolution import ConvolutionSpec, plain_network
 from tests.pages.test_pages import draw, draw_with_digits, texts

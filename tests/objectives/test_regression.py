@@ -23,16 +23,14 @@ from transformers import AutoModelForSequenceClassification
 
 from core.__main__ import main
 from core.adapter.archive import CARD
+from core.artifacts.exports import FORMATS
+from core.artifacts.trial import evaluate_adapter
 from core.data.dataset import ImageDataset
-from core.data.presets import presets_for
 from core.data.sources.registry import SOURCES
 from core.data.sources.source import DatasetInfo, Source
-from core.data.split import outline
 from core.data.task_spec import TaskSpec
 from core.data.uploads import TextColumns, draft_numbers, read_text_table, read_texts
-from core.engine.exports import FORMATS
 from core.engine.jobs.run_files import ADAPTER
-from core.engine.trial import evaluate_adapter
 from core.errors import DatasetError, SpecError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
@@ -45,6 +43,8 @@ from core.run_spec import RunSpec
 from core.serving.request import NumberPrediction, PredictRequest, Row
 from core.settings import Settings
 from core.store.record import Experiment, Run
+from core.tasks.presets import presets_for
+from core.tasks.views.split import outline
 from core.web.predict import description
 from tests.conftest import compared, finish, short
 from tests.data.text_files import separated

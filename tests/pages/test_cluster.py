@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.engine.configuration import Configuration
 from core.engine.executors import EXECUTORS
 from core.engine.jobs.executor import ClusterJob, Node
 from core.engine.jobs.in_thread import ThreadExecutor
@@ -15,6 +14,7 @@ from core.errors import ExecutorError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.plan.configuration import Configuration
 from core.run_spec import RunSpec
 from core.settings import Settings
 from pages.runs.cluster import CHOICE

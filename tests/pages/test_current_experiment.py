@@ -14,7 +14,7 @@ from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from pages.shared.links import script
+from pages.shared.ui.links import script
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 

@@ -13,14 +13,14 @@ from peft import LoraConfig, get_peft_model
 from streamlit.testing.v1 import AppTest
 
 from core.adapter.archive import TENSORS
+from core.artifacts.trial import evaluate_adapter, merged_with
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import ADAPTER, NETWORK
-from core.engine.trial import evaluate_adapter, merged_with
 from core.lab import Lab
 from core.networks.file import read_network
 from core.networks.fingerprint import base_fingerprint
 from core.run_spec import RunSpec
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 from tests.adapter.samples import BASE, WHOLE
 from tests.conftest import BOTH, DIGITS, TURNED, compared, copied, finish, short, wait_until
 from tests.data.uploaded import arrays, folders, noise, zipped

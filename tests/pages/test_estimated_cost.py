@@ -7,20 +7,20 @@ from dataclasses import replace
 
 import pytest
 
-from core.engine import calibration
-from core.engine.calibration import Calibration
-from core.engine.configuration import Configuration
-from core.engine.estimates import Estimates
-from core.engine.fit import shortage
-from core.engine.forecast import Forecast
-from core.engine.pace import Work
-from core.engine.packing import memory_of
+from core.forecast import calibration
+from core.forecast.calibration import Calibration
+from core.forecast.estimates import Estimates
+from core.forecast.fit import shortage
+from core.forecast.forecast import Forecast
+from core.forecast.pace import Work
+from core.forecast.packing import memory_of
 from core.lab import Lab, close_lab, open_lab
 from core.networks.perceptron import PerceptronSpec
+from core.numbers import bytes_text
+from core.plan.configuration import Configuration
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.store.record import Run
-from core.wording.numbers import bytes_text
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 

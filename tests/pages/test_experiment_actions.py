@@ -8,17 +8,17 @@ from streamlit.testing.v1 import AppTest
 
 from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
-from core.engine.experiment import Setting, settings_of
-from core.engine.rate_grid import TuneSpec
 from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
+from core.plan.experiment import Setting, settings_of
+from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec
 from core.store.record import Run
-from pages.shared.links import script
-from pages.shared.primary import on_primary
+from pages.shared.ui.links import script
+from pages.shared.ui.primary import on_primary
 from tests.conftest import BOTH, TURNED, finish, short
 from tests.data.uploaded import noise
 from tests.pages.test_pages import draw, texts

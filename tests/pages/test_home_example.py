@@ -6,7 +6,7 @@ from core.lab import Lab
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.report.example import example
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 from tests.conftest import BOTH, compared, short
 from tests.pages.test_pages import draw, texts
 

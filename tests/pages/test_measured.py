@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.study.arms.arm import arms_of
-from pages.shared.measured import measured
+from pages.shared.experiment.measured import measured
 from tests.study.samples import make_arm_runs
 
 CALLS: list[str] = []

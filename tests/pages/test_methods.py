@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.lab import Lab
 from core.methods.lora import LoRASpec
+from core.plan.rate_grid import TuneSpec, tuned_arms
 from core.store.record import Run
 from core.study.arms.sweep import MIN_ARMS
 from tests.conftest import BOTH, TURNED, finish, short

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
 from core.run_spec import RunSpec
-from pages.shared import access
+from pages.shared.ui import access
 from tests.conftest import wait_until
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw, texts

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.engine.configuration import Configuration
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
+from core.plan.configuration import Configuration
 from core.store.record import Run
-from pages.shared.left_out import left_out
-from pages.shared.objective_form import TITLE
+from pages.shared.experiment.left_out import left_out
+from pages.shared.forms.objective import TITLE
 from tests.conftest import BOTH, TURNED, finish, short
 from tests.pages.test_open_file import LABELS, press, started
 from tests.pages.test_pages import draw, texts

@@ -21,7 +21,7 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import SELECTED, headline
 from core.study.stats.claims import Level
 from core.study.stats.words import p_text
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short
 from tests.pages.test_pages import draw, texts
 from tests.study.samples import measured

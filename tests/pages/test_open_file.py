@@ -9,18 +9,18 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.data.task_spec import TaskSpec
-from core.engine.configuration import Configuration
-from core.engine.configuration_file import write_configuration
-from core.engine.rate_grid import TuneSpec, rates_around
 from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.objectives.registry import CLASSIFICATION
+from core.plan.configuration import Configuration
+from core.plan.configuration_file import write_configuration
+from core.plan.rate_grid import TuneSpec, rates_around
 from core.run_spec import OptimSpec, RunSpec, default_optim, default_rate
 from core.store.record import Run
-from pages.shared.configuration import SAVE
-from pages.shared.primary import on_primary
+from pages.shared.experiment.configuration import SAVE
+from pages.shared.ui.primary import on_primary
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 from tests.text_home import PETS, bring_tiny

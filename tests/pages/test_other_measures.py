@@ -8,13 +8,13 @@ import pytest
 from streamlit.proto.Metric_pb2 import Metric
 from streamlit.testing.v1 import AppTest
 
-from core.engine.experiment import arm_specs
 from core.engine.launcher import Planned
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.objectives.classification import ClassificationSpec
 from core.objectives.objective import ObjectiveSpec
+from core.plan.experiment import arm_specs
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run

@@ -20,8 +20,8 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.study.stats.claims import DEFAULT_SEEDS
-from pages.shared.estimate import SEE_FORM
-from pages.shared.links import ENTRIES, script
+from pages.shared.experiment.estimate import SEE_FORM
+from pages.shared.ui.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
 from tests.data.idx_files import MNIST, idx_files, put
 from tests.data.uploaded import noise
@@ -291,7 +291,7 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
 
 
 def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.engine.step_time.SECONDS", 0.0)
+    monkeypatch.setattr("core.forecast.step_time.SECONDS", 0.0)
     app = draw("compare", view="Cost")
     assert "times the time of a step" not in texts(app)
     app.button(key="measure-step-times").click().run()

@@ -6,7 +6,7 @@ import json
 
 import plotly.graph_objects as go
 
-from pages.shared.figure_panel import END, START, readable
+from pages.shared.ui.figure_panel import END, START, readable
 
 FIGURE = {
     "data": [

@@ -10,13 +10,13 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.engine.jobs.run_files import NETWORK
-from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.errors import NetworkFileError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
+from core.plan.rate_grid import TuneSpec, tuned_arms
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.choice import chosen_arms
@@ -25,7 +25,7 @@ from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.weights import cuts, remeasured
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 from tests.conftest import BOTH, compared, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 

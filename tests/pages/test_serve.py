@@ -10,7 +10,7 @@ from core.serving.request import PredictRequest, Row
 from core.store.record import Run
 from core.web.predict import PREDICT
 from pages.serve.examples import curl, python
-from pages.shared import access
+from pages.shared.ui import access
 from tests.conftest import BOTH, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 

@@ -11,19 +11,19 @@ from streamlit.testing.v1 import AppTest
 
 from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
-from core.engine.cost import plan
 from core.engine.jobs.run_files import NETWORK
-from core.engine.target_choices import target_choices
+from core.forecast.cost import plan
+from core.forecast.target_choices import target_choices
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.numbers import count_text
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import cells_of
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
-from core.wording.numbers import count_text
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 from pages.sweep.live import comparison
 from tests.conftest import TURNED, finish, short, wait_until
 from tests.data.uploaded import noise
@@ -112,7 +112,7 @@ def test_a_sweep_without_ranks_says_that_lora_is_left_out(opened: Lab, base: Run
 def test_a_sweep_can_keep_only_the_networks_of_chosen_settings(
     opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pages.shared.keep.MUCH_SPACE", 0)
+    monkeypatch.setattr("pages.shared.experiment.keep.MUCH_SPACE", 0)
     app = draw("sweep")
     choose(app, [1], [0.00316, 0.01], [0.001, 0.00316], 1)
     app.toggle(key="sweep-trim").set_value(True).run()

@@ -13,16 +13,16 @@ from streamlit.testing.v1 import AppTest
 
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
-from core.engine.estimates import Estimates
-from core.engine.fit import Shortage
-from core.engine.target_choices import target_choices
+from core.forecast.estimates import Estimates
+from core.forecast.fit import Shortage
+from core.forecast.target_choices import target_choices
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
-from pages.shared.links import script
-from pages.shared.task_form import OWN
+from pages.shared.forms.task import OWN
+from pages.shared.ui.links import script
 from tests.conftest import HANG, finish, short
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw
@@ -67,7 +67,7 @@ def cut_by_a_press(
     before = asked[-1]
     assert not any("will not fit" in warning.value for warning in app.warning)
     needed = max(lab.estimates.alone(before))
-    monkeypatch.setattr("core.engine.estimates.free_bytes", lambda device: needed - 1)
+    monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
     app.run()
     assert any("will not fit" in warning.value for warning in app.warning)
     app.button(key=f"{form}-fit-length").click().run()
@@ -220,7 +220,7 @@ def layers_of_a_network() -> None:
     import streamlit as st
 
     from core.lab import current
-    from pages.shared.layer_form import layer_form
+    from pages.shared.forms.layers import layer_form
 
     layer_form("form", current().networks.spec(st.query_params["base"], 4))
 

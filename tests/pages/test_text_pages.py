@@ -9,21 +9,21 @@ from urllib.parse import parse_qs
 import pytest
 
 from core.data.task_spec import TaskSpec
-from core.engine.configuration import Configuration
-from core.engine.estimates import Estimates
 from core.engine.jobs.run_files import ADAPTER
 from core.engine.launcher import Planned
-from core.engine.packing import memory_of
 from core.errors import LabError
+from core.forecast.estimates import Estimates
+from core.forecast.packing import memory_of
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
+from core.numbers import bytes_text
+from core.plan.configuration import Configuration
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.study.arms.balance import macro_f1_sentence
 from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import NO_SOURCE
-from core.wording.numbers import bytes_text
-from pages.shared.literal import literal
+from pages.shared.ui.literal import literal
 from tests.pages.test_data import from_file, upload
 from tests.pages.test_pages import PAGES, draw, texts
 from tests.pages.test_tryit import answers
@@ -154,7 +154,7 @@ def test_a_form_offers_what_would_fit_and_a_press_does_it(
     app.select_slider(key="finetune-transformer-batch").set_value(1024).run()
     assert not any("will not fit" in warning.value for warning in app.warning)
     needed = memory_of(opened.planned(_asked(opened, text_home)).runs[:1], opened.tasks)
-    monkeypatch.setattr("core.engine.estimates.free_bytes", lambda device: needed - 1)
+    monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
     app.run()
     assert any(f"{LoRASpec.of().label} will not fit" in warning.value for warning in app.warning)
     app.button(key="finetune-fit-accumulation").click().run()
@@ -175,7 +175,7 @@ def test_home_tells_memory_and_what_does_not_fit_before_the_button_is_pressed(
     assert len(captions) == 2
     assert all(re.search(r", [\d.]+ [MG]B of memory: ", caption) for caption in captions), captions
     needed = max(opened.estimates.alone([spec for spec in asked if spec.network.brought]))
-    monkeypatch.setattr("core.engine.estimates.free_bytes", lambda device: needed - 1)
+    monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
     app.run()
     assert not app.exception
     assert any("will not fit" in warning.value for warning in app.warning)
@@ -188,7 +188,7 @@ def test_home_offers_to_keep_only_the_networks_of_chosen_settings_where_all_take
 ) -> None:
     app = draw("home")
     assert not [toggle for toggle in app.toggle if toggle.key == "home-trim"]
-    monkeypatch.setattr("pages.shared.keep.MUCH_SPACE", 0)
+    monkeypatch.setattr("pages.shared.experiment.keep.MUCH_SPACE", 0)
     app.run()
     assert "Keep only the networks of chosen settings" in app.toggle(key="home-trim").label
     queued: list[bool] = []

@@ -10,8 +10,8 @@ import pytest
 
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
-from pages.shared import trackers
-from pages.shared.primary import on_primary
+from pages.shared.experiment import trackers
+from pages.shared.ui.primary import on_primary
 from tests.conftest import HANG, wait_until
 from tests.pages.test_experiment_actions import button, unfold
 from tests.pages.test_pages import draw, texts

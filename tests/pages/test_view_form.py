@@ -6,14 +6,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.data.task_spec import TaskSpec
-from pages.shared.view_form import widget_values
+from pages.shared.forms.view import widget_values
 
 
 def form() -> None:
     import streamlit as st
 
     from core.data.sources.source import DatasetInfo
-    from pages.shared.view_form import own_task
+    from pages.shared.forms.view import own_task
 
     info = DatasetInfo("made", "Made", "Made for a test.", num_classes=6, state="ready")
     st.session_state["found"] = own_task(info, "form")
@@ -60,7 +60,7 @@ def form_with_names() -> None:
     import streamlit as st
 
     from core.data.sources.source import DatasetInfo
-    from pages.shared.view_form import own_task
+    from pages.shared.forms.view import own_task
 
     info = DatasetInfo("made", "Made", "Made for a test.", 3, state="ready", class_names=("cat", "1", "*x*"))
     st.session_state["found"] = own_task(info, "form")
@@ -83,7 +83,7 @@ def form_for_texts(limit: int | None) -> None:
     import streamlit as st
 
     from core.data.sources.source import DatasetInfo
-    from pages.shared.view_form import own_task
+    from pages.shared.forms.view import own_task
 
     info = DatasetInfo("made", "Made", "Made for a test.", num_classes=6, state="ready", kind="text")
     st.session_state["found"] = own_task(info, "form", SimpleNamespace(longest_input=limit))

@@ -14,10 +14,10 @@ from core.lab import Lab, close_lab, open_lab
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.numbers import percent
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from core.wording.numbers import percent
 from tests.conftest import DIGITS, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 

@@ -11,12 +11,12 @@ from core.data.task_spec import TaskSpec
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.numbers import percent
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.study.weights.change import layer_shapes
 from core.study.weights.layer_map import MAP_MEASURES
-from core.wording.numbers import percent
 from tests.conftest import BOTH, DIGITS, finish, short
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw, texts

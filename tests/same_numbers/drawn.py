@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
 
-from pages.shared.download import OFFERS
+from pages.shared.ui.download import OFFERS
 from tests.same_numbers.figures import unpacked
 from tests.same_numbers.volatile import parted, settled
 

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
-from pages.shared.links import script
+from pages.shared.ui.links import script
 from tests.same_numbers.drawn import drawn
 from tests.same_numbers.homes import TESTS
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from core.artifacts.trial import evaluate_adapter, merged_with
 from core.data.task_spec import TaskSpec
 from core.data.uploads import read_texts, read_upload
-from core.engine.trial import evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
 from core.settings import Settings

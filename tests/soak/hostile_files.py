@@ -14,13 +14,13 @@ from typing import Any
 from hypothesis import strategies as st
 from PIL import Image
 
-from core.engine.configuration_file import FORMAT, MAX_FILE, VERSION
 from core.engine.jobs.hashed_zip import indexed
 from core.engine.jobs.job_file import FORMAT as JOBS_FORMAT
 from core.engine.jobs.job_file import JOBS
 from core.engine.jobs.result_file import FORMAT as RESULTS_FORMAT
 from core.engine.jobs.result_file import RESULTS
 from core.networks.library.files import CONFIG, README
+from core.plan.configuration_file import FORMAT, MAX_FILE, VERSION
 from core.serving.request import MAX_BYTES
 from tests.data.text_files import CSV, PARQUET, lines
 from tests.data.uploaded import Entry, noise, zipped

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from core.engine.artifacts import MERGED
+from core.artifacts.artifacts import MERGED
 from core.engine.jobs.run_files import ADAPTER
 from core.errors import NetworkInUseError, StoreError
 from core.files import sha256_of

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from core.engine.experiment import arm_specs
 from core.errors import UnknownRunError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.plan.experiment import arm_specs
 from core.store.record import Experiment, Run
 from core.store.store import Store
 from core.training.sharing import FULL_BANK, LORA_BANK

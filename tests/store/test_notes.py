@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from core.engine.configuration import Configuration
 from core.engine.jobs.run_files import NETWORK
 from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.files import sha256_of
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
+from core.plan.configuration import Configuration
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.deletions import Deletions

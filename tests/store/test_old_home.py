@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from core.adapter import verify_adapter
-from core.engine.artifacts import MERGED
+from core.artifacts.artifacts import MERGED
 from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.files import sha256_of

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.plan.rate_grid import TuneSpec, tuned_arms
 from core.settings import Settings
 from core.store.record import Experiment
 from tests.conftest import compared, short, wait_until

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from core.data.presets import preset_tasks
-from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
+from core.plan.configuration import preset_configuration
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.study.arms.verdict import Verdict, verdict
 from core.study.report.example import FILE, example, write_example
 from core.study.stats.claims import DEFAULT_SEEDS, Level
+from core.tasks.presets import preset_tasks
 from core.wording.experiments import experiment_name
 from pages.home.question import PLANS
 from tests.conftest import finish

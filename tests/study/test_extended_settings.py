@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
+from core.plan.rate_grid import TuneSpec, tuned_arms
 from core.run_spec import OptimSpec
 from core.study.arms.growth import extended
 

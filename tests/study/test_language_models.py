@@ -11,8 +11,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from core.engine.target_choices import target_choices
 from core.errors import LoRAError
+from core.forecast.target_choices import target_choices
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.parameters import count_parameters

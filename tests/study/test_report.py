@@ -14,6 +14,7 @@ import pytest
 
 from core.errors import RunStateError
 from core.lab import Lab
+from core.numbers import signed_text
 from core.settings import Settings
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
@@ -28,7 +29,6 @@ from core.study.report.parts import Plot, Table
 from core.study.report.report import report
 from core.study.stats.claims import Level
 from core.study.stats.measures import digits_of
-from core.wording.numbers import signed_text
 from tests.study.samples import make_arm_runs, make_curve, within
 
 

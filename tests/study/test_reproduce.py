@@ -13,11 +13,11 @@ from core.cli.compare import launch
 from core.data.sources.definitions import Definitions
 from core.data.sources.digits import Digits
 from core.data.task_spec import TaskSpec
-from core.engine.configuration import Configuration
-from core.engine.rate_grid import grid_rate
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.plan.configuration import Configuration
+from core.plan.rate_grid import grid_rate
 from core.run_spec import default_optim
 from core.settings import Settings
 from core.study.report.command import compare_command

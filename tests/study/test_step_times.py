@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.engine.step_time import FULL, WAYS, Measured, StepTimes
+from core.forecast.step_time import FULL, WAYS, Measured, StepTimes
 from core.study.arms.arm import arms_of
 from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
 from core.study.stats.ratios import median_interval, paired_ratio

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from core.data.task_spec import TaskSpec
-from core.engine.cost import frozen_sentence
 from core.errors import DatasetError
+from core.forecast.cost import frozen_sentence
 from core.lab import Lab
 from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings

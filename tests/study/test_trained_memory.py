@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from core.engine.forecast import Forecast
+from core.forecast.forecast import Forecast
+from core.numbers import NOTHING, bytes_text
 from core.study.arms.arm import arms_of
 from core.study.arms.trained_memory import memory_columns, trained_memory
 from core.study.report.evidence import gather
 from core.study.report.parts import Table
 from core.study.report.report import report
-from core.wording.numbers import NOTHING, bytes_text
 from tests.study.samples import make_run
 
 

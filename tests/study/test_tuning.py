@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.engine.rate_grid import TuneSpec, grid_rate, rates_around, tuned_arms
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
 from core.methods.registry import METHODS
+from core.plan.rate_grid import TuneSpec, grid_rate, rates_around, tuned_arms
 from core.run_spec import OptimSpec, default_rate
 from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import (

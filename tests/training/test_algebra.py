@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
 from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from core.training.bank import algebra
 from core.training.bank.algebra import (
     PRODUCTS,

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from core.data.catalog import Catalog
 from core.data.examples import ImageExamples
+from core.data.sources.catalog import Catalog
 from core.data.task import EvaluationPart, Task
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
 from core.errors import SpecError
 from core.methods.biases import BiasesSpec
 from core.methods.layers import SCALINGS
@@ -27,6 +26,7 @@ from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank import bank as bank_module
 from core.training.bank.bank import Bank

@@ -15,16 +15,16 @@ import pytest
 import safetensors.torch
 import torch
 
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
 from core.errors import CheckpointError
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.checkpoint import Checkpoint, checkpoint_of

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import core.training.frozen
+from core.engine.jobs.choice import stepper_of
 from core.errors import LeftError
 from core.methods.head import HeadSpec
 from core.methods.linear import is_linear
@@ -19,7 +20,6 @@ from core.methods.registry import method_of
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
-from core.training.bank.choice import stepper_of
 from core.training.frozen import STATES, FrozenBlocks, FrozenStates, KnownTexts, frozen_blocks, texts_of
 from core.training.one_by_one import OneByOne
 from tests.training.tiny_texts import ARCHITECTURES, batches, layers_of, network_of, spec_of, task_of, texts

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from core.adapter.certificate import logits_of
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import base_copy
@@ -22,6 +21,7 @@ from core.networks.modes import evaluating, start_training
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.study.weights.scores import Evaluator, Part
+from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.checkpoint import Checkpoint, checkpoint_of
 from core.training.evaluation import evaluate, evaluate_both, judge

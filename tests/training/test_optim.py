@@ -14,6 +14,7 @@ from transformers import get_linear_schedule_with_warmup as get_linear
 from core.data.examples import ImageExamples
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
+from core.engine.jobs.choice import stepper_for
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -21,7 +22,6 @@ from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
 from core.run_spec import BEYOND_PLAIN_ADAM, OptimSpec, RunSpec, default_optim, default_rate
 from core.training.autograd import AutogradStepper
-from core.training.bank.choice import stepper_for
 from core.training.loop import data_order, train
 from core.training.schedule import rate_at
 from core.training.sharing import bank_key, sharing_of

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.engine.jobs.choice import stepper_of
 from core.methods.dora import DoRASpec
 from core.methods.heads import head_paths, is_in_head
 from core.methods.linear import is_linear
@@ -22,7 +23,6 @@ from core.methods.method import MethodSpec
 from core.methods.registry import method_of
 from core.networks.forward import forward
 from core.run_spec import OptimSpec
-from core.training.bank.choice import stepper_of
 from tests.conftest import some_of
 from tests.soak.sizes import full_or_short
 from tests.training.tiny_texts import ARCHITECTURES, batches, network_of, spec_of, task_of, texts

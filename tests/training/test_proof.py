@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.data.catalog import Catalog
 from core.data.examples import ImageExamples
+from core.data.sources.catalog import Catalog
 from core.data.task import Task
-from core.data.tasks import Tasks
+from core.engine.jobs import choice
+from core.engine.jobs.choice import proven
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import Ended, Noted
@@ -27,11 +28,11 @@ from core.methods.low_rank import add_lora
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
-from core.training.bank import choice, proof
+from core.training.bank import proof
 from core.training.bank.adam import FlatAdam
 from core.training.bank.bank import Bank
-from core.training.bank.choice import proven
 from core.training.bank.full import FullShard
 from core.training.bank.low_rank import LowRankShard
 from core.training.bank.shard import Program, Shard

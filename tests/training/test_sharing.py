@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 
 import core.training.sharing
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
 from core.engine.jobs.build import network_of
-from core.engine.packing import bank_size
+from core.engine.jobs.choice import stepper_for
 from core.errors import SpecError
+from core.forecast.packing import bank_size
 from core.methods.lora import LinearWithLoRA, LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.registry import METHODS
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
-from core.training.bank.choice import stepper_for
 from core.training.one_by_one import OneByOne
 from core.training.sharing import AUTOGRAD_BANK, SHARING, bank_key, sharing, sharing_of
 from tests.training import tiny_texts

@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from core.engine.jobs.choice import stepper_of
 from core.errors import LeftError
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.registry import method_of
 from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
-from core.training.bank.choice import stepper_of
 from core.training.checkpoint import Checkpoint
 from core.training.evaluation import batch_of, predict
 from core.training.events import Done, EpochEnd, StepLoss, Stopped

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from core.data.examples import ImageExamples
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
+from core.engine.jobs.choice import stepper_for
 from core.methods.layers import LinearWithLoRA
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
@@ -23,7 +24,6 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
-from core.training.bank.choice import stepper_for
 from core.training.loop import data_order
 from core.training.schedule import rate_at
 from core.training.sharing import ALONE, bank_key, sharing_of

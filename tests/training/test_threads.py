@@ -8,13 +8,13 @@ from itertools import cycle
 import pytest
 import torch
 
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
-from core.data.tasks import Tasks
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 from core.training import threads as threads_module
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank

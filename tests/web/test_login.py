@@ -19,7 +19,7 @@ from core.settings import Settings
 from core.web.access import Access
 from core.web.chain import Limits, chain
 from core.web.signed_in import SignedIn
-from pages.shared.primary import on_primary
+from pages.shared.ui.primary import on_primary
 from tests.browser.conftest import REPO
 from tests.web.asking import KEY, TOKEN, ask, inside
 from tests.web.conftest import launch

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from app import is_signed_in
-from core.engine.exports import ONNX, ExportCertificate
+from core.artifacts.exports import ONNX, ExportCertificate
 from core.errors import ExportError
 from core.files import write_atomically
 from core.lab import close_lab, open_lab

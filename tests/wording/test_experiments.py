@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from core.data.task_spec import TaskSpec
-from core.engine.experiment import Setting, arm_specs
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec
+from core.plan.experiment import Setting, arm_specs
 from core.run_spec import OptimSpec, RunSpec
 from core.wording.experiments import MAX_NAME, experiment_name
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from core.wording.numbers import bytes_text, count_text, counted, percent, points_text, seconds_text, seeds_text
+from core.numbers import bytes_text, count_text, counted, percent, points_text, seconds_text, seeds_text
 
 
 @pytest.mark.parametrize(

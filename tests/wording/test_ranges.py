@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.engine.forecast import WIDTHS, Basis, Forecast, total
-from core.wording.numbers import forecast_text, left_text, range_text
+from core.forecast.forecast import WIDTHS, Basis, Forecast, total
+from core.numbers import forecast_text, left_text, range_text
 
 UNITS = {"s": 1, "min": 60, "h": 3600}
 

@@ -32,7 +32,7 @@ class DatasetInfo:
     is_own: bool = False
     """Whether a user uploaded it; such a dataset can be removed."""
     kind: str = "image"
-    """What its examples are; see :class:`core.data.views.view.View`."""
+    """What its examples are; see :class:`core.tasks.views.view.View`."""
     licence: str = ""
     """Name of the licence; empty if it is not known."""
     link: str = ""

@@ -14,6 +14,7 @@ from core.data.examples import shapes_of
 from core.data.task import Task
 from core.engine.jobs.base_evaluations import Pair
 from core.engine.jobs.build import network_of
+from core.engine.jobs.choice import notes, proven, stepper_for
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.fault import Fault
 from core.engine.jobs.job import Job
@@ -33,7 +34,6 @@ from core.objectives.measure import BEFORE, SOURCE, VALIDATION
 from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
 from core.store.record import Result
-from core.training.bank.choice import notes, proven, stepper_for
 from core.training.checkpoint import Checkpoint
 from core.training.evaluation import Evaluation, evaluate_both
 from core.training.events import Diverged, Done, EpochEnd, StepLoss, Stopped

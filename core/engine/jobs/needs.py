@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from core.data.catalog import Catalog
+from core.data.sources.catalog import Catalog
 from core.data.sources.registry import SOURCES
-from core.data.tasks import Tasks
 from core.engine.jobs.job import Job
 from core.engine.jobs.supplies import Supplies
 from core.errors import JobFileError, SpecError
 from core.files import written_atomically
 from core.networks.library.networks import Networks
 from core.settings import Settings
+from core.tasks.tasks import Tasks
 
 _PLACES = re.compile(
     r"datasets/own/[a-z0-9-]{1,64}(\.\w{1,20})?\.safetensors"

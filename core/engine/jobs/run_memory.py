@@ -1,6 +1,6 @@
 """Memory that one run takes in training, counted before it is trained.
 
-As for whole banks (:mod:`core.engine.bank_memory`), the code that trains is run on the ``meta`` device, whose tensors
+As for whole banks (:mod:`core.forecast.bank_memory`), the code that trains is run on the ``meta`` device, whose tensors
 have shapes but no memory, and a ledger counts the bytes.
 """
 

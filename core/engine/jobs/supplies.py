@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.data.tasks import Tasks
 from core.engine.jobs.base_evaluations import BaseEvaluations
 from core.networks.library.networks import Networks
+from core.tasks.tasks import Tasks
 
 
 @dataclass(frozen=True)

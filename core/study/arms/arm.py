@@ -10,11 +10,11 @@ from typing import Any
 from core.data.task_spec import TaskSpec
 from core.methods.method import Role
 from core.methods.registry import method_order
+from core.numbers import exact_text, listed
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import Quantity, quantity, spread_text
-from core.wording.numbers import exact_text, listed
 
 MAX_LAYERS = 4
 """Maximum number of targets that the name of an arm lists; of more it lists the first, and counts the others."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from core.numbers import listed, percent
 from core.objectives.classification import ACCURACY, LARGEST_CLASS, MACRO_F1
 from core.store.record import Result, Run
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import MIN_SEEDS
 from core.wording.examples import noun
-from core.wording.numbers import listed, percent
 
 HALF = 50.0
 """Percent of the test part: where the largest class has no more, naming it is wrong as often as it is right."""

@@ -16,10 +16,10 @@ from statistics import fmean
 
 from core.data.task_spec import TaskSpec
 from core.methods.method import Role
+from core.numbers import seeds_text
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, arm_order, arms_of, labels_of, tuning_group
-from core.wording.numbers import seeds_text
 
 SETTLED_DIGITS = 9
 """Decimals of a mean that count: what rounding alone tells apart is a tie."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from core.methods.method import Role
+from core.numbers import NOTHING, count_text, counted
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm
 from core.study.arms.pairs import against_full, paired_differences
@@ -15,7 +16,6 @@ from core.study.stats.claims import Difference, Level, Pair, differences_of
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import Quantity, bare_text, digits_of, ends_text, quantity, spread_text
 from core.study.stats.words import p_text
-from core.wording.numbers import NOTHING, count_text, counted
 
 
 def finding_text(difference: Difference) -> str:

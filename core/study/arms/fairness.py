@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from core.methods.method import Role
+from core.numbers import counted, listed
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import TuningGroup, arm_order, arms_of, labels_of, tuning_group
 from core.study.arms.missing import missing_runs, named_runs
 from core.study.stats.intervals import MIN_SEEDS
-from core.wording.numbers import counted, listed
 
 RATE_SHARED = (
     "Full fine-tuning and LoRA share one learning rate: this usually handicaps LoRA, whose best rate is often several "

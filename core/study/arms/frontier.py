@@ -17,6 +17,7 @@ import pandas as pd
 
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.numbers import NOTHING, counted, listed, number_text, signed_text
 from core.objectives.classification import ACCURACY
 from core.objectives.measure import Measure
 from core.store.record import Curve, Run
@@ -26,7 +27,6 @@ from core.study.arms.judged import judged_by
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
 from core.study.stats.measures import FORGETTING, digits_of, ends_text, quantity
 from core.study.stats.words import span_text
-from core.wording.numbers import NOTHING, counted, listed, number_text, signed_text
 
 FRONTIER_NOTE = (
     "Accuracies are those of the validation parts after each epoch. Each interval stands alone: it is not corrected "

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.engine.experiment import Setting, with_ranks
-from core.engine.rate_grid import TuneSpec, grid_rate, tuned_arms
 from core.methods.method import Role
 from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
+from core.plan.experiment import Setting, with_ranks
+from core.plan.rate_grid import TuneSpec, grid_rate, tuned_arms
 from core.run_spec import default_rate
 
 RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))

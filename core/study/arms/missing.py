@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from core.numbers import counted, listed, seeds_text
 from core.store.record import Run
 from core.study.arms.arm import arm_order, tuning_group
 from core.study.arms.choice import choices_of
-from core.wording.numbers import counted, listed, seeds_text
 
 MAX_NAMED = 8
 """Settings that a sentence names with their seeds; more are counted."""

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from core.methods.method import MethodSpec, Role
+from core.numbers import NOTHING, exact_text
 from core.objectives.objective import ObjectiveSpec
 from core.run_spec import RunSpec
 from core.spec import KindSpec, Spec
 from core.store.record import Run
-from core.wording.numbers import NOTHING, exact_text
 
 _PARTS = {"task": "Task: ", "source": "Source task: "}
 """Parts of a spec whose fields need the part's name; those of the others say enough by themselves."""

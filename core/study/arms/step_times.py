@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from core.engine.step_time import FULL, WAYS, StepTimes, StepTimeSpec, Way
+from core.forecast.step_time import FULL, WAYS, StepTimes, StepTimeSpec, Way
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import method_order
+from core.numbers import NOTHING, count_text, listed, number_text
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import Interval
 from core.study.stats.ratios import median_interval, paired_ratio
 from core.training.sharing import sharing
-from core.wording.numbers import NOTHING, count_text, listed, number_text
 
 TITLES: dict[Way, str] = {
     "plain": "Plain PyTorch",

@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from core.engine.experiment import Setting
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.method import MethodSpec, Role
+from core.numbers import count_text, listed, seeds_text
+from core.plan.experiment import Setting
 from core.run_spec import OptimSpec, RunSpec
 from core.spec import bounds
 from core.store.record import Run
@@ -26,7 +27,6 @@ from core.study.arms.tables import is_count, mean_text, varied_columns
 from core.study.arms.tuning import end_sentence, ratio_text
 from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import Quantity, ends_text, quantity, value_text
-from core.wording.numbers import count_text, listed, seeds_text
 
 MAX_RUNS = 500
 """Maximum number of runs in one sweep."""

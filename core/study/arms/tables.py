@@ -7,20 +7,20 @@ from typing import Any
 
 import pandas as pd
 
-from core.engine.experiment import Setting
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
+from core.numbers import NOTHING, count_text, exact_text
 from core.objectives.classification import LARGEST_CLASS
 from core.objectives.measure import SOURCE
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
+from core.plan.experiment import Setting
 from core.run_spec import OptimSpec
 from core.spec import bounds
 from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.arm import Arm
 from core.study.stats.measures import COSTS, FORGETTING, FORGETTING_MASKED, quantity, spread_text, value_text
-from core.wording.numbers import NOTHING, count_text, exact_text
 
 _COSTS = {
     "Training time (s)": "seconds",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.engine.forecast import Forecast
+from core.forecast.forecast import Forecast
+from core.numbers import NOTHING, bytes_text
 from core.store.record import Run
 from core.study.arms.arm import Arm
-from core.wording.numbers import NOTHING, bytes_text
 
 TRAINED_MEMORY_NOTE = (
     "Forecast and measured memory are of the process: what was expected when the runs were queued, and by how much it "

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from core.methods.full import FullSpec
 from core.methods.method import Role
+from core.numbers import listed, seeds_text
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, arm_order, tuning_group
 from core.study.arms.choice import choices_of, chosen_arms
-from core.wording.numbers import listed, seeds_text
 
 
 def is_tuned(specs: Iterable[RunSpec]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from core.methods.method import Role
+from core.numbers import counted
 from core.objectives.measure import Measure
 from core.store.record import Run
 from core.store.stages import stages_of
@@ -18,7 +19,6 @@ from core.study.arms.pairs import lora_against_full, paired_differences
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.stats.claims import Difference, Level, within_margin
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed
-from core.wording.numbers import counted
 
 
 def no_ranking(measure: Measure) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from core.numbers import bytes_text, count_text, counted, listed, times_text
 from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt_sentence
 from core.study.arms.forgetting_clause import forgetting_clause
@@ -16,7 +17,6 @@ from core.study.stats.measures import bare_text, digits_of, value_text
 from core.study.stats.outliers import outlying
 from core.study.stats.words import off_text, p_words, span_text
 from core.wording.examples import examples_text, noun
-from core.wording.numbers import bytes_text, count_text, counted, listed, times_text
 
 MEANINGS = {
     Level.SHOWN: "Two tests agree, one of which makes no assumption about the distribution.",

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from core.numbers import number_text, percent
 from core.study.arms.examples import ClassResults
 from core.study.figures.style import layout_of
 from core.wording.examples import class_name, noun
-from core.wording.numbers import number_text, percent
 
 MAX_WRITTEN = 12
 """Maximum number of classes whose numbers are written into a confusion matrix; with more, they are in tooltips."""

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.numbers import counted
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Curve
 from core.study.figures.style import layout_of, plain
 from core.study.figures.thinning import smooth, thin
-from core.wording.numbers import counted
 
 Values = NDArray[np.floating]
 

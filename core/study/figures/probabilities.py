@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.numbers import percent
 from core.wording.examples import class_name
-from core.wording.numbers import percent
 
 MAX_CLASSES = 16
 """Maximum number of classes shown: those that any network gives the highest probabilities."""

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from core.methods.method import MethodSpec, Role
+from core.numbers import count_text
 from core.spec import bounds
 from core.study.arms.arm import arm_order
 from core.study.arms.judged import judged_by
@@ -24,7 +25,6 @@ from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import Quantity, bare_text, bounded, quantity, spread_text, value_text
-from core.wording.numbers import count_text
 
 
 def columns_of(cells: Iterable[Cell]) -> dict[str, str]:

@@ -15,6 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.methods.method import Role
+from core.numbers import bytes_text, counted
 from core.store.record import EPOCH_COLUMNS, Curve
 from core.study.arms.arm import Arm
 from core.study.arms.cut import Accuracies, CutArm
@@ -24,7 +25,6 @@ from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import COSTS, Quantity, quantity, spread_text, value_text
-from core.wording.numbers import bytes_text, counted
 
 Cost = Literal["seconds", "trainable_parameters", "storage"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from core.engine.cost import plan
-from core.engine.target_choices import target_choices
+from core.forecast.cost import plan
+from core.forecast.target_choices import target_choices
 from core.methods.blocks import Column, blocks_of
 from core.methods.head import HeadSpec
 from core.methods.method import MethodSpec

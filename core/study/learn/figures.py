@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from core.numbers import bytes_text
 from core.study.figures.palette import FULL, LORA, NEUTRAL, rank_colour
 from core.study.figures.style import layout_of
 from core.study.learn.counting import LayerCount, Network, storage
 from core.study.learn.demonstration import Start
-from core.wording.numbers import bytes_text
 
 HEIGHT = 340
 """Height of the figures in pixels."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from core.data.presets import presets_for
 from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
-from core.engine.rate_grid import TuneSpec, rates_around
 from core.methods.fields import own_fields, with_values
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -19,8 +17,10 @@ from core.networks.library.known import known
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.objectives.objective import ObjectiveSpec
+from core.plan.rate_grid import TuneSpec, rates_around
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim, default_rate
 from core.spec import bounds
+from core.tasks.presets import presets_for
 
 DIGITS = 12
 """Digits of a digest that stand for a network whose name only one machine knows."""

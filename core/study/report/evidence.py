@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from core.data.sources.source import DatasetInfo
-from core.engine.cost import frozen_sentence
-from core.engine.forecast import Forecast
 from core.errors import LabError
+from core.forecast.cost import frozen_sentence
+from core.forecast.forecast import Forecast
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.store.record import Curve, Experiment, Run
@@ -57,7 +57,7 @@ class Evidence:
     """What the chosen runs were expected to take when they were queued, by run id; not of earlier versions."""
     frozen: Mapping[str, str]
     """What was computed once since no run of an arm trains it, as a sentence by the arm's key; see
-    :func:`core.engine.cost.frozen_sentence`."""
+    :func:`core.forecast.cost.frozen_sentence`."""
     versions: dict[str, str]
     """Versions of Python and the libraries, as installed now."""
 

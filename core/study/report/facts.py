@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from core.methods.method import Role
+from core.numbers import count_text, counted, listed, percent, seconds_text, seeds_text
 from core.run_spec import OptimSpec
 from core.study.arms.balance import share_sentence
 from core.study.arms.tuning import one_per_group
 from core.study.report.evidence import Evidence
 from core.wording.examples import examples_text
-from core.wording.numbers import count_text, counted, listed, percent, seconds_text, seeds_text
 from core.wording.tasks import task_text
 
 

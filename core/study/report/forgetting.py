@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from core.numbers import NOTHING
 from core.store.record import Curve
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import full_differences, interval_text
@@ -27,7 +28,6 @@ from core.study.figures.tradeoffs import learning_and_forgetting, mean_epochs
 from core.study.report.evidence import Evidence
 from core.study.report.parts import Plot, Section, Table
 from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, bare_text
-from core.wording.numbers import NOTHING
 
 FEW_EPOCHS = 12
 """Maximum number of epochs at which every epoch has a tick."""

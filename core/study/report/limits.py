@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.data.views.registry import view_of
 from core.networks.network import NetworkSpec
+from core.numbers import count_text, counted, listed
 from core.run_spec import RunSpec
 from core.study.arms.difference_tables import full_differences
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import end_sentences, name_in_sentence, rates_tried
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Level
+from core.tasks.views.registry import view_of
 from core.wording.examples import noun
-from core.wording.numbers import count_text, counted, listed
 
 
 def limits_of(evidence: Evidence) -> list[str]:

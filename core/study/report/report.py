@@ -14,6 +14,7 @@ import pandas as pd
 from core.errors import RunStateError
 from core.lab import Lab
 from core.methods.method import Role
+from core.numbers import NOTHING, bytes_text, count_text
 from core.objectives.measure import Measure
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Result
@@ -45,7 +46,6 @@ from core.study.report.parts import Plot, Section, Table
 from core.study.report.words import words_of
 from core.study.stats.claims import Level
 from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, value_text
-from core.wording.numbers import NOTHING, bytes_text, count_text
 from core.wording.tasks import task_text
 
 CUSTOMERS = 100

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from core.numbers import count_text, number_text, percent
 from core.study.stats.intervals import ERROR_RATE, Interval, t_interval
 from core.wording.examples import examples_text, noun
-from core.wording.numbers import count_text, number_text, percent
 
 MIN_IMAGES = 1000
 """Number of test images below which a page warns that other images may give other differences."""

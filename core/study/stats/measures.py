@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
+from core.numbers import NOTHING, bytes_text, count_text, percent, seconds_text
 from core.objectives.classification import LARGEST_CLASS
 from core.objectives.measure import BEFORE, SOURCE, Measure
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Result
 from core.study.stats.intervals import Interval
-from core.wording.numbers import NOTHING, bytes_text, count_text, percent, seconds_text
 
 GAIN, FORGETTING, FORGETTING_MASKED = "gain", "forgetting", "forgetting_masked"
 """Names of what was gained in the primary measure on the target, and lost on the source."""

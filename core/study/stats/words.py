@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from core.numbers import NOTHING, count_text, number_text
 from core.objectives.measure import PLAIN_DIGITS
 from core.study.stats.claims import Difference, least_seeds
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, Interval
 from core.study.stats.measures import Quantity, bare_text, bounded, digits_of, value_text
-from core.wording.numbers import NOTHING, count_text, number_text
 
 
 def p_text(p: float) -> str:

@@ -19,6 +19,7 @@ from core.methods.linear import features
 from core.methods.merging import merged_copy
 from core.methods.method import Role
 from core.networks.network import NetworkSpec
+from core.numbers import listed
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter
@@ -31,7 +32,6 @@ from core.study.weights.spectrum import (
     linear_layers,
     linear_weights,
 )
-from core.wording.numbers import listed
 
 REST = "everything else"
 """Name of all parameters together that are neither in a linear layer nor in a new head, such as embeddings."""

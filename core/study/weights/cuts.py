@@ -16,13 +16,13 @@ from core.engine.jobs.run_files import NETWORK
 from core.errors import ShortOfMemoryError
 from core.lab import Lab
 from core.memory import free_bytes
+from core.numbers import bytes_text, count_text
 from core.objectives.objective import ObjectiveSpec
 from core.run_spec import RunSpec
 from core.study.arms.arm import Arm
 from core.study.arms.cut import Accuracies, CutArm
 from core.study.weights.spectrum import cut_networks
 from core.training.evaluation import evaluate_both
-from core.wording.numbers import bytes_text, count_text
 
 MAX_PRODUCTS = 6_000_000_000_000
 """Multiplications that cutting and evaluating may take in all: about a minute or two on two cores. A perceptron on

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from core.numbers import percent
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import layout_of
 from core.study.weights.decomposition import Array
@@ -22,7 +23,6 @@ from core.study.weights.scores import On, Scores
 from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import StrengthCurve
 from core.study.weights.subspace import Intruders
-from core.wording.numbers import percent
 
 SCALE = "Viridis"
 """Colour scale of the heat maps: perceptually uniform, also with colour vision deficiency."""

@@ -10,12 +10,12 @@ import pandas as pd
 from plotly.colors import sample_colorscale
 
 from core.methods.blocks import OUTSIDE, Blocks, Column
+from core.numbers import count_text, number_text, percent
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
 from core.study.weights.decomposition import Array
 from core.study.weights.directions import count_new
 from core.study.weights.spectrum import ENERGY, Spectrum
 from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
-from core.wording.numbers import count_text, number_text, percent
 
 MAX_ROOMY = 12
 """Number of rows up to which tiles have their usual height."""

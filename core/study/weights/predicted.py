@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
-from core.data.views.image import images_of
 from core.engine.jobs.predictions import StoredAnswers, stored
 from core.errors import DatasetError, PredictionsError
 from core.lab import Lab
@@ -30,6 +29,7 @@ from core.study.arms.examples import (
     disagreements,
 )
 from core.study.stats.images import CrossedInterval
+from core.tasks.views.image import images_of
 from core.training.evaluation import Evaluation, evaluate
 from core.wording.examples import noun
 

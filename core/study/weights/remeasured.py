@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from core.data.views.text import TextPreview, TextView
 from core.errors import LabError, RunStateError, ShortOfMemoryError
 from core.lab import Lab
 from core.methods.method import Role
@@ -22,6 +21,7 @@ from core.study.arms.cut import Accuracies, CutArm
 from core.study.stats.claims import ExampleDifference, example_difference
 from core.study.weights.cuts import Cuts, accuracies_of, cuts_of, tasks_of
 from core.study.weights.predicted import predictions, true_labels
+from core.tasks.views.text import TextPreview, TextView
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from core.numbers import NOTHING, count_text, number_text, percent
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import t_interval
 from core.study.weights.spectrum import ENERGY, Spectrum
 from core.study.weights.strength import Switches
 from core.study.weights.subspace import Amplification
-from core.wording.numbers import NOTHING, count_text, number_text, percent
 
 SpectraOf = Mapping[str, Mapping[str, Spectrum]]
 """Spectra by run id and layer path."""

@@ -21,7 +21,7 @@ from core.training.bank.tape import Tape
 
 CPU_LIKE = ("cpu", "meta")
 """Device types with the memory layout of a CPU. ``meta`` tensors have shapes but no memory:
-:mod:`core.engine.bank_memory` uses them to count the memory of a bank."""
+:mod:`core.forecast.bank_memory` uses them to count the memory of a bank."""
 
 LARGE = 2**20
 """Number of multiplications above which oneDNN is faster despite its longer call overhead."""

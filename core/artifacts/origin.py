@@ -1,0 +1,102 @@
+"""Finding the base of an adapter by the fingerprint in its file."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Self
+
+from core.adapter import read_adapter
+from core.adapter.archive import CARD, read_entries
+from core.adapter.card import base_named
+from core.artifacts.artifacts import Artifacts
+from core.engine.jobs.run_files import NETWORK
+from core.errors import LabError, printable
+from core.methods.method import Role
+from core.methods.registry import methods
+from core.networks.fingerprint import base_fingerprint
+from core.networks.library.networks import Networks
+from core.networks.network import NetworkSpec
+from core.store.record import Run
+from core.store.store import Store
+
+SHOWN = 12
+"""Digits of a fingerprint that a sentence shows."""
+
+MAX_NAME = 200
+"""Characters of a base's name that a sentence shows."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an adapter file says of the base that it was trained on."""
+
+    fingerprint: str | None
+    """None in files of PEFT, which say nothing."""
+    name: str | None
+    """What its card calls the base; None if it does not."""
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """Read it from the zip. Raises: AdapterError: the file is damaged, unsafe or inconsistent."""
+        card = read_entries(content).get(CARD, b"").decode(errors="replace")
+        return cls(read_adapter(content).base_fingerprint, base_named(card))
+
+    @property
+    def missing(self) -> str:
+        """The sentence that the base is not here."""
+        called = f" and is called {printable(self.name, MAX_NAME)} in the file's card" if self.name else ""
+        return (
+            "No base here is the one that this adapter was trained on, which has the fingerprint "
+            f"{printable(self.fingerprint or '', SHOWN)}…{called}."
+        )
+
+
+class Origins:
+    """Bases by fingerprint. Each base's is computed once per process. Any thread may call any method."""
+
+    def __init__(self, store: Store, artifacts: Artifacts, networks: Networks) -> None:
+        """Args:
+        store: knows the pretrain runs.
+        artifacts: has their networks.
+        networks: those that were brought.
+        """
+        self._store, self._artifacts, self._networks = store, artifacts, networks
+        self._known: dict[str, str] = {}
+        """Fingerprint by SHA-256 of a base's file, or digest of a network's files."""
+        self._lock = threading.Lock()
+
+    def find(self, fingerprint: str) -> Run | NetworkSpec | None:
+        """The newest base with a fingerprint: a pretrain run, or a network that was brought; None if none has it."""
+        bases = self._store.runs(methods=list(methods(Role.BASE)), states=["finished", "stopped"])
+        for run in bases:
+            if run.result and self._of_run(run) == fingerprint:
+                return run
+        for card in self._networks.list():
+            if self._of_network(card.digest) == fingerprint:
+                return self._networks.spec(card.digest)
+        return None
+
+    def _of_run(self, run: Run) -> str | None:
+        sha256 = self._store.files(run.id).get(NETWORK, "")
+        with self._lock:
+            if sha256 not in self._known:
+                try:
+                    self._known[sha256] = base_fingerprint(self._artifacts.network(run.id))
+                except (LabError, OSError) as error:
+                    log.warning("The base %s is left out: %s", run.id, error)
+                    return None
+            return self._known[sha256]
+
+    def _of_network(self, digest: str) -> str | None:
+        with self._lock:
+            if digest not in self._known:
+                try:
+                    self._known[digest] = base_fingerprint(self._networks.start(self._networks.spec(digest), seed=0))
+                except (LabError, OSError) as error:
+                    log.warning("The network %s is left out: %s", digest[:12], error)
+                    return None
+            return self._known[digest]

@@ -1,0 +1,278 @@
+"""Time and memory of runs before they are trained: from runs like them, else from a calibration."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from core.errors import DeviceError
+from core.forecast.calibration import Calibrator
+from core.forecast.fit import Shortage, alike, shortage
+from core.forecast.forecast import Basis, Forecast, total
+from core.forecast.pace import Record, Work, overhead_seconds, pace_of, records_of
+from core.forecast.packing import memory_of, packed
+from core.forecast.text_shape import text_shape
+from core.memory import free_bytes
+from core.methods.method import Role
+from core.run_spec import RunSpec
+from core.settings import Settings, choose_device, device_name
+from core.store.record import Run
+from core.store.store import Store
+from core.tasks.tasks import Tasks
+from core.tasks.views.split import Outline
+from core.training.schedule import steps_per_epoch, total_steps
+
+LATEST = 600
+"""Number of finished runs that are looked at."""
+
+LOOK_SECONDS = 0.05
+"""Interval between two looks at whether a time has become known."""
+
+FILE_SECONDS = {False: 0.02, True: 0.05}
+"""Time to write and check the file of a run, without and with adapters; counts until runs of the kind have
+been trained. Measured on two cores with networks of the default size."""
+
+
+@dataclass(frozen=True)
+class _Bank:
+    """Forecast of one bank: ``training`` of each of its runs, as in their results, and ``wall`` of all together."""
+
+    training: Forecast
+    wall: Forecast
+
+
+class Estimates:
+    """Forecasts runs. Any thread may call any method; none trains or measures anything in the caller's thread, and only
+    :meth:`wait` waits.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        tasks: Tasks,
+        calibrator: Calibrator | None = None,
+        machines: Callable[[], int] = lambda: 1,
+    ) -> None:
+        """Args:
+        settings: limits on banks, and the number of threads.
+        store: the runs that were trained.
+        tasks: sizes of tasks.
+        calibrator: measures what was never trained; by default, while no run of the store trains or is queued.
+        machines: how many banks are trained at once without sharing cores.
+        """
+        self._settings, self._store, self._tasks = settings, store, tasks
+        self._calibrator = calibrator or Calibrator(store.is_busy)
+        self._machines = machines
+        self._lock = threading.Lock()
+        self._records: tuple[object, list[Record]] = (None, [])
+
+    def close(self, timeout: float = 1.0) -> None:
+        """End the thread that calibrates."""
+        self._calibrator.close(timeout)
+
+    def steps(self, spec: RunSpec) -> int:
+        """Number of steps of a run that is not stopped early. Raises: DatasetError: its data is missing."""
+        examples = len(self._tasks.outline(spec.task).train)
+        return total_steps(spec.optim, examples)
+
+    def whole(self, specs: Sequence[RunSpec]) -> Forecast:
+        """Forecast of all these runs together, from start to end, in the banks that they will be trained in.
+
+        Includes evaluation and files. Banks add up, also with several workers, which share the cores; the machines of
+        a cluster share the work, and are expected to be as fast as this one.
+
+        Args:
+            specs: the runs, and the bases that must be trained before them.
+
+        Raises:
+            LabError: a task's data is missing, the machine lacks the device, or adapters do not fit the network.
+        """
+        return self._together(specs, [1.0] * len(specs))
+
+    def wait(self, specs: Sequence[RunSpec], seconds: float) -> Forecast:
+        """The forecast of :meth:`whole`, after waiting until its time is known, ``seconds`` at most.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        end = time.monotonic() + seconds
+        while (found := self.whole(specs)).basis == "unknown" and time.monotonic() < end:
+            time.sleep(LOOK_SECONDS)
+        return found
+
+    def each(self, specs: Sequence[RunSpec], ask: bool = True) -> list[Forecast]:
+        """Training time of each of these runs, comparable with its result: an equal share of that of its bank.
+
+        The memory is that of its bank.
+
+        Args:
+            specs: the runs.
+            ask: whether what is not known is to be calibrated.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        found: dict[int, Forecast] = {}
+        for bank in packed(specs, self._tasks, self._settings):
+            found |= dict.fromkeys(bank, self._bank([specs[k] for k in bank], ask).training)
+        return [found[k] for k in range(len(specs))]
+
+    def alone(self, specs: Sequence[RunSpec]) -> list[int]:
+        """Peak memory of each of these runs if it is trained alone, in bytes.
+
+        Raises:
+            LabError: a task's data is missing, or adapters do not fit the network.
+        """
+        kinds = [alike(spec) for spec in specs]
+        sizes = {kind: memory_of([kind], self._tasks) for kind in dict.fromkeys(kinds)}
+        return [sizes[kind] for kind in kinds]
+
+    def shortage(self, specs: Sequence[RunSpec]) -> Shortage | None:
+        """What is missing to train each of these runs in the memory that is free now; None if they fit, or if their
+        device is not of this machine.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        if not specs:
+            return None
+        try:
+            free = free_bytes(choose_device(specs[0].device))
+        except DeviceError:
+            return None
+        return shortage(specs, self._tasks, free)
+
+    def rest(self, runs: Sequence[Run]) -> Forecast:
+        """Forecast of the time to train these runs to their ends, each from :attr:`core.store.record.Run.step`.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        return self._together([run.spec for run in runs], [1 - run.progress for run in runs])
+
+    def remaining(self, runs: Sequence[Run]) -> Forecast:
+        """Forecast of the time until these runs have ended.
+
+        Those in training are expected to keep their pace, and those that wait to take as much longer than forecast as
+        the finished runs of their experiment did.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        begun = sum(run.eta or 0.0 for run in runs)
+        parts = [Forecast.around(begun, 0, "measured")] if begun else []
+        waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
+        for experiment in dict.fromkeys(run.experiment for run in waiting):
+            left = self.rest([run for run in waiting if run.experiment == experiment])
+            factor = self._correction(experiment) if experiment and left.basis != "measured" else None
+            if factor is not None and left.seconds is not None:
+                left = Forecast.around(left.seconds * factor, left.memory, "calibrated")
+            parts.append(left)
+        return total(parts)
+
+    def at_launch(self, ids: Sequence[str]) -> dict[str, Forecast]:
+        """The forecasts that were kept when these runs were queued, by id; those of earlier versions have none."""
+        query = f"SELECT run, text FROM log WHERE run IN ({', '.join('?' * len(ids))}) ORDER BY rowid DESC"  # noqa: S608
+        lines = ((row["run"], Forecast.from_line(row["text"])) for row in self._store.rows(query, *ids))
+        return {run: line for run, line in lines if line}
+
+    def _correction(self, experiment: str) -> float | None:
+        """Training time of the finished runs of an experiment, in units of their forecasts; None if unknown."""
+        query = (
+            "SELECT l.text, r.training_seconds AS took FROM runs r JOIN log l ON l.run = r.id"
+            " WHERE r.experiment = ? AND r.state = 'finished' AND l.text LIKE 'Forecast: %'"
+        )
+        pairs = [(Forecast.from_line(row["text"]), row["took"]) for row in self._store.rows(query, experiment)]
+        known = [(line.seconds, took) for line, took in pairs if line and line.seconds and took]
+        return sum(took for _, took in known) / sum(seconds for seconds, _ in known) if known else None
+
+    def _together(self, specs: Sequence[RunSpec], left: Sequence[float]) -> Forecast:
+        """Forecast of all these runs together. Args: specs: of the runs; left: share of each that is still to do."""
+        banks = packed(specs, self._tasks, self._settings)
+        walls = [self._bank([specs[k] for k in bank]).wall.scaled(fmean(left[k] for k in bank)) for bank in banks]
+        return total(walls).scaled(1 / min(self._machines(), max(1, len(banks))))
+
+    def _bank(self, bank: Sequence[RunSpec], ask: bool = True) -> _Bank:
+        spec, memory = bank[0], memory_of(bank, self._tasks)
+        examples = len(self._tasks.outline(spec.task).train)
+        per_epoch = steps_per_epoch(examples, spec.optim.batch_size)
+        steps, unknown = per_epoch * spec.optim.epochs, Forecast(None, None, memory, "unknown")
+        try:
+            device = device_name(choose_device(spec.device))
+        except DeviceError:  # only a cluster has it, and nothing is measured there
+            return _Bank(unknown, unknown)
+        shape = text_shape(self._tasks, spec.task, spec.network, spec.optim.batch_size)
+        length = shape.padded if shape else 0
+        work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
+        seconds, basis, spread = self._training(bank, work, records, steps, examples / per_epoch, length, ask)
+        if seconds is None:
+            return _Bank(unknown, unknown)
+        training = Forecast.around(seconds, memory, basis, spread)
+        overhead = overhead_seconds(records, spec)
+        if overhead is None:
+            overhead = self._evaluation(bank, work, length, ask) + FILE_SECONDS[spec.role is Role.ADAPTER]
+            basis = basis if basis == "rough" else "calibrated"
+        return _Bank(training, Forecast.around(len(bank) * (seconds + overhead), memory, basis, spread))
+
+    def _training(
+        self,
+        bank: Sequence[RunSpec],
+        work: Work,
+        records: Sequence[Record],
+        steps: int,
+        images: float,
+        length: int,
+        ask: bool,
+    ) -> tuple[float | None, Basis, float]:
+        """Seconds to train each run of a bank, what they follow from, and the spread of that.
+
+        What was measured includes the pass through frozen blocks, which the runs of a bank share; to what is calibrated
+        it is added.
+        """
+        pace = pace_of(records, work, steps)
+        if pace is not None and pace.exact:
+            return steps * pace.step, "measured", pace.spread
+        found = self._calibrator.find(_rounded(work, images, length), ask)
+        if found is not None and (found.steady or pace is None):
+            parts = self._parts(bank[0])
+            texts = len(parts[0].train) + sum(len(part.validation) for part in parts)
+            once = found.frozen * texts / len(bank)
+            return steps * found.step + once, "calibrated" if found.steady else "rough", 1.0
+        return (steps * pace.step, "rough", pace.spread) if pace else (None, "unknown", 1.0)
+
+    def _evaluation(self, bank: Sequence[RunSpec], work: Work, length: int, ask: bool) -> float:
+        """Seconds to evaluate a run of a bank: after each epoch, and at the end; 0 until a calibration has found it."""
+        spec, parts = bank[0], self._parts(bank[0])
+        target = parts[0]
+        examples = len(target.train) / steps_per_epoch(len(target.train), spec.optim.batch_size)
+        found = self._calibrator.find(_rounded(work, examples, length), ask)
+        if found is None:
+            return 0.0
+        validation, test = sum(len(part.validation) for part in parts), sum(len(part.test) for part in parts)
+        images = spec.optim.epochs * validation + test + len(target.validation)
+        # What frozen blocks give is known of the texts that are read in every epoch, and not of the test part.
+        return images * found.image + test * found.frozen
+
+    def _parts(self, spec: RunSpec) -> list[Outline]:
+        """The run's task, and the one that its base was trained on if there is one."""
+        return [self._tasks.outline(task) for task in (spec.task, spec.source) if task]
+
+    def _finished(self) -> list[Record]:
+        """Banks among the latest finished runs, newest first; read again when another run has finished."""
+        ((count, newest),) = self._store.rows("SELECT count(*), max(created) FROM runs WHERE state = 'finished'")
+        with self._lock:
+            if self._records[0] != (count, newest):
+                runs = self._store.runs(states=["finished"], limit=LATEST)
+                runs.sort(key=lambda run: -(run.ended or 0.0))
+                self._records = (count, newest), records_of(runs, self._settings.threads)
+            return self._records[1]
+
+
+def _rounded(work: Work, images: float, length: int) -> Work:
+    """The work to calibrate: with the mean number of examples per step, and a rank that others can share."""
+    rank = float(round(work.rank)) if work.rank else 0.0
+    return replace(work, batch=max(1, round(images)) if work.task else work.batch, rank=rank, task=None, length=length)

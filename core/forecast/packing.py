@@ -1,0 +1,90 @@
+"""How many runs fit in a bank, and the banks that a set of runs will be trained in.
+
+:mod:`core.training.sharing` says which runs can be trained together at all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+
+from core.engine.jobs.text_memory import TextSizes, text_memory
+from core.errors import LabError
+from core.forecast.bank_memory import Sizes, bank_memory
+from core.memory import free_bytes
+from core.methods.method import Role
+from core.run_spec import RunSpec
+from core.settings import Settings, choose_device
+from core.tasks.tasks import Tasks
+from core.training.sharing import bank_key, sharing_of, turn_of
+
+FREE_SHARE = 0.5
+"""Share of the free memory that banks may use; datasets, pages and other programs need some too."""
+
+
+def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) -> int:
+    """Peak memory of training these runs together, in bytes: weights, gradients, Adam's moments, activations, the
+    cached product of the first layer, and evaluation; without datasets and libraries.
+
+    Args:
+        bank: the runs.
+        tasks: where the sizes of their tasks are found.
+        length: tokens that the task's texts are cut at, where that is less than in the specs; None for as they are.
+
+    Raises:
+        DatasetError: the data of a task is missing.
+        NetworkFileError: the network that was brought is missing.
+        LoRAError: adapters do not fit the network.
+    """
+    first = bank[0]
+    if first.network.brought is not None:
+        source = tasks.get(first.source, network=first.network) if first.source else None
+        texts = TextSizes.of(tasks.get(first.task, network=first.network), source, length)
+        if texts is not None:
+            return text_memory(bank, texts)
+    other = Sizes.of(tasks.outline(first.source)) if first.source else None
+    return bank_memory(bank, Sizes.of(tasks.outline(first.task)), other)
+
+
+def bank_size(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings, limit: int | None = None) -> int:
+    """How many of these runs, from the first, to train together: as many as are efficient and fit in memory.
+
+    Args:
+        specs: runs that one bank can train.
+        tasks: where the sizes of their tasks are found.
+        settings: limits on memory.
+        limit: maximum number, where a larger bank ran out of memory.
+    """
+    first = specs[0]
+    efficient = sharing_of(first).together
+    maximum = min(efficient, len(specs), limit or efficient)
+    if maximum == 1:
+        return 1
+    try:
+        free = free_bytes(choose_device(first.device))
+        room = min(settings.bank_bytes, int(FREE_SHARE * free / settings.workers))
+        if memory_of(specs[:maximum], tasks) <= room:
+            return maximum
+        # The largest number of runs that fits, or 1 if not even one fits.
+        return 1 + bisect_right(range(2, maximum), room, key=lambda n: memory_of(specs[:n], tasks))
+    except LabError:
+        return maximum  # training raises the same error and records it as the cause
+
+
+def packed(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings) -> list[list[int]]:
+    """The banks that these runs will be trained in if nothing else waits, as indices into ``specs``."""
+    alike: dict[object, list[int]] = {}
+    for number, spec in enumerate(specs):
+        # A form does not know yet which bases it will train; each seed's is another one.
+        alike.setdefault((bank_key(spec), spec.seed if spec.own_base else None), []).append(number)
+    counts = Counter(spec.kind for spec in specs if spec.method.role is not Role.BASE)
+    banks = []
+    for left in alike.values():
+        kind = specs[left[0]].kind
+        turn = turn_of(counts[kind]) if kind in counts and len(counts) > 1 else None
+        while left:
+            size = bank_size([specs[number] for number in left[:turn]], tasks, settings)
+            banks.append(left[:size])
+            left = left[size:]
+    return banks

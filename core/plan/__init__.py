@@ -1,0 +1,1 @@
+"""What is asked: configurations of experiments, also as files, and the rates that a sweep tries."""

@@ -1,0 +1,236 @@
+"""Configurations: all that somebody asks for when an experiment is started, as one spec.
+
+Forms, the command line and files (:mod:`core.plan.configuration_file`) make one, and
+:meth:`core.engine.launcher.Launcher.planned` makes the runs of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Self, cast
+
+from pydantic import Field, field_validator, model_validator
+
+from core.data.sources.catalog import Catalog
+from core.data.task_spec import TaskSpec
+from core.methods.method import Role
+from core.methods.pretrain import PretrainSpec
+from core.methods.registry import AnyMethod
+from core.networks.network import NetworkSpec
+from core.networks.registry import FAMILIES, AnyNetwork
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION, AnyObjective, objective_of
+from core.plan.experiment import Setting
+from core.plan.rate_grid import TuneSpec, tuned_arms
+from core.run_spec import OptimSpec, RunSpec, default_length
+from core.spec import Device, Spec
+from core.tasks.presets import direct_task, preset_tasks
+
+MAX_RUNS = 10_000
+"""Maximum number of runs of one configuration; how many may wait at once is in the settings of the home folder."""
+
+
+class ArmSpec(Spec):
+    """One arm: its method, and how it is trained."""
+
+    method: AnyMethod = Field(title="Method", description="What is trained, and how.")
+    optim: OptimSpec = Field(title="Training", description="How it is trained.")
+
+
+class Configuration(Spec):
+    """An experiment as somebody asks for it: what it starts from, what is learnt, every arm and every seed."""
+
+    base: RunSpec | None = Field(
+        None, title="Base", description="The pretrain run to start from; one that is there is used, else it is trained."
+    )
+    network: AnyNetwork | None = Field(
+        None, title="Network", description="A network that was brought, in place of a base: it is fine-tuned as it is."
+    )
+    task: TaskSpec = Field(title="Task", description="What is learnt by fine-tuning.")
+    arms: tuple[ArmSpec, ...] = Field(title="Arms", description="What is compared.")
+    tune: TuneSpec | None = Field(
+        None, title="Tuning", description="Learning rates that every arm tries around its own; empty for no tuning."
+    )
+    seeds: tuple[Annotated[int, Field(ge=0, le=2**31 - 1)], ...] = Field(
+        title="Seeds", description="Every arm is trained with each of them."
+    )
+    own_bases: bool = Field(
+        False, title="A base for each seed", description="Each seed starts from a base that was pretrained with it."
+    )
+    trim: bool = Field(
+        False,
+        title="Keep only chosen networks",
+        description="Delete the whole networks of settings that validation did not choose, once all runs have ended.",
+    )
+    device: Device = Field("auto", title="Device", description="Device to train on; auto picks the fastest one.")
+    objective: AnyObjective = Field(
+        default=CLASSIFICATION,
+        title="Objective",
+        description="What is learned, the measure by which settings are chosen and compared, and the margin.",
+    )
+
+    @field_validator("base", mode="after")
+    @classmethod
+    def _base_is_shared(cls, base: RunSpec | None) -> RunSpec | None:
+        """A base is the same run whatever the measure and the margin of the experiments that start from it."""
+        shared = None if base is None else base.objective.without_choices()
+        return base if base is None or base.objective == shared else base.but(objective=shared)
+
+    @classmethod
+    def on(
+        cls, start: RunSpec | NetworkSpec, task: TaskSpec, arms: Sequence[Setting], seeds: Sequence[int], **more: Any
+    ) -> Self:
+        """The configuration of these arms and seeds.
+
+        Args:
+            start: a pretrain run, or a network that was brought, to fine-tune it as it is.
+            task: what is learnt.
+            arms: training settings and method of each.
+            seeds: one run per arm and seed.
+            more: the other fields, by their names.
+
+        Raises:
+            SpecError: a value is out of bounds, or two contradict each other.
+        """
+        where = "base" if isinstance(start, RunSpec) else "network"
+        specs = tuple(ArmSpec.of(optim=optim, method=method) for optim, method in arms)
+        return cls.of(**{where: start}, task=task, arms=specs, seeds=tuple(seeds), **more)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if (self.base is None) == (self.network is None):
+            raise ValueError("An experiment starts from a base or from a network that was brought: give one of them.")
+        if self.base is not None and self.base.role is not Role.BASE:
+            raise ValueError("A base must be a pretrain run.")
+        if self.network is not None and self.own_bases:
+            raise ValueError("A network that was brought is one base for all seeds: leave a base for each seed out.")
+        runs = len(self.arms) * len(self.seeds) * (self.tune.rates if self.tune else 1)
+        if runs > MAX_RUNS:
+            raise ValueError(
+                f"An experiment takes at most {MAX_RUNS:,} runs and this one has {runs:,}: choose fewer arms, rates or "
+                "seeds."
+            )
+        return self
+
+    @property
+    def start(self) -> NetworkSpec:
+        """The network that is pretrained, or that is fine-tuned as it was brought."""
+        return self.base.network if self.base is not None else cast(NetworkSpec, self.network)
+
+    @property
+    def settings(self) -> list[Setting]:
+        """The settings that are trained: those of the arms, or each at the rates of the grid that it is tuned over."""
+        own: list[Setting] = [(arm.optim, arm.method) for arm in self.arms]
+        return own if self.tune is None else tuned_arms(own, self.tune)
+
+    def asks_the_same(self, other: Configuration) -> bool:
+        """Whether both ask for the same runs, in whatever order and however the rates are written down."""
+        return self._runs() == other._runs()
+
+    def _runs(self) -> tuple[object, ...]:
+        base = self.base.but(seed=0) if self.base is not None and self.own_bases else self.base
+        brought = None if self.network is None else self.network.brought
+        settings, seeds = frozenset(self.settings), frozenset(self.seeds)
+        return base, brought, self.task, settings, seeds, self.own_bases, self.trim, self.device, self.objective
+
+
+def preset_configuration(
+    catalog: Catalog,
+    preset: str,
+    source: str,
+    target: str | None,
+    pretraining: OptimSpec,
+    arms: Sequence[Setting],
+    seeds: Sequence[int],
+    network: NetworkSpec | None = None,
+    shots: int | None = None,
+    length: int | None = None,
+    device: Device = "auto",
+    objective: ObjectiveSpec = CLASSIFICATION,
+    **more: Any,
+) -> Configuration:
+    """The configuration of a base that is pretrained on the source of a preset, and fine-tuned on its target.
+
+    Args:
+        catalog: all datasets.
+        preset: name of a preset.
+        source: dataset to pretrain on.
+        target: dataset to fine-tune on, where the preset needs another one.
+        pretraining: how the base is trained.
+        arms: training settings and method of each.
+        seeds: one run per arm and seed.
+        network: which one to pretrain, with as many outputs as the datasets need; None for the first family of
+            :data:`core.networks.registry.FAMILIES`.
+        shots: training examples per class of the target; None for those of the preset.
+        length: longest input of both tasks, in tokens; None for :func:`core.run_spec.default_length`.
+        device: where to train.
+        objective: what base and arms learn, with the measure and the margin of the experiment.
+        more: the other fields of :class:`Configuration`, by their names.
+
+    Raises:
+        LabError: a value is not valid, or a dataset is missing.
+    """
+    source_task, target_task = (
+        task.but(length=default_length(network) if length is None else length)
+        for task in preset_tasks(preset, source, catalog, target)
+    )
+    if shots is not None:
+        target_task = target_task.but(shots=shots)
+    classes = outputs(catalog, source_task, target_task)
+    base = RunSpec.of(
+        method=PretrainSpec(),
+        network=network.but(num_classes=classes) if network else FAMILIES[0].of(num_classes=classes),
+        task=source_task,
+        optim=pretraining,
+        objective=objective_for(catalog, source_task),
+        device=device,
+    )
+    return Configuration.on(base, target_task, arms, seeds, device=device, objective=objective, **more)
+
+
+def preset_task(
+    catalog: Catalog,
+    preset: str,
+    source: TaskSpec | None,
+    network: NetworkSpec,
+    dataset: str,
+    validation: float | None = None,
+) -> TaskSpec:
+    """What a preset has a network learn by fine-tuning.
+
+    Args:
+        catalog: all datasets.
+        preset: name of a preset.
+        source: the task of the base; None for a network that is fine-tuned as it was brought.
+        network: of the base, or that was brought.
+        dataset: to fine-tune on.
+        validation: fraction to hold out; None for the default of :class:`core.data.task_spec.TaskSpec`.
+
+    Returns:
+        The task, with the longest input of the source; without a source that of :func:`core.run_spec.default_length`.
+
+    Raises:
+        LabError: the preset is not for such a start, or not for the dataset.
+    """
+    if source is None:
+        return direct_task(preset, dataset, catalog, validation).but(length=default_length(network))
+    return preset_tasks(preset, source.dataset, catalog, dataset, validation)[1].but(length=source.length)
+
+
+def outputs(catalog: Catalog, *tasks: TaskSpec) -> int:
+    """Outputs that a network needs for all of these tasks. Raises: DatasetError: there is no such dataset."""
+    return max(catalog.info(task.dataset).num_outputs for task in tasks)
+
+
+def objective_for(catalog: Catalog, task: TaskSpec) -> ObjectiveSpec:
+    """What the targets of a task are for, with its default measure. Raises: DatasetError: there is no such dataset."""
+    return objective_of(catalog.info(task.dataset).objective)
+
+
+def suited(objective: ObjectiveSpec, catalog: Catalog, task: TaskSpec) -> ObjectiveSpec:
+    """The objective that was asked for; where that is the default one, what the targets of the task are for.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    return objective_for(catalog, task) if objective == CLASSIFICATION else objective

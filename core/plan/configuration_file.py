@@ -1,0 +1,279 @@
+"""Configurations as JSON files that people can read, edit and share.
+
+What is left out of a file is as in the forms and on the command line: settings of training are those that suit the
+method and the network, tasks those of ``preset``. A network that was brought is named by its digest, with its name
+beside it, and a dataset by its name: both must be on the machine that reads the file.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from core.data.sources.catalog import Catalog
+from core.data.task_spec import TaskSpec
+from core.errors import SpecError
+from core.methods.method import MethodSpec, Role
+from core.methods.pretrain import PretrainSpec
+from core.methods.registry import METHODS, methods
+from core.networks.library.card import NetworkCard
+from core.networks.library.networks import Networks
+from core.networks.network import NetworkSpec
+from core.networks.registry import FAMILIES
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION, OBJECTIVES
+from core.plan.configuration import ArmSpec, Configuration, objective_for, outputs
+from core.plan.json_part import JsonPart, json_text, placed
+from core.plan.rate_grid import TuneSpec
+from core.run_spec import OptimSpec, RunSpec, default_length, default_optim
+from core.spec import DEVICES, KindSpec, class_of, shortened
+from core.study.stats.claims import DEFAULT_SEEDS
+from core.tasks.presets import preset_tasks
+
+FORMAT = "lora-lab-experiment"
+VERSION = 1
+MAX_FILE = 2**20
+"""Maximum size of a file, in characters."""
+
+OF_BASE = ("network", "task", "optim", "seed", "device", "method")
+OF_BROUGHT = ("kind", "weights", "model")
+"""What names a network that was brought: the rest is in the library."""
+OUTPUTS = "num_classes"
+"""Field of a network that a base has of its own; without a base it follows from the task."""
+REST = ("seeds", "own_bases", "trim", "device")
+"""Fields of a configuration that are in the file as they are."""
+KNOWN = ("format", "version", "preset", "base", "network", "task", "objective", "optim", "arms", "tune", *REST)
+
+K = TypeVar("K", bound=KindSpec)
+
+Bring = Callable[[str], NetworkCard]
+"""Brings the network of a name to the library."""
+
+
+def write_configuration(configuration: Configuration) -> str:
+    """The file of a configuration; what all arms are trained with alike stands once, under ``optim``."""
+    arms = [arm.optim.model_dump(mode="json") for arm in configuration.arms]
+    shared = {name: value for name, value in arms[0].items() if all(arm[name] == value for arm in arms)} if arms else {}
+    base, network = configuration.base, configuration.network
+    values: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+    if base is not None:
+        values["base"] = {
+            "network": _network_values(base.network),
+            "task": base.task.model_dump(mode="json"),
+            "optim": base.optim.model_dump(mode="json"),
+            "seed": base.seed,
+            "device": base.device,
+        }
+        if base.method != PretrainSpec():
+            values["base"]["method"] = base.method.model_dump(mode="json")
+    if network is not None:
+        values["network"] = {name: _network_values(network)[name] for name in OF_BROUGHT}
+    values["task"] = configuration.task.model_dump(mode="json")
+    if configuration.objective != CLASSIFICATION:
+        values["objective"] = _objective_values(configuration.objective)
+    values["optim"] = shared
+    values["arms"] = [
+        {
+            "method": arm.method.model_dump(mode="json"),
+            "optim": {name: value for name, value in own.items() if name not in shared},
+        }
+        for arm, own in zip(configuration.arms, arms, strict=True)
+    ]
+    values["tune"] = None if configuration.tune is None else configuration.tune.model_dump(mode="json")
+    values |= {name: configuration.model_dump(mode="json", include={name})[name] for name in REST}
+    return json_text(values) + "\n"
+
+
+def read_configuration(
+    content: str | bytes, catalog: Catalog, networks: Networks, bring: Bring | None = None
+) -> Configuration:
+    """The configuration in a file.
+
+    Args:
+        content: of the file.
+        catalog: all datasets.
+        networks: the library of networks that were brought.
+        bring: called with the name of a network that is not in the library; None where none is brought.
+
+    Raises:
+        SpecError: the file is not one of these, a setting is unknown or out of bounds, a dataset or a network is
+            missing, or parts contradict each other. The message begins with the place of what is wrong.
+    """
+    file = JsonPart.of_text(_text(content))
+    if file.values.get("format") != FORMAT:
+        raise SpecError(f'This is not the file of an experiment: it has no "format": "{FORMAT}".')
+    version = file.values.get("version")
+    if type(version) is not int or version != VERSION:  # true and 1.0 are equal to 1
+        raise SpecError(
+            f"This file has version {shortened(version)}, and this version of LoRA Lab reads "
+            f"version {VERSION}: update LoRA Lab."
+        )
+    return _Reading(file.only(KNOWN), catalog, networks, bring).configuration()
+
+
+def _text(content: str | bytes) -> bytes:
+    if len(content) > MAX_FILE:
+        raise SpecError(f"This file is larger than {MAX_FILE:,} bytes: no file of an experiment is.")
+    text = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):  # 32 LE begins as 16 does
+        raise SpecError("This file is not in UTF-8: save it as UTF-8 in your editor.")
+    return text
+
+
+def _network_values(network: NetworkSpec) -> dict[str, Any]:
+    values: dict[str, Any] = network.model_dump(mode="json")
+    return values if network.brought is None else {name: values[name] for name in (*OF_BROUGHT, OUTPUTS)}
+
+
+def _objective_values(objective: ObjectiveSpec) -> dict[str, Any]:
+    """An objective with the measure and the margin that hold, also where one of them is the default."""
+    values: dict[str, Any] = objective.model_dump(mode="json")
+    return values | {"measure": objective.primary.name, "within": objective.margin} if objective.is_known else values
+
+
+class _Reading:
+    """One file that is read."""
+
+    def __init__(self, file: JsonPart, catalog: Catalog, networks: Networks, bring: Bring | None) -> None:
+        self._file = file
+        self._catalog = catalog
+        self._networks = networks
+        self._bring = bring
+
+    def configuration(self) -> Configuration:
+        file = self._file
+        file.require("arms")
+        file.part("optim").only(list(OptimSpec.model_fields)).check_numbers(OptimSpec)
+        file.check_numbers(Configuration)
+        if ("base" in file.values) == ("network" in file.values):
+            raise SpecError(
+                "An experiment starts from a base, or from a network that was brought: give base or network, not both."
+            )
+        device = file.values.get("device", DEVICES[0])
+        if device not in DEVICES:
+            raise SpecError(f"device must be one of {', '.join(DEVICES)}, not {shortened(device)}.")
+        objective = self._objective()
+        start, task = self._base(device, objective) if "base" in file.values else self._brought()
+        network = start.network if isinstance(start, RunSpec) else start
+        arms = tuple(self._arm(part, network) for part in file.parts("arms"))
+        tune = None if file.values.get("tune") is None else file.part("tune").spec(TuneSpec)
+        rest = {name: file.values[name] for name in REST if name in file.values}
+        found: dict[str, Any] = {"seeds": tuple(range(DEFAULT_SEEDS)), "task": task, "objective": objective}
+        found |= {"base" if isinstance(start, RunSpec) else "network": start, "arms": arms, "tune": tune}
+        return file.made(Configuration.of, **found | rest)
+
+    def _objective(self) -> ObjectiveSpec:
+        """What is learned, with measure and margin; what runs learn by default where the file says nothing."""
+        part = self._file.part("objective")
+        return part.spec(self._class(part, OBJECTIVES, "objective", CLASSIFICATION.kind))
+
+    def _brought(self) -> tuple[NetworkSpec, TaskSpec]:
+        """The network that is fine-tuned as it was brought, and what it learns."""
+        part = self._file.part("network")
+        network = self._network(part.only(OF_BROUGHT))
+        if network.brought is None:
+            raise SpecError(f"{part.at('kind')}: only a network that was brought is fine-tuned without a base.")
+        if "preset" in self._file.values:
+            raise SpecError("preset changes the task of a base, and this file has none: leave it out, and give task.")
+        task = self._task(self._file.part("task"), {"length": default_length(network)})
+        return self._with_outputs(network, part, task), task
+
+    def _base(self, device: object, objective: ObjectiveSpec) -> tuple[RunSpec, TaskSpec]:
+        """The base, and the task that is learnt from it."""
+        part = self._file.part("base").only(OF_BASE)
+        of_network = part.part("network")
+        network = self._network(of_network)
+        before, after = part.part("task"), self._file.part("task")
+        firsts, seconds = self._preset(before, after)
+        length = {"length": default_length(network)}
+        source = self._task(before, firsts | length)
+        task = self._task(after, seconds | length)
+        network = self._with_outputs(network, of_network, source, task)
+        method = self._method(part, list(methods(Role.BASE).values()), PretrainSpec.name())
+        optim = part.part("optim").spec(OptimSpec, default_optim(method, network).model_dump())
+        part.check_numbers(RunSpec)
+        own = {name: part.values[name] for name in ("seed", "device") if name in part.values}
+        fields = {"device": device, "method": method, "network": network, "task": source, "optim": optim}
+        fields["objective"] = objective_for(self._catalog, source)
+        return part.made(RunSpec.of, **fields | own), task
+
+    def _preset(self, before: JsonPart, after: JsonPart) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a preset makes of the source and of the target, where the file does not say otherwise."""
+        name = self._file.values.get("preset")
+        if name is None:
+            return {}, {}
+        before.require("dataset")
+        names = [part.values.get("dataset") for part in (before, after)]
+        with placed(self._file.at("preset")):
+            if not all(isinstance(each, str) for each in (name, names[0], names[1] or "")):
+                raise SpecError("A preset and datasets are given by their names.")
+            tasks = preset_tasks(str(name), str(names[0]), self._catalog, names[1] or None)
+        return tasks[0].model_dump(), tasks[1].model_dump()
+
+    def _task(self, part: JsonPart, defaults: Mapping[str, Any]) -> TaskSpec:
+        if "dataset" not in defaults:
+            part.require("dataset")
+        task = part.spec(TaskSpec, defaults)
+        with placed(part.at("dataset")):
+            self._catalog.info(task.dataset)
+        return task
+
+    def _network(self, part: JsonPart) -> NetworkSpec:
+        family = self._class(part, FAMILIES, "network", FAMILIES[0].name())
+        if not family.is_brought:
+            return part.spec(family)
+        part.only((*OF_BROUGHT, OUTPUTS))
+        with placed(part.place):
+            return self._networks.spec(self._card(part).digest)
+
+    def _card(self, part: JsonPart) -> NetworkCard:
+        """The network of a digest, or of a name where there is no digest."""
+        digest, name = (part.values.get(field, "") for field in ("weights", "model"))
+        if not isinstance(digest, str) or not isinstance(name, str) or not (digest or name):
+            raise SpecError("weights is the digest of a network that was brought, and model its name: give one.")
+        known = {card.digest: card for card in self._networks.list()}
+        found = known.get(digest) if digest else self._networks.find(name)
+        if found is None and self._bring is not None and name:
+            found = self._bring(name)
+        if found is None:
+            title = shortened(name) if name else shortened(digest[:12])
+            raise SpecError(f"The network {title} is not in this library: bring it on the Networks page.")
+        if digest and found.digest != digest:
+            raise SpecError(
+                f"{shortened(name)} has other files now, {found.digest[:12]}, than this experiment, "
+                f"{shortened(digest[:12])}: leave weights out to use them."
+            )
+        return found
+
+    def _with_outputs(self, network: NetworkSpec, part: JsonPart, *tasks: TaskSpec) -> NetworkSpec:
+        """The network with as many outputs as the file says, or else as the tasks need."""
+        part.check_numbers(type(network))
+        count = part.values.get(OUTPUTS, outputs(self._catalog, *tasks))
+        found = part.made(network.but, num_classes=count)
+        with placed(part.place):
+            for task in tasks:
+                objective_for(self._catalog, task).check_outputs(found.num_classes)
+        return found
+
+    def _arm(self, part: JsonPart, network: NetworkSpec) -> ArmSpec:
+        part.only(list(ArmSpec.model_fields)).require("method")
+        method = self._method(part, [each for each in METHODS if each.role is not Role.BASE])
+        usual = default_optim(method, network).model_dump()
+        optim = part.part("optim").spec(OptimSpec, usual, self._file.part("optim"))
+        return part.made(ArmSpec.of, method=method, optim=optim)
+
+    def _method(self, part: JsonPart, known: Sequence[type[MethodSpec]], usual: object = None) -> MethodSpec:
+        """The method of an arm or a base: the name of a kind, or a kind with its settings."""
+        value = part.values.get("method", usual)
+        own = JsonPart.of_value({"kind": value} if isinstance(value, str) else value, part.at("method"))
+        return own.spec(self._class(own, known, "method"))
+
+    def _class(self, part: JsonPart, known: Sequence[type[K]], what: str, usual: object = None) -> type[K]:
+        """The class of the kind that an object has."""
+        kind = part.values.get("kind", usual)
+        with placed(part.at("kind")):
+            if not isinstance(kind, str):
+                article = "an" if what[0] in "aeiou" else "a"
+                raise SpecError(f"The kind of {article} {what} is given by its name.")
+            return class_of(kind, known, what)

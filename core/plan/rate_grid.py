@@ -1,0 +1,61 @@
+"""The grid of learning rates that all tuning shares, and the arms that tuning makes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from core.plan.experiment import Setting
+from core.run_spec import OptimSpec
+from core.spec import Spec, bounds
+
+
+class TuneSpec(Spec):
+    """How many learning rates each method tries: those of the common grid that are nearest its own."""
+
+    rates: int = Field(
+        5,
+        ge=2,
+        le=9,
+        title="Learning rates per method",
+        description="How many each method tries, the same number for all; validation picks the best of each.",
+    )
+
+
+def grid_rate(k: int) -> float:
+    """The learning rate 10^(k/2), to three digits, as in 0.00316 for k = −5: a point of the grid for all tuning.
+
+    All methods share the grid, so that a ratio of two best rates is not the ratio of the centres of two grids.
+    """
+    return float(f"{10 ** (k / 2):.3g}")
+
+
+def rates_around(prior: float, tune: TuneSpec) -> tuple[float, ...]:
+    """The points of the grid that are nearest a learning rate on a logarithmic scale, ascending.
+
+    Args:
+        prior: the rate at which the method is trained without tuning; it need not be on the grid.
+        tune: how many; of two points equally near, the lower comes first.
+
+    Returns:
+        Only rates that :class:`core.run_spec.OptimSpec` takes: near a bound there are more of them on the other side.
+    """
+    highest = bounds(OptimSpec, "learning_rate").high or math.inf
+    place = 2 * math.log10(prior)
+    nearest = round(place)
+    if grid_rate(nearest) == prior:
+        place = nearest
+    candidates = range(nearest - tune.rates, nearest + tune.rates + 1)
+    allowed = [k for k in candidates if 0 < grid_rate(k) <= highest]
+    return tuple(grid_rate(k) for k in sorted(sorted(allowed, key=lambda k: (abs(k - place), k))[: tune.rates]))
+
+
+def tuned_arms(arms: Iterable[Setting], tune: TuneSpec) -> list[Setting]:
+    """Every arm at the rates of the grid that are nearest its own; the same number for each."""
+    return [
+        (optim.but(learning_rate=rate), method)
+        for optim, method in arms
+        for rate in rates_around(optim.learning_rate, tune)
+    ]

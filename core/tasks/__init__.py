@@ -1,0 +1,1 @@
+"""A dataset seen in one way: presets, and tasks in memory."""

@@ -1,0 +1,181 @@
+"""What can be done with an experiment as a whole: rename it, let it grow, run it again, save it, track it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import Lab
+from core.methods.method import Role
+from core.methods.registry import methods
+from core.numbers import counted
+from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds, settings_of
+from core.run_spec import RunSpec, inner_ranks
+from core.spec import bounds
+from core.store.record import Experiment
+from core.study.arms.growth import RATES_OFFERED, extended
+from core.study.arms.sweep import is_sweep
+from core.study.arms.tuning import is_tuned
+from core.wording.experiments import MAX_NAME
+from pages.shared.experiment.configuration import save_experiment
+from pages.shared.experiment.like import like_link
+from pages.shared.experiment.trackers import send_to_tracker
+from pages.shared.forms.adapter import RANK_CHOICES
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import start_id
+from pages.shared.ui.primary import on_primary
+
+MORE_SEEDS = 8
+"""Suggested number of further seeds where none would settle the verdict."""
+
+
+def experiment_actions(lab: Lab, experiment: Experiment, seeds: int = 0) -> None:
+    """Draw all actions in one row.
+
+    Args:
+        lab: queues runs.
+        experiment: what to act on.
+        seeds: number of further seeds that would about settle its verdict; 0 if that is not known.
+    """
+    specs = [run.spec for run in lab.members(experiment)]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        add_seeds(lab, experiment, specs, min(seeds or MORE_SEEDS, MAX_NEW_SEEDS))
+        add_settings(lab, experiment, specs)
+        run_again(experiment, specs)
+        save_experiment(lab, experiment, f"save-{experiment.id}")
+        rename(lab, experiment)
+        send_to_tracker(lab, experiment)
+
+
+def rename(lab: Lab, experiment: Experiment) -> None:
+    """Draw a popover with the name; it closes when the name has changed."""
+    key = f"rename-{experiment.id}-{experiment.name}"
+    with st.popover("Rename", icon=":material/edit:", key=key, on_change="rerun") as fold:
+        if not fold.open:
+            return
+        name = st.text_input(
+            "Name",
+            experiment.name[:MAX_NAME],
+            max_chars=MAX_NAME,
+            key=f"{key}-text",
+            help="Leave it empty for a name that says what was trained.",
+        )
+        if st.button(on_primary("Save name"), type="primary", key=f"{key}-save"):
+            try:
+                lab.rename(experiment.id, name or "")
+                st.rerun()
+            except LabError as error:
+                st.error(literal(str(error)))
+
+
+def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec], suggested: int) -> None:
+    """Draw a popover with the number of seeds and of the runs that they take; it closes when they are queued.
+
+    Args:
+        lab: queues the runs.
+        experiment: what to grow.
+        specs: of all its runs.
+        suggested: number of seeds chosen at first.
+    """
+    key = f"add-seeds-{experiment.id}-{len(specs)}"
+    with st.popover("Add seeds", icon=":material/add:", key=key, on_change="rerun") as fold:
+        if not fold.open:
+            return
+        count = int(
+            st.number_input(
+                "More seeds for every setting",
+                1,
+                MAX_NEW_SEEDS,
+                suggested,
+                key=f"{key}-count",
+                help="What was trained stays, and is used.",
+            )
+            or suggested
+        )
+        try:
+            _grow(lab, experiment, settings_of(specs), next_seeds(specs, count), key)
+        except LabError as error:
+            st.error(literal(str(error)))
+
+
+def add_settings(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None:
+    """Draw a popover with ranks, methods and learning rates that the experiment does not have yet.
+
+    Args:
+        lab: queues the runs.
+        experiment: what to grow.
+        specs: of all its runs.
+    """
+    key = f"add-settings-{experiment.id}-{len(specs)}"
+    with st.popover("Add settings", icon=":material/add:", key=key, on_change="rerun") as fold:
+        if not fold.open:
+            return
+        ranks = inner_ranks(specs)
+        kinds = {spec.kind for spec in specs}
+        rates = {spec.optim.learning_rate for spec in specs}
+        new_ranks = st.pills(
+            "Ranks", [r for r in RANK_CHOICES if r not in ranks], selection_mode="multi", key=f"{key}-ranks"
+        )
+        known = methods(Role.ADAPTER) | methods(Role.CONTROL)
+        new_kinds = st.pills(
+            "Methods and controls",
+            [kind for kind in known if kind not in kinds],
+            selection_mode="multi",
+            format_func=lambda kind: known[kind].short,
+            key=f"{key}-kinds",
+            wrap=True,
+        )
+        new_rates = st.pills(
+            "Learning rates",
+            [rate for rate in RATES_OFFERED if rate not in rates],
+            selection_mode="multi",
+            format_func=lambda rate: f"{rate:g}",
+            key=f"{key}-rates",
+            help="For every method and rank.",
+        )
+        try:
+            settings = extended(settings_of(specs), new_ranks, new_kinds, new_rates, specs[0].network)
+            _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
+        except LabError as error:
+            st.error(literal(str(error)))
+
+
+def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequence[int], key: str) -> None:
+    """Say how many runs are missing for these settings and seeds, with a button that trains them."""
+    growth = lab.growth(experiment, settings, seeds)
+    if not growth.runs:
+        st.caption("Choose what to add.")
+        return
+    bases = f", and {counted(len(growth.bases), 'base')} before them" if growth.bases else ""
+    added = len({spec.arm for spec in growth.runs})
+    st.caption(
+        f"{counted(len(growth.runs), 'run')}: {counted(added, 'setting')} with "
+        f"{counted(len({spec.seed for spec in growth.runs}), 'seed')} each{bases}."
+    )
+    if st.button(on_primary(f"Train {counted(len(growth.runs), 'run')}"), type="primary", key=f"{key}-start"):
+        lab.grow(experiment, settings, seeds)
+        st.rerun()
+
+
+def run_again(experiment: Experiment, specs: list[RunSpec]) -> None:
+    """Draw a link to the form that takes most of the experiment's settings, where they can be changed.
+
+    Args:
+        experiment: what to start from.
+        specs: of all its runs.
+    """
+    like_link("sweep" if _fits_sweep(specs) else "finetune", experiment.id, start_id(specs[0]))
+
+
+def _fits_sweep(specs: Sequence[RunSpec]) -> bool:
+    """Whether the form of Sweep takes an experiment: a grid of full fine-tuning and one kind of adapter."""
+    adapters = [spec.method for spec in specs if spec.role is Role.ADAPTER]
+    plain = all(
+        getattr(method, name) == bounds(type(method), name).default
+        for method in adapters
+        for name in method.fixed_in_sweeps
+    )
+    other = any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
+    return is_tuned(specs) and is_sweep(specs) and plain and not other and len({each.kind for each in adapters}) <= 1

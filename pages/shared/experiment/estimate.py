@@ -1,0 +1,65 @@
+"""What runs will cost: expected time and memory, as every form shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.forecast.forecast import Basis, Forecast
+from core.lab import Lab
+from core.numbers import bytes_text, range_text
+from core.run_spec import RunSpec
+
+TICK = 1.0
+"""Seconds between two looks at whether the time has been measured."""
+
+SEE_FORM = "See the message in the form."
+"""What stands in place of a cost where the form holds no runs because of an error, which it shows."""
+
+BASES: dict[Basis, str] = {
+    "measured": "From runs like these that were trained on this machine.",
+    "calibrated": "From a few steps that were timed on this machine.",
+    "rough": "A rough range, from runs that differ somewhat or from steps timed while this machine was busy.",
+    "unknown": "A few steps are timed as soon as nothing trains.",
+}
+"""What the expected time follows from, in a sentence."""
+
+
+def time_and_memory(lab: Lab, specs: Sequence[RunSpec]) -> None:
+    """Draw two metrics; if the time has to be measured first, the page is drawn again once it is known.
+
+    Args:
+        lab: makes the forecast.
+        specs: all runs that will be trained, bases included.
+
+    Raises:
+        LabError: a spec is not valid, or its data is missing.
+    """
+    forecast = lab.estimates.whole(specs)
+    st.metric(
+        "Time",
+        range_text(forecast.seconds_low, forecast.seconds_high),
+        help=f"Training, evaluation and files, once these runs begin. {BASES[forecast.basis]}",
+    )
+    st.metric(
+        "Memory",
+        bytes_text(forecast.memory),
+        help="At most at once, for the runs that are trained side by side: weights, gradients, Adam's two moments, "
+        "activations, and the products that are kept of layers that no run trains. Images are left out.",
+    )
+    redraw_when_measured(lab, forecast, specs)
+
+
+def redraw_when_measured(lab: Lab, forecast: Forecast, specs: Sequence[RunSpec]) -> None:
+    """Draw the page again once the time of these runs is known, if the forecast does not have it yet."""
+    if forecast.basis == "unknown":
+        st.fragment(_poll, run_every=TICK)(lab, specs, [])
+
+
+def _poll(lab: Lab, specs: Sequence[RunSpec], looked: list[bool]) -> None:
+    looked.append(True)
+    if len(looked) == 1:
+        return  # the whole page is being drawn: to begin again here would lose a press on a button further down
+    if lab.estimates.whole(specs).basis != "unknown":
+        st.rerun()

@@ -1,0 +1,215 @@
+"""Filling the forms of Fine-tune and Sweep with the settings of an experiment, named in the address as ``like``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import Lab
+from core.methods.method import Role
+from core.methods.registry import method_order
+from core.plan.configuration import Configuration, preset_task
+from core.plan.rate_grid import TuneSpec
+from core.run_spec import RunSpec
+from core.spec import bounds
+from core.tasks.presets import PRESETS
+from pages.shared.experiment.left_out import left_out
+from pages.shared.forms import widgets
+from pages.shared.forms.adapter import field_values, not_varied
+from pages.shared.forms.layers import layer_values
+from pages.shared.forms.objective import objective_values
+from pages.shared.forms.optim import family_key, optim_values
+from pages.shared.forms.task import OWN, own_values
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import start_id
+
+FILLED = "filled-like"
+"""Key of the form that was filled last, and the experiment."""
+
+
+def like_link(page: str, experiment: str, base: str) -> None:
+    """Draw a link to a form that is filled with the settings of an experiment, again each time it is followed.
+
+    Args:
+        page: ``finetune`` or ``sweep``.
+        experiment: id of the experiment.
+        base: id of its base, or the digest of the network that was brought.
+    """
+    st.session_state.pop(FILLED, None)
+    link(page, "Run again with changes", {"like": experiment, "base": base})
+
+
+def fill_form(lab: Lab, key: str) -> bool:
+    """Fill a form before it is drawn: once for each link that was followed, so that changes to the form stay.
+
+    What the form cannot show stands above it until another link is followed; see :func:`settle_like`.
+
+    ``like`` stays in the address, so that reloading the page fills the form and Back leaves it.
+
+    Args:
+        lab: has the experiment.
+        key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
+
+    Returns:
+        Whether it was filled by this call.
+    """
+    id = st.query_params.get("like")
+    if id is None:
+        return False
+    if st.session_state.get(FILLED) == (key, id):
+        _warn(key)
+        return False
+    st.session_state[FILLED] = (key, id)
+    st.session_state[f"{key}-like-said"] = []
+    try:
+        experiment = lab.experiment(id)
+        specs = [run.spec for run in lab.members(experiment)]
+    except LabError as error:
+        st.warning(literal(str(error)))
+        return False
+    fill_from(lab, key, specs, start_id(specs[0]))
+    st.session_state[f"{key}-trim"] = experiment.trim
+    st.session_state[f"{key}-like"] = id
+    if gone := _gone(lab, specs[0]):
+        _say(key, f"Its dataset {gone} was deleted: choose another one.")
+        _warn(key)
+    return True
+
+
+def settle_like(lab: Lab, key: str, shown: Configuration | None) -> None:
+    """Say, after a form was drawn that was just filled, whether it has all settings of the experiment.
+
+    Args:
+        lab: has the experiment.
+        key: prefix of the form's widget keys.
+        shown: what the form says; None while it says nothing that could be trained, for a reason that it gives.
+    """
+    id = st.session_state.pop(f"{key}-like", None)
+    if id is None or shown is None:
+        return
+    try:
+        wanted = lab.configuration(lab.experiment(id))
+    except LabError:
+        return  # its base is gone, and the form has said so
+    if shown.asks_the_same(wanted):
+        st.toast("The form has the settings of that experiment.", icon=":material/tune:")
+        return
+    known = wanted.but(task=shown.task) if _gone(lab, wanted) else wanted
+    if shown.asks_the_same(known):
+        return
+    if lines := left_out(known, shown):
+        _say(key, f"The form cannot show all settings of that experiment. Left out: {'; '.join(lines)}.")
+    else:
+        _say(key, "The form combines the settings of that experiment in other ways.")
+    st.rerun()
+
+
+def _say(key: str, sentence: str) -> None:
+    """Keep a warning that :func:`_warn` draws above the form."""
+    st.session_state.setdefault(f"{key}-like-said", []).append(sentence)
+
+
+def _warn(key: str) -> None:
+    for sentence in st.session_state.get(f"{key}-like-said", ()):
+        st.warning(literal(sentence))
+
+
+def _gone(lab: Lab, asked: RunSpec | Configuration) -> str:
+    """Name of the dataset that is learnt, if it was deleted; empty otherwise."""
+    try:
+        lab.catalog.info(asked.task.dataset)
+    except LabError:
+        return asked.task.dataset
+    return ""
+
+
+def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str) -> None:
+    """Fill a form, before it is drawn, with what comes nearest to the settings of runs.
+
+    Args:
+        lab: has the datasets.
+        key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
+        specs: of all runs, at least one.
+        start: id of the base, or digest of the network that was brought; it is on this machine.
+    """
+    first = specs[0]
+    st.query_params["base"] = st.session_state["pick-base"] = start
+    values = _task(lab, first) | {
+        "seeds": min(len({spec.seed for spec in specs}), widgets.MAX_FORM_SEEDS),
+    }
+    values |= _arms(specs) if key == "finetune" else _grid(specs)
+    rates = _own_rates(specs) if key == "finetune" else {}
+    if first.device in lab.devices():
+        values["device"] = first.device
+    own = family_key(key, first.network)
+    values = {f"{key}-{name}": value for name, value in values.items()}
+    values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim) | rates).items()}
+    widgets.fill(values | objective_values(key, first.objective))
+
+
+def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
+    """Values of the task form: the preset that gives the task, or else each of its settings."""
+    source, task = spec.source, spec.task
+    values: dict[str, Any] = {"validation": task.validation}
+    if _gone(lab, spec):
+        return values | {"preset": OWN}
+    values["dataset"] = task.dataset
+    same = source is None or task.dataset == source.dataset
+    for name in sorted(PRESETS, key=lambda name: PRESETS[name].other_dataset == same):
+        try:
+            if preset_task(lab.catalog, name, source, spec.network, task.dataset, task.validation) == task:
+                return values | {"preset": name}
+        except LabError:
+            continue  # a preset for other datasets, or one that is not on this machine any more
+    return values | own_values(lab.catalog.info(task.dataset).kind, task)
+
+
+def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:
+    """Values of the Fine-tune form. Of several rates, the middle one is what tuning is around."""
+    full = [spec for spec in specs if spec.role is Role.REFERENCE]
+    adapters = [spec for spec in specs if spec.role is Role.ADAPTER]
+    tried = max(len(_rates([spec for spec in specs if spec.label == label])) for label in {s.label for s in specs})
+    values: dict[str, Any] = {
+        "methods": sorted({spec.kind for spec in (*full, *adapters)}, key=method_order),
+        "controls": sorted({spec.kind for spec in specs if spec.role is Role.CONTROL}, key=method_order),
+        "own-bases": specs[0].own_base,
+        "tune": tried > 1,
+    }
+    if tried > 1:
+        values["tune-rates"] = min(tried, int(bounds(TuneSpec, "rates").high or tried))
+    return values | field_values(adapters)
+
+
+def _own_rates(specs: Sequence[RunSpec]) -> dict[str, float]:
+    """The learning rate of each method; of several, the middle one."""
+    kinds = {spec.kind for spec in specs if spec.role in (Role.REFERENCE, Role.ADAPTER)}
+    return {f"rate-{kind}": _middle(_rates([spec for spec in specs if spec.kind == kind])) for kind in kinds}
+
+
+def _grid(specs: Sequence[RunSpec]) -> dict[str, Any]:
+    """Values of the Sweep form."""
+    adapters = [spec for spec in specs if spec.role is Role.ADAPTER]
+    values: dict[str, Any] = {
+        "rates": _rates(adapters),
+        "full-rates": _rates([spec for spec in specs if spec.role is Role.REFERENCE]),
+    }
+    if adapters:
+        method = adapters[0].method
+        values |= layer_values(specs[0].network, method.targets) | {"adapters": method.kind}
+        values |= {field.key: getattr(method, field.name) for field in not_varied(type(method))}
+        for name in method.varied():
+            own = [spec.method for spec in adapters if name in spec.method.varied()]
+            values[f"{name}s"] = sorted({getattr(each, name) for each in own})
+    return values
+
+
+def _rates(specs: Sequence[RunSpec]) -> list[float]:
+    return sorted({spec.optim.learning_rate for spec in specs})
+
+
+def _middle(rates: list[float]) -> float:
+    return rates[len(rates) // 2]

@@ -1,0 +1,240 @@
+"""Live view of runs: how far they are, loss beside accuracy with one line per arm, and buttons that stop them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from core.lab import Lab
+from core.methods.method import Role
+from core.numbers import NOTHING, count_text, left_text
+from core.store.record import Curve, Run
+from core.study.arms.arm import arm_order, labels_of
+from core.study.arms.judged import judged_by
+from core.study.figures.live import HEIGHT, LiveArm, live_loss, live_measure
+from core.study.figures.palette import colour_of
+from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
+from pages.shared.ui.literal import literal
+from pages.shared.ui.live_chart import live_chart
+from pages.shared.ui.pickers import state_badge
+
+TICK = 1.0
+"""Seconds between two updates."""
+
+MAX_ROWS = 50
+"""Maximum number of runs that are listed with a button of their own."""
+
+MAX_TABLE = 300
+"""Maximum height of the table of arms in pixels; a longer one scrolls."""
+
+WATCHED = "watched-runs"
+"""Session state key: ids of the runs of each panel that has been live and was not dismissed, by the panel's key."""
+
+
+def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
+    """Show these runs if one of them is live, updated every second, and after their end until they are dismissed.
+
+    When the last run ends, the whole page is redrawn, because it then offers other actions.
+
+    Args:
+        lab: has the runs.
+        ids: what to show, with the other runs of the same experiments.
+        key: of the panel, unique in the session.
+        title: what is trained, as plain text.
+    """
+    watched: dict[str, tuple[str, ...]] = st.session_state.setdefault(WATCHED, {})
+    if any(run.is_live for run in lab.runs_of(ids)):
+        # What has ended makes room for what was started since.
+        before = watched.get(key, ())
+        before = before if any(run.is_live for run in lab.runs_of(before)) else ()
+        watched[key] = tuple(dict.fromkeys([*before, *_with_experiments(lab, ids)]))
+    runs = lab.runs_of(watched.get(key, ()))
+    if any(run.is_live for run in runs):
+        st.fragment(_update, run_every=TICK)(lab, watched[key], key, title)
+    elif runs:
+        _panel(lab, runs, key, title)
+
+
+def is_watched(key: str) -> bool:
+    """Whether a panel is shown although none of its runs need be live any more."""
+    return key in st.session_state.get(WATCHED, {})
+
+
+def _with_experiments(lab: Lab, ids: Sequence[str]) -> list[str]:
+    names = dict.fromkeys(run.experiment for run in lab.runs_of(ids) if run.experiment)
+    members = [run for name in names for run in lab.runs(experiment=name)[::-1]]
+    return [*ids, *(run.id for run in (*interrupted_bases(lab, members), *members))]
+
+
+def _update(lab: Lab, ids: tuple[str, ...], key: str, title: str) -> None:
+    runs = lab.runs_of(ids)
+    if not any(run.is_live for run in runs):
+        st.rerun()
+    _panel(lab, runs, key, title)
+
+
+def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
+    # A base is of interest until what is built on it begins, also while that waits for one that was interrupted.
+    awaited = {"queued", "running", "interrupted"} if any(run.is_live for run in runs) else set()
+    runs = [run for run in runs if run.spec.role is not Role.BASE or run.state in awaited] or runs
+    labels = _labels(runs)
+    arms = _arms(lab, runs, labels)
+    with st.container(border=True):
+        _head(lab, runs, key, title)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            live_chart(live_loss(arms), f"{key}-loss", HEIGHT, "Training loss of each setting, by epoch")
+        with right:
+            alt = f"Validation {judged_by(runs).primary.noun} of each setting, by epoch"
+            live_chart(live_measure(arms), f"{key}-accuracy", HEIGHT, alt)
+        _table(runs, arms, labels, key)
+        _runs(lab, [run for run in runs if run.is_live], labels, key)
+
+
+def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
+    """Draw title, states and buttons, and a progress bar while runs are live."""
+    live = [run for run in runs if run.is_live]
+    words = state_text(runs)
+    if live:
+        words += f" · {_time_left(lab, live)}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if title:
+            st.markdown(f"**{literal(title)}**", width="content")
+        st.caption(words, width="stretch")
+        if live:
+            finish_button(lab, runs, key)  # afterwards the page offers it beside the result
+            stop_button(lab, runs, key)
+        else:
+            st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
+    if live:
+        # Runs that failed or were stopped count only with the steps that they took.
+        st.progress(sum(map(_share, runs)) / len(runs))
+
+
+def _time_left(lab: Lab, live: Sequence[Run]) -> str:
+    """When live runs will have ended; forecasts are of training, and measuring on many test texts takes long, too."""
+    if all(run.state == "running" and run.progress >= 1 for run in live):
+        return "trained, being measured on the test part"
+    return left_text(*seconds_left(lab, live))
+
+
+def _dismiss(key: str) -> None:
+    st.session_state[WATCHED].pop(key, None)
+
+
+def _share(run: Run) -> float:
+    return 1.0 if run.state == "finished" else run.progress
+
+
+def _labels(runs: list[Run]) -> dict[str, str]:
+    """Return labels of arms, unique within an experiment; unique ones across experiments would be too long."""
+    labels: dict[str, str] = {}
+    for experiment in {run.experiment for run in runs}:
+        labels |= labels_of(run.spec for run in runs if run.experiment == experiment)
+    return labels
+
+
+def _arms(lab: Lab, runs: list[Run], labels: dict[str, str]) -> list[LiveArm]:
+    """Every arm with its curves so far, in order."""
+    found = []
+    for key, members in _by_arm(runs).items():
+        first = members[0].spec
+        curves = tuple(_curve(lab, run) for run in members if run.step)
+        steps = next((run.steps for run in members if run.steps), 0)
+        found.append(
+            LiveArm(
+                key,
+                labels[key],
+                first.label,
+                colour_of(first),
+                curves,
+                (steps or 1) / first.optim.epochs,
+                first.objective,
+            )
+        )
+    return found
+
+
+def _by_arm(runs: list[Run]) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: arm_order(run.spec)):
+        found.setdefault(run.spec.arm, []).append(run)
+    return found
+
+
+def _curve(lab: Lab, run: Run) -> Curve:
+    return lab.curve(run.id) if run.is_live else _ended_curve(lab, run.id, run.ended)
+
+
+@st.cache_resource(show_spinner=False, max_entries=400)
+def _ended_curve(_lab: Lab, id: str, ended: float | None) -> Curve:
+    """The curve of a run that ended then: it changes only if the run goes on."""
+    return _lab.curve(id)
+
+
+def _table(runs: list[Run], arms: list[LiveArm], labels: dict[str, str], key: str) -> None:
+    """Draw one row per arm: how many runs have finished, how far they are, and their accuracy so far."""
+    latest = {arm.key: arm.latest for arm in arms}
+    members = _by_arm(runs)
+    table = pd.DataFrame(
+        {
+            "Setting": [labels[arm] for arm in members],
+            "Progress": [100 * sum(map(_share, own)) / len(own) for own in members.values()],
+            "Validation": [latest.get(arm, float("nan")) for arm in members],
+            "Runs": [state_text(own) for own in members.values()],
+        }
+    )
+    column, measure = st.column_config, judged_by(runs).primary
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(MAX_TABLE, 36 * (len(table) + 1)),
+        key=f"{key}-arms",
+        placeholder=NOTHING,
+        alt=f"Every setting with its progress, its validation {measure.noun} so far and the states of its runs",
+        column_config={
+            "Progress": column.ProgressColumn(format="%.0f %%", max_value=100, width="small"),
+            "Validation": column.NumberColumn(
+                format=measure.column_format, help=f"Latest {measure.noun}, mean of the seeds."
+            ),
+        },
+    )
+
+
+def _runs(lab: Lab, live: list[Run], labels: dict[str, str], key: str) -> None:
+    """Draw an expander that lists live runs; its content is drawn only while open, as there may be hundreds."""
+    if not live:
+        return
+    fold = st.expander("Stop single runs", icon=":material/list:", key=f"{key}-runs", on_change="rerun")
+    if not fold.open:
+        return
+    with fold:
+        for run in live[:MAX_ROWS]:
+            _run(lab, run, labels[run.spec.arm], key)
+        if len(live) > MAX_ROWS:
+            st.caption(f"And {len(live) - MAX_ROWS} more; the Runs page lists them all.")
+
+
+def _run(lab: Lab, run: Run, label: str, key: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}-{run.id}"):
+        state_badge(run)
+        st.markdown(literal(f"{label}, seed {run.spec.seed}"), width="content")
+        epochs = run.spec.optim.epochs
+        words = [
+            f"Epoch {min(epochs, 1 + int(run.progress * epochs))} of {epochs}",
+            f"step {count_text(run.step)} of {count_text(run.steps)}",
+        ]
+        if run.examples_per_second:
+            words.append(f"{count_text(run.examples_per_second)} examples/s")
+        st.caption(" · ".join(words) if run.steps else "", width="stretch")
+        st.button(
+            "Stop",
+            icon=":material/stop:",
+            key=f"{key}-stop-{run.id}",
+            on_click=lab.stop,
+            args=(run.id,),
+            help="Keeps what has been learnt so far.",
+            disabled=run.stop_asked,
+        )

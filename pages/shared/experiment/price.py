@@ -1,0 +1,97 @@
+"""What the runs of an experiment cost, by arm, and warnings about how they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+import pandas as pd
+import streamlit as st
+
+from core.engine.launcher import Planned
+from core.forecast.cost import frozen_sentence, plan
+from core.forecast.forecast import Forecast
+from core.lab import Lab
+from core.numbers import bytes_text, count_text, counted, listed, range_text, unbroken
+from core.plan.experiment import Setting
+from core.run_spec import RunSpec
+from core.study.arms.fairness import RATE_SHARED, is_rate_shared
+from pages.shared.experiment.estimate import time_and_memory
+from pages.shared.ui.literal import literal
+
+
+def price_table(lab: Lab, planned: Planned) -> None:
+    """Show trainable parameters, time and memory of each method, rank and control, and the totals.
+
+    Args:
+        lab: forecasts the runs.
+        planned: the runs, and the bases that are trained before them.
+
+    Raises:
+        LabError: a spec is invalid.
+    """
+    specs, bases = planned.runs, [spec for _, spec in planned.bases]
+    seeds = {spec.seed for spec in specs}
+    ways: dict[str, set[str]] = {}
+    rates: dict[str, set[float]] = {}
+    first: dict[str, RunSpec] = {}
+    for spec in specs:
+        rates.setdefault(spec.label, set()).add(spec.optim.learning_rate)
+        ways.setdefault(spec.label, set()).add(spec.arm)
+        first.setdefault(spec.label, spec)
+    times: dict[str, Forecast] = {}
+    for spec, forecast in zip(specs, lab.estimates.each(specs), strict=True):
+        times.setdefault(spec.label, forecast)
+    memory: dict[str, int] = {}
+    for spec, alone in zip(specs, lab.estimates.alone(specs), strict=True):
+        memory[spec.label] = max(alone, memory.get(spec.label, 0))
+    table = {
+        "Setting": list(first),
+        "Trainable": [count_text(plan(spec.network, spec.method).trainable_parameters) for spec in first.values()],
+        "Time per run": [unbroken(range_text(time.seconds_low, time.seconds_high)) for time in times.values()],
+        "Memory alone": [unbroken(bytes_text(alone)) for alone in memory.values()],
+    }
+    st.table(
+        pd.DataFrame(table),
+        border="horizontal",
+        hide_index=True,
+        alt="Trainable parameters, time and memory of each setting",
+    )
+    if len(specs) > len(first) * len(seeds):
+        # Not in the table, whose last column would not be seen beside a form.
+        st.caption(literal(_rates_sentence({label: (len(ways[label]), set(found)) for label, found in rates.items()})))
+    for label, spec in first.items():
+        if frozen := frozen_sentence(spec.network, spec.method):
+            st.caption(f"{literal(label)}: {frozen}")
+    with st.grid(2, min_column_width=130):
+        arms = sum(map(len, ways.values()))
+        st.metric(
+            "Runs",
+            f"{len(specs)}",
+            help=f"{arms} settings with {counted(len(seeds), 'seed')} each.",
+        )
+        if bases or specs[0].own_base:
+            many = "One for each seed; existing" if specs[0].own_base else "Existing"
+            st.metric("Bases to train", f"{len(bases)}", help=f"{many} bases are reused.")
+        st.metric("Steps per run", count_text(max(lab.estimates.steps(spec) for spec in first.values())))
+        time_and_memory(lab, [*bases, *specs])
+
+
+def _rates_sentence(tried: Mapping[str, tuple[int, Collection[float]]]) -> str:
+    """What is tried of each setting, as in ``Learning rates: 5 from 0.0001 to 0.01 for Full.``; those alike together.
+
+    Args:
+        tried: number of arms and their rates, by label.
+    """
+    alike: dict[str, list[str]] = {}
+    for label, (count, rates) in tried.items():
+        low, high = min(rates), max(rates)
+        words = f"{len(rates)} from {low:g} to {high:g}" if low < high else f"{low:g}"
+        settings = f" in {count} settings" if count > len(rates) else ""
+        alike.setdefault(f"{words}{settings}", []).append(label)
+    return f"Learning rates: {'; '.join(f'{words} for {listed(labels)}' for words, labels in alike.items())}."
+
+
+def rate_warning(settings: Iterable[Setting]) -> None:
+    """Warn if full fine-tuning and adapters are trained at one learning rate."""
+    if is_rate_shared((optim.learning_rate, method.role) for optim, method in settings):
+        st.warning(RATE_SHARED)

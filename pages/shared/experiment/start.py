@@ -1,0 +1,78 @@
+"""The button that starts an experiment, unless there is one already that trains the same runs."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.engine.launcher import Planned
+from core.lab import Lab
+from core.numbers import counted, range_text
+from core.store.record import Experiment
+from pages.shared.experiment.state import finish_text, state_text
+from pages.shared.ui.literal import literal
+from pages.shared.ui.primary import on_primary
+
+KNOWN = "known-experiment"
+"""Session state key: id of the experiment that was there already when a button to start it was pressed."""
+
+
+def start_button(lab: Lab, planned: Planned, trim: bool, label: str, key: str, wide: bool = False) -> Experiment | None:
+    """Draw a button that queues an experiment, or shows the one that has, or will have, a result for each of its runs.
+
+    Those would be trained from the same seeds. A press is also counted twice where somebody presses twice, because the
+    page of the first press is drawn slowly. Where such an experiment was stopped, there are two buttons, each with its
+    price: one finishes it, the other one starts anew.
+
+    Args:
+        lab: queues the runs.
+        planned: what is asked for.
+        trim: as of :meth:`core.engine.launcher.Launcher.queue`.
+        label: of the button.
+        key: of the button.
+        wide: whether it is as wide as what is around it.
+
+    Returns:
+        The experiment of which a button was pressed just now.
+
+    Raises:
+        LabError: it cannot be queued.
+    """
+    known = lab.find_experiment(planned.runs)
+    rest = lab.rest(known.runs) if known is not None else None
+    width = "stretch" if wide else "content"
+    if known is None or not rest:
+        if not st.button(on_primary(label), type="primary", icon=":material/play_arrow:", key=key, width=width):
+            return None
+        st.session_state[KNOWN] = known and known.id
+        with st.spinner("Queueing the runs"):
+            return known or lab.queue(planned, trim=trim)
+    st.caption(literal(f"{known.name} has these runs: {state_text(lab.members(known))}."))
+    with st.container(horizontal=not wide):
+        words = finish_text(lab, rest)
+        finish = st.button(on_primary(words), type="primary", icon=":material/play_arrow:", key=key, width=width)
+        whole = lab.estimates.whole(planned.specs)
+        price = f"{counted(len(planned.specs), 'run')}, {range_text(whole.seconds_low, whole.seconds_high)}"
+        anew = st.button(f"Start anew: {price}", icon=":material/replay:", key=f"{key}-anew", width=width)
+    if not finish and not anew:
+        return None
+    st.session_state.pop(KNOWN, None)
+    with st.spinner("Queueing the runs"):
+        if anew:
+            return lab.queue(planned, trim=trim)
+        lab.finish(known.runs)
+        return known
+
+
+def was_known(experiment: Experiment) -> bool:
+    """Whether the last press on a button to start an experiment found that this one is there already."""
+    return bool(st.session_state.get(KNOWN) == experiment.id)
+
+
+def say_if_known(experiment: Experiment) -> None:
+    """Say that nothing was started, where that is so."""
+    if was_known(experiment):
+        st.info(
+            "This experiment has these runs already, so none is trained again. More seeds, added on Compare, make "
+            "the answer more certain.",
+            icon=":material/info:",
+        )

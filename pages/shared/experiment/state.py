@@ -1,0 +1,170 @@
+"""What became of runs, in the same words on every page, and the buttons that stop and finish all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.engine.rest import Rest
+from core.errors import LabError
+from core.lab import Lab
+from core.numbers import counted, range_text, seeds_text
+from core.plan.experiment import settings_of
+from core.run_spec import RunSpec
+from core.store.record import Experiment, Run
+from core.study.arms.arm import labels_of
+from core.study.arms.verdict import Verdict
+from core.study.report.evidence import bases_of
+from pages.shared.ui.literal import literal
+from pages.shared.ui.primary import on_primary
+
+STATES = ("running", "queued", "stopped", "failed", "interrupted")
+
+MAX_DELETED = 3
+"""Maximum number of settings with deleted runs that are named; others are counted."""
+
+STAYS = (
+    "What has been learnt stays, and so does where each run was: *Finish* trains them to their ends later, with the "
+    "numbers that they would have had."
+)
+"""Said before several runs are stopped."""
+
+
+def state_text(runs: Sequence[Run]) -> str:
+    """Describe the states of runs, as in ``12 of 20 finished, 8 interrupted``."""
+    count = Counter(run.state for run in runs)
+    words = [f"{count['finished']} of {len(runs)} finished"]
+    return ", ".join(words + [f"{count[state]} {state}" for state in STATES if count[state]])
+
+
+def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Verdict | None = None) -> None:
+    """Say how many runs are not finished, and offer to finish them; draw nothing if all are.
+
+    Args:
+        lab: has the runs.
+        runs: of one experiment, or those that are looked at.
+        key: prefix of the widget keys.
+        found: the verdict on an experiment, which may wait for stopped runs.
+    """
+    if all(run.state == "finished" for run in runs):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(state_text(runs), width="content")
+        finish_button(lab, runs, key)
+        if found is not None and found.answerable:
+            left = [run.id for run in runs if run.state == "stopped"]
+            st.button(
+                f"Answer with the {counted(found.answerable, 'seed')} that finished",
+                icon=":material/done_all:",
+                key=f"{key}-answer",
+                on_click=lab.notes.archive,
+                args=(left,),
+                help="Archives the runs that were stopped. They can still be finished.",
+            )
+
+
+def finish_text(lab: Lab, rest: Rest) -> str:
+    """What finishing takes, as in ``Finish: 69 runs, 20 to 40 s``."""
+    words = [f"Finish: {counted(len(rest.everything), 'run')}"]
+    try:
+        left = lab.estimates.rest(rest.everything)
+    except LabError:  # A dataset is gone, which the button says when it is pressed.
+        return words[0]
+    if left.seconds is not None:
+        words.append(range_text(left.seconds_low, left.seconds_high))
+    return ", ".join(words)
+
+
+def finish_button(lab: Lab, runs: Sequence[Run], key: str) -> None:
+    """Draw a button that trains those of these runs to their ends that ended before, in one call; else nothing."""
+    rest = lab.rest([run.id for run in runs]) if any(run.is_unfinished for run in runs) else Rest()
+    if rest and st.button(
+        on_primary(finish_text(lab, rest)),
+        type="primary",
+        icon=":material/play_arrow:",
+        key=f"{key}-finish",
+        help="Each run goes on from where it was, or from its first step where that is not known any more.",
+    ):
+        try:
+            lab.finish([run.id for run in runs])
+        except LabError as error:
+            st.error(literal(str(error)))
+            return
+        st.rerun()
+
+
+def deleted_line(lab: Lab, experiment: Experiment, members: Sequence[Run], key: str) -> None:
+    """Name the settings and seeds of an experiment whose runs were deleted, and offer to train them again.
+
+    Args:
+        lab: has the experiment.
+        experiment: which one.
+        members: its runs.
+        key: prefix of the widget keys.
+    """
+    specs = [run.spec for run in members]
+    settings, seeds = settings_of(specs), sorted({spec.seed for spec in specs})
+    if len({(spec.arm, spec.seed) for spec in specs}) == len(settings) * len(seeds):
+        return
+    try:
+        missing = lab.growth(experiment, settings, seeds).runs
+    except LabError:  # its base has no result, so there is nothing to add to
+        return
+    if not missing:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(literal(f"Deleted: {_named(missing, specs)}."), width="content")
+        if st.button(f"Train {counted(len(missing), 'run')} again", icon=":material/replay:", key=f"{key}-deleted"):
+            try:
+                lab.grow(experiment, settings, seeds)
+            except LabError as error:
+                st.error(literal(str(error)))
+                return
+            st.rerun()
+
+
+def _named(missing: Sequence[RunSpec], others: Sequence[RunSpec]) -> str:
+    """Settings with their seeds, as in ``Full, seeds 0 and 1``; a few of them."""
+    labels = labels_of([*others, *missing])
+    seeds: dict[str, list[int]] = {}
+    for spec in missing:
+        seeds.setdefault(spec.arm, []).append(spec.seed)
+    words = [f"{labels[arm]}, {seeds_text(own)}" for arm, own in seeds.items()]
+    rest = len(words) - MAX_DELETED
+    return "; ".join(words[:MAX_DELETED]) + (f"; and of {counted(rest, 'other setting')}" if rest > 0 else "")
+
+
+def stop_button(lab: Lab, runs: Sequence[Run], key: str) -> None:
+    """Draw a popover with a button that stops the live ones of these runs, and a word on what stays."""
+    live = [run.id for run in runs if run.is_live]
+    with st.popover("Stop all", icon=":material/stop:", key=f"{key}-stop"):
+        st.markdown(STAYS)
+        st.button(
+            f"Stop {counted(len(live), 'run')}",
+            icon=":material/stop:",
+            key=f"{key}-stop-all",
+            on_click=_stop_all,
+            args=(lab, [run.id for run in runs]),
+        )
+
+
+def interrupted_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
+    """Bases that were interrupted, and for which live ones of these runs wait until somebody finishes them."""
+    bases = lab.runs_of(bases_of([run for run in runs if run.is_live]))
+    return [base for base in bases if base.state == "interrupted"]
+
+
+def seconds_left(lab: Lab, live: Sequence[Run]) -> tuple[float | None, float | None]:
+    """The least and the most seconds that live runs will still take; None for both while that is not known."""
+    try:
+        left = lab.estimates.remaining(live)
+    except LabError:
+        return None, None  # A dataset is gone: its runs will fail, and say so.
+    return left.seconds_low, left.seconds_high
+
+
+def _stop_all(lab: Lab, ids: Sequence[str]) -> None:
+    """Stop those of these runs that are queued or running, in one call."""
+    lab.stop(*(run.id for run in lab.runs_of(ids) if run.is_live))

@@ -1,0 +1,118 @@
+"""Fields of methods that train adapters: each drawn once for all methods that have it, from its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.errors import SpecError
+from core.methods.fields import OwnField, own_fields, with_values
+from core.methods.method import MethodSpec
+from core.networks.network import NetworkSpec
+from core.numbers import listed
+from core.run_spec import RunSpec
+from core.wording.defaults import explained
+from pages.shared.forms import widgets
+from pages.shared.forms.layers import layer_form, layer_values
+
+RANK_CHOICES = [1, 2, 4, 8, 16, 32, 64, 128]
+ALPHA_CHOICES = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
+
+
+def adapter_form(key: str, network: NetworkSpec, methods: Sequence[type[MethodSpec]]) -> dict[str, list[MethodSpec]]:
+    """Draw the fields of adapter methods; return each method, by its kind, once for each value of its size.
+
+    Args:
+        key: prefix of the widget keys.
+        network: whose layers are offered.
+        methods: what is asked for; without any, nothing is drawn.
+
+    Raises:
+        SpecError: a setting is out of bounds, or no size is chosen for methods that have one.
+    """
+    if not methods:
+        return {}
+    fields, values = own_fields(methods), dict[str, Any]()
+    for field in fields:
+        if field.is_size:
+            values[field.key] = _sizes(f"{key}-{field.key}", field, network)
+    for field in fields:
+        if is_strength(field):
+            values[field.key] = widgets.one_of(
+                field.methods[0],
+                field.name,
+                choices_of(field),
+                f"{key}-{field.key}",
+                reason=network.reasons.get(field.name, ""),
+            )
+    others = [field for field in fields if field.key not in values]
+    with st.expander(expander_title(others, "layers"), icon=":material/tune:"):
+        values |= draw_all(key, others)
+        targets = layer_form(key, network)
+    if missing := next((field for field in fields if field.is_size and not values[field.key]), None):
+        names = listed([method.title for method in missing.methods])
+        raise SpecError(f"Choose at least one {missing.about.title.lower()} for {names}.")
+    return {method.name(): with_values(method, fields, values, targets) for method in methods}
+
+
+def draw_all(key: str, fields: Sequence[OwnField]) -> dict[str, Any]:
+    """Draw fields one below the other; return their values by :attr:`core.methods.fields.OwnField.key`."""
+    return {field.key: widgets.field(field.methods[0], field.name, f"{key}-{field.key}") for field in fields}
+
+
+def not_varied(method: type[MethodSpec]) -> list[OwnField]:
+    """The fields of a method that its sweeps neither vary nor leave at their defaults."""
+    left_out = {*method.varied(), *method.fixed_in_sweeps}
+    return [field for field in own_fields([method]) if field.name not in left_out]
+
+
+def choices_of(field: OwnField) -> list[Any]:
+    """Values of a size or a strength that forms offer: powers of two within its limits."""
+    about, choices = field.about, RANK_CHOICES if isinstance(field.about.default, int) else ALPHA_CHOICES
+    low = -float("inf") if about.low is None else about.low
+    high = float("inf") if about.high is None else about.high
+    return [choice for choice in choices if low <= choice <= high]
+
+
+def is_strength(field: OwnField) -> bool:
+    """Whether a field scales what its methods add."""
+    return field.methods[0].strength_field == field.name
+
+
+def field_values(specs: Sequence[RunSpec]) -> dict[str, Any]:
+    """What the widgets of :func:`adapter_form` show for runs with adapters, by the ends of their keys."""
+    if not specs:
+        return {}
+    values: dict[str, Any] = {}
+    for field in own_fields({type(spec.method): None for spec in specs}):
+        own = [getattr(spec.method, field.name) for spec in specs if type(spec.method) in field.methods]
+        values[field.key] = sorted(set(own)) if field.is_size else own[0]
+    return values | layer_values(specs[0].network, specs[0].method.targets)
+
+
+def _sizes(key: str, field: OwnField, network: NetworkSpec) -> list[Any]:
+    about = field.about
+    picked: list[Any] = st.pills(
+        about.title,
+        widgets.offered(choices_of(field), key),
+        selection_mode="multi",
+        default=[about.default],
+        key=key,
+        help=explained(
+            f"{about.description} Each selected {about.title.lower()} becomes a setting.",
+            about.default,
+            network.reasons.get(field.name, ""),
+        ),
+        persist_state="session",
+        wrap=True,
+    )
+    return sorted(picked)
+
+
+def expander_title(fields: Sequence[OwnField], *others: str) -> str:
+    """What an expander is called, as in ``Scaling, initialization and layers``."""
+    words = [*(field.about.title.split(" of ")[0].lower() for field in fields), *others]
+    text = listed(words)
+    return text[:1].upper() + text[1:]

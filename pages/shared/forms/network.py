@@ -1,0 +1,74 @@
+"""The choice of the network to pretrain."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.data.sources.source import DatasetInfo
+from core.lab import Lab
+from core.networks.network import NetworkSpec
+from core.networks.registry import families_for
+from pages.shared.forms import widgets
+from pages.shared.ui.links import link
+from pages.shared.ui.pickers import distinct
+
+
+def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
+    """Draw a choice among the networks that can learn a dataset; return None, and say why, where there is none.
+
+    Args:
+        lab: has the networks that were brought.
+        info: the dataset.
+        key: prefix of the widget keys.
+
+    Raises:
+        SpecError: a size is out of bounds.
+    """
+    families = {each.name(): each for each in families_for(info.kind)}
+    if any(family.is_brought for family in families.values()):
+        return brought_form(lab, info, key)
+    family = next(iter(families.values()))
+    if len(families) > 1:
+        kind = st.segmented_control(
+            "Network",
+            list(families),
+            default=family.name(),
+            format_func=lambda kind: families[kind].title.capitalize(),
+            key=f"{key}-family",
+            persist_state="session",
+            required=True,
+        )
+        family = families[kind]
+    with st.expander("Sizes of the network", icon=":material/account_tree:"):
+        return family.of(**widgets.sizes(family, key), num_classes=info.num_outputs)
+
+
+def default_network(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
+    """The network of default size that learns a dataset; where people bring networks, draw a choice among those.
+
+    Args:
+        lab: has the networks that were brought.
+        info: the dataset.
+        key: prefix of the widget keys.
+    """
+    family = families_for(info.kind)[0]
+    return brought_form(lab, info, key) if family.is_brought else family.of(num_classes=info.num_outputs)
+
+
+def brought_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
+    """Draw a choice among the networks that were brought, or a link to where they are; see :func:`network_form`."""
+    cards = {card.digest: card for card in lab.networks.list()}
+    if not cards:
+        st.info("Texts are learnt by a network that you bring, and there is none yet.", icon=":material/info:")
+        link("networks", "Bring a network")
+        return None
+    names = distinct({digest: card.name for digest, card in cards.items()})
+    digest = st.selectbox(
+        "Network",
+        list(cards),
+        format_func=names.__getitem__,
+        key=f"{key}-network",
+        persist_state="session",
+        help="Training starts from its weights. The classifier on top of it is new.",
+    )
+    return lab.networks.spec(digest, info.num_outputs)

@@ -1,0 +1,96 @@
+"""The form for the task to fine-tune on: a preset or a custom task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.data.task_spec import TaskSpec
+from core.errors import DatasetError, LabError
+from core.lab import Lab
+from core.networks.network import NetworkSpec
+from core.plan.configuration import preset_task
+from core.store.record import Run
+from core.tasks.presets import presets_for, suggested_preset
+from pages.shared.forms import widgets
+from pages.shared.forms.datasets import dataset_picker
+from pages.shared.forms.task_preview import task_preview
+from pages.shared.forms.view import own_task, widget_values
+from pages.shared.ui.literal import literal
+
+OWN = "own"
+"""The choice beside the presets: every setting of the task is a field of the form."""
+
+
+def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
+    """Draw the form; return None while the task is not ready, and show the reason on the page.
+
+    Args:
+        lab: has the datasets.
+        base: the network to fine-tune. The dataset of a pretrain run is the default; a network that was brought has
+            none, so that its presets change nothing.
+        key: prefix of the widget keys.
+    """
+    st.subheader("Task")
+    if isinstance(base, NetworkSpec):
+        source, network, kind, label, own = None, base, base.learns, "Training data", "Custom"
+        objective, has_classes = "", _chosen_has_classes(lab, f"{key}-dataset")
+    else:
+        source, network, kind = base.spec.task, base.spec.network, _kind(lab, base)
+        label, own = "What changes from the base's task", "Custom change"
+        objective, has_classes = base.spec.objective.kind, base.spec.objective.has_classes
+    direct = source is None
+    presets = presets_for(kind, direct, has_classes)
+    titles = {name: preset.title for name, preset in presets.items()} | {OWN: own}
+    preset = st.pills(
+        label,
+        list(titles),
+        default=suggested_preset(kind, direct, has_classes) or OWN,
+        format_func=titles.__getitem__,
+        key=f"{key}-preset",
+        persist_state="session",
+        required=True,
+        wrap=True,
+    )
+    st.caption(presets[preset].line_for(kind) if preset in presets else "Choose every setting of the task yourself.")
+    default = source.dataset if source else None
+    dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", default, kind, objective)
+    if dataset is None:
+        return None
+    try:
+        if preset == OWN:
+            task = own_task(lab.catalog.info(dataset), key, network)
+        else:
+            share = widgets.validation_part(f"{key}-validation")
+            task = preset_task(lab.catalog, preset, source, network, dataset, share)
+        task_preview(lab, task, key, network)
+    except LabError as error:
+        st.error(literal(str(error)))
+        return None
+    return task
+
+
+def _chosen_has_classes(lab: Lab, key: str) -> bool:
+    """Whether the dataset that was chosen has classes, before its choice is drawn. Args: key: of the choice."""
+    infos = {info.name: info for info in lab.catalog.list()}
+    chosen = infos.get(st.session_state.get(key, ""))
+    return chosen is None or chosen.state != "ready" or chosen.has_classes
+
+
+def own_values(kind: str, task: TaskSpec) -> dict[str, Any]:
+    """What the widgets of :func:`task_form` show for a task whose every setting is chosen, by the ends of their keys.
+
+    Args:
+        kind: of the task's dataset.
+        task: any.
+    """
+    return {"preset": OWN, **widget_values(kind, task)}
+
+
+def _kind(lab: Lab, base: Run) -> str:
+    """What the examples of a base's task are; of a dataset that was deleted, what those of the best other one are."""
+    try:
+        return lab.catalog.info(base.spec.task.dataset).kind
+    except DatasetError:
+        return lab.catalog.info(lab.catalog.best()).kind

@@ -1,0 +1,162 @@
+"""Names of runs and experiments, and widgets that choose among them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+
+import streamlit as st
+
+from core.lab import Lab
+from core.networks.network import NetworkSpec
+from core.numbers import counted
+from core.run_spec import RunSpec
+from core.store.record import Experiment, Run
+from core.wording.tasks import task_text
+from pages.shared.ui.literal import literal
+
+__all__ = [
+    "base_facts",
+    "base_label",
+    "base_picker",
+    "base_text",
+    "distinct",
+    "experiment_text",
+    "pick",
+    "start_id",
+    "start_text",
+    "state_badge",
+    "task_text",
+    "when",
+]
+
+MAX_ID = 12
+"""Maximum number of characters of an id that tells choices apart: a whole one of a run, the start of a digest."""
+
+STATE_ICONS = {
+    "queued": ":material/schedule:",
+    "running": ":material/play_circle:",
+    "finished": ":material/check_circle:",
+    "stopped": ":material/stop_circle:",
+    "failed": ":material/error:",
+    "interrupted": ":material/power_off:",
+}
+STATE_COLOURS = {
+    "queued": "gray",
+    "running": "blue",
+    "finished": "green",
+    "stopped": "orange",
+    "failed": "red",
+    "interrupted": "orange",
+}
+
+
+def when(seconds: float) -> str:
+    """Format a Unix time in this machine's time zone, as in ``25 Nov 20:15``."""
+    return datetime.fromtimestamp(seconds).strftime("%d %b %H:%M")
+
+
+def base_text(base: Run | NetworkSpec) -> str:
+    """Describe a base in one line: a pretrain run, or a network that was brought."""
+    if isinstance(base, NetworkSpec):
+        return f"{base.sizes} · as it was brought"
+    brought = f"{base.spec.network.sizes} · " if base.spec.network.brought else ""
+    return f"{brought}{task_text(base.spec.task, base.spec.objective)} · {base_facts(base)}"
+
+
+def base_label(has_new_head: bool) -> str:
+    """What a base is called beside what was trained from it. Args: has_new_head: whether nothing trained its head."""
+    return "Base, with a new head" if has_new_head else "Base"
+
+
+def base_facts(run: Run) -> str:
+    """Return accuracy, epochs and id of a base in one line, without its task."""
+    accuracy = f"{run.spec.objective.primary.noun} {run.score_text()}" if run.result else run.state
+    epochs = run.spec.optim.epochs
+    return f"{accuracy} · {counted(epochs, 'epoch')} · {run.id}"
+
+
+def distinct(names: Mapping[str, str]) -> dict[str, str]:
+    """The texts of choices by id, followed by the id where several are equal: Streamlit tells them apart by text."""
+    count = Counter(names.values())
+    return {id: f"{text} · {id[:MAX_ID]}" if count[text] > 1 else text for id, text in names.items()}
+
+
+def pick(label: str, names: Mapping[str, str], query: str, help: str | None = None, missing: str = "") -> str:
+    """Draw a choice that is always kept in the URL, so that a link to it stays valid when there are newer items.
+
+    The URL decides what is shown, so that Back in the browser returns to the choice before. If it names an item that
+    does not exist, this says so, draws the choice without a value, and ends the page.
+
+    Args:
+        label: of the widget.
+        names: the items by id, with the text shown for each, and its id where texts are equal; the first is the
+            default.
+        query: name of the URL parameter.
+        help: tooltip of the label.
+        missing: what to say if the URL names an item that does not exist, as plain text.
+
+    Returns:
+        The id of the chosen item.
+    """
+    names, key, wanted = distinct(names), f"pick-{query}", st.query_params.get(query) or next(iter(names))
+    exists = wanted in names
+    if not exists:
+        missing = missing or f"There is no {label.lower()} {wanted!r}; it may have been deleted."
+        st.warning(literal(f"{missing} Choose another one."), icon=":material/link_off:")
+    st.session_state[key] = wanted if exists else None
+    st.selectbox(
+        label,
+        list(names),
+        0 if exists else None,
+        format_func=names.__getitem__,
+        help=help,
+        key=key,
+        placeholder="Choose one",
+        on_change=_to_address,
+        args=(query, key),
+    )
+    if not exists:
+        st.stop()
+    st.query_params[query] = wanted
+    return wanted
+
+
+def _to_address(query: str, key: str) -> None:
+    if choice := st.session_state[key]:
+        st.query_params[query] = choice
+
+
+def base_picker(lab: Lab) -> Run | NetworkSpec | None:
+    """Draw a choice of bases, newest first, and of networks that were brought; return None if there are none."""
+    bases: dict[str, Run | NetworkSpec] = {run.id: run for run in lab.bases()}
+    bases |= {card.digest: lab.networks.spec(card.digest) for card in lab.networks.list()}
+    if not bases:
+        return None
+    names = {id: base_text(base) for id, base in bases.items()}
+    return bases[pick("Base", names, "base", "The network to start from: pretrained here, or brought as it is.")]
+
+
+def start_id(spec: RunSpec) -> str:
+    """Id of the base of a fine-tune run, or digest of the network that was brought, as in the address of a form."""
+    return str(spec.base or spec.network.brought)
+
+
+def start_text(lab: Lab, spec: RunSpec) -> str:
+    """Describe what a fine-tune run starts from: its base, or the network that was brought."""
+    return base_text(spec.network if spec.base is None else lab.run(spec.base))
+
+
+def experiment_text(lab: Lab, experiment: Experiment) -> str:
+    """Describe an experiment in one line."""
+    live = sum(run.is_live for run in lab.members(experiment))
+    return f"{experiment.name} · {when(experiment.created)}" + (f" · {live} unfinished" if live else "")
+
+
+def state_badge(run: Run) -> None:
+    """Draw a badge with the state of a run."""
+    if run.stop_asked and run.is_live:  # it still writes its result, which takes seconds for a large network
+        st.badge("stopping", icon=":material/stop_circle:", color="orange")
+        return
+    st.badge(run.state, icon=STATE_ICONS[run.state], color=STATE_COLOURS[run.state])  # type: ignore[arg-type]

@@ -1,0 +1,32 @@
+"""Tabs of which only the open one is drawn; which one that is stands in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import streamlit as st
+
+from core.errors import LabError
+from pages.shared.ui.literal import literal
+
+T = TypeVar("T")
+
+VIEW = "view"
+"""Session state key, and name in the address: title of the open tab."""
+
+
+def draw_tabs(parts: Mapping[str, Callable[[T], None]], shown: T) -> None:
+    """Draw one tab per part, and in the open one the part; an error of the lab in its place.
+
+    Args:
+        parts: functions by the title of their tab.
+        shown: what each of them draws.
+    """
+    for tab, part in zip(st.tabs(list(parts), key=VIEW, bind="query-params"), parts.values(), strict=True):
+        if tab.open:
+            with tab:
+                try:
+                    part(shown)
+                except LabError as error:
+                    st.error(literal(str(error)))
