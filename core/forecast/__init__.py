@@ -1,1 +1,14 @@
-"""Time and memory before the start: what runs will take, and how many fit at once."""
+"""Time and memory before the start: what runs will take, and how many fit at once.
+
+- **Forecasts** come from finished runs of the same work in the store, else from a calibration that a thread of
+  ``Calibrator`` makes while nothing trains. The one that a run was launched with is the first line of its log,
+  written in the transaction that queues it.
+- **Step times** (``StepTimer``, ``Lab.timer``) are measured in a thread that waits while runs are queued or train,
+  throws away a round during which training began, and keeps results for the life of the process.
+
+**Forecasts** for texts take their lengths into account: ``text_shape()`` the mean length of a batch for times,
+``text_memory()`` the longest text for memory, by running the step on the ``meta`` device. ``shortage()`` in
+``core/forecast/fit.py`` compares the memory of each run with what is free, and finds the smallest change of each
+setting with which all runs would fit; forms (``pages/shared/forms/fit.py``) have a button for each. Where a preset
+chose the task, a shorter input makes it a custom one.
+"""

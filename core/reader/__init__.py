@@ -6,8 +6,23 @@ of a cluster, has it run in a process of its own, with limits on memory, time an
 >>> @in_reader(DatasetError)
 ... def read_table(content: bytes) -> Table: ...
 
-What goes wrong there, a crash included, is one sentence here. What comes back has the declared type: see
-:mod:`core.reader.values`. Weights are not read there, since gigabytes do not go through a socket.
+What goes wrong there, a crash included, is one sentence here.
+
+- ``python -m core.reader.serve`` is started on first use, imports what it is asked for, forks per file, and ends
+  after a minute without files, or with the process that asks. It never sees a file; a fork sees one. Without
+  ``fork`` a process is started per file. It gets no tokens from the environment, and cannot write files.
+- Arguments and results go through ``core/reader/values.py`` in MessagePack and are decoded by the function's
+  declared types: no pickle. A crash, a limit or a wrong result is one sentence; a ``LabError`` of the function
+  comes back as itself.
+- **Weights stay outside.** Their headers are checked (``core/tensor_file.py``), and entries of zips are unpacked in
+  pieces by whoever has the file; the reader gives the directory (``UntrustedZip``).
+- **A tokenizer that was accepted works in the dashboard.** What comes back is its form in the format of the
+  tokenizers library, which ``check_form()`` has found harmless: known parts, little growth of a text, few added
+  tokens, expressions that repeat nothing that repeats. The check is made whenever a process first uses a network,
+  so networks of old homes pass it too.
+- **Our own files** are read in place, within ``reading_here()``, once their SHA-256 has been compared. What a file
+  of results brings is opened in the reader first.
+- The API parses its requests itself (``core/serving/parser.py``), because a fork takes longer than an answer.
 """
 
 from core.reader.limits import Limits

@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MAP = ROOT / "docs" / "architecture.md"
+EXTENDING = ROOT / "docs" / "extending.md"
 GLOSSARY = ROOT / "docs" / "glossary.md"
 CODE = ("core", "pages")
 
@@ -85,13 +86,20 @@ def in_backticks(text: str) -> list[str]:
 
 
 def floors() -> dict[str, int]:
-    """Floor of each path in the table of docs/architecture.md; a folder ends in a slash."""
+    """Floor of each unit in the picture of docs/architecture.md; a folder ends in a slash."""
+    picture = re.search(r"^```\n(.*?)^```", MAP.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    if picture is None:
+        raise LookupError("docs/architecture.md has no picture")
     found: dict[str, int] = {}
-    for floor, paths, _ in rows(MAP.read_text(encoding="utf-8"), 3):
-        if floor.isdigit():
-            for path in in_backticks(paths):
-                assert path not in found, f"{path} stands twice in the table of docs/architecture.md"
-                found[path] = int(floor)
+    floor = -1
+    for line in picture[1].splitlines():
+        columns = re.split(r" {2,}", line.strip())
+        floor = int(columns[0]) if columns[0].isdigit() else floor
+        for unit in columns:
+            if re.fullmatch(r"[a-z_]+(/[a-z_]+)*(/|\.py)", unit):
+                if unit in found:
+                    raise ValueError(f"{unit} stands twice in the picture of docs/architecture.md")
+                found[unit] = floor
     return found
 
 

@@ -1,4 +1,4 @@
-"""docs/architecture.md is a true map, and its table of floors is the rule for imports."""
+"""docs/architecture.md is a true map, its picture is the rule for imports, and what the docs name is there."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 
 from core.tasks.views.registry import VIEWS
-from tests.docs.source import MAP, ROOT, floors, imported, in_backticks, module_in, modules, unit_of
+from tests.docs.source import EXTENDING, MAP, ROOT, floors, imported, in_backticks, module_in, modules, unit_of
 
 MODULES = modules()
 FLOORS = floors()
 UNITS = {name: unit_of(module) for name, module in MODULES.items()}
-TEXT = MAP.read_text(encoding="utf-8")
+PACKAGES = {
+    module.place: ast.get_docstring(module.tree) or ""
+    for module in MODULES.values()
+    if module.path.name == "__init__.py"
+}
+EXTENSIONS = EXTENDING.read_text(encoding="utf-8")
+NAMED = [
+    *in_backticks(MAP.read_text(encoding="utf-8") + EXTENSIONS),
+    *in_backticks("\n".join(PACKAGES.values()).replace("``", "`")),
+]
+"""What the docs and the docstrings of packages name."""
 KINDS = {view.kind for view in VIEWS}
 HOME = {
     "networks/",
@@ -39,10 +49,14 @@ def test_every_unit_is_on_the_map_and_nothing_else() -> None:
     ["a method", "a network family", "a dataset source", "an objective", "a measure", "an executor", "a tracker"],
 )
 def test_what_is_added_touches_three_files_at_most(what: str) -> None:
-    (row,) = re.findall(rf"^\| {what}(?:: [^|]*)? \| (.*) \|$", TEXT, re.MULTILINE)
+    (row,) = re.findall(rf"^\| {what}(?:: [^|]*)? \| (.*) \|$", EXTENSIONS, re.MULTILINE)
     touched = row.partition("see below")[0].partition(" only where ")[0]
     files = re.findall(r"`((?:core|pages)/[\w/]*(?:\.py|/))`", touched)
     assert 1 <= len(files) <= 3
+
+
+def test_every_package_says_what_it_is() -> None:
+    assert [place for place, text in PACKAGES.items() if not text] == []
 
 
 def test_imports_only_go_down() -> None:
@@ -91,8 +105,8 @@ def test_every_module_is_short() -> None:
     assert long == {}
 
 
-def test_every_path_in_the_map_exists() -> None:
-    paths = [name for name in in_backticks(TEXT) if re.fullmatch(r"[\w./-]+/[\w.-]*|[a-z]+\.(py|toml|md)", name)]
+def test_every_path_that_is_named_exists() -> None:
+    paths = [name for name in NAMED if re.fullmatch(r"[\w./-]+/[\w.-]*|[a-z]+\.(py|toml|md)", name)]
     paths = [path for path in paths if path not in ("page.py", *HOME)]
     assert len(paths) > 60
     assert [path for path in paths if not (ROOT / path).exists()] == []
@@ -109,18 +123,18 @@ def constants(nodes: Iterable[ast.expr | None]) -> set[object]:
     return {node.value for node in nodes if isinstance(node, ast.Constant)}
 
 
-def test_the_map_names_every_place_where_kinds_of_data_differ() -> None:
-    section = TEXT.partition("### A kind of data\n")[2].partition("\n### ")[0]
+def test_the_docs_name_every_place_where_kinds_of_data_differ() -> None:
+    section = EXTENSIONS.partition("### A kind of data\n")[2].partition("\n### ")[0]
     places = {module.place for module in MODULES.values() if any(map(tells_kinds_apart, ast.walk(module.tree)))}
     assert len(places) > 5
     assert places - set(in_backticks(section)) == set()
 
 
-def test_every_name_in_the_map_is_in_the_code() -> None:
+def test_every_name_is_in_the_code() -> None:
     """Functions end in brackets and classes have capitals; both must be defined somewhere, constants assigned."""
     code = "\n".join(module.path.read_text(encoding="utf-8") for module in MODULES.values())
     missing = []
-    for name in in_backticks(TEXT):
+    for name in NAMED:
         *_, last = name.removesuffix("()").split(".")
         if name.endswith("()"):
             known = re.search(rf"^\s*(?:async )?def {last}\(", code, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The method of docs/architecture.md, which only this test registers, is trained and shown like the others."""
+"""The method of docs/extending.md, which only this test registers, is trained and shown like the others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMES = {"Literal": Literal, "torch": torch, "nn": nn, "Field": Field, "is_linea
 def built() -> type[MethodSpec]:
     """The class that the page defines."""
     names = NAMES | {"MethodSpec": MethodSpec, "Role": Role, "__name__": "top"}
-    exec(compile(example("a method"), "docs/architecture.md", "exec", dont_inherit=True), names)
+    exec(compile(example("a method"), "docs/extending.md", "exec", dont_inherit=True), names)
     found: type[MethodSpec] = names["TopSpec"]  # type: ignore[assignment]
     return found
 

@@ -1,4 +1,4 @@
-"""The network family that docs/architecture.md shows as an example: its code is taken from there."""
+"""The network family that docs/extending.md shows as an example: its code is taken from there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def documented() -> type[NetworkSpec]:
     """The family of that module."""
     module = ModuleType(NAME)
     sys.modules[NAME] = module  # where the types of the spec's fields are looked up
-    exec(compile(example("a network family"), "docs/architecture.md", "exec", dont_inherit=True), module.__dict__)
+    exec(compile(example("a network family"), "docs/extending.md", "exec", dont_inherit=True), module.__dict__)
     family: type[NetworkSpec] = module.ConvolutionSpec
     return family
 

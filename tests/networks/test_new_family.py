@@ -1,6 +1,6 @@
 """A network family that only this test knows goes through the whole job, without a change in core/.
 
-The family is the one in docs/architecture.md: a convolution with BatchNorm and dropout before two linear layers.
+The family is the one in docs/extending.md: a convolution with BatchNorm and dropout before two linear layers.
 """
 
 from __future__ import annotations

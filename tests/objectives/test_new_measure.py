@@ -1,4 +1,4 @@
-"""The measure of docs/architecture.md, which only this test registers, is asked for, chooses and decides."""
+"""The measure of docs/extending.md, which only this test registers, is asked for, chooses and decides."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.pages.test_pages import draw, texts
 def built() -> Measure:
     """The measure that the page defines."""
     names = {"np": np, "Answers": Answers, "Values": Values, "Measure": Measure, "__name__": "balanced"}
-    exec(compile(example("a measure"), "docs/architecture.md", "exec", dont_inherit=True), names)
+    exec(compile(example("a measure"), "docs/extending.md", "exec", dont_inherit=True), names)
     found: Measure = names["BALANCED"]  # type: ignore[assignment]
     return found
 

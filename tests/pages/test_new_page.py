@@ -1,4 +1,4 @@
-"""The page of docs/architecture.md works as it stands there."""
+"""The page of docs/extending.md works as it stands there."""
 
 from __future__ import annotations
 
