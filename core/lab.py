@@ -92,7 +92,9 @@ class Lab(Launcher):
         self.origins = Origins(self.store, self.artifacts, self.networks)
         self.exports = Exports(settings, self.store, self.artifacts, self.catalog, self.tasks)
         self.usage = DiskUsage(settings, self.store, self.tasks)
-        self.estimates = Estimates(settings, self.store, self.tasks, machines=lambda: self.executors.current.machines())
+        self.estimates = Estimates(
+            settings, self.store, self.tasks, machines=lambda: self.executors.current.machines.count()
+        )
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
@@ -131,7 +133,7 @@ class Lab(Launcher):
         for experiment in self.store.untrimmed():  # as after a process that was killed at the end of the last run
             self._trim_soon(experiment)
         self.usage.measure()  # fills its cache, so that the first page opens quickly
-        self.executors.current.open()
+        self.executors.current.machines.open()
         self.workers.start()
         self._watchdog.start()
         self._copies.start(living(self.settings.processes))
@@ -348,7 +350,7 @@ class Lab(Launcher):
 
     def devices(self) -> list[str]:
         """Devices to choose from, ``auto`` first."""
-        return ["auto", *self.executors.current.devices()]
+        return ["auto", *self.executors.current.machines.devices()]
 
 
 _lab: Lab | None = None

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from core.engine.cluster.executor import RayExecutor
-from core.engine.jobs.executor import ClusterJob, Executor, Node
-from core.engine.jobs.in_thread import ThreadExecutor
+from core.engine.jobs.commands import Commands
+from core.engine.jobs.executor import Executor
+from core.engine.jobs.job import Job
+from core.engine.jobs.machines import ClusterJob, Node
+from core.engine.jobs.messages import Message
+from core.engine.jobs.run_job import run_job
 from core.engine.jobs.supplies import Supplies
 from core.errors import SpecError
 from core.settings import THREADS
+
+
+class ThreadExecutor(Executor):
+    """Runs each job in the worker thread that iterates over its messages."""
+
+    title = "This machine"
+
+    def start(self, job: Job, commands: Commands) -> Iterator[Message]:
+        return run_job(job, self.supplies, commands)
+
 
 EXECUTORS: dict[str, type[Executor]] = {
     THREADS: ThreadExecutor,
@@ -20,10 +36,10 @@ class Executors:
     """The executors of one lab."""
 
     def __init__(self, name: str, supplies: Supplies) -> None:
-        """Make the one of this name, and those that people may choose beside it.
+        """Create the named executor and all that users may switch to.
 
         Raises:
-            SpecError: there is none of this name.
+            SpecError: no executor has this name.
         """
         if name not in EXECUTORS:
             known = ", ".join(EXECUTORS)
@@ -44,11 +60,11 @@ class Executors:
 
     def nodes(self) -> list[Node]:
         """The machines of all clusters."""
-        return [node for executor in self._made.values() for node in executor.nodes()]
+        return [node for executor in self._made.values() for node in executor.machines.nodes()]
 
     def running(self) -> list[ClusterJob]:
         """The jobs that are on a cluster."""
-        return [job for executor in self._made.values() for job in executor.running()]
+        return [job for executor in self._made.values() for job in executor.machines.running()]
 
     def choose(self, name: str) -> None:
         """Have the next jobs run elsewhere; those that run stay where they are.
@@ -59,7 +75,7 @@ class Executors:
         """
         if name not in self._made:
             raise SpecError(f"There is no executor {name[:60]!r} here.")
-        self._made[name].open()
+        self._made[name].machines.open()
         self.name = name
 
     def close(self, timeout: float) -> None:

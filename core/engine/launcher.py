@@ -356,7 +356,7 @@ class Launcher:
         """
         specs = set(specs)
         for device in {spec.device for spec in specs}:
-            check_device(device, self.executors.current.devices())
+            check_device(device, self.executors.current.machines.devices())
         for network, method in {(spec.network, spec.method) for spec in specs}:
             plan(network, method)
         learned = {(spec.network, spec.objective, task) for spec in specs for task in (spec.task, spec.source)}

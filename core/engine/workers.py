@@ -90,7 +90,7 @@ class Workers:
     @property
     def places(self) -> int:
         """How many jobs there is room for where jobs run."""
-        return self.executors.current.places(self.settings.workers)
+        return self.executors.current.machines.places(self.settings.workers)
 
     def _grow(self) -> None:
         """Have as many threads as there is room for jobs; those without a place wait."""

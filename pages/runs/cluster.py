@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from core.engine.jobs.executor import ClusterJob, Node
+from core.engine.jobs.machines import ClusterJob, Node
 from core.errors import LabError
 from core.lab import Lab
 from core.numbers import bytes_text, counted
@@ -45,7 +45,7 @@ def _cluster(lab: Lab) -> None:
             args=(lab,),
             help="For everybody who uses this dashboard, until it is restarted. Jobs that run stay where they are.",
         )
-    if problem := st.session_state.get(PROBLEM) or lab.executors.current.problem():
+    if problem := st.session_state.get(PROBLEM) or lab.executors.current.machines.problem():
         st.warning(literal(problem))
     nodes, running = lab.executors.nodes(), lab.executors.running()
     if nodes:

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from core.artifacts.recipe import weights_digest
-from core.engine.executors import EXECUTORS
+from core.engine.executors import EXECUTORS, ThreadExecutor
 from core.engine.jobs.commands import Commands
-from core.engine.jobs.in_thread import ThreadExecutor
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Message
 from core.errors import LostError, SpecError

@@ -105,9 +105,9 @@ def test_a_run_on_a_node_is_seen_and_stopped(lab: Lab, base: Run) -> None:
     executor = lab.executors.current
     id = lab.launch(LONG_RUN.but(base=base.id)).id
     wait_until(lambda: lab.run(id).step > 0)
-    (place,) = executor.running()
+    (place,) = executor.machines.running()
     assert place.runs == (id,)
-    assert place.node in {node.id for node in executor.nodes()}
+    assert place.node in {node.id for node in executor.machines.nodes()}
     lab.stop(id)
     (stopped,) = finish(lab, id)
     assert stopped.state == "stopped"
@@ -215,7 +215,7 @@ def test_a_cluster_that_is_gone_costs_nobody_the_dashboard(settings: Settings, m
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     cluster.kill(0)
     wait_until(lambda: lab.run(id).state == "queued")
-    assert lab.executors.current.problem() is not None
+    assert lab.executors.current.machines.problem() is not None
     assert lab.workers.places == 0
     lab.executors.choose("threads")
     wait_until(lambda: lab.run(id).state == "running")

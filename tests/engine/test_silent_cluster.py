@@ -52,12 +52,12 @@ def test_the_bridge_is_told_that_nobody_listens_to_an_abandoned_job(
     worker.start()
     assert pickle.load(bridge.stdout)[:2] == ("start", 1)
     executor._connection._jobs[1].put(("at", 1, "node"))
-    wait_until(lambda: [job.node for job in executor.running()] == ["node"])
+    wait_until(lambda: [job.node for job in executor.machines.running()] == ["node"])
     commands.abandoned = True
     worker.join(10)
     assert not worker.is_alive()
     assert pickle.load(bridge.stdout) == ("end", 1)
-    assert executor.running() == []
+    assert executor.machines.running() == []
 
 
 def test_the_watchdog_abandons_the_job_of_a_worker_that_hears_nothing(

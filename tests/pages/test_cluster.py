@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.engine.executors import EXECUTORS
-from core.engine.jobs.executor import ClusterJob, Node
-from core.engine.jobs.in_thread import ThreadExecutor
+from core.engine.executors import EXECUTORS, ThreadExecutor
+from core.engine.jobs.machines import ClusterJob, Machines, Node
+from core.engine.jobs.supplies import Supplies
 from core.errors import ExecutorError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
@@ -22,17 +22,16 @@ from tests.conftest import DIGITS, HANG, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 
 
-class Moon(ThreadExecutor):
+class Surface(Machines):
     """A cluster of two nodes with a job on one, and another that waits."""
 
-    title = "Moon [base](http://example.com)"
     missing = ""
 
     def open(self) -> None:
         if self.missing:
             raise ExecutorError(self.missing)
 
-    def machines(self) -> int:
+    def count(self) -> int:
         return 2
 
     def problem(self) -> str | None:
@@ -43,6 +42,16 @@ class Moon(ThreadExecutor):
 
     def running(self) -> list[ClusterJob]:
         return [ClusterJob("b", "LoRA r=4", ("r-1", "r-2")), ClusterJob("", "Full", ("r-3",))]
+
+
+class Moon(ThreadExecutor):
+    """Its machines are elsewhere."""
+
+    title = "Moon [base](http://example.com)"
+
+    def __init__(self, supplies: Supplies) -> None:
+        super().__init__(supplies)
+        self.machines = Surface()
 
 
 @pytest.fixture
@@ -86,7 +95,7 @@ def test_two_machines_are_expected_to_take_half_the_time(beside: Lab) -> None:
 
 
 def test_what_is_not_installed_is_a_sentence_and_changes_nothing(beside: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Moon, "missing", "Fly there first.")
+    monkeypatch.setattr(Surface, "missing", "Fly there first.")
     app = draw("runs")
     choose(app, "moon")
     assert beside.executors.name == "threads"

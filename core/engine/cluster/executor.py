@@ -6,24 +6,22 @@ import logging
 import os
 import pickle
 import queue
-import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from core.engine.cluster.connection import Connection
 from core.engine.cluster.host import versions
+from core.engine.cluster.nodes import RayNodes
 from core.engine.jobs.commands import Command, Commands, Drop, Leave
-from core.engine.jobs.executor import ClusterJob, Executor, Node
+from core.engine.jobs.executor import Executor
 from core.engine.jobs.job import Job
+from core.engine.jobs.machines import ClusterJob
 from core.engine.jobs.messages import Left, Message
 from core.engine.jobs.needs import Need, needs_of
 from core.engine.jobs.supplies import Supplies
 from core.errors import ExecutorError, LabError, LostError
 
 log = logging.getLogger(__name__)
-
-CPUS = 4
-"""CPUs per job at most: a step of a bank gains little from more."""
 
 LOOK_SECONDS = 1.0
 """Interval at which a job that says nothing is looked at: if it was abandoned, its place goes to others."""
@@ -37,68 +35,23 @@ class RayExecutor(Executor):
     def __init__(self, supplies: Supplies) -> None:
         super().__init__(supplies)
         self._connection = Connection(os.environ.get("RAY_ADDRESS") or None)
-        self._jobs: dict[int, ClusterJob] = {}
-        self._lock = threading.Lock()
+        self.machines: RayNodes = RayNodes(self._connection)
 
     @classmethod
     def is_offered(cls) -> bool:
         return bool(os.environ.get("RAY_ADDRESS"))
 
-    def open(self) -> None:
-        self._connection.open()
-
     def close(self, timeout: float) -> None:
         self._connection.close(timeout)
-
-    # What the cluster has
-
-    def places(self, workers: int) -> int:
-        connection = self._connection
-        if connection.problem is not None or connection.is_silent:
-            return 0
-        cpus, gpus = self._size("auto")
-        each = (min(node.cpus // cpus, node.gpus if gpus else node.cpus) for node in self.nodes())
-        return min(sum(each), connection.room // cpus)
-
-    def machines(self) -> int:
-        return max(1, self.places(1))
-
-    def problem(self) -> str | None:
-        connection = self._connection
-        if connection.problem is None and connection.is_silent:
-            return "The Ray cluster has stopped answering. Runs wait until it does."
-        return connection.problem
-
-    def devices(self) -> list[str]:
-        return ["cuda", "cpu"] if any(node.gpus for node in self.nodes()) else ["cpu"]
-
-    def nodes(self) -> list[Node]:
-        return [
-            Node(node["id"], f"{node['name']} ({node['address']})", node["cpus"], node["gpus"], node["memory"])
-            for node in self._connection.nodes
-        ]
-
-    def running(self) -> list[ClusterJob]:
-        with self._lock:
-            return list(self._jobs.values())
-
-    def _size(self, device: str) -> tuple[int, int]:
-        """CPUs and GPUs of a job."""
-        nodes = self.nodes()
-        cpus = min((node.cpus for node in nodes if node.cpus), default=1)
-        gpus = any(node.gpus for node in nodes) and device in ("auto", "cuda")
-        return min(cpus, CPUS), int(gpus)
 
     @cached_property
     def versions(self) -> dict[str, str]:
         """Versions that nodes must have, too."""
         return versions()
 
-    # Jobs
-
     def start(self, job: Job, commands: Commands) -> Iterator[Message]:
         needs = {(need.name, need.version): need for need in needs_of([job], self.supplies)}
-        cpus, gpus = self._size(job.specs[0].device)
+        cpus, gpus = self.machines.size(job.specs[0].device)
         number, heard = self._connection.begin(
             {
                 "job": pickle.dumps(job, protocol=5),
@@ -120,8 +73,7 @@ class RayExecutor(Executor):
                 match frame:
                     case ("at", _, node):
                         is_placed = bool(node)
-                        with self._lock:
-                            self._jobs[number] = ClusterJob(node, label, runs)
+                        self.machines.place(number, ClusterJob(node, label, runs))
                         given += commands.take()
                     case ("lacks", _, need):
                         self._connection.send("give", number, _contents(needs[need]))
@@ -144,8 +96,7 @@ class RayExecutor(Executor):
                     return
         finally:
             self._connection.end(number)
-            with self._lock:
-                self._jobs.pop(number, None)
+            self.machines.place(number, None)
 
 
 def _contents(need: Need) -> list[tuple[str, bytes]] | None:
