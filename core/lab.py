@@ -22,8 +22,8 @@ from core.data.sources.downloads import Downloads
 from core.data.task_spec import TaskSpec
 from core.engine.executors import Executors
 from core.engine.job_files import JobFiles
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.run_files import NETWORK
-from core.engine.jobs.supplies import Supplies
 from core.engine.launcher import Launcher
 from core.engine.processes import Process, is_living, living
 from core.engine.rest import Rest, rest_of
@@ -102,9 +102,9 @@ class Lab(Launcher):
         self.timer = StepTimer(self.tasks, settings.threads, self._is_anything_training)
         self.tracking = Tracking(settings, self.store, self.artifacts, self.store.is_busy)
         self._unlisted: list[str] = []
-        supplies = Supplies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
-        self.executors = Executors(settings.executor, supplies)
-        self.job_files = JobFiles(settings, self.store, self.tasks, supplies, self._copies, self.owner, self._trim)
+        dependencies = Dependencies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
+        self.executors = Executors(settings.executor, dependencies)
+        self.job_files = JobFiles(settings, self.store, self.tasks, dependencies, self._copies, self.owner, self._trim)
         self.workers = Workers(settings, self.store, self._copies, self.tasks, self.executors, self.owner, self._trim)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 

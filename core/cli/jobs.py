@@ -14,6 +14,7 @@ from typing import BinaryIO
 from core.cli.options import NOTHING_KEPT, add_home
 from core.cli.progress import Progress
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.hashed_zip import write_file
 from core.engine.jobs.job import Job
 from core.engine.jobs.job_file import unpacked
@@ -22,7 +23,6 @@ from core.engine.jobs.result_file import RunResult
 from core.engine.jobs.result_parts import ResultParts
 from core.engine.jobs.results import results_of
 from core.engine.jobs.run_job import run_job
-from core.engine.jobs.supplies import Supplies
 from core.errors import JobFileError, LabError
 from core.lab import Lab
 from core.settings import Settings
@@ -88,13 +88,13 @@ def train(options: argparse.Namespace) -> int:
     is_finished = True
     with tempfile.TemporaryDirectory() as home:
         with _opened(options.file) as file:
-            jobs, supplies = unpacked(file, Path(home))
+            jobs, dependencies = unpacked(file, Path(home))
         parts = ResultParts(out, len(jobs))
         try:
             for number, job in enumerate(jobs, start=1):
                 found: list[RunResult] = []
                 try:
-                    found.extend(results_of(job, _training(supplies, f"job {number} of {len(jobs)}"), fitting))
+                    found.extend(results_of(job, _training(dependencies, f"job {number} of {len(jobs)}"), fitting))
                 finally:  # also what has ended of a job that a signal ends
                     parts.add(number, found)
                     options.kept = _kept(parts)
@@ -107,12 +107,12 @@ def train(options: argparse.Namespace) -> int:
     return 0 if is_finished else 1
 
 
-def _training(supplies: Supplies, title: str) -> Callable[[Job], Iterable[Message]]:
+def _training(dependencies: Dependencies, title: str) -> Callable[[Job], Iterable[Message]]:
     """What trains a job, and shows how far it is."""
 
     def train(job: Job) -> Iterable[Message]:
         described = f"{title}: {job.specs[0].label}, {len(job.members)} runs"
-        return _shown(run_job(job, supplies, Commands()), described)
+        return _shown(run_job(job, dependencies, Commands()), described)
 
     return train
 

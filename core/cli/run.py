@@ -13,11 +13,11 @@ from core.cli.options import NOTHING_KEPT, add_home
 from core.cli.progress import Progress
 from core.data.sources.catalog import Catalog
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Began, Ended, Failed, Reported
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.run_job import run_job
-from core.engine.jobs.supplies import Supplies
 from core.errors import LabError, RunFailedError, SpecError
 from core.files import sha256_of, write_atomically
 from core.lab import Lab
@@ -216,10 +216,10 @@ class RecipeRunner:
         """Train and write the files to a folder, and show progress on stderr. Raises: LabError: training failed."""
         spec: RunSpec = recipe.spec.but(device=self._device or recipe.device or recipe.spec.device)
         threads = self._threads or recipe.threads
-        supplies = Supplies(self._tasks, self._networks, lambda run: base or folder)
+        dependencies = Dependencies(self._tasks, self._networks, lambda run: base or folder)
         job = Job.of(recipe.run, spec, threads)
         with Progress(f"{spec.label}, seed {spec.seed}", "step") as shown:
-            for message in run_job(job, supplies, Commands()):
+            for message in run_job(job, dependencies, Commands()):
                 match message:
                     case Began(steps=steps):
                         shown.show(0, total=steps)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from core.engine.cluster.executor import RayExecutor
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.executor import Executor
 from core.engine.jobs.job import Job
 from core.engine.jobs.machines import ClusterJob, Node
 from core.engine.jobs.messages import Message
 from core.engine.jobs.run_job import run_job
-from core.engine.jobs.supplies import Supplies
 from core.errors import SpecError
 from core.settings import THREADS
 
@@ -22,7 +22,7 @@ class ThreadExecutor(Executor):
     title = "This machine"
 
     def start(self, job: Job, commands: Commands) -> Iterator[Message]:
-        return run_job(job, self.supplies, commands)
+        return run_job(job, self.dependencies, commands)
 
 
 EXECUTORS: dict[str, type[Executor]] = {
@@ -35,7 +35,7 @@ EXECUTORS: dict[str, type[Executor]] = {
 class Executors:
     """The executors of one lab."""
 
-    def __init__(self, name: str, supplies: Supplies) -> None:
+    def __init__(self, name: str, dependencies: Dependencies) -> None:
         """Create the named executor and all that users may switch to.
 
         Raises:
@@ -44,7 +44,7 @@ class Executors:
         if name not in EXECUTORS:
             known = ", ".join(EXECUTORS)
             raise SpecError(f"There is no executor {name[:60]!r}; set LORA_LAB_EXECUTOR to one of: {known}.")
-        self._made = {each: make(supplies) for each, make in EXECUTORS.items() if each == name or make.is_offered()}
+        self._made = {each: make(dependencies) for each, make in EXECUTORS.items() if each == name or make.is_offered()}
         self.name = name
         """Name of the executor that runs the next jobs."""
 

@@ -9,13 +9,13 @@ from typing import BinaryIO
 
 from core.adapter import read_adapter
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.job_file import packed as packed_jobs
 from core.engine.jobs.messages import Ended
 from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.result_file import RunResult, read_results
 from core.engine.jobs.run_files import ADAPTER, NETWORK
-from core.engine.jobs.supplies import Supplies
 from core.engine.recorder import Recorder
 from core.engine.writes import Writes
 from core.errors import CheckpointError, JobFileError, UnknownRunError
@@ -42,7 +42,7 @@ class JobFiles:
         settings: Settings,
         store: Store,
         tasks: Tasks,
-        supplies: Supplies,
+        dependencies: Dependencies,
         copies: Copies,
         owner: str,
         trim: Callable[[str], None],
@@ -51,7 +51,7 @@ class JobFiles:
         settings: the home folder.
         store: has the runs.
         tasks: tells which runs fit together.
-        supplies: what jobs refer to.
+        dependencies: what jobs refer to.
         copies: writes copies of the store's rows into the folders of the runs.
         owner: name of this process.
         trim: see :class:`core.engine.writes.Writes`.
@@ -59,7 +59,7 @@ class JobFiles:
         self._settings = settings
         self._store = store
         self._tasks = tasks
-        self._supplies = supplies
+        self._dependencies = dependencies
         self._copies = copies
         self._owner = owner
         self._trim = trim
@@ -99,7 +99,7 @@ class JobFiles:
         if len(claimed) < len(runs):
             jobs = self._jobs(claimed, starts)
         shares = [jobs[number::count] for number in range(count)]
-        return [packed_jobs(share, self._supplies) for share in shares if share]
+        return [packed_jobs(share, self._dependencies) for share in shares if share]
 
     def _jobs(self, runs: Sequence[Run], starts: Mapping[str, bytes | None]) -> list[Job]:
         jobs = []

@@ -34,7 +34,7 @@ class PositionScores:
         selected = self._places.selected
         if selected is None:
             return self._own(query, key, *rest)
-        with self._places.one_by_one():
+        with self._places.parallel():
             scores = self._own(query, key, *rest)
             if not isinstance(scores, Tensor):  # zero, where attention reads no positions
                 return scores

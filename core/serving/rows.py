@@ -179,7 +179,7 @@ class Places:
         return found
 
     @contextmanager
-    def one_by_one(self) -> Iterator[None]:
+    def parallel(self) -> Iterator[None]:
         """Within it, no row has an adapter until :meth:`select` chooses one, and each layer is given the same input."""
         selected, patterns = self.selected, self._patterns
         self.selected, self._patterns, self._products = None, {}, {}

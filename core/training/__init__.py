@@ -5,8 +5,8 @@ together. A method that has no line is trained by ``AutogradStepper``, alone. ``
 runs of a kind share a bank; the store keeps its values, so they must not change. A ``Bank`` looks at the networks
 too, and refuses layers that its closed form does not cover.
 
-Transformers are trained by autograd, several runs side by side (``OneByOne``), one thread each: on two cores that
-is a sixth more than one run on both. What makes their step fast changes its numbers by rounding at most:
+Transformers are trained by autograd, several runs side by side (``ParallelSteppers``), one thread each: on two
+cores that is a sixth more than one run on both. What makes their step fast changes its numbers by rounding at most:
 
 - **Random numbers** (``core/training/random_numbers.py``) are a function of the run's seed and the step. They reach
   dropout through a mode of torch that holds for one thread, so runs side by side draw what each draws alone, and a
@@ -36,7 +36,7 @@ first step (``proven()`` in ``core/engine/jobs/choice.py``, ``fault_of()`` in ``
   zero is decided by rounding, and changes a gradient by a percent.
 - The bank's state is restored bit for bit, no random number is drawn, and the result is kept per process, device
   and kind of bank. The proof is not counted as training time.
-- If a number differs or the fast step raises an error, ``OneByOne`` trains the same networks with an
+- If a number differs or the fast step raises an error, ``ParallelSteppers`` trains the same networks with an
   ``AutogradStepper`` each, and the log of each run says so. Out of memory is no fault: the bank is split as always.
 
 ``proven(stepper, specs, prove=True)`` does the same on a CPU; ``tests/training/test_proof.py`` plants the faults.

@@ -15,7 +15,7 @@ from core.networks.modes import moving_statistics, start_training
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec
-from core.training.checkpoint import Learnt, copy_into
+from core.training.checkpoint import TrainState, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate_both
 from core.training.fast_network import fast
@@ -171,15 +171,15 @@ class AutogradStepper:
         copy_into(trained, self._tensors)
         self._read_rows()
 
-    def learnt(self, member: int) -> Learnt:
+    def train_state(self, member: int) -> TrainState:
         first, second = (
             self._whole(moments) + [torch.zeros_like(buffer) for buffer in self.statistics]  # which have none
             for moments in self.optimizer.moments()
         )
-        return Learnt(self.trained(member), first, second, self.optimizer.updates)
+        return TrainState(self.trained(member), first, second, self.optimizer.updates)
 
-    def resume(self, learnt: Sequence[Learnt]) -> None:
-        (own,) = learnt
+    def resume(self, states: Sequence[TrainState]) -> None:
+        (own,) = states
         first, second = ([torch.zeros_like(tensor) for tensor in self._tensors] for _ in range(2))
         copy_into(own.first, first)
         copy_into(own.second, second)

@@ -52,7 +52,7 @@ class Position:
 
 
 @dataclass(frozen=True, eq=False)
-class Learnt:
+class TrainState:
     """A member's trained tensors and Adam's state for each; zeros for running statistics, which have none."""
 
     values: list[Tensor]
@@ -69,19 +69,19 @@ class Checkpoint:
     """A position, and the weights and optimiser state at it."""
 
     position: Position
-    learnt: Learnt
+    train_state: TrainState
     best: list[Tensor]
     """Values of the best epoch; empty if they are not kept."""
 
     def to_bytes(self) -> bytes:
         """Serialize; :func:`checkpoint_of` is the inverse."""
-        groups = {"value": self.learnt.values, "first": self.learnt.first, "second": self.learnt.second}
+        groups = {"value": self.train_state.values, "first": self.train_state.first, "second": self.train_state.second}
         tensors = {
             f"{name}.{i}": tensor.detach().cpu().contiguous()
             for name, group in (groups | {"best": self.best}).items()
             for i, tensor in enumerate(group)
         }
-        about = {"position": asdict(self.position), "updates": self.learnt.updates}
+        about = {"position": asdict(self.position), "updates": self.train_state.updates}
         return tensors_bytes(tensors, {"format": FORMAT, "about": json.dumps(about)})
 
 
@@ -104,7 +104,7 @@ def checkpoint_of(content: bytes) -> Checkpoint:
         raise CheckpointError("This is not a checkpoint of a run, or it is damaged.") from error
     if not len(values) == len(first) == len(second) or len(best) not in (0, len(values)):
         raise CheckpointError("This checkpoint is incomplete.")
-    return Checkpoint(position, Learnt(values, first, second, updates), best)
+    return Checkpoint(position, TrainState(values, first, second, updates), best)
 
 
 def _group(tensors: dict[str, Tensor], name: str) -> list[Tensor]:

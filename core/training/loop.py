@@ -80,7 +80,7 @@ class _Progress:
             stepper.threads if stepper.shards == 1 else 1,
             self.bank,
         )
-        return Checkpoint(position, stepper.learnt(k), self.best)
+        return Checkpoint(position, stepper.train_state(k), self.best)
 
 
 def train(
@@ -188,7 +188,7 @@ def _resume(stepper: Stepper, live: dict[int, _Progress], starts: Sequence[Check
     positions = {(start.position.step, start.position.epoch, start.position.done) for start in starts}
     if len(positions) > 1 or len(starts) != len(live):
         raise CheckpointError("Runs in one bank must resume from the same step: train these separately.")
-    stepper.resume([start.learnt for start in starts])
+    stepper.resume([start.train_state for start in starts])
     for progress, start in zip(live.values(), starts, strict=True):
         progress.resume(start)
     return positions.pop()

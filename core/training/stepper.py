@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.data.task import EvaluationPart, Task
-from core.training.checkpoint import Learnt
+from core.training.checkpoint import TrainState
 from core.training.evaluation import Evaluation
 
 
@@ -97,12 +97,12 @@ class Stepper(Protocol):
         """Restore tensors that :meth:`trained` returned."""
         ...
 
-    def learnt(self, member: int) -> Learnt:
+    def train_state(self, member: int) -> TrainState:
         """Copies of a member's trained tensors and of the optimiser's state for each."""
         ...
 
-    def resume(self, learnt: Sequence[Learnt]) -> None:
-        """Restore, before the first step, what :meth:`learnt` returned for each member.
+    def resume(self, states: Sequence[TrainState]) -> None:
+        """Restore, before the first step, what :meth:`train_state` returned for each member.
 
         Raises:
             CheckpointError: it is of another network, or the members were at different steps.

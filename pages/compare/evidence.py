@@ -22,7 +22,7 @@ from core.study.stats.claims import Difference, corrected
 from core.study.stats.intervals import CLAIM_SEEDS
 from core.study.stats.measures import FORGETTING, FORGETTING_MASKED
 from core.study.stats.words import p_words
-from core.study.weights.remeasured import one_by_one
+from core.study.weights.remeasured import parallel
 from core.wording.examples import noun
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.figure_panel import show
@@ -97,7 +97,7 @@ def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
     if left is None:
         return
     try:
-        alone = [measured(one_by_one, lab, run, left) for run in runs.values()]
+        alone = [measured(parallel, lab, run, left) for run in runs.values()]
     except LabError as error:
         st.error(literal(str(error)))
         return

@@ -21,11 +21,11 @@ from core.data.sources.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.commands import Commands, Save
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import Ended, Failed, OutOfMemory, Reported, Saved
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.run_job import run_job
-from core.engine.jobs.supplies import Supplies
 from core.files import write_atomically
 from core.forecast.bank_memory import Sizes, bank_memory
 from core.forecast.packing import bank_size
@@ -101,7 +101,7 @@ def trained(specs: Sequence[RunSpec], tasks: Tasks, folder: Path) -> None:
     job = Job(tuple(Member(f"r-{k}", spec) for k, spec in enumerate(specs)), threads=threads)
     commands = Commands()
     commands.send(Save())
-    for message in run_job(job, Supplies(tasks, base=lambda run: base), commands):
+    for message in run_job(job, Dependencies(tasks, base=lambda run: base), commands):
         match message:
             case Saved(step=step, content=content):
                 write_checkpoint(folder / "kept", step, content)

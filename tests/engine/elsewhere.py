@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.executor import Executor
 from core.engine.jobs.job import Job
 from core.engine.jobs.job_file import packed, unpacked
 from core.engine.jobs.messages import Message
 from core.engine.jobs.run_job import run_job
-from core.engine.jobs.supplies import Supplies
 from core.errors import ExecutorError
 from core.zip_file import write_zip
 from tests import forked
@@ -36,10 +36,10 @@ ALIVE_SECONDS = 0.05
 """Interval at which the process says that the job goes on."""
 
 
-def file_of(job: Job, supplies: Supplies) -> bytes:
+def file_of(job: Job, dependencies: Dependencies) -> bytes:
     """A job with everything that it refers to."""
     file = io.BytesIO()
-    write_zip(file, packed([job], supplies))
+    write_zip(file, packed([job], dependencies))
     return file.getvalue()
 
 
@@ -51,8 +51,8 @@ def send(file: BinaryIO, value: Any) -> None:
 class ElsewhereExecutor(Executor):
     """Sends every job to a process of its own."""
 
-    def __init__(self, supplies: Supplies) -> None:
-        super().__init__(supplies)
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(dependencies)
         self.processes: list[Process] = []
         """One per job, the latest last."""
 
@@ -68,7 +68,7 @@ class ElsewhereExecutor(Executor):
         listener = threading.Thread(target=self._listen, args=(process, commands, heard), daemon=True)
         listener.start()
         try:
-            send(process.stdin, file_of(job, self.supplies))
+            send(process.stdin, file_of(job, self.dependencies))
             while (message := heard.get()) is not None:
                 yield message
             if process.wait():
@@ -118,8 +118,8 @@ def main() -> None:
     for work in (hear, live):
         threading.Thread(target=work, daemon=True).start()
     with tempfile.TemporaryDirectory() as home:
-        (job,), supplies = unpacked(content, Path(home))
-        for message in run_job(job, supplies, commands):
+        (job,), dependencies = unpacked(content, Path(home))
+        for message in run_job(job, dependencies, commands):
             say(message)
     os._exit(0)  # a thread still reads the standard input
 

@@ -9,11 +9,11 @@ import pytest
 
 from core.data.sources.catalog import Catalog
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import Ended, Message, Noted, OutOfMemory
 from core.engine.jobs.results import results_of
 from core.engine.jobs.run_job import run_job
-from core.engine.jobs.supplies import Supplies
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.tasks.tasks import Tasks
@@ -30,14 +30,14 @@ class Machine:
     """A machine that has enough memory for some runs at once; it is out of memory as soon as some of more ended."""
 
     def __init__(self, folder: Path, room: int, ended: int) -> None:
-        self.supplies = Supplies(Tasks(Catalog(Settings(folder))))
+        self.dependencies = Dependencies(Tasks(Catalog(Settings(folder))))
         self.room, self.ended = room, ended
         self.sizes: list[int] = []
 
     def train(self, job: Job) -> Iterator[Message]:
         self.sizes.append(len(job.members))
         ends = 0
-        for message in run_job(job, self.supplies, Commands()):
+        for message in run_job(job, self.dependencies, Commands()):
             if len(job.members) > self.room and isinstance(message, Ended):
                 ends += 1
                 if ends > self.ended:

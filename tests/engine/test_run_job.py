@@ -18,12 +18,12 @@ from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
 from core.engine.jobs import bank_run
 from core.engine.jobs.commands import Commands, Drop, Leave, Save, Stop
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Reported, Saved
 from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.engine.jobs.run_job import run_job
-from core.engine.jobs.supplies import Supplies
 from core.files import sha256_of
 from core.methods.lora import LoRASpec
 from core.networks.file import read_network
@@ -41,11 +41,11 @@ LORA = RunSpec.of(task=TURNED, source=DIGITS, base="r-base", method=LoRASpec.of(
 
 
 @pytest.fixture
-def supplies(tmp_path: Path) -> Supplies:
+def dependencies(tmp_path: Path) -> Dependencies:
     """A base, and data."""
-    supplies = Supplies(Tasks(Catalog(Settings(tmp_path / "home"))), base=lambda run: tmp_path / run)
-    (tmp_path / "r-base").write_bytes(trained(supplies, PRETRAIN)[0].files[NETWORK])
-    return supplies
+    dependencies = Dependencies(Tasks(Catalog(Settings(tmp_path / "home"))), base=lambda run: tmp_path / run)
+    (tmp_path / "r-base").write_bytes(trained(dependencies, PRETRAIN)[0].files[NETWORK])
+    return dependencies
 
 
 def mixed() -> list[RunSpec]:
@@ -60,9 +60,9 @@ def job_of(specs: Sequence[RunSpec], base: str | None = None) -> Job:
     return Job(tuple(Member(f"r-{k}", spec) for k, spec in enumerate(specs)), base, threads=1)
 
 
-def trained(supplies: Supplies, *specs: RunSpec, base: str | None = None) -> list[Ended]:
+def trained(dependencies: Dependencies, *specs: RunSpec, base: str | None = None) -> list[Ended]:
     """What each of these becomes in one job."""
-    messages = list(run_job(job_of(specs, base), supplies, Commands()))
+    messages = list(run_job(job_of(specs, base), dependencies, Commands()))
     ends = sorted((one for one in messages if isinstance(one, Ended)), key=lambda end: end.member)
     assert len(ends) == len(specs), messages
     return ends
@@ -76,20 +76,20 @@ def losses(messages: Sequence[Message], member: int) -> list[float]:
     return found
 
 
-def test_runs_of_a_bank_come_to_what_each_comes_to_alone(supplies: Supplies) -> None:
+def test_runs_of_a_bank_come_to_what_each_comes_to_alone(dependencies: Dependencies) -> None:
     specs = mixed()
-    messages = list(run_job(job_of(specs), supplies, Commands()))
+    messages = list(run_job(job_of(specs), dependencies, Commands()))
     steps = {message.member: message.steps for message in messages if isinstance(message, Began)}
     ends = {message.member: message for message in messages if isinstance(message, Ended)}
     for k, spec in enumerate(specs):
         own = losses(messages, k)
         assert ends[k].result.bank == 3
         assert ends[k].result.steps == steps[k] == len(own)
-        seen = ends[k].result.epochs * supplies.tasks.get(spec.task).num_train
+        seen = ends[k].result.epochs * dependencies.tasks.get(spec.task).num_train
         assert ends[k].result.examples_per_second * ends[k].result.seconds == pytest.approx(seen)
         assert ends[k].files.keys() == {ADAPTER, PREDICTIONS}
         assert ends[k].result.adapter_bytes == len(ends[k].files[ADAPTER])
-        alone = list(run_job(job_of([spec]), supplies, Commands()))
+        alone = list(run_job(job_of([spec]), dependencies, Commands()))
         (single,) = (message.result for message in alone if isinstance(message, Ended))
         assert single.bank == 1
         assert single.measures["accuracy"] == pytest.approx(ends[k].result.measures["accuracy"], abs=1.0)
@@ -98,7 +98,7 @@ def test_runs_of_a_bank_come_to_what_each_comes_to_alone(supplies: Supplies) -> 
 
 
 def test_a_base_is_evaluated_once_for_all_runs_on_one_target(
-    supplies: Supplies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dependencies: Dependencies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = sha256_of(tmp_path / "r-base")
     evaluated = []
@@ -110,7 +110,7 @@ def test_a_base_is_evaluated_once_for_all_runs_on_one_target(
     monkeypatch.setattr(bank_run, "evaluate_both", evaluate)
     other = LORA.but(task=TURNED.but(rotation=0.0))
     full, lora, elsewhere = (
-        trained(supplies, spec, base=known)[0].result for spec in (LORA.but(method="full"), LORA, other)
+        trained(dependencies, spec, base=known)[0].result for spec in (LORA.but(method="full"), LORA, other)
     )
     assert evaluated == [TURNED, other.task]
     assert full.measures["accuracy_before"] == lora.measures["accuracy_before"] != elsewhere.measures["accuracy_before"]
@@ -119,17 +119,17 @@ def test_a_base_is_evaluated_once_for_all_runs_on_one_target(
         == lora.measures["source_accuracy_before"]
         == elsewhere.measures["accuracy_before"]
     )
-    unknown = trained(supplies, LORA)[0].result  # a file without a hash may change
+    unknown = trained(dependencies, LORA)[0].result  # a file without a hash may change
     assert len(evaluated) == 3
     assert unknown.measures["accuracy_before"] == lora.measures["accuracy_before"]
 
 
-def test_one_stops_and_one_diverges_while_the_third_finishes(supplies: Supplies, tmp_path: Path) -> None:
+def test_one_stops_and_one_diverges_while_the_third_finishes(dependencies: Dependencies, tmp_path: Path) -> None:
     specs = mixed()
     specs[1] = specs[1].but(method=LoRASpec.of(alpha=4096, scaling="alpha"), optim=short(epochs=2, rate=1.0))
     commands = Commands()
     commands.send(Stop(0))
-    ends = [one for one in run_job(job_of(specs), supplies, commands) if isinstance(one, Ended | Failed | Left)]
+    ends = [one for one in run_job(job_of(specs), dependencies, commands) if isinstance(one, Ended | Failed | Left)]
     first, other, last = sorted(ends, key=lambda end: end.member)
     assert ends[0] is first
     assert isinstance(first, Ended)
@@ -146,11 +146,11 @@ def test_one_stops_and_one_diverges_while_the_third_finishes(supplies: Supplies,
             assert torch.isfinite(network(torch.rand(4, 784))).all()
 
 
-def test_who_leaves_has_a_checkpoint_that_the_run_goes_on_from_bit_for_bit(supplies: Supplies) -> None:
+def test_who_leaves_has_a_checkpoint_that_the_run_goes_on_from_bit_for_bit(dependencies: Dependencies) -> None:
     spec = LORA.but(optim=short(epochs=20))
-    whole = trained(supplies, spec)[0]
+    whole = trained(dependencies, spec)[0]
     commands, saved = Commands(), []
-    for message in run_job(job_of([spec]), supplies, commands):
+    for message in run_job(job_of([spec]), dependencies, commands):
         if isinstance(message, Reported):
             commands.send(Leave())
         if isinstance(message, Saved):
@@ -159,13 +159,13 @@ def test_who_leaves_has_a_checkpoint_that_the_run_goes_on_from_bit_for_bit(suppl
     assert last == Left(0)
     assert 0 < saved[-1].step < whole.result.steps
     rest = Job((Member("r-0", spec, saved[-1].content),), threads=1)
-    (end,) = (message for message in run_job(rest, supplies, Commands()) if isinstance(message, Ended))
+    (end,) = (message for message in run_job(rest, dependencies, Commands()) if isinstance(message, Ended))
     assert end.files == whole.files
 
 
-def test_a_run_that_goes_on_alone_says_that_it_was_in_a_bank(supplies: Supplies) -> None:
+def test_a_run_that_goes_on_alone_says_that_it_was_in_a_bank(dependencies: Dependencies) -> None:
     specs, commands, saved = [spec.but(optim=short(epochs=20)) for spec in mixed()], Commands(), {}
-    for message in run_job(job_of(specs), supplies, commands):
+    for message in run_job(job_of(specs), dependencies, commands):
         if isinstance(message, Reported):
             commands.send(Leave())
         if isinstance(message, Saved):
@@ -175,7 +175,7 @@ def test_a_run_that_goes_on_alone_says_that_it_was_in_a_bank(supplies: Supplies)
         alone = Job((Member("r-0", specs[0], checkpoint),), threads=1)
         stop = Commands()
         stop.send(Stop(0))
-        banks += [message.result.bank for message in run_job(alone, supplies, stop) if isinstance(message, Ended)]
+        banks += [message.result.bank for message in run_job(alone, dependencies, stop) if isinstance(message, Ended)]
     assert banks == [3, 1]  # a checkpoint of an earlier version does not know
 
 
@@ -187,12 +187,12 @@ def without_bank(content: bytes) -> bytes:
     return safetensors.torch.save(safetensors.torch.load(content), metadata | {"about": json.dumps(about)})
 
 
-def test_commands_name_the_members_that_they_are_for(supplies: Supplies) -> None:
+def test_commands_name_the_members_that_they_are_for(dependencies: Dependencies) -> None:
     commands, saved = Commands(), set()
     for command in (Drop(1), Stop(2), Save()):
         commands.send(command)
     ends: dict[int, Message] = {}
-    for message in run_job(job_of(mixed()), supplies, commands):
+    for message in run_job(job_of(mixed()), dependencies, commands):
         match message:
             case Saved(member):
                 saved.add(member)
@@ -206,11 +206,11 @@ def test_commands_name_the_members_that_they_are_for(supplies: Supplies) -> None
     assert ends[2].stopped
 
 
-def test_a_job_and_its_messages_can_be_sent_to_another_process(supplies: Supplies) -> None:
+def test_a_job_and_its_messages_can_be_sent_to_another_process(dependencies: Dependencies) -> None:
     job = job_of([LORA])
     sent = pickle.loads(pickle.dumps(job))
     assert sent == job
-    for message in run_job(sent, supplies, Commands()):
+    for message in run_job(sent, dependencies, Commands()):
         assert type(pickle.loads(pickle.dumps(message))) is type(message)
 
 
@@ -227,10 +227,10 @@ def test_a_job_and_its_messages_can_be_sent_to_another_process(supplies: Supplie
         LORA.but(device="cpu"),
     ],
 )
-def test_runs_that_differ_in_what_a_bank_shares_are_told_apart(supplies: Supplies, other: RunSpec) -> None:
+def test_runs_that_differ_in_what_a_bank_shares_are_told_apart(dependencies: Dependencies, other: RunSpec) -> None:
     assert bank_key(other) != bank_key(LORA)
     assert bank_key(LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best"))) == bank_key(LORA)
-    first, second = run_job(job_of([LORA, other]), supplies, Commands())
+    first, second = run_job(job_of([LORA, other]), dependencies, Commands())
     assert isinstance(first, Failed)
     assert isinstance(second, Failed)
     assert first.fault.cause.endswith("train the others separately.")

@@ -14,8 +14,8 @@ import pytest
 from core.data.sources.catalog import Catalog
 from core.engine.cluster.executor import RayExecutor
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.job import Job
-from core.engine.jobs.supplies import Supplies
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
@@ -33,9 +33,9 @@ def bridge() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def silent(supplies: Supplies, bridge: subprocess.Popen[bytes]) -> RayExecutor:
+def silent(dependencies: Dependencies, bridge: subprocess.Popen[bytes]) -> RayExecutor:
     """An executor whose cluster takes jobs and does not answer."""
-    executor = RayExecutor(supplies)
+    executor = RayExecutor(dependencies)
     connection = executor._connection
     connection._process, connection.problem, connection._heard = bridge, None, math.inf
     connection.room = 1
@@ -46,7 +46,7 @@ def silent(supplies: Supplies, bridge: subprocess.Popen[bytes]) -> RayExecutor:
 def test_the_bridge_is_told_that_nobody_listens_to_an_abandoned_job(
     tmp_path: Path, bridge: subprocess.Popen[bytes]
 ) -> None:
-    executor = silent(Supplies(Tasks(Catalog(Settings(tmp_path)))), bridge)
+    executor = silent(Dependencies(Tasks(Catalog(Settings(tmp_path)))), bridge)
     commands = Commands()
     worker = threading.Thread(target=lambda: list(executor.start(Job.of("r-1", SPEC), commands)), daemon=True)
     worker.start()
@@ -65,7 +65,7 @@ def test_the_watchdog_abandons_the_job_of_a_worker_that_hears_nothing(
 ) -> None:
     lab = Lab(Settings(tmp_path, threads=1, hang_seconds=1.0))
     lab.start()
-    lab.executors._made["threads"] = silent(lab.executors.current.supplies, bridge)
+    lab.executors._made["threads"] = silent(lab.executors.current.dependencies, bridge)
     id = lab.launch(SPEC).id
     wait_until(lambda: lab.run(id).state == "interrupted", 30)
     assert pickle.load(bridge.stdout)[:2] == ("start", 1)

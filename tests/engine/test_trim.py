@@ -150,8 +150,8 @@ def test_networks_go_when_the_last_results_are_collected(settings: Settings, tmp
     (entries,) = lab.job_files.send(experiment, 1)
     sent, results = io.BytesIO(), io.BytesIO()
     write_zip(sent, entries)
-    jobs, supplies = unpacked(sent.getvalue(), tmp_path)
-    found = [one for job in jobs for one in results_of(job, lambda job: run_job(job, supplies, Commands()))]
+    jobs, dependencies = unpacked(sent.getvalue(), tmp_path)
+    found = [one for job in jobs for one in results_of(job, lambda job: run_job(job, dependencies, Commands()))]
     write_zip(results, entries_of(found))
     runs = lab.job_files.collect(results.getvalue())
     assert [run.state for run in runs] == ["finished"] * 2

@@ -8,8 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.engine.executors import EXECUTORS, ThreadExecutor
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.machines import ClusterJob, Machines, Node
-from core.engine.jobs.supplies import Supplies
 from core.errors import ExecutorError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
@@ -49,8 +49,8 @@ class Moon(ThreadExecutor):
 
     title = "Moon [base](http://example.com)"
 
-    def __init__(self, supplies: Supplies) -> None:
-        super().__init__(supplies)
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(dependencies)
         self.machines = Surface()
 
 

@@ -13,7 +13,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.weights.cuts import cut_arms
-from core.study.weights.remeasured import base_accuracies, mean_accuracies, one_by_one, remeasure
+from core.study.weights.remeasured import base_accuracies, mean_accuracies, parallel, remeasure
 from core.study.weights.spectrum import cut_networks
 from tests.conftest import BOTH, compared, finish, short
 
@@ -77,7 +77,7 @@ def test_bases_stand_where_fine_tuning_began(studied, chosen):
 @pytest.mark.parametrize("label", ["LoRA r=1", "LoRA r=4", "Head only", "From scratch"])
 def test_one_by_one_adds_up_to_the_difference_in_accuracy(studied, chosen, label):
     lab, a, b = studied[0], of(chosen, label).runs[1], of(chosen, "Full").runs[1]
-    found = one_by_one(lab, a, b)
+    found = parallel(lab, a, b)
     assert found.interval.n == len(lab.tasks.get(a.spec.task).test.labels)
     assert found.interval.mean == pytest.approx(a.score - b.score)
     assert found.interval.low <= found.interval.mean <= found.interval.high
@@ -86,7 +86,7 @@ def test_one_by_one_adds_up_to_the_difference_in_accuracy(studied, chosen, label
 def test_runs_of_two_tasks_are_not_put_side_by_side(studied, chosen):
     lab, run = studied[0], of(chosen, "Full").runs[0]
     with pytest.raises(RunStateError, match="different tasks"):
-        one_by_one(lab, run, lab.run(run.spec.base))
+        parallel(lab, run, lab.run(run.spec.base))
 
 
 def test_a_report_says_what_is_gone_instead_of_failing(lab):

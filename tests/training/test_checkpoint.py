@@ -269,7 +269,7 @@ def test_a_run_that_is_stopped_as_it_goes_on_keeps_what_the_checkpoint_had(task:
     kept = Session("full", task, optims).until(epoch + 1)
     stepper = stepper_of("full", task, optims)
     assert list(train(stepper, optims, stop=lambda _: True, starts=kept)) == [(0, Stopped(epoch + 1))]
-    for own, other in zip(stepper.networks[0].parameters(), kept[0].learnt.values, strict=True):  # type: ignore[attr-defined]
+    for own, other in zip(stepper.networks[0].parameters(), kept[0].train_state.values, strict=True):  # type: ignore[attr-defined]
         assert torch.equal(own, other)
 
 
@@ -291,10 +291,10 @@ def test_a_checkpoint_comes_back_from_its_file_as_it_was_infinity_included(task:
     assert kept.position.best_loss == math.inf
     again = checkpoint_of(kept.to_bytes())
     assert again.position == kept.position
-    assert again.learnt.updates == 2
+    assert again.train_state.updates == 2
     for own, other in zip(
-        [*again.learnt.values, *again.learnt.first, *again.learnt.second],
-        [*kept.learnt.values, *kept.learnt.first, *kept.learnt.second],
+        [*again.train_state.values, *again.train_state.first, *again.train_state.second],
+        [*kept.train_state.values, *kept.train_state.first, *kept.train_state.second],
         strict=True,
     ):
         assert torch.equal(own, other)

@@ -21,7 +21,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.frozen import STATES, FrozenBlocks, FrozenStates, KnownTexts, frozen_blocks, texts_of
-from core.training.one_by_one import OneByOne
+from core.training.parallel import ParallelSteppers
 from tests.training.tiny_texts import ARCHITECTURES, batches, layers_of, network_of, spec_of, task_of, texts
 
 KINDS = (*ARCHITECTURES, "mpnet")
@@ -187,7 +187,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one() -> None:
     whole, first, resumed = stepper(), stepper(), stepper()
     whole.advance(rows)
     first.advance(rows[:, :2])
-    resumed.resume([first.learnt(0)])
+    resumed.resume([first.train_state(0)])
     resumed.advance(rows[:, 2:])
     assert all(torch.equal(a, b) for a, b in zip(whole.trained(0), resumed.trained(0), strict=True))
     assert whole.evaluate(0) == resumed.evaluate(0)
@@ -200,7 +200,7 @@ def test_members_share_what_is_the_same_for_them() -> None:
     with torch.no_grad():
         networks[3].bert.encoder.layer[0].output.dense.weight.add_(0.1)
     bank = stepper_of(networks, "lora", [OPTIM] * 4, range(4), task)
-    assert isinstance(bank, OneByOne)
+    assert isinstance(bank, ParallelSteppers)
     known = [member._known[0].train for member in bank._steppers]
     assert known[0] is known[1]
     assert len({id(part) for part in known}) == 3

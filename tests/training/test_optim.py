@@ -99,7 +99,7 @@ def test_a_resumed_run_has_the_rates_of_an_uninterrupted_one() -> None:
     whole, first, resumed = (AutogradStepper(network(), optim, task) for _ in range(3))
     whole.advance(rows)
     first.advance(rows[:, :3])
-    resumed.resume([first.learnt(0)])
+    resumed.resume([first.train_state(0)])
     resumed.advance(rows[:, 3:])
     assert all(torch.equal(a, b) for a, b in zip(whole.trained(0), resumed.trained(0), strict=True))
 

@@ -17,11 +17,11 @@ from core.data.task import Task
 from core.engine.jobs import choice
 from core.engine.jobs.choice import proven
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import Ended, Noted
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.run_job import run_job
-from core.engine.jobs.supplies import Supplies
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
@@ -38,7 +38,7 @@ from core.training.bank.low_rank import LowRankShard
 from core.training.bank.shard import Program, Shard
 from core.training.bank.tape import Tape
 from core.training.loop import data_order
-from core.training.one_by_one import OneByOne
+from core.training.parallel import ParallelSteppers
 from tests.conftest import BOTH, DIGITS, compared, finish, short
 
 SMALL = PerceptronSpec.of(num_hidden_1=24, num_hidden_2=16)
@@ -203,7 +203,7 @@ def test_a_proof_changes_no_bit_of_what_is_trained_and_draws_no_random_number(ta
     rows = rows_of(task, runs, 10, 64)
     assert torch.equal(plain.advance(rows), tried.advance(rows))
     for member in range(5):
-        own, other = plain.learnt(member), tried.learnt(member)
+        own, other = plain.train_state(member), tried.train_state(member)
         assert own.updates == other.updates == 10
         for mine, its in ((own.values, other.values), (own.first, other.first), (own.second, other.second)):
             assert all(torch.equal(a, b) for a, b in zip(mine, its, strict=True))
@@ -218,7 +218,7 @@ def test_with_a_fault_each_run_gets_the_bits_that_autograd_gives_it(
     alone = copy.deepcopy(members)
     stepper, sentence = proven(bank_of(members, runs, task), runs, prove=True)
     assert sentence == OTHER
-    assert isinstance(stepper, OneByOne)
+    assert isinstance(stepper, ParallelSteppers)
     rows = rows_of(task, runs, 6, 64)
     first = stepper.advance(rows[:, :3])
     stepper.write_back(1)
@@ -276,20 +276,20 @@ def test_the_cpu_is_believed_and_other_devices_are_not(task: Task) -> None:
     bank = bank_of(networks("full", 1), runs, task)
     assert proven(bank, runs) == (bank, None)
     assert not proof._known
-    assert choice.TRIED == ("cpu",)
+    assert choice.TESTED_DEVICES == ("cpu",)
 
 
 def test_a_bank_with_a_fault_comes_to_the_files_of_autograd_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice, "TRIED", ())
+    monkeypatch.setattr(choice, "TESTED_DEVICES", ())
     plant(monkeypatch, "full", 2, 0.5)
-    supplies, notes = Supplies(Tasks(Catalog(Settings(tmp_path / "home")))), []
+    dependencies, notes = Dependencies(Tasks(Catalog(Settings(tmp_path / "home")))), []
     runs = [RunSpec.of(method="pretrain", network=SMALL, task=DIGITS, optim=short(), seed=k) for k in (0, 1)]
 
     def weights(chosen: list[RunSpec]) -> list[bytes]:
         job = Job(tuple(Member(f"r-{k}", spec) for k, spec in enumerate(chosen)), threads=1)
-        messages = list(run_job(job, supplies, Commands()))
+        messages = list(run_job(job, dependencies, Commands()))
         notes.extend((message.member, message.text) for message in messages if isinstance(message, Noted))
         ends = {message.member: message.files[NETWORK] for message in messages if isinstance(message, Ended)}
         assert len(ends) == len(chosen), messages
@@ -301,7 +301,7 @@ def test_a_bank_with_a_fault_comes_to_the_files_of_autograd_and_says_so(
 
 
 def test_the_log_of_a_run_says_that_autograd_trained_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "TRIED", ())
+    monkeypatch.setattr(choice, "TESTED_DEVICES", ())
     plant(monkeypatch, "lora", 0, 1.01)
     experiment = compared(lab, "rotation-45", "digits", None, short(), BOTH, [0, 1])
     runs = finish(lab, *experiment.runs)

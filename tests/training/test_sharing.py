@@ -24,7 +24,7 @@ from core.settings import Settings
 from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
-from core.training.one_by_one import OneByOne
+from core.training.parallel import ParallelSteppers
 from core.training.sharing import AUTOGRAD_BANK, SHARING, bank_key, sharing, sharing_of
 from tests.training import tiny_texts
 
@@ -93,7 +93,7 @@ def test_transformers_train_side_by_side_one_per_core(tmp_path: Path, monkeypatc
     own = tiny_texts.task_of()
     networks = [spec.method.prepare(tiny_texts.network_of(network)) for spec in specs]
     stepper = stepper_for(networks, specs, own, None)
-    assert isinstance(stepper, OneByOne)
+    assert isinstance(stepper, ParallelSteppers)
     assert stepper.shards == 3
     assert isinstance(stepper_for(networks[:1], specs[:1], own, None), AutogradStepper)
 

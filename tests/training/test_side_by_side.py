@@ -20,7 +20,7 @@ from core.training.checkpoint import Checkpoint
 from core.training.evaluation import batch_of, predict
 from core.training.events import Done, EpochEnd, StepLoss, Stopped
 from core.training.loop import data_order, train
-from core.training.one_by_one import OneByOne
+from core.training.parallel import ParallelSteppers
 from core.training.stepper import Stepper
 from core.training.threads import Threads
 from tests.training.tiny_texts import network_of, spec_of, task_of, texts
@@ -81,7 +81,7 @@ def test_a_member_that_ends_changes_nothing_for_the_others() -> None:
     whole = history(stepper("lora", [1]), [1])
     assert len(found[0]) < len(found[1])
     assert same(found[1], whole[1])
-    assert isinstance(together, OneByOne)
+    assert isinstance(together, ParallelSteppers)
     assert math.isnan(together.advance(torch.arange(16).view(2, 1, 8))[0, 0])
 
 
@@ -136,7 +136,7 @@ def test_an_evaluation_looks_before_every_batch_and_ends_where_it_is_told_to(thr
 
 
 def test_a_run_that_is_stopped_while_it_is_evaluated_ends_and_the_other_goes_on() -> None:
-    made = OneByOne([AutogradStepper(network_of(spec_of("bert"), k), OPTIMS[k], LONG, k) for k in range(2)])
+    made = ParallelSteppers([AutogradStepper(network_of(spec_of("bert"), k), OPTIMS[k], LONG, k) for k in range(2)])
     asked = 0
 
     def stop(member: int) -> bool:
@@ -156,7 +156,7 @@ def test_a_run_that_is_stopped_while_it_is_evaluated_ends_and_the_other_goes_on(
 
 
 def test_members_are_evaluated_on_the_threads_that_train_them() -> None:
-    made = OneByOne([AutogradStepper(network_of(spec_of("bert"), k), OPTIMS[k], LONG, k) for k in range(2)])
+    made = ParallelSteppers([AutogradStepper(network_of(spec_of("bert"), k), OPTIMS[k], LONG, k) for k in range(2)])
     seen: set[int] = set()
     made._steppers[0].network.register_forward_pre_hook(lambda *_: seen.add(threading.get_ident()))
     made.use_threads(2)

@@ -105,7 +105,7 @@ def test_resuming_gives_the_same_bits() -> None:
     first = AutogradStepper(prepared(), OPTIM, task_of(), rates=rates)
     trained(first, range(1, 2))
     resumed = AutogradStepper(prepared(), OPTIM, task_of(), rates=rates)
-    resumed.resume([copy.deepcopy(first.learnt(0))])
+    resumed.resume([copy.deepcopy(first.train_state(0))])
     assert all(torch.equal(a, b) for a, b in zip(whole, trained(resumed, range(2, 3)), strict=True))
 
 

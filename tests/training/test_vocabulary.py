@@ -49,7 +49,7 @@ def test_everything_is_that_of_the_whole_embedding(kind: str, decay: float, monk
     assert together._rows is None
     assert (apart.advance(rows) - together.advance(rows)).abs().max() < 1e-12
     assert apart.evaluate(0)[0].loss == pytest.approx(together.evaluate(0)[0].loss, abs=1e-12)
-    ours, theirs = apart.learnt(0), together.learnt(0)
+    ours, theirs = apart.train_state(0), together.train_state(0)
     for own, other in ((ours.values, theirs.values), (ours.first, theirs.first), (ours.second, theirs.second)):
         assert differences(own, other) < 1e-12
     assert "forward" not in apart.network.get_input_embeddings().__dict__
@@ -67,8 +67,8 @@ def test_a_run_resumes_to_the_last_bit_whenever_its_weights_were_asked_for(decay
     asked.advance(rows[:, :4])
     asked.evaluate(0)
     position = Position(4, 1, 4, 0.0, 0.0, 0.0, 0.0, 0, 0, 1)
-    saved = checkpoint_of(Checkpoint(position, asked.learnt(0), []).to_bytes())
-    resumed.resume([saved.learnt])
+    saved = checkpoint_of(Checkpoint(position, asked.train_state(0), []).to_bytes())
+    resumed.resume([saved.train_state])
     for each in (asked, resumed):
         each.advance(rows[:, 4:])
         assert all(torch.equal(a, b) for a, b in zip(each.trained(0), plain.trained(0), strict=True))

@@ -13,12 +13,12 @@ from core.engine.cluster.connection import Connection
 from core.engine.cluster.host import versions
 from core.engine.cluster.nodes import RayNodes
 from core.engine.jobs.commands import Command, Commands, Drop, Leave
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.executor import Executor
 from core.engine.jobs.job import Job
 from core.engine.jobs.machines import ClusterJob
 from core.engine.jobs.messages import Left, Message
 from core.engine.jobs.needs import Need, needs_of
-from core.engine.jobs.supplies import Supplies
 from core.errors import ExecutorError, LabError, LostError
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class RayExecutor(Executor):
 
     title = "Ray cluster"
 
-    def __init__(self, supplies: Supplies) -> None:
-        super().__init__(supplies)
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(dependencies)
         self._connection = Connection(os.environ.get("RAY_ADDRESS") or None)
         self.machines: RayNodes = RayNodes(self._connection)
 
@@ -50,7 +50,7 @@ class RayExecutor(Executor):
         return versions()
 
     def start(self, job: Job, commands: Commands) -> Iterator[Message]:
-        needs = {(need.name, need.version): need for need in needs_of([job], self.supplies)}
+        needs = {(need.name, need.version): need for need in needs_of([job], self.dependencies)}
         cpus, gpus = self.machines.size(job.specs[0].device)
         number, heard = self._connection.begin(
             {

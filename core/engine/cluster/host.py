@@ -14,7 +14,7 @@ from pathlib import Path
 from core.engine.jobs.commands import Command, Commands
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Message
-from core.engine.jobs.needs import supplies_in, unpack
+from core.engine.jobs.needs import dependencies_in, unpack
 from core.engine.jobs.run_job import run_job
 
 MATCHING = ("torch", "transformers")
@@ -44,7 +44,7 @@ class JobHost:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="lora-lab-")
         self._home = Path(self._folder.name)
-        self._supplies = supplies_in(self._home)
+        self._dependencies = dependencies_in(self._home)
         self._known: dict[str, str] = {}
         """Versions of what is in the folder, by name."""
         self._commands = Commands()
@@ -72,7 +72,7 @@ class JobHost:
         threading.Thread(target=self._train, args=(read, self._commands, self._said), daemon=True).start()
 
     def _train(self, job: Job, commands: Commands, said: queue.Queue[Message | None]) -> None:
-        for message in run_job(job, self._supplies, commands):
+        for message in run_job(job, self._dependencies, commands):
             said.put(message)
             del message  # it may hold a checkpoint, and the next one needs the memory
         said.put(None)

@@ -16,13 +16,13 @@ from core.engine.jobs.base_evaluations import Pair
 from core.engine.jobs.build import network_of
 from core.engine.jobs.choice import notes, proven, stepper_for
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.fault import Fault
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, Reported, Saved
 from core.engine.jobs.predictions import PREDICTIONS, predictions_bytes, stored
 from core.engine.jobs.run_files import file_of, probe_of
 from core.engine.jobs.run_memory import run_memory
-from core.engine.jobs.supplies import Supplies
 from core.engine.jobs.text_memory import TextSizes, step_memory
 from core.errors import DivergedError, LabError, LeftError, SpecError
 from core.memory import Growth, give_back, is_out_of_memory
@@ -45,13 +45,13 @@ from core.training.threads import Threads
 class BankRun:
     """The members of one job with their data, base and networks, loaded and ready to train."""
 
-    def __init__(self, job: Job, starts: Sequence[Checkpoint], supplies: Supplies, commands: Commands) -> None:
+    def __init__(self, job: Job, starts: Sequence[Checkpoint], dependencies: Dependencies, commands: Commands) -> None:
         """Load data and base, build the networks and choose threads.
 
         Args:
             job: the members.
             starts: the checkpoint of each; empty if all start at the first step.
-            supplies: what the job refers to.
+            dependencies: what the job refers to.
             commands: taken between two parts of this.
 
         Raises:
@@ -60,20 +60,20 @@ class BankRun:
             LabError: data or base cannot be used; the message says why.
             MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`.
         """
-        self.job, self.starts, self.supplies, self.commands = job, starts, supplies, commands
+        self.job, self.starts, self.dependencies, self.commands = job, starts, dependencies, commands
         self.specs = specs = job.specs
         spec = specs[0]
         self.device = choose_device(spec.device)
-        self.task = supplies.tasks.get(spec.task, self.device, spec.network)
+        self.task = dependencies.tasks.get(spec.task, self.device, spec.network)
         self._check()
-        self.source = supplies.tasks.get(spec.source, self.device, spec.network) if spec.source else None
+        self.source = dependencies.tasks.get(spec.source, self.device, spec.network) if spec.source else None
         self.growth = Growth()
         inputs = shapes_of(self.task.train.batch(slice(0, 1)))
         for task in (spec.task, *([spec.source] if spec.source else [])):
-            spec.objective.check_dataset(task.dataset, supplies.tasks.catalog.info(task.dataset).objective)
+            spec.objective.check_dataset(task.dataset, dependencies.tasks.catalog.info(task.dataset).objective)
         spec.network.check_fit(self.task.spec.dataset, inputs, self.task.classes)
-        self.base = _base_of(spec, job.base, supplies)
-        origins = [self.base or _brought(own, supplies) for own in specs]
+        self.base = _base_of(spec, job.base, dependencies)
+        origins = [self.base or _brought(own, dependencies) for own in specs]
         self.fingerprint = base_fingerprint(origins[0]) if spec.role is Role.ADAPTER and origins[0] else ""
         fresh = self.base is None  # a network that was brought is read for each run
         self.networks = [
@@ -104,7 +104,7 @@ class BankRun:
         self.commands.check(range(len(self.specs)))
 
     def _evaluated(self, base: nn.Module) -> Pair:
-        spec, tasks = self.specs[0], self.supplies.tasks
+        spec, tasks = self.specs[0], self.dependencies.tasks
         key = None
         if self.job.base:
             parts = tuple((task, tasks.revision(task)) for task in (spec.task, spec.source) if task)
@@ -114,7 +114,7 @@ class BankRun:
             own = self.networks[0] if spec.method.starts_from_base else copy.deepcopy(base)
             return evaluate_both(own.to(self.device), self.task, self.source, "test", self._check, spec.objective)
 
-        return self.supplies.bases.get(key, evaluate)
+        return self.dependencies.bases.get(key, evaluate)
 
     def _threads(self, wanted: int | None) -> int | None:
         """Resume on one thread what was trained on one: only then are the results bit-identical."""
@@ -268,19 +268,19 @@ def _memory_of(spec: RunSpec, task: Task) -> int:
     return run_memory(spec.network, spec.method, spec.optim.part_size, task.num_train, objective)
 
 
-def _base_of(spec: RunSpec, sha256: str | None, supplies: Supplies) -> nn.Module | None:
+def _base_of(spec: RunSpec, sha256: str | None, dependencies: Dependencies) -> nn.Module | None:
     """The base that a run starts from, if it has one. Raises: LabError: its file is damaged, or not here."""
     if spec.base is None:
         return None
-    if supplies.base is None:
+    if dependencies.base is None:
         raise SpecError(f"This run starts from the base {spec.base}: train it where the weights of that are.")
-    return read_network(supplies.base(spec.base), sha256)
+    return read_network(dependencies.base(spec.base), sha256)
 
 
-def _brought(spec: RunSpec, supplies: Supplies) -> nn.Module | None:
+def _brought(spec: RunSpec, dependencies: Dependencies) -> nn.Module | None:
     """The network that a run without a base starts from, if it has weights that somebody brought."""
     if spec.network.brought is None or not spec.method.starts_from_base:
         return None
-    if supplies.networks is None:
+    if dependencies.networks is None:
         raise SpecError("This run starts from a network that somebody brought: train it where that network is.")
-    return supplies.networks.start(spec.network, spec.seed)
+    return dependencies.networks.start(spec.network, spec.seed)

@@ -17,11 +17,11 @@ from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.bank.proof import fault_of
 from core.training.frozen import FrozenBlocks, FrozenStates, texts_of
-from core.training.one_by_one import OneByOne
+from core.training.parallel import ParallelSteppers
 from core.training.sharing import has_fast_loss, sharing, sharing_of
 from core.training.stepper import Stepper
 
-TRIED = ("cpu",)
+TESTED_DEVICES = ("cpu",)
 """Device types on which the tests have compared the fast step with autograd. On others it proves itself."""
 
 
@@ -100,7 +100,7 @@ def stepper_of(
             networks, optims, seeds, states, objectives, rates, strict=True
         )
     ]
-    return OneByOne(alone) if len(alone) > 1 else alone[0]
+    return ParallelSteppers(alone) if len(alone) > 1 else alone[0]
 
 
 def _states(
@@ -132,7 +132,7 @@ def notes(stepper: Stepper, member: int, spec: RunSpec) -> list[str]:
     used = [OptimSpec.model_fields[name].title or name for name in spec.optim.beyond_plain_adam]
     if used and sharing(spec.kind, spec.network.kind).step != "autograd":
         found.append(f"The fast step has no {_listed(used)}, so this run is trained by autograd, alone.")
-    frozen = stepper.note(member) if isinstance(stepper, AutogradStepper | OneByOne) else None
+    frozen = stepper.note(member) if isinstance(stepper, AutogradStepper | ParallelSteppers) else None
     if frozen:
         found.append(frozen)
     return found
@@ -149,7 +149,7 @@ def proven(stepper: Stepper, specs: Sequence[RunSpec], prove: bool | None = None
     Args:
         stepper: from :func:`stepper_for`, before its first step.
         specs: the run of each member.
-        prove: whether a bank must prove itself; None for every device but those in :data:`TRIED`.
+        prove: whether a bank must prove itself; None for every device but those in :data:`TESTED_DEVICES`.
 
     Returns:
         The stepper to train with, and a sentence for the runs' logs if it is another one.
@@ -158,7 +158,7 @@ def proven(stepper: Stepper, specs: Sequence[RunSpec], prove: bool | None = None
         MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`.
     """
     device = stepper.device
-    if not isinstance(stepper, Bank) or not (device.type not in TRIED if prove is None else prove):
+    if not isinstance(stepper, Bank) or not (device.type not in TESTED_DEVICES if prove is None else prove):
         return stepper, None
     fault = fault_of(stepper, [spec.optim.learning_rate for spec in specs], specs[0].optim.batch_size)
     if fault is None:
@@ -167,4 +167,4 @@ def proven(stepper: Stepper, specs: Sequence[RunSpec], prove: bool | None = None
         AutogradStepper(network, spec.optim, stepper.task, spec.seed, stepper.source, objective=spec.objective)
         for network, spec in zip(stepper.networks, specs, strict=True)
     ]
-    return OneByOne(alone), f"The fast step {fault} on {device}, so this run was trained by autograd."
+    return ParallelSteppers(alone), f"The fast step {fault} on {device}, so this run was trained by autograd."

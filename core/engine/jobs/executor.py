@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.job import Job
 from core.engine.jobs.machines import Machines
 from core.engine.jobs.messages import Message
-from core.engine.jobs.supplies import Supplies
 
 
 class Executor(ABC):
@@ -23,7 +23,7 @@ class Executor(ABC):
 
             def start(self, job: Job, commands: Commands) -> Iterator[Message]:
                 self.count += 1
-                yield from run_job(job, self.supplies, commands)
+                yield from run_job(job, self.dependencies, commands)
 
     An executor whose jobs run elsewhere sets :attr:`machines` too.
     """
@@ -31,9 +31,9 @@ class Executor(ABC):
     title = ""
     """What it is, for people."""
 
-    def __init__(self, supplies: Supplies) -> None:
-        """Args: supplies: what jobs refer to, on this machine; an executor elsewhere sends along what a job needs."""
-        self.supplies = supplies
+    def __init__(self, dependencies: Dependencies) -> None:
+        """Args: dependencies: what jobs refer to on this machine; an executor elsewhere sends it along."""
+        self.dependencies = dependencies
         self.machines = Machines()
         """The machines that its jobs run on."""
 

@@ -20,7 +20,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Job:
-    """Runs that train together, and references to what they need: see :class:`core.engine.jobs.supplies.Supplies`."""
+    """Runs that train together; :class:`core.engine.jobs.dependencies.Dependencies` has what they refer to."""
 
     members: tuple[Member, ...]
     """At least one; all with the same :func:`core.training.sharing.bank_key` and the same step to resume from."""

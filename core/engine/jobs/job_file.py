@@ -7,22 +7,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.hashed_zip import HashedZip, indexed
 from core.engine.jobs.job import Job, Member
-from core.engine.jobs.needs import needs_of, supplies_in, unpack
-from core.engine.jobs.supplies import Supplies
+from core.engine.jobs.needs import dependencies_in, needs_of, unpack
 from core.run_spec import RunSpec
 
 FORMAT = "lora-lab-jobs-1"
 JOBS = "jobs.json"
 
 
-def packed(jobs: Sequence[Job], supplies: Supplies) -> Iterator[tuple[str, bytes]]:
+def packed(jobs: Sequence[Job], dependencies: Dependencies) -> Iterator[tuple[str, bytes]]:
     """The entries of a file of jobs, one after another.
 
     Args:
         jobs: what to train elsewhere.
-        supplies: what they refer to, on this machine.
+        dependencies: what they refer to, on this machine.
 
     Yields:
         Names and contents: datasets that do not come with LoRA Lab, bases, brought networks and checkpoints; then the
@@ -33,10 +33,12 @@ def packed(jobs: Sequence[Job], supplies: Supplies) -> Iterator[tuple[str, bytes
         OSError: it cannot be read.
     """
     told: list[dict[str, Any]] = []
-    yield from indexed(_entries(jobs, supplies, told), JOBS, lambda: {"format": FORMAT, "jobs": told})
+    yield from indexed(_entries(jobs, dependencies, told), JOBS, lambda: {"format": FORMAT, "jobs": told})
 
 
-def _entries(jobs: Sequence[Job], supplies: Supplies, told: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+def _entries(
+    jobs: Sequence[Job], dependencies: Dependencies, told: list[dict[str, Any]]
+) -> Iterator[tuple[str, bytes]]:
     """Checkpoints and what is referred to; ``told`` is filled with what the index says of each job."""
     for number, job in enumerate(jobs):
         members = []
@@ -47,11 +49,11 @@ def _entries(jobs: Sequence[Job], supplies: Supplies, told: list[dict[str, Any]]
                 yield start, member.start
             members.append({"run": member.run, "spec": json.loads(member.spec.to_json()), "start": start})
         told.append({"members": members, "base": job.base, "threads": job.threads})
-    for need in needs_of(jobs, supplies):
+    for need in needs_of(jobs, dependencies):
         yield from need.entries()
 
 
-def unpacked(content: bytes | BinaryIO, home: Path) -> tuple[list[Job], Supplies]:
+def unpacked(content: bytes | BinaryIO, home: Path) -> tuple[list[Job], Dependencies]:
     """Read a file of jobs.
 
     Args:
@@ -87,4 +89,4 @@ def unpacked(content: bytes | BinaryIO, home: Path) -> tuple[list[Job], Supplies
         ]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise archive.damaged() from error
-    return jobs, supplies_in(home)
+    return jobs, dependencies_in(home)

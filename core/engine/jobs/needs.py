@@ -10,8 +10,8 @@ from pathlib import Path
 
 from core.data.sources.catalog import Catalog
 from core.data.sources.registry import SOURCES
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.job import Job
-from core.engine.jobs.supplies import Supplies
 from core.errors import JobFileError, SpecError
 from core.files import written_atomically
 from core.networks.library.networks import Networks
@@ -24,7 +24,7 @@ _PLACES = re.compile(
     r"|networks/[0-9a-f]{64}/\w[\w.-]{0,255}",
     re.ASCII,
 )
-"""Where the files of a dataset, a base and a network lie in a folder of supplies; nothing else is written there."""
+"""Where the files of a dataset, a base and a network lie in a folder of dependencies; nothing else is written there."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,24 @@ class Need:
     """Gives the names and contents of its files. Raises: LabError: it is missing or damaged. OSError."""
 
 
-def needs_of(jobs: Sequence[Job], supplies: Supplies) -> list[Need]:
+def needs_of(jobs: Sequence[Job], dependencies: Dependencies) -> list[Need]:
     """What jobs refer to and does not come with LoRA Lab.
 
     Args:
         jobs: what is trained elsewhere.
-        supplies: has what they refer to, on this machine.
+        dependencies: has what they refer to, on this machine.
 
     Raises:
         SpecError: this machine has no bases or no networks.
     """
-    catalog = supplies.tasks.catalog
+    catalog = dependencies.tasks.catalog
     specs = [spec for job in jobs for spec in job.specs]
     datasets = {task.dataset for spec in specs for task in (spec.task, spec.source) if task}
     bases = {(job.specs[0].base, job.base or "") for job in jobs if job.specs[0].base}
     networks = {spec.network.brought for spec in specs if spec.network.brought}
-    if bases and supplies.base is None:
+    if bases and dependencies.base is None:
         raise SpecError("The weights of bases are not on this machine.")
-    if networks and supplies.networks is None:
+    if networks and dependencies.networks is None:
         raise SpecError("Brought networks are not on this machine.")
     return [
         *(
@@ -64,8 +64,8 @@ def needs_of(jobs: Sequence[Job], supplies: Supplies) -> list[Need]:
             for name in sorted(datasets)
             if not catalog.comes_along(name)
         ),
-        *(Need(f"base {id}", sha256, partial(_base, str(id), supplies)) for id, sha256 in sorted(bases)),
-        *(Need(f"network {digest}", "", partial(_network, digest, supplies)) for digest in sorted(networks)),
+        *(Need(f"base {id}", sha256, partial(_base, str(id), dependencies)) for id, sha256 in sorted(bases)),
+        *(Need(f"network {digest}", "", partial(_network, digest, dependencies)) for digest in sorted(networks)),
     ]
 
 
@@ -74,15 +74,15 @@ def _dataset(catalog: Catalog, name: str) -> Iterator[tuple[str, bytes]]:
     yield f"datasets/own/{file}", content
 
 
-def _base(id: str, supplies: Supplies) -> Iterator[tuple[str, bytes]]:
-    if supplies.base is not None:
-        yield f"bases/{id}.safetensors", supplies.base(id).read_bytes()
+def _base(id: str, dependencies: Dependencies) -> Iterator[tuple[str, bytes]]:
+    if dependencies.base is not None:
+        yield f"bases/{id}.safetensors", dependencies.base(id).read_bytes()
 
 
-def _network(digest: str, supplies: Supplies) -> Iterator[tuple[str, bytes]]:
-    if supplies.networks is None:
+def _network(digest: str, dependencies: Dependencies) -> Iterator[tuple[str, bytes]]:
+    if dependencies.networks is None:
         return
-    folder = supplies.networks.folder(digest)
+    folder = dependencies.networks.folder(digest)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield f"networks/{digest}/{path.relative_to(folder).as_posix()}", path.read_bytes()
@@ -102,10 +102,10 @@ def unpack(entries: Iterable[tuple[str, Iterable[bytes]]], home: Path) -> None:
             file.writelines(pieces)
 
 
-def supplies_in(home: Path) -> Supplies:
-    """Supplies from a folder that :func:`unpack` has filled, or will fill."""
+def dependencies_in(home: Path) -> Dependencies:
+    """Dependencies from a folder that :func:`unpack` has filled, or will fill."""
     settings = Settings(home)
     along = [make for make in SOURCES if getattr(make, "is_own", False) or getattr(make, "comes_along", False)]
     networks = Networks(settings)
     tasks = Tasks(Catalog(settings, along), tokenizer=networks.tokenizer)
-    return Supplies(tasks, networks, lambda run: home / "bases" / f"{run}.safetensors")
+    return Dependencies(tasks, networks, lambda run: home / "bases" / f"{run}.safetensors")

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 
 from core.engine.jobs.bank_run import BankRun
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.fault import Fault
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Ended, Failed, Left, Message, OutOfMemory
-from core.engine.jobs.supplies import Supplies
 from core.errors import CheckpointError, LeftError, SpecError
 from core.memory import freed_memory_kept, is_out_of_memory
 from core.training.bank.shard import no_denormals
@@ -18,7 +18,7 @@ from core.training.checkpoint import checkpoint_of
 from core.training.sharing import bank_key
 
 
-def run_job(job: Job, supplies: Supplies, commands: Commands) -> Iterator[Message]:
+def run_job(job: Job, dependencies: Dependencies, commands: Commands) -> Iterator[Message]:
     """Train the members of a job together, and yield what becomes of them.
 
     Nothing else leaves the job: it writes no file, knows no store, and raises no exception. Messages say what goes
@@ -26,7 +26,7 @@ def run_job(job: Job, supplies: Supplies, commands: Commands) -> Iterator[Messag
 
     Args:
         job: what to train.
-        supplies: what it refers to.
+        dependencies: what it refers to.
         commands: taken after each report, and between the parts of what takes longer.
     """
     left = list(range(len(job.members)))
@@ -35,7 +35,7 @@ def run_job(job: Job, supplies: Supplies, commands: Commands) -> Iterator[Messag
         # A bank of perceptrons allocates once; only autograd on a large network allocates and frees in each step.
         memory = freed_memory_kept() if job.specs[0].network.brought else nullcontext()
         with no_denormals(), memory:  # before torch starts the threads that inherit the first setting
-            for message in _trained(job, supplies, commands):
+            for message in _trained(job, dependencies, commands):
                 if isinstance(message, Ended | Left | Failed):
                     left.remove(message.member)
                 yield message
@@ -51,7 +51,7 @@ def run_job(job: Job, supplies: Supplies, commands: Commands) -> Iterator[Messag
     yield from last  # not above, where the error still holds the bank's memory
 
 
-def _trained(job: Job, supplies: Supplies, commands: Commands) -> Iterator[Message]:
+def _trained(job: Job, dependencies: Dependencies, commands: Commands) -> Iterator[Message]:
     """Check and train the members.
 
     Raises:
@@ -66,4 +66,4 @@ def _trained(job: Job, supplies: Supplies, commands: Commands) -> Iterator[Messa
     if len({member.start is None for member in job.members}) > 1:
         raise CheckpointError("Runs of a bank resume from the same step: train these separately.")
     starts = [checkpoint_of(member.start) for member in job.members if member.start is not None]
-    yield from BankRun(job, starts, supplies, commands).messages()
+    yield from BankRun(job, starts, dependencies, commands).messages()

@@ -119,7 +119,7 @@ def base_accuracies(lab: Lab, arms: Iterable[Arm]) -> dict[str, Accuracies]:
     return found
 
 
-def one_by_one(lab: Lab, a: Run, b: Run) -> ExampleDifference:
+def parallel(lab: Lab, a: Run, b: Run) -> ExampleDifference:
     """Compare the stored networks of two runs of one task on the same test examples.
 
     Raises:

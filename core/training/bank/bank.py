@@ -28,7 +28,7 @@ from core.training.bank.algebra import CPU_LIKE, PRODUCTS, linear
 from core.training.bank.full import FullShard, linears
 from core.training.bank.low_rank import LowRankShard, first_adapted
 from core.training.bank.shard import Part, Program, Shard, no_denormals
-from core.training.checkpoint import Learnt, copy_into
+from core.training.checkpoint import TrainState, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge_part
 from core.training.sharing import Step
@@ -217,16 +217,16 @@ class Bank:
         for (_, value), kept in zip(self._parameters(member), trained, strict=True):
             value.copy_(kept)
 
-    def learnt(self, member: int) -> Learnt:
+    def train_state(self, member: int) -> TrainState:
         shard, i = self._slots[member]
         buffers = (shard.adam.values, shard.adam.first, shard.adam.second)
         values, first, second = ([view.clone() for view in shard.views(i, flat)] for flat in buffers)
-        return Learnt(values, first, second, shard.adam.updates)
+        return TrainState(values, first, second, shard.adam.updates)
 
-    def resume(self, learnt: Sequence[Learnt]) -> None:
-        if len({own.updates for own in learnt}) > 1:
+    def resume(self, states: Sequence[TrainState]) -> None:
+        if len({own.updates for own in states}) > 1:
             raise CheckpointError("Runs in one bank must resume from the same step: train these separately.")
-        for member, own in enumerate(learnt):
+        for member, own in enumerate(states):
             shard, i = self._slots[member]
             adam = shard.adam
             for tensors, flat in ((own.values, adam.values), (own.first, adam.first), (own.second, adam.second)):

@@ -29,7 +29,7 @@ from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.adam import BETAS, EPSILON
 from core.training.bank.bank import Bank
-from core.training.checkpoint import Learnt
+from core.training.checkpoint import TrainState
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _key(bank: Bank, rates: Sequence[float], batches: tuple[int, ...]) -> Hashab
 def _tried(bank: Bank, rates: Sequence[float], batches: Sequence[int]) -> str | None:
     """See :func:`fault_of`."""
     try:
-        before = [bank.learnt(member) for member in range(bank.members)]
+        before = [bank.train_state(member) for member in range(bank.members)]
         for batch in batches:
             differing = next(_differences(bank, rates, batch), None)
             if differing is not None:
@@ -129,14 +129,16 @@ def _differences(bank: Bank, rates: Sequence[float], batch: int) -> Iterator[str
         losses = bank.advance(pool[rows])[0]
         for member, (stepper, order, old) in enumerate(zip(alone, orders, before, strict=True)):
             own_rows = rows[order : order + 1]
-            plain = stepper.advance(own_rows)[0, 0], stepper.learnt(0)
+            plain = stepper.advance(own_rows)[0, 0], stepper.train_state(0)
             if not torch.isfinite(plain[0]):
                 continue  # nothing to compare with; training will report it
-            gaps = _gaps(old, rates[member], (losses[member], bank.learnt(member)), plain)
+            gaps = _gaps(old, rates[member], (losses[member], bank.train_state(member)), plain)
             if all(gap <= TOLERANCE for gap in gaps.values()):
                 continue
             exact = _in_float64(stepper, old)
-            noise = _gaps(old, rates[member], plain, (exact.advance(own_rows.to(exact.device))[0, 0], exact.learnt(0)))
+            noise = _gaps(
+                old, rates[member], plain, (exact.advance(own_rows.to(exact.device))[0, 0], exact.train_state(0))
+            )
             for name, gap in gaps.items():
                 if not gap <= TOLERANCE + NOISE * noise[name]:
                     yield f"step {step + 1}, member {member}, {name}: {gap:.1e}"
@@ -149,9 +151,9 @@ def _differences(bank: Bank, rates: Sequence[float], batch: int) -> Iterator[str
             yield f"member {member}, logits: {gap:.1e}"
 
 
-def _restart(alone: Sequence[AutogradStepper], bank: Bank) -> list[Learnt]:
+def _restart(alone: Sequence[AutogradStepper], bank: Bank) -> list[TrainState]:
     """Give each stepper the weights and the optimiser state that its member has in the bank; returns them."""
-    before = [bank.learnt(member) for member in range(bank.members)]
+    before = [bank.train_state(member) for member in range(bank.members)]
     for stepper, own in zip(alone, before, strict=True):
         stepper.resume([own])
     return before
@@ -164,7 +166,7 @@ def _clearest(alone: Sequence[AutogradStepper], orders: Sequence[int]) -> Tensor
     return torch.stack(nearest).argsort(1, descending=True)[:, : -(-margins.shape[1] // 2)]
 
 
-def _in_float64(stepper: AutogradStepper, start: Learnt) -> AutogradStepper:
+def _in_float64(stepper: AutogradStepper, start: TrainState) -> AutogradStepper:
     """The same in float64, from these weights and this optimiser state; on the CPU for a device without float64."""
     device = torch.device("cpu") if stepper.device.type == "mps" else stepper.device
     x, y = stepper.task.train.all_pixels().to(device).double(), stepper.task.train.labels.to(device)
@@ -190,7 +192,9 @@ def _margins(network: nn.Module, x: Tensor) -> Tensor:
     return torch.stack(found).amin(0)
 
 
-def _gaps(old: Learnt, rate: float, own: tuple[Tensor, Learnt], other: tuple[Tensor, Learnt]) -> dict[str, float]:
+def _gaps(
+    old: TrainState, rate: float, own: tuple[Tensor, TrainState], other: tuple[Tensor, TrainState]
+) -> dict[str, float]:
     """Differences of two results of one step, each relative to the sum of absolute values of the second.
 
     Updates are compared with what Adam (Kingma & Ba 2015, algorithm 1) makes of the same moments: where a gradient is
@@ -202,17 +206,17 @@ def _gaps(old: Learnt, rate: float, own: tuple[Tensor, Learnt], other: tuple[Ten
         own: loss, and weights and moments after it.
         other: the same, to compare with.
     """
-    (loss, learnt), (other_loss, plain) = own, other
+    (loss, state), (other_loss, plain) = own, other
     gaps = {"loss": _gap(loss, other_loss, 1.0)}
     first_share, second_share = (1 - beta**plain.updates for beta in BETAS)
     for i, value in enumerate(old.values):
-        gaps[f"first moment {i}"] = _gap(learnt.first[i], plain.first[i])
-        gaps[f"second moment {i}"] = _gap(learnt.second[i], plain.second[i])
-        scale = (learnt.second[i] / second_share).sqrt() + EPSILON
-        update = learnt.first[i] / first_share / scale * -rate
+        gaps[f"first moment {i}"] = _gap(state.first[i], plain.first[i])
+        gaps[f"second moment {i}"] = _gap(state.second[i], plain.second[i])
+        scale = (state.second[i] / second_share).sqrt() + EPSILON
+        update = state.first[i] / first_share / scale * -rate
         # Weights are rounded, so their changes are not exact.
         rounding = torch.finfo(value.dtype).eps / TOLERANCE * (value.abs() + update.abs()).sum()
-        gaps[f"update {i}"] = _gap(learnt.values[i] - value.to(update), update, float(rounding))
+        gaps[f"update {i}"] = _gap(state.values[i] - value.to(update), update, float(rounding))
     return gaps
 
 

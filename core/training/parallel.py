@@ -11,12 +11,12 @@ from torch import Tensor
 
 from core.data.task import EvaluationPart
 from core.training.autograd import AutogradStepper
-from core.training.checkpoint import Learnt
+from core.training.checkpoint import TrainState
 from core.training.evaluation import Evaluation
 from core.training.side_by_side import pool_of, side_by_side
 
 
-class OneByOne:
+class ParallelSteppers:
     """One :class:`AutogradStepper` per member; see :class:`core.training.stepper.Stepper`.
 
     Several advance at once, each on one thread: products of the size of a batch gain little from a second one. A
@@ -93,11 +93,11 @@ class OneByOne:
     def restore(self, member: int, trained: list[Tensor]) -> None:
         self._steppers[member].restore(0, trained)
 
-    def learnt(self, member: int) -> Learnt:
-        return self._steppers[member].learnt(0)
+    def train_state(self, member: int) -> TrainState:
+        return self._steppers[member].train_state(0)
 
-    def resume(self, learnt: Sequence[Learnt]) -> None:
-        for stepper, own in zip(self._steppers, learnt, strict=True):
+    def resume(self, states: Sequence[TrainState]) -> None:
+        for stepper, own in zip(self._steppers, states, strict=True):
             stepper.resume([own])
 
     def write_back(self, member: int) -> None:

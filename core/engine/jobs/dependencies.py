@@ -1,4 +1,4 @@
-"""Supplies: where a job finds what it refers to, on the machine where it runs."""
+"""Dependencies: where a job finds what it refers to, on the machine where it runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.tasks.tasks import Tasks
 
 
 @dataclass(frozen=True)
-class Supplies:
+class Dependencies:
     """Data, bases and brought networks.
 
     Specs refer to datasets by names that never change their meaning, to bases by the id of their run, with the SHA-256
