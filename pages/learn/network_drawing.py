@@ -28,7 +28,7 @@ def network_drawing(found: Adapted) -> str:
     parts.append(text(WIDTH - INSET, y - 8, f"{found.blocks} blocks like this", "faint right"))
     role = ""
     for kind in inside:
-        title = (kind.column.role or "other").capitalize()
+        title = (kind.role or "other").capitalize()
         if title != role:
             y += 16
             parts.append(text(INSET, y, title, "left"))
@@ -52,6 +52,6 @@ def _layer(kind: KindOfLayer, y: float) -> list[str]:
     middle = y + (LAYER - 6) / 2
     return [
         box(INSET, y, WIDTH - 2 * INSET, LAYER - 6, "lora" if kind.chosen else "frozen"),
-        text(INSET + 10, middle, kind.column.label, f"left {ink}"),
+        text(INSET + 10, middle, kind.label, f"left {ink}"),
         text(WIDTH - INSET - 10, middle, f"{count}{shape_text(kind)}", f"right {ink}"),
     ]

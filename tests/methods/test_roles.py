@@ -10,8 +10,8 @@ import transformers as hf
 from torch import nn
 
 from core.errors import LoRAError
-from core.methods.blocks import position_of
 from core.methods.linear import is_linear
+from core.methods.roles import Position
 from core.methods.targets import find_targets
 
 SIZES = {
@@ -131,7 +131,7 @@ def test_the_map_says_in_a_word_what_each_layer_computes(name: str) -> None:
     words = {"query", "key", "value", "q, k, v", "position query", "position key", "output"}
     words |= {"in", "out", "gate", "gate, up", "up", "down"}
     for path in find_targets(model, ("attention", "feed-forward")):
-        label = position_of(path).label
+        label = Position.of(path).kind.label
         assert label in words or re.fullmatch(UNLABELLED, label), (path, label)
 
 

@@ -28,7 +28,8 @@ from core.methods.layers import LoRALayer
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.parameters import count_parameters
-from core.methods.targets import ALL, find_targets, is_named, role_of
+from core.methods.roles import ALL, is_named, role_of
+from core.methods.targets import find_targets
 from core.networks.perceptron import PerceptronSpec
 from core.study.learn.counting import ADAM_STATE, LayerCount, Network, perceptron, storage
 from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table, target_choices

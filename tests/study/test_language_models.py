@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from core.engine.target_choices import target_choices
+from core.engine.cost import target_layers
 from core.errors import LoRAError
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
@@ -54,7 +54,7 @@ def test_every_known_network_can_be_drawn_and_has_its_published_size(name):
 )
 def test_each_choice_of_layers_trains_what_peft_trains(method, name):
     spec = known_architectures()[name]
-    choices = target_choices(spec)
+    choices = target_layers(spec)
     for chosen in choices.groups:
         targets = choices.targets([chosen])
         found = adapted(spec, method.of(rank=8, target_modules=targets))
@@ -81,13 +81,13 @@ def test_drawings_stay_in_their_frame_and_colour_the_chosen_layers(kind, targets
     assert sum(box.attrib["class"] == "lora" for box in boxes) == sum(bool(each.chosen) for each in found.kinds)
     shown = [text.text or "" for text in root.iter(f"{SVG}text")]
     assert f"{found.blocks} blocks like this" in shown
-    assert all(each.column.label in shown for each in found.kinds)
+    assert all(each.label in shown for each in found.kinds)
     assert f"{found.blocks} blocks" in alt_text(found)
 
 
 def test_a_layer_that_is_chosen_in_some_blocks_says_in_how_many():
     spec = known_architectures()["minilm"]
-    choices = target_choices(spec)
+    choices = target_layers(spec)
     targets = choices.targets(["attention.self.query"], [4, 5])
     found = adapted(spec, LoRASpec.of(rank=8, target_modules=targets))
     assert "2 of 6 · 384 → 384" in network_drawing(found)

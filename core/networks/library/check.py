@@ -15,7 +15,7 @@ from core.errors import JsonError, LabError, NetworkFileError, SpecError, printa
 from core.memory import free_bytes, is_out_of_memory
 from core.methods.heads import is_in_head
 from core.methods.linear import is_linear
-from core.methods.targets import role_of
+from core.methods.roles import role_of
 from core.networks.forward import forward
 from core.networks.hugging_face import CLASSIFIERS, architecture, fill_classifier, head_of
 from core.networks.library.card import Inspection

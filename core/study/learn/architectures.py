@@ -10,11 +10,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from core.engine.cost import plan
-from core.engine.target_choices import target_choices
-from core.methods.blocks import Column, blocks_of
+from core.engine.cost import plan, target_layers
 from core.methods.head import HeadSpec
 from core.methods.method import MethodSpec
+from core.methods.roles import Kind
 from core.methods.targets import find_targets
 from core.networks.hugging_face import build_classifier, head_of
 from core.networks.library.known import KNOWN
@@ -49,10 +48,9 @@ def known_architectures() -> dict[str, TransformerSpec]:
 
 
 @dataclass(frozen=True)
-class KindOfLayer:
-    """The layers of one kind: the same place in every block, or a single layer outside of the blocks."""
+class KindOfLayer(Kind):
+    """The layers of one kind in a network, with their shape."""
 
-    column: Column
     in_features: int
     out_features: int
     paths: tuple[str, ...]
@@ -96,7 +94,7 @@ def adapted(network: NetworkSpec, method: MethodSpec) -> Adapted:
     return Adapted(
         network.sizes,
         method.inner_rank,
-        len(target_choices(network).blocks),
+        len(target_layers(network).blocks),
         _kinds(network, method.targets),
         trained.parameters - (trained.trainable_parameters - head),
         trained.trainable_parameters - head,
@@ -106,18 +104,14 @@ def adapted(network: NetworkSpec, method: MethodSpec) -> Adapted:
 
 @lru_cache(maxsize=64)
 def _kinds(network: NetworkSpec, targets: tuple[str, ...]) -> tuple[KindOfLayer, ...]:
-    layers = target_choices(network).layers
-    blocks = blocks_of(layers)
+    layers = target_layers(network)
     shapes, chosen = network.linear_layers(), find_targets(network.build(), targets)
+    inside = {path for paths in layers.blocks.values() for path in paths}
     found = []
-    for place, column in enumerate(blocks.columns if blocks else ()):
-        paths = tuple(path for path, (_, own) in blocks.places.items() if own == place) if blocks else ()
+    for kind, paths in layers.by_kind.items():
         outputs, inputs = shapes[paths[0]]
-        found.append(
-            KindOfLayer(
-                column, inputs, outputs, paths, tuple(p for p in paths if p in chosen), blocks_of(paths) is not None
-            )
-        )
+        own = tuple(path for path in paths if path in chosen)
+        found.append(KindOfLayer(kind.role, kind.name, inputs, outputs, paths, own, not inside.isdisjoint(paths)))
     return tuple(found)
 
 
@@ -136,8 +130,8 @@ def kinds_table(found: Adapted, rank: int) -> pd.DataFrame:
         count = LayerCount(kind.in_features, kind.out_features, rank)
         rows.append(
             {
-                "layer": kind.column.name,
-                "role": kind.column.role or "other",
+                "layer": kind.name,
+                "role": kind.role or "other",
                 "in": kind.in_features,
                 "out": kind.out_features,
                 "copies": len(kind.paths),
@@ -156,7 +150,7 @@ def shape_text(kind: KindOfLayer) -> str:
 
 def alt_text(found: Adapted) -> str:
     """Say what a drawing of the network shows, for people who do not see it."""
-    chosen: Sequence[str] = [f"{kind.column.name} ({len(kind.chosen)})" for kind in found.kinds if kind.chosen]
+    chosen: Sequence[str] = [f"{kind.name} ({len(kind.chosen)})" for kind in found.kinds if kind.chosen]
     return (
         f"{found.name}: {found.blocks} blocks with {len([k for k in found.kinds if k.inside])} linear layers each. "
         f"Layers with adapters: {', '.join(chosen) or 'none'}."

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.errors import LoRAError
-from core.methods.targets import ALL, Role, is_named, names
+from core.methods.roles import ALL, LayerRole, is_named
+from core.methods.targets import names
 from core.networks.perceptron import PerceptronSpec
 
 FLOAT32 = 4
@@ -90,7 +91,7 @@ class Projection:
 
     name: str
     """Last part of its module path, as in ``target_modules``."""
-    role: Role | None
+    role: LayerRole | None
     """None in a network that is no transformer."""
     in_features: int
     out_features: int

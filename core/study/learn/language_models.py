@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from core.methods.targets import ALL, ROLES, Role
+from core.methods.roles import ALL, ROLES, LayerRole
 from core.study.learn.counting import ADAM_STATE, BFLOAT16, FLOAT32, LayerCount, Network, Projection
 
 
@@ -152,7 +152,7 @@ def llama_like(
 
 
 def _projections(
-    widths: Mapping[str, int], copies: int, *layers: tuple[str, Role, str, str, bool]
+    widths: Mapping[str, int], copies: int, *layers: tuple[str, LayerRole, str, str, bool]
 ) -> tuple[Projection, ...]:
     """Projections of a block, whose shapes are given by config fields.
 
