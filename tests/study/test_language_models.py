@@ -17,7 +17,8 @@ from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.parameters import count_parameters
 from core.networks.library.known import KNOWN
-from core.study.learn.architectures import CONFIGS, adapted, alt_text, kinds_table, known_architectures
+from core.study.learn.architectures import CONFIGS, adapted, alt_text, known_architectures
+from core.study.learn.counting import kinds_table
 from pages.learn.network_drawing import network_drawing
 from tests.conftest import some_of
 from tests.study.transformers_changed import tiny_spec
@@ -64,7 +65,7 @@ def test_each_choice_of_layers_trains_what_peft_trains(method, name):
         assert found.adapters + found.head == count_parameters(peft, trainable=True), chosen
         assert sorted(paths) == sorted(choices.groups[chosen])
         if method is LoRASpec:
-            assert kinds_table(found, 8)["lora_all"].sum() == found.adapters
+            assert kinds_table(found.kinds, 8)["lora_all"].sum() == found.adapters
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "deberta-v2", "modernbert"])
