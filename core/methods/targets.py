@@ -7,12 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from torch import nn
 
 from core.errors import LoRAError
-from core.methods.heads import head_paths, is_in_head
+from core.methods.heads import CLASSIFIERS, head_paths, is_in_head
 from core.methods.linear import is_linear
 from core.methods.roles import ALL, ENDINGS, ROLES, LayerRole, is_named, known_endings, role_in, unnumbered
-
-HEADS = ("score", "classifier", "pre_classifier")
-"""Names of a classifier in Hugging Face models. PEFT trains these in full when its task type is ``SEQ_CLS``."""
 
 
 def find_targets(model: nn.Module, wanted: Iterable[str]) -> dict[str, nn.Linear]:
@@ -135,7 +132,7 @@ def _heads(model: nn.Module) -> set[int]:
     for module in model.modules():
         outputs = getattr(module, "get_output_embeddings", None)
         if callable(outputs):
-            heads = [outputs(), *(getattr(module, name, None) for name in HEADS)]
+            heads = [outputs(), *(getattr(module, name, None) for name in CLASSIFIERS)]
             found |= {id(part) for head in heads if isinstance(head, nn.Module) for part in head.modules()}
     return found
 

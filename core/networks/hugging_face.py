@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import SpecError
+from core.methods.heads import CLASSIFIERS
 from core.networks.own_generator import GLOBAL_GENERATOR, OwnGenerator
 from core.networks.transformers_library import transformers
 
@@ -35,9 +36,6 @@ UNUSED = (
 
 NEVER = ("attn_implementation", "experts_implementation", "transformers_weights", "use_kernels")
 """Fields that choose what computes a network, which may be code from elsewhere: a config does not decide this."""
-
-CLASSIFIERS = ("classifier", "score", "pre_classifier")
-"""Names of modules that Hugging Face's classifiers add to an encoder or decoder. PEFT saves the first two by itself."""
 
 CLASSIFIER = "a classifier of texts"
 """What most functions build, in words."""
