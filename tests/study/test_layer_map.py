@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.methods.roles import Layers
-from core.study.weights.change import layer_shapes
-from core.study.weights.changes import Changes
+from core.study.weights.change import Changes, layer_shapes
 from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
 from tests.study.changes import full_change
 from tests.study.samples import make_run
