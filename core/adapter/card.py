@@ -154,8 +154,8 @@ def _base(card: Card, network: NetworkSpec) -> str:
     """What the base is: a run, the network that somebody brought, or both."""
     if network.brought is None:
         return plain(card.base)
-    brought = f"{plain(network.sizes)} (files with the digest `{network.brought}`)"
-    return f"{plain(card.base)}, which was trained from {brought}" if card.base else brought
+    imported = f"{plain(network.sizes)} (files with the digest `{network.brought}`)"
+    return f"{plain(card.base)}, which was trained from {imported}" if card.base else imported
 
 
 def _layers(ranks: Mapping[str, int]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Annotated
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Annotated, Self
 
 import msgspec
 import torch
@@ -27,6 +27,9 @@ Reloading should change nothing. Merging changes the order of float32 sums, whos
 terms allow, and not as their results: terms may cancel. See :func:`core.adapter.rounding.largest_summed`.
 """
 
+RELOADED = "logits of the reloaded adapter and of the trained network"
+MERGED = "logits of the merged and unmerged network"
+"""What is compared."""
 
 MAX_MEASURED = torch.finfo(torch.float32).max
 """Largest measurement accepted; JSON allows larger numbers, and infinity as ``1e999``."""
@@ -34,6 +37,52 @@ MAX_MEASURED = torch.finfo(torch.float32).max
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Measured = Annotated[float, msgspec.Meta(ge=-MAX_MEASURED, le=MAX_MEASURED)]
+
+
+@dataclass(frozen=True)
+class LogitComparison:
+    """The logits of two networks on the same examples, compared: whether one computes what the other does."""
+
+    what: str
+    """What is compared with what, as in ``logits of the merged and unmerged network``."""
+    examples: int
+    largest_logit: float
+    largest_difference: float
+    tolerance: float
+    """Maximum difference, relative to the largest logit, to 1, or to :attr:`summed`, whichever is the largest."""
+    summed: float = 0.0
+    """Magnitude of what is summed on the way; looked at only where the logits alone do not allow the difference."""
+
+    @classmethod
+    def of(cls, what: str, expected: Tensor, found: Tensor, tolerance: float) -> Self:
+        """Compare the logits of a network that is right with those of another. Args: see the fields."""
+        largest, difference = expected.abs().max().item(), (expected - found).abs().max().item()
+        return cls(what, len(expected), largest, difference, tolerance)
+
+    @property
+    def allowed(self) -> float:
+        """How much of a difference rounding explains."""
+        return self.tolerance * max(1.0, self.largest_logit, self.summed)
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both compute the same, but for rounding."""
+        return 0 <= self.largest_difference <= self.allowed < math.inf
+
+    def allowing(self, summed: Callable[[], float]) -> Self:
+        """Return the same, judged by what is summed as well if it must be. Args: summed: tells its magnitude."""
+        return self if self.is_same else replace(self, summed=summed())
+
+    def checked(self) -> Self:
+        """Return this comparison. Raises: VerificationError: the two do not compute the same."""
+        if not self.is_same:
+            raise VerificationError(str(self))
+        return self
+
+    def __str__(self) -> str:
+        """The verdict, as in ``logits of … differ by 0.1, more than 0.0001``."""
+        verdict = "at most" if self.is_same else "more than"
+        return f"{self.what} differ by {self.largest_difference:.3g}, {verdict} {self.allowed:.3g}"
 
 
 @dataclass(frozen=True)
@@ -106,8 +155,8 @@ def merged_logits_of(network: nn.Module, probe: Batch) -> Tensor:
         unmerge(network)
 
 
-def merged_difference(network: nn.Module, probe: Batch, logits: Tensor) -> float:
-    """The maximum difference that merging makes to the logits of a network, which is unmerged before and after.
+def merged_comparison(network: nn.Module, probe: Batch, logits: Tensor) -> LogitComparison:
+    """Compare a network with itself merged; it is unmerged before and after.
 
     Args:
         network: with adapters.
@@ -115,37 +164,7 @@ def merged_difference(network: nn.Module, probe: Batch, logits: Tensor) -> float
         logits: of ``network`` unmerged.
 
     Raises:
-        VerificationError: it is more than rounding explains.
+        VerificationError: a layer computes something else when merged, or the logits differ by more than rounding.
     """
-    return difference(
-        logits,
-        merged_logits_of(network, probe),
-        MERGED_TOLERANCE,
-        "logits of the merged and unmerged network",
-        lambda: largest_summed(network, probe),
-    )
-
-
-def difference(
-    one: Tensor, other: Tensor, tolerance: float, what: str, summed: Callable[[], float] = lambda: 0.0
-) -> float:
-    """The maximum absolute difference between two sets of logits.
-
-    Args:
-        one: logits.
-        other: logits of the same shape.
-        tolerance: allowed difference, relative to the largest logit of ``one``, to 1, or to what is summed, whichever
-            is the largest.
-        what: description of the two for the error message.
-        summed: tells the magnitude of what is summed on the way; asked where the logits alone do not allow it.
-
-    Raises:
-        VerificationError: the difference is above the tolerance.
-    """
-    largest = (one - other).abs().max().item()
-    allowed = tolerance * max(1.0, one.abs().max().item())
-    if not largest <= allowed:
-        allowed = max(allowed, tolerance * summed())
-    if not largest <= allowed or math.isinf(allowed):
-        raise VerificationError(f"{what} differ by {largest:.3g}, more than {allowed:.3g}")
-    return largest
+    found = LogitComparison.of(MERGED, logits, merged_logits_of(network, probe), MERGED_TOLERANCE)
+    return found.allowing(lambda: largest_summed(network, probe)).checked()

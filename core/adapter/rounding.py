@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from core.data.examples import Batch
 from core.errors import VerificationError
-from core.methods.adapted import AdaptedLinear
-from core.methods.linear import is_linear, is_transposed, product
+from core.methods.adapted import AdaptedLinear, frozen_weight
+from core.methods.linear import is_linear, product
 from core.methods.merging import adapted_layers
 from core.networks.forward import forward
 from core.networks.modes import evaluating
@@ -67,7 +67,7 @@ def largest_summed(network: nn.Module, probe: Batch) -> float:
 
 def _adapted(path: str, layer: AdaptedLinear, x: Tensor, output: Tensor) -> float:
     """The largest sum in a layer with an adapter. Raises: VerificationError: it computes something else when merged."""
-    sums = _sums(x, layer.terms().magnitudes(_upright(layer.linear)), layer.bias)
+    sums = _sums(x, layer.terms().magnitudes(frozen_weight(layer)), layer.bias)
     merged = product(layer.linear, x, layer.summed_weight())
     found, allowed = (merged - output).abs().max().item(), LAYER_TOLERANCE * sums
     if not found <= allowed:
@@ -80,12 +80,7 @@ def _adapted(path: str, layer: AdaptedLinear, x: Tensor, output: Tensor) -> floa
 
 def _plain(path: str, linear: nn.Linear, x: Tensor, output: Tensor) -> float:
     """The largest sum in a layer without an adapter."""
-    return _sums(x, _upright(linear).abs(), linear.bias)
-
-
-def _upright(linear: nn.Linear) -> Tensor:
-    """The weight in the shape (out, in)."""
-    return linear.weight.T if is_transposed(linear) else linear.weight
+    return _sums(x, frozen_weight(linear).abs(), linear.bias)
 
 
 def _sums(x: Tensor, magnitudes: Tensor, bias: Tensor | None) -> float:

@@ -10,17 +10,19 @@ import torch
 from torch import nn
 
 from core.adapter.certificate import (
+    MERGED,
     MERGED_TOLERANCE,
+    RELOADED,
     RELOADED_TOLERANCE,
     Certificate,
+    LogitComparison,
     logits_of,
-    merged_difference,
+    merged_comparison,
 )
 from core.adapter.read import AdapterFile, apply_adapter, read_adapter
 from core.adapter.rounding import largest_summed
 from core.errors import AdapterError
 from core.networks.file import read_network
-from core.networks.fingerprint import base_fingerprint
 from core.networks.registry import known_spec
 
 PROBE_ROWS = 64
@@ -35,25 +37,19 @@ MAX_LISTED = 6
 class Verification:
     """Result of a successful verification; a failed one raises an error."""
 
-    base_fingerprint: str
-    """Fingerprint of the given base, without its head."""
     fingerprint_matches: bool | None
     """None if the file does not name its base; files written by PEFT do not."""
     certified: bool
     """Whether the file has a certificate; if so, it was checked."""
     layers: tuple[str, ...]
-    tensors: int
     parameters: int
     """Number of values in the file, those of the head included."""
     rank: int
     """0 for an adapter without matrices of low rank."""
-    probe_rows: int
-    """Number of random inputs of the network's family, on which logits were compared."""
-    largest_logit: float
-    merged_difference: float
-    """Maximum difference between the logits of the merged and of the unmerged network."""
-    head_parameters: int = 0
+    head_parameters: int
     """How many of the values are those of the head."""
+    merged: LogitComparison
+    """The network with the adapter, unmerged and merged, on random inputs of its family."""
 
     def __str__(self) -> str:
         """The result in one sentence."""
@@ -61,11 +57,11 @@ class Verification:
         certificate = "its certificate matches the file's contents" if self.certified else "it has no certificate"
         layers = ", ".join(self.layers) if len(self.layers) <= MAX_LISTED else f"{len(self.layers)} layers"
         head = f" ({self.head_parameters:,} of them in its head)" if self.head_parameters else ""
-        rank = f"rank {self.rank} " if self.rank else ""
+        rank, merged = f"rank {self.rank} " if self.rank else "", self.merged
         return (
             f"The adapter is valid: {rank}on {layers}, {self.parameters:,} parameters{head}, "
-            f"{base}; {certificate}; on {self.probe_rows} random inputs its logits reach {self.largest_logit:.3g}, and "
-            f"merging changes them by at most {self.merged_difference:.1e}."
+            f"{base}; {certificate}; on {merged.examples} random inputs its logits reach {merged.largest_logit:.3g}, "
+            f"and merging changes them by at most {merged.largest_difference:.1e}."
         )
 
 
@@ -96,21 +92,16 @@ def verification(base: nn.Module, adapter: AdapterFile, network: nn.Module) -> V
     """
     probe = known_spec(base).examples(PROBE_ROWS, torch.Generator().manual_seed(PROBE_SEED)).batch(slice(None))
     logits = logits_of(network, probe)
-    largest = logits.abs().max().item()
     if adapter.certificate is not None:
-        _check_measured(adapter.certificate, largest, lambda: largest_summed(network, probe))
+        _check_measured(adapter.certificate, logits.abs().max().item(), lambda: largest_summed(network, probe))
     return Verification(
-        base_fingerprint=base_fingerprint(base),
         fingerprint_matches=None if adapter.base_fingerprint is None else True,
         certified=adapter.certificate is not None,
         layers=adapter.layers,
-        tensors=len(adapter.tensors) + len(adapter.head),
         parameters=adapter.parameters,
         rank=adapter.config.own.usual_rank,
-        probe_rows=PROBE_ROWS,
-        largest_logit=largest,
         head_parameters=adapter.head_parameters,
-        merged_difference=merged_difference(network, probe, logits),
+        merged=merged_comparison(network, probe, logits),
     )
 
 
@@ -130,8 +121,8 @@ def _check_measured(certificate: Certificate, largest: float, summed: Callable[[
             f"The adapter's certificate states logits up to {certificate.largest_logit:.3g}, but on {PROBE_ROWS} "
             f"random inputs they reach {largest:.3g}: it is not of this adapter."
         )
-    scale = max(1.0, certificate.largest_logit)
-    reloaded, merged = certificate.reloaded_difference, certificate.merged_difference
-    is_small = 0 <= reloaded <= RELOADED_TOLERANCE * scale and merged >= 0
-    if not is_small or (merged > MERGED_TOLERANCE * scale and merged > MERGED_TOLERANCE * summed()):
+    on = certificate.probe_rows, certificate.largest_logit
+    reloaded = LogitComparison(RELOADED, *on, certificate.reloaded_difference, RELOADED_TOLERANCE)
+    merged = LogitComparison(MERGED, *on, certificate.merged_difference, MERGED_TOLERANCE).allowing(summed)
+    if not (reloaded.is_same and merged.is_same):
         raise AdapterError("The adapter's certificate states differences above the tolerance.")

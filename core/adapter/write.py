@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
 from core.adapter.card import Card, render
-from core.adapter.certificate import RELOADED_TOLERANCE, Certificate, difference, logits_of, merged_difference
+from core.adapter.certificate import (
+    RELOADED,
+    RELOADED_TOLERANCE,
+    Certificate,
+    LogitComparison,
+    logits_of,
+    merged_comparison,
+)
 from core.adapter.config import AdapterConfig
 from core.adapter.read import FINGERPRINT, PREFIX, put_on, read_adapter, tensor_name
 from core.data.examples import Batch
@@ -88,13 +95,12 @@ def adapter_bytes(model: nn.Module, method: AdapterSpec, *, base_fingerprint: st
             tensor.zero_()  # so that only a head that was read can give the same logits
     reloaded = put_on(base, written, base_fingerprint)
     read_back = logits_of(reloaded, probe)
+    found = LogitComparison.of(RELOADED, expected, read_back, RELOADED_TOLERANCE).checked()
     certificate = replace(
         certificate,
-        largest_logit=expected.abs().max().item(),
-        reloaded_difference=difference(
-            expected, read_back, RELOADED_TOLERANCE, "logits of the reloaded adapter and of the trained network"
-        ),
-        merged_difference=merged_difference(reloaded, probe, read_back),
+        largest_logit=found.largest_logit,
+        reloaded_difference=found.largest_difference,
+        merged_difference=merged_comparison(reloaded, probe, read_back).largest_difference,
     )
     entries[CERTIFICATE] = certificate.to_json()
     entries[CARD] = render(card, method, spec, certificate, config.modules_to_save)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from core.adapter.certificate import LogitComparison
 from core.adapter.peft_library import read_with_peft
 from core.artifacts.artifacts import MERGED, PRETRAINED, Artifacts
 from core.data.dataset import TextDataset
@@ -29,7 +30,7 @@ from core.networks.onnx_file import OPSET, OnnxNetwork, onnx_bytes
 from core.networks.pretrained import CONFIG
 from core.networks.tokenizer import FILES
 from core.networks.transformers_library import transformers
-from core.numbers import listed
+from core.numbers import count_text, listed
 from core.settings import Settings
 from core.store.record import Run
 from core.store.store import Store
@@ -51,7 +52,7 @@ TEXTS = 64
 
 @dataclass(frozen=True)
 class ExportCertificate:
-    """How far the file is from the trained network, both computed on the whole test part."""
+    """What a tool read from a file, compared with the trained network on the whole test part."""
 
     format: str
     """Name in :data:`FORMATS`."""
@@ -77,6 +78,15 @@ class ExportCertificate:
             return cls(**json.loads(content))
         except (ValueError, TypeError) as error:
             raise ExportError("The certificate of this file is damaged: make the file again.") from error
+
+    def __str__(self) -> str:
+        """What was compared, and how far apart it was."""
+        apart = f"within {self.largest_difference:.1e}" if self.largest_difference else "identical"
+        same = "all" if self.equal_predictions == self.examples else f"{count_text(self.equal_predictions)} of"
+        return (
+            f"Read by {self.tool}: logits {apart}, where they reach {self.largest_logit:.1f}, and the same prediction "
+            f"for {same} {count_text(self.examples)} test examples."
+        )
 
 
 @dataclass(frozen=True)
@@ -304,10 +314,6 @@ class Exports:
         check_sha256(known.path, known.certificate.file_sha256, f"The file {known.path.name} of run {run.id}")
         return known.path
 
-    def content(self, run: Run, form: Format) -> bytes:
-        """Content of such a file. Raises: OSError: it cannot be read; others see :meth:`path`."""
-        return self.path(run, form).read_bytes()
-
     def make(self, run: Run, form: Format) -> Export:
         """Make the file of a run, have its tool read it, and compare both on the test part.
 
@@ -325,12 +331,10 @@ class Exports:
         labels = dataset.class_names
 
         def path_of(name: str) -> Path:
-            return (
-                self._artifacts.pretrained(run.id, labels) if name == PRETRAINED else self._artifacts.path(run.id, name)
-            )
+            own = self._artifacts
+            return own.pretrained(run.id, labels) if name == PRETRAINED else own.path(run.id, name)
 
         trained = self._artifacts.trained(run)
-        size = batch_of(trained)
         expected = predict(trained, test)
         made = form.make(run, path_of, labels, test)
         path = made.with_name(form.file_of(run))
@@ -345,23 +349,21 @@ class Exports:
                         "file is not offered."
                     )
             network, tool = form.read(made, lambda: self._artifacts.base_network(run))
-            found = predict(network, test, size=size)
-            objective, most = spec.objective, TOLERANCE * max(1.0, float(expected.abs().max()))
-            apart = (objective.predict(expected) - objective.predict(found)).abs()
+            logits = predict(network, test, size=batch_of(trained))
+            found = LogitComparison.of(f"logits by {tool} and of the trained network", expected, logits, TOLERANCE)
+            if not found.is_same:
+                raise ExportError(f"The {found}: the file is not offered.")
+            objective = spec.objective
+            apart = (objective.predict(expected) - objective.predict(logits)).abs()
             certificate = ExportCertificate(
                 form.name,
                 tool,
                 sha256_of(made),
-                len(test),
-                float(expected.abs().max()),
-                float((expected - found).abs().max()),
-                int((apart <= (0 if objective.has_classes else most)).sum()),
+                found.examples,
+                found.largest_logit,
+                found.largest_difference,
+                int((apart <= (0 if objective.has_classes else found.allowed)).sum()),
             )
-            if not certificate.largest_difference <= most:
-                raise ExportError(
-                    f"{tool} computes logits that differ by up to {certificate.largest_difference:.2g} from those of "
-                    "the trained network: the file is not offered."
-                )
             made.replace(path)
         finally:
             if made != path:

@@ -57,21 +57,13 @@ class Score:
         return self.before.measures[self.measure.name], self.after.measures[self.measure.name]
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Result of :func:`evaluate_adapter`; nothing of it is written to disk."""
-
-    verification: Verification
-    scores: tuple[Score, ...]
-
-
 def evaluate_adapter(
     content: bytes,
     base: nn.Module,
     tasks: Tasks,
     on: Sequence[TaskSpec],
     objective: ObjectiveSpec = CLASSIFICATION,
-) -> Trial:
+) -> tuple[Verification, tuple[Score, ...]]:
     """Verify an adapter file against a base, and evaluate the base without and with it on some tasks.
 
     Each process evaluates one adapter at a time, so that memory stays bounded.
@@ -82,6 +74,9 @@ def evaluate_adapter(
         tasks: where to get the tasks.
         on: specs of the tasks; duplicates are evaluated once.
         objective: what the base learned, and by which measure it is judged.
+
+    Returns:
+        What verifying found, and a score per task; nothing is written to disk.
 
     Raises:
         AdapterError: the adapter is damaged, unsafe, or made for another base.
@@ -99,7 +94,7 @@ def evaluate_adapter(
             own = objective_of(tasks.catalog.info(spec.dataset).objective)
             own.check_outputs(sizes.num_classes)
             scores.append(Score.of(base, adapted, task, objective if objective.kind == own.kind else own))
-        return Trial(found, tuple(scores))
+        return found, tuple(scores)
 
 
 def merged_with(content: bytes, base: nn.Module) -> bytes:

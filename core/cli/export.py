@@ -45,7 +45,7 @@ def export(options: argparse.Namespace) -> int:
         form = _format(run, options.file, options.format)
         made = lab.exports.make(run, form)
         try:
-            write_atomically(options.file.expanduser(), lab.exports.content(run, form))
+            write_atomically(options.file.expanduser(), lab.exports.path(run, form).read_bytes())
         except OSError as error:
             raise ExportError(f"{options.file} cannot be written: {error.strerror or error}.") from error
         print(json.dumps(asdict(made.certificate), indent=2))

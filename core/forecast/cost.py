@@ -4,13 +4,15 @@ that can have adapters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from core.engine.jobs.build import untrained
 from core.methods.method import MethodSpec
 from core.methods.parameters import count_parameters
-from core.methods.targets import ALL, find_targets
+from core.methods.roles import ALL, Layers
+from core.methods.targets import find_targets
 from core.networks.network import NetworkSpec
 from core.training.frozen import frozen_blocks
 
@@ -45,10 +47,19 @@ def frozen_sentence(network: NetworkSpec, method: MethodSpec) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def target_layers(network: NetworkSpec) -> tuple[str, ...]:
-    """Paths of the layers that adapters are put on where all are asked for, from the input to the output.
+def target_layers(network: NetworkSpec) -> Layers:
+    """The layers that adapters are put on where all are asked for.
 
     Raises:
         LoRAError: the network has no linear layer.
     """
-    return tuple(find_targets(network.build(), [ALL]))
+    return Layers(tuple(find_targets(network.build(), [ALL])))
+
+
+def chosen_for(network: NetworkSpec, targets: Sequence[str]) -> tuple[list[str], list[int]]:
+    """What a form shows for target modules of a network: names of choices, and numbers of blocks.
+
+    Raises:
+        LoRAError: a target names no layer.
+    """
+    return target_layers(network).chosen(tuple(targets), find_targets(network.build(), targets))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from core.forecast.cost import chosen_for, target_layers
 from core.forecast.packing import memory_of
-from core.forecast.target_choices import chosen_for, target_choices
 from core.numbers import bytes_text
 from core.run_spec import RunSpec
 from core.tasks.tasks import Tasks
@@ -161,13 +161,13 @@ def _cut(spec: RunSpec, length: int, tasks: Tasks) -> int:
 
 def _blocks(specs: Sequence[RunSpec]) -> Iterator[int]:
     """None unless all have adapters: other methods train the same, whichever blocks are chosen."""
-    return _halves(len(target_choices(specs[0].network).blocks) if all(spec.method.targets for spec in specs) else 0, 1)
+    return _halves(len(target_layers(specs[0].network).blocks) if all(spec.method.targets for spec in specs) else 0, 1)
 
 
 def _at_the_top(spec: RunSpec, blocks: int, tasks: Tasks) -> int:
     """Memory with adapters in the last blocks only: no activations are kept of what lies below."""
     if spec.method.targets:
-        choices = target_choices(spec.network)
+        choices = target_layers(spec.network)
         names, own = chosen_for(spec.network, spec.method.targets)
         spec = spec.but(method=spec.method.on(choices.targets(names, own[-blocks:])))
     return memory_of([spec], tasks)

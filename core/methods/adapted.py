@@ -143,11 +143,6 @@ class AdaptedLinear(nn.Module):
             delta = delta.T
         return (weight.to(sum_dtype(weight)) + delta).to(weight.dtype)
 
-    def base_weight(self, dtype: torch.dtype) -> Tensor:
-        """W of shape (out, in), merged or not."""
-        weight = self.linear.weight if self.original_weight is None else self.original_weight
-        return (weight.T if is_transposed(self.linear) else weight).to(dtype)
-
     def _refuse_training_when_merged(self) -> None:
         if self.training and torch.is_grad_enabled():
             raise MergedError("This network is merged, so training would change the base: call unmerge() first.")
@@ -156,6 +151,14 @@ class AdaptedLinear(nn.Module):
 def plain_linear(layer: nn.Module) -> nn.Linear:
     """The plain linear layer, with the frozen weight and bias if it is adapted."""
     return layer.linear if isinstance(layer, AdaptedLinear) else layer  # type: ignore[return-value]
+
+
+def frozen_weight(layer: nn.Linear | AdaptedLinear) -> Tensor:
+    """W of shape (out, in); of an adapted layer, merged or not, the one that the adapter was put on."""
+    linear = plain_linear(layer)
+    original = layer.original_weight if isinstance(layer, AdaptedLinear) else None
+    weight = linear.weight if original is None else original
+    return weight.T if is_transposed(linear) else weight
 
 
 def sum_dtype(weight: Tensor) -> torch.dtype:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from core.methods.adapted import Factors, Terms
+from core.methods.adapted import Factors, Terms, frozen_weight
 from core.methods.layers import LowRankLinear
 from core.methods.linear import is_transposed
 from core.methods.low_rank import LowRankSpec
@@ -42,7 +42,7 @@ class LinearWithDoRA(LowRankLinear):
     def _direction(self, dtype: torch.dtype | None = None) -> Tensor:
         """V = W + s · (A B)ᵀ of shape (out, in)."""
         update: Tensor = self.lora.delta(dtype)
-        return self.base_weight(update.dtype) + update
+        return frozen_weight(self).to(update.dtype) + update
 
     def _rescaled(self, dtype: torch.dtype | None = None) -> Tensor:
         """W' of shape (out, in): the rows of V with the magnitudes as their lengths."""
@@ -56,7 +56,7 @@ class LinearWithDoRA(LowRankLinear):
 
     def delta(self, dtype: torch.dtype | None = None) -> Tensor:
         total = self._rescaled(dtype)
-        return total - self.base_weight(total.dtype)
+        return total - frozen_weight(self).to(total.dtype)
 
     def summed_weight(self) -> Tensor:
         total = self._rescaled()

@@ -9,6 +9,10 @@ from torch import Tensor, nn
 HEAD = "trained_head"
 """Attribute of a network with the paths of the modules of its head. A network without it has none."""
 
+CLASSIFIERS = ("score", "classifier", "pre_classifier")
+"""Names of the modules that Hugging Face's classifiers add to an encoder or decoder. PEFT trains the first two in full
+when its task type is ``SEQ_CLS``."""
+
 
 def head_paths(network: nn.Module) -> tuple[str, ...]:
     """Paths of the modules that a network's weights came without, such as a new classifier; empty if there are none."""

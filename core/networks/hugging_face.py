@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import SpecError
+from core.methods.heads import CLASSIFIERS
 from core.networks.own_generator import GLOBAL_GENERATOR, OwnGenerator
 from core.networks.transformers_library import transformers
 
@@ -36,8 +37,8 @@ UNUSED = (
 NEVER = ("attn_implementation", "experts_implementation", "transformers_weights", "use_kernels")
 """Fields that choose what computes a network, which may be code from elsewhere: a config does not decide this."""
 
-CLASSIFIERS = ("classifier", "score", "pre_classifier")
-"""Names of modules that Hugging Face's classifiers add to an encoder or decoder. PEFT saves the first two by itself."""
+CLASSIFIER = "a classifier of texts"
+"""What most functions build, in words."""
 
 # The logging settings of transformers are global.
 _BUILDING = threading.Lock()
@@ -75,10 +76,29 @@ def build_classifier(config: str, num_classes: int, device: torch.device, seed: 
     Raises:
         SpecError: this version of transformers cannot build it.
     """
+    return _built(config, num_classes, _classifier, CLASSIFIER, device, seed).float()
+
+
+def build_language_model(config: str) -> nn.Module:
+    """A language model with its output layer, on the ``meta`` device: for counting.
+
+    Args:
+        config: JSON of a ``config.json``.
+
+    Raises:
+        SpecError: transformers has no language model of this architecture.
+    """
+    return _built(config, 2, _language_model, "a language model", torch.device("meta"), None)
+
+
+def _built(
+    config: str, num_classes: int, find: Callable[[Any], Any], what: str, device: torch.device, seed: int | None
+) -> nn.Module:
+    """A network of the class that ``find`` gives for a config. Args: what: it is, in words."""
     own = _config(json.loads(config), num_classes)
     with _building(seed), device:
         try:
-            network: nn.Module = _classifier(own)._from_config(own)
+            network: nn.Module = find(own)._from_config(own)
         except (
             ValueError,
             LookupError,
@@ -88,8 +108,8 @@ def build_classifier(config: str, num_classes: int, device: torch.device, seed: 
             RuntimeError,
             ArithmeticError,
         ) as error:
-            raise _no_classifier(own.model_type, error) from error
-    return network.float()
+            raise _no_network(own.model_type, error, what) from error
+    return network
 
 
 def fill_classifier(
@@ -121,7 +141,7 @@ def fill_classifier(
                 dtype=torch.float32,
             )
         except (ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
-            raise _no_classifier(own.model_type, error) from error
+            raise _no_network(own.model_type, error) from error
     if found["mismatched_keys"]:
         name = min(str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"])
         raise SpecError(f"These weights do not fit their config: {name:.100} has another shape. Choose other files.")
@@ -185,7 +205,7 @@ def _config(values: Mapping[str, Any], num_classes: int) -> Any:
     except Exception as error:  # configs validate their values with exceptions of many kinds
         if isinstance(error, MemoryError):
             raise
-        raise _no_classifier(kind, error) from error
+        raise _no_network(kind, error) from error
 
 
 def _harmless(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,6 +229,15 @@ def _classifier(config: Any) -> Any:
     return classes[type(config)]
 
 
+def _language_model(config: Any) -> Any:
+    """The class of the language model for a config. Raises: ValueError: there is none."""
+    known = transformers("models.auto.modeling_auto")
+    for classes in (known.MODEL_FOR_MASKED_LM_MAPPING, known.MODEL_FOR_CAUSAL_LM_MAPPING):
+        if type(config) in classes:
+            return classes[type(config)]
+    raise ValueError("it is no language model")
+
+
 @contextmanager
 def _building(seed: int | None) -> Iterator[None]:
     """Build alone, silently, and with random numbers from a seed, whatever other threads draw meanwhile."""
@@ -226,10 +255,9 @@ def _building(seed: int | None) -> Iterator[None]:
                 messages.enable_progress_bar()
 
 
-def _no_classifier(kind: str, error: Exception) -> SpecError:
+def _no_network(kind: str, error: Exception, what: str = CLASSIFIER) -> SpecError:
     cause = str(error).strip().split("\n")[0] or type(error).__name__
     shown = "".join(filter(str.isprintable, cause))[:160]
     return SpecError(
-        f"transformers cannot build a classifier of texts from the architecture {kind[:60]!r} ({shown}): "
-        "choose another network."
+        f"transformers cannot build {what} from the architecture {kind[:60]!r} ({shown}): choose another network."
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from core.adapter.archive import MAX_UPLOAD
+from core.adapter.verify import Verification
 from core.artifacts.origin import Origin
-from core.artifacts.trial import Trial, evaluate_adapter, merged_with
+from core.artifacts.trial import Score, evaluate_adapter, merged_with
 from core.data.task_spec import TaskSpec
 from core.errors import LabError
 from core.lab import Lab
@@ -49,13 +50,13 @@ def upload_adapter(lab: Lab) -> None:
         tasks += [task] if task is not None else []
     try:
         name = base.id if isinstance(base, Run) else base.to_json()
-        trial = _try(file.file_id, content, name, tuple(task.to_json() for task in tasks), lab, base)
+        found, scores = _try(file.file_id, content, name, tuple(task.to_json() for task in tasks), lab, base)
     except LabError as error:
         st.error(literal(str(error)))
         return
-    st.success(literal(str(trial.verification)), icon=":material/verified:")
-    if trial.scores:
-        show_scores(trial.scores, tasks[0] if isinstance(base, Run) else None, has_new_head=not isinstance(base, Run))
+    st.success(literal(str(found)), icon=":material/verified:")
+    if scores:
+        show_scores(scores, tasks[0] if isinstance(base, Run) else None, has_new_head=not isinstance(base, Run))
     download(
         "Merged network",
         lambda: merged_with(content, lab.base_for(base, content)),
@@ -96,7 +97,7 @@ def _origin(file_id: str, _content: bytes) -> Origin:
 @st.cache_data(max_entries=32, show_spinner="Verifying the adapter")
 def _try(
     file_id: str, _content: bytes, base: str, tasks: tuple[str, ...], _lab: Lab, _base: Run | NetworkSpec
-) -> Trial:
+) -> tuple[Verification, tuple[Score, ...]]:
     """Verify and evaluate an adapter; cached because every click redraws the page."""
     specs = [TaskSpec.from_json(task) for task in tasks]
     objective = _base.spec.objective if isinstance(_base, Run) else CLASSIFICATION

@@ -10,7 +10,9 @@ from core.methods.method import MethodSpec, Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.numbers import count_text, percent
-from core.study.learn.architectures import Adapted, adapted, alt_text, kinds_table, known_architectures
+from core.study.learn.architectures import adapted, alt_text, known_architectures
+from core.study.learn.counting import kinds_table
+from pages.learn.models import counts_table
 from pages.learn.network_drawing import network_drawing
 from pages.shared.forms.adapter import RANK_CHOICES
 from pages.shared.forms.layers import layer_form
@@ -63,7 +65,21 @@ def where_adapters_go(lab: Lab) -> None:
             "one magnitude per output of each adapted layer."
         )
         st.markdown(f"Target modules: `{','.join(targets)}`" if len(targets) < 9 else f"{len(targets)} target modules")
-    _table(first, rank)
+    counts_table(
+        kinds_table(first.kinds, rank),
+        {
+            "layer": "Layer",
+            "role": "Role",
+            "in": "Inputs",
+            "out": "Outputs",
+            "copies": "Layers",
+            "chosen": "With adapter",
+            "lora": "A and B, per layer",
+            "lora_all": "A and B, all",
+        },
+        {},
+        f"The linear layers of {first.name} by kind, with their shapes and what LoRA of rank {rank} trains.",
+    )
 
 
 def _of_rank(kind: type[MethodSpec], rank: int) -> MethodSpec:
@@ -73,26 +89,7 @@ def _of_rank(kind: type[MethodSpec], rank: int) -> MethodSpec:
 
 
 def _networks(lab: Lab) -> dict[str, NetworkSpec]:
-    """The known networks, then those that were brought and are others, by name."""
+    """The known networks, then those that were imported and are others, by name."""
     known: dict[str, NetworkSpec] = {spec.model: spec for spec in known_architectures().values()}
-    brought = {f"{card.name} · {card.digest[:8]}": lab.networks.spec(card.digest) for card in lab.networks.list()}
-    return known | brought
-
-
-def _table(found: Adapted, rank: int) -> None:
-    st.dataframe(
-        kinds_table(found, rank),
-        hide_index=True,
-        height="content",
-        column_config={
-            "layer": st.column_config.TextColumn("Layer", pinned=True),
-            "role": "Role",
-            "in": st.column_config.NumberColumn("Inputs", format="localized"),
-            "out": st.column_config.NumberColumn("Outputs", format="localized"),
-            "copies": "Layers",
-            "chosen": "With adapter",
-            "lora": st.column_config.NumberColumn("A and B, per layer", format="localized"),
-            "lora_all": st.column_config.NumberColumn("A and B, all", format="localized"),
-        },
-        alt=f"The linear layers of {found.name} by kind, with their shapes and what LoRA of rank {rank} trains.",
-    )
+    imported = {f"{card.name} · {card.digest[:8]}": lab.networks.spec(card.digest) for card in lab.networks.list()}
+    return known | imported

@@ -11,17 +11,16 @@ from core.networks.perceptron import PerceptronSpec
 from core.numbers import bytes_text, times_text
 from core.study.learn.counting import perceptron, storage
 from core.study.learn.figures import storage_figure
-from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table, target_choices
+from core.study.learn.language_models import language_models, model_table, projection_table, target_choices
 from core.study.report.report import CUSTOMERS
 from pages.shared.ui.customers import CHOICES
 from pages.shared.ui.figure_panel import readable
 
 MODEL_RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-MODELS = {network.name: network for network in LANGUAGE_MODELS}
 STILL = {"displayModeBar": False}
 
 
-def language_models() -> tuple[str, int]:
+def model_counts() -> tuple[str, int]:
     """Show the counts for published models; return the name of the chosen model, and the rank."""
     st.header("For language models", anchor="models")
     st.markdown(
@@ -30,7 +29,7 @@ def language_models() -> tuple[str, int]:
         "have fewer heads than queries, which is why `k_proj` and `v_proj` are narrower in newer models."
     )
     rank = int(st.select_slider("Rank of all adapters", MODEL_RANKS, 16, key="learn_model_rank", bind="query-params"))
-    _table(
+    counts_table(
         model_table(rank),
         {
             "model": "Model",
@@ -54,17 +53,18 @@ def language_models() -> tuple[str, int]:
         "Attention only: all four projections. All linear: also the projections of the feed-forward part; embeddings "
         "and output layer stay frozen. Adam: two float32 means per trained number, with adapters on all linear layers."
     )
+    models = language_models()
     name = st.selectbox(
-        "Model in detail", list(MODELS), list(MODELS).index("Llama 3 8B"), key="learn_model", bind="query-params"
+        "Model in detail", list(models), list(models).index("Llama 3 8B"), key="learn_model", bind="query-params"
     )
-    network = MODELS[name]
+    network = models[name]
     choices = target_choices(network)
     chosen = st.selectbox(
         "Layers with adapters", list(choices), len(choices) - 1, key="learn_targets", bind="query-params"
     )
     targets = choices[chosen]
     st.metric("Trained numbers", f"{network.trainable(rank, *targets):,}", help=f"Target: `{','.join(targets)}`")
-    _table(
+    counts_table(
         projection_table(network, rank),
         {
             "layer": "Layer",
@@ -97,10 +97,10 @@ def many_customers(name: str, rank: int) -> None:
         "base in memory and picks $A$ and $B$ for each request, which adds a small product to the large one."
     )
     customers = int(st.select_slider("Customers", CHOICES, CUSTOMERS, key="learn_customers", bind="query-params"))
-    lab = LoRASpec()
-    for network, r in ((perceptron(PerceptronSpec()), lab.rank), (MODELS[name], rank)):
+    model = language_models()[name]
+    own = perceptron(PerceptronSpec())
+    for title, network, r in (("LoRA Lab's default network", own, LoRASpec().rank), (name, model, rank)):
         need = storage(network, r, customers)
-        title = "LoRA Lab's default network" if network.name not in MODELS else name
         with st.container(border=True):
             st.markdown(
                 f"**{title}**, {network.parameters:,} parameters of {network.bytes_each} bytes; adapters of rank {r} "
@@ -112,9 +112,9 @@ def many_customers(name: str, rank: int) -> None:
                 st.metric("Storage reduction", f"{times_text(need.full_copies / need.shared)} ×")
             if need.shared > need.full_copies:
                 st.caption("For a single customer, LoRA stores more: the base and an adapter.")
-    need = storage(MODELS[name], rank, customers)
+    need = storage(model, rank, customers)
     st.plotly_chart(
-        readable(storage_figure(MODELS[name], rank, customers)),
+        readable(storage_figure(model, rank, customers)),
         config=STILL,
         key="learn_storage",
         alt=(
@@ -125,7 +125,7 @@ def many_customers(name: str, rank: int) -> None:
     st.caption(f"{name} at rank {rank}, as chosen in the section above, without file headers.")
 
 
-def _table(frame: pd.DataFrame, labels: dict[str, str], formats: dict[str, str], alt: str) -> None:
+def counts_table(frame: pd.DataFrame, labels: dict[str, str], formats: dict[str, str], alt: str) -> None:
     """Draw the columns that have a label, the first one pinned; ``formats`` are of those that are not counts."""
     first, *_ = labels
     st.dataframe(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.study.figures.palette import LORA
-from core.study.learn.architectures import Adapted, KindOfLayer, shape_text
+from core.study.learn.architectures import Adapted
+from core.study.learn.counting import KindOfLayer
 from pages.learn.diagram import WIDTH, box, svg, text
 
 LAYER = 30
@@ -24,11 +25,11 @@ def network_drawing(found: Adapted) -> str:
     """Draw the layers of one block, what repeats it, and the layers outside of the blocks, from the input down."""
     parts: list[str] = [STYLE, text(WIDTH / 2, 14, "tokens"), text(WIDTH / 2, 34, "embeddings: frozen", "faint")]
     top, y = 52.0, 52.0 + 24
-    inside = [kind for kind in found.kinds if kind.inside]
+    inside = [kind for kind in found.kinds if kind.is_in_blocks]
     parts.append(text(WIDTH - INSET, y - 8, f"{found.blocks} blocks like this", "faint right"))
     role = ""
     for kind in inside:
-        title = (kind.column.role or "other").capitalize()
+        title = (kind.role or "other").capitalize()
         if title != role:
             y += 16
             parts.append(text(INSET, y, title, "left"))
@@ -37,7 +38,7 @@ def network_drawing(found: Adapted) -> str:
         y += LAYER
     parts.append(box(EDGE, top, WIDTH - 2 * EDGE, y + 6 - top, "block"))
     y += 18
-    for kind in (kind for kind in found.kinds if not kind.inside):
+    for kind in (kind for kind in found.kinds if not kind.is_in_blocks):
         parts += _layer(kind, y)
         y += LAYER
     parts += [box(INSET, y, WIDTH - 2 * INSET, LAYER - 6, "new"), text(WIDTH / 2, y + 12, "new head: trained whole")]
@@ -52,6 +53,6 @@ def _layer(kind: KindOfLayer, y: float) -> list[str]:
     middle = y + (LAYER - 6) / 2
     return [
         box(INSET, y, WIDTH - 2 * INSET, LAYER - 6, "lora" if kind.chosen else "frozen"),
-        text(INSET + 10, middle, kind.column.label, f"left {ink}"),
-        text(WIDTH - INSET - 10, middle, f"{count}{shape_text(kind)}", f"right {ink}"),
+        text(INSET + 10, middle, kind.label, f"left {ink}"),
+        text(WIDTH - INSET - 10, middle, f"{count}{kind.shape}", f"right {ink}"),
     ]

@@ -10,7 +10,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.study.learn import demonstration
 from pages.learn.adapters import where_adapters_go
 from pages.learn.matrix import beside_the_weight, merging, quiet_start, two_ways
-from pages.learn.models import language_models, many_customers
+from pages.learn.models import many_customers, model_counts
 from pages.shared.ui.links import ENTRIES, link
 
 READING_WIDTH = 880
@@ -143,7 +143,7 @@ with st.container(width=READING_WIDTH):
     quiet_start()
     merging()
     where_adapters_go(current())
-    many_customers(*language_models())
+    many_customers(*model_counts())
     in_code()
     settings()
     where_next()

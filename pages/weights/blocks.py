@@ -22,8 +22,6 @@ OPENED = "Spectrum"
 
 def map_part(focus: Focus) -> None:
     """Draw the map of the chosen run; a press on a tile chooses that layer."""
-    if focus.blocks is None:
-        return
     st.markdown(
         "One tile per linear layer: rows are blocks, from the input at the top to the output, columns are what a layer "
         "does in its block. **Press a tile to open its layer.**"
@@ -47,7 +45,7 @@ def map_part(focus: Focus) -> None:
             st.session_state[VIEW] = OPENED
 
     tile_map(
-        layer_map(focus.blocks, focus.shapes, measure, values, focus.layer, focus.colour),
+        layer_map(focus.layers, focus.shapes, measure, values, focus.layer, focus.colour),
         key,
         f"{measure.title} of each layer of {focus.name}, by block and role",
         open_layer,
@@ -59,7 +57,7 @@ def map_part(focus: Focus) -> None:
     st.caption(f"{framed} {f'{empty} tiles are empty: training did not change these layers.' if empty else ''}{head}")
     download(
         "Download CSV",
-        lambda: csv_of(map_numbers(focus.blocks, {MAP_MEASURES[name].title: values})) if focus.blocks else b"",
+        lambda: csv_of(map_numbers(focus.layers, {MAP_MEASURES[name].title: values})),
         f"{focus.run.id}-map.csv",
         "text/csv",
         "map-csv",

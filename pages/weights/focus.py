@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.lab import Lab
-from core.methods.blocks import Blocks, blocks_of
 from core.methods.method import Role
+from core.methods.roles import Layers
 from core.objectives.measure import Measure
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, arms_of
@@ -34,12 +34,17 @@ class Focus:
     layer: str
     shapes: Mapping[str, tuple[int, int]]
     """(out, in) of each layer, by its path."""
-    blocks: Blocks | None
-    """The layers by block and kind; None in a network that has no blocks."""
+    layers: Layers
+    """The same by block and kind."""
     colours: Mapping[str, str]
     """Colour of each arm of the experiment, by its key."""
     masked_differs: bool
     """Whether the primary measure can be masked, and the target or the source lacks some of the network's classes."""
+
+    @property
+    def has_map(self) -> bool:
+        """Whether the network has blocks."""
+        return bool(self.layers.places)
 
     @property
     def measure(self) -> Measure:
@@ -106,7 +111,9 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         layer = pick("Layer", layers, "layer", "Each layer with its number of inputs and outputs.")
     shown = tuple(main_arms(members, always=arm.key))
     colours = colours_of(run.spec for run in members)
-    return Focus(lab, experiment, shown, run, arm, layer, shapes, blocks_of(shapes), colours, _masked_differs(lab, run))
+    return Focus(
+        lab, experiment, shown, run, arm, layer, shapes, Layers(tuple(shapes)), colours, _masked_differs(lab, run)
+    )
 
 
 def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:

@@ -30,7 +30,7 @@ def instruments_part(focus: Focus) -> None:
     step = STRENGTH_STEP if is_quick(focus) else COARSE_STEP
     tested, validated = (strengths_of(focus.lab, focus.run, part, limit, step) for part in ("test", "validation"))
     combinations = switches_of(focus.lab, focus.run, limit)
-    alone = alone_of(focus.lab, focus.run, focus.layer, limit) if focus.blocks else None
+    alone = alone_of(focus.lab, focus.run, focus.layer, limit) if focus.has_map else None
     head = " The new head, which the base does not have, keeps its trained weights." if focus.has_new_head else ""
     st.subheader("Strength of ΔW")
     st.markdown(
@@ -43,7 +43,7 @@ def instruments_part(focus: Focus) -> None:
     st.markdown(
         f"Turn off ΔW of a layer to see how the {focus.measure.noun} depends on it. The contributions of the layers do "
         "not add up: a layer that achieves little alone may still be needed by the others."
-        + (" With so many layers, those of a role are switched together." if focus.blocks else "")
+        + (" With so many layers, those of a role are switched together." if focus.has_map else "")
     )
     layer_switches(focus, combinations)
     if alone is not None:
@@ -112,7 +112,7 @@ def layer_switches(focus: Focus, found: Switches) -> None:
     )
     switched = {part for parts in found.groups.values() for part in parts}
     unchanged = [path for path in focus.shapes if path not in switched]
-    if unchanged and focus.blocks:
+    if unchanged and focus.has_map:
         st.caption(f"{len(unchanged)} of {len(focus.shapes)} layers were not changed by training; see the map.")
     elif unchanged:
         st.caption(f"Not changed by training: {', '.join(unchanged)}.")

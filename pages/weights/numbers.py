@@ -9,8 +9,7 @@ import streamlit as st
 
 from core.lab import Lab
 from core.store.record import Run
-from core.study.weights.change import WeightChange
-from core.study.weights.changes import Changes
+from core.study.weights.change import Changes, WeightChange
 from core.study.weights.decomposition import Array, singular_values
 from core.study.weights.directions import (
     MAX_DIRECTIONS,

@@ -69,6 +69,6 @@ try:
     waiting = sum(run.is_live for run in members)
     if waiting:
         st.caption(f"Unfinished runs: {waiting}. Reload the page to see them once they have finished.")
-    draw_tabs({MAP: map_part, **PARTS} if focus.blocks else PARTS, focus)
+    draw_tabs({MAP: map_part, **PARTS} if focus.has_map else PARTS, focus)
 except LabError as error:
     st.error(literal(str(error)))

@@ -24,7 +24,7 @@ def spectrum_part(focus: Focus) -> None:
         f"still matter for the {focus.measure.noun}: the Rank tab measures that."
     )
     # Of a network with many layers only one is shown, and the map shows the others.
-    layers = [focus.layer] if focus.blocks else list(focus.shapes)
+    layers = [focus.layer] if focus.has_map else list(focus.shapes)
     spectra = spectra_of(focus.lab, [run for arm in focus.arms for run in arm.runs], layers)
     chosen = {run.id for _, run in same_seed(focus)}
     changed = {run for run, layers in spectra.items() if layers[focus.layer].rank}
@@ -71,10 +71,10 @@ def spectrum_part(focus: Focus) -> None:
     download(
         "Download CSV",
         lambda: csv_of(spectrum_numbers(arms, spectra, share)),
-        f"{focus.experiment.id}-{f'{focus.layer}-' if focus.blocks else ''}spectra.csv",
+        f"{focus.experiment.id}-{f'{focus.layer}-' if focus.has_map else ''}spectra.csv",
         "text/csv",
         "spectra-csv",
-        help=f"One row per {'run' if focus.blocks else 'layer and run'}, with every singular value.",
+        help=f"One row per {'run' if focus.has_map else 'layer and run'}, with every singular value.",
     )
     st.caption(
         f"Means over the seeds ± half the width of the 95 % interval. **Rank for {percent(100 * share, 0)}**: the "

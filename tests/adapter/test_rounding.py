@@ -13,7 +13,7 @@ from torch import nn
 
 from core.adapter import read_adapter, verify_adapter
 from core.adapter.archive import CERTIFICATE, json_bytes, zip_bytes
-from core.adapter.certificate import MERGED_TOLERANCE, logits_of, merged_difference, merged_logits_of
+from core.adapter.certificate import MERGED_TOLERANCE, logits_of, merged_comparison, merged_logits_of
 from core.adapter.rounding import largest_summed
 from core.errors import AdapterError, VerificationError
 from core.methods.adapted import AdaptedLinear
@@ -79,7 +79,7 @@ def test_a_layer_that_is_merged_with_a_scaling_off_by_a_percent_fails(
 
     monkeypatch.setattr(AdaptedLinear, "summed_weight", broken)
     with pytest.raises(VerificationError, match="differ by"):
-        merged_difference(model, ROWS, logits_of(model, ROWS))
+        merged_comparison(model, ROWS, logits_of(model, ROWS))
 
 
 def test_what_is_summed_is_at_least_every_product_and_every_output() -> None:

@@ -137,9 +137,8 @@ def test_pretraining_fine_tuning_and_a_verified_adapter(opened: Lab, experiment:
     assert lora.result.measures["source_accuracy_before"] == base.score
     content = opened.artifacts.path(lora.id, ADAPTER).read_bytes()
     on = [lora.spec.task, base.spec.task]
-    trial = evaluate_adapter(content, opened.artifacts.network(base.id), opened.tasks, on)
-    assert trial.verification.certified
-    target, source = trial.scores
+    found, (target, source) = evaluate_adapter(content, opened.artifacts.network(base.id), opened.tasks, on)
+    assert found.certified
     assert target.examples == source.examples == TEST
     assert target.after.measures["accuracy"] == pytest.approx(lora.score)
     assert source.before.measures["accuracy"] == pytest.approx(base.score)

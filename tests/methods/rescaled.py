@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.errors import AdapterError
-from core.methods.adapted import AdaptedLinear, Terms, sum_dtype
+from core.methods.adapted import AdaptedLinear, Terms, frozen_weight, sum_dtype
 from core.methods.adapter import AdapterSpec, Targets, targets_field
 from core.methods.peft_config import CONFIG_FILE, TENSORS_FILE, LayerSettings, PeftConfig, check_values
 
@@ -53,7 +53,7 @@ class RescaledLinear(AdaptedLinear):
 
     def delta(self, dtype: torch.dtype | None = None) -> Tensor:
         scale = self.scale.to(dtype or self.factors_of_groups.dtype)
-        return self.base_weight(scale.dtype) * (scale - 1)
+        return frozen_weight(self).to(scale.dtype) * (scale - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.merged:

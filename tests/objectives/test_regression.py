@@ -315,7 +315,7 @@ def test_the_adapter_is_verified_and_peft_gives_equal_outputs(done: Done, tmp_pa
     of_images = done.run(done.images, "lora")
     content = lab.artifacts.path(of_images.id, ADAPTER).read_bytes()
     on = [of_images.spec.task, of_images.spec.source]
-    target, source = evaluate_adapter(content, lab.artifacts.network(done.images.base), lab.tasks, on).scores
+    _, (target, source) = evaluate_adapter(content, lab.artifacts.network(done.images.base), lab.tasks, on)
     assert target.after.measures["r2"] == pytest.approx(of_images.score)
     assert source.before.measures["r2"] == pytest.approx(lab.run(done.images.base).score)
 

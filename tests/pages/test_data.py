@@ -234,9 +234,10 @@ def of_peft(base: Path) -> bytes:
 def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab) -> None:
     (run,) = filled.runs(methods=["lora"])
     content, base = filled.artifacts.read(run.id, ADAPTER), str(run.spec.base)
-    trial = evaluate_adapter(content, filled.artifacts.network(base), filled.tasks, [DIGITS, TURNED, DIGITS])
-    assert trial.verification == filled.artifacts.verify(run.id)
-    own, turned = trial.scores
+    found, (own, turned) = evaluate_adapter(
+        content, filled.artifacts.network(base), filled.tasks, [DIGITS, TURNED, DIGITS]
+    )
+    assert found == filled.artifacts.verify(run.id)
     assert run.result is not None
     assert (turned.before.measures["accuracy"], turned.after.measures["accuracy"]) == (
         run.result.measures["accuracy_before"],

@@ -12,8 +12,7 @@ from streamlit.testing.v1 import AppTest
 from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import NETWORK
-from core.forecast.cost import plan
-from core.forecast.target_choices import target_choices
+from core.forecast.cost import plan, target_layers
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -89,7 +88,7 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
 def test_the_layers_that_are_chosen_get_adapters_and_without_any_there_is_a_sentence(opened: Lab, base: Run) -> None:
     app = draw("sweep")
     choose(app, [1, 2], [0.00316, 0.01], [], 1)
-    assert app.pills(key="sweep-layers").value == list(target_choices(base.spec.network).groups)
+    assert app.pills(key="sweep-layers").value == list(target_layers(base.spec.network).groups)
     app.pills(key="sweep-layers").set_value([]).run()
     assert not app.exception, app.exception
     assert app.error

@@ -13,9 +13,9 @@ from streamlit.testing.v1 import AppTest
 
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
+from core.forecast.cost import target_layers
 from core.forecast.estimates import Estimates
 from core.forecast.fit import Shortage
-from core.forecast.target_choices import target_choices
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec
@@ -246,7 +246,7 @@ def test_the_blocks_of_an_experiment_stay_in_the_form_that_is_filled_from_it(lab
     deep = lab.networks.bring_folder(save_tiny(tmp_path / "deep", num_hidden_layers=4)).digest
     try:
         network, task = lab.networks.spec(shallow, 4), TaskSpec.of(dataset="long", length=128)
-        targets = target_choices(network).targets(["all-linear"], [1])
+        targets = target_layers(network).targets(["all-linear"], [1])
         experiment = lab.fine_tune(network, task, [(short(), LoRASpec.of(rank=1, target_modules=targets))], range(1))
         lab.stop(*experiment.runs)
         app = draw("finetune", base=deep)

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
-from transformers import (
-    Gemma2Config,
-    Gemma2ForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    RobertaConfig,
-    RobertaForMaskedLM,
-)
 
-from core.errors import LoRAError
+from core.errors import LoRAError, SpecError
 from core.methods.layers import LoRALayer
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.parameters import count_parameters
-from core.methods.targets import ALL, find_targets, is_named, role_of
+from core.methods.roles import ALL, ROLES
+from core.methods.targets import find_targets
+from core.networks.hugging_face import build_language_model
 from core.networks.perceptron import PerceptronSpec
 from core.study.learn.counting import ADAM_STATE, LayerCount, Network, perceptron, storage
-from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table, target_choices
+from core.study.learn.language_models import PUBLISHED as CONFIGS
+from core.study.learn.language_models import counted, language_models, model_table, projection_table, target_choices
 
 PUBLISHED = {  # safetensors totals on huggingface.co
     "RoBERTa base": 124_697_433,
@@ -45,15 +36,30 @@ PUBLISHED = {  # safetensors totals on huggingface.co
     "Gemma 2 9B": 9_241_705_984,
     "Llama 3 70B": 70_553_706_496,
 }
-ARCHITECTURES = {
-    "RoBERTa": (RobertaConfig, RobertaForMaskedLM),
-    "GPT-2": (GPT2Config, GPT2LMHeadModel),
-    "Llama": (LlamaConfig, LlamaForCausalLM),
-    "Gemma": (Gemma2Config, Gemma2ForCausalLM),
-    "Mistral": (MistralConfig, MistralForCausalLM),
-    "Qwen2.5": (Qwen2Config, Qwen2ForCausalLM),
+LANGUAGE_MODELS = tuple(language_models().values())
+ATTENTION, FEED_FORWARD = ROLES
+KINDS = {  # as in the code of the architectures: role, inputs, outputs, layers
+    "RoBERTa base": {
+        **dict.fromkeys((f"attention.self.{name}" for name in ("query", "key", "value")), (ATTENTION, 768, 768, 12)),
+        "attention.output.dense": (ATTENTION, 768, 768, 12),
+        "intermediate.dense": (FEED_FORWARD, 768, 3072, 12),
+        "output.dense": (FEED_FORWARD, 3072, 768, 12),
+        "lm_head.dense": (None, 768, 768, 1),
+    },
+    "GPT-2 small": {
+        "attn.c_attn": (ATTENTION, 768, 3 * 768, 12),
+        "attn.c_proj": (ATTENTION, 768, 768, 12),
+        "mlp.c_fc": (FEED_FORWARD, 768, 4 * 768, 12),
+        "mlp.c_proj": (FEED_FORWARD, 4 * 768, 768, 12),
+    },
+    "Gemma 2 2B": {
+        "self_attn.q_proj": (ATTENTION, 2304, 8 * 256, 26),
+        **dict.fromkeys(("self_attn.k_proj", "self_attn.v_proj"), (ATTENTION, 2304, 4 * 256, 26)),
+        "self_attn.o_proj": (ATTENTION, 8 * 256, 2304, 26),
+        **dict.fromkeys(("mlp.gate_proj", "mlp.up_proj"), (FEED_FORWARD, 2304, 9216, 26)),
+        "mlp.down_proj": (FEED_FORWARD, 9216, 2304, 26),
+    },
 }
-TIED = {"Llama 3.2 1B"}
 ONE_EACH = {"RoBERTa base", "GPT-2 small", "Llama 3.2 1B", "Gemma 2 2B", "Mistral 7B v0.1", "Qwen2.5 7B"}
 """The smallest of each architecture. The whole suite adds adapters to these; larger ones have more of the same."""
 
@@ -62,12 +68,9 @@ by_name = pytest.mark.parametrize("network", LANGUAGE_MODELS, ids=lambda network
 
 
 def real(network: Network) -> nn.Module:
-    """The network as transformers builds it from the same config fields, without memory for weights."""
-    config_class, model_class = ARCHITECTURES[network.name.split()[0]]
-    always = network.name.split()[0] in {"RoBERTa", "GPT-2", "Gemma"}
-    untied = {} if always else {"tie_word_embeddings": network.name in TIED}
-    with torch.device("meta"):
-        return model_class(config_class(**network.config, **untied))
+    """The network as transformers builds it, without memory for weights."""
+    (config,) = (each["config"] for each in json.loads(CONFIGS.read_text()) if each["name"] == network.name)
+    return build_language_model(json.dumps(config))
 
 
 def test_the_documents_example_is_250_times_fewer():
@@ -102,11 +105,11 @@ def test_sizes_below_one_are_refused_with_a_sentence(wrong):
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(2, 40), st.data())
 def test_the_perceptrons_counts_are_the_librarys(features, hidden_1, hidden_2, classes, data):
     spec = PerceptronSpec(num_features=features, num_hidden_1=hidden_1, num_hidden_2=hidden_2, num_classes=classes)
-    counted, built = perceptron(spec), spec.build()
-    assert counted.parameters == count_parameters(built)
-    most = max(min(p.in_features, p.out_features) for p in counted.projections)
+    own, built = perceptron(spec), spec.build()
+    assert own.parameters == count_parameters(built)
+    most = max(min(kind.in_features, kind.out_features) for kind in own.kinds)
     rank = data.draw(st.integers(1, most))
-    assert counted.trainable(rank) == count_parameters(add_lora(built, LoRASpec(rank=rank)), trainable=True)
+    assert own.trainable(rank) == count_parameters(add_lora(built, LoRASpec(rank=rank)), trainable=True)
 
 
 def test_the_labs_own_network_trains_6248_of_136074():
@@ -119,19 +122,30 @@ def test_shapes_embeddings_and_norms_sum_to_the_published_total(network):
     assert network.parameters == PUBLISHED[network.name]
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_kinds_of_layers_are_those_of_the_architecture(name):
+    found = {
+        kind.name: (kind.role, kind.in_features, kind.out_features, len(kind.paths))
+        for kind in language_models()[name].kinds
+    }
+    assert found == KINDS[name]
+
+
 @by_name
-def test_shapes_are_those_of_the_real_architecture(network):
-    model = real(network)
-    assert count_parameters(model) == network.parameters
-    for projection in network.projections:
-        weights = [
-            m.weight
-            for path, m in model.named_modules()
-            if is_named(path, projection.name) and role_of(path) == projection.role
-        ]
-        # GPT-2 keeps its weights (in, out), all others (out, in).
-        shapes = {tuple(weight.shape if network.name == "GPT-2 small" else weight.T.shape) for weight in weights}
-        assert (len(weights), shapes) == (projection.copies, {(projection.in_features, projection.out_features)})
+def test_the_fields_of_a_shape_multiply_to_it(network):
+    values = {name: str(value) for name, value in network.config.items()}
+    for row in projection_table(network, 16).to_dict("records"):
+        sides = [[int(values.get(part, part)) for part in side.split(" · ")] for side in row["fields"].split(" → ")]
+        assert [math.prod(side) for side in sides] == [row["in"], row["out"]]
+
+
+def test_any_language_model_is_counted_from_its_config_and_others_are_refused_by_name():
+    config = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config |= {"vocab_size": 40, "pad_token_id": 0}
+    found = counted("Phi", {"model_type": "phi3", **config})
+    assert found.trainable(2, "attention") == 2 * 2 * (16 + 3 * 16 + 16 + 16)
+    with pytest.raises(SpecError, match="'vit'"):
+        counted("ViT", {"model_type": "vit"})
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.study.learn import demonstration
 from core.study.learn.counting import LayerCount, perceptron, storage
 from core.study.learn.figures import outputs_figure, ranks_figure, storage_figure
-from core.study.learn.language_models import LANGUAGE_MODELS
+from core.study.learn.language_models import language_models
 
 seeds = st.integers(0, 2**31)
 alphas = st.floats(0.5, 8)
@@ -127,7 +127,9 @@ def test_the_outputs_chart_keeps_its_axis_while_b_moves():
     assert not np.array_equal(figures[2].data[0].y, figures[2].data[1].y)
 
 
-@pytest.mark.parametrize("network", [perceptron(PerceptronSpec()), LANGUAGE_MODELS[-1]], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "network", [perceptron(PerceptronSpec()), language_models()["Llama 3 70B"]], ids=lambda n: n.name
+)
 def test_the_storage_chart_is_the_storage_count(network):
     full, shared, here = storage_figure(network, 4, 100).data
     for figure_x, figure_full, figure_shared in zip(full.x, full.y, shared.y, strict=True):

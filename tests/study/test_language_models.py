@@ -12,12 +12,13 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from core.errors import LoRAError
-from core.forecast.target_choices import target_choices
+from core.forecast.cost import target_layers
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.parameters import count_parameters
 from core.networks.library.known import KNOWN
-from core.study.learn.architectures import CONFIGS, adapted, alt_text, kinds_table, known_architectures
+from core.study.learn.architectures import CONFIGS, adapted, alt_text, known_architectures
+from core.study.learn.counting import kinds_table
 from pages.learn.network_drawing import network_drawing
 from tests.conftest import some_of
 from tests.study.transformers_changed import tiny_spec
@@ -54,7 +55,7 @@ def test_every_known_network_can_be_drawn_and_has_its_published_size(name):
 )
 def test_each_choice_of_layers_trains_what_peft_trains(method, name):
     spec = known_architectures()[name]
-    choices = target_choices(spec)
+    choices = target_layers(spec)
     for chosen in choices.groups:
         targets = choices.targets([chosen])
         found = adapted(spec, method.of(rank=8, target_modules=targets))
@@ -64,7 +65,7 @@ def test_each_choice_of_layers_trains_what_peft_trains(method, name):
         assert found.adapters + found.head == count_parameters(peft, trainable=True), chosen
         assert sorted(paths) == sorted(choices.groups[chosen])
         if method is LoRASpec:
-            assert kinds_table(found, 8)["lora_all"].sum() == found.adapters
+            assert kinds_table(found.kinds, 8)["lora_all"].sum() == found.adapters
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "deberta-v2", "modernbert"])
@@ -81,13 +82,13 @@ def test_drawings_stay_in_their_frame_and_colour_the_chosen_layers(kind, targets
     assert sum(box.attrib["class"] == "lora" for box in boxes) == sum(bool(each.chosen) for each in found.kinds)
     shown = [text.text or "" for text in root.iter(f"{SVG}text")]
     assert f"{found.blocks} blocks like this" in shown
-    assert all(each.column.label in shown for each in found.kinds)
+    assert all(each.label in shown for each in found.kinds)
     assert f"{found.blocks} blocks" in alt_text(found)
 
 
 def test_a_layer_that_is_chosen_in_some_blocks_says_in_how_many():
     spec = known_architectures()["minilm"]
-    choices = target_choices(spec)
+    choices = target_layers(spec)
     targets = choices.targets(["attention.self.query"], [4, 5])
     found = adapted(spec, LoRASpec.of(rank=8, target_modules=targets))
     assert "2 of 6 · 384 → 384" in network_drawing(found)

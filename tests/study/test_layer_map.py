@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from core.methods.blocks import blocks_of
-from core.study.weights.change import layer_shapes
-from core.study.weights.changes import Changes
+from core.methods.roles import Layers
+from core.study.weights.change import Changes, layer_shapes
 from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
 from tests.study.changes import full_change
 from tests.study.samples import make_run
 from tests.study.transformers_changed import tiny_spec
 
 SHAPES = layer_shapes(tiny_spec("bert"))
-BLOCKS = blocks_of(SHAPES)
+LAYERS = Layers(tuple(SHAPES))
 QUERY = "bert.encoder.layer.1.attention.self.query"
 
 
 def test_each_layer_has_a_tile_and_only_changed_ones_have_a_value():
-    assert BLOCKS is not None
     values = {path: float(place) for place, path in enumerate(SHAPES) if "attention" in path}
-    heat = layer_map(BLOCKS, SHAPES, MAP_MEASURES["rank"], values, QUERY, "red")
+    heat = layer_map(LAYERS, SHAPES, MAP_MEASURES["rank"], values, QUERY, "red")
     tiles = {tile.key: tile for tile in heat.tiles}
     assert set(tiles) == set(SHAPES)
     assert {path for path, tile in tiles.items() if tile.colour} == set(values)
@@ -37,20 +35,18 @@ def test_each_layer_has_a_tile_and_only_changed_ones_have_a_value():
 
 
 def test_without_any_change_the_map_is_there_and_empty():
-    assert BLOCKS is not None
-    heat = layer_map(BLOCKS, SHAPES, MAP_MEASURES["change"], {}, QUERY, "red")
+    heat = layer_map(LAYERS, SHAPES, MAP_MEASURES["change"], {}, QUERY, "red")
     assert not any(tile.colour for tile in heat.tiles)
     assert not heat.high
     assert map_sentence(MAP_MEASURES["change"], {}) == ""
 
 
 def test_the_sentence_names_the_highest_and_the_table_all():
-    assert BLOCKS is not None
     values = dict.fromkeys(SHAPES, 1.0) | {QUERY: 3.0}
     assert map_sentence(MAP_MEASURES["new"], values).startswith(f"Highest in {QUERY}: 3 of the 10 strongest")
     same = map_sentence(MAP_MEASURES["new"], dict.fromkeys(SHAPES, 0.0))
     assert same == f"The same in all {len(SHAPES)} layers: 0 of the 10 strongest directions are new."
-    table = map_numbers(BLOCKS, {"Rank": values}).set_index("Layer")
+    table = map_numbers(LAYERS, {"Rank": values}).set_index("Layer")
     assert table["Rank"].to_dict() == values
     assert table.loc[QUERY, ["Block", "Role", "Kind"]].tolist() == ["1", "attention", "query"]
 

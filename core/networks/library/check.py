@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from core.errors import JsonError, LabError, NetworkFileError, SpecError, printable
 from core.memory import free_bytes, is_out_of_memory
-from core.methods.heads import is_in_head
+from core.methods.heads import CLASSIFIERS, is_in_head
 from core.methods.linear import is_linear
-from core.methods.targets import role_of
+from core.methods.roles import role_of
 from core.networks.forward import forward
-from core.networks.hugging_face import CLASSIFIERS, architecture, fill_classifier, head_of
+from core.networks.hugging_face import architecture, fill_classifier, head_of
 from core.networks.library.card import Inspection
 from core.networks.library.files import CONFIG, INDEX, NetworkFiles, read_index
 from core.networks.library.place import FolderPlace

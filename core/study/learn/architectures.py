@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import pandas as pd
 import torch
 
-from core.forecast.cost import plan
-from core.forecast.target_choices import target_choices
-from core.methods.blocks import Column, blocks_of
+from core.forecast.cost import plan, target_layers
 from core.methods.head import HeadSpec
 from core.methods.method import MethodSpec
-from core.methods.targets import find_targets
 from core.networks.hugging_face import build_classifier, head_of
 from core.networks.library.known import KNOWN
 from core.networks.network import NetworkSpec
 from core.networks.transformer import TransformerSpec
-from core.study.learn.counting import LayerCount
+from core.study.learn.counting import KindOfLayer, kinds_of
 
 CONFIGS = Path(__file__).parent / "configs"
 """Folder with the architecture of each known network, so that it can be drawn before anybody has brought it."""
@@ -46,20 +42,6 @@ def known_architectures() -> dict[str, TransformerSpec]:
                 weights=NO_WEIGHTS, model=name, config=config, head=head, num_classes=CLASSES
             )
     return found
-
-
-@dataclass(frozen=True)
-class KindOfLayer:
-    """The layers of one kind: the same place in every block, or a single layer outside of the blocks."""
-
-    column: Column
-    in_features: int
-    out_features: int
-    paths: tuple[str, ...]
-    chosen: tuple[str, ...]
-    """Paths of those with an adapter."""
-    inside: bool
-    """Whether they are in the blocks."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +78,7 @@ def adapted(network: NetworkSpec, method: MethodSpec) -> Adapted:
     return Adapted(
         network.sizes,
         method.inner_rank,
-        len(target_choices(network).blocks),
+        len(target_layers(network).blocks),
         _kinds(network, method.targets),
         trained.parameters - (trained.trainable_parameters - head),
         trained.trainable_parameters - head,
@@ -106,58 +88,14 @@ def adapted(network: NetworkSpec, method: MethodSpec) -> Adapted:
 
 @lru_cache(maxsize=64)
 def _kinds(network: NetworkSpec, targets: tuple[str, ...]) -> tuple[KindOfLayer, ...]:
-    layers = target_choices(network).layers
-    blocks = blocks_of(layers)
-    shapes, chosen = network.linear_layers(), find_targets(network.build(), targets)
-    found = []
-    for place, column in enumerate(blocks.columns if blocks else ()):
-        paths = tuple(path for path, (_, own) in blocks.places.items() if own == place) if blocks else ()
-        outputs, inputs = shapes[paths[0]]
-        found.append(
-            KindOfLayer(
-                column, inputs, outputs, paths, tuple(p for p in paths if p in chosen), blocks_of(paths) is not None
-            )
-        )
-    return tuple(found)
-
-
-def kinds_table(found: Adapted, rank: int) -> pd.DataFrame:
-    """Return one row per kind of layer: its shape, how many have an adapter, and the numbers in A and B.
-
-    Args:
-        found: the network with adapters.
-        rank: of the adapters; limited in each layer to its maximum.
-
-    Returns:
-        Columns ``layer``, ``role``, ``in``, ``out``, ``copies``, ``chosen``, ``lora`` for one layer and ``lora_all``.
-    """
-    rows = []
-    for kind in found.kinds:
-        count = LayerCount(kind.in_features, kind.out_features, rank)
-        rows.append(
-            {
-                "layer": kind.column.name,
-                "role": kind.column.role or "other",
-                "in": kind.in_features,
-                "out": kind.out_features,
-                "copies": len(kind.paths),
-                "chosen": len(kind.chosen),
-                "lora": count.lora,
-                "lora_all": count.lora * len(kind.chosen),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def shape_text(kind: KindOfLayer) -> str:
-    """Inputs and outputs, as in ``384 → 1,536``."""
-    return f"{kind.in_features:,} → {kind.out_features:,}"
+    return kinds_of(network.build(), targets)
 
 
 def alt_text(found: Adapted) -> str:
     """Say what a drawing of the network shows, for people who do not see it."""
-    chosen: Sequence[str] = [f"{kind.column.name} ({len(kind.chosen)})" for kind in found.kinds if kind.chosen]
+    chosen: Sequence[str] = [f"{kind.name} ({len(kind.chosen)})" for kind in found.kinds if kind.chosen]
+    each = sum(kind.is_in_blocks for kind in found.kinds)
     return (
-        f"{found.name}: {found.blocks} blocks with {len([k for k in found.kinds if k.inside])} linear layers each. "
+        f"{found.name}: {found.blocks} blocks with {each} linear layers each. "
         f"Layers with adapters: {', '.join(chosen) or 'none'}."
     )

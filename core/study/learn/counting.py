@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import pandas as pd
+from torch import nn
+
 from core.errors import LoRAError
-from core.methods.targets import ALL, Role, is_named, names
+from core.methods.linear import features
+from core.methods.parameters import count_parameters
+from core.methods.roles import ALL, Kind, Layers, is_named
+from core.methods.targets import find_targets, names
 from core.networks.perceptron import PerceptronSpec
 
 FLOAT32 = 4
@@ -85,49 +91,94 @@ class LayerCount:
 
 
 @dataclass(frozen=True)
-class Projection:
-    """A linear layer of a network, and the number of layers with that shape."""
+class KindOfLayer(Kind):
+    """The linear layers of one kind in a network, and those of them that get adapters."""
 
-    name: str
-    """Last part of its module path, as in ``target_modules``."""
-    role: Role | None
-    """None in a network that is no transformer."""
     in_features: int
     out_features: int
-    copies: int = 1
-    bias: bool = False
-    fields: str = ""
-    """Config fields that give its shape, in → out."""
+    paths: tuple[str, ...]
+    chosen: tuple[str, ...]
+    """Paths of those with an adapter."""
 
     @property
-    def parameters(self) -> int:
-        """Number of weights and biases of all copies."""
-        return self.copies * (self.in_features + self.bias) * self.out_features
+    def is_in_blocks(self) -> bool:
+        """Whether it is a place in every block, and not a single layer outside of them."""
+        return self.paths != (self.name,)
 
-    def lora(self, rank: int) -> int:
-        """Return how many numbers LoRA of this rank trains in all copies."""
-        return self.copies * LayerCount(self.in_features, self.out_features, rank).lora
+    @property
+    def shape(self) -> str:
+        """Inputs and outputs, as in ``384 → 1,536``."""
+        return f"{self.in_features:,} → {self.out_features:,}"
+
+    def count(self, rank: int) -> LayerCount:
+        """The cost of one of them."""
+        return LayerCount(self.in_features, self.out_features, rank)
+
+
+def kinds_of(network: nn.Module, targets: Iterable[str] = (ALL,)) -> tuple[KindOfLayer, ...]:
+    """The linear layers of a network by kind: attention first, then feed-forward, then layers outside of the blocks.
+
+    Args:
+        network: built, on any device; its output layer or classifier is left out.
+        targets: which of its layers get adapters, see :func:`core.methods.targets.find_targets`.
+
+    Raises:
+        LoRAError: it has no linear layer, or a target matches nothing.
+    """
+    layers, chosen = find_targets(network, [ALL]), find_targets(network, targets)
+    return tuple(
+        KindOfLayer(
+            kind.role, kind.name, *features(layers[paths[0]]), paths, tuple(path for path in paths if path in chosen)
+        )
+        for kind, paths in Layers(tuple(layers)).by_kind.items()
+    )
+
+
+def kinds_table(kinds: Iterable[KindOfLayer], rank: int) -> pd.DataFrame:
+    """Return one row per kind of layer: its shape, how many have an adapter, and the numbers in A and B.
+
+    Args:
+        kinds: of a network.
+        rank: of the adapters; limited in each layer to its maximum.
+
+    Returns:
+        Columns ``layer``, ``role``, ``in``, ``out``, ``copies``, ``chosen``, ``full`` and ``lora`` for one layer,
+        ``times_fewer``, and ``lora_all``.
+    """
+    rows = []
+    for kind in kinds:
+        count = kind.count(rank)
+        rows.append(
+            {
+                "layer": kind.name,
+                "role": kind.role or "other",
+                "in": kind.in_features,
+                "out": kind.out_features,
+                "copies": len(kind.paths),
+                "chosen": len(kind.chosen),
+                "full": count.full,
+                "lora": count.lora,
+                "times_fewer": count.times_fewer,
+                "lora_all": count.lora * len(kind.chosen),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network, described by the shapes of its layers."""
+    """A network, described by its linear layers."""
 
     name: str
-    projections: tuple[Projection, ...]
-    other: int = 0
-    """Parameters that are not in a projection: embeddings, norms, an untied output layer."""
+    parameters: int
+    """Number of parameters of the whole network, embeddings, norms and output layer included."""
+    kinds: tuple[KindOfLayer, ...]
     bytes_each: int = FLOAT32
     """Bytes per stored number."""
     checkpoint: str = ""
     """Repository on huggingface.co with its published config."""
     config: Mapping[str, int] = field(default_factory=dict)
     """The fields of ``config.json`` that the shapes come from."""
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters of the whole network."""
-        return self.other + sum(projection.parameters for projection in self.projections)
 
     def trainable(self, rank: int, *targets: str) -> int:
         """Return how many numbers LoRA trains.
@@ -142,11 +193,11 @@ class Network:
         """
         found: set[str] = set()
         for target in names(targets or (ALL,)):
-            matches = {p.name for p in self.projections if target in (ALL, p.role) or is_named(p.name, target)}
+            matches = {kind.name for kind in self.kinds if target in (ALL, kind.role) or is_named(kind.name, target)}
             if not matches:
                 raise LoRAError(f"No layer of {self.name} matches the target {target!r}.")
             found |= matches
-        return sum(p.lora(rank) for p in self.projections if p.name in found)
+        return sum(kind.count(rank).lora * len(kind.paths) for kind in self.kinds if kind.name in found)
 
 
 @dataclass(frozen=True)
@@ -182,9 +233,5 @@ def storage(network: Network, rank: int, customers: int) -> Storage:
 
 def perceptron(spec: PerceptronSpec) -> Network:
     """Describe LoRA Lab's multilayer perceptron."""
-    sizes = [spec.num_features, spec.num_hidden_1, spec.num_hidden_2, spec.num_classes]
-    layers = (
-        Projection(f"layers.{2 * i}", None, sizes[i], sizes[i + 1], bias=True, fields="sizes of the network")
-        for i in range(3)
-    )
-    return Network("-".join(map(str, sizes)), tuple(layers))
+    network = spec.build()
+    return Network(spec.sizes, count_parameters(network), kinds_of(network))

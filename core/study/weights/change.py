@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -35,6 +37,9 @@ from core.study.weights.spectrum import (
 
 REST = "everything else"
 """Name of all parameters together that are neither in a linear layer nor in a new head, such as embeddings."""
+
+MAX_BYTES = 2**30
+"""Maximum size of the changes that are kept in memory, unless the latest one alone is larger."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +145,35 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
     return WeightChange(base, lab.artifacts.network(run.id))
 
 
+class Changes:
+    """Recently read weight changes, so that a page that looks at one layer after another reads files once. Thread-safe.
+
+    What is read never changes: runs that have ended stay as they are.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES, read: Callable[[Lab, Run], WeightChange] = read_change) -> None:
+        """Args:
+        max_bytes: maximum size of all that are kept; the latest one is kept in any case.
+        read: reads one from the files of a run.
+        """
+        self._max_bytes = max_bytes
+        self._read = read
+        self._changes: OrderedDict[tuple[str, float | None], WeightChange] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, lab: Lab, run: Run) -> WeightChange:
+        """The weight change of a finished run. Raises: LabError: see :func:`read_change`."""
+        key = (run.id, run.ended)
+        # Held while files are read, so that threads that want the same change wait for it.
+        with self._lock:
+            if key not in self._changes:
+                self._changes[key] = self._read(lab, run)
+                while len(self._changes) > 1 and sum(map(_bytes, self._changes.values())) > self._max_bytes:
+                    self._changes.popitem(last=False)
+            self._changes.move_to_end(key)
+            return self._changes[key]
+
+
 @lru_cache(maxsize=32)
 def layer_shapes(network: NetworkSpec) -> Mapping[str, tuple[int, int]]:
     """Return (out, in) of each linear layer of a network but those of a new head, by its path; no file is read."""
@@ -178,6 +212,13 @@ def main_run(runs: Iterable[Run]) -> Run | None:
 def run_of_seed(arm: Arm, seed: int) -> Run:
     """Return the run of an arm with this seed, or else its first run."""
     return next((run for run in arm.runs if run.spec.seed == seed), arm.runs[0])
+
+
+def _bytes(change: WeightChange) -> int:
+    """Memory of both networks, tensors that they share counted once."""
+    networks: tuple[nn.Module, ...] = (change.base, change.tuned)
+    tensors = {t.data_ptr(): t.nbytes for network in networks for t in (*network.parameters(), *network.buffers())}
+    return sum(tensors.values())
 
 
 def _bias(network: nn.Module, path: str) -> Array:

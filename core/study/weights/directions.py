@@ -74,12 +74,7 @@ def overlap(first: Array, second: Array) -> Overlap | None:
     """
     if not first.shape[1] or not second.shape[1]:
         return None
-    return Overlap(similarity(first, second), _chance(first.shape[0], first.shape[1], second.shape[1]))
-
-
-@lru_cache(maxsize=128)
-def _chance(dimension: int, k1: int, k2: int) -> RandomSimilarity:
-    return random_similarity(dimension, k1, k2)
+    return Overlap(similarity(first, second), random_similarity(first.shape[0], first.shape[1], second.shape[1]))
 
 
 def drawn_alike(base: nn.Module, first: RunSpec, second: RunSpec, layer: str) -> bool:

@@ -68,20 +68,14 @@ def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figur
         spectra: of runs.
         weight: (k,) singular values of W before training, as a reference.
     """
-    traces = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "W before training",
-            "x": np.arange(1, len(weight) + 1),
-            "y": _positive(weight),
-            "line": {"color": NEUTRAL, "width": 1.5, "dash": "dot"},
-            "hovertemplate": "W before training<br>σ<sub>%{x}</sub> = %{y:.3g}<extra></extra>",
-        }
-    ]
-    for named in _chosen_last(spectra):
-        values = _positive(named.spectrum.values)
-        traces.append(_spectrum_trace(named, values, "σ<sub>%{x}</sub> = %{y:.3g}"))
+    name, sigma, line = (
+        "W before training",
+        "σ<sub>%{x}</sub> = %{y:.3g}",
+        {"color": NEUTRAL, "width": 1.5, "dash": "dot"},
+    )
+    ranks = np.arange(1, len(weight) + 1)
+    traces = [_scatter("lines", name, ranks, _positive(weight), f"{name}<br>{sigma}", line=line)]
+    traces += [_spectrum_trace(named, _positive(named.spectrum.values), sigma) for named in _chosen_last(spectra)]
     layout = layout_of(
         "Singular values of ΔW", "bold: the chosen seed; faint: other seeds", "Index i, log scale", "σᵢ, log scale"
     )
@@ -135,51 +129,37 @@ def scores_of_cuts(
         before = float(np.mean([curve.base.line(on, own)[0] for curve in curves]))
         style = {"dash": "solid" if on == "target" else "dot", "color": colour}
         if len(lines) > 1:
-            traces += [
-                {
-                    "type": "scatter",
-                    "mode": "lines",
-                    "x": np.array(ranks),
-                    "y": line,
-                    "yaxis": axis,
-                    "opacity": 0.3,
-                    "line": style | {"width": 1},
-                    "showlegend": False,
-                    "hoverinfo": "skip",
-                }
-                for line in lines
-            ]
+            faint = {"yaxis": axis, "opacity": 0.3, "line": style | {"width": 1}, "showlegend": False}
+            traces += [_scatter("lines", None, np.array(ranks), line, None, **faint) for line in lines]
         traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": "Full, cut to rank r",
-                "legendgroup": "cut",
-                "showlegend": on == "target",
-                "x": np.array(ranks),
-                "y": lines.mean(axis=0),
-                "yaxis": axis,
-                "line": style | {"width": 2.5},
-                "marker": {"size": 7, "color": colour, "symbol": "circle" if on == "target" else "square"},
-                "hovertemplate": f"Full, cut to rank %{{x}}<br>{on} {number}<extra></extra>",
-            }
+            _scatter(
+                "lines+markers",
+                "Full, cut to rank r",
+                np.array(ranks),
+                lines.mean(axis=0),
+                f"Full, cut to rank %{{x}}<br>{on} {number}",
+                legendgroup="cut",
+                showlegend=on == "target",
+                yaxis=axis,
+                line=style | {"width": 2.5},
+                marker={"size": 7, "color": colour, "symbol": "circle" if on == "target" else "square"},
+            )
         )
         for label in dict.fromkeys(run.label for run in trained):
             members = [run for run in trained if run.label == label]
             traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": label,
-                    "legendgroup": label,
-                    "showlegend": on == "target",
-                    "x": np.array([run.rank for run in members]),
-                    "y": np.array([run.scores.line(on, own)[0] for run in members]),
-                    "yaxis": axis,
-                    "marker": {"size": 9, "color": members[0].colour, "opacity": 0.75, "symbol": "diamond"},
-                    "text": [f"seed {run.seed}" for run in members],
-                    "hovertemplate": f"{label}, %{{text}}<br>{on} {number}<extra></extra>",
-                }
+                _scatter(
+                    "markers",
+                    label,
+                    np.array([run.rank for run in members]),
+                    np.array([run.scores.line(on, own)[0] for run in members]),
+                    f"{label}, %{{text}}<br>{on} {number}",
+                    legendgroup=label,
+                    showlegend=on == "target",
+                    yaxis=axis,
+                    marker={"size": 9, "color": members[0].colour, "opacity": 0.75, "symbol": "diamond"},
+                    text=[f"seed {run.seed}" for run in members],
+                )
             )
         shapes += [
             _horizontal(float(lines.mean(axis=0)[-1]), colour, "dash", axis),
@@ -239,50 +219,24 @@ def scores_over_strength(curve: StrengthCurve, strength: float, colour: str, mas
     """
     place, measure, traces = curve.place(strength), curve.scores.measure, list[dict[str, Any]]()
     for each in curve.scores.lines(masked):
-        name, values, line = each.title, each.values, colour if each.on == "target" else NEUTRAL
+        name, own = each.title, colour if each.on == "target" else NEUTRAL
         dash, symbol = _STYLES[each.on, each.masked]
-        hover = f"{name}: {measure.hover_text()} at %{{x:.1f}} ×<extra></extra>"
+        hover = f"{name}: {measure.hover_text()} at %{{x:.1f}} ×"
+        line = {"color": own, "width": 2, "dash": dash}
+        marker = {"size": 11, "color": own, "symbol": symbol, "line": {"width": 2, "color": own}}
+        here, there = curve.strengths[[place]], each.values[[place]]
+        rest = {"legendgroup": name, "showlegend": False, "uid": f"{name}:chosen"}
         traces += [
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": name,
-                "legendgroup": name,
-                "uid": name,
-                "x": curve.strengths,
-                "y": values,
-                "line": {"color": line, "width": 2, "dash": dash},
-                "hovertemplate": hover,
-            },
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": name,
-                "legendgroup": name,
-                "showlegend": False,
-                "uid": f"{name}:chosen",
-                "x": curve.strengths[[place]],
-                "y": values[[place]],
-                "marker": {"size": 11, "color": line, "symbol": symbol, "line": {"width": 2, "color": line}},
-                "hovertemplate": hover,
-            },
+            _scatter("lines", name, curve.strengths, each.values, hover, legendgroup=name, uid=name, line=line),
+            _scatter("markers", name, here, there, hover, marker=marker, **rest),
         ]
     title = f"{measure.title} against the strength of ΔW"
     layout = layout_of(title, "test part", "Multiple of the trained ΔW", measure.axis)
     layout["xaxis"] |= {"range": [-0.05, float(curve.strengths[-1]) + 0.05], "dtick": 0.5}
     layout["yaxis"] |= {"range": [-2, 102]} if measure.unit == "%" else {}
     layout["shapes"] = [_vertical(1.0, NEUTRAL), _vertical(float(curve.strengths[place]), colour, "solid")]
-    layout["annotations"] = [
-        {
-            "x": 1,
-            "y": 1,
-            "yref": "paper",
-            "yanchor": "bottom",
-            "showarrow": False,
-            "text": "as trained",
-            "font": {"size": 11},
-        }
-    ]
+    place_of_text = {"x": 1, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False}
+    layout["annotations"] = [place_of_text | {"text": "as trained", "font": {"size": 11}}]
     return go.Figure(traces, layout)
 
 
@@ -333,18 +287,9 @@ def scores_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Figu
         for on, dash, symbol in sides:
             values = scores.line(on, masked and on == "source")
             if np.isfinite(values).all():
-                traces.append(
-                    {
-                        "type": "scatter",
-                        "mode": "lines+markers",
-                        "name": f"{name}, {on}",
-                        "x": check.factors,
-                        "y": values,
-                        "line": {"color": line, "width": 2, "dash": dash},
-                        "marker": {"size": 7, "symbol": symbol},
-                        "hovertemplate": f"{name} at λ = %{{x}}<br>{on} {measure.hover_text()}<extra></extra>",
-                    }
-                )
+                hover = f"{name} at λ = %{{x}}<br>{on} {measure.hover_text()}"
+                style = {"line": {"color": line, "width": 2, "dash": dash}, "marker": {"size": 7, "symbol": symbol}}
+                traces.append(_scatter("lines+markers", f"{name}, {on}", check.factors, values, hover, **style))
     title = f"{measure.title} with directions scaled by λ"
     layout = layout_of(title, "validation part; λ = 1: as trained", "λ", measure.axis, height=360)
     layout["xaxis"] |= {"tickvals": check.factors, "range": [-0.05, 1.05]}
@@ -358,19 +303,23 @@ def _chosen_last(spectra: Sequence[NamedSpectrum]) -> list[NamedSpectrum]:
 
 def _spectrum_trace(named: NamedSpectrum, values: Array, hover: str) -> dict[str, Any]:
     few = np.isfinite(values).sum() <= 20
-    return {
-        "type": "scatter",
-        "mode": "lines+markers" if few and named.chosen else "lines",
-        "name": named.label,
-        "legendgroup": named.label,
-        "showlegend": named.chosen,
-        "x": np.arange(1, len(values) + 1),
-        "y": values,
-        "line": {"color": named.colour, "width": 2.5 if named.chosen else 1},
-        "marker": {"size": 6},
-        "opacity": 1.0 if named.chosen else 0.3,
-        "hovertemplate": f"{named.label}, seed {named.seed}<br>{hover}<extra></extra>",
-    }
+    return _scatter(
+        "lines+markers" if few and named.chosen else "lines",
+        named.label,
+        np.arange(1, len(values) + 1),
+        values,
+        f"{named.label}, seed {named.seed}<br>{hover}",
+        legendgroup=named.label,
+        showlegend=named.chosen,
+        line={"color": named.colour, "width": 2.5 if named.chosen else 1},
+        marker={"size": 6},
+        opacity=1.0 if named.chosen else 0.3,
+    )
+
+
+def _scatter(mode: str, name: str | None, x: Any, y: Any, hover: str | None, **rest: Any) -> dict[str, Any]:
+    shown = {"hoverinfo": "skip"} if hover is None else {"hovertemplate": f"{hover}<extra></extra>"}
+    return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, **shown, **rest}
 
 
 def _positive(values: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from plotly.colors import sample_colorscale
 
-from core.methods.blocks import OUTSIDE, Blocks, Column
+from core.methods.roles import OUTSIDE, Layers
 from core.numbers import count_text, number_text, percent
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
 from core.study.weights.decomposition import Array
@@ -68,7 +68,7 @@ MAP_MEASURES: Mapping[str, MapMeasure] = {
 
 
 def layer_map(
-    blocks: Blocks,
+    layers: Layers,
     shapes: Mapping[str, tuple[int, int]],
     measure: MapMeasure,
     values: Mapping[str, float],
@@ -78,7 +78,7 @@ def layer_map(
     """Return the map, the first block at the top.
 
     Args:
-        blocks: the layers by block and kind.
+        layers: all that the map shows.
         shapes: (out, in) of each layer, by its path.
         measure: what is shown.
         values: of each layer that training changed, by its path.
@@ -88,39 +88,34 @@ def layer_map(
     low, high = min(values.values(), default=0.0), max(values.values(), default=0.0)
     shares = {path: (value - low) / (high - low) if high > low else 0.0 for path, value in values.items()}
     colours = dict(zip(shares, sample_colorscale(SCALE, list(shares.values())), strict=True))
-    tiles = []
-    for path, (row, column) in blocks.places.items():
-        where = blocks.columns[column]
-        block = "" if blocks.rows[row] == OUTSIDE else f"block {blocks.rows[row]}, "
+    kinds, tiles = list(layers.by_kind), []
+    for path, (row, column) in layers.places.items():
+        block = "" if layers.rows[row] == OUTSIDE else f"block {layers.rows[row]}, "
         outputs, inputs = shapes[path]
         found = measure.long(values[path]) if path in values else "training did not change it"
         tiles.append(
             Tile(
                 column,
-                len(blocks.rows) - 1 - row,
+                len(layers.rows) - 1 - row,
                 path,
                 measure.short(values[path]) if path in values else "",
-                f"{block}{kind_text(where)}, {inputs:,} → {outputs:,}: {found} ({path})",
+                f"{block}{kinds[column].text}, {inputs:,} → {outputs:,}: {found} ({path})",
                 colours.get(path),
                 ink_on(colours[path]) if path in colours else None,
                 frame if path == chosen else None,
             )
         )
+    roles = [kind.role or "other" for kind in kinds]
     return HeatMap(
-        columns=tuple(column.label for column in blocks.columns),
-        rows=tuple(reversed(blocks.rows)),
+        columns=tuple(kind.label for kind in kinds),
+        rows=tuple(reversed(layers.rows)),
         tiles=tuple(tiles),
         scale=tuple(sample_colorscale(SCALE, 9)) if values else (),
         low=measure.short(low) if values else "",
         high=measure.short(high) if values else "",
-        groups=_groups(blocks),
-        slim=len(blocks.rows) > MAX_ROOMY,
+        groups=tuple((role.capitalize(), roles.count(role)) for role in dict.fromkeys(roles)),
+        slim=len(layers.rows) > MAX_ROOMY,
     )
-
-
-def kind_text(column: Column) -> str:
-    """What layers of a column do, in words, as in ``attention query``."""
-    return f"{column.role} {column.label}" if column.role else column.label
 
 
 def map_sentence(measure: MapMeasure, values: Mapping[str, float]) -> str:
@@ -134,26 +129,22 @@ def map_sentence(measure: MapMeasure, values: Mapping[str, float]) -> str:
     return f"Highest in {path}: {measure.long(values[path])}. Median of {len(values)} layers: {measure.short(middle)}."
 
 
-def map_numbers(blocks: Blocks, values: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+def map_numbers(layers: Layers, values: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """One row per layer, with all measures as numbers.
 
     Args:
-        blocks: the layers by block and kind.
+        layers: all that the map shows.
         values: by title of the measure, then by the layer's path.
     """
+    kinds = list(layers.by_kind)
     rows = [
         {
             "Layer": path,
-            "Block": blocks.rows[row],
-            "Role": blocks.columns[column].role or "",
-            "Kind": blocks.columns[column].label,
+            "Block": layers.rows[row],
+            "Role": kinds[column].role or "",
+            "Kind": kinds[column].label,
             **{title: found.get(path) for title, found in values.items()},
         }
-        for path, (row, column) in blocks.places.items()
+        for path, (row, column) in layers.places.items()
     ]
     return pd.DataFrame(rows)
-
-
-def _groups(blocks: Blocks) -> tuple[tuple[str, int], ...]:
-    roles = [column.role or "other" for column in blocks.columns]
-    return tuple((role.capitalize(), roles.count(role)) for role in dict.fromkeys(roles))

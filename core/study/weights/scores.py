@@ -6,9 +6,9 @@ Many strengths of one ΔW are evaluated together, so that a page can show each o
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -108,29 +108,18 @@ class Scores:
     @classmethod
     def joined(cls, scores: Sequence[Scores]) -> Scores:
         """Return the scores of several sets of networks on the same examples, in this order; at least one set."""
-
-        def one_after_another(arrays: Sequence[Array | None]) -> Array | None:
-            present = [array for array in arrays if array is not None]
-            return np.concatenate(present) if present else None
-
-        return cls(
-            np.concatenate([each.target for each in scores]),
-            one_after_another([each.target_masked for each in scores]),
-            one_after_another([each.source for each in scores]),
-            one_after_another([each.source_masked for each in scores]),
-            scores[0].objective,
-        )
+        first, *rest = scores
+        return first.changed(lambda name, values: np.concatenate([values, *(getattr(each, name) for each in rest)]))
 
     def at(self, *places: int) -> Scores:
         """Return the scores of some of the networks, in this order."""
-        chosen = list(places)
-        return replace(
-            self,
-            target=self.target[chosen],
-            target_masked=None if self.target_masked is None else self.target_masked[chosen],
-            source=None if self.source is None else self.source[chosen],
-            source_masked=None if self.source_masked is None else self.source_masked[chosen],
-        )
+        return self.changed(lambda name, values: values[list(places)])
+
+    def changed(self, change: Callable[[str, Array], Array]) -> Scores:
+        """Return scores with each array that was measured changed. Args: change: called with its name and values."""
+        arrays = {name: getattr(self, name) for name in ("target", "target_masked", "source", "source_masked")}
+        changed: Any = {name: change(name, found) for name, found in arrays.items() if found is not None}
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True, eq=False)

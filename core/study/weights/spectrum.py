@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from core.errors import BaseMismatchError, LoRAError
-from core.methods.adapted import AdaptedLinear, Factors, plain_linear
+from core.methods.adapted import AdaptedLinear, Factors, frozen_weight, plain_linear
 from core.methods.heads import head_paths, is_in_head
 from core.methods.linear import features, is_linear, is_transposed
 from core.study.weights.decomposition import (
@@ -66,7 +66,7 @@ def linear_weights(network: nn.Module) -> LayerArrays:
     Layers of a head that was drawn from a seed are left out: it is new, and training did not change it from anything.
     """
     layers = linear_layers(network)
-    return LayerArrays(layers, lambda path: _array(_oriented(_original(layers[path]), layers[path])))
+    return LayerArrays(layers, lambda path: _array(frozen_weight(layers[path])))
 
 
 def delta_weights(base: nn.Module, tuned: nn.Module) -> LayerArrays:
@@ -88,15 +88,14 @@ def delta_weights(base: nn.Module, tuned: nn.Module) -> LayerArrays:
     }:
         raise BaseMismatchError("These two networks have different layers: choose a base and what was tuned from it.")
     for path, layer in after.items():
-        if isinstance(layer, AdaptedLinear) and not torch.equal(_original(layer), _original(before[path])):
+        if isinstance(layer, AdaptedLinear) and not torch.equal(frozen_weight(layer), frozen_weight(before[path])):
             raise BaseMismatchError(f"The adapter of layer {path} was trained on another base: choose that one.")
 
     def delta(path: str) -> Array:
         layer = after[path]
         if isinstance(layer, AdaptedLinear):
             return _array(layer.delta(torch.float64))
-        tuned_weight, weight = _array(_original(layer)), _array(_original(before[path]))
-        return np.ascontiguousarray((tuned_weight - weight).T if is_transposed(layer) else tuned_weight - weight)
+        return _array(frozen_weight(layer)) - _array(frozen_weight(before[path]))
 
     return LayerArrays(after, delta)
 
@@ -135,18 +134,6 @@ def linear_layers(network: nn.Module) -> dict[str, nn.Linear | AdaptedLinear]:
         if (isinstance(module, AdaptedLinear) or is_linear(module)) and not inside:
             found[path] = module
     return found
-
-
-def _original(layer: nn.Linear | AdaptedLinear) -> torch.Tensor:
-    """The weight of a layer in its own shape, without its adapter."""
-    if isinstance(layer, AdaptedLinear) and layer.original_weight is not None:
-        return layer.original_weight
-    return plain_linear(layer).weight
-
-
-def _oriented(weight: torch.Tensor, layer: nn.Linear | AdaptedLinear) -> torch.Tensor:
-    """(out, in), of a weight in its layer's own shape."""
-    return weight.T if is_transposed(plain_linear(layer)) else weight
 
 
 def _array(tensor: torch.Tensor) -> Array:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-from core.methods.blocks import position_of
-from core.methods.targets import ROLES, role_of
+from core.methods.roles import Layers
 from core.study.weights.change import REST, WeightChange
 from core.study.weights.decomposition import Array
 from core.study.weights.scores import Evaluator, Scores
@@ -25,8 +24,6 @@ COARSE_STEP = 0.5
 
 MAX_SWITCHED = 6
 """Number of layers of which every combination is evaluated in a second or two."""
-
-ROLE_ORDER: Mapping[str, int] = {role: place for place, role in enumerate(ROLES)}
 
 OTHER = "other layers"
 """Name of the layers without a role together."""
@@ -108,19 +105,10 @@ def switch_groups(change: WeightChange) -> dict[str, tuple[str, ...]]:
     rest = (REST,) if change.changed_elsewhere else ()
     if len(layers) + len(rest) <= MAX_SWITCHED:
         return {part: (part,) for part in (*layers, *rest)}
-    groups = _grouped(layers, lambda path: role_of(path) or OTHER)
-    if len(groups) == 1 and not rest:
-        named = _grouped(layers, lambda path: position_of(path).name)
-        groups = named if len(named) <= MAX_SWITCHED else groups
-    ordered = {name: groups[name] for name in sorted(groups, key=lambda name: ROLE_ORDER.get(name, len(ROLE_ORDER)))}
-    return ordered | ({REST: rest} if rest else {})
-
-
-def _grouped(layers: Sequence[str], name: Callable[[str], str]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for path in layers:
-        found.setdefault(name(path), []).append(path)
-    return {each: tuple(paths) for each, paths in found.items()}
+    found = Layers(tuple(layers))
+    if len(found.by_role) == 1 and not rest and len(found.by_name) <= MAX_SWITCHED:
+        return dict(found.by_name)
+    return {role or OTHER: paths for role, paths in found.by_role.items()} | ({REST: rest} if rest else {})
 
 
 def switches(change: WeightChange, evaluator: Evaluator) -> Switches:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -102,6 +103,7 @@ class RandomSimilarity:
     """(k₁, k₂), which 95 % of random pairs stay below."""
 
 
+@lru_cache(maxsize=128)
 def random_similarity(dimension: int, k1: int, k2: int) -> RandomSimilarity:
     """What :func:`similarity` would be of directions drawn at random, each rotation as likely as the others.
 

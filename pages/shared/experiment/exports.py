@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.artifacts.exports import Export, Format
+from core.artifacts.exports import Format
 from core.errors import LabError
 from core.lab import Lab
-from core.numbers import bytes_text, count_text
+from core.numbers import bytes_text
 from core.store.record import Run
 from pages.shared.ui.download import download_of_run
 from pages.shared.ui.literal import literal
@@ -38,7 +38,7 @@ def export_files(lab: Lab, run: Run) -> None:
                     size = bytes_text(known.path.stat().st_size)
                     download_of_run(f"Download ({size})", run.id, known.path.name, f"export-{form.name}")
             if known is not None:
-                st.caption(literal(_words(known)))
+                st.caption(literal(str(known.certificate)))
             problem = st.session_state.get(PROBLEM)
             if problem is not None and problem[:2] == (run.id, form.name):
                 st.error(literal(problem[2]))
@@ -52,18 +52,3 @@ def _make(lab: Lab, run: Run, form: Format) -> None:
         st.session_state[PROBLEM] = run.id, form.name, str(error)
     except OSError as error:
         st.session_state[PROBLEM] = run.id, form.name, f"The file cannot be written: {error.strerror or error}."
-
-
-def _words(export: Export) -> str:
-    """What was compared, and how far apart it was."""
-    found = export.certificate
-    difference = f"within {found.largest_difference:.1e}" if found.largest_difference else "identical"
-    same = (
-        "the same prediction for all"
-        if found.equal_predictions == found.examples
-        else (f"the same prediction for {count_text(found.equal_predictions)} of")
-    )
-    return (
-        f"Read by {found.tool}: logits {difference}, where they reach {found.largest_logit:.1f}, and {same} "
-        f"{count_text(found.examples)} test examples."
-    )

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.forecast.cost import target_layers
 from core.forecast.fit import Change
-from core.forecast.target_choices import target_choices
 from core.lab import Lab
 from core.run_spec import RunSpec
 from pages.shared.forms import widgets
@@ -75,5 +75,5 @@ def _values(lab: Lab, change: Change, key: str, spec: RunSpec) -> dict[str, Any]
         case "length":
             values = {f"{key}-length": change.value}
         case "blocks":
-            values = {f"{key}-blocks": list(target_choices(spec.network).blocks)[-change.value :]}
+            values = {f"{key}-blocks": list(target_layers(spec.network).blocks)[-change.value :]}
     return values if values.keys() <= st.session_state.keys() else {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.forecast.target_choices import chosen_for, target_choices
+from core.forecast.cost import chosen_for, target_layers
 from core.methods.lora import LoRASpec
 from core.networks.network import NetworkSpec
 from core.spec import bounds
@@ -21,7 +21,7 @@ def layer_form(key: str, network: NetworkSpec) -> tuple[str, ...]:
         key: prefix of the widget keys.
         network: whose layers are offered.
     """
-    choices = target_choices(network)
+    choices = target_layers(network)
     _forget_others(f"{key}-layers", choices.groups, choices.start)
     about = "Linear layers that get an adapter" + (": by role, or by name in every block." if choices.blocks else ".")
     names = st.pills(
