@@ -14,7 +14,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import differences_table, full_differences, rank_differences
 from core.study.arms.forgetting_clause import rates_note
 from core.study.arms.judged import judged_by
-from core.study.arms.sweep import cells_of
+from core.study.arms.sweep import sweep_arms
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
 from core.study.stats.claims import Difference, corrected
@@ -127,6 +127,6 @@ def learning_rates(experiment: Experiment, members: Sequence[Run]) -> None:
     st.markdown(choice_sentence(choices))
     if ends := end_sentences(choices):
         st.warning(" ".join(ends))
-    figure = rate_curves(cells_of(members))
+    figure = rate_curves(sweep_arms(members))
     title = judged_by(members).primary.title
     show(figure, experiment.id, "rates", f"{title} on the validation part over the learning rate, one line per setting")

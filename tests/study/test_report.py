@@ -210,7 +210,7 @@ def bare(evidence, runs):
         arms=tuple(arms_of(runs)),
         chosen=tuple(chosen_arms(runs)),
         choices=tuple(rate_choices(runs)),
-        cells=(),
+        swept=(),
         curves={run.id: make_curve([1.0, 0.5], source=False) for run in runs},
         remeasured=type(evidence.remeasured)(missing="The dataset is gone."),
     )

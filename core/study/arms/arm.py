@@ -1,10 +1,11 @@
-"""Arms: the runs of an experiment that differ in nothing but the seed, and what they are called."""
+"""Arms: the runs of an experiment that differ in nothing but the seed, what they reached, and what they are called."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from core.data.task_spec import TaskSpec
@@ -22,15 +23,23 @@ MAX_LAYERS = 4
 
 @dataclass(frozen=True)
 class Arm:
-    """The runs that differ in nothing but the seed: one per seed, seeds ascending, all with results."""
+    """Runs that differ in nothing but the seed; numbers are of those with results, of which a seed has one at most."""
 
-    key: str
-    """:attr:`core.run_spec.RunSpec.arm` of every run."""
     label: str
     """Its name in tables and figures, from :func:`labels_of`."""
     runs: tuple[Run, ...]
+    """Seeds ascending; of :func:`all_arms` in any state, and several of one seed where it was trained again."""
     differing: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The settings that tell it from arms with the same short name, from :func:`differing_of`."""
+    planned: tuple[int, ...] = field(default=(), compare=False)
+    """Seeds of all arms that it is compared with; see :func:`core.study.arms.choice.comparisons_of`."""
+    common: tuple[int, ...] = field(default=(), compare=False)
+    """Those of these seeds that every arm which may be chosen has finished."""
+
+    @property
+    def key(self) -> str:
+        """:attr:`core.run_spec.RunSpec.arm` of every run."""
+        return self.spec.arm
 
     @property
     def name(self) -> str:
@@ -69,23 +78,80 @@ class Arm:
         return self.spec.role
 
     @property
-    def trained(self) -> float:
-        """Number of trainable parameters, the same in every run."""
-        return self.interval("trainable_parameters").mean
-
-    @property
     def primary(self) -> str:
         """Name of the measure by which it is chosen and compared."""
         return self.spec.objective.primary.name
 
-    def what(self, name: str) -> Quantity:
-        """The quantity of a name; see :func:`core.study.stats.measures.quantity`."""
-        return quantity(name, self.spec.objective)
+    @cached_property
+    def with_results(self) -> Arm:
+        """The same with the runs that have results: of each seed a finished one before a stopped one, then the latest.
+
+        The same spec gives the same numbers, so a seed that was run twice counts once. Counting it twice would make
+        intervals too narrow.
+        """
+        ended = [run for run in self.runs if run.result is not None]
+        order = sorted(ended, key=lambda run: (run.state == "finished", run.created, run.id))
+        latest = {run.spec.seed: run for run in order}
+        return replace(self, runs=tuple(latest[seed] for seed in sorted(latest)))
+
+    @cached_property
+    def finished_only(self) -> Arm:
+        """The same with the finished run of each seed; a stopped one trained less."""
+        return replace(self, runs=tuple(run for run in self.with_results.runs if run.state == "finished"))
+
+    @cached_property
+    def finished(self) -> dict[int, Run]:
+        """The latest finished run of each seed, seeds ascending."""
+        return {run.spec.seed: run for run in self.finished_only.runs}
+
+    @cached_property
+    def failed(self) -> tuple[int, ...]:
+        """Seeds that failed and have no finished run, and seeds whose validation measure is not finite; ascending."""
+        broken = {seed for seed, run in self.finished.items() if not math.isfinite(run.validated or 0.0)}
+        failed = {run.spec.seed for run in self.runs if run.state == "failed"}
+        return tuple(sorted(broken | failed.difference(self.finished)))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every planned seed has finished."""
+        return len(self.finished) == len(self.planned)
+
+    @cached_property
+    def judged(self) -> tuple[int, ...]:
+        """Seeds over which the validation part is averaged: those that decide the choice, so that settings are shown as
+        they were compared; all finished ones where it lacks one of those.
+        """
+        seeds = self.planned if self.is_complete else self.common
+        return seeds if seeds and set(seeds) <= set(self.finished) else tuple(self.finished)
+
+    @cached_property
+    def validation(self) -> tuple[float, ...]:
+        """The primary measure on the validation part of each judged seed that has one."""
+        values = [self.finished[seed].validated for seed in self.judged]
+        return tuple(value for value in values if value is not None and math.isfinite(value))
+
+    @cached_property
+    def validated(self) -> Interval:
+        """Mean and 95 % interval of :attr:`validation`, by which settings are chosen."""
+        return t_interval(self.validation)
+
+    @cached_property
+    def tested(self) -> Interval:
+        """Mean and 95 % interval of the primary measure on the test part, of finished runs: reported for a choice."""
+        return self.finished_only.interval(self.primary)
+
+    @property
+    def trained(self) -> int:
+        """Number of trainable parameters, the same in every run; 0 before the first has a result."""
+        return next((run.result.trainable_parameters for run in self.runs if run.result is not None), 0)
+
+    def what(self, name: str = "") -> Quantity:
+        """The quantity of a name, or the primary measure; see :func:`core.study.stats.measures.quantity`."""
+        return quantity(name or self.primary, self.spec.objective)
 
     def by_seed(self, name: str) -> dict[int, float]:
         """The quantity of each run that has it. NaN is a value; a run without one is left out."""
-        read = self.what(name).of
-        found = {run.spec.seed: read(run.result) for run in self.runs if run.result is not None}
+        found = {run.spec.seed: self.what(name).of(run.result) for run in self.runs if run.result is not None}
         return {seed: float(value) for seed, value in found.items() if value is not None}
 
     def values(self, name: str) -> tuple[float, ...]:
@@ -100,7 +166,7 @@ class Arm:
     def interval(self, name: str) -> Interval:
         """Mean and 95 % Student-t interval over the seeds; no interval of times that runs have shared."""
         found = t_interval(self.values(name))
-        if self.what(name).timed and self.shares_time:
+        if self.shares_time and self.what(name).timed:
             return Interval(found.mean, math.nan, math.nan, found.n)
         return found
 
@@ -128,27 +194,21 @@ def arm_order(spec: RunSpec) -> tuple[Any, ...]:
     return (ORDER.index(spec.role), method_order(spec.kind), size, strength, spec.optim.learning_rate, spec.arm)
 
 
-def arms_of(runs: Iterable[Run], only_finished: bool = False) -> list[Arm]:
-    """The arms among runs that have results, in :func:`arm_order`, with labels of :func:`labels_of`.
-
-    The same spec gives the same numbers, so a seed that was run twice counts once: the finished
-    run before a stopped one, then the latest. Counting it twice would make intervals too narrow.
-
-    Args:
-        runs: of one experiment or more.
-        only_finished: whether stopped runs are left out.
-    """
-    everything = list(runs)
+def all_arms(runs: Iterable[Run]) -> list[Arm]:
+    """The arms among runs in any state, in :func:`arm_order`, with labels of :func:`labels_of`."""
+    everything, by_arm = list(runs), dict[str, list[Run]]()
+    for run in sorted(everything, key=lambda run: (run.spec.seed, run.created, run.id)):
+        by_arm.setdefault(run.spec.arm, []).append(run)
     differing = differing_of(run.spec for run in everything)
-    by_arm: dict[str, dict[int, Run]] = {}
-    for run in sorted(everything, key=lambda run: (run.state == "finished", run.created, run.id)):
-        if run.result is not None and (run.state == "finished" or not only_finished):
-            by_arm.setdefault(run.spec.arm, {})[run.spec.seed] = run
-    arms = []
-    for key, by_seed in by_arm.items():
-        members = tuple(by_seed[seed] for seed in sorted(by_seed))
-        arms.append(Arm(key, _label(members[0].spec, differing[key]), members, differing[key]))
+    arms = [
+        Arm(_label(members[0].spec, differing[key]), tuple(members), differing[key]) for key, members in by_arm.items()
+    ]
     return sorted(arms, key=lambda arm: arm_order(arm.spec))
+
+
+def arms_of(runs: Iterable[Run]) -> list[Arm]:
+    """The arms among runs that have results, stopped ones too; see :attr:`Arm.with_results`."""
+    return [found for arm in all_arms(runs) if (found := arm.with_results).runs]
 
 
 def averaged_arms(runs: Iterable[Run]) -> list[Arm]:
@@ -159,8 +219,7 @@ def averaged_arms(runs: Iterable[Run]) -> list[Arm]:
     Args:
         runs: of one experiment or more.
     """
-    arms = [(arm, tuple(run for run in arm.runs if run.state == "finished")) for arm in arms_of(runs)]
-    return [replace(arm, runs=finished or arm.runs) for arm, finished in arms]
+    return [arm.finished_only if arm.finished else arm for arm in arms_of(runs)]
 
 
 def labels_of(specs: Iterable[RunSpec]) -> dict[str, str]:

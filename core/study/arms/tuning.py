@@ -16,7 +16,7 @@ from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, arm_order, tuning_group
-from core.study.arms.choice import choices_of, chosen_arms
+from core.study.arms.choice import comparisons_of, winners
 from core.wording.numbers import listed, seeds_text
 
 
@@ -78,31 +78,26 @@ class RateChoice:
 
 def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
     """The rate chosen in each tuning group, full fine-tuning first; see :mod:`core.study.arms.choice`."""
-    everything = list(runs)
-    arms = {arm.key: arm for arm in chosen_arms(everything)}
-    winners = Counter(arm.tuning_group for arm in arms.values())
-    full = {
-        arm.tuning_group[:2]: arm.learning_rate
-        for arm in arms.values()
-        if arm.role is Role.REFERENCE and winners[arm.tuning_group] == 1
-    }
-    found: dict[str, RateChoice] = {}
-    for choice in choices_of(everything):
-        for setting in choice.winners():
-            group = [other for other in choice.settings if other.group == setting.group]
-            tried = [other for other in group if other.finished or other.failed]
-            rates = sorted({other.spec.optim.learning_rate for other in tried})
-            rate, reference = setting.spec.optim.learning_rate, full.get(setting.group[:2])
-            ranked = winners[setting.group] == 1
-            found[setting.key] = RateChoice(
-                arms[setting.key],
-                tuple(rates),
-                len(tried),
-                rate / reference if reference and ranked else None,
-                choice.judged_on(setting),
-                ranked,
+    found = []
+    for arms in comparisons_of(runs):
+        chosen = winners(arms)
+        count = Counter(arm.tuning_group for arm in chosen)
+        full = next((arm for arm in chosen if arm.role is Role.REFERENCE and count[arm.tuning_group] == 1), None)
+        for arm in chosen:
+            tried = [other for other in arms if other.tuning_group == arm.tuning_group]
+            tried = [other for other in tried if other.finished or other.failed]
+            ranked = count[arm.tuning_group] == 1
+            found.append(
+                RateChoice(
+                    arm.finished_only,
+                    tuple(sorted({other.learning_rate for other in tried})),
+                    len(tried),
+                    arm.learning_rate / full.learning_rate if full is not None and ranked else None,
+                    arm.judged,
+                    ranked,
+                )
             )
-    return [found[key] for key in arms]
+    return sorted(found, key=lambda choice: arm_order(choice.arm.spec))
 
 
 def one_per_group(choices: Iterable[RateChoice]) -> list[RateChoice]:

@@ -20,7 +20,7 @@ from core.store.record import Curve, Experiment, Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.judged import judged_by
-from core.study.arms.sweep import Cell, cells_of
+from core.study.arms.sweep import sweep_arms
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict, verdict
 from core.study.stats.images import CrossedInterval
@@ -43,7 +43,7 @@ class Evidence:
     choices: tuple[RateChoice, ...]
     dropped: tuple[str, ...]
     """Sentences about settings that a failed seed has ruled out."""
-    cells: tuple[Cell, ...]
+    swept: tuple[Arm, ...]
     """Settings for the curves over the learning rate."""
     curves: dict[str, Curve]
     """Curves of all runs with results, by run id; those that were not chosen without their losses."""
@@ -117,7 +117,7 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         chosen=tuple(chosen),
         choices=tuple(rate_choices(members)),
         dropped=tuple(dropped_sentences(members)),
-        cells=tuple(cells_of(members)),
+        swept=tuple(sweep_arms(members)),
         curves=epochs_of(lab, members) | {run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
         datasets={task.dataset: infos[task.dataset] for task in tasks if task.dataset in infos},

@@ -230,7 +230,7 @@ def _rates(evidence: Evidence) -> Section:
     )
     figure = Plot(
         "rates",
-        rate_curves(evidence.cells),
+        rate_curves(evidence.swept),
         f"{evidence.objective.primary.title} on the validation part over the learning rate, one line per setting",
     )
     lead = choice_sentence(evidence.choices)
