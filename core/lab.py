@@ -53,7 +53,7 @@ from core.store.record import Curve, Experiment, ExperimentRow, Run, State
 from core.store.restore import Restored, Restorer
 from core.store.search import Search
 from core.store.store import Store
-from core.study.arms.unchosen import unchosen
+from core.study.arms.choice import unchosen
 from core.tracking.tracking import Tracking
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from core.cli.asked import BESIDE_CONFIG, check_consistent, dataset_names, family_of
 from core.cli.comparison import answer, tell_shortage
-from core.cli.config import configuration_in
 from core.cli.networks import NAMES, network_named
 from core.cli.objective import add_objective, objective_asked
 from core.cli.options import (
@@ -28,7 +27,7 @@ from core.cli.training import add_training, by_family, optim_of, settings_asked,
 from core.data.presets import PRESETS, presets_for, suggested_preset
 from core.data.task_spec import TaskSpec
 from core.engine.configuration import Configuration, preset_configuration
-from core.engine.configuration_file import write_configuration
+from core.engine.configuration_file import MAX_FILE, read_configuration, write_configuration
 from core.engine.cost import plan
 from core.engine.launcher import Planned
 from core.errors import LabError
@@ -39,7 +38,7 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim
 from core.settings import Settings
-from core.spec import DEVICES
+from core.spec import DEVICES, Device
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.wording.numbers import bytes_text, range_text
@@ -168,7 +167,7 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
     """
     check_consistent(options)
     if options.config is not None:
-        yield configuration_in(lab, options.config, options.device if "--device" in options.given else None)
+        yield _configuration_in(lab, options.config, options.device if "--device" in options.given else None)
         return
     if options.seeds < 1:
         raise LabError("The number of seeds must be at least 1.")
@@ -183,6 +182,31 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
             plan(network, method)  # raises where adapters do not fit
     with kept(lab.catalog, own) if own else nullcontext():
         yield _configuration(lab, options, source, own.name if own else target, network)
+
+
+def _configuration_in(lab: Lab, file: Path, device: Device | None) -> Configuration:
+    """The configuration in a file; a network that it names is brought.
+
+    Args:
+        lab: has datasets and networks.
+        file: see :mod:`core.engine.configuration_file`.
+        device: where to train; None for where the file says.
+
+    Raises:
+        LabError: there is no such file, or something is wrong with it.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_FILE + 1)
+    except OSError as error:
+        raise LabError(f"{file} cannot be read: {error.strerror}.") from error
+    found = read_configuration(
+        content, lab.catalog, lab.networks, lambda name: network_named(lab.networks, name, folders=False)
+    )
+    if device is None:
+        return found
+    base = None if found.base is None else found.base.but(device=device)
+    return found.but(base=base, device=device)
 
 
 def _save(lab: Lab, options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from core.cli.progress import Progress
+from core.cli.progress import ProgressBar
 from core.engine.cost import plan
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError, RunStateError
@@ -24,11 +24,10 @@ from core.networks.library.files import INDEX, WEIGHTS
 from core.objectives.objective import ObjectiveSpec
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm, averaged_arms, labels_of
+from core.study.arms.arm import Arm, averaged_arms, judged_by, labels_of
 from core.study.arms.balance import unlearnt
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
-from core.study.arms.judged import judged_by
 from core.study.arms.missing import lost_runs, missing_runs
 from core.study.arms.tables import comparison_text, plain_table
 from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
@@ -111,7 +110,7 @@ def _bases_of(runs: Iterable[Run]) -> list[str]:
 def follow(lab: Lab, new: Sequence[str]) -> None:
     """Show progress on stderr until these runs and their bases have ended, or wait for an interrupted base."""
     ids = [*_bases_of(lab.runs_of(new)), *new]
-    with Progress("waiting", "run", len(ids)) as shown:
+    with ProgressBar("waiting", "run", len(ids)) as shown:
         while True:
             runs = lab.runs_of(ids)
             interrupted = {run.id for run in runs if run.state == "interrupted"}

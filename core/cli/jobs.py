@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.cli.options import NOTHING_KEPT, add_home
-from core.cli.progress import Progress
+from core.cli.progress import ProgressBar
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.hashed_zip import write_file
 from core.engine.jobs.job import Job
@@ -160,7 +160,7 @@ def collect(options: argparse.Namespace) -> int:
 def _shown(messages: Iterable[Message], title: str) -> Iterable[Message]:
     """Pass messages on, and show on stderr how far they are."""
     total = done = 0
-    with Progress(title, "step") as shown:
+    with ProgressBar(title, "step") as shown:
         for message in messages:
             match message:
                 case Began(steps=steps):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.cli.networks import NAMES, network_named
 from core.cli.options import NOTHING_KEPT, add_home
-from core.cli.progress import Progress
+from core.cli.progress import ProgressBar
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
 from core.engine.jobs.commands import Commands
@@ -218,7 +218,7 @@ class RecipeRunner:
         threads = self._threads or recipe.threads
         supplies = Supplies(self._tasks, self._networks, lambda run: base or folder)
         job = Job.of(recipe.run, spec, threads)
-        with Progress(f"{spec.label}, seed {spec.seed}", "step") as shown:
+        with ProgressBar(f"{spec.label}, seed {spec.seed}", "step") as shown:
             for message in run_job(job, supplies, Commands()):
                 match message:
                     case Began(steps=steps):

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 
 from core.cli.options import add_home
-from core.cli.progress import Progress
+from core.cli.progress import ProgressBar
 from core.lab import Lab
 from core.settings import Settings
 from core.study.report.html import report_file
@@ -38,7 +38,7 @@ def track(options: argparse.Namespace) -> int:
     try:
         experiment = lab.experiment(options.experiment)
         for target in targets:
-            with Progress(target.shown, "%", 100) as shown:
+            with ProgressBar(target.shown, "%", 100) as shown:
                 sent = lab.tracking.send(experiment, target, partial(report_file, lab), shown.share)
             print(json.dumps({"experiment": experiment.id, "to": target.shown, **asdict(sent)}))
     finally:

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
+from core.engine.step_time import ROUNDS, StepTimeSpec
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.run_spec import inner_ranks
+from core.settings import choose_device
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
 from core.study.arms.frontier import (
     FRONTIER_NOTE,
@@ -22,8 +24,7 @@ from core.study.arms.frontier import (
     frontier_table,
     frontiers,
 )
-from core.study.arms.judged import judged_by
-from core.study.arms.storage import bytes_for_customers
+from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.figures.curves import arm_dots, bars
 from core.study.figures.frontier import ALT, frontier_figure
@@ -34,11 +35,13 @@ from core.study.stats.measures import COSTS, MEMORY_NOTE, TIME_NOTE
 from core.study.weights.cuts import cuts_of
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from core.wording.numbers import bytes_text, listed
-from pages.compare.step_times import step_times
 from pages.shared.customers import customers
 from pages.shared.figure_panel import show
 from pages.shared.literal import literal
 from pages.shared.measured import measured
+
+TICK = 1.0
+"""Seconds between two updates while the time of a step is measured."""
 
 
 def forgetting(
@@ -105,7 +108,7 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
         show(arm_dots(arms, "seconds", colours), experiment.id, "seconds", "Training time of each run")
         if any(arm.shares_time for arm in arms):
             st.caption(TIME_NOTE)
-    step_times(lab, arms)
+    _step_times(lab, arms)
     left, right = st.columns(2, gap="large")
     with left:
         figure = accuracy_against("trainable_parameters", arms, colours)
@@ -120,7 +123,7 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
         with figures:
             figure = accuracy_against("storage", arms, colours, number)
             show(figure, experiment.id, "storage", f"{title} on the test part against bytes to store for all customers")
-        sizes = [f"{arm.label} {bytes_text(bytes_for_customers(arm, number))}" for arm in arms]
+        sizes = [f"{arm.label} {bytes_text(arm.bytes_for(number))}" for arm in arms]
         st.caption(f"To store: {listed(sizes)}.")
     names = ["trainable_parameters", "memory"]
     for place, name in zip(st.columns(2, gap="large"), names, strict=True):
@@ -166,3 +169,44 @@ def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
         if found := cut_differences(arms, cuts.arms):
             st.markdown("**LoRA minus full fine-tuning cut to the same rank**, in points")
             st.dataframe(differences_table(found), hide_index=True, alt="LoRA minus the cut reference, by rank")
+
+
+def _step_times(lab: Lab, arms: Sequence[Arm]) -> None:
+    """Offer to measure full fine-tuning and LoRA alternately, and show what was measured."""
+    spec = step_time_spec(arms, choose_device(arms[0].spec.device).type)
+    if spec is None:
+        return
+    st.markdown("**Time of one step under the same conditions**")
+    st.caption(
+        "Times of stored runs are no comparison of methods: runs of one bank share their time, and others may have "
+        "trained beside them. This times one step of each method, alternately and alone, here and in plain PyTorch."
+    )
+    progress = lab.timer.progress(spec)
+    measuring = progress is not None and not progress.ended
+    st.fragment(_timing, run_every=TICK if measuring else None)(lab, spec, measuring)
+
+
+def _timing(lab: Lab, spec: StepTimeSpec, was_measuring: bool) -> None:
+    progress = lab.timer.progress(spec)
+    if progress is not None and not progress.ended:
+        words = "Waits until training has ended" if progress.waiting else f"Round {progress.done + 1} of {ROUNDS}"
+        st.progress(progress.done / ROUNDS, words)
+        st.button("Cancel", icon=":material/close:", key="cancel-step-times", on_click=lab.timer.cancel)
+        return
+    if was_measuring:
+        st.rerun()
+    if st.button("Measure time", icon=":material/timer:", key="measure-step-times"):
+        try:
+            lab.timer.start(spec)
+        except LabError as error:
+            st.error(literal(str(error)))
+        else:
+            st.rerun()
+    if progress is not None and progress.error:
+        st.error(literal(progress.error))
+    if (times := lab.timer.found(spec)) is not None:
+        st.dataframe(
+            step_times_table(times), hide_index=True, alt="Milliseconds per step and ratio to full fine-tuning"
+        )
+        st.markdown(literal(step_times_sentence(times)))
+        st.caption(literal(conditions_sentence(times)))

@@ -8,8 +8,8 @@ import streamlit as st
 
 from core.lab import Lab
 from core.store.record import Experiment
+from core.study.arms.answers_table import RIGHT, differing_table
 from core.study.arms.arm import Arm
-from core.study.arms.differing_table import RIGHT, differing_table
 from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed
 from core.wording.csv_file import csv_of
 from core.wording.examples import class_name

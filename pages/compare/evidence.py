@@ -10,10 +10,9 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.difference_tables import differences_table, full_differences, rank_differences
 from core.study.arms.forgetting_clause import rates_note
-from core.study.arms.judged import judged_by
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import current
+from core.study.arms.arm import judged_by
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
-from core.study.arms.judged import judged_by
 from core.study.arms.tuning import is_tuned
 from core.study.figures.differences import difference_rows
 from core.study.report.evidence import bases_of

@@ -8,10 +8,9 @@ import streamlit as st
 from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import dropped_sentences
-from core.study.arms.judged import judged_by
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows

@@ -11,8 +11,7 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.method import Role
 from core.store.record import Curve, Run
-from core.study.arms.arm import Arm, all_arms, labels_of
-from core.study.arms.judged import judged_by
+from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
 from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
 from core.wording.numbers import NOTHING, count_text, left_text
 from pages.shared.literal import literal

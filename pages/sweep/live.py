@@ -9,8 +9,7 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.method import Role
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm
-from core.study.arms.judged import judged_by
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
 from core.wording.numbers import left_text

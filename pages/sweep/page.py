@@ -8,10 +8,9 @@ from core.engine.forecast import total
 from core.errors import LabError
 from core.lab import Lab, current
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
-from core.study.arms.judged import judged_by
 from core.study.arms.sweep import (
     MIN_ARMS,
     best_adapters,

@@ -11,6 +11,8 @@ from typing import Any
 from core.data.task_spec import TaskSpec
 from core.methods.method import Role
 from core.methods.registry import method_order
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.stats.intervals import Interval, t_interval
@@ -19,6 +21,9 @@ from core.wording.numbers import exact_text, listed
 
 MAX_LAYERS = 4
 """Maximum number of targets that the name of an arm lists; of more it lists the first, and counts the others."""
+
+FLOAT_BYTES = 4
+"""Size of a float32."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,19 @@ class Arm:
         """Number of trainable parameters, the same in every run; 0 before the first has a result."""
         return next((run.result.trainable_parameters for run in self.runs if run.result is not None), 0)
 
+    def bytes_for(self, customers: int) -> float:
+        """Bytes to store where each of so many customers has a network of their own; NaN without a result.
+
+        Full fine-tuning and training from scratch store one checkpoint per customer. Adapters take one base and one
+        adapter file per customer. Head only and biases only take one base and the trained values, in float32.
+        """
+        checkpoint = self.interval("checkpoint_bytes").mean
+        if self.role is Role.ADAPTER:
+            return checkpoint + customers * self.interval("adapter_bytes").mean
+        if self.role is Role.CONTROL and self.spec.method.starts_from_base:
+            return checkpoint + customers * FLOAT_BYTES * self.trained
+        return customers * checkpoint
+
     def what(self, name: str = "") -> Quantity:
         """The quantity of a name, or the primary measure; see :func:`core.study.stats.measures.quantity`."""
         return quantity(name or self.primary, self.spec.objective)
@@ -173,6 +191,17 @@ class Arm:
     def spread(self, name: str) -> str:
         """The mean with its interval, as in ``97.31 % (97.19 to 97.43)``."""
         return spread_text(self.interval(name), self.what(name))
+
+
+def judged_by(trained: Iterable[Run | Arm]) -> ObjectiveSpec:
+    """The objective of some runs, which all runs of an experiment share; that of the first fine-tune run.
+
+    Args:
+        trained: runs or arms of one experiment, or selected; without any the default objective.
+    """
+    specs = [each.spec for each in trained]
+    tuned = [spec for spec in specs if spec.role is not Role.BASE]
+    return next((spec.objective for spec in (*tuned, *specs)), CLASSIFICATION)
 
 
 TuningGroup = tuple[str | None, TaskSpec, str, Any]

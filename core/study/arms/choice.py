@@ -109,6 +109,23 @@ def best_arm(runs: Iterable[Run], among: Callable[[Arm], bool]) -> Arm | None:
     return next((arm.finished_only for arm in found if arm is not None), None)
 
 
+def unchosen(runs: Sequence[Run]) -> list[Run]:
+    """The runs that train whole networks, in settings that were not chosen; none while the experiment is under way, or
+    where nothing was chosen.
+
+    Args:
+        runs: all of one experiment.
+    """
+    chosen = {arm.key for arm in chosen_arms(runs)}
+    if not chosen or not all(run.is_over for run in runs):
+        return []
+    return [
+        run
+        for run in runs
+        if run.result is not None and run.spec.role is not Role.ADAPTER and run.spec.arm not in chosen
+    ]
+
+
 def best_run(arm: Arm) -> Run:
     """The run of an arm that is best on the validation part; the first seed among equals, or where it is unknown."""
 

@@ -20,9 +20,8 @@ from core.methods.registry import methods
 from core.objectives.classification import ACCURACY
 from core.objectives.measure import Measure
 from core.store.record import Curve, Run
-from core.study.arms.arm import Arm, TuningGroup
+from core.study.arms.arm import Arm, TuningGroup, judged_by
 from core.study.arms.choice import candidates, comparisons_of, is_adapter, is_full, winners
-from core.study.arms.judged import judged_by
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
 from core.study.stats.measures import FORGETTING, digits_of, ends_text, quantity
 from core.study.stats.words import span_text

@@ -12,8 +12,7 @@ from core.engine.step_time import FULL, WAYS, StepTimes, StepTimeSpec, Way
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import method_order
 from core.study.arms.arm import Arm
-from core.study.stats.intervals import Interval
-from core.study.stats.ratios import median_interval, paired_ratio
+from core.study.stats.intervals import Interval, median_interval, paired_ratio
 from core.training.sharing import sharing
 from core.wording.numbers import NOTHING, count_text, listed, number_text
 

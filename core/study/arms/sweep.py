@@ -17,9 +17,8 @@ from core.methods.method import MethodSpec, Role
 from core.run_spec import OptimSpec, RunSpec
 from core.spec import bounds
 from core.store.record import Run
-from core.study.arms.arm import Arm, arm_order
+from core.study.arms.arm import Arm, arm_order, judged_by
 from core.study.arms.choice import best, comparisons_of, is_adapter, is_full, no_choice_sentence
-from core.study.arms.judged import judged_by
 from core.study.arms.tables import is_count, mean_text, varied_columns
 from core.study.arms.tuning import end_sentence, ratio_text
 from core.study.stats.measures import ends_text, value_text

@@ -10,10 +10,9 @@ from core.methods.method import Role
 from core.objectives.measure import Measure
 from core.store.record import Run
 from core.store.stages import stages_of
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import unlearnt
 from core.study.arms.choice import best_arm, best_run, chosen_arms, is_adapter, is_full, no_choice_sentence
-from core.study.arms.judged import judged_by
 from core.study.arms.pairs import lora_against_full, paired_differences
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.stats.claims import Difference, Level, within_margin
@@ -155,7 +154,7 @@ def verdict(runs: Iterable[Run], selected: bool = False) -> Verdict:
 
     Args:
         runs: all of one experiment, or those that somebody selected; in any state. The margin is that of
-            :func:`core.study.arms.judged.judged_by`.
+            :func:`core.study.arms.arm.judged_by`.
         selected: whether somebody selected the runs; of several experiments they always are.
     """
     everything = list(runs)

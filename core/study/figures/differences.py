@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from core.study.arms.judged import judged_by
+from core.study.arms.arm import judged_by
 from core.study.arms.verdict import Candidate, Verdict
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import GRID, layout_of

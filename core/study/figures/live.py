@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.store.record import Curve
-from core.study.arms.arm import Arm
-from core.study.arms.judged import judged_by
+from core.study.arms.arm import Arm, judged_by
 from core.study.figures.palette import colour_of
 from core.study.figures.style import layout_of, plain
 from core.study.figures.thinning import smooth, thin

@@ -22,7 +22,7 @@ TOLD_FROM = 0.005
 
 
 @dataclass(frozen=True)
-class Cell:
+class Probability:
     """The probability of one class."""
 
     share: float
@@ -43,7 +43,7 @@ class Row:
     """Of the answer."""
     right: bool | None
     """None if the right answer is not known."""
-    cells: tuple[Cell, ...]
+    cells: tuple[Probability, ...]
     """One per class shown."""
 
 
@@ -86,9 +86,9 @@ def probabilities_alt(table: Probabilities) -> str:
     return f"The most probable class for each network. {'; '.join(said)}."
 
 
-def _cell(network: str, name: str, share: float) -> Cell:
+def _cell(network: str, name: str, share: float) -> Probability:
     text = f"{100 * share:.0f}" if share >= TOLD_FROM else ""
-    return Cell(share, text, f"{network}: {name} {percent(100 * share, 1)}")
+    return Probability(share, text, f"{network}: {name} {percent(100 * share, 1)}")
 
 
 def _short(name: str) -> str:

@@ -16,9 +16,8 @@ from plotly.colors import sample_colorscale
 
 from core.methods.method import MethodSpec, Role
 from core.spec import bounds
-from core.study.arms.arm import Arm, arm_order
+from core.study.arms.arm import Arm, arm_order, judged_by
 from core.study.arms.choice import best
-from core.study.arms.judged import judged_by
 from core.study.arms.sweep import at_alpha, best_adapters, chosen, on_front
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of

@@ -16,10 +16,8 @@ import plotly.graph_objects as go
 
 from core.methods.method import Role
 from core.store.record import EPOCH_COLUMNS, Curve
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.cut import Accuracies, CutArm
-from core.study.arms.judged import judged_by
-from core.study.arms.storage import bytes_for_customers
 from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
@@ -201,7 +199,7 @@ def accuracy_against(
 
 def cost_of(arm: Arm, cost: Cost, customers: int) -> float:
     """Return seconds, parameters or bytes of an arm; NaN if unknown."""
-    return bytes_for_customers(arm, customers) if cost == "storage" else arm.interval(cost).mean
+    return arm.bytes_for(customers) if cost == "storage" else arm.interval(cost).mean
 
 
 def _symbol(arm: Arm) -> str:

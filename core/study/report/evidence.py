@@ -17,9 +17,8 @@ from core.errors import LabError
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.arm import Arm, arms_of
+from core.study.arms.arm import Arm, arms_of, judged_by
 from core.study.arms.choice import chosen_arms, dropped_sentences
-from core.study.arms.judged import judged_by
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict, verdict

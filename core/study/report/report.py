@@ -26,7 +26,6 @@ from core.study.arms.difference_tables import (
     rank_differences,
 )
 from core.study.arms.fairness import comparable
-from core.study.arms.storage import bytes_for_customers
 from core.study.arms.tables import mean_text
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.arms.tuning import RateChoice, choice_sentence, one_per_group, ratio_text
@@ -257,8 +256,8 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
             "Time per run": [mean_text(arm, "seconds") for arm in arms],
             "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
             **trained,
-            "To store, 1 customer": [bytes_text(bytes_for_customers(arm, 1)) for arm in arms],
-            f"To store, {customers:,} customers": [bytes_text(bytes_for_customers(arm, customers)) for arm in arms],
+            "To store, 1 customer": [bytes_text(arm.bytes_for(1)) for arm in arms],
+            f"To store, {customers:,} customers": [bytes_text(arm.bytes_for(customers)) for arm in arms],
         },
         dtype=object,
     )
