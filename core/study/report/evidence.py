@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data.sources.source import DatasetInfo
+from core.engine.configuration_file import write_configuration
 from core.engine.cost import frozen_sentence
 from core.engine.forecast import Forecast
 from core.errors import LabError
@@ -47,8 +47,8 @@ class Evidence:
     curves: dict[str, Curve]
     """Curves of all runs with results, by run id; those that were not chosen without their losses."""
     remeasured: Remeasured
-    datasets: dict[str, DatasetInfo]
-    """The datasets that the runs use, by name; without those that were deleted."""
+    file: str | None
+    """The experiment as a file of :mod:`core.engine.configuration_file`; None where its base is gone."""
     over_images: Mapping[str, CrossedInterval]
     """Difference of each adapter setting from full fine-tuning over seeds and test images, by key of the arm; empty
     where a network or the dataset is gone."""
@@ -106,8 +106,6 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
     """
     members = lab.members(experiment)
     chosen = chosen_arms(members)
-    tasks = [task for run in members for task in (run.spec.task, run.spec.source) if task]
-    infos = {info.name: info for info in lab.catalog.list()}
     return Evidence(
         experiment=experiment,
         bases=tuple(lab.runs_of(bases_of(members))),
@@ -119,12 +117,19 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         swept=tuple(sweep_arms(members)),
         curves=epochs_of(lab, members) | {run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
-        datasets={task.dataset: infos[task.dataset] for task in tasks if task.dataset in infos},
+        file=_file(lab, experiment),
         over_images=_over_images(lab, members),
         forecasts=lab.estimates.at_launch([run.id for arm in chosen for run in arm.runs]),
         frozen={arm.key: sentence for arm in chosen if (sentence := _frozen(lab, arm))},
         versions=versions(),
     )
+
+
+def _file(lab: Lab, experiment: Experiment) -> str | None:
+    try:
+        return write_configuration(lab.configuration(experiment))
+    except LabError:
+        return None
 
 
 def _frozen(lab: Lab, arm: Arm) -> str | None:

@@ -192,16 +192,15 @@ def _pairs(pairs: tuple[tuple[str, str], ...]) -> str:
 def _again(report: Report) -> str:
     specs = "\n".join(report.specs)
     details = f"<details><summary>Specs of one run of each setting</summary><pre>{escape(specs)}</pre></details>"
-    if report.command is None:
+    if report.file is None:
         words = (
-            "No single command gives these runs: they have settings that the command line has no options for, or were "
-            "tuned over learning rates that an earlier version tried. "
-            "The same spec gives the same numbers on the same machine; these are the specs of one run of each setting, "
-            "which differ from the others in the seed and, where it was tuned, in the learning rate."
+            "No file gives these runs again, since their base is gone. The same spec gives the same numbers on the "
+            "same machine; these are the specs of one run of each setting, which differ from the others in the seed "
+            "and, where it was tuned, in the learning rate."
         )
         return _paragraph(words) + details.replace("<details>", "<details open>")
-    words = "From a shell, in the folder of LoRA Lab, with the datasets on the machine:"
-    return f"{_paragraph(words)}<pre>{escape(report.command)}</pre>{details}"
+    words = f"Save this as {report.experiment}.json, and run it in the folder of LoRA Lab, with the datasets there:"
+    return f"{_paragraph(words)}<pre>{escape(report.file)}</pre><pre>{escape(report.command)}</pre>{details}"
 
 
 def _paragraph(text: str) -> str:

@@ -1,7 +1,7 @@
 """The decision report of an experiment: one content, shown on a page and written to a file.
 
 It is made for somebody who never saw the dashboard: the question, the answer with its intervals, the figures, what
-cannot be concluded, what was run, and the command that runs it again.
+cannot be concluded, what was run, and the file and command that run it again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from core.study.figures.curves import arm_dots
 from core.study.figures.palette import colours_of
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_over_time
-from core.study.report.command import compare_command
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of
 from core.study.report.forgetting import forgetting_section
@@ -73,12 +72,17 @@ class Report(Opening):
     sections: tuple[Section, ...]
     limits: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
-    command: str | None
-    """None where no single command gives these runs."""
+    file: str | None
+    """The experiment as a file; see :attr:`core.study.report.evidence.Evidence.file`."""
     specs: tuple[str, ...]
     """JSON of one run of each arm that was chosen."""
     words: tuple[tuple[str, str], ...]
     """Terms and what they mean."""
+
+    @property
+    def command(self) -> str:
+        """What runs the experiment of :attr:`file` again, saved under the experiment's id."""
+        return f"python -m core compare --config {self.experiment}.json --report report.html"
 
 
 def report_of(lab: Lab, experiment: Experiment) -> Report:
@@ -137,7 +141,7 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
         sections=tuple(_sections(evidence, found, customers)),
         limits=tuple(limits_of(evidence)),
         facts=tuple(facts_of(evidence)),
-        command=_command(evidence),
+        file=evidence.file,
         specs=tuple(arm.spec.to_json() for arm in evidence.chosen),
         words=words_of(evidence.objective),
     )
@@ -161,15 +165,6 @@ def _start(spec: RunSpec) -> str:
 def _result(evidence: Evidence) -> Result | None:
     """A result from which the balance of the test part can be read."""
     return evidence.chosen[0].runs[0].result
-
-
-def _command(evidence: Evidence) -> str | None:
-    specs = [run.spec for run in evidence.members]
-    bases = [run.spec for run in evidence.bases]
-    tasks = [task for spec in (*bases, *specs) for task in (spec.task, spec.source) if task is not None]
-    if any(task.dataset not in evidence.datasets for task in tasks):
-        return None
-    return compare_command(bases[0] if bases else None, specs, evidence.datasets)
 
 
 def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Section]:
