@@ -21,6 +21,7 @@ from core.cli.options import (
     check_folder,
     check_output,
     note_given,
+    opened_lab,
 )
 from core.cli.texts import add_texts, kept, read_own
 from core.cli.training import add_training, by_family, optim_of, settings_asked, tuning_asked
@@ -37,7 +38,6 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim
-from core.settings import Settings
 from core.spec import DEVICES, Device
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
@@ -102,19 +102,13 @@ def compare(options: argparse.Namespace) -> int:
     """Pretrain, fine-tune with every method, and print the comparison; or write down what would be trained."""
     check_output(options)
     check_consistent(options)
-    lab = Lab(Settings.from_environment(options.home))
     if options.save_config is not None:
         options.kept = NOTHING_KEPT
-        try:
+        with opened_lab(options) as lab:
             return _save(lab, options)
-        finally:
-            lab.close()
-    lab.start()
-    try:
+    with opened_lab(options, trains=True) as lab:
         experiment = launch(lab, options)
         return answer(lab, experiment, experiment.runs, options)
-    finally:
-        lab.close()
 
 
 def launch(lab: Lab, options: argparse.Namespace) -> Experiment:

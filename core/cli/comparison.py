@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
@@ -33,6 +33,7 @@ from core.study.arms.tables import comparison_text, plain_table
 from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.report.evidence import bases_of
 from core.study.report.html import write_report
 from core.study.report.report import Report, report_of
 
@@ -56,7 +57,7 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     """
     follow(lab, new)
     members = lab.members(experiment)
-    bases = lab.runs_of(_bases_of(members))
+    bases = lab.runs_of(bases_of(members))
     interrupted = {base.id for base in bases if base.state == "interrupted"}
     for run in (*(base for base in bases if base.result is None), *missing_runs(members)):
         waits = run.is_live and run.spec.base in interrupted
@@ -102,14 +103,9 @@ def tell_shortage(lab: Lab, specs: Sequence[RunSpec]) -> None:
         print("Note:", *filter(None, [missing.text, missing.advice, missing.others]), file=sys.stderr)
 
 
-def _bases_of(runs: Iterable[Run]) -> list[str]:
-    """Ids of the pretrain runs that runs start from, each once; none for networks that are fine-tuned as brought."""
-    return list(dict.fromkeys(run.spec.base for run in runs if run.spec.base is not None))
-
-
 def follow(lab: Lab, new: Sequence[str]) -> None:
     """Show progress on stderr until these runs and their bases have ended, or wait for an interrupted base."""
-    ids = [*_bases_of(lab.runs_of(new)), *new]
+    ids = [*bases_of(lab.runs_of(new)), *new]
     with ProgressBar("waiting", "run", len(ids)) as shown:
         while True:
             runs = lab.runs_of(ids)
