@@ -19,10 +19,7 @@ from core.cli.compare import launch
 from core.errors import RunStateError
 from core.lab import Lab
 from core.settings import Settings
-from core.study.arms.arm import arms_of
-from core.study.arms.choice import chosen_arms
 from core.study.arms.difference_tables import full_differences, interval_text
-from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
@@ -224,7 +221,7 @@ def test_the_same_report_gives_the_same_file(found, tmp_path):
 
 def test_there_is_no_report_without_a_result(evidence):
     with pytest.raises(RunStateError, match="nothing to report yet"):
-        report(replace(evidence, chosen=()))
+        report(replace(evidence, members=()))
 
 
 def bare(evidence, runs):
@@ -232,10 +229,6 @@ def bare(evidence, runs):
     return replace(
         evidence,
         members=tuple(runs),
-        arms=tuple(arms_of(runs)),
-        chosen=tuple(chosen_arms(runs)),
-        choices=tuple(rate_choices(runs)),
-        swept=(),
         curves={run.id: make_curve([1.0, 0.5], source=False) for run in runs},
         remeasured=type(evidence.remeasured)(missing="The dataset is gone."),
     )

@@ -213,6 +213,14 @@ def tuning_group(spec: RunSpec) -> TuningGroup:
     return spec.start, spec.task, spec.kind, spec.method.size
 
 
+def tuning_groups(specs: Iterable[RunSpec]) -> list[list[RunSpec]]:
+    """One spec of each arm, by tuning group, in :func:`arm_order`."""
+    groups: dict[TuningGroup, dict[str, RunSpec]] = {}
+    for spec in sorted(specs, key=arm_order):
+        groups.setdefault(tuning_group(spec), {})[spec.arm] = spec
+    return [list(arms.values()) for arms in groups.values()]
+
+
 ORDER = (Role.REFERENCE, Role.ADAPTER, Role.CONTROL, Role.BASE)
 """Order of arms by the role of their methods."""
 

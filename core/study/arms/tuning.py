@@ -15,17 +15,14 @@ from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.store.record import Run
-from core.study.arms.arm import Arm, TuningGroup, arm_order, tuning_group
+from core.study.arms.arm import Arm, arm_order, tuning_groups
 from core.study.arms.choice import comparisons_of, winners
 from core.wording.numbers import listed, seeds_text
 
 
 def is_tuned(specs: Iterable[RunSpec]) -> bool:
     """Whether some method, rank or control was trained in several ways among which validation can choose."""
-    groups: dict[TuningGroup, set[str]] = {}
-    for spec in specs:
-        groups.setdefault(tuning_group(spec), set()).add(spec.arm)
-    return any(len(arms) > 1 for arms in groups.values())
+    return any(len(arms) > 1 for arms in tuning_groups(specs))
 
 
 @dataclass(frozen=True)
@@ -38,14 +35,10 @@ class RatesTried:
 
 def rates_tried(specs: Iterable[RunSpec]) -> RatesTried:
     """Which methods, ranks and controls were trained at several learning rates, in the order of arms."""
-    groups: dict[TuningGroup, set[float]] = {}
-    labels: dict[TuningGroup, str] = {}
-    for spec in sorted(specs, key=arm_order):
-        group = tuning_group(spec)
-        groups.setdefault(group, set()).add(spec.optim.learning_rate)
-        labels[group] = spec.label
-    one = tuple(dict.fromkeys(labels[group] for group, rates in groups.items() if len(rates) == 1))
-    return RatesTried(tuple(dict.fromkeys(label for label in labels.values() if label not in one)), one)
+    groups = tuning_groups(specs)
+    one = [arms[0].label for arms in groups if len({spec.optim.learning_rate for spec in arms}) == 1]
+    several = [arms[0].label for arms in groups if arms[0].label not in one]
+    return RatesTried(tuple(dict.fromkeys(several)), tuple(dict.fromkeys(one)))
 
 
 def name_in_sentence(label: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from core.engine.configuration_file import write_configuration
 from core.engine.cost import frozen_sentence
@@ -17,9 +19,8 @@ from core.errors import LabError
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.arm import Arm, arms_of, judged_by
-from core.study.arms.choice import chosen_arms, dropped_sentences
-from core.study.arms.sweep import sweep_arms
+from core.study.arms.arm import Arm, judged_by
+from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict, verdict
 from core.study.stats.images import CrossedInterval
@@ -35,15 +36,6 @@ class Evidence:
     bases: tuple[Run, ...]
     """What the runs start from: one base, or one for each seed."""
     members: tuple[Run, ...]
-    arms: tuple[Arm, ...]
-    """All arms with results."""
-    chosen: tuple[Arm, ...]
-    """One for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`."""
-    choices: tuple[RateChoice, ...]
-    dropped: tuple[str, ...]
-    """Sentences about settings that a failed seed has ruled out."""
-    swept: tuple[Arm, ...]
-    """Settings for the curves over the learning rate."""
     curves: dict[str, Curve]
     """Curves of all runs with results, by run id; those that were not chosen without their losses."""
     remeasured: Remeasured
@@ -59,6 +51,16 @@ class Evidence:
     :func:`core.engine.cost.frozen_sentence`."""
     versions: dict[str, str]
     """Versions of Python and the libraries, as installed now."""
+
+    @cached_property
+    def chosen(self) -> list[Arm]:
+        """One arm for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`."""
+        return chosen_arms(self.members)
+
+    @cached_property
+    def choices(self) -> list[RateChoice]:
+        """The learning rate that was chosen for each."""
+        return rate_choices(self.members)
 
     def crossed(self, found: Verdict) -> CrossedInterval | None:
         """The difference that a verdict on these runs is about, over seeds and test images; None if unknown."""
@@ -110,11 +112,6 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         experiment=experiment,
         bases=tuple(lab.runs_of(bases_of(members))),
         members=tuple(members),
-        arms=tuple(arms_of(members)),
-        chosen=tuple(chosen),
-        choices=tuple(rate_choices(members)),
-        dropped=tuple(dropped_sentences(members)),
-        swept=tuple(sweep_arms(members)),
         curves=epochs_of(lab, members) | {run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
         file=_file(lab, experiment),
@@ -155,9 +152,13 @@ def _over_images(lab: Lab, members: Sequence[Run]) -> dict[str, CrossedInterval]
 
 def epochs_of(lab: Lab, runs: Iterable[Run]) -> dict[str, Curve]:
     """Curves of the runs with results, by id, without losses: these are long, and the epochs alone are a few rows."""
+    return {run.id: without_losses(lab.curve(run.id).epochs) for run in runs if run.result is not None}
+
+
+def without_losses(epochs: pd.DataFrame) -> Curve:
+    """A curve that has epochs alone."""
     nothing: Any = np.empty(0)
-    found = {run.id: lab.curve(run.id) for run in runs if run.result is not None}
-    return {id: Curve(nothing, nothing, nothing, curve.epochs) for id, curve in found.items()}
+    return Curve(nothing, nothing, nothing, epochs)
 
 
 def bases_of(members: Sequence[Run]) -> list[str]:

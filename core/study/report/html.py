@@ -154,10 +154,9 @@ def _section(section: Section) -> str:
 
 def _plot(plot: Plot) -> str:
     id, height = f"plot-{escape(plot.key)}", plot.figure.layout.height or 400
-    note = f"<figcaption>{escape(plot.note)}</figcaption>" if plot.note else ""
     return (
         f'<figure><div class="plot" id="{id}" role="img" aria-label="{escape(plot.alt)}" style="height: {height}px">'
-        f"<noscript>{escape(plot.alt)}: this needs JavaScript; the tables have its numbers.</noscript></div>{note}"
+        f"<noscript>{escape(plot.alt)}: this needs JavaScript; the tables have its numbers.</noscript></div>"
         f'<script type="application/json" id="{id}-data">{_json(plot.figure)}</script></figure>'
     )
 

@@ -14,10 +14,10 @@ import pandas as pd
 from core.errors import RunStateError
 from core.lab import Lab
 from core.methods.method import Role
-from core.objectives.measure import Measure
 from core.run_spec import RunSpec
-from core.store.record import Experiment, Result
+from core.store.record import Experiment
 from core.study.arms.balance import misleading_sentence, share_sentence
+from core.study.arms.choice import dropped_sentences
 from core.study.arms.difference_tables import (
     cut_differences,
     cuts_table,
@@ -26,6 +26,7 @@ from core.study.arms.difference_tables import (
     rank_differences,
 )
 from core.study.arms.fairness import comparable
+from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import mean_text
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.arms.tuning import RateChoice, choice_sentence, one_per_group, ratio_text
@@ -105,16 +106,17 @@ def opening(evidence: Evidence) -> Opening:
     found = verdict(evidence.members)
     first = evidence.members[0].spec
     measure = first.objective.primary
+    short = "below" if measure.higher_is_better else "above"
     return Opening(
         question=(
             f"{_start(first)} has to learn {task_text(first.task, first.objective)}. Does it take full fine-tuning, or "
             "is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
-            f"{measure.margin_text(found.margin)} of {measure.noun} {_short(measure)} full fine-tuning."
+            f"{measure.margin_text(found.margin)} of {measure.noun} {short} full fine-tuning."
         ),
         answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
         warnings=(
             *filter(None, [misleading_sentence(evidence.chosen[0].runs[0])]),
-            *evidence.dropped,
+            *dropped_sentences(evidence.members),
             *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
         ),
     )
@@ -132,9 +134,7 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
     """
     begun, found = opening(evidence), verdict(evidence.members)
     return Report(
-        question=begun.question,
-        answer=begun.answer,
-        warnings=begun.warnings,
+        **vars(begun),
         experiment=evidence.experiment.id,
         title=evidence.experiment.name,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -147,11 +147,6 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
     )
 
 
-def _short(measure: Measure) -> str:
-    """How what falls short of full fine-tuning stands to it."""
-    return "below" if measure.higher_is_better else "above"
-
-
 def _start(spec: RunSpec) -> str:
     """What the runs start from, as the subject of a sentence."""
     name = f"The network {spec.network.sizes}" if spec.network.brought is not None else "A network"
@@ -160,11 +155,6 @@ def _start(spec: RunSpec) -> str:
         if spec.source
         else f"{name}, as it was brought,"
     )
-
-
-def _result(evidence: Evidence) -> Result | None:
-    """A result from which the balance of the test part can be read."""
-    return evidence.chosen[0].runs[0].result
 
 
 def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Section]:
@@ -190,7 +180,7 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
         arm_dots(arms, measure.name, colours),
         f"{measure.title} on the target's test part of every run, by setting",
     )
-    share = share_sentence(_result(evidence), evidence.members[0].spec.network.learns)
+    share = share_sentence(evidence.chosen[0].runs[0].result, evidence.members[0].spec.network.learns)
     lead = f"{measure.title} on the target's test part, which took no part in any choice. {share}".strip()
     words = {Level.SHOWN: "shown", Level.LEANING: "leaning", Level.OPEN: "not shown"}
     within = {candidate.arm.key: words[candidate.within] for candidate in found.candidates}
@@ -224,7 +214,7 @@ def _rates(evidence: Evidence) -> Section:
     )
     figure = Plot(
         "rates",
-        rate_curves(evidence.swept),
+        rate_curves(sweep_arms(evidence.members)),
         f"{evidence.objective.primary.title} on the validation part over the learning rate, one line per setting",
     )
     lead = choice_sentence(evidence.choices)
