@@ -11,18 +11,13 @@ from core.study.arms.fairness import comparable
 from core.study.arms.tuning import is_tuned
 from core.study.figures.differences import difference_rows
 from core.study.report.evidence import bases_of
-from core.wording.judged import judged_text
 from core.wording.numbers import count_text
+from core.wording.tasks import judged_text
 from pages.compare.comparison import Comparison
-from pages.compare.parts import (
-    cost_part,
-    curves_part,
-    examples_part,
-    forgetting_part,
-    measure_part,
-    rates_part,
-    table_part,
-)
+from pages.compare.costs import cost_part, forgetting_part
+from pages.compare.evidence import rates_part
+from pages.compare.examples import examples_part
+from pages.compare.parts import curves_part, measure_part, table_part
 from pages.compare.selected import selected_runs, wanted_arms
 from pages.shared.current import experiment_picker
 from pages.shared.experiment_actions import experiment_actions

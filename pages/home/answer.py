@@ -15,8 +15,8 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
-from core.wording.judged import judged_text
 from core.wording.numbers import bytes_text, count_text, unbroken
+from core.wording.tasks import judged_text
 from pages.shared.download import download_of_run
 from pages.shared.experiment_actions import experiment_actions
 from pages.shared.figure_panel import readable

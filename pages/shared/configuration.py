@@ -14,9 +14,8 @@ from core.lab import Lab
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Experiment
 from core.study.arms.tables import settings_table
-from core.wording.judged import judged_text
 from core.wording.numbers import counted, seeds_text
-from core.wording.tasks import task_text
+from core.wording.tasks import judged_text, task_text
 from pages.shared.download import download
 from pages.shared.fit import fit_warning
 from pages.shared.like import fill_from, settle_like

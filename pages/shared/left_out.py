@@ -9,9 +9,8 @@ from core.engine.experiment import Setting
 from core.methods.registry import method_of
 from core.run_spec import OptimSpec
 from core.spec import Spec, bounds
-from core.wording.judged import judged_text
 from core.wording.numbers import seeds_text
-from core.wording.tasks import task_text
+from core.wording.tasks import judged_text, task_text
 
 
 def left_out(wanted: Configuration, shown: Configuration) -> list[str]:

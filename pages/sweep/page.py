@@ -13,7 +13,6 @@ from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
     MIN_ARMS,
-    best_adapters,
     chosen,
     is_sweep,
     rates_sentence,
@@ -27,8 +26,8 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.sweep import front_of, pareto, rate_curves, size_curve, size_titles
 from core.study.stats.measures import TIME_NOTE
 from core.wording.csv_file import csv_of
-from core.wording.judged import judged_text
 from core.wording.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
+from core.wording.tasks import judged_text
 from pages.shared.current import asked_for, choose_experiment, known, missing_sentence, remember
 from pages.shared.download import download
 from pages.shared.figure_panel import show
@@ -115,8 +114,7 @@ def figures(arms: list[Arm], alpha: float | None) -> None:
             "pareto",
             f"{title} on the test part against trainable parameters, Pareto front marked",
         )
-        points = [arm for arm in (chosen(arms)[0], *best_adapters(arms).values()) if arm is not None]
-        names = [f"{arm.spec.label} ({count_text(arm.trained)})" for arm in front_of(points)]
+        names = [f"{arm.spec.label} ({count_text(arm.trained)})" for arm in front_of(arms)]
         if names:
             st.caption(f"On the front, with their trainable parameters: {listed(names)}.")
 

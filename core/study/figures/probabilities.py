@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.wording.examples import class_name
+from core.wording.examples import class_name, shortened
 from core.wording.numbers import percent
 
 MAX_CLASSES = 16
@@ -69,14 +69,22 @@ def probabilities(
     """
     values = np.stack([np.asarray(row, float) for row in found.values()])
     shown = np.sort(np.argsort(-values.max(0), kind="stable")[:MAX_CLASSES])
-    classes = {int(label): _short(class_name(int(label), names)) for label in shown}
+    classes = {int(label): shortened(class_name(int(label), names), NAME_LENGTH) for label in shown}
     more = f", the {len(shown)} highest of {values.shape[1]} classes" if len(shown) < values.shape[1] else ""
     rows = []
     for network, own in zip(found, values, strict=True):
         best = int(own.argmax())
         cells = tuple(_cell(network, name, float(own[label])) for label, name in classes.items())
         right = None if truth is None else best == truth
-        rows.append(Row(network, _short(class_name(best, names)), percent(100 * float(own[best]), 1), right, cells))
+        rows.append(
+            Row(
+                network,
+                shortened(class_name(best, names), NAME_LENGTH),
+                percent(100 * float(own[best]), 1),
+                right,
+                cells,
+            )
+        )
     return Probabilities(f"Probability in percent{more}", tuple(classes.values()), tuple(rows))
 
 
@@ -89,7 +97,3 @@ def probabilities_alt(table: Probabilities) -> str:
 def _cell(network: str, name: str, share: float) -> Probability:
     text = f"{100 * share:.0f}" if share >= TOLD_FROM else ""
     return Probability(share, text, f"{network}: {name} {percent(100 * share, 1)}")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"

@@ -21,7 +21,7 @@ from core.study.arms.choice import best
 from core.study.arms.sweep import at_alpha, best_adapters, chosen, on_front
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
-from core.study.figures.style import layout_of, log_ticks, whiskers
+from core.study.figures.style import layout_of, log_ticks, markers, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import Quantity, bare_text, bounded, quantity, spread_text, value_text
 from core.wording.numbers import count_text
@@ -222,8 +222,7 @@ def _reference(full: Arm, left: float, right: float) -> list[dict[str, Any]]:
 
 def pareto(arms: Sequence[Arm]) -> go.Figure:
     """Draw test accuracy against trainable parameters for full fine-tuning and each rank, chosen on validation."""
-    points = [arm for arm in (chosen(arms)[0], *best_adapters(arms).values()) if arm is not None]
-    columns, front = columns_of(arms), front_of(points)
+    points, columns, front = _points(arms), columns_of(arms), front_of(arms)
     traces = [
         _line(
             "Pareto front",
@@ -269,11 +268,19 @@ def pareto(arms: Sequence[Arm]) -> go.Figure:
     return go.Figure(traces, layout)
 
 
-def front_of(points: Sequence[Arm]) -> list[Arm]:
-    """Return the Pareto front of trainable parameters and test accuracy, ordered by parameters."""
+def front_of(arms: Sequence[Arm]) -> list[Arm]:
+    """Return the Pareto front of trainable parameters and test accuracy, ordered by parameters.
+
+    Of full fine-tuning and each rank, chosen on validation.
+    """
+    points = _points(arms)
     marks = on_front([(float(arm.trained), arm.what().sign * arm.tested.mean) for arm in points])
-    front = [arm for arm, mark in zip(points, marks, strict=True) if mark]
-    return sorted(front, key=lambda arm: arm.trained)
+    return sorted((arm for arm, mark in zip(points, marks, strict=True) if mark), key=lambda arm: arm.trained)
+
+
+def _points(arms: Sequence[Arm]) -> list[Arm]:
+    full, _ = chosen(arms)
+    return [*([full] if full is not None else []), *best_adapters(arms).values()]
 
 
 def lowest_of_interest(values: Sequence[float]) -> float:
@@ -291,29 +298,26 @@ def lowest_of_interest(values: Sequence[float]) -> float:
 def _dots_and_mean(arm: Arm, rank: int) -> list[dict[str, Any]]:
     """The runs of an arm a little to the left of its rank, and their mean to the right."""
     interval, values, colour = arm.tested, arm.finished_only.values(arm.primary), colour_of(arm.spec)
-    dots = {
-        "type": "scatter",
-        "mode": "markers",
-        "showlegend": False,
-        "x": np.full(len(values), rank * 0.96),
-        "y": np.array(values),
-        "marker": {"color": colour, "size": 8, "opacity": 0.6},
-        "text": [f"seed {run.spec.seed}: {run.score_text()}" for run in arm.finished.values()],
-        "hovertemplate": f"{arm.label}<br>%{{text}}<extra></extra>",
-    }
+    dots = markers(
+        None,
+        np.full(len(values), rank * 0.96),
+        values,
+        marker={"color": colour, "size": 8, "opacity": 0.6},
+        text=[f"seed {run.spec.seed}: {run.score_text()}" for run in arm.finished.values()],
+        hovertemplate=f"{arm.label}<br>%{{text}}<extra></extra>",
+    )
     # The mean of one run is the run itself; drawing it would make one seed look like a result.
     if interval.n < 2:
         return [dots]
-    mean = {
-        "type": "scatter",
-        "mode": "markers",
-        "showlegend": False,
-        "x": np.array([rank * 1.04]),
-        "y": np.array([interval.mean]),
-        "error_y": _bars([interval], arm.what(), colour),
-        "marker": {"color": colour, "size": 11, "symbol": "diamond"},
-        "hovertemplate": f"{arm.label}<br>test {spread_text(interval, arm.what())}, {interval.n} seeds<extra></extra>",
-    }
+    span = f"{spread_text(interval, arm.what())}, {interval.n} seeds"
+    mean = markers(
+        None,
+        [rank * 1.04],
+        [interval.mean],
+        error_y=_bars([interval], arm.what(), colour),
+        marker={"color": colour, "size": 11, "symbol": "diamond"},
+        hovertemplate=f"{arm.label}<br>test {span}<extra></extra>",
+    )
     return [dots, mean]
 
 
