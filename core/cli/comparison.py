@@ -21,7 +21,6 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.networks.library.files import INDEX, WEIGHTS
-from core.objectives.objective import ObjectiveSpec
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, averaged_arms, judged_by, labels_of
@@ -148,7 +147,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
         runs: of the experiment.
     """
     results = {run.id: run.result for run in (*bases, *runs) if run.result}
-    arms = []
+    arms, objective = [], judged_by(runs)
     chosen = {arm.key for arm in chosen_arms(runs)}
     for arm in averaged_arms(runs):
         own = [results[run.id] for run in arm.runs]
@@ -175,14 +174,9 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
         "base": _base_as_json(lab, bases, runs),
         "arms": arms,
         "missing": _missing_as_json(runs),
-        "objective": _objective_as_json(judged_by(runs)),
+        "objective": {"kind": objective.kind, "measure": objective.primary.name, "within": objective.margin},
         "verdict": _verdict_as_json(verdict(runs)),
     }
-
-
-def _objective_as_json(objective: ObjectiveSpec) -> dict[str, Any]:
-    """What the runs learn, the measure that decides, and the margin in its unit."""
-    return {"kind": objective.kind, "measure": objective.primary.name, "within": objective.margin}
 
 
 def _measures_as_json(arm: Arm) -> dict[str, list[float | None]]:

@@ -28,12 +28,16 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Arm:
-    """Runs that differ in nothing but the seed; numbers are of those with results, of which a seed has one at most."""
+    """Runs that differ in nothing but the seed.
+
+    Those of :func:`all_arms` are in any state. Measures are read where each seed has one run: of :attr:`with_results`,
+    :attr:`finished_only`, and what other functions return.
+    """
 
     label: str
     """Its name in tables and figures, from :func:`labels_of`."""
     runs: tuple[Run, ...]
-    """Seeds ascending; of :func:`all_arms` in any state, and several of one seed where it was trained again."""
+    """Seeds ascending; several of one seed where it was trained again."""
     differing: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The settings that tell it from arms with the same short name, from :func:`differing_of`."""
     planned: tuple[int, ...] = field(default=(), compare=False)

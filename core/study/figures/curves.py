@@ -277,7 +277,7 @@ def _epoch_traces(
         epochs = named.curve.epochs
         y = _gapped(named.curve.measured(column))
         shown = thin(y)
-        trace = _trace(named, what, _x_of_epochs(named, axis)[shown], y[shown], first and legend)
+        trace = _trace(named, what, epochs[axis].to_numpy(np.float64)[shown], y[shown], first and legend)
         dash, symbol = ("dot", "square") if what == "source" else ("dash", "circle")
         traces.append(
             trace
@@ -339,10 +339,6 @@ def _x_of_steps(named: NamedCurve, axis: Axis) -> Values:
     if axis == "seconds":
         return named.curve.seconds
     return named.curve.step / (_steps_per_epoch(named) if axis == "epoch" else 1)
-
-
-def _x_of_epochs(named: NamedCurve, axis: Axis) -> Values:
-    return named.curve.epochs[axis].to_numpy(np.float64)
 
 
 def _steps_per_epoch(named: NamedCurve) -> float:

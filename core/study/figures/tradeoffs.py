@@ -170,7 +170,8 @@ def accuracy_against(
         if not (math.isfinite(x) and math.isfinite(interval.mean)):
             continue
         places.append(x)
-        traces.append(_point(arm.spec.label, x, interval, what, colours[arm.key], _text(cost, x), _symbol(arm)))
+        symbol = "square" if arm.role is Role.CONTROL else "circle"
+        traces.append(_point(arm.spec.label, x, interval, what, colours[arm.key], _text(cost, x), symbol))
     by_rank = {arm.spec.method.inner_rank: arm for arm in reversed(arms)}
     for cut in cuts if cost == "storage" else ():
         if cut.rank in by_rank:
@@ -197,10 +198,6 @@ def accuracy_against(
 def cost_of(arm: Arm, cost: Cost, customers: int) -> float:
     """Return seconds, parameters or bytes of an arm; NaN if unknown."""
     return arm.bytes_for(customers) if cost == "storage" else arm.interval(cost).mean
-
-
-def _symbol(arm: Arm) -> str:
-    return "square" if arm.role is Role.CONTROL else "circle"
 
 
 def _text(cost: Cost, value: float) -> str:

@@ -13,7 +13,6 @@ from functools import lru_cache
 from html import escape
 from pathlib import Path
 
-import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
@@ -172,15 +171,12 @@ def _json(figure: go.Figure) -> str:
 
 def _table(table: Table) -> str:
     note = f'<p class="faint">{escape(table.note)}</p>' if table.note else ""
-    return f"<h3>{escape(table.title)}</h3>{_frame(table.frame)}{note}"
-
-
-def _frame(frame: pd.DataFrame) -> str:
-    head = "".join(f"<th>{escape(str(title))}</th>" for title in frame.columns)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in frame.to_numpy(object)
+    head = "".join(f"<th>{escape(str(title))}</th>" for title in table.frame.columns)
+    cells = (
+        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in table.frame.to_numpy(object)
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(cells)}</tbody></table>"
+    return f'<h3>{escape(table.title)}</h3><div class="scroll">{whole}</div>{note}'
 
 
 def _pairs(pairs: tuple[tuple[str, str], ...]) -> str:
