@@ -49,7 +49,7 @@ from core.store.record import Curve, Experiment, ExperimentRow, Run, State
 from core.store.restore import Restored, Restorer
 from core.store.search import Search
 from core.store.store import Store
-from core.study.arms.unchosen import unchosen
+from core.study.arms.choice import unchosen
 from core.tasks.tasks import Tasks
 from core.tasks.views.image import ImageView
 from core.tasks.views.text import TextPreview

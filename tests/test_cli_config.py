@@ -30,6 +30,10 @@ LINES = [
     "--source digits --rank 1 4 --tune 3 --controls head biases --seeds 3 --vary-bases --device cpu",
     "--source digits --preset ten-shot --shots 4 --adapters lora dora --lr-lora 0.02 --targets layers.0 --alpha 3",
     "--source digits --measure macro_f1 --within 1",
+    "--source digits --scaling 'alpha/sqrt(r)' --start gaussian --alpha 0.123456789 --measure loss "
+    "--within 0.0123456789",
+    "--source digits --preset same --shots 7 --tune 9 --lr-full 1 --lr-lora 0.0316 --weight-decay 0.05 --decay cosine "
+    "--warmup 0.25 --clip 0.3 --patience 2 --keep best --batch-size 128",
     "--network tiny-bert --source pets --preset split --weight-decay 0.1 --length 24",
     "--network tiny-bert --target pets --direct --shots 5 --epochs 2 --tune",
 ]
@@ -72,7 +76,9 @@ def test_without_a_source_the_part_of_mnist_is_pretrained_on(waiting: Lab) -> No
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_saved_file_queues_what_the_options_would_have_queued(waiting: Lab, tmp_path: Path, line: str) -> None:
+def test_a_saved_file_and_that_of_the_experiment_queue_what_the_options_would_have_queued(
+    waiting: Lab, tmp_path: Path, line: str
+) -> None:
     file = tmp_path / "experiment.json"
     before = len(waiting.runs())
     assert main(["compare", *shlex.split(line), "--save-config", str(file), "--home", str(waiting.settings.home)]) == 0
@@ -81,6 +87,8 @@ def test_a_saved_file_queues_what_the_options_would_have_queued(waiting: Lab, tm
     again = launched(waiting, f"--config {file}")
     assert specs_of(waiting, again) == specs_of(waiting, direct)
     assert (again.name, again.trim) == (f"{direct.name} (2)", direct.trim)
+    file.write_text(write_configuration(waiting.configuration(direct)))
+    assert specs_of(waiting, launched(waiting, f"--config {file}")) == specs_of(waiting, direct)
 
 
 def test_a_file_that_windows_has_saved_queues_what_it_says(waiting: Lab, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Progress of commands: a bar in a terminal, and few lines in a pipe or a file."""
+"""ProgressBar of commands: a bar in a terminal, and few lines in a pipe or a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.cli.progress import LINE_SECONDS, Progress
+from core.cli.progress import LINE_SECONDS, ProgressBar
 from tests import forked
 
 
@@ -28,7 +28,7 @@ def test_a_pipe_gets_a_line_at_the_beginning_one_per_minute_and_one_at_the_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     clock = Clock()
-    with Progress("waiting", "run", 160, clock=clock) as shown:
+    with ProgressBar("waiting", "run", 160, clock=clock) as shown:
         for tenth in range(3 * 600):  # three minutes of a look every 0.1 s
             clock.now = 1000 + tenth / 10
             shown.show(tenth / 100, f"LoRA r=8, seed {tenth % 7}")
@@ -43,16 +43,16 @@ def test_a_pipe_gets_a_line_at_the_beginning_one_per_minute_and_one_at_the_end(
 
 
 def test_what_nothing_was_shown_of_and_what_has_not_changed_are_not_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress("waiting", "run", 3):
+    with ProgressBar("waiting", "run", 3):
         pass
     assert capsys.readouterr().err == ""
-    with Progress("https://example.org", "%", 100, clock=Clock()) as shown:
+    with ProgressBar("https://example.org", "%", 100, clock=Clock()) as shown:
         shown.share(0.5)
     assert capsys.readouterr().err == "50 %, 0.00 s: https://example.org\n"
 
 
 def test_a_step_is_one_of_as_many_as_have_been_found_so_far(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress("job 1 of 2", "step", interval=0, clock=Clock()) as shown:
+    with ProgressBar("job 1 of 2", "step", interval=0, clock=Clock()) as shown:
         shown.show(0, total=1)
         shown.show(0, total=1200)
         shown.show(1000)
@@ -79,7 +79,7 @@ def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     termios.tcsetwinsize(theirs, (24, 120))
     with os.fdopen(ours, "rb", buffering=0) as reader, open(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        with Progress("waiting", "run", 2) as shown:
+        with ProgressBar("waiting", "run", 2) as shown:
             shown.show(0.5, "LoRA r=8, seed 3")
             shown.show(2, "done")
         terminal.flush()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from core.cli.asked import BESIDE_CONFIG, check_consistent, dataset_names, family_of
 from core.cli.comparison import answer, tell_shortage
-from core.cli.config import configuration_in
 from core.cli.networks import NAMES, network_named
 from core.cli.objective import add_objective, objective_asked
 from core.cli.options import (
@@ -22,6 +21,7 @@ from core.cli.options import (
     check_folder,
     check_output,
     note_given,
+    opened_lab,
 )
 from core.cli.texts import add_texts, kept, read_own
 from core.cli.training import add_training, by_family, optim_of, settings_asked, tuning_asked
@@ -36,10 +36,9 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.numbers import bytes_text, range_text
 from core.plan.configuration import Configuration, preset_configuration
-from core.plan.configuration_file import write_configuration
+from core.plan.configuration_file import MAX_FILE, read_configuration, write_configuration
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim
-from core.settings import Settings
-from core.spec import DEVICES
+from core.spec import DEVICES, Device
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import PRESETS, presets_for, suggested_preset
@@ -103,19 +102,13 @@ def compare(options: argparse.Namespace) -> int:
     """Pretrain, fine-tune with every method, and print the comparison; or write down what would be trained."""
     check_output(options)
     check_consistent(options)
-    lab = Lab(Settings.from_environment(options.home))
     if options.save_config is not None:
         options.kept = NOTHING_KEPT
-        try:
+        with opened_lab(options) as lab:
             return _save(lab, options)
-        finally:
-            lab.close()
-    lab.start()
-    try:
+    with opened_lab(options, trains=True) as lab:
         experiment = launch(lab, options)
         return answer(lab, experiment, experiment.runs, options)
-    finally:
-        lab.close()
 
 
 def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
@@ -168,7 +161,7 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
     """
     check_consistent(options)
     if options.config is not None:
-        yield configuration_in(lab, options.config, options.device if "--device" in options.given else None)
+        yield _configuration_in(lab, options.config, options.device if "--device" in options.given else None)
         return
     if options.seeds < 1:
         raise LabError("The number of seeds must be at least 1.")
@@ -183,6 +176,31 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
             plan(network, method)  # raises where adapters do not fit
     with kept(lab.catalog, own) if own else nullcontext():
         yield _configuration(lab, options, source, own.name if own else target, network)
+
+
+def _configuration_in(lab: Lab, file: Path, device: Device | None) -> Configuration:
+    """The configuration in a file; a network that it names is brought.
+
+    Args:
+        lab: has datasets and networks.
+        file: see :mod:`core.plan.configuration_file`.
+        device: where to train; None for where the file says.
+
+    Raises:
+        LabError: there is no such file, or something is wrong with it.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_FILE + 1)
+    except OSError as error:
+        raise LabError(f"{file} cannot be read: {error.strerror}.") from error
+    found = read_configuration(
+        content, lab.catalog, lab.networks, lambda name: network_named(lab.networks, name, folders=False)
+    )
+    if device is None:
+        return found
+    base = None if found.base is None else found.base.but(device=device)
+    return found.but(base=base, device=device)
 
 
 def _save(lab: Lab, options: argparse.Namespace) -> int:

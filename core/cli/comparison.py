@@ -6,14 +6,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from core.cli.progress import Progress
+from core.cli.progress import ProgressBar
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError, RunStateError
 from core.forecast.cost import plan
@@ -21,19 +21,18 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.networks.library.files import INDEX, WEIGHTS
-from core.objectives.objective import ObjectiveSpec
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm, averaged_arms, labels_of
+from core.study.arms.arm import Arm, averaged_arms, judged_by, labels_of
 from core.study.arms.balance import unlearnt
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
-from core.study.arms.judged import judged_by
 from core.study.arms.missing import lost_runs, missing_runs
 from core.study.arms.tables import comparison_text, plain_table
 from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.report.evidence import bases_of
 from core.study.report.html import write_report
 from core.study.report.report import Report, report_of
 
@@ -57,7 +56,7 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     """
     follow(lab, new)
     members = lab.members(experiment)
-    bases = lab.runs_of(_bases_of(members))
+    bases = lab.runs_of(bases_of(members))
     interrupted = {base.id for base in bases if base.state == "interrupted"}
     for run in (*(base for base in bases if base.result is None), *missing_runs(members)):
         waits = run.is_live and run.spec.base in interrupted
@@ -103,15 +102,10 @@ def tell_shortage(lab: Lab, specs: Sequence[RunSpec]) -> None:
         print("Note:", *filter(None, [missing.text, missing.advice, missing.others]), file=sys.stderr)
 
 
-def _bases_of(runs: Iterable[Run]) -> list[str]:
-    """Ids of the pretrain runs that runs start from, each once; none for networks that are fine-tuned as brought."""
-    return list(dict.fromkeys(run.spec.base for run in runs if run.spec.base is not None))
-
-
 def follow(lab: Lab, new: Sequence[str]) -> None:
     """Show progress on stderr until these runs and their bases have ended, or wait for an interrupted base."""
-    ids = [*_bases_of(lab.runs_of(new)), *new]
-    with Progress("waiting", "run", len(ids)) as shown:
+    ids = [*bases_of(lab.runs_of(new)), *new]
+    with ProgressBar("waiting", "run", len(ids)) as shown:
         while True:
             runs = lab.runs_of(ids)
             interrupted = {run.id for run in runs if run.state == "interrupted"}
@@ -153,7 +147,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
         runs: of the experiment.
     """
     results = {run.id: run.result for run in (*bases, *runs) if run.result}
-    arms = []
+    arms, objective = [], judged_by(runs)
     chosen = {arm.key for arm in chosen_arms(runs)}
     for arm in averaged_arms(runs):
         own = [results[run.id] for run in arm.runs]
@@ -180,14 +174,9 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
         "base": _base_as_json(lab, bases, runs),
         "arms": arms,
         "missing": _missing_as_json(runs),
-        "objective": _objective_as_json(judged_by(runs)),
+        "objective": {"kind": objective.kind, "measure": objective.primary.name, "within": objective.margin},
         "verdict": _verdict_as_json(verdict(runs)),
     }
-
-
-def _objective_as_json(objective: ObjectiveSpec) -> dict[str, Any]:
-    """What the runs learn, the measure that decides, and the margin in its unit."""
-    return {"kind": objective.kind, "measure": objective.primary.name, "within": objective.margin}
 
 
 def _measures_as_json(arm: Arm) -> dict[str, list[float | None]]:

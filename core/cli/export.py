@@ -8,12 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.artifacts.exports import FORMATS, Format, MergedFormat
-from core.cli.options import NOTHING_KEPT, add_home
+from core.cli.options import NOTHING_KEPT, add_home, opened_lab
 from core.errors import ExportError
 from core.files import write_atomically
-from core.lab import Lab
 from core.numbers import listed
-from core.settings import Settings
 from core.store.record import Run
 
 
@@ -39,8 +37,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def export(options: argparse.Namespace) -> int:
     """Write the file, and print its certificate as JSON."""
-    lab = Lab(Settings.from_environment(options.home))
-    try:
+    with opened_lab(options) as lab:
         run = lab.run(options.run)
         form = _format(run, options.file, options.format)
         made = lab.exports.make(run, form)
@@ -49,8 +46,6 @@ def export(options: argparse.Namespace) -> int:
         except OSError as error:
             raise ExportError(f"{options.file} cannot be written: {error.strerror or error}.") from error
         print(json.dumps(asdict(made.certificate), indent=2))
-    finally:
-        lab.close()
     return 0
 
 

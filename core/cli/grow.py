@@ -6,10 +6,9 @@ import argparse
 import sys
 
 from core.cli.comparison import answer, tell_shortage
-from core.cli.options import RUNS_KEPT, add_home, add_output, check_output
+from core.cli.options import RUNS_KEPT, add_home, add_output, check_output, opened_lab
 from core.lab import Lab
 from core.plan.experiment import next_seeds, settings_of, with_ranks
-from core.settings import Settings
 from core.store.record import Experiment
 
 
@@ -57,9 +56,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def grow(options: argparse.Namespace) -> int:
     """Train what is missing, and print the comparison of the whole experiment."""
     check_output(options)
-    lab = Lab(Settings.from_environment(options.home))
-    lab.start()
-    try:
+    with opened_lab(options, trains=True) as lab:
         experiment = lab.experiment(options.experiment)
         specs = [run.spec for run in lab.members(experiment)]
         settings = settings_of(specs)
@@ -77,8 +74,6 @@ def grow(options: argparse.Namespace) -> int:
             tell_shortage(lab, missing)
             new += lab.grow(experiment, arms, seeds, anew)
         return answer(lab, lab.experiment(experiment.id), new, options)
-    finally:
-        lab.close()
 
 
 def _finished(lab: Lab, experiment: Experiment, options: argparse.Namespace) -> list[str]:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from core.cli.options import NOTHING_KEPT, add_home
-from core.cli.progress import Progress
+from core.cli.options import NOTHING_KEPT, add_home, opened_lab
+from core.cli.progress import ProgressBar
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.hashed_zip import write_file
@@ -24,8 +24,6 @@ from core.engine.jobs.result_parts import ResultParts
 from core.engine.jobs.results import results_of
 from core.engine.jobs.run_job import run_job
 from core.errors import JobFileError, LabError
-from core.lab import Lab
-from core.settings import Settings
 from core.training.events import StepLoss
 
 
@@ -66,8 +64,7 @@ def send(options: argparse.Namespace) -> int:
     if not 1 <= options.split <= 1000:
         raise JobFileError(f"--split takes 1 to 1,000 files, not {options.split}.")
     _check_folder(options.out, options.out)  # before the runs are taken off the queue
-    lab = Lab(Settings.from_environment(options.home))
-    try:
+    with opened_lab(options) as lab:
         experiment = lab.experiment(options.experiment)
         with lab.present():  # otherwise a dashboard takes over the runs that are about to be sent
             files = lab.job_files.send(experiment, options.split)
@@ -75,8 +72,6 @@ def send(options: argparse.Namespace) -> int:
             path = options.out / f"{experiment.id}-{number}-of-{len(files)}.jobs.zip"
             write_file(path, entries)
             print(path)
-    finally:
-        lab.close()
     return 0
 
 
@@ -143,15 +138,12 @@ def _check_folder(folder: Path, named: Path) -> None:
 
 def collect(options: argparse.Namespace) -> int:
     """Put results into the home folder, and print what became of each run. Returns: 0, or 1 if one has no result."""
-    lab = Lab(Settings.from_environment(options.home))
-    try:
-        with lab.present():  # otherwise a dashboard takes over the runs whose results are written
-            runs = []
-            for path in options.files:
-                with _opened(path) as file:
-                    runs += lab.job_files.collect(file)
-    finally:
-        lab.close()
+    runs = []
+    # Otherwise a dashboard takes over the runs whose results are written.
+    with opened_lab(options) as lab, lab.present():
+        for path in options.files:
+            with _opened(path) as file:
+                runs += lab.job_files.collect(file)
     for run in runs:
         print(f"{run.id}: {run.state}{f'. {run.cause}' if run.cause else ''}")
     return 0 if all(run.result for run in runs) else 1
@@ -160,7 +152,7 @@ def collect(options: argparse.Namespace) -> int:
 def _shown(messages: Iterable[Message], title: str) -> Iterable[Message]:
     """Pass messages on, and show on stderr how far they are."""
     total = done = 0
-    with Progress(title, "step") as shown:
+    with ProgressBar(title, "step") as shown:
         for message in messages:
             match message:
                 case Began(steps=steps):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.cli.progress import Progress
+from core.cli.progress import ProgressBar
 from core.networks.library.card import NetworkCard
 from core.networks.library.known import KNOWN, known
 from core.networks.library.networks import MIN_PREFIX, Networks
@@ -37,7 +37,7 @@ def network_named(networks: Networks, name: str, folders: bool = True) -> Networ
     if found is not None:
         return found
     title = path.resolve().name if is_folder else name
-    with Progress(title, "%", 100) as shown:
+    with ProgressBar(title, "%", 100) as shown:
         return networks.bring(name, shown.share, folders=folders)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from core.errors import LabError
+from core.lab import Lab
+from core.settings import Settings
 from core.spec import Spec, bounds
 
 RUNS_KEPT = (
@@ -50,6 +54,18 @@ def note_given(parser: argparse.ArgumentParser) -> None:
 def add_home(parser: argparse.ArgumentParser) -> None:
     """Add ``--home``, for :meth:`core.settings.Settings.from_environment`."""
     parser.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
+
+
+@contextmanager
+def opened_lab(options: argparse.Namespace, trains: bool = False) -> Iterator[Lab]:
+    """The lab of the home folder that ``--home`` names, closed at the end. Args: trains: whether it runs what waits."""
+    lab = Lab(Settings.from_environment(options.home))
+    if trains:
+        lab.start()
+    try:
+        yield lab
+    finally:
+        lab.close()
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ FORMATS: dict[Unit, str | None] = {
 """How tqdm draws the bar of each unit; None for its own way, with steps per second."""
 
 
-class Progress:
+class ProgressBar:
     """Shows how much is done; a context, which shows at its end where it stands.
 
     Lines are written when there is something to show: the first at once, then one per interval, and a last one.

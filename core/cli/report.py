@@ -6,9 +6,7 @@ import argparse
 from pathlib import Path
 
 from core.cli.comparison import save_report
-from core.cli.options import NOTHING_KEPT, add_home, check_folder
-from core.lab import Lab
-from core.settings import Settings
+from core.cli.options import NOTHING_KEPT, add_home, check_folder, opened_lab
 from core.study.report.report import report_of
 
 
@@ -24,9 +22,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def report(options: argparse.Namespace) -> int:
     """Write the report of an experiment in the home folder."""
     check_folder(options.file)
-    lab = Lab(Settings.from_environment(options.home))
-    try:
+    with opened_lab(options) as lab:
         save_report(options.file, report_of(lab, lab.experiment(options.experiment)))
-    finally:
-        lab.close()
     return 0

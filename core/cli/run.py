@@ -10,7 +10,7 @@ from pathlib import Path
 from core.artifacts.recipe import Recipe, weights_digest
 from core.cli.networks import NAMES, network_named
 from core.cli.options import NOTHING_KEPT, add_home
-from core.cli.progress import Progress
+from core.cli.progress import ProgressBar
 from core.data.sources.catalog import Catalog
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.dependencies import Dependencies
@@ -218,7 +218,7 @@ class RecipeRunner:
         threads = self._threads or recipe.threads
         dependencies = Dependencies(self._tasks, self._networks, lambda run: base or folder)
         job = Job.of(recipe.run, spec, threads)
-        with Progress(f"{spec.label}, seed {spec.seed}", "step") as shown:
+        with ProgressBar(f"{spec.label}, seed {spec.seed}", "step") as shown:
             for message in run_job(job, dependencies, Commands()):
                 match message:
                     case Began(steps=steps):

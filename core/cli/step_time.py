@@ -8,7 +8,7 @@ import time
 
 from core.cli.asked import check_kind, family_of
 from core.cli.networks import NAMES, network_named
-from core.cli.options import NOTHING_KEPT, add_field, add_home
+from core.cli.options import NOTHING_KEPT, add_field, add_home, opened_lab
 from core.cli.training import add_targets, by_family
 from core.data.task_spec import TaskSpec
 from core.errors import RunStateError
@@ -20,7 +20,7 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.objectives.registry import objective_of
 from core.run_spec import OptimSpec, default_length, default_optim
-from core.settings import Settings, choose_device
+from core.settings import choose_device
 from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
 from core.study.arms.tables import plain_table
 from core.training.sharing import LORA_BANK
@@ -59,8 +59,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def time_steps(options: argparse.Namespace) -> int:
     """Measure, and print the table."""
-    lab = Lab(Settings.from_environment(options.home))
-    try:
+    with opened_lab(options) as lab:
         spec = _what(lab, options)
         lab.timer.start(spec)
         while (progress := lab.timer.progress(spec)) is not None and not progress.ended:
@@ -71,8 +70,6 @@ def time_steps(options: argparse.Namespace) -> int:
         if times is None:
             raise RunStateError((progress and progress.error) or "The measurement was cancelled.")
         print(plain_table(step_times_table(times)), step_times_sentence(times), conditions_sentence(times), sep="\n\n")
-    finally:
-        lab.close()
     return 0
 
 

@@ -7,10 +7,8 @@ import json
 from dataclasses import asdict
 from functools import partial
 
-from core.cli.options import add_home
-from core.cli.progress import Progress
-from core.lab import Lab
-from core.settings import Settings
+from core.cli.options import add_home, opened_lab
+from core.cli.progress import ProgressBar
 from core.study.report.html import report_file
 from core.tracking.registry import TRACKERS, target_of
 
@@ -34,13 +32,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def track(options: argparse.Namespace) -> int:
     """Send, and print what was sent."""
     targets = [target_of(text) for text in options.to]
-    lab = Lab(Settings.from_environment(options.home))
-    try:
+    with opened_lab(options) as lab:
         experiment = lab.experiment(options.experiment)
         for target in targets:
-            with Progress(target.shown, "%", 100) as shown:
+            with ProgressBar(target.shown, "%", 100) as shown:
                 sent = lab.tracking.send(experiment, target, partial(report_file, lab), shown.share)
             print(json.dumps({"experiment": experiment.id, "to": target.shown, **asdict(sent)}))
-    finally:
-        lab.close()
     return 0

@@ -207,7 +207,7 @@ class Experiment:
     runs: tuple[str, ...]
     """Ids of the fine-tune runs, in the order they were queued."""
     trim: bool = False
-    """Whether only the networks of chosen settings are to be kept; see :mod:`core.study.arms.unchosen`."""
+    """Whether only the networks of chosen settings are to be kept; see :func:`core.study.arms.choice.unchosen`."""
 
 
 @dataclass(frozen=True)

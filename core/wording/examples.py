@@ -33,6 +33,11 @@ def class_name(label: int, names: Sequence[str]) -> str:
     return names[label] if label < len(names) else f"output {label}"
 
 
+def shortened(text: str, length: int) -> str:
+    """A text of at most this many characters, as in ``Dinosaurs of th…``."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def target_text(target: float, names: Sequence[str]) -> str:
     """A target or an answer in words: the name of a class for a label, else the number itself.
 

@@ -10,6 +10,7 @@ from core.methods.method import Role
 from core.methods.registry import methods
 from core.numbers import counted
 from core.run_spec import RunSpec, inner_ranks
+from core.wording.examples import shortened
 from core.wording.tasks import changes_of
 
 MAX_NAME = 120
@@ -49,7 +50,7 @@ def experiment_name(specs: Iterable[RunSpec]) -> str:
     seeds = len({spec.seed for spec in everything})
     words.append(counted(seeds, "seed"))
     rest = " · ".join(["", *words])
-    return _shortened(_what_is_new(everything[0]), MAX_NAME - len(rest)) + rest
+    return shortened(_what_is_new(everything[0]), MAX_NAME - len(rest)) + rest
 
 
 def _what_is_new(spec: RunSpec) -> str:
@@ -83,7 +84,3 @@ def _most(specs: list[RunSpec], read: Callable[[RunSpec], object]) -> int:
     for spec in specs:
         values.setdefault(spec.label, set()).add(read(spec))
     return max(map(len, values.values()), default=0)
-
-
-def _shortened(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,4 +1,4 @@
-"""Descriptions of tasks, the same on every page and in reports."""
+"""Descriptions of tasks and of what they are judged by, the same on every page and in reports."""
 
 from __future__ import annotations
 
@@ -30,3 +30,10 @@ def changes_of(task: TaskSpec, objective: ObjectiveSpec = CLASSIFICATION) -> lis
     if task.shots:
         words.append(f"{task.shots} per class" if objective.has_classes else f"{task.shots} examples")
     return words
+
+
+def judged_text(objective: ObjectiveSpec) -> str:
+    """What an experiment is judged by, as in ``macro-F1, margin 1 point``."""
+    if not objective.is_known:
+        return "a measure of a newer version"
+    return f"{objective.primary.noun}, margin {objective.primary.margin_text(objective.margin)}"

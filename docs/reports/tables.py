@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.methods.method import Role
 from core.numbers import NOTHING, count_text, number_text, signed_text
+from core.study.arms.arm import arms_of
 from core.study.arms.difference_tables import full_differences, interval_text, rank_differences
 from core.study.arms.frontier import SHARES, at_equal_accuracy, frontier_pairs, frontiers
 from core.study.arms.tuning import ratio_text
@@ -134,7 +135,7 @@ def _forgetting(found: dict[str, Evidence]) -> Rows:
 def forgetting_by_rate(evidence: Evidence) -> dict[str, tuple[float, float]]:
     """Lowest and highest mean forgetting over the rates of full fine-tuning and of each rank, in points."""
     means: dict[str, list[float]] = {}
-    for arm in evidence.arms:
+    for arm in arms_of(evidence.members):
         if arm.role is not Role.CONTROL:
             means.setdefault(arm.spec.label, []).append(arm.interval(forgetting_of(evidence)).mean)
     return {label: (min(each), max(each)) for label, each in means.items()}

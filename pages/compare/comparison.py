@@ -9,9 +9,8 @@ from functools import cached_property
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.arm import Arm, arms_of, averaged_arms, labels_of
+from core.study.arms.arm import Arm, arms_of, averaged_arms, judged_by, labels_of
 from core.study.arms.choice import chosen_arms
-from core.study.arms.judged import judged_by
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of, shades_of

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 
 from core.errors import LabError
+from core.forecast.step_time import ROUNDS, StepTimeSpec
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import bytes_text, listed
 from core.run_spec import inner_ranks
-from core.store.record import Experiment, Run
+from core.settings import choose_device
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
+from core.study.arms.forgetting_clause import NO_SOURCE
 from core.study.arms.frontier import (
     FRONTIER_NOTE,
     at_equal_accuracy,
@@ -23,69 +25,65 @@ from core.study.arms.frontier import (
     frontier_table,
     frontiers,
 )
-from core.study.arms.judged import judged_by
-from core.study.arms.storage import bytes_for_customers
+from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.figures.curves import arm_dots, bars
 from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.palette import colours_of
-from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_forgetting, learning_over_time
+from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.report.evidence import epochs_of
 from core.study.stats.measures import COSTS, MEMORY_NOTE, TIME_NOTE
 from core.study.weights.cuts import cuts_of
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
-from pages.compare.step_times import step_times
+from pages.compare.comparison import Comparison
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.customers import customers
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import literal
 
+TICK = 1.0
+"""Seconds between two updates while the time of a step is measured."""
 
-def forgetting(
-    lab: Lab,
-    experiment: Experiment,
-    arms: Sequence[Arm],
-    curves: Curves,
-    colours: Mapping[str, str],
-    masked: bool,
-    runs: Sequence[Run],
-) -> None:
-    """Draw the learning–forgetting plane, and the frontier over all that was tried.
 
-    Args:
-        lab: has the base and the curves.
-        experiment: what is shown.
-        arms: drawn in the plane.
-        curves: of their runs.
-        colours: of each arm, by key.
-        masked: whether accuracy on the source considers only the source's own classes.
-        runs: all of the experiment, for the frontier.
-    """
+def forgetting_part(shown: Comparison) -> None:
+    """What the network still knows of the source: each run, the learning–forgetting plane, and the frontier."""
+    measure, owner = shown.objective.primary, shown.experiment.id
+    if not shown.has_source:
+        is_direct = shown.members[0].spec.is_direct
+        st.caption(NO_SOURCE if is_direct else f"{measure.title} on the source was not measured.")
+        return
+    figure = arm_dots(shown.shown, shown.source_measure, shown.colours, shown.stopped)
+    show(figure, owner, "source", f"{measure.title} on the source of each run, with mean and interval")
+    if len(shown.bases) == 1:
+        first = next(run.result for run in shown.members if run.result)
+        before = measure.text(first.measures.get(f"{shown.source_measure}_before"))
+        st.caption(f"Before fine-tuning the base had {before} on the source.")
     st.subheader("Learning and forgetting")
     start = None
     try:
-        start = mean_accuracies(list(measured(base_accuracies, lab, arms).values()))
+        start = mean_accuracies(list(measured(base_accuracies, shown.lab, shown.shown).values()))
     except LabError as error:
         st.caption(f"Where the base stood is not shown: {literal(str(error))}")
-    figure = learning_and_forgetting(arms, curves, colours, masked, start)
-    primary = judged_by(runs).primary
-    alt = f"{primary.title} on the target against {primary.noun} on the source, one line per setting"
-    show(figure, experiment.id, "plane", alt)
+    figure = learning_and_forgetting(shown.shown, shown.curves, shown.colours, shown.masked, start)
+    alt = f"{measure.title} on the target against {measure.noun} on the source, one line per setting"
+    show(figure, owner, "plane", alt)
     st.caption("Up is more learnt, right is less forgotten.")
-    before = (start.source_masked if masked else start.source) if start else None
-    if before is not None:
-        _frontier(lab, experiment, runs, before, masked)
+    known = (start.source_masked if shown.masked else start.source) if start else None
+    if known is not None:
+        _frontier(shown, known)
 
 
-def _frontier(lab: Lab, experiment: Experiment, runs: Sequence[Run], before: float, masked: bool) -> None:
+def _frontier(shown: Comparison, before: float) -> None:
     """Accuracy against forgetting over all rates and epochs, and what equal accuracy says."""
+    runs = shown.everything
     finished = [run for run in runs if run.state == "finished"]
-    found = frontiers(runs, measured(epochs_of, lab, finished), before, masked)
+    found = frontiers(runs, measured(epochs_of, shown.lab, finished), before, shown.masked)
     if not found:
         return
     pairs = frontier_pairs(found)
     st.markdown("**Forgetting at equal accuracy**")
-    show(frontier_figure(found, colours_of(run.spec for run in runs), masked), experiment.id, "frontier", ALT)
+    figure = frontier_figure(found, colours_of(run.spec for run in runs), shown.masked)
+    show(figure, shown.experiment.id, "frontier", ALT)
     for lora, full in pairs:
         st.markdown(frontier_sentence(lora, full))
     if equal := [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]:
@@ -93,23 +91,24 @@ def _frontier(lab: Lab, experiment: Experiment, runs: Sequence[Run], before: flo
         st.caption(FRONTIER_NOTE)
 
 
-def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str]) -> None:
-    """Accuracy against time, parameters and storage; then the costs alone."""
+def cost_part(shown: Comparison) -> None:
+    """Accuracy against time, parameters and storage; the costs alone; and what full fine-tuning cut to a rank holds."""
+    arms, colours, owner = shown.shown, shown.colours, shown.experiment.id
+    title = shown.objective.primary.title
     st.subheader("Cost")
-    title = arms[0].spec.objective.primary.title if arms else ""
     left, right = st.columns(2, gap="large")
     with left:
-        figure = learning_over_time(arms, curves, colours)
-        show(figure, experiment.id, "time", f"{title} on the validation part over training time, one line per setting")
+        figure = learning_over_time(arms, shown.curves, colours)
+        show(figure, owner, "time", f"{title} on the validation part over training time, one line per setting")
     with right:
-        show(arm_dots(arms, "seconds", colours), experiment.id, "seconds", "Training time of each run")
+        show(arm_dots(arms, "seconds", colours), owner, "seconds", "Training time of each run")
         if any(arm.shares_time for arm in arms):
             st.caption(TIME_NOTE)
-    step_times(lab, arms)
+    _step_times(shown.lab, arms)
     left, right = st.columns(2, gap="large")
     with left:
         figure = accuracy_against("trainable_parameters", arms, colours)
-        show(figure, experiment.id, "parameters", f"{title} on the test part against trainable parameters")
+        show(figure, owner, "parameters", f"{title} on the test part against trainable parameters")
     with right:
         figures = st.container()
         number = customers(
@@ -119,23 +118,25 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
         )
         with figures:
             figure = accuracy_against("storage", arms, colours, number)
-            show(figure, experiment.id, "storage", f"{title} on the test part against bytes to store for all customers")
-        sizes = [f"{arm.label} {bytes_text(bytes_for_customers(arm, number))}" for arm in arms]
+            show(figure, owner, "storage", f"{title} on the test part against bytes to store for all customers")
+        sizes = [f"{arm.label} {bytes_text(arm.bytes_for(number))}" for arm in arms]
         st.caption(f"To store: {listed(sizes)}.")
     names = ["trainable_parameters", "memory"]
     for place, name in zip(st.columns(2, gap="large"), names, strict=True):
         with place:
-            show(bars(arms, name, colours), experiment.id, name, f"{COSTS[name].title} of each setting")
+            show(bars(arms, name, colours), owner, name, f"{COSTS[name].title} of each setting")
     st.caption(MEMORY_NOTE)
-    kept = lab.estimates.at_launch([run.id for arm in arms for run in arm.runs])
+    kept = shown.lab.estimates.at_launch([run.id for arm in arms for run in arm.runs])
     if columns := memory_columns(arms, kept):
         table = pd.DataFrame({"Setting": [arm.label for arm in arms], **columns}, dtype="string")
         st.dataframe(table, hide_index=True, alt="Forecast and measured memory of each setting")
         st.caption(TRAINED_MEMORY_NOTE)
+    _cut_reference(shown)
 
 
-def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
+def _cut_reference(shown: Comparison) -> None:
     """Full fine-tuning cut to the ranks of the LoRA arms: computed from its stored networks, on demand."""
+    arms = shown.chosen
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
     ranks = inner_ranks(arm.spec for arm in arms)
     if full is None or not ranks:
@@ -152,7 +153,7 @@ def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
             "decomposition. It says what a change of that rank can hold; it is no cheaper to train."
         )
         try:
-            cuts = measured(cuts_of, lab, full, ranks)
+            cuts = measured(cuts_of, shown.lab, full, ranks)
         except LabError as error:
             st.error(literal(str(error)))
             return
@@ -160,9 +161,49 @@ def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
             st.info(cuts.left_out)
         if not cuts.arms:
             return
-        st.dataframe(
-            cuts_table(cuts.arms, masked), hide_index=True, alt=f"{title} of full fine-tuning cut to each rank"
-        )
+        table = cuts_table(cuts.arms, shown.masked or shown.split)
+        st.dataframe(table, hide_index=True, alt=f"{title} of full fine-tuning cut to each rank")
         if found := cut_differences(arms, cuts.arms):
             st.markdown("**LoRA minus full fine-tuning cut to the same rank**, in points")
             st.dataframe(differences_table(found), hide_index=True, alt="LoRA minus the cut reference, by rank")
+
+
+def _step_times(lab: Lab, arms: Sequence[Arm]) -> None:
+    """Offer to measure full fine-tuning and LoRA alternately, and show what was measured."""
+    spec = step_time_spec(arms, choose_device(arms[0].spec.device).type)
+    if spec is None:
+        return
+    st.markdown("**Time of one step under the same conditions**")
+    st.caption(
+        "Times of stored runs are no comparison of methods: runs of one bank share their time, and others may have "
+        "trained beside them. This times one step of each method, alternately and alone, here and in plain PyTorch."
+    )
+    progress = lab.timer.progress(spec)
+    measuring = progress is not None and not progress.ended
+    st.fragment(_timing, run_every=TICK if measuring else None)(lab, spec, measuring)
+
+
+def _timing(lab: Lab, spec: StepTimeSpec, was_measuring: bool) -> None:
+    progress = lab.timer.progress(spec)
+    if progress is not None and not progress.ended:
+        words = "Waits until training has ended" if progress.waiting else f"Round {progress.done + 1} of {ROUNDS}"
+        st.progress(progress.done / ROUNDS, words)
+        st.button("Cancel", icon=":material/close:", key="cancel-step-times", on_click=lab.timer.cancel)
+        return
+    if was_measuring:
+        st.rerun()
+    if st.button("Measure time", icon=":material/timer:", key="measure-step-times"):
+        try:
+            lab.timer.start(spec)
+        except LabError as error:
+            st.error(literal(str(error)))
+        else:
+            st.rerun()
+    if progress is not None and progress.error:
+        st.error(literal(progress.error))
+    if (times := lab.timer.found(spec)) is not None:
+        st.dataframe(
+            step_times_table(times), hide_index=True, alt="Milliseconds per step and ratio to full fine-tuning"
+        )
+        st.markdown(literal(step_times_sentence(times)))
+        st.caption(literal(conditions_sentence(times)))

@@ -9,11 +9,11 @@ import streamlit as st
 from core.lab import Lab
 from core.numbers import count_text, counted, percent
 from core.store.record import Experiment
+from core.study.arms.answers_table import RIGHT, differing_table
 from core.study.arms.arm import Arm
-from core.study.arms.differing_table import RIGHT, differing_table
 from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed
 from core.wording.csv_file import csv_of
-from core.wording.examples import class_name
+from core.wording.examples import class_name, shortened
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.download import download
 from pages.shared.ui.literal import literal
@@ -72,7 +72,7 @@ def _texts(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[str
     labels = (a.label, b.label)
     # A table of Streamlit shows text as it is: no Markdown and no HTML in it is interpreted.
     table = differing_table(
-        found.rows[:TEXTS_SHOWN], [_short(text) for text in found.texts[:TEXTS_SHOWN]], labels, names
+        found.rows[:TEXTS_SHOWN], [shortened(text, CHARACTERS) for text in found.texts[:TEXTS_SHOWN]], labels, names
     )
     st.dataframe(
         table,
@@ -96,10 +96,6 @@ def _title(found: DifferingTexts, first: str, second: str) -> str:
     count, share = len(found.rows), 100 * len(found.rows) / max(found.tested, 1)
     which = f"{literal(first)} and {literal(second)} differ on {count_text(count)} of {count_text(found.tested)}"
     return f"{which} test texts ({percent(share, 1)})"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= CHARACTERS else f"{text[: CHARACTERS - 1]}…"
 
 
 Draw = Callable[[Lab, Experiment, Arm, Arm, Sequence[str]], None]

@@ -10,12 +10,11 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import count_text, points_text
-from core.store.record import Experiment, Run
+from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import differences_table, full_differences, rank_differences
 from core.study.arms.forgetting_clause import rates_note
-from core.study.arms.judged import judged_by
-from core.study.arms.sweep import cells_of
+from core.study.arms.sweep import sweep_arms
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
 from core.study.stats.claims import Difference, corrected
@@ -24,22 +23,18 @@ from core.study.stats.measures import FORGETTING, FORGETTING_MASKED
 from core.study.stats.words import p_words
 from core.study.weights.remeasured import parallel
 from core.wording.examples import noun
+from pages.compare.comparison import Comparison
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.figure_panel import show
+from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import start_id
 
 
-def differences(arms: Sequence[Arm], masked: bool) -> None:
-    """Every setting against full fine-tuning, on target and source; and the ranks among themselves.
-
-    Args:
-        arms: one for each method, rank and control.
-        masked: whether forgetting is judged among the source's own classes.
-    """
-    if not arms:
-        return
-    measure = arms[0].spec.objective.primary
-    if not (primary := full_differences(arms, measure.name)):
+def differences(shown: Comparison) -> None:
+    """Every setting against full fine-tuning, on target and source; and the ranks among themselves."""
+    arms, masked, measure = shown.chosen, shown.masked or shown.split, shown.objective.primary
+    if not arms or not (primary := full_differences(arms, measure.name)):
         return
     st.subheader("How sure is that?")
     beaten = "above" if measure.higher_is_better else "below"
@@ -65,8 +60,9 @@ def _table(title: str, found: Sequence[Difference]) -> None:
     st.dataframe(differences_table(found), hide_index=True, alt=title.strip("*"))
 
 
-def single_pair(lab: Lab, arms: Sequence[Arm]) -> None:
+def single_pair(shown: Comparison) -> None:
     """Two stored networks on the same test examples; at once where there is one seed, else on demand."""
+    lab, arms = shown.lab, shown.chosen
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
     others = [arm for arm in arms if arm is not full and full and set(arm.seeds) & set(full.seeds)]
     if full is None or not others or not full.spec.objective.has_classes:
@@ -120,13 +116,17 @@ def _of_seed(arm: Arm, seed: int) -> Run | None:
     return next((run for run in arm.runs if run.spec.seed == seed), None)
 
 
-def learning_rates(experiment: Experiment, members: Sequence[Run]) -> None:
-    """Show which rate validation chose for each setting, and what the others would have given."""
+def rates_part(shown: Comparison) -> None:
+    """Which rate validation chose for each setting, and what the others would have given."""
+    if not shown.tuned or not shown.chosen:
+        st.caption("Each setting was trained at one learning rate. Fine-tune and Home can tune them.")
+        link("finetune", "Tune the learning rates", {"base": start_id(shown.members[0].spec)})
+        return
     st.subheader("Learning rates")
-    choices = rate_choices(members)
+    choices = rate_choices(shown.everything)
     st.markdown(choice_sentence(choices))
     if ends := end_sentences(choices):
         st.warning(" ".join(ends))
-    figure = rate_curves(cells_of(members))
-    title = judged_by(members).primary.title
-    show(figure, experiment.id, "rates", f"{title} on the validation part over the learning rate, one line per setting")
+    title = shown.objective.primary.title
+    alt = f"{title} on the validation part over the learning rate, one line per setting"
+    show(rate_curves(sweep_arms(shown.everything)), shown.experiment.id, "rates", alt)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
 from core.errors import LabError
-from core.lab import Lab
 from core.methods.method import Role
-from core.store.record import Experiment
 from core.study.arms.arm import Arm
 from core.study.arms.verdict import verdict
 from core.study.figures.examples import (
@@ -20,21 +18,16 @@ from core.study.figures.examples import (
     highest_confusion,
 )
 from core.study.weights.predicted import results_by_class
+from pages.compare.comparison import Comparison
 from pages.compare.disagreements import DISAGREEMENTS
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import literal
 
 
-def examples(lab: Lab, experiment: Experiment, arms: Sequence[Arm], colours: Mapping[str, str]) -> None:
-    """Draw what the networks predict for the test examples, by class and one by one.
-
-    Args:
-        lab: has networks and datasets.
-        experiment: its id names downloaded charts.
-        arms: of one task, at least one.
-        colours: of each arm, by key.
-    """
+def examples_part(shown: Comparison) -> None:
+    """What the networks predict for the test examples, by class and one by one."""
+    lab, experiment, arms, colours = shown.lab, shown.experiment, shown.shown, shown.colours
     try:
         names = lab.catalog.load(arms[0].spec.task.dataset).class_names
         results = measured(results_by_class, lab, arms)

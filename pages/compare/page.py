@@ -6,23 +6,18 @@ import streamlit as st
 
 from core.lab import current
 from core.numbers import count_text
+from core.study.arms.arm import judged_by
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
-from core.study.arms.judged import judged_by
 from core.study.arms.tuning import is_tuned
 from core.study.figures.differences import difference_rows
 from core.study.report.evidence import bases_of
-from core.wording.judged import judged_text
+from core.wording.tasks import judged_text
 from pages.compare.comparison import Comparison
-from pages.compare.parts import (
-    cost_part,
-    curves_part,
-    examples_part,
-    forgetting_part,
-    measure_part,
-    rates_part,
-    table_part,
-)
+from pages.compare.costs import cost_part, forgetting_part
+from pages.compare.evidence import rates_part
+from pages.compare.examples import examples_part
+from pages.compare.parts import curves_part, measure_part, table_part
 from pages.compare.selected import selected_runs, wanted_arms
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.current import experiment_picker

@@ -1,4 +1,4 @@
-"""The tabs of Compare: accuracy, learning rates, curves, forgetting, cost, and the table."""
+"""Tabs of Compare: the primary measure, curves, and the table."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ import streamlit as st
 from core.methods.method import Role
 from core.objectives.measure import Measure
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
-from core.study.arms.forgetting_clause import NO_SOURCE
 from core.study.arms.tables import comparison_table, comparison_text
 from core.study.figures.curves import Axis, NamedCurve, arm_dots, loss_curves, measure_curves
 from core.wording.csv_file import csv_of
 from pages.compare.comparison import Comparison
-from pages.compare.costs import costs, cut_reference, forgetting
-from pages.compare.evidence import differences, learning_rates, single_pair
-from pages.compare.examples import examples
+from pages.compare.evidence import differences, single_pair
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import start_id
 
 
 def measure_part(shown: Comparison) -> None:
@@ -31,8 +27,8 @@ def measure_part(shown: Comparison) -> None:
         st.caption(literal(sentence))
     if warning := misleading_sentence(shown.shown[0].runs[0]):
         st.warning(warning)
-    differences(shown.chosen, shown.masked or shown.split)
-    single_pair(shown.lab, shown.chosen)
+    differences(shown)
+    single_pair(shown)
 
 
 def _measure_shown(shown: Comparison) -> Measure:
@@ -54,15 +50,6 @@ def _measure_shown(shown: Comparison) -> Measure:
     return titles[picked]
 
 
-def rates_part(shown: Comparison) -> None:
-    """Accuracy over the learning rate, and which rate validation chose."""
-    if not shown.tuned or not shown.chosen:
-        st.caption("Each setting was trained at one learning rate. Fine-tune and Home can tune them.")
-        link("finetune", "Tune the learning rates", {"base": start_id(shown.members[0].spec)})
-        return
-    learning_rates(shown.experiment, shown.everything)
-
-
 def curves_part(shown: Comparison) -> None:
     """Loss and accuracy while the runs were trained."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -80,13 +67,7 @@ def curves_part(shown: Comparison) -> None:
         key=f"shown-arms-{shown.experiment.id}-{' '.join(shown.labels)}",
     )
     curves = [
-        NamedCurve(
-            run=run.id,
-            label=shown.labels[run.spec.arm],
-            colour=shown.colours[run.spec.arm],
-            curve=shown.curves[run.id],
-            steps_per_epoch=run.steps / run.spec.optim.epochs,
-        )
+        NamedCurve.of(run, shown.labels[run.spec.arm], shown.colours[run.spec.arm], shown.curves[run.id])
         for run in shown.drawn
         if run.spec.arm in chosen
     ]
@@ -97,36 +78,6 @@ def curves_part(shown: Comparison) -> None:
     show(loss_curves(curves, axis, smoothing, log), owner, "loss", "Training and validation loss of every run")
     figure = measure_curves(curves, axis, shown.masked, shown.objective)
     show(figure, owner, "curves", f"{shown.objective.primary.title} of every run as training goes on")
-
-
-def forgetting_part(shown: Comparison) -> None:
-    """What the network still knows of the source."""
-    if not shown.has_source:
-        st.caption(
-            NO_SOURCE
-            if shown.members[0].spec.is_direct
-            else f"{shown.objective.primary.title} on the source was not measured."
-        )
-        return
-    measure = shown.objective.primary
-    figure = arm_dots(shown.shown, shown.source_measure, shown.colours, shown.stopped)
-    show(figure, shown.experiment.id, "source", f"{measure.title} on the source of each run, with mean and interval")
-    if len(shown.bases) == 1:
-        first = next(run.result for run in shown.members if run.result)
-        before = measure.text(first.measures.get(f"{shown.source_measure}_before"))
-        st.caption(f"Before fine-tuning the base had {before} on the source.")
-    forgetting(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours, shown.masked, shown.everything)
-
-
-def cost_part(shown: Comparison) -> None:
-    """Time, parameters and storage; and what full fine-tuning cut to a rank would hold."""
-    costs(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours)
-    cut_reference(shown.lab, shown.chosen, shown.masked or shown.split)
-
-
-def examples_part(shown: Comparison) -> None:
-    """Confusion matrices, accuracy per class, and the examples on which two settings disagree."""
-    examples(shown.lab, shown.experiment, shown.shown, shown.colours)
 
 
 def table_part(shown: Comparison) -> None:

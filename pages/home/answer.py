@@ -9,15 +9,14 @@ from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.numbers import bytes_text, count_text, unbroken
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import dropped_sentences
-from core.study.arms.judged import judged_by
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
-from core.wording.judged import judged_text
+from core.wording.tasks import judged_text
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.start import was_known
 from pages.shared.experiment.state import deleted_line, state_line

@@ -109,11 +109,12 @@ st.subheader("What was run")
 st.markdown("\n".join(f"- **{literal(name)}:** {literal(value)}" for name, value in found.facts))
 
 st.subheader("How to run it again")
-if found.command is not None:
+if found.file is not None:
+    st.markdown("From a shell, in the folder of LoRA Lab, with the experiment saved as a file above:")
     st.code(found.command, language=None, wrap_lines=True)
 else:
-    st.markdown("No single command gives these runs; these are the specs of one run of each setting.")
-with st.expander("Specs of one run of each setting", icon=":material/data_object:", expanded=found.command is None):
+    st.markdown("No file gives these runs again, since their base is gone; these are specs of one run of each setting.")
+with st.expander("Specs of one run of each setting", icon=":material/data_object:", expanded=found.file is None):
     st.code("\n".join(found.specs), language=None, wrap_lines=True)
 
 st.subheader("Words")

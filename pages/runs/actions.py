@@ -30,52 +30,21 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         finish_button(lab, runs, "runs")
         if live:
-            _button(
-                "Stop",
-                "stop",
-                lambda ids: lab.stop(*ids),
-                live,
-                len(ids),
-                help="Keeps what has been learnt so far.",
-            )
-        st.button(
-            "Run again",
-            icon=":material/replay:",
-            key="runs-repeat",
-            on_click=_attempt,
-            args=(_repeat, lab, ids),
-            help="Queues new runs with the same settings.",
-        )
+            words = "Stop" if len(live) == len(ids) else f"Stop ({len(live)} of {len(ids)})"
+            _button(words, "stop", _attempt, lab.stop, *live, key="stop", help="Keeps what has been learnt so far.")
+        help = "Queues new runs with the same settings."
+        _button("Run again", "replay", _attempt, _repeat, lab, ids, key="repeat", help=help)
         if not all(entry.run.archived for entry in entries):
-            st.button(
-                "Archive",
-                icon=":material/archive:",
-                key="runs-archive",
-                on_click=_attempt,
-                args=(lab.notes.archive, ids),
-                help="Hides the runs from the list.",
-            )
+            help = "Hides the runs from the list."
+            _button("Archive", "archive", _attempt, lab.notes.archive, ids, key="archive", help=help)
         if any(entry.run.archived for entry in entries):
-            st.button(
-                "Unarchive",
-                icon=":material/unarchive:",
-                key="runs-unarchive",
-                on_click=_attempt,
-                args=(lab.notes.archive, ids, False),
-                help="Shows the runs in the list again.",
-            )
+            help = "Shows the runs in the list again."
+            _button("Unarchive", "unarchive", _attempt, lab.notes.archive, ids, False, key="unarchive", help=help)
         if len(ids) > 1:
             _tag(lab, ids)
-        st.button("Delete", icon=":material/delete:", key="runs-delete", on_click=ask_to_delete, args=(ids,))
+        _button("Delete", "delete", ask_to_delete, ids, key="delete")
         _compare_link(entries)
-        st.button(
-            "Clear selection",
-            icon=":material/deselect:",
-            key="runs-clear",
-            type="tertiary",
-            on_click=select,
-            args=([],),
-        )
+        _button("Clear selection", "deselect", select, [], key="clear", type="tertiary")
 
 
 def problem() -> None:
@@ -84,19 +53,9 @@ def problem() -> None:
         st.error(literal(sentence))
 
 
-def _button(
-    label: str, icon: str, act: Callable[[list[str]], object], ids: list[str], of: int, **settings: Any
-) -> None:
-    """Draw a button that acts on ``ids``, which are some of the ``of`` selected runs; its label says how many."""
-    words = label if len(ids) == of else f"{label} ({len(ids)} of {of})"
-    st.button(
-        words,
-        icon=f":material/{icon}:",
-        key=f"runs-{label.lower()}",
-        on_click=_attempt,
-        args=(act, ids),
-        **settings,
-    )
+def _button(label: str, icon: str, act: Callable[..., object], *args: object, key: str, **more: Any) -> None:
+    """Draw a button that calls ``act(*args)``."""
+    st.button(label, icon=f":material/{icon}:", key=f"runs-{key}", on_click=act, args=args, **more)
 
 
 def _repeat(lab: Lab, ids: list[str]) -> None:

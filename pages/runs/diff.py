@@ -42,14 +42,7 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
     )
     labels, colours = labels_of(run.spec for run in runs), shades_of(run.spec for run in runs)
     curves = [
-        NamedCurve(
-            run=run.id,
-            label=labels[run.spec.arm],
-            colour=colours[run.spec.arm],
-            curve=lab.curve(run.id),
-            steps_per_epoch=run.steps / run.spec.optim.epochs,
-        )
-        for run in begun[:MAX_CURVES]
+        NamedCurve.of(run, labels[run.spec.arm], colours[run.spec.arm], lab.curve(run.id)) for run in begun[:MAX_CURVES]
     ]
     st.plotly_chart(
         readable(loss_curves(curves, axis, smoothing=0.9, log=False)),

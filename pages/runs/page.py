@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.errors import UnknownRunError
 from core.lab import Lab, current
+from core.numbers import bytes_text
 from core.store.record import UNFINISHED
 from core.store.search import Query
 from pages.runs.actions import actions, problem
@@ -17,7 +18,6 @@ from pages.runs.detail import detail, heading
 from pages.runs.diff import diff
 from pages.runs.filters import filters
 from pages.runs.table import runs_table, selected
-from pages.runs.usage import usage_bar
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.restore import offer_to_restore
 from pages.shared.experiment.state import finish_button
@@ -31,10 +31,31 @@ WATCH_SECONDS = 2.0
 """Seconds between two checks for changes of the list while runs train."""
 
 
+WARNING_SHARE = 0.9
+"""Share of the limit above which the page shows a warning."""
+
+
 def watch(lab: Lab, seen: tuple[object, ...]) -> None:
     """Redraw the page if the store has changed since it was drawn."""
     if lab.search.version() != seen:
         st.rerun()
+
+
+def usage_bar(lab: Lab) -> None:
+    """Draw a bar of the disk usage by kind of data."""
+    usage = lab.usage.measure()
+    share = min(1.0, usage.total / usage.limit)
+    st.progress(
+        share,
+        f"{bytes_text(usage.total)} of {bytes_text(usage.limit)} stored: {bytes_text(usage.runs)} of files, "
+        f"{bytes_text(usage.store)} of curves and settings, {bytes_text(usage.datasets)} of datasets, "
+        f"{bytes_text(usage.networks)} of networks",
+    )
+    if share >= WARNING_SHARE:
+        st.warning(
+            "New runs are refused when the limit is reached. Sort the list by largest files, or look through the "
+            "archive, and delete runs that you no longer need."
+        )
 
 
 lab = current()

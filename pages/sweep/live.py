@@ -10,8 +10,8 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import left_text
 from core.store.record import Experiment, Run
-from core.study.arms.judged import judged_by
-from core.study.arms.sweep import Cell, cells_of, chosen, setting_text
+from core.study.arms.arm import Arm, judged_by
+from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
 from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
 from pages.shared.ui.links import go
@@ -25,24 +25,24 @@ MAX_NAMED = 4
 """Maximum number of runs in training that are named; more are counted."""
 
 
-def measure_map(experiment: Experiment, cells: Sequence[Cell], alpha: float | None, marked: bool = False) -> None:
+def measure_map(experiment: Experiment, arms: Sequence[Arm], alpha: float | None, marked: bool = False) -> None:
     """The heat map; a press on a tile opens its runs in Compare, beside full fine-tuning at its best rate.
 
     Args:
         experiment: the sweep.
-        cells: of it.
+        arms: of it.
         alpha: as of :func:`core.study.figures.sweep.heat_map`.
         marked: whether what validation chooses is framed.
     """
-    full, lora = chosen(cells)
-    measure = judged_by(run for cell in cells for run in cell.runs).primary
+    full, lora = chosen(arms)
+    measure = judged_by(arms).primary
     st.markdown(f"**{measure.title} on the validation part, by rank and learning rate**")
     words = ["Mean of the seeds.", "" if alpha is not None else "Adapters at their best alpha in each place."]
     words += ["Framed: chosen." if marked else "", "A tile opens its runs in Compare."]
     st.caption(" ".join(filter(None, words)))
     alt = f"Mean {measure.noun} on the validation part of each rank and learning rate; a tile opens its runs in Compare"
-    pressed = tile_map(heat_map(cells, alpha, (full, lora) if marked else ()), f"sweep-map-{experiment.id}", alt)
-    if pressed in {cell.key for cell in cells}:
+    pressed = tile_map(heat_map(arms, alpha, (full, lora) if marked else ()), f"sweep-map-{experiment.id}", alt)
+    if pressed in {arm.key for arm in arms}:
         arms = [pressed, *([full.key] if full else [])]
         go("compare", comparison(experiment, arms))
 
@@ -69,7 +69,7 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
     with right:
         finish_button(lab, runs, f"sweep-{experiment.id}")
         stop_button(lab, runs, f"sweep-{experiment.id}")
-    measure_map(experiment, cells_of(members), alpha)
+    measure_map(experiment, sweep_arms(members), alpha)
 
 
 def _progress(lab: Lab, runs: Sequence[Run], live: Sequence[Run]) -> None:

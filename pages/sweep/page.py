@@ -9,18 +9,16 @@ from core.forecast.forecast import total
 from core.lab import Lab, current
 from core.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
 from core.store.record import Experiment, Run
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
-from core.study.arms.judged import judged_by
 from core.study.arms.sweep import (
     MIN_ARMS,
-    Cell,
-    best_adapters,
-    cells_of,
     chosen,
     is_sweep,
     rates_sentence,
     shares_time,
+    sweep_arms,
     sweep_table,
     sweep_view,
     trained_seconds,
@@ -29,7 +27,7 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.sweep import front_of, pareto, rate_curves, size_curve, size_titles
 from core.study.stats.measures import TIME_NOTE
 from core.wording.csv_file import csv_of
-from core.wording.judged import judged_text
+from core.wording.tasks import judged_text
 from pages.shared.experiment.current import asked_for, choose_experiment, known, missing_sentence, remember
 from pages.shared.experiment.like import fill_form
 from pages.shared.experiment.start import say_if_known
@@ -64,70 +62,71 @@ def sweeps() -> dict[str, Experiment]:
     }
 
 
-def answer(found: Verdict, cells: list[Cell]) -> None:
+def answer(found: Verdict, arms: list[Arm]) -> None:
     """Show the verdict, and what validation chooses."""
     st.subheader("The answer")
-    full, lora = chosen(cells)
-    best = [cell for cell in (lora, full) if cell is not None]
+    full, lora = chosen(arms)
+    best = [arm for arm in (lora, full) if arm is not None]
     verdict_view(lab, found)
-    st.markdown(rates_sentence(cells))
-    for sentence in dropped_sentences(run for cell in cells for run in cell.runs):
+    st.markdown(rates_sentence(arms))
+    for sentence in dropped_sentences(run for arm in arms for run in arm.runs):
         st.warning(literal(sentence))
     # Fairness is that of the choice: all settings of full fine-tuning, and all of LoRA at the rank chosen.
-    among = {(cell.method, cell.size) for cell in best}
-    for warning in comparable(run for c in cells if (c.method, c.size) in among for run in c.finished):
+    among = {(arm.spec.kind, arm.spec.method.size) for arm in best}
+    for warning in comparable(
+        run for arm in arms if (arm.spec.kind, arm.spec.method.size) in among for run in arm.finished.values()
+    ):
         st.warning(literal(warning))
     if best:
         link(
             "compare",
             "Compare them" if len(best) == 2 else "Open it in Compare",
-            comparison(experiment, [cell.key for cell in best]),
+            comparison(experiment, [arm.key for arm in best]),
         )
 
 
-def figures(cells: list[Cell], alpha: float | None) -> None:
+def figures(arms: list[Arm], alpha: float | None) -> None:
     """Draw the four figures of a sweep."""
-    title = judged_by(run for cell in cells for run in cell.runs).primary.title
+    title = judged_by(arms).primary.title
     left, right = st.columns(2, gap="large")
     with left:
-        measure_map(experiment, cells, alpha, marked=True)
+        measure_map(experiment, arms, alpha, marked=True)
     with right:
         show(
-            rate_curves(cells, alpha),
+            rate_curves(arms, alpha),
             experiment.id,
             "rates",
             f"{title} on the validation part over the learning rate, by rank",
         )
     left, right = st.columns(2, gap="large")
     with left:
-        for size in size_titles(cells):
+        for size in size_titles(arms):
             show(
-                size_curve(cells, size),
+                size_curve(arms, size),
                 experiment.id,
                 f"{size.lower()}s",
                 f"{title} on the test part over the {size.lower()}, with full fine-tuning as reference",
             )
     with right:
         show(
-            pareto(cells),
+            pareto(arms),
             experiment.id,
             "pareto",
             f"{title} on the test part against trainable parameters, Pareto front marked",
         )
-        points = [cell for cell in (chosen(cells)[0], *best_adapters(cells).values()) if cell is not None]
-        names = [f"{cell.spec.label} ({count_text(cell.trainable_parameters)})" for cell in front_of(points)]
+        names = [f"{arm.spec.label} ({count_text(arm.trained)})" for arm in front_of(arms)]
         if names:
             st.caption(f"On the front, with their trainable parameters: {listed(names)}.")
 
 
-def table(cells: list[Cell]) -> None:
+def table(arms: list[Arm]) -> None:
     """Show every setting in numbers."""
     st.subheader("All settings")
     column = st.column_config.NumberColumn
-    measure = judged_by(run for cell in cells for run in cell.runs).primary
+    measure = judged_by(arms).primary
     within, unit = measure.noun, measure.unit_suffix
     st.dataframe(
-        sweep_view(cells),
+        sweep_view(arms),
         hide_index=True,
         placeholder=NOTHING,
         alt=f"Every setting with its {measure.noun} on validation and test part",
@@ -143,12 +142,12 @@ def table(cells: list[Cell]) -> None:
             "Training time (s)": "Time per run",
         },
     )
-    if shares_time(cells):
+    if shares_time(arms):
         st.caption(TIME_NOTE)
     with st.container(horizontal=True, vertical_alignment="center"):
         download(
             "Download CSV",
-            lambda: csv_of(sweep_table(cells)),
+            lambda: csv_of(sweep_table(arms)),
             f"{experiment.id}.csv",
             "text/csv",
             "sweep-csv",
@@ -221,8 +220,8 @@ st.caption(
     f"{counted(first.optim.epochs, 'epoch')} each, batches of {first.optim.batch_size}. "
     f"Judged by {judged_text(first.objective)}."
 )
-cells = cells_of(members)
-alphas = sorted({cell.strength for cell in cells if cell.strength is not None})
+arms = sweep_arms(members)
+alphas = sorted({arm.spec.method.strength for arm in arms if arm.spec.method.strength is not None})
 alpha = alphas[0] if alphas else None
 if len(alphas) > 1:
     choice = st.segmented_control(
@@ -243,11 +242,11 @@ try:
     took(members)
     decided = verdict(members)
     troubles(members, decided)
-    if not any(cell.validation for cell in cells):
+    if not any(arm.validation for arm in arms):
         st.info(no_choice_sentence(members), icon=":material/info:")
         st.stop()
-    answer(decided, cells)
-    figures(cells, alpha)
-    table(cells)
+    answer(decided, arms)
+    figures(arms, alpha)
+    table(arms)
 except LabError as error:
     st.error(literal(str(error)))

@@ -6,8 +6,8 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import current
+from core.study.arms.arm import judged_by
 from core.study.arms.choice import dropped_sentences
-from core.study.arms.judged import judged_by
 from pages.shared.experiment.current import experiment_picker
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal

@@ -16,8 +16,8 @@ from core.objectives.classification import ClassificationSpec
 from core.objectives.measure import Answers, Measure, Values
 from core.settings import Settings
 from core.store.record import Experiment
+from core.study.arms.arm import judged_by
 from core.study.arms.choice import best_arm, is_adapter
-from core.study.arms.judged import judged_by
 from core.study.arms.verdict import verdict
 from core.study.stats.images import crossed_interval
 from core.study.weights.predicted import arm_predictions, over_images

@@ -119,7 +119,7 @@ def test_the_page_has_the_answer_at_the_margin_of_the_experiment(tuned: tuple[La
         assert "Good enough here means: at most 3 points" in texts(app).replace("\\", "")
         assert said(tuned) in texts(app)
     assert any("Within 3 points" in frame.value for frame in app.dataframe)
-    assert "--within 3" in app.code[0].value
+    assert app.code[0].value.startswith(f"python -m core compare --config {tuned[1].id}.json ")
     for title in ("What cannot be concluded", "What was run", "How to run it again", "Words"):
         assert title in [element.value for element in app.subheader]
 

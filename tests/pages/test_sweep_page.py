@@ -19,7 +19,7 @@ from core.methods.lora import LoRASpec
 from core.numbers import count_text
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
-from core.study.arms.sweep import cells_of
+from core.study.arms.sweep import sweep_arms
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from pages.shared.ui.literal import literal
@@ -175,7 +175,9 @@ def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: 
 def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> None:
     members = opened.members(swept)
     by_run = {
-        run.id: value for cell in cells_of(members) for run, value in zip(cell.finished, cell.validation, strict=True)
+        run.id: value
+        for arm in sweep_arms(members)
+        for run, value in zip(arm.finished.values(), arm.validation, strict=True)
     }
     assert by_run.keys() == set(swept.runs)
     for run in members:

@@ -20,15 +20,16 @@ from core.methods.lora import LoRASpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import (
-    ArmRuns,
-    choices_of,
+    best,
     chosen_arms,
+    comparisons_of,
     dropped_sentences,
     is_adapter,
     is_full,
     no_choice_sentence,
+    winners,
 )
-from core.study.arms.sweep import Cell, best_adapters, cells_of, chosen, sweep_table
+from core.study.arms.sweep import best_adapters, chosen, sweep_arms, sweep_table
 from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
@@ -121,7 +122,7 @@ CASES = {
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 
 
-def rate_of(found: Arm | Cell | ArmRuns | None) -> float | None:
+def rate_of(found: Arm | None) -> float | None:
     return found.spec.optim.learning_rate if found is not None else None
 
 
@@ -136,9 +137,9 @@ def test_every_caller_names_the_same_winner(case):
     expected = {label: rate for label, rate in expected.items() if rate is not None}
     keys = {arm.key for arm in arms_of(runs) if expected.get(arm.spec.label) == arm.learning_rate}
 
-    (choice,) = choices_of(runs)
-    assert {setting.key for setting in choice.winners()} == keys
-    assert (rate_of(choice.best(is_full)), rate_of(choice.best(is_adapter))) == (case.full, case.lora)
+    (arms,) = comparisons_of(runs)
+    assert {arm.key for arm in winners(arms)} == keys
+    assert tuple(rate_of(best(filter(among, arms))) for among in (is_full, is_adapter)) == (case.full, case.lora)
 
     # Compare, Home, Report and the command line.
     assert rates_of(chosen_arms(runs)) == expected
@@ -158,15 +159,15 @@ def test_every_caller_names_the_same_winner(case):
         assert f"LoRA r=4 at {case.lora:g}" in headline(found)
 
     # Sweep.
-    cells = cells_of(runs)
-    assert tuple(map(rate_of, chosen(cells))) == (case.full, case.lora)
-    adapters = {label: rate_of(cell) for label, cell in best_adapters(cells).items()}
+    arms = sweep_arms(runs)
+    assert tuple(map(rate_of, chosen(arms))) == (case.full, case.lora)
+    adapters = {label: rate_of(arm) for label, arm in best_adapters(arms).items()}
     assert adapters == ({"LoRA r=4": case.lora} if case.lora else {})
-    table = sweep_table(cells)
-    assert {cell.key for cell, picked in zip(cells, table["Chosen"], strict=True) if picked} == keys
+    table = sweep_table(arms)
+    assert {arm.key for arm, picked in zip(arms, table["Chosen"], strict=True) if picked} == keys
     stars = {
         trace.name: x
-        for trace in rate_curves(cells).data
+        for trace in rate_curves(arms).data
         for x, symbol in zip(trace.x, trace.marker.symbol, strict=True)
         if symbol == "star"
     }
@@ -207,7 +208,7 @@ def test_where_nothing_has_finished_nothing_is_chosen_and_no_verdict_is_given():
     said = "No setting has finished, so there is no verdict."
     assert headline(verdict(put_away(stopped))) == no_choice_sentence(stopped) == said
     assert headline(verdict(stopped)) == "No verdict yet: 3 of 3 runs were stopped. Finish the experiment."
-    assert chosen(cells_of(stopped)) == (None, None)
+    assert chosen(sweep_arms(stopped)) == (None, None)
     # They are still there to be looked at.
     assert len(arms_of(stopped)) == len(main_arms(stopped)) == 3
     failed = full(90.0, FAILED) + lora(FAILED, 90.0)
@@ -225,12 +226,13 @@ def test_a_seed_that_was_trained_again_to_the_end_has_not_failed():
 def test_a_setting_without_all_seeds_wins_only_where_no_other_has_them_all():
     waiting = lora(99.0, QUEUED, QUEUED, rank=16)
     runs = TWO_FULL + GOOD_LORA + waiting
-    (choice,) = choices_of(runs)
+    (arms,) = comparisons_of(runs)
     # It is shown for its rank, beside which there is no other, and does not stand for LoRA.
     assert {arm.spec.label for arm in chosen_arms(runs)} == {"Full", "LoRA r=4", "LoRA r=16"}
-    assert choice.best(is_adapter).spec.method.rank == 4
+    first = best(filter(is_adapter, arms))
+    assert first.spec.method.rank == 4
     # Nor does it narrow what the others are judged on.
-    assert choice.judged_on(choice.best(is_adapter)) == (0, 1, 2)
+    assert first.judged == (0, 1, 2)
 
 
 def test_settings_without_all_seeds_are_judged_on_the_seeds_that_they_share():
@@ -257,8 +259,8 @@ def test_ties_go_to_fewer_parameters_then_the_lower_rate_then_the_lower_alpha(or
         replace(run, result=measured(run.result, validation_accuracy=0.3)) if i % 2 else run
         for i, run in enumerate(runs)
     ]
-    best = choices_of(runs)[0].best()
-    assert (best.spec.method.rank, best.spec.optim.learning_rate, best.spec.method.alpha) == (4, 0.005, 8.0)
+    first = best(comparisons_of(runs)[0])
+    assert (first.spec.method.rank, first.learning_rate, first.spec.method.alpha) == (4, 0.005, 8.0)
 
 
 OUTCOMES = st.one_of(
@@ -286,8 +288,8 @@ def picked(runs: list[Run]) -> object:
     first = main_run(runs)
     return (
         [(arm.key, [run.id for run in arm.runs]) for arm in chosen_arms(runs)],
-        [(choice.best(is_full), choice.best(is_adapter), choice.best()) for choice in choices_of(runs)],
-        [cell and cell.key for cell in (*chosen(cells_of(runs)), *best_adapters(cells_of(runs)).values())],
+        [(best(filter(is_full, arms)), best(filter(is_adapter, arms)), best(arms)) for arms in comparisons_of(runs)],
+        [*chosen(sweep_arms(runs)), *best_adapters(sweep_arms(runs)).values()],
         [(found.arm.key, found.seeds, found.tried) for found in rate_choices(runs)],
         first and first.spec.arm,
         found.full and found.full.key,
@@ -298,7 +300,7 @@ def picked(runs: list[Run]) -> object:
 
 def named(found: object) -> str:
     """Choices by key alone: NaN is unlike itself, and results differ where the test part does."""
-    if isinstance(found, ArmRuns):
+    if isinstance(found, Arm):
         return found.key
     return str([named(item) for item in found]) if isinstance(found, list | tuple) else str(found)
 
@@ -320,14 +322,14 @@ def test_the_order_of_runs_and_the_test_part_have_no_say(runs, random):
 @settings(max_examples=60, deadline=None)
 @given(EXPERIMENTS)
 def test_what_wins_has_no_failed_seed_and_the_best_of_all_wins_its_own_group(runs):
-    (choice,) = choices_of(runs)
-    winners = choice.winners()
-    assert not {setting.key for setting in winners} & {setting.key for setting in choice.dropped}
-    for among in (is_full, is_adapter, lambda setting: True):
-        best = choice.best(among)
-        assert best is None or best in winners
-        if best is not None and any(len(s.finished) == 3 and not s.failed for s in filter(among, choice.settings)):
-            assert len(best.finished) == 3
+    (arms,) = comparisons_of(runs)
+    won = winners(arms)
+    assert not any(arm.failed for arm in won)
+    for among in (is_full, is_adapter, lambda arm: True):
+        first = best(filter(among, arms))
+        assert first is None or first in won
+        if first is not None and any(len(arm.finished) == 3 and not arm.failed for arm in filter(among, arms)):
+            assert len(first.finished) == 3
 
 
 ACCURACY = re.compile(r"accura|validat|tested|worth|interval|\.mean\b|by_seed|\.values\(")

@@ -17,7 +17,7 @@ from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of, averaged_arms, labels_of
 from core.study.arms.choice import chosen_arms
 from core.study.arms.fairness import comparable
-from core.study.arms.pairs import lora_against_full
+from core.study.arms.pairs import against_full
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import costs, explanation, headline
@@ -151,11 +151,11 @@ def test_validation_and_not_the_test_part_picks_the_arms_of_each_method_and_rank
         ("lora", 8, 0.01, 88.0, math.nan),
     ):
         runs += validated_runs(method, [test] * 3, [validated] * 3, rank=rank, optim={"learning_rate": rate})
-    pairs = lora_against_full(chosen_arms(runs))
+    pairs = against_full(chosen_arms(runs))
     chosen = [(lora.spec.method.rank, lora.learning_rate, full.learning_rate) for lora, full in pairs]
     assert chosen == [(4, 0.01, 0.01), (8, 0.001, 0.01)]
     assert "LoRA r=8 at 0.001" in headline(verdict(runs))
-    assert len(lora_against_full(arms_of(runs))) == 8
+    assert len(against_full(arms_of(runs))) == 8
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])

@@ -5,21 +5,22 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from core.__main__ import parser
+from core.cli.compare import launch
 from core.errors import RunStateError
 from core.lab import Lab
 from core.numbers import signed_text
 from core.settings import Settings
-from core.study.arms.arm import arms_of
-from core.study.arms.choice import chosen_arms
 from core.study.arms.difference_tables import full_differences, interval_text
-from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
@@ -105,7 +106,6 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     limits = " ".join(found.limits)
     for words in ("base of its own", "test images are the same", "catch up", "language model", "cut afterwards"):
         assert words in limits
-    assert found.command.endswith("--report report.html")
 
 
 def test_three_seeds_show_nothing_and_it_says_so(evidence, found):
@@ -162,8 +162,30 @@ def test_the_file_needs_nothing_from_anywhere(found):
     assert policy.startswith("default-src 'none'")
     assert len(html) < 5e6
     text = " ".join(reader.text)
-    for sentence in (*found.answer, *found.limits, found.question, found.command):
+    for sentence in (*found.answer, *found.limits, found.question, found.command, found.file):
         assert sentence in text
+
+
+def test_its_file_and_command_give_the_runs_that_it_is_about(studied, evidence, found, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file, command = (unescape(text) for text in re.findall("<pre>(.*?)</pre>", report_html(found), re.DOTALL)[:2])
+    Path(f"{evidence.experiment.id}.json").write_text(file)
+    options = parser().parse_args(shlex.split(command)[3:])
+    assert str(options.report) == "report.html"
+    waiting = Lab(Settings(home=tmp_path / "home"))
+    queued = waiting.members(launch(waiting, options))
+    again, before = (
+        {(run.spec.but(base="base"), lab.run(run.spec.base).spec) for run in runs}
+        for lab, runs in ((waiting, queued), (studied[0], evidence.members))
+    )
+    assert again == before
+    waiting.store.close()
+
+
+def test_where_the_base_is_gone_no_file_is_made_up(evidence):
+    html = report_html(report(replace(evidence, file=None)))
+    assert "No file gives these runs again" in html
+    assert "--config" not in html.replace(packed_plotly(), "")
 
 
 def test_the_file_has_every_figure_with_its_words(found):
@@ -185,7 +207,7 @@ def test_what_people_wrote_is_text_and_nothing_else(evidence):
     named = replace(
         evidence, experiment=replace(evidence.experiment, name=evil, id=evil), bases=(replace(base, id=evil),)
     )
-    html = report_html(replace(report(named), answer=(evil,), command=evil, specs=(evil,)))
+    html = report_html(replace(report(named), answer=(evil,), file=evil, specs=(evil,)))
     reader = read(html)
     assert "alert(1)" in " ".join(reader.text)
     assert "<script>alert" not in html
@@ -199,7 +221,7 @@ def test_the_same_report_gives_the_same_file(found, tmp_path):
 
 def test_there_is_no_report_without_a_result(evidence):
     with pytest.raises(RunStateError, match="nothing to report yet"):
-        report(replace(evidence, chosen=()))
+        report(replace(evidence, members=()))
 
 
 def bare(evidence, runs):
@@ -207,10 +229,6 @@ def bare(evidence, runs):
     return replace(
         evidence,
         members=tuple(runs),
-        arms=tuple(arms_of(runs)),
-        chosen=tuple(chosen_arms(runs)),
-        choices=tuple(rate_choices(runs)),
-        cells=(),
         curves={run.id: make_curve([1.0, 0.5], source=False) for run in runs},
         remeasured=type(evidence.remeasured)(missing="The dataset is gone."),
     )

@@ -11,7 +11,7 @@ import pytest
 from core.forecast.step_time import FULL, WAYS, Measured, StepTimes
 from core.study.arms.arm import arms_of
 from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
-from core.study.stats.ratios import median_interval, paired_ratio
+from core.study.stats.intervals import median_interval, paired_ratio
 from tests.study.samples import make_arm_runs
 from tests.training.tiny_texts import spec_of
 

@@ -17,18 +17,18 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
 from core.store.record import Run
+from core.study.arms.arm import Arm
+from core.study.arms.choice import best
 from core.study.arms.sweep import (
-    Cell,
     Grid,
     at_alpha,
     best_adapters,
-    best_of,
-    cells_of,
     chosen,
     is_sweep,
     on_front,
     rates_sentence,
     shares_time,
+    sweep_arms,
     sweep_table,
     sweep_view,
     trained_seconds,
@@ -68,11 +68,11 @@ def moved(run: Run, seed: int) -> Run:
     return replace(run, id=f"{run.id}-{seed}", spec=run.spec.but(seed=seed))
 
 
-def sweep(*settings: list[Run]) -> list[Cell]:
-    return cells_of([run for members in settings for run in members])
+def sweep(*settings: list[Run]) -> list[Arm]:
+    return sweep_arms([run for members in settings for run in members])
 
 
-CELLS = sweep(
+ARMS = sweep(
     made(None, 0.0005, [95.0, 96.0], [94.0, 94.5]),
     made(None, 0.001, [97.0, 97.2], [96.0, 96.4]),
     made(None, 0.002, [96.0, 96.2], [99.0, 99.0]),
@@ -114,17 +114,17 @@ def test_a_grid_of_500_runs_is_a_sweep():
 
 
 def test_what_differs_in_four_settings_is_a_sweep_and_seeds_are_no_setting():
-    runs = [run for cell in CELLS for run in cell.runs]
+    runs = [run for arm in ARMS for run in arm.runs]
     assert is_sweep(run.spec for run in runs)
-    assert not is_sweep(run.spec for cell in CELLS[:3] for run in cell.runs)
+    assert not is_sweep(run.spec for arm in ARMS[:3] for run in arm.runs)
     assert not is_sweep(make_run("lora", seed).spec for seed in range(9))
 
 
-@given(st.permutations([run for cell in CELLS for run in cell.runs]))
+@given(st.permutations([run for arm in ARMS for run in arm.runs]))
 def test_cells_do_not_depend_on_the_order_of_runs(runs):
-    assert cells_of(runs) == CELLS
-    assert [cell.validation for cell in cells_of(runs)] == [cell.validation for cell in CELLS]
-    assert [(cell.size, cell.strength, cell.learning_rate) for cell in CELLS[3:7]] == [
+    assert sweep_arms(runs) == ARMS
+    assert [arm.validation for arm in sweep_arms(runs)] == [arm.validation for arm in ARMS]
+    assert [(arm.spec.method.size, arm.spec.method.strength, arm.learning_rate) for arm in ARMS[3:7]] == [
         (1, 8.0, 0.001),
         (1, 8.0, 0.01),
         (1, 8.0, 0.1),
@@ -136,43 +136,43 @@ def test_cells_do_not_depend_on_the_order_of_runs(runs):
 def test_only_finished_runs_count(state):
     runs = made(4, 0.01, [90.0, 92.0, 99.0])
     runs[2] = replace(runs[2], state=state)
-    (cell,) = cells_of(runs)
-    assert cell.validation == (90.0, 92.0)
-    assert cell.test == (90.0, 92.0)
-    assert cell.validated == t_interval([90.0, 92.0])
-    assert best_of([cell]) is (None if state == "failed" else cell)
+    (arm,) = sweep_arms(runs)
+    assert arm.validation == (90.0, 92.0)
+    assert arm.finished_only.values("accuracy") == (90.0, 92.0)
+    assert arm.validated == t_interval([90.0, 92.0])
+    assert best([arm]) is (None if state == "failed" else arm)
 
 
 def test_validation_chooses_and_test_has_no_say():
-    full, lora = chosen(CELLS)
+    full, lora = chosen(ARMS)
     # On the test part 0.002 is the best rate of full fine-tuning, and alpha 8 the better one of rank 4.
     assert (full.learning_rate, full.tested.mean) == (0.001, pytest.approx(96.2))
-    assert (lora.size, lora.strength, lora.learning_rate) == (4, 16.0, 0.01)
-    assert {label: (cell.strength, cell.learning_rate) for label, cell in best_adapters(CELLS).items()} == {
+    assert (lora.spec.method.size, lora.spec.method.strength, lora.learning_rate) == (4, 16.0, 0.01)
+    assert {label: (arm.spec.method.strength, arm.learning_rate) for label, arm in best_adapters(ARMS).items()} == {
         "LoRA r=1": (8.0, 0.01),
         "LoRA r=4": (16.0, 0.01),
     }
 
 
 def test_among_equals_the_smaller_setting_is_chosen():
-    cells = sweep(*(made(rank, rate, [90.0, 91.0]) for rank in (8, 2) for rate in (0.05, 0.01)))
-    best = best_of(cells)
-    assert (best.size, best.learning_rate) == (2, 0.01)
+    arms = sweep(*(made(rank, rate, [90.0, 91.0]) for rank in (8, 2) for rate in (0.05, 0.01)))
+    first = best(arms)
+    assert (first.spec.method.size, first.learning_rate) == (2, 0.01)
 
 
 def test_a_setting_that_fails_for_a_seed_is_never_chosen():
-    good, best = made(4, 0.01, [90.0, 90.0]), made(4, 0.02, [99.0, 99.0])
-    best[1] = replace(best[1], state="failed", result=None)
-    assert best_of(sweep(good, best)).learning_rate == 0.01
-    assert best_of(sweep(best)) is None
+    good, better = made(4, 0.01, [90.0, 90.0]), made(4, 0.02, [99.0, 99.0])
+    better[1] = replace(better[1], state="failed", result=None)
+    assert best(sweep(good, better)).learning_rate == 0.01
+    assert best(sweep(better)) is None
     assert chosen([]) == (None, None)
 
 
 def test_a_finished_run_without_a_finite_value_counts_for_nothing():
-    (cell,) = cells_of(made(4, 0.01, [math.nan, 91.0], [90.0, 91.0]))
-    assert cell.validation == (91.0,)
-    assert cell.failed == 1
-    assert best_of([cell]) is None
+    (arm,) = sweep_arms(made(4, 0.01, [math.nan, 91.0], [90.0, 91.0]))
+    assert arm.validation == (91.0,)
+    assert arm.failed == (0,)
+    assert best([arm]) is None
 
 
 def test_settings_are_shown_over_the_seeds_that_decided():
@@ -180,8 +180,8 @@ def test_settings_are_shown_over_the_seeds_that_decided():
     first = made(4, 0.01, [92.0, 80.0])
     second = [moved(run, seed) for seed, run in zip((0, 2), made(4, 0.1, [91.0, 91.0]), strict=True)]
     runs = first + second + [make_run("lora", seed, state="stopped", optim={"learning_rate": 0.001}) for seed in (1, 2)]
-    one, two = (cell for cell in cells_of(runs) if cell.validation)
-    assert best_of([one, two]) is one
+    one, two = (arm for arm in sweep_arms(runs) if arm.validation)
+    assert best([one, two]) is one
     assert (one.judged, one.validation, two.validation) == ((0,), (92.0,), (91.0,))
     assert "(92.00 %, seed 0)" in rates_sentence([one, two])
     assert sweep_table([one, two])["Validation accuracy (%)"].tolist() == [92.0, 91.0]
@@ -195,22 +195,22 @@ def test_a_seed_that_was_trained_again_counts_once():
 
 
 def test_times_that_runs_shared_say_so():
-    cells = sweep(made(4, 0.01, [90.0] * 2, bank=2), made(4, 0.1, [90.0] * 2), made(4, 1.0, [90.0], state="queued"))
-    table, view = sweep_table(cells), sweep_view(cells)
+    arms = sweep(made(4, 0.01, [90.0] * 2, bank=2), made(4, 0.1, [90.0] * 2), made(4, 1.0, [90.0], state="queued"))
+    table, view = sweep_table(arms), sweep_view(arms)
     assert [None if pd.isna(each) else each for each in table["Time shared"]] == [True, False, None]
     assert [None if pd.isna(each) else each for each in view["Training time (s)"]] == ["8.00 s, shared", "8.00 s", None]
-    assert shares_time(cells)
-    assert not shares_time(cells[1:])
+    assert shares_time(arms)
+    assert not shares_time(arms[1:])
 
 
 def test_one_alpha_or_the_best_at_each_place():
-    assert [c.strength for c in at_alpha(CELLS, 8.0) if c.size == 4] == [8.0]
-    assert {c.strength for c in at_alpha(CELLS, None) if c.size == 4} == {16.0}
+    assert [c.spec.method.strength for c in at_alpha(ARMS, 8.0) if c.spec.method.size == 4] == [8.0]
+    assert {c.spec.method.strength for c in at_alpha(ARMS, None) if c.spec.method.size == 4} == {16.0}
     for alpha in (8.0, 16.0, None):
-        shown = at_alpha(CELLS, alpha)
-        places = [(cell.method, cell.size, cell.learning_rate) for cell in shown]
+        shown = at_alpha(ARMS, alpha)
+        places = [(arm.spec.kind, arm.spec.method.size, arm.learning_rate) for arm in shown]
         assert len(places) == len(set(places))
-        assert [cell for cell in shown if cell.method == "full"] == CELLS[:3]
+        assert [arm for arm in shown if arm.spec.kind == "full"] == ARMS[:3]
 
 
 POINTS = st.lists(st.tuples(st.integers(1, 9).map(float), st.integers(0, 9).map(float)), max_size=12)
@@ -248,11 +248,11 @@ def test_the_ratio_of_the_best_rates_is_said(full, lora, said):
 
 
 def test_a_best_rate_at_the_end_of_those_tried_is_said():
-    cells = sweep(*(made(4, rate, [100 * rate]) for rate in (0.1, 0.2, 0.3)))
-    assert "0.3 is the highest learning rate tried for this rank and alpha" in rates_sentence(cells)
+    arms = sweep(*(made(4, rate, [100 * rate]) for rate in (0.1, 0.2, 0.3)))
+    assert "0.3 is the highest learning rate tried for this rank and alpha" in rates_sentence(arms)
     falling = sweep(*(made(None, rate, [50 - 100 * rate]) for rate in (0.1, 0.2, 0.3)))
     assert "0.1 is the lowest learning rate tried for full fine-tuning" in rates_sentence(falling)
-    assert "beyond" not in rates_sentence(cells[:1])
+    assert "beyond" not in rates_sentence(arms[:1])
     assert rates_sentence([]).startswith("No setting has finished")
 
 
@@ -268,21 +268,21 @@ def test_a_clock_that_is_set_changes_no_duration():
 
 
 def test_the_table_has_a_row_a_setting_and_marks_the_choices():
-    table = sweep_table(CELLS)
-    assert len(table) == len(CELLS)
+    table = sweep_table(ARMS)
+    assert len(table) == len(ARMS)
     assert [place for place, picked in enumerate(table["Chosen"]) if picked] == [1, 4, 8]
     row = table.iloc[1]
     assert (row["Method"], row["Learning rate"], row["Seeds"]) == ("full", 0.001, 2)
     assert (row["Validation accuracy (%)"], row["Accuracy (%)"]) == (pytest.approx(97.1), pytest.approx(96.2))
-    assert row["± Accuracy (%)"] == pytest.approx(CELLS[1].tested.half_width)
-    assert table["Rank"].isna().tolist() == [True] * 3 + [False] * (len(CELLS) - 3)
+    assert row["± Accuracy (%)"] == pytest.approx(ARMS[1].tested.half_width)
+    assert table["Rank"].isna().tolist() == [True] * 3 + [False] * (len(ARMS) - 3)
     waiting = sweep_table(sweep(made(4, 0.01, [90.0], state="queued")))
     assert waiting[["Validation accuracy (%)", "Accuracy (%)", "Trainable parameters"]].isna().all(axis=None)
 
 
 def test_the_table_of_the_page_reads_as_words_and_its_intervals_stay_inside_100():
-    cells = sweep(made(None, 0.001, [99.0, 80.0, 99.9]), made(4, 0.01, [95.0]), made(4, 0.1, [90.0], state="queued"))
-    view, numbers = sweep_view(cells), sweep_table(cells)
+    arms = sweep(made(None, 0.001, [99.0, 80.0, 99.9]), made(4, 0.01, [95.0]), made(4, 0.1, [90.0], state="queued"))
+    view, numbers = sweep_view(arms), sweep_table(arms)
     assert view["Method"].tolist() == ["Full fine-tuning", "LoRA", "LoRA"]
     assert view["Accuracy, 95 %"].str.endswith(" to 100").tolist() == [True, pd.NA, pd.NA]
     assert len(view.columns) == len(numbers.columns) - 1  # its times say themselves whether they were shared
@@ -290,35 +290,35 @@ def test_the_table_of_the_page_reads_as_words_and_its_intervals_stay_inside_100(
 
 
 def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():
-    heat = heat_map(CELLS, None, chosen(CELLS))
+    heat = heat_map(ARMS, None, chosen(ARMS))
     assert heat.columns == ("Full", "r=1", "r=4")
     assert heat.rows == ("0.0005", "0.001", "0.002", "0.01", "0.1")
-    by_key = {cell.key: cell for cell in CELLS}
+    by_key = {arm.key: arm for arm in ARMS}
     assert len({(tile.column, tile.row) for tile in heat.tiles}) == len(heat.tiles) == 9
     for tile in heat.tiles:
-        cell = by_key[tile.key]
-        assert heat.rows[tile.row] == f"{cell.learning_rate:g}"
-        assert heat.columns[tile.column] == (f"r={cell.size}" if cell.size else "Full")
-        assert tile.text == f"{cell.validated.mean:.1f}"
-        assert cell.label in tile.label
+        arm = by_key[tile.key]
+        assert heat.rows[tile.row] == f"{arm.learning_rate:g}"
+        assert heat.columns[tile.column] == (f"r={arm.spec.method.size}" if arm.spec.method.size else "Full")
+        assert tile.text == f"{arm.validated.mean:.1f}"
+        assert arm.label in tile.label
     best = max(heat.tiles, key=lambda tile: float(tile.text))
     assert best.colour == heat.scale[-1]
     assert {tile.key: tile.frame for tile in heat.tiles if tile.frame} == {
-        chosen(CELLS)[0].key: FULL,
-        chosen(CELLS)[1].key: RANKS[4],
+        chosen(ARMS)[0].key: FULL,
+        chosen(ARMS)[1].key: RANKS[4],
     }
 
 
 def test_a_tile_says_what_waits_and_what_failed():
     part = made(4, 0.01, [90.0, 91.0])
     part[1] = replace(part[1], state="failed", result=None)
-    cells = sweep(
+    arms = sweep(
         part,
         made(4, 0.02, [90.0], state="failed"),
         made(4, 0.05, [90.0], state="queued"),
         made(4, 0.1, [90.0], state="stopped"),
     )
-    tiles = {heat_map(cells).rows[tile.row]: tile for tile in heat_map(cells).tiles}
+    tiles = {heat_map(arms).rows[tile.row]: tile for tile in heat_map(arms).tiles}
     assert [tiles[rate].text for rate in ("0.01", "0.02", "0.05", "0.1")] == ["90.0 ✕", "✕", "", ""]
     assert [tiles[rate].colour is None for rate in ("0.01", "0.02", "0.05", "0.1")] == [False, True, True, True]
     assert "1 of 2 seeds, 1 failed" in tiles["0.01"].label
@@ -332,8 +332,8 @@ def test_numbers_on_tiles_are_read_on_every_colour():
         linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
-    cells = sweep(*(made(rank, 0.01, [50.0 + rank]) for rank in range(1, 40)))
-    for tile in heat_map(cells).tiles:
+    arms = sweep(*(made(rank, 0.01, [50.0 + rank]) for rank in range(1, 40)))
+    for tile in heat_map(arms).tiles:
         channels = [float(part) for part in tile.colour.removeprefix("rgb(").removesuffix(")").split(",")]
         text = {"black": 0.0, "white": 1.0}[tile.ink]
         low, high = sorted((luminance(*channels), text))
@@ -353,42 +353,44 @@ def test_one_setting_that_learnt_nothing_does_not_make_the_others_look_alike():
 def test_a_low_loss_is_the_good_end_of_the_heat_map_and_a_high_one_is_cut_off():
     losses = {0.1: 9.0, 0.2: 0.5, 0.3: 0.4, 0.4: 0.3}
     runs = [made(4, rate, [90.0], validation_loss=loss, loss=loss)[0] for rate, loss in losses.items()]
-    cells = cells_of(within(runs, None, "loss"))
-    heat = heat_map(cells)
+    arms = sweep_arms(within(runs, None, "loss"))
+    heat = heat_map(arms)
     tiles = {heat.rows[tile.row]: tile for tile in heat.tiles}
     assert [tiles[rate].text for rate in ("0.1", "0.4")] == ["9.000", "0.300"]
     assert (tiles["0.1"].colour, tiles["0.4"].colour) == (heat.scale[0], heat.scale[-1])
     assert len({tile.colour for tile in heat.tiles}) == 4
     assert (heat.low, heat.high) == ("≥ 0.900", "0.300")
-    layout = rate_curves(cells).layout
+    layout = rate_curves(arms).layout
     low, high = layout.yaxis.range
     assert low < 0.3 < 0.5 < high < 9.0
     assert "higher values are cut off" in layout.title.subtitle.text
 
 
 def test_rate_curves_are_a_line_for_full_and_one_a_rank_with_the_best_marked():
-    figure = rate_curves(CELLS)
+    figure = rate_curves(ARMS)
     assert [trace.name for trace in figure.data] == ["Full", "LoRA r=1", "LoRA r=4"]
-    for trace, best in zip(figure.data, (0.001, 0.01, 0.01), strict=True):
+    for trace, rate in zip(figure.data, (0.001, 0.01, 0.01), strict=True):
         assert list(trace.x) == sorted(trace.x)
-        assert [x for x, symbol in zip(trace.x, trace.marker.symbol, strict=True) if symbol == "star"] == [best]
+        assert [x for x, symbol in zip(trace.x, trace.marker.symbol, strict=True) if symbol == "star"] == [rate]
     assert list(figure.data[0].y) == [95.5, 97.1, 96.1]
     assert figure.layout.xaxis.type == "log"
     assert figure.layout.yaxis.range[0] > 30.5
     assert "lower values are cut off" in figure.layout.title.subtitle.text
-    assert rate_curves(CELLS[:3]).layout.yaxis.range is None
+    assert rate_curves(ARMS[:3]).layout.yaxis.range is None
 
 
 def test_the_rank_curve_has_the_chosen_settings_and_the_band_of_full_fine_tuning():
-    figure = size_curve(CELLS)
+    figure = size_curve(ARMS)
     band, full, line, *rest = figure.data
-    interval = chosen(CELLS)[0].tested
+    interval = chosen(ARMS)[0].tested
     assert set(band.y) == {interval.low, interval.high}
     assert set(full.y) == {interval.mean}
     assert list(line.x) == [1, 4]
-    assert list(line.y) == [cell.tested.mean for cell in best_adapters(CELLS).values()]
+    assert list(line.y) == [arm.tested.mean for arm in best_adapters(ARMS).values()]
     dots = [trace for trace in rest if trace.marker.symbol is None]
-    assert [list(trace.y) for trace in dots] == [list(cell.test) for cell in best_adapters(CELLS).values()]
+    assert [list(trace.y) for trace in dots] == [
+        list(arm.finished_only.values("accuracy")) for arm in best_adapters(ARMS).values()
+    ]
 
 
 def test_a_mean_of_one_seed_gets_no_interval():
@@ -398,31 +400,31 @@ def test_a_mean_of_one_seed_gets_no_interval():
 
 
 def test_the_pareto_figure_marks_what_no_smaller_setting_beats():
-    cells = sweep(
+    arms = sweep(
         made(None, 0.001, [97.0], trainable_parameters=136_074),
         made(1, 0.01, [90.0], trainable_parameters=1562),
         made(2, 0.01, [96.0], trainable_parameters=3124),
         made(4, 0.01, [95.0], trainable_parameters=6248),
     )
-    figure = pareto(cells)
+    figure = pareto(arms)
     symbols = {trace.name: trace.marker.symbol for trace in figure.data[1:]}
     assert symbols == {"Full": "circle", "r=1": "circle", "r=2": "circle", "r=4": "circle-open"}
     assert list(figure.data[0].x) == [1562, 3124, 136_074]
-    assert [cell.size for cell in front_of(cells)] == [1, 2, None]
+    assert [arm.spec.method.size for arm in front_of(arms)] == [1, 2, None]
 
 
 def test_a_rank_has_one_colour_in_all_figures():
-    colours = {cell.spec.label: colour_of(cell.spec) for cell in CELLS}
+    colours = {arm.spec.label: colour_of(arm.spec) for arm in ARMS}
     assert colours == {"Full": FULL, "LoRA r=1": RANKS[1], "LoRA r=4": RANKS[4]}
-    assert [trace.line.color for trace in rate_curves(CELLS).data] == list(colours.values())
-    assert [trace.marker.color for trace in pareto(CELLS).data[1:]] == list(colours.values())
+    assert [trace.line.color for trace in rate_curves(ARMS).data] == list(colours.values())
+    assert [trace.marker.color for trace in pareto(ARMS).data[1:]] == list(colours.values())
 
 
-@pytest.mark.parametrize("cells", [[], CELLS[:3], CELLS[3:], CELLS[3:4], sweep(made(4, 0.01, [90.0], state="queued"))])
+@pytest.mark.parametrize("arms", [[], ARMS[:3], ARMS[3:], ARMS[3:4], sweep(made(4, 0.01, [90.0], state="queued"))])
 @pytest.mark.parametrize("draw", [rate_curves, size_curve, pareto])
-def test_figures_draw_whatever_there_is_without_colouring_text(draw, cells):
-    layout = json.loads(draw(cells).to_json())["layout"]
+def test_figures_draw_whatever_there_is_without_colouring_text(draw, arms):
+    layout = json.loads(draw(arms).to_json())["layout"]
     layout.pop("template", None)
     assert '"font"' not in json.dumps(layout)
     assert layout["paper_bgcolor"] == "rgba(0, 0, 0, 0)"
-    heat_map(cells)
+    heat_map(arms)

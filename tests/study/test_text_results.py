@@ -16,10 +16,10 @@ from core.lab import Lab
 from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
 from core.store.search import Query
+from core.study.arms.answers_table import RIGHT, differing_table
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence, share_sentence
 from core.study.arms.choice import chosen_arms
-from core.study.arms.differing_table import RIGHT, differing_table
 from core.study.arms.examples import ArmPredictions, Differing, differing
 from core.study.arms.forgetting_clause import NO_SOURCE
 from core.study.arms.settings import settings_of

@@ -8,11 +8,9 @@ import pytest
 
 from core.methods.lora import LoRASpec
 from core.objectives.registry import CLASSIFICATION
-from core.study.arms.arm import arms_of
+from core.study.arms.arm import arms_of, judged_by
 from core.study.arms.choice import chosen_arms
 from core.study.arms.difference_tables import full_differences
-from core.study.arms.judged import judged_by
-from core.study.arms.storage import bytes_for_customers
 from core.study.arms.verdict import Rule, Verdict, verdict
 from core.study.arms.verdict_words import SELECTED, STOPPED_EARLY, costs, explanation, headline
 from core.study.stats.claims import Level
@@ -440,12 +438,12 @@ def test_the_measure_of_the_experiment_chooses_its_settings():
 
 def test_storage_of_a_worked_example():
     full_arm, lora = arms_of(make_arm_runs("full", [90.0]) + make_arm_runs("lora", [90.0]))
-    assert bytes_for_customers(full_arm, 100) == 100 * 545_000
-    assert bytes_for_customers(lora, 100) == 545_000 + 100 * 24_900
+    assert full_arm.bytes_for(100) == 100 * 545_000
+    assert lora.bytes_for(100) == 545_000 + 100 * 24_900
     (head,) = arms_of(make_arm_runs("full", [90.0], spec={"method": "head"}, trainable_parameters=2570))
-    assert bytes_for_customers(head, 10) == 545_000 + 10 * 4 * 2570
+    assert head.bytes_for(10) == 545_000 + 10 * 4 * 2570
     (scratch,) = arms_of(make_arm_runs("full", [90.0], spec={"method": "scratch"}))
-    assert bytes_for_customers(scratch, 10) == 10 * 545_000
+    assert scratch.bytes_for(10) == 10 * 545_000
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """Arms of an experiment: which settings win, how they differ, and what may be said of them.
 
-``choices_of()`` in ``core/study/arms/choice.py`` applies the one rule for every page, report and command;
-``chosen_arms()`` and ``best_arm()`` give its winners as arms. Only finished runs count, a setting with a failed
-seed never wins and is named, the validation part decides, and ties go to fewer trained parameters. What may be said
-of the winners on the test part is another question: [statistics.md](statistics.md). Figures of runs in training
-(``LiveArm``) draw the line of each method and rank bold that is ahead so far. That decides nothing, and ends with
-the training.
+``best()`` and ``winners()`` in ``core/study/arms/choice.py`` apply the one rule for every page, report and command;
+``chosen_arms()`` and ``best_arm()`` give what wins with its finished runs. Only finished runs count, a setting with a
+failed seed never wins and is named, the validation part decides, and ties go to fewer trained parameters. What may be
+said of the winners on the test part is another question: ``docs/statistics.md``. Figures of runs in training draw the
+line of each method and rank bold that is ahead so far. That decides nothing, and ends with the training.
 
-- **Stopped experiments** have no verdict: ``verdict()`` waits for every stopped run that nobody has archived. To
-  archive them is how somebody chooses to be answered with the seeds that finished, on a page or by ``grow
-  --without-stopped``.
+**Stopped experiments** have no verdict: ``verdict()`` waits for every stopped run that nobody has archived. To archive
+them is how somebody chooses to be answered with the seeds that finished, on a page or by ``grow --without-stopped``.
 """

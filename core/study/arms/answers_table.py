@@ -1,4 +1,4 @@
-"""The test examples on which several networks do not all answer alike, as a table."""
+"""The test examples that several networks, or the seeds of two arms, do not all answer alike, as tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.study.arms.examples import Differing
 from core.wording.examples import class_name
+
+RIGHT = "Right with"
+"""Start of the titles of the columns that count seeds."""
 
 EXAMPLE = "Example"
 """Title of the column with the number of an example in the test part, from 1."""
@@ -52,3 +56,35 @@ def answers_table(
         | {label: pd.array(found, dtype="string") for label, found in named.items()}
         | {"Right": pd.array(right, dtype="Int64")}
     )
+
+
+def differing_table(
+    rows: Sequence[Differing], texts: Sequence[str], labels: tuple[str, str], names: Sequence[str]
+) -> pd.DataFrame:
+    """One row per text: the text, its class, what each arm predicts, and with how many seeds each is right.
+
+    Where the seeds of an arm predict different classes, their number stands behind each, as in ``animal (2), act (1)``.
+
+    Args:
+        rows: the texts for which the arms differ, in the order of the table.
+        texts: of these rows, as long as they are.
+        labels: of the two arms, which must differ.
+        names: of the dataset's labels.
+    """
+    first, second = labels
+    return pd.DataFrame(
+        {
+            "Text": pd.array(list(texts), dtype="string"),
+            "Class": pd.array([class_name(row.truth, names) for row in rows], dtype="string"),
+            first: pd.array([_answers_text(row.first, names) for row in rows], dtype="string"),
+            second: pd.array([_answers_text(row.second, names) for row in rows], dtype="string"),
+            f"{RIGHT} {first}": pd.array([row.right[0] for row in rows], dtype="Int64"),
+            f"{RIGHT} {second}": pd.array([row.right[1] for row in rows], dtype="Int64"),
+        }
+    )
+
+
+def _answers_text(answers: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
+    if len(answers) == 1:
+        return class_name(answers[0][0], names)
+    return ", ".join(f"{class_name(label, names)} ({seeds})" for label, seeds in answers)

@@ -1,16 +1,19 @@
-"""Arms: the runs of an experiment that differ in nothing but the seed, and what they are called."""
+"""Arms: the runs of an experiment that differ in nothing but the seed, what they reached, and what they are called."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from core.data.task_spec import TaskSpec
 from core.methods.method import Role
 from core.methods.registry import method_order
 from core.numbers import exact_text, listed
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.stats.intervals import Interval, t_interval
@@ -19,18 +22,33 @@ from core.study.stats.measures import Quantity, quantity, spread_text
 MAX_LAYERS = 4
 """Maximum number of targets that the name of an arm lists; of more it lists the first, and counts the others."""
 
+FLOAT_BYTES = 4
+"""Size of a float32."""
+
 
 @dataclass(frozen=True)
 class Arm:
-    """The runs that differ in nothing but the seed: one per seed, seeds ascending, all with results."""
+    """Runs that differ in nothing but the seed.
 
-    key: str
-    """:attr:`core.run_spec.RunSpec.arm` of every run."""
+    Those of :func:`all_arms` are in any state. Measures are read where each seed has one run: of :attr:`with_results`,
+    :attr:`finished_only`, and what other functions return.
+    """
+
     label: str
     """Its name in tables and figures, from :func:`labels_of`."""
     runs: tuple[Run, ...]
+    """Seeds ascending; several of one seed where it was trained again."""
     differing: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The settings that tell it from arms with the same short name, from :func:`differing_of`."""
+    planned: tuple[int, ...] = field(default=(), compare=False)
+    """Seeds of all arms that it is compared with; see :func:`core.study.arms.choice.comparisons_of`."""
+    common: tuple[int, ...] = field(default=(), compare=False)
+    """Those of these seeds that every arm which may be chosen has finished."""
+
+    @property
+    def key(self) -> str:
+        """:attr:`core.run_spec.RunSpec.arm` of every run."""
+        return self.spec.arm
 
     @property
     def name(self) -> str:
@@ -69,23 +87,93 @@ class Arm:
         return self.spec.role
 
     @property
-    def trained(self) -> float:
-        """Number of trainable parameters, the same in every run."""
-        return self.interval("trainable_parameters").mean
-
-    @property
     def primary(self) -> str:
         """Name of the measure by which it is chosen and compared."""
         return self.spec.objective.primary.name
 
-    def what(self, name: str) -> Quantity:
-        """The quantity of a name; see :func:`core.study.stats.measures.quantity`."""
-        return quantity(name, self.spec.objective)
+    @cached_property
+    def with_results(self) -> Arm:
+        """The same with the runs that have results: of each seed a finished one before a stopped one, then the latest.
+
+        The same spec gives the same numbers, so a seed that was run twice counts once. Counting it twice would make
+        intervals too narrow.
+        """
+        ended = [run for run in self.runs if run.result is not None]
+        order = sorted(ended, key=lambda run: (run.state == "finished", run.created, run.id))
+        latest = {run.spec.seed: run for run in order}
+        return replace(self, runs=tuple(latest[seed] for seed in sorted(latest)))
+
+    @cached_property
+    def finished_only(self) -> Arm:
+        """The same with the finished run of each seed; a stopped one trained less."""
+        return replace(self, runs=tuple(run for run in self.with_results.runs if run.state == "finished"))
+
+    @cached_property
+    def finished(self) -> dict[int, Run]:
+        """The latest finished run of each seed, seeds ascending."""
+        return {run.spec.seed: run for run in self.finished_only.runs}
+
+    @cached_property
+    def failed(self) -> tuple[int, ...]:
+        """Seeds that failed and have no finished run, and seeds whose validation measure is not finite; ascending."""
+        broken = {seed for seed, run in self.finished.items() if not math.isfinite(run.validated or 0.0)}
+        failed = {run.spec.seed for run in self.runs if run.state == "failed"}
+        return tuple(sorted(broken | failed.difference(self.finished)))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every planned seed has finished."""
+        return len(self.finished) == len(self.planned)
+
+    @cached_property
+    def judged(self) -> tuple[int, ...]:
+        """Seeds over which the validation part is averaged: those that decide the choice, so that settings are shown as
+        they were compared; all finished ones where it lacks one of those.
+        """
+        seeds = self.planned if self.is_complete else self.common
+        return seeds if seeds and set(seeds) <= set(self.finished) else tuple(self.finished)
+
+    @cached_property
+    def validation(self) -> tuple[float, ...]:
+        """The primary measure on the validation part of each judged seed that has one."""
+        values = [self.finished[seed].validated for seed in self.judged]
+        return tuple(value for value in values if value is not None and math.isfinite(value))
+
+    @cached_property
+    def validated(self) -> Interval:
+        """Mean and 95 % interval of :attr:`validation`, by which settings are chosen."""
+        return t_interval(self.validation)
+
+    @cached_property
+    def tested(self) -> Interval:
+        """Mean and 95 % interval of the primary measure on the test part, of finished runs: reported for a choice."""
+        return self.finished_only.interval(self.primary)
+
+    @property
+    def trained(self) -> int:
+        """Number of trainable parameters, the same in every run; 0 before the first has a result."""
+        return next((run.result.trainable_parameters for run in self.runs if run.result is not None), 0)
+
+    def bytes_for(self, customers: int) -> float:
+        """Bytes to store where each of so many customers has a network of their own; NaN without a result.
+
+        Full fine-tuning and training from scratch store one checkpoint per customer. Adapters take one base and one
+        adapter file per customer. Head only and biases only take one base and the trained values, in float32.
+        """
+        checkpoint = self.interval("checkpoint_bytes").mean
+        if self.role is Role.ADAPTER:
+            return checkpoint + customers * self.interval("adapter_bytes").mean
+        if self.role is Role.CONTROL and self.spec.method.starts_from_base:
+            return checkpoint + customers * FLOAT_BYTES * self.trained
+        return customers * checkpoint
+
+    def what(self, name: str = "") -> Quantity:
+        """The quantity of a name, or the primary measure; see :func:`core.study.stats.measures.quantity`."""
+        return quantity(name or self.primary, self.spec.objective)
 
     def by_seed(self, name: str) -> dict[int, float]:
         """The quantity of each run that has it. NaN is a value; a run without one is left out."""
-        read = self.what(name).of
-        found = {run.spec.seed: read(run.result) for run in self.runs if run.result is not None}
+        found = {run.spec.seed: self.what(name).of(run.result) for run in self.runs if run.result is not None}
         return {seed: float(value) for seed, value in found.items() if value is not None}
 
     def values(self, name: str) -> tuple[float, ...]:
@@ -100,13 +188,24 @@ class Arm:
     def interval(self, name: str) -> Interval:
         """Mean and 95 % Student-t interval over the seeds; no interval of times that runs have shared."""
         found = t_interval(self.values(name))
-        if self.what(name).timed and self.shares_time:
+        if self.shares_time and self.what(name).timed:
             return Interval(found.mean, math.nan, math.nan, found.n)
         return found
 
     def spread(self, name: str) -> str:
         """The mean with its interval, as in ``97.31 % (97.19 to 97.43)``."""
         return spread_text(self.interval(name), self.what(name))
+
+
+def judged_by(trained: Iterable[Run | Arm]) -> ObjectiveSpec:
+    """The objective of some runs, which all runs of an experiment share; that of the first fine-tune run.
+
+    Args:
+        trained: runs or arms of one experiment, or selected; without any the default objective.
+    """
+    specs = [each.spec for each in trained]
+    tuned = [spec for spec in specs if spec.role is not Role.BASE]
+    return next((spec.objective for spec in (*tuned, *specs)), CLASSIFICATION)
 
 
 TuningGroup = tuple[str | None, TaskSpec, str, Any]
@@ -116,6 +215,14 @@ TuningGroup = tuple[str | None, TaskSpec, str, Any]
 def tuning_group(spec: RunSpec) -> TuningGroup:
     """The tuning group of an arm with this spec."""
     return spec.start, spec.task, spec.kind, spec.method.size
+
+
+def tuning_groups(specs: Iterable[RunSpec]) -> list[list[RunSpec]]:
+    """One spec of each arm, by tuning group, in :func:`arm_order`."""
+    groups: dict[TuningGroup, dict[str, RunSpec]] = {}
+    for spec in sorted(specs, key=arm_order):
+        groups.setdefault(tuning_group(spec), {})[spec.arm] = spec
+    return [list(arms.values()) for arms in groups.values()]
 
 
 ORDER = (Role.REFERENCE, Role.ADAPTER, Role.CONTROL, Role.BASE)
@@ -128,27 +235,21 @@ def arm_order(spec: RunSpec) -> tuple[Any, ...]:
     return (ORDER.index(spec.role), method_order(spec.kind), size, strength, spec.optim.learning_rate, spec.arm)
 
 
-def arms_of(runs: Iterable[Run], only_finished: bool = False) -> list[Arm]:
-    """The arms among runs that have results, in :func:`arm_order`, with labels of :func:`labels_of`.
-
-    The same spec gives the same numbers, so a seed that was run twice counts once: the finished
-    run before a stopped one, then the latest. Counting it twice would make intervals too narrow.
-
-    Args:
-        runs: of one experiment or more.
-        only_finished: whether stopped runs are left out.
-    """
-    everything = list(runs)
+def all_arms(runs: Iterable[Run]) -> list[Arm]:
+    """The arms among runs in any state, in :func:`arm_order`, with labels of :func:`labels_of`."""
+    everything, by_arm = list(runs), dict[str, list[Run]]()
+    for run in sorted(everything, key=lambda run: (run.spec.seed, run.created, run.id)):
+        by_arm.setdefault(run.spec.arm, []).append(run)
     differing = differing_of(run.spec for run in everything)
-    by_arm: dict[str, dict[int, Run]] = {}
-    for run in sorted(everything, key=lambda run: (run.state == "finished", run.created, run.id)):
-        if run.result is not None and (run.state == "finished" or not only_finished):
-            by_arm.setdefault(run.spec.arm, {})[run.spec.seed] = run
-    arms = []
-    for key, by_seed in by_arm.items():
-        members = tuple(by_seed[seed] for seed in sorted(by_seed))
-        arms.append(Arm(key, _label(members[0].spec, differing[key]), members, differing[key]))
+    arms = [
+        Arm(_label(members[0].spec, differing[key]), tuple(members), differing[key]) for key, members in by_arm.items()
+    ]
     return sorted(arms, key=lambda arm: arm_order(arm.spec))
+
+
+def arms_of(runs: Iterable[Run]) -> list[Arm]:
+    """The arms among runs that have results, stopped ones too; see :attr:`Arm.with_results`."""
+    return [found for arm in all_arms(runs) if (found := arm.with_results).runs]
 
 
 def averaged_arms(runs: Iterable[Run]) -> list[Arm]:
@@ -159,8 +260,7 @@ def averaged_arms(runs: Iterable[Run]) -> list[Arm]:
     Args:
         runs: of one experiment or more.
     """
-    arms = [(arm, tuple(run for run in arm.runs if run.state == "finished")) for arm in arms_of(runs)]
-    return [replace(arm, runs=finished or arm.runs) for arm, finished in arms]
+    return [arm.finished_only if arm.finished else arm for arm in arms_of(runs)]
 
 
 def labels_of(specs: Iterable[RunSpec]) -> dict[str, str]:

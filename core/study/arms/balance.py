@@ -66,15 +66,12 @@ def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
     The 95 % interval of their accuracy over seeds does not lie above the share of that class; with fewer than
     :data:`core.study.stats.intervals.MIN_SEEDS` seeds, the mean does not. Runs of earlier versions do not tell.
     """
-    return [arm for arm in arms if _is_unlearnt(arm)]
-
-
-def _is_unlearnt(arm: Arm) -> bool:
-    share = largest_class(arm.runs[0].result)
-    if share is None:
-        return False
-    accuracy = arm.interval(ACCURACY.name)
-    return (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= share
+    found = []
+    for arm in arms:
+        share, accuracy = largest_class(arm.runs[0].result), arm.interval(ACCURACY.name)
+        if share is not None and (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= share:
+            found.append(arm)
+    return found
 
 
 def unlearnt_sentence(arms: Iterable[Arm]) -> str:

@@ -124,16 +124,18 @@ def class_results(arms: Sequence[ArmPredictions]) -> ClassResults:
 
 def correct_differences(a: ArmPredictions, b: ArmPredictions) -> NDArray[np.int8]:
     """(S, N), for each seed that both have and each example: 1 if only ``a`` is right, −1 if only ``b`` is, else 0."""
-    # Seeds of arms are ascending, so the rows of both are in one order.
-    left, right = a.right[[seed in b.seeds for seed in a.seeds]], b.right[[seed in a.seeds for seed in b.seeds]]
+    left, right = _shared(a, b, a.right), _shared(b, a, b.right)
     return left.astype(np.int8) - right.astype(np.int8)
 
 
 def crossed_difference(a: ArmPredictions, b: ArmPredictions, measure: Measure = ACCURACY) -> CrossedInterval:
     """A measure of ``a`` minus that of ``b``; see :func:`core.study.stats.images.crossed_interval`."""
-    # Seeds of arms are ascending, so the rows of both are in one order.
-    left, right = a.each(measure)[[s in b.seeds for s in a.seeds]], b.each(measure)[[s in a.seeds for s in b.seeds]]
-    return crossed_interval(left - right)
+    return crossed_interval(_shared(a, b, a.each(measure)) - _shared(b, a, b.each(measure)))
+
+
+def _shared(own: ArmPredictions, other: ArmPredictions, rows: NDArray[Any]) -> NDArray[Any]:
+    """The rows of seeds that both have; seeds of arms are ascending, so those of both are in one order."""
+    return rows[[seed in other.seeds for seed in own.seeds]]
 
 
 def disagreements(a: ArmPredictions, b: ArmPredictions) -> list[Disagreement]:
@@ -143,7 +145,7 @@ def disagreements(a: ArmPredictions, b: ArmPredictions) -> list[Disagreement]:
         The examples on which most seeds disagree first, otherwise in the order of the test part.
     """
     only_a = correct_differences(a, b) > 0
-    predicted = b.predicted[[seed in a.seeds for seed in b.seeds]]
+    predicted = _shared(b, a, b.predicted)
     count = only_a.sum(0)
     order = [int(place) for place in np.argsort(-count, kind="stable") if count[place]]
     return [
@@ -164,8 +166,8 @@ def differing(a: ArmPredictions, b: ArmPredictions) -> list[Differing]:
         First those that one arm predicts rightly with many more seeds than the other, otherwise in the order of the
         test part.
     """
-    ours = a.predicted[[seed in b.seeds for seed in a.seeds]]
-    theirs = b.predicted[[seed in a.seeds for seed in b.seeds]]
+    ours = _shared(a, b, a.predicted)
+    theirs = _shared(b, a, b.predicted)
     places = np.flatnonzero((ours != theirs).any(0))
     found = [
         Differing(int(place), int(a.truth[place]), _answers(ours[:, place]), _answers(theirs[:, place]))

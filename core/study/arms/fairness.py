@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from core.methods.method import Role
 from core.numbers import counted, listed
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
-from core.study.arms.arm import TuningGroup, arm_order, arms_of, labels_of, tuning_group
+from core.study.arms.arm import arms_of, labels_of, tuning_groups
 from core.study.arms.missing import missing_runs, named_runs
 from core.study.stats.intervals import MIN_SEEDS
 
@@ -103,15 +102,13 @@ def _training_differs(specs: Sequence[RunSpec]) -> list[str]:
     """
     sentences, others = [], []
     for name, about in OptimSpec.model_fields.items():
-        tried: dict[TuningGroup, set[Any]] = {}
-        for spec in specs:
-            tried.setdefault(tuning_group(spec), set()).add(getattr(spec.optim, name))
-        values = set().union(*tried.values())
+        tried = [frozenset(getattr(spec.optim, name) for spec in arms) for arms in tuning_groups(specs)]
+        values = frozenset().union(*tried)
         if name == "learning_rate" or len(values) < 2:
             continue
         if name in OWN_SENTENCES:
             sentences.append(OWN_SENTENCES[name])
-        elif len(set(map(frozenset, tried.values()))) > 1:
+        elif len(set(tried)) > 1:
             others.append(str(about.title).lower())
     if others:
         sentences.append(f"These runs differ in {listed(others)}, from which a difference may come.")
@@ -123,15 +120,7 @@ def _settings_tried(specs: Iterable[RunSpec]) -> dict[int, list[str]]:
 
     Every setting counts, whichever of learning rate, alpha, layers and so on tells it from the others.
     """
-    groups: dict[TuningGroup, set[str]] = {}
-    labels: dict[TuningGroup, str] = {}
-    for spec in sorted(specs, key=arm_order):
-        group = tuning_group(spec)
-        groups.setdefault(group, set()).add(spec.arm)
-        labels[group] = spec.label
-    tried: dict[int, list[str]] = {}
-    for group, arms in groups.items():
-        named = tried.setdefault(len(arms), [])
-        if labels[group] not in named:
-            named.append(labels[group])
-    return tried
+    tried: dict[int, dict[str, None]] = {}
+    for arms in tuning_groups(specs):
+        tried.setdefault(len(arms), {})[arms[0].label] = None
+    return {count: list(labels) for count, labels in tried.items()}

@@ -21,9 +21,8 @@ from core.numbers import NOTHING, counted, listed, number_text, signed_text
 from core.objectives.classification import ACCURACY
 from core.objectives.measure import Measure
 from core.store.record import Curve, Run
-from core.study.arms.arm import TuningGroup
-from core.study.arms.choice import ArmRuns, Choice, choices_of, is_adapter, is_full
-from core.study.arms.judged import judged_by
+from core.study.arms.arm import Arm, TuningGroup, judged_by
+from core.study.arms.choice import candidates, comparisons_of, is_adapter, is_full, winners
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
 from core.study.stats.measures import FORGETTING, digits_of, ends_text, quantity
 from core.study.stats.words import span_text
@@ -130,42 +129,39 @@ def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, m
     everything = list(runs)
     if judged_by(everything).primary.unit != "%":
         return []
-    for choice in choices_of(everything):
-        groups: dict[TuningGroup, list[ArmRuns]] = {}
-        for setting in choice.candidates:
-            if is_full(setting) or is_adapter(setting):
-                groups.setdefault(setting.group, []).append(setting)
-        found += [_frontier(choice, settings, curves, before, masked) for settings in groups.values()]
+    for arms in comparisons_of(everything):
+        groups: dict[TuningGroup, list[Arm]] = {}
+        for arm in candidates(arms):
+            if is_full(arm) or is_adapter(arm):
+                groups.setdefault(arm.tuning_group, []).append(arm)
+        found += [_frontier(members, curves, before, masked) for members in groups.values()]
     return [frontier for frontier in found if frontier.points]
 
 
-def _frontier(
-    choice: Choice, settings: Sequence[ArmRuns], curves: Mapping[str, Curve], before: float, masked: bool
-) -> Frontier:
-    objective = settings[0].spec.objective
+def _frontier(arms: Sequence[Arm], curves: Mapping[str, Curve], before: float, masked: bool) -> Frontier:
+    objective = arms[0].spec.objective
     columns = [objective.validated, objective.on_source(masked)]
-    seeds = sorted(set.intersection(*(set(setting.finished) for setting in settings)))
+    seeds = sorted(set.intersection(*(set(arm.finished) for arm in arms)))
     means: list[Point] = []
     by_seed: dict[int, list[Point]] = {seed: [] for seed in seeds}
-    for setting in settings:
-        known = [curves[id] for seed in seeds if (id := setting.finished[seed].id) in curves]
+    for arm in arms:
+        known = [curves[id] for seed in seeds if (id := arm.finished[seed].id) in curves]
         shared = min((len(curve.epochs) for curve in known), default=0)
         tables = [np.stack([curve.measured(name)[:shared] for name in columns], axis=1) for curve in known]
         if not shared or len(tables) < len(seeds) or not np.isfinite(tables).all():
             continue
-        rate = setting.spec.optim.learning_rate
         for seed, table in zip((*seeds, None), (*tables, np.mean(tables, axis=0)), strict=True):
-            own = [Point(float(t), before - float(s), rate, epoch) for epoch, (t, s) in enumerate(table, 1)]
+            own = [
+                Point(float(t), before - float(s), arm.learning_rate, epoch) for epoch, (t, s) in enumerate(table, 1)
+            ]
             (means if seed is None else by_seed[seed]).extend(own)
-    keys = {setting.key for setting in settings}
-    winners = [setting for setting in choice.winners() if setting.key in keys]
-    first = settings[0]
+    chosen = winners(arms)
     return Frontier(
-        winners[0].key if winners else first.key,
-        first.spec.label,
-        first.group,
-        tuple(sorted({setting.spec.optim.learning_rate for setting in settings})),
-        winners[0].spec.optim.learning_rate if len(winners) == 1 else None,
+        chosen[0].key,
+        arms[0].spec.label,
+        arms[0].tuning_group,
+        tuple(sorted({arm.learning_rate for arm in arms})),
+        chosen[0].learning_rate if len(chosen) == 1 else None,
         tuple(means),
         {seed: tuple(points) for seed, points in by_seed.items()},
         objective.primary,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from core.numbers import counted, listed, seeds_text
 from core.store.record import Run
 from core.study.arms.arm import arm_order, tuning_group
-from core.study.arms.choice import choices_of
+from core.study.arms.choice import candidates, comparisons_of
 
 MAX_NAMED = 8
 """Settings that a sentence names with their seeds; more are counted."""
@@ -40,7 +40,7 @@ def lost_runs(runs: Iterable[Run]) -> list[Run]:
     could be chosen.
     """
     everything = list(runs)
-    able = {setting.group for choice in choices_of(everything) for setting in choice.candidates}
+    able = {arm.tuning_group for arms in comparisons_of(everything) for arm in candidates(arms)}
     return [run for run in missing_runs(everything) if not (run.has_diverged and tuning_group(run.spec) in able)]
 
 

@@ -27,17 +27,12 @@ def paired_differences(pairs: Sequence[tuple[Arm, Arm]], name: str) -> list[Diff
     return differences_of([Pair(a.label, b.label, a.by_seed(name), b.by_seed(name)) for a, b in pairs], what)
 
 
-def lora_against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
-    """The pairs of a LoRA and a full arm on the same base and task, in the order of arms; no controls.
+def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """Every LoRA arm and every control, each with every full arm on the same base and task, in the order of arms.
 
     Args:
         arms: of one experiment or more; those of :func:`core.study.arms.choice.chosen_arms` where they were tuned.
     """
-    return [(lora, full) for lora, full in against_full(arms) if lora.role is Role.ADAPTER]
-
-
-def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
-    """Every LoRA arm and every control, each with every full arm on the same base and task."""
     return [
         (other, full)
         for full in arms

@@ -13,8 +13,7 @@ from core.methods.method import MethodSpec, Role
 from core.methods.registry import method_order
 from core.numbers import NOTHING, count_text, listed, number_text
 from core.study.arms.arm import Arm
-from core.study.stats.intervals import Interval
-from core.study.stats.ratios import median_interval, paired_ratio
+from core.study.stats.intervals import Interval, median_interval, paired_ratio
 from core.training.sharing import sharing
 
 TITLES: dict[Way, str] = {
@@ -135,15 +134,12 @@ def _engine_text(times: StepTimes, kind: type[MethodSpec]) -> str:
 def conditions_sentence(times: StepTimes) -> str:
     """Where and how it was measured."""
     spec, rounds = times.spec, len(times.rows[0].seconds)
-    threads = f"banks on {times.threads} threads, " if times.threads > 1 and _has_bank(times) else ""
+    has_bank = any(row.way == "bank" for row in times.rows)
+    threads = f"banks on {times.threads} threads, " if times.threads > 1 and has_bank else ""
     return (
         f"Medians of {rounds} rounds in which each was timed once, one after another, with nothing else training: "
         f"batches of {count_text(spec.batch_size)}, Adam, {threads}everything else on 1 thread; {times.machine}."
     )
-
-
-def _has_bank(times: StepTimes) -> bool:
-    return any(row.way == "bank" for row in times.rows)
 
 
 def _ratio(times: StepTimes, way: Way, method: MethodSpec) -> Interval | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -19,14 +18,11 @@ from core.plan.experiment import Setting
 from core.run_spec import OptimSpec, RunSpec
 from core.spec import bounds
 from core.store.record import Run
-from core.study.arms.arm import Arm as ResultsArm
-from core.study.arms.arm import arm_order
-from core.study.arms.choice import ArmRuns, Choice, choices_of, no_choice_sentence
-from core.study.arms.judged import judged_by
+from core.study.arms.arm import Arm, arm_order, judged_by
+from core.study.arms.choice import best, comparisons_of, is_adapter, is_full, no_choice_sentence
 from core.study.arms.tables import is_count, mean_text, varied_columns
 from core.study.arms.tuning import end_sentence, ratio_text
-from core.study.stats.intervals import Interval, t_interval
-from core.study.stats.measures import Quantity, ends_text, quantity, value_text
+from core.study.stats.measures import ends_text, value_text
 
 MAX_RUNS = 500
 """Maximum number of runs in one sweep."""
@@ -93,105 +89,6 @@ def setting_text(spec: RunSpec) -> str:
     return f"{spec.label}{strength}, learning rate {spec.optim.learning_rate:g}"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One setting of a sweep: its runs in any state, and what it reached."""
-
-    setting: ArmRuns
-    choice: Choice = field(repr=False, compare=False)
-    """The choice among all settings of the experiment, controls included."""
-
-    @property
-    def key(self) -> str:
-        """:attr:`core.run_spec.RunSpec.arm` of every run."""
-        return self.setting.key
-
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        """All runs, by seed."""
-        return self.setting.runs
-
-    @property
-    def spec(self) -> RunSpec:
-        """The spec of the first run: right for all in everything but the seed."""
-        return self.setting.spec
-
-    @property
-    def what(self) -> Quantity:
-        """The primary measure on the target."""
-        return quantity(self.spec.objective.primary.name, self.spec.objective)
-
-    @cached_property
-    def judged(self) -> tuple[int, ...]:
-        """Seeds over which accuracy on the validation part is averaged: those that decide the choice, so that settings
-        are shown as they were compared; all finished ones where it lacks one of those.
-        """
-        seeds = self.choice.judged_on(self.setting)
-        return seeds if set(seeds) <= set(self.setting.finished) else tuple(self.setting.finished)
-
-    @cached_property
-    def validation(self) -> tuple[float, ...]:
-        """Accuracy on the validation part of the finished run of each judged seed that has one, in percent."""
-        runs = [self.setting.finished[seed] for seed in self.judged]
-        values = [run.validated for run in runs]
-        return tuple(value for value in values if value is not None and math.isfinite(value))
-
-    @property
-    def method(self) -> str:
-        """Kind of its method, as in ``lora``."""
-        return self.spec.kind
-
-    @property
-    def size(self) -> Any:
-        """Size of its method, such as the rank; None for full fine-tuning, and for a method without one."""
-        return self.spec.method.size
-
-    @property
-    def strength(self) -> Any:
-        """Strength of its method, such as alpha; None for full fine-tuning, and for a method without one."""
-        return self.spec.method.strength
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate of every run."""
-        return self.spec.optim.learning_rate
-
-    @property
-    def label(self) -> str:
-        """The setting in words; see :func:`setting_text`."""
-        return setting_text(self.spec)
-
-    @property
-    def finished(self) -> tuple[Run, ...]:
-        """The finished run of each seed. A stopped run trained less, so it is left out."""
-        return tuple(self.setting.finished.values())
-
-    @property
-    def failed(self) -> int:
-        """Number of seeds that failed."""
-        return len(self.setting.failed)
-
-    @cached_property
-    def validated(self) -> Interval:
-        """Mean and 95 % interval of the accuracy on the validation part, in percent: by which settings are chosen."""
-        return t_interval(self.validation)
-
-    @cached_property
-    def tested(self) -> Interval:
-        """Mean and 95 % interval of the accuracy on the test part, in percent: which is reported for a choice."""
-        return t_interval(self.test)
-
-    @property
-    def test(self) -> tuple[float, ...]:
-        """Accuracy on the test part of each finished run, in percent."""
-        return tuple(run.score for run in self.finished if run.score is not None)
-
-    @property
-    def trainable_parameters(self) -> int | None:
-        """The same in every run; None before the first has finished."""
-        return self.setting.parameters or None
-
-
 def is_sweep(specs: Iterable[RunSpec]) -> bool:
     """Whether runs have enough different ranks, alphas and learning rates to be shown as a sweep."""
     settings = {
@@ -200,60 +97,45 @@ def is_sweep(specs: Iterable[RunSpec]) -> bool:
     return len(settings) >= MIN_ARMS
 
 
-def cells_of(runs: Iterable[Run]) -> list[Cell]:
-    """The settings of a sweep, full fine-tuning first, then LoRA by rank, alpha and learning rate.
+def sweep_arms(runs: Iterable[Run]) -> list[Arm]:
+    """The arms of a sweep, full fine-tuning first, then LoRA by rank, alpha and learning rate, named by what it varies.
 
     Args:
-        runs: all of one experiment. Controls get no cell, but the seeds that they lack count as everywhere else.
+        runs: all of one experiment. Controls are left out, but the seeds that they lack count as everywhere else.
     """
-    cells = [
-        Cell(setting, choice)
-        for choice in choices_of(runs)
-        for setting in choice.settings
-        if setting.spec.role is not Role.CONTROL
-    ]
-    return sorted(cells, key=lambda cell: arm_order(cell.spec))
+    arms = [arm for arms in comparisons_of(runs) for arm in arms if arm.role is not Role.CONTROL]
+    return [replace(arm, label=setting_text(arm.spec)) for arm in sorted(arms, key=lambda arm: arm_order(arm.spec))]
 
 
-def best_of(cells: Iterable[Cell]) -> Cell | None:
-    """The cell that :mod:`core.study.arms.choice` picks among some of a sweep; None where none may be chosen."""
-    by_key = {cell.key: cell for cell in cells}
-    choice = next((cell.choice for cell in by_key.values()), None)
-    best = choice.best(lambda setting: setting.key in by_key) if choice is not None else None
-    return by_key[best.key] if best is not None else None
-
-
-def best_adapters(cells: Iterable[Cell]) -> dict[str, Cell]:
+def best_adapters(arms: Iterable[Arm]) -> dict[str, Arm]:
     """The best alpha and learning rate of each adapter method and rank, by its label, in the order of the arms."""
-    by_label: dict[str, list[Cell]] = {}
-    for cell in sorted(cells, key=lambda cell: arm_order(cell.spec)):
-        if cell.spec.role is Role.ADAPTER:
-            by_label.setdefault(cell.spec.label, []).append(cell)
-    found = {label: best_of(members) for label, members in by_label.items()}
-    return {label: cell for label, cell in found.items() if cell is not None}
+    by_label: dict[str, list[Arm]] = {}
+    for arm in sorted(arms, key=lambda arm: arm_order(arm.spec)):
+        if arm.role is Role.ADAPTER:
+            by_label.setdefault(arm.spec.label, []).append(arm)
+    found = {label: best(members) for label, members in by_label.items()}
+    return {label: arm for label, arm in found.items() if arm is not None}
 
 
-def chosen(cells: Iterable[Cell]) -> tuple[Cell | None, Cell | None]:
+def chosen(arms: Iterable[Arm]) -> tuple[Arm | None, Arm | None]:
     """The best setting of full fine-tuning, and that of all adapters."""
-    everything = list(cells)
-    full, adapter = (
-        best_of(cell for cell in everything if cell.spec.role is role) for role in (Role.REFERENCE, Role.ADAPTER)
-    )
-    return full, adapter
+    everything = list(arms)
+    return best(filter(is_full, everything)), best(filter(is_adapter, everything))
 
 
-def at_alpha(cells: Iterable[Cell], alpha: float | None) -> list[Cell]:
-    """Full fine-tuning, and one cell for each adapter method, rank and learning rate.
+def at_alpha(arms: Iterable[Arm], alpha: float | None) -> list[Arm]:
+    """Full fine-tuning, and one arm for each adapter method, rank and learning rate.
 
     Args:
-        cells: of a sweep.
-        alpha: the cells' alpha; None takes the best one for each rank and learning rate.
+        arms: of a sweep.
+        alpha: the arms' alpha; None takes the best one for each rank and learning rate.
     """
-    tiles: dict[tuple[str, Any, float], list[Cell]] = {}
-    for cell in cells:
-        if alpha is None or cell.strength in (None, alpha):
-            tiles.setdefault((cell.method, cell.size, cell.learning_rate), []).append(cell)
-    return [best_of(members) or members[0] for members in tiles.values()]
+    tiles: dict[tuple[str, Any, float], list[Arm]] = {}
+    for arm in arms:
+        method = arm.spec.method
+        if alpha is None or method.strength in (None, alpha):
+            tiles.setdefault((method.kind, method.size, arm.learning_rate), []).append(arm)
+    return [best(members) or members[0] for members in tiles.values()]
 
 
 def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
@@ -271,30 +153,28 @@ def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
     return [not math.isnan(worth) and not beaten(cost, worth) for cost, worth in points]
 
 
-def rates_sentence(cells: Sequence[Cell]) -> str:
+def rates_sentence(arms: Sequence[Arm]) -> str:
     """Which settings validation chooses, how far apart the two best learning rates are, and which lie at an end."""
-    full, lora = chosen(cells)
-    best = [cell for cell in (lora, full) if cell is not None]
+    full, lora = chosen(arms)
     parts = [
-        f"{cell.label.replace('Full', 'full fine-tuning', 1)} ({_reached(cell)}{_judged_text(cell)})" for cell in best
+        f"{arm.label.replace('Full', 'full fine-tuning', 1)} ({_reached(arm)})"
+        for arm in (lora, full)
+        if arm is not None
     ]
     if not parts:
-        return no_choice_sentence(run for cell in cells for run in cell.runs) or "Nothing ranks these settings."
+        return no_choice_sentence(run for arm in arms for run in arm.runs) or "Nothing ranks these settings."
     are = "setting is" if len(parts) == 1 else "settings are"
     sentences = [f"On the validation part the best {are} {listed(parts)}."]
     if full is not None and lora is not None:
         sentences.append(_ratio_sentence(lora.spec.method.title, lora.learning_rate / full.learning_rate))
-    sentences += [_end_sentence(cell, cells) for cell in (lora, full) if cell is not None]
+    sentences += [_end_sentence(arm, arms) for arm in (lora, full) if arm is not None]
     return " ".join(filter(None, sentences))
 
 
-def _reached(cell: Cell) -> str:
-    return value_text(cell.what, cell.validated.mean)
-
-
-def _judged_text(cell: Cell) -> str:
-    """The seeds of its mean where these are not all that have finished, for the inside of brackets."""
-    return f", {seeds_text(cell.judged)}" if len(cell.judged) < len(cell.finished) else ""
+def _reached(arm: Arm) -> str:
+    """The mean on the validation part, with its seeds where these are not all that have finished."""
+    seeds = f", {seeds_text(arm.judged)}" if len(arm.judged) < len(arm.finished) else ""
+    return f"{value_text(arm.what(), arm.validated.mean)}{seeds}"
 
 
 def _ratio_sentence(method: str, ratio: float) -> str:
@@ -303,13 +183,16 @@ def _ratio_sentence(method: str, ratio: float) -> str:
     return f"{method}'s best learning rate is {ratio_text(ratio)} times that of full fine-tuning."
 
 
-def _end_sentence(best: Cell, cells: Iterable[Cell]) -> str:
+def _end_sentence(best: Arm, arms: Iterable[Arm]) -> str:
     """A warning where the best rate is the first or last that was tried: a better one may lie beyond it."""
-    fixed = (best.method, best.size, best.strength)
-    tried = {cell.learning_rate for cell in cells if (cell.method, cell.size, cell.strength) == fixed}
+    tried = {arm.learning_rate for arm in arms if _fixed(arm) == _fixed(best)}
     own = [bounds(type(best.spec.method), name).title.lower() for name in best.spec.method.varied()]
     name = f"this {' and '.join(own)}" if own else best.spec.method.title.lower()
     return end_sentence(best.learning_rate, tried, name)
+
+
+def _fixed(arm: Arm) -> tuple[object, ...]:
+    return arm.spec.kind, arm.spec.method.size, arm.spec.method.strength
 
 
 def trained_seconds(runs: Iterable[Run]) -> float:
@@ -321,27 +204,27 @@ def trained_seconds(runs: Iterable[Run]) -> float:
     return sum(run.training_seconds for run in runs if run.state != "queued")
 
 
-def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
-    """One row per cell, as numbers; means have the half-width of their 95 % interval beside them, if there is one."""
-    picked = {cell.key for cell in chosen(cells) if cell} | {cell.key for cell in best_adapters(cells).values()}
-    validated, tested = [cell.validated for cell in cells], [cell.tested for cell in cells]
-    axis, on = _titles(cells)
-    seconds = [t_interval([run.result.seconds for run in cell.finished if run.result]).mean for cell in cells]
-    varied = varied_columns([cell.spec.method for cell in cells])
+def sweep_table(arms: Sequence[Arm]) -> pd.DataFrame:
+    """One row per arm, as numbers; means have the half-width of their 95 % interval beside them, if there is one."""
+    picked = {arm.key for arm in chosen(arms) if arm} | {arm.key for arm in best_adapters(arms).values()}
+    validated, tested = [arm.validated for arm in arms], [arm.tested for arm in arms]
+    done = [arm.finished_only for arm in arms]
+    axis, on = _titles(arms)
+    varied = varied_columns([arm.spec.method for arm in arms])
     columns: dict[str, tuple[str, Sequence[object]]] = {
-        "Method": ("string", [cell.method for cell in cells]),
+        "Method": ("string", [arm.spec.kind for arm in arms]),
         **{title: (_kind_of(title, values), values) for title, values in varied.items()},
-        "Learning rate": ("Float64", [cell.learning_rate for cell in cells]),
-        "Chosen": ("boolean", [cell.key in picked for cell in cells]),
-        "Seeds": ("Int64", [len(cell.finished) for cell in cells]),
-        "Failed": ("Int64", [cell.failed for cell in cells]),
+        "Learning rate": ("Float64", [arm.learning_rate for arm in arms]),
+        "Chosen": ("boolean", [arm.key in picked for arm in arms]),
+        "Seeds": ("Int64", [len(arm.finished) for arm in arms]),
+        "Failed": ("Int64", [len(arm.failed) for arm in arms]),
         f"Validation {on}": ("Float64", [interval.mean for interval in validated]),
         f"± Validation {on}": ("Float64", [interval.half_width for interval in validated]),
         axis: ("Float64", [interval.mean for interval in tested]),
         f"± {axis}": ("Float64", [interval.half_width for interval in tested]),
-        "Trainable parameters": ("Int64", [cell.trainable_parameters for cell in cells]),
-        "Training time (s)": ("Float64", seconds),
-        "Time shared": ("boolean", [arm.shares_time if arm.runs else None for arm in map(_arm_of, cells)]),
+        "Trainable parameters": ("Int64", [arm.trained or None for arm in done]),
+        "Training time (s)": ("Float64", [arm.interval("seconds").mean for arm in done]),
+        "Time shared": ("boolean", [arm.shares_time if arm.runs else None for arm in done]),
     }
     return pd.DataFrame({title: pd.Series(list(values), dtype=kind) for title, (kind, values) in columns.items()})
 
@@ -350,34 +233,29 @@ def _kind_of(title: str, values: Sequence[object]) -> str:
     return "Int64" if title == "Rank" or is_count(values) else "Float64"
 
 
-def shares_time(cells: Iterable[Cell]) -> bool:
+def shares_time(arms: Iterable[Arm]) -> bool:
     """Whether any finished run was trained in a bank, whose time is divided among its runs."""
-    return any(_arm_of(cell).shares_time for cell in cells)
+    return any(arm.finished_only.shares_time for arm in arms)
 
 
-def _arm_of(cell: Cell) -> ResultsArm:
-    """The finished runs of a setting as an arm; it has none before the first has finished."""
-    return ResultsArm(cell.key, cell.label, cell.finished)
-
-
-def sweep_view(cells: Sequence[Cell]) -> pd.DataFrame:
+def sweep_view(arms: Sequence[Arm]) -> pd.DataFrame:
     """The table of :func:`sweep_table` as pages show it: methods and times in words, and intervals by their ends."""
-    table = sweep_table(cells).drop(columns="Time shared")
-    times = [mean_text(arm, "seconds") if arm.runs else None for arm in map(_arm_of, cells)]
+    table = sweep_table(arms).drop(columns="Time shared")
+    times = [mean_text(arm.finished_only, "seconds") if arm.finished else None for arm in arms]
     table["Training time (s)"] = pd.Series(times, dtype="string")
-    table["Method"] = pd.array([cell.spec.method.title for cell in cells], dtype="string")
-    axis, on = _titles(cells)
+    table["Method"] = pd.array([arm.spec.method.title for arm in arms], dtype="string")
+    axis, on = _titles(arms)
     for title, intervals in (
-        (f"Validation {on}", [cell.validated for cell in cells]),
-        (axis, [cell.tested for cell in cells]),
+        (f"Validation {on}", [arm.validated for arm in arms]),
+        (axis, [arm.tested for arm in arms]),
     ):
-        ends = [ends_text(interval, cell.what) or None for cell, interval in zip(cells, intervals, strict=True)]
+        ends = [ends_text(interval, arm.what()) or None for arm, interval in zip(arms, intervals, strict=True)]
         table[f"± {title}"] = pd.Series(ends, dtype="string")
         table = table.rename(columns={f"± {title}": f"{title.split(' (')[0]}, 95 %"})
     return table
 
 
-def _titles(cells: Sequence[Cell]) -> tuple[str, str]:
+def _titles(arms: Sequence[Arm]) -> tuple[str, str]:
     """The title of a column of the primary measure, and the same within a title."""
-    measure = judged_by(cells).primary
+    measure = judged_by(arms).primary
     return measure.axis, measure.noun + measure.unit_suffix

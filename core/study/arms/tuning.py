@@ -16,16 +16,13 @@ from core.methods.method import Role
 from core.numbers import listed, seeds_text
 from core.run_spec import RunSpec
 from core.store.record import Run
-from core.study.arms.arm import Arm, TuningGroup, arm_order, tuning_group
-from core.study.arms.choice import choices_of, chosen_arms
+from core.study.arms.arm import Arm, arm_order, tuning_groups
+from core.study.arms.choice import comparisons_of, winners
 
 
 def is_tuned(specs: Iterable[RunSpec]) -> bool:
     """Whether some method, rank or control was trained in several ways among which validation can choose."""
-    groups: dict[TuningGroup, set[str]] = {}
-    for spec in specs:
-        groups.setdefault(tuning_group(spec), set()).add(spec.arm)
-    return any(len(arms) > 1 for arms in groups.values())
+    return any(len(arms) > 1 for arms in tuning_groups(specs))
 
 
 @dataclass(frozen=True)
@@ -38,14 +35,10 @@ class RatesTried:
 
 def rates_tried(specs: Iterable[RunSpec]) -> RatesTried:
     """Which methods, ranks and controls were trained at several learning rates, in the order of arms."""
-    groups: dict[TuningGroup, set[float]] = {}
-    labels: dict[TuningGroup, str] = {}
-    for spec in sorted(specs, key=arm_order):
-        group = tuning_group(spec)
-        groups.setdefault(group, set()).add(spec.optim.learning_rate)
-        labels[group] = spec.label
-    one = tuple(dict.fromkeys(labels[group] for group, rates in groups.items() if len(rates) == 1))
-    return RatesTried(tuple(dict.fromkeys(label for label in labels.values() if label not in one)), one)
+    groups = tuning_groups(specs)
+    one = [arms[0].label for arms in groups if len({spec.optim.learning_rate for spec in arms}) == 1]
+    several = [arms[0].label for arms in groups if arms[0].label not in one]
+    return RatesTried(tuple(dict.fromkeys(several)), tuple(dict.fromkeys(one)))
 
 
 def name_in_sentence(label: str) -> str:
@@ -78,31 +71,26 @@ class RateChoice:
 
 def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
     """The rate chosen in each tuning group, full fine-tuning first; see :mod:`core.study.arms.choice`."""
-    everything = list(runs)
-    arms = {arm.key: arm for arm in chosen_arms(everything)}
-    winners = Counter(arm.tuning_group for arm in arms.values())
-    full = {
-        arm.tuning_group[:2]: arm.learning_rate
-        for arm in arms.values()
-        if arm.role is Role.REFERENCE and winners[arm.tuning_group] == 1
-    }
-    found: dict[str, RateChoice] = {}
-    for choice in choices_of(everything):
-        for setting in choice.winners():
-            group = [other for other in choice.settings if other.group == setting.group]
-            tried = [other for other in group if other.finished or other.failed]
-            rates = sorted({other.spec.optim.learning_rate for other in tried})
-            rate, reference = setting.spec.optim.learning_rate, full.get(setting.group[:2])
-            ranked = winners[setting.group] == 1
-            found[setting.key] = RateChoice(
-                arms[setting.key],
-                tuple(rates),
-                len(tried),
-                rate / reference if reference and ranked else None,
-                choice.judged_on(setting),
-                ranked,
+    found = []
+    for arms in comparisons_of(runs):
+        chosen = winners(arms)
+        count = Counter(arm.tuning_group for arm in chosen)
+        full = next((arm for arm in chosen if arm.role is Role.REFERENCE and count[arm.tuning_group] == 1), None)
+        for arm in chosen:
+            tried = [other for other in arms if other.tuning_group == arm.tuning_group]
+            tried = [other for other in tried if other.finished or other.failed]
+            ranked = count[arm.tuning_group] == 1
+            found.append(
+                RateChoice(
+                    arm.finished_only,
+                    tuple(sorted({other.learning_rate for other in tried})),
+                    len(tried),
+                    arm.learning_rate / full.learning_rate if full is not None and ranked else None,
+                    arm.judged,
+                    ranked,
+                )
             )
-    return [found[key] for key in arms]
+    return sorted(found, key=lambda choice: arm_order(choice.arm.spec))
 
 
 def one_per_group(choices: Iterable[RateChoice]) -> list[RateChoice]:

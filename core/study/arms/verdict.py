@@ -11,11 +11,10 @@ from core.numbers import counted
 from core.objectives.measure import Measure
 from core.store.record import Run
 from core.store.stages import stages_of
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import unlearnt
 from core.study.arms.choice import best_arm, best_run, chosen_arms, is_adapter, is_full, no_choice_sentence
-from core.study.arms.judged import judged_by
-from core.study.arms.pairs import lora_against_full, paired_differences
+from core.study.arms.pairs import against_full, paired_differences
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.stats.claims import Difference, Level, within_margin
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed
@@ -60,19 +59,19 @@ class Verdict:
 
     margin: float
     """How much worse than full fine-tuning a setting may be and still be good enough."""
-    full: Arm | None
-    """Full fine-tuning as the validation part chose it."""
-    candidates: tuple[Candidate, ...]
-    """One adapter setting per method and rank, as the validation part chose it; the cheapest first."""
-    best: Candidate | None
-    """The candidate that is best on the validation part."""
-    rule: Rule
-    level: Level
-    """Level of the test behind the choice; *open* without one."""
-    reason: str
-    """Why nothing could be compared; empty where something was."""
     rates: RatesTried
     """Which methods and ranks were trained at several learning rates, among which the validation part chose."""
+    full: Arm | None = None
+    """Full fine-tuning as the validation part chose it."""
+    candidates: tuple[Candidate, ...] = ()
+    """One adapter setting per method and rank, as the validation part chose it; the cheapest first."""
+    best: Candidate | None = None
+    """The candidate that is best on the validation part."""
+    rule: Rule = Rule.NONE
+    level: Level = Level.OPEN
+    """Level of the test behind the choice; *open* without one."""
+    reason: str = ""
+    """Why nothing could be compared; empty where something was."""
     looks: int = 1
     """How many times these runs could be looked at, including now: one more for every time that the experiment grew
     after a verdict that was open although it had enough seeds for a claim."""
@@ -155,7 +154,7 @@ def verdict(runs: Iterable[Run], selected: bool = False) -> Verdict:
 
     Args:
         runs: all of one experiment, or those that somebody selected; in any state. The margin is that of
-            :func:`core.study.arms.judged.judged_by`.
+            :func:`core.study.arms.arm.judged_by`.
         selected: whether somebody selected the runs; of several experiments they always are.
     """
     everything = list(runs)
@@ -164,8 +163,8 @@ def verdict(runs: Iterable[Run], selected: bool = False) -> Verdict:
     pending = sum(run.is_live or run.state == "interrupted" for run in everything)
     selected = selected or len({run.experiment for run in everything}) > 1
     if not selected and (reason := _waits_for(everything, found)):
-        nothing = Verdict(margin, None, (), None, Rule.NONE, Level.OPEN, reason, found.rates, pending=pending)
-        return replace(nothing, answerable=0 if found.reason else found.seeds)
+        answerable = 0 if found.reason else found.seeds
+        return Verdict(margin, found.rates, reason=reason, pending=pending, answerable=answerable)
     found = replace(found, pending=pending, stopped=_stopped(found, everything), selected=selected)
     if found.level is not Level.SHOWN or selected:
         return found
@@ -201,9 +200,8 @@ def _decided(everything: Sequence[Run], margin: float) -> Verdict:
     """The verdict, whatever was looked at before."""
     rates = rates_tried(run.spec for run in everything if run.spec.role in (Role.REFERENCE, Role.ADAPTER))
     full, pairs, reason = _pairs(everything)
-    nothing = Verdict(margin, full, (), None, Rule.NONE, Level.OPEN, reason, rates)
     if not pairs:
-        return nothing
+        return Verdict(margin, rates, full, reason=reason)
     pairs.sort(key=lambda pair: pair[0].trained)
     differences = paired_differences(pairs, judged_by(everything).primary.name)
     within = within_margin(differences[::-1], margin)[::-1]
@@ -215,7 +213,7 @@ def _decided(everything: Sequence[Run], margin: float) -> Verdict:
     best = keys[picked.key] if picked is not None else None
     rule, level = _decide(candidates, best)
     reason = "" if best is not None or rule is Rule.WITHIN else no_ranking(judged_by(everything).primary)
-    return Verdict(margin, full, candidates, best, rule, level, reason, rates)
+    return Verdict(margin, rates, full, candidates, best, rule, level, reason)
 
 
 def _decide(candidates: Sequence[Candidate], best: Candidate | None) -> tuple[Rule, Level]:
@@ -235,7 +233,8 @@ def _pairs(runs: Sequence[Run]) -> tuple[Arm | None, list[tuple[Arm, Arm]], str]
         return None, [], reason
     chosen = chosen_arms(runs)
     full = best_arm(runs, is_full)
-    pairs = [pair for pair in lora_against_full(chosen) if full is not None and pair[1].key == full.key]
+    adapters = [pair for pair in against_full(chosen) if is_adapter(pair[0])]
+    pairs = [pair for pair in adapters if full is not None and pair[1].key == full.key]
     if pairs and any(set(lora.seeds) & set(other.seeds) for lora, other in pairs):
         return full, pairs, ""
     if pairs:

@@ -32,14 +32,13 @@ def headline(verdict: Verdict) -> str:
     if told is None or verdict.reason:
         return verdict.reason
     name, off = name_of(told.arm, verdict), off_text(told.difference)
-    shown = verdict.level is Level.SHOWN
+    shown, measure = verdict.level is Level.SHOWN, told.arm.spec.objective.primary
     all_seeds = "" if shown else f", in all {verdict.seeds} seeds"
     match verdict.rule:
         case Rule.WITHIN:
             many = count_text(verdict.full.trained if verdict.full else None)
             trained = f"{count_text(told.arm.trained)} instead of {many} trainable parameters"
             start = f"Use {name}: it is" if shown else f"{name} looks good enough: {_seen_within(verdict, told)} it was"
-            measure = told.arm.spec.objective.primary
             limit = f"at most {measure.margin_text(verdict.margin)} {measure.worse} than full fine-tuning"
             return f"{start} {limit} ({_observed(told.difference)}), with {trained}."
         case Rule.HIGHER:
@@ -50,8 +49,8 @@ def headline(verdict: Verdict) -> str:
             return f"{start}: {best} is {off}{all_seeds}."
         case _:
             if told.difference.holds_zero:
-                start = f"No choice yet: no difference in {_noun(told)} is shown between {name} and full fine-tuning"
-                return f"{start} ({_observed(told.difference)})."
+                among = f"in {measure.noun} is shown between {name} and full fine-tuning"
+                return f"No choice yet: no difference {among} ({_observed(told.difference)})."
             return f"No choice yet: {name} was {off}, which was seen but is not yet a claim."
 
 
@@ -243,7 +242,3 @@ def _observed(difference: Difference) -> str:
     if math.isfinite(interval.half_width):
         words.append(span_text(interval, what))
     return ", ".join([*words, seeds])
-
-
-def _noun(candidate: Candidate) -> str:
-    return candidate.arm.spec.objective.primary.noun

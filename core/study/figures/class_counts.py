@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from core.study.figures.style import layout_of
+from core.wording.examples import shortened
 
 COLOURS = ("rgb(0, 114, 178)", "rgba(0, 114, 178, 0.45)")
 """Colours of training and test examples: two shades of one colour of the palette."""
@@ -24,7 +25,7 @@ def class_counts(names: Sequence[str], train: Sequence[int], test: Sequence[int]
     """
     places = list(range(len(names)))
     # Plotly interprets some HTML tags in text, and names come from uploaded files.
-    shown = [html.escape(name if len(name) <= 24 else f"{name[:23]}…") for name in names]
+    shown = [html.escape(shortened(name, 24)) for name in names]
     traces = [
         {
             "type": "bar",

@@ -20,7 +20,7 @@ from core.objectives.registry import CLASSIFICATION
 from core.store.record import Curve, Run
 from core.study.arms.arm import Arm
 from core.study.figures.palette import colours_of
-from core.study.figures.style import layout_of, plain, whiskers
+from core.study.figures.style import layout_of, markers, plain, whiskers
 from core.study.figures.thinning import MAX_POINTS, smooth, thin
 from core.study.stats.measures import Quantity, quantity, spread_text, value_text
 
@@ -50,6 +50,11 @@ class NamedCurve:
     curve: Curve
     steps_per_epoch: float | None = None
     """Converts steps to epochs before the first epoch has ended; later the curve itself is used."""
+
+    @classmethod
+    def of(cls, run: Run, label: str, colour: str, curve: Curve) -> NamedCurve:
+        """That of a run."""
+        return cls(run.id, label, colour, curve, run.steps / run.spec.optim.epochs)
 
 
 def loss_curves(
@@ -128,58 +133,42 @@ def arm_dots(
     has_stopped = False
     further = list(stopped)
     for row, arm in enumerate(arms):
-        by_seed, interval, colour = arm.by_seed(name), arm.interval(name), colours[arm.key]
-        values = np.array(list(by_seed.values()))
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": arm.label,
-                "uid": arm.key,
-                "showlegend": False,
-                "x": values,
-                "y": np.full(len(values), row + 0.14),
-                "marker": {"color": colour, "size": 9, "opacity": 0.65},
-                "text": [f"seed {seed}: {value_text(what, value)}" for seed, value in by_seed.items()],
-                "hovertemplate": f"{arm.label}, %{{text}}<extra></extra>",
-            }
-        )
-        ended = [run for run in further if run.spec.arm == arm.key]
-        early = replace(arm, runs=tuple(ended)).by_seed(name) if ended else {}
-        if early:
-            has_stopped = True
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": arm.label,
-                    "uid": f"{arm.key}:stopped",
-                    "showlegend": False,
-                    "x": np.array(list(early.values())),
-                    "y": np.full(len(early), row + 0.14),
-                    "marker": {"color": colour, "size": 9, "symbol": "circle-open", "line": {"width": 2}},
-                    "text": [f"seed {seed}, stopped early: {value_text(what, v)}" for seed, v in early.items()],
-                    "hovertemplate": f"{arm.label}, %{{text}}<extra></extra>",
-                }
-            )
+        interval, colour = arm.interval(name), colours[arm.key]
+        ended = tuple(run for run in further if run.spec.arm == arm.key)
+        early = replace(arm, runs=ended).by_seed(name) if ended else {}
+        has_stopped = has_stopped or bool(early)
+        circle: dict[str, Any] = {"symbol": "circle-open", "line": {"width": 2}}
+        for by_seed, key, how, look in (
+            (arm.by_seed(name), arm.key, "", {"opacity": 0.65}),
+            (early, f"{arm.key}:stopped", ", stopped early", circle),
+        ):
+            if by_seed or not how:
+                traces.append(
+                    markers(
+                        arm.label,
+                        list(by_seed.values()),
+                        np.full(len(by_seed), row + 0.14),
+                        uid=key,
+                        marker={"color": colour, "size": 9, **look},
+                        text=[f"seed {seed}{how}: {value_text(what, value)}" for seed, value in by_seed.items()],
+                        hovertemplate=f"{arm.label}, %{{text}}<extra></extra>",
+                    )
+                )
         # The mean of one run is the run itself; drawing it would make one seed look like a result.
         if interval.n > 1:
             span = spread_text(interval, what)
             span += "" if math.isfinite(interval.half_width) else "<br>runs shared their time"
             traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": arm.label,
-                    "uid": f"{arm.key}:mean",
-                    "showlegend": False,
-                    "x": np.array([interval.mean]),
-                    "y": np.array([row - 0.14]),
-                    "marker": {"color": colour, "size": 11, "symbol": "diamond"},
-                    "error_x": whiskers([interval], what) | {"color": colour, "thickness": 2, "width": 5},
-                    "hovertemplate": f"{arm.label}, mean of {interval.n} seeds, 95 % interval in brackets:"
+                markers(
+                    arm.label,
+                    [interval.mean],
+                    [row - 0.14],
+                    uid=f"{arm.key}:mean",
+                    marker={"color": colour, "size": 11, "symbol": "diamond"},
+                    error_x=whiskers([interval], what) | {"color": colour, "thickness": 2, "width": 5},
+                    hovertemplate=f"{arm.label}, mean of {interval.n} seeds, 95 % interval in brackets:"
                     f"<br>{span}<extra></extra>",
-                }
+                )
             )
     shared = what.timed and any(arm.shares_time for arm in arms)
     reading = "mean; runs of a bank share its time" if shared else "mean with 95 % interval"
@@ -288,7 +277,7 @@ def _epoch_traces(
         epochs = named.curve.epochs
         y = _gapped(named.curve.measured(column))
         shown = thin(y)
-        trace = _trace(named, what, _x_of_epochs(named, axis)[shown], y[shown], first and legend)
+        trace = _trace(named, what, epochs[axis].to_numpy(np.float64)[shown], y[shown], first and legend)
         dash, symbol = ("dot", "square") if what == "source" else ("dash", "circle")
         traces.append(
             trace
@@ -350,10 +339,6 @@ def _x_of_steps(named: NamedCurve, axis: Axis) -> Values:
     if axis == "seconds":
         return named.curve.seconds
     return named.curve.step / (_steps_per_epoch(named) if axis == "epoch" else 1)
-
-
-def _x_of_epochs(named: NamedCurve, axis: Axis) -> Values:
-    return named.curve.epochs[axis].to_numpy(np.float64)
 
 
 def _steps_per_epoch(named: NamedCurve) -> float:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from core.study.arms.judged import judged_by
+from core.study.arms.arm import judged_by
 from core.study.arms.verdict import Candidate, Verdict
 from core.study.figures.palette import NEUTRAL
-from core.study.figures.style import GRID, layout_of
+from core.study.figures.style import GRID, layout_of, markers
 from core.study.stats.measures import value_text
 
 ROW_HEIGHT = 44
@@ -35,38 +35,29 @@ def difference_rows(
     for row, candidate in enumerate(rows):
         difference, colour = candidate.difference, colours.get(candidate.arm.key, NEUTRAL)
         interval, label = difference.interval, candidate.arm.label
+        what = difference.what.change
+        by_seed = zip(difference.seeds, difference.values, strict=True)
         traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": label,
-                "showlegend": False,
-                "x": np.array(difference.values),
-                "y": np.full(len(difference.values), row + 0.18),
-                "marker": {"color": colour, "size": 7, "opacity": 0.6},
-                "text": [
-                    f"seed {seed}: {value_text(difference.what.change, value)}"
-                    for seed, value in zip(difference.seeds, difference.values, strict=True)
-                ],
-                "hovertemplate": f"{label}, %{{text}}<extra></extra>",
-            }
+            markers(
+                label,
+                difference.values,
+                np.full(len(difference.values), row + 0.18),
+                marker={"color": colour, "size": 7, "opacity": 0.6},
+                text=[f"seed {seed}: {value_text(what, value)}" for seed, value in by_seed],
+                hovertemplate=f"{label}, %{{text}}<extra></extra>",
+            )
         )
         if math.isfinite(interval.half_width):
-            what = difference.what.change
-            mean = value_text(what, interval.mean)
             span = f"{value_text(what, interval.low)} to {value_text(what, interval.high)}"
             traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": label,
-                    "showlegend": False,
-                    "x": np.array([interval.mean]),
-                    "y": np.array([row - 0.16]),
-                    "marker": {"color": colour, "size": 12, "symbol": "diamond"},
-                    "error_x": {"array": np.array([interval.half_width]), "color": colour, "thickness": 3, "width": 6},
-                    "hovertemplate": f"{label}: {mean}<br>95 % interval {span}<extra></extra>",
-                }
+                markers(
+                    label,
+                    [interval.mean],
+                    [row - 0.16],
+                    marker={"color": colour, "size": 12, "symbol": "diamond"},
+                    error_x={"array": np.array([interval.half_width]), "color": colour, "thickness": 3, "width": 6},
+                    hovertemplate=f"{label}: {value_text(what, interval.mean)}<br>95 % interval {span}<extra></extra>",
+                )
             )
     layout = layout_of(
         title,

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from core.numbers import number_text, percent
 from core.study.arms.examples import ClassResults
 from core.study.figures.style import layout_of
-from core.wording.examples import class_name, noun
+from core.wording.examples import class_name, noun, shortened
 
 MAX_WRITTEN = 12
 """Maximum number of classes whose numbers are written into a confusion matrix; with more, they are in tooltips."""
@@ -182,8 +182,7 @@ def _errors(results: ClassResults, key: str) -> np.ndarray:
 
 def _on_axis(labels: Sequence[int], names: Sequence[str]) -> list[str]:
     """Names of labels, short, and escaped, since Plotly interprets some HTML tags."""
-    found = [class_name(label, names) for label in labels]
-    return [html.escape(name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…") for name in found]
+    return [html.escape(shortened(class_name(label, names), NAME_LENGTH)) for label in labels]
 
 
 def _class_axis(shown: Sequence[str]) -> dict[str, object]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.numbers import counted
-from core.objectives.objective import ObjectiveSpec
-from core.objectives.registry import CLASSIFICATION
 from core.store.record import Curve
+from core.study.arms.arm import Arm, judged_by
+from core.study.figures.palette import colour_of
 from core.study.figures.style import layout_of, plain
 from core.study.figures.thinning import smooth, thin
 
@@ -29,73 +27,68 @@ HEIGHT = 300
 """Height of a live figure in pixels."""
 
 
-@dataclass(frozen=True)
-class LiveArm:
-    """An arm whose runs are queued, in training or have ended."""
+def live_loss(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> dict[str, Any]:
+    """Return the figure of the training loss by epoch, as JSON values for ``Plotly.react``.
 
-    key: str
-    """Unique among the arms of a figure."""
-    label: str
-    """Name of the arm."""
-    group: str
-    """Name of its method and rank. The arms of a group share a legend entry; its best arm so far is drawn bold."""
-    colour: str
-    """``#RRGGBB``, the same for all arms of a group."""
-    curves: tuple[Curve, ...]
-    """One per run that has begun."""
-    steps_per_epoch: float
-    objective: ObjectiveSpec = CLASSIFICATION
-
-    def loss(self) -> tuple[Values, Values]:
-        """Epochs and mean training loss by step, both of shape (steps,); NaN where no run has a finite loss."""
-        mean = _mean([(curve.step - 1, curve.loss) for curve in self.curves])
-        return (np.arange(len(mean)) + 1) / self.steps_per_epoch, mean
-
-    def primary(self) -> tuple[Values, Values]:
-        """Epochs and mean of the primary measure on the validation part, both of shape (epochs,)."""
-        columns = [(c.epochs["epoch"].to_numpy() - 1, c.measured(self.objective.validated)) for c in self.curves]
-        mean = _mean(columns)
-        return np.arange(len(mean)) + 1.0, mean
-
-    @cached_property
-    def latest(self) -> float:
-        """Mean of the latest value of the primary measure on the validation part; NaN before the first."""
-        recorded = [curve.measured(self.objective.validated) for curve in self.curves]
-        values = [values[-1] for values in recorded if len(values)]
-        return float(np.mean(values)) if values else float("nan")
+    Args:
+        arms: with runs in any state.
+        curves: of the runs that have begun, by run id.
+    """
+    lines = {arm.key: mean_loss(arm, curves) for arm in arms}
+    smoothed = {key: (x, smooth(loss, SMOOTHING)) for key, (x, loss) in lines.items()}
+    return _figure(arms, curves, "Training loss", smoothed, "%{y:.4g}")
 
 
-def live_loss(arms: Sequence[LiveArm]) -> dict[str, Any]:
-    """Return the figure of the training loss by epoch, as JSON values for ``Plotly.react``."""
-    return _figure(arms, "Training loss", {arm.key: _smoothed(arm) for arm in arms}, "%{y:.4g}")
-
-
-def live_measure(arms: Sequence[LiveArm]) -> dict[str, Any]:
-    """Return the figure of the primary measure on the validation part by epoch, as JSON values for ``Plotly.react``."""
-    measure = arms[0].objective.primary if arms else CLASSIFICATION.primary
+def live_measure(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> dict[str, Any]:
+    """Return the figure of the primary measure on the validation part by epoch. Args: see :func:`live_loss`."""
+    measure = judged_by(arms).primary
     title = f"Validation {measure.noun}{measure.unit_suffix}"
-    return _figure(arms, title, {arm.key: arm.primary() for arm in arms}, measure.hover_text())
+    return _figure(arms, curves, title, {arm.key: mean_measure(arm, curves) for arm in arms}, measure.hover_text())
 
 
-def _smoothed(arm: LiveArm) -> tuple[Values, Values]:
-    x, loss = arm.loss()
-    return x, smooth(loss, SMOOTHING)
+def mean_loss(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
+    """Epochs and mean training loss by step, both of shape (steps,); NaN where no run has a finite loss."""
+    mean = _mean([(curve.step - 1, curve.loss) for curve in _begun(arm, curves)])
+    steps = next((run.steps for run in arm.runs if run.steps), 1)
+    return (np.arange(len(mean)) + 1) / (steps / arm.spec.optim.epochs), mean
+
+
+def mean_measure(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
+    """Epochs and mean of the primary measure on the validation part, both of shape (epochs,)."""
+    name = arm.spec.objective.validated
+    mean = _mean([(curve.epochs["epoch"].to_numpy() - 1, curve.measured(name)) for curve in _begun(arm, curves)])
+    return np.arange(len(mean)) + 1.0, mean
+
+
+def latest(arm: Arm, curves: Mapping[str, Curve]) -> float:
+    """Mean of the latest value of the primary measure on the validation part; NaN before the first."""
+    recorded = [curve.measured(arm.spec.objective.validated) for curve in _begun(arm, curves)]
+    values = [values[-1] for values in recorded if len(values)]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _begun(arm: Arm, curves: Mapping[str, Curve]) -> list[Curve]:
+    return [curves[run.id] for run in arm.runs if run.id in curves]
 
 
 def _figure(
-    arms: Sequence[LiveArm], title: str, lines: dict[str, tuple[Values, Values]], number: str
+    arms: Sequence[Arm],
+    curves: Mapping[str, Curve],
+    title: str,
+    lines: Mapping[str, tuple[Values, Values]],
+    number: str,
 ) -> dict[str, Any]:
-    best = _best_of_groups(arms)
-    several = any(len(arm.curves) > 1 for arm in arms)
-    subtitle = "mean of the seeds" if several else None
-    if len(best) < sum(bool(arm.curves) for arm in arms):  # an arm that has not begun is not drawn
+    seeds = {arm.key: len(begun) for arm in arms if (begun := _begun(arm, curves))}  # others are not drawn
+    best = _best_of_groups([arm for arm in arms if arm.key in seeds], curves)
+    subtitle = "mean of the seeds" if max(seeds.values(), default=0) > 1 else None
+    if len(best) < len(seeds):
         subtitle = ", ".join(filter(None, [subtitle, "bold: best setting so far"]))
     points = max(50, MAX_POINTS // max(1, len(arms)))
     # The best arms last, so that they are drawn above the others.
     traces = [
-        _trace(arm, *lines[arm.key], bold=arm.key in best, number=number, max_points=points)
+        _trace(arm, *lines[arm.key], seeds[arm.key], bold=arm.key in best, number=number, max_points=points)
         for arm in sorted(arms, key=lambda arm: arm.key in best)
-        if arm.curves
+        if arm.key in seeds
     ]
     layout = layout_of(title, subtitle, "Epoch", None, height=HEIGHT)
     layout["yaxis"] |= {"tickformat": "~g", "range": _range([lines[key][1] for key in best])}
@@ -103,34 +96,36 @@ def _figure(
     return {"data": plain(traces), "layout": plain(layout)}
 
 
-def _trace(arm: LiveArm, x: Values, y: Values, bold: bool, number: str, max_points: int) -> dict[str, Any]:
+def _trace(arm: Arm, x: Values, y: Values, seeds: int, bold: bool, number: str, max_points: int) -> dict[str, Any]:
     shown = thin(y, max_points)
-    seeds = counted(len(arm.curves), "seed")
     return {
         "type": "scatter",
         # An accuracy that was measured once is a point, which a line does not show.
         "mode": "lines+markers" if len(y) < 3 else "lines",
-        "name": arm.group,
-        "legendgroup": arm.group,
+        "name": arm.spec.label,
+        "legendgroup": arm.spec.label,
         "showlegend": bold,
         "uid": arm.key,
         "x": x[shown],
         "y": y[shown],
         "opacity": 1.0 if bold else 0.35,
-        "line": {"color": arm.colour, "width": 2.5 if bold else 1},
-        "hovertemplate": f"{arm.label}, {seeds}<br>{number} at epoch %{{x:.3g}}<extra></extra>",
+        "line": {"color": colour_of(arm.spec), "width": 2.5 if bold else 1},
+        "hovertemplate": f"{arm.label}, {counted(seeds, 'seed')}<br>{number} at epoch %{{x:.3g}}<extra></extra>",
     }
 
 
-def _best_of_groups(arms: Sequence[LiveArm]) -> set[str]:
-    """Keys of the arm of each group that is best on the validation part so far; of its first arm before that."""
-    best: dict[str, LiveArm] = {}
-    for arm in (arm for arm in arms if arm.curves):
-        leader = best.setdefault(arm.group, arm)
-        sign = arm.objective.primary.sign
-        if sign * arm.latest > sign * leader.latest or np.isnan(leader.latest) > np.isnan(arm.latest):
-            best[arm.group] = arm
-    return {arm.key for arm in best.values()}
+def _best_of_groups(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> set[str]:
+    """Keys of the arm of each method and rank that is best on the validation part so far; of its first arm before that.
+
+    The arms of a method and rank share a legend entry; the best one is drawn bold.
+    """
+    best: dict[str, tuple[float, str]] = {}
+    for arm in arms:
+        worth = arm.spec.objective.primary.sign * latest(arm, curves)
+        leader, _ = best.setdefault(arm.spec.label, (worth, arm.key))
+        if worth > leader or np.isnan(leader) > np.isnan(worth):
+            best[arm.spec.label] = worth, arm.key
+    return {key for _, key in best.values()}
 
 
 def _range(lines: Sequence[Values]) -> list[float] | None:

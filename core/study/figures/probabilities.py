@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.numbers import percent
-from core.wording.examples import class_name
+from core.wording.examples import class_name, shortened
 
 MAX_CLASSES = 16
 """Maximum number of classes shown: those that any network gives the highest probabilities."""
@@ -22,7 +22,7 @@ TOLD_FROM = 0.005
 
 
 @dataclass(frozen=True)
-class Cell:
+class Probability:
     """The probability of one class."""
 
     share: float
@@ -43,7 +43,7 @@ class Row:
     """Of the answer."""
     right: bool | None
     """None if the right answer is not known."""
-    cells: tuple[Cell, ...]
+    cells: tuple[Probability, ...]
     """One per class shown."""
 
 
@@ -69,14 +69,22 @@ def probabilities(
     """
     values = np.stack([np.asarray(row, float) for row in found.values()])
     shown = np.sort(np.argsort(-values.max(0), kind="stable")[:MAX_CLASSES])
-    classes = {int(label): _short(class_name(int(label), names)) for label in shown}
+    classes = {int(label): shortened(class_name(int(label), names), NAME_LENGTH) for label in shown}
     more = f", the {len(shown)} highest of {values.shape[1]} classes" if len(shown) < values.shape[1] else ""
     rows = []
     for network, own in zip(found, values, strict=True):
         best = int(own.argmax())
         cells = tuple(_cell(network, name, float(own[label])) for label, name in classes.items())
         right = None if truth is None else best == truth
-        rows.append(Row(network, _short(class_name(best, names)), percent(100 * float(own[best]), 1), right, cells))
+        rows.append(
+            Row(
+                network,
+                shortened(class_name(best, names), NAME_LENGTH),
+                percent(100 * float(own[best]), 1),
+                right,
+                cells,
+            )
+        )
     return Probabilities(f"Probability in percent{more}", tuple(classes.values()), tuple(rows))
 
 
@@ -86,10 +94,6 @@ def probabilities_alt(table: Probabilities) -> str:
     return f"The most probable class for each network. {'; '.join(said)}."
 
 
-def _cell(network: str, name: str, share: float) -> Cell:
+def _cell(network: str, name: str, share: float) -> Probability:
     text = f"{100 * share:.0f}" if share >= TOLD_FROM else ""
-    return Cell(share, text, f"{network}: {name} {percent(100 * share, 1)}")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+    return Probability(share, text, f"{network}: {name} {percent(100 * share, 1)}")

@@ -51,6 +51,12 @@ def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: i
     }
 
 
+def markers(name: str | None, x: Any, y: Any, **more: Any) -> dict[str, Any]:
+    """Return a trace of points without an entry in the legend; ``more`` are its other attributes."""
+    points = {"x": np.asarray(x), "y": np.asarray(y)}
+    return {"type": "scatter", "mode": "markers", "name": name, "showlegend": False, **points, **more}
+
+
 def subtitle_lines(subtitle: str) -> list[str]:
     """Break a subtitle after semicolons into lines of :data:`MAX_LINE` characters, or of one clause if it is longer."""
     lines: list[str] = []

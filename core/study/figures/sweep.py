@@ -1,4 +1,4 @@
-"""Figures of a sweep, for light and dark pages; pure functions of its cells.
+"""Figures of a sweep, for light and dark pages; pure functions of its arms.
 
 Full fine-tuning and each rank have the same colour in all figures. Settings are chosen by accuracy on the validation
 part; results of chosen settings are accuracies on the test part.
@@ -17,45 +17,46 @@ from plotly.colors import sample_colorscale
 from core.methods.method import MethodSpec, Role
 from core.numbers import count_text
 from core.spec import bounds
-from core.study.arms.arm import arm_order
-from core.study.arms.judged import judged_by
-from core.study.arms.sweep import Cell, at_alpha, best_adapters, best_of, chosen, on_front
+from core.study.arms.arm import Arm, arm_order, judged_by
+from core.study.arms.choice import best
+from core.study.arms.sweep import at_alpha, best_adapters, chosen, on_front
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
-from core.study.figures.style import layout_of, log_ticks, whiskers
+from core.study.figures.style import layout_of, log_ticks, markers, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import Quantity, bare_text, bounded, quantity, spread_text, value_text
 
 
-def columns_of(cells: Iterable[Cell]) -> dict[str, str]:
+def columns_of(arms: Iterable[Arm]) -> dict[str, str]:
     """Return the columns of a heat map: labels of methods and ranks in order, and what is written above each."""
-    specs = {cell.spec.label: cell.spec for cell in sorted(cells, key=lambda cell: arm_order(cell.spec))}
+    specs = {arm.spec.label: arm.spec for arm in sorted(arms, key=lambda arm: arm_order(arm.spec))}
     several = len({spec.kind for spec in specs.values() if spec.role is Role.ADAPTER}) > 1
     ranks = {label: None if several else spec.method.inner_rank for label, spec in specs.items()}
     return {label: label if rank is None else f"r={rank}" for label, rank in ranks.items()}
 
 
-def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable[Cell | None] = ()) -> HeatMap:
+def heat_map(arms: Sequence[Arm], alpha: float | None = None, marked: Iterable[Arm | None] = ()) -> HeatMap:
     """Return mean validation accuracy, over finished seeds, for each rank and learning rate.
 
     Args:
-        cells: of a sweep.
+        arms: of a sweep.
         alpha: alpha of the adapters to show; None shows the best alpha for each tile.
-        marked: cells to frame in the colour of their method and rank.
+        marked: arms to frame in the colour of their method and rank.
     """
-    columns = columns_of(at_alpha(cells, alpha))
+    columns = columns_of(at_alpha(arms, alpha))
     places = {label: place for place, label in enumerate(columns)}
-    shown = sorted(at_alpha(cells, alpha), key=lambda cell: (-cell.learning_rate, places[cell.spec.label]))
-    rates = sorted({cell.learning_rate for cell in shown})
-    what = _what(shown)
+    shown = sorted(at_alpha(arms, alpha), key=lambda arm: (-arm.learning_rate, places[arm.spec.label]))
+    rates = sorted({arm.learning_rate for arm in shown})
+    objective = judged_by(shown)
+    what = quantity(objective.primary.name, objective)
     # Times the sign, more is better in every measure: colors and the cut-off are the same for accuracies and losses.
-    values = [what.sign * cell.validated.mean for cell in shown if cell.validation]
+    values = [what.sign * arm.validated.mean for arm in shown if arm.validation]
     low, high = lowest_of_interest(values), max(values, default=math.nan)
     beyond = ("≤ " if what.sign > 0 else "≥ ") if values and low > min(values) else ""
-    framed = {cell.key: colour_of(cell.spec) for cell in marked if cell is not None}
+    framed = {arm.key: colour_of(arm.spec) for arm in marked if arm is not None}
     shares = np.clip([(value - low) / (high - low) if high > low else 1.0 for value in values], 0, 1)
-    colours = dict(zip((cell.key for cell in shown if cell.validation), sample_colorscale(SCALE, shares), strict=True))
-    tiles = tuple(_tile(cell, places, rates, colours.get(cell.key), framed.get(cell.key)) for cell in shown)
+    colours = dict(zip((arm.key for arm in shown if arm.validation), sample_colorscale(SCALE, shares), strict=True))
+    tiles = tuple(_tile(arm, places, rates, colours.get(arm.key), framed.get(arm.key)) for arm in shown)
     return HeatMap(
         columns=tuple(columns.values()),
         rows=tuple(f"{rate:g}" for rate in rates),
@@ -66,116 +67,116 @@ def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable
     )
 
 
-def _tile(cell: Cell, places: Mapping[str, int], rates: list[float], colour: str | None, frame: str | None) -> Tile:
+def _tile(arm: Arm, places: Mapping[str, int], rates: list[float], colour: str | None, frame: str | None) -> Tile:
     # The scale has the unit.
-    words = [bare_text(cell.what, cell.validated.mean, 1) if colour else "", "✕" if cell.failed else ""]
+    words = [bare_text(arm.what(), arm.validated.mean, 1) if colour else "", "✕" if arm.failed else ""]
     return Tile(
-        places[cell.spec.label],
-        rates.index(cell.learning_rate),
-        cell.key,
+        places[arm.spec.label],
+        rates.index(arm.learning_rate),
+        arm.key,
         " ".join(filter(None, words)),
-        ", ".join(_lines(cell)),
+        ", ".join(_lines(arm)),
         colour,
         ink_on(colour) if colour else None,
         frame,
     )
 
 
-def _lines(cell: Cell) -> list[str]:
-    """Describe a cell for the tooltip of a tile or point."""
-    lines = [cell.label]
-    if cell.validation:
-        seeds = len({run.spec.seed for run in cell.runs})
-        lines.append(f"validation {spread_text(cell.validated, cell.what)}, {len(cell.validation)} of {seeds} seeds")
-    if cell.failed:
-        lines.append(f"{cell.failed} failed")
-    if not cell.validation and not cell.failed:
-        lines.append("no result yet" if any(run.is_live for run in cell.runs) else "no result")
+def _lines(arm: Arm) -> list[str]:
+    """Describe an arm for the tooltip of a tile or point."""
+    lines = [arm.label]
+    if arm.validation:
+        seeds = len({run.spec.seed for run in arm.runs})
+        lines.append(f"validation {spread_text(arm.validated, arm.what())}, {len(arm.validation)} of {seeds} seeds")
+    if arm.failed:
+        lines.append(f"{len(arm.failed)} failed")
+    if not arm.validation and not arm.failed:
+        lines.append("no result yet" if any(run.is_live for run in arm.runs) else "no result")
     return lines
 
 
-def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
+def rate_curves(arms: Sequence[Arm], alpha: float | None = None) -> go.Figure:
     """Draw validation accuracy over the learning rate: one line per rank, and one for full fine-tuning.
 
     Args: see :func:`heat_map`.
     """
-    groups = dict[str, list[Cell]]()
-    for cell in sorted(at_alpha(cells, alpha), key=lambda cell: arm_order(cell.spec)):
-        if cell.validation:
-            groups.setdefault(cell.spec.label, []).append(cell)
+    groups = dict[str, list[Arm]]()
+    for arm in sorted(at_alpha(arms, alpha), key=lambda arm: arm_order(arm.spec)):
+        if arm.validation:
+            groups.setdefault(arm.spec.label, []).append(arm)
     traces = []
     for name, members in groups.items():
-        members.sort(key=lambda cell: cell.learning_rate)
-        best, spec = best_of(members), members[0].spec
-        intervals = [cell.validated for cell in members]
+        members.sort(key=lambda arm: arm.learning_rate)
+        first, spec = best(members), members[0].spec
+        intervals = [arm.validated for arm in members]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": name,
                 "uid": name,
-                "x": np.array([cell.learning_rate for cell in members]),
+                "x": np.array([arm.learning_rate for arm in members]),
                 "y": np.array([i.mean for i in intervals]),
                 "line": {
                     "color": colour_of(spec),
                     "width": 2 if spec.role is Role.ADAPTER else 3,
                     "dash": dash_of(spec),
                 },
-                "error_y": _bars(intervals, members[0].what, colour_of(spec)),
+                "error_y": _bars(intervals, members[0].what(), colour_of(spec)),
                 "marker": {
-                    "size": [13 if cell is best else 6 for cell in members],
-                    "symbol": ["star" if cell is best else "circle" for cell in members],
+                    "size": [13 if arm is first else 6 for arm in members],
+                    "symbol": ["star" if arm is first else "circle" for arm in members],
                 },
-                "hovertext": ["<br>".join(_lines(cell)) for cell in members],
+                "hovertext": ["<br>".join(_lines(arm)) for arm in members],
                 "hovertemplate": "%{hovertext}<extra></extra>",
             }
         )
     which = "best alpha for each point" if alpha is None else f"alpha {alpha:g}"
-    measure = judged_by(cells).primary
-    means = [measure.sign * cell.validated.mean for members in groups.values() for cell in members]
+    measure = judged_by(arms).primary
+    means = [measure.sign * arm.validated.mean for members in groups.values() for arm in members]
     low, high = lowest_of_interest(means), max(means, default=math.nan)
     cut = bool(means) and low > min(means)
     side = "lower" if measure.higher_is_better else "higher"
     reading = f"validation part; {which}; star: best" + f"; {side} values are cut off" * cut
     layout = layout_of(f"{measure.title} over the learning rate", reading, "Learning rate, log scale", measure.axis)
-    layout["xaxis"] |= _rate_axis({cell.learning_rate for members in groups.values() for cell in members})
+    layout["xaxis"] |= _rate_axis({arm.learning_rate for members in groups.values() for arm in members})
     if cut:
         ends = (low - 0.05 * (high - low), high + 0.15 * (high - low))
         layout["yaxis"]["range"] = sorted(measure.sign * end for end in ends)
     return go.Figure(traces, layout)
 
 
-def size_titles(cells: Iterable[Cell]) -> list[str]:
+def size_titles(arms: Iterable[Arm]) -> list[str]:
     """What the sizes of the adapter methods are called, each once, as in ``Rank``."""
-    return list(dict.fromkeys(filter(None, map(_size_title, cells))))
+    return list(dict.fromkeys(filter(None, map(_size_title, arms))))
 
 
-def _size_title(cell: Cell) -> str:
-    method = cell.spec.method
+def _size_title(arm: Arm) -> str:
+    method = arm.spec.method
     return bounds(type(method), method.size_field).title if method.size_field else ""
 
 
-def size_curve(cells: Sequence[Cell], title: str = "Rank") -> go.Figure:
+def size_curve(arms: Sequence[Arm], title: str = "Rank") -> go.Figure:
     """Draw test accuracy over a size, with settings chosen on validation, and full fine-tuning as reference.
 
     Args:
-        cells: of a sweep.
+        arms: of a sweep.
         title: of the size, one of :func:`size_titles`; adapters with another size, or none, are left out.
     """
-    (full, _), traces = chosen(cells), list[dict[str, Any]]()
-    by_method: dict[type[MethodSpec], dict[int, Cell]] = {}
-    for cell in best_adapters(cells).values():
-        if _size_title(cell) == title:
-            by_method.setdefault(type(cell.spec.method), {})[cell.size] = cell
-    ranks = sorted({rank for best in by_method.values() for rank in best})
+    (full, _), traces = chosen(arms), list[dict[str, Any]]()
+    by_method: dict[type[MethodSpec], dict[int, Arm]] = {}
+    for arm in best_adapters(arms).values():
+        if _size_title(arm) == title:
+            by_method.setdefault(type(arm.spec.method), {})[arm.spec.method.size] = arm
+    ranks = sorted({rank for own in by_method.values() for rank in own})
     if full is not None and ranks:
         traces += _reference(full, ranks[0] / 1.5, ranks[-1] * 1.5)
-    for method, best in by_method.items():
-        means = np.array([cell.tested.mean for cell in best.values()])
-        traces.append(_line(method.short, np.array(list(best), dtype=np.float64), means))
-        for rank, cell in best.items():
-            traces += _dots_and_mean(cell, np.full(len(cell.test), rank * 0.96), rank * 1.04, colour_of(cell.spec))
-    measure = judged_by(cells).primary
+    for method, own in by_method.items():
+        means = np.array([arm.tested.mean for arm in own.values()])
+        traces.append(_line(method.short, np.array(list(own), dtype=np.float64), means))
+        for rank, arm in own.items():
+            traces += _dots_and_mean(arm, rank)
+    measure = judged_by(arms).primary
     layout = layout_of(
         f"{measure.title} over the {title.lower()}",
         "test part; settings chosen on validation; diamond: mean with 95 % interval",
@@ -186,9 +187,9 @@ def size_curve(cells: Sequence[Cell], title: str = "Rank") -> go.Figure:
     return go.Figure(traces, layout)
 
 
-def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
+def _reference(full: Arm, left: float, right: float) -> list[dict[str, Any]]:
     """Return full fine-tuning as a line from ``left`` to ``right``, with a band for its 95 % interval."""
-    interval, ends = bounded(full.tested, full.what), np.array([left, right])
+    interval, ends = bounded(full.tested, full.what()), np.array([left, right])
     line = {
         "type": "scatter",
         "mode": "lines",
@@ -198,7 +199,7 @@ def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
         "line": {"color": FULL, "width": 2, "dash": "dash"},
         "legendgroup": "Full",
         "showlegend": True,
-        "hovertemplate": f"{full.label}<br>test {spread_text(interval, full.what)}<extra></extra>",
+        "hovertemplate": f"{full.label}<br>test {spread_text(interval, full.what())}<extra></extra>",
     }
     if interval.n < 2:
         return [line]
@@ -219,20 +220,19 @@ def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
     return [band, line]
 
 
-def pareto(cells: Sequence[Cell]) -> go.Figure:
+def pareto(arms: Sequence[Arm]) -> go.Figure:
     """Draw test accuracy against trainable parameters for full fine-tuning and each rank, chosen on validation."""
-    points = [cell for cell in (chosen(cells)[0], *best_adapters(cells).values()) if cell is not None]
-    columns, front = columns_of(cells), front_of(points)
+    points, columns, front = _points(arms), columns_of(arms), front_of(arms)
     traces = [
         _line(
             "Pareto front",
-            np.array([float(cell.trainable_parameters or 0) for cell in front]),
-            np.array([cell.tested.mean for cell in front]),
+            np.array([float(arm.trained) for arm in front]),
+            np.array([arm.tested.mean for arm in front]),
             shape="hv",
         )
     ]
-    for cell in points:
-        name, interval, colour = columns[cell.spec.label], cell.tested, colour_of(cell.spec)
+    for arm in points:
+        name, interval, colour = columns[arm.spec.label], arm.tested, colour_of(arm.spec)
         traces.append(
             {
                 "type": "scatter",
@@ -240,39 +240,47 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
                 "name": name,
                 "uid": name,
                 "showlegend": False,
-                "x": np.array([cell.trainable_parameters]),
+                "x": np.array([arm.trained]),
                 "y": np.array([interval.mean]),
                 "text": [name],
                 "textposition": "top right",
-                "error_y": _bars([interval], cell.what, colour),
+                "error_y": _bars([interval], arm.what(), colour),
                 "cliponaxis": False,
                 "marker": {
                     "color": colour,
                     "size": 12,
                     "line": {"width": 2, "color": colour},
-                    "symbol": "circle" if cell in front else "circle-open",
+                    "symbol": "circle" if arm in front else "circle-open",
                 },
-                "hovertemplate": f"{cell.label}<br>{count_text(cell.trainable_parameters)} trainable parameters"
-                f"<br>test {spread_text(interval, cell.what)}<extra></extra>",
+                "hovertemplate": f"{arm.label}<br>{count_text(arm.trained)} trainable parameters"
+                f"<br>test {spread_text(interval, arm.what())}<extra></extra>",
             }
         )
-    measure = judged_by(cells).primary
+    measure = judged_by(arms).primary
     layout = layout_of(
         f"{measure.title} against trainable parameters",
         "test part; filled: on the Pareto front, with 95 % intervals",
         "Trainable parameters, log scale",
         measure.axis,
     )
-    if places := [float(cell.trainable_parameters or 1) for cell in points]:
+    if places := [float(arm.trained) for arm in points]:
         layout["xaxis"] |= _log_axis(places) | log_ticks(min(places), max(places))
     return go.Figure(traces, layout)
 
 
-def front_of(points: Sequence[Cell]) -> list[Cell]:
-    """Return the Pareto front of trainable parameters and test accuracy, ordered by parameters."""
-    marks = on_front([(float(cell.trainable_parameters or 0), cell.what.sign * cell.tested.mean) for cell in points])
-    front = [cell for cell, mark in zip(points, marks, strict=True) if mark]
-    return sorted(front, key=lambda cell: cell.trainable_parameters or 0)
+def front_of(arms: Sequence[Arm]) -> list[Arm]:
+    """Return the Pareto front of trainable parameters and test accuracy, ordered by parameters.
+
+    Of full fine-tuning and each rank, chosen on validation.
+    """
+    points = _points(arms)
+    marks = on_front([(float(arm.trained), arm.what().sign * arm.tested.mean) for arm in points])
+    return sorted((arm for arm, mark in zip(points, marks, strict=True) if mark), key=lambda arm: arm.trained)
+
+
+def _points(arms: Sequence[Arm]) -> list[Arm]:
+    full, _ = chosen(arms)
+    return [*([full] if full is not None else []), *best_adapters(arms).values()]
 
 
 def lowest_of_interest(values: Sequence[float]) -> float:
@@ -287,31 +295,29 @@ def lowest_of_interest(values: Sequence[float]) -> float:
     return max(min(values), middle - 3 * (high - middle)) if high > middle else min(values)
 
 
-def _dots_and_mean(cell: Cell, x: Any, x_mean: float, colour: str) -> list[dict[str, Any]]:
-    interval = cell.tested
-    dots = {
-        "type": "scatter",
-        "mode": "markers",
-        "showlegend": False,
-        "x": x,
-        "y": np.array(cell.test),
-        "marker": {"color": colour, "size": 8, "opacity": 0.6},
-        "text": [f"seed {run.spec.seed}: {run.score_text()}" for run in cell.finished if run.result],
-        "hovertemplate": f"{cell.label}<br>%{{text}}<extra></extra>",
-    }
+def _dots_and_mean(arm: Arm, rank: int) -> list[dict[str, Any]]:
+    """The runs of an arm a little to the left of its rank, and their mean to the right."""
+    interval, values, colour = arm.tested, arm.finished_only.values(arm.primary), colour_of(arm.spec)
+    dots = markers(
+        None,
+        np.full(len(values), rank * 0.96),
+        values,
+        marker={"color": colour, "size": 8, "opacity": 0.6},
+        text=[f"seed {run.spec.seed}: {run.score_text()}" for run in arm.finished.values()],
+        hovertemplate=f"{arm.label}<br>%{{text}}<extra></extra>",
+    )
     # The mean of one run is the run itself; drawing it would make one seed look like a result.
     if interval.n < 2:
         return [dots]
-    mean = {
-        "type": "scatter",
-        "mode": "markers",
-        "showlegend": False,
-        "x": np.array([x_mean]),
-        "y": np.array([interval.mean]),
-        "error_y": _bars([interval], cell.what, colour),
-        "marker": {"color": colour, "size": 11, "symbol": "diamond"},
-        "hovertemplate": f"{cell.label}<br>test {spread_text(interval, cell.what)}, {interval.n} seeds<extra></extra>",
-    }
+    span = f"{spread_text(interval, arm.what())}, {interval.n} seeds"
+    mean = markers(
+        None,
+        [rank * 1.04],
+        [interval.mean],
+        error_y=_bars([interval], arm.what(), colour),
+        marker={"color": colour, "size": 11, "symbol": "diamond"},
+        hovertemplate=f"{arm.label}<br>test {span}<extra></extra>",
+    )
     return [dots, mean]
 
 
@@ -326,12 +332,6 @@ def _line(name: str, x: Any, y: Any, shape: str = "linear") -> dict[str, Any]:
         "showlegend": True,
         "line": {"color": NEUTRAL, "width": 2, "shape": shape},
     }
-
-
-def _what(cells: Iterable[Cell]) -> Quantity:
-    """The primary measure of the cells on the target."""
-    objective = judged_by(cells)
-    return quantity(objective.primary.name, objective)
 
 
 def _bars(intervals: Sequence[Interval], what: Quantity, colour: str) -> dict[str, Any]:

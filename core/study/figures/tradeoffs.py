@@ -13,20 +13,21 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from core.methods.method import Role
 from core.numbers import bytes_text, counted
 from core.store.record import EPOCH_COLUMNS, Curve
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.cut import Accuracies, CutArm
-from core.study.arms.judged import judged_by
-from core.study.arms.storage import bytes_for_customers
 from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import COSTS, Quantity, quantity, spread_text, value_text
 
 Cost = Literal["seconds", "trainable_parameters", "storage"]
+
+Values = NDArray[np.float64]
 
 Curves = Mapping[str, Curve]
 """The curve of each run, by its id."""
@@ -73,20 +74,7 @@ def learning_and_forgetting(
             x, y, epochs = np.r_[first, x], np.r_[start.target, y], ["the base", *epochs]
         sizes = np.full(len(x), 6.0)
         sizes[-1] = 11.0
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": arm.spec.label,
-                "uid": arm.key,
-                "x": x,
-                "y": y,
-                "line": {"color": colours[arm.key], "width": 2, "dash": dash_of(arm.spec)},
-                "marker": {"size": sizes, "color": colours[arm.key]},
-                "text": epochs,
-                "hovertemplate": f"{arm.label}, %{{text}}<br>{reached}<extra></extra>",
-            }
-        )
+        traces.append(_epochs_line(arm, x, y, colours[arm.key], sizes, epochs, f"%{{text}}<br>{reached}"))
     if start is not None and first is not None:
         traces.append(
             {
@@ -124,20 +112,10 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
         table = mean_epochs([curves[run.id] for run in arm.runs if run.id in curves])
         if objective.validated not in table:
             continue
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": arm.spec.label,
-                "uid": arm.key,
-                "x": table["seconds"].to_numpy(np.float64),
-                "y": table[objective.validated].to_numpy(np.float64),
-                "line": {"color": colours[arm.key], "width": 2, "dash": dash_of(arm.spec)},
-                "marker": {"size": 6, "color": colours[arm.key]},
-                "text": [f"{epoch:.0f}" for epoch in table["epoch"]],
-                "hovertemplate": f"{arm.label}, epoch %{{text}}<br>{reached} after %{{x:.3g}} s<extra></extra>",
-            }
-        )
+        x, y = (table[column].to_numpy(np.float64) for column in ("seconds", objective.validated))
+        epochs = [f"{epoch:.0f}" for epoch in table["epoch"]]
+        hover = f"epoch %{{text}}<br>{reached} after %{{x:.3g}} s"
+        traces.append(_epochs_line(arm, x, y, colours[arm.key], 6, epochs, hover))
     layout = layout_of(
         f"{measure.title} against time",
         "validation part, mean over seeds; one point per epoch"
@@ -148,6 +126,23 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
     seconds = [x for trace in traces for x in trace["x"] if x > 0]
     layout["xaxis"] |= log_ticks(min(seconds), max(seconds)) if seconds else {"type": "log"}
     return go.Figure(traces, layout)
+
+
+def _epochs_line(
+    arm: Arm, x: Values, y: Values, colour: str, size: int | Values, text: Sequence[str], hover: str
+) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": arm.spec.label,
+        "uid": arm.key,
+        "x": x,
+        "y": y,
+        "line": {"color": colour, "width": 2, "dash": dash_of(arm.spec)},
+        "marker": {"size": size, "color": colour},
+        "text": text,
+        "hovertemplate": f"{arm.label}, {hover}<extra></extra>",
+    }
 
 
 def accuracy_against(
@@ -175,7 +170,8 @@ def accuracy_against(
         if not (math.isfinite(x) and math.isfinite(interval.mean)):
             continue
         places.append(x)
-        traces.append(_point(arm.spec.label, x, interval, what, colours[arm.key], _text(cost, x), _symbol(arm)))
+        symbol = "square" if arm.role is Role.CONTROL else "circle"
+        traces.append(_point(arm.spec.label, x, interval, what, colours[arm.key], _text(cost, x), symbol))
     by_rank = {arm.spec.method.inner_rank: arm for arm in reversed(arms)}
     for cut in cuts if cost == "storage" else ():
         if cut.rank in by_rank:
@@ -201,11 +197,7 @@ def accuracy_against(
 
 def cost_of(arm: Arm, cost: Cost, customers: int) -> float:
     """Return seconds, parameters or bytes of an arm; NaN if unknown."""
-    return bytes_for_customers(arm, customers) if cost == "storage" else arm.interval(cost).mean
-
-
-def _symbol(arm: Arm) -> str:
-    return "square" if arm.role is Role.CONTROL else "circle"
+    return arm.bytes_for(customers) if cost == "storage" else arm.interval(cost).mean
 
 
 def _text(cost: Cost, value: float) -> str:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from core.data.sources.source import DatasetInfo
 from core.errors import LabError
 from core.forecast.cost import frozen_sentence
 from core.forecast.forecast import Forecast
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
+from core.plan.configuration_file import write_configuration
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.arm import Arm, arms_of
-from core.study.arms.choice import chosen_arms, dropped_sentences
-from core.study.arms.judged import judged_by
-from core.study.arms.sweep import Cell, cells_of
+from core.study.arms.arm import Arm, judged_by
+from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict, verdict
 from core.study.stats.images import CrossedInterval
@@ -36,20 +36,11 @@ class Evidence:
     bases: tuple[Run, ...]
     """What the runs start from: one base, or one for each seed."""
     members: tuple[Run, ...]
-    arms: tuple[Arm, ...]
-    """All arms with results."""
-    chosen: tuple[Arm, ...]
-    """One for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`."""
-    choices: tuple[RateChoice, ...]
-    dropped: tuple[str, ...]
-    """Sentences about settings that a failed seed has ruled out."""
-    cells: tuple[Cell, ...]
-    """Settings for the curves over the learning rate."""
     curves: dict[str, Curve]
     """Curves of all runs with results, by run id; those that were not chosen without their losses."""
     remeasured: Remeasured
-    datasets: dict[str, DatasetInfo]
-    """The datasets that the runs use, by name; without those that were deleted."""
+    file: str | None
+    """The experiment as a file of :mod:`core.plan.configuration_file`; None where its base is gone."""
     over_images: Mapping[str, CrossedInterval]
     """Difference of each adapter setting from full fine-tuning over seeds and test images, by key of the arm; empty
     where a network or the dataset is gone."""
@@ -60,6 +51,16 @@ class Evidence:
     :func:`core.forecast.cost.frozen_sentence`."""
     versions: dict[str, str]
     """Versions of Python and the libraries, as installed now."""
+
+    @cached_property
+    def chosen(self) -> list[Arm]:
+        """One arm for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`."""
+        return chosen_arms(self.members)
+
+    @cached_property
+    def choices(self) -> list[RateChoice]:
+        """The learning rate that was chosen for each."""
+        return rate_choices(self.members)
 
     def crossed(self, found: Verdict) -> CrossedInterval | None:
         """The difference that a verdict on these runs is about, over seeds and test images; None if unknown."""
@@ -107,25 +108,25 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
     """
     members = lab.members(experiment)
     chosen = chosen_arms(members)
-    tasks = [task for run in members for task in (run.spec.task, run.spec.source) if task]
-    infos = {info.name: info for info in lab.catalog.list()}
     return Evidence(
         experiment=experiment,
         bases=tuple(lab.runs_of(bases_of(members))),
         members=tuple(members),
-        arms=tuple(arms_of(members)),
-        chosen=tuple(chosen),
-        choices=tuple(rate_choices(members)),
-        dropped=tuple(dropped_sentences(members)),
-        cells=tuple(cells_of(members)),
         curves=epochs_of(lab, members) | {run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
-        datasets={task.dataset: infos[task.dataset] for task in tasks if task.dataset in infos},
+        file=_file(lab, experiment),
         over_images=_over_images(lab, members),
         forecasts=lab.estimates.at_launch([run.id for arm in chosen for run in arm.runs]),
         frozen={arm.key: sentence for arm in chosen if (sentence := _frozen(lab, arm))},
         versions=versions(),
     )
+
+
+def _file(lab: Lab, experiment: Experiment) -> str | None:
+    try:
+        return write_configuration(lab.configuration(experiment))
+    except LabError:
+        return None
 
 
 def _frozen(lab: Lab, arm: Arm) -> str | None:
@@ -151,9 +152,13 @@ def _over_images(lab: Lab, members: Sequence[Run]) -> dict[str, CrossedInterval]
 
 def epochs_of(lab: Lab, runs: Iterable[Run]) -> dict[str, Curve]:
     """Curves of the runs with results, by id, without losses: these are long, and the epochs alone are a few rows."""
+    return {run.id: without_losses(lab.curve(run.id).epochs) for run in runs if run.result is not None}
+
+
+def without_losses(epochs: pd.DataFrame) -> Curve:
+    """A curve that has epochs alone."""
     nothing: Any = np.empty(0)
-    found = {run.id: lab.curve(run.id) for run in runs if run.result is not None}
-    return {id: Curve(nothing, nothing, nothing, curve.epochs) for id, curve in found.items()}
+    return Curve(nothing, nothing, nothing, epochs)
 
 
 def bases_of(members: Sequence[Run]) -> list[str]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from core.numbers import NOTHING
-from core.store.record import Curve
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import full_differences, interval_text
 from core.study.arms.forgetting_clause import NO_SOURCE, rates_note
@@ -25,7 +22,7 @@ from core.study.arms.frontier import (
 from core.study.figures.curves import NamedCurve, measure_curves
 from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.tradeoffs import learning_and_forgetting, mean_epochs
-from core.study.report.evidence import Evidence
+from core.study.report.evidence import Evidence, without_losses
 from core.study.report.parts import Plot, Section, Table
 from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, bare_text
 
@@ -95,11 +92,6 @@ def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list
     ]
 
 
-def _mean_curve(curves: Sequence[Curve]) -> Curve:
-    nothing: Any = np.empty(0)
-    return Curve(nothing, nothing, nothing, mean_epochs(curves))
-
-
 def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
     columns: dict[str, list[str]] = {"Setting": [arm.label for arm in arms]}
     objective = arms[0].spec.objective
@@ -124,8 +116,9 @@ def _amount(arm: Arm, name: str) -> str:
 def _curves(evidence: Evidence, colours: dict[str, str]) -> go.Figure:
     """Mean accuracy after each epoch."""
     curves = [
-        NamedCurve(arm.key, arm.label, colours[arm.key], _mean_curve([evidence.curves[run.id] for run in arm.runs]))
+        NamedCurve(arm.key, arm.label, colours[arm.key], without_losses(mean_epochs(own)))
         for arm in evidence.named
+        if (own := [evidence.curves[run.id] for run in arm.runs])
     ]
     figure = measure_curves(curves, "epoch", evidence.split, evidence.objective)
     among = "; the source among its own classes" if evidence.split else ""

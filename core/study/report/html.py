@@ -13,7 +13,6 @@ from functools import lru_cache
 from html import escape
 from pathlib import Path
 
-import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
@@ -154,10 +153,9 @@ def _section(section: Section) -> str:
 
 def _plot(plot: Plot) -> str:
     id, height = f"plot-{escape(plot.key)}", plot.figure.layout.height or 400
-    note = f"<figcaption>{escape(plot.note)}</figcaption>" if plot.note else ""
     return (
         f'<figure><div class="plot" id="{id}" role="img" aria-label="{escape(plot.alt)}" style="height: {height}px">'
-        f"<noscript>{escape(plot.alt)}: this needs JavaScript; the tables have its numbers.</noscript></div>{note}"
+        f"<noscript>{escape(plot.alt)}: this needs JavaScript; the tables have its numbers.</noscript></div>"
         f'<script type="application/json" id="{id}-data">{_json(plot.figure)}</script></figure>'
     )
 
@@ -173,15 +171,12 @@ def _json(figure: go.Figure) -> str:
 
 def _table(table: Table) -> str:
     note = f'<p class="faint">{escape(table.note)}</p>' if table.note else ""
-    return f"<h3>{escape(table.title)}</h3>{_frame(table.frame)}{note}"
-
-
-def _frame(frame: pd.DataFrame) -> str:
-    head = "".join(f"<th>{escape(str(title))}</th>" for title in frame.columns)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in frame.to_numpy(object)
+    head = "".join(f"<th>{escape(str(title))}</th>" for title in table.frame.columns)
+    cells = (
+        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in table.frame.to_numpy(object)
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(cells)}</tbody></table>"
+    return f'<h3>{escape(table.title)}</h3><div class="scroll">{whole}</div>{note}'
 
 
 def _pairs(pairs: tuple[tuple[str, str], ...]) -> str:
@@ -192,16 +187,15 @@ def _pairs(pairs: tuple[tuple[str, str], ...]) -> str:
 def _again(report: Report) -> str:
     specs = "\n".join(report.specs)
     details = f"<details><summary>Specs of one run of each setting</summary><pre>{escape(specs)}</pre></details>"
-    if report.command is None:
+    if report.file is None:
         words = (
-            "No single command gives these runs: they have settings that the command line has no options for, or were "
-            "tuned over learning rates that an earlier version tried. "
-            "The same spec gives the same numbers on the same machine; these are the specs of one run of each setting, "
-            "which differ from the others in the seed and, where it was tuned, in the learning rate."
+            "No file gives these runs again, since their base is gone. The same spec gives the same numbers on the "
+            "same machine; these are the specs of one run of each setting, which differ from the others in the seed "
+            "and, where it was tuned, in the learning rate."
         )
         return _paragraph(words) + details.replace("<details>", "<details open>")
-    words = "From a shell, in the folder of LoRA Lab, with the datasets on the machine:"
-    return f"{_paragraph(words)}<pre>{escape(report.command)}</pre>{details}"
+    words = f"Save this as {report.experiment}.json, and run it in the folder of LoRA Lab, with the datasets there:"
+    return f"{_paragraph(words)}<pre>{escape(report.file)}</pre><pre>{escape(report.command)}</pre>{details}"
 
 
 def _paragraph(text: str) -> str:

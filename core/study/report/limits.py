@@ -89,20 +89,16 @@ def limits_of(evidence: Evidence) -> list[str]:
 
 
 def _network(network: NetworkSpec) -> str:
+    reads = view_of(network.learns).reads
     if network.brought is not None:
         return (
-            f"The network is {network.sizes}, a {network.title} that reads {_reads(network)}. What holds here need not "
+            f"The network is {network.sizes}, a {network.title} that reads {reads}. What holds here need not "
             "hold for another network, and least for a much larger one."
         )
     return (
-        f"The network is a {network.title} of {network.sizes} units on {_reads(network)}. What holds here need not "
+        f"The network is a {network.title} of {network.sizes} units on {reads}. What holds here need not "
         "hold for a language model or a larger network."
     )
-
-
-def _reads(network: NetworkSpec) -> str:
-    """What a network learns from, as its view says."""
-    return view_of(network.learns).reads
 
 
 def _drawn(specs: Sequence[RunSpec]) -> str:

@@ -16,7 +16,6 @@ class Plot:
     figure: go.Figure
     alt: str
     """Alternative text."""
-    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The decision report of an experiment: one content, shown on a page and written to a file.
 
 It is made for somebody who never saw the dashboard: the question, the answer with its intervals, the figures, what
-cannot be concluded, what was run, and the command that runs it again.
+cannot be concluded, what was run, and the file and command that run it again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from core.errors import RunStateError
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import NOTHING, bytes_text, count_text
-from core.objectives.measure import Measure
 from core.run_spec import RunSpec
-from core.store.record import Experiment, Result
+from core.store.record import Experiment
 from core.study.arms.balance import misleading_sentence, share_sentence
+from core.study.arms.choice import dropped_sentences
 from core.study.arms.difference_tables import (
     cut_differences,
     cuts_table,
@@ -27,7 +27,7 @@ from core.study.arms.difference_tables import (
     rank_differences,
 )
 from core.study.arms.fairness import comparable
-from core.study.arms.storage import bytes_for_customers
+from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import mean_text
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.arms.tuning import RateChoice, choice_sentence, one_per_group, ratio_text
@@ -37,7 +37,6 @@ from core.study.figures.curves import arm_dots
 from core.study.figures.palette import colours_of
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_over_time
-from core.study.report.command import compare_command
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of
 from core.study.report.forgetting import forgetting_section
@@ -74,12 +73,17 @@ class Report(Opening):
     sections: tuple[Section, ...]
     limits: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
-    command: str | None
-    """None where no single command gives these runs."""
+    file: str | None
+    """The experiment as a file; see :attr:`core.study.report.evidence.Evidence.file`."""
     specs: tuple[str, ...]
     """JSON of one run of each arm that was chosen."""
     words: tuple[tuple[str, str], ...]
     """Terms and what they mean."""
+
+    @property
+    def command(self) -> str:
+        """What runs the experiment of :attr:`file` again, saved under the experiment's id."""
+        return f"python -m core compare --config {self.experiment}.json --report report.html"
 
 
 def report_of(lab: Lab, experiment: Experiment) -> Report:
@@ -102,16 +106,17 @@ def opening(evidence: Evidence) -> Opening:
     found = verdict(evidence.members)
     first = evidence.members[0].spec
     measure = first.objective.primary
+    short = "below" if measure.higher_is_better else "above"
     return Opening(
         question=(
             f"{_start(first)} has to learn {task_text(first.task, first.objective)}. Does it take full fine-tuning, or "
             "is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
-            f"{measure.margin_text(found.margin)} of {measure.noun} {_short(measure)} full fine-tuning."
+            f"{measure.margin_text(found.margin)} of {measure.noun} {short} full fine-tuning."
         ),
         answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
         warnings=(
             *filter(None, [misleading_sentence(evidence.chosen[0].runs[0])]),
-            *evidence.dropped,
+            *dropped_sentences(evidence.members),
             *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
         ),
     )
@@ -129,24 +134,17 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
     """
     begun, found = opening(evidence), verdict(evidence.members)
     return Report(
-        question=begun.question,
-        answer=begun.answer,
-        warnings=begun.warnings,
+        **vars(begun),
         experiment=evidence.experiment.id,
         title=evidence.experiment.name,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         sections=tuple(_sections(evidence, found, customers)),
         limits=tuple(limits_of(evidence)),
         facts=tuple(facts_of(evidence)),
-        command=_command(evidence),
+        file=evidence.file,
         specs=tuple(arm.spec.to_json() for arm in evidence.chosen),
         words=words_of(evidence.objective),
     )
-
-
-def _short(measure: Measure) -> str:
-    """How what falls short of full fine-tuning stands to it."""
-    return "below" if measure.higher_is_better else "above"
 
 
 def _start(spec: RunSpec) -> str:
@@ -157,20 +155,6 @@ def _start(spec: RunSpec) -> str:
         if spec.source
         else f"{name}, as it was brought,"
     )
-
-
-def _result(evidence: Evidence) -> Result | None:
-    """A result from which the balance of the test part can be read."""
-    return evidence.chosen[0].runs[0].result
-
-
-def _command(evidence: Evidence) -> str | None:
-    specs = [run.spec for run in evidence.members]
-    bases = [run.spec for run in evidence.bases]
-    tasks = [task for spec in (*bases, *specs) for task in (spec.task, spec.source) if task is not None]
-    if any(task.dataset not in evidence.datasets for task in tasks):
-        return None
-    return compare_command(bases[0] if bases else None, specs, evidence.datasets)
 
 
 def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Section]:
@@ -196,7 +180,7 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
         arm_dots(arms, measure.name, colours),
         f"{measure.title} on the target's test part of every run, by setting",
     )
-    share = share_sentence(_result(evidence), evidence.members[0].spec.network.learns)
+    share = share_sentence(evidence.chosen[0].runs[0].result, evidence.members[0].spec.network.learns)
     lead = f"{measure.title} on the target's test part, which took no part in any choice. {share}".strip()
     words = {Level.SHOWN: "shown", Level.LEANING: "leaning", Level.OPEN: "not shown"}
     within = {candidate.arm.key: words[candidate.within] for candidate in found.candidates}
@@ -230,7 +214,7 @@ def _rates(evidence: Evidence) -> Section:
     )
     figure = Plot(
         "rates",
-        rate_curves(evidence.cells),
+        rate_curves(sweep_arms(evidence.members)),
         f"{evidence.objective.primary.title} on the validation part over the learning rate, one line per setting",
     )
     lead = choice_sentence(evidence.choices)
@@ -257,8 +241,8 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
             "Time per run": [mean_text(arm, "seconds") for arm in arms],
             "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
             **trained,
-            "To store, 1 customer": [bytes_text(bytes_for_customers(arm, 1)) for arm in arms],
-            f"To store, {customers:,} customers": [bytes_text(bytes_for_customers(arm, customers)) for arm in arms],
+            "To store, 1 customer": [bytes_text(arm.bytes_for(1)) for arm in arms],
+            f"To store, {customers:,} customers": [bytes_text(arm.bytes_for(customers)) for arm in arms],
         },
         dtype=object,
     )

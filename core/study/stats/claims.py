@@ -158,7 +158,9 @@ def differences_of(pairs: Sequence[Pair], what: Quantity) -> list[Difference]:
     larger = [max(t, sign) if math.isfinite(t) else math.nan for t, sign in zip(by_t, by_sign, strict=True)]
     found = []
     for pair, values, p, p_alone in zip(pairs, everything, holm(larger), holm(by_t), strict=True):
-        level = _counted_level(values) if exact else _level(values, p, p_alone, comparisons)
+        level = _level(values, p, p_alone, comparisons)
+        if exact:
+            level = Level.SHOWN if _agree(values) else Level.OPEN
         need = seeds_needed(values, comparisons)
         if need is not None and level is not Level.SHOWN:
             # These seeds did not show a difference, so the same number will not be enough.
@@ -185,10 +187,6 @@ def differences_of(pairs: Sequence[Pair], what: Quantity) -> list[Difference]:
 def _win(pair: Pair, sign: float) -> float:
     left, right = tuple(pair.left.values()), tuple(pair.right.values())
     return win_probability(left, right) if sign > 0 else win_probability(right, left)
-
-
-def _counted_level(values: Sequence[float]) -> Level:
-    return Level.SHOWN if _agree(values) else Level.OPEN
 
 
 def _level(values: Sequence[float], p: float, p_t: float, comparisons: int) -> Level:

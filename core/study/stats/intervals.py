@@ -1,4 +1,4 @@
-"""Confidence intervals of means from few measurements, and the number of seeds that a claim needs."""
+"""Confidence intervals of means and medians from few measurements, and the number of seeds that a claim needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import bdtr, ndtr, ndtri, stdtr, stdtrit
 
 from core.study.stats.permutation import min_pairs
 
@@ -178,3 +178,32 @@ def seeds_needed(differences: Sequence[float], comparisons: int = 1) -> int | No
     if n == minimum and spread and float(ndtr(1 / math.sqrt(spread))) ** n < POWER:
         n += 1
     return n
+
+
+def median_interval(values: Sequence[float]) -> Interval:
+    """The median of independent values with its two-sided distribution-free 95 % interval.
+
+    The interval goes from the k-th smallest to the k-th largest value, where k is the largest number with
+    2 · P(B(n, ½) < k) ≤ 0.05 (Conover, "Practical Nonparametric Statistics", 3rd ed., 1999, section 3.2). Times have
+    outliers on one side, as when another program takes the core, and neither end depends on how far out these lie.
+
+    Returns:
+        The median as ``mean``; ``low`` and ``high`` are NaN below six values, where no such interval exists.
+    """
+    ordered = sorted(values)
+    n = len(ordered)
+    if not n:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    k = sum(2 * float(bdtr(below, n, 0.5)) <= ERROR_RATE for below in range(n // 2))
+    low, high = (ordered[k - 1], ordered[n - k]) if k else (math.nan, math.nan)
+    return Interval(float(np.median(ordered)), low, high, n)
+
+
+def paired_ratio(a: Sequence[float], b: Sequence[float]) -> Interval:
+    """The median of a over b and its interval by :func:`median_interval`, one ratio for each place in both.
+
+    Args:
+        a: (n,) times, one for each round.
+        b: (n,) times of the same rounds.
+    """
+    return median_interval([left / right for left, right in zip(a, b, strict=True)])

@@ -15,8 +15,7 @@ from core.plan.configuration_file import MAX_FILE, read_configuration, write_con
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Experiment
 from core.study.arms.tables import settings_table
-from core.wording.judged import judged_text
-from core.wording.tasks import task_text
+from core.wording.tasks import judged_text, task_text
 from pages.shared.experiment.like import fill_from, settle_like
 from pages.shared.experiment.price import price_table, rate_warning
 from pages.shared.experiment.start import start_button

@@ -10,8 +10,7 @@ from core.plan.configuration import Configuration
 from core.plan.experiment import Setting
 from core.run_spec import OptimSpec
 from core.spec import Spec, bounds
-from core.wording.judged import judged_text
-from core.wording.tasks import task_text
+from core.wording.tasks import judged_text, task_text
 
 
 def left_out(wanted: Configuration, shown: Configuration) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -11,10 +12,8 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import NOTHING, count_text, left_text
 from core.store.record import Curve, Run
-from core.study.arms.arm import arm_order, labels_of
-from core.study.arms.judged import judged_by
-from core.study.figures.live import HEIGHT, LiveArm, live_loss, live_measure
-from core.study.figures.palette import colour_of
+from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
+from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
 from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
 from pages.shared.ui.literal import literal
 from pages.shared.ui.live_chart import live_chart
@@ -80,16 +79,17 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     awaited = {"queued", "running", "interrupted"} if any(run.is_live for run in runs) else set()
     runs = [run for run in runs if run.spec.role is not Role.BASE or run.state in awaited] or runs
     labels = _labels(runs)
-    arms = _arms(lab, runs, labels)
+    arms = [replace(arm, label=labels[arm.key]) for arm in all_arms(runs)]
+    curves = {run.id: _curve(lab, run) for run in runs if run.step}
     with st.container(border=True):
         _head(lab, runs, key, title)
         left, right = st.columns(2, gap="medium")
         with left:
-            live_chart(live_loss(arms), f"{key}-loss", HEIGHT, "Training loss of each setting, by epoch")
+            live_chart(live_loss(arms, curves), f"{key}-loss", HEIGHT, "Training loss of each setting, by epoch")
         with right:
             alt = f"Validation {judged_by(runs).primary.noun} of each setting, by epoch"
-            live_chart(live_measure(arms), f"{key}-accuracy", HEIGHT, alt)
-        _table(runs, arms, labels, key)
+            live_chart(live_measure(arms, curves), f"{key}-accuracy", HEIGHT, alt)
+        _table(arms, curves, key)
         _runs(lab, [run for run in runs if run.is_live], labels, key)
 
 
@@ -136,34 +136,6 @@ def _labels(runs: list[Run]) -> dict[str, str]:
     return labels
 
 
-def _arms(lab: Lab, runs: list[Run], labels: dict[str, str]) -> list[LiveArm]:
-    """Every arm with its curves so far, in order."""
-    found = []
-    for key, members in _by_arm(runs).items():
-        first = members[0].spec
-        curves = tuple(_curve(lab, run) for run in members if run.step)
-        steps = next((run.steps for run in members if run.steps), 0)
-        found.append(
-            LiveArm(
-                key,
-                labels[key],
-                first.label,
-                colour_of(first),
-                curves,
-                (steps or 1) / first.optim.epochs,
-                first.objective,
-            )
-        )
-    return found
-
-
-def _by_arm(runs: list[Run]) -> dict[str, list[Run]]:
-    found: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: arm_order(run.spec)):
-        found.setdefault(run.spec.arm, []).append(run)
-    return found
-
-
 def _curve(lab: Lab, run: Run) -> Curve:
     return lab.curve(run.id) if run.is_live else _ended_curve(lab, run.id, run.ended)
 
@@ -174,19 +146,17 @@ def _ended_curve(_lab: Lab, id: str, ended: float | None) -> Curve:
     return _lab.curve(id)
 
 
-def _table(runs: list[Run], arms: list[LiveArm], labels: dict[str, str], key: str) -> None:
+def _table(arms: list[Arm], curves: Mapping[str, Curve], key: str) -> None:
     """Draw one row per arm: how many runs have finished, how far they are, and their accuracy so far."""
-    latest = {arm.key: arm.latest for arm in arms}
-    members = _by_arm(runs)
     table = pd.DataFrame(
         {
-            "Setting": [labels[arm] for arm in members],
-            "Progress": [100 * sum(map(_share, own)) / len(own) for own in members.values()],
-            "Validation": [latest.get(arm, float("nan")) for arm in members],
-            "Runs": [state_text(own) for own in members.values()],
+            "Setting": [arm.label for arm in arms],
+            "Progress": [100 * sum(map(_share, arm.runs)) / len(arm.runs) for arm in arms],
+            "Validation": [latest(arm, curves) for arm in arms],
+            "Runs": [state_text(arm.runs) for arm in arms],
         }
     )
-    column, measure = st.column_config, judged_by(runs).primary
+    column, measure = st.column_config, judged_by(arms).primary
     st.dataframe(
         table,
         hide_index=True,

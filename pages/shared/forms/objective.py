@@ -10,7 +10,7 @@ from core.objectives.measure import Measure
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.spec import bounds
-from core.wording.judged import judged_text
+from core.wording.tasks import judged_text
 
 TITLE = "Measure and margin"
 
