@@ -13,7 +13,7 @@ FULL := $(addprefix tests/, \
 # Tests start some hundred processes, each of which would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run check quick test suite soak lint browser bench forecasts reports clean
+.PHONY: run check quick test suite durations soak lint browser bench forecasts reports clean
 
 run: $(VENV)/.runtime  ## the dashboard, at http://localhost:8501
 	$(BIN)/streamlit run app.py
@@ -29,6 +29,10 @@ test: $(VENV)/.development browser  ## lint, types, and the whole suite, side by
 
 suite: $(VENV)/.development
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+durations: $(VENV)/.development browser  ## the suite, recorded in tests/durations.json; on an idle machine
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --junitxml=.pytest_cache/suite.xml
+	$(BIN)/python -m tests.durations .pytest_cache/suite.xml
 
 soak: $(VENV)/.development browser  ## faults, crowds and every combination at full size; figures in tests/README.md
 	LORA_LAB_SOAK=full $(BIN)/pytest -s tests/soak $(FULL)

@@ -6,7 +6,7 @@ import os
 import pickle
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from tests.browser.chromium import launched
+from tests.durations import SLOW_SECONDS, seconds_by_module, seconds_of
 
 if TYPE_CHECKING:
     from tests.text_home import TextHome
@@ -43,80 +44,16 @@ hypothesis_settings.register_profile("patient", deadline=None)
 hypothesis_settings.load_profile("patient")
 
 
-TESTS = Path(__file__).parent
-SLOW = (
-    *("adapter/test_blend.py", "methods/test_roles.py", "pages/test_tryit.py"),
-    *("adapter/test_transformers.py", "networks/test_pretrained.py", "networks/test_onnx_file.py", "test_cli_jobs.py"),
-    *("data/test_bad_uploads.py", "data/test_upload.py", "data/test_bad_texts.py", "data/test_texts.py"),
-    *("study/test_claims.py", "study/test_compare.py", "study/test_report.py", "study/test_verdict.py"),
-    *("adapter/test_peft.py", "data/test_tasks.py", "serving/test_mixed.py", "serving/test_served_texts.py"),
-    *("study/test_example.py", "test_memory.py", "serving/test_parser.py"),
-    *("training/test_bank.py", "training/test_checkpoint.py", "networks/test_transformers_library.py"),
-    *("study/test_false_alarms.py", "test_cli_networks.py"),
-    *("training/test_proof.py", "training/test_modes.py", "training/test_peft_parity.py", "training/test_frozen.py"),
-    *("training/test_side_by_side.py", "training/test_vocabulary.py"),
-    *("methods/test_architectures.py", "methods/test_new_method.py"),
-    *("methods/test_rescaled.py", "methods/test_rescaled_pages.py", "methods/test_rescaled_texts.py"),
-    *("objectives/test_regression.py", "pages/test_objective_form.py"),
-    *("study/test_counting.py", "test_network_file.py", "data/test_new_source.py", "networks/test_new_family.py"),
-    *("networks/library", "networks/test_tokenizer_form.py", "pages/test_networks.py"),
-    *(
-        "browser",
-        "engine",
-        "reader",
-        "soak",
-        "store",
-        "test_cli.py",
-        "test_cli_config.py",
-        "test_cli_grow.py",
-        "test_cli_missing.py",
-        "test_cli_progress.py",
-        "test_forked.py",
-    ),
-    *("test_cli_signals.py", "test_umask.py"),
-    *("test_full_size.py", "test_lab.py"),
-    *(
-        "pages/test_data.py",
-        "pages/test_data_texts.py",
-        "pages/test_pages.py",
-        "pages/test_report_page.py",
-        "pages/test_restore_offer.py",
-    ),
-    *("pages/test_experiment_actions.py", "pages/test_one_verdict.py", "pages/test_current_experiment.py"),
-    *("pages/test_changing_pages.py",),
-    *("pages/test_estimated_cost.py", "pages/test_learn.py", "pages/test_text_pages.py", "study/test_text_results.py"),
-    *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
-    *("pages/test_other_measures.py", "pages/test_weights_transformer.py"),
-    *("training/test_threads.py", "web/test_predict.py"),
-    *("pages/test_cluster.py", "pages/test_home_example.py", "pages/test_open_file.py", "pages/test_serve.py"),
-    *("pages/test_text_forms.py", "pages/test_trackers.py", "tracking"),
-    *("study/test_language_models.py", "study/test_predicted.py"),
-    *("same_numbers/test_same_commands.py", "same_numbers/test_same_pages.py"),
-    "training/test_random_numbers.py",
-    *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),
-    "web/test_token.py",
-)
-"""Modules and folders that `make check` leaves out: over 5 s of CPU time, or waiting for processes or the clock."""
-
-
-FIRST = (
-    *("browser/test_accessibility.py", "browser/test_journey.py", "browser/test_first_press.py"),
-    *("engine/test_ray.py", "networks/test_new_family.py", "methods/test_rescaled.py", "objectives/test_regression.py"),
-    *("methods/test_rescaled_pages.py", "engine/test_watchdog.py", "pages/test_pages.py", "soak"),
-    *("training/test_peft_parity.py", "test_cli.py", "pages/test_runs_page.py", "browser", "store/test_restore.py"),
-    *("networks/library/test_packages.py", "engine", "pages", "test_cli_grow.py", "test_lab.py", "networks/library"),
-    *("same_numbers/test_same_pages.py", "same_numbers/test_same_commands.py"),
-)
-"""Modules and folders that take longest, in the order in which they begin, so that none is left over at the end."""
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put first what takes longest, and mark what is slow; leave out, and say so, what needs MNIST at full size if
-    LORA_LAB_DATA does not name it, and what takes minutes if this is no run of `make soak`.
+    """Put first the modules that take longest, so that none is left over at the end, and mark those that are slow.
+
+    Leave out, and say so, what needs MNIST at full size if LORA_LAB_DATA does not name it, and what takes minutes if
+    this is no run of `make soak`.
     """
-    items.sort(key=lambda item: _place(item.path, FIRST))
+    known = seconds_by_module()
+    items.sort(key=lambda item: -seconds_of(item.path, known))
     for item in items:
-        if _place(item.path, SLOW) < len(SLOW):
+        if seconds_of(item.path, known) > SLOW_SECONDS:
             item.add_marker(pytest.mark.slow)
     wanted = {"full_size": os.environ.get("LORA_LAB_DATA"), "minutes": os.environ.get("LORA_LAB_SOAK") == "full"}
     counts: dict[str, int] = {}
@@ -127,12 +64,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             items[:] = [item for item in items if item not in left_out]
             counts[mark] = len(left_out)
     config.stash[LEFT_OUT] = counts
-
-
-@cache
-def _place(module: Path, names: Sequence[str]) -> int:
-    """Index of the first name that is this module or a folder around it; the number of names if there is none."""
-    return next((n for n, name in enumerate(names) if module.is_relative_to(TESTS / name)), len(names))
 
 
 LEFT_OUT = pytest.StashKey[dict[str, int]]()

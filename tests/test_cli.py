@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
+import time
 import zipfile
 from html import escape, unescape
 from pathlib import Path
@@ -17,6 +19,8 @@ from peft import PeftModel
 from core.__main__ import main, parser
 from core.adapter import apply_adapter, read_adapter
 from core.cli.comparison import INCOMPLETE, answer
+from core.cli.progress import LINE_SECONDS
+from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.networks.file import read_network, write_network
 from core.objectives.registry import CLASSIFICATION
@@ -36,26 +40,11 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_compare_prints_one_json_object_and_its_adapter_loads_in_peft(tmp_path: Path) -> None:
-    done = run(
-        "compare",
-        "--source",
-        "digits",
-        "--preset",
-        "rotation-45",
-        "--epochs",
-        "2",
-        "--pretrain-epochs",
-        "3",
-        "--seeds",
-        "2",
-        "--rank",
-        "4",
-        "--device",
-        "cpu",
-        "--home",
-        tmp_path / "home",
-        "--json",
+    options = shlex.split(
+        "--source digits --preset rotation-45 --epochs 2 --pretrain-epochs 3 --seeds 2 --rank 4 --device cpu"
     )
+    begun = time.monotonic()
+    done = run("compare", *options, "--home", tmp_path / "home", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["device"] == "cpu"
@@ -67,7 +56,11 @@ def test_compare_prints_one_json_object_and_its_adapter_loads_in_peft(tmp_path: 
         assert len(arm["accuracy"]) == len(arm["source_accuracy"]) == 2
         assert all(0 <= value <= 100 for value in arm["accuracy"])
         assert arm["seconds"] > 0
-    assert re.search(r"^5 of 5 runs, .*: done$", done.stderr, re.MULTILINE)  # the base and four runs
+    assert "\r" not in done.stderr  # no bar in a pipe
+    told = re.findall(r"^\d+ of 5 runs, .*$", done.stderr, re.MULTILINE)  # the base and four runs
+    assert told[-1].startswith("5 of 5 runs, ")
+    assert told[-1].endswith(": done")
+    assert 1 <= len(told) <= 2 + (time.monotonic() - begun) / LINE_SECONDS
 
     base = read_network(Path(found["base"]["weights"]))
     adapter = Path(arms["lora"]["adapter"])
@@ -83,49 +76,10 @@ def test_compare_prints_one_json_object_and_its_adapter_loads_in_peft(tmp_path: 
     assert "6,248 parameters" in checked.stdout
 
 
-def test_compare_prints_a_table_and_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(
-        [
-            *COMPARE,
-            "--rank",
-            "2",
-            "8",
-            "--home",
-            str(tmp_path),
-        ]
-    )
-    out = capsys.readouterr().out
-    assert status == 0
-    assert "LoRA r=2" in out
-    assert "LoRA r=8" in out
-    assert "136,074" in out
-    assert "Note: " in out  # it warns that two seeds are too few
-
-
 def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
-    done = run(
-        *COMPARE,
-        "--adapters",
-        "lora",
-        "dora",
-        "--rank",
-        "1",
-        "4",
-        "--tune",
-        "2",
-        "--vary-bases",
-        "--controls",
-        "head",
-        "scratch",
-        "--within",
-        "3",
-        "--home",
-        tmp_path / "home",
-        "--report",
-        report,
-        "--json",
-    )
+    options = shlex.split("--adapters lora dora --rank 1 4 --tune 2 --vary-bases --controls head scratch --within 3")
+    done = run(*COMPARE, *options, "--home", tmp_path / "home", "--report", report, "--json")
     assert done.returncode == 0, done.stderr
     arms = json.loads(done.stdout)["arms"]
     kinds = [(arm["method"], arm["control"], arm["rank"]) for arm in arms]
@@ -205,31 +159,16 @@ def test_the_margin_cannot_be_chosen_once_results_are_there(
     assert "unrecognized arguments: --within 3" in capsys.readouterr().err
 
 
-def test_a_rate_that_diverges_is_a_finding_and_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(
-        [
-            "compare",
-            "--source",
-            "digits",
-            "--epochs",
-            "2",
-            "--pretrain-epochs",
-            "1",
-            "--seeds",
-            "1",
-            "--lr-lora",
-            "1",
-            "--tune",
-            "9",
-            "--alpha",
-            "4096",
-            "--home",
-            str(tmp_path),
-        ]
-    )
+def test_a_table_and_the_answer_are_printed_and_a_rate_that_diverges_is_a_finding_and_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = shlex.split("--source digits --epochs 2 --pretrain-epochs 1 --seeds 1 --lr-lora 1 --tune 9 --alpha 4096")
+    status = main(["compare", *options, "--home", str(tmp_path)])
     captured = capsys.readouterr()
     assert status == 0, captured.err
-    assert "Each setting was trained at" in captured.out
+    for words in ("LoRA r=4", "136,074", "Each setting was trained at"):
+        assert words in captured.out
+    assert "Note: " in captured.out  # it warns that one seed is too few
 
 
 @pytest.mark.parametrize("how", ["stopped", "interrupted"])
@@ -324,45 +263,30 @@ def test_bad_options_get_one_sentence_and_leave_no_run(
     assert list((tmp_path / "runs").glob("*")) == []
 
 
-def test_verify_gives_the_reason_and_exits_with_1(tmp_path: Path, trained: tuple[Path, Path]) -> None:
-    adapter, base = trained
+def test_verify_gives_the_reason_and_exits_with_1(
+    tmp_path: Path, filled_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab(Settings(filled_home))
+    run = next(run for run in lab.runs() if run.spec.role == "adapter")
+    adapter, base = lab.artifacts.path(run.id, ADAPTER), lab.artifacts.base(run)
+    lab.close()
     other = read_network(base)
     with torch.no_grad():
         other.layers[0].bias[0] += 1  # type: ignore[operator]
     write_network(tmp_path / "other.safetensors", other)
     cut = tmp_path / "cut.zip"
     cut.write_bytes(adapter.read_bytes()[:-200])
-    for arguments, word in [
-        ([adapter, "--base", tmp_path / "other.safetensors"], "base"),
-        ([cut, "--base", base], "zip"),
-        ([tmp_path / "none.zip", "--base", base], "none.zip"),
-        ([adapter, "--base", adapter], "safetensors"),
+    for given, against, word in [
+        (adapter, tmp_path / "other.safetensors", "base"),
+        (cut, base, "zip"),
+        (tmp_path / "none.zip", base, "none.zip"),
+        (adapter, adapter, "safetensors"),
     ]:
-        done = run("verify", *arguments)
-        assert done.returncode == 1
-        assert done.stdout == ""
-        assert word in done.stderr
-        assert done.stderr.count("\n") == 1, done.stderr
-
-
-@pytest.fixture
-def trained(tmp_path: Path) -> tuple[Path, Path]:
-    done = run(
-        "compare",
-        "--source",
-        "digits",
-        "--epochs",
-        "1",
-        "--pretrain-epochs",
-        "1",
-        "--seeds",
-        "1",
-        "--home",
-        tmp_path / "home",
-        "--json",
-    )
-    found = json.loads(done.stdout)
-    return Path(found["arms"][1]["adapter"]), Path(found["base"]["weights"])
+        assert main(["verify", str(given), "--base", str(against)]) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert word in captured.err
+        assert captured.err.count("\n") == 1, captured.err
 
 
 def test_time_prints_every_method_in_every_way_and_refuses_a_rank_that_does_not_fit(

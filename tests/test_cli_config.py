@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,19 +41,20 @@ LINES = [
 """Options of ``compare``."""
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with a tiny network and texts."""
-    lab = Lab(Settings(home=tmp_path / "home", max_waiting=2000))
-    bring_tiny(lab, tmp_path / "tiny")
+    folder = tmp_path_factory.mktemp("brought")
+    lab = Lab(Settings(home=folder / "home"))
+    bring_tiny(lab, folder / "tiny")
     lab.close()
-    return tmp_path / "home"
+    return folder / "home"
 
 
 @pytest.fixture
-def waiting(home: Path) -> Iterator[Lab]:
-    """A lab that queues and never trains."""
-    lab = Lab(Settings(home=home, max_waiting=2000))
+def waiting(brought: Path, tmp_path: Path) -> Iterator[Lab]:
+    """A lab with that network that queues and never trains."""
+    lab = Lab(Settings(home=Path(shutil.copytree(brought, tmp_path / "home")), max_waiting=2000))
     yield lab
     lab.close()
 
@@ -86,17 +88,11 @@ def test_a_saved_file_and_that_of_the_experiment_queue_what_the_options_would_ha
     direct = launched(waiting, line)
     again = launched(waiting, f"--config {file}")
     assert specs_of(waiting, again) == specs_of(waiting, direct)
-    assert (again.name, again.trim) == (f"{direct.name} (2)", direct.trim)
     file.write_text(write_configuration(waiting.configuration(direct)))
     assert specs_of(waiting, launched(waiting, f"--config {file}")) == specs_of(waiting, direct)
-
-
-def test_a_file_that_windows_has_saved_queues_what_it_says(waiting: Lab, tmp_path: Path) -> None:
-    file = tmp_path / "experiment.json"
-    main(["compare", "--source", "digits", "--save-config", str(file), "--home", str(waiting.settings.home)])
-    direct = launched(waiting, f"--config {file}")
-    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig", newline="\r\n")
+    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig", newline="\r\n")  # as Windows saves it
     assert specs_of(waiting, launched(waiting, f"--config {file}")) == specs_of(waiting, direct)
+    assert (again.name, again.trim) == (f"{direct.name} (2)", direct.trim)
 
 
 def test_a_file_from_a_page_runs_and_prints_what_the_same_options_print(
@@ -118,21 +114,6 @@ def test_a_file_from_a_page_runs_and_prints_what_the_same_options_print(
     assert [arm["label"] for arm in two["arms"]] == [arm["label"] for arm in one["arms"]]
     for own, other in zip(one["arms"], two["arms"], strict=True):
         assert other["accuracy"] == pytest.approx(own["accuracy"], abs=0.6)  # a bank's rounding moves an image or two
-
-
-def test_a_file_edited_by_hand_trains_what_it_says_now(waiting: Lab, tmp_path: Path) -> None:
-    file = tmp_path / "experiment.json"
-    main(["compare", "--source", "digits", "--save-config", str(file), "--home", str(waiting.settings.home)])
-    values = json.loads(file.read_text())
-    values["arms"].append({"method": {"kind": "lora", "rank": 32}})
-    values |= {"seeds": [5, 7], "tune": {"rates": 2}}
-    values["optim"]["epochs"] = 3
-    file.write_text(json.dumps(values))
-    found = waiting.members(launched(waiting, f"--config {file}"))
-    assert {run.spec.seed for run in found} == {5, 7}
-    assert {run.spec.optim.epochs for run in found} == {3}
-    assert {run.spec.label for run in found} == {"Full", "LoRA r=4", "LoRA r=32"}
-    assert len(found) == 3 * 2 * 2
 
 
 def test_the_device_beside_a_file_goes_before_that_of_the_file(waiting: Lab, tmp_path: Path) -> None:
@@ -172,10 +153,7 @@ def test_an_option_that_says_what_is_trained_is_refused_beside_a_file(
         ("--lr-dora 0.01", "--lr-dora is a rate of DoRA: add dora to --adapters, or leave it out."),
         ("--adapters dora --lr-lora 0.01", "--lr-lora is a rate of LoRA: add lora to --adapters, or leave it out."),
         ("--save-config x.json --json", "--save-config trains nothing: leave --json out."),
-        (
-            "--report r.html --save-config x.json",
-            "--save-config trains nothing: leave --report out.",
-        ),
+        ("--report r.html --save-config x.json", "--save-config trains nothing: leave --report out."),
     ],
 )
 def test_an_option_that_would_change_nothing_is_refused(
@@ -194,24 +172,10 @@ def test_options_that_say_where_to_train_and_how_to_answer_are_taken_beside_a_fi
     check_consistent(options)
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (None, "cannot be read: No such file or directory."),
-        ("{}", "This is not the file of an experiment"),
-        ("[", "JSON"),
-    ],
-)
-def test_a_file_that_cannot_be_used_gets_one_sentence_and_nothing_is_queued(
-    waiting: Lab, tmp_path: Path, content: str | None, sentence: str
-) -> None:
-    file = tmp_path / "experiment.json"
-    if content is not None:
-        file.write_text(content)
-    with pytest.raises(LabError, match=sentence):
-        launched(waiting, f"--config {file}")
-    assert waiting.runs() == []
-    assert waiting.experiments() == []
+def test_a_file_that_is_not_there_is_one_sentence_and_nothing_is_queued(waiting: Lab, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"cannot be read: No such file or directory\."):
+        launched(waiting, f"--config {tmp_path / 'none.json'}")
+    assert (waiting.runs(), waiting.experiments()) == ([], [])
 
 
 def test_a_dataset_of_somebody_else_has_to_be_brought_along(waiting: Lab, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,15 +16,9 @@ from core.cli.comparison import answer
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.settings import Settings
-from tests import forked
 from tests.conftest import BOTH, HANG, compared, finish, short, wait_until
 
 SMALL = ["--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--rank", "2"]
-
-
-def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A real command on a home folder."""
-    return forked.run(["-m", "core", *arguments, "--home", str(home)], timeout=240)
 
 
 def seeds_of(home: Path) -> dict[tuple[str, float], list[int]]:
@@ -38,38 +31,36 @@ def seeds_of(home: Path) -> dict[tuple[str, float], list[int]]:
     return found
 
 
-def test_growing_trains_what_is_new_and_prints_the_whole_comparison(tmp_path: Path) -> None:
-    first = run(tmp_path, "compare", *SMALL, "--seeds", "2", "--tune", "2", "--json")
-    assert first.returncode == 0, first.stderr
-    before = {tuple(arm["runs"]): arm for arm in json.loads(first.stdout)["arms"]}
+def test_growing_trains_what_is_new_and_prints_the_whole_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*arguments: str) -> str:
+        assert main([*arguments, "--home", str(tmp_path)]) == 0
+        return capsys.readouterr().out
+
+    first = json.loads(printed("compare", *SMALL, "--seeds", "2", "--tune", "2", "--json"))
+    before = {tuple(arm["runs"]): arm for arm in first["arms"]}
     lab = Lab(Settings(tmp_path))
     (experiment,) = lab.experiments()
     lab.close()
     assert experiment.name == "Digits → rotated 45° · r 2 · 2 rates · 2 seeds"
 
-    done = run(tmp_path, "grow", experiment.id, "--seeds", "1", "--rank", "1", "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found.keys() == json.loads(first.stdout).keys()
-    assert [(arm["rank"], len(arm["accuracy"])) for arm in found["arms"]] == [
-        *((rank, 3) for rank in (None, None, 1, 1, 2, 2)),
-    ]
+    found = json.loads(printed("grow", experiment.id, "--seeds", "1", "--rank", "1", "--json"))
+    assert found.keys() == first.keys()
+    arms = [(arm["rank"], len(arm["accuracy"])) for arm in found["arms"]]
+    assert arms == [(rank, 3) for rank in (None, None, 1, 1, 2, 2)]
     for arm in found["arms"]:
         if arm["rank"] != 1:  # the first two runs are those of before
-            old = before[tuple(arm["runs"][:2])]
-            assert arm["accuracy"][:2] == old["accuracy"]
+            assert arm["accuracy"][:2] == before[tuple(arm["runs"][:2])]["accuracy"]
     assert all(sorted(seeds) == [0, 1, 2] for seeds in seeds_of(tmp_path).values())
-
-    again = run(tmp_path, "grow", experiment.id)
-    assert again.returncode == 0, again.stderr
-    assert "LoRA r=1" in again.stdout
+    assert "LoRA r=1" in printed("grow", experiment.id)
     assert all(sorted(seeds) == [0, 1, 2] for seeds in seeds_of(tmp_path).values())
 
 
 def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_says_so(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    long = short(epochs=200, batch_size=16)
+    long = short(epochs=100, batch_size=16)
     experiment = compared(lab, "rotation-45", "digits", None, short(), [*BOTH, (long, LoRASpec.of(rank=2))], range(3))
     last = [run.id for run in lab.members(experiment) if run.spec.optim == long]
     wait_until(lambda: any(lab.run(id).step > 20 for id in last))
@@ -113,29 +104,19 @@ def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_
     ],
 )
 def test_bad_options_get_one_sentence_and_leave_no_run(
-    grown: tuple[Path, str], capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+    filled_home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
-    home, experiment = grown
-    before = seeds_of(home)
-    words = [re.sub("EXPERIMENT", experiment, word) for word in arguments]
-    assert main(["grow", *words, "--home", str(home)]) == 1
+    before = seeds_of(filled_home)
+    lab = Lab(Settings(filled_home))
+    words = [re.sub("EXPERIMENT", lab.experiments()[0].id, word) for word in arguments]
+    lab.close()
+    assert main(["grow", *words, "--home", str(filled_home)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
     assert sentence in captured.err
     assert captured.err.count("\n") == 1
-    assert seeds_of(home) == before
-
-
-@pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A home folder with one small experiment."""
-    home = tmp_path_factory.mktemp("home")
-    assert main(["compare", *SMALL, "--seeds", "1", "--home", str(home)]) == 0
-    lab = Lab(Settings(home))
-    (experiment,) = lab.experiments()
-    lab.close()
-    return home, experiment.id
+    assert seeds_of(filled_home) == before
 
 
 def test_what_waits_for_an_interrupted_base_is_not_waited_for(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import zipfile
 from collections.abc import Iterator
@@ -43,14 +44,21 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture
-def idle(home: Path) -> Iterator[Lab]:
-    """A lab that trains nothing, with a base."""
+@pytest.fixture(scope="module")
+def based(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with a base."""
+    home = tmp_path_factory.mktemp("based") / "home"
     lab = Lab(Settings(home=home, threads=1))
     lab.start()
     finish(lab, compared(lab, "rotation-45", "digits", None, short(), BOTH[:1], [0]).base)
     lab.close()
-    lab = Lab(Settings(home=home, threads=1))
+    return home
+
+
+@pytest.fixture
+def idle(based: Path, home: Path) -> Iterator[Lab]:
+    """A lab that trains nothing, with a base."""
+    lab = Lab(Settings(home=Path(shutil.copytree(based, home)), threads=1))
     yield lab
     lab.store.close()
 

@@ -10,6 +10,8 @@ import random
 import re
 import shlex
 import zipfile
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from core.adapter import apply_adapter, read_adapter
 from core.cli.compare import launch
 from core.cli.comparison import answer
 from core.errors import LabError
+from core.forecast.forecast import Forecast
 from core.lab import Lab
 from core.networks.file import read_network
 from core.networks.forward import forward
@@ -85,18 +88,41 @@ def members(home: Path, place: int = 0) -> list[Run]:
     return found
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a comparison on people's own texts said."""
+
+    home: Path
+    """Its home folder, which has its report in ``report.html``."""
+    printed: dict[str, Any]
+    told: str
+    """On stderr."""
+    kept: dict[str, Forecast]
+    """Forecasts of its runs."""
+
+
 @pytest.fixture(scope="module")
-def direct(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder with an experiment on people's own texts, and its report in ``report.html``."""
+def answered(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Answer:
     home = tmp_path_factory.mktemp("direct")
-    assert main(["compare", *own(files), *QUICK, "--home", str(home), "--report", str(home / "report.html")]) == 0
-    return home
+    arguments = ["compare", *own(files), *QUICK, "--home", str(home), "--report", str(home / "report.html"), "--json"]
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as told:
+        assert main(arguments) == 0, told.getvalue()
+    lab = Lab(Settings(home))
+    kept = lab.estimates.at_launch([run.id for run in lab.runs()])
+    lab.close()
+    return Answer(home, json.loads(out.getvalue()), told.getvalue(), kept)
+
+
+@pytest.fixture
+def direct(answered: Answer) -> Path:
+    """That home folder, to which tests add runs."""
+    return answered.home
 
 
 def test_texts_of_ones_own_are_fine_tuned_on_directly_and_the_adapter_loads_in_peft(
-    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: Path, answered: Answer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = asked(capsys, tmp_path, "compare", *own(files), *QUICK)
+    found, home = answered.printed, str(answered.home)
     base = found["base"]
     assert (base["run"], base["accuracy"]) == (None, None)
     assert [arm["source_accuracy"] for arm in found["arms"]] == [[None, None]] * 2
@@ -110,7 +136,7 @@ def test_texts_of_ones_own_are_fine_tuned_on_directly_and_the_adapter_loads_in_p
     theirs = PeftModel.from_pretrained(plain, str(tmp_path / "adapter")).eval()
     batch = AutoTokenizer.from_pretrained(base["network"])(TEXTS, padding=True, return_tensors="pt")
     batch = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    lab = Lab(Settings(tmp_path))
+    lab = Lab(Settings(answered.home))
     run = lab.run(lora["runs"][0])
     ours = apply_adapter(lab.artifacts.base_network(run), read_adapter(Path(lora["adapter"])))
     lab.close()
@@ -119,12 +145,12 @@ def test_texts_of_ones_own_are_fine_tuned_on_directly_and_the_adapter_loads_in_p
 
     digest = Path(base["network"]).name
     for given in (base["network"], base["weights"], digest[:12], "tiny", str(files / "tiny")):
-        assert main(["verify", lora["adapter"], "--base", given, "--home", str(tmp_path)]) == 0
+        assert main(["verify", lora["adapter"], "--base", given, "--home", home]) == 0
         assert "trained on this base" in capsys.readouterr().out
     for given, word in [(str(files / "other"), "another base"), ("deadbeef", "no network of this name")]:
-        assert main(["verify", lora["adapter"], "--base", given, "--home", str(tmp_path)]) == 1
+        assert main(["verify", lora["adapter"], "--base", given, "--home", home]) == 1
         assert word in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "networks").glob("[0-9a-f]*")] == [digest]  # the other was not kept
+    assert [path.name for path in (answered.home / "networks").glob("[0-9a-f]*")] == [digest]  # the other was not kept
 
 
 def test_a_network_is_first_trained_on_a_source_so_that_forgetting_is_measured(
@@ -227,24 +253,9 @@ def test_a_recipe_names_its_network_and_is_trained_again_where_that_is_brought(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     home = direct
-    status = main(
-        [
-            "compare",
-            "--network",
-            str(files / "tiny"),
-            "--direct",
-            "--target",
-            "definitions",
-            "--shots",
-            "2",
-            *QUICK,
-            "--seeds",
-            "1",
-            "--home",
-            str(home),
-        ]
-    )
-    assert status == 0
+    options = shlex.split("--direct --target definitions --shots 2")
+    asked_for = ["--network", str(files / "tiny"), *options, *QUICK, "--seeds", "1", "--home", str(home)]
+    assert main(["compare", *asked_for]) == 0
     run = next(run for run in members(home) if run.spec.role == "adapter")
     lab = Lab(Settings(home))
     (tmp_path / "spec.json").write_text(lab.recipe(run.id).to_json())
@@ -266,17 +277,10 @@ def test_a_recipe_names_its_network_and_is_trained_again_where_that_is_brought(
     assert json.loads(capsys.readouterr().out)["same_weights"] is True
 
 
-def test_time_and_memory_are_told_before_the_first_run(
-    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["compare", *own(files), *QUICK, "--home", str(tmp_path)]) == 0
-    told = capsys.readouterr().err
-    assert re.search(r"^Expected: .*, [\d.]+ MB of memory\.$", told, re.MULTILINE), told
-    lab = Lab(Settings(tmp_path))
-    kept = lab.estimates.at_launch([run.id for run in lab.runs()])
-    assert len(kept) == 4
-    assert {forecast.basis for forecast in kept.values()} <= {"calibrated", "rough"}
-    lab.close()
+def test_time_and_memory_are_told_before_the_first_run(answered: Answer) -> None:
+    assert re.search(r"^Expected: .*, [\d.]+ MB of memory\.$", answered.told, re.MULTILINE), answered.told
+    assert len(answered.kept) == 4
+    assert {forecast.basis for forecast in answered.kept.values()} <= {"calibrated", "rough"}
 
 
 def test_a_step_of_a_network_with_weights_is_timed(
@@ -287,10 +291,8 @@ def test_a_step_of_a_network_with_weights_is_timed(
     assert main(["time", "--rank", "1", "2", "--targets", "attention", "--batch-size", "4", *home]) == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
-    assert [sum(line.startswith(way) for line in lines) for way in ("Plain PyTorch ", "This engine, one run ")] == [
-        3,
-        3,
-    ]
+    for way in ("Plain PyTorch ", "This engine, one run "):
+        assert sum(line.startswith(way) for line in lines) == 3
     assert "batches of 4" in out
     assert "closed form" not in out
     for more, word in [(["--targets", "nothing"], "nothing"), (["--dataset", "digits"], "digits has images")]:

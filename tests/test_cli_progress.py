@@ -7,13 +7,10 @@ import pty
 import re
 import sys
 import termios
-import time
-from pathlib import Path
 
 import pytest
 
-from core.cli.progress import LINE_SECONDS, ProgressBar
-from tests import forked
+from core.cli.progress import ProgressBar
 
 
 class Clock:
@@ -61,17 +58,6 @@ def test_a_step_is_one_of_as_many_as_have_been_found_so_far(capsys: pytest.Captu
         "0 of 1,200 steps, 0.00 s: job 1 of 2",
         "1,000 of 1,200 steps, 0.00 s: job 1 of 2",
     ]
-
-
-def test_a_command_in_a_pipe_draws_no_bar(tmp_path: Path) -> None:
-    begun = time.monotonic()
-    small = ["--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--seeds", "2"]
-    done = forked.run(["-m", "core", "compare", *small, "--home", str(tmp_path)])
-    assert done.returncode == 0, done.stderr
-    assert "\r" not in done.stderr
-    told = [line for line in done.stderr.splitlines() if re.match(r"\d+ of 5 runs, ", line)]
-    assert told[-1].endswith(": done")
-    assert 1 <= len(told) <= 2 + (time.monotonic() - begun) / LINE_SECONDS
 
 
 def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +33,12 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.file import read_network, write_network
 from core.networks.perceptron import PerceptronSpec
-from core.plan.configuration import Configuration
+from core.plan.configuration import Configuration, preset_configuration
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Run
-from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
-from tests.forked import Process
+from tests.engine.child import lab_process
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200, rate=0.001))
@@ -59,44 +59,61 @@ def base(lab: Lab) -> Run:
     return finish(lab, lab.launch(PRETRAIN).id)[0]
 
 
-def test_the_whole_job_gives_results_and_files_that_hold(lab: Lab, settings: Settings) -> None:
-    experiment = compared(lab, "rotation-45", "digits", None, PRETRAIN.optim, BOTH, seeds=range(2))
-    runs = finish(lab, experiment.base, *experiment.runs)
-    assert [run.state for run in runs] == ["finished"] * 5
-    for run in runs:
+@dataclass(frozen=True)
+class Done:
+    """A lab that trains nothing, and what has finished in it."""
+
+    lab: Lab
+    base: Run
+    runs: list[Run]
+    """In full and with LoRA, of two seeds."""
+
+    def run(self, kind: str, seed: int = 0) -> Run:
+        return next(run for run in self.runs if (run.spec.kind, run.spec.seed) == (kind, seed))
+
+
+@pytest.fixture(scope="module")
+def done(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+    home = Path(shutil.copytree(filled_home, tmp_path_factory.mktemp("done") / "home"))
+    lab = Lab(Settings(home, max_waiting=40))
+    (experiment,) = lab.experiments()
+    yield Done(lab, lab.run(experiment.base), lab.members(experiment))
+    lab.close()
+
+
+def test_the_whole_job_gives_results_and_files_that_hold(done: Done) -> None:
+    lab = done.lab
+    for run in (done.base, *done.runs):
+        assert run.state == "finished"
         for name, sha256 in lab.store.files(run.id).items():
-            assert sha256_of(settings.runs / run.id / name) == sha256
+            assert sha256_of(lab.settings.runs / run.id / name) == sha256
         assert [state for _, state in lab.history(run.id)] == ["queued", "running", "finished"]
-    full, tuned = (next(r for r in runs if r.spec.kind == method) for method in ("full", "lora"))
-    assert full.result
-    assert tuned.result
-    assert (full.result.trainable_parameters, tuned.result.trainable_parameters) == (136_074, 6_248)
-    assert lab.artifacts.verify(tuned.id).fingerprint_matches
+    trainable = [run.result and run.result.trainable_parameters for run in map(done.run, ("full", "lora"))]
+    assert trainable == [136_074, 6_248]
+    assert lab.artifacts.verify(done.run("lora").id).fingerprint_matches
 
 
-def test_the_same_spec_gives_the_same_numbers_and_the_same_base_is_used_again(lab: Lab, base: Run) -> None:
+def test_the_same_spec_gives_the_same_numbers_and_the_same_base_is_used_again(lab: Lab, base: Run, done: Done) -> None:
     again = finish(lab, lab.launch(PRETRAIN).id)[0]
     np.testing.assert_array_equal(lab.curve(base.id).loss, lab.curve(again.id).loss)
     assert lab.artifacts.read(base.id, NETWORK) == lab.artifacts.read(again.id, NETWORK)
-    experiment = compared(lab, "rotation-45", "digits", None, PRETRAIN.optim, BOTH, seeds=[0])
-    assert experiment.base in (base.id, again.id)
+    asked = preset_configuration(done.lab.catalog, "rotation-45", "digits", None, done.base.spec.optim, BOTH, seeds=[7])
+    assert done.lab.planned(asked).bases == ()
 
 
-def test_full_and_lora_of_one_seed_see_the_same_data_first(lab: Lab, base: Run) -> None:
-    experiment = lab.fine_tune(base, TURNED, BOTH, [7], "x")
-    full, tuned = finish(lab, *experiment.runs)
+def test_full_and_lora_of_one_seed_see_the_same_data_first(done: Done) -> None:
+    full, tuned = (done.lab.curve(done.run(kind).id).loss for kind in ("full", "lora"))
     # B is zero and the full network equals the base, so the first loss is that of the base on the same batch.
-    assert lab.curve(full.id).loss[0] == pytest.approx(lab.curve(tuned.id).loss[0], rel=1e-5)
-    assert lab.curve(full.id).loss[5] != lab.curve(tuned.id).loss[5]
+    assert full[0] == pytest.approx(tuned[0], rel=1e-5)
+    assert full[5] != tuned[5]
 
 
-def test_the_merged_download_is_the_adapter_on_the_base(lab: Lab, base: Run) -> None:
-    (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs)
+def test_the_merged_download_is_the_adapter_on_the_base(done: Done) -> None:
+    lab, run = done.lab, done.run("lora")
     x = lab.tasks.get(TURNED).test.all_pixels()
     adapted = apply_adapter(read_network(lab.artifacts.base(run)), read_adapter(lab.artifacts.path(run.id, ADAPTER)))
     merged = read_network(lab.artifacts.path(run.id, MERGED))
     np.testing.assert_allclose(merged(x).detach(), adapted(x).detach(), atol=1e-4)
-    assert run.result
     accuracy = (merged(x).argmax(1) == lab.tasks.get(TURNED).test.labels).float().mean().item() * 100
     assert accuracy == pytest.approx(run.score, abs=0.3)
 
@@ -113,15 +130,14 @@ def test_the_merged_download_is_the_adapter_on_the_base(lab: Lab, base: Run) -> 
     ],
 )
 def test_a_bad_experiment_gets_a_sentence_and_queues_nothing(
-    lab: Lab, base: Run, arms: list[tuple[OptimSpec, LoRASpec | None]], seeds: list[int], error: type, sentence: str
+    done: Done, arms: list[tuple[OptimSpec, LoRASpec | None]], seeds: list[int], error: type, sentence: str
 ) -> None:
-    before = len(lab.runs())
+    before = done.lab.runs(), done.lab.experiments()
     with pytest.raises(error, match=sentence):
-        lab.fine_tune(base, TURNED, arms, seeds, "x")
+        done.lab.fine_tune(done.base, TURNED, arms, seeds, "x")
     with pytest.raises(error, match=sentence):
-        compared(lab, "same", "digits", None, OptimSpec.of(epochs=3), arms, seeds)
-    assert len(lab.runs()) == before
-    assert lab.experiments() == []
+        compared(done.lab, "same", "digits", None, OptimSpec.of(epochs=3), arms, seeds)
+    assert (done.lab.runs(), done.lab.experiments()) == before
 
 
 @pytest.mark.parametrize(
@@ -135,10 +151,11 @@ def test_a_bad_experiment_gets_a_sentence_and_queues_nothing(
         (PRETRAIN.but(network=PerceptronSpec.of(num_classes=5)), SpecError, "at least 10 classes"),
     ],
 )
-def test_a_bad_run_gets_a_sentence_and_is_not_queued(lab: Lab, spec: RunSpec, error: type, sentence: str) -> None:
+def test_a_bad_run_gets_a_sentence_and_is_not_queued(done: Done, spec: RunSpec, error: type, sentence: str) -> None:
+    before = done.lab.runs()
     with pytest.raises(error, match=sentence):
-        lab.launch(spec)
-    assert lab.runs() == []
+        done.lab.launch(spec)
+    assert done.lab.runs() == before
 
 
 def test_stop_keeps_what_was_learnt_and_the_queue_goes_on(lab: Lab) -> None:
@@ -176,19 +193,6 @@ def test_waiting_runs_that_fit_together_are_trained_as_a_bank_to_the_numbers_the
         np.testing.assert_allclose(lab.curve(alone.id).loss, lab.curve(run.id).loss, rtol=2e-3, atol=2e-4)
 
 
-def test_stopping_one_run_of_a_bank_leaves_the_others_going(lab: Lab, base: Run) -> None:
-    arms = [(short(epochs=150, batch_size=16), LoRASpec.of(rank=rank)) for rank in (1, 2, 4, 8)]
-    ids = lab.fine_tune(base, TURNED, arms, [0], "x").runs
-    wait_until(lambda: all(lab.run(id).state == "running" and lab.run(id).step for id in ids))
-    lab.stop(ids[1])
-    wait_until(lambda: lab.run(ids[1]).state == "stopped")
-    assert [lab.run(id).state for id in ids] == ["running", "stopped", "running", "running"]
-    for id in ids:
-        lab.stop(id)
-    ended = finish(lab, *ids)
-    assert all(run.result and run.result.steps == run.step for run in ended)
-
-
 def test_a_diverged_run_fails_with_its_cause_and_the_next_one_trains(lab: Lab, base: Run) -> None:
     network = read_network(lab.artifacts.path(base.id, NETWORK))
     with torch.no_grad():
@@ -223,89 +227,39 @@ def test_a_damaged_base_is_refused_wherever_it_is_read(lab: Lab, base: Run) -> N
     assert lab.recipe(run.id).base.weights is None
 
 
-def test_a_damaged_adapter_or_merged_network_is_refused(lab: Lab, base: Run) -> None:
-    (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs)
+def test_a_damaged_adapter_or_merged_network_is_refused(done: Done) -> None:
+    lab, run = done.lab, done.run("lora", 1)
     for name in (MERGED, ADAPTER):
         path = lab.artifacts.path(run.id, name)
-        content = bytearray(path.read_bytes())
-        content[-3] ^= 1
-        path.write_bytes(content)
+        content = path.read_bytes()
+        path.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
         with pytest.raises(DamagedFileError, match=f"{run.id}/{name} is no longer"):
             lab.artifacts.path(run.id, name)
     with pytest.raises(DamagedFileError):
         lab.artifacts.verify(run.id)
     assert lab.recipe(run.id).weights is None
+    path.write_bytes(content)
 
 
-def test_unknown_runs_and_files_get_a_sentence(lab: Lab, base: Run) -> None:
+def test_unknown_runs_and_files_get_a_sentence(done: Done) -> None:
+    lab, base = done.lab, done.base
     with pytest.raises(UnknownRunError, match="no run"):
         lab.stop("r-none")
     with pytest.raises(UnknownRunError, match="makes no file"):
         lab.artifacts.path(base.id, "../../lab.sqlite3")
     assert lab.finish([base.id, "r-none"]) == 0
-    assert lab.run(base.id).state == "finished"
+    assert lab.run(base.id) == base
 
 
-CHILD = """
-import sys, time
-from pathlib import Path
-from core.lab import Lab
-from core.settings import Settings
-from core.run_spec import RunSpec
-lab = Lab(Settings(home=Path(sys.argv[1])))
-lab.start()
-for text in sys.argv[2:]:
-    print(lab.launch(RunSpec.from_json(text)).id, flush=True)
-time.sleep(60)
-"""
-
-
-def child(home: Path, *specs: RunSpec) -> tuple[Process, list[str]]:
-    """Another process on the same home folder, and the runs that it was given."""
-    arguments = ["-c", CHILD, str(home), *(spec.to_json() for spec in specs)]
-    process = forked.start(arguments, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    return process, [process.stdout.readline().strip() for _ in specs]
-
-
-def test_runs_of_a_killed_process_are_interrupted_and_resume_to_the_same_numbers(settings: Settings) -> None:
-    spec = PRETRAIN.but(optim=short(epochs=60, rate=0.001))
-    process, (running, waiting) = child(settings.home, spec, PRETRAIN)
-    reader = Lab(settings)
-    wait_until(lambda: reader.run(running).step > 0)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()  # type: ignore[union-attr]
-
-    lab = Lab(settings)
-    lab.start()
-    try:
-        assert lab.run(running).state == "interrupted"
-        assert finish(lab, waiting)[0].state == "finished"
-        lab.finish([running])
-        resumed, untouched = finish(lab, running, lab.launch(spec).id)
-        assert resumed.state == "finished"
-        np.testing.assert_array_equal(lab.curve(resumed.id).loss, lab.curve(untouched.id).loss)
-        assert lab.artifacts.read(resumed.id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
-    finally:
-        lab.close()
-        reader.close()
-
-
-def test_a_living_process_keeps_its_runs_and_hears_a_stop_from_another(settings: Settings) -> None:
-    process, (running,) = child(settings.home, LONG)
-    lab = Lab(settings)
-    try:
+def test_a_living_process_keeps_its_runs_and_hears_a_stop_from_another(lab: Lab) -> None:
+    with lab_process(lab.settings.home, [LONG]) as (_, (running,)):
         wait_until(lambda: lab.run(running).step > 0)
-        lab.start()
+        again = Lab(lab.settings)  # looks for runs of processes that are gone
+        again.start()
+        again.close()
         assert lab.run(running).state == "running"
         lab.stop(running)
         assert finish(lab, running)[0].state == "stopped"
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()  # type: ignore[union-attr]
-        lab.close()
 
 
 def test_closing_interrupts_what_trains_and_the_next_start_goes_on_with_what_waits(settings: Settings) -> None:

@@ -45,8 +45,7 @@ class Sample:
 
     def filled(self, seed: int) -> nn.Module:
         """The same with another head."""
-        # A network may use the tensors that it is filled with as its own.
-        return self.spec.filled({name: tensor.clone() for name, tensor in self.weights.items()}, seed)
+        return copy.deepcopy(_filled(self, seed))
 
     @property
     def probe(self) -> Batch:
@@ -61,6 +60,13 @@ class Sample:
     def packed(self, model: nn.Module, lora: LowRankSpec, card: Card | None = None) -> bytes:
         mark = base_fingerprint(self.base)
         return adapter_bytes(model, lora, base_fingerprint=mark, card=card or Card("r", "b"), probe=self.probe)
+
+
+@cache
+def _filled(one: Sample, seed: int) -> nn.Module:
+    """The network, filled once per process: copies take less time."""
+    # It may use the tensors that it is filled with as its own.
+    return one.spec.filled({name: tensor.clone() for name, tensor in one.weights.items()}, seed)
 
 
 def sample_of(folder: Path, classes: int = CLASSES, model: str = "tiny") -> Sample:

@@ -14,13 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from core.adapter import (
-    AdapterConfig,
-    AdapterFile,
-    Card,
-    adapter_bytes,
-    read_adapter,
-)
+from core.adapter import AdapterConfig, AdapterFile, Card, adapter_bytes, read_adapter
 from core.adapter.archive import CONFIG, TENSORS, zip_bytes
 from core.methods.layers import LinearWithLoRA, LowRankLinear, scaling_factor
 from core.methods.lora import LoRASpec

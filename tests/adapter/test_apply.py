@@ -11,11 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.adapter import (
-    apply_adapter,
-    read_adapter,
-    verify_adapter,
-)
+from core.adapter import apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CERTIFICATE, json_bytes, zip_bytes
 from core.adapter.certificate import logits_of, merged_logits_of
 from core.errors import AdapterError, BaseMismatchError, NetworkFileError

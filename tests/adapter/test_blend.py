@@ -101,11 +101,7 @@ def test_a_blend_with_the_rank_of_both_keeps_everything_and_so_does_one_without_
 def test_a_blend_is_written_and_read_as_any_adapter() -> None:
     network, spec, _ = blend(BASE, [(FILES[LORA[0]], 0.5), (FILES[LORA[3]], 0.5)])
     content = adapter_bytes(
-        network,
-        spec,
-        base_fingerprint=base_fingerprint(BASE),
-        card=Card("a + b", "r-base"),
-        probe={"pixels": probe()},
+        network, spec, base_fingerprint=base_fingerprint(BASE), card=Card("a + b", "r-base"), probe={"pixels": probe()}
     )
     read = read_adapter(content)
     assert read.certificate is not None

@@ -12,9 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.adapter import (
-    Card,
-)
+from core.adapter import Card
 from core.adapter.archive import CARD, CERTIFICATE
 from core.adapter.card import base_named, plain, render
 from core.adapter.certificate import Certificate

@@ -17,11 +17,7 @@ from peft.tuners.tuners_utils import check_target_module_exists
 from peft.utils.other import get_pattern_key
 from torch import nn
 
-from core.adapter import (
-    AdapterConfig,
-    apply_adapter,
-    read_adapter,
-)
+from core.adapter import AdapterConfig, apply_adapter, read_adapter
 from core.errors import AdapterError
 from core.methods.layers import SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, Scaling, scaling_factor
 from core.methods.lora import LoRASpec
@@ -42,14 +38,19 @@ from tests.adapter.samples import (
     trained,
     unzip,
 )
+from tests.pairs import pairwise
 
 # Ours into PEFT
 
 
-@pytest.mark.parametrize("scaling", SCALINGS)
-@pytest.mark.parametrize("rank", [1, 4, 16, 200])
-@pytest.mark.parametrize("targets", [("all-linear",), ("layers.2", "layers.0"), ("layers.4", "0")], ids=str)
-@pytest.mark.parametrize("form", [LinearWithLoRA, LinearWithLoRAMerged])
+TARGETS = (("all-linear",), ("layers.2", "layers.0"), ("layers.4", "0"))
+
+
+@pytest.mark.parametrize(
+    ("scaling", "rank", "targets", "form"),
+    pairwise(SCALINGS, (1, 4, 16, 200), TARGETS, (LinearWithLoRA, LinearWithLoRAMerged)),
+    ids=str,
+)
 def test_peft_computes_what_the_trained_network_computes(tmp_path: Path, scaling, rank, targets, form) -> None:
     alpha = {"alpha/r": 2 * rank, "alpha": 1.7, "alpha/sqrt(r)": 3.1}[scaling]
     lora = LoRASpec(rank=rank, alpha=alpha, scaling=scaling, target_modules=targets)
@@ -177,10 +178,7 @@ patterns = paths | st.sampled_from(
 
 
 @given(
-    st.dictionaries(patterns, st.integers(1, 9), max_size=3),
-    st.lists(paths, min_size=1, max_size=2),
-    patterns,
-    paths,
+    st.dictionaries(patterns, st.integers(1, 9), max_size=3), st.lists(paths, min_size=1, max_size=2), patterns, paths
 )
 def test_names_and_patterns_match_as_in_peft(ranks: dict[str, int], names: list[str], pattern: str, path: str) -> None:
     values = {"peft_type": "LORA", "r": 10, "lora_alpha": 11, "rank_pattern": ranks, "alpha_pattern": ranks}

@@ -242,8 +242,7 @@ def test_we_compute_what_peft_trained(tmp_path: Path, architecture: str, dora: b
 
 
 @pytest.mark.parametrize(
-    ("architecture", "targets"),
-    [("bert", ["query", "value", "q_proj", "v_proj"]), ("roberta", ["query", "out_proj"])],
+    ("architecture", "targets"), [("bert", ["query", "value", "q_proj", "v_proj"]), ("roberta", ["query", "out_proj"])]
 )
 def test_names_of_layers_that_the_network_lacks_are_ignored_as_by_peft(
     tmp_path: Path, architecture: str, targets: list[str]

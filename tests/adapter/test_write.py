@@ -14,10 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from core.adapter import (
-    apply_adapter,
-    read_adapter,
-)
+from core.adapter import apply_adapter, read_adapter
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, json_bytes
 from core.errors import AdapterError, BaseMismatchError
 from core.methods.layers import MATRICES, SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, LowRankLinear, Scaling
@@ -26,19 +23,7 @@ from core.methods.merging import adapted_layers, merge, merged_copy
 from core.methods.parameters import count_parameters
 from core.networks.fingerprint import fingerprint
 from core.networks.perceptron import PerceptronSpec
-from tests.adapter.samples import (
-    BASE,
-    ENTRIES,
-    GOOD,
-    LORA,
-    MODEL,
-    WHOLE,
-    factor_of,
-    logits,
-    packed,
-    probe,
-    trained,
-)
+from tests.adapter.samples import BASE, ENTRIES, GOOD, LORA, MODEL, WHOLE, factor_of, logits, packed, probe, trained
 
 ROWS = {"pixels": probe()}
 

@@ -1,22 +1,30 @@
-"""`make check` leaves out what its list says, and `make soak` runs all that has a full size."""
+"""How long modules take is recorded for `make check`, and `make soak` runs all that has a full size."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from tests.conftest import FIRST, SLOW, TESTS
+import pytest
+
+from tests import durations
+from tests.durations import TESTS
 
 HAS_FULL_SIZE = re.compile(r"mark\.minutes|\bsome_of\b|\btests\.soak\.sizes\b")
 """What a module has that is larger in a soak run."""
 
 
-def test_every_slow_module_is_there() -> None:
-    assert [name for name in [*SLOW, *FIRST] if not (TESTS / name).exists()] == []
-
-
-def test_no_module_is_listed_twice() -> None:
-    assert len(set(SLOW)) == len(SLOW)
-    assert [name for name in SLOW for other in SLOW if name.startswith(f"{other}/")] == []
+def test_a_report_of_some_modules_is_recorded_and_modules_that_are_gone_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durations, "FILE", tmp_path / "durations.json")
+    durations.FILE.write_text('{"docs/test_gone.py": 9, "docs/test_map.py": 7, "docs/test_quick_loop.py": 1}')
+    cases = [f'<testcase classname="tests.docs.test_quick_loop" name="{name}" time="1.26"/>' for name in "ab"]
+    (tmp_path / "report.xml").write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
+    durations.record(tmp_path / "report.xml")
+    known = durations.seconds_by_module()
+    assert known == {"docs/test_map.py": 7, "docs/test_quick_loop.py": 2.5}
+    assert [durations.seconds_of(TESTS / "docs" / name, known) for name in ("test_map.py", "test_new.py")] == [7, 0]
 
 
 def test_the_soak_runs_every_module_that_has_a_full_size() -> None:

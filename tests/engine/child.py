@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.engine.jobs.run_files import NETWORK
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
@@ -50,6 +51,15 @@ def when_read(pipe: Path) -> int:
     wait_until(opened)
     os.set_blocking(found[0], True)
     return found[0]
+
+
+def held_back(lab: Lab, base: str) -> tuple[Path, bytes]:
+    """Put a named pipe in the place of a base, at which whoever reads it waits; its path, and what the file held."""
+    path = lab.artifacts.path(base, NETWORK)
+    content = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
+    return path, content
 
 
 def main() -> None:

@@ -28,13 +28,7 @@ def runs(count: int, rank: int | None, hidden: tuple[int, int] = (128, 256), bat
     optim, lora = OptimSpec.of(batch_size=batch), LoRASpec.of(rank=rank) if rank else None
     return [
         RunSpec.of(
-            method=lora or "full",
-            network=model,
-            task=TURNED,
-            source=DIGITS,
-            base="r-base",
-            optim=optim,
-            seed=seed,
+            method=lora or "full", network=model, task=TURNED, source=DIGITS, base="r-base", optim=optim, seed=seed
         )
         for seed in range(count)
     ]

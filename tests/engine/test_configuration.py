@@ -277,10 +277,7 @@ BAD = [
     (by_hand(objective={"within": True}), "objective.within: Margin must be a number, not True."),
     (by_hand(objective={"within": "much"}), "objective.within: Margin is invalid"),
     (by_hand(objective={"within": 11}), "objective: Margin must be at most 10 for accuracy, not 11."),
-    (
-        by_hand(objective={"measure": "loss", "within": 2}),
-        "objective: Margin must be at most 1 for loss, not 2.",
-    ),
+    (by_hand(objective={"measure": "loss", "within": 2}), "objective: Margin must be at most 1 for loss, not 2."),
     (by_hand(seeds=list(range(MAX_RUNS + 1))), "An experiment takes at most 10,000 runs and this one has 10,001"),
     (by_hand(device="gpu"), "device must be one of auto, cuda, mps, cpu, not 'gpu'."),
     (by_hand(own_bases="maybe"), "own_bases: A base for each seed is invalid"),

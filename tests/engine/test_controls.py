@@ -20,6 +20,7 @@ from core.methods.scratch import ScratchSpec
 from core.networks.file import read_network
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
+from core.settings import Settings
 from tests.conftest import compared, finish, short
 
 FULL = RunSpec.of(method="full", base="b", source=TaskSpec.of())
@@ -60,20 +61,20 @@ def test_training_from_scratch_does_not_depend_on_the_base(lab: Lab) -> None:
     assert (lab.settings.runs / a.id / NETWORK).read_bytes() == (lab.settings.runs / b.id / NETWORK).read_bytes()
 
 
-def test_a_base_for_each_seed_is_trained_once_and_shared_by_all_arms_of_the_seed(lab: Lab) -> None:
+def test_a_base_for_each_seed_is_trained_once_and_shared_by_all_arms_of_the_seed(settings: Settings) -> None:
+    lab = Lab(settings)  # never started
     arms = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of())]
     experiment = compared(lab, "rotation-45", "digits", None, short(), arms, [0, 1, 2], own_bases=True)
-    runs = finish(lab, *experiment.runs)
+    runs = lab.members(experiment)
     by_seed = {seed: {run.spec.base for run in runs if run.spec.seed == seed} for seed in (0, 1, 2)}
     assert all(len(bases) == 1 for bases in by_seed.values())
     assert len({base for bases in by_seed.values() for base in bases}) == 3
-    assert {lab.run(str(run.spec.base)).spec.seed for run in runs} == {0, 1, 2}
     assert all(lab.run(str(run.spec.base)).spec.seed == run.spec.seed for run in runs)
     assert len({run.spec.arm for run in runs}) == 2
     again = lab.fine_tune(lab.run(experiment.base), runs[0].spec.task, arms, [2, 3], "again", own_bases=True)
-    members = finish(lab, *again.runs)
-    assert next(run.spec.base for run in members if run.spec.seed == 2) in by_seed[2]
-    assert len(lab.bases()) == 4
+    assert next(run.spec.base for run in lab.members(again) if run.spec.seed == 2) in by_seed[2]
+    assert len(lab.runs(methods=["pretrain"])) == 4
+    lab.close()
 
 
 def test_another_method_or_a_base_for_each_seed_is_another_arm() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from core.errors import (
@@ -31,8 +30,7 @@ from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.wording.experiments import MAX_NAME, experiment_name
-from tests.conftest import BOTH, DIGITS, TURNED, compared, copied, finish, short, wait_until
-from tests.store.harm import lose
+from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 
@@ -94,14 +92,6 @@ def test_five_seeds_added_to_an_experiment_of_three_train_exactly_the_new_runs(l
     assert {(run.spec.base, run.spec.task, run.spec.device) for run in lab.members(grown)} == {
         (experiment.base, TURNED, "auto")
     }
-
-
-def test_a_run_that_was_added_is_the_run_that_a_launch_would_have_made(lab: Lab) -> None:
-    experiment = launched(lab, seeds=1)
-    added = finish(lab, *add_seeds(lab, experiment, 1))
-    for run in added:
-        again = finish(lab, lab.launch(run.spec).id)[0]
-        np.testing.assert_allclose(lab.curve(again.id).loss, lab.curve(run.id).loss, rtol=2e-3, atol=2e-4)
 
 
 def test_ranks_rates_and_controls_are_added_with_the_seeds_that_are_wanted(idle: Lab) -> None:
@@ -224,10 +214,7 @@ def test_next_seeds_follow_the_highest_and_other_ranks_keep_every_rate() -> None
 def test_nobody_grows_what_does_not_exist(idle: Lab) -> None:
     experiment = launched(idle)
     idle.notes.delete(experiment.runs)
-    for action in (
-        lambda: idle.grow(experiment, BOTH, [0]),
-        lambda: idle.rename(experiment.id, "x"),
-    ):
+    for action in (lambda: idle.grow(experiment, BOTH, [0]), lambda: idle.rename(experiment.id, "x")):
         with pytest.raises(UnknownRunError, match="no experiment"):
             action()
 
@@ -291,41 +278,6 @@ def test_a_name_that_does_not_hold_changes_nothing(idle: Lab, name: str) -> None
     with pytest.raises(NoteError, match="A name"):
         idle.rename(experiment.id, name)
     assert now(idle, experiment) == experiment
-
-
-def test_a_restored_store_keeps_names_and_stages(lab: Lab, settings: Settings) -> None:
-    experiment = launched(lab, seeds=2)
-    finish(lab, *experiment.runs, *add_seeds(lab, experiment, 1))
-    lab.rename(experiment.id, "renamed *later*")
-    before, stages = now(lab, experiment), stage_ids(lab, experiment)
-    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
-    lab.close()
-    lose(settings)
-    again = Lab(settings)
-    again.start()
-    again.restore()
-    assert now(again, experiment) == before
-    assert [len(stage) for stage in stages] == [4, 2]
-    assert stage_ids(again, experiment) == stages
-    again.close()
-
-
-def test_an_older_store_that_is_put_back_learns_the_later_name(lab: Lab, settings: Settings, tmp_path: Path) -> None:
-    experiment = launched(lab, seeds=1)
-    finish(lab, *experiment.runs)
-    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
-    lab.store.copy_to(tmp_path / "older.sqlite3")
-    lab.rename(experiment.id, "later")
-    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
-    lab.close()
-    lose(settings)
-    shutil.copy(tmp_path / "older.sqlite3", settings.store)
-    again = Lab(settings)
-    assert now(again, experiment).name == experiment.name
-    again.start()
-    again.restore()
-    assert now(again, experiment).name == "later"
-    again.close()
 
 
 # Stages

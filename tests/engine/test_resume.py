@@ -33,7 +33,7 @@ from core.store.checkpoints import PREFIX
 from core.store.record import Run
 from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
-from tests.engine.child import lab_process, when_read
+from tests.engine.child import held_back, lab_process, when_read
 from tests.text_home import FIRST, LAST, PETS, bring_tiny
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
@@ -72,14 +72,7 @@ def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
     optim = short(epochs=EPOCHS, rate=0.001, keep=keep, batch_size=50)
     if method == "pretrain":
         return PRETRAIN.but(optim=optim, seed=seed)
-    return RunSpec.of(
-        method=method,
-        task=TURNED,
-        source=DIGITS,
-        base=base,
-        optim=optim,
-        seed=seed,
-    )
+    return RunSpec.of(method=method, task=TURNED, source=DIGITS, base=base, optim=optim, seed=seed)
 
 
 def text_spec(lab: Lab, scratch: Path, method: str, keep: str, after_source: bool) -> RunSpec:
@@ -117,10 +110,7 @@ def same(lab: Lab, run: Run, other: Run) -> None:
         assert torch.equal(tensor, expected[name]), name
     assert run.result
     assert other.result
-    assert (run.score, run.result.kept_epoch) == (
-        other.score,
-        other.result.kept_epoch,
-    )
+    assert (run.score, run.result.kept_epoch) == (other.score, other.result.kept_epoch)
     assert run.result.steps == run.step == run.steps
 
 
@@ -171,7 +161,7 @@ def test_what_was_stopped_or_was_in_a_lab_that_was_closed_goes_on_from_where_it_
 
 def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Opener, settings: Settings) -> None:
     spec = spec_of("pretrain", "", "best")
-    with lab_process(settings.home, [spec], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
+    with lab_process(settings.home, [spec, PRETRAIN], threads=1, checkpoint_seconds=0.05) as (process, (id, waiting)):
         reader = Lab(settings)
         wait_until(lambda: reader.store.checkpoint(id) is not None and reader.run(id).step > 100)
         process.send_signal(signal.SIGKILL)
@@ -180,6 +170,7 @@ def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Open
     lab = opened()
     assert lab.run(id).state == "interrupted"
     assert "process ended" in str(lab.run(id).cause)
+    assert finish(lab, waiting)[0].state == "finished"
     assert {path.name for path in (settings.runs / id).iterdir()} == {NAME, *lab.store.files(id)}
     lab.finish([id])
     resumed, untouched = finish(lab, id, lab.launch(spec).id)
@@ -327,10 +318,7 @@ def test_many_stops_at_once_from_two_processes_are_one(opened: Opener, settings:
 def test_a_stop_is_heard_while_the_base_is_read(opened: Opener, settings: Settings) -> None:
     lab = opened()
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path = lab.artifacts.path(base, NETWORK)
-    content = path.read_bytes()
-    path.unlink()
-    os.mkfifo(path)  # readers block
+    path, content = held_back(lab, base)
     id = lab.launch(spec_of("full", base, "last")).id
     pipe = when_read(path)
     lab.stop(id)

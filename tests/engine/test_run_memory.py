@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -15,12 +17,11 @@ from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.registry import method_of
 from core.networks.perceptron import PerceptronSpec
-from core.run_spec import RunSpec
 from core.settings import Settings
 from core.tasks.tasks import Tasks
 from core.training.bank.bank import Bank
 from core.training.ledger import Ledger
-from tests.conftest import DIGITS, TURNED, finish, short
+from tests.conftest import DIGITS
 
 SMALL = PerceptronSpec.of(num_hidden_1=64, num_hidden_2=32)
 
@@ -65,11 +66,10 @@ def test_a_control_holds_weights_moments_and_what_its_gradients_need(control: st
     )  # the two lists of rows
 
 
-def test_a_result_has_what_the_form_foretold(lab: Lab) -> None:
-    base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short()))
-    experiment = lab.fine_tune(base, TURNED, [(short(), FullSpec()), (short(), LoRASpec.of())], [0], "both")
-    runs = finish(lab, base.id, *experiment.runs)
-    for run in runs:
+def test_a_result_has_what_the_form_foretold(filled_home: Path) -> None:
+    lab = Lab(Settings(filled_home))
+    for run in lab.runs():
         assert run.result
         spec, images = run.spec, len(lab.tasks.outline(run.spec.task).train)
         assert run.result.memory == run_memory(spec.network, spec.method, spec.optim.batch_size, images)
+    lab.close()

@@ -8,20 +8,13 @@ import pytest
 
 from core.forecast.cost import chosen_for, target_layers
 from core.methods.targets import find_targets
-from core.networks.hugging_face import architecture
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
-from core.networks.transformer import TransformerSpec
-from tests.networks.tiny import SIZES, tiny_config
+from tests.training.tiny_texts import ARCHITECTURES, spec_of
 
-
-def tiny_spec(name: str) -> NetworkSpec:
-    config = architecture(tiny_config(name).to_dict())
-    head = ("score",) if name in ("gpt2", "llama", "qwen2") else ("classifier",)
-    return TransformerSpec.of(weights="0" * 64, config=config, head=head)
-
-
-SPECS: dict[str, NetworkSpec] = {"perceptron": PerceptronSpec.of()} | {name: tiny_spec(name) for name in SIZES}
+SPECS: dict[str, NetworkSpec] = {"perceptron": PerceptronSpec.of()} | {
+    name: spec_of(name, layers=2) for name in ARCHITECTURES
+}
 
 
 @pytest.mark.parametrize("network", SPECS.values(), ids=SPECS)

@@ -10,16 +10,11 @@ from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.parameters import count_parameters
-from core.networks.hugging_face import architecture
-from core.networks.transformer import TransformerSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.training.frozen import texts_of
-from tests.networks.tiny import tiny_config
-from tests.training.tiny_texts import task_of
+from tests.training.tiny_texts import spec_of, task_of
 
-NETWORK = TransformerSpec.of(
-    weights="0" * 64, config=architecture(tiny_config("bert", max_position_embeddings=512).to_dict()), num_classes=3
-)
+NETWORK = spec_of("bert", layers=2, max_position_embeddings=512)
 PLAIN = OptimSpec.of(batch_size=16)
 
 

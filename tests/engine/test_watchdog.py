@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from core.settings import Settings
 from core.store.checkpoints import PREFIX
 from core.store.run_file import NAME
 from tests.conftest import DIGITS, copied, finish, short, wait_until
-from tests.engine.child import lab_process, when_read
+from tests.engine.child import held_back, lab_process, when_read
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = PRETRAIN.but(optim=short(epochs=60, rate=0.001))
@@ -31,14 +30,6 @@ LONG = PRETRAIN.but(optim=short(epochs=60, rate=0.001))
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return replace(settings, threads=1, settle_seconds=0.2, hang_seconds=2.0, checkpoint_seconds=0.05)
-
-
-@pytest.fixture
-def lab(settings: Settings) -> Iterator[Lab]:
-    lab = Lab(settings)
-    lab.start()
-    yield lab
-    lab.close()
 
 
 def end_thread(identity: int | None) -> None:
@@ -65,10 +56,7 @@ def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
 
 def test_a_thread_that_hangs_is_left_behind_and_what_it_says_later_is_not_heard(lab: Lab) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path = lab.artifacts.path(base, NETWORK)
-    content = path.read_bytes()
-    path.unlink()
-    os.mkfifo(path)  # readers block
+    path, content = held_back(lab, base)
     spec = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
     id = lab.launch(spec).id
     pipe = when_read(path)
@@ -140,10 +128,7 @@ def test_a_process_that_was_paused_keeps_its_own_healthy_run(settings: Settings)
 
 def test_a_hung_thread_is_seen_although_the_sign_of_life_cannot_be_given(lab: Lab, settings: Settings) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path = lab.artifacts.path(base, NETWORK)
-    content = path.read_bytes()
-    path.unlink()
-    os.mkfifo(path)
+    path, content = held_back(lab, base)
     spec = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
     id = lab.launch(spec).id
     pipe = when_read(path)

@@ -16,15 +16,7 @@ from core.methods.merging import adapted_layers, base_copy, merge, merged_copy
 from core.methods.parameters import count_parameters, freeze_linear_layers
 from core.methods.targets import find_targets, targets_of
 from core.networks.perceptron import PerceptronSpec
-from tests.methods.samples import (
-    SMALL,
-    each_form,
-    each_scaling,
-    inputs,
-    network,
-    perturbed,
-    weights,
-)
+from tests.methods.samples import SMALL, each_form, each_scaling, inputs, network, perturbed, weights
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import zipfile
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -24,35 +23,32 @@ from core.methods.merging import adapted_layers, base_copy, merge, merged_copy, 
 from core.methods.parameters import freeze_linear_layers
 from core.methods.targets import find_targets
 from tests.methods.samples import each_form, perturbed, weights
+from tests.networks.tiny import SIZES, VOCABULARY
 
-TEXT = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 50}
-STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_labels": 3}
-TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-GPT2 = {"n_layer": 2, "n_embd": 32, "n_head": 4, "vocab_size": 50, "num_labels": 3, **TOKENS}
-GPT2 |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-T5 = {"num_layers": 2, "d_model": 32, "d_ff": 48, "d_kv": 8, "num_heads": 4, "vocab_size": 50, "dropout_rate": 0.0}
-PIXELS = {"image_size": 16, "patch_size": 8, "num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4}
-DISTIL = {"n_layers": 2, "dim": 32, "n_heads": 4, "hidden_dim": 48, "vocab_size": 50, "num_labels": 3}
-DISTIL |= {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
-MODERN = {**TEXT, **TOKENS, "cls_token_id": 1, "sep_token_id": 2, "num_labels": 3}
-
-BUILD: dict[str, Callable[[], nn.Module]] = {
-    "bert": lambda: hf.BertForSequenceClassification(hf.BertConfig(**TEXT, **STILL)),
-    "bert-mlm": lambda: hf.BertForMaskedLM(hf.BertConfig(**TEXT, **STILL)),
-    "roberta": lambda: hf.RobertaForSequenceClassification(hf.RobertaConfig(**TEXT, **STILL, **TOKENS)),
-    "distilbert": lambda: hf.DistilBertForSequenceClassification(hf.DistilBertConfig(**DISTIL)),
-    "modernbert": lambda: hf.ModernBertForSequenceClassification(hf.ModernBertConfig(**MODERN)),
-    "gpt2": lambda: hf.GPT2LMHeadModel(hf.GPT2Config(**GPT2)),
-    "gpt2-classifier": lambda: hf.GPT2ForSequenceClassification(hf.GPT2Config(**GPT2)),
-    "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**TEXT, num_key_value_heads=2, **TOKENS)),
-    "qwen": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**TEXT, num_key_value_heads=2, **TOKENS)),
-    "t5": lambda: hf.T5ForConditionalGeneration(hf.T5Config(**T5)),
-    "t5-gated": lambda: hf.T5ForConditionalGeneration(hf.T5Config(**T5, feed_forward_proj="gated-gelu")),
-    "vit": lambda: hf.ViTForImageClassification(hf.ViTConfig(**PIXELS, **STILL, intermediate_size=48)),
-    "torch": lambda: nn.Sequential(
-        *(nn.TransformerEncoderLayer(32, 4, 48, dropout=0.0, batch_first=True) for _ in range(2))
-    ),
+T5 = {"num_layers": 2, "d_model": 32, "d_ff": 48, "d_kv": 8, "num_heads": 4, "vocab_size": 50}
+OWN: dict[str, dict[str, object]] = {
+    "distilbert": {"n_layers": 2, "dim": 32, "n_heads": 4, "hidden_dim": 48, "vocab_size": 50},
+    "t5": T5,
+    "vit": {"image_size": 16, "patch_size": 8, "num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4},
 }
+"""Configs of architectures that no other test has."""
+
+BUILD: dict[str, tuple[str, str, dict[str, object]]] = {
+    "bert": ("SequenceClassification", "bert", {}),
+    "bert-mlm": ("MaskedLM", "bert", {}),
+    "roberta": ("SequenceClassification", "roberta", {}),
+    "distilbert": ("SequenceClassification", "distilbert", {}),
+    "modernbert": ("SequenceClassification", "modernbert", {}),
+    "gpt2": ("CausalLM", "gpt2", {}),
+    "gpt2-classifier": ("SequenceClassification", "gpt2", {"pad_token_id": 0}),
+    "llama": ("CausalLM", "llama", {}),
+    "qwen": ("CausalLM", "qwen2", {}),
+    "t5": ("Seq2SeqLM", "t5", {}),
+    "t5-gated": ("Seq2SeqLM", "t5", {"feed_forward_proj": "gated-gelu"}),
+    "vit": ("ImageClassification", "vit", {"intermediate_size": 48}),
+    "torch": ("", "", {}),
+}
+"""What transformers builds it for, its architecture, and changes of the config; the last one is torch's own."""
 
 BERT_ATTENTION = r".*attention\.(self\.(query|key|value)|output\.dense)"
 BERT_FORWARD = r".*layer\.\d+\.(intermediate|output)\.dense"
@@ -102,7 +98,13 @@ each_network = pytest.mark.parametrize("name", BUILD)
 @cache
 def _built(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return BUILD[name]().double().eval()
+    if name == "torch":
+        layers = (nn.TransformerEncoderLayer(32, 4, 48, dropout=0.0, batch_first=True) for _ in range(2))
+        return nn.Sequential(*layers).double().eval()
+    use, architecture, changes = BUILD[name]
+    values = {**OWN.get(architecture, SIZES.get(architecture, {})), **changes, "num_labels": 3}
+    kind = getattr(hf, f"AutoModelFor{use}")
+    return kind.from_config(hf.AutoConfig.for_model(architecture, **values)).double().eval()
 
 
 def network(name: str) -> nn.Module:
@@ -116,9 +118,9 @@ def outputs(model: nn.Module, name: str) -> Tensor:
         return model(torch.randn(2, 5, 32, generator=generator, dtype=torch.float64))
     if name == "vit":
         return model(pixel_values=torch.randn(2, 3, 16, 16, generator=generator, dtype=torch.float64)).logits
-    ids = {"input_ids": torch.randint(3, 50, (2, 5), generator=generator)}
+    ids = {"input_ids": torch.randint(3, VOCABULARY, (2, 5), generator=generator)}
     if name.startswith("t5"):
-        ids["decoder_input_ids"] = torch.randint(3, 50, (2, 4), generator=generator)
+        ids["decoder_input_ids"] = torch.randint(3, VOCABULARY, (2, 4), generator=generator)
     return model(**ids).logits
 
 

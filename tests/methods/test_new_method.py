@@ -42,27 +42,35 @@ def built() -> type[MethodSpec]:
 TopSpec = built()
 
 
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     METHODS.append(TopSpec)
-    yield open_lab(settings)
+    yield open_lab(Settings(home=tmp_path_factory.mktemp("home")))
     close_lab()
     METHODS.remove(TopSpec)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def experiment(opened: Lab) -> Experiment:
+    """Once its runs have ended."""
     settings = [
         (short(rate=0.001), FullSpec()),
         (short(), LoRASpec.of()),
         (short(rate=0.002), TopSpec()),
         (short(rate=0.002), TopSpec.of(layers=1)),
     ]
-    return compared(opened, "rotation-45", "digits", None, short(), settings, [0, 1])
+    found = compared(opened, "rotation-45", "digits", None, short(), settings, [0, 1])
+    finish(opened, *found.runs)
+    return found
+
+
+def test_what_only_this_test_registers_is_unknown_before() -> None:
+    with pytest.raises(SpecError, match="There is no method 'top'"):
+        RunSpec.of(method="top", base="b", source=DIGITS, task=TURNED)
 
 
 def test_it_is_trained_alone_and_changes_what_it_says(opened: Lab, experiment: Experiment) -> None:
-    runs = finish(opened, *experiment.runs)
+    runs = opened.members(experiment)
     assert {(run.state, run.cause) for run in runs} == {("finished", None)}
     assert len(arms_of(runs)) == 4
     for run in runs:
@@ -77,7 +85,6 @@ def test_it_is_trained_alone_and_changes_what_it_says(opened: Lab, experiment: E
 
 
 def test_every_page_shows_it(opened: Lab, experiment: Experiment) -> None:
-    finish(opened, *experiment.runs)
     for page in PAGES:
         draw(page)
     assert "Top two" in draw("finetune").pills(key="finetune-controls").options
@@ -86,8 +93,3 @@ def test_every_page_shows_it(opened: Lab, experiment: Experiment) -> None:
     assert colour_of(opened.members(experiment)[-1].spec) != NEUTRAL
     assert "top" in methods(Role.CONTROL)
     assert default_rate(TopSpec) == 0.002
-
-
-def test_what_it_registered_is_known_only_there() -> None:
-    with pytest.raises(SpecError, match="There is no method 'top'"):
-        RunSpec.of(method="top", base="b", source=DIGITS, task=TURNED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import pytest
 import torch
@@ -54,11 +55,7 @@ CASES: dict[str, Case] = {
     ),
     "GPTJ": ({**GPT, "rotary_dim": 4}, r"attn\.(q|k|v|out)_proj", r"mlp\.fc_(in|out)"),
     "CTRL": ({**GPT, "dff": 32}, r"multi_head_attention\.(W[qkv]|dense)", r"ffn\.[02]"),
-    "OPT": (
-        {**SIZES, "ffn_dim": 32, "word_embed_proj_dim": 16},
-        r"self_attn\.(q|k|v|out)_proj",
-        r"layers\.\d\.fc[12]",
-    ),
+    "OPT": ({**SIZES, "ffn_dim": 32, "word_embed_proj_dim": 16}, r"self_attn\.(q|k|v|out)_proj", r"layers\.\d\.fc[12]"),
     "Bart": (BART, r"(self|encoder)_attn\.(q|k|v|out)_proj", r"layers\.\d\.fc[12]"),
     "Phi": (SIZES, r"self_attn\.([qkv]_proj|dense)", r"mlp\.fc[12]"),
     "Phi3": (SIZES, r"self_attn\.(qkv|o)_proj", r"mlp\.(gate_up|down)_proj"),
@@ -120,6 +117,7 @@ WORDS = {
 each_network = pytest.mark.parametrize("name", CASES)
 
 
+@cache
 def network(name: str) -> nn.Module:
     config = getattr(hf, f"{name}Config")(**CASES[name][0])
     with torch.device("meta"):  # no weights are needed
@@ -163,10 +161,7 @@ def block(**parts: nn.Module) -> nn.ModuleDict:
     ("model", "odd"),
     [
         (block(attention=attention(packed=nn.Linear(4, 12))), "layer.0.attention.self.packed"),
-        (
-            block(attention=attention(), attn=nn.ModuleDict({"qkv": nn.Linear(4, 12)})),
-            "layer.0.attn.qkv",
-        ),
+        (block(attention=attention(), attn=nn.ModuleDict({"qkv": nn.Linear(4, 12)})), "layer.0.attn.qkv"),
     ],
     ids=["in a part of the same attention", "in another attention"],
 )

@@ -32,8 +32,7 @@ def test_a_perceptron_takes_any_number_of_images() -> None:
 
 
 @pytest.mark.parametrize(
-    "architecture",
-    [one if one in QUICK else pytest.param(one, marks=pytest.mark.minutes) for one in ARCHITECTURES],
+    "architecture", [one if one in QUICK else pytest.param(one, marks=pytest.mark.minutes) for one in ARCHITECTURES]
 )
 def test_a_transformer_takes_any_number_of_texts_of_any_length(architecture: str) -> None:
     one = sample(architecture)

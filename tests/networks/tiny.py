@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import string
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -107,12 +109,25 @@ def tiny_tokenizer(architecture: str = "bert") -> Any:
     own.pre_tokenizer = pre_tokenizers.Whitespace()
     own.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=own,
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        unk_token="[UNK]",
+        tokenizer_object=own, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
     )
+
+
+@cache
+def _files(
+    architecture: str, seed: int, shard: str | None, dtype: torch.dtype, classifier: bool, **changes: Any
+) -> dict[str, bytes]:
+    """Contents of what ``save_pretrained`` writes, made once per process."""
+    from transformers import AutoModel, AutoModelForSequenceClassification
+
+    kind = AutoModelForSequenceClassification if classifier else AutoModel
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = kind.from_config(tiny_config(architecture, **changes)).to(dtype)
+    with TemporaryDirectory() as folder:
+        network.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
+        tiny_tokenizer(architecture).save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 def save_tiny(
@@ -138,14 +153,8 @@ def save_tiny(
         classifier: whether to save the weights of a classifier too; else those of the encoder or decoder alone.
         changes: fields of the config.
     """
-    from transformers import AutoModel, AutoModelForSequenceClassification
-
-    kind = AutoModelForSequenceClassification if classifier else AutoModel
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = kind.from_config(tiny_config(architecture, **changes)).to(dtype)
-    network.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
-    tiny_tokenizer(architecture).save_pretrained(folder)
-    if readme:
-        (folder / "README.md").write_text(readme)
+    files = _files(architecture, seed, shard, dtype, classifier, **changes)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (files | ({"README.md": readme.encode()} if readme else {})).items():
+        (folder / name).write_bytes(content)
     return folder

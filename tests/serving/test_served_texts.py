@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,13 @@ def built(kind: str, changes: dict[str, Any], *head: str) -> TransformerSpec:
 
 
 def adapters(kind: str) -> tuple[torch.nn.Module, dict[str, AdapterFile]]:
+    """A network, and files of adapters for it."""
+    base, files = _made(kind)
+    return copy.deepcopy(base), files
+
+
+@cache
+def _made(kind: str) -> tuple[torch.nn.Module, dict[str, AdapterFile]]:
     base = network_of(NETWORKS[kind]()).eval()
     files = {}
     for seed, (name, spec) in enumerate(SPECS.items()):

@@ -41,14 +41,7 @@ def write_many(store: Store, count: int) -> list[str]:
         else:
             lora = LoRASpec.of(rank=2 ** (place % 5)) if place % 2 else None
             optim = OptimSpec.of(learning_rate=0.001 * (1 + place % 4))
-            spec = RunSpec.of(
-                method=lora or "full",
-                task=task,
-                source=source,
-                base=base,
-                optim=optim,
-                seed=place % 3,
-            )
+            spec = RunSpec.of(method=lora or "full", task=task, source=source, base=base, optim=optim, seed=place % 3)
         accuracy, seconds = float(draw.uniform(60, 99)), float(draw.uniform(1, 100))
         result = None
         if state in ("finished", "stopped"):
@@ -97,7 +90,6 @@ def write_many(store: Store, count: int) -> list[str]:
         db.executemany("INSERT INTO experiments (id, name, created, base) VALUES (?, ?, ?, ?)", experiments)
         db.executemany("INSERT INTO losses VALUES (?, ?, ?, ?)", losses)
         db.executemany(
-            "INSERT INTO epochs (run, epoch, step, seconds, train_loss, measures) VALUES (?, ?, ?, ?, ?, ?)",
-            epochs,
+            "INSERT INTO epochs (run, epoch, step, seconds, train_loss, measures) VALUES (?, ?, ?, ?, ?, ?)", epochs
         )
     return [run[0] for run in runs]

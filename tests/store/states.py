@@ -47,3 +47,12 @@ def train(store: Store, id: str, first: int, count: int) -> None:
 def keep(store: Store, id: str, step: int) -> None:
     """Record a checkpoint of a run in training."""
     assert not store.keep_checkpoints([(store.run(id), f"checkpoint-{step}-abcd.safetensors", "0" * 64)])
+
+
+def begun(store: Store, count: int, kept: int | None = None, steps: int = 10) -> None:
+    """The run r-1 in training, with so many steps behind it and a checkpoint of one of them."""
+    put(store, "r-1", "running")
+    store.begin(store.run("r-1"), steps)
+    train(store, "r-1", 1, count)
+    if kept is not None:
+        keep(store, "r-1", kept)

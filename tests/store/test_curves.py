@@ -7,15 +7,13 @@ import pytest
 
 from core.store.store import Store
 from core.training.events import EpochEnd, StepLoss
-from tests.store.states import claim, keep, put, train
+from tests.store.states import begun, claim, keep, put, train
 
 MEASURES = {"validation_loss": 1.0, "validation_accuracy": 50.0}
 
 
 def test_a_run_goes_on_with_the_curve_up_to_its_checkpoint_and_nothing_after_it(store: Store) -> None:
-    put(store, "r-1", "running")
-    store.begin(store.run("r-1"), 10)
-    train(store, "r-1", 1, 4)
+    begun(store, 4)
     store.record([(store.run("r-1"), EpochEnd(1, 4, 0.4, 1.4, 640.0, MEASURES))])
     train(store, "r-1", 5, 4)  # the checkpoint is in the middle of these, which a recorder never does
     keep(store, "r-1", 6)
@@ -39,10 +37,7 @@ def test_a_run_goes_on_with_the_curve_up_to_its_checkpoint_and_nothing_after_it(
 
 
 def test_the_eta_counts_only_this_sessions_steps(store: Store) -> None:
-    put(store, "r-1", "running")
-    store.begin(store.run("r-1"), 100)
-    train(store, "r-1", 1, 50)
-    keep(store, "r-1", 50)
+    begun(store, 50, kept=50, steps=100)
     store.interrupt(store.run("r-1"))
     store.requeue(["r-1"], "me")
     (run,) = claim(store)
@@ -75,9 +70,7 @@ def test_curves_come_back_as_they_were_recorded_nan_included(store: Store) -> No
 
 
 def test_another_attempt_forgets_the_first_ones_curve(store: Store) -> None:
-    put(store, "r-1", "running")
-    store.begin(store.run("r-1"), 5)
-    train(store, "r-1", 1, 2)
+    begun(store, 2, steps=5)
     store.interrupt(store.run("r-1"))
     store.requeue(["r-1"], "me")
     (run,) = claim(store)

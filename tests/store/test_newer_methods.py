@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.run_file import read_run_file
 from core.store.search import Query
-from tests.conftest import DIGITS, TURNED, copied, finish, short, wait_until
+from tests.conftest import DIGITS, copied, finish, short, wait_until
 from tests.pages.test_pages import PAGES, draw
 from tests.study.samples import RESULT
 from tests.text_home import PETS, bring_tiny
@@ -23,56 +24,57 @@ NEWER = {"kind": "galore", "rank": 8, "gap": [1, 2]}
 
 
 @pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
+def opened(settings: Settings, filled_home: Path) -> Iterator[Lab]:
+    """With a base and runs that this version has finished."""
+    shutil.copytree(filled_home, settings.home)
     yield open_lab(settings)
     close_lab()
 
 
 @pytest.fixture
 def newer(opened: Lab) -> str:
-    """Id of a queued run of a newer version, beside a base and a run that this version has finished."""
-    base = finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)[0]
-    full = RunSpec.of(method="full", base=base.id, source=DIGITS, task=TURNED, optim=short())
-    finish(opened, opened.launch(full).id)
+    """Id of a queued run of a newer version."""
+    full = opened.runs(methods=["full"])[0].spec
     spec = json.dumps(json.loads(full.to_json()) | {"method": NEWER})
     with opened.store.transaction() as db:
         db.execute(
             "INSERT INTO runs (id, spec, method, base, bank_key, state, owner, created)"
             " VALUES ('r-newer', ?, 'galore', ?, 'k', 'queued', ?, 1.0)",
-            (spec, base.id, opened.owner),
+            (spec, full.base, opened.owner),
         )
     return "r-newer"
 
 
-def test_it_is_listed_found_and_shown_on_every_page(opened: Lab, newer: str) -> None:
-    run = opened.run(newer)
-    assert (run.spec.label, run.spec.is_known, run.spec.base is not None) == ("galore", False, True)
-    assert run.spec.arm != opened.runs(methods=["full"])[0].spec.arm
-    assert [entry.run.id for entry in opened.search.find(Query(text="galore")).entries] == [newer]
-    for page in PAGES:
-        draw(page)
-    draw("runs", run=newer)
-
-
-def test_a_finished_run_with_an_objective_of_a_newer_version_is_shown_on_every_page(opened: Lab, newer: str) -> None:
-    full = opened.runs(methods=["full"])[0]
+def add_language_run(lab: Lab) -> str:
+    """Id of a finished run with an objective of a newer version."""
+    full = lab.runs(methods=["full"])[0]
     objective = {"kind": "language", "measure": "bits_per_byte", "within": 0.1, "completions": True}
     spec = json.dumps(json.loads(full.spec.to_json()) | {"objective": objective})
     result = json.dumps(RESULT.to_dict() | {"bits_per_byte": 1.25, "validation_bits_per_byte": 1.3})
-    with opened.store.transaction() as db:
+    with lab.store.transaction() as db:
         db.execute(
             "INSERT INTO runs (id, spec, method, base, bank_key, state, owner, created, result)"
             " VALUES ('r-language', ?, 'full', ?, 'k', 'finished', ?, 2.0, ?)",
-            (spec, full.spec.base, opened.owner, result),
+            (spec, full.spec.base, lab.owner, result),
         )
-    run = opened.run("r-language")
+    run = lab.run("r-language")
     assert (run.spec.is_known, run.score, run.spec.arm == full.spec.arm) == (False, None, False)
     assert json.loads(run.spec.to_json())["objective"] == objective
     assert run.result is not None
     assert run.result.measures["bits_per_byte"] == 1.25
+    return run.id
+
+
+def test_what_is_newer_is_listed_found_and_shown_on_every_page(opened: Lab, newer: str) -> None:
+    run = opened.run(newer)
+    assert (run.spec.label, run.spec.is_known, run.spec.base is not None) == ("galore", False, True)
+    assert run.spec.arm != opened.runs(methods=["full"])[0].spec.arm
+    assert [entry.run.id for entry in opened.search.find(Query(text="galore")).entries] == [newer]
+    language = add_language_run(opened)
     for page in PAGES:
         draw(page)
-    draw("runs", run=run.id)
+    for id in (newer, language):
+        draw("runs", run=id)
 
 
 def test_it_waits_while_others_are_trained(opened: Lab, newer: str) -> None:

@@ -312,19 +312,24 @@ def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_o
     assert finish(lab, lab.launch(SPEC.but(seed=5, optim=short())).id)[0].state == "finished"  # the worker lives
 
 
-def test_a_run_of_a_bank_can_go_while_the_others_train(lab: Lab) -> None:
+def test_a_run_of_a_bank_is_stopped_and_deleted_while_the_others_train(lab: Lab) -> None:
     (base,) = finish(lab, lab.launch(SPEC.but(optim=short(rate=0.001))).id)
     arms = [(short(epochs=150, batch_size=16), LoRASpec.of(rank=rank)) for rank in (1, 2, 4)]
     first, *others = lab.fine_tune(base, TURNED, arms, [0], "x").runs
     wait_until(lambda: all(lab.run(id).step for id in (first, *others)))
     lab.stop(first)
     wait_until(lambda: lab.run(first).state == "stopped")
+    assert [lab.run(id).state for id in others] == ["running"] * 2
+    stopped = lab.run(first)
+    assert stopped.result is not None
+    assert stopped.result.steps == stopped.step
     lab.notes.delete([first])
     with pytest.raises(RunInUseError):
         lab.notes.delete([base.id, *others])
     for id in others:
         lab.stop(id)
-    assert [run.state for run in finish(lab, *others)] == ["stopped"] * 2
+    ended = finish(lab, *others)
+    assert [(run.state, run.result and run.result.steps) for run in ended] == [("stopped", run.step) for run in ended]
 
 
 def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(settings: Settings, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from core.settings import Settings
 from core.store.backups import KEPT_LATEST, Backups
 from core.store.checkpoints import PREFIX
 from core.store.run_file import NAME, changes_in, read_run_file
+from core.store.stages import stages_of
 from core.store.store import Store
 from core.web.downloads import health
 from tests import forked
@@ -57,27 +58,42 @@ def opened(settings: Settings) -> Iterator[Opener]:
         lab.close()
 
 
-def fill(lab: Lab) -> list[str]:
-    """Train runs of several kinds, with notes and tags; return their ids once all are copied to their folders."""
+def fill(lab: Lab) -> None:
+    """Train runs of several kinds in two launches, with notes and tags, until all are copied to their folders."""
     base = finish(lab, lab.launch(SPEC).id)[0]
-    experiment = lab.fine_tune(base, TURNED, [*BOTH, (short(), "head")], range(2), "*An* experiment", trim=True)
-    finish(lab, *experiment.runs)
+    experiment = lab.fine_tune(base, TURNED, [*BOTH, (short(), "head")], range(2), "x", trim=True)
+    finish(lab, *experiment.runs, *lab.grow(experiment, BOTH, [2]))
+    lab.rename(experiment.id, "*An* experiment")
     lab.notes.set_tags(experiment.runs[0], ["café", "b"])
     lab.notes.set_note(experiment.runs[1], "two\nlines")
     lab.notes.archive([experiment.runs[2]])
-    ids = [base.id, *experiment.runs]
-    wait_until(lambda: all(copied(lab, id) for id in ids))
-    return ids
+    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+
+
+def stage_ids(lab: Lab) -> list[list[str]]:
+    """Ids of the runs of each launch of its experiment."""
+    return [[run.id for run in stage] for stage in stages_of(lab.members(lab.experiments()[0]))]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with these runs."""
+    lab = Lab(Settings(tmp_path_factory.mktemp("filled") / "home", threads=1))
+    lab.start()
+    fill(lab)
+    lab.close()
+    return lab.settings.home
 
 
 @pytest.mark.parametrize("harm", [lose, cut, scribble])
 def test_a_store_that_is_lost_cut_or_damaged_is_made_anew_from_the_folders(
-    opened: Opener, settings: Settings, harm: Callable[[Settings], None]
+    opened: Opener, settings: Settings, filled: Path, harm: Callable[[Settings], None]
 ) -> None:
-    lab = opened()
-    ids = fill(lab)
-    before = said(lab)
+    shutil.copytree(filled, settings.home)
+    lab = Lab(settings)
+    before, ids, stages = said(lab), [run.id for run in lab.runs()], stage_ids(lab)
     lab.close()
+    assert [len(stage) for stage in stages] == [6, 2]
     harm(settings)
     found = sorted(path.name for path in settings.runs.iterdir())
     if harm is scribble:
@@ -97,7 +113,9 @@ def test_a_store_that_is_lost_cut_or_damaged_is_made_anew_from_the_folders(
         assert str(kept) in done.stdout
     lab = opened()
     assert said(lab) == before
-    assert [experiment.trim for experiment in lab.experiments()] == [True]
+    (experiment,) = lab.experiments()
+    assert (experiment.name, experiment.trim) == ("*An* experiment", True)
+    assert stage_ids(lab) == stages
     assert lab.unlisted() == []
     assert restore(settings).stdout == "There was nothing to restore.\n"
 
@@ -107,16 +125,19 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
 ) -> None:
     lab = opened()
     early = finish(lab, lab.launch(SPEC).id)[0].id
+    experiment = lab.fine_tune(lab.run(early), TURNED, BOTH[:1], [0], "early")
+    finish(lab, *experiment.runs)
     waiting = lab.launch(LONG).id
     wait_until(lambda: lab.store.checkpoint(waiting) is not None and copied(lab, early))
     older = settings.home.parent / "older.sqlite3"
-    lab.store.copy_to(older)  # contains one finished run and one in training
+    lab.store.copy_to(older)  # contains an experiment and one run in training
     lab.stop(waiting)
     finish(lab, waiting)
     lab.notes.set_note(early, "written later")
+    lab.rename(experiment.id, "later")
     late = finish(lab, lab.launch(SPEC.but(seed=1)).id)[0].id
     gone = finish(lab, lab.launch(SPEC.but(seed=2)).id)[0].id
-    wait_until(lambda: all(copied(lab, id) for id in (early, waiting, late, gone)))
+    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
     lab.notes.delete([gone])
     before = said(lab)
     lab.close()
@@ -127,6 +148,7 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
     assert lab.run(waiting).state == "stopped"  # updated by the start, so that it does not become interrupted
     assert lab.unlisted() == [late]
     lab.restore()
+    assert lab.experiment(experiment.id).name == "later"
     assert said(lab) == before
 
 
@@ -250,13 +272,15 @@ def test_backups_keep_the_latest_and_one_of_each_of_the_last_days(tmp_path: Path
         assert db.execute("SELECT id FROM runs").fetchall() == [("r-1",)]
 
 
-def test_a_copy_is_the_run_and_one_flipped_bit_anywhere_is_noticed(opened: Opener, settings: Settings) -> None:
-    lab = opened()
-    (id, *_) = fill(lab)
+def test_a_copy_is_the_run_and_one_flipped_bit_anywhere_is_noticed(settings: Settings, filled: Path) -> None:
+    shutil.copytree(filled, settings.home)
+    lab = Lab(settings)
+    (id,) = (run.id for run in lab.runs(methods=["pretrain"]))
     folder = settings.runs / id
     file = read_run_file(folder)
     assert file.row["state"] == "finished"
     assert asdict(file)["files"] == lab.store.files(id)
+    lab.close()
     assert changes_in(folder) == file.changes
     content = (folder / NAME).read_bytes()
     for place in range(8, len(content), 97):

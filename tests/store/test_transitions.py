@@ -10,7 +10,7 @@ from core.store.record import State
 from core.store.schema import NEXT
 from core.store.store import Store
 from core.training.events import StepLoss
-from tests.store.states import SPEC, claim, keep, put, train
+from tests.store.states import SPEC, begun, claim, keep, put, train
 from tests.study.samples import RESULT
 
 
@@ -48,9 +48,7 @@ def test_stop_is_safe_in_every_state_and_twice(store: Store, state: State) -> No
 
 
 def test_a_run_that_has_learnt_something_hears_of_a_stop_and_ends_itself(store: Store) -> None:
-    put(store, "r-1", "running")
-    store.begin(store.run("r-1"), 10)
-    train(store, "r-1", 1, 3)
+    begun(store, 3)
     for _ in range(2):
         store.ask_stop("r-1", owner="me")
     assert store.run("r-1").state == "running"
@@ -59,10 +57,7 @@ def test_a_run_that_has_learnt_something_hears_of_a_stop_and_ends_itself(store: 
 
 
 def test_stopping_what_waits_with_a_checkpoint_sends_it_first_to_make_a_result_of_it(store: Store) -> None:
-    put(store, "r-1", "running")
-    store.begin(store.run("r-1"), 10)
-    train(store, "r-1", 1, 3)
-    keep(store, "r-1", 3)
+    begun(store, 3, kept=3)
     store.interrupt(store.run("r-1"), "Because.")
     store.add([("r-2", SPEC.but(seed=1))], "me", 10)
     for _ in range(3):  # once interrupted, twice queued
@@ -74,10 +69,7 @@ def test_stopping_what_waits_with_a_checkpoint_sends_it_first_to_make_a_result_o
 
 
 def test_a_checkpoint_ahead_of_its_curve_is_not_gone_on_from(store: Store) -> None:
-    put(store, "r-1", "running")
-    store.begin(store.run("r-1"), 10)
-    train(store, "r-1", 1, 3)
-    keep(store, "r-1", 5)
+    begun(store, 3, kept=5)
     store.interrupt(store.run("r-1"))
     store.requeue(["r-1"], "me")
     assert store.run("r-1").resumed_step == 0
@@ -87,10 +79,7 @@ def test_a_checkpoint_ahead_of_its_curve_is_not_gone_on_from(store: Store) -> No
 
 @pytest.mark.parametrize(("stop", "state"), [(False, "queued"), (True, "stopped")])
 def test_what_cannot_go_on_starts_over_unless_it_shall_stop(store: Store, stop: bool, state: State) -> None:
-    put(store, "r-1", "running")
-    store.begin(store.run("r-1"), 10)
-    train(store, "r-1", 1, 3)
-    keep(store, "r-1", 3)
+    begun(store, 3, kept=3)
     store.interrupt(store.run("r-1"))
     store.ask_stop("r-1", owner="me") if stop else store.requeue(["r-1"], "me")
     (run,) = claim(store)
@@ -102,10 +91,7 @@ def test_what_cannot_go_on_starts_over_unless_it_shall_stop(store: Store, stop: 
 
 
 def test_a_run_that_is_put_back_waits_for_its_last_checkpoint(store: Store) -> None:
-    put(store, "r-1", "running")
-    store.begin(store.run("r-1"), 10)
-    train(store, "r-1", 1, 5)
-    keep(store, "r-1", 3)
+    begun(store, 5, kept=3)
     before = store.checkpoint("r-1")
     store.put_back(store.run("r-1"), "Out of memory.")
     run = store.run("r-1")

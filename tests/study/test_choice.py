@@ -54,13 +54,7 @@ def trained(method: str, rate: float, outcomes: list[float | str | tuple[str, fl
             state, value = outcome, 0.0
         runs.append(
             make_run(
-                method,
-                seed,
-                value,
-                rank=rank,
-                state=state,
-                optim={"learning_rate": rate},
-                validation_accuracy=value,
+                method, seed, value, rank=rank, state=state, optim={"learning_rate": rate}, validation_accuracy=value
             )
         )
     return runs
@@ -92,10 +86,7 @@ class Case:
 
 CASES = {
     "a failed seed at the best mean": Case(
-        TWO_FULL + GOOD_LORA + lora(95.0, 95.0, FAILED, rate=0.01),
-        0.001,
-        0.005,
-        ("LoRA r=4, lr 0.01 (seed 2)",),
+        TWO_FULL + GOOD_LORA + lora(95.0, 95.0, FAILED, rate=0.01), 0.001, 0.005, ("LoRA r=4, lr 0.01 (seed 2)",)
     ),
     "a failure at every rate": Case(
         TWO_FULL + lora(89.0, 89.0, FAILED) + lora(FAILED, 95.0, FAILED, rate=0.01),
@@ -267,11 +258,7 @@ OUTCOMES = st.one_of(
     st.integers(0, 4).map(lambda value: 90.0 + value),
     st.sampled_from([FAILED, QUEUED, math.nan, ("stopped", 95.0), ("stopped", 10.0)]),
 )
-EXPERIMENTS = st.lists(
-    st.lists(OUTCOMES, min_size=3, max_size=3),
-    min_size=1,
-    max_size=6,
-).map(
+EXPERIMENTS = st.lists(st.lists(OUTCOMES, min_size=3, max_size=3), min_size=1, max_size=6).map(
     lambda settings: [
         run
         for i, outcomes in enumerate(settings)

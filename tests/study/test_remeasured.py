@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from core.engine.jobs.run_files import NETWORK
 from core.errors import RunStateError
+from core.lab import Lab
 from core.networks.file import read_network
 from core.networks.perceptron import PerceptronSpec
+from core.settings import Settings
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.weights.cuts import cut_arms
 from core.study.weights.remeasured import base_accuracies, mean_accuracies, parallel, remeasure
 from core.study.weights.spectrum import cut_networks
-from tests.conftest import BOTH, compared, finish, short
 
 SIZES = PerceptronSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=9, num_classes=5)
 
@@ -89,10 +93,12 @@ def test_runs_of_two_tasks_are_not_put_side_by_side(studied, chosen):
         parallel(lab, run, lab.run(run.spec.base))
 
 
-def test_a_report_says_what_is_gone_instead_of_failing(lab):
-    experiment = compared(lab, "same", "digits", None, short(), BOTH, [0])
-    runs = finish(lab, *experiment.runs)
-    (lab.settings.runs / runs[0].id / NETWORK).unlink()
+def test_a_report_says_what_is_gone_instead_of_failing(filled_home, tmp_path):
+    lab = Lab(Settings(Path(shutil.copytree(filled_home, tmp_path / "home"))))
+    runs = lab.members(lab.experiments()[0])
+    for run in runs:
+        (lab.settings.runs / run.id / NETWORK).unlink(missing_ok=True)
     found = remeasure(lab, arms_of(runs))
     assert found.cuts == ()
     assert NETWORK in found.missing
+    lab.close()

@@ -34,15 +34,7 @@ from core.study.arms.sweep import (
     trained_seconds,
 )
 from core.study.figures.palette import FULL, RANKS, colour_of
-from core.study.figures.sweep import (
-    front_of,
-    heat_map,
-    ink_on,
-    lowest_of_interest,
-    pareto,
-    rate_curves,
-    size_curve,
-)
+from core.study.figures.sweep import front_of, heat_map, ink_on, lowest_of_interest, pareto, rate_curves, size_curve
 from core.study.stats.intervals import t_interval
 from tests.study.samples import make_run, within
 
@@ -152,20 +144,6 @@ def test_validation_chooses_and_test_has_no_say():
         "LoRA r=1": (8.0, 0.01),
         "LoRA r=4": (16.0, 0.01),
     }
-
-
-def test_among_equals_the_smaller_setting_is_chosen():
-    arms = sweep(*(made(rank, rate, [90.0, 91.0]) for rank in (8, 2) for rate in (0.05, 0.01)))
-    first = best(arms)
-    assert (first.spec.method.size, first.learning_rate) == (2, 0.01)
-
-
-def test_a_setting_that_fails_for_a_seed_is_never_chosen():
-    good, better = made(4, 0.01, [90.0, 90.0]), made(4, 0.02, [99.0, 99.0])
-    better[1] = replace(better[1], state="failed", result=None)
-    assert best(sweep(good, better)).learning_rate == 0.01
-    assert best(sweep(better)) is None
-    assert chosen([]) == (None, None)
 
 
 def test_a_finished_run_without_a_finite_value_counts_for_nothing():

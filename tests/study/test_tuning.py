@@ -15,7 +15,6 @@ from core.methods.lora import LoRASpec
 from core.methods.registry import METHODS
 from core.plan.rate_grid import TuneSpec, grid_rate, rates_around, tuned_arms
 from core.run_spec import OptimSpec, default_rate
-from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import (
     choice_sentence,
     end_sentences,
@@ -166,13 +165,6 @@ def test_each_method_and_rank_is_told_apart_by_how_many_rates_it_had():
     runs = at_rates("full", (0.001, 0.002)) + at_rates("lora", (0.01,)) + at_rates("lora", (0.01, 0.02), rank=8)
     tried = rates_tried(run.spec for run in runs)
     assert (tried.several, tried.one) == (("Full", "LoRA r=8"), ("LoRA r=4",))
-
-
-def test_a_rate_that_fails_for_some_seeds_is_not_chosen():
-    whole = make_arm_runs("full", [90.0, 90.0, 90.0], optim={"learning_rate": 0.001}, validation_accuracy=80.0)
-    lucky = make_arm_runs("full", [99.0, 99.0], optim={"learning_rate": 0.01}, validation_accuracy=99.0)
-    (chosen,) = chosen_arms(whole + lucky)
-    assert chosen.learning_rate == 0.001
 
 
 def test_an_experiment_is_tuned_where_something_was_tried_in_several_ways():

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +14,11 @@ from core.errors import BaseMismatchError, LoRAError, RunStateError, UnknownRunE
 from core.files import write_atomically
 from core.lab import Lab
 from core.methods.lora import LoRASpec
-from core.run_spec import RunSpec
+from core.settings import Settings
+from core.store.record import Run
 from core.study.arms.arm import arms_of
 from core.study.weights.change import layer_shapes, main_arms, main_run, read_change, run_of_seed
-from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short
+from tests.conftest import TURNED, short
 from tests.study.changes import PATHS, full_change, lora_change, planted_change, spectra_of
 from tests.study.samples import make_run, measured
 
@@ -58,9 +62,21 @@ def test_neither_network_is_changed_by_looking_at_it():
         change.layer("layers.1")
 
 
+@pytest.fixture
+def lab(filled_home: Path, tmp_path: Path) -> Iterator[Lab]:
+    """A lab that trains nothing, with a base and runs in full and with LoRA."""
+    lab = Lab(Settings(Path(shutil.copytree(filled_home, tmp_path / "home"))))
+    yield lab
+    lab.close()
+
+
+def runs_of(lab: Lab) -> list[Run]:
+    """The base, and a run of each kind that started from it."""
+    return [lab.runs(methods=[kind])[0] for kind in ("pretrain", "full", "lora")]
+
+
 def test_the_change_of_a_run_is_read_from_its_files(lab: Lab):
-    experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
-    full, lora = finish(lab, *experiment.runs)
+    base, full, lora = runs_of(lab)
     for run in (full, lora):
         change = read_change(lab, run)
         assert list(change.weights) == list(layer_shapes(run.spec.network)) == list(PATHS)
@@ -68,30 +84,25 @@ def test_the_change_of_a_run_is_read_from_its_files(lab: Lab):
     assert [found.rank for found in spectra_of(read_change(lab, lora)).values()] == [4, 4, 4]
     assert min(found.rank for found in spectra_of(read_change(lab, full)).values()) > 4
     with pytest.raises(UnknownRunError, match="started from no base"):
-        read_change(lab, lab.run(experiment.base))
+        read_change(lab, base)
 
 
 def test_a_run_without_files_gives_a_sentence(lab: Lab):
-    experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
-    full, lora = finish(lab, *experiment.runs)
+    base, full, lora = runs_of(lab)
+    other = lab.artifacts.read(full.id, NETWORK)
     (lab.settings.runs / full.id / NETWORK).unlink()
     with pytest.raises(UnknownRunError, match="is gone from"):
         read_change(lab, full)
-    other = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.002))).id)[0]
-    lab.store.add_file(
-        experiment.base, NETWORK, write_atomically(lab.artifacts.base(lora), lab.artifacts.read(other.id, NETWORK))
-    )
+    lab.store.add_file(base.id, NETWORK, write_atomically(lab.artifacts.base(lora), other))
     with pytest.raises(BaseMismatchError, match="another base"):
         read_change(lab, lora)
     assert (lab.settings.runs / lora.id / ADAPTER).exists()
 
 
 def test_a_run_that_still_waits_has_no_change(lab: Lab):
-    base = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)[0]
-    (id,) = lab.fine_tune(base, TURNED, [(short(epochs=200), LoRASpec.of())], [0], "long").runs
+    (id,) = lab.fine_tune(runs_of(lab)[0], TURNED, [(short(), LoRASpec.of())], [7], "waiting").runs
     with pytest.raises(RunStateError, match="it has made no files"):
         read_change(lab, lab.run(id))
-    lab.stop(id)
 
 
 def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
@@ -99,13 +110,7 @@ def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
         method = "lora" if rank else "full"
         return make_run(method, seed, rank=rank or 4, optim={"learning_rate": rate}, validation_accuracy=validation)
 
-    runs = [
-        run(None, 0.001, 90.0),
-        run(None, 0.01, 95.0),
-        run(1, 0.001, 80.0),
-        run(1, 0.01, 70.0),
-        run(4, 0.001, 85.0),
-    ]
+    runs = [run(None, 0.001, 90.0), run(None, 0.01, 95.0), run(1, 0.001, 80.0), run(1, 0.01, 70.0), run(4, 0.001, 85.0)]
     shown = main_arms(runs)
     assert [(arm.spec.kind, arm.learning_rate) for arm in shown] == [("full", 0.01), ("lora", 0.001), ("lora", 0.001)]
     worse = next(arm for arm in arms_of(runs) if arm.spec.kind == "lora" and arm.learning_rate == 0.01)

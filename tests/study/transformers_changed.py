@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from tests.networks.tiny import tiny_config
 CLASSES = 3
 
 
+@cache
 def tiny_spec(kind: str, **changes: object) -> TransformerSpec:
     config = architecture(tiny_config(kind, **changes).to_dict(), 0)
     head = head_of(build_classifier(config, CLASSES, torch.device("meta")), ())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
 from tests.conftest import BOTH, compared, finish, short, wait_until
+from tests.tracking.readers import Curves, in_mlflow, in_tensorboard, single
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +66,21 @@ def mlflow_file(tables: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "mlflow"
     folder.mkdir()
     return Path(shutil.copyfile(tables, folder / "mlflow.db"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tracker, and how its own reader reads it."""
+
+    target: str
+    read: Callable[[], Curves]
+    kept: Callable[[Curves], Curves]
+    """Numbers as the tracker keeps them."""
+
+
+@pytest.fixture(params=["tensorboard", "mlflow"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "tensorboard":
+        return Place(f"tensorboard:{tmp_path / 'logs'}", lambda: in_tensorboard(tmp_path / "logs"), single)
+    file = request.getfixturevalue("mlflow_file")
+    return Place(f"mlflow:sqlite:///{file}", lambda: in_mlflow(file), lambda curves: curves)

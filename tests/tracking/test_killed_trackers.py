@@ -15,27 +15,24 @@ from core.tracking.registry import target_of
 from core.tracking.sender import Sender, batches
 from core.tracking.source import Source
 from tests import forked
-from tests.tracking.readers import in_mlflow, in_tensorboard, mlflow_runs, single, stored
+from tests.tracking.conftest import Place
+from tests.tracking.readers import mlflow_runs, stored
 
 
-@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
 def test_killed_in_the_middle_and_started_again_everything_is_there_once(
-    kind: str, idle: Lab, experiment: Experiment, tmp_path: Path, mlflow_file: Path
+    place: Place, idle: Lab, experiment: Experiment, tmp_path: Path
 ) -> None:
-    logs = tmp_path / "logs"
-    to = f"tensorboard:{logs}" if kind == "tensorboard" else f"mlflow:sqlite:///{mlflow_file}"
     home = str(idle.settings.home)
-    done = forked.run(["-m", "tests.tracking.killed", home, experiment.id, to, "5"], timeout=240)
+    done = forked.run(["-m", "tests.tracking.killed", home, experiment.id, place.target, "5"], timeout=240)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines.count("killed") >= 3
     assert lines[-1].startswith("Delivered(runs=5")
-    if kind == "tensorboard":
-        assert in_tensorboard(logs) == single(stored(idle, experiment))
-        assert len(list(logs.glob("*/*/events*"))) > 5, "nobody was killed while a run was written"
+    assert place.read() == place.kept(stored(idle, experiment))
+    if place.target.startswith("tensorboard"):
+        assert len(list(tmp_path.glob("logs/*/*/events*"))) > 5, "nobody was killed while a run was written"
     else:
-        assert in_mlflow(mlflow_file) == stored(idle, experiment)
-        assert len(mlflow_runs(mlflow_file)) == 7
+        assert len(mlflow_runs(tmp_path / "mlflow" / "mlflow.db")) == 7
 
 
 def in_two_parts(run: TrackedRun, first: int) -> tuple[TrackedRun, TrackedRun]:
@@ -47,13 +44,11 @@ def in_two_parts(run: TrackedRun, first: int) -> tuple[TrackedRun, TrackedRun]:
     return part, replace(run, series={**run.series, "loss": other})
 
 
-@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
 @pytest.mark.parametrize("is_new_process", [False, True])
 def test_a_run_that_went_on_from_an_older_checkpoint_is_shown_as_it_went_on(
-    kind: str, is_new_process: bool, idle: Lab, experiment: Experiment, tmp_path: Path, mlflow_file: Path
+    place: Place, is_new_process: bool, idle: Lab, experiment: Experiment
 ) -> None:
-    logs = tmp_path / "logs"
-    target = target_of(f"tensorboard:{logs}" if kind == "tensorboard" else f"mlflow:sqlite:///{mlflow_file}")
+    target = target_of(place.target)
     source = Source(idle.store, idle.artifacts)
     run = source.run(experiment.runs[0])
     before, after = in_two_parts(run, 40)
@@ -64,17 +59,14 @@ def test_a_run_that_went_on_from_an_older_checkpoint_is_shown_as_it_went_on(
     assert sender.send(after, dict) == sum(map(len, after.series.values()))
     assert sender.send(after, dict) == 0
     expected = {name: list(zip(s.step.tolist(), s.value.tolist(), strict=True)) for name, s in after.series.items()}
-    found = in_tensorboard(logs) if kind == "tensorboard" else in_mlflow(mlflow_file)
-    assert found == (single({run.id: expected}) if kind == "tensorboard" else {run.id: expected})
+    assert place.read() == place.kept({run.id: expected})
 
 
-@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
 @pytest.mark.parametrize(("state", "is_new_process"), [("stopped", False), ("stopped", True), ("failed", True)])
 def test_a_run_that_went_on_after_its_end_is_shown_with_its_last_end_alone(
-    kind: str, state: State, is_new_process: bool, idle: Lab, experiment: Experiment, tmp_path: Path, mlflow_file: Path
+    place: Place, state: State, is_new_process: bool, idle: Lab, experiment: Experiment
 ) -> None:
-    logs = tmp_path / "logs"
-    target = target_of(f"tensorboard:{logs}" if kind == "tensorboard" else f"mlflow:sqlite:///{mlflow_file}")
+    target = target_of(place.target)
     run = Source(idle.store, idle.artifacts).run(experiment.runs[0])
     before = replace(run, state=state, series={"loss": run.series["loss"].part(0, 40)})
     sender = Sender(target.open())
@@ -87,17 +79,14 @@ def test_a_run_that_went_on_after_its_end_is_shown_with_its_last_end_alone(
     assert sender.send(run, dict) == sum(map(len, run.series.values())) - 60
     assert (sender.tracker.end(run), sender.tracker.complete()) == ("finished", {run.id})
     expected = stored(idle, experiment)[run.id]
-    found = in_tensorboard(logs) if kind == "tensorboard" else in_mlflow(mlflow_file)
-    assert found == (single({run.id: expected}) if kind == "tensorboard" else {run.id: expected})
+    assert place.read() == place.kept({run.id: expected})
 
 
-@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
 def test_two_writers_that_take_turns_leave_every_curve_in_its_order(
-    kind: str, idle: Lab, experiment: Experiment, tmp_path: Path, mlflow_file: Path
+    place: Place, idle: Lab, experiment: Experiment, tmp_path: Path
 ) -> None:
     """As one that follows runs, and another one that is asked to send the same experiment meanwhile."""
-    logs = tmp_path / "logs"
-    target = target_of(f"tensorboard:{logs}" if kind == "tensorboard" else f"mlflow:sqlite:///{mlflow_file}")
+    target = target_of(place.target)
     source = Source(idle.store, idle.artifacts)
     run = source.run(experiment.runs[0])
     one, two = (Delivery(source, target, tmp_path / "turns") for _ in range(2))
@@ -108,8 +97,7 @@ def test_two_writers_that_take_turns_leave_every_curve_in_its_order(
             assert sent == 15
     assert one.send(run.id, lambda: False) == sum(map(len, run.series.values())) - 60, "nothing is written anew"
     expected = stored(idle, experiment)[run.id]
-    found = in_tensorboard(logs) if kind == "tensorboard" else in_mlflow(mlflow_file)
-    assert found == (single({run.id: expected}) if kind == "tensorboard" else {run.id: expected})
+    assert place.read() == place.kept({run.id: expected})
 
 
 def test_batches_hold_every_point_once(idle: Lab, experiment: Experiment) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +19,8 @@ from core.lab import Lab
 from core.store.record import Experiment
 from core.tracking.content import settings_of
 from tests import forked
-from tests.tracking.readers import (
-    Curves,
-    in_mlflow,
-    in_tensorboard,
-    mlflow_client,
-    mlflow_runs,
-    single,
-    stored,
-    tensorboard_provider,
-)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A tracker, and how its own reader reads it."""
-
-    target: str
-    read: Callable[[], Curves]
-    kept: Callable[[Curves], Curves]
-    """Numbers as the tracker keeps them."""
-
-
-@pytest.fixture(params=["tensorboard", "mlflow"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "tensorboard":
-        return Place(f"tensorboard:{tmp_path / 'logs'}", lambda: in_tensorboard(tmp_path / "logs"), single)
-    file = request.getfixturevalue("mlflow_file")
-    return Place(f"mlflow:sqlite:///{file}", lambda: in_mlflow(file), lambda curves: curves)
+from tests.tracking.conftest import Place
+from tests.tracking.readers import mlflow_client, mlflow_runs, single, stored, tensorboard_provider
 
 
 @pytest.fixture

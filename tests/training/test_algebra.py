@@ -9,12 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.data.sources.catalog import Catalog
 from core.data.task import Task
-from core.data.task_spec import TaskSpec
 from core.networks.perceptron import PerceptronSpec
-from core.settings import Settings
-from core.tasks.tasks import Tasks
 from core.training.bank import algebra
 from core.training.bank.algebra import (
     PRODUCTS,
@@ -38,11 +34,6 @@ BATCH, INPUTS, OUTPUTS = 64, 784, 128
 def with_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor that it is faster on; every machine can compute with it."""
     monkeypatch.setattr(algebra, "onednn_is_faster", lambda: True)
-
-
-@pytest.fixture
-def task(tmp_path: Path) -> Task:
-    return Tasks(Catalog(Settings(tmp_path))).get(TaskSpec.of(dataset="digits"))
 
 
 def random(*shape: int) -> Tensor:

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.data.examples import ImageExamples
-from core.data.sources.catalog import Catalog
 from core.data.task import EvaluationPart, Task
 from core.data.task_spec import TaskSpec
 from core.errors import SpecError
@@ -25,7 +24,6 @@ from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.run_spec import OptimSpec
-from core.settings import Settings
 from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank import bank as bank_module
@@ -35,21 +33,12 @@ from core.training.evaluation import evaluate
 from core.training.events import Diverged, Done, EpochEnd, StepLoss, Stopped
 from core.training.loop import data_order, train
 from core.training.stepper import Stepper
+from tests.pairs import pairwise
 
 RANKS = (4, 1, 16, 7)
 RATES = (0.0003, 0.001, 0.0005)
 SEEDS = (5, 6)
 TARGETS = (("all-linear",), ("layers.2",), ("layers.0", "layers.4"))
-
-
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> Tasks:
-    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home"))))
-
-
-@pytest.fixture(scope="module")
-def task(tasks: Tasks) -> Task:
-    return tasks.get(TaskSpec.of(dataset="digits"))
 
 
 WAITS_OR_ALLOCATES = ("local_scalar_dense", "nonzero", "empty", "clone", "to_copy", "new_")
@@ -121,16 +110,14 @@ def compare(task: Task, networks: list[MultilayerPerceptron], steps: int, batch:
             torch.testing.assert_close(own, other, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-2), (torch.float64, 1e-11)])
-@pytest.mark.parametrize("count", [1, 3, 8])
-@pytest.mark.parametrize("method", ["full", *SCALINGS])
-def test_a_bank_is_autograd_for_each_member(
-    task: Task, method: str, count: int, dtype: torch.dtype, tolerance: float
-) -> None:
+@pytest.mark.parametrize(
+    ("method", "count", "dtype"), pairwise(("full", *SCALINGS), (1, 3, 8), (torch.float32, torch.float64))
+)
+def test_a_bank_is_autograd_for_each_member(task: Task, method: str, count: int, dtype: torch.dtype) -> None:
     # In float32 the bound is a few steps of Adam. Where a gradient is all rounding its sign, and so the step, is
     # chance, and a unit on the brink of zero goes either way: autograd's own weights are 3e-3 from those of float64.
     networks = members("full", count, dtype) if method == "full" else members("lora", count, dtype, scaling=method)
-    compare(task, networks, steps=50, batch=64, tolerance=tolerance)
+    compare(task, networks, steps=50, batch=64, tolerance=1e-2 if dtype == torch.float32 else 1e-11)
 
 
 @pytest.mark.parametrize("targets", TARGETS)

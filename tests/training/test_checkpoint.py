@@ -9,22 +9,20 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
-from core.data.sources.catalog import Catalog
 from core.data.task import Task
-from core.data.task_spec import TaskSpec
 from core.errors import CheckpointError
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
+from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
-from core.settings import Settings
-from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.checkpoint import Checkpoint, checkpoint_of
@@ -32,14 +30,11 @@ from core.training.events import Done, EpochEnd, StepLoss, Stopped
 from core.training.loop import train
 from core.training.schedule import steps_per_epoch
 from core.training.stepper import Stepper
+from tests.pairs import pairwise
+from tests.training.test_modes import network
 
 BATCH = 100
 """Leaves a smaller last batch."""
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home")))).get(TaskSpec.of(dataset="digits"))
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +44,12 @@ def epoch(task: Task) -> int:
     return steps_per_epoch(task.num_train, BATCH)
 
 
-def networks(kind: str) -> list[MultilayerPerceptron]:
+def networks(kind: str) -> list[nn.Module]:
     """The members of a bank, or the one network that autograd trains."""
+    if "statistics" in kind:
+        return [network(adapted=kind.endswith("lora"))]
     base = PerceptronSpec.of().build(1)
-    ranks = {"lora": [4], "bank": [4, 2, 16], "autograd lora": [4]}.get(kind)
+    ranks = {"lora": [4], "bank": [4, 2, 16], "autograd, lora": [4]}.get(kind)
     if ranks is None:
         return [base] * (2 if kind == "full bank" else 1)
     return [
@@ -144,40 +141,45 @@ def undisturbed(task: Task) -> Callable[[str, str], Session]:
     return trained
 
 
-@pytest.mark.parametrize("keep", ["last", "best"])
-@pytest.mark.parametrize("kind", ["full", "lora", "autograd", "autograd lora"])
-@pytest.mark.parametrize(
-    "place", ["first", "middle", "before the last batch", "after the last batch", "in the last epoch"]
-)
+STEPS = ("bank", "autograd", "autograd with statistics")
+PLACES = ("first", "middle", "before the last batch", "after the last batch", "in the last epoch")
+CASES = pairwise(STEPS, ("full", "lora"), ("last", "best"), PLACES)
+
+
+def test_every_two_values_of_the_cases_meet() -> None:
+    every = product(STEPS, ("full", "lora"), ("last", "best"), PLACES)
+    assert {pair for case in every for pair in combinations(case, 2)} == {
+        pair for case in CASES for pair in combinations(case, 2)
+    }
+    assert len(CASES) == len(STEPS) * len(PLACES)
+
+
+@pytest.mark.parametrize(("step", "method", "keep", "place"), CASES)
 def test_one_run_goes_on_to_the_same_end_to_the_last_bit(
     task: Task,
     epoch: int,
     undisturbed: Callable[[str, str], Session],
-    kind: str,
+    step: str,
+    method: str,
     keep: str,
     place: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    kind = method if step == "bank" else f"{step}, {method}"
     optims, whole = optims_of(kind, keep), undisturbed(kind, keep)
-    step = {
-        "first": 1,
-        "middle": epoch + 5,
-        "before the last batch": 2 * epoch - 1,
-        "after the last batch": 2 * epoch,
-        "in the last epoch": 2 * epoch + 1,
-    }[place]
+    last = dict(zip(PLACES, (1, epoch + 5, 2 * epoch - 1, 2 * epoch, 2 * epoch + 1), strict=True))[place]
     broken = Session(kind, task, optims)
-    kept = broken.until(step)
+    kept = broken.until(last)
     position = kept[0].position
-    assert (position.step, position.epoch, position.done) == (step, (step - 1) // epoch + 1, (step - 1) % epoch + 1)
+    assert (position.step, position.epoch, position.done) == (last, (last - 1) // epoch + 1, (last - 1) % epoch + 1)
 
     monkeypatch.setattr("core.training.loop.FLUSH_STEPS", 4)  # another pace: it must not show
     resumed = Session(kind, task, optims, kept)
     resumed.until()
-    before = {at: loss for at, loss in broken.losses().items() if at <= step}
+    before = {at: loss for at, loss in broken.losses().items() if at <= last}
     assert before | resumed.losses() == whole.losses()
     assert not before.keys() & resumed.losses().keys()
-    ended = {number: end for number, end in broken.epochs().items() if end.step < step}
+    ended = {number: end for number, end in broken.epochs().items() if end.step < last}
     assert ended | resumed.epochs() == whole.epochs()
     assert not ended.keys() & resumed.epochs().keys()
     assert resumed.done() == whole.done()
@@ -327,7 +329,7 @@ def test_what_is_no_checkpoint_is_refused(task: Task, epoch: int) -> None:
     with pytest.raises(CheckpointError, match="another network"):
         list(train(stepper_of("full", task, optims), optims, starts=[wrong]))
     with pytest.raises(CheckpointError, match="another network"):
-        list(train(stepper_of("autograd", task, optims), optims, starts=[wrong]))
+        list(train(stepper_of("autograd, full", task, optims), optims, starts=[wrong]))
     bank = optims_of("bank", "last")
     early, late = (Session("bank", task, bank).until(step) for step in (2, epoch + 2))
     with pytest.raises(CheckpointError, match="the same step"):

@@ -23,24 +23,9 @@ from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.evaluation import evaluate
 from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
-from core.training.loop import (
-    FIRST_STEPS,
-    FLUSH_SECONDS,
-    FLUSH_STEPS,
-    SLOW_SECONDS,
-    data_order,
-    steps_at_once,
-    train,
-)
+from core.training.loop import FIRST_STEPS, FLUSH_SECONDS, FLUSH_STEPS, SLOW_SECONDS, data_order, steps_at_once, train
 from core.training.schedule import examples_seen, steps_per_epoch
 from core.training.stepper import Stepper
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    catalog = Catalog(Settings(tmp_path_factory.mktemp("home")))
-    return Tasks(catalog).get(TaskSpec.of(dataset="digits"))
-
 
 Told = Event | Stopped | Diverged
 

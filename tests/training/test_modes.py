@@ -10,30 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from core.adapter.certificate import logits_of
-from core.data.sources.catalog import Catalog
 from core.data.task import Task
-from core.data.task_spec import TaskSpec
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import base_copy
 from core.networks.fingerprint import fingerprint
 from core.networks.modes import evaluating, start_training
 from core.run_spec import OptimSpec
-from core.settings import Settings
 from core.study.weights.scores import Evaluator, Part
-from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
-from core.training.checkpoint import Checkpoint, checkpoint_of
 from core.training.evaluation import evaluate, evaluate_both, judge
-from core.training.events import EpochEnd, StepLoss
+from core.training.events import StepLoss
 from core.training.loop import train
 
 PLAIN, FAST = OptimSpec.of(learning_rate=0.01), OptimSpec.of(learning_rate=0.05)
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home")))).get(TaskSpec.of(dataset="digits"))
 
 
 def network(adapted: bool = False, affine: bool = True) -> nn.Module:
@@ -46,10 +36,6 @@ def network(adapted: bool = False, affine: bool = True) -> nn.Module:
 
 def weights(model: nn.Module) -> str:
     return fingerprint(model.state_dict())
-
-
-def part_of(task: Task) -> Part:
-    return Part(task.test, task.classes)
 
 
 EVALUATIONS: dict[str, Callable[[nn.Module, Task], object]] = {
@@ -131,24 +117,6 @@ def test_rehearsing_changes_nothing(task: Task) -> None:
     AutogradStepper(model, PLAIN, task).rehearse(torch.arange(200).view(1, 2, 100))
     assert weights(model) == before
     assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("keep", ["last", "best"])
-def test_a_run_with_dropout_and_statistics_resumes_to_the_last_bit(task: Task, keep: str) -> None:
-    optim = OptimSpec.of(epochs=3, batch_size=100, learning_rate=0.05, keep=keep)
-    whole = AutogradStepper(network(), FAST, task, seed=7)
-    expected = [event for _, event in train(whole, [optim]) if isinstance(event, EpochEnd)]
-    saved: list[Checkpoint] = []
-    first = AutogradStepper(network(), FAST, task, seed=7)
-    asked = iter([False, False, True])
-    for _, event in train(first, [optim], stop=lambda _: bool(saved), due=lambda: next(asked, False)):
-        if isinstance(event, Checkpoint):
-            saved.append(checkpoint_of(event.to_bytes()))
-    assert 0 < saved[0].position.step < len(expected) * 15
-    resumed = AutogradStepper(network(), FAST, task, seed=7)
-    found = [event for _, event in train(resumed, [optim], starts=saved) if isinstance(event, EpochEnd)]
-    assert found[-1].measures["validation_loss"] == expected[-1].measures["validation_loss"]
-    assert weights(resumed.network) == weights(whole.network)
 
 
 def test_restoring_trained_tensors_restores_the_statistics(task: Task) -> None:

@@ -40,13 +40,9 @@ from core.training.bank.tape import Tape
 from core.training.loop import data_order
 from core.training.parallel import ParallelSteppers
 from tests.conftest import BOTH, DIGITS, compared, finish, short
+from tests.pairs import pairwise
 
 SMALL = PerceptronSpec.of(num_hidden_1=24, num_hidden_2=16)
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home")))).get(DIGITS)
 
 
 @pytest.fixture(autouse=True)
@@ -83,11 +79,11 @@ def fault(task: Task, method: str, count: int = 3, rate: float = 0.001, batch: i
 OTHER = "The fast step gave other numbers than autograd on cpu, so this run was trained by autograd."
 
 
-@pytest.mark.parametrize("rate", [1e-6, 1e-3, 1.0])
-@pytest.mark.parametrize("batch", [1, 64, 1000])
-@pytest.mark.parametrize(("method", "count"), [("full", 3), ("lora", 1), ("lora", 5)])
-def test_rounding_is_no_fault(task: Task, method: str, count: int, batch: int, rate: float) -> None:
-    assert fault(task, method, count, rate, batch) is None
+@pytest.mark.parametrize(
+    ("members", "batch", "rate"), pairwise((("full", 3), ("lora", 1), ("lora", 5)), (1, 64, 1000), (1e-6, 1e-3, 1.0))
+)
+def test_rounding_is_no_fault(task: Task, members: tuple[str, int], batch: int, rate: float) -> None:
+    assert fault(task, *members, rate, batch) is None
 
 
 @pytest.mark.parametrize(

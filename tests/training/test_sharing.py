@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import core.training.sharing
-from core.data.sources.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.build import network_of
@@ -30,16 +29,6 @@ from tests.training import tiny_texts
 
 HOME = Path(__file__).parents[1] / "old_home" / "home"
 TASK = TaskSpec.of(dataset="digits")
-
-
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> Tasks:
-    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home"))))
-
-
-@pytest.fixture(scope="module")
-def task(tasks: Tasks) -> Task:
-    return tasks.get(TASK)
 
 
 def spec_of(kind: str, seed: int = 0) -> RunSpec:

@@ -8,23 +8,14 @@ from itertools import cycle
 import pytest
 import torch
 
-from core.data.sources.catalog import Catalog
 from core.data.task import Task
-from core.data.task_spec import TaskSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
-from core.settings import Settings
-from core.tasks.tasks import Tasks
 from core.training import threads as threads_module
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.cores import CHUNK
 from core.training.threads import COUNTS, Threads, available_cores, fastest
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home")))).get(TaskSpec.of(dataset="digits"))
 
 
 @pytest.fixture(autouse=True)

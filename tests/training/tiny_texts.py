@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ _DROPOUT = (
 )
 
 
+@cache
 def spec_of(kind: str, layers: int = 3, dropout: float | None = None, **changes: object) -> TransformerSpec:
     """A transformer of an architecture.
 
@@ -60,6 +62,12 @@ def spec_of(kind: str, layers: int = 3, dropout: float | None = None, **changes:
 
 def network_of(spec: TransformerSpec, seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A network with random weights; larger ones than usual, so that what it gives differs from text to text."""
+    return copy.deepcopy(_drawn(spec, seed, dtype))
+
+
+@cache
+def _drawn(spec: TransformerSpec, seed: int, dtype: torch.dtype) -> nn.Module:
+    """The network, built once per process: copies take less time."""
     network = spec.build(seed).to(dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from core.__main__ import main
 from core.lab import Lab
 from core.settings import Settings
-from tests import forked
 from tests.browser.conftest import REPO, free_port
 from tests.web.conftest import launch
 
@@ -101,13 +101,17 @@ def test_a_variable_that_cannot_be_meant_is_a_sentence(tmp_path: Path, case: str
 @pytest.mark.parametrize(
     ("command", "case"), [*(("compare", case) for case in BAD_HOMES), ("report", "a file"), ("run", "a file")]
 )
-def test_the_command_line_says_it_in_a_sentence_too(tmp_path: Path, case: str, command: str) -> None:
+def test_the_command_line_says_it_in_a_sentence_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str, command: str
+) -> None:
     make, sentence = BAD_HOMES[case]
-    environment = {**os.environ, "LORA_LAB_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", **make(tmp_path)}
-    done = forked.run(["-m", "core", command, *COMMANDS[command]], env=environment, timeout=SECONDS)
-    assert done.returncode == 1
-    assert re.fullmatch(r"error: .+\.\n", done.stderr), done.stderr
-    assert sentence in done.stderr
+    monkeypatch.setenv("LORA_LAB_HOME", str(tmp_path / "home"))
+    for name, value in make(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    assert main([command, *COMMANDS[command]]) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"error: .+\.\n", said), said
+    assert sentence in said
 
 
 def test_a_port_in_use_is_a_line(tmp_path: Path) -> None:

@@ -80,12 +80,7 @@ def test_with_the_token_all_of_it_works(trained: tuple[Server, str]) -> None:
     visitor = server.entered()
     with drawn_page(visitor) as session:
         assert put(server, visitor, session)[0].status == 204
-    for path in (
-        "/",
-        f"/download/{run}/network.safetensors",
-        "/healthz",
-        "/assets/plotly.min.js",
-    ):
+    for path in ("/", f"/download/{run}/network.safetensors", "/healthz", "/assets/plotly.min.js"):
         assert (path, visitor.status(path)) == (path, 200)
     assert visitor.ask("GET", "/media/0123.png")[1] == b"File not found"
 

@@ -56,11 +56,6 @@ def hub(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     server.server_close()
 
 
-@pytest.fixture
-def networks(settings: Settings) -> Networks:
-    return Networks(settings)
-
-
 def left(networks: Networks) -> list[Path]:
     return [path for path in networks._settings.networks.rglob("*") if path.is_file() and path.suffix != ".lock"]
 

@@ -22,11 +22,7 @@ from core.networks.library.place import FolderPlace
 from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
 from tests.networks.tiny import SIZES, VOCABULARY, save_tiny
-
-
-@pytest.fixture
-def networks(settings: Settings) -> Networks:
-    return Networks(settings)
+from tests.pairs import pairwise
 
 
 @pytest.fixture
@@ -40,22 +36,18 @@ def kept(networks: Networks) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("architecture", list(SIZES))
-@pytest.mark.parametrize("how", ["one file", "shards", "bfloat16", "with a classifier"])
+@pytest.mark.parametrize(
+    ("architecture", "shard", "dtype", "classifier"),
+    pairwise(tuple(SIZES), (None, "6KB"), (torch.float32, torch.bfloat16), (False, True)),
+)
 def test_training_starts_from_the_weights_that_were_brought(
-    networks: Networks, tmp_path: Path, architecture: str, how: str
+    networks: Networks, tmp_path: Path, architecture: str, shard: str | None, dtype: torch.dtype, classifier: bool
 ) -> None:
     from transformers import AutoModel
 
-    changes = {
-        "one file": {},
-        "shards": {"shard": "6KB"},
-        "bfloat16": {"dtype": torch.bfloat16},
-        "with a classifier": {"classifier": True},
-    }[how]
-    folder = save_tiny(tmp_path / "made", architecture, **changes)
+    folder = save_tiny(tmp_path / "made", architecture, shard=shard, dtype=dtype, classifier=classifier)
     card = networks.bring_folder(folder)
-    assert (len(list(folder.glob("*.safetensors"))) > 1) == (how == "shards")
+    assert (len(list(folder.glob("*.safetensors"))) > 1) == (shard is not None)
     network = networks.start(networks.spec(card.digest, 3), seed=5)
     real = AutoModel.from_pretrained(folder, dtype=torch.float32).state_dict()
     inner = getattr(network, network.base_model_prefix).state_dict()

