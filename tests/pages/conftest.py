@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +11,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
 from tests.conftest import DIGITS, finish, short
+from tests.trained_home import TrainedHome
 
 
 @pytest.fixture
@@ -23,9 +22,9 @@ def opened(settings: Settings) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def filled(filled_home: Path, settings: Settings) -> Iterator[Lab]:
+def filled(trained_home: TrainedHome, settings: Settings) -> Iterator[Lab]:
     """Open the process-wide lab on a home folder with a finished experiment."""
-    shutil.copytree(filled_home, settings.home)
+    trained_home.copy(settings.home)
     yield open_lab(settings)
     close_lab()
 

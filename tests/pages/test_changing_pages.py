@@ -51,7 +51,7 @@ def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_
 
 
 def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     offered = verdict(filled.members(experiment)).offered
     assert offered is not None
     assert query_of(draw("compare", view="Table"), "Download adapters")["adapter"] == [offered.id]
@@ -64,7 +64,7 @@ def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> Non
 
 
 def test_a_selection_shows_no_panel_of_the_selection_before(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     ended = filled.members(experiment)
     arm = [(short(epochs=1), FullSpec())]
     (live,) = finish(filled, *filled.fine_tune(filled.run(experiment.base), TURNED, arm, [7]).runs)
@@ -104,7 +104,7 @@ def test_a_run_without_a_step_has_a_chart_that_grows_and_one_that_ended_has_none
 
 
 def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     rename = f"rename-{experiment.id}-{experiment.name}"
     put(filled, "failed", *experiment.runs)
     app = draw("compare", experiment=experiment.id)
@@ -127,7 +127,7 @@ def test_the_report_looks_whether_its_runs_have_ended(filled: Lab, monkeypatch: 
         return found
 
     monkeypatch.setattr(LocalScriptRunner, "forward_msgs", recorded)
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     set_state = "UPDATE runs SET state = ? WHERE id = ?"
     with filled.store.transaction() as db:
         db.execute(set_state, ("running", experiment.runs[0]))
