@@ -45,7 +45,8 @@ hypothesis_settings.load_profile("patient")
 
 TESTS = Path(__file__).parent
 SLOW = (
-    *("adapter/test_blend.py", "methods/test_roles.py", "pages/test_tryit.py"),
+    *("adapter/test_blend.py", "methods/test_roles.py", "pages/test_tryit.py", "pages/test_blend_page.py"),
+    *("pages/test_new_page.py", "serving/test_batches.py"),
     *("adapter/test_transformers.py", "networks/test_pretrained.py", "networks/test_onnx_file.py", "test_cli_jobs.py"),
     *("data/test_bad_uploads.py", "data/test_upload.py", "data/test_bad_texts.py", "data/test_texts.py"),
     *("study/test_claims.py", "study/test_compare.py", "study/test_report.py", "study/test_verdict.py"),

@@ -15,7 +15,7 @@ from core.methods.lora import LoRASpec
 from core.objectives.registry import CLASSIFICATION
 from core.run_spec import RunSpec
 from core.settings import Settings
-from core.store.record import Experiment
+from core.store.record import Experiment, Run
 from tests.conftest import BOTH, DIGITS, TURNED, compared, copied, finish, short, wait_until
 from tests.text_home import PETS, bring_tiny
 
@@ -42,7 +42,7 @@ class TrainedHome:
     """Of the transformer."""
 
     plain: Experiment
-    """Full and LoRA on digits that are turned by 45°, two seeds: the newest experiment, on the newest base."""
+    """Full and LoRA on digits that are turned by 45°, two seeds: the newest experiment."""
     sweep: Experiment
     """Settings of :data:`SWEPT` on the same base and task, two seeds."""
     tuned: Experiment
@@ -50,7 +50,7 @@ class TrainedHome:
     split: Experiment
     """Full, LoRA of ranks 2 and 4 and DoRA of rank 4 on the last five digits after the first five, two seeds."""
     by_loss: Experiment
-    """Full and LoRA of ranks 2 and 4 on the same task, judged by loss, one seed."""
+    """Full and LoRA of ranks 2 and 4 on the same task, with their base judged by loss; one seed."""
     by_macro_f1: Experiment
     """The same, judged by macro-F1."""
     one_seed: Experiment
@@ -58,7 +58,9 @@ class TrainedHome:
     scratch: Experiment
     """Full fine-tuning, and training from scratch as its control; one seed."""
     alone: Experiment
-    """LoRA of rank 2 in the second layer, one seed."""
+    """LoRA of rank 2 and nothing to compare it with, one seed."""
+    one_layer: Experiment
+    """LoRA of rank 2 in the second layer, and full fine-tuning; one seed."""
     stopped: Experiment
     """Full and LoRA, one seed, stopped while they trained and waited."""
     failed: Experiment
@@ -71,6 +73,13 @@ class TrainedHome:
     def copy(self, to: Path) -> Path:
         """Copy the home folder to a path at which there is none; return the path."""
         return Path(shutil.copytree(self.home, to))
+
+    def bring(self, lab: Lab, *runs: str) -> list[Run]:
+        """Bring runs on images, with the experiments that they are of, into the home folder of a lab; return them."""
+        for id in runs:
+            shutil.copytree(self.home / "runs" / id, lab.settings.runs / id)
+        lab.restore()
+        return [lab.run(id) for id in runs]
 
 
 def make_trained_home(folder: Path) -> TrainedHome:
@@ -89,22 +98,24 @@ def make_trained_home(folder: Path) -> TrainedHome:
     stopped = lab.fine_tune(known, OTHERS, long, [0], "Stopped")
     wait_until(lambda: any(run.step for run in lab.members(stopped)))
     lab.stop(*stopped.runs)
+    measured = [(CLASSIFICATION.but(measure=measure), measure) for measure in ("loss", "macro_f1")]
+    bases = finish(lab, *(lab.launch(five.but(objective=objective)).id for objective, _ in measured))
     judged = [
-        lab.fine_tune(known, OTHERS, [FULL, LORA_2, LORA_4], [0], name, objective=CLASSIFICATION.but(measure=measure))
-        for measure, name in (("loss", "By loss"), ("macro_f1", "By macro-F1"))
+        lab.fine_tune(base, OTHERS, [FULL, LORA_2, LORA_4], [0], f"By {measure}", objective=objective)
+        for base, (objective, measure) in zip(bases, measured, strict=True)
     ]
-    alone = lab.fine_tune(known, OTHERS, [(short(), LoRASpec.of(rank=2, target_modules=("layers.2",)))], [0], "Alone")
+    alone = lab.fine_tune(known, OTHERS, [LORA_2], [0], "Alone")
+    second = (short(), LoRASpec.of(rank=2, target_modules=("layers.2",)))
+    one_layer = lab.fine_tune(known, OTHERS, [second, FULL], [0], "One layer")
     scratch = lab.fine_tune(known, OTHERS, [FULL, (FULL[0], "scratch")], [0], "From scratch")
     one_seed = lab.fine_tune(known, known.spec.task, BOTH, [0], "One seed")
     split = lab.fine_tune(known, OTHERS, [FULL, LORA_2, LORA_4, (short(), DoRASpec.of(rank=4))], range(2), "Split")
-    tuned_from = short(rate=0.001, batch_size=32)  # other than that of the newest base, which is trained later
     tried = tuned_arms([*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head")], TuneSpec.of(rates=2))
-    tuned = compared(lab, "rotation-45", "digits", None, tuned_from, tried, range(2), own_bases=True)
+    tuned = compared(lab, "rotation-45", "digits", None, short(rate=0.001), tried, range(2), own_bases=True)
     finish(lab, *(run.id for run in lab.runs()))
     failed = _failed(lab, known.id)
 
-    plain_base = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-    (base,) = finish(lab, lab.launch(plain_base).id)
+    base = lab.run(str(tuned.base))
     sweep = lab.fine_tune(base, TURNED, SWEPT, range(2), "Sweep, a to b")
     plain = compared(lab, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(2))
     finish(lab, *sweep.runs, *plain.runs)
@@ -129,6 +140,7 @@ def make_trained_home(folder: Path) -> TrainedHome:
         one_seed,
         scratch,
         alone,
+        one_layer,
         stopped,
         failed,
         direct,

@@ -10,10 +10,8 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 
 from core.lab import Lab
-from core.methods.full import FullSpec
 from core.study.arms.verdict import verdict
 from pages.adapters import listed
-from tests.conftest import TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 from tests.store.many import write_many
 
@@ -64,10 +62,7 @@ def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> Non
 
 
 def test_a_selection_shows_no_panel_of_the_selection_before(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
-    ended = filled.members(experiment)
-    arm = [(short(epochs=1), FullSpec())]
-    (live,) = finish(filled, *filled.fine_tune(filled.run(experiment.base), TURNED, arm, [7]).runs)
+    live, *ended = filled.members(filled.experiments()[0])
     put(filled, "running", live.id)
     app = draw("compare", runs=live.id)
     assert live_charts(app)
