@@ -20,7 +20,6 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Downloa
 from tests import forked
 from tests.conftest import HANG
 from tests.forked import Process
-from tests.trained_home import TrainedHome
 
 REPO = Path(__file__).resolve().parents[2]
 SLOWED = Path(__file__).with_name("slowed.py")
@@ -172,16 +171,6 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     yield start
     for server in servers:
         stop_server(server)
-
-
-@pytest.fixture(scope="session")
-def trained_site(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a server with a copy of the trained home, for tests that leave it as it is."""
-    folder = tmp_path_factory.mktemp("trained-site")
-    home = trained_home.copy(folder / "home")
-    server, url = run_server(REPO / "app.py", folder, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
-    yield url
-    stop_server(server)
 
 
 def run_server(

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.lab import Lab
+from core.run_spec import RunSpec
+from core.settings import Settings
 from pages.shared.objective_form import TITLE
+from tests.browser.conftest import REPO, Serve
+from tests.conftest import DIGITS, finish, short
 
 pytestmark = pytest.mark.browser
 
 
-def test_the_fold_stays_open_while_its_label_changes_and_another_page_loses_no_choice(
-    page: Page, trained_site: str
-) -> None:
-    page.goto(f"{trained_site}/finetune")
+@pytest.fixture(scope="module")
+def served(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the URL of a lab with a base."""
+    home: Path = tmp_path_factory.mktemp("home")
+    lab = Lab(Settings(home=home))
+    lab.start()
+    finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)
+    lab.close()
+    return serve(REPO / "app.py", {"LORA_LAB_HOME": str(home)})
+
+
+def test_the_fold_stays_open_while_its_label_changes_and_another_page_loses_no_choice(page: Page, served: str) -> None:
+    page.goto(f"{served}/finetune")
     page.get_by_text(TITLE, exact=True).click()
     page.get_by_role("combobox", name="Primary measure").click()
     page.get_by_role("option", name="Loss").click()

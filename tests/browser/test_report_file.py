@@ -8,18 +8,18 @@ import pytest
 from playwright.sync_api import Page
 
 from core.lab import Lab
-from core.settings import Settings
 from core.study.report.html import write_report
 from core.study.report.report import report_of
-from tests.conftest import wait_until
-from tests.trained_home import TrainedHome
+from tests.conftest import BOTH, compared, finish, short, wait_until
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def file(trained_home: TrainedHome, tmp_path: Path) -> Path:
-    write_report(tmp_path / "report.html", report_of(Lab(Settings(home=trained_home.home)), trained_home.split))
+def file(lab: Lab, tmp_path: Path) -> Path:
+    experiment = compared(lab, "split", "digits", None, short(rate=0.001), BOTH, range(2))
+    finish(lab, *experiment.runs)
+    write_report(tmp_path / "report.html", report_of(lab, experiment))
     return tmp_path / "report.html"
 
 

@@ -10,20 +10,24 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from core.lab import Lab
+from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.browser.conftest import REPO, Serve, open_dialog
-from tests.trained_home import TrainedHome
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def lab(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Create a home with a base and an experiment of two arms and two seeds; the test reads it beside the server."""
     home: Path = tmp_path_factory.mktemp("home")
     lab = Lab(Settings(home=home))
-    trained_home.bring(lab, str(trained_home.plain.base), *trained_home.plain.runs)
-    return lab
+    lab.start()
+    (base,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)
+    finish(lab, *lab.fine_tune(base, TURNED, BOTH, range(2), "Turned").runs)
+    lab.close()
+    return Lab(lab.settings)
 
 
 @pytest.fixture(scope="module")

@@ -12,23 +12,32 @@ from playwright.sync_api import Page, expect
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
 from core.wording.numbers import percent
 from tests.browser.conftest import REPO, Serve
-from tests.conftest import finish, short, wait_until
+from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.networks.tiny import save_tiny
-from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.browser
 
+ARMS = [(short(rate=0.001), FullSpec()), (short(epochs=2), LoRASpec.of(rank=2)), (short(epochs=2), LoRASpec.of(rank=4))]
+
 
 @pytest.fixture(scope="module")
-def served(trained_site: str, trained_home: TrainedHome) -> tuple[str, Run]:
+def served(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Run]:
     """Return the URL of the Weights page for a LoRA run, and the run."""
-    members = Lab(Settings(home=trained_home.home)).members(trained_home.tuned)
-    lora = next(run for run in members if run.spec.label == "LoRA r=4" and run.spec.seed == 0)
-    return f"{trained_site}/weights?run={lora.id}", lora
+    home: Path = tmp_path_factory.mktemp("home")
+    lab = Lab(Settings(home=home))
+    lab.start()
+    (base,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)
+    runs = finish(lab, *lab.fine_tune(base, TURNED, ARMS, [0, 1], "Turned").runs)
+    lab.close()
+    lora = next(run for run in runs if run.spec.label == "LoRA r=4" and run.spec.seed == 0)
+    url = serve(REPO / "app.py", {"LORA_LAB_HOME": str(home)})
+    return f"{url}/weights?run={lora.id}", lora
 
 
 def settled(page: Page, title: str, place: int, text: str) -> None:
