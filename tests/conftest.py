@@ -32,7 +32,7 @@ from tests.browser.chromium import launched
 from tests.durations import SLOW_SECONDS, seconds_by_module, seconds_of
 
 if TYPE_CHECKING:
-    from tests.text_home import TextHome
+    from tests.trained_home import TrainedHome
 
 HANG = 240.0
 """Seconds after which something that is waited for never comes; however busy a machine is, it comes sooner."""
@@ -133,32 +133,25 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 @pytest.fixture(scope="session")
-def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder with a finished experiment, for all tests that begin with a copy of it."""
+def trained_home(tmp_path_factory: pytest.TempPathFactory) -> TrainedHome:
+    """A home folder with trained experiments, for tests that only read it or take a copy."""
+    from tests.trained_home import make_trained_home
 
     def make(folder: Path) -> None:
-        lab = Lab(Settings(home=folder / "home"))
-        lab.start()
-        experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(2))
-        finish(lab, experiment.base, *experiment.runs)
-        wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
-        lab.close()
+        (folder / "made.pickle").write_bytes(pickle.dumps(make_trained_home(folder)))
 
-    return made_once(tmp_path_factory, "filled", make) / "home"
+    folder = made_once(tmp_path_factory, "trained", make)
+    made: TrainedHome = pickle.loads((folder / "made.pickle").read_bytes())
+    return replace(made, home=folder / "home")
 
 
 @pytest.fixture(scope="session")
-def text_home(tmp_path_factory: pytest.TempPathFactory) -> TextHome:
-    """A tiny transformer and its experiments on texts, for all tests that only read them."""
-    from tests.text_home import make_text_home
-
-    def make(folder: Path) -> None:
-        made = make_text_home(folder / "home", folder / "network")
-        (folder / "made.pickle").write_bytes(pickle.dumps(made))
-
-    folder = made_once(tmp_path_factory, "texts", make)
-    made: TextHome = pickle.loads((folder / "made.pickle").read_bytes())
-    return replace(made, home=folder / "home")
+def filled_home(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with the experiment ``plain`` of the trained home and its base, and nothing else."""
+    lab = Lab(Settings(tmp_path_factory.mktemp("filled") / "home"))
+    trained_home.bring(lab, str(trained_home.plain.base), *trained_home.plain.runs)
+    lab.close()
+    return lab.settings.home
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:

@@ -30,6 +30,7 @@ from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import verdict
 from tests import forked
 from tests.conftest import BOTH, compared, short
+from tests.trained_home import TrainedHome
 
 COMPARE = ["compare", "--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--seeds", "2"]
 """A comparison that is soon over."""
@@ -198,12 +199,9 @@ def test_a_run_that_ended_early_leaves_an_incomplete_answer_also_where_rates_are
 
 
 def test_a_report_that_cannot_be_written_is_one_sentence_and_costs_nobody_the_answer(
-    filled_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained_home: TrainedHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home = ["--home", str(filled_home)]
-    lab = Lab(Settings(filled_home))
-    (experiment,) = lab.experiments()
-    lab.close()
+    home, experiment = ["--home", str(trained_home.home)], trained_home.plain
     for command in (["report", experiment.id, str(tmp_path)], ["compare", "--report", str(tmp_path)]):
         assert main([*command, *home]) == 1
         assert capsys.readouterr().err == f"error: {tmp_path} is a folder: name a file in it.\n"

@@ -1,4 +1,4 @@
-"""ProgressBar of commands: a bar in a terminal, and few lines in a pipe or a file."""
+"""Progress of commands: a bar in a terminal, and few lines in a pipe or a file."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A home folder with a tiny transformer and its experiments on texts: fine-tuned directly, and after a source task."""
+"""A small dataset of texts and a tiny transformer, in a home folder that wants to fine-tune on texts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,7 @@ import numpy as np
 from core.data.dataset import Labels, TextDataset
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
-from core.methods.full import FullSpec
-from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec
-from core.settings import Settings
-from core.store.record import Experiment
-from tests.conftest import compared, finish, short
 from tests.networks.tiny import save_tiny
 
 NAMES = ("cat", "**dog**", "<b>mat</b>", "far")
@@ -36,19 +30,6 @@ PETS = TaskSpec.of(dataset="pets", length=LENGTH)
 
 FIRST, LAST = PETS.but(classes=(0, 1)), PETS.but(classes=(2, 3))
 """A source task, and one to fine-tune on afterwards."""
-
-
-@dataclass(frozen=True)
-class TextHome:
-    """What is in the home folder."""
-
-    home: Path
-    digest: str
-    """Of the network."""
-    direct: Experiment
-    """Full, LoRA and head only on the network as it was brought; three classes of macro-F1, one of them large."""
-    after_source: Experiment
-    """Full and LoRA on a base that was pretrained on the first two classes."""
 
 
 def texts_of(counts: tuple[int, ...], seed: int) -> tuple[tuple[str, ...], Labels]:
@@ -81,23 +62,3 @@ def bring_tiny(lab: Lab, scratch: Path, **changes: Any) -> TransformerSpec:
     lab.catalog.keep(pets(), "pets")
     card = lab.networks.bring_folder(save_tiny(scratch, **{"max_position_embeddings": 128} | changes), NETWORK)
     return lab.networks.spec(card.digest, len(NAMES))
-
-
-def make_text_home(home: Path, scratch: Path) -> TextHome:
-    """Train everything; the lab is closed again.
-
-    Args:
-        home: of the lab.
-        scratch: an empty folder.
-    """
-    lab = Lab(Settings(home=home))
-    lab.start()
-    network = bring_tiny(lab, scratch / "tiny")
-    own = short(epochs=4, rate=0.01, batch_size=16)
-    arms = [(own, FullSpec()), (own.but(learning_rate=0.02), LoRASpec.of(rank=2)), (own, "head")]
-    direct = lab.fine_tune(network, PETS, arms, range(2))
-    after_source = compared(lab, "split", "pets", None, own, arms[:2], range(2), network=network)
-    runs = finish(lab, *direct.runs, after_source.base, *after_source.runs)
-    lab.close()
-    assert {run.state for run in runs} == {"finished"}, [run.cause for run in runs]
-    return TextHome(home, network.weights, direct, after_source)

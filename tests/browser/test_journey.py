@@ -6,7 +6,6 @@ The comparison itself, from the first press to its verdict, is in ``test_first_p
 from __future__ import annotations
 
 import re
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from playwright.sync_api import Locator, Page, expect
 from core.adapter import apply_adapter, read_adapter
 from core.networks.file import read_network
 from tests.browser.conftest import REPO, SLOWED, Serve, downloaded
+from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.browser
 
@@ -29,16 +29,16 @@ TRAINING = re.compile(r"^0 of \d+ finished, \d+ running")
 
 
 @pytest.fixture(scope="module")
-def url(serve: Serve, filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def url(serve: Serve, trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A server with a finished comparison."""
-    home = shutil.copytree(filled_home, tmp_path_factory.mktemp("home") / "home")
+    home = trained_home.copy(tmp_path_factory.mktemp("home") / "home")
     return serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
 
 
 @pytest.fixture(scope="module")
-def slowed(serve: Serve, filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def slowed(serve: Serve, trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Start a server with a base; return its URL and the file that slows down its training while it exists."""
-    home = shutil.copytree(filled_home, tmp_path_factory.mktemp("home") / "home")
+    home = trained_home.copy(tmp_path_factory.mktemp("home") / "home")
     return serve(SLOWED, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)}), home / "slow"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import SLOWED, Serve, downloaded, module_of
 from tests.conftest import TURNED, short, wait_until
 from tests.soak.sizes import FULL, full_or_short, keep
+from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.browser
 
@@ -105,11 +105,11 @@ def _blend(page: Page) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(serve: Serve, filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    home = shutil.copytree(filled_home, tmp_path_factory.mktemp("home") / "home")
+def site(serve: Serve, trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    home = trained_home.copy(tmp_path_factory.mktemp("home") / "home")
     lab = Lab(Settings(home=home))
-    (done,) = lab.experiments()
-    adapters = [run for run in lab.runs() if run.spec.role == "adapter"]
+    done = trained_home.plain
+    adapters = [run for run in lab.members(done) if run.spec.role == "adapter"]
     for name in full_or_short((*FORMATS,), ("peft", "safetensors")):
         if FORMATS[name].fits(adapters[0]):
             lab.exports.make(adapters[0], FORMATS[name])

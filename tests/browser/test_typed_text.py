@@ -13,10 +13,9 @@ from playwright.sync_api import Page, expect
 
 from core.data.dataset import ImageDataset
 from core.lab import Lab
-from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.browser.conftest import REPO, Serve, downloaded
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +23,8 @@ NAME = (
     "=1+1 :material/rocket: :rocket: :red[red] **bold** a <-> b www.example.org https://example.org a@example.org "
     "[link](https://example.org) ![image](https://example.org/x.png) <u>html</u> $x^2$ ~~gone~~"
 )
-PAGES = ["", "pretrain", "finetune", "sweep", "data", "runs", "compare", "report", "weights", "adapters"]
+PAGES = ["pretrain", "finetune", "sweep", "data", "runs", "report", "weights", "adapters"]
+"""Home and Compare are looked at where their names are read."""
 
 MADE = """
 () => {
@@ -39,24 +39,22 @@ MADE = """
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Create a home where everything that users can name has a name that looks like markup."""
     home: Path = tmp_path_factory.mktemp("home")
     lab = Lab(Settings(home=home))
-    lab.start()
-    (base,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)
-    runs = finish(lab, *lab.fine_tune(base, TURNED, BOTH, range(2), NAME).runs)
-    for run in (base, *runs):
+    runs = trained_home.bring(lab, str(trained_home.plain.base), *trained_home.plain.runs)
+    lab.store.rename(trained_home.plain.id, NAME)
+    for run in runs:
         lab.notes.set_note(run.id, NAME)
         lab.notes.set_tags(run.id, [NAME[:40]])
     images = np.zeros((20, 28, 28), np.uint8)
     labels = np.arange(20) % 2
     own = ImageDataset("own", images, labels, images, labels, (NAME[:60], "**bold**"))
     lab.catalog.keep(own, "own")
-    lab.close()
     with closing(sqlite3.connect(lab.settings.home / "lab.sqlite3")) as db, db:
         db.execute("UPDATE runs SET state = 'failed', cause = ? WHERE id = ?", (NAME, runs[-1].id))
-    return Lab(lab.settings)
+    return lab
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.training.evaluation import evaluate
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short
-from tests.text_home import TextHome
+from tests.trained_home import TrainedHome
 
 
 def test_a_blend_of_two_runs_is_measured_on_their_tasks_and_their_bases(lab: Lab) -> None:
@@ -37,9 +37,9 @@ def test_a_blend_of_two_runs_is_measured_on_their_tasks_and_their_bases(lab: Lab
     assert found.scores[1].before.measures["accuracy"] == base.score
 
 
-def test_blends_of_texts_take_their_heads_with_them(text_home: TextHome) -> None:
-    lab = Lab(Settings(home=text_home.home))
-    runs = [run for run in lab.members(text_home.after_source) if run.spec.role == "adapter"]
+def test_blends_of_texts_take_their_heads_with_them(trained_home: TrainedHome) -> None:
+    lab = Lab(Settings(home=trained_home.home))
+    runs = [run for run in lab.members(trained_home.after_source) if run.spec.role == "adapter"]
     whole = blended(lab.artifacts, lab.tasks, [(runs[0], 1.0)])
     assert runs[0].result is not None
     assert whole.scores[0].after.measures["accuracy"] == pytest.approx(runs[0].score, abs=1e-6)
@@ -51,9 +51,9 @@ def test_blends_of_texts_take_their_heads_with_them(text_home: TextHome) -> None
         assert (own[0][name] - heads[0][name]).abs().max() < 1e-6
 
 
-def test_the_card_of_a_blend_of_texts_says_how_they_are_read_and_what_was_compared(text_home: TextHome) -> None:
-    lab = Lab(Settings(home=text_home.home))
-    runs = [run for run in lab.members(text_home.after_source) if run.spec.role == "adapter"]
+def test_the_card_of_a_blend_of_texts_says_how_they_are_read_and_what_was_compared(trained_home: TrainedHome) -> None:
+    lab = Lab(Settings(home=trained_home.home))
+    runs = [run for run in lab.members(trained_home.after_source) if run.spec.role == "adapter"]
     card = card_of(blended(lab.artifacts, lab.tasks, [(runs[0], 0.5), (runs[1], 0.5)]))
     own = lab.tasks.get(runs[0].spec.task, network=runs[0].spec.network)
     assert f"max_length={runs[0].spec.task.length}" in card
@@ -62,9 +62,9 @@ def test_the_card_of_a_blend_of_texts_says_how_they_are_read_and_what_was_compar
     assert "trained network" not in card
 
 
-def test_a_blend_of_a_lower_rank_says_how_much_it_keeps(text_home: TextHome) -> None:
-    lab = Lab(Settings(home=text_home.home))
-    runs = [run for run in lab.members(text_home.after_source) if run.spec.role == "adapter"]
+def test_a_blend_of_a_lower_rank_says_how_much_it_keeps(trained_home: TrainedHome) -> None:
+    lab = Lab(Settings(home=trained_home.home))
+    runs = [run for run in lab.members(trained_home.after_source) if run.spec.role == "adapter"]
     parts = [(runs[0], 0.5), (runs[1], 0.5)]
     whole, cut = blended(lab.artifacts, lab.tasks, parts), blended(lab.artifacts, lab.tasks, parts, 1)
     assert (whole.kept, whole.cut) == (1, "")
@@ -79,9 +79,9 @@ def card_of(blend: Blend) -> str:
         return archive.read(CARD).decode()
 
 
-def test_runs_that_started_from_different_networks_are_refused(text_home: TextHome) -> None:
-    lab = Lab(Settings(home=text_home.home))
-    direct = [run for run in lab.members(text_home.direct) if run.spec.role == "adapter"]
-    source = [run for run in lab.members(text_home.after_source) if run.spec.role == "adapter"]
+def test_runs_that_started_from_different_networks_are_refused(trained_home: TrainedHome) -> None:
+    lab = Lab(Settings(home=trained_home.home))
+    direct = [run for run in lab.members(trained_home.direct) if run.spec.role == "adapter"]
+    source = [run for run in lab.members(trained_home.after_source) if run.spec.role == "adapter"]
     with pytest.raises(LoRAError, match="the same network"):
         blended(lab.artifacts, lab.tasks, [(direct[0], 0.5), (source[0], 0.5)])

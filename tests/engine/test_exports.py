@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,9 +33,9 @@ from core.methods.merging import merged_copy
 from core.networks import pretrained
 from core.networks.file import write_network
 from core.settings import Settings
-from core.store.record import Run
+from core.store.record import Experiment, Run
 from core.training.evaluation import Evaluation
-from tests.text_home import TextHome
+from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
 
@@ -63,21 +63,20 @@ class Home:
         return self.lab.tasks.get(run.spec.task, network=run.spec.network).test
 
 
-def opened(source: Path, home: Path, experiment: Callable[[Lab], str]) -> Iterator[Home]:
-    shutil.copytree(source, home)
-    lab = Lab(Settings(home))
-    yield Home(lab, experiment(lab))
+def opened(source: TrainedHome, home: Path, experiment: Experiment) -> Iterator[Home]:
+    lab = Lab(Settings(source.copy(home)))
+    yield Home(lab, experiment.id)
     lab.store.close()
 
 
 @pytest.fixture(scope="module")
-def texts(text_home: TextHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    yield from opened(text_home.home, tmp_path_factory.mktemp("exports") / "home", lambda lab: text_home.direct.id)
+def texts(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    yield from opened(trained_home, tmp_path_factory.mktemp("exports") / "home", trained_home.direct)
 
 
 @pytest.fixture(scope="module")
-def images(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    yield from opened(filled_home, tmp_path_factory.mktemp("exports") / "home", lambda lab: lab.experiments()[0].id)
+def images(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    yield from opened(trained_home, tmp_path_factory.mktemp("exports") / "home", trained_home.plain)
 
 
 @pytest.fixture

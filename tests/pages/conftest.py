@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from core.lab import Lab, close_lab, open_lab
-from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
-from tests.conftest import DIGITS, finish, short
+from tests.trained_home import TrainedHome
 
 
 @pytest.fixture
 def opened(settings: Settings) -> Iterator[Lab]:
-    """Open the process-wide lab, which pages find."""
-    yield open_lab(settings)
+    """Open the process-wide lab, which pages find, on an empty home folder."""
+    lab = open_lab(settings)
+    assert lab.settings == settings, "The module has a lab open for all its tests: those that write come first."
+    yield lab
     close_lab()
 
 
 @pytest.fixture
-def filled(filled_home: Path, settings: Settings) -> Iterator[Lab]:
-    """Open the process-wide lab on a home folder with a finished experiment."""
-    shutil.copytree(filled_home, settings.home)
-    yield open_lab(settings)
-    close_lab()
+def filled(trained_home: TrainedHome, opened: Lab) -> Lab:
+    """The process-wide lab with the plain experiment of the trained home and its base, which tests may change."""
+    trained_home.bring(opened, str(trained_home.plain.base), *trained_home.plain.runs)
+    return opened
 
 
 @pytest.fixture
-def base(opened: Lab) -> Run:
-    """Train a base."""
-    return finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)[0]
+def base(trained_home: TrainedHome, opened: Lab) -> Run:
+    """A base that knows all digits, in a lab that has nothing else."""
+    return trained_home.bring(opened, str(trained_home.plain.base))[0]
+
+
+@pytest.fixture(scope="module")
+def everything(trained_home: TrainedHome) -> Iterator[Lab]:
+    """The process-wide lab with all of the trained home, for tests that leave it as it is."""
+    yield open_lab(Settings(home=trained_home.home, max_waiting=40))
+    close_lab()

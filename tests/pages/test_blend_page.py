@@ -20,7 +20,7 @@ def test_two_adapters_are_blended_and_offered_as_a_file(filled: Lab) -> None:
     app = open_tab(filled)
     assert not app.error
     assert not app.exception
-    runs = {run.id for run in filled.runs() if run.spec.role == "adapter"}
+    runs = {run.id for run in filled.members(filled.experiments()[0]) if run.spec.role == "adapter"}
     assert {app.selectbox(key="blend-first").value, app.selectbox(key="blend-second").value} == runs
     app.button(key="blend-run").click().run()
     assert not app.exception

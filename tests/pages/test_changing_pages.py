@@ -10,10 +10,8 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 
 from core.lab import Lab
-from core.methods.full import FullSpec
 from core.study.arms.verdict import verdict
 from pages.adapters import listed
-from tests.conftest import TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 from tests.store.many import write_many
 
@@ -51,7 +49,7 @@ def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_
 
 
 def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     offered = verdict(filled.members(experiment)).offered
     assert offered is not None
     assert query_of(draw("compare", view="Table"), "Download adapters")["adapter"] == [offered.id]
@@ -64,10 +62,7 @@ def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> Non
 
 
 def test_a_selection_shows_no_panel_of_the_selection_before(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
-    ended = filled.members(experiment)
-    arm = [(short(epochs=1), FullSpec())]
-    (live,) = finish(filled, *filled.fine_tune(filled.run(experiment.base), TURNED, arm, [7]).runs)
+    live, *ended = filled.members(filled.experiments()[0])
     put(filled, "running", live.id)
     app = draw("compare", runs=live.id)
     assert live_charts(app)
@@ -104,7 +99,7 @@ def test_a_run_without_a_step_has_a_chart_that_grows_and_one_that_ended_has_none
 
 
 def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     rename = f"rename-{experiment.id}-{experiment.name}"
     put(filled, "failed", *experiment.runs)
     app = draw("compare", experiment=experiment.id)
@@ -127,7 +122,7 @@ def test_the_report_looks_whether_its_runs_have_ended(filled: Lab, monkeypatch: 
         return found
 
     monkeypatch.setattr(LocalScriptRunner, "forward_msgs", recorded)
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     set_state = "UPDATE runs SET state = ? WHERE id = ?"
     with filled.store.transaction() as db:
         db.execute(set_state, ("running", experiment.runs[0]))

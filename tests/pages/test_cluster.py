@@ -15,11 +15,12 @@ from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.configuration import Configuration
-from core.run_spec import RunSpec
 from core.settings import Settings
+from core.store.record import Run
 from pages.runs.cluster import CHOICE
-from tests.conftest import DIGITS, HANG, TURNED, finish, short
+from tests.conftest import HANG, TURNED, short
 from tests.pages.test_pages import draw, texts
+from tests.trained_home import TrainedHome
 
 
 class Surface(Machines):
@@ -55,10 +56,10 @@ class Moon(ThreadExecutor):
 
 
 @pytest.fixture
-def beside(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def beside(trained_home: TrainedHome, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setitem(EXECUTORS, "moon", Moon)
     lab = open_lab(settings)
-    finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    trained_home.bring(lab, str(trained_home.plain.base))
     yield lab
     close_lab()
 
@@ -102,7 +103,6 @@ def test_what_is_not_installed_is_a_sentence_and_changes_nothing(beside: Lab, mo
     assert [warning.value for warning in app.warning] == ["Fly there first."]
 
 
-def test_one_machine_has_nothing_to_choose(opened: Lab) -> None:
-    finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+def test_one_machine_has_nothing_to_choose(opened: Lab, base: Run) -> None:
     app = draw("runs")
     assert CHOICE not in [control.key for control in app.segmented_control]

@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.lab import Lab, close_lab, current, open_lab
-from core.methods.lora import LoRASpec
-from core.run_spec import RunSpec
-from core.settings import Settings
+from core.lab import Lab, current
 from core.store.record import Experiment, Run
 from pages.shared.ui.links import script
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.conftest import TURNED, finish
 from tests.pages.test_pages import draw, texts
+from tests.trained_home import SWEPT, TrainedHome
 
 Two = tuple[Experiment, Experiment]
 PAGES = ["compare", "report", "weights"]
-SWEEP = [(short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 4) for rate in (0.005, 0.01)]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Two]:
-    """A home with two finished experiments, the older one first; the newer one is a sweep."""
-    home: Path = tmp_path_factory.mktemp("made") / "home"
-    lab = Lab(Settings(home=home))
-    lab.start()
-    (base,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)
-    older = lab.fine_tune(base, TURNED, BOTH, [0], "The older")
-    newer = lab.fine_tune(base, TURNED, SWEEP, [0], "The newer")
-    finish(lab, *older.runs, *newer.runs)
-    lab.close()
-    return home, (older, newer)
 
 
 @pytest.fixture
-def two(
-    made: tuple[Path, tuple[Experiment, Experiment]], settings: Settings
-) -> Iterator[tuple[Experiment, Experiment]]:
-    """The two experiments, in a copy of their home that pages find."""
-    home, experiments = made
-    shutil.copytree(home, settings.home)
-    open_lab(settings)
-    yield experiments
-    close_lab()
+def two(trained_home: TrainedHome, opened: Lab) -> Two:
+    """Two finished experiments, the older one first; the newer one is a sweep."""
+    for experiment in (trained_home.one_seed, trained_home.sweep):
+        trained_home.bring(opened, str(experiment.base), *experiment.runs)
+    return trained_home.one_seed, trained_home.sweep
 
 
 def go(app: AppTest, page: str) -> AppTest:
@@ -69,7 +44,7 @@ def test_the_experiment_stays_from_page_to_page(two: Two, first: str) -> None:
         go(app, page)
         assert app.query_params["experiment"] == older.id, page
         assert app.selectbox(key="pick-experiment").value == older.id, page
-    assert "The older ·" in texts(go(app, "home"))
+    assert f"{older.name} ·" in texts(go(app, "home"))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -103,7 +78,7 @@ def test_home_says_that_an_experiment_does_not_exist_and_shows_no_other_as_its_a
     app = draw("home", experiment="e-none")
     assert "There is no experiment 'e-none'" in texts(app).replace("\\", "")
     assert not app.get("plotly_chart")
-    assert "**The older**" in texts(app)
+    assert f"**{two[0].name}**" in texts(app)
 
 
 def test_an_unknown_experiment_is_told_of_in_an_empty_lab(opened: Lab) -> None:
@@ -113,7 +88,7 @@ def test_an_unknown_experiment_is_told_of_in_an_empty_lab(opened: Lab) -> None:
 
 @pytest.mark.parametrize(("page", "query"), [("weights", "run"), ("compare", "runs"), ("finetune", "base")])
 def test_an_unknown_run_is_told_of(two: Two, page: str, query: str) -> None:
-    assert "may have been deleted" in texts(draw(page, **{query: "r-none"}))
+    assert "may have been deleted" in texts(draw(page, **{query: "r-<script>alert(1)</script>"}))
 
 
 def test_an_experiment_that_is_gone_is_not_the_current_one_any_more(two: Two) -> None:
@@ -126,7 +101,8 @@ def test_an_experiment_that_is_gone_is_not_the_current_one_any_more(two: Two) ->
 
 
 def test_addresses_of_sweeps_of_earlier_versions_still_open_them(opened: Lab, base: Run) -> None:
-    first, second = (opened.fine_tune(base, TURNED, SWEEP, [seed], f"Sweep {seed}") for seed in range(2))
+    first, second = (opened.fine_tune(base, TURNED, SWEPT, [seed], f"Sweep {seed}") for seed in range(2))
+    opened.stop(*first.runs, *second.runs)
     finish(opened, *first.runs, *second.runs)
     app = draw("sweep", sweep=first.id)
     assert app.selectbox(key="pick-experiment").value == first.id
@@ -137,7 +113,7 @@ def test_addresses_of_sweeps_of_earlier_versions_still_open_them(opened: Lab, ba
 def test_an_experiment_that_is_no_sweep_is_told_of_and_the_sweeps_offered(two: Two) -> None:
     older, newer = two
     app = go(draw("compare", experiment=older.id), "sweep")
-    assert "“The older” is not a sweep" in texts(app)
+    assert f"“{older.name}” is not a sweep" in texts(app)
     choice = app.selectbox(key="pick-experiment")
     assert choice.value is None
     choice.set_value(newer.id).run()

@@ -22,20 +22,13 @@ from core.networks.fingerprint import base_fingerprint
 from core.run_spec import RunSpec
 from pages.shared.ui.literal import literal
 from tests.adapter.samples import BASE, WHOLE
-from tests.conftest import BOTH, DIGITS, TURNED, compared, copied, finish, short, wait_until
+from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.data.uploaded import arrays, folders, noise, zipped
 from tests.pages.test_pages import draw
+from tests.trained_home import TrainedHome
 
 HOSTILE = "![x](http://evil.org/x.png)"
 GOOD = arrays(x_train=noise(1, (60, 28, 28)), y_train=np.arange(60) % 3)
-
-
-@pytest.fixture
-def filled(opened: Lab) -> Lab:
-    experiment = compared(opened, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
-    ids = [run.id for run in finish(opened, experiment.base, *experiment.runs)]
-    wait_until(lambda: all(copied(opened, id) for id in ids))  # after this, no background thread writes files
-    return opened
 
 
 def upload(app: AppTest, name: str, content: bytes, key: str = "") -> AppTest:
@@ -108,36 +101,31 @@ def test_a_discarded_upload_leaves_no_files(opened: Lab) -> None:
     assert files(opened) == set()
 
 
-@pytest.mark.parametrize("name", ["digits", "No Name", "../x"])
-def test_an_invalid_name_gives_a_message(name: str, opened: Lab) -> None:
+def test_an_invalid_name_gives_a_message(opened: Lab) -> None:
     app = upload(draw("data"), "a.npz", GOOD)
-    app.text_input[0].set_value(name).run()
-    app.button(key="upload-keep").click().run()
-    assert not app.exception
-    assert len(app.error) == 1
-    assert files(opened) == set()
+    for name in ("digits", "No Name", "../x"):
+        app.text_input[0].set_value(name).run()
+        app.button(key="upload-keep").click().run()
+        assert not app.exception
+        assert len(app.error) == 1, name
+        assert files(opened) == set()
     app.text_input[0].set_value("fine").run()
     app.button(key="upload-keep").click().run()
     assert "fine.safetensors" in files(opened)
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "sentence"),
-    [
+def test_a_bad_file_gives_a_message_and_the_next_file_is_accepted(opened: Lab) -> None:
+    app = draw("data")
+    for file, content, sentence in (
         ("a.zip", GOOD[:-30], "not a zip file, or it is damaged"),
         ("a.csv", b"0,1\n1,2", "785 cells for 28 × 28 pixels"),
         ("a.npz", arrays(x_train=noise(1, (9, 28, 28)), y_train=[0] * 9), "has 1 class"),
-        ("a.npz", zipped(*folders({"a": 5, "b": 1})), "has 1 image"),
-    ],
-)
-def test_a_bad_file_gives_a_message_and_the_next_file_is_accepted(
-    file: str, content: bytes, sentence: str, opened: Lab
-) -> None:
-    app = upload(draw("data"), file, content)
-    assert sentence in app.error[0].value
-    assert files(opened) == set()
-    app = upload(draw("data"), "a.npz", GOOD)
-    assert not app.error
+        ("b.npz", zipped(*folders({"a": 5, "b": 1})), "has 1 image"),
+    ):
+        upload(app, file, content)
+        assert [sentence in error.value for error in app.error] == [True]
+        assert files(opened) == set()
+    assert not upload(app, "c.npz", GOOD).error
 
 
 def test_class_names_are_shown_verbatim(opened: Lab) -> None:
@@ -232,7 +220,7 @@ def of_peft(base: Path) -> bytes:
 
 
 def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab) -> None:
-    (run,) = filled.runs(methods=["lora"])
+    run = filled.runs(methods=["lora"])[0]
     content, base = filled.artifacts.read(run.id, ADAPTER), str(run.spec.base)
     found, (own, turned) = evaluate_adapter(
         content, filled.artifacts.network(base), filled.tasks, [DIGITS, TURNED, DIGITS]
@@ -281,20 +269,20 @@ def test_an_adapter_whose_base_is_not_here_is_said_to_be_so_in_one_sentence(fill
     )
     assert app.selectbox(key="pick-base").value == base.id
     assert not app.success
-    (run,) = filled.runs(methods=["lora"])
+    run = filled.runs(methods=["lora"])[0]
     upload(app, "adapter.zip", filled.artifacts.read(run.id, ADAPTER), "adapter-file")
     assert not app.error
     assert "its certificate matches the file's contents" in texts(app)
 
 
 @pytest.mark.parametrize("damage", ["cut", "other base", "no tensors", "dataset"])
-def test_a_bad_adapter_gives_a_message(damage: str, filled: Lab) -> None:
-    (run,) = filled.runs(methods=["lora"])
+def test_a_bad_adapter_gives_a_message(damage: str, filled: Lab, trained_home: TrainedHome) -> None:
+    run = filled.runs(methods=["lora"])[0]
     content = filled.artifacts.read(run.id, ADAPTER)
     base = str(run.spec.base)
     if damage == "other base":
-        (other,) = finish(filled, filled.launch(filled.run(base).spec.but(seed=5)).id)
-        base = other.id
+        base = str(trained_home.one_seed.base)
+        trained_home.bring(filled, base)
     bad = {"cut": content[:-9], "no tensors": zipped((TENSORS, b"")), "dataset": GOOD}.get(damage, content)
     app = upload(from_file(draw("adapters"), base), "adapter.zip", bad, "adapter-file")
     if damage == "other base":  # the file finds its own, until somebody chooses another one

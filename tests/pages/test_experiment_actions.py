@@ -36,23 +36,23 @@ def button(app: AppTest, label: str) -> object:
     return found
 
 
-def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened: Lab, base: Run) -> None:
-    experiment = opened.fine_tune(base, TURNED, BOTH, range(3))
-    finish(opened, *experiment.runs)
+def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened: Lab, filled: Lab) -> None:
+    (experiment,) = opened.experiments()
     app = draw("compare", experiment=experiment.id)
-    unfold(app, f"add-seeds-{experiment.id}-6")
+    unfold(app, f"add-seeds-{experiment.id}-4")
     assert "2 settings with" in texts(app)
     app.number_input[0].set_value(2).run()
     button(app, "Train 4 runs").click().run()
     assert not app.exception
     grown = opened.experiment(experiment.id)
-    assert len(grown.runs) == 10
-    assert grown.name == "Digits → rotated 45° · r 4 · 5 seeds"
+    assert len(grown.runs) == 8
+    assert grown.name == "Digits → rotated 45° · r 4 · 4 seeds"
     unfold(app, f"rename-{experiment.id}-{grown.name}")
     app.text_input[0].set_value("mine").run()
     button(app, "Save name").click().run()
     assert not app.exception
     assert opened.experiment(experiment.id).name == "mine"
+    opened.stop(*grown.runs)
     finish(opened, *grown.runs)
 
 
@@ -79,9 +79,8 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     assert "Use full fine-tuning: LoRA r=1 is" in texts(app).replace("\\", "")
 
 
-def test_a_selection_of_runs_has_no_actions(opened: Lab, base: Run) -> None:
-    experiment = opened.fine_tune(base, TURNED, BOTH, range(2))
-    finish(opened, *experiment.runs)
+def test_a_selection_of_runs_has_no_actions(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
     app = draw("compare", runs=",".join(experiment.runs))
     assert f"add-seeds-{experiment.id}-4" not in app.session_state
 
@@ -146,6 +145,7 @@ def test_a_form_that_is_filled_and_started_trains_the_same_settings(
 
 def test_a_form_is_filled_once_for_each_link_that_is_followed(opened: Lab, base: Run) -> None:
     experiment = opened.fine_tune(base, TURNED, [(short(epochs=3), FullSpec())], range(2))
+    opened.stop(*experiment.runs)
     finish(opened, *experiment.runs)
     app = draw("finetune", like=experiment.id)
     assert app.slider(key="finetune-epochs").value == 3
@@ -186,6 +186,7 @@ def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
     opened: Lab, base: Run, arms: list[Setting], page: str
 ) -> None:
     experiment = opened.fine_tune(base, TURNED, arms, [0], tune=TUNED)
+    opened.stop(*experiment.runs)
     finish(opened, *experiment.runs)
     app = draw("compare", experiment=experiment.id)
     (again,) = [each.proto for each in app.get("page_link") if each.proto.label == "Run again with changes"]
@@ -241,6 +242,7 @@ def test_a_form_whose_dataset_was_deleted_says_so_and_chooses_none_in_its_place(
     images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
     opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
     experiment = opened.fine_tune(base, TaskSpec.of(dataset="mine"), BOTH, [0])
+    opened.stop(*experiment.runs)
     finish(opened, *experiment.runs)
     opened.catalog.remove("mine")
     app = draw("finetune", like=experiment.id)

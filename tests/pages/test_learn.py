@@ -64,12 +64,12 @@ def test_counts_follow_the_shape_and_say_where_lora_saves_nothing(page):
     assert not page.exception
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (1, 65_536), (65_536, 1), (65_536, 65_536)])
-def test_extreme_shapes_are_drawn(page, inputs, outputs):
-    page.number_input(key="learn_in").set_value(inputs)
-    page.number_input(key="learn_out").set_value(outputs)
-    page.slider(key="learn_rank").set_value(512).run()
-    assert not page.exception
+def test_extreme_shapes_are_drawn(page):
+    for inputs, outputs in ((1, 1), (1, 65_536), (65_536, 1), (65_536, 65_536)):
+        page.number_input(key="learn_in").set_value(inputs)
+        page.number_input(key="learn_out").set_value(outputs)
+        page.slider(key="learn_rank").set_value(512).run()
+        assert not page.exception
 
 
 def test_draw_again_draws_other_numbers_and_both_sides_still_agree(page):

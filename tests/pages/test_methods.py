@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from core.lab import Lab
-from core.methods.lora import LoRASpec
-from core.plan.rate_grid import TuneSpec, tuned_arms
 from core.store.record import Run
 from core.study.arms.sweep import MIN_ARMS
-from tests.conftest import BOTH, TURNED, finish, short
+from tests.conftest import finish
 from tests.pages.test_experiment_actions import button, unfold
 from tests.pages.test_pages import draw, texts
+from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.slow
 
@@ -58,19 +57,21 @@ def test_every_page_shows_a_method_without_having_been_told(opened: Lab, trained
     assert draw("runs", run=dora.id).exception == []
 
 
-def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(opened: Lab, base: Run) -> None:
-    arms = tuned_arms([BOTH[0], (short(rate=0.005), LoRASpec.of(rank=1)), BOTH[1]], TuneSpec.of(rates=2))
-    experiment = opened.fine_tune(base, TURNED, arms, range(2))
-    finish(opened, *experiment.runs)
+def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(
+    opened: Lab, base: Run, trained_home: TrainedHome
+) -> None:
+    experiment = trained_home.sweep
+    trained_home.bring(opened, *experiment.runs)
     app = draw("compare", experiment=experiment.id)
     unfold(app, f"add-settings-{experiment.id}-{len(experiment.runs)}")
     app.pills(key=f"add-settings-{experiment.id}-{len(experiment.runs)}-kinds").set_value(["dora"]).run()
-    button(app, "Train 8 runs").click().run()
+    button(app, "Train 16 runs").click().run()
     assert not app.exception
+    opened.stop(*(run.id for run in opened.live()))
     runs = finish(opened, *opened.experiment(experiment.id).runs)
     settings = {
         kind: {
-            (r.spec.method.rank, r.spec.optim, r.spec.seed)
+            (r.spec.method.rank, r.spec.method.alpha, r.spec.optim, r.spec.seed)
             for r in runs
             if r.spec.kind == kind and r.spec.role == "adapter"
         }

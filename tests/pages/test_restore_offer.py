@@ -7,21 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from core.lab import Lab, close_lab, open_lab
-from core.run_spec import RunSpec
 from core.settings import Settings
-from tests.conftest import DIGITS, copied, finish, short, wait_until
 from tests.pages.test_pages import draw
 from tests.store.harm import lose
-
-SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
+from tests.trained_home import TrainedHome
 
 
 @pytest.fixture
-def lost(settings: Settings) -> Iterator[tuple[Lab, list[str]]]:
+def lost(trained_home: TrainedHome, settings: Settings) -> Iterator[tuple[Lab, list[str]]]:
     """Open a lab whose store was deleted; yield it with the ids of its runs."""
     lab = open_lab(settings)
-    ids = [finish(lab, lab.launch(SPEC.but(seed=seed)).id)[0].id for seed in range(2)]
-    wait_until(lambda: all(copied(lab, id) for id in ids))
+    ids = [run.id for run in trained_home.bring(lab, str(trained_home.plain.base), str(trained_home.split.base))]
     close_lab()
     lose(settings)
     yield open_lab(settings), ids

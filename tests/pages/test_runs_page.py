@@ -13,9 +13,10 @@ from core.settings import Settings
 from core.store.notes import MAX_NOTE, MAX_TAGS
 from core.store.record import Run
 from core.store.search import Query
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.conftest import DIGITS, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 from tests.store.many import write_many
+from tests.trained_home import TrainedHome
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = PRETRAIN.but(optim=short(epochs=200, rate=0.001, batch_size=8))
@@ -28,10 +29,9 @@ def many(opened: Lab) -> list[str]:
 
 
 @pytest.fixture
-def trained(opened: Lab) -> list[Run]:
+def trained(trained_home: TrainedHome, opened: Lab) -> list[Run]:
     """A base, and a full and a LoRA run from it."""
-    (base,) = finish(opened, opened.launch(PRETRAIN).id)
-    return [base, *finish(opened, *opened.fine_tune(base, TURNED, BOTH, [0], "Turned").runs)]
+    return trained_home.bring(opened, str(trained_home.one_seed.base), *trained_home.one_seed.runs)
 
 
 def listed(app: AppTest) -> list[str]:
@@ -75,18 +75,15 @@ def test_an_address_brings_its_filters_with_it(opened: Lab, many: list[str]) -> 
     assert app.pills(key="state").value == ["finished"]
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+def test_an_address_that_means_nothing_is_no_crash(opened: Lab, many: list[str]) -> None:
+    for query in (
         {"state": "<script>", "method": "x", "archive": "no", "sort": "; DROP TABLE runs", "page": "x"},
         {"page": "-3"},
         {"page": "999999999999999999999999"},
         {"run": ",,r-00000001,r-none"},
         {"dataset": "none", "tag": "none", "text": "%" * 5000},
-    ],
-)
-def test_an_address_that_means_nothing_is_no_crash(opened: Lab, many: list[str], query: dict[str, str]) -> None:
-    assert draw("runs", **query).title[0].value == "Runs"
+    ):
+        assert draw("runs", **query).title[0].value == "Runs", query
 
 
 def test_every_page_can_be_reached_and_a_filter_begins_at_the_first(opened: Lab, many: list[str]) -> None:
@@ -114,7 +111,7 @@ def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, traine
     settings = app.dataframe[1].value.set_index("Setting")["Value"]
     assert settings["Rank"] == "4"
     assert settings["Learning rate"] == "0.005"
-    assert settings["Task: Rotation"] == "45"
+    assert settings["Task: Classes kept"] == "0, 1, 2, 3, 4"
     assert run.result
     assert f"{run.result.measures['accuracy']:.2f} %" in [metric.value for metric in app.metric]
     assert [line.value.split()[1] for line in app.markdown if line.value.startswith(":material/")] == [
@@ -124,7 +121,7 @@ def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, traine
     ]
     assert f"python -m core run {run.id}.json" in [code.value for code in app.code]
     assert {"export-peft", "export-safetensors", "export-onnx"} <= keys(app)
-    assert "Turned" in texts(app)
+    assert "One seed" in texts(app)
     assert "bit for bit" in texts(app) or "up to rounding" in texts(app)
 
 
@@ -301,7 +298,7 @@ def test_deleting_asks_first_and_then_takes_everything(opened: Lab, trained: lis
     app = draw("runs", run=f"{full.id},{tuned.id}")
     press(app, "runs-delete")
     assert len(opened.runs()) == 3
-    assert "experiment “Turned” will have no runs left" in texts(app)
+    assert "experiment “One seed” will have no runs left" in texts(app)
     assert "576" in texts(app) or "kB of files" in texts(app)
     app.run()
     assert "runs-delete-sure" in keys(app)  # the dialog stays open

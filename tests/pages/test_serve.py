@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from core.lab import Lab
-from core.methods.dora import DoRASpec
 from core.serving.request import PredictRequest, Row
 from core.store.record import Run
 from core.web.predict import PREDICT
 from pages.serve.examples import curl, python
 from pages.shared.ui import access
-from tests.conftest import BOTH, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
+from tests.trained_home import TrainedHome
 
 
 def test_without_an_adapter_it_says_how_to_get_one(opened: Lab, base: Run) -> None:
@@ -59,13 +58,14 @@ def test_it_says_which_token_this_server_takes(
 
 
 @pytest.mark.slow
-def test_it_lists_adapters_shows_requests_and_counts_answers(opened: Lab, base: Run) -> None:
-    experiment = opened.fine_tune(base, TURNED, [*BOTH, (short(), DoRASpec.of(rank=1))], [0])
-    runs = finish(opened, *experiment.runs)
+def test_it_lists_adapters_shows_requests_and_counts_answers(opened: Lab, trained_home: TrainedHome) -> None:
+    base, *runs = trained_home.bring(opened, str(trained_home.split.base), *trained_home.split.runs)
+    runs = [run for run in runs if run.spec.seed == 0 and run.spec.label != "LoRA r=2"]
+    opened.notes.delete([id for id in trained_home.split.runs if id not in {run.id for run in runs}])
     adapters = [run for run in runs if run.spec.role == "adapter"]
     app = draw("serve")
     assert set(app.dataframe[0].value["Adapter"]) == {run.id for run in adapters}
-    assert set(app.dataframe[0].value["Method"]) == {"LoRA r=4", "DoRA r=1"}
+    assert set(app.dataframe[0].value["Method"]) == {"LoRA r=4", "DoRA r=4"}
     with_adapters, alone = app.code[:2], app.code[2:]
     assert len(alone) == 2
     for code in app.code:

@@ -14,7 +14,6 @@ from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import NETWORK
 from core.forecast.cost import plan, target_layers
 from core.lab import Lab
-from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.numbers import count_text
 from core.store.record import Experiment, Run
@@ -24,24 +23,17 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from pages.shared.ui.literal import literal
 from pages.sweep.live import comparison
-from tests.conftest import TURNED, finish, short, wait_until
+from tests.conftest import TURNED, finish, wait_until
 from tests.data.uploaded import noise
 from tests.pages.test_pages import draw, texts
-
-ARMS = [(short(rate=rate), FullSpec()) for rate in (0.0005, 0.001)] + [
-    (short(rate=rate), LoRASpec.of(rank=rank, alpha=alpha))
-    for rank in (1, 4)
-    for alpha in (8.0, 16.0)
-    for rate in (0.005, 0.01)
-]
+from tests.trained_home import SWEPT, TrainedHome
 
 
 @pytest.fixture
-def swept(opened: Lab, base: Run) -> Experiment:
+def swept(trained_home: TrainedHome, opened: Lab, base: Run) -> Experiment:
     """A finished sweep."""
-    experiment = opened.fine_tune(base, TURNED, ARMS, range(2), "Sweep, a to b")
-    finish(opened, *experiment.runs)
-    return experiment
+    trained_home.bring(opened, *trained_home.sweep.runs)
+    return trained_home.sweep
 
 
 def choose(app: AppTest, ranks: list[int], rates: list[float], full: list[float], seeds: int) -> None:
@@ -56,12 +48,6 @@ def choose(app: AppTest, ranks: list[int], rates: list[float], full: list[float]
 
 def metrics(app: AppTest) -> dict[str, str]:
     return {metric.label: metric.value for metric in app.metric}
-
-
-def test_without_a_base_the_page_says_where_one_comes_from(opened: Lab) -> None:
-    app = draw("sweep")
-    assert "starts from a pretrained network" in texts(app)
-    assert not app.error
 
 
 def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> None:
@@ -146,7 +132,7 @@ def test_the_queues_limit_holds_and_nothing_is_queued(opened: Lab, base: Run) ->
 
 
 def test_while_it_runs_the_page_shows_how_far_it_is_and_stops_it(opened: Lab, base: Run) -> None:
-    arms = [(optim.but(epochs=200), lora) for optim, lora in ARMS]
+    arms = [(optim.but(epochs=200), lora) for optim, lora in SWEPT]
     experiment = opened.fine_tune(base, TURNED, arms, [0, 1], "Sweep, a to b")
     wait_until(lambda: opened.run(experiment.runs[0]).step > 0)
     app = draw("sweep")
@@ -167,7 +153,7 @@ def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: 
     assert literal(headline(verdict(opened.members(swept)))) in texts(app)
     assert len(app.get("plotly_chart")) == 3
     table: pd.DataFrame = app.dataframe[0].value
-    assert len(table) == len(ARMS)
+    assert len(table) == len(SWEPT)
     assert table["Seeds"].eq(2).all()
     assert not table.isna().drop(columns=["Rank", "Alpha"]).any(axis=None)
 
@@ -184,18 +170,18 @@ def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> N
         assert by_run[run.id] == opened.curve(run.id).epochs["validation_accuracy"].iloc[-1]
 
 
-@pytest.mark.parametrize("alpha", ["Best", "8", "16"])
-def test_every_choice_of_alpha_draws_also_with_the_form_open(opened: Lab, swept: Experiment, alpha: str) -> None:
-    app = draw("sweep", alpha=alpha)
+def test_every_choice_of_alpha_draws_also_with_the_form_open(opened: Lab, swept: Experiment) -> None:
+    app = draw("sweep", alpha="Best")
     app.session_state["sweep-new-1"] = True
-    app.run()
-    assert not app.exception, app.exception
-    assert app.button(key="sweep-start")
-    assert app.segmented_control(key="alpha").value == alpha
+    for alpha in ("Best", "8", "16"):
+        app.segmented_control(key="alpha").set_value(alpha).run()
+        assert not app.exception, app.exception
+        assert app.button(key="sweep-start")
+    for alpha in ("8", "16"):
+        assert draw("sweep", alpha=alpha).segmented_control(key="alpha").value == alpha
 
 
-def test_an_experiment_of_few_settings_is_no_sweep(opened: Lab, base: Run) -> None:
-    finish(opened, *opened.fine_tune(base, TURNED, ARMS[:3], range(2), "x").runs)
+def test_an_experiment_of_few_settings_is_no_sweep(filled: Lab) -> None:
     app = draw("sweep")
     assert "appears here as soon as it has started" in texts(app)
 
@@ -218,7 +204,7 @@ def waiting(opened: Lab, interrupted: Run) -> Experiment:
     """A sweep whose runs wait for their base, on a dataset that is gone."""
     images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
     opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
-    experiment = opened.fine_tune(interrupted, TaskSpec.of(dataset="mine"), ARMS[2:6], [0])
+    experiment = opened.fine_tune(interrupted, TaskSpec.of(dataset="mine"), SWEPT[2:6], [0])
     opened.catalog.remove("mine")
     return experiment
 
@@ -241,8 +227,8 @@ def test_runs_that_wait_for_an_interrupted_base_are_finished_with_it(
 
 
 def test_an_experiment_that_grows_to_a_sweep_is_one(opened: Lab, interrupted: Run) -> None:
-    experiment = opened.fine_tune(interrupted, TURNED, ARMS[2:4], [0, 1])
+    experiment = opened.fine_tune(interrupted, TURNED, SWEPT[2:4], [0, 1])
     assert "is not a sweep" in texts(draw("sweep", experiment=experiment.id))
-    opened.grow(experiment, ARMS[2:6], [0, 1])
+    opened.grow(experiment, SWEPT[2:6], [0, 1])
     app = draw("sweep", experiment=experiment.id)
     assert app.selectbox(key="pick-experiment").value == experiment.id

@@ -1,12 +1,14 @@
-"""Pages on runs of a transformer on texts: fine-tuned directly, and after a source task."""
+"""Every page of a lab with runs, and pages on runs of a transformer: fine-tuned directly, and after a source task."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import cache
 from urllib.parse import parse_qs
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import ADAPTER
@@ -14,12 +16,11 @@ from core.engine.launcher import Planned
 from core.errors import LabError
 from core.forecast.estimates import Estimates
 from core.forecast.packing import memory_of
-from core.lab import Lab, close_lab, open_lab
+from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.numbers import bytes_text
 from core.plan.configuration import Configuration
 from core.run_spec import RunSpec, default_optim
-from core.settings import Settings
 from core.study.arms.balance import macro_f1_sentence
 from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import NO_SOURCE
@@ -27,28 +28,42 @@ from pages.shared.ui.literal import literal
 from tests.pages.test_data import from_file, upload
 from tests.pages.test_pages import PAGES, draw, texts
 from tests.pages.test_tryit import answers
-from tests.text_home import HOSTILE, NAMES, NETWORK, TextHome
+from tests.text_home import HOSTILE, NAMES, NETWORK
+from tests.trained_home import TrainedHome
 
 TABS = ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
 
 
 @pytest.fixture(scope="module")
-def opened(text_home: TextHome) -> Iterator[Lab]:
-    """Open the home with texts as the process-wide lab; these tests change nothing in it."""
-    yield open_lab(Settings(home=text_home.home))
-    close_lab()
+def opened(everything: Lab) -> Lab:
+    return everything
+
+
+@pytest.fixture(scope="module")
+def seen(everything: Lab) -> Callable[..., AppTest]:
+    """Draws a page once for all tests that only read it."""
+    return cache(draw)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_draws(opened: Lab, page: str) -> None:
-    app = draw(page)
-    assert not app.error
+def test_a_page_of_a_lab_with_runs_draws(seen: Callable[..., AppTest], page: str) -> None:
+    assert not seen(page).error
+
+
+@pytest.mark.parametrize("page", ["report", "weights", "tryit"])
+@pytest.mark.parametrize("which", ["direct", "after_source"])
+def test_every_page_of_an_experiment_draws(
+    seen: Callable[..., AppTest], trained_home: TrainedHome, which: str, page: str
+) -> None:
+    assert not seen(page, experiment=getattr(trained_home, which).id).error
 
 
 @pytest.mark.parametrize("tab", TABS)
 @pytest.mark.parametrize("which", ["direct", "after_source"])
-def test_every_tab_of_compare_speaks_of_texts(opened: Lab, text_home: TextHome, which: str, tab: str) -> None:
-    app = draw("compare", experiment=getattr(text_home, which).id, view=tab)
+def test_every_tab_of_compare_speaks_of_texts(
+    seen: Callable[..., AppTest], trained_home: TrainedHome, which: str, tab: str
+) -> None:
+    app = seen("compare", experiment=getattr(trained_home, which).id, view=tab)
     assert not app.error
     found = texts(app)
     assert "images" not in found
@@ -56,20 +71,26 @@ def test_every_tab_of_compare_speaks_of_texts(opened: Lab, text_home: TextHome, 
     assert "test texts" in found
 
 
-def test_forgetting_of_a_network_as_it_was_brought_cannot_be_measured(opened: Lab, text_home: TextHome) -> None:
-    assert NO_SOURCE in texts(draw("compare", experiment=text_home.direct.id, view="Forgetting"))
-    assert NO_SOURCE not in texts(draw("compare", experiment=text_home.after_source.id, view="Forgetting"))
+def test_forgetting_of_a_network_as_it_was_brought_cannot_be_measured(
+    seen: Callable[..., AppTest], trained_home: TrainedHome
+) -> None:
+    assert NO_SOURCE in texts(seen("compare", experiment=trained_home.direct.id, view="Forgetting"))
+    assert NO_SOURCE not in texts(seen("compare", experiment=trained_home.after_source.id, view="Forgetting"))
 
 
-def test_accuracy_comes_with_macro_f1_and_a_warning_where_it_misleads(opened: Lab, text_home: TextHome) -> None:
-    found = texts(draw("compare", experiment=text_home.direct.id, view="Accuracy"))
+def test_accuracy_comes_with_macro_f1_and_a_warning_where_it_misleads(
+    seen: Callable[..., AppTest], trained_home: TrainedHome
+) -> None:
+    found = texts(seen("compare", experiment=trained_home.direct.id, view="Accuracy"))
     assert "Macro-F1, the mean of the F1 scores of all classes: Full" in found
     assert "Accuracy misleads here: 60.0 % of the test texts are of one class" in found
-    assert "misleads" not in texts(draw("compare", experiment=text_home.after_source.id, view="Accuracy"))
+    assert "misleads" not in texts(seen("compare", experiment=trained_home.after_source.id, view="Accuracy"))
 
 
-def test_texts_on_which_two_settings_differ_stand_in_a_table_as_they_are(opened: Lab, text_home: TextHome) -> None:
-    app = draw("compare", experiment=text_home.direct.id, view="Examples")
+def test_texts_on_which_two_settings_differ_stand_in_a_table_as_they_are(
+    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
+) -> None:
+    app = seen("compare", experiment=trained_home.direct.id, view="Examples")
     table = next(frame.value for frame in app.dataframe if "Text" in frame.value)
     assert list(table.columns) == [
         "Text",
@@ -87,10 +108,12 @@ def test_texts_on_which_two_settings_differ_stand_in_a_table_as_they_are(opened:
     assert link.proto.label == "Download these texts"
 
 
-def test_a_run_shows_macro_f1_its_network_and_no_json_among_its_settings(opened: Lab, text_home: TextHome) -> None:
-    app = draw("runs", run=text_home.direct.runs[0])
+def test_a_run_shows_macro_f1_its_network_and_no_json_among_its_settings(
+    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
+) -> None:
+    app = seen("runs", run=trained_home.direct.runs[0])
     shown = {metric.label: metric.value for metric in app.metric}
-    run = opened.run(text_home.direct.runs[0])
+    run = opened.run(trained_home.direct.runs[0])
     assert run.result is not None
     assert run.result.measures["macro_f1"] is not None
     assert shown["Macro-F1"] == f"{run.result.measures['macro_f1']:.2f} %"
@@ -99,33 +122,37 @@ def test_a_run_shows_macro_f1_its_network_and_no_json_among_its_settings(opened:
     assert settings["Value"].str.len().max() <= 64
 
 
-def test_runs_can_be_filtered_by_their_network(opened: Lab) -> None:
-    assert "11 runs" in texts(draw("runs", network=NETWORK))
-    assert "0 runs" in texts(draw("runs", text="no-such-network"))
+def test_runs_can_be_filtered_by_their_network(seen: Callable[..., AppTest]) -> None:
+    assert "11 runs" in texts(seen("runs", network=NETWORK))
+    assert "0 runs" in texts(seen("runs", text="no-such-network"))
 
 
-def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(opened: Lab, text_home: TextHome) -> None:
-    lora = next(run for run in opened.runs_of(text_home.direct.runs) if run.spec.role == "adapter")
-    app = draw("adapters", adapter=lora.id)
+def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(
+    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
+) -> None:
+    lora = next(run for run in opened.runs_of(trained_home.direct.runs) if run.spec.role == "adapter")
+    app = seen("adapters", adapter=lora.id)
     assert not app.error
     assert any("AutoModelForSequenceClassification" in code.value for code in app.code)
     assert all("None" not in code.value for code in app.code)
 
 
 def test_a_certificate_has_a_row_for_each_rank_and_not_for_each_of_many_layers(
-    opened: Lab, text_home: TextHome
+    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
-    lora = next(run for run in opened.runs_of(text_home.direct.runs) if run.spec.role == "adapter")
+    lora = next(run for run in opened.runs_of(trained_home.direct.runs) if run.spec.role == "adapter")
     ranks = list(opened.artifacts.certificate(lora.id)["layers"].values())
-    (table,) = [frame.value for frame in draw("adapters", adapter=lora.id).dataframe if "Check" in frame.value]
+    (table,) = [frame.value for frame in seen("adapters", adapter=lora.id).dataframe if "Check" in frame.value]
     rows = table[table["Check"].str.startswith("Rank of")]
     assert list(rows["Result"]) == list(dict.fromkeys(map(str, ranks)))
     assert len(rows) < len(ranks)
     assert f"Rank of {len(ranks)} layers" in set(rows["Check"])
 
 
-def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(opened: Lab, text_home: TextHome) -> None:
-    for experiment, base in (text_home.direct, text_home.digest), (text_home.after_source, None):
+def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(
+    opened: Lab, trained_home: TrainedHome
+) -> None:
+    for experiment, base in (trained_home.direct, trained_home.digest), (trained_home.after_source, None):
         run = next(run for run in opened.runs_of(experiment.runs) if run.spec.role == "adapter")
         content = opened.artifacts.read(run.id, ADAPTER)
         app = upload(from_file(draw("adapters"), base or str(run.spec.base)), "adapter.zip", content, "adapter-file")
@@ -137,8 +164,8 @@ def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(opened:
         )
 
 
-def test_the_form_says_what_is_computed_once(opened: Lab, text_home: TextHome) -> None:
-    app = draw("finetune", base=text_home.digest)
+def test_the_form_says_what_is_computed_once(opened: Lab, trained_home: TrainedHome) -> None:
+    app = draw("finetune", base=trained_home.digest)
     app.pills(key="finetune-controls").set_value(["head"]).run()
     captions = [caption.value for caption in app.caption if "without dropout" in caption.value]
     assert captions == [
@@ -147,13 +174,13 @@ def test_the_form_says_what_is_computed_once(opened: Lab, text_home: TextHome) -
 
 
 def test_a_form_offers_what_would_fit_and_a_press_does_it(
-    opened: Lab, text_home: TextHome, monkeypatch: pytest.MonkeyPatch
+    opened: Lab, trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = draw("finetune", base=text_home.digest)
+    app = draw("finetune", base=trained_home.digest)
     app.pills(key="finetune-methods").set_value(["lora"]).run()
     app.select_slider(key="finetune-transformer-batch").set_value(1024).run()
     assert not any("will not fit" in warning.value for warning in app.warning)
-    needed = memory_of(opened.planned(_asked(opened, text_home)).runs[:1], opened.tasks)
+    needed = memory_of(opened.planned(_asked(opened, trained_home)).runs[:1], opened.tasks)
     monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
     app.run()
     assert any(f"{LoRASpec.of().label} will not fit" in warning.value for warning in app.warning)
@@ -204,23 +231,25 @@ def test_home_offers_to_keep_only_the_networks_of_chosen_settings_where_all_take
 
 
 def test_the_answer_on_home_has_macro_f1_and_the_largest_class_beside_accuracy(
-    opened: Lab, text_home: TextHome
+    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
-    app = draw("home", experiment=text_home.direct.id)
-    arms = {arm.spec.kind: arm for arm in chosen_arms(opened.members(text_home.direct))}
+    app = seen("home", experiment=trained_home.direct.id)
+    arms = {arm.spec.kind: arm for arm in chosen_arms(opened.members(trained_home.direct))}
     assert literal(macro_f1_sentence([arms["full"], arms["lora"]])) in texts(app)
     assert "The largest class has 60.0 % of the test texts." in texts(app)
     assert any("Accuracy misleads here" in warning.value for warning in app.warning)
-    app = draw("home", experiment=text_home.after_source.id)
+    app = seen("home", experiment=trained_home.after_source.id)
     assert not any("misleads" in warning.value for warning in app.warning)
 
 
-def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(opened: Lab, text_home: TextHome) -> None:
-    app = draw("compare", experiment=text_home.direct.id, view="Cost")
+def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(
+    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
+) -> None:
+    app = seen("compare", experiment=trained_home.direct.id, view="Cost")
     (table,) = [frame.value for frame in app.dataframe if "Memory, measured" in frame.value]
-    kept = opened.estimates.at_launch(text_home.direct.runs)
+    kept = opened.estimates.at_launch(trained_home.direct.runs)
     for label, forecast, measured in table.itertuples(index=False):
-        runs = [run for run in opened.runs_of(text_home.direct.runs) if run.spec.label == label and run.result]
+        runs = [run for run in opened.runs_of(trained_home.direct.runs) if run.spec.label == label and run.result]
         (peak,) = {max(run.result.peak_memory or 0 for run in runs if run.result)}
         assert measured.startswith(bytes_text(peak))
         assert forecast in {bytes_text(kept[run.id].memory) for run in runs}
@@ -228,16 +257,16 @@ def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(ope
     assert "Runs of one bank share it" in texts(app)
 
 
-def _asked(lab: Lab, text_home: TextHome) -> Configuration:
-    network = lab.networks.spec(text_home.digest)
+def _asked(lab: Lab, trained_home: TrainedHome) -> Configuration:
+    network = lab.networks.spec(trained_home.digest)
     optim = default_optim(LoRASpec, network).but(batch_size=1024)
     task = TaskSpec.of(dataset="pets", length=128)
     return Configuration.on(network, task, [(optim, LoRASpec.of())], range(1), device="cpu")
 
 
 @pytest.mark.parametrize("which", ["direct", "after_source"])
-def test_a_text_that_somebody_types_is_answered(opened: Lab, text_home: TextHome, which: str) -> None:
-    app = draw("tryit", experiment=getattr(text_home, which).id)
+def test_a_text_that_somebody_types_is_answered(opened: Lab, trained_home: TrainedHome, which: str) -> None:
+    app = draw("tryit", experiment=getattr(trained_home, which).id)
     assert [error.value for error in app.error] == []
     app.segmented_control(key="try-input").set_value("Type").run()
     assert "as soon as there is an input" in texts(app)
@@ -252,8 +281,8 @@ def test_a_text_that_somebody_types_is_answered(opened: Lab, text_home: TextHome
 
 
 def test_the_link_to_finetune_names_the_network_that_was_fine_tuned_as_it_was_brought(
-    opened: Lab, text_home: TextHome
+    seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
-    app = draw("compare", experiment=text_home.direct.id, view="Rates")
+    app = seen("compare", experiment=trained_home.direct.id, view="Rates")
     (link,) = [link for link in app.get("page_link") if link.proto.label == "Tune the learning rates"]
-    assert parse_qs(link.proto.query_string)["base"] == [text_home.digest]
+    assert parse_qs(link.proto.query_string)["base"] == [trained_home.digest]

@@ -19,7 +19,7 @@ from tests.tracking.readers import in_tensorboard, single, stored
 
 
 def test_the_button_sends_and_says_what_it_sent(filled: Lab, tmp_path: Path) -> None:
-    (experiment,), logs = filled.experiments(), tmp_path / "logs"
+    experiment, logs = filled.experiments()[0], tmp_path / "logs"
     app = draw("compare", experiment=experiment.id)
     unfold(app, f"track-{experiment.id}")
     assert on_primary("Send") not in [button.label for button in app.button]
@@ -38,7 +38,7 @@ def test_the_button_sends_and_says_what_it_sent(filled: Lab, tmp_path: Path) -> 
 
 
 def test_an_address_that_cannot_be_used_is_a_sentence_on_the_page(filled: Lab, tmp_path: Path) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     (tmp_path / "file").write_text("")
     app = draw("compare", experiment=experiment.id)
     unfold(app, f"track-{experiment.id}")
@@ -56,7 +56,7 @@ def test_an_address_that_cannot_be_used_is_a_sentence_on_the_page(filled: Lab, t
 def test_others_choose_only_among_the_trackers_that_follow(
     filled: Lab, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     monkeypatch.setattr(trackers, "is_local", lambda: False)
     app = draw("compare", experiment=experiment.id)
     unfold(app, f"track-{experiment.id}")
@@ -72,7 +72,7 @@ def test_others_choose_only_among_the_trackers_that_follow(
 
 
 def test_what_is_sent_of_another_experiment_is_not_waited_for(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     ended = threading.Event()
     filled.tracking.sendings.begin("e-other to elsewhere", lambda progress, stop: ended.wait(HANG))
     try:

@@ -39,7 +39,7 @@ def answers(app: AppTest) -> dict[str, dict[str, object]]:
 
 
 def test_every_network_answers_a_test_example_as_it_was_measured(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
     truth = true_labels(filled, next(iter(runs.values())).spec.task)
     expected = {label: predictions(filled, run).predicted for label, run in runs.items()}
@@ -82,7 +82,7 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut(
     filled: Lab, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     on_source = task == "Source"
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
     first = next(iter(runs.values()))
     spec = first.spec.source if on_source else first.spec.task
@@ -116,7 +116,7 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut(
 
 @pytest.mark.parametrize("task", ["Target", "Source"])
 def test_a_picture_of_ones_own_is_answered_as_it_is_or_inverted(filled: Lab, task: str) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
     spec = runs["Full"].spec.task if task == "Target" else runs["Full"].spec.source
     assert spec is not None
@@ -162,7 +162,7 @@ def test_alpha_of_nothing_leaves_the_base_and_merging_changes_nothing(filled: La
 
 
 def test_the_source_shows_what_was_forgotten(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    experiment = filled.experiments()[0]
     runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
     task = runs["Full"].spec.source
     assert task is not None

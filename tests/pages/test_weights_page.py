@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -10,42 +9,24 @@ from streamlit.proto.Metric_pb2 import Metric
 from streamlit.testing.v1 import AppTest
 
 from core.engine.jobs.run_files import NETWORK
-from core.lab import Lab, close_lab, open_lab
-from core.methods.dora import DoRASpec
-from core.methods.full import FullSpec
-from core.methods.lora import LoRASpec
+from core.lab import Lab
 from core.numbers import percent
-from core.run_spec import RunSpec
-from core.settings import Settings
 from core.store.record import Experiment, Run
-from tests.conftest import DIGITS, TURNED, finish, short
+from tests.conftest import TURNED, finish
 from tests.pages.test_pages import draw, texts
+from tests.trained_home import FULL, TrainedHome
 
-RANKS = [(short(epochs=3), LoRASpec.of(rank=rank)) for rank in (2, 4)]
-FULL = (short(epochs=3, rate=0.001), FullSpec())
 VIEWS = ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"]
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The process-wide lab that pages find, for all tests here: none of them changes what another one reads."""
-    yield open_lab(Settings(home=tmp_path_factory.mktemp("home"), max_waiting=40))
-    close_lab()
+def opened(everything: Lab) -> Lab:
+    return everything
 
 
 @pytest.fixture(scope="module")
-def base(opened: Lab) -> Run:
-    spec = RunSpec.of(method="pretrain", task=DIGITS.but(classes=(0, 1, 2, 3, 4)), optim=short(epochs=3, rate=0.001))
-    return finish(opened, opened.launch(spec).id)[0]
-
-
-@pytest.fixture(scope="module")
-def experiment(opened: Lab, base: Run) -> Experiment:
-    """Full fine-tuning and LoRA at two ranks, two seeds each, on other classes."""
-    target = DIGITS.but(classes=(5, 6, 7, 8, 9))
-    made = opened.fine_tune(base, target, [FULL, *RANKS], [0, 1], "new classes")
-    finish(opened, *made.runs)
-    return made
+def experiment(trained_home: TrainedHome) -> Experiment:
+    return trained_home.split
 
 
 def run_of(lab: Lab, experiment: Experiment, label: str, seed: int = 0) -> Run:
@@ -84,7 +65,7 @@ def test_every_layer_can_be_looked_at(opened: Lab, experiment: Experiment, view:
 def test_the_table_says_what_rank_each_adapter_has(opened: Lab, experiment: Experiment) -> None:
     app = draw("weights", experiment=experiment.id, energy="0.99")
     table = app.dataframe[0].value
-    assert len(table) == 9
+    assert len(table) == 4 * 3
     assert table["Seeds"].eq("2").all()
     assert "Rank for 99 %" in table
     lora = table[table["Setting"] == "LoRA r=2"]
@@ -157,88 +138,75 @@ def test_two_ranks_and_two_seeds_are_compared(opened: Lab, experiment: Experimen
     assert "Choose two different settings" in texts(app)
 
 
-def test_methods_that_began_in_the_same_directions_are_not_compared_with_chance(opened: Lab, base: Run) -> None:
-    arms = [RANKS[0], RANKS[1], (short(), DoRASpec.of(rank=4))]
-    made = opened.fine_tune(base, TURNED, arms, [0], "methods")
-    finish(opened, *made.runs)
-    app = draw("weights", experiment=made.id, view="Subspaces")
+def test_methods_that_began_in_the_same_directions_are_not_compared_with_chance(
+    opened: Lab, experiment: Experiment
+) -> None:
+    app = draw("weights", experiment=experiment.id, view="Subspaces")
     first, second = (next(box for box in app.selectbox if box.label == label) for label in ("First", "Second"))
     assert "of LoRA r=2 and the first 4 directions of LoRA r=4 overlap by" in texts(app)
-    assert "than chance" in texts(app)
-    first.set_value(run_of(opened, made, "LoRA r=4").spec.arm)
-    second.set_value(run_of(opened, made, "DoRA r=4").spec.arm).run()
+    compared = texts(app).count("than chance")
+    first.set_value(run_of(opened, experiment, "LoRA r=4").spec.arm)
+    second.set_value(run_of(opened, experiment, "DoRA r=4").spec.arm).run()
     assert "Both drew A from the same random numbers" in texts(app)
-    assert "than chance" not in texts(app)
+    assert texts(app).count("than chance") == compared - 1
 
 
-def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(opened: Lab, base: Run) -> None:
-    lone = opened.fine_tune(base, TURNED, [RANKS[0]], [0], "one")
-    finish(opened, *lone.runs)
-    app = draw("weights", experiment=lone.id, view="Subspaces")
+def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(opened: Lab, trained_home: TrainedHome) -> None:
+    app = draw("weights", experiment=trained_home.alone.id, view="Subspaces")
     assert "This comparison needs two ranks, and the experiment has one" in texts(app)
     assert "This comparison needs two seeds of LoRA r=2" in texts(app)
-    app = draw("weights", experiment=lone.id, view="Rank")
+    app = draw("weights", experiment=trained_home.alone.id, view="Rank")
     assert "needs full fine-tuning, and the experiment has none" in texts(app)
-    full = opened.fine_tune(base, TURNED, [FULL], [0], "full")
-    finish(opened, *full.runs)
     for view in VIEWS:
-        assert not draw("weights", experiment=full.id, view=view).error
+        assert not draw("weights", experiment=trained_home.scratch.id, view=view).error
 
 
-def test_only_adapted_layers_have_a_switch(opened: Lab, base: Run) -> None:
-    arm = (short(), LoRASpec.of(rank=2, target_modules=("layers.2",)))
-    made = opened.fine_tune(base, TURNED, [arm, FULL], [0], "one layer")
-    finish(opened, *made.runs)
-    app = draw("weights", experiment=made.id, view="Alpha and layers")
+def test_only_adapted_layers_have_a_switch(opened: Lab, trained_home: TrainedHome) -> None:
+    app = draw("weights", experiment=trained_home.one_layer.id, view="Alpha and layers")
     assert [toggle.label for toggle in app.toggle] == ["layers.2 · 128 → 256"]
     assert "Not changed by training: layers.0, layers.4" in texts(app)
     for view in VIEWS:
-        app = draw("weights", experiment=made.id, view=view, layer="layers.0")
+        app = draw("weights", experiment=trained_home.one_layer.id, view=view, layer="layers.0")
         assert not app.error
     assert "did not change layers.0" in texts(app)
 
 
-def test_on_its_own_source_there_is_no_second_task(opened: Lab, base: Run) -> None:
-    made = opened.fine_tune(base, base.spec.task, [FULL, *RANKS], [0], "same")
-    finish(opened, *made.runs)
+def test_on_its_own_source_there_is_no_second_task(opened: Lab, trained_home: TrainedHome) -> None:
     for view in VIEWS:
-        app = draw("weights", experiment=made.id, view=view)
+        app = draw("weights", experiment=trained_home.one_seed.id, view=view)
         assert not app.error
         if view == "Alpha and layers":
             assert {title for title, _ in metrics(app)} == {"Target", "Target, own classes"}
 
 
-def test_choosing_another_experiment_takes_a_run_of_it(opened: Lab, base: Run, experiment: Experiment) -> None:
-    other = opened.fine_tune(base, TURNED, [FULL, *RANKS], [0], "other")
-    finish(opened, *other.runs)
-    app = draw("weights", experiment=experiment.id)
-    assert app.query_params["run"] in experiment.runs
+def test_choosing_another_experiment_takes_a_run_of_it(opened: Lab, trained_home: TrainedHome) -> None:
+    other = trained_home.one_seed
+    app = draw("weights", experiment=trained_home.split.id)
+    assert app.query_params["run"] in trained_home.split.runs
     app.selectbox(key="pick-experiment").set_value(other.id).run()
     assert not app.exception
     assert app.query_params["run"] in other.runs
     assert app.selectbox(key="pick-run").value in other.runs
 
 
-@pytest.mark.parametrize("query", ["experiment", "run", "layer", "view", "energy", "strength"])
-def test_an_address_that_names_nothing_is_no_crash(experiment: Experiment, query: str) -> None:
-    draw("weights", **{query: "<script>alert(1)</script>"})
+@pytest.mark.parametrize("names", ["experiment", "run", "layer", "view energy strength"])
+def test_an_address_that_names_nothing_is_no_crash(opened: Lab, names: str) -> None:
+    draw("weights", **dict.fromkeys(names.split(), "<script>alert(1)</script>"))
 
 
-def test_an_experiment_without_a_result_says_so(opened: Lab) -> None:
-    spec = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001), seed=1)
-    broken = finish(opened, opened.launch(spec).id)[0]
-    (opened.settings.runs / broken.id / NETWORK).write_bytes(b"no tensors")
-    made = opened.fine_tune(broken, TURNED, [FULL], [0], "failed")
-    assert [run.state for run in finish(opened, *made.runs)] == ["failed"]
-    app = draw("weights", experiment=made.id)
+def test_an_experiment_without_a_result_says_so(opened: Lab, trained_home: TrainedHome) -> None:
+    app = draw("weights", experiment=trained_home.failed.id)
     assert "No run of this experiment has a result" in texts(app)
 
 
-def test_a_file_that_is_gone_is_a_sentence(opened: Lab, base: Run) -> None:
-    made = opened.fine_tune(base, TURNED, [FULL], [4], "gone")
+def test_a_file_that_is_gone_is_a_sentence(opened: Lab, trained_home: TrainedHome) -> None:
+    made = opened.fine_tune(opened.run(str(trained_home.split.base)), TURNED, [FULL], [4], "gone")
     (run,) = finish(opened, *made.runs)
-    (opened.settings.runs / run.id / NETWORK).unlink()
-    for view in VIEWS:
-        app = draw("weights", experiment=made.id, view=view)
-        # Where one run has nothing to be compared with, its file is not asked for.
-        assert ("is gone from" in texts(app)) == (view != "Subspaces")
+    try:
+        (opened.settings.runs / run.id / NETWORK).unlink()
+        for view in VIEWS:
+            app = draw("weights", experiment=made.id, view=view)
+            # Where one run has nothing to be compared with, its file is not asked for.
+            assert ("is gone from" in texts(app)) == (view != "Subspaces")
+    finally:
+        opened.notes.delete(made.runs)

@@ -12,14 +12,14 @@ from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.numbers import percent
-from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.study.weights.change import layer_shapes
 from core.study.weights.layer_map import MAP_MEASURES
-from tests.conftest import BOTH, DIGITS, finish, short
+from tests.conftest import finish, short
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw, texts
+from tests.trained_home import TrainedHome
 
 TASK = TaskSpec.of(dataset="definitions", shots=5, classes=(0, 1, 2), length=16)
 ARMS = [(short(), FullSpec()), (short(), LoRASpec.of(rank=2, target_modules=("attention",)))]
@@ -108,11 +108,10 @@ def test_a_large_network_is_evaluated_only_on_request_and_on_so_many_texts(
 
 
 def test_another_experiment_whose_network_has_other_layers_starts_at_its_own(
-    opened: Lab, experiment: Experiment
+    opened: Lab, experiment: Experiment, trained_home: TrainedHome
 ) -> None:
-    (base,) = finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
-    other = opened.fine_tune(base, DIGITS, BOTH[1:], [0])
-    finish(opened, *other.runs)
+    other = trained_home.plain
+    base, *_ = trained_home.bring(opened, str(other.base), *other.runs)
     app = draw("weights", experiment=experiment.id)
     layer = app.selectbox(key="pick-layer").value
     app.selectbox(key="pick-experiment").set_value(other.id).run()

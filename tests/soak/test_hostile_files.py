@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 import signal
 import threading
 import time
@@ -35,11 +34,12 @@ from tests.data.text_files import CSV
 from tests.data.uploaded import noise, picture, zipped
 from tests.forked import Process
 from tests.networks.library.hub_server import HubServer
+from tests.networks.tiny import save_tiny
 from tests.soak.hostile_doors import KINDS, Answer, Doors
 from tests.soak.hostile_files import Hostile, hostile, mutants
 from tests.soak.sizes import FULL, full_or_short, keep
 from tests.soak.watching import Memory, Waits, longest
-from tests.text_home import bring_tiny
+from tests.trained_home import TrainedHome
 
 FILES = full_or_short(300, 16)
 """Number of files: those made by hand, and those that hypothesis makes of them."""
@@ -120,11 +120,12 @@ class Lived:
 
 
 @pytest.fixture(scope="module")
-def lived(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+def lived(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     folder = tmp_path_factory.mktemp("hostile")
-    home = Path(shutil.copytree(filled_home, folder / "home"))
+    home = trained_home.copy(folder / "home")
     lab = Lab(Settings(home))  # not started, so that the server trains what it queues
-    network = bring_tiny(lab, folder / "tiny").weights
+    network = trained_home.digest
+    save_tiny(folder / "tiny")
     optim = short(epochs=200, batch_size=1, rate=1e-5)
     wide = [PerceptronSpec.of(num_classes=10, num_hidden_1=WIDTH, num_hidden_2=WIDTH + more) for more in range(3)]
     runs = [lab.launch(RunSpec.of(method="pretrain", network=each, task=DIGITS, optim=optim)).id for each in wide]
