@@ -47,7 +47,7 @@ TESTS = Path(__file__).parent
 SLOW = (
     *("adapter/test_blend.py", "methods/test_roles.py", "pages/test_tryit.py"),
     *("adapter/test_transformers.py", "networks/test_pretrained.py", "networks/test_onnx_file.py", "test_cli_jobs.py"),
-    *("data/test_bad_uploads.py", "data/test_upload.py", "data/test_bad_texts.py", "data/test_texts.py"),
+    *("bad_files", "data/test_upload.py", "data/test_bad_texts.py", "data/test_texts.py"),
     *("study/test_claims.py", "study/test_compare.py", "study/test_report.py", "study/test_verdict.py"),
     *("adapter/test_peft.py", "data/test_tasks.py", "serving/test_mixed.py", "serving/test_served_texts.py"),
     *("study/test_example.py", "test_memory.py", "serving/test_parser.py"),
@@ -102,7 +102,7 @@ SLOW = (
 FIRST = (
     *("browser/test_accessibility.py", "browser/test_journey.py", "browser/test_first_press.py"),
     *("engine/test_ray.py", "networks/test_new_family.py", "methods/test_rescaled.py", "objectives/test_regression.py"),
-    *("methods/test_rescaled_pages.py", "engine/test_watchdog.py", "pages/test_pages.py", "soak"),
+    *("methods/test_rescaled_pages.py", "engine/test_watchdog.py", "pages/test_pages.py", "soak", "bad_files"),
     *("training/test_peft_parity.py", "test_cli.py", "pages/test_runs_page.py", "browser", "store/test_restore.py"),
     *("networks/library/test_packages.py", "engine", "pages", "test_cli_grow.py", "test_lab.py", "networks/library"),
     *("same_numbers/test_same_pages.py", "same_numbers/test_same_commands.py"),
