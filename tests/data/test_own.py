@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,21 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from core.data.dataset import ImageDataset
 from core.data.sources import own
 from core.data.sources.catalog import Catalog
-from core.data.sources.own_images import OwnImages
 from core.data.task_spec import TaskSpec
-from core.data.uploads import read_upload
+from core.data.uploads import read_texts, read_upload
 from core.errors import DatasetError
 from core.settings import Settings
 from core.tasks.tasks import Tasks
-from tests.data.bad_uploads import CSV, FOLDERS, NPZ, X, Y, or_sentence
-from tests.data.uploaded import arrays
-from tests.soak.sizes import full_or_short
+from tests.data.text_files import CSV as TEXT_FILE
+from tests.data.uploaded import CSV, FOLDERS, NPZ, X, Y, arrays
 
 
 @pytest.fixture
@@ -36,6 +31,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 DRAFT = read_upload(NPZ).dataset
 OTHER = read_upload(arrays(x_train=255 - X, y_train=Y)).dataset
+TEXTS = read_texts(TEXT_FILE).dataset
 
 
 def test_a_kept_dataset_is_like_any_other(catalog: Catalog, tmp_path: Path) -> None:
@@ -61,13 +57,16 @@ def _same(one: ImageDataset, two: ImageDataset) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "A", "a b", "a/b", "../a", "-a", "a" * 65, "a.b", "mnist", "digits", "ä", "a\n", "a\0", "CON"]
+    "name",
+    ["", "A", "a b", "a/b", "../a", "-a", "a" * 65, "a.b", "mnist", "digits", "definitions", "ä", "a\n", "a\0", "CON"],
 )
 def test_a_name_that_cannot_be_had_is_a_sentence_and_writes_nothing(
     name: str, catalog: Catalog, tmp_path: Path
 ) -> None:
     with pytest.raises(DatasetError, match=r"letters, digits and hyphens|belongs to a built-in dataset"):
         catalog.keep(DRAFT, name)
+    with pytest.raises(DatasetError, match=r"letters, digits and hyphens|belongs to a built-in dataset"):
+        catalog.keep(TEXTS, name)
     with pytest.raises(DatasetError, match="not an uploaded dataset"):
         catalog.remove(name)
     assert list(tmp_path.iterdir()) == []
@@ -124,36 +123,6 @@ def test_the_total_of_all_own_datasets_is_bounded(catalog: Catalog, monkeypatch:
     with pytest.raises(DatasetError, match="and 1 files: delete"):
         catalog.keep(DRAFT, "a")
     assert [info.name for info in catalog.list() if info.is_own] == ["b"]
-
-
-@settings(max_examples=full_or_short(200, 60), deadline=None)
-@given(st.data())
-def test_damage_on_disk_is_a_sentence_on_load_and_never_breaks_the_list(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    catalog = Catalog(Settings(tmp_path_factory.getbasetemp() / "damaged"))
-    if "a" not in [info.name for info in catalog.list()]:
-        catalog.keep(DRAFT, "a")
-        catalog.keep(OTHER, "b")
-    path = tmp_path_factory.getbasetemp() / "damaged/datasets/own/a.safetensors"
-    whole = OwnImages(Settings(Path())).format.written(_arrays(), DRAFT.class_names)
-    changed = bytearray(whole)
-    at = data.draw(st.integers(0, 600) | st.integers(0, len(whole) - 1))
-    changed[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    path.write_bytes(changed[: data.draw(st.just(len(changed)) | st.integers(0, len(changed)))])
-    listed = {info.name: info for info in catalog.list()}
-    assert listed["b"].state == "ready"
-    found = or_sentence(lambda: catalog.load("a"))
-    if isinstance(found, str):
-        assert re.fullmatch(r"The file of your dataset a is damaged: .*\.", found)
-    else:
-        _same(found, DRAFT)
-    path.write_bytes(whole)
-    _same(catalog.load("a"), DRAFT)
-
-
-def _arrays() -> dict[str, np.ndarray]:
-    return OwnImages(Settings(Path())).arrays(DRAFT)
 
 
 def test_a_damaged_dataset_can_be_removed_and_uploaded_again(catalog: Catalog, tmp_path: Path) -> None:

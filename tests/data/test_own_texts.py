@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from core.data.dataset import TextDataset
 from core.data.sources import own
@@ -20,9 +17,8 @@ from core.data.sources.own_texts import OwnTexts
 from core.data.uploads import read_texts, read_upload
 from core.errors import DatasetError
 from core.settings import Settings
-from tests.data.bad_uploads import NPZ, or_sentence
 from tests.data.text_files import ROWS, separated
-from tests.soak.sizes import full_or_short
+from tests.data.uploaded import NPZ
 
 
 @pytest.fixture
@@ -92,15 +88,6 @@ def test_each_source_takes_its_kind_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["definitions", "digits", "No Name", "../x", ""])
-def test_a_name_that_cannot_be_had_is_a_sentence_and_writes_nothing(
-    name: str, catalog: Catalog, tmp_path: Path
-) -> None:
-    with pytest.raises(DatasetError, match=r"letters, digits and hyphens|belongs to a built-in dataset"):
-        catalog.keep(TEXTS, name)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_what_could_not_be_read_again_is_not_written(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,39 +95,6 @@ def test_what_could_not_be_read_again_is_not_written(
     with pytest.raises(DatasetError, match="leave some of its texts out"):
         catalog.keep(TEXTS, "a")
     assert list(tmp_path.iterdir()) == []
-
-
-@settings(max_examples=full_or_short(300, 100))
-@given(st.data())
-def test_damage_on_disk_is_a_sentence_on_load_and_never_breaks_the_list(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    home = tmp_path_factory.getbasetemp() / "damaged-texts"
-    catalog, path = Catalog(Settings(home)), home / "datasets/own/a.texts.safetensors"
-    if not path.exists():
-        catalog.keep(TEXTS, "a")
-        catalog.keep(OTHER, "b")
-    whole = OwnTexts(Settings(home)).format.written(OwnTexts(Settings(home)).arrays(TEXTS), TEXTS.class_names)
-    changed = bytearray(whole)
-    at = data.draw(st.integers(0, 600) | st.integers(0, len(whole) - 1))
-    changed[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    path.write_bytes(changed[: data.draw(st.just(len(changed)) | st.integers(0, len(changed)))])
-    listed = {info.name: info for info in catalog.list()}
-    assert listed["b"].state == "ready"
-    assert listed["a"].kind == "text"
-    # Without the SHA-256, which would reveal any damage, what is read must still be texts.
-    path.with_name("a.sha256").unlink()
-    found = or_sentence(lambda: catalog.load("a"))
-    if isinstance(found, str):
-        assert re.fullmatch(r"The file of your dataset a is damaged: .*\.", found)
-    else:
-        assert isinstance(found, TextDataset)
-        assert len(found.train_texts) == len(found.train_labels)
-        assert all(found.train_texts)
-    path.write_bytes(whole)
-    assert same(catalog.load("a"), TEXTS)
-    path.with_name("a.sha256").write_text(path.with_name("b.sha256").read_text())
-    assert "is damaged" in str(or_sentence(lambda: Catalog(Settings(home)).load("a")))
 
 
 @pytest.mark.parametrize(

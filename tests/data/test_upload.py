@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,12 +12,17 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
 from core.data.task_spec import TaskSpec
-from core.data.uploads import read_upload
+from core.data.uploads import limits, read_upload
+from core.data.uploads import table as uploaded_table
 from core.data.uploads.draft import samples
 from core.data.uploads.images import decode
+from core.errors import DatasetError
 from core.tasks.views.image import ImageView
-from tests.data.bad_uploads import NPZ, X, Y
 from tests.data.uploaded import (
+    CSV,
+    NPZ,
+    X,
+    Y,
     arrays,
     flat,
     folders,
@@ -212,3 +218,28 @@ def test_what_should_give_pause_is_said(content: bytes, sentence: str) -> None:
 
 def test_a_sound_dataset_gives_no_warning() -> None:
     assert read_upload(arrays(x_train=noise(1, (60, 28, 28)), y_train=np.arange(60) % 2)).warnings == ()
+
+
+def test_a_table_of_too_many_images_is_refused_at_the_first_that_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploaded_table, "MAX_IMAGES", 19)
+    with pytest.raises(DatasetError, match=r"^The file has more than 19 images: remove some\.$"):
+        uploaded_table.read_table(CSV + b"\nno line")
+
+
+def test_unpacking_a_full_size_upload_never_holds_its_floats() -> None:
+    """20,000 images of float32 are 63 MB; only their bytes, 16 MB, and one piece at a time stand in memory."""
+    x = np.repeat(noise(5, (200, 28, 28)), 100, axis=0).astype(np.float32)
+    entries = []
+    for name, values in (("x_train.npy", x), ("y_train.npy", np.arange(20_000) % 10)):
+        target = io.BytesIO()
+        np.save(target, values)
+        entries.append((name, target.getvalue()))
+    content = zipped(*entries)
+    del x, values, entries, target
+    assert len(content) <= limits.MAX_BYTES
+    tracemalloc.start()
+    try:
+        assert sum(read_upload(content).train_counts) == 16_000
+        assert tracemalloc.get_traced_memory()[1] < 72 * 2**20
+    finally:
+        tracemalloc.stop()

@@ -87,3 +87,11 @@ def flat(draft: Draft) -> tuple[np.ndarray, np.ndarray]:
 
 def held(images: np.ndarray, labels: np.ndarray) -> list[tuple[bytes, int]]:
     return sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
+
+
+X, Y = digits()
+NPZ = arrays(x_train=X, y_train=Y, x_test=X[:8], y_test=Y[:8])
+FOLDERS = zipped(*folders({"cat": 6, "dog": 7}))
+CSV = table(X[:20, :4, :4], Y[:20])
+GOOD = {"npz": NPZ, "folders": FOLDERS, "csv": CSV}
+"""Sound datasets of images, one of each kind of file."""

@@ -24,9 +24,9 @@ from core.errors import AdapterError, DatasetError
 from core.reader import process, reading_here
 from core.reader.values import decode, encode
 from tests import forked
+from tests.bad_files.sentences import faults_of
 from tests.conftest import HANG, wait_until
 from tests.reader.openers import Things, anything, environment, kill, misbehave, pids, same
-from tests.soak.sentences import faults_of
 
 TIME = "The picture takes more than 1 seconds to read: choose another one."
 DAMAGE = "The picture cannot be read: it is damaged, or takes more than 64 MiB of memory. Choose another one."

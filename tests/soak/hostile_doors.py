@@ -12,25 +12,36 @@ from pathlib import Path
 
 from core.serving.request import MAX_BYTES
 from tests import forked
+from tests.bad_files.sentences import faults_of
 from tests.conftest import HANG, wait_until
 from tests.data.text_files import CSV
 from tests.networks.library.hub_server import HubServer
 from tests.soak.choosing import Chooser
-from tests.soak.sentences import faults_of
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How files of one kind come in."""
+
+    doors: tuple[str, ...]
+    ending: str = ""
+    page: str = ""
+    widget: str = ""
+    """Key of the widget of that page that takes a file."""
+
 
 KINDS = {
-    "images": ("page",),
-    "picture": ("page",),
-    "texts": ("page", "command"),
-    "adapter": ("page", "command"),
-    "network": ("page", "command"),
-    "experiment": ("page", "command"),
-    "jobs": ("command",),
-    "results": ("command",),
-    "hub": ("page",),
-    "request": ("request",),
+    "images": Kind(("page",), ".zip", "data", "upload-file-image-0"),
+    "picture": Kind(("page",), ".png", "tryit", "try-picture"),
+    "texts": Kind(("page", "command"), ".csv", "data", "upload-file-text-0"),
+    "adapter": Kind(("page", "command"), ".zip", "adapters", "adapter-file"),
+    "network": Kind(("page", "command"), ".zip", "networks", "networks-zip"),
+    "experiment": Kind(("page", "command"), ".json", "finetune", "finetune-open-0"),
+    "jobs": Kind(("command",), ".jobs.zip"),
+    "results": Kind(("command",), ".results.zip"),
+    "hub": Kind(("page",), "", "networks"),
+    "request": Kind(("request",)),
 }
-"""By which doors each kind of file comes in."""
 
 
 @dataclass
@@ -90,14 +101,14 @@ class Doors:
             self._pages[kind] = self._opened(kind)
         page = self._pages[kind]
         page.complaints.clear()
-        name = f"{self._count}{ENDINGS[kind]}"
+        name = f"{self._count}{KINDS[kind].ending}"
         if kind == "hub":
             assert self._hub is not None
             self._hub.description = content
             name = "org/tiny"
             page.set("networks-hub-name", name)
             page.draw("networks-hub-bring")
-        elif (status := page.choose(WIDGETS[kind], name, content)) >= 300:
+        elif (status := page.choose(KINDS[kind].widget, name, content)) >= 300:
             return Answer(complaints=[f"the upload ended with {status}"])
         elif kind == "network":
             page.draw("networks-zip-bring")
@@ -111,7 +122,7 @@ class Doors:
         return answer
 
     def _opened(self, kind: str) -> Chooser:
-        page = self._open.enter_context(Chooser(self._port, PAGES[kind]))
+        page = self._open.enter_context(Chooser(self._port, KINDS[kind].page))
         if kind == "texts":
             page.set("upload-kind", ["Texts"])
         elif kind == "adapter":
@@ -123,7 +134,7 @@ class Doors:
     def _command(self, kind: str, content: bytes) -> Answer:
         own = self._folder / str(self._count)
         own.mkdir()
-        file = own / f"a{ENDINGS[kind]}"
+        file = own / f"a{KINDS[kind].ending}"
         file.write_bytes(content)
         sound, saved = own / "sound.csv", own / "saved.json"
         home = ["--home", str(self._home)]
@@ -159,39 +170,6 @@ class Doors:
             connection.close()
         complaints = [] if 200 <= answer.status < 500 else [f"status {answer.status}"]
         return Answer([] if answer.status == 200 else [told["error"]], complaints)
-
-
-PAGES = {
-    "images": "data",
-    "texts": "data",
-    "picture": "tryit",
-    "adapter": "adapters",
-    "network": "networks",
-    "hub": "networks",
-    "experiment": "finetune",
-}
-
-WIDGETS = {
-    "images": "upload-file-image-0",
-    "texts": "upload-file-text-0",
-    "picture": "try-picture",
-    "adapter": "adapter-file",
-    "network": "networks-zip",
-    "experiment": "finetune-open-0",
-}
-"""Key of the widget that takes a file."""
-
-ENDINGS = {
-    "images": ".zip",
-    "texts": ".csv",
-    "picture": ".png",
-    "adapter": ".zip",
-    "network": ".zip",
-    "experiment": ".json",
-    "jobs": ".jobs.zip",
-    "results": ".results.zip",
-    "hub": "",
-}
 
 
 def _is_arriving(page: Chooser) -> bool:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.bad_files.catalog import catalog
+from tests.bad_files.sentences import faults_of
 from tests.browser.conftest import REPO, run_server, stop_server
-from tests.data.bad_uploads import ALL, NPZ
-from tests.soak.nasty_uploads import NASTY_UPLOADS
-from tests.soak.sentences import faults_of
+from tests.data.uploaded import NPZ
 
 pytestmark = pytest.mark.browser
 
@@ -19,13 +19,14 @@ SOON = 60_000
 """Maximum milliseconds for an answer on a busy machine."""
 
 FILES = {
-    "pickle.npz": ALL["npz: objects"][0](),
-    "bomb.zip": ALL["zip: bomb"][0](),
-    "traversal.zip": ALL["zip: parent folder"][0](),
-    "text.csv": ALL["csv: text in a pixel"][0](),
-    "large.zip": ALL["zip: 20,000 × 20,000"][0](),
-    "control.zip": NASTY_UPLOADS["a class with control characters"](),
+    "pickle.npz": "npz, objects",
+    "bomb.zip": "bomb",
+    "traversal.zip": "parent folder",
+    "text.csv": "csv, text in a pixel",
+    "large.zip": "20,000 × 20,000",
+    "control.zip": "a name of control characters",
 }
+"""Names of bad files of the catalog, by those under which they are chosen."""
 
 
 @pytest.fixture
@@ -51,8 +52,9 @@ def test_a_bad_file_is_a_sentence_on_the_page_and_the_server_goes_on(
 ) -> None:
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    for name, content in FILES.items():
-        (tmp_path / name).write_bytes(content)
+    bad = catalog()
+    for name, file in FILES.items():
+        (tmp_path / name).write_bytes(bad[f"images: {file}"].make())
         bring(page, served, tmp_path / name)
         alert = page.get_by_test_id("stAlertContentError")
         expect(alert).to_have_count(1, timeout=SOON)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import signal
 import threading
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -27,16 +25,16 @@ from core.networks.library.card import ABOUT
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from tests.bad_files.catalog import BadFile
 from tests.browser.conftest import REPO, run_server, stop_server
 from tests.conftest import DIGITS, short, wait_until
-from tests.data.bad_uploads import FOLDERS
 from tests.data.text_files import CSV
-from tests.data.uploaded import noise, picture, zipped
+from tests.data.uploaded import FOLDERS, noise, picture, zipped
 from tests.forked import Process
 from tests.networks.library.hub_server import HubServer
 from tests.networks.tiny import save_tiny
 from tests.soak.hostile_doors import KINDS, Answer, Doors
-from tests.soak.hostile_files import Hostile, hostile, mutants
+from tests.soak.hostile_files import hostile, mutants
 from tests.soak.sizes import FULL, full_or_short, keep
 from tests.soak.watching import Memory, Waits, longest
 from tests.trained_home import TrainedHome
@@ -63,14 +61,14 @@ PAUSE = full_or_short(30.0, 3.0)
 """Maximum seconds for which they are: no longer than with files, so that the longest wait of fewer is compared."""
 
 QUICK = {
-    ("images", "sizes that are not true"),
-    ("images", "an animation"),
+    ("images", "2⁶⁴ - 1 bytes declared by an entry"),
+    ("images", "an animation of 3,000 pictures"),
     ("picture", "pixels beyond the size of the picture"),
-    ("texts", "two million keys in one line"),
+    ("texts", "1,200,000 keys"),
     ("texts", "a damaged footer"),
     ("adapter", "layers chosen by alternatives"),
     ("network", "a license behind 60,000 spaces"),
-    ("network", "two replacements by a megabyte"),
+    ("network", "tokenizer, a megabyte"),
     ("experiment", "brackets"),
     ("jobs", "an entry with two names"),
     ("results", "an index of brackets"),
@@ -103,7 +101,7 @@ class Lived:
     runs: list[str]
     """The runs that are training, one after another."""
     base: str
-    files: list[Hostile]
+    files: list[BadFile]
     sound: dict[str, bytes]
     """A sound file for each door of a page."""
     doors: Doors
@@ -132,8 +130,6 @@ def lived(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -
     adapter_run = next(run for run in lab.runs() if run.spec.role == "adapter" and run.result)
     adapter, base = lab.artifacts.read(adapter_run.id, ADAPTER), str(adapter_run.spec.base)
     lab.store.close()
-    with zipfile.ZipFile(io.BytesIO(adapter)) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
     parts = {path.name: path.read_bytes() for path in (home / "networks" / network).iterdir() if path.name != ABOUT}
     hub = HubServer(folder / "tiny")
     place = {"HF_ENDPOINT": hub.address} if FULL else {}  # with it, the dashboard takes seconds to start
@@ -149,7 +145,7 @@ def lived(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -
         "network": zipped(*parts.items()),
         "request": json.dumps({"rows": [{"adapter": None, "pixels": [0.0] * 784}], "base": base}).encode(),
     }
-    yield Lived(server, port, home, folder, runs, base, hostile(entries, parts), sound, doors)
+    yield Lived(server, port, home, folder, runs, base, hostile(parts), sound, doors)
     doors.close()
     hub.shutdown()
     hub.server_close()
@@ -173,7 +169,7 @@ class Feeding:
         """The most memory that the dashboard had with each file."""
         self.wrong: list[object] = []
 
-    def feed(self, file: Hostile, door: str, content: bytes, is_mutant: bool) -> None:
+    def feed(self, file: BadFile, door: str, content: bytes, is_mutant: bool) -> None:
         """Bring a file to a door, and note what is wrong with the answer."""
         if self._with is None:
             self._with, self._began = self._open.enter_context(Waits(self._lived.port)), time.monotonic()
@@ -219,14 +215,14 @@ def tree(lived: Lived) -> dict[str, tuple[int, int]]:
 def test_hostile_files_are_one_sentence_each_and_nobody_waits_for_them(lived: Lived) -> None:
     wait_until(lambda: lived.step() > 0)
     for kind, content in lived.sound.items():  # what is imported and cached once
-        for door in KINDS[kind]:
+        for door in KINDS[kind].doors:
             answer = lived.doors.enter(door, kind, content)
             assert (answer.said, answer.faults) == ([], []), (kind, door)
     before, step = tree(lived), lived.step()
     by_hand = [
         (file, door)
         for number, file in enumerate(lived.files)
-        for place, door in enumerate(KINDS[file.kind])
+        for place, door in enumerate(KINDS[file.kind].doors)
         if place == 0 or (FULL and number % 2)  # what a command reads, a page has read
         if FULL or (file.kind, file.name) in QUICK
     ]
@@ -235,13 +231,13 @@ def test_hostile_files_are_one_sentence_each_and_nobody_waits_for_them(lived: Li
     with Memory(lived.server.pid, lambda: lived.doors.held) as memory:
         feeding = Feeding(lived, memory)
         for file, door in by_hand:
-            feeding.feed(file, door, file.make(1.0), is_mutant=False)
+            feeding.feed(file, door, file.make(), is_mutant=False)
 
         @hypothesis_settings(many, max_examples=FILES - len(by_hand))
         @given(st.data())
         def others(data: st.DataObject) -> None:
             mutant = data.draw(mutants([file for file, _ in by_hand]))
-            door = data.draw(st.sampled_from(KINDS[mutant.file.kind]))
+            door = data.draw(st.sampled_from(KINDS[mutant.file.kind].doors))
             feeding.feed(mutant.file, door, mutant.content(), is_mutant=True)
 
         others()
@@ -305,8 +301,8 @@ def test_a_reader_that_is_killed_is_one_sentence(lived: Lived, victim: str) -> N
 
     thread = threading.Thread(target=kill)
     thread.start()
-    file = next(file for file in lived.files if (file.kind, file.name) == ("texts", "two million keys in one line"))
-    answer = lived.doors.enter("page", file.kind, file.make(0.5))
+    file = next(file for file in lived.files if (file.kind, file.name) == ("texts", "1,200,000 keys"))
+    answer = lived.doors.enter("page", file.kind, file.make())
     ended.set()
     thread.join()
     assert killed

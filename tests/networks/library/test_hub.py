@@ -26,10 +26,10 @@ from core.networks.library.arrivals import Arrivals
 from core.networks.library.hub import HubPlace, is_hub_name
 from core.networks.library.networks import Networks
 from core.settings import Settings
+from tests.bad_files.sentences import faults_of
 from tests.conftest import HANG, wait_until
 from tests.networks.library.hub_server import COMMIT, Drip, HubServer
 from tests.networks.tiny import save_tiny
-from tests.soak.sentences import faults_of
 
 WEIGHTS = "model.safetensors"
 
