@@ -58,7 +58,7 @@ class TrainedHome:
     scratch: Experiment
     """Full fine-tuning, and training from scratch as its control; one seed."""
     alone: Experiment
-    """LoRA of rank 2 and nothing to compare it with, one seed."""
+    """LoRA of rank 2 in the second layer and nothing to compare it with, one seed."""
     one_layer: Experiment
     """LoRA of rank 2 in the second layer, and full fine-tuning; one seed."""
     stopped: Experiment
@@ -104,8 +104,8 @@ def make_trained_home(folder: Path) -> TrainedHome:
         lab.fine_tune(base, OTHERS, [FULL, LORA_2, LORA_4], [0], f"By {measure}", objective=objective)
         for base, (objective, measure) in zip(bases, measured, strict=True)
     ]
-    alone = lab.fine_tune(known, OTHERS, [LORA_2], [0], "Alone")
     second = (short(), LoRASpec.of(rank=2, target_modules=("layers.2",)))
+    alone = lab.fine_tune(known, OTHERS, [second], [0], "Alone")
     one_layer = lab.fine_tune(known, OTHERS, [second, FULL], [0], "One layer")
     scratch = lab.fine_tune(known, OTHERS, [FULL, (FULL[0], "scratch")], [0], "From scratch")
     one_seed = lab.fine_tune(known, known.spec.task, BOTH, [0], "One seed")

@@ -47,18 +47,21 @@ def spectrum_part(focus: Focus) -> None:
         width=320,
         help="The energy of ΔW is ‖ΔW‖², the sum of all σᵢ². The table shows the rank needed for this share.",
     )
-    left, right = st.columns(2, gap="large")
-    with left:
-        figure = singular_values(lines, values_before(focus.lab, focus.run, focus.layer))
-        show(
-            figure,
-            focus.run.id,
-            "singular-values",
-            f"Singular values of ΔW of {focus.layer}, one line per run, log scale",
-        )
-    with right:
-        figure = energy_held(lines, share)
-        show(figure, focus.run.id, "energy", f"Share of the energy of ΔW of {focus.layer} in its first r directions")
+    if lines:
+        left, right = st.columns(2, gap="large")
+        with left:
+            figure = singular_values(lines, values_before(focus.lab, focus.run, focus.layer))
+            show(
+                figure,
+                focus.run.id,
+                "singular-values",
+                f"Singular values of ΔW of {focus.layer}, one line per run, log scale",
+            )
+        with right:
+            figure = energy_held(lines, share)
+            show(
+                figure, focus.run.id, "energy", f"Share of the energy of ΔW of {focus.layer} in its first r directions"
+            )
     if unchanged:
         st.caption(f"Not drawn, because training did not change {focus.layer}: {listed(unchanged)}.")
     arms = list(focus.arms)

@@ -161,6 +161,13 @@ def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(opened: Lab, tr
         assert not draw("weights", experiment=trained_home.scratch.id, view=view).error
 
 
+def test_a_layer_that_no_setting_changed_has_no_figure(opened: Lab, trained_home: TrainedHome) -> None:
+    app = draw("weights", experiment=trained_home.alone.id, view="Spectrum", layer="layers.0")
+    assert not app.exception
+    assert "Not drawn, because training did not change layers.0: LoRA r=2" in texts(app)
+    assert not app.get("plotly_chart")
+
+
 def test_only_adapted_layers_have_a_switch(opened: Lab, trained_home: TrainedHome) -> None:
     app = draw("weights", experiment=trained_home.one_layer.id, view="Alpha and layers")
     assert [toggle.label for toggle in app.toggle] == ["layers.2 · 128 → 256"]
