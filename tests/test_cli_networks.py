@@ -209,10 +209,11 @@ def test_the_command_of_a_report_gives_the_same_arms(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = (direct / "report.html").read_text()
-    (command,) = re.findall("python -m core compare [^<]*", text)
+    file, command = (unescape(text) for text in re.findall("<pre>(.*?)</pre>", text, re.DOTALL)[:2])
     experiment = re.search(r"e-[0-9a-f]{8}", text)
     assert experiment
-    assert main([*shlex.split(unescape(command))[3:], "--home", str(direct)]) == 0
+    Path(f"{experiment[0]}.json").write_text(file)
+    assert main([*shlex.split(command)[3:], "--home", str(direct)]) == 0
     lab = Lab(Settings(direct))
     first = lab.members(lab.experiment(experiment[0]))
     lab.close()

@@ -12,7 +12,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from pages.shared.forms.objective import TITLE
 from tests.browser.conftest import REPO, Serve
-from tests.conftest import DIGITS, finish, short
+from tests.conftest import DIGITS, finish, short, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -31,8 +31,16 @@ def served(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_fold_stays_open_while_its_label_changes_and_another_page_loses_no_choice(page: Page, served: str) -> None:
     page.goto(f"{served}/finetune")
     page.get_by_text(TITLE, exact=True).click()
-    page.get_by_role("combobox", name="Primary measure").click()
-    page.get_by_role("option", name="Loss").click()
+    loss = page.get_by_role("option", name="Loss")
+
+    def is_listed() -> bool:
+        """Open the list of measures, which closes when the page is still being drawn."""
+        page.get_by_role("combobox", name="Primary measure").click()
+        page.wait_for_timeout(500)
+        return loss.is_visible()
+
+    wait_until(is_listed)
+    loss.click()
     label = f"{TITLE}: loss, margin 0.02"
     expect(page.get_by_text(label, exact=True)).to_be_visible()
     margin = page.get_by_role("spinbutton", name="Margin")

@@ -68,8 +68,11 @@ def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
     """
     found = []
     for arm in arms:
-        share, accuracy = largest_class(arm.runs[0].result), arm.interval(ACCURACY.name)
-        if share is not None and (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= share:
+        share = largest_class(arm.runs[0].result)
+        if share is None:  # an earlier version, or an objective without classes
+            continue
+        accuracy = arm.interval(ACCURACY.name)
+        if (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= share:
             found.append(arm)
     return found
 
