@@ -44,6 +44,16 @@ hypothesis_settings.register_profile("patient", deadline=None)
 hypothesis_settings.load_profile("patient")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no slow module where slow tests are left out: to collect all takes as long as many quick tests."""
+    is_asked = "not slow" not in config.option.markexpr
+    return None if is_asked or collection_path.suffix != ".py" or not _is_slow(collection_path) else True
+
+
+def _is_slow(module: Path) -> bool:
+    return seconds_of(module, seconds_by_module()) > SLOW_SECONDS
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put first the modules that take longest, so that none is left over at the end, and mark those that are slow.
 
