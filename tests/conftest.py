@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 HANG = 240.0
 """Seconds after which something that is waited for never comes; however busy a machine is, it comes sooner."""
 
+KNOWN = seconds_by_module()
+"""How long modules take, read once."""
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 # How long an example takes says more of a busy machine than of what is tested.
@@ -46,12 +49,11 @@ hypothesis_settings.load_profile("patient")
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import no slow module where slow tests are left out: to collect all takes as long as many quick tests."""
-    is_asked = "not slow" not in config.option.markexpr
-    return None if is_asked or collection_path.suffix != ".py" or not _is_slow(collection_path) else True
+    return True if "not slow" in config.option.markexpr and _is_slow(collection_path) else None
 
 
 def _is_slow(module: Path) -> bool:
-    return seconds_of(module, seconds_by_module()) > SLOW_SECONDS
+    return seconds_of(module, KNOWN) > SLOW_SECONDS
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -60,10 +62,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Leave out, and say so, what needs MNIST at full size if LORA_LAB_DATA does not name it, and what takes minutes if
     this is no run of `make soak`.
     """
-    known = seconds_by_module()
-    items.sort(key=lambda item: -seconds_of(item.path, known))
+    items.sort(key=lambda item: -seconds_of(item.path, KNOWN))
     for item in items:
-        if seconds_of(item.path, known) > SLOW_SECONDS:
+        if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
     wanted = {"full_size": os.environ.get("LORA_LAB_DATA"), "minutes": os.environ.get("LORA_LAB_SOAK") == "full"}
     counts: dict[str, int] = {}

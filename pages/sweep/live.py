@@ -43,8 +43,7 @@ def measure_map(experiment: Experiment, arms: Sequence[Arm], alpha: float | None
     alt = f"Mean {measure.noun} on the validation part of each rank and learning rate; a tile opens its runs in Compare"
     pressed = tile_map(heat_map(arms, alpha, (full, lora) if marked else ()), f"sweep-map-{experiment.id}", alt)
     if pressed in {arm.key for arm in arms}:
-        arms = [pressed, *([full.key] if full else [])]
-        go("compare", comparison(experiment, arms))
+        go("compare", comparison(experiment, [pressed, *([full.key] if full else [])]))
 
 
 def comparison(experiment: Experiment, arms: Iterable[str]) -> dict[str, str]:

@@ -44,7 +44,7 @@ def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
 
 def candidates(arms: Iterable[Arm]) -> list[Arm]:
     """Those of one comparison that may win their tuning group."""
-    return [arm for members in _by_group(arms) for arm in _able(members)]
+    return [arm for members in by_group(arms) for arm in _able(members)]
 
 
 def best(arms: Iterable[Arm]) -> Arm | None:
@@ -65,7 +65,7 @@ def _able(arms: Iterable[Arm]) -> list[Arm]:
 
 def _finalists(able: Iterable[Arm]) -> list[Arm]:
     """The best of each tuning group first, so that the winner among several groups is always one of theirs."""
-    picked = [(_pick(members), members) for members in _by_group(able)]
+    picked = [(_pick(members), members) for members in by_group(able)]
     return [arm for first, members in picked for arm in ([first] if first is not None else members)]
 
 
@@ -164,7 +164,8 @@ def no_choice_sentence(runs: Iterable[Run]) -> str:
     return f"No setting has finished{' without a failed seed' if failed else ''}, so there is no verdict."
 
 
-def _by_group(arms: Iterable[Arm]) -> list[list[Arm]]:
+def by_group(arms: Iterable[Arm]) -> list[list[Arm]]:
+    """Arms by tuning group, in the order in which the groups first occur."""
     groups: dict[TuningGroup, list[Arm]] = {}
     for arm in arms:
         groups.setdefault(arm.tuning_group, []).append(arm)

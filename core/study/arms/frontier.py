@@ -22,7 +22,7 @@ from core.objectives.classification import ACCURACY
 from core.objectives.measure import Measure
 from core.store.record import Curve, Run
 from core.study.arms.arm import Arm, TuningGroup, judged_by
-from core.study.arms.choice import candidates, comparisons_of, is_adapter, is_full, winners
+from core.study.arms.choice import by_group, candidates, comparisons_of, is_adapter, is_full, winners
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
 from core.study.stats.measures import FORGETTING, digits_of, ends_text, quantity
 from core.study.stats.words import span_text
@@ -130,11 +130,8 @@ def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, m
     if judged_by(everything).primary.unit != "%":
         return []
     for arms in comparisons_of(everything):
-        groups: dict[TuningGroup, list[Arm]] = {}
-        for arm in candidates(arms):
-            if is_full(arm) or is_adapter(arm):
-                groups.setdefault(arm.tuning_group, []).append(arm)
-        found += [_frontier(members, curves, before, masked) for members in groups.values()]
+        compared = [arm for arm in candidates(arms) if is_full(arm) or is_adapter(arm)]
+        found += [_frontier(members, curves, before, masked) for members in by_group(compared)]
     return [frontier for frontier in found if frontier.points]
 
 

@@ -222,7 +222,8 @@ def _reference(full: Arm, left: float, right: float) -> list[dict[str, Any]]:
 
 def pareto(arms: Sequence[Arm]) -> go.Figure:
     """Draw test accuracy against trainable parameters for full fine-tuning and each rank, chosen on validation."""
-    points, columns, front = _points(arms), columns_of(arms), front_of(arms)
+    points, columns = _points(arms), columns_of(arms)
+    front = _front(points)
     traces = [
         _line(
             "Pareto front",
@@ -273,7 +274,10 @@ def front_of(arms: Sequence[Arm]) -> list[Arm]:
 
     Of full fine-tuning and each rank, chosen on validation.
     """
-    points = _points(arms)
+    return _front(_points(arms))
+
+
+def _front(points: Sequence[Arm]) -> list[Arm]:
     marks = on_front([(float(arm.trained), arm.what().sign * arm.tested.mean) for arm in points])
     return sorted((arm for arm, mark in zip(points, marks, strict=True) if mark), key=lambda arm: arm.trained)
 
