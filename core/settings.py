@@ -40,7 +40,7 @@ class Settings:
     """Number of CPU threads per bank; None chooses it by a short trial when a bank starts."""
 
     bank_bytes: int = 2**31
-    """Maximum memory of a bank as estimated by :func:`core.forecast.bank_memory.bank_memory`; less if less is free.
+    """Maximum memory of a bank as estimated by :func:`core.forecast.memory.memory_of`; less if less is free.
     Banks of the default network take below 100 MiB; networks that take twenty times as much, such as 2048-2048, can
     still be trained eight at once."""
 

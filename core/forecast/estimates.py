@@ -12,8 +12,9 @@ from core.errors import DeviceError
 from core.forecast.calibration import Calibrator
 from core.forecast.fit import Shortage, alike, shortage
 from core.forecast.forecast import Basis, Forecast, total
+from core.forecast.memory import memory_of
 from core.forecast.pace import Record, Work, overhead_seconds, pace_of, records_of
-from core.forecast.packing import memory_of, packed
+from core.forecast.packing import packed
 from core.forecast.text_shape import text_shape
 from core.memory import free_bytes
 from core.methods.method import Role

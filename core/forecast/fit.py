@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.forecast.cost import chosen_for, target_layers
-from core.forecast.packing import memory_of
+from core.forecast.memory import memory_of
 from core.numbers import bytes_text
 from core.run_spec import RunSpec
 from core.tasks.tasks import Tasks

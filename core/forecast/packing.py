@@ -9,9 +9,8 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
-from core.engine.jobs.text_memory import TextSizes, text_memory
 from core.errors import LabError
-from core.forecast.bank_memory import Sizes, bank_memory
+from core.forecast.memory import memory_of
 from core.memory import free_bytes
 from core.methods.method import Role
 from core.run_spec import RunSpec
@@ -21,30 +20,6 @@ from core.training.sharing import bank_key, sharing_of, turn_of
 
 FREE_SHARE = 0.5
 """Share of the free memory that banks may use; datasets, pages and other programs need some too."""
-
-
-def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) -> int:
-    """Peak memory of training these runs together, in bytes: weights, gradients, Adam's moments, activations, the
-    cached product of the first layer, and evaluation; without datasets and libraries.
-
-    Args:
-        bank: the runs.
-        tasks: where the sizes of their tasks are found.
-        length: tokens that the task's texts are cut at, where that is less than in the specs; None for as they are.
-
-    Raises:
-        DatasetError: the data of a task is missing.
-        NetworkFileError: the network that was brought is missing.
-        LoRAError: adapters do not fit the network.
-    """
-    first = bank[0]
-    if first.network.brought is not None:
-        source = tasks.get(first.source, network=first.network) if first.source else None
-        texts = TextSizes.of(tasks.get(first.task, network=first.network), source, length)
-        if texts is not None:
-            return text_memory(bank, texts)
-    other = Sizes.of(tasks.outline(first.source)) if first.source else None
-    return bank_memory(bank, Sizes.of(tasks.outline(first.task)), other)
 
 
 def bank_size(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings, limit: int | None = None) -> int:

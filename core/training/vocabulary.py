@@ -97,6 +97,14 @@ class TrainedRows:
         return torch.zeros_like(self.embedding.weight).index_copy_(0, self.rows, moments)
 
 
+def unused_rows(network: nn.Module, words: int) -> int:
+    """Number of weights in the rows of a trained embedding that are not trained, if the texts have so many words."""
+    embedding = _words(network) if words else None
+    if embedding is None or words > MAX_SHARE * len(embedding.weight):
+        return 0
+    return (len(embedding.weight) - words) * embedding.embedding_dim
+
+
 def _words(network: nn.Module) -> nn.Embedding | None:
     """The trained embedding of words, if it is a plain one whose weight nothing else uses."""
     inputs: Callable[[], Any] | None = getattr(network, "get_input_embeddings", None)

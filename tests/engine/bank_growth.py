@@ -28,7 +28,7 @@ from core.engine.jobs.messages import Ended, Failed, OutOfMemory, Reported, Save
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.run_job import run_job
 from core.files import write_atomically
-from core.forecast.bank_memory import Sizes, bank_memory
+from core.forecast.memory import memory_of
 from core.forecast.packing import bank_size
 from core.methods.lora import LoRASpec
 from core.networks.file import write_network
@@ -144,8 +144,7 @@ def main(folder: Path, shape: dict[str, Any]) -> None:
     specs = specs_of(shape)
     if shape.get("cut"):
         specs = specs[: bank_size(specs, tasks, Settings(folder / "home"))]
-    sizes = Sizes.of(tasks.outline(specs[0].task))
-    planned = bank_memory(specs, sizes, sizes)
+    planned = memory_of(specs, tasks)
     gc.collect()
     forget_peak()
     before = peak()

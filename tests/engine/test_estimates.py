@@ -11,10 +11,10 @@ import pytest
 
 from core.errors import QueueFullError
 from core.forecast import calibration
-from core.forecast.bank_memory import Sizes, bank_memory
 from core.forecast.calibration import Calibration, Calibrator, calibrate
 from core.forecast.estimates import Estimates
 from core.forecast.forecast import Forecast
+from core.forecast.memory import memory_of
 from core.forecast.pace import Record, Work, pace_of
 from core.forecast.packing import packed
 from core.lab import Lab
@@ -211,12 +211,11 @@ def test_each_seed_with_its_own_base_is_a_bank_of_its_own(lab: Lab) -> None:
 
 def test_the_memory_of_a_forecast_is_the_plan_of_its_largest_bank(lab: Lab) -> None:
     specs = arm_specs("r-1", PRETRAIN, TURNED, BOTH, range(4), "auto")
-    sizes = Sizes.of(lab.tasks.outline(DIGITS))
     turns = [[spec for spec in specs if spec.kind == method][: turn_of(4)] for method in ("full", "lora")]
-    plans = [bank_memory(turn, sizes, sizes) for turn in turns]
+    plans = [memory_of(turn, lab.tasks) for turn in turns]
     assert lab.estimates.whole(specs).memory == max(plans)
     assert [forecast.memory for forecast in lab.estimates.each(specs[:2])] == [
-        bank_memory([spec], sizes, sizes) for spec in specs[:2]
+        memory_of([spec], lab.tasks) for spec in specs[:2]
     ]
 
 

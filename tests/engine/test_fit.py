@@ -10,7 +10,7 @@ import pytest
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
 from core.forecast.fit import shortage
-from core.forecast.packing import memory_of
+from core.forecast.memory import memory_of
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec

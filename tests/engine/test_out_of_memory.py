@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.sources.catalog import Catalog
-from core.forecast.bank_memory import Sizes, bank_memory
+from core.forecast.memory import memory_of
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
@@ -34,7 +34,7 @@ machine: the plan allows for what libraries take, and that differs between proce
 def allowed(specs: Sequence[RunSpec], share: int) -> int:
     """This many percent of the bytes that are planned for all of these runs together."""
     tasks = Tasks(Catalog(Settings(Path())))
-    return share * bank_memory(specs, Sizes.of(tasks.outline(DIGITS))) // 100
+    return share * memory_of(specs, tasks) // 100
 
 
 def told(home: Path, allowed: int, specs: Sequence[RunSpec]) -> list[dict[str, Any]]:

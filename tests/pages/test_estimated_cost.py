@@ -12,8 +12,8 @@ from core.forecast.calibration import Calibration
 from core.forecast.estimates import Estimates
 from core.forecast.fit import shortage
 from core.forecast.forecast import Forecast
+from core.forecast.memory import memory_of
 from core.forecast.pace import Work
-from core.forecast.packing import memory_of
 from core.lab import Lab, close_lab, open_lab
 from core.networks.perceptron import PerceptronSpec
 from core.numbers import bytes_text

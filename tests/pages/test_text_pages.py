@@ -15,7 +15,7 @@ from core.engine.jobs.run_files import ADAPTER
 from core.engine.launcher import Planned
 from core.errors import LabError
 from core.forecast.estimates import Estimates
-from core.forecast.packing import memory_of
+from core.forecast.memory import memory_of
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.numbers import bytes_text

@@ -12,6 +12,7 @@ from torch import nn
 
 from core.data.examples import shapes_of
 from core.data.task import Task
+from core.data.text_examples import TextExamples
 from core.engine.jobs.base_evaluations import Pair
 from core.engine.jobs.build import network_of
 from core.engine.jobs.choice import notes, proven, stepper_for
@@ -23,7 +24,6 @@ from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted
 from core.engine.jobs.predictions import PREDICTIONS, predictions_bytes, stored
 from core.engine.jobs.run_files import file_of, probe_of
 from core.engine.jobs.run_memory import run_memory
-from core.engine.jobs.text_memory import TextSizes, step_memory
 from core.errors import DivergedError, LabError, LeftError, SpecError
 from core.memory import Growth, give_back, is_out_of_memory
 from core.methods.method import Role
@@ -261,11 +261,10 @@ def _measured(
 
 def _memory_of(spec: RunSpec, task: Task) -> int:
     """Bytes that a run takes in training, alone."""
-    texts = TextSizes.of(task)
-    if texts is not None:
-        return step_memory(spec.network, spec.method, spec.optim, texts.trained)
+    train = task.train
+    longest = int(train.lengths.max()) if isinstance(train, TextExamples) else None
     objective = spec.objective.without_choices()
-    return run_memory(spec.network, spec.method, spec.optim.part_size, task.num_train, objective)
+    return run_memory(spec.network, spec.method, spec.optim, task.num_train, longest, objective)
 
 
 def _base_of(spec: RunSpec, sha256: str | None, dependencies: Dependencies) -> nn.Module | None:

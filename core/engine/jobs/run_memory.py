@@ -1,7 +1,7 @@
-"""Memory that one run takes in training, counted before it is trained.
+"""Memory that one run takes in training, told by what trains it before it does.
 
-As for whole banks (:mod:`core.forecast.bank_memory`), the code that trains is run on the ``meta`` device, whose tensors
-have shapes but no memory, and a ledger counts the bytes.
+The fast step of perceptrons counts its buffers (:mod:`core.training.bank.footprint`). Autograd takes one step on the
+``meta`` device, whose tensors have shapes but no memory, on the largest batch that can come.
 """
 
 from __future__ import annotations
@@ -9,59 +9,92 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-from torch.nn import functional as F
 
 from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.engine.jobs.build import untrained
 from core.memory import training_bytes
 from core.methods.method import MethodSpec
-from core.networks.forward import forward
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import MultilayerPerceptron
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
-from core.training.bank.bank import Bank
-from core.training.frozen import frozen_blocks
+from core.run_spec import OptimSpec
+from core.training.autograd import AutogradStepper
+from core.training.bank.footprint import bank_bytes
+from core.training.frozen import KnownTexts, Resumed, frozen_blocks
 from core.training.ledger import Ledger
 from core.training.sharing import has_fast_loss, sharing
 
 
-@lru_cache(maxsize=256)
 def run_memory(
-    spec: NetworkSpec, method: MethodSpec, batch_size: int, images: int, objective: ObjectiveSpec = CLASSIFICATION
+    network: NetworkSpec,
+    method: MethodSpec,
+    optim: OptimSpec,
+    examples: int,
+    longest: int | None = None,
+    objective: ObjectiveSpec = CLASSIFICATION,
 ) -> int:
     """Bytes that one run takes in training, alone on this engine.
 
-    These are the network's weights, gradients, Adam's two moments, the activations of one step, and what the engine
-    keeps to be fast: for LoRA the frozen outputs of the layers up to the first adapted one for every training image,
-    and transposed copies of frozen weights; for transformers what the frozen blocks give for every text. Datasets and
-    libraries are not counted. Runs of one bank share what is kept for every example, so a bank takes less than the sum
-    of its runs.
+    These are the network's weights, gradients, Adam's two moments, the activations of one step, and what the fast step
+    keeps: for LoRA the frozen outputs of the layers up to the first adapted one for every training example, and
+    transposed copies of frozen weights. Datasets, libraries and what frozen blocks give for every text are not counted.
+    Runs of one bank share what is kept for every example, so a bank takes less than the sum of its runs.
 
     Args:
-        spec: the network.
-        method: what is trained of it.
-        batch_size: images per step.
-        images: number of training images.
+        network: what is trained.
+        method: how.
+        optim: batch size, parts of a batch, precision and clipping.
+        examples: number of training examples.
+        longest: tokens of the longest text; None for images.
         objective: what is learned; the fast step has classification alone.
 
     Raises:
         LoRAError: the adapters do not fit the network.
     """
-    network = untrained(spec, method)
-    batch = min(batch_size, images)
-    examples = spec.examples(images)
-    task = Task.of_one_part(examples, spec.num_classes)
-    rows = torch.empty(batch, dtype=torch.int64, device="meta")
-    with Ledger([*examples.tensors(), rows, *network.parameters()]) as ledger:
-        is_fast = has_fast_loss(objective) and sharing(method.kind, spec.kind).step != "autograd"
-        if is_fast and isinstance(network, MultilayerPerceptron):
-            bank = Bank([network], [1e-3], [0], task)
-            bank.program(0, batch)
-            return int(ledger.live) + sum(parameter.nbytes for parameter in network.parameters())
-        loss = F.cross_entropy(forward(network, examples.batch(rows)), examples.labels[rows])
-        activations = int(ledger.live)
-        del loss
-    kept = frozen_blocks(spec, method).kept_bytes(len(examples.tokens)) if isinstance(examples, TextExamples) else 0
-    return activations + training_bytes(network) + kept
+    if has_fast_loss(objective) and sharing(method.kind, network.kind).step != "autograd":
+        built = untrained(network, method)
+        if isinstance(built, MultilayerPerceptron):
+            kept = bank_bytes([built], [0], [min(optim.part_size, examples)], examples)
+            return kept + sum(parameter.nbytes for parameter in built.parameters())
+    batch = optim.part_size if longest else min(optim.part_size, examples)
+    return sum(step_bytes(network, method, optim, batch, longest))
+
+
+def step_bytes(
+    network: NetworkSpec, method: MethodSpec, optim: OptimSpec, batch: int, longest: int | None = None
+) -> tuple[int, int]:
+    """Bytes of the activations of a step by autograd, and of weights, gradients and moments.
+
+    Args:
+        network: what is trained.
+        method: how.
+        optim: precision and clipping.
+        batch: examples that are computed at once.
+        longest: tokens of each text; None for images.
+
+    Raises:
+        LoRAError: the adapters do not fit the network.
+    """
+    plain = OptimSpec.of(batch_size=batch, precision=optim.precision, clip=optim.clip)
+    return _step(network, method.shape(), plain, longest)
+
+
+@lru_cache(maxsize=256)
+def _step(spec: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int | None) -> tuple[int, int]:
+    network, frozen = untrained(spec, method), frozen_blocks(spec, method)
+    examples = spec.examples(optim.batch_size, None, longest)
+    rows = torch.empty(1, 1, optim.batch_size, dtype=torch.int64, device="meta")
+    module: torch.nn.Module = network
+    if frozen.count and isinstance(examples, TextExamples):
+        states = torch.empty(len(examples.tokens), frozen.width, device="meta")
+        examples, module = KnownTexts.with_states(examples, states), Resumed(network, frozen)
+    stepper = AutogradStepper(module, optim, Task.of_one_part(examples, spec.num_classes))
+    known = [*examples.tensors(), rows, *network.parameters(), *network.buffers()]
+    known += [examples.states] if isinstance(examples, KnownTexts) else []
+    with Ledger(known) as ledger:
+        stepper.rehearse(rows)
+        peak, gradients = int(ledger.peak), int(ledger.live)
+    # Gradients are part of the peak, and of the bytes of training.
+    return max(peak - gradients, 0), training_bytes(network)

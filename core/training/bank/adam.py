@@ -18,6 +18,11 @@ ALIGNMENT = 16
 """Segments start at multiples of this many values: one cache line of float32."""
 
 
+def padded(size: int) -> int:
+    """Length of a segment of so many values."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
 class FlatAdam:
     """Parameters, gradients and moments, each in one flat buffer of segments of shape (members, ...).
 
@@ -40,12 +45,12 @@ class FlatAdam:
         self.shapes = [(len(rates), *shape) for shape in shapes]
         """Shapes of the segments, with all members."""
         sizes = [math.prod(shape) for shape in self.shapes]
-        padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
-        self._starts = [sum(padded[:i]) for i in range(len(padded))]
+        lengths = [padded(size) for size in sizes]
+        self._starts = [sum(lengths[:i]) for i in range(len(lengths))]
         self._sizes = sizes
         # The padding has zero gradients, so it stays zero.
         self.values, self.gradients, self.first, self.second = (
-            torch.zeros(sum(padded), dtype=dtype, device=device) for _ in range(4)
+            torch.zeros(sum(lengths), dtype=dtype, device=device) for _ in range(4)
         )
         self._step = torch.zeros((), dtype=torch.float32, device=device)
 

@@ -20,8 +20,7 @@ from torch.nn import functional as F
 from core.training.bank.tape import Tape
 
 CPU_LIKE = ("cpu", "meta")
-"""Device types with the memory layout of a CPU. ``meta`` tensors have shapes but no memory:
-:mod:`core.forecast.bank_memory` uses them to count the memory of a bank."""
+"""Device types with the memory layout of a CPU; ``meta`` tensors have shapes but no memory."""
 
 LARGE = 2**20
 """Number of multiplications above which oneDNN is faster despite its longer call overhead."""
@@ -176,8 +175,13 @@ def _row_major(tape: Tape, a: Tensor) -> Tensor:
 
 def _suits(a: Tensor, columns: int) -> bool:
     """Whether to use oneDNN for a product of a, of shape (..., rows, inner), with a matrix of so many columns."""
-    large = a.shape[-2] * a.shape[-1] * columns >= LARGE
-    return large and a.device.type in CPU_LIKE and a.dtype == torch.float32 and onednn_is_faster()
+    on_cpu = a.device.type in CPU_LIKE and a.dtype == torch.float32
+    return on_cpu and suits_onednn(a.shape[-2], a.shape[-1], columns)
+
+
+def suits_onednn(rows: int, inner: int, columns: int) -> bool:
+    """Whether to use oneDNN on a CPU for a product of these sizes in float32."""
+    return rows * inner * columns >= LARGE and onednn_is_faster()
 
 
 @lru_cache(maxsize=1)

@@ -34,6 +34,15 @@ def first_adapted(networks: Sequence[MultilayerPerceptron]) -> int:
     return min(i for i in range(len(ranks[0])) if any(own[i] for own in ranks))
 
 
+def sum_is_cheaper(outputs: int, inputs: int, batch: int) -> bool:
+    """Whether x (W + s A B) takes fewer operations than x W + s (x A) B, forward and backward together.
+
+    Computing the sum takes r · in · out operations; it saves the products with B in the forward pass and with A in
+    the backward pass, batch · r · (in + out). The gradients cost the same either way.
+    """
+    return inputs * outputs < batch * (inputs + outputs)
+
+
 class LowRankShard(Shard):
     """Perceptrons with adapters on one base."""
 
@@ -169,7 +178,8 @@ class LowRankShard(Shard):
         name, weight, bias = f"{self._first + i + 1}", self._weights[i], self._biases[i]
         last = z is program.logits
         summed = None
-        if i in self._adapted and self._sum_is_cheaper(i, program.batch):
+        outputs, inputs = weight.shape
+        if i in self._adapted and sum_is_cheaper(outputs, inputs, program.batch):
             summed = program.buffer(program.members, *weight.shape)
             scaled = transposed(self._scaled_B[i])
             algebra.add_product(tape, f"sum {name}", weight.unsqueeze(0), scaled, self._A[i], summed)
@@ -225,15 +235,6 @@ class LowRankShard(Shard):
             tape.add("relu", torch.ops.aten.threshold_backward.grad_input, below, x, 0, grad_input=below)
             grad = below
         tape.add("scale", self._flat_B_grad.mul_, self._flat_factors)
-
-    def _sum_is_cheaper(self, i: int, batch: int) -> bool:
-        """Whether x (W + s A B) takes fewer operations than x W + s (x A) B, forward and backward together.
-
-        Computing the sum takes r · in · out operations; it saves the products with B in the forward pass and with A in
-        the backward pass, batch · r · (in + out). The gradients cost the same either way.
-        """
-        outputs, inputs = self._weights[i].shape
-        return inputs * outputs < batch * (inputs + outputs)
 
     def _record_by_order(self, tape: Tape, name: str, left: Tensor, right: Tensor, out: Tensor) -> None:
         """Record products of each member's ``left`` with ``right`` of its data order, as one product per order.

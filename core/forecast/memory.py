@@ -1,0 +1,232 @@
+"""Peak memory of runs that are trained together, before they are.
+
+What trains them says what it takes: :mod:`core.training.bank.footprint`, and :mod:`core.engine.jobs.run_memory` for
+autograd. Beside that there are the base, evaluations, and copies while files are read and written. Tests in
+``tests/soak/`` compare the sum with measured memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
+
+import torch
+
+from core.data.examples import Examples
+from core.data.task import Task
+from core.data.text_examples import TextExamples
+from core.engine.jobs.build import untrained
+from core.engine.jobs.run_memory import step_bytes
+from core.methods.full import FullSpec
+from core.methods.method import MethodSpec, Role
+from core.methods.parameters import count_parameters
+from core.networks.network import NetworkSpec
+from core.networks.perceptron import MultilayerPerceptron
+from core.run_spec import RunSpec
+from core.tasks.tasks import Tasks
+from core.tasks.views.split import Outline
+from core.training.bank.footprint import FLOAT, INDEX, bank_bytes, outputs_bytes, passing_bytes, sizes_of
+from core.training.bank.full import linears
+from core.training.evaluation import BATCH, predict
+from core.training.frozen import frozen_blocks, texts_of
+from core.training.ledger import Ledger
+from core.training.sharing import sharing_of
+from core.training.threads import available_cores
+from core.training.vocabulary import unused_rows
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Copies of a network in memory beside the one in training, as measured."""
+
+    read: float
+    """While the file of a base is read: its bytes, the tensors in them, and those that are kept."""
+    brought: float
+    """While one that somebody brought is read, whose tensors come one after the other."""
+    saved: float
+    """While the file of a network is written."""
+    adapter: float
+    """While an adapter file is made and checked: the base under it, the network read back from the file, and its sums
+    W + ΔW with the weights that they replace."""
+    checkpoint: float
+    """Copies of what is trained while a checkpoint is written: values and moments, as tensors and as bytes."""
+    overhead: int
+    """Bytes in addition: buffers of the matrix libraries, and fragmentation of the allocator."""
+
+
+SMALL = Copies(read=3, brought=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20)
+"""Of networks that are trained from random weights here, such as perceptrons."""
+
+BROUGHT = Copies(read=4, brought=1.5, saved=2, adapter=3.4, checkpoint=6, overhead=24 * 2**20)
+"""Of networks that somebody brought."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What memory depends on, of the data of runs."""
+
+    train: int
+    """Number of examples that are trained on."""
+    held_out: tuple[int, ...]
+    """Number of examples in each part that is evaluated, those of the source included."""
+    tokens: int = 0
+    """Tokens of all texts that are trained on or evaluated while training; 0 for images."""
+    words: int = 0
+    """Number of distinct ones among those that are trained on."""
+    trained: int | None = None
+    """Tokens of the longest text that is trained on."""
+    longest: int | None = None
+    """Tokens of the longest text that is evaluated."""
+
+    @classmethod
+    def of(cls, task: Outline, source: Outline | None = None) -> Sizes:
+        """The sizes of images. Args: task: what is learnt; source: what the base has learnt."""
+        parts = [part for outline in (task, source) if outline for part in (outline.validation, outline.test)]
+        return cls(len(task.train), tuple(map(len, parts)))
+
+    @classmethod
+    def of_texts(cls, task: Task, source: Task | None = None, length: int | None = None) -> Sizes | None:
+        """The sizes of texts; None if the task has none.
+
+        Args:
+            task: what is learnt.
+            source: what the base has learnt.
+            length: tokens that the texts of the task are cut at; None for as they are.
+        """
+        own, train = _lengths(task, length), task.train
+        if not own or not isinstance(train, TextExamples):
+            return None
+        others = _lengths(source) if source else {}
+        kept = [(others | own)[part] for part in texts_of(task, source) if len(part)]
+        return cls(
+            len(train),
+            tuple(len(part) for part in {**others, **own} if part is not train),
+            sum(int(part.sum()) for part in kept),
+            len(torch.unique(train.tokens)) + 1,  # and the padding
+            int(own[train].max()),
+            max(int(part.max()) for part in (*own.values(), *others.values())),
+        )
+
+
+def _lengths(task: Task, length: int | None = None) -> dict[Examples, torch.Tensor]:
+    """Tokens of each text, by part, cut at ``length``; empty for a task of images."""
+    parts = (task.train, task.validation, task.test)
+    texts = [part for part in parts if isinstance(part, TextExamples) and len(part)]
+    return {part: part.lengths if length is None else part.lengths.clamp(max=length) for part in texts}
+
+
+def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) -> int:
+    """Peak memory of training these runs together, in bytes; see :func:`memory_for`.
+
+    Args:
+        bank: the runs.
+        tasks: where the sizes of their tasks are found.
+        length: tokens that the task's texts are cut at, where that is less than in the specs; None for as they are.
+
+    Raises:
+        DatasetError: the data of a task is missing.
+        NetworkFileError: the network that was brought is missing.
+        LoRAError: adapters do not fit the network.
+    """
+    first = bank[0]
+    if first.network.brought is not None:
+        source = tasks.get(first.source, network=first.network) if first.source else None
+        texts = Sizes.of_texts(tasks.get(first.task, network=first.network), source, length)
+        if texts is not None:
+            return memory_for(bank, texts)
+    other = tasks.outline(first.source) if first.source and first.source != first.task else None
+    return memory_for(bank, Sizes.of(tasks.outline(first.task), other))
+
+
+def memory_for(specs: Sequence[RunSpec], sizes: Sizes) -> int:
+    """Peak memory of training these runs together, in bytes, without datasets and libraries.
+
+    These are each run's weights, gradients, Adam's moments, best weights and the activations of a step; what a bank or
+    frozen blocks keep for every example, once for all runs; the base; an evaluation; and the copies while a checkpoint
+    or another file is made. The allocator uses the memory of activations for evaluations and checkpoints.
+
+    Args:
+        specs: runs that can be trained together.
+        sizes: of their data.
+
+    Raises:
+        LoRAError: adapters do not fit the network.
+    """
+    first = specs[0]
+    copies = BROUGHT if first.network.brought is not None else SMALL
+    shapes = [(spec.network, spec.method.shape()) for spec in specs]
+    network = max(FLOAT * _parameters(*shape) for shape in shapes)
+    trained = [FLOAT * _parameters(*shape, trainable=True) for shape in shapes]
+    best = [size * (spec.optim.keep == "best") for size, spec in zip(trained, specs, strict=True)]
+    is_fast = sharing_of(first).step != "autograd"
+    kept, passing = _bank(specs, sizes) if is_fast else _side_by_side(specs, sizes)
+    saved = network * (copies.adapter if first.role is Role.ADAPTER else copies.saved)
+    checkpoint = max(size * copies.checkpoint + 2 * own for size, own in zip(trained, best, strict=True))
+    read = network * (copies.read if first.base else len(specs) - 1 + copies.brought)
+    evaluated = _evaluated_base(first.network, len(specs) * network, sizes) if first.base and is_fast else 0
+    later = kept + sum(best) + max(passing, saved, checkpoint)
+    return int(bool(first.base) * network + max(read, evaluated, later)) + copies.overhead
+
+
+def _bank(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
+    """Bytes that a bank keeps with its networks, and those of a step on every core or of an evaluation."""
+    orders = {seed: number for number, seed in enumerate(dict.fromkeys(spec.seed for spec in specs))}
+    # In the order in which the bank forms shards; learning rates have no other effect on memory.
+    members = sorted(specs, key=lambda spec: (orders[spec.seed], spec.optim.learning_rate))
+    networks = [_perceptron(spec.network, spec.method.shape()) for spec in members]
+    batch = min(specs[0].optim.batch_size, sizes.train)
+    batches = sorted({batch, sizes.train % batch} - {0})
+    own = [orders[spec.seed] for spec in members]
+    kept = bank_bytes(networks, own, batches, sizes.train) + sum(outputs_bytes(networks, n) for n in sizes.held_out)
+    kept += FLOAT * sum(map(count_parameters, networks)) + INDEX * sizes.train * len(orders)  # and an epoch's rows
+    step, evaluation = passing_bytes(networks, batch, max(sizes.held_out))
+    return kept, max(step, evaluation, 2 * INDEX * sizes.train * len(orders))
+
+
+def _evaluated_base(network: NetworkSpec, built: int, sizes: Sizes) -> int:
+    """Bytes of the networks that are built, and of a base that is evaluated on many examples at once beside them."""
+    widest = max(outputs for outputs, _ in map(sizes_of, linears(_perceptron(network, FullSpec()))))
+    return built + FLOAT * 2 * min(max(sizes.held_out), BATCH) * widest
+
+
+def _side_by_side(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
+    """Bytes that runs keep which autograd trains, and those of a step of each or of evaluations on every core."""
+    first, kept, activations = specs[0], 0, 0
+    for spec in specs:
+        optim, method = spec.optim, spec.method.shape()
+        batch = optim.part_size if sizes.trained else min(optim.part_size, sizes.train)
+        step, training = step_bytes(spec.network, method, optim, batch, sizes.trained)
+        activations += step
+        kept += training - 3 * FLOAT * _unused(spec.network, method, sizes.words)
+    kept += max(frozen_blocks(spec.network, spec.method.shape()).kept_bytes(sizes.tokens) for spec in specs)
+    if sizes.longest is None:
+        return kept, max(activations, _evaluation(first.network, min(BATCH, max(sizes.held_out)), None))
+    evaluation = _evaluation(first.network, first.network.evaluation_batch or 1, sizes.longest)
+    return kept, max(activations, evaluation * available_cores())
+
+
+@lru_cache(maxsize=256)
+def _perceptron(network: NetworkSpec, method: MethodSpec) -> MultilayerPerceptron:
+    return cast(MultilayerPerceptron, untrained(network, method))
+
+
+@lru_cache(maxsize=256)
+def _parameters(network: NetworkSpec, method: MethodSpec, trainable: bool = False) -> int:
+    """Number of parameters; cached, because building a network of hundreds of layers to count them takes long."""
+    return count_parameters(untrained(network, method), trainable=trainable)
+
+
+@lru_cache(maxsize=256)
+def _unused(network: NetworkSpec, method: MethodSpec, words: int) -> int:
+    return unused_rows(untrained(network, method), words)
+
+
+@lru_cache(maxsize=256)
+def _evaluation(spec: NetworkSpec, count: int, longest: int | None) -> int:
+    """Peak memory of evaluating a network on one batch, in addition to its weights and the examples."""
+    network, examples = spec.build(), spec.examples(count, None, longest)
+    with Ledger([*examples.tensors(), *network.parameters(), *network.buffers()]) as ledger, torch.no_grad():
+        predict(network, examples)
+    return int(ledger.peak)

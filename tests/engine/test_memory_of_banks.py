@@ -1,0 +1,138 @@
+"""Peak memory of runs that are trained together: what makes it grow, and how many fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from core.data.sources.catalog import Catalog
+from core.engine.jobs.run_memory import run_memory
+from core.forecast import packing
+from core.forecast.memory import BROUGHT, Sizes, memory_for, memory_of
+from core.forecast.packing import FREE_SHARE
+from core.methods.full import FullSpec
+from core.methods.head import HeadSpec
+from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec
+from core.methods.parameters import count_parameters
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec
+from core.settings import Settings
+from core.tasks.tasks import Tasks
+from core.training.frozen import texts_of
+from core.training.sharing import FULL_BANK, LORA_BANK
+from tests.conftest import DIGITS, TURNED
+from tests.training.tiny_texts import spec_of, task_of
+
+MNIST = Sizes(54_000, (6_000, 10_000) * 2)
+BERT = spec_of("bert", layers=2, max_position_embeddings=512)
+
+
+def runs(count: int, rank: int | None, hidden: tuple[int, int] = (128, 256), batch: int = 64) -> list[RunSpec]:
+    model = PerceptronSpec.of(num_hidden_1=hidden[0], num_hidden_2=hidden[1])
+    optim, lora = OptimSpec.of(batch_size=batch), LoRASpec.of(rank=rank) if rank else None
+    return [
+        RunSpec.of(
+            method=lora or "full", network=model, task=TURNED, source=DIGITS, base="r-base", optim=optim, seed=seed
+        )
+        for seed in range(count)
+    ]
+
+
+def bank_size(settings: Settings, specs: Sequence[RunSpec]) -> int:
+    return packing.bank_size(specs, Tasks(Catalog(settings)), settings)
+
+
+def test_usual_runs_are_trained_in_full_banks(settings: Settings) -> None:
+    assert bank_size(settings, runs(40, 4)) == LORA_BANK
+    assert bank_size(settings, runs(40, None)) == FULL_BANK
+    for specs in (runs(LORA_BANK, 4), runs(FULL_BANK, None)):
+        assert memory_for(specs, MNIST) < settings.bank_bytes / 10
+
+
+@pytest.mark.parametrize(("rank", "batch"), [(4, 64), (16, 8192), (None, 64), (None, 8192)])
+def test_a_bank_is_cut_to_what_fits(settings: Settings, rank: int | None, batch: int) -> None:
+    specs, tasks = runs(40, rank, (512, 512), batch), Tasks(Catalog(settings))
+    for limit in (2**20, 120 * 2**20, 250 * 2**20):
+        count = bank_size(replace(settings, bank_bytes=limit), specs)
+        assert count == 1 or memory_of(specs[:count], tasks) <= limit
+        full = LORA_BANK if rank else FULL_BANK
+        assert count == full or memory_of(specs[: count + 1], tasks) > limit
+
+
+def test_a_bank_is_cut_to_the_memory_that_is_free(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs, tasks = runs(40, 4, (512, 512), 1024), Tasks(Catalog(settings))
+    free = 600 * 2**20
+    monkeypatch.setattr(packing, "free_bytes", lambda device: free)
+    count = bank_size(settings, specs)
+    assert 1 < count < LORA_BANK
+    assert memory_of(specs[:count], tasks) <= FREE_SHARE * free
+    assert 1 <= bank_size(replace(settings, workers=2), specs) < count
+    monkeypatch.setattr(packing, "free_bytes", lambda device: 0)
+    assert bank_size(settings, specs) == 1
+
+
+def test_the_largest_rank_in_a_bank_counts(settings: Settings) -> None:
+    low, high = (memory_for(runs(8, rank, (512, 512)), MNIST) for rank in (4, 256))
+    mixed = memory_for(runs(7, 4, (512, 512)) + runs(8, 256, (512, 512))[7:], MNIST)
+    assert low < mixed < high
+
+
+def test_a_shard_may_leave_the_first_adapted_layer_of_its_bank_as_it_is() -> None:
+    first = runs(1, 1)[0]
+    specs = [
+        first.but(method=LoRASpec.of(rank=rank, target_modules=(targets,)))
+        for targets in ("layers.4", "all-linear")
+        for rank in (1, 2, 4, 8)
+    ]
+    assert memory_for(specs, MNIST) == pytest.approx(memory_for(specs[::-1], MNIST), rel=0.1)
+
+
+def test_runs_of_a_dataset_that_is_not_there_are_taken_and_fail_later(settings: Settings) -> None:
+    specs = [spec.but(task=TURNED.but(dataset="gone")) for spec in runs(3, 4)]
+    assert bank_size(settings, specs) == 3
+
+
+def on_texts(count: int, method: MethodSpec, tokens: int = 10_000, words: int = 0, longest: int = 64) -> int:
+    """Peak memory of runs on BERT."""
+    optim = OptimSpec.of(batch_size=16)
+    specs = [RunSpec.of(method=method, network=BERT, optim=optim, seed=seed) for seed in range(count)]
+    return memory_for(specs, Sizes(100, (10, 10), tokens, words, longest, longest))
+
+
+def test_side_by_side_every_run_needs_its_own() -> None:
+    one = run_memory(BERT, FullSpec(), OptimSpec.of(batch_size=16), 100, 64)
+    assert on_texts(3, FullSpec()) - on_texts(1, FullSpec()) >= 1.5 * one
+
+
+@pytest.mark.parametrize("length", [None, 3])
+def test_what_is_kept_is_of_the_texts_that_are_read_in_every_epoch(length: int | None) -> None:
+    task, source = task_of(), task_of(20)
+    sizes = Sizes.of_texts(task, source, length)
+    assert sizes is not None
+    parts = texts_of(task, source)
+    assert source.validation in parts
+    assert task.test not in parts
+    own = length or task.train.longest
+    read = [part.lengths.clamp(max=part.longest if part is source.validation else own) for part in parts]
+    assert sizes.tokens == sum(int(part.sum()) for part in read)
+
+
+def test_a_checkpoint_is_there_as_tensors_and_as_bytes() -> None:
+    weights = 4 * count_parameters(BERT.build())
+    # Weights, gradients and both moments, and twice what a checkpoint has.
+    assert on_texts(1, FullSpec(), 1, longest=1) - BROUGHT.overhead >= (4 + 2 * 3) * weights
+
+
+@pytest.mark.parametrize("method", [FullSpec(), LoRASpec.of(rank=2), HeadSpec()])
+def test_what_is_kept_of_frozen_blocks_grows_with_the_texts(method: MethodSpec) -> None:
+    grows = on_texts(1, method, 2_000_000) - on_texts(1, method, 1_000_000)
+    assert grows == (1_000_000 * 4 * 16 if isinstance(method, HeadSpec) else 0)
+
+
+def test_words_that_no_text_has_need_neither_gradient_nor_moments() -> None:
+    rows, width = BERT.build().get_input_embeddings().weight.shape  # type: ignore[operator]
+    assert on_texts(1, FullSpec(), words=rows) - on_texts(1, FullSpec(), words=rows // 2) == 12 * (rows // 2) * width
+    assert on_texts(1, HeadSpec(), words=rows) == on_texts(1, HeadSpec(), words=rows // 2)
