@@ -59,7 +59,7 @@ class Copies:
 SMALL = Copies(read=3, brought=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20)
 """Of networks that are trained from random weights here, such as perceptrons."""
 
-BROUGHT = Copies(read=4, brought=1.5, saved=2, adapter=3.4, checkpoint=6, overhead=24 * 2**20)
+BROUGHT = Copies(read=4, brought=1.5, saved=2.4, adapter=3.5, checkpoint=6, overhead=24 * 2**20)
 """Of networks that somebody brought."""
 
 

@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # in PEFT
 ]
 
-SHARE = 0.25
+SHARE = 0.2
 """Share of the memory in use by which a forecast may be wrong."""
 
 LORA = {"kind": "lora", "rank": 8, "target_modules": ["q_proj", "v_proj"]}
@@ -53,6 +53,7 @@ MINILM: dict[str, dict[str, Any]] = {
     "full": {"method": {"kind": "full"}},
     "LoRA on attention": {"method": {"kind": "lora", "rank": 8, "target_modules": ["attention"]}},
     "head only": {"method": {"kind": "head"}},
+    "biases": {"method": {"kind": "biases"}},
     "two full": {"method": {"kind": "full"}, "seeds": [0, 1]},
 }
 
