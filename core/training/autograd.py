@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from core.data.task import EvaluationPart, Task
+from core.memory import give_back
 from core.networks.forward import forward
 from core.networks.modes import moving_statistics, start_training
 from core.objectives.objective import ObjectiveSpec
@@ -137,6 +138,7 @@ class AutogradStepper:
         look: Callable[[], None] = lambda: None,
     ) -> tuple[Evaluation, Evaluation | None]:
         self._write_rows()
+        give_back()  # what steps have freed lies in pieces that batches of an evaluation do not fit into
         task, other = self._known
         return evaluate_both(self._model, task, other if source else None, part, look, self.objective)
 

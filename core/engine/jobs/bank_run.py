@@ -187,8 +187,8 @@ class BankRun:
                 validated = {VALIDATION + name: value for name, value in found.measures.items()}
             result = self._result(member, event, step, seconds, target, old, validated)
             probe = probe_of(self.task.test, spec.network)
-            if len(self.specs) == 1:
-                give_back()  # what a step took, before the network is copied
+            if spec.network.brought is not None:
+                give_back()  # what steps and evaluations took, before the network is copied
             run = self.job.members[member].run
             result, files = file_of(run, spec, network, self.fingerprint, result, probe, self.task.class_names)
             self.growth.sample()
