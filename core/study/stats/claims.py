@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
-from scipy.stats import binomtest
 
 from core.study.stats.intervals import (
     CLAIM_SEEDS,
@@ -273,6 +272,8 @@ def example_difference(a: Sequence[bool], b: Sequence[bool]) -> ExampleDifferenc
     Raises:
         ValueError: the lengths differ.
     """
+    from scipy.stats import binomtest  # takes a second to import, which every command and page would wait for
+
     left, right = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
     if left.ndim != 1 or left.shape != right.shape:
         raise ValueError("Both networks must be judged on the same test examples.")

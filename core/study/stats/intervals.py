@@ -9,7 +9,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import bdtr, ndtr, ndtri, stdtr, stdtrit
 
 from core.study.stats.permutation import min_pairs
@@ -126,9 +125,11 @@ def bca_interval(values: Sequence[float]) -> Interval:
 @lru_cache(maxsize=4096)
 def _standard_bca(values: tuple[float, ...]) -> tuple[float, float]:
     """Return both ends for values of mean 0 and range 1; cached because pages ask for the same ones at every rerun."""
+    from scipy.stats import bootstrap  # takes a second to import, which every command and page would wait for
+
     n = len(values)
     expanded = 1 - 2 * float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, 1 - ERROR_RATE / 2)))
-    found = stats.bootstrap(
+    found = bootstrap(
         (values,),
         _mean_with_ties,
         n_resamples=RESAMPLES,
