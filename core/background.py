@@ -16,7 +16,7 @@ Work = Callable[[Callable[[float], None], threading.Event], object]
 
 
 @dataclass(frozen=True)
-class Progress:
+class BackgroundState:
     """How far some work is."""
 
     name: str
@@ -32,7 +32,7 @@ class Background:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._states: dict[str, Progress] = {}
+        self._states: dict[str, BackgroundState] = {}
         self._stops: dict[str, threading.Event] = {}
 
     def begin(self, name: str, work: Work) -> bool:
@@ -41,7 +41,7 @@ class Background:
             state = self._states.get(name)
             if state is not None and state.running:
                 return False
-            self._states[name] = Progress(name)
+            self._states[name] = BackgroundState(name)
             self._stops[name] = threading.Event()
             arguments = (name, work, self._stops[name])
             threading.Thread(target=self._do, args=arguments, name=f"background-{name}", daemon=True).start()
@@ -53,12 +53,12 @@ class Background:
             if name in self._stops:
                 self._stops[name].set()
 
-    def state(self, name: str) -> Progress | None:
+    def state(self, name: str) -> BackgroundState | None:
         """Progress of the latest work of this name; None if there was none."""
         with self._lock:
             return self._states.get(name)
 
-    def states(self) -> list[Progress]:
+    def states(self) -> list[BackgroundState]:
         """Progress of the latest work of each name, in the order in which the names were first used."""
         with self._lock:
             return list(self._states.values())

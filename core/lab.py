@@ -14,7 +14,7 @@ from torch import nn
 from core.adapter import read_adapter
 from core.artifacts.artifacts import Artifacts
 from core.artifacts.exports import Exports
-from core.artifacts.origin import Origins
+from core.artifacts.origin import BaseFinder
 from core.artifacts.recipe import Recipe, weights_digest
 from core.data.dataset import Dataset, Images, Targets
 from core.data.sources.catalog import Catalog
@@ -89,7 +89,7 @@ class Lab(Launcher):
         self.search = Search(self.store)
         self.notes = RunNotes(self.store, settings.home, self._trim_soon)
         self.artifacts = Artifacts(self.store, settings.runs, self.networks)
-        self.origins = Origins(self.store, self.artifacts, self.networks)
+        self.origins = BaseFinder(self.store, self.artifacts, self.networks)
         self.exports = Exports(settings, self.store, self.artifacts, self.catalog, self.tasks)
         self.usage = DiskUsage(settings, self.store, self.tasks)
         self.estimates = Estimates(

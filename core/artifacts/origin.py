@@ -55,7 +55,7 @@ class Origin:
         )
 
 
-class Origins:
+class BaseFinder:
     """Bases by fingerprint. Each base's is computed once per process. Any thread may call any method."""
 
     def __init__(self, store: Store, artifacts: Artifacts, networks: Networks) -> None:

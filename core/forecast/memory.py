@@ -38,8 +38,8 @@ from core.training.vocabulary import unused_rows
 
 
 @dataclass(frozen=True)
-class Copies:
-    """Copies of a network in memory beside the one in training, as measured."""
+class NetworkCopies:
+    """NetworkCopies of a network in memory beside the one in training, as measured."""
 
     read: float
     """While the file of a base is read: its bytes, the tensors in them, and those that are kept."""
@@ -51,15 +51,15 @@ class Copies:
     """While an adapter file is made and checked: the base under it, the network read back from the file, and its sums
     W + ΔW with the weights that they replace."""
     checkpoint: float
-    """Copies of what is trained while a checkpoint is written: values and moments, as tensors and as bytes."""
+    """NetworkCopies of what is trained while a checkpoint is written: values and moments, as tensors and as bytes."""
     overhead: int
     """Bytes in addition: buffers of the matrix libraries, and fragmentation of the allocator."""
 
 
-SMALL = Copies(read=3, brought=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20)
+SMALL = NetworkCopies(read=3, brought=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20)
 """Of networks that are trained from random weights here, such as perceptrons."""
 
-BROUGHT = Copies(read=4, brought=1.5, saved=2.4, adapter=3.5, checkpoint=6, overhead=24 * 2**20)
+BROUGHT = NetworkCopies(read=4, brought=1.5, saved=2.4, adapter=3.5, checkpoint=6, overhead=24 * 2**20)
 """Of networks that somebody brought."""
 
 

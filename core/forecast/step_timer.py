@@ -21,7 +21,7 @@ POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Progress:
+class TimingProgress:
     """Where a measurement stands."""
 
     spec: StepTimeSpec
@@ -48,7 +48,7 @@ class StepTimer:
         """
         self._tasks, self._threads, self._is_training = tasks, threads, is_training
         self._found: dict[StepTimeSpec, StepTimes] = {}
-        self._progress: Progress | None = None
+        self._progress: TimingProgress | None = None
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class StepTimer:
                     return
                 raise RunStateError("The time of other settings is being measured: wait until it has ended.")
             self._cancelled.clear()
-            self._progress = Progress(spec, waiting=self._is_training())
+            self._progress = TimingProgress(spec, waiting=self._is_training())
             self._thread = threading.Thread(target=self._measure, args=(spec,), name="step-timer", daemon=True)
             self._thread.start()
 
@@ -79,7 +79,7 @@ class StepTimer:
         if self._thread is not None:
             self._thread.join(max(0.0, timeout))
 
-    def progress(self, spec: StepTimeSpec) -> Progress | None:
+    def progress(self, spec: StepTimeSpec) -> TimingProgress | None:
         """Where the measurement of these settings stands; None unless it was the last one to be started."""
         return self._progress if self._progress is not None and self._progress.spec == spec else None
 
@@ -102,7 +102,7 @@ class StepTimer:
                 log.warning("The time of steps could not be measured.", exc_info=True)
                 error = f"The measurement failed ({type(problem).__name__}: {problem})."
         finally:
-            self._progress = Progress(spec, error=error, ended=True)
+            self._progress = TimingProgress(spec, error=error, ended=True)
 
     def _collect(self, spec: StepTimeSpec) -> StepTimes | None:
         """All rounds; None if it was cancelled."""
@@ -112,7 +112,7 @@ class StepTimer:
         while len(kept) < ROUNDS:
             if self._cancelled.is_set():
                 return None
-            self._progress = Progress(spec, len(kept), waiting=self._is_training())
+            self._progress = TimingProgress(spec, len(kept), waiting=self._is_training())
             if self._progress.waiting:
                 self._cancelled.wait(POLL_SECONDS)
                 continue

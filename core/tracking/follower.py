@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from core.errors import LabError, UnknownRunError
 from core.tracking.delivery import Delivery, ReportMaker
 from core.tracking.registry import Target
-from core.tracking.source import Progress, Source
+from core.tracking.source import RunProgress, Source
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Follower:
         self._source, self._delivery = source, delivery
         self._seconds, self._is_busy, self._make_report = seconds, is_busy, make_report
         self._state = followed
-        self._sent: dict[str, Progress] = {}
+        self._sent: dict[str, RunProgress] = {}
         """Runs as they stood when they were last sent."""
         self._reports: set[str] = set()
         """Experiments of which a report may be missing."""
@@ -159,7 +159,7 @@ class Follower:
             self._computed = time.thread_time()
         return False
 
-    def _send(self, progress: Progress) -> None:
+    def _send(self, progress: RunProgress) -> None:
         points, self._was_cut = 0, False
         self._turn_until, self._computed = math.inf, time.thread_time()
         if not progress.is_over or not self._delivery.is_complete(progress.id):

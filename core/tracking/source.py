@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """What of a run changes when there is something new to send."""
 
     id: str
@@ -42,7 +42,7 @@ class Source:
         self._store = store
         self._artifacts = artifacts
 
-    def since(self, moment: float) -> list[Progress]:
+    def since(self, moment: float) -> list[RunProgress]:
         """Runs that have begun and were in training at this moment or later, in the order in which they began.
 
         Args:
@@ -53,7 +53,7 @@ class Source:
             " WHERE started IS NOT NULL AND (state IN ('running', 'queued') OR ended >= ?) ORDER BY started, created",
             moment,
         )
-        return [Progress(row["id"], row["experiment"], row["state"], row["step"], row["epochs"]) for row in rows]
+        return [RunProgress(row["id"], row["experiment"], row["state"], row["step"], row["epochs"]) for row in rows]
 
     def of_experiment(self, experiment: Experiment) -> list[str]:
         """Ids of the runs of an experiment that have begun, after those of the bases that they start from."""

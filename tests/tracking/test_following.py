@@ -18,7 +18,7 @@ from core.store.record import Experiment
 from core.tracking.delivery import Delivery
 from core.tracking.follower import Followed, Follower
 from core.tracking.registry import target_of
-from core.tracking.source import Progress, Source
+from core.tracking.source import RunProgress, Source
 from tests.conftest import BOTH, compared, finish, short, wait_until
 from tests.tracking.readers import in_mlflow, in_tensorboard, mlflow_runs, single, stored
 
@@ -98,7 +98,7 @@ def test_a_tracker_that_was_down_for_days_is_still_tried(tmp_path: Path) -> None
     tried = []
 
     class Away(Source):
-        def since(self, at: float) -> list[Progress]:
+        def since(self, at: float) -> list[RunProgress]:
             tried.append(at)
             raise TrackerError("It is away.")
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import streamlit as st
 
-from core.background import Progress
+from core.background import BackgroundState
 from core.errors import TrackerError
 from core.lab import Lab
 from core.numbers import counted
@@ -128,7 +128,7 @@ def _progress(lab: Lab, experiment: Experiment) -> None:
     draw()
 
 
-def _sendings(lab: Lab, experiment: Experiment) -> list[Progress]:
+def _sendings(lab: Lab, experiment: Experiment) -> list[BackgroundState]:
     """What is sent of this experiment, and what was."""
     return [state for state in lab.tracking.sendings.states() if state.name.startswith(f"{experiment.id} to ")]
 
