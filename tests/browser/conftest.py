@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,13 +17,18 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Download, Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
+from core.lab import Lab
+from core.settings import Settings
 from tests import forked
 from tests.conftest import HANG
 from tests.forked import Process
+from tests.trained_home import TrainedHome
 
 REPO = Path(__file__).resolve().parents[2]
-SLOWED = Path(__file__).with_name("slowed.py")
+LAB_APP = Path(__file__).with_name("lab_app.py")
+"""The app as tests of pages want it: see there."""
 
 START_SECONDS = HANG
 
@@ -86,6 +92,12 @@ def note_errors(page: Page, errors: list[str]) -> None:
     page.on("pageerror", lambda error: errors.append(str(error)))
 
 
+def settled(page: Page) -> None:
+    """Wait until the script of a page has run, of which something is there already."""
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+    expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()
+
+
 def open_dialog(button: Locator, text: str) -> None:
     """Press until a dialog with some text is there: while the page above the button shrinks, a press can miss it."""
     shown = button.page.get_by_role("dialog").get_by_text(text).first
@@ -95,6 +107,16 @@ def open_dialog(button: Locator, text: str) -> None:
             expect(shown).to_be_visible(timeout=PRESS_MILLISECONDS)
             return
     expect(shown).to_be_visible()
+
+
+def choose(field: Locator, option: str | re.Pattern[str]) -> None:
+    """Choose from the list of a field; open it again where it closed, as when the page is drawn again meanwhile."""
+    for _ in range(PRESSES):
+        field.click()
+        with suppress(PlaywrightTimeoutError):
+            field.page.get_by_role("option", name=option).first.click(timeout=PRESS_MILLISECONDS)
+            return
+    pytest.fail(f"There is no {option} in the list of {field}.")
 
 
 def choose_digits(page: Page, label: str) -> None:
@@ -171,6 +193,28 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     yield start
     for server in servers:
         stop_server(server)
+
+
+@pytest.fixture(scope="session")
+def trained_site(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server with a copy of the trained home, for tests that leave it as it is.
+
+    Its sweep lacks a setting: LoRA r=4 of alpha 16 at the learning rate 0.01.
+    """
+    folder = tmp_path_factory.mktemp("trained-site")
+    home = trained_home.copy(folder / "home")
+    lab = Lab(Settings(home=home))
+    lab.notes.delete(
+        [
+            run.id
+            for run in lab.members(trained_home.sweep)
+            if (run.spec.method.size, run.spec.method.strength, run.spec.optim.learning_rate) == (4, 16.0, 0.01)
+        ]
+    )
+    lab.close()
+    server, url = run_server(LAB_APP, folder, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
+    yield url
+    stop_server(server)
 
 
 def run_server(

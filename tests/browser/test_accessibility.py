@@ -1,24 +1,41 @@
 """Every page with all of it open: no violation of WCAG 2 level AA by the project, no error, and nothing too wide.
 
+Everything that people can name has a name that looks like markup, and nothing is made of it.
+
 In the whole suite, a page is looked at in one theme, which alternates from page to page; in ``make soak``, in both.
 """
 
 from __future__ import annotations
 
+import csv
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, TimeoutError, expect
 
-from core.networks.library.networks import Networks
+from core.data.dataset import ImageDataset
+from core.lab import Lab
 from core.settings import Settings
 from pages.shared.ui.links import ENTRIES
-from tests.browser.conftest import BACKGROUNDS, REPO, Serve, new_context, note_errors, open_dialog
+from tests.browser.conftest import (
+    BACKGROUNDS,
+    LAB_APP,
+    REPO,
+    Serve,
+    downloaded,
+    new_context,
+    note_errors,
+    open_dialog,
+    settled,
+)
 from tests.conftest import HANG
 from tests.networks.tiny import save_tiny
 from tests.soak.sizes import FULL
@@ -36,6 +53,25 @@ PAGES = [
     "runs?run=r-b5ea1bb2,r-0f5233ef",
 ]
 """Every page, and addresses under which one draws something else; the runs are those of the old home."""
+
+FAILED = "r-7a74c8a3"
+"""A run of the old home."""
+
+NAME = (
+    "=1+1 :material/rocket: :rocket: :red[red] **bold** a <-> b www.example.org https://example.org a@example.org "
+    "[link](https://example.org) ![image](https://example.org/x.png) <u>html</u> $x^2$ ~~gone~~"
+)
+
+MADE = """
+() => {
+  const told = (part) => ["href", "src", "aria-label"].map((name) => part.getAttribute(name)).join(" ");
+  const whole = new Set(["bold", "gone", "html", "red", "link", "x^2"]);
+  return [...document.querySelectorAll("a, img, [role=img], strong, del, u, annotation, [style*=color]")]
+    .filter((part) => /example|rocket/.test(told(part)) || whole.has(part.textContent))
+    .map((part) => part.outerHTML);
+}
+"""
+"""JavaScript that returns elements that were created from the name."""
 
 RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 
@@ -167,6 +203,10 @@ class Visitor:
     """What pages logged as errors, and the exceptions that they showed."""
     too_wide: list[tuple[str, int]] = field(default_factory=list)
     """Pages that are wider than their window, and its width."""
+    made: list[str] = field(default_factory=list)
+    """What was created from names."""
+    named: set[str] = field(default_factory=set)
+    """Addresses under which the name can be read."""
 
     def __post_init__(self) -> None:
         note_errors(self.page, self.errors)
@@ -181,7 +221,10 @@ class Visitor:
         self.page.emulate_media(color_scheme=self.theme)
         self.page.goto(f"{url}/{address}")
         self._fit(address, 1440)
+        if NAME in " ".join((self.page.get_by_test_id("stMainBlockContainer").text_content() or "").split()):
+            self.named.add(address)
         for what, where in self._parts(address.partition("?")[0]):
+            self.made += self.page.evaluate(MADE)
             self._audit(f"/{address} {what}", where, RULES)
             if FULL:
                 self._settle(OTHER[self.theme])
@@ -267,12 +310,32 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def visitor(serve: Serve, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
-    """A visitor that has been on every page; one server and one browser tab do for all."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """An old home with a network, where everything that people can name has a name that looks like markup."""
     home: Path = tmp_path_factory.mktemp("old") / "home"
     shutil.copytree(OLD_HOME, home)
-    Networks(Settings(home=home)).bring_folder(save_tiny(home.parent / "tiny"))
-    url = serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
+    lab = Lab(Settings(home=home))
+    lab.networks.bring_folder(save_tiny(home.parent / "tiny"))
+    for experiment in lab.experiments():
+        lab.store.rename(experiment.id, NAME)
+    for entry in lab.search.entries([run.id for run in lab.runs()]):
+        lab.notes.set_note(entry.run.id, NAME)
+        lab.notes.set_tags(entry.run.id, [*entry.tags, NAME[:40]])
+    images, labels = np.zeros((20, 28, 28), np.uint8), np.arange(20) % 2
+    lab.catalog.keep(ImageDataset("own", images, labels, images, labels, (NAME[:60], "**bold**")), "own")
+    with closing(sqlite3.connect(home / "lab.sqlite3")) as db, db:
+        db.execute("UPDATE runs SET cause = ? WHERE id = ?", (NAME, FAILED))
+    return lab
+
+
+@pytest.fixture(scope="module")
+def url(lab: Lab, serve: Serve) -> str:
+    return serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(lab.settings.home)})
+
+
+@pytest.fixture(scope="module")
+def visitor(url: str, chromium: Browser) -> Visitor:
+    """A visitor that has been on every page; one server and one browser tab do for all."""
     context = new_context(chromium)
     page = context.new_page()
     page.add_init_script(AXE_SCRIPT)
@@ -307,3 +370,38 @@ def test_no_page_logs_an_error(visitor: Visitor) -> None:
 
 def test_no_page_is_wider_than_its_window(visitor: Visitor) -> None:
     assert visitor.too_wide == []
+
+
+def test_nothing_is_made_of_a_name_and_it_can_be_read(visitor: Visitor) -> None:
+    assert visitor.made == []
+    assert "" in visitor.named
+
+
+def test_class_names_can_be_read_in_a_preview(page: Page, url: str) -> None:
+    page.goto(f"{url}/pretrain")
+    page.get_by_role("combobox", name="Dataset").click()
+    page.get_by_role("option", name="own (your own)").click()
+    page.get_by_text("Preview images").click()
+    expect(page.get_by_test_id("stMainBlockContainer")).to_contain_text(NAME[:60])
+    assert page.evaluate(MADE) == []
+
+
+def test_names_of_runs_can_be_read_and_are_downloaded_without_a_formula(
+    page: Page, url: str, lab: Lab, tmp_path: Path
+) -> None:
+    for address in (f"compare?runs={FAILED}", f"runs?run={FAILED}"):
+        page.goto(f"{url}/{address}")
+        expect(page.get_by_test_id("stMainBlockContainer")).to_contain_text(NAME)
+        settled(page)
+        assert page.evaluate(MADE) == []
+    downloaded(page.get_by_role("link", name="Download CSV")).save_as(tmp_path / "runs.csv")
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        rows = {row["Run"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == {run.id for run in lab.runs() if not run.archived}
+    assert {row["Note"] for row in rows.values()} == {f"'{NAME}"}
+    assert rows[FAILED]["Tags"] == f"'{NAME[:40]}"
+    assert {id for id, row in rows.items() if row["Cause"] == f"'{NAME}"} == {FAILED}
+    # No table offers a download of its own.
+    page.get_by_test_id("stDataFrame").first.hover()
+    expect(page.get_by_role("button", name="Fullscreen").first).to_be_visible()
+    expect(page.get_by_role("button", name="Download as CSV")).to_have_count(0)

@@ -11,12 +11,12 @@ from playwright.sync_api import Locator, Page, expect
 from core.__main__ import parser
 from core.cli.compare import launch
 from core.lab import Lab
-from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment
 from pages.shared.experiment.configuration import SAVE
 from tests.browser.conftest import REPO, Serve, downloaded
-from tests.conftest import DIGITS, finish, short, wait_until
+from tests.conftest import wait_until
+from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.browser
 
@@ -47,14 +47,10 @@ def opened(page: Page, url: str, file: Path) -> None:
 
 
 def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
-    page: Page, serve: Serve, tmp_path: Path, console_errors: list[str]
+    page: Page, serve: Serve, trained_home: TrainedHome, tmp_path: Path, console_errors: list[str]
 ) -> None:
-    lab = Lab(Settings(home=tmp_path / "one"))
-    lab.start()
-    base = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-    finish(lab, lab.launch(base).id)
-    lab.close()
     here, there, shell = (Lab(Settings(home=tmp_path / name)) for name in ("one", "two", "three"))
+    trained_home.bring(here, str(trained_home.plain.base))
     url = serve(REPO / "app.py", {"LORA_LAB_HOME": str(here.settings.home)})
     page.goto(f"{url}/finetune")
     saved = downloaded(page.get_by_role("link", name=SAVE))

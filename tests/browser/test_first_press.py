@@ -1,14 +1,21 @@
-"""The first press in a fresh home: one button, a verdict with its level, the adapter that it names, and Compare."""
+"""The first press in a fresh home: one button, a verdict with its level, the adapter that it names, and Compare.
+
+What a person stops on the way can be finished, with the numbers that it would have had.
+"""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+import torch
+from playwright.sync_api import Browser, Page, expect
 
 from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
@@ -16,45 +23,86 @@ from core.numbers import percent
 from core.settings import Settings
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
-from tests.browser.conftest import REPO, Serve, choose_digits, downloaded
-from tests.conftest import HANG
+from tests.browser.conftest import LAB_APP, REPO, Serve, choose_digits, downloaded, new_context, note_errors
+from tests.conftest import HANG, wait_until
+from tests.engine.test_resume import weights
 
 pytestmark = pytest.mark.browser
 
 VERDICT_SECONDS = 4 * HANG
 """Seconds after which the verdict never comes: 160 runs, on a machine that may have more to do."""
 
+LEFT = re.compile(r"^Finish: 17 runs")
 
-@pytest.mark.parametrize("choice", ["Quick", pytest.param("Thorough", marks=pytest.mark.minutes)])
-def test_one_press_ends_in_a_verdict_and_in_its_adapter(
-    page: Page,
-    serve: Serve,
-    tmp_path: Path,
-    choice: str,
-    console_errors: list[str],
-    record_testsuite_property: Callable[[str, object], None],
-) -> None:
-    page.goto(serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(tmp_path / "home")}))
-    expect(page.get_by_role("radio", name="Thorough")).to_be_checked()
+
+@dataclass(frozen=True)
+class Pressed:
+    """A page with the verdict of the first press."""
+
+    page: Page
+    home: Path
+    seconds: float
+    """From the press to the verdict."""
+    errors: list[str]
+
+
+def press(page: Page, choice: str) -> float:
+    """Run the comparison of Home on the digits; return when."""
     choose_digits(page, "Pretrained on")
     page.get_by_text(choice, exact=True).click()
     expect(page.get_by_role("radio", name=choice)).to_be_checked()
-    button = page.get_by_role("button", name="Run the comparison")
-    main = page.get_by_test_id("stMain")
-    example = main.get_by_text("Example:")  # of a first visit, with a verdict of its own
-    expect(example).to_be_visible()
     begun = time.monotonic()
-    button.click()
-    expect(main.get_by_role("button", name="Dismiss")).to_be_visible(timeout=1000 * VERDICT_SECONDS)
-    expect(example).to_have_count(0)
+    page.get_by_role("button", name="Run the comparison").click()
+    return begun
+
+
+def environment(home: Path) -> dict[str, str]:
+    """One core, so that two servers train alike."""
+    return {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home), "LORA_LAB_CORES": "1"}
+
+
+@pytest.fixture(scope="module")
+def pressed(
+    serve: Serve, chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Pressed]]:
+    """Presses in a fresh home, once for each choice, and waits for the verdict."""
+    context = new_context(chromium)
+
+    @cache
+    def made(choice: str) -> Pressed:
+        page, errors, home = context.new_page(), list[str](), tmp_path_factory.mktemp(choice) / "home"
+        note_errors(page, errors)
+        page.goto(serve(REPO / "app.py", environment(home)))
+        expect(page.get_by_role("radio", name="Thorough")).to_be_checked()
+        main = page.get_by_test_id("stMain")
+        example = main.get_by_text("Example:")  # of a first visit, with a verdict of its own
+        expect(example).to_be_visible()
+        begun = press(page, choice)
+        expect(main.get_by_role("button", name="Dismiss")).to_be_visible(timeout=1000 * VERDICT_SECONDS)
+        expect(example).to_have_count(0)
+        expect(main.get_by_role("heading", level=4)).to_be_visible()
+        return Pressed(page, home, time.monotonic() - begun, errors)
+
+    yield made
+    context.close()
+
+
+@pytest.mark.parametrize("choice", ["Quick", pytest.param("Thorough", marks=pytest.mark.minutes)])
+def test_one_press_ends_in_a_verdict_and_in_its_adapter(
+    pressed: Callable[..., Pressed],
+    tmp_path: Path,
+    choice: str,
+    record_testsuite_property: Callable[[str, object], None],
+) -> None:
+    done = pressed(choice)
+    page = done.page
+    main = page.get_by_test_id("stMain")
     answer = main.get_by_role("heading", level=4)
-    expect(answer).to_be_visible()
-    seconds = time.monotonic() - begun
-    record_testsuite_property(f"seconds from the first press to the verdict, {choice}", round(seconds, 1))
-    print(f"From the first press to the verdict: {seconds:.1f} s")
+    record_testsuite_property(f"seconds from the first press to the verdict, {choice}", round(done.seconds, 1))
+    print(f"From the first press to the verdict: {done.seconds:.1f} s")
 
     # The same home beside the server: what the page says is what the store holds.
-    lab = Lab(Settings(home=tmp_path / "home"))
+    lab = Lab(Settings(home=done.home))
     try:
         (experiment,) = lab.experiments()
         runs = {run.id for run in lab.runs()}
@@ -80,7 +128,7 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         ended = f"{len(experiment.runs)} of {len(experiment.runs)} finished"
         expect(page.get_by_text(ended).first).to_be_visible()  # the curves stay
 
-        button.click()
+        page.get_by_role("button", name="Run the comparison").click()
         expect(page.get_by_text("This was compared before")).to_be_visible()
         expect(answer).to_contain_text(headline(found))
         assert {run.id for run in lab.runs()} == runs
@@ -101,4 +149,74 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
             expect(page.get_by_role("figure", name=re.compile(name)).first).to_be_visible()
     finally:
         lab.close()
+    assert done.errors == []
+
+
+def stop_all(page: Page, reader: Lab) -> None:
+    """Stop everything on Home once the base has learnt something, and wait until all of it has ended."""
+    before = max((run.step for run in reader.runs() if run.spec.base is None), default=0)
+    wait_until(lambda: any(run.step > before for run in reader.runs() if run.spec.base is None))
+    page.get_by_role("button", name="Stop all").click()
+    expect(page.get_by_text("What has been learnt stays")).to_be_visible()
+    page.get_by_role("button", name="Stop 17 runs").click()
+    expect(page.get_by_role("heading", name="No verdict yet: 16 of 16 runs were stopped.")).to_be_visible()
+
+
+def test_a_comparison_that_was_stopped_is_finished_with_the_numbers_that_it_would_have_had(
+    page: Page, serve: Serve, pressed: Callable[..., Pressed], tmp_path: Path, console_errors: list[str]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "slow").touch()
+    url = serve(LAB_APP, environment(home))
+    reader = Lab(Settings(home))
+    page.goto(url)
+    press(page, "Quick")
+    stop_all(page, reader)
+    (experiment,) = reader.experiments()
+
+    # Every page has one button, also after a reload; where the same question is asked, there is another one beside it.
+    page.reload()
+    for path in ("", "runs", f"compare?experiment={experiment.id}"):
+        page.goto(f"{url}/{path}")
+        expect(page.get_by_role("button", name=LEFT).first).to_be_visible()
+    page.goto(url)
+    choose_digits(page, "Pretrained on")
+    page.get_by_text("Quick", exact=True).click()
+    expect(page.get_by_role("button", name=re.compile("^Start anew: 17 runs"))).to_be_visible()
+    stopped_at = reader.run(experiment.base).step
+    page.get_by_role("button", name=LEFT).first.click()  # where the question is asked
+    expect(page.get_by_text("Running now")).to_be_visible()
+    stop_all(page, reader)
+    assert reader.run(experiment.base).step > stopped_at
+    (home / "slow").unlink()
+    page.get_by_role("button", name=LEFT).last.click()  # beside the answer
+    expect(page.get_by_text("16 of 16 finished").first).to_be_visible()
+    expect(page.get_by_role("heading", name="No verdict yet")).to_have_count(0)
+    assert [known.id for known in reader.experiments()] == [experiment.id]
+    assert reader.run(experiment.base).resumed_step > stopped_at
+    other = Lab(Settings(pressed("Quick").home))
+    check_never_stopped(reader, other)
+    other.close()
+    reader.close()
     assert console_errors == []
+
+
+def check_never_stopped(reader: Lab, other: Lab) -> None:
+    """Assert that the experiment of a lab has the numbers of that of another one, which was never stopped: to the last
+    bit where a run of a bank has those that it has alone.
+    """
+    found, expected = (
+        lab.runs_of([experiment.base, *experiment.runs]) for lab in (reader, other) for experiment in lab.experiments()
+    )
+    assert len(found) == len(expected)
+    for run, same in zip(found, expected, strict=True):
+        assert (run.state, run.spec.kind, run.spec.seed) == ("finished", same.spec.kind, same.spec.seed)
+        assert run.result
+        assert same.result
+        if run.spec.role != "adapter":
+            np.testing.assert_array_equal(reader.curve(run.id).loss, other.curve(same.id).loss)
+            for name, tensor in weights(other, same).items():
+                assert torch.equal(weights(reader, run)[name], tensor), name
+        else:
+            assert run.score == pytest.approx(same.score, abs=2.0)

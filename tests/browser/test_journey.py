@@ -1,4 +1,4 @@
-"""What comes after a comparison, in a browser: start, watch, reload, stop, download, and load in PEFT.
+"""What comes after a comparison, in a browser: download and load in PEFT, start, watch, reload, leave, and stop.
 
 The comparison itself, from the first press to its verdict, is in ``test_first_press.py``.
 """
@@ -7,39 +7,50 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 import torch
 from peft import PeftModel
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from core.adapter import apply_adapter, read_adapter
+from core.lab import Lab
 from core.networks.file import read_network
-from tests.browser.conftest import REPO, SLOWED, Serve, downloaded
+from core.settings import Settings
+from tests.browser.conftest import LAB_APP, Serve, choose_digits, downloaded, new_context, open_dialog
+from tests.conftest import finish, wait_until
 from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.browser
 
 LONG = "8,100"
-"""Optimizer steps per run in the test that stops runs; with slow training they take half an hour on any machine."""
+"""Optimizer steps per run that nobody waits for; with slow training they take half an hour on any machine."""
 
 TRAINING = re.compile(r"^0 of \d+ finished, \d+ running")
 """States of an experiment in training."""
 
 
-@pytest.fixture(scope="module")
-def url(serve: Serve, trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A server with a finished comparison."""
-    home = trained_home.copy(tmp_path_factory.mktemp("home") / "home")
-    return serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
+@dataclass(frozen=True)
+class Site:
+    """A server with the trained home."""
+
+    url: str
+    lab: Lab
+    """The same home beside the server."""
+    slow: Path
+    """While it exists, training is slow."""
 
 
 @pytest.fixture(scope="module")
-def slowed(serve: Serve, trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """Start a server with a base; return its URL and the file that slows down its training while it exists."""
+def site(serve: Serve, trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     home = trained_home.copy(tmp_path_factory.mktemp("home") / "home")
-    return serve(SLOWED, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)}), home / "slow"
+    lab = Lab(Settings(home=home))
+    yield Site(serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)}), lab, home / "slow")
+    lab.close()
 
 
 def open_page(page: Page, url: str, title: str) -> None:
@@ -50,54 +61,17 @@ def open_page(page: Page, url: str, title: str) -> None:
 def press(page: Page, label: str, key: str, cost: str) -> None:
     """Move a slider to one of its ends, and wait until the page shows the new number of steps."""
     page.get_by_role("slider", name=label).press(key)
-    expect(page.get_by_text(cost, exact=True)).to_be_visible()
+    expect(page.get_by_text(cost, exact=True).first).to_be_visible()
 
 
 def last_step(chart: Locator) -> float:
-    return float(chart.evaluate("chart => Math.max(0, ...chart.data.flatMap(trace => [...trace.x]))"))
+    """The last step that a chart shows, once its figure is there; before that, 0."""
+    step = "chart => Math.max(0, ...(chart._fullData ?? []).flatMap(trace => [...(trace.x ?? [])]))"
+    return float(chart.evaluate(step))
 
 
-def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(page: Page, slowed: tuple[str, Path]) -> None:
-    url, slow = slowed
-    slow.touch()
-    open_page(page, f"{url}/finetune", "Fine-tune")
-    expect(page.get_by_role("button", name="Start the experiment")).to_be_visible()
-    press(page, "Epochs", "End", "1,050")
-    press(page, "Batch size", "Home", LONG)
-    page.get_by_role("button", name="Start the experiment").click()
-    chart = page.get_by_role("figure", name=re.compile("Training loss of each setting"))
-    expect(chart.locator(".main-svg").first).to_be_attached()
-    page.wait_for_function("chart => chart.data.length > 0", arg=chart.element_handle())
-    before = last_step(chart)
-    page.wait_for_function(
-        "([chart, step]) => Math.max(...chart.data.flatMap(trace => [...trace.x])) > step",
-        arg=[chart.element_handle(), before],
-    )
-
-    page.reload()
-    expect(page.get_by_text(TRAINING).first).to_be_visible()
-    expect(chart.locator(".main-svg").first).to_be_attached()
-    page.wait_for_function("chart => chart.data.length > 0", arg=chart.element_handle())
-    assert last_step(chart) > before
-
-    second = page.context.new_page()
-    open_page(second, f"{url}/runs", "Runs")
-    expect(second.get_by_text(TRAINING).first).to_be_visible()
-    second.get_by_text("Stop single runs").click()
-    # While a page's script runs, Streamlit has a button in the header that is called the same.
-    second.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).first.click()
-    expect(page.get_by_text(re.compile("1 stopped")).first).to_be_visible()
-    second.get_by_role("button", name="Stop all").click()
-    second.get_by_role("button", name="Stop 15 runs").click()
-    expect(second.get_by_role("button", name="Stop all")).to_have_count(0)
-    second.close()
-    expect(page.get_by_role("button", name="Stop all")).to_have_count(0)
-    expect(page.get_by_text(re.compile("0 of 16 finished, 16 stopped")).first).to_be_visible()
-    expect(page.get_by_role("link", name="Open the comparison")).to_be_visible()  # still known after the reload
-
-
-def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Path) -> None:
-    open_page(page, f"{url}/adapters", "Adapters")
+def test_the_downloaded_adapter_loads_in_peft(page: Page, site: Site, tmp_path: Path) -> None:
+    open_page(page, f"{site.url}/adapters", "Adapters")
     files = {}
     expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()  # nothing moves any more
     merged = page.locator(".st-key-export-safetensors")
@@ -124,3 +98,120 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Pa
     scale = max(1.0, float(ours.detach().abs().max()))
     torch.testing.assert_close(theirs, ours, atol=1e-5 * scale, rtol=0)
     torch.testing.assert_close(theirs, merged, atol=1e-4 * scale, rtol=0)
+
+
+def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(site: Site, chromium: Browser) -> None:
+    site.slow.touch()  # ensures that the run outlives the page on any machine
+    context = new_context(chromium)
+    page = context.new_page()
+    open_page(page, f"{site.url}/pretrain", "Pretrain")
+    choose_digits(page, "Dataset")
+    press(page, "Epochs", "End", "1,050")
+    press(page, "Batch size", "Home", LONG)
+    page.get_by_role("button", name="Start pretraining").click()
+    wait_until(lambda: any(run.step for run in site.lab.runs(states=["running"])))
+    chart = page.get_by_role("figure", name=re.compile("Training loss"))
+    expect(chart).to_be_visible()
+    wait_until(lambda: last_step(chart) > 0)
+    (run,) = site.lab.live()
+    context.close()  # in the middle of the run
+    assert site.lab.run(run.id).is_live
+    site.slow.unlink()
+
+    (run,) = finish(site.lab, run.id)
+    assert run.state == "finished"
+    assert site.lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
+    context = new_context(chromium)
+    page = context.new_page()
+    page.goto(f"{site.url}/runs?run={run.id}")
+    expect(page.get_by_role("main").get_by_text("finished").first).to_be_visible()
+    chart = page.locator(".js-plotly-plot").first
+    expect(chart).to_be_visible()
+    wait_until(lambda: last_step(chart) == run.steps)
+    context.close()
+
+
+def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(
+    page: Page, site: Site, trained_home: TrainedHome
+) -> None:
+    site.slow.touch()
+    open_page(page, f"{site.url}/finetune?base={trained_home.plain.base}", "Fine-tune")
+    expect(page.get_by_role("button", name="Start the experiment")).to_be_visible()
+    press(page, "Epochs", "End", "1,050")
+    press(page, "Batch size", "Home", LONG)
+    page.get_by_role("button", name="Start the experiment").click()
+    chart = page.get_by_role("figure", name=re.compile("Training loss of each setting"))
+    expect(chart.locator(".main-svg").first).to_be_attached()
+    page.wait_for_function("chart => chart.data.length > 0", arg=chart.element_handle())
+    before = last_step(chart)
+    page.wait_for_function(
+        "([chart, step]) => Math.max(...chart.data.flatMap(trace => [...trace.x])) > step",
+        arg=[chart.element_handle(), before],
+    )
+
+    page.reload()
+    expect(page.get_by_text(TRAINING).first).to_be_visible()
+    expect(chart.locator(".main-svg").first).to_be_attached()
+    page.wait_for_function("chart => chart.data.length > 0", arg=chart.element_handle())
+    assert last_step(chart) > before
+
+    second = page.context.new_page()
+    open_page(second, f"{site.url}/runs", "Runs")
+    expect(second.get_by_text(TRAINING).first).to_be_visible()
+    second.get_by_text("Stop single runs").click()
+    # While a page's script runs, Streamlit has a button in the header that is called the same.
+    second.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).first.click()
+    expect(page.get_by_text(re.compile("1 stopped")).first).to_be_visible()
+    second.get_by_role("button", name="Stop all").click()
+    second.get_by_role("button", name="Stop 15 runs").click()
+    expect(second.get_by_role("button", name="Stop all")).to_have_count(0)
+    second.close()
+    expect(page.get_by_role("button", name="Stop all")).to_have_count(0)
+    expect(page.get_by_text(re.compile("0 of 16 finished, 16 stopped")).first).to_be_visible()
+    expect(page.get_by_role("link", name="Open the comparison")).to_be_visible()  # still known after the reload
+
+
+def select_row(page: Page, row: int, of: int) -> None:
+    """Tick row ``row`` (from 0) in a list of ``of`` rows; the grid is a canvas, so rows are found by position."""
+    frame = page.get_by_test_id("stDataFrame").first
+    table = frame.locator(".dvn-scroller")
+    expect(table).to_be_visible()
+    box = frame.bounding_box()
+    assert box
+    table.click(position={"x": 17, "y": box["height"] / (of + 1) * (row + 1.5)})
+
+
+def test_rows_of_runs_are_selected_which_the_address_says_and_deleted_after_a_question(
+    page: Page, serve: Serve, trained_home: TrainedHome, tmp_path: Path, console_errors: list[str]
+) -> None:
+    lab = Lab(Settings(home=tmp_path / "home"))
+    trained_home.bring(lab, str(trained_home.plain.base), *trained_home.plain.runs)
+    newest = [run.id for run in lab.runs()]
+
+    def says(*ids: str) -> None:
+        page.wait_for_url(lambda url: parse_qs(urlparse(url).query).get("run", [""]) == [",".join(ids)])
+
+    open_page(page, f"{serve(LAB_APP, {'LORA_LAB_HOME': str(lab.settings.home)})}/runs", "Runs")
+    expect(page.get_by_text("5 runs", exact=True)).to_be_visible()
+    select_row(page, 0, of=5)
+    expect(page.get_by_text("Reproduce this run")).to_be_visible()
+    select_row(page, 1, of=5)
+    expect(page.get_by_text("Settings that differ")).to_be_visible()
+    says(*newest[:2])
+    page.reload()
+    chosen, dialog = page.get_by_role("heading", name="2 runs"), page.get_by_role("dialog")
+    expect(chosen).to_be_visible()
+    delete = page.get_by_role("button", name="Delete", exact=True).first
+    open_dialog(delete, newest[0])
+    dialog.get_by_role("button", name="Cancel", exact=True).click()
+    expect(dialog).to_have_count(0)
+    assert len(lab.runs()) == 5
+    open_dialog(delete, newest[0])
+    dialog.get_by_role("button", name="Delete", exact=True).click()
+    expect(dialog).to_have_count(0)
+    expect(chosen).to_have_count(0)
+    assert [run.id for run in lab.runs()] == newest[2:]
+    assert not (lab.settings.runs / newest[0]).exists()
+    says()
+    assert console_errors == []
+    lab.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +19,7 @@ from core.methods.full import FullSpec
 from core.settings import Settings
 from core.store.record import Experiment
 from pages.shared.ui.links import ENTRIES
-from tests.browser.conftest import SLOWED, Serve, downloaded, module_of
+from tests.browser.conftest import LAB_APP, Serve, downloaded, module_of, settled
 from tests.conftest import TURNED, short, wait_until
 from tests.soak.sizes import FULL, full_or_short, keep
 from tests.trained_home import TrainedHome
@@ -73,6 +73,8 @@ class Site:
     done: Experiment
     live: str
     adapter: Path
+    pressed: set[str] = field(default_factory=set)
+    """Pages to which a link was pressed."""
 
     def visits(self, title: str) -> list[tuple[str, Callable[[Page], None]]]:
         """Addresses of Home, Compare or Adapters, and what is to be done there before all links are there."""
@@ -114,7 +116,7 @@ def site(serve: Serve, trained_home: TrainedHome, tmp_path_factory: pytest.TempP
         if FORMATS[name].fits(adapters[0]):
             lab.exports.make(adapters[0], FORMATS[name])
     (home / "slow").touch()
-    url = serve(SLOWED, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
+    url = serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
     endless = [(short(epochs=40, rate=0.001, batch_size=1), FullSpec())]
     (live,) = lab.fine_tune(lab.run(done.base), TURNED, endless, [9], "Trains throughout").runs
     wait_until(lambda: lab.run(live).step > 0)
@@ -123,23 +125,14 @@ def site(serve: Serve, trained_home: TrainedHome, tmp_path_factory: pytest.TempP
 
 
 def opened(page: Page, address: str, prepare: Callable[[Page], None]) -> Locator:
-    """Open a page and return its main part once no more links come."""
+    """Open a page and return its main part once all links are there."""
     page.goto(address)
     main = page.get_by_test_id("stMain")
     expect(main.get_by_role("heading", level=1)).to_be_visible()
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     prepare(page)
-    links, seen, quiet = main.locator(f"{TO_FILES}, {TO_PAGES}"), 0, 0
-    while quiet < 3 or not seen:
-        page.wait_for_timeout(200)
-        now = links.count()
-        quiet, seen = (quiet + 1 if now == seen else 0), now
+    expect(main.locator(TO_FILES).first).to_be_visible()
+    settled(page)
     return main
-
-
-def names(links: Locator) -> list[str]:
-    """What links are called."""
-    return [link.inner_text().split("\n")[-1] for link in links.all()]
 
 
 def key_of(link: Locator) -> str:
@@ -147,44 +140,36 @@ def key_of(link: Locator) -> str:
     return str(link.get_attribute("href")).rpartition("/")[2]
 
 
-@pytest.mark.timeout(1800 if FULL else 300)
+def target_of(link: Locator) -> str:
+    """Which page a link is to."""
+    return urlsplit(link.get_attribute("href") or "").path.strip("/")
+
+
+@pytest.mark.timeout(1800 if FULL else 900)
 @pytest.mark.parametrize("title", ["Home", "Compare", "Adapters"])
-def test_no_press_on_a_link_to_a_file_is_lost_while_a_run_trains(
+def test_no_press_on_a_link_is_lost_while_a_run_trains(
     page: Page, site: Site, tmp_path: Path, console_errors: list[str], title: str
 ) -> None:
-    pressed: Counter[str] = Counter()
-    for address, prepare in site.visits(title):
-        links = opened(page, site.url + address, prepare).locator(TO_FILES)
-        while due := [link for link in links.all() if pressed[key_of(link)] < FILES]:
-            for link in due:
-                pressed[key_of(link)] += 1
-                page.wait_for_timeout(250 * PHASES[pressed[key_of(link)] % len(PHASES)])
-                downloaded(link, LOST_SECONDS).save_as(tmp_path / "file")
-                assert (tmp_path / "file").stat().st_size > 0, f"{address} {key_of(link)}"
-    assert site.lab.run(site.live).state == "running"
-    assert pressed
-    assert set(pressed.values()) == {FILES}
-    keep(f"links to files, {title}", links=len(pressed), presses=pressed.total(), lost=0)
-    assert console_errors == []
-
-
-@pytest.mark.timeout(1800 if FULL else 300)
-@pytest.mark.parametrize("title", ["Home", "Compare"])  # Adapters has none
-def test_no_press_on_a_link_to_a_page_is_lost_while_a_run_trains(
-    page: Page, site: Site, console_errors: list[str], title: str
-) -> None:
-    pressed: Counter[str] = Counter()
+    """In the whole suite, one link to each page is pressed; in ``make soak``, every link."""
+    files, pages = Counter[str](), Counter[str]()
     slowest = 0.0
     for address, prepare in site.visits(title):
-        links = opened(page, site.url + address, prepare).locator(TO_PAGES)
-        for name in names(links):
-            while pressed[name] < PAGES:
+        main = opened(page, site.url + address, prepare)
+        while due := [link for link in main.locator(TO_FILES).all() if files[key_of(link)] < FILES]:
+            for link in due:
+                files[key_of(link)] += 1
+                page.wait_for_timeout(250 * PHASES[files[key_of(link)] % len(PHASES)])
+                downloaded(link, LOST_SECONDS).save_as(tmp_path / "file")
+                assert (tmp_path / "file").stat().st_size > 0, f"{address} {key_of(link)}"
+        links = main.locator(TO_PAGES)
+        for name, target in [(link.inner_text().split("\n")[-1], target_of(link)) for link in links.all()]:
+            while pages[name] < PAGES and (FULL or target not in site.pressed):
                 page.goto(site.url + address)
                 link = links.filter(has_text=name).first
                 expect(link).to_be_visible()
-                page.wait_for_timeout(1000 * PHASES[pressed[name] % len(PHASES)])
-                pressed[name] += 1
-                target = urlsplit(link.get_attribute("href") or "").path.strip("/")
+                page.wait_for_timeout(1000 * PHASES[pages.total() % len(PHASES)])
+                pages[name] += 1
+                site.pressed.add(target)
                 begun = time.monotonic()
                 link.click()
                 shown = ENTRIES[target].title if target else "Full fine-tuning or LoRA?"
@@ -193,14 +178,11 @@ def test_no_press_on_a_link_to_a_page_is_lost_while_a_run_trains(
                 assert urlsplit(page.url).path == f"/{target}"
                 slowest = max(slowest, time.monotonic() - begun)
     assert site.lab.run(site.live).state == "running"
-    assert pressed
-    keep(
-        f"links to pages, {title}",
-        links=len(pressed),
-        presses=pressed.total(),
-        lost=0,
-        slowest_seconds=round(slowest, 2),
-    )
+    assert set(files.values()) == {FILES}
+    keep(f"links to files, {title}", links=len(files), presses=files.total(), lost=0)
+    if pages:  # Adapters has none
+        figures = {"links": len(pages), "presses": pages.total(), "lost": 0, "slowest_seconds": round(slowest, 2)}
+        keep(f"links to pages, {title}", **figures)
     assert console_errors == []
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Serve
+from tests.browser.conftest import Serve, new_context, note_errors
 
 pytestmark = pytest.mark.browser
 
@@ -65,83 +66,48 @@ NASTY = [
     "x" * 90,
 ]
 
+IMAGE = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
+
+ELEMENTS = {
+    "markdown": ("st.markdown(shown)", "stMarkdownContainer"),
+    "bold": ("st.markdown(f'**{shown}**')", "stMarkdownContainer"),
+    "item": ("st.markdown(f'- {shown}')", "stMarkdownContainer"),
+    "caption": ("st.caption(shown)", "stCaptionContainer"),
+    "among": ("st.caption(f'before · {shown} · after')", "stCaptionContainer"),
+    "error": ("st.error(shown)", "stMarkdownContainer"),
+    "warning": ("st.warning(shown, icon=':material/warning:')", "stMarkdownContainer"),
+    "success": ("st.success(shown)", "stMarkdownContainer"),
+    "metric": ("st.metric(shown, '1')", "stMetricLabel"),
+    "expander": ("st.expander(shown)", "stMarkdownContainer"),
+    "radio": ("st.radio(shown, ['one'], key=f'radio {place}')", "stWidgetLabel"),
+    "selectbox": ("st.selectbox(shown, ['one'], key=f'select {place}')", "stWidgetLabel"),
+    "pills": ("st.pills('Label', [shown], key=f'pill {place}', label_visibility='collapsed')", "stMarkdownContainer"),
+    "button": ("st.button(shown, key=f'press {place}')", "stMarkdownContainer"),
+    "link": ("st.page_link('https://localhost/', label=shown)", "stMarkdownContainer"),
+    "progress": ("st.progress(0.5, shown)", "stMarkdownContainer"),
+    "image": (f"st.image({IMAGE!r}, caption=shown)", "stImageCaption"),
+    "table": ("st.table({'Title': [shown]}, hide_index=True)", "stMarkdownContainer"),
+}
+"""How each element is drawn, and the test id of the node that contains the text."""
+
 SCRIPT = """
 import json
-import sys
+from itertools import product
 from pathlib import Path
 
 import streamlit as st
 
 from pages.shared.ui.literal import literal
 
-texts = json.loads(Path(__file__).with_name("texts.json").read_text())
-kind = st.query_params["kind"]
-for place, text in enumerate(texts):
+texts, elements = json.loads(Path(__file__).with_name("texts.json").read_text())
+for place in 2, 3, 7:
+    st.toast(literal(texts[place]), duration="infinite")
+for (kind, (drawing, _)), (place, text) in product(elements.items(), enumerate(texts)):
     shown = literal(text)
-    if kind == "toast" and place in {2, 3, 7}:
-        st.toast(shown, duration="infinite")
-    with st.container(key=f"place-{place}"):
-        match kind:
-            case "markdown":
-                st.markdown(shown)
-            case "bold":
-                st.markdown(f"**{shown}**")
-            case "item":
-                st.markdown(f"- {shown}")
-            case "caption":
-                st.caption(shown)
-            case "among":
-                st.caption(f"before · {shown} · after")
-            case "error":
-                st.error(shown)
-            case "warning":
-                st.warning(shown, icon=":material/warning:")
-            case "success":
-                st.success(shown)
-            case "metric":
-                st.metric(shown, "1")
-            case "expander":
-                st.expander(shown)
-            case "radio":
-                st.radio(shown, ["one"], key=f"radio-{place}")
-            case "selectbox":
-                st.selectbox(shown, ["one"], key=f"select-{place}")
-            case "pills":
-                st.pills("Label", [shown], key=f"pills-{place}", label_visibility="collapsed")
-            case "button":
-                st.button(shown, key=f"button-{place}")
-            case "link":
-                st.page_link("https://localhost/", label=shown)
-            case "progress":
-                st.progress(0.5, shown)
-            case "image":
-                st.image(b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>".decode(), caption=shown)
-            case "table":
-                st.table({"Title": [shown]}, hide_index=True)
+    with st.container(key=f"{kind}-{place}"):
+        exec(drawing)
 st.markdown("All drawn")
 """
-
-LABELS = {
-    "markdown": "stMarkdownContainer",
-    "bold": "stMarkdownContainer",
-    "item": "stMarkdownContainer",
-    "caption": "stCaptionContainer",
-    "among": "stCaptionContainer",
-    "error": "stMarkdownContainer",
-    "warning": "stMarkdownContainer",
-    "success": "stMarkdownContainer",
-    "metric": "stMetricLabel",
-    "expander": "stMarkdownContainer",
-    "radio": "stWidgetLabel",
-    "selectbox": "stWidgetLabel",
-    "pills": "stMarkdownContainer",
-    "button": "stMarkdownContainer",
-    "link": "stMarkdownContainer",
-    "progress": "stMarkdownContainer",
-    "image": "stImageCaption",
-    "table": "stMarkdownContainer",
-}
-"""Test id of the node that contains the text, by element."""
 
 MADE = (
     "a, img, code, pre, h1, h2, h3, h4, h5, h6, ul, ol, blockquote, hr, em, strong, del, table, input, sup, .katex, "
@@ -150,8 +116,8 @@ MADE = (
 """CSS selector of everything that markdown can create."""
 
 READ = """
-([count, label, made]) => [...Array(count).keys()].map((place) => {
-  const element = [...document.querySelectorAll(`.st-key-place-${place} [data-testid="${label}"]`)].at(-1);
+([count, kind, label, made]) => [...Array(count).keys()].map((place) => {
+  const element = [...document.querySelectorAll(`.st-key-${kind}-${place} [data-testid="${label}"]`)].at(-1);
   return [element.innerText, [...element.querySelectorAll(made)].map((part) => part.localName)];
 })
 """
@@ -164,17 +130,29 @@ def words(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
+def drawn(
+    serve: Serve, chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Page, list[str]]]:
+    """A page with every text in every element, and the errors that it logs."""
     folder = tmp_path_factory.mktemp("script")
-    (folder / "texts.json").write_text(json.dumps(NASTY))
+    (folder / "texts.json").write_text(json.dumps([NASTY, ELEMENTS]))
     (folder / "script.py").write_text(SCRIPT)
-    return serve(folder / "script.py")
+    context = new_context(chromium)
+    page, errors = context.new_page(), list[str]()
+    note_errors(page, errors)
+    page.goto(serve(folder / "script.py"))
+    expect(page.get_by_text("All drawn", exact=True)).to_be_visible()
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+    yield page, errors
+    context.close()
 
 
 def wrong(page: Page, kind: str) -> list[str]:
     """Return a sentence for each text that is not shown verbatim."""
     found, usual = [], None
-    for text, (shown, made) in zip(NASTY, page.evaluate(READ, [len(NASTY), LABELS[kind], MADE]), strict=True):
+    for text, (shown, made) in zip(
+        NASTY, page.evaluate(READ, [len(NASTY), kind, ELEMENTS[kind][1], MADE]), strict=True
+    ):
         usual = made if usual is None else usual  # plain words show which nodes belong to the element itself
         expected = f"before · {words(text)} · after" if kind == "among" else words(text)
         if words(shown) != expected:
@@ -184,31 +162,21 @@ def wrong(page: Page, kind: str) -> list[str]:
     return found
 
 
-def drawn(page: Page, address: str) -> None:
-    page.goto(address)
-    expect(page.get_by_text("All drawn", exact=True)).to_be_visible()
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
-
-
-@pytest.mark.parametrize("kind", list(LABELS))
-def test_an_element_shows_text_verbatim(page: Page, url: str, console_errors: list[str], kind: str) -> None:
-    drawn(page, f"{url}/?kind={kind}")
-    assert wrong(page, kind) == []
-    assert console_errors == []
-
-
-def test_a_toast_shows_text_verbatim(page: Page, url: str) -> None:
-    drawn(page, f"{url}/?kind=toast")
+def test_every_element_shows_text_verbatim(drawn: tuple[Page, list[str]]) -> None:
+    page, errors = drawn
+    assert {kind: found for kind in ELEMENTS if (found := wrong(page, kind))} == {}
     for place in (2, 3, 7):
         toast = page.get_by_test_id("stToast").filter(has_text=NASTY[place])
         expect(toast).to_have_count(1)
         expect(toast.locator("a, img, [role=img]")).to_have_count(0)
+    assert errors == []
 
 
-def test_what_is_copied_is_what_was_typed(page: Page, url: str) -> None:
-    drawn(page, f"{url}/?kind=markdown")
+def test_what_is_copied_is_what_was_typed(drawn: tuple[Page, list[str]]) -> None:
     for place, text in enumerate(NASTY):
-        copied = page.locator(f".st-key-place-{place}").evaluate(
-            "element => { getSelection().selectAllChildren(element); return getSelection().toString(); }"
+        copied = (
+            drawn[0]
+            .locator(f".st-key-markdown-{place}")
+            .evaluate("element => { getSelection().selectAllChildren(element); return getSelection().toString(); }")
         )
         assert words(copied) == words(text)

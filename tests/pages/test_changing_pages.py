@@ -12,8 +12,10 @@ from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 from core.lab import Lab
 from core.study.arms.verdict import verdict
 from pages.adapters import listed
+from pages.shared.ui.links import script
 from tests.pages.test_pages import draw, texts
 from tests.store.many import write_many
+from tests.trained_home import TrainedHome
 
 
 def put(lab: Lab, state: str, *ids: str) -> None:
@@ -135,3 +137,19 @@ def test_the_report_looks_whether_its_runs_have_ended(filled: Lab, monkeypatch: 
         db.execute(set_state, ("finished", experiment.runs[0]))
     app.run()
     assert "What cannot be concluded" in texts(app)
+
+
+def test_an_experiment_that_is_gone_is_not_the_current_one_any_more_nor_in_an_empty_lab(
+    filled: Lab, trained_home: TrainedHome
+) -> None:
+    trained_home.bring(filled, str(trained_home.one_seed.base), *trained_home.one_seed.runs)
+    app = draw("compare", experiment=trained_home.one_seed.id)
+    filled.notes.delete(trained_home.one_seed.runs)
+    app.query_params.clear()
+    app.switch_page(script("report")).run()
+    assert not app.exception
+    assert "There is no experiment" not in texts(app)
+    assert app.query_params["experiment"] == trained_home.plain.id
+    filled.notes.delete([run.id for run in filled.runs()])
+    for page in ("compare", "report", "weights", "sweep", "home", "finetune"):
+        assert "There is no experiment" in texts(draw(page, experiment=trained_home.plain.id)), page

@@ -12,8 +12,8 @@ from core.data.dataset import TextDataset
 from core.lab import Lab
 from tests.data.text_files import GOOD, ROWS, separated
 from tests.networks.tiny import save_tiny
-from tests.pages.test_data import HOSTILE, files, texts, upload
-from tests.pages.test_pages import draw
+from tests.pages.test_data import HOSTILE, files, upload
+from tests.pages.test_pages import draw, texts
 
 NAMES = ("Was gesagt wurde", "id", "Sorte", "welcher Teil")
 MAILS = separated(

@@ -19,17 +19,12 @@ SVG = "{http://www.w3.org/2000/svg}"
 SECTIONS = ["formulas", "count", "beside", "start", "merge", "where", "models", "customers", "code", "settings", "next"]
 
 
-@pytest.fixture(autouse=True)
-def opened(settings: Settings) -> Iterator[None]:
-    """Open the process-wide lab, which the shell of every page needs."""
-    open_lab(settings)
-    yield
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppTest]:
+    """The page, drawn once: each test has settings of its own on it. The shell needs the process-wide lab."""
+    open_lab(Settings(tmp_path_factory.mktemp("learn") / "home"))
+    yield draw("learn")
     close_lab()
-
-
-@pytest.fixture
-def page() -> AppTest:
-    return draw("learn")
 
 
 def metrics(app: AppTest) -> dict[str, str]:
@@ -37,17 +32,18 @@ def metrics(app: AppTest) -> dict[str, str]:
     return {metric.label: metric.value for metric in app.metric}
 
 
-def test_it_opens_on_the_example_of_4000_against_a_million(page):
+def test_it_opens_on_the_example_of_4000_against_a_million_and_starts_readers_at_the_file_that_needs_torch_alone(page):
     shown = metrics(page)
     assert (shown["Full fine-tuning"], shown["LoRA"], shown["Reduction"]) == ("1,000,000", "4,000", "250 ×")
     assert shown["No savings from rank"] == "500"
     assert not page.warning
     assert [header.proto.anchor for header in page.header] == SECTIONS
-
-
-def test_it_starts_readers_at_the_file_that_needs_torch_alone(page):
     assert any("`examples/from_scratch.py`" in text.value for text in page.markdown)
     assert FROM_SCRATCH.strip() == page.code[0].value.strip()
+    names = [image.alt for element in page.get("image") for image in element.proto.imgs]
+    names += [element.proto.alt for kind in ("plotly_chart", "dataframe") for element in page.get(kind)]
+    assert len(names) == 5 + 3 + 7
+    assert all(len(name) > 20 for name in names)  # every picture, chart and table has one
 
 
 def test_counts_follow_the_shape_and_say_where_lora_saves_nothing(page):
@@ -128,17 +124,10 @@ def test_the_printed_program_follows_its_rank(page):
     assert "3,124 of 139,198 parameters train" in output.value
 
 
-def test_a_link_restores_the_settings():
+def test_a_link_restores_the_settings(page):
     app = draw("learn", learn_rank="8", learn_out="4096", learn_model="GPT-2 small")
     assert metrics(app)["LoRA"] == f"{8 * (1000 + 4096):,}"
     assert app.selectbox(key="learn_model").value == "GPT-2 small"
-
-
-def test_every_picture_chart_and_table_has_a_name_for_those_who_do_not_see_it(page):
-    names = [image.alt for element in page.get("image") for image in element.proto.imgs]
-    names += [element.proto.alt for kind in ("plotly_chart", "dataframe") for element in page.get(kind)]
-    assert len(names) == 5 + 3 + 7
-    assert all(len(name) > 20 for name in names)
 
 
 @pytest.mark.parametrize(

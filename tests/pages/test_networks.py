@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 from core.lab import Lab
 from core.run_spec import RunSpec
 from pages.shared.ui import access
-from tests.conftest import wait_until
+from tests.conftest import HANG, wait_until
+from tests.networks.library.hub_server import HubServer
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw, texts
 
@@ -51,24 +53,19 @@ def test_a_folder_is_brought_listed_with_its_card_and_deleted_after_a_question(o
     assert opened.networks.list() == []
 
 
-def test_a_bad_network_gives_its_sentence_which_can_be_dismissed(opened: Lab, folder: Path) -> None:
+def test_a_bad_network_gives_its_sentence_which_can_be_dismissed_or_tried_again(opened: Lab, folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
     app = bring(draw("networks"), opened, folder)
     assert "has no tokenizer.json" in app.error[0].value.replace("\\", "")
+    app.button(key=f"arrival-dismiss-{folder}").click().run()
+    assert not app.error
+    bring(app, opened, folder)
     save_tiny(folder, "bert")
     app.button(key=f"arrival-again-{folder}").click().run()
     arrived(opened)
     app.run()
     assert not app.error
     assert len(opened.networks.list()) == 1
-
-
-def test_a_sentence_is_gone_once_it_was_dismissed(opened: Lab, folder: Path) -> None:
-    (folder / "config.json").write_text("{}")
-    app = bring(draw("networks"), opened, folder)
-    app.button(key=f"arrival-dismiss-{folder}").click().run()
-    assert not app.error
-    assert opened.networks.list() == []
 
 
 def test_a_zip_is_brought(opened: Lab, folder: Path) -> None:
@@ -101,6 +98,43 @@ def test_what_is_no_name_is_not_asked_for(opened: Lab) -> None:
         assert not app.exception
         assert len(app.error) == 1, name
         assert opened.arrivals.states() == []
+
+
+def test_a_network_is_stopped_on_its_way_goes_on_and_is_listed_and_one_that_is_not_there_is_a_sentence(
+    opened: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = HubServer(save_tiny(tmp_path / "tiny"))
+    hub.hold = threading.Event()
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    app = draw("networks")
+
+    def ask(name: str) -> None:
+        app.text_input(key="networks-hub-name").set_value(name)
+        app.button(key="networks-hub-bring").click().run()
+        assert not app.exception, app.exception
+
+    try:
+        ask("org/tiny")
+        assert hub.waiting.wait(HANG)
+        app.run()
+        assert app.get("progress")[0].proto.text.startswith("Bringing org/tiny: ")
+        app.button(key="arrival-stop-org/tiny").click().run()
+        hub.hold.set()
+        arrived(opened)
+        assert "org/tiny was stopped." in texts(app.run())
+        hub.hold = None
+        app.button(key="arrival-again-org/tiny").click().run()
+        arrived(opened)
+        assert "linear layers: 8 in attention" in texts(app.run())
+        assert [card.name for card in opened.networks.list()] == ["org/tiny"]
+        ask("org/nothing")
+        arrived(opened)
+        assert "There is no network org/nothing" in texts(app.run())
+    finally:
+        hub.hold = None
+        hub.shutdown()
+        hub.server_close()
 
 
 def test_a_known_network_is_brought_by_its_button(opened: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -19,7 +18,6 @@ from core.lab import Lab, close_lab, open_lab
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
-from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
@@ -61,12 +59,6 @@ def texts(app: AppTest) -> str:
     return "\n".join(str(element.value) for element in everything)
 
 
-def table(app: AppTest) -> pd.DataFrame:
-    """The table of the answer on Home."""
-    found: pd.DataFrame = app.table[0].value
-    return found
-
-
 EMPTY = {"report": "shows the decision report", "sweep": "starts from a pretrained network"}
 """What a page says that has nothing to show yet."""
 
@@ -79,35 +71,12 @@ def test_a_page_of_an_empty_lab_draws(opened: Lab, page: str) -> None:
     assert EMPTY.get(page, "") in texts(app)
 
 
-def test_pages_draw_one_after_another_in_one_session(filled: Lab) -> None:
-    app = AppTest.from_file(str(SHELL), default_timeout=HANG).run()
-    for page in (*PAGES[1:], PAGES[0]):
-        app.switch_page(script(page)).run()
-        assert not app.exception, (page, app.exception)
-        assert not app.error, page
-
-
 def test_home_and_pretrain_begin_with_the_part_of_mnist_and_with_all_of_it_where_it_is(opened: Lab) -> None:
     for page in ("home", "pretrain"):
         assert draw(page).selectbox(key=f"{page}-dataset").value == "mnist-16k"
     put(opened.settings.datasets / "MNIST" / "raw", idx_files(MNIST))
     for page in ("home", "pretrain"):
         assert draw(page).selectbox(key=f"{page}-dataset").value == "mnist"
-
-
-def test_home_does_the_whole_job(opened: Lab) -> None:
-    app = draw_with_digits("home")
-    app.radio(key="home-plan").set_value("quick").run()
-    app.button(key="home-run").click().run()
-    assert not app.exception
-    (experiment,) = opened.experiments()
-    assert app.query_params["experiment"] == experiment.id
-    finish(opened, experiment.base, *experiment.runs)
-    app.run()
-    assert not app.exception
-    assert table(app)["Setting"].tolist() == ["Full fine-tuning", "LoRA r=4"]
-    assert table(app)["Trained"].tolist() == ["136,074", "6,248"]
-    assert len(experiment.runs) == 16
 
 
 def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_are_dismissed(opened: Lab) -> None:
@@ -134,22 +103,6 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     app.button(key=f"{panel}-dismiss").click().run()
     assert texts(app).count("0 of 4 finished, 4 stopped") == 1
     assert not app.dataframe
-
-
-def test_what_ended_early_is_told_of_on_every_page_and_finished_together(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
-    with filled.store.transaction() as db:
-        db.executemany(
-            "UPDATE runs SET state = ?, result = NULL WHERE id = ?",
-            zip(("stopped", "interrupted", "interrupted"), experiment.runs, strict=False),
-        )
-    said = "1 of 4 finished, 1 stopped, 2 interrupted"
-    for page in ("home", "finetune"):
-        assert said in texts(draw(page, experiment=experiment.id)), page
-    app = draw("finetune", experiment=experiment.id)
-    app.button(key="finetune-finish").click().run()
-    assert not app.exception
-    assert {run.state for run in finish(filled, *experiment.runs)} == {"finished"}
 
 
 @pytest.mark.parametrize("page", ["home", "compare"])
@@ -188,18 +141,18 @@ def test_runs_that_were_deleted_are_named_and_trained_again_when_somebody_asks_f
     assert "Deleted" not in texts(draw(page, experiment=experiment.id))
 
 
-def test_runs_that_wait_for_an_interrupted_base_are_finished_with_it_on_every_page(filled: Lab) -> None:
+def test_what_ended_early_or_waits_for_its_base_is_told_of_on_every_page_and_finished_together(filled: Lab) -> None:
     experiment = filled.experiments()[0]
+    states = ("interrupted", "stopped", "interrupted", "queued", "queued")
     with filled.store.transaction() as db:
-        db.execute("UPDATE runs SET state = 'interrupted', result = NULL WHERE id = ?", (experiment.base,))
         db.executemany(
-            "UPDATE runs SET state = 'queued', result = NULL WHERE id = ?", [(id,) for id in experiment.runs]
+            "UPDATE runs SET state = ?, result = NULL WHERE id = ?",
+            zip(states, (experiment.base, *experiment.runs), strict=True),
         )
-    said = "0 of 5 finished, 4 queued, 1 interrupted"
     panels = {"finetune": "finetune-live", "runs": "runs-live"}
     for page in ("home", "compare", "finetune", "runs"):
         app = draw(page, experiment=experiment.id)
-        assert said in texts(app), page
+        assert "0 of 5 finished, 2 queued, 1 stopped, 2 interrupted" in texts(app), page
         button = app.button(key=f"{panels.get(page, f'{page}-{experiment.id}')}-finish")
     button.click().run()
     assert not app.exception
@@ -255,20 +208,6 @@ def test_what_is_missing_in_the_form_is_said_there_and_the_cost_refers_to_it(fil
         app.pills(key=key).set_value(chosen).run()
         assert not app.error
         assert SEE_FORM not in texts(app)
-
-
-def test_finetune_starts_full_and_lora_on_one_base_with_every_seed(filled: Lab) -> None:
-    app = draw("finetune")
-    app.slider(key="finetune-epochs").set_value(1).run()
-    next(button for button in app.button if "Start the experiment" in button.label).click().run()
-    assert not app.exception
-    newest = filled.experiments()[0]
-    specs = [run.spec for run in filled.members(newest)]
-    assert sorted((spec.kind, spec.seed) for spec in specs) == [
-        (method, seed) for method in ("full", "lora") for seed in range(DEFAULT_SEEDS)
-    ]
-    assert {spec.base for spec in specs} == {newest.base}
-    assert len({spec.task for spec in specs}) == 1
 
 
 def test_one_learning_rate_for_both_gives_a_warning(filled: Lab) -> None:

@@ -12,7 +12,6 @@ from streamlit.testing.v1 import AppTest
 from core.engine.jobs.run_files import NETWORK
 from core.errors import NetworkFileError
 from core.lab import Lab
-from core.methods.full import FullSpec
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Experiment, Run
@@ -23,7 +22,7 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.weights import cuts, remeasured
 from pages.shared.ui.literal import literal
-from tests.conftest import finish, short
+from tests.conftest import finish
 from tests.pages.test_pages import draw, texts
 from tests.trained_home import TrainedHome
 
@@ -58,15 +57,6 @@ def press(app: AppTest, label: str) -> AppTest:
     next(button for button in app.button if label in button.label).click().run()
     assert not app.exception, app.exception
     return app
-
-
-def test_a_report_that_is_asked_for_too_early_says_when_it_comes(filled: Lab) -> None:
-    base = filled.bases()[0]
-    waiting = filled.fine_tune(base, base.spec.task, [(short(epochs=200), FullSpec())], [0, 1, 2], "later")
-    app = draw("report", experiment=waiting.id)
-    assert "appears once all runs" in texts(app) or "What cannot be concluded" in texts(app)
-    filled.stop(*waiting.runs)
-    finish(filled, *waiting.runs)
 
 
 def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(opened: Lab, base: Run) -> None:

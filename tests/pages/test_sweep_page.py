@@ -85,8 +85,13 @@ def test_the_layers_that_are_chosen_get_adapters_and_without_any_there_is_a_sent
     assert metrics(app)["Trainable parameters"] == " to ".join(counts)
 
 
-def test_a_sweep_without_ranks_says_that_lora_is_left_out(opened: Lab, base: Run) -> None:
+def test_a_sweep_without_ranks_says_that_lora_is_left_out_and_it_can_be_of_another_method(
+    opened: Lab, base: Run
+) -> None:
     app = draw("sweep")
+    app.segmented_control(key="sweep-adapters").set_value("dora").run()
+    assert "DoRA: ranks" in [pills.label for pills in app.pills]
+    app.segmented_control(key="sweep-adapters").set_value("lora").run()
     choose(app, [1], [0.01], RATES_OFFERED[3:7], 1)
     left_out = "Without a rank, an alpha and a learning rate, LoRA is left out."
     assert left_out not in texts(app)
@@ -199,29 +204,19 @@ def interrupted(opened: Lab, base: Run) -> Iterator[Run]:
     opened.stop(*(run.id for run in opened.live()))
 
 
-@pytest.fixture
-def waiting(opened: Lab, interrupted: Run) -> Experiment:
-    """A sweep whose runs wait for their base, on a dataset that is gone."""
+def test_pages_draw_while_runs_wait_whose_dataset_is_gone_and_their_base_is_finished_by_a_press(
+    opened: Lab, interrupted: Run
+) -> None:
     images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
     opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
     experiment = opened.fine_tune(interrupted, TaskSpec.of(dataset="mine"), SWEPT[2:6], [0])
     opened.catalog.remove("mine")
-    return experiment
-
-
-@pytest.mark.parametrize("page", ["home", "runs", "compare", "sweep"])
-def test_a_page_draws_while_runs_wait_whose_dataset_is_gone(waiting: Experiment, page: str) -> None:
-    app = draw(page, experiment=waiting.id)
-    said = "\n".join([texts(app), *(bar.proto.text for bar in app.main.get("progress"))])
-    assert "0 of 5 finished, 4 queued, 1 interrupted · time left not known yet" in said
-
-
-def test_runs_that_wait_for_an_interrupted_base_are_finished_with_it(
-    opened: Lab, interrupted: Run, waiting: Experiment
-) -> None:
-    app = draw("sweep", experiment=waiting.id)
+    for page in ("home", "runs", "compare", "sweep"):
+        app = draw(page, experiment=experiment.id)
+        said = "\n".join([texts(app), *(bar.proto.text for bar in app.main.get("progress"))])
+        assert "0 of 5 finished, 4 queued, 1 interrupted · time left not known yet" in said, page
     assert "Waiting for the base, whose training was interrupted." in texts(app)
-    app.button(key=f"sweep-{waiting.id}-finish").click().run()
+    app.button(key=f"sweep-{experiment.id}-finish").click().run()
     assert not app.exception
     assert opened.run(interrupted.id).state != "interrupted"
 

@@ -77,41 +77,34 @@ def cut_by_a_press(
     return before, asked[-1], app.select_slider(key=f"{form}-length").value
 
 
-@pytest.mark.parametrize(("form", "preset"), [("finetune", "split"), ("finetune", "ten-shot"), ("sweep", "same")])
-def test_a_press_cuts_the_texts_of_a_preset_on_a_base_and_changes_nothing_else(
-    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch, form: str, preset: str
+@pytest.mark.parametrize(
+    ("form", "start", "preset"),
+    [
+        ("finetune", "base", "split"),
+        ("finetune", "base", "ten-shot"),
+        ("sweep", "base", "same"),
+        ("finetune", "network", "same"),
+        ("pretrain", "network", None),
+    ],
+)
+def test_a_press_cuts_the_texts_of_a_form_and_changes_nothing_else(
+    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch, form: str, start: str, preset: str | None
 ) -> None:
-    app = draw(form, base=lab.bases()[0].id)
-    app.pills(key=f"{form}-preset").set_value(preset)
+    longest = LONGEST if start == "base" else 128
+    app = draw(form, base={"base": lab.bases()[0].id, "network": lab.networks.list()[0].digest}[start])
+    if start == "network":
+        app.selectbox(key=f"{form}-dataset").set_value("long").run()
+        assert preset is None or app.pills(key=f"{form}-preset").value == preset
+    elif preset:
+        app.pills(key=f"{form}-preset").set_value(preset)
     if form == "sweep":
         app.pills(key="sweep-ranks").set_value([1])  # few, since memory is counted for each
     app.run()
     before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, form)
-    assert app.pills(key=f"{form}-preset").value == OWN
-    assert length < LONGEST
+    assert preset is None or app.pills(key=f"{form}-preset").value == OWN
+    assert {spec.task.length for spec in before} == {longest}
+    assert length < longest
     assert after == [spec.but(task=spec.task.but(length=length)) for spec in before]
-
-
-def test_a_press_cuts_the_texts_of_a_network_that_is_fine_tuned_as_it_was_brought(
-    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    form = "finetune"
-    app = draw(form, base=lab.networks.list()[0].digest)
-    app.selectbox(key=f"{form}-dataset").set_value("long").run()
-    assert app.pills(key=f"{form}-preset").value == "same"
-    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, form)
-    assert {spec.task.length for spec in before} == {128}
-    assert length < 128
-    assert after == [spec.but(task=spec.task.but(length=length)) for spec in before]
-
-
-def test_a_press_cuts_the_texts_of_a_base(
-    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app = draw("pretrain")
-    app.selectbox(key="pretrain-dataset").set_value("long").run()
-    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, "pretrain")
-    assert after == [spec.but(task=spec.task.but(length=length)) for spec in before] != before
 
 
 def test_a_press_on_home_cuts_the_texts_of_source_and_target(
@@ -225,7 +218,9 @@ def layers_of_a_network() -> None:
     layer_form("form", current().networks.spec(st.query_params["base"], 4))
 
 
-def test_every_block_of_another_network_is_chosen_and_a_choice_for_it_stays(lab: Lab, tmp_path: Path) -> None:
+def test_every_block_of_another_network_is_chosen_and_a_choice_for_it_stays_as_does_that_of_an_experiment(
+    lab: Lab, tmp_path: Path
+) -> None:
     shallow = lab.networks.list()[0].digest
     deep = lab.networks.bring_folder(save_tiny(tmp_path / "deep", num_hidden_layers=4)).digest
     app = AppTest.from_function(layers_of_a_network, default_timeout=HANG)
@@ -237,14 +232,7 @@ def test_every_block_of_another_network_is_chosen_and_a_choice_for_it_stays(lab:
         app.pills(key="form-blocks").set_value([1]).run()
         app.run()
         assert app.pills(key="form-blocks").value == [1]
-    finally:
-        lab.networks.remove(deep)
 
-
-def test_the_blocks_of_an_experiment_stay_in_the_form_that_is_filled_from_it(lab: Lab, tmp_path: Path) -> None:
-    shallow = lab.networks.list()[0].digest
-    deep = lab.networks.bring_folder(save_tiny(tmp_path / "deep", num_hidden_layers=4)).digest
-    try:
         network, task = lab.networks.spec(shallow, 4), TaskSpec.of(dataset="long", length=128)
         targets = target_layers(network).targets(["all-linear"], [1])
         experiment = lab.fine_tune(network, task, [(short(), LoRASpec.of(rank=1, target_modules=targets))], range(1))

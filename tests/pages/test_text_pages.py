@@ -24,9 +24,11 @@ from core.run_spec import RunSpec, default_optim
 from core.study.arms.balance import macro_f1_sentence
 from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import NO_SOURCE
+from pages.shared.ui.links import script
 from pages.shared.ui.literal import literal
+from tests.conftest import HANG
 from tests.pages.test_data import from_file, upload
-from tests.pages.test_pages import PAGES, draw, texts
+from tests.pages.test_pages import PAGES, SHELL, draw, texts
 from tests.pages.test_tryit import answers
 from tests.text_home import HOSTILE, NAMES, NETWORK
 from tests.trained_home import TrainedHome
@@ -45,9 +47,12 @@ def seen(everything: Lab) -> Callable[..., AppTest]:
     return cache(draw)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_of_a_lab_with_runs_draws(seen: Callable[..., AppTest], page: str) -> None:
-    assert not seen(page).error
+def test_pages_of_a_lab_with_runs_draw_one_after_another_in_one_session(opened: Lab) -> None:
+    app = AppTest.from_file(str(SHELL), default_timeout=HANG).run()
+    for page in (*PAGES[1:], PAGES[0]):
+        app.switch_page(script(page)).run()
+        assert not app.exception, (page, app.exception)
+        assert not app.error, page
 
 
 @pytest.mark.parametrize("page", ["report", "weights", "tryit"])

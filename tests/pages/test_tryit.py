@@ -15,7 +15,7 @@ from core.lab import Lab
 from core.networks.forward import forward
 from core.serving.given import own_image
 from core.study.arms.answers_table import disputed
-from core.study.weights.answering import base_predictions, source_predictions
+from core.study.weights.answering import base_predictions
 from core.study.weights.predicted import predictions, true_labels
 from core.web import downloads
 from core.wording.answers import answers_text
@@ -78,7 +78,7 @@ def test_the_table_of_disputes_leads_with_the_most_answers(filled: Lab) -> None:
 
 
 @pytest.mark.parametrize("task", ["Target", "Source"])
-def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut(
+def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut_and_the_source_shows_what_was_forgotten(
     filled: Lab, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     on_source = task == "Source"
@@ -87,19 +87,28 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut(
     first = next(iter(runs.values()))
     spec = first.spec.source if on_source else first.spec.task
     assert spec is not None
-    tuned = {
-        label: source_predictions(filled, run) if on_source else predictions(filled, run).predicted
-        for label, run in runs.items()
+    test = filled.tasks.get(spec).test
+    networks = {"Base": filled.artifacts.base_network(first)}
+    networks |= {label: filled.artifacts.trained(run) for label, run in runs.items()}
+    expected = {
+        label: forward(network.eval(), test.batch(slice(None))).argmax(1).numpy() for label, network in networks.items()
     }
     truth = true_labels(filled, spec)
-    expected = {"Base": base_predictions(filled, first, on_source), **tuned}
-    rows = disputed(list((expected if on_source else tuned).values())).tolist()
+    compared = [labels for label, labels in expected.items() if on_source or label != "Base"]
+    rows = disputed(compared).tolist()  # on the source with the base, which has learnt these classes
     assert len(rows) > 3
     monkeypatch.setattr("pages.tryit.disputes.SHOWN", 3)
     app = draw("tryit", **{"try-task": task})
+    assert not app.error
     table = next(frame.value for frame in app.dataframe if "Example" in frame.value)
     assert len(table) == 3
     assert "Only the first 3 are shown, and sorting sorts only these; the file has all." in texts(app)
+    assert (f"The networks and their base differ on {len(rows)} of" in texts(app)) is on_source
+    if on_source:
+        assert app.number_input(key="try-example").value == rows[0] + 1
+        assert {label: row["Answer"] for label, row in answers(app).items()} == {
+            label: str(labels[rows[0]]) for label, labels in expected.items()
+        }
     (link,) = [link for link in app.get("link_button") if link.proto.label == "Download these examples"]
     status, body, headers = ask(Starlette(routes=downloads.routes(lambda path: path)), link.proto.url)
     assert status == 200
@@ -159,32 +168,6 @@ def test_alpha_of_nothing_leaves_the_base_and_merging_changes_nothing(filled: La
     assert found["Full"] == trained["Full"]
     assert found["LoRA r=4, merged"] == trained["LoRA r=4, merged"]
     assert "Merged networks keep the alpha of their training." in texts(app)
-
-
-def test_the_source_shows_what_was_forgotten(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
-    runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
-    task = runs["Full"].spec.source
-    assert task is not None
-    test = filled.tasks.get(task).test
-    networks = {"Base": filled.artifacts.base_network(runs["Full"])}
-    networks |= {label: filled.artifacts.trained(run) for label, run in runs.items()}
-    expected = {
-        label: forward(network.eval(), test.batch(slice(None))).argmax(1).numpy() for label, network in networks.items()
-    }
-    app = draw("tryit", **{"try-task": "Source"})
-    assert not app.error
-    table = next(frame.value for frame in app.dataframe if "Example" in frame.value)
-    rows = disputed(list(expected.values()))  # with the base, which has learnt these classes
-    assert table["Example"].tolist() == [row + 1 for row in rows]
-    assert table["Class"].tolist() == [str(label) for label in true_labels(filled, task)[rows]]
-    for label, labels in expected.items():
-        assert table[label].tolist() == [str(found) for found in labels[rows]], label
-    assert f"The networks and their base differ on {len(rows)} of" in texts(app)
-    assert app.number_input(key="try-example").value == rows[0] + 1
-    assert {label: row["Answer"] for label, row in answers(app).items()} == {
-        label: str(labels[rows[0]]) for label, labels in expected.items()
-    }
 
 
 def test_a_choice_of_no_network_and_a_seed_that_is_missing(filled: Lab) -> None:

@@ -1,4 +1,6 @@
-"""The Weights page: of an experiment with all it can show, of one that lacks something, and of broken files."""
+"""The Weights page: of an experiment with all it can show, of one that lacks something, of a transformer, and of files
+that are gone.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,14 @@ from streamlit.testing.v1 import AppTest
 
 from core.engine.jobs.run_files import NETWORK
 from core.lab import Lab
+from core.methods.lora import LoRASpec
 from core.numbers import percent
 from core.store.record import Experiment, Run
-from tests.conftest import TURNED, finish
+from core.study.weights.change import layer_shapes
+from core.study.weights.layer_map import MAP_MEASURES
+from tests.conftest import TURNED, finish, short
 from tests.pages.test_pages import draw, texts
+from tests.text_home import PETS
 from tests.trained_home import FULL, TrainedHome
 
 VIEWS = ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"]
@@ -196,12 +202,11 @@ def test_choosing_another_experiment_takes_a_run_of_it(opened: Lab, trained_home
     assert app.selectbox(key="pick-run").value in other.runs
 
 
-@pytest.mark.parametrize("names", ["experiment", "run", "layer", "view energy strength"])
-def test_an_address_that_names_nothing_is_no_crash(opened: Lab, names: str) -> None:
-    draw("weights", **dict.fromkeys(names.split(), "<script>alert(1)</script>"))
-
-
-def test_an_experiment_without_a_result_says_so(opened: Lab, trained_home: TrainedHome) -> None:
+def test_an_address_that_names_nothing_is_no_crash_and_an_experiment_without_a_result_says_so(
+    opened: Lab, trained_home: TrainedHome
+) -> None:
+    for names in ("experiment", "run", "layer", "view energy strength"):
+        draw("weights", **dict.fromkeys(names.split(), "<script>alert(1)</script>"))
     app = draw("weights", experiment=trained_home.failed.id)
     assert "No run of this experiment has a result" in texts(app)
 
@@ -217,3 +222,84 @@ def test_a_file_that_is_gone_is_a_sentence(opened: Lab, trained_home: TrainedHom
             assert ("is gone from" in texts(app)) == (view != "Subspaces")
     finally:
         opened.notes.delete(made.runs)
+
+
+# A transformer that was fine-tuned directly
+
+KEY = "bert.encoder.layer.1.attention.self.key"
+
+
+@pytest.fixture
+def direct(trained_home: TrainedHome) -> Experiment:
+    return trained_home.direct
+
+
+def test_the_map_of_adapters_leaves_out_what_they_do_not_change(opened: Lab, direct: Experiment) -> None:
+    network = opened.members(direct)[0].spec.network
+    lora = short(batch_size=16), LoRASpec.of(rank=2, target_modules=("attention",))
+    made = opened.fine_tune(network, PETS, [lora], [0], "attention")
+    finish(opened, *made.runs)
+    try:
+        app = draw("weights", experiment=made.id)
+        assert not app.error
+        assert "5 tiles are empty" in texts(app)
+        app = draw("weights", experiment=made.id, view="Alpha and layers")
+        assert "5 of 13 layers were not changed by training" in texts(app)
+        # All have one role, so that they are told apart by their names in a block.
+        names = [f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense")]
+        assert [toggle.label for toggle in app.toggle] == [f"{name} · 2 layers" for name in names]
+    finally:
+        opened.notes.delete(made.runs)
+
+
+def test_the_page_of_a_transformer_opens_with_the_map_and_each_measure_draws(opened: Lab, direct: Experiment) -> None:
+    for name, measure in MAP_MEASURES.items():
+        app = draw("weights", experiment=direct.id, measure=measure.title)
+        assert not app.error
+        assert app.segmented_control(key="measure").value == name
+        assert measure.reading.split(".")[0] in texts(app).replace("\\", "")
+        assert "The new head is not shown" in texts(app)
+    assert "classifier" not in " ".join(app.selectbox(key="pick-layer").options)
+
+
+@pytest.mark.parametrize("label", ["Full", "LoRA r=2"])
+def test_every_instrument_opens_on_a_layer(opened: Lab, direct: Experiment, label: str) -> None:
+    run = run_of(opened, direct, label)
+    for view in VIEWS:
+        app = draw("weights", experiment=direct.id, run=run.id, view=view, layer=KEY)
+        assert not app.error, (view, [error.value for error in app.error])
+        if view == "Spectrum":
+            assert set(app.dataframe[0].value["Layer"]) == {KEY}
+        if view == "Alpha and layers":
+            assert {value for name, value in metrics(app) if name == "Target"} == {percent(run.score)}
+            kinds = ["attention", "feed-forward", "other layers"] + ["everything else"] * (label == "Full")
+            assert [toggle.label.split(" · ")[0] for toggle in app.toggle] == kinds
+            alone = next(table.value for table in app.dataframe if "Network" in table.value)
+            assert alone["Target"].iloc[0] == percent(run.score)
+
+
+def test_a_large_network_is_evaluated_only_on_request_and_on_so_many_texts(
+    opened: Lab, direct: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.weights.effort.MAX_AT_ONCE", 100)
+    for view in ("Rank", "Alpha and layers"):
+        app = draw("weights", experiment=direct.id, view=view)
+        assert not app.error
+        assert "Nothing is evaluated until then" in texts(app)
+        assert not app.metric
+        asked = draw("weights", experiment=direct.id, view=view, examples="100")
+        assert not asked.error
+        assert "on 100 examples of each part" in texts(asked)
+        assert asked.dataframe
+
+
+def test_another_experiment_whose_network_has_other_layers_starts_at_its_own(
+    opened: Lab, direct: Experiment, experiment: Experiment
+) -> None:
+    app = draw("weights", experiment=direct.id)
+    layer = app.selectbox(key="pick-layer").value
+    app.selectbox(key="pick-experiment").set_value(experiment.id).run()
+    assert not app.exception
+    assert "There is no layer" not in texts(app)
+    assert app.selectbox(key="pick-layer").value in layer_shapes(opened.members(experiment)[0].spec.network)
+    assert "There is no layer" in texts(draw("weights", experiment=experiment.id, layer=layer))

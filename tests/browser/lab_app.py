@@ -1,4 +1,7 @@
-"""The app with slow training while a file exists, so that runs make progress but do not finish."""
+"""The app with slow training while a file exists, so that runs make progress but do not finish.
+
+Calibrations are known at once: each would train for a second beside the pages, and have its form drawn again.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import streamlit as st
 from torch import Tensor
 
 from app import ACCESS, at, doors, lifespan
+from core.forecast import calibration
+from core.forecast.calibration import Calibration
 from core.training.bank.bank import Bank
 from core.web import downloads
 
@@ -29,6 +34,7 @@ def _slowly(bank: Bank, rows: Tensor) -> Tensor:
 
 
 Bank.advance = _slowly  # type: ignore[method-assign]
+calibration.calibrate = lambda *_: Calibration(step=0.01, image=0.0, steady=True)
 
 # Streamlit searches the source of this file for this assignment.
 app = st.App(

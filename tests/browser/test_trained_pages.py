@@ -1,0 +1,259 @@
+"""Pages of the trained home in a real browser: what only a browser shows of them. No test here changes the home."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from core.lab import Lab
+from core.numbers import percent
+from core.settings import Settings
+from core.store.record import Experiment, Run
+from core.study.arms.sweep import at_alpha, chosen, sweep_arms
+from pages.shared.forms.objective import TITLE
+from tests.browser.conftest import choose, new_context, settled
+from tests.conftest import wait_until
+from tests.trained_home import TrainedHome
+
+pytestmark = pytest.mark.browser
+
+
+def members(trained_home: TrainedHome, experiment: Experiment) -> list[Run]:
+    """The runs of an experiment."""
+    lab = Lab(Settings(home=trained_home.home))
+    found = lab.members(experiment)
+    lab.close()
+    return found
+
+
+def metric(page: Page, title: str, place: int, text: str) -> None:
+    """Wait until a metric shows this value; of several with this title, the one at this place."""
+    found = page.get_by_test_id("stMetric").filter(has_text=title).nth(place).get_by_test_id("stMetricValue")
+    expect(found).to_have_text(text)
+
+
+# Back, and the current experiment
+
+
+def shows(page: Page, path: str, experiment: Experiment) -> None:
+    """Wait until a page shows an experiment, and says so in its address."""
+    expect(page).to_have_url(re.compile(rf"/{path}\?(.*&)?experiment={experiment.id}"))
+    expect(page.get_by_role("combobox", name="Experiment")).to_have_value(re.compile(experiment.name))
+    settled(page)
+
+
+def test_back_returns_to_the_experiment_that_was_shown_and_an_address_that_names_none_offers_the_choice(
+    page: Page, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
+) -> None:
+    older, newer = trained_home.alone, trained_home.one_seed
+    page.goto(f"{trained_site}/compare?experiment={newer.id}")
+    shows(page, "compare", newer)
+    choose(page.get_by_role("combobox", name="Experiment"), re.compile(older.name))
+    shows(page, "compare", older)
+    page.go_back()
+    shows(page, "compare", newer)
+    page.go_forward()
+    shows(page, "compare", older)
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Report").click()  # by the navigation, without an address
+    shows(page, "report", older)
+    page.reload()
+    shows(page, "report", older)
+    page.goto(f"{trained_site}/compare?experiment=e-none")
+    said = page.get_by_text("There is no experiment 'e-none'")
+    expect(said).to_be_visible()
+    settled(page)
+    expect(page.get_by_role("figure")).to_have_count(0)
+    choose(page.get_by_role("combobox", name="Experiment"), re.compile(older.name))
+    shows(page, "compare", older)
+    expect(said).to_have_count(0)
+    assert console_errors == []
+
+
+# The fold for measure and margin
+
+
+def test_the_fold_stays_open_while_its_label_changes_and_another_page_loses_no_choice(
+    page: Page, trained_site: str, trained_home: TrainedHome
+) -> None:
+    page.goto(f"{trained_site}/finetune?base={trained_home.plain.base}")
+    page.get_by_text(TITLE, exact=True).click()
+    choose(page.get_by_role("combobox", name="Primary measure"), "Loss")
+    label = f"{TITLE}: loss, margin 0.02"
+    expect(page.get_by_text(label, exact=True)).to_be_visible()
+    margin = page.get_by_role("spinbutton", name="Margin")
+    expect(margin).to_be_visible()
+    expect(margin).to_have_value("0.02")
+    margin.fill("0.125")
+    margin.press("Enter")
+    label = f"{TITLE}: loss, margin 0.125"
+    expect(page.get_by_text(label, exact=True)).to_be_visible()
+    expect(margin).to_be_visible()
+    page.get_by_role("link", name="Runs", exact=True).click()
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Fine-tune", exact=True).click()
+    expect(page.get_by_text(label, exact=True)).to_be_visible()
+
+
+# Try it
+
+
+def draw_seven(page: Page, canvas: Locator) -> None:
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    page.mouse.move(*at(0.3, 0.25))
+    page.mouse.down()
+    page.mouse.move(*at(0.7, 0.25), steps=8)
+    page.mouse.move(*at(0.45, 0.8), steps=8)
+    page.mouse.up()
+
+
+def test_base_full_and_every_adapter_answer_a_drawn_seven(
+    page: Page, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
+) -> None:
+    page.goto(f"{trained_site}/tryit?experiment={trained_home.tuned.id}")
+    page.get_by_text("Draw", exact=True).click()
+    expect(page.get_by_text("The networks answer after each stroke")).to_be_visible()
+    settled(page)
+    canvas = page.get_by_role("img", name="A square to draw on with mouse, pen or finger.")
+    draw_seven(page, canvas)
+    told = page.locator('[aria-label^="The most probable class for each network."]')
+    expect(told).to_be_visible()
+    label = told.get_attribute("aria-label") or ""
+    for network in ("Base: ", "Full, ", "LoRA r=4, ", "LoRA r=1, "):
+        assert network in label
+    expect(page.get_by_text("The base answered bit for bit")).to_be_visible()
+    expect(page.get_by_role("img", name="The drawing as the networks see it")).to_be_visible()
+
+    page.get_by_text("Source", exact=True).click()
+    expect(page.get_by_text("Source: digits", exact=True)).to_be_visible()
+    expect(told).to_be_visible()  # the drawing stays
+    expect(told).not_to_have_attribute("aria-label", label)  # and is not turned any more
+
+    page.get_by_role("button", name="Clear", exact=True).click()
+    expect(page.get_by_text("The networks answer after each stroke")).to_be_visible()
+    expect(told).to_have_count(0)
+    # An image of a page that is drawn again at once may be gone before the browser has asked for it.
+    assert [error for error in console_errors if "/media/" not in error] == []
+
+
+# Sweep
+
+
+def opens_its_runs(page: Page, arms: str) -> None:
+    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
+    page.wait_for_url(lambda url: parse_qs(urlparse(url).query).get("arms") == [arms])
+
+
+def test_a_tile_of_a_sweep_opens_its_runs_by_mouse_key_and_touch_and_another_alpha_leaves_none_of_the_one_before(
+    page: Page, chromium: Browser, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
+) -> None:
+    arms = sweep_arms(members(trained_home, trained_home.sweep))
+    full, _ = chosen(arms)
+    assert full is not None
+    (pressed,) = at_alpha([arm for arm in arms if (arm.spec.label, arm.learning_rate) == ("LoRA r=4", 0.005)], 8.0)
+    url, asked = f"{trained_site}/sweep?experiment={trained_home.sweep.id}&alpha=8", f"{pressed.key},{full.key}"
+    label = "LoRA r=4, alpha 8, learning rate 0.005"
+    page.goto(url)
+    tile = page.get_by_role("button", name=label)
+    expect(tile).to_be_visible()
+    tile.click()
+    opens_its_runs(page, asked)
+    page.goto(url)
+    tile.focus()
+    page.keyboard.press("Enter")
+    opens_its_runs(page, asked)
+    page.goto(url)
+    tiles = page.locator(".tile-map button")
+    expect(tiles).to_have_count(6)
+    page.get_by_role("radiogroup", name="Alpha").get_by_role("radio", name="16", exact=True).click()
+    expect(page.get_by_role("button", name="LoRA r=4, alpha 16,")).to_be_visible()
+    expect(page.get_by_role("button", name="alpha 8,")).to_have_count(0)
+    expect(tiles).to_have_count(5)  # alpha 16 lacks a setting
+    assert console_errors == []
+
+    context = new_context(chromium, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    touched = context.new_page()
+    touched.goto(url)
+    touched.get_by_role("button", name=label).tap()  # the first touch
+    opens_its_runs(touched, asked)
+    context.close()
+
+
+# Weights
+
+
+def nothing_runs_off(page: Page) -> None:
+    """Wait until the page does not scroll horizontally; charts follow its width, tables and tab bars scroll inside."""
+    main = page.get_by_test_id("stMain")
+    wait_until(lambda: main.evaluate("it => it.scrollWidth - it.clientWidth") <= 0)
+    wait_until(lambda: page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0)
+
+
+def test_the_slider_and_the_switches_of_weights_answer_and_nothing_runs_off(
+    page: Page, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
+) -> None:
+    run = next(run for run in members(trained_home, trained_home.split) if run.spec.label == "LoRA r=4")
+    result = run.result
+    assert result is not None
+    page.goto(f"{trained_site}/weights?experiment={trained_home.split.id}&run={run.id}&view=Alpha+and+layers")
+    metric(page, "Target", 0, percent(result.measures["accuracy"]))
+    metric(page, "Target", 2, percent(result.measures["accuracy"]))
+
+    thumb = page.get_by_role("slider", name="Alpha relative to the trained value")
+    chart = page.locator(".live-chart .plotly")
+    expect(chart).to_be_visible()
+    thumb.focus()
+    page.keyboard.press("Home")
+    metric(page, "Target", 0, percent(result.measures["accuracy_before"]))
+    metric(page, "Source", 0, percent(result.measures["source_accuracy_before"]))
+    expect(page).to_have_url(re.compile(r"[?&]strength=0(\.0)?(&|$)"))
+    expect(chart).to_be_visible()
+
+    for layer in ("layers.0", "layers.2", "layers.4"):
+        page.get_by_test_id("stCheckbox").filter(has_text=layer).locator("label").click()
+        expect(page.get_by_role("switch", name=layer)).not_to_be_checked()
+    metric(page, "Target", 2, percent(result.measures["accuracy_before"]))
+
+    for view in ("Spectrum", "Rank", "Subspaces", "New directions", "Alpha and layers"):
+        page.get_by_role("tab", name=view).click()
+        panel = page.get_by_role("tabpanel").filter(visible=True)
+        expect(panel.get_by_test_id("stCaptionContainer").last).to_be_visible()
+        expect(page.get_by_test_id("stSpinner")).to_have_count(0)
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            nothing_runs_off(page)
+    query = parse_qs(urlparse(page.url).query)
+    assert (query["run"], query["layer"], query["view"]) == ([run.id], ["layers.0"], ["Alpha and layers"])
+    assert console_errors == []
+
+
+def test_a_tile_of_the_map_of_a_transformer_opens_its_layer_by_keyboard_and_by_finger(
+    page: Page, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
+) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(f"{trained_site}/weights?experiment={trained_home.direct.id}")
+    tiles = page.locator(".tile-map button")
+    expect(tiles).to_have_count(13)
+    nothing_runs_off(page)
+    page.locator(".tile-map button[aria-label^='block 1, feed-forward in']").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"layer=bert\.encoder\.layer\.1\.intermediate\.dense"))
+    expect(page).to_have_url(re.compile(r"view=Spectrum"))
+    expect(page.get_by_role("tab", name="Spectrum")).to_have_attribute("aria-selected", "true")
+    page.get_by_role("tab", name="Map").click()
+    # What is drawn of the last tab still answers: a press before the page has drawn this one changes no tab.
+    expect(page).to_have_url(re.compile(r"^(?!.*view=)"))
+    settled(page)
+    page.locator(".tile-map button[aria-label^='block 0, attention value']").click()
+    expect(page).to_have_url(re.compile(r"layer=bert\.encoder\.layer\.0\.attention\.self\.value"))
+    expect(page.get_by_role("tabpanel").filter(visible=True).get_by_test_id("stDataFrame")).to_be_visible()
+    nothing_runs_off(page)
+    assert console_errors == []

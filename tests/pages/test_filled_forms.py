@@ -1,0 +1,429 @@
+"""Forms that are filled from a file or from an experiment, what they start, and what they cannot show."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.data.dataset import ImageDataset
+from core.data.task_spec import TaskSpec
+from core.lab import Lab
+from core.methods.dora import DoRASpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.objectives.registry import CLASSIFICATION
+from core.plan.configuration import Configuration
+from core.plan.configuration_file import write_configuration
+from core.plan.experiment import Setting
+from core.plan.rate_grid import TuneSpec, rates_around
+from core.run_spec import OptimSpec, RunSpec, default_optim, default_rate
+from core.store.record import Run
+from core.study.stats.claims import DEFAULT_SEEDS
+from pages.shared.experiment.configuration import SAVE
+from pages.shared.experiment.left_out import left_out
+from pages.shared.forms.objective import TITLE
+from pages.shared.ui.links import script
+from pages.shared.ui.primary import on_primary
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.data.uploaded import noise
+from tests.pages.test_pages import draw, texts
+from tests.text_home import PETS, bring_tiny
+from tests.trained_home import TrainedHome
+
+pytestmark = pytest.mark.slow
+
+BEYOND = "The form cannot show all that this file says"
+ODD = OptimSpec.of(learning_rate=0.0316, epochs=3, batch_size=48)
+FULL, LORA = (ODD, FullSpec()), (ODD, LoRASpec.of())
+HEAD = ODD.but(learning_rate=0.005), "head"
+PAGES = ["finetune", "sweep"]
+LABELS = {"finetune": "Start the experiment", "sweep": "Start the sweep"}
+ANEW = {"finetune": "finetune-run-anew", "sweep": "sweep-start-anew"}
+TUNED = TuneSpec.of(rates=3)
+
+
+def adapter_arms(optim: OptimSpec, *ranks: int, **settings: Any) -> list[tuple[OptimSpec, LoRASpec]]:
+    return [(optim, LoRASpec.of(rank=rank, **settings)) for rank in ranks]
+
+
+def grid(optim: OptimSpec) -> list[Setting]:
+    adapter = LoRASpec.of(scaling="alpha", target_modules=("layers.2",))
+    return [
+        (optim.but(learning_rate=rate), method)
+        for method in (FullSpec(), adapter.but(rank=6), adapter.but(rank=2))
+        for rate in (0.0316, 0.007)
+    ]
+
+
+BY_LOSS = CLASSIFICATION.but(measure="loss", within=0.123)
+SOME = TaskSpec.of(dataset="digits", rotation=30.0, invert=True, shots=7, classes=(1, 2, 5), validation=0.2)
+
+SHOWN = [
+    ("finetune", TURNED, [FULL, *adapter_arms(ODD, 1, 8, alpha=3.0, scaling="alpha", start="gaussian"), HEAD], 3, {}),
+    ("finetune", TURNED, [(short(), FullSpec()), (ODD.but(epochs=1, batch_size=64), LoRASpec.of(rank=3))], 12, {}),
+    ("finetune", TURNED, [FULL, LORA, (ODD, DoRASpec.of())], 3, {"own_bases": True}),
+    ("finetune", DIGITS, [FULL, LORA], 1, {"tune": TUNED, "objective": CLASSIFICATION.but(within=0.037)}),
+    ("finetune", SOME, [FULL], 2, {"device": "cpu"}),
+    ("sweep", TaskSpec.of(dataset="digits", invert=True), grid(ODD), 2, {}),
+    ("finetune", TURNED, [FULL, LORA], 2, {"objective": BY_LOSS}),
+    ("sweep", TURNED, grid(ODD), 2, {"objective": CLASSIFICATION.but(measure="macro_f1", within=1.25)}),
+]
+"""What a form can show: page, task, arms, seeds, and other fields."""
+
+
+def gaussian(rate: float) -> list[Setting]:
+    return [(short(rate=rate), method.of(start="gaussian")) for method in (LoRASpec, DoRASpec)]
+
+
+CANNOT: list[tuple[str, list[Any], tuple[int, ...], dict[str, Any], str]] = [
+    ("finetune", [FULL, (short(), LoRASpec.of())], (0, 1), {}, "Batch size 64; Epochs 1"),
+    ("finetune", [FULL, LORA], (0, 3, 5), {}, "seeds 3 and 5"),
+    ("finetune", [(ODD.but(patience=2), FullSpec())], (0, 1), {}, "Patience 2"),
+    ("finetune", [(ODD.but(epochs=60), FullSpec())], (0,), {}, "Epochs 60"),
+    ("finetune", [FULL, *adapter_arms(ODD, 1, alpha=1.0), *adapter_arms(ODD, 2)], (0,), {}, "Alpha 8"),
+    ("finetune", [FULL], (0, 1), {"trim": True}, "Keep only chosen networks"),
+    ("finetune", [FULL], (3, 5), {"objective": BY_LOSS}, "seeds 3 and 5"),
+    ("sweep", [*grid(ODD), HEAD], (0, 1), {}, "Head only"),
+    ("sweep", grid(ODD), (0,), {"own_bases": True}, "A base for each seed"),
+    ("sweep", grid(ODD)[:2], (0,), {}, ""),
+    (
+        "sweep",
+        [arm for rate in (0.001, 0.002, 0.003, 0.005) for arm in gaussian(rate)],
+        (0,),
+        {},
+        "DoRA; Initialization of A gaussian",
+    ),
+]
+"""What a form cannot show: page, arms, seeds, other fields, and what is left out where an experiment fills it in, which
+is nothing where it has too few settings.
+"""
+
+
+def upload(app: AppTest, page: str, content: str, name: str = "experiment.json") -> None:
+    """Choose a file, as somebody does in the popover."""
+    field = next(field for field in app.file_uploader if str(field.key).startswith(f"{page}-open"))
+    field.upload(name, content.encode(), "application/json")
+    app.run()
+    assert not app.exception
+
+
+def press(app: AppTest, *labels: str) -> None:
+    (found,) = [button for button in app.button if button.label in {*labels, *map(on_primary, labels)}]
+    found.click().run()
+    assert not app.exception
+    assert not app.error
+
+
+def ended(lab: Lab) -> None:
+    """Stop everything, and wait until it has ended."""
+    live = [run.id for run in lab.live()]
+    lab.stop(*live)
+    finish(lab, *live)
+
+
+def started(lab: Lab, known: set[str] | None = None) -> list[RunSpec]:
+    """Specs of the runs of the only new experiment, which are stopped."""
+    (new,) = [experiment for experiment in lab.experiments() if experiment.id not in (known or set())]
+    ended(lab)
+    return [run.spec for run in lab.members(new)]
+
+
+def warned(app: AppTest) -> str:
+    return "\n".join(warning.value for warning in app.warning).replace("\\", "")
+
+
+@pytest.mark.parametrize(("page", "task", "arms", "seeds", "more"), SHOWN)
+def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_form_starts_the_same(
+    opened: Lab, trained_home: TrainedHome, page: str, task: TaskSpec, arms: list[Any], seeds: int, more: dict[str, Any]
+) -> None:
+    trained_home.bring(opened, str(trained_home.plain.base), str(trained_home.split.base))
+    base = opened.bases()[-1]  # not the default
+    asked = Configuration.on(base.spec, task, arms, range(seeds), **more)
+    app = draw(page)
+    upload(app, page, write_configuration(asked))
+    assert not app.error
+    assert BEYOND not in texts(app)
+    assert app.query_params["base"] == base.id
+    assert opened.experiments() == []
+    press(app, LABELS[page])
+    (first,) = opened.experiments()
+    assert opened.configuration(first).asks_the_same(asked)
+    specs = started(opened)
+    assert {(spec.optim, spec.method) for spec in specs} == set(asked.settings)
+    assert {spec.base for spec in specs} == ({base.id} if not asked.own_bases else {spec.base for spec in specs})
+    assert {"objective" in spec.to_json() for spec in specs} == {"objective" in more}
+
+    app = draw(page, like=first.id)
+    assert not app.error
+    assert "cannot show all" not in texts(app)
+    assert [toast.value for toast in app.toast] == ["The form has the settings of that experiment."]
+    app.run().button(key=ANEW[page]).click().run()
+    assert not app.exception
+    assert not app.error
+    second = opened.experiments()[0]
+    assert second.name == f"{first.name} (2)"
+    assert opened.configuration(second).asks_the_same(asked)
+    ended(opened)
+
+
+@pytest.mark.parametrize(("page", "arms", "seeds", "more", "missing"), CANNOT)
+def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experiment_fills_it_in(
+    opened: Lab, base: Run, page: str, arms: list[Any], seeds: tuple[int, ...], more: dict[str, Any], missing: str
+) -> None:
+    asked = Configuration.on(base.spec, TURNED, arms, seeds, **more)
+    app = draw(page)
+    upload(app, page, write_configuration(asked))
+    assert not app.error
+    assert BEYOND in texts(app)
+    assert {"Runs", "Time"} <= {metric.label for metric in app.metric}
+    assert opened.experiments() == []
+    press(app, LABELS["finetune"])
+    (experiment,) = opened.experiments()
+    assert opened.configuration(experiment).asks_the_same(asked)
+    specs = started(opened)
+    assert {(spec.optim, spec.method, spec.objective) for spec in specs} == {
+        (*setting, asked.objective) for setting in asked.settings
+    }
+    assert {spec.seed for spec in specs} == set(seeds)
+    assert BEYOND not in texts(app.run())
+
+    app = draw(page, like=experiment.id)
+    for _ in range(2):
+        assert not app.toast
+        said = f"The form cannot show all settings of that experiment. Left out: {missing}."
+        assert (said in warned(app)) == bool(missing)
+        app.run()
+    del app.query_params["like"]
+    assert "Left out" not in texts(app.run())
+
+
+@pytest.mark.parametrize(
+    ("arms", "page"),
+    [
+        (BOTH, "sweep"),
+        ([*BOTH, (short(), DoRASpec.of())], "finetune"),
+        ([BOTH[0], gaussian(0.005)[0]], "finetune"),
+        ([BOTH[0], (short(), "head")], "finetune"),
+        (BOTH[1:], "finetune"),  # three settings, which Sweep refuses
+    ],
+)
+def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
+    opened: Lab, base: Run, arms: list[Setting], page: str
+) -> None:
+    experiment = opened.fine_tune(base, TURNED, arms, [0], tune=TUNED)
+    ended(opened)
+    app = draw("compare", experiment=experiment.id)
+    (again,) = [each.proto for each in app.get("page_link") if each.proto.label == "Run again with changes"]
+    assert again.page.rpartition("/")[2] == page
+    assert [toast.value for toast in draw(page, like=experiment.id).toast] == [
+        "The form has the settings of that experiment."
+    ]
+
+
+def test_a_form_that_was_filled_from_a_file_can_be_changed(opened: Lab, base: Run) -> None:
+    app = draw("finetune")
+    upload(app, "finetune", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [0, 1])))
+    assert app.slider(key="finetune-epochs").value == 3
+    app.slider(key="finetune-epochs").set_value(4).run()
+    assert app.slider(key="finetune-epochs").value == 4
+    assert BEYOND not in texts(app)
+    press(app, LABELS["finetune"])
+    assert {spec.optim.epochs for spec in started(opened)} == {4}
+
+
+def test_a_form_is_filled_once_for_each_link_that_is_followed(opened: Lab, base: Run) -> None:
+    experiment = opened.fine_tune(base, TURNED, [(short(epochs=3), FullSpec())], range(2))
+    ended(opened)
+    app = draw("finetune", like=experiment.id)
+    assert app.slider(key="finetune-epochs").value == 3
+    app.slider(key="finetune-epochs").set_value(7).run()
+    assert app.slider(key="finetune-epochs").value == 7
+    assert app.query_params["like"] == experiment.id
+    app.query_params["experiment"] = experiment.id
+    app.switch_page(script("compare")).run()
+    app.query_params["like"] = experiment.id
+    app.switch_page(script("finetune")).run()
+    assert app.slider(key="finetune-epochs").value == 3
+
+
+def test_a_file_that_was_closed_leaves_the_form(opened: Lab, base: Run) -> None:
+    app = draw("finetune")
+    upload(app, "finetune", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [7])))
+    assert BEYOND in texts(app)
+    press(app, "Close the file")
+    assert BEYOND not in texts(app)
+    assert app.slider(key="finetune-epochs").value == 3  # the nearest that the form could show
+    assert opened.experiments() == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_where_there_is_no_base_yet_the_file_has_it_trained(opened: Lab, page: str) -> None:
+    spec = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+    app = draw(page)
+    upload(app, page, write_configuration(Configuration.on(spec, TURNED, grid(ODD), [0, 1])))
+    assert BEYOND in texts(app)
+    assert [metric.value for metric in app.metric if metric.label == "Bases to train"] == ["1"]
+    press(app, LABELS["finetune"])
+    (experiment,) = opened.experiments()
+    assert opened.run(experiment.base).spec == spec
+    ended(opened)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_bad_file_gets_one_sentence_and_a_link_to_no_experiment_too_and_the_form_stays(
+    opened: Lab, base: Run, page: str
+) -> None:
+    text = write_configuration(Configuration.on(base.spec, TURNED, BOTH, [0]))
+    app = draw(page)
+    for wrong, sentence in (
+        ("{", "bad.json: This is not valid JSON"),
+        (text.replace('"rotation": 45.0', '"rotation": 999'), "Rotation must be at most 180, not 999"),
+        (text.replace('"rank": 4', '"rank": 500'), "Rank 500 is above 128"),
+        (text.replace("digits", "nobodys"), "There is no dataset"),
+        (text.replace('"classes": null', '"classes": [3, 12]'), "12"),
+    ):
+        upload(app, page, wrong, "bad.json")
+        (error,) = [error.value.replace("\\", "") for error in app.error]
+        assert sentence in error
+        assert BEYOND not in texts(app)
+    assert opened.experiments() == []
+    assert app.file_uploader
+    assert "There is no experiment" in texts(draw(page, like="e-none"))
+
+
+def test_a_network_that_was_brought_is_chosen_from_a_file(opened: Lab, tmp_path: Path) -> None:
+    network = bring_tiny(opened, tmp_path / "tiny")
+    arms = [(default_optim(method, network).but(epochs=2), method) for method in (FullSpec(), LoRASpec.of(rank=2))]
+    asked = Configuration.on(network, PETS.but(shots=7), arms, range(2))
+    app = draw("finetune")
+    upload(app, "finetune", write_configuration(asked))
+    assert not app.error
+    assert BEYOND not in texts(app)
+    assert app.query_params["base"] == network.brought
+    assert app.slider(key="finetune-transformer-epochs").value == 2
+
+
+def test_an_experiment_is_saved_as_a_file_by_a_button_of_one_name(filled: Lab) -> None:
+    for page in ("home", "compare", "report", "finetune"):
+        app = draw(page, experiment=filled.experiments()[0].id)
+        assert [link.proto.label for link in app.get("link_button")].count(SAVE) == 1, page
+
+
+def test_tuned_rates_of_a_file_are_those_of_the_form(opened: Lab, base: Run) -> None:
+    """A file may have every rate written out: the form then shows the tuning that gives them."""
+    arms = [
+        (ODD.but(learning_rate=rate), method)
+        for method in (FullSpec(), LoRASpec.of())
+        for rate in rates_around(default_rate(method), TUNED)
+    ]
+    app = draw("finetune")
+    upload(app, "finetune", write_configuration(Configuration.on(base.spec, TURNED, arms, [0, 1])))
+    assert BEYOND not in texts(app)
+    assert app.toggle(key="finetune-tune").value
+    assert app.slider(key="finetune-tune-rates").value == 3
+
+
+def test_a_form_whose_dataset_was_deleted_says_so_and_chooses_none_in_its_place(opened: Lab, base: Run) -> None:
+    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
+    opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    experiment = opened.fine_tune(base, TaskSpec.of(dataset="mine"), BOTH, [0])
+    ended(opened)
+    opened.catalog.remove("mine")
+    app = draw("finetune", like=experiment.id)
+    assert [warning.value for warning in app.warning] == ["Its dataset mine was deleted: choose another one."]
+    assert not app.toast
+    assert app.select_slider(key="finetune-rate-lora").value == BOTH[1][0].learning_rate
+
+
+def fold(app: AppTest) -> str:
+    """The label of the fold for measure and margin, which is closed."""
+    (found,) = [each.proto for each in app.expander if each.label.startswith(TITLE)]
+    assert not found.expanded
+    return str(found.label)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_chosen_in_the_fold_is_what_is_started_and_its_label_says_so_unless_it_is_the_default(
+    opened: Lab, base: Run, page: str
+) -> None:
+    app = draw(page)
+    app.slider(key=f"{page}-seeds").set_value(1)
+    if page == "sweep":
+        app.pills(key="sweep-ranks").set_value([1])
+    app.slider(key=f"{page}-epochs").set_value(1).run()
+    assert fold(app) == TITLE
+    choice = app.selectbox(key=f"{page}-measure")
+    assert (choice.value, choice.options) == ("accuracy", ["Accuracy", "Macro-F1", "Loss"])
+    points = app.number_input(key=f"{page}-margin-accuracy")
+    assert points.label == "Margin, in points"
+    points.set_value(2.0).run()
+    assert fold(app) == f"{TITLE}: accuracy, margin 2 points"
+    app.number_input(key=f"{page}-margin-accuracy").set_value(0.5).run()
+    assert fold(app) == TITLE
+    app.selectbox(key=f"{page}-measure").set_value("loss").run()
+    margin = app.number_input(key=f"{page}-margin-loss")
+    assert (margin.label, margin.min, margin.max, margin.step, margin.value) == ("Margin", 0.0, 1.0, 0.01, 0.02)
+    assert fold(app) == f"{TITLE}: loss, margin 0.02"
+    app.selectbox(key=f"{page}-measure").set_value("accuracy").run()
+    assert fold(app) == TITLE
+    app.selectbox(key=f"{page}-measure").set_value("loss").run()
+    app.number_input(key=f"{page}-margin-loss").set_value(0.1).run()
+    assert fold(app) == f"{TITLE}: loss, margin 0.1"
+    press(app, LABELS[page])
+    specs = started(opened)
+    assert {spec.objective for spec in specs} == {CLASSIFICATION.but(measure="loss", within=0.1)}
+    assert {opened.run(str(spec.base)).spec.objective for spec in specs} == {CLASSIFICATION}
+
+
+def test_a_measure_that_a_form_does_not_show_is_named(base: Run) -> None:
+    shown = Configuration.on(base.spec, TURNED, BOTH, [0])
+    assert left_out(shown.but(objective=BY_LOSS), shown) == ["judged by loss, margin 0.123"]
+
+
+def test_the_same_runs_by_another_measure_are_offered_as_a_new_experiment(opened: Lab, filled: Lab) -> None:
+    (first,) = opened.experiments()
+    app = draw("finetune", like=first.id)
+    app.selectbox(key="finetune-measure").set_value("macro_f1").run()
+    press(app, LABELS["finetune"])
+    assert {spec.objective for spec in started(opened, {first.id})} == {CLASSIFICATION.but(measure="macro_f1")}
+    assert opened.experiments()[0].name == f"{first.name} (2)"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run, page: str) -> None:
+    app = draw(page)
+    if page == "sweep":
+        app.session_state["sweep-seeds"] = 1
+        app.session_state["sweep-ranks"] = [1]
+        app.run()
+    press(app, LABELS[page])
+    (first,) = opened.experiments()
+    if page == "finetune":  # full and LoRA on one base and task, with every seed
+        specs = [run.spec for run in opened.members(first)]
+        assert sorted((spec.kind, spec.seed) for spec in specs) == list(product(("full", "lora"), range(DEFAULT_SEEDS)))
+        assert {(spec.base, spec.task) for spec in specs} == {(base.id, specs[0].task)}
+    said = "This experiment has these runs already"
+    assert said not in texts(app)
+    if page == "sweep":  # the form is folded once its sweep has begun
+        app.session_state["sweep-new-1"] = True
+        app.run()
+    press(app, LABELS[page])
+    assert opened.experiments() == [first]
+    assert said in texts(app)
+    ended(opened)
+    if page == "finetune":
+        app.run()
+        assert f"0 of {len(first.runs)} finished" in texts(app)
+        app.button(key="finetune-run").click().run()
+        assert opened.experiments() == [first]
+        assert said not in texts(app)
+        assert all(run.is_live or run.state == "finished" for run in opened.members(first))
+        ended(opened)
+        app.run().button(key="finetune-run-anew").click().run()
+        assert len(opened.experiments()) == 2
+        ended(opened)
