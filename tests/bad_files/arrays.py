@@ -201,6 +201,7 @@ LONG = (
         "csv, text of four bytes a letter",
         "csv, 190,000 lines and a wrong one",
         "csv, 190,000 lines and a lonely class",
+        "csv, 16 million empty lines",
     ),
 )
 

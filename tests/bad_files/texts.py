@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.data.uploads import limits
-from tests.bad_files.catalog import BadFile, Make, Table, of_kind
+from tests.bad_files.catalog import BadFile, Make, Table, marked, of_kind
 from tests.data.text_files import CSV, GOOD, PARQUET, ROWS, lines, parquet, parquet_rows
 from tests.data.uploaded import zipped
 
@@ -192,4 +192,4 @@ def bad_files() -> list[BadFile]:
         BadFile("texts", name, make, says, allocates=int(mib * 2**20), is_hostile=True)
         for name, (make, says, mib) in SMALL.items()
     ]
-    return of_kind("texts", TEXTS) + few
+    return marked(of_kind("texts", TEXTS), ("100,000 labels",), is_long=True) + few
