@@ -14,10 +14,11 @@ from transformers import AutoModelForSequenceClassification
 
 from core.errors import LabError
 from core.networks.library.networks import Networks
-from core.settings import Settings
 from tests.bad_files.networks import beside, changed, config, header, index
 from tests.bad_files.sentences import faults_of
 from tests.networks.tiny import save_tiny
+
+pytestmark = pytest.mark.usefixtures("read_here")
 
 
 @pytest.mark.parametrize(
@@ -42,11 +43,6 @@ def test_a_config_decides_only_the_architecture(networks: Networks, sound: Path,
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("sound") / "tiny")
-
-
-@pytest.fixture
-def networks(settings: Settings) -> Networks:
-    return Networks(settings)
 
 
 def left(networks: Networks) -> list[str]:
