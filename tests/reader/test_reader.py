@@ -93,8 +93,11 @@ def test_any_bytes_are_a_value_of_the_declared_type_or_an_error(content: bytes) 
         assert all(isinstance(number, int) for number in found.numbers)
 
 
-@pytest.mark.parametrize("how", ENDS)
-def test_whatever_ends_the_reader_is_one_sentence(how: str, forks: bool) -> None:
+@pytest.mark.parametrize(
+    ("how", "is_forked"), [*((how, True) for how in ENDS), *((how, False) for how in ("abort", "much", "loop", "say"))]
+)
+def test_whatever_ends_the_reader_is_one_sentence(how: str, is_forked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "FORKS", is_forked)
     with pytest.raises(DatasetError) as caught:
         misbehave(how)
     assert str(caught.value) == ENDS[how]
