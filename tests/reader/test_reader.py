@@ -180,13 +180,6 @@ def test_those_who_wait_when_the_reader_is_killed_share_the_next_one() -> None:
     assert said == [TIME] * 4
 
 
-def test_a_reader_that_was_killed_is_started_anew() -> None:
-    _, parent, _ = pids(1)
-    os.kill(parent, signal.SIGKILL)
-    assert pids(2)[1:] != (parent, 2)
-    assert pids(3)[2] == 3
-
-
 def test_files_of_our_own_are_read_in_this_process_and_thread() -> None:
     elsewhere: list[int] = []
     with reading_here():

@@ -19,7 +19,7 @@ from core.study.arms.choice import chosen_arms
 from core.study.arms.fairness import comparable
 from core.study.arms.pairs import against_full
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
-from core.study.arms.verdict import verdict
+from core.study.arms.verdict import Rule, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
@@ -338,6 +338,9 @@ def test_no_verdict_without_both_methods_on_one_question():
     (elsewhere,) = arms_of(make_arm_runs("lora", [99.0] * 3, spec={"base": "other"}))
     for arms in ([], [lora], [full]):
         assert verdict_of(*arms).startswith("No verdict yet")
+        found = verdict([run for arm in arms for run in arm.runs])
+        assert (found.rule, found.level, found.choice, found.offered) == (Rule.NONE, Level.OPEN, None, None)
+        assert explanation(found) == []
     assert "different bases" in verdict_of(full, elsewhere)
     assert verdict_of(full, lora, elsewhere) == verdict_of(full, lora)
 

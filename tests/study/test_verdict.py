@@ -364,14 +364,6 @@ def test_an_outlying_run_is_named_beside_the_claim():
     assert "LoRA r=4 reached 60.00 % with seed 7, far from its other seeds" in sentence
 
 
-def test_without_both_methods_there_is_no_verdict():
-    for runs in ([], make_arm_runs("lora", [90.0] * 8), make_arm_runs("full", [90.0] * 8)):
-        found = verdict(runs)
-        assert (found.rule, found.level, found.choice, found.offered) == (Rule.NONE, Level.OPEN, None, None)
-        assert headline(found).startswith("No verdict yet")
-        assert explanation(found) == []
-
-
 @pytest.mark.parametrize(("points", "seeds", "noise"), pairwise((-3, -0.3, 0, 0.3, 3), range(1, 11), (0, 1, 10)))
 def test_no_sentence_contradicts_its_interval(points, seeds, noise):
     for runs in (

@@ -83,11 +83,7 @@ def test_a_folder_that_is_not_there_is_one_sentence(networks: Networks, tmp_path
     assert "cannot be read" in refused(networks, lambda: networks.bring_folder(tmp_path / "nowhere"))
 
 
-def test_a_zip_and_its_folder_are_the_same_network(networks: Networks, sound: Path) -> None:
-    assert networks.bring_zip(beside(), "a.zip").digest == networks.bring_folder(sound).digest
-
-
-@pytest.mark.parametrize("cut", [None, 0, 1, 40, -1, -30, 2000])
+@pytest.mark.parametrize("cut", [None, 0, -30])
 def test_a_zip_on_this_machine_is_read_from_its_file(
     networks: Networks, sound: Path, tmp_path: Path, cut: int | None
 ) -> None:
