@@ -163,8 +163,9 @@ def test_a_damaged_description_is_one_sentence_and_repaired_by_bringing_it_again
     networks: Networks, tiny: Path
 ) -> None:
     card = networks.bring_folder(tiny)
+    path = networks.folder(card.digest) / ABOUT
     for about in (b"", b"{", b"[]", b'{"version": 1}', b"null", b'{"version": 2}', b"[" * 10_000):
-        (networks.folder(card.digest) / ABOUT).write_bytes(about)
+        path.write_bytes(about)
         with pytest.raises(NetworkFileError, match=r"^[^\n]{10,300}\.$"):
             networks.card(card.digest)
         assert networks.list() == []
