@@ -88,9 +88,8 @@ def test_a_saved_file_and_that_of_the_experiment_queue_what_the_options_would_ha
     direct = launched(waiting, line)
     again = launched(waiting, f"--config {file}")
     assert specs_of(waiting, again) == specs_of(waiting, direct)
-    file.write_text(write_configuration(waiting.configuration(direct)))
-    assert specs_of(waiting, launched(waiting, f"--config {file}")) == specs_of(waiting, direct)
-    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig", newline="\r\n")  # as Windows saves it
+    text = write_configuration(waiting.configuration(direct))
+    file.write_text(text, encoding="utf-8-sig", newline="\r\n")  # as Windows saves it
     assert specs_of(waiting, launched(waiting, f"--config {file}")) == specs_of(waiting, direct)
     assert (again.name, again.trim) == (f"{direct.name} (2)", direct.trim)
 

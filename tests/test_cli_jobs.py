@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from core.__main__ import main
-from core.artifacts.recipe import weights_digest
 from core.engine.job_files import JobFiles
 from core.engine.jobs.hashed_zip import HashedZip, indexed, write_file
 from core.engine.jobs.job import Job
@@ -33,7 +32,7 @@ from core.settings import Settings
 from core.store.checkpoints import step_of
 from core.store.record import Run
 from tests import forked
-from tests.conftest import BOTH, compared, finish, short, wait_until
+from tests.conftest import BOTH, compared, finish, short, wait_until, weights_of
 from tests.text_home import PETS, bring_tiny
 
 ARMS = [*BOTH, (short(), DoRASpec.of(rank=2))]
@@ -61,10 +60,6 @@ def idle(based: Path, home: Path) -> Iterator[Lab]:
     lab = Lab(Settings(home=Path(shutil.copytree(based, home)), threads=1))
     yield lab
     lab.store.close()
-
-
-def weights(lab: Lab, run: Run) -> str | None:
-    return weights_digest(lab.settings.runs / run.id, lab.store.files(run.id))
 
 
 def trained_elsewhere(files: list[Path], folder: Path) -> list[Path]:
@@ -110,7 +105,7 @@ def test_three_jobs_elsewhere_are_collected_as_if_trained_here(idle: Lab, home: 
         assert own.result is not None
         assert there.result is not None
         assert own.result.bank == there.result.bank
-        assert weights(idle, there) == weights(here, own)
+        assert weights_of(idle, there) == weights_of(here, own)
     here.close()
     assert main(["collect", str(results[0]), "--home", str(home)]) == 0  # a second time changes nothing
     assert idle.members(experiment) == runs

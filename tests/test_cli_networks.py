@@ -42,6 +42,12 @@ QUICK = ["--seeds", "2", "--epochs", "1", "--rank", "2", "--targets", "attention
 """Options of a comparison that is soon over."""
 
 
+@pytest.fixture(autouse=True)
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are timed before the first run of the module alone, whose forecast is tested."""
+    monkeypatch.setattr("core.cli.compare.TIMING_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a network and with labelled texts, whose columns have odd names."""
@@ -288,6 +294,7 @@ def test_a_step_of_a_network_with_weights_is_timed(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.forecast.step_time.SECONDS", 0.0)
+    monkeypatch.setattr("core.forecast.step_timer.ROUNDS", 3)
     home = ["--home", str(tmp_path), "--network", str(files / "tiny")]
     assert main(["time", "--rank", "1", "2", "--targets", "attention", "--batch-size", "4", *home]) == 0
     out = capsys.readouterr().out
@@ -299,6 +306,12 @@ def test_a_step_of_a_network_with_weights_is_timed(
     for more, word in [(["--targets", "nothing"], "nothing"), (["--dataset", "digits"], "digits has images")]:
         assert main(["time", *home, *more]) == 1
         assert word in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def unused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder to which every command is refused."""
+    return tmp_path_factory.mktemp("unused")
 
 
 NETWORK = ["--network", "NETWORK"]
@@ -342,18 +355,18 @@ DATA = [*NETWORK, "--data", "FILE"]
     ],
 )
 def test_contradictions_get_one_sentence_and_nothing_is_queued_or_kept(
-    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+    files: Path, unused: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     names = {"NETWORK": str(files / "tiny"), "FILE": str(files / "My reviews.csv")}
-    assert main(["compare", "--home", str(tmp_path), *(names.get(word, word) for word in arguments)]) == 1
+    assert main(["compare", "--home", str(unused), *(names.get(word, word) for word in arguments)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     errors = [line for line in re.split("[\r\n]", captured.err) if line.startswith("error: ")]
     assert len(errors) == 1
     assert sentence.replace("NETWORK", names["NETWORK"]) in errors[0]
     assert captured.err.strip().endswith(errors[0])
-    assert list((tmp_path / "runs").glob("*")) == []
-    assert list((tmp_path / "datasets").rglob("*.safetensors")) == []
+    assert list((unused / "runs").glob("*")) == []
+    assert list((unused / "datasets").rglob("*.safetensors")) == []
 
 
 def test_minilm_is_found_in_its_package(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -378,7 +391,6 @@ def test_what_does_not_fit_is_told_with_what_would_before_anything_is_queued(
         raise LabError("This test queues nothing.")
 
     monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: free)
-    monkeypatch.setattr("core.cli.compare.TIMING_SECONDS", 0.0)
     monkeypatch.setattr(Lab, "queue", stop)
     monkeypatch.setattr(Lab, "grow", stop)
     for arguments in (

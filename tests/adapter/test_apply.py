@@ -35,6 +35,8 @@ from tests.adapter.samples import (
     probe,
 )
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 # Putting an adapter on a base
 
 

@@ -27,6 +27,8 @@ from tests.adapter.samples import SMALL, assert_close, logits, perturb, probe
 from tests.networks.tiny import save_tiny
 from tests.serving.test_mixed import BASE, FILES, SPECS
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 LORA = [name for name, spec in zip(FILES, SPECS, strict=True) if isinstance(spec, LoRASpec)]
 DORA = [name for name in FILES if name not in LORA]
 ATTENTION = tuple(f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense"))

@@ -25,6 +25,8 @@ from core.run_spec import OptimSpec, RunSpec
 from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, SMALL, WHOLE, assert_close, logits, packed, probe
 from tests.study.samples import RESULT, measured
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 
 def test_the_code_in_the_model_card_loads_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -40,6 +40,8 @@ from tests.adapter.samples import (
 )
 from tests.pairs import pairwise
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 # Ours into PEFT
 
 

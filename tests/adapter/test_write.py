@@ -25,6 +25,8 @@ from core.networks.fingerprint import fingerprint
 from core.networks.perceptron import PerceptronSpec
 from tests.adapter.samples import BASE, ENTRIES, GOOD, LORA, MODEL, WHOLE, factor_of, logits, packed, probe, trained
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 ROWS = {"pixels": probe()}
 
 

@@ -356,7 +356,10 @@ def chosen(**config: object) -> bytes:
     return only(renamed("a." * 105 + "b"), **config)
 
 
-LONG = ("a readme of 120 MB", "tensors of 200 MB", "settings of 60 MB")
+LONG = (
+    *("a readme of 120 MB", "tensors of 200 MB", "settings of 60 MB", "layers chosen by alternatives"),
+    *("layers chosen by repetitions", "ranks chosen by repetitions"),
+)
 VALID = (
     "a value as large as can be",  # finite, and it may change no output where its unit is inactive
     "a target with a line break",  # a name of no layer, which PEFT allows beside others
@@ -367,7 +370,11 @@ SLOW = "The selection of layers in .* takes more than 2 seconds"
 def bad_files() -> list[BadFile]:
     tensors: Table = {f"tensors {n}": (partial(peft, each), says) for n, (each, says) in enumerate(TENSORS_CHANGED)}
     changes = {**tensors, **of_values(SETTINGS_CHANGED, peft), **of_values(CLAIMED, claiming)}
-    found = of_kind("adapter", changes | ZIPS) + of_kind("adapter", unsafe(beside, 12) | COSTLY, is_hostile=True)
+    found = (
+        of_kind("adapter", changes, is_alike=True)
+        + of_kind("adapter", ZIPS)
+        + of_kind("adapter", unsafe(beside, 12) | COSTLY, is_hostile=True)
+    )
     size, name = 2**27 + 0x30201, A0.replace("layers.0", "a" * 200)
     bomb = (entry("b.safetensors", how=DEFLATED), bytes(size))
     slow: Table = {

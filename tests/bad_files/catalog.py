@@ -34,6 +34,8 @@ class BadFile:
     """Whether it looks bad but is not, and may be taken."""
     is_long: bool = False
     """Whether it takes seconds and resembles a faster one, so that only ``make soak`` has it."""
+    is_alike: bool = False
+    """Whether it is a sound zip to whoever takes it for something else, as many others are."""
     is_hostile: bool = False
     """Whether it has stopped, filled or ended a process, so that ``make soak`` gives it to a dashboard that trains."""
     allocates: int = MAX_GROWTH

@@ -7,6 +7,7 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from core.errors import LabError
 from core.networks.file import read_network
 from core.networks.fingerprint import fingerprint
 from core.networks.library.networks import Networks
+from core.reader import reading_here
 from core.settings import Settings
 from tests.adapter.samples import BASE, ENTRIES, WHOLE, assert_same, peft_like
 from tests.adapter.samples import GOOD as ADAPTER
@@ -38,7 +40,7 @@ from tests.bad_files.sentences import faults_of
 from tests.data.text_files import GOOD as TEXTS
 from tests.data.text_files import PARQUET
 from tests.data.uploaded import FOLDERS, GOOD, NPZ, flat, held, noise, npy, picture, zipped
-from tests.soak.sizes import full_or_short, keep
+from tests.soak.sizes import FULL, full_or_short, keep
 
 QUIET = [*HealthCheck]
 structured = settings(max_examples=full_or_short(2000, 50), suppress_health_check=QUIET)
@@ -55,10 +57,15 @@ def figures() -> Iterator[None]:
     keep("bad inputs by hypothesis", inputs=sum(TOLD.values()), sentences=TOLD["sentence"], taken=TOLD["taken"])
 
 
-def taken(read: Callable[[], Any]) -> Any:
-    """Result of reading a file; None if it was refused with one clear sentence."""
+def taken(read: Callable[[], Any], is_parquet: bool = False) -> Any:
+    """Result of reading a file; None if it was refused with one clear sentence.
+
+    At full size the reader reads it. The short form reads it in this process, which takes a tenth of the time, and
+    where an exception that nobody foresaw is no sentence; but for Parquet: Arrow ends the process that reads some.
+    """
     try:
-        found = read()
+        with nullcontext() if FULL or is_parquet else reading_here():
+            found = read()
     except LabError as error:
         found, sentence = None, str(error)
     else:
@@ -95,7 +102,7 @@ def test_damage_to_a_picture(form: str, how: list[Change]) -> None:
 @given(st.sampled_from(sorted(TEXTS)), changes)
 def test_damage_to_a_table_of_texts(kind: str, how: list[Change]) -> None:
     content = damaged(TEXTS[kind], how)
-    draft = taken(lambda: read_texts(content))
+    draft = taken(lambda: read_texts(content), TEXTS[kind].startswith(b"PAR1"))
     if draft is not None and is_cut(content, TEXTS[kind]):
         assert not content.startswith(b"PAR1")
         assert sum(draft.train_counts) <= 15
@@ -205,7 +212,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 @example(b'"')
 def test_any_bytes(content: bytes) -> None:
     taken(lambda: read_upload(content))
-    taken(lambda: read_texts(content))
+    taken(lambda: read_texts(content), content.startswith(b"PAR1"))
 
 
 @structured

@@ -115,6 +115,8 @@ def max_growth(file: BadFile, kind: str, size: int) -> int:
 @pytest.mark.parametrize("file", CATALOG, ids=str)
 def test_a_bad_file_is_one_sentence_and_leaves_nothing(reading: Reading, file: BadFile) -> None:
     others = [kind for kind in UPLOADS if kind != file.kind and file.kind in UPLOADS]
+    if not FULL:  # one of the two by turns; none where any other reader sees what it has seen in many
+        others = [] if file.is_alike else others[CATALOG.index(file) % 2 :][:1]
     for kind, answer in reading.ask(file, others).items():
         said, how = answer["said"], answer["how"]
         assert how == "sentence" or (how == "taken" and file.is_valid), (kind, how, said)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.data.uploads import limits
-from tests.bad_files.catalog import BadFile, Make, Table, of_kind
+from tests.bad_files.catalog import BadFile, Make, Table, marked, of_kind
 from tests.data.text_files import CSV, GOOD, PARQUET, ROWS, lines, parquet, parquet_rows
 from tests.data.uploaded import zipped
 
@@ -177,7 +177,7 @@ TEXTS: Table = {
 NESTED = b'{"text": "a", "label": "b", "more": [' + b"[]," * 20_000 + b"1]}\n"
 
 SMALL: dict[str, tuple[Make, str, float]] = {
-    "nested values": (lambda: gzip.compress(NESTED * 1000), "has 1 class:", 1.16),  # cost 1.4 GiB while they were kept
+    "nested values": (lambda: gzip.compress(NESTED * 400), "has 1 class:", 1.16),  # cost 1.4 GiB while they were kept
     "1,200,000 keys": (lambda: b"{" + b",".join(b'"%d":1' % n for n in range(1_200_000)) + b"}", "1,200,000 col", 26.3),
     "brackets": (lambda: gzip.compress(b'{"text": ' + b"[" * 2**25), "Line 1 is not a JSON object", 1.06),
     "rows beyond those claimed": (lambda: claiming(3_000_000, 20_000), DAMAGED, 8.0),
@@ -192,4 +192,4 @@ def bad_files() -> list[BadFile]:
         BadFile("texts", name, make, says, allocates=int(mib * 2**20), is_hostile=True)
         for name, (make, says, mib) in SMALL.items()
     ]
-    return of_kind("texts", TEXTS) + few
+    return marked(of_kind("texts", TEXTS), ("100,000 labels",), is_long=True) + few

@@ -23,7 +23,9 @@ from core.tasks.presets import preset_tasks
 from core.tasks.tasks import Tasks
 from core.tasks.views.registry import view_of
 from tests.conftest import BOTH, compared, finish, short
-from tests.pages.test_pages import PAGES, draw, texts
+from tests.extended import PARTS
+from tests.pages.test_pages import draw, texts
+from tests.registered import with_entry
 
 TRAIN, TEST = 400, 80
 DIRECTIONS = ("across", "falling", "upright", "rising")
@@ -85,20 +87,14 @@ class Songs(Stripes):
         return Recordings()
 
 
-@pytest.fixture
-def registered() -> Iterator[None]:
-    SOURCES.append(Stripes)
-    yield
-    SOURCES.remove(Stripes)
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with with_entry(SOURCES, Stripes):
+        yield open_lab(Settings(home=tmp_path_factory.mktemp("stripes") / "home"))
+        close_lab()
 
 
-@pytest.fixture
-def opened(registered: None, settings: Settings) -> Iterator[Lab]:
-    yield open_lab(settings)
-    close_lab()
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def experiment(opened: Lab) -> Experiment:
     """Full fine-tuning and LoRA on turned stripes, with two seeds, finished."""
     experiment = compared(opened, "rotation-45", "stripes", None, short(20, 0.001), BOTH, seeds=[0, 1])
@@ -109,8 +105,7 @@ def experiment(opened: Lab) -> Experiment:
 
 def test_it_is_there_while_it_is_registered_and_gone_afterwards(settings: Settings) -> None:
     before = Catalog(settings).list()
-    SOURCES.append(Stripes)
-    try:
+    with with_entry(SOURCES, Stripes):
         catalog = Catalog(settings)
         assert [info.name for info in catalog.list()] == [*(info.name for info in before), "stripes"]
         assert catalog.best() == "mnist-16k"
@@ -118,8 +113,6 @@ def test_it_is_there_while_it_is_registered_and_gone_afterwards(settings: Settin
         for refused in (catalog.keep, lambda dataset, name: catalog.remove(name)):
             with pytest.raises(DatasetError, match=r"belongs to a built-in dataset|not an uploaded dataset"):
                 refused(catalog.load("digits"), "stripes")
-    finally:
-        SOURCES.remove(Stripes)
     assert Catalog(settings).list() == before
     with pytest.raises(DatasetError, match="no dataset 'stripes'"):
         Catalog(settings).load("stripes")
@@ -166,13 +159,11 @@ def test_data_of_a_kind_without_a_view_is_refused_in_one_sentence(settings: Sett
 
 
 def test_every_page_shows_it_without_having_been_told(opened: Lab, experiment: Experiment) -> None:
-    for page in PAGES:
-        app = draw(page)
-        assert not app.error, (page, [error.value for error in app.error])
+    for page, view in PARTS:
+        app = draw(page, view=view or "")
+        assert not app.error, (page, view, [error.value for error in app.error])
     assert "**Stripes**" in texts(draw("data"))
     assert "Stripes" in draw("pretrain").selectbox(key="pretrain-dataset").options
-    for view in ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Table"):
-        assert not draw("compare", view=view).error, view
     compared = draw("compare", view="Examples")
     assert f"{TEST} test images: one is worth 1.25 points." in texts(compared)
     alts = [chart.proto.alt for chart in compared.get("plotly_chart")]

@@ -19,6 +19,8 @@ from core.networks.tokenizer import Tokenizer
 from core.tasks.views.text import TextView, preview
 from tests.networks.tiny import save_tiny
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 WORDS = ("cat", "dog", "sat", "mat", "very", "far", "red")
 
 

@@ -22,6 +22,8 @@ from core.tasks.views.split import outline
 from tests.data.text_files import CSV, GOOD, ROWS, WRITERS, json_lines, lines, parquet, separated
 from tests.data.uploaded import zipped
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 
 def held(draft: TextDraft) -> list[tuple[str, str]]:
     """All texts with the names of their classes, sorted."""

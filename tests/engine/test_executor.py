@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts.recipe import weights_digest
 from core.engine.executors import EXECUTORS, ThreadExecutor
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job import Job
@@ -21,8 +20,7 @@ from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
-from core.store.record import Run
-from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until, weights_of
 from tests.engine.elsewhere import ElsewhereExecutor
 from tests.text_home import PETS, bring_tiny
 
@@ -44,11 +42,6 @@ def lab(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     lab.close()
 
 
-def weights(lab: Lab, run: Run) -> str | None:
-    """SHA-256 of a run's trained weights."""
-    return weights_digest(lab.settings.runs / run.id, lab.store.files(run.id))
-
-
 def processes(lab: Lab) -> list[int]:
     executor = lab.executors.current
     assert isinstance(executor, ElsewhereExecutor)
@@ -64,7 +57,7 @@ def test_an_experiment_elsewhere_comes_to_the_files_that_threads_come_to(lab: La
         runs = finish(where, *experiment.runs)
         assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
         assert all(where.artifacts.verify(run.id).certified for run in runs if run.spec.role == "adapter")
-        files.append([weights(where, run) for run in runs])
+        files.append([weights_of(where, run) for run in runs])
         assert all(len(where.curve(run.id).step) == run.steps for run in runs)
         if where is not lab:
             where.close()
@@ -136,7 +129,7 @@ def test_stop_kill_and_resume_of_a_job_elsewhere(lab: Lab) -> None:
     assert (run.state, run.cause) == ("finished", None)
     assert lab.curve(whole.id).step.tolist() == list(range(1, run.steps + 1))
     untouched = finish(lab, lab.launch(run.spec).id)[0]
-    assert weights(lab, untouched) == weights(lab, run)
+    assert weights_of(lab, untouched) == weights_of(lab, run)
 
     id = lab.launch(spec).id
     wait_until(lambda: lab.run(id).step > 0)

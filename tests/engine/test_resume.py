@@ -179,29 +179,29 @@ def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Open
     reader.close()
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "another"])
-def test_a_damaged_checkpoint_means_the_first_step_and_a_word_about_it(
-    opened: Opener, settings: Settings, damage: str
-) -> None:
-    lab = opened()
-    spec = spec_of("pretrain", "", "last")
-    id = lab.launch(spec).id
-    wait_until(lambda: lab.run(id).step > 30)
-    lab.close()
-    (file,) = checkpoints(settings, id)
-    content = bytearray(file.read_bytes())
-    if damage == "gone":
-        file.unlink()
-    else:
+def test_a_damaged_checkpoint_means_the_first_step_and_a_word_about_it(opened: Opener, settings: Settings) -> None:
+    lab, spec = opened(), spec_of("pretrain", "", "last")
+    damages = {"cut": b"", "flipped": b"", "gone": None, "another": b"something else"}
+    left = {damage: lab.launch(spec).id for damage in damages}
+    for id in left.values():
+        wait_until(lambda id=id: lab.run(id).step > 30)
+        lab.stop(id)
+    finish(lab, *left.values())
+    for damage, id in left.items():
+        (file,) = checkpoints(settings, id)
+        content = bytearray(file.read_bytes())
         content[-100] ^= 1
-        file.write_bytes({"cut": content[:-1], "flipped": content, "another": b"something else"}[damage])
-    lab = opened()
-    lab.finish([id])
-    run, untouched = finish(lab, id, lab.launch(spec).id)
-    assert run.resumed_step == 0
-    same(lab, run, untouched)
-    assert "first step" in lab.log(id)[-1][1]
-    assert checkpoints(settings, id) == []
+        damages |= {"cut": bytes(content[:-1]), "flipped": bytes(content)}
+        file.unlink()
+        if (damaged := damages[damage]) is not None:
+            file.write_bytes(damaged)
+    assert lab.finish([*left.values()]) == 4
+    *runs, untouched = finish(lab, *left.values(), lab.launch(spec).id)
+    for run in runs:
+        assert run.resumed_step == 0
+        same(lab, run, untouched)
+        assert any("first step" in text for _, text in lab.log(run.id))
+        assert checkpoints(settings, run.id) == []
 
 
 @pytest.mark.parametrize("away", ["base", "checkpoint"])

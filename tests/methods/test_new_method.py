@@ -26,7 +26,8 @@ from core.study.arms.arm import arms_of
 from core.study.figures.palette import NEUTRAL, colour_of
 from tests.conftest import DIGITS, TURNED, compared, finish, short
 from tests.docs.examples import example
-from tests.pages.test_pages import PAGES, draw, texts
+from tests.pages.test_pages import draw, texts
+from tests.registered import with_entry
 
 NAMES = {"Literal": Literal, "torch": torch, "nn": nn, "Field": Field, "is_linear": is_linear}
 
@@ -44,10 +45,9 @@ TopSpec = built()
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    METHODS.append(TopSpec)
-    yield open_lab(Settings(home=tmp_path_factory.mktemp("home")))
-    close_lab()
-    METHODS.remove(TopSpec)
+    with with_entry(METHODS, TopSpec):
+        yield open_lab(Settings(home=tmp_path_factory.mktemp("home")))
+        close_lab()
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,7 @@ def test_it_is_trained_alone_and_changes_what_it_says(opened: Lab, experiment: E
             assert run.spec == RunSpec.from_json(run.spec.to_json())
 
 
-def test_every_page_shows_it(opened: Lab, experiment: Experiment) -> None:
-    for page in PAGES:
-        draw(page)
+def test_pages_show_it(opened: Lab, experiment: Experiment) -> None:
     assert "Top two" in draw("finetune").pills(key="finetune-controls").options
     assert "only the last two layers" in str(draw("finetune").pills(key="finetune-controls").help)
     assert "Top two, layers 2" in texts(draw("compare"))

@@ -21,18 +21,13 @@ from core.adapter.archive import CARD, CONFIG, TENSORS, json_bytes, read_entries
 from core.adapter.blend import blend
 from core.artifacts.artifacts import MERGED
 from core.artifacts.exports import FORMATS
-from core.artifacts.recipe import Recipe, weights_digest
-from core.cli.run import RecipeRunner
-from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER
 from core.errors import AdapterError, BaseMismatchError, LoRAError, SpecError
-from core.lab import Lab
 from core.methods.merging import adapted_layers, merge, merged_copy, unmerge
 from core.methods.registry import METHODS
 from core.networks.file import read_network
 from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
-from core.serving.request import PredictRequest, Row
-from core.settings import Settings
 from core.study.arms.arm import arms_of
 from core.study.arms.tables import comparison_table, comparison_text, runs_table
 from core.study.arms.verdict import verdict
@@ -41,8 +36,8 @@ from core.study.report.html import report_html
 from core.study.report.report import report_of
 from core.study.weights.change import read_change
 from tests.adapter.samples import SMALL, assert_close, logits, perturb, probe
-from tests.conftest import finish, short, wait_until
-from tests.methods.conftest import ARMS, FAST, WIDE, Done
+from tests.extended import Done, check_goes_on, check_recipe, check_served
+from tests.methods.conftest import ARMS, WIDE
 from tests.methods.rescaled import RescaledLinear, RescaledSpec
 
 
@@ -112,29 +107,7 @@ def test_its_runs_train_what_it_says_and_leave_the_base_alone(done: Done) -> Non
 
 
 def test_an_interrupted_run_goes_on_to_the_last_bit(done: Done, tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", threads=1, settle_seconds=0.2)
-    lab = Lab(settings)
-    lab.start()
-    try:
-        (base,) = finish(lab, lab.launch(done.base.spec.but(optim=short())).id)
-        optim = FAST.but(epochs=7, batch_size=16, keep="best")
-        spec = done.of("IA3 g=16").spec.but(optim=optim, base=base.id)
-        id = lab.launch(spec).id
-        wait_until(lambda: lab.run(id).step > 40)
-    finally:
-        lab.close()
-    assert lab.run(id).state == "interrupted"
-    lab = Lab(settings)
-    lab.start()
-    try:
-        lab.finish([id])
-        wait_until(lambda: lab.run(id).state != "queued")
-        resumed, untouched = finish(lab, id, lab.launch(spec).id)
-        assert 40 < resumed.resumed_step < resumed.steps
-        one, other = (weights_digest(settings.runs / run.id) for run in (resumed, untouched))
-        assert one == other is not None
-    finally:
-        lab.close()
+    check_goes_on(done, done.of("IA3 g=16"), tmp_path)
 
 
 # Files
@@ -205,31 +178,20 @@ def test_it_is_exported_as_a_network_but_not_as_a_plain_lora(done: Done) -> None
 
 
 def test_a_recipe_gives_its_very_weights_again(done: Done, tmp_path: Path) -> None:
-    recipe = Recipe.read(done.lab.recipe(done.of("IA3 g=16").id).to_json())
-    runner = RecipeRunner(done.lab.settings, None, None)
-    assert recipe.base is not None
-    runner.train(recipe.base, tmp_path / "base", None)
-    runner.train(recipe, tmp_path / "run", tmp_path / "base" / NETWORK)
-    assert weights_digest(tmp_path / "run") == recipe.weights is not None
+    check_recipe(done, "IA3 g=16", tmp_path)
 
 
 # Serving
 
 
 def test_rows_of_one_request_have_it_lora_or_no_adapter(done: Done) -> None:
-    lab, runs = done.lab, [done.of("IA3 g=1"), None, done.of("LoRA r=2"), done.of("IA3 g=16")]
-    rows = done.pixels[: len(runs)]
+    lab = done.lab
     predictor = Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.tokenizer)
     try:
         assert {(each.label, each.rank) for each in predictor.adapters().adapters} >= {("IA3 g=1", None)}
-        asked = [Row(pixels=row.tolist(), adapter=run and run.id) for row, run in zip(rows, runs, strict=True)]
-        answers = predictor.predict(PredictRequest(rows=asked)).predictions
+        check_served(done, predictor, "IA3 g=1", None, "LoRA r=2", "IA3 g=16")
     finally:
         predictor.close()
-    base = read_network(lab.artifacts.path(done.base.id, NETWORK))
-    for answer, run, row in zip(answers, runs, rows, strict=True):
-        expected = logits(lab.artifacts.trained(run) if run else base, row[None]).softmax(1)[0]
-        torch.testing.assert_close(torch.tensor(answer.probabilities), expected, atol=1e-5, rtol=1e-5)
 
 
 # Tables, report and weights

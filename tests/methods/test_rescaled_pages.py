@@ -11,29 +11,20 @@ from core.__main__ import main
 from core.adapter import verify_adapter
 from core.lab import close_lab
 from core.methods.full import FullSpec
-from pages.shared.ui.links import ENTRIES
 from tests.conftest import finish
-from tests.methods.conftest import Done
+from tests.extended import PARTS, Done, check_drawn
 from tests.methods.rescaled import RescaledSpec
 from tests.pages.test_pages import draw, texts
 
 
-@pytest.mark.parametrize("page", list(ENTRIES))
-def test_every_page_shows_it_without_having_been_told(done: Done, page: str) -> None:
-    app = draw(page)
-    assert not app.error, (page, [error.value for error in app.error])
-
-
-@pytest.mark.parametrize("view", ["Accuracy", "Rates", "Curves", "Examples", "Forgetting", "Cost", "Table"])
-def test_every_part_of_the_comparison_draws(done: Done, view: str) -> None:
-    app = draw("compare", experiment=done.experiment.id, view=view)
-    assert not app.error, [error.value for error in app.error]
+@pytest.mark.parametrize(("page", "view"), PARTS)
+def test_every_page_shows_it_without_having_been_told(done: Done, page: str, view: str | None) -> None:
+    check_drawn(done, page, view)
 
 
 @pytest.mark.parametrize("view", ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"])
 def test_every_part_of_the_weights_page_draws(done: Done, view: str) -> None:
-    app = draw("weights", experiment=done.experiment.id, run=done.of("IA3 g=1").id, view=view)
-    assert not app.error, [error.value for error in app.error]
+    check_drawn(done, "weights", view, run=done.of("IA3 g=1").id)
 
 
 def test_the_page_of_adapters_and_the_details_of_a_run_show_it(done: Done) -> None:

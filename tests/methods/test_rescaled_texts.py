@@ -21,7 +21,7 @@ from tests.adapter.samples import assert_close, perturb, unzip
 from tests.methods.rescaled import RescaledSpec
 
 pytestmark = [
-    pytest.mark.usefixtures("registered"),
+    pytest.mark.usefixtures("registered", "read_here"),
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # PEFT calls it
 ]
 

@@ -9,7 +9,6 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 
@@ -24,16 +23,13 @@ from core.__main__ import main
 from core.adapter import apply_adapter, verify_adapter
 from core.adapter.archive import CARD
 from core.artifacts.artifacts import MERGED
-from core.artifacts.recipe import Recipe, weights_digest
 from core.artifacts.trial import evaluate_adapter
-from core.cli.run import RecipeRunner
 from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import BaseMismatchError, SpecError
 from core.forecast.forecast import Forecast
 from core.forecast.packing import packed
 from core.forecast.step_time import StepTimeSpec, rounds
-from core.lab import Lab, close_lab, open_lab
 from core.methods.biases import BiasesSpec
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
@@ -48,8 +44,6 @@ from core.plan.configuration import preset_configuration
 from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
 from core.serving.request import PredictRequest, Row
-from core.settings import Settings
-from core.store.record import Experiment, Run
 from core.study.arms.arm import arms_of
 from core.study.arms.tables import comparison_table, runs_table
 from core.study.arms.verdict import verdict
@@ -58,10 +52,12 @@ from core.study.report.html import report_html
 from core.study.report.report import report_of
 from core.study.weights.predicted import predictions
 from core.training.evaluation import evaluate, predict
-from pages.shared.ui.links import ENTRIES
+from tests.adapter.samples import logits
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.extended import PARTS, Done, check_drawn, check_goes_on, check_recipe, check_served, experiment_done
 from tests.networks.convolution import ConvolutionSpec, plain_network
 from tests.pages.test_pages import draw, draw_with_digits, texts
+from tests.registered import with_entry
 
 SLOW, FAST = short(epochs=3, rate=0.002), short(epochs=3, rate=0.01)
 ARMS = [
@@ -77,52 +73,21 @@ FROZEN = ("lora", "dora", "head", "biases")
 """Methods that train nothing but linear layers."""
 
 
-@dataclass(frozen=True)
-class Done:
-    """A lab with a finished experiment on a base of the new family."""
-
-    lab: Lab
-    base: Run
-    experiment: Experiment
-    runs: tuple[Run, ...]
-
-    def of(self, label: str, seed: int = 0) -> Run:
-        return next(run for run in self.runs if (run.spec.label, run.spec.seed) == (label, seed))
-
-
 @pytest.fixture(scope="module")
 def registered() -> Iterator[None]:
-    FAMILIES.append(ConvolutionSpec)
-    yield
-    FAMILIES.remove(ConvolutionSpec)
+    with with_entry(FAMILIES, ConvolutionSpec):
+        yield
 
 
 @pytest.fixture(scope="module")
 def done(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     """Every method on one base, with two seeds, finished."""
-    close_lab()
-    lab = open_lab(Settings(home=tmp_path_factory.mktemp("home"), max_waiting=40, threads=1))
     spec = RunSpec.of(method="pretrain", network=ConvolutionSpec.of(), task=DIGITS, optim=short(epochs=6, rate=0.003))
-    (base,) = finish(lab, lab.launch(spec).id)
-    experiment = lab.fine_tune(base, TURNED, ARMS, seeds=[0, 1])
-    runs = finish(lab, *experiment.runs)
-    assert [run.state for run in (base, *runs)] == ["finished"] * 15, [run.cause for run in (base, *runs)]
-    yield Done(lab, base, experiment, tuple(runs))
-    close_lab()
+    yield from experiment_done(tmp_path_factory.mktemp("family"), spec, ARMS)
 
 
 def base_state(done: Done) -> dict[str, Tensor]:
-    return read_network(done.lab.artifacts.path(done.base.id, NETWORK)).state_dict()
-
-
-def pixels(lab: Lab) -> Tensor:
-    return lab.tasks.get(TURNED).test.all_pixels()
-
-
-def logits(network: torch.nn.Module, rows: Tensor) -> Tensor:
-    with torch.no_grad():
-        logits: Tensor = network.eval()(rows)
-    return logits
+    return read_network(done.base_path).state_dict()
 
 
 def test_it_is_valid_while_it_is_registered_and_unknown_before_and_after(registered: None) -> None:
@@ -180,21 +145,21 @@ def test_a_frozen_base_keeps_its_statistics_bit_for_bit_and_a_trained_one_moves_
             assert {"conv.weight", "norm.weight", "norm.running_mean", "norm.running_var", "hidden.weight"} <= changed
 
 
-@pytest.mark.parametrize("label", ["LoRA r=4", "LoRA r=2", "DoRA r=2"])
+@pytest.mark.parametrize("label", ["LoRA r=2", "DoRA r=2"])
 def test_its_adapter_is_verified_merged_and_evaluated(
     done: Done, tmp_path: Path, label: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab, run = done.lab, done.of(label, 1)
-    adapter, base = lab.artifacts.path(run.id, ADAPTER), lab.artifacts.path(done.base.id, NETWORK)
+    adapter, base = lab.artifacts.path(run.id, ADAPTER), done.base_path
     layers = ("hidden",) if label == "LoRA r=2" else ("hidden", "output")
     for found in (verify_adapter(adapter, base), lab.artifacts.verify(run.id)):
         assert found.certified
         assert found.fingerprint_matches
         assert found.layers == layers
-    assert lab.artifacts.certificate(run.id)["probe_rows"] == len(pixels(lab)) > 300
+    assert lab.artifacts.certificate(run.id)["probe_rows"] == len(done.pixels) > 300
     adapted, merged = lab.artifacts.trained(run), read_network(lab.artifacts.path(run.id, MERGED))
-    torch.testing.assert_close(logits(merged, pixels(lab)), logits(adapted, pixels(lab)), atol=1e-4, rtol=1e-5)
-    labels = logits(adapted, pixels(lab)).argmax(1)
+    torch.testing.assert_close(logits(merged, done.pixels), logits(adapted, done.pixels), atol=1e-4, rtol=1e-5)
+    labels = logits(adapted, done.pixels).argmax(1)
     assert torch.equal(torch.from_numpy(predictions(lab, run).predicted).long(), labels)
     assert PREDICTIONS in lab.store.files(run.id)
     _, scores = evaluate_adapter(adapter.read_bytes(), read_network(base), lab.tasks, [TURNED, DIGITS])
@@ -211,20 +176,20 @@ def test_its_adapter_is_verified_merged_and_evaluated(
         verify_adapter(adapter, other)
 
 
-@pytest.mark.parametrize("label", ["LoRA r=4", "LoRA r=2", "DoRA r=2"])
+@pytest.mark.parametrize("label", ["LoRA r=4", "DoRA r=2"])
 def test_peft_gives_the_same_logits_on_a_base_of_plain_torch(done: Done, tmp_path: Path, label: str) -> None:
     lab, run = done.lab, done.of(label)
     with zipfile.ZipFile(lab.artifacts.path(run.id, ADAPTER)) as archive:
         archive.extractall(tmp_path)
     plain = plain_network()
     plain.load_state_dict(base_state(done))
-    expected = logits(lab.artifacts.trained(run), pixels(lab))
-    before = logits(plain, pixels(lab))
+    expected = logits(lab.artifacts.trained(run), done.pixels)
+    before = logits(plain, done.pixels)
     loaded = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
-    torch.testing.assert_close(logits(loaded, pixels(lab)), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logits(loaded, done.pixels), expected, atol=1e-5, rtol=1e-5)
     assert (expected - before).abs().max() > 0.1
     merged = loaded.merge_and_unload()
-    torch.testing.assert_close(logits(merged, pixels(lab)), expected, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(logits(merged, done.pixels), expected, atol=1e-4, rtol=1e-5)
 
 
 def test_its_card_says_what_it_is_and_its_code_runs(
@@ -232,7 +197,7 @@ def test_its_card_says_what_it_is_and_its_code_runs(
 ) -> None:
     lab, run = done.lab, done.of("LoRA r=4")
     shutil.copy(lab.artifacts.path(run.id, ADAPTER), tmp_path / "adapter.zip")
-    shutil.copy(lab.artifacts.path(done.base.id, NETWORK), tmp_path / "base.safetensors")
+    shutil.copy(done.base_path, tmp_path / "base.safetensors")
     with zipfile.ZipFile(tmp_path / "adapter.zip") as archive:
         card = archive.read(CARD).decode()
     assert "for a convolutional network with layers of sizes 8-32-10." in card
@@ -244,8 +209,8 @@ def test_its_card_says_what_it_is_and_its_code_runs(
     for block in blocks:
         names: dict[str, torch.nn.Module] = {}
         exec(block, names)
-        expected = logits(lab.artifacts.trained(run), pixels(lab))
-        torch.testing.assert_close(logits(names["model"], pixels(lab)), expected, atol=1e-5, rtol=1e-5)
+        expected = logits(lab.artifacts.trained(run), done.pixels)
+        torch.testing.assert_close(logits(names["model"], done.pixels), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_comparison_names_a_verdict_for_it(done: Done) -> None:
@@ -268,48 +233,12 @@ def test_the_report_is_complete_and_says_which_network_it_is_about(done: Done) -
 
 
 def test_a_recipe_gives_its_very_weights_again(done: Done, tmp_path: Path) -> None:
-    runner = RecipeRunner(done.lab.settings, None, None)
-    for label in ("LoRA r=4", "Full"):
-        recipe = Recipe.read(done.lab.recipe(done.of(label).id).to_json())
-        assert recipe.base is not None
-        folder = tmp_path / recipe.run
-        runner.train(recipe.base, folder / "base", None)
-        assert weights_digest(folder / "base") == recipe.base.weights
-        runner.train(recipe, folder / "run", folder / "base" / NETWORK)
-        assert weights_digest(folder / "run") == recipe.weights is not None
+    check_recipe(done, "Full", tmp_path)
 
 
-@pytest.mark.parametrize("label", ["Pretrain", "Full", "LoRA r=4"])
+@pytest.mark.parametrize("label", ["Full", "LoRA r=4"])
 def test_an_interrupted_run_goes_on_to_the_last_bit(done: Done, tmp_path: Path, label: str) -> None:
-    like = done.base if label == "Pretrain" else done.of(label)
-    settings = Settings(home=tmp_path / "home", threads=1, settle_seconds=0.2)
-    lab = Lab(settings)
-    lab.start()
-    try:
-        (base,) = finish(lab, lab.launch(done.base.spec.but(optim=short())).id)
-        # Small batches, since it is the number of steps that must be large.
-        optim = like.spec.optim.but(epochs=7, batch_size=16, keep="best")
-        spec = like.spec.but(optim=optim, base=like.spec.base and base.id)
-        id = lab.launch(spec).id
-        wait_until(lambda: lab.run(id).step > 40)
-    finally:
-        lab.close()
-    assert lab.run(id).state == "interrupted"
-    lab = Lab(settings)
-    lab.start()
-    try:
-        lab.finish([id])
-        wait_until(lambda: lab.run(id).state != "queued")
-        resumed, untouched = finish(lab, id, lab.launch(spec).id)
-        assert 40 < resumed.resumed_step < resumed.steps
-        assert resumed.result is not None
-        assert untouched.result is not None
-        one, other = (weights_digest(settings.runs / run.id) for run in (resumed, untouched))
-        assert one == other is not None
-        assert resumed.result.kept_epoch == untouched.result.kept_epoch
-        assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
-    finally:
-        lab.close()
+    check_goes_on(done, done.of(label), tmp_path)
 
 
 def test_time_and_memory_are_forecast_and_runs_are_packed_one_by_one(done: Done) -> None:
@@ -339,7 +268,7 @@ def test_what_it_cannot_learn_is_refused_in_one_sentence(done: Done) -> None:
 def test_an_evaluation_takes_as_many_examples_at_once_as_the_family_says(
     done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = read_network(done.lab.artifacts.path(done.base.id, NETWORK))
+    network = read_network(done.base_path)
     test = done.lab.tasks.get(DIGITS).test
     seen: list[int] = []
     network.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
@@ -351,23 +280,21 @@ def test_an_evaluation_takes_as_many_examples_at_once_as_the_family_says(
     assert evaluate(network, test, tuple(range(10))).measures["accuracy"] == done.base.score
 
 
-@pytest.mark.parametrize("page", list(ENTRIES))
-def test_every_page_shows_it_without_having_been_told(done: Done, page: str) -> None:
-    app = draw(page)
-    assert not app.error, (page, [error.value for error in app.error])
+@pytest.mark.parametrize(("page", "view"), PARTS)
+def test_every_page_shows_it_without_having_been_told(done: Done, page: str, view: str | None) -> None:
+    check_drawn(done, page, view)
 
 
-@pytest.mark.parametrize("view", ["Accuracy", "Rates", "Curves", "Examples", "Forgetting", "Cost", "Table"])
-def test_every_part_of_the_comparison_draws(done: Done, view: str) -> None:
-    app = draw("compare", experiment=done.experiment.id, view=view)
-    assert not app.error, [error.value for error in app.error]
-
-
-@pytest.mark.parametrize("label", ["Full", "LoRA r=4", "LoRA r=2", "DoRA r=2"])
-@pytest.mark.parametrize("view", ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"])
+@pytest.mark.parametrize(
+    ("view", "label"),
+    [
+        *((view, "LoRA r=4") for view in ("Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions")),
+        *(("Alpha and layers", label) for label in ("Full", "LoRA r=2", "DoRA r=2")),
+        *(("Spectrum", "Full"), ("Rank", "DoRA r=2")),
+    ],
+)
 def test_every_part_of_the_weights_page_draws_or_says_why_not(done: Done, view: str, label: str) -> None:
-    app = draw("weights", experiment=done.experiment.id, run=done.of(label).id, view=view)
-    assert not app.error, [error.value for error in app.error]
+    app = check_drawn(done, "weights", view, run=done.of(label).id)
     layers = next(box for box in app.selectbox if box.key == "pick-layer").options
     assert [layer.split(" ")[0] for layer in layers] == ["hidden", "output"]
     why = "Training also changed what is not linear in this network (conv and norm)"
@@ -405,14 +332,14 @@ def test_details_and_adapter_of_a_run_are_shown_with_code_that_runs(
     app = draw("adapters", adapter=run.id)
     assert not app.error
     shutil.copy(done.lab.artifacts.path(run.id, ADAPTER), tmp_path / f"{run.id}-adapter.zip")
-    shutil.copy(done.lab.artifacts.path(done.base.id, NETWORK), tmp_path / f"{done.base.id}-{NETWORK}")
+    shutil.copy(done.base_path, tmp_path / f"{done.base.id}-{NETWORK}")
     monkeypatch.chdir(tmp_path)
     names: dict[str, torch.nn.Module] = {}
     (code,) = (block.value for block in app.code if "PeftModel" in block.value)
     assert "pages" not in code
     exec(code, names)
-    expected = logits(done.lab.artifacts.trained(run), pixels(done.lab))
-    torch.testing.assert_close(logits(names["model"], pixels(done.lab)), expected, atol=1e-5, rtol=1e-5)
+    expected = logits(done.lab.artifacts.trained(run), done.pixels)
+    torch.testing.assert_close(logits(names["model"], done.pixels), expected, atol=1e-5, rtol=1e-5)
     next(button for button in app.button if button.label == "Verify again").click().run()
     assert not app.exception
     assert "The adapter is valid: rank 4 on hidden, output" in texts(app).replace("\\", "")
@@ -472,21 +399,14 @@ def test_the_time_of_its_steps_is_measured_without_a_bank(done: Done) -> None:
 
 
 def test_rows_of_one_request_are_answered_by_its_adapters_and_its_base(done: Done) -> None:
-    lab, names = done.lab, ("LoRA r=4", "DoRA r=2", "LoRA r=2")
-    runs = [done.of(name) for name in names]
-    rows = pixels(lab)[:4]
+    lab = done.lab
     predictor = Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.tokenizer)
     try:
-        asked = [Row(pixels=row.tolist(), adapter=run and run.id) for row, run in zip(rows, [*runs, None], strict=True)]
-        answers = predictor.predict(PredictRequest(rows=asked)).predictions
+        check_served(done, predictor, "LoRA r=4", "DoRA r=2", "LoRA r=2", None)
         with pytest.raises(SpecError, match="reads pixels"):
-            predictor.predict(PredictRequest(rows=[Row(pixels=[0.5], adapter=runs[0].id)]))
+            predictor.predict(PredictRequest(rows=[Row(pixels=[0.5], adapter=done.of("LoRA r=4").id)]))
     finally:
         predictor.close()
-    networks = [*(lab.artifacts.trained(run) for run in runs), read_network(lab.artifacts.path(done.base.id, NETWORK))]
-    for answer, network, row in zip(answers, networks, rows, strict=True):
-        expected = logits(network, row[None]).softmax(1)[0]
-        torch.testing.assert_close(torch.tensor(answer.probabilities), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_preset_can_be_compared_on_it(done: Done) -> None:
@@ -505,7 +425,7 @@ def test_the_recipe_is_json_with_its_sizes(done: Done) -> None:
 
 
 def test_an_adapter_is_applied_only_to_the_base_itself(done: Done) -> None:
-    base = read_network(done.lab.artifacts.path(done.base.id, NETWORK))
+    base = read_network(done.base_path)
     base.get_submodule("norm").running_mean += 1e-6
     with pytest.raises(BaseMismatchError):
         apply_adapter(base, done.lab.artifacts.adapter(done.of("LoRA r=4").id))

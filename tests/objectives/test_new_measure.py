@@ -38,19 +38,16 @@ BALANCED = built()
 RATES = (0.0005, 0.02)
 
 
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
-    yield open_lab(settings)
-    close_lab()
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClassificationSpec, "measures", (*ClassificationSpec.measures, BALANCED))
+        yield open_lab(Settings(home=tmp_path_factory.mktemp("measure") / "home"))
+        close_lab()
 
 
-@pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ClassificationSpec, "measures", (*ClassificationSpec.measures, BALANCED))
-
-
-@pytest.fixture
-def experiment(registered: None, opened: Lab) -> Experiment:
+@pytest.fixture(scope="module")
+def experiment(opened: Lab) -> Experiment:
     objective = ClassificationSpec.of(measure=BALANCED.name, within=3.0)
     arms = [(short(rate=0.001), FullSpec()), *((short(rate=rate), LoRASpec.of()) for rate in RATES)]
     found = compared(opened, "rotation-45", "digits", None, short(), arms, range(3), objective=objective)

@@ -93,8 +93,11 @@ def test_any_bytes_are_a_value_of_the_declared_type_or_an_error(content: bytes) 
         assert all(isinstance(number, int) for number in found.numbers)
 
 
-@pytest.mark.parametrize("how", ENDS)
-def test_whatever_ends_the_reader_is_one_sentence(how: str, forks: bool) -> None:
+@pytest.mark.parametrize(
+    ("how", "is_forked"), [*((how, True) for how in ENDS), *((how, False) for how in ("abort", "much", "loop", "say"))]
+)
+def test_whatever_ends_the_reader_is_one_sentence(how: str, is_forked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "FORKS", is_forked)
     with pytest.raises(DatasetError) as caught:
         misbehave(how)
     assert str(caught.value) == ENDS[how]
@@ -175,13 +178,6 @@ def test_those_who_wait_when_the_reader_is_killed_share_the_next_one() -> None:
     for thread in threads:
         thread.join(HANG)
     assert said == [TIME] * 4
-
-
-def test_a_reader_that_was_killed_is_started_anew() -> None:
-    _, parent, _ = pids(1)
-    os.kill(parent, signal.SIGKILL)
-    assert pids(2)[1:] != (parent, 2)
-    assert pids(3)[2] == 3
 
 
 def test_files_of_our_own_are_read_in_this_process_and_thread() -> None:

@@ -33,7 +33,7 @@ from tests.text_home import FIRST, LAST, PETS, bring_tiny
 
 KILLS = full_or_short(60, 6)
 
-EPOCHS, TEXT_EPOCHS = full_or_short((100, 60), (30, 10))
+EPOCHS, TEXT_EPOCHS = full_or_short((100, 60), (20, 6))
 """Of runs on images, and of those on texts."""
 
 LATEST = full_or_short(0.5, 0.2)

@@ -38,6 +38,16 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     lab.close()
 
 
+@pytest.fixture(scope="module")
+def read_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The same, for tests that train and write nothing."""
+    home = Path(shutil.copytree(OLD / "home", tmp_path_factory.mktemp("old") / "home"))
+    lab = Lab(replace(Settings(home), threads=1))
+    lab.start()
+    yield lab
+    lab.close()
+
+
 def said(lab: Lab) -> dict[str, Any]:
     """Every run and experiment as this version reads it, in the format of ``expected.json``."""
     runs = {}
@@ -102,9 +112,9 @@ def upgraded(spec: dict[str, Any]) -> dict[str, Any]:
     return {"own_base": False} | spec | parts | {"schema": 2, "method": own, "network": network}
 
 
-def test_runs_are_arms_as_they_were(lab: Lab) -> None:
+def test_runs_are_arms_as_they_were(read_only: Lab) -> None:
     now, then = {}, {}
-    for run in lab.runs():
+    for run in read_only.runs():
         now.setdefault(run.spec.arm, set()).add(run.id)
         then.setdefault(EXPECTED["runs"][run.id]["arm"], set()).add(run.id)
     assert len(now) > 10
@@ -121,25 +131,25 @@ def test_a_run_and_its_repeat_are_one_arm(lab: Lab) -> None:
     assert [run.spec.arm for run in again] == [run.spec.arm for run in picked]
 
 
-def test_what_waited_has_the_bank_key_of_a_new_run(lab: Lab) -> None:
-    (left,) = lab.runs(states=["interrupted"])
-    ((found,),) = lab.store.rows("SELECT bank_key FROM runs WHERE id = ?", left.id)
+def test_what_waited_has_the_bank_key_of_a_new_run(read_only: Lab) -> None:
+    (left,) = read_only.runs(states=["interrupted"])
+    ((found,),) = read_only.store.rows("SELECT bank_key FROM runs WHERE id = ?", left.id)
     assert found == bank_key(left.spec)
 
 
-def test_everything_is_as_version_1_left_it(lab: Lab) -> None:
-    assert said(lab) == expected()
-    assert list(lab.catalog.load("stripes").class_names) == EXPECTED["dataset"]
-    assert lab.unlisted() == []
+def test_everything_is_as_version_1_left_it(read_only: Lab) -> None:
+    assert said(read_only) == expected()
+    assert list(read_only.catalog.load("stripes").class_names) == EXPECTED["dataset"]
+    assert read_only.unlisted() == []
 
 
-def test_every_file_reads_back_and_every_adapter_holds(lab: Lab) -> None:
-    for run in (run for run in lab.runs() if run.result):
+def test_every_file_reads_back_and_every_adapter_holds(read_only: Lab) -> None:
+    for run in (run for run in read_only.runs() if run.result):
         if run.spec.role == "adapter":
-            verify_adapter(lab.artifacts.path(run.id, ADAPTER), lab.artifacts.base(run))
-            read_network(lab.artifacts.path(run.id, MERGED))
+            verify_adapter(read_only.artifacts.path(run.id, ADAPTER), read_only.artifacts.base(run))
+            read_network(read_only.artifacts.path(run.id, MERGED))
         else:
-            read_network(lab.artifacts.path(run.id, NETWORK))
+            read_network(read_only.artifacts.path(run.id, NETWORK))
 
 
 def test_predictions_of_its_runs_are_computed_once_and_kept(lab: Lab) -> None:

@@ -31,6 +31,8 @@ from tests.conftest import HANG, wait_until
 from tests.networks.library.hub_server import COMMIT, Drip, HubServer
 from tests.networks.tiny import save_tiny
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 WEIGHTS = "model.safetensors"
 
 AT_ONCE = 4.0

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from core.data.text_examples import TextExamples
 from core.errors import NetworkFileError, NetworkInUseError, StorageFullError
@@ -23,6 +24,8 @@ from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
 from tests.networks.tiny import SIZES, VOCABULARY, save_tiny
 from tests.pairs import pairwise
+
+pytestmark = pytest.mark.usefixtures("read_here")
 
 
 @pytest.fixture
@@ -40,11 +43,9 @@ def kept(networks: Networks) -> set[str]:
     ("architecture", "shard", "dtype", "classifier"),
     pairwise(tuple(SIZES), (None, "6KB"), (torch.float32, torch.bfloat16), (False, True)),
 )
-def test_training_starts_from_the_weights_that_were_brought(
+def test_training_starts_from_the_weights_that_were_brought_in_a_folder_that_transformers_reads(
     networks: Networks, tmp_path: Path, architecture: str, shard: str | None, dtype: torch.dtype, classifier: bool
 ) -> None:
-    from transformers import AutoModel
-
     folder = save_tiny(tmp_path / "made", architecture, shard=shard, dtype=dtype, classifier=classifier)
     card = networks.bring_folder(folder)
     assert (len(list(folder.glob("*.safetensors"))) > 1) == (shard is not None)
@@ -67,10 +68,15 @@ def test_training_starts_from_the_weights_that_were_brought(
             assert same, name
     drawn = next(name for name, _ in network.named_parameters() if name.startswith(f"{card.head[-1]}."))
     assert not torch.equal(network.get_parameter(drawn), other.get_parameter(drawn))
-    assert forward(network, networks.spec(card.digest, 3).examples(2, torch.Generator()).batch(slice(None))).shape == (
-        2,
-        3,
-    )
+    two = networks.spec(card.digest, 3).examples(2, torch.Generator()).batch(slice(None))
+    assert forward(network, two).shape == (2, 3)
+
+    model = AutoModelForSequenceClassification.from_pretrained(networks.folder(card.digest))
+    assert classifier <= (sum(parameter.numel() for parameter in model.parameters()) == card.parameters)
+    texts = ["The cat sat on the mat", "", "a big red dog ran far and far"]
+    tokenizer = networks.tokenizer(card.digest)
+    real = AutoTokenizer.from_pretrained(networks.folder(card.digest))(texts)["input_ids"]
+    assert tokenizer.encode(texts) == [ids or [tokenizer.padding] for ids in real]
 
 
 @pytest.mark.parametrize("token", [-1, VOCABULARY])
@@ -83,20 +89,6 @@ def test_padding_that_is_no_token_is_that_of_the_tokenizer(networks: Networks, t
     assert spec.padding == networks.tokenizer(digest).padding == 0
     uneven = TextExamples.of([[5], [5, 6, 7]], torch.zeros(2, dtype=torch.int64), spec.padding).batch(slice(None))
     assert forward(networks.start(spec, seed=0), uneven).shape == (2, 3)
-
-
-@pytest.mark.parametrize("architecture", list(SIZES))
-def test_the_folder_is_what_transformers_reads(networks: Networks, tmp_path: Path, architecture: str) -> None:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    card = networks.bring_folder(save_tiny(tmp_path / "made", architecture, classifier=True))
-    folder = networks.folder(card.digest)
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
-    assert sum(parameter.numel() for parameter in model.parameters()) == card.parameters
-    texts = ["The cat sat on the mat", "", "a big red dog ran far and far"]
-    own = networks.tokenizer(card.digest).encode(texts)
-    real = AutoTokenizer.from_pretrained(folder)(texts)["input_ids"]
-    assert own == [ids or [networks.tokenizer(card.digest).padding] for ids in real]
 
 
 def test_what_pages_could_not_plan_is_refused_at_once(networks: Networks, tmp_path: Path) -> None:
@@ -153,32 +145,30 @@ def test_networks_are_found_by_name_and_digest(networks: Networks, tiny: Path) -
     assert networks.find("") is None
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
-def test_damage_is_seen_before_training_and_repaired_by_bringing_it_again(
-    networks: Networks, tiny: Path, file: str
-) -> None:
+def test_damage_is_seen_before_training_and_repaired_by_bringing_it_again(networks: Networks, tiny: Path) -> None:
     card = networks.bring_folder(tiny)
-    path = networks.folder(card.digest) / file
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 4
-    path.write_bytes(content)
-    if file == "model.safetensors":
-        with pytest.raises(NetworkFileError, match="no longer what was brought"):
-            networks.start(networks.spec(card.digest), 0)
+    paths = [networks.folder(card.digest) / name for name in ("model.safetensors", "tokenizer.json", "config.json")]
+    for path in paths:
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 4
+        path.write_bytes(content)
+    with pytest.raises(NetworkFileError, match="no longer what was brought"):
+        networks.start(networks.spec(card.digest), 0)
     networks.bring_folder(tiny)
-    assert path.read_bytes() == (tiny / file).read_bytes()
+    assert [path.read_bytes() for path in paths] == [(tiny / path.name).read_bytes() for path in paths]
     networks.start(networks.spec(card.digest), 0)
 
 
-@pytest.mark.parametrize("about", [b"", b"{", b"[]", b'{"version": 1}', b"null", b'{"version": 2}', b"[" * 10_000])
 def test_a_damaged_description_is_one_sentence_and_repaired_by_bringing_it_again(
-    networks: Networks, tiny: Path, about: bytes
+    networks: Networks, tiny: Path
 ) -> None:
     card = networks.bring_folder(tiny)
-    (networks.folder(card.digest) / ABOUT).write_bytes(about)
-    with pytest.raises(NetworkFileError, match=r"^[^\n]{10,300}\.$"):
-        networks.card(card.digest)
-    assert networks.list() == []
+    path = networks.folder(card.digest) / ABOUT
+    for about in (b"", b"{", b"[]", b'{"version": 1}', b"null", b'{"version": 2}', b"[" * 10_000):
+        path.write_bytes(about)
+        with pytest.raises(NetworkFileError, match=r"^[^\n]{10,300}\.$"):
+            networks.card(card.digest)
+        assert networks.list() == []
     networks.bring_folder(tiny)
     assert networks.card(card.digest).files == card.files
 
