@@ -84,7 +84,7 @@ def minilm() -> Subject:
     """MiniLM with 64 adapters of rank 8 on all linear layers."""
     with tempfile.TemporaryDirectory() as home:
         networks = Networks(Settings(Path(home)))
-        base = networks.start(networks.spec(networks.bring("minilm").digest, CLASSES), seed=0).eval()
+        base = networks.start(networks.spec(networks.import_known("minilm").digest, CLASSES), seed=0).eval()
 
     def draw(size: int) -> Batch:
         shape = size, TOKENS

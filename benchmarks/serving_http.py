@@ -53,7 +53,7 @@ def train(home: Path, network: str) -> None:
         arms = [(optim, LoRASpec.of(rank=4))]
         experiment = lab.compare(preset_configuration(lab.catalog, "rotation-45", "digits", None, optim, arms, seeds))
     else:
-        spec = lab.networks.spec(lab.networks.bring("minilm").digest, 12)
+        spec = lab.networks.spec(lab.networks.import_known("minilm").digest, 12)
         _, task = preset_tasks("split", "definitions", lab.catalog)
         arms = [(OptimSpec.of(epochs=1, batch_size=8), LoRASpec.of(rank=8))]
         experiment = lab.fine_tune(spec, task.but(shots=1), arms, seeds)

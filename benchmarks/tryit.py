@@ -66,7 +66,7 @@ def train(home: Path, network: str) -> None:
         experiment = lab.compare(preset_configuration(lab.catalog, "rotation-45", "digits", None, optim, arms, [0]))
     else:
         optim = OptimSpec.of(epochs=1, learning_rate=0.001, batch_size=8)
-        spec = lab.networks.spec(lab.networks.bring("minilm").digest, 12)
+        spec = lab.networks.spec(lab.networks.import_known("minilm").digest, 12)
         _, task = preset_tasks("split", "definitions", lab.catalog)
         arms = [(optim, LoRASpec.of(rank=min(rank, 32), alpha=rank)) for rank in RANKS]
         experiment = lab.fine_tune(spec, task.but(shots=4), arms, [0])

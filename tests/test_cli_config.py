@@ -24,7 +24,7 @@ from core.settings import Settings
 from core.store.record import Experiment
 from tests.conftest import short
 from tests.networks.tiny import save_tiny
-from tests.text_home import PETS, bring_tiny, pets
+from tests.text_home import PETS, import_tiny, pets
 
 LINES = [
     "--source digits",
@@ -46,7 +46,7 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with a tiny network and texts."""
     folder = tmp_path_factory.mktemp("brought")
     lab = Lab(Settings(home=folder / "home"))
-    bring_tiny(lab, folder / "tiny")
+    import_tiny(lab, folder / "tiny")
     lab.close()
     return folder / "home"
 
@@ -189,7 +189,7 @@ def test_a_dataset_of_somebody_else_has_to_be_brought_along(waiting: Lab, tmp_pa
 
 def test_a_network_that_is_missing_is_brought_by_its_name_and_other_files_are_refused(tmp_path: Path) -> None:
     source, lab = (Lab(Settings(home=tmp_path / name)) for name in ("source", "here"))
-    bring_tiny(source, tmp_path / "tiny")
+    import_tiny(source, tmp_path / "tiny")
     save_tiny(tmp_path / "other", seed=1)
     lab.catalog.keep(pets(), "pets")
     network = source.networks.spec(source.networks.list()[0].digest)
@@ -197,7 +197,7 @@ def test_a_network_that_is_missing_is_brought_by_its_name_and_other_files_are_re
 
     def bring(networks: Networks, folder: str) -> Configuration:
         return read_configuration(
-            text, lab.catalog, networks, lambda name: networks.bring_folder(tmp_path / folder, name)
+            text, lab.catalog, networks, lambda name: networks.import_folder(tmp_path / folder, name)
         )
 
     with pytest.raises(SpecError, match=r"^network: 'tiny-bert' has other files now, \w+, than this experiment, "):

@@ -33,7 +33,7 @@ from core.store.checkpoints import step_of
 from core.store.record import Run
 from tests import forked
 from tests.conftest import BOTH, compared, finish, short, wait_until, weights_of
-from tests.text_home import PETS, bring_tiny
+from tests.text_home import PETS, import_tiny
 
 ARMS = [*BOTH, (short(), DoRASpec.of(rank=2))]
 
@@ -112,7 +112,7 @@ def test_three_jobs_elsewhere_are_collected_as_if_trained_here(idle: Lab, home: 
 
 
 def test_texts_and_a_brought_network_travel_in_the_file(idle: Lab, home: Path, tmp_path: Path) -> None:
-    network = bring_tiny(idle, tmp_path / "tiny")
+    network = import_tiny(idle, tmp_path / "tiny")
     experiment = idle.fine_tune(network, PETS, [(short(batch_size=16), LoRASpec.of(rank=2))], [0])
     assert main(["jobs", experiment.id, "--out", str(tmp_path / "out"), "--home", str(home)]) == 0
     results = trained_elsewhere(list((tmp_path / "out").iterdir()), tmp_path / "elsewhere")

@@ -51,7 +51,7 @@ def pets() -> TextDataset:
     return TextDataset("upload", train, train_labels, (HOSTILE, *test[1:]), test_labels, NAMES)
 
 
-def bring_tiny(lab: Lab, scratch: Path, **changes: Any) -> TransformerSpec:
+def import_tiny(lab: Lab, scratch: Path, **changes: Any) -> TransformerSpec:
     """Keep the dataset and bring the network, which has dropout; returns its spec, for the classes of the dataset.
 
     Args:
@@ -60,5 +60,5 @@ def bring_tiny(lab: Lab, scratch: Path, **changes: Any) -> TransformerSpec:
         changes: fields of its config.
     """
     lab.catalog.keep(pets(), "pets")
-    card = lab.networks.bring_folder(save_tiny(scratch, **{"max_position_embeddings": 128} | changes), NETWORK)
+    card = lab.networks.import_folder(save_tiny(scratch, **{"max_position_embeddings": 128} | changes), NETWORK)
     return lab.networks.spec(card.digest, len(NAMES))

@@ -17,7 +17,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from tests.conftest import BOTH, DIGITS, TURNED, compared, copied, finish, short, wait_until
-from tests.text_home import PETS, bring_tiny
+from tests.text_home import PETS, import_tiny
 
 FULL = (short(epochs=3, rate=0.001), FullSpec())
 LORA_2, LORA_4 = ((short(epochs=3), LoRASpec.of(rank=rank)) for rank in (2, 4))
@@ -86,7 +86,7 @@ def make_trained_home(folder: Path) -> TrainedHome:
     """Train everything in ``folder/home``; the lab is closed again. Args: folder: an empty one."""
     lab = Lab(Settings(home=folder / "home"))
     lab.start()
-    network = bring_tiny(lab, folder / "tiny")
+    network = import_tiny(lab, folder / "tiny")
     own = short(epochs=4, rate=0.01, batch_size=16)
     arms = [(own, FullSpec()), (own.but(learning_rate=0.02), LoRASpec.of(rank=2)), (own, "head")]
     direct = lab.fine_tune(network, PETS, arms, range(2))

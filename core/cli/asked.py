@@ -103,7 +103,7 @@ def dataset_names(catalog: Catalog, options: argparse.Namespace) -> tuple[str, s
 
 def family_of(options: argparse.Namespace) -> type[NetworkSpec]:
     """The family of the network that the options name, or the first one if they name none."""
-    return next(family for family in FAMILIES if family.is_brought == (options.network is not None))
+    return next(family for family in FAMILIES if family.is_imported == (options.network is not None))
 
 
 def check_kind(catalog: Catalog, network: str | None, dataset: str) -> None:
@@ -119,12 +119,12 @@ def check_kind(catalog: Catalog, network: str | None, dataset: str) -> None:
         SpecError: it is of another kind.
     """
     kind = catalog.info(dataset).kind
-    learnt = {family.learns for family in FAMILIES if family.is_brought}
+    learnt = {family.learns for family in FAMILIES if family.is_imported}
     if network is not None and kind not in learnt:
         wanted = next(iter(learnt))
         raise SpecError(
             f"{network} reads {wanted}s, but {dataset} has {kind}s: leave --network out, or name a dataset of "
             f"{wanted}s such as {catalog.best(wanted)}."
         )
-    if network is None and all(family.is_brought for family in families_for(kind)):
+    if network is None and all(family.is_imported for family in families_for(kind)):
         raise SpecError(f"{dataset} has {kind}s: name a network that reads them, as in --network {FIRST}.")

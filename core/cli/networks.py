@@ -38,7 +38,7 @@ def network_named(networks: Networks, name: str, folders: bool = True) -> Networ
         return found
     title = path.resolve().name if is_folder else name
     with ProgressBar(title, "%", 100) as shown:
-        return networks.bring(name, shown.share, folders=folders)
+        return networks.import_known(name, shown.share, folders=folders)
 
 
 def _of_commit(networks: Networks, name: str) -> NetworkCard | None:

@@ -62,7 +62,7 @@ def _in_folder(folder: Path, adapter: Path) -> nn.Module:
     """
     with tempfile.TemporaryDirectory() as home:
         networks = Networks(Settings(home=Path(home)))
-        return _base(networks, networks.bring_folder(folder).digest, adapter)
+        return _base(networks, networks.import_folder(folder).digest, adapter)
 
 
 def _base(networks: Networks, digest: str, adapter: Path) -> nn.Module:

@@ -59,7 +59,7 @@ class NetworkCopies:
 SMALL = NetworkCopies(read=3, brought=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20)
 """Of networks that are trained from random weights here, such as perceptrons."""
 
-BROUGHT = NetworkCopies(read=4, brought=1.5, saved=2.4, adapter=3.5, checkpoint=6, overhead=24 * 2**20)
+IMPORTED = NetworkCopies(read=4, brought=1.5, saved=2.4, adapter=3.5, checkpoint=6, overhead=24 * 2**20)
 """Of networks that somebody brought."""
 
 
@@ -155,7 +155,7 @@ def memory_for(specs: Sequence[RunSpec], sizes: Sizes) -> int:
         LoRAError: adapters do not fit the network.
     """
     first = specs[0]
-    copies = BROUGHT if first.network.brought is not None else SMALL
+    copies = IMPORTED if first.network.brought is not None else SMALL
     shapes = [(spec.network, spec.method.shape()) for spec in specs]
     network = max(FLOAT * _parameters(*shape) for shape in shapes)
     trained = [FLOAT * _parameters(*shape, trainable=True) for shape in shapes]

@@ -36,7 +36,7 @@ class NetworkSpec(KindSpec):
     """The family as people read it, as in ``multilayer perceptron``."""
     learns: ClassVar[str] = "image"
     """Kind of the datasets that the family learns; see :class:`core.tasks.views.view.View`."""
-    is_brought: ClassVar[bool] = False
+    is_imported: ClassVar[bool] = False
     """Whether people bring its networks, with weights; otherwise they choose sizes, and weights start random."""
     learning_rate: ClassVar[float] = 0.001
     """Default learning rate of full fine-tuning."""

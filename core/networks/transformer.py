@@ -37,7 +37,7 @@ class TransformerSpec(NetworkSpec):
     kind: Literal["transformer"] = "transformer"
     title = "transformer"
     learns = "text"
-    is_brought = True
+    is_imported = True
     learning_rate = 5e-5
     rate_factors = {Role.ADAPTER: 20.0}  # noqa: RUF012 (a constant)
     training = {  # noqa: RUF012 (a constant)

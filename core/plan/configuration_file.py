@@ -37,7 +37,7 @@ MAX_FILE = 2**20
 """Maximum size of a file, in characters."""
 
 OF_BASE = ("network", "task", "optim", "seed", "device", "method")
-OF_BROUGHT = ("kind", "weights", "model")
+OF_IMPORTED = ("kind", "weights", "model")
 """What names a network that was brought: the rest is in the library."""
 OUTPUTS = "num_classes"
 """Field of a network that a base has of its own; without a base it follows from the task."""
@@ -47,7 +47,7 @@ KNOWN = ("format", "version", "preset", "base", "network", "task", "objective", 
 
 K = TypeVar("K", bound=KindSpec)
 
-Bring = Callable[[str], NetworkCard]
+ImportNetwork = Callable[[str], NetworkCard]
 """Brings the network of a name to the library."""
 
 
@@ -68,7 +68,7 @@ def write_configuration(configuration: Configuration) -> str:
         if base.method != PretrainSpec():
             values["base"]["method"] = base.method.model_dump(mode="json")
     if network is not None:
-        values["network"] = {name: _network_values(network)[name] for name in OF_BROUGHT}
+        values["network"] = {name: _network_values(network)[name] for name in OF_IMPORTED}
     values["task"] = configuration.task.model_dump(mode="json")
     if configuration.objective != CLASSIFICATION:
         values["objective"] = _objective_values(configuration.objective)
@@ -86,7 +86,7 @@ def write_configuration(configuration: Configuration) -> str:
 
 
 def read_configuration(
-    content: str | bytes, catalog: Catalog, networks: Networks, bring: Bring | None = None
+    content: str | bytes, catalog: Catalog, networks: Networks, bring: ImportNetwork | None = None
 ) -> Configuration:
     """The configuration in a file.
 
@@ -123,7 +123,7 @@ def _text(content: str | bytes) -> bytes:
 
 def _network_values(network: NetworkSpec) -> dict[str, Any]:
     values: dict[str, Any] = network.model_dump(mode="json")
-    return values if network.brought is None else {name: values[name] for name in (*OF_BROUGHT, OUTPUTS)}
+    return values if network.brought is None else {name: values[name] for name in (*OF_IMPORTED, OUTPUTS)}
 
 
 def _objective_values(objective: ObjectiveSpec) -> dict[str, Any]:
@@ -135,11 +135,11 @@ def _objective_values(objective: ObjectiveSpec) -> dict[str, Any]:
 class _Reading:
     """One file that is read."""
 
-    def __init__(self, file: JsonPart, catalog: Catalog, networks: Networks, bring: Bring | None) -> None:
+    def __init__(self, file: JsonPart, catalog: Catalog, networks: Networks, bring: ImportNetwork | None) -> None:
         self._file = file
         self._catalog = catalog
         self._networks = networks
-        self._bring = bring
+        self._import = bring
 
     def configuration(self) -> Configuration:
         file = self._file
@@ -154,7 +154,7 @@ class _Reading:
         if device not in DEVICES:
             raise SpecError(f"device must be one of {', '.join(DEVICES)}, not {shortened(device)}.")
         objective = self._objective()
-        start, task = self._base(device, objective) if "base" in file.values else self._brought()
+        start, task = self._base(device, objective) if "base" in file.values else self._imported()
         network = start.network if isinstance(start, RunSpec) else start
         arms = tuple(self._arm(part, network) for part in file.parts("arms"))
         tune = None if file.values.get("tune") is None else file.part("tune").spec(TuneSpec)
@@ -168,10 +168,10 @@ class _Reading:
         part = self._file.part("objective")
         return part.spec(self._class(part, OBJECTIVES, "objective", CLASSIFICATION.kind))
 
-    def _brought(self) -> tuple[NetworkSpec, TaskSpec]:
+    def _imported(self) -> tuple[NetworkSpec, TaskSpec]:
         """The network that is fine-tuned as it was brought, and what it learns."""
         part = self._file.part("network")
-        network = self._network(part.only(OF_BROUGHT))
+        network = self._network(part.only(OF_IMPORTED))
         if network.brought is None:
             raise SpecError(f"{part.at('kind')}: only a network that was brought is fine-tuned without a base.")
         if "preset" in self._file.values:
@@ -221,9 +221,9 @@ class _Reading:
 
     def _network(self, part: JsonPart) -> NetworkSpec:
         family = self._class(part, FAMILIES, "network", FAMILIES[0].name())
-        if not family.is_brought:
+        if not family.is_imported:
             return part.spec(family)
-        part.only((*OF_BROUGHT, OUTPUTS))
+        part.only((*OF_IMPORTED, OUTPUTS))
         with placed(part.place):
             return self._networks.spec(self._card(part).digest)
 
@@ -234,8 +234,8 @@ class _Reading:
             raise SpecError("weights is the digest of a network that was brought, and model its name: give one.")
         known = {card.digest: card for card in self._networks.list()}
         found = known.get(digest) if digest else self._networks.find(name)
-        if found is None and self._bring is not None and name:
-            found = self._bring(name)
+        if found is None and self._import is not None and name:
+            found = self._import(name)
         if found is None:
             title = shortened(name) if name else shortened(digest[:12])
             raise SpecError(f"The network {title} is not in this library: bring it on the Networks page.")

@@ -48,7 +48,7 @@ MAX_BASES = 4
 MAX_WAITING = 8 * MAX_ROWS
 """Maximum number of rows that wait to be answered; further requests are refused."""
 
-BROUGHT = re.compile("[0-9a-f]{64}/[0-9]+")
+IMPORTED = re.compile("[0-9a-f]{64}/[0-9]+")
 """What a network that was brought is called as a base: its digest, and its number of outputs."""
 
 NO_CLASSES = "A network that was brought knows no classes by itself: name an adapter in each row."
@@ -146,7 +146,7 @@ class Predictor:
         """
         arrived = time.perf_counter()
         adapters = tuple(row.adapter for row in request.rows)
-        named = [request.base] if request.base and not is_brought(request.base) else []
+        named = [request.base] if request.base and not is_imported(request.base) else []
         runs = self._runs([*filter(None, adapters), *named])
         base = self._base_of(request, runs)
         tasks = [(runs[adapter] if adapter else _pretrained(base)).spec.task for adapter in adapters]
@@ -256,7 +256,7 @@ class Predictor:
         (key,) = bases
         if named and named[0].spec.is_direct:
             return _Base(key, named[0].spec.network, lambda: self._artifacts.base_network(named[0]), None)
-        if is_brought(key):
+        if is_imported(key):
             raise ServingError(NO_CLASSES)
         (base,) = self._runs([key]).values()
         if base.spec.role is not Role.BASE or base.result is None:
@@ -359,9 +359,9 @@ def key_of(run: Run) -> str:
     return run.spec.base or f"{run.spec.network.brought}/{run.spec.network.num_classes}"
 
 
-def is_brought(key: str) -> bool:
+def is_imported(key: str) -> bool:
     """Whether a key, see :func:`key_of`, is of a network that was brought."""
-    return BROUGHT.fullmatch(key) is not None
+    return IMPORTED.fullmatch(key) is not None
 
 
 def _pretrained(base: _Base) -> Run:

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def experiment_of(lab: Lab, seeds: int, shots: int) -> Experiment:
     """The experiment, trained now if the home does not have it."""
-    card = lab.networks.find("minilm") or lab.networks.bring("minilm")
+    card = lab.networks.find("minilm") or lab.networks.import_known("minilm")
     network = lab.networks.spec(card.digest)
 
     def optim(method: type[MethodSpec]) -> OptimSpec:

@@ -128,17 +128,17 @@ def question(lab: Lab) -> Experiment | None:
 def _is_direct(lab: Lab) -> bool:
     """Whether the choice of :func:`_choose_start` was made, and is drawn for the dataset that was chosen."""
     kinds = {info.name: info.kind for info in lab.catalog.list()}
-    return bool(st.session_state.get(DIRECT)) and _is_brought(kinds.get(st.session_state.get("home-dataset", ""), ""))
+    return bool(st.session_state.get(DIRECT)) and _is_imported(kinds.get(st.session_state.get("home-dataset", ""), ""))
 
 
-def _is_brought(kind: str) -> bool:
+def _is_imported(kind: str) -> bool:
     """Whether people bring the networks for datasets of a kind."""
-    return any(family.is_brought for family in families_for(kind))
+    return any(family.is_imported for family in families_for(kind))
 
 
 def _choose_start(kind: str) -> bool:
     """Where people bring networks, draw the choice to fine-tune one as it is; return whether that is chosen."""
-    return _is_brought(kind) and st.toggle(
+    return _is_imported(kind) and st.toggle(
         "Fine-tune the network as it was brought",
         key=DIRECT,
         persist_state="session",

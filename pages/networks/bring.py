@@ -65,7 +65,7 @@ def by_hub_name(lab: Lab) -> None:
     if asked and not is_hub_name(name or ""):
         st.error("Enter a name as in sentence-transformers/all-MiniLM-L6-v2.")
     elif asked:
-        lab.arrivals.bring(name.strip())
+        lab.arrivals.import_known(name.strip())
         st.rerun()
 
 
@@ -83,7 +83,7 @@ def by_folder(lab: Lab) -> None:
     if asked and not _is_place(path or ""):
         st.error("There is no such folder or zip: enter its whole path.")
     elif asked:
-        lab.arrivals.bring_folder(Path(path.strip()).expanduser())
+        lab.arrivals.import_folder(Path(path.strip()).expanduser())
         st.rerun()
 
 
@@ -100,7 +100,7 @@ def by_zip(lab: Lab) -> None:
             "`python -m core compare`. Or download the network by its name.",
         )
         if file is not None and st.button("Bring this network", icon=":material/add:", key="networks-zip-bring"):
-            lab.arrivals.bring_zip(file.getvalue(), file.name)
+            lab.arrivals.import_zip(file.getvalue(), file.name)
             st.rerun()
 
 
@@ -118,7 +118,7 @@ def _offer(lab: Lab, offer: Offer) -> None:
         key=f"networks-bring-{network.name}",
         disabled=bool(state and state.running),
     ):
-        lab.arrivals.bring(network.name)
+        lab.arrivals.import_known(network.name)
         st.rerun()
 
 

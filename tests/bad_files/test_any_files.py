@@ -363,7 +363,7 @@ def bring(factory: pytest.TempPathFactory, change: networks.Change) -> None:
     for name, content in files.items():
         (root / "folder" / name).write_bytes(content)
     library = Networks(Settings(home=root / "home"))
-    card = taken(lambda: library.bring_folder(root / "folder"))
+    card = taken(lambda: library.import_folder(root / "folder"))
     if card is None:
         assert [path for path in (root / "home").rglob("*") if path.is_file()] == []
     else:

@@ -315,7 +315,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     home: Path = tmp_path_factory.mktemp("old") / "home"
     shutil.copytree(OLD_HOME, home)
     lab = Lab(Settings(home=home))
-    lab.networks.bring_folder(save_tiny(home.parent / "tiny"))
+    lab.networks.import_folder(save_tiny(home.parent / "tiny"))
     for experiment in lab.experiments():
         lab.store.rename(experiment.id, NAME)
     for entry in lab.search.entries([run.id for run in lab.runs()]):

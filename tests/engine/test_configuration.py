@@ -32,7 +32,7 @@ from core.settings import Settings
 from core.store.record import Experiment
 from core.tasks.presets import PRESETS, preset_tasks
 from tests.conftest import BOTH, DIGITS, TURNED, compared, short
-from tests.text_home import bring_tiny
+from tests.text_home import import_tiny
 
 README = Path(__file__).parents[2] / "README.md"
 BASE = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
@@ -43,7 +43,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab that does not train, with a tiny network that was brought and texts for it."""
     folder = tmp_path_factory.mktemp("configured")
     lab = Lab(Settings(home=folder / "home"))
-    bring_tiny(lab, folder / "tiny")
+    import_tiny(lab, folder / "tiny")
     yield lab
     lab.close()
 

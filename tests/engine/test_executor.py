@@ -22,7 +22,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until, weights_of
 from tests.engine.elsewhere import ElsewhereExecutor
-from tests.text_home import PETS, bring_tiny
+from tests.text_home import PETS, import_tiny
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = RunSpec.of(task=TURNED, source=DIGITS, base="r-base", method=LoRASpec.of(), optim=short(epochs=200))
@@ -107,7 +107,7 @@ def test_a_run_whose_device_is_not_here_fails_with_a_sentence_and_holds_up_nobod
 
 
 def test_a_brought_network_and_peoples_own_texts_travel_with_the_job(lab: Lab, tmp_path: Path) -> None:
-    network = bring_tiny(lab, tmp_path / "tiny")
+    network = import_tiny(lab, tmp_path / "tiny")
     spec = RunSpec.of(method=LoRASpec.of(rank=2), network=network, task=PETS, optim=short(rate=0.001, batch_size=16))
     (run,) = finish(lab, lab.launch(spec).id)
     assert run.state == "finished", run.cause

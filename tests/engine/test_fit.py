@@ -32,7 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab(Settings(home=folder / "home"))
     texts, labels = ("cat " * 60, "dog " * 60) * 10, np.array([0, 1] * 10)
     lab.catalog.keep(TextDataset("upload", texts, labels, texts, labels, ("cat", "dog")), "long")
-    lab.networks.bring_folder(save_tiny(folder / "tiny", max_position_embeddings=128), "tiny")
+    lab.networks.import_folder(save_tiny(folder / "tiny", max_position_embeddings=128), "tiny")
     yield lab
     lab.store.close()
 

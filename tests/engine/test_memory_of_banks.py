@@ -10,7 +10,7 @@ import pytest
 from core.data.sources.catalog import Catalog
 from core.engine.jobs.run_memory import run_memory
 from core.forecast import packing
-from core.forecast.memory import BROUGHT, Sizes, memory_for, memory_of
+from core.forecast.memory import IMPORTED, Sizes, memory_for, memory_of
 from core.forecast.packing import FREE_SHARE
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
@@ -123,7 +123,7 @@ def test_what_is_kept_is_of_the_texts_that_are_read_in_every_epoch(length: int |
 def test_a_checkpoint_is_there_as_tensors_and_as_bytes() -> None:
     weights = 4 * count_parameters(BERT.build())
     # Weights, gradients and both moments, and twice what a checkpoint has.
-    assert on_texts(1, FullSpec(), 1, longest=1) - BROUGHT.overhead >= (4 + 2 * 3) * weights
+    assert on_texts(1, FullSpec(), 1, longest=1) - IMPORTED.overhead >= (4 + 2 * 3) * weights
 
 
 @pytest.mark.parametrize("method", [FullSpec(), LoRASpec.of(rank=2), HeadSpec()])

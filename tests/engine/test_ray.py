@@ -20,7 +20,7 @@ from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until, weights_of
 from tests.engine.ray_cluster import RayCluster
 from tests.soak.sizes import full_or_short
-from tests.text_home import PETS, bring_tiny
+from tests.text_home import PETS, import_tiny
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG_RUN = RunSpec.of(task=TURNED, source=DIGITS, base="r-base", method=LoRASpec.of(), optim=short(epochs=200))
@@ -77,7 +77,7 @@ def base(lab: Lab) -> Run:
 
 def alone(lab: Lab, base: Run, folder: Path) -> list[Run]:
     """Single runs of each method from a base, and of a network and texts that somebody has brought."""
-    network = bring_tiny(lab, folder)
+    network = import_tiny(lab, folder)
     runs = [lab.launch(RunSpec.of(method=LoRASpec.of(rank=2), network=network, task=PETS, optim=short(batch_size=16)))]
     for method in (FullSpec(), LoRASpec.of()):
         runs += lab.runs_of(lab.fine_tune(base, TURNED, [(short(), method)], [0]).runs)

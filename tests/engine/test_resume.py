@@ -34,7 +34,7 @@ from core.store.record import Run
 from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.engine.child import held_back, lab_process, when_read
-from tests.text_home import FIRST, LAST, PETS, bring_tiny
+from tests.text_home import FIRST, LAST, PETS, import_tiny
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 EPOCHS = 60
@@ -77,7 +77,7 @@ def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
 
 def text_spec(lab: Lab, scratch: Path, method: str, keep: str, after_source: bool) -> RunSpec:
     """A run of a brought network, with dropout: of the network itself, or of one that has learnt a source task."""
-    network = bring_tiny(lab, scratch)
+    network = import_tiny(lab, scratch)
     optim = short(epochs=20, rate=0.01, keep=keep, batch_size=16)
     if not after_source:
         return RunSpec.of(method=method, network=network, task=PETS, optim=optim)

@@ -90,7 +90,7 @@ def main(folder: Path) -> None:
     lab = Lab(replace(Settings(home), threads=1))
     lab.start()
     lab.catalog.keep(own_dataset(), "pets")
-    card = lab.networks.bring_folder(save_tiny(folder / "network", "bert", **CONFIG), NAME)
+    card = lab.networks.import_folder(save_tiny(folder / "network", "bert", **CONFIG), NAME)
     arms = [
         *settings_at((0.0003, 0.001), FullSpec()),
         *settings_at((0.001, 0.003), LoRASpec.of(rank=1)),

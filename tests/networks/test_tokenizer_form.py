@@ -90,7 +90,7 @@ def test_texts_are_read_as_transformers_reads_them(architecture: str, tmp_path: 
 
 def test_a_network_of_an_old_home_is_checked_when_it_is_first_used(settings: Settings, tmp_path: Path) -> None:
     networks = Networks(settings)
-    digest = networks.bring_folder(save_tiny(tmp_path / "tiny")).digest
+    digest = networks.import_folder(save_tiny(tmp_path / "tiny")).digest
     path = networks.folder(digest) / "tokenizer.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer": sequence(*[replacing("a", "aa")] * 20)}))
     with pytest.raises(NetworkFileError, match="may make texts more than 128 times as long"):

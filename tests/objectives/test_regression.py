@@ -144,7 +144,7 @@ def done(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert not app.get("plotly_chart")
     app.button(key="upload-keep").click().run()
     assert not app.exception
-    card = lab.networks.bring_folder(save_tiny(folder / "tiny"), "tiny-bert")
+    card = lab.networks.import_folder(save_tiny(folder / "tiny"), "tiny-bert")
     network = lab.networks.spec(card.digest)
     task = TaskSpec.of(dataset="reviews", length=16)
     own = short(epochs=5, rate=0.01, batch_size=16)

@@ -145,7 +145,7 @@ def test_examples_of_a_dataset_are_shown_by_its_kind(name: str, opened: Lab) -> 
 def test_lengths_in_tokens_are_shown_at_the_length_that_is_chosen_for_a_network(opened: Lab, tmp_path: Path) -> None:
     app = with_texts("a.csv", MAILS)
     assert "Lengths in tokens are shown once there is a network" in texts(app)
-    opened.networks.bring_folder(save_tiny(tmp_path / "tiny", "bert", max_position_embeddings=100))
+    opened.networks.import_folder(save_tiny(tmp_path / "tiny", "bert", max_position_embeddings=100))
     app.run()
     assert "Lengths in tokens are shown once" not in texts(app)
     (key,) = [fold.proto.id for fold in app.expander if fold.label == "As a network reads them"]
@@ -160,7 +160,7 @@ def test_lengths_in_tokens_are_shown_at_the_length_that_is_chosen_for_a_network(
 
 def test_networks_and_classes_have_their_own_names_in_choices_and_tables(opened: Lab, tmp_path: Path) -> None:
     for seed in (0, 1):
-        opened.networks.bring_folder(save_tiny(tmp_path / str(seed), seed=seed), "my_net [1]")
+        opened.networks.import_folder(save_tiny(tmp_path / str(seed), seed=seed), "my_net [1]")
     classes = ("a_b", "[c]")
     app = with_texts("a.csv", separated([(f"text {n}", classes[n % 2]) for n in range(20)]).encode())
     (key,) = [fold.proto.id for fold in app.expander if fold.label == "As a network reads them"]

@@ -32,7 +32,7 @@ from pages.shared.ui.primary import on_primary
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.data.uploaded import noise
 from tests.pages.test_pages import draw, texts
-from tests.text_home import PETS, bring_tiny
+from tests.text_home import PETS, import_tiny
 from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.slow
@@ -141,7 +141,7 @@ def warned(app: AppTest) -> str:
 def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_form_starts_the_same(
     opened: Lab, trained_home: TrainedHome, page: str, task: TaskSpec, arms: list[Any], seeds: int, more: dict[str, Any]
 ) -> None:
-    trained_home.bring(opened, str(trained_home.plain.base), str(trained_home.split.base))
+    trained_home.import_known(opened, str(trained_home.plain.base), str(trained_home.split.base))
     base = opened.bases()[-1]  # not the default
     asked = Configuration.on(base.spec, task, arms, range(seeds), **more)
     app = draw(page)
@@ -297,7 +297,7 @@ def test_a_bad_file_gets_one_sentence_and_a_link_to_no_experiment_too_and_the_fo
 
 
 def test_a_network_that_was_brought_is_chosen_from_a_file(opened: Lab, tmp_path: Path) -> None:
-    network = bring_tiny(opened, tmp_path / "tiny")
+    network = import_tiny(opened, tmp_path / "tiny")
     arms = [(default_optim(method, network).but(epochs=2), method) for method in (FullSpec(), LoRASpec.of(rank=2))]
     asked = Configuration.on(network, PETS.but(shots=7), arms, range(2))
     app = draw("finetune")

@@ -150,7 +150,7 @@ def test_a_known_network_is_brought_by_its_button(opened: Lab, monkeypatch: pyte
 
 
 def test_a_network_that_a_run_starts_from_is_not_deleted(opened: Lab, folder: Path) -> None:
-    card = opened.networks.bring_folder(folder)
+    card = opened.networks.import_folder(folder)
     spec = RunSpec.of(method="pretrain", network=opened.networks.spec(card.digest))
     opened.store.add([("r-one", spec)], "nobody", limit=9)
     wait_until(lambda: not opened.run("r-one").is_live)  # it fails, since digits are no texts

@@ -38,7 +38,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = open_lab(Settings(home=folder / "home"))
     texts, labels = ("cat " * 60, "dog " * 60, "mat " * 60, "far " * 60) * 12, np.arange(48) % 4
     lab.catalog.keep(TextDataset("upload", texts, labels, texts, labels, ("cat", "dog", "mat", "far")), "long")
-    card = lab.networks.bring_folder(save_tiny(folder / "tiny", max_position_embeddings=128), "tiny")
+    card = lab.networks.import_folder(save_tiny(folder / "tiny", max_position_embeddings=128), "tiny")
     network = lab.networks.spec(card.digest, 4)
     task = TaskSpec.of(dataset="long", length=LONGEST)
     finish(lab, lab.launch(RunSpec.of(method="pretrain", network=network, task=task, optim=short(epochs=1))).id)
@@ -222,7 +222,7 @@ def test_every_block_of_another_network_is_chosen_and_a_choice_for_it_stays_as_d
     lab: Lab, tmp_path: Path
 ) -> None:
     shallow = lab.networks.list()[0].digest
-    deep = lab.networks.bring_folder(save_tiny(tmp_path / "deep", num_hidden_layers=4)).digest
+    deep = lab.networks.import_folder(save_tiny(tmp_path / "deep", num_hidden_layers=4)).digest
     app = AppTest.from_function(layers_of_a_network, default_timeout=HANG)
     try:
         for base, every in ((shallow, [0, 1]), (deep, [0, 1, 2, 3]), (shallow, [0, 1])):
@@ -261,7 +261,7 @@ def test_settings_that_contradict_each_other_are_a_sentence(lab: Lab, page: str)
 
 def test_each_of_two_networks_of_one_name_can_be_chosen(lab: Lab, tmp_path: Path) -> None:
     first = lab.networks.list()[0]
-    second = lab.networks.bring_folder(save_tiny(tmp_path / "tiny", seed=1), first.name)
+    second = lab.networks.import_folder(save_tiny(tmp_path / "tiny", seed=1), first.name)
     try:
         app = draw("pretrain")
         app.selectbox(key="pretrain-dataset").set_value("long").run()

@@ -29,7 +29,7 @@ from core.store.record import Run
 from core.store.run_file import NAME as COPY
 from tests.conftest import DIGITS, finish, short, wait_until
 from tests.networks.tiny import save_tiny
-from tests.text_home import PETS, bring_tiny
+from tests.text_home import PETS, import_tiny
 
 SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 256, "max_position_embeddings": 512}
 """Of a transformer that is about as large as the perceptron: 0.6 MB."""
@@ -121,13 +121,13 @@ def brought(lab: Lab, disk: Disk | Limit, scratch: Path, found: dict[str, Any]) 
             begun.append(share)
 
     try:
-        lab.networks.bring_folder(folder, progress=fill)
+        lab.networks.import_folder(folder, progress=fill)
     except LabError as error:
         found["bring during"] = str(error)
     found["bring left"] = [str(path) for path in lab.settings.networks.rglob("*") if path.is_file()]
     found["bring known"] = len(lab.networks.list())
     disk.free()
-    return bring_tiny(lab, scratch.with_name("again"), **SIZES)
+    return import_tiny(lab, scratch.with_name("again"), **SIZES)
 
 
 def main(home: Path, kind: str, data: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.engine.test_resume import weights
 from tests.soak.sizes import FULL, full_or_short, keep
-from tests.text_home import FIRST, LAST, PETS, bring_tiny
+from tests.text_home import FIRST, LAST, PETS, import_tiny
 
 KILLS = full_or_short(60, 6)
 
@@ -120,7 +120,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     settings = Settings(home=tmp_path / "home", threads=1, checkpoint_seconds=0.1, settle_seconds=0.2)
     processes, reader = Processes(settings), Lab(settings)
     begun = time.monotonic()
-    network = bring_tiny(reader, tmp_path / "tiny")
+    network = import_tiny(reader, tmp_path / "tiny")
     text_base = RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS.but(epochs=2))
     bases = [reader.launch(spec).id for spec in (PRETRAIN.but(seed=1000), text_base)]
     first = processes.start()

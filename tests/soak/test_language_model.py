@@ -96,7 +96,7 @@ def test_smollm2_is_resumed_bit_for_bit_and_read_by_peft_and_needs_the_memory_of
 
     home = tmp_path / "home"
     reader = Lab(Settings(home))
-    reader.networks.bring("smollm2")  # here, since this takes more memory than training
+    reader.networks.import_known("smollm2")  # here, since this takes more memory than training
     process, (untouched,) = started(home, "smollm2", SMOLLM2)
     (whole,) = told(process)
     assert whole["steps"] == 30

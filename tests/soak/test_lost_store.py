@@ -32,7 +32,7 @@ from tests.engine.child import lab_process
 from tests.soak.sizes import full_or_short, keep
 from tests.store.harm import AS_NOBODY, cut, lose, restore
 from tests.store.test_old_home import said
-from tests.text_home import FIRST, LAST, PETS, bring_tiny
+from tests.text_home import FIRST, LAST, PETS, import_tiny
 
 SEEDS = full_or_short(3, 1)
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
@@ -49,7 +49,7 @@ def fill(settings: Settings, scratch: Path) -> str:
     """
     lab = Lab(settings)
     lab.start()
-    network = bring_tiny(lab, scratch)
+    network = import_tiny(lab, scratch)
     text_base = lab.launch(RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS))
     on_texts = [text_base.id, *lab.fine_tune(text_base, LAST, TEXT_ARMS[:2], range(SEEDS)).runs]
     on_texts += lab.fine_tune(network, PETS, TEXT_ARMS[: 1 + SEEDS], [0]).runs

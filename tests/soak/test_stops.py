@@ -28,7 +28,7 @@ from tests.soak.test_kills import (
     check_untouched,
     kind_of,
 )
-from tests.text_home import FIRST, LAST, PETS, bring_tiny
+from tests.text_home import FIRST, LAST, PETS, import_tiny
 
 STOPS = full_or_short(30, 3)
 
@@ -66,7 +66,7 @@ def test_experiments_that_are_stopped_at_random_moments_are_finished(tmp_path: P
     settings = Settings(home=tmp_path / "home", threads=1, checkpoint_seconds=0.5)
     lab = Lab(settings)
     lab.start()
-    network = RunSpec.of(method="pretrain", network=bring_tiny(lab, tmp_path / "tiny"), task=FIRST, optim=TEXTS)
+    network = RunSpec.of(method="pretrain", network=import_tiny(lab, tmp_path / "tiny"), task=FIRST, optim=TEXTS)
     stopped: Counter[str] = Counter()
     ids: list[str] = []
     number = 0

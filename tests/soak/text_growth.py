@@ -29,7 +29,7 @@ def main(home: Path, network: str, asked: dict[str, Any]) -> None:
     asked: ``method`` and ``optim``, fields of both; ``task``, fields of the task; ``seeds``; ``settings`` of the lab.
     """
     lab = Lab(Settings(home=home, **asked.get("settings", {})))
-    card = lab.networks.find(network) or lab.networks.bring(network)
+    card = lab.networks.find(network) or lab.networks.import_known(network)
     lab.start()
     ids = [run.id for run in lab.runs(states=["interrupted"])]
     if ids:

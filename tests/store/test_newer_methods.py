@@ -18,7 +18,7 @@ from core.store.search import Query
 from tests.conftest import DIGITS, copied, finish, short, wait_until
 from tests.pages.test_pages import PAGES, draw
 from tests.study.samples import RESULT
-from tests.text_home import PETS, bring_tiny
+from tests.text_home import PETS, import_tiny
 
 NEWER = {"kind": "galore", "rank": 8, "gap": [1, 2]}
 
@@ -88,7 +88,7 @@ def test_one_without_a_base_waits_as_well(opened: Lab, tmp_path: Path, direct: b
     pretrain = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
     own = pretrain
     if direct:
-        own = RunSpec.of(method="full", network=bring_tiny(opened, tmp_path / "tiny"), task=PETS, optim=short())
+        own = RunSpec.of(method="full", network=import_tiny(opened, tmp_path / "tiny"), task=PETS, optim=short())
     spec = json.dumps(json.loads(own.to_json()) | {"method": NEWER})
     with opened.store.transaction() as db:
         db.execute(

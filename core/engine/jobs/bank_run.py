@@ -73,7 +73,7 @@ class BankRun:
             spec.objective.check_dataset(task.dataset, dependencies.tasks.catalog.info(task.dataset).objective)
         spec.network.check_fit(self.task.spec.dataset, inputs, self.task.classes)
         self.base = _base_of(spec, job.base, dependencies)
-        origins = [self.base or _brought(own, dependencies) for own in specs]
+        origins = [self.base or _imported(own, dependencies) for own in specs]
         self.fingerprint = base_fingerprint(origins[0]) if spec.role is Role.ADAPTER and origins[0] else ""
         fresh = self.base is None  # a network that was brought is read for each run
         self.networks = [
@@ -276,7 +276,7 @@ def _base_of(spec: RunSpec, sha256: str | None, dependencies: Dependencies) -> n
     return read_network(dependencies.base(spec.base), sha256)
 
 
-def _brought(spec: RunSpec, dependencies: Dependencies) -> nn.Module | None:
+def _imported(spec: RunSpec, dependencies: Dependencies) -> nn.Module | None:
     """The network that a run without a base starts from, if it has weights that somebody brought."""
     if spec.network.brought is None or not spec.method.starts_from_base:
         return None

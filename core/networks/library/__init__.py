@@ -1,6 +1,6 @@
 """The library of imported networks: files of transformers, checked and kept once under the home.
 
-A network arrives in ``networks/partial/``, one folder each with a lock. ``Bringing`` copies the files, checks
+A network arrives in ``networks/partial/``, one folder each with a lock. ``Importing`` copies the files, checks
 them from the cheapest check to the most expensive one, flushes, and renames the folder to the digest of its
 files. A process that dies leaves a folder whose lock is free: ``clean()`` deletes it, or, for a download, the
 next one of the same commit goes on with it. ``Networks.remove()`` asks the store for runs with that digest,

@@ -23,15 +23,15 @@ class Arrivals(Background):
         self._zips: dict[str, str] = {}
         """First digits of the SHA-256 of the latest zip of each name."""
 
-    def bring(self, name: str) -> None:
+    def import_known(self, name: str) -> None:
         """Begin with a known network or one at Hugging Face; see :meth:`Networks.bring`."""
-        self._repeatable(name, lambda progress, stop: self._networks.bring(name, progress, stop))
+        self._repeatable(name, lambda progress, stop: self._networks.import_known(name, progress, stop))
 
-    def bring_folder(self, folder: Path) -> None:
+    def import_folder(self, folder: Path) -> None:
         """Begin to copy a folder."""
-        self._repeatable(str(folder), lambda progress, stop: self._networks.bring_folder(folder, "", progress, stop))
+        self._repeatable(str(folder), lambda progress, stop: self._networks.import_folder(folder, "", progress, stop))
 
-    def bring_zip(self, content: bytes, file: str) -> None:
+    def import_zip(self, content: bytes, file: str) -> None:
         """Begin with a zip, which cannot be repeated: its bytes are not kept.
 
         While another zip of the same name is on its way, this one's name is followed by digits of its SHA-256.
@@ -40,7 +40,7 @@ class Arrivals(Background):
         self._again.pop(file, None)
 
         def work(progress: Callable[[float], None], stop: threading.Event) -> object:
-            return self._networks.bring_zip(content, file, progress, stop)
+            return self._networks.import_zip(content, file, progress, stop)
 
         if self.begin(file, work):
             self._zips[file] = digest

@@ -13,11 +13,11 @@ from cachetools import LRUCache
 from torch import nn
 
 from core.errors import LabError, NetworkFileError, NetworkInUseError, printable
-from core.networks.library.bringing import Bringing
 from core.networks.library.card import NetworkCard, read_card
 from core.networks.library.check import read_all
 from core.networks.library.files import NetworkFiles
 from core.networks.library.hub import HubPlace
+from core.networks.library.importing import Importing
 from core.networks.library.known import KNOWN, KnownNetwork, known
 from core.networks.library.package import packaged_path, packaged_place
 from core.networks.library.partial import arriving, clean
@@ -152,7 +152,7 @@ class Networks:
         """
         return self._settings.networks / self.card(digest).digest
 
-    def bring(
+    def import_known(
         self,
         name: str,
         progress: Callable[[float], None] | None = None,
@@ -176,13 +176,13 @@ class Networks:
         network = known(name)
         path = packaged_path(network) if network else None
         if network is not None and path is not None:
-            return self._bring_package(network, path, progress, stop)
+            return self._import_package(network, path, progress, stop)
         if network is None and folders and is_place(Path(name).expanduser()):
-            return self.bring_folder(Path(name).expanduser(), "", progress, stop)
+            return self.import_folder(Path(name).expanduser(), "", progress, stop)
         place = HubPlace(network.hub if network else name, stop=stop)
-        return self._bring(place, place.name, progress, stop)
+        return self._import(place, place.name, progress, stop)
 
-    def bring_folder(
+    def import_folder(
         self,
         folder: Path,
         name: str = "",
@@ -198,15 +198,15 @@ class Networks:
             stop: once set, bringing ends at the next piece.
         """
         if not is_zip(folder):
-            return self._bring(FolderPlace(folder), name or folder.resolve().name, progress, stop)
+            return self._import(FolderPlace(folder), name or folder.resolve().name, progress, stop)
         try:
             with folder.open("rb") as file:
                 place = ZipPlace(file, folder.name)
-                return self._bring(place, name or stem_of(folder.name), progress, stop)
+                return self._import(place, name or stem_of(folder.name), progress, stop)
         except OSError as error:
             raise NetworkFileError(f"The zip {printable(folder.name, 60)} cannot be read: {error.strerror}.") from error
 
-    def bring_zip(
+    def import_zip(
         self,
         content: bytes,
         file: str,
@@ -221,7 +221,7 @@ class Networks:
             progress: called with the fraction that is done, 0 to 1.
             stop: once set, bringing ends at the next piece.
         """
-        return self._bring(ZipPlace(content, file), stem_of(file), progress, stop)
+        return self._import(ZipPlace(content, file), stem_of(file), progress, stop)
 
     def remove(self, digest: str) -> None:
         """Delete a network; does nothing if it is not there.
@@ -262,7 +262,7 @@ class Networks:
             named = ", ".join(runs[:NAMED]) + (f" and {len(runs) - NAMED:,} more" if len(runs) > NAMED else "")
             raise NetworkInUseError(f"This network cannot be deleted, since runs start from it: {named}.")
 
-    def _bring_package(
+    def _import_package(
         self,
         network: KnownNetwork,
         path: Path,
@@ -274,20 +274,20 @@ class Networks:
                 arriving(self._settings.networks, None, network.packaged) as scratch,
                 packaged_place(network, path, scratch) as place,
             ):
-                return self._bring(place, network.packaged, progress, stop)
+                return self._import(place, network.packaged, progress, stop)
         except OSError as error:
             raise NetworkFileError(
                 f"{network.packaged} could not be saved: {error.strerror or error}. Free some space, then try again."
             ) from error
 
-    def _bring(
+    def _import(
         self,
         place: Place,
         name: str,
         progress: Callable[[float], None] | None,
         stop: threading.Event | None,
     ) -> NetworkCard:
-        return Bringing(self._settings, place, self._check_room, progress, stop).run(name)
+        return Importing(self._settings, place, self._check_room, progress, stop).run(name)
 
 
 def _weights_of(card: NetworkCard) -> NetworkFiles:

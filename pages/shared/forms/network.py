@@ -25,8 +25,8 @@ def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
         SpecError: a size is out of bounds.
     """
     families = {each.name(): each for each in families_for(info.kind)}
-    if any(family.is_brought for family in families.values()):
-        return brought_form(lab, info, key)
+    if any(family.is_imported for family in families.values()):
+        return imported_form(lab, info, key)
     family = next(iter(families.values()))
     if len(families) > 1:
         kind = st.segmented_control(
@@ -52,10 +52,10 @@ def default_network(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None
         key: prefix of the widget keys.
     """
     family = families_for(info.kind)[0]
-    return brought_form(lab, info, key) if family.is_brought else family.of(num_classes=info.num_outputs)
+    return imported_form(lab, info, key) if family.is_imported else family.of(num_classes=info.num_outputs)
 
 
-def brought_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
+def imported_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
     """Draw a choice among the networks that were brought, or a link to where they are; see :func:`network_form`."""
     cards = {card.digest: card for card in lab.networks.list()}
     if not cards:

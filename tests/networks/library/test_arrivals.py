@@ -24,7 +24,7 @@ class Waiting(Networks):
         super().__init__(settings)
         self.told = threading.Event()
 
-    def bring_zip(
+    def import_zip(
         self,
         content: bytes,
         file: str,
@@ -32,7 +32,7 @@ class Waiting(Networks):
         stop: threading.Event | None = None,
     ) -> NetworkCard:
         assert self.told.wait(HANG)
-        return super().bring_zip(content, file, progress, stop)
+        return super().import_zip(content, file, progress, stop)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_two_zips_of_one_name_at_once_both_arrive_and_one_zip_twice_arrives_once
     networks = Waiting(settings)
     arrivals = Arrivals(networks)
     for content in (zips[0], zips[1], zips[0], zips[1]):
-        arrivals.bring_zip(content, "tiny.zip")
+        arrivals.import_zip(content, "tiny.zip")
     names = [state.name for state in arrivals.states()]
     assert names[0] == "tiny.zip"
     assert [name.startswith("tiny.zip (") for name in names] == [False, True]
@@ -57,6 +57,6 @@ def test_two_zips_of_one_name_at_once_both_arrive_and_one_zip_twice_arrives_once
     wait_until(lambda: not any(state.running for state in arrivals.states()))
     assert [state.error for state in arrivals.states()] == [None, None]
     assert [card.name for card in networks.list()] == ["tiny", "tiny"]
-    arrivals.bring_zip(zips[1], "tiny.zip")
+    arrivals.import_zip(zips[1], "tiny.zip")
     wait_until(lambda: not any(state.running for state in arrivals.states()))
     assert [state.name for state in arrivals.states()] == names

