@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("read_here")
 WEIGHTS = "model.safetensors"
 
 AT_ONCE = TIMEOUT / 2
-"""Seconds within which a stop acts on a busy machine, before a silent server is given up; mostly a tenth of a second."""
+"""Seconds within which a stop acts on a busy machine, before a silent server is given up; mostly some 0.1 s."""
 
 
 @pytest.fixture(scope="module")
