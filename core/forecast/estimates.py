@@ -6,8 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import fmean
 
+import torch
+
+from core.data.text_examples import TextExamples
 from core.errors import DeviceError
 from core.forecast.calibration import Calibrator
 from core.forecast.fit import Shortage, alike, shortage
@@ -15,7 +19,6 @@ from core.forecast.forecast import Basis, Forecast, total
 from core.forecast.memory import memory_of
 from core.forecast.pace import Record, Work, overhead_seconds, pace_of, records_of
 from core.forecast.packing import packed
-from core.forecast.text_shape import text_shape
 from core.memory import free_bytes
 from core.methods.method import Role
 from core.run_spec import RunSpec
@@ -24,6 +27,7 @@ from core.store.record import Run
 from core.store.store import Store
 from core.tasks.tasks import Tasks
 from core.tasks.views.split import Outline
+from core.training.loop import data_order
 from core.training.schedule import steps_per_epoch, total_steps
 
 LATEST = 600
@@ -35,6 +39,9 @@ LOOK_SECONDS = 0.05
 FILE_SECONDS = {False: 0.02, True: 0.05}
 """Time to write and check the file of a run, without and with adapters; counts until runs of the kind have
 been trained. Measured on two cores with networks of the default size."""
+
+LENGTH_STEP = 4
+"""Mean lengths of batches of texts are rounded to multiples of this."""
 
 
 @dataclass(frozen=True)
@@ -206,8 +213,8 @@ class Estimates:
             device = device_name(choose_device(spec.device))
         except DeviceError:  # only a cluster has it, and nothing is measured there
             return _Bank(unknown, unknown)
-        shape = text_shape(self._tasks, spec.task, spec.network, spec.optim.batch_size)
-        length = shape.padded if shape else 0
+        train = self._tasks.get(spec.task, network=spec.network).train if spec.network.brought is not None else None
+        length = _batch_length(train, spec.optim.batch_size) if isinstance(train, TextExamples) else 0
         work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
         seconds, basis, spread = self._training(bank, work, records, steps, examples / per_epoch, length, ask)
         if seconds is None:
@@ -277,3 +284,14 @@ def _rounded(work: Work, images: float, length: int) -> Work:
     """The work to calibrate: with the mean number of examples per step, and a rank that others can share."""
     rank = float(round(work.rank)) if work.rank else 0.0
     return replace(work, batch=max(1, round(images)) if work.task else work.batch, rank=rank, task=None, length=length)
+
+
+@lru_cache(maxsize=64)
+def _batch_length(texts: TextExamples, batch_size: int) -> int:
+    """Mean length of a batch in tokens, with padding; rounded, so that tasks that hardly differ share a calibration.
+
+    Batches as in the first epoch of seed 0; other seeds and epochs pad nearly the same.
+    """
+    order = texts.batched(data_order(len(texts), seed=0, epoch=1), batch_size)
+    widths = torch.stack([part.max() for part in torch.split(texts.lengths[order], batch_size)])
+    return max(LENGTH_STEP, round(float(widths.float().mean()) / LENGTH_STEP) * LENGTH_STEP)
