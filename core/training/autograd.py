@@ -138,9 +138,11 @@ class AutogradStepper:
         look: Callable[[], None] = lambda: None,
     ) -> tuple[Evaluation, Evaluation | None]:
         self._write_rows()
-        give_back()  # what steps have freed lies in pieces that batches of an evaluation do not fit into
         task, other = self._known
-        return evaluate_both(self._model, task, other if source else None, part, look, self.objective)
+        give_back()  # what steps have freed lies in pieces that batches of an evaluation do not fit into
+        found = evaluate_both(self._model, task, other if source else None, part, look, self.objective)
+        give_back()
+        return found
 
     def note(self, member: int) -> str | None:
         """A sentence on the frozen blocks; None if there are none."""

@@ -14,10 +14,12 @@ from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import ADAPTER
 from core.engine.launcher import Planned
 from core.errors import LabError
+from core.forecast import memory
 from core.forecast.estimates import Estimates
 from core.forecast.memory import memory_of
 from core.lab import Lab
 from core.methods.lora import LoRASpec
+from core.networks.transformer import TransformerSpec
 from core.numbers import bytes_text
 from core.plan.configuration import Configuration
 from core.run_spec import RunSpec, default_optim
@@ -199,6 +201,9 @@ def test_home_tells_memory_and_what_does_not_fit_before_the_button_is_pressed(
 ) -> None:
     asked: set[RunSpec] = set()
     shortage = Estimates.shortage
+    # So small a network takes more for its files and evaluations, which no setting changes, than for a step.
+    monkeypatch.setattr(memory, "IMPORTED", memory.NetworkCopies(0, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(TransformerSpec, "evaluation_batch", 1)
     monkeypatch.setattr(Estimates, "shortage", lambda own, specs: shortage(own, asked.update(specs) or specs))
     app = draw("home")
     app.selectbox(key="home-dataset").set_value("pets").run()
