@@ -104,10 +104,15 @@ class Sizes:
             len(train),
             tuple(len(part) for part in {**others, **own} if part is not train),
             sum(int(part.sum()) for part in kept),
-            len(torch.unique(train.tokens)) + 1,  # and the padding
+            _words(train),
             int(own[train].max()),
             max(int(part.max()) for part in (*own.values(), *others.values())),
         )
+
+
+@lru_cache(maxsize=64)
+def _words(texts: TextExamples) -> int:
+    return len(torch.unique(texts.tokens)) + 1  # and the padding
 
 
 def _lengths(task: Task, length: int | None = None) -> dict[Examples, torch.Tensor]:
