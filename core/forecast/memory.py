@@ -43,7 +43,7 @@ class NetworkCopies:
 
     read: float
     """While the file of a base is read: its bytes, the tensors in them, and those that are kept."""
-    brought: float
+    imported: float
     """While one that somebody brought is read, whose tensors come one after the other."""
     saved: float
     """While the file of a network is written."""
@@ -56,10 +56,10 @@ class NetworkCopies:
     """Bytes in addition: buffers of the matrix libraries, and fragmentation of the allocator."""
 
 
-SMALL = NetworkCopies(read=3, brought=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20)
+SMALL = NetworkCopies(read=3, imported=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20)
 """Of networks that are trained from random weights here, such as perceptrons."""
 
-IMPORTED = NetworkCopies(read=4, brought=1.5, saved=2.4, adapter=3.5, checkpoint=6, overhead=24 * 2**20)
+IMPORTED = NetworkCopies(read=4, imported=1.5, saved=2.4, adapter=3.5, checkpoint=6, overhead=24 * 2**20)
 """Of networks that somebody brought."""
 
 
@@ -169,7 +169,7 @@ def memory_for(specs: Sequence[RunSpec], sizes: Sizes) -> int:
     kept, passing = _bank(specs, sizes) if is_fast else _side_by_side(specs, sizes)
     saved = network * (copies.adapter if first.role is Role.ADAPTER else copies.saved)
     checkpoint = max(size * copies.checkpoint + 2 * own for size, own in zip(trained, best, strict=True))
-    read = network * (copies.read if first.base else len(specs) - 1 + copies.brought)
+    read = network * (copies.read if first.base else len(specs) - 1 + copies.imported)
     evaluated = _evaluated_base(first.network, len(specs) * network, sizes) if first.base and is_fast else 0
     later = kept + sum(best) + max(passing, saved, checkpoint)
     return int(bool(first.base) * network + max(read, evaluated, later)) + copies.overhead
