@@ -24,7 +24,7 @@ class Arrivals(Background):
         """First digits of the SHA-256 of the latest zip of each name."""
 
     def import_known(self, name: str) -> None:
-        """Begin with a known network or one at Hugging Face; see :meth:`Networks.bring`."""
+        """Begin with a known network or one at Hugging Face; see :meth:`Networks.import_known`."""
         self._repeatable(name, lambda progress, stop: self._networks.import_known(name, progress, stop))
 
     def import_folder(self, folder: Path) -> None:
