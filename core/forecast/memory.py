@@ -42,7 +42,7 @@ class NetworkCopies:
     """NetworkCopies of a network in memory beside the one in training, as measured."""
 
     read: float
-    """While the file of a base is read: its bytes, the tensors in them, and those that are kept."""
+    """While the file of a base is read: its bytes, the tensors in them, and what is kept."""
     imported: float
     """While one that somebody brought is read, whose tensors come one after the other."""
     saved: float
@@ -59,7 +59,7 @@ class NetworkCopies:
 SMALL = NetworkCopies(read=3, imported=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20)
 """Of networks that are trained from random weights here, such as perceptrons."""
 
-IMPORTED = NetworkCopies(read=4, imported=1.5, saved=2.4, adapter=3.5, checkpoint=6, overhead=24 * 2**20)
+IMPORTED = NetworkCopies(read=3, imported=1.5, saved=2.4, adapter=3.1, checkpoint=6, overhead=24 * 2**20)
 """Of networks that somebody brought."""
 
 
