@@ -169,7 +169,7 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> TrainedHome:
 def filled_home(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with the experiment ``plain`` of the trained home and its base, and nothing else."""
     lab = Lab(Settings(tmp_path_factory.mktemp("filled") / "home"))
-    trained_home.import_known(lab, str(trained_home.plain.base), *trained_home.plain.runs)
+    trained_home.bring(lab, str(trained_home.plain.base), *trained_home.plain.runs)
     lab.close()
     return lab.settings.home
 

@@ -50,7 +50,7 @@ def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
     page: Page, serve: Serve, trained_home: TrainedHome, tmp_path: Path, console_errors: list[str]
 ) -> None:
     here, there, shell = (Lab(Settings(home=tmp_path / name)) for name in ("one", "two", "three"))
-    trained_home.import_known(here, str(trained_home.plain.base))
+    trained_home.bring(here, str(trained_home.plain.base))
     url = serve(REPO / "app.py", {"LORA_LAB_HOME": str(here.settings.home)})
     page.goto(f"{url}/finetune")
     saved = downloaded(page.get_by_role("link", name=SAVE))

@@ -185,7 +185,7 @@ def test_rows_of_runs_are_selected_which_the_address_says_and_deleted_after_a_qu
     page: Page, serve: Serve, trained_home: TrainedHome, tmp_path: Path, console_errors: list[str]
 ) -> None:
     lab = Lab(Settings(home=tmp_path / "home"))
-    trained_home.import_known(lab, str(trained_home.plain.base), *trained_home.plain.runs)
+    trained_home.bring(lab, str(trained_home.plain.base), *trained_home.plain.runs)
     newest = [run.id for run in lab.runs()]
 
     def says(*ids: str) -> None:

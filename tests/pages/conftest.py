@@ -34,14 +34,14 @@ def opened(settings: Settings) -> Iterator[Lab]:
 @pytest.fixture
 def filled(trained_home: TrainedHome, opened: Lab) -> Lab:
     """The process-wide lab with the plain experiment of the trained home and its base, which tests may change."""
-    trained_home.import_known(opened, str(trained_home.plain.base), *trained_home.plain.runs)
+    trained_home.bring(opened, str(trained_home.plain.base), *trained_home.plain.runs)
     return opened
 
 
 @pytest.fixture
 def base(trained_home: TrainedHome, opened: Lab) -> Run:
     """A base that knows all digits, in a lab that has nothing else."""
-    return trained_home.import_known(opened, str(trained_home.plain.base))[0]
+    return trained_home.bring(opened, str(trained_home.plain.base))[0]
 
 
 @pytest.fixture(scope="module")

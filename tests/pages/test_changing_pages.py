@@ -142,7 +142,7 @@ def test_the_report_looks_whether_its_runs_have_ended(filled: Lab, monkeypatch: 
 def test_an_experiment_that_is_gone_is_not_the_current_one_any_more_nor_in_an_empty_lab(
     filled: Lab, trained_home: TrainedHome
 ) -> None:
-    trained_home.import_known(filled, str(trained_home.one_seed.base), *trained_home.one_seed.runs)
+    trained_home.bring(filled, str(trained_home.one_seed.base), *trained_home.one_seed.runs)
     app = draw("compare", experiment=trained_home.one_seed.id)
     filled.notes.delete(trained_home.one_seed.runs)
     app.query_params.clear()

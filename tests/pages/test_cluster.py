@@ -59,7 +59,7 @@ class Moon(ThreadExecutor):
 def beside(trained_home: TrainedHome, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setitem(EXECUTORS, "moon", Moon)
     lab = open_lab(settings)
-    trained_home.import_known(lab, str(trained_home.plain.base))
+    trained_home.bring(lab, str(trained_home.plain.base))
     yield lab
     close_lab()
 

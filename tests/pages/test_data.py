@@ -238,7 +238,7 @@ def test_an_adapter_whose_base_is_not_here_is_said_to_be_so_in_one_sentence_and_
     )
     assert app.selectbox(key="pick-base").value == base.id
     assert not app.success
-    (other,) = trained_home.import_known(filled, str(trained_home.one_seed.base))
+    (other,) = trained_home.bring(filled, str(trained_home.one_seed.base))
     app = from_file(draw("adapters"), other.id)
     upload(app, "adapter.zip", filled.artifacts.read(filled.runs(methods=["lora"])[0].id, ADAPTER), "adapter-file")
     assert not app.error

@@ -74,7 +74,7 @@ def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(
     opened: Lab, base: Run, trained_home: TrainedHome
 ) -> None:
     experiment = trained_home.sweep
-    trained_home.import_known(opened, *experiment.runs)
+    trained_home.bring(opened, *experiment.runs)
     app = draw("compare", experiment=experiment.id)
     unfold(app, f"add-settings-{experiment.id}-{len(experiment.runs)}")
     app.pills(key=f"add-settings-{experiment.id}-{len(experiment.runs)}-kinds").set_value(["dora"]).run()

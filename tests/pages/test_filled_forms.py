@@ -141,7 +141,7 @@ def warned(app: AppTest) -> str:
 def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_form_starts_the_same(
     opened: Lab, trained_home: TrainedHome, page: str, task: TaskSpec, arms: list[Any], seeds: int, more: dict[str, Any]
 ) -> None:
-    trained_home.import_known(opened, str(trained_home.plain.base), str(trained_home.split.base))
+    trained_home.bring(opened, str(trained_home.plain.base), str(trained_home.split.base))
     base = opened.bases()[-1]  # not the default
     asked = Configuration.on(base.spec, task, arms, range(seeds), **more)
     app = draw(page)

@@ -22,7 +22,7 @@ LABELS = ["loss", "macro_f1"]
 def opened(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = open_lab(Settings(home=tmp_path_factory.mktemp("home"), max_waiting=40))
     for experiment in (trained_home.by_loss, trained_home.by_macro_f1):
-        trained_home.import_known(lab, str(experiment.base), *experiment.runs)
+        trained_home.bring(lab, str(experiment.base), *experiment.runs)
     yield lab
     close_lab()
 

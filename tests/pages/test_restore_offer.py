@@ -17,7 +17,7 @@ from tests.trained_home import TrainedHome
 def lost(trained_home: TrainedHome, settings: Settings) -> Iterator[tuple[Lab, list[str]]]:
     """Open a lab whose store was deleted; yield it with the ids of its runs."""
     lab = open_lab(settings)
-    ids = [run.id for run in trained_home.import_known(lab, str(trained_home.plain.base), str(trained_home.split.base))]
+    ids = [run.id for run in trained_home.bring(lab, str(trained_home.plain.base), str(trained_home.split.base))]
     close_lab()
     lose(settings)
     yield open_lab(settings), ids

@@ -31,7 +31,7 @@ def many(opened: Lab) -> list[str]:
 @pytest.fixture
 def trained(trained_home: TrainedHome, opened: Lab) -> list[Run]:
     """A base, and a full and a LoRA run from it."""
-    return trained_home.import_known(opened, str(trained_home.one_seed.base), *trained_home.one_seed.runs)
+    return trained_home.bring(opened, str(trained_home.one_seed.base), *trained_home.one_seed.runs)
 
 
 def listed(app: AppTest) -> list[str]:

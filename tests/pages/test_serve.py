@@ -59,7 +59,7 @@ def test_it_says_which_token_this_server_takes(
 
 @pytest.mark.slow
 def test_it_lists_adapters_shows_requests_and_counts_answers(opened: Lab, trained_home: TrainedHome) -> None:
-    base, *runs = trained_home.import_known(opened, str(trained_home.split.base), *trained_home.split.runs)
+    base, *runs = trained_home.bring(opened, str(trained_home.split.base), *trained_home.split.runs)
     runs = [run for run in runs if run.spec.seed == 0 and run.spec.label != "LoRA r=2"]
     opened.notes.delete([id for id in trained_home.split.runs if id not in {run.id for run in runs}])
     adapters = [run for run in runs if run.spec.role == "adapter"]

@@ -32,7 +32,7 @@ from tests.trained_home import SWEPT, TrainedHome
 @pytest.fixture
 def swept(trained_home: TrainedHome, opened: Lab, base: Run) -> Experiment:
     """A finished sweep."""
-    trained_home.import_known(opened, *trained_home.sweep.runs)
+    trained_home.bring(opened, *trained_home.sweep.runs)
     return trained_home.sweep
 
 
