@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import streamlit as st
-from pages.networks.importing import arrivals, by_folder, by_hub_name, by_zip, known_networks
 
 from core.lab import current
 from pages.networks.card import show_card
+from pages.networks.importing import arrivals, by_folder, by_hub_name, by_zip, known_networks
 from pages.shared.ui.access import is_local
 
 lab = current()
