@@ -6,9 +6,9 @@
 - **Step times** (``StepTimer``, ``Lab.timer``) are measured in a thread that waits while runs are queued or train,
   throws away a round during which training began, and keeps results for the life of the process.
 
-**Forecasts** for texts take their lengths into account: the mean length of a batch for times,
-``memory_of()`` the longest text for memory. ``shortage()`` in
-``core/forecast/fit.py`` compares the memory of each run with what is free, and finds the smallest change of each
-setting with which all runs would fit; forms (``pages/shared/forms/fit.py``) have a button for each. Where a preset
-chose the task, a shorter input makes it a custom one.
+**Forecasts** for texts take their lengths into account: of time the mean length of a batch, of memory
+(``memory_of()``) the longest text. ``shortage()`` in ``core/forecast/fit.py`` compares the memory of each run with
+what is free, and finds the smallest change of each setting with which all runs would fit; forms
+(``pages/shared/forms/fit.py``) have a button for each. Where a preset chose the task, a shorter input makes it a custom
+one.
 """

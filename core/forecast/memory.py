@@ -19,6 +19,7 @@ from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.engine.jobs.build import untrained
 from core.engine.jobs.run_memory import step_bytes
+from core.forecast.cost import plan
 from core.methods.full import FullSpec
 from core.methods.method import MethodSpec, Role
 from core.methods.parameters import count_parameters
@@ -162,8 +163,9 @@ def memory_for(specs: Sequence[RunSpec], sizes: Sizes) -> int:
     first = specs[0]
     copies = IMPORTED if first.network.brought is not None else SMALL
     shapes = [(spec.network, spec.method.shape()) for spec in specs]
-    network = max(FLOAT * _parameters(*shape) for shape in shapes)
-    trained = [FLOAT * _parameters(*shape, trainable=True) for shape in shapes]
+    plans = [plan(*shape) for shape in shapes]
+    network = FLOAT * max(each.parameters for each in plans)
+    trained = [FLOAT * each.trainable_parameters for each in plans]
     best = [size * (spec.optim.keep == "best") for size, spec in zip(trained, specs, strict=True)]
     is_fast = sharing_of(first).step != "autograd"
     kept, passing = _bank(specs, sizes) if is_fast else _side_by_side(specs, sizes)
@@ -215,12 +217,6 @@ def _side_by_side(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
 @lru_cache(maxsize=256)
 def _perceptron(network: NetworkSpec, method: MethodSpec) -> MultilayerPerceptron:
     return cast(MultilayerPerceptron, untrained(network, method))
-
-
-@lru_cache(maxsize=256)
-def _parameters(network: NetworkSpec, method: MethodSpec, trainable: bool = False) -> int:
-    """Number of parameters; cached, because building a network of hundreds of layers to count them takes long."""
-    return count_parameters(untrained(network, method), trainable=trainable)
 
 
 @lru_cache(maxsize=256)

@@ -41,15 +41,6 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._see(tensor.untyped_storage())
         return made
 
-    def keep(self, size: int) -> None:
-        """Count bytes that something else allocates permanently."""
-        self.live += size
-        self.peak = max(self.peak, self.live)
-
-    def pass_by(self, size: int) -> None:
-        """Count bytes that something else allocates now and frees immediately."""
-        self.peak = max(self.peak, self.live + size)
-
     def _see(self, storage: torch.UntypedStorage) -> None:
         key, size = storage._cdata, storage.nbytes()
         if key in self._alive or key in self._outside:
@@ -60,4 +51,5 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.live -= size
 
         self._alive[key] = weakref.ref(storage, freed)
-        self.keep(size)
+        self.live += size
+        self.peak = max(self.peak, self.live)

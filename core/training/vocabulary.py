@@ -57,7 +57,7 @@ class TrainedRows:
             return None
         padding = task.train.tokens.new_tensor([task.train.padding])
         rows = torch.unique(torch.cat([task.train.tokens, padding])).long()
-        if len(rows) > MAX_SHARE * len(embedding.weight):
+        if not _pays(embedding, len(rows)):
             return None
         return cls(embedding, rows, decays)
 
@@ -100,9 +100,14 @@ class TrainedRows:
 def unused_rows(network: nn.Module, words: int) -> int:
     """Number of weights in the rows of a trained embedding that are not trained, if the texts have so many words."""
     embedding = _words(network) if words else None
-    if embedding is None or words > MAX_SHARE * len(embedding.weight):
+    if embedding is None or not _pays(embedding, words):
         return 0
     return (len(embedding.weight) - words) * embedding.embedding_dim
+
+
+def _pays(embedding: nn.Embedding, words: int) -> bool:
+    """Whether training so many rows takes less than training all."""
+    return words <= MAX_SHARE * len(embedding.weight)
 
 
 def _words(network: nn.Module) -> nn.Embedding | None:

@@ -24,10 +24,3 @@ def test_storages_are_counted_once_and_while_they_live(device: str) -> None:
         assert (ledger.live, ledger.peak) == (4000, 8000)
         b.set_(torch.zeros(10, device=device))
         assert (ledger.live, ledger.peak) == (40, 8000)
-
-
-def test_what_passes_by_counts_for_the_peak_only() -> None:
-    ledger = Ledger()
-    ledger.keep(10)
-    ledger.pass_by(5)
-    assert (ledger.live, ledger.peak) == (10, 15)

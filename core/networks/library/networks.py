@@ -189,7 +189,7 @@ class Networks:
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
     ) -> NetworkCard:
-        """Copy a network from a folder, as ``save_pretrained`` writes it, or from a zip of one; see :meth:`bring`.
+        """Copy a network from a folder, as ``save_pretrained`` writes it, or from a zip of one; see :meth:`import_known`.
 
         Args:
             folder: with config, tokenizer, and weights as safetensors; or a zip with them, which is read in pieces.
@@ -213,7 +213,7 @@ class Networks:
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
     ) -> NetworkCard:
-        """Take a network from a zip; see :meth:`bring`.
+        """Take a network from a zip; see :meth:`import_known`.
 
         Args:
             content: the zip.

@@ -9,7 +9,7 @@ the shards are split in the same way.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -122,10 +122,6 @@ class Bank:
     def program(self, shard: int, batch: int) -> Program:
         """A shard's step for this batch size, with its buffers; created now unless it exists."""
         return self._shards[shard].program(batch)
-
-    def layout(self, shard: int) -> Hashable:
-        """A key that is equal for shards whose steps have buffers of the same shapes."""
-        return tuple(self._shards[shard].counts), tuple(self._shards[shard].adam.shapes)
 
     def products(self, shard: int, batch: int) -> Callable[[], None]:
         """A function that does only the matrix products of a shard's step; for benchmarks."""
