@@ -189,7 +189,7 @@ class Networks:
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
     ) -> NetworkCard:
-        """Copy a network from a folder, as ``save_pretrained`` writes it, or from a zip of one; see :meth:`import_known`.
+        """Copy a network from a folder that ``save_pretrained`` wrote, or from a zip of one; see :meth:`import_known`.
 
         Args:
             folder: with config, tokenizer, and weights as safetensors; or a zip with them, which is read in pieces.
