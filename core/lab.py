@@ -21,10 +21,10 @@ from core.data.sources.catalog import Catalog
 from core.data.sources.downloads import Downloads
 from core.data.task_spec import TaskSpec
 from core.engine.executors import Executors
+from core.engine.growing import Growing
 from core.engine.job_files import JobFiles
 from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.run_files import NETWORK
-from core.engine.launcher import Launcher
 from core.engine.processes import Process, is_living, living
 from core.engine.rest import Rest, rest_of
 from core.engine.usage import DiskUsage
@@ -59,11 +59,12 @@ from core.tracking.tracking import Tracking
 log = logging.getLogger(__name__)
 
 
-class Lab(Launcher):
+class Lab(Growing):
     """One home folder, opened by this process.
 
-    Methods launch (:class:`core.engine.launcher.Launcher`), follow and control runs. Everything else is a part with
-    methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs),
+    Methods launch (:class:`core.engine.launcher.Launcher`), let grow (:class:`core.engine.growing.Growing`), follow and
+    control runs. Everything else is a part with methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts`
+    (files of runs),
     :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter), :attr:`job_files`
     (runs that are trained elsewhere), :attr:`executors` (where runs train), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
@@ -105,7 +106,9 @@ class Lab(Launcher):
         dependencies = Dependencies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         self.executors = Executors(settings.executor, dependencies)
         self.job_files = JobFiles(settings, self.store, self.tasks, dependencies, self._copies, self.owner, self._trim)
-        self.workers = Workers(settings, self.store, self._copies, self.tasks, self.executors, self.owner, self._trim)
+        self.workers = Workers(
+            settings, self.store, self._copies, self.tasks, self.executors, self.owner, self._trim, self.extend_plans
+        )
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.objectives.registry import CLASSIFICATION
-from core.plan.rate_grid import TuneSpec, tuned_arms
+from core.plan.rate_grid import tuned_arms
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
@@ -110,7 +110,7 @@ def make_trained_home(folder: Path) -> TrainedHome:
     scratch = lab.fine_tune(known, OTHERS, [FULL, (FULL[0], "scratch")], [0], "From scratch")
     one_seed = lab.fine_tune(known, known.spec.task, BOTH, [0], "One seed")
     split = lab.fine_tune(known, OTHERS, [FULL, LORA_2, LORA_4, (short(), DoRASpec.of(rank=4))], range(2), "Split")
-    tried = tuned_arms([*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head")], TuneSpec.of(rates=2))
+    tried = tuned_arms([*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head")], 2)
     tuned = compared(lab, "rotation-45", "digits", None, short(rate=0.001), tried, range(2), own_bases=True)
     finish(lab, *(run.id for run in lab.runs()))
     failed = _failed(lab, known.id)

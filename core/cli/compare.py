@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from core.networks.registry import FAMILIES
 from core.numbers import bytes_text, range_text
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.configuration_file import MAX_FILE, read_configuration, write_configuration
-from core.run_spec import OptimSpec, RunSpec, default_length, default_optim
+from core.run_spec import OptimSpec, default_length, default_optim
 from core.spec import DEVICES, Device
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
@@ -121,14 +121,14 @@ def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
         planned = lab.planned(configuration)
         lab.check_runs(planned.specs)
         _tell_of_unfinished(lab, planned)
-        _announce(lab, planned.specs)
+        _announce(lab, planned)
         tell_shortage(lab, planned.specs)
         return lab.queue(planned, trim=configuration.trim)
 
 
 def _tell_of_unfinished(lab: Lab, planned: Planned) -> None:
     """Say on stderr where an experiment has these runs already, some of which can be finished."""
-    known = lab.find_experiment(planned.runs)
+    known = lab.find_experiment(planned)
     if known is not None and (rest := lab.rest(known.runs)):
         print(
             f"Note: {known.id} has these runs already, {len(rest.everything)} of them unfinished. This starts anew; "
@@ -137,14 +137,18 @@ def _tell_of_unfinished(lab: Lab, planned: Planned) -> None:
         )
 
 
-def _announce(lab: Lab, specs: Sequence[RunSpec]) -> None:
+def _announce(lab: Lab, planned: Planned) -> None:
     """Print the expected time and memory, where the time is known or soon will be.
 
     A few steps of a network that was brought are timed first: that takes seconds, and its runs take minutes.
     """
+    specs = planned.at_least
+    if not specs:
+        return
     patience = TIMING_SECONDS if any(spec.network.brought for spec in specs) else 0.0
-    expected = lab.estimates.wait(specs, patience) if specs else None
-    if expected is not None and expected.basis != "unknown":
+    lab.estimates.wait(specs, patience)
+    expected = lab.estimates.between(specs, planned.at_most)
+    if expected.basis != "unknown":
         time = range_text(expected.seconds_low, expected.seconds_high)
         print(f"Expected: {time}, {bytes_text(expected.memory)} of memory.", file=sys.stderr)
 

@@ -54,7 +54,7 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     Returns:
         The exit status: 0 if all runs have finished, :data:`INCOMPLETE` if the answer lacks some, 1 if there is none.
     """
-    follow(lab, new)
+    follow(lab, experiment, new)
     members = lab.members(experiment)
     bases = lab.runs_of(bases_of(members))
     interrupted = {base.id for base in bases if base.state == "interrupted"}
@@ -102,21 +102,25 @@ def tell_shortage(lab: Lab, specs: Sequence[RunSpec]) -> None:
         print("Note:", *filter(None, [missing.text, missing.advice, missing.others]), file=sys.stderr)
 
 
-def follow(lab: Lab, new: Sequence[str]) -> None:
-    """Show progress on stderr until these runs and their bases have ended, or wait for an interrupted base."""
-    ids = [*bases_of(lab.runs_of(new)), *new]
-    with ProgressBar("waiting", "run", len(ids)) as shown:
+def follow(lab: Lab, experiment: Experiment, new: Sequence[str]) -> None:
+    """Show progress on stderr until these runs of an experiment and their bases have ended, and what its plan adds to
+    them; or until they wait for an interrupted base.
+    """
+    known = set(experiment.runs) - set(new)
+    with ProgressBar("waiting", "run", len(new)) as shown:
         while True:
-            runs = lab.runs_of(ids)
+            added = [run.id for run in lab.members(experiment) if run.id not in known]
+            runs = lab.runs_of([*bases_of(lab.runs_of(added)), *added])
+            is_open = any(run.plan == "open" for run in runs)
             interrupted = {run.id for run in runs if run.state == "interrupted"}
             stuck = [run for run in runs if run.state == "queued" and run.spec.base in interrupted]
             live = [run for run in runs if run.is_live and run not in stuck]
             done = sum(run.progress if run.is_live else 1.0 for run in runs)
             now = next((run for run in live if run.state == "running"), None)
-            if not live:
-                shown.show(done, "interrupted" if stuck else "done")
+            if not live and (stuck or not is_open):
+                shown.show(done, "interrupted" if stuck else "done", len(runs))
                 return
-            shown.show(done, f"{now.spec.label}, seed {now.spec.seed}" if now else "waiting")
+            shown.show(done, f"{now.spec.label}, seed {now.spec.seed}" if now else "waiting", len(runs))
             time.sleep(POLL_SECONDS)
 
 

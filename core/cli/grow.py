@@ -66,12 +66,11 @@ def grow(options: argparse.Namespace) -> int:
             seeds += next_seeds(specs, options.seeds)
         new = _finished(lab, experiment, options)
         anew = options.again and not options.finish
-        missing = lab.growth(experiment, arms, seeds, anew).specs
         if options.finish and not (options.again or options.rank or options.seeds):
-            for spec in missing:
+            for spec in lab.deleted(experiment).runs:
                 print(f"Note: {spec.label}, seed {spec.seed}, was deleted; --again trains it again.", file=sys.stderr)
         else:
-            tell_shortage(lab, missing)
+            tell_shortage(lab, lab.growth(experiment, arms, seeds, anew).specs)
             new += lab.grow(experiment, arms, seeds, anew)
         return answer(lab, lab.experiment(experiment.id), new, options)
 

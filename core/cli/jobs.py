@@ -144,6 +144,10 @@ def collect(options: argparse.Namespace) -> int:
         for path in options.files:
             with _opened(path) as file:
                 runs += lab.job_files.collect(file)
+        before = {run.id for run in lab.live()}
+        lab.extend_plans()
+        for experiment in {run.experiment for run in lab.live() if run.id not in before}:
+            print(f"More rates are to be tried: python -m core jobs {experiment}", file=sys.stderr)
     for run in runs:
         print(f"{run.id}: {run.state}{f'. {run.cause}' if run.cause else ''}")
     return 0 if all(run.result for run in runs) else 1

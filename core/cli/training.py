@@ -22,6 +22,9 @@ from core.spec import bounds
 OWN = ("learning_rate", "epochs")
 """Fields whose options differ between methods, or between the base and what starts from it."""
 
+FOUND = -1
+"""Stands for ``--tune`` without a number: rates are searched for."""
+
 SHARED = tuple(name for name in OptimSpec.model_fields if name not in OWN)
 """Fields that an option sets for all runs alike, the base's included."""
 
@@ -45,12 +48,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--tune",
         TuneSpec,
         "rates",
-        "those of one grid, 10^(k/2), that are nearest its own rate",
+        "all are points of one grid, 10^(k/2), and N are those nearest its own rate",
         nargs="?",
         metavar="N",
         default=0,
-        const=bounds(TuneSpec, "rates").default,
-        shown="off; 5 without a number",
+        const=FOUND,
+        shown="off; a search without a number",
     )
     adapters = methods(Role.ADAPTER)
     lines = "; ".join(f"{kind}: {method.line}" for kind, method in adapters.items())
@@ -133,4 +136,4 @@ def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | Net
 
 def tuning_asked(options: argparse.Namespace) -> TuneSpec | None:
     """How the options ask for rates to be tuned. Raises: SpecError: too few or too many rates."""
-    return TuneSpec.of(rates=options.tune) if options.tune else None
+    return TuneSpec.of(rates=None if options.tune == FOUND else options.tune) if options.tune else None

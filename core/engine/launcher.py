@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
@@ -19,18 +18,18 @@ from core.engine.jobs.run_files import NETWORK
 from core.engine.rest import rest_of
 from core.engine.usage import DiskUsage
 from core.engine.workers import Workers
-from core.errors import LabError, RunStateError
-from core.forecast.cost import plan
+from core.errors import LabError
+from core.forecast.cost import plan as plan_of_network
 from core.forecast.estimates import Estimates
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration, outputs, suited
-from core.plan.experiment import Setting, arm_specs, settings_of
+from core.plan.experiment import Setting, arm_specs, every
+from core.plan.plan import Plan
 from core.run_spec import RunSpec
 from core.settings import Settings, check_device
-from core.store.notes import clean_name
 from core.store.record import Experiment, Run
 from core.store.store import Store
 from core.tasks.tasks import Tasks
@@ -42,9 +41,6 @@ log = logging.getLogger(__name__)
 Queued = list[tuple[str, RunSpec]]
 """Ids and specs of runs that are to be queued."""
 
-AGAIN = r" \(\d+\)"
-"""Pattern of the number behind the name of an experiment that other experiments have, too."""
-
 
 @dataclass(frozen=True)
 class Planned:
@@ -54,11 +50,27 @@ class Planned:
     """Their specs, ordered by seed."""
     bases: tuple[tuple[str, RunSpec], ...] = ()
     """Ids and specs of the bases that must be trained before them: new ones, and those that are to be finished."""
+    plan: Plan | None = None
+    """What decides which runs follow; None where there are no others."""
+    least: tuple[RunSpec, ...] = ()
+    """All runs that will have been trained if no search tries more rates than its first ones; empty without a plan."""
+    most: tuple[RunSpec, ...] = ()
+    """All runs that will have been trained if every search tries as many as it may; empty without a plan."""
 
     @property
     def specs(self) -> list[RunSpec]:
-        """Specs of all, the bases first."""
+        """Specs of all that are queued at once, the bases first."""
         return [*(spec for _, spec in self.bases), *self.runs]
+
+    @property
+    def at_least(self) -> list[RunSpec]:
+        """Specs of the bases and of the fewest runs that are trained in the end."""
+        return [*(spec for _, spec in self.bases), *(self.least or self.runs)]
+
+    @property
+    def at_most(self) -> list[RunSpec]:
+        """Specs of the bases and of the most runs that are trained in the end."""
+        return [*(spec for _, spec in self.bases), *(self.most or self.runs)]
 
 
 class Launcher:
@@ -82,13 +94,13 @@ class Launcher:
         Raises:
             LabError: the spec is not valid, the dataset is missing, or the queue is full.
         """
-        id = _new_id("r")
+        id = new_id("r")
         self._queue([(id, spec)])
         return self.store.run(id)
 
     def repeat(self, *ids: str) -> list[str]:
         """Queue new runs with the specs of these, all or none. Returns: their ids. Raises: see :meth:`fine_tune`."""
-        new = [(_new_id("r"), self.store.run(id).spec) for id in ids]
+        new = [(new_id("r"), self.store.run(id).spec) for id in ids]
         self._queue(new)
         return [id for id, _ in new]
 
@@ -115,6 +127,7 @@ class Launcher:
         if rest.anew:
             self.repeat(*(run.id for run in rest.anew))
         self.store.requeue(again, self.owner)
+        self.store.reopen_plans({run.experiment for run in self.store.runs_of(ids) if run.experiment})
         self.workers.wake()
         return len(rest.everything)
 
@@ -143,10 +156,11 @@ class Launcher:
         Raises:
             LabError: a dataset is missing, or the queue is full; nothing was queued.
         """
-        members = [(_new_id("r"), spec) for spec in planned.runs]
+        members = [(new_id("r"), spec) for spec in planned.runs]
         title = name or self._unused(experiment_name(planned.runs))
         base = planned.runs[0].base or ""
-        experiment = Experiment(_new_id("e"), title, time.time(), base, tuple(id for id, _ in members), trim)
+        plan = None if planned.plan is None else planned.plan.with_queued(planned.runs).to_json()
+        experiment = Experiment(new_id("e"), title, time.time(), base, tuple(id for id, _ in members), trim, plan)
         self._queue([*planned.bases, *members], experiment)
         return experiment
 
@@ -188,6 +202,8 @@ class Launcher:
     def planned(self, configuration: Configuration, base: Run | None = None) -> Planned:
         """Plan an experiment: every arm with every seed, on one task, and the bases that must be trained first.
 
+        Where learning rates are searched for, what is queued at once is what the search begins with.
+
         Args:
             configuration: what is asked for.
             base: the pretrain run to start from, where one was chosen; it has the spec of the configuration's base.
@@ -196,135 +212,27 @@ class Launcher:
         Raises:
             LabError: a spec is not valid, or there is no such dataset.
         """
-        task, device, spec = configuration.task, configuration.device, configuration.base
-        settings, seeds = configuration.settings, configuration.seeds
+        task, spec, seeds = configuration.task, configuration.base, configuration.seeds
+        asked = every(configuration.settings, seeds)  # raises where two are the same
         objective = suited(configuration.objective, self.catalog, task)
-        if spec is None:
-            network = configuration.start.but(num_classes=outputs(self.catalog, task))
-            return Planned(tuple(arm_specs(None, network, task, settings, seeds, device, objective)))
-        if base is not None and not configuration.own_bases:
-            return Planned(tuple(arm_specs(base.id, spec, task, settings, seeds, device, objective)))
-        bases, new = self._bases(spec, seeds if configuration.own_bases else [spec.seed])
-        starts = bases if configuration.own_bases else bases[spec.seed]
-        return Planned(tuple(arm_specs(starts, spec, task, settings, seeds, device, objective)), tuple(new))
-
-    def configuration(self, experiment: Experiment) -> Configuration:
-        """The configuration that gives the runs of an experiment again, every arm with every seed.
-
-        A base that was stopped early is pretrained in full by it.
-
-        Raises:
-            UnknownRunError: the experiment or its base is gone.
-        """
-        specs = [run.spec for run in self._members(experiment.id)]
-        first = specs[0]
-        start = first.network if first.is_direct else self.store.run(str(first.base)).spec
-        seeds = sorted({spec.seed for spec in specs})
-        more: dict[str, Any] = {"device": first.device, "own_bases": first.own_base, "trim": experiment.trim}
-        more["objective"] = first.objective
-        return Configuration.on(start, first.task, settings_of(specs), seeds, **more)
-
-    def find_experiment(self, specs: Sequence[RunSpec]) -> Experiment | None:
-        """The newest experiment that has, or will have, all of these runs trained to their ends; else the newest one
-        that has them, of which some can be finished.
-        """
-        wanted, left = set(specs), None
-        for experiment in self.store.experiments(base=specs[0].base or ""):
-            if len(experiment.runs) >= len(wanted):
-                members = self.store.runs_of(experiment.runs)
-                if wanted <= {run.spec for run in members if not run.is_unfinished}:
-                    return experiment
-                if left is None and wanted <= {run.spec for run in members}:
-                    left = experiment
-        return left
-
-    def rename(self, id: str, name: str) -> str:
-        """Rename an experiment; an empty name gives it the one it would have by itself.
-
-        Returns:
-            The name that it has now.
-
-        Raises:
-            NoteError: the name is too long, or contains characters that are not text.
-            UnknownRunError: there is no experiment with this id.
-        """
-        new = clean_name(name) or self._unused(experiment_name(run.spec for run in self._members(id)), id)
-        self.store.rename(id, new)
-        return new
-
-    def growth(
-        self, experiment: Experiment, arms: Sequence[Setting], seeds: Sequence[int], again: bool = False
-    ) -> Planned:
-        """What is missing for an experiment to have each of these arms with each of these seeds.
-
-        An arm with a seed is missing if no run of the experiment has both. A run counts while it is queued, running or
-        interrupted and when it has finished.
-
-        Args:
-            experiment: to which runs are to be added. Base, task, device, measure and margin are those
-                of its runs.
-            arms: training settings, as in :meth:`fine_tune`.
-            seeds: one run per arm and seed.
-            again: whether runs that failed or were stopped are to be trained again; otherwise they count too.
-
-        Raises:
-            RunStateError: the base of all runs failed, or was stopped before it had learnt anything.
-            LabError: a spec is not valid.
-            UnknownRunError: there is no such experiment.
-        """
-        members = self._members(experiment.id)
-        first = members[0].spec
-        base = None if first.is_direct else self.store.run(str(first.base))
+        start: RunSpec | NetworkSpec
+        origin: str | Mapping[int, str] | None
         new: Queued = []
-        if base is None:
-            specs = arm_specs(None, first.network, first.task, arms, seeds, first.device, first.objective)
-        elif first.own_base:
-            bases = {run.id: run for run in self.store.runs_of(list({str(run.spec.base) for run in members}))}
-            starts = {run.spec.seed: str(run.spec.base) for run in members if _usable(bases.get(str(run.spec.base)))}
-            other, new = self._bases(base.spec, [seed for seed in seeds if seed not in starts])
-            specs = arm_specs(starts | other, base.spec, first.task, arms, seeds, first.device, first.objective)
-        elif _usable(base):
-            specs = arm_specs(base.id, base.spec, first.task, arms, seeds, first.device, first.objective)
+        if spec is None:
+            origin, start = None, configuration.start.but(num_classes=outputs(self.catalog, task))
+        elif base is not None and not configuration.own_bases:
+            origin, start = base.id, spec
         else:
-            raise RunStateError(f"The base of this experiment, {base.id}, has no result: finish the experiment first.")
-        ended = ("failed", "stopped") if again else ()
-        there = {(run.spec.arm, run.spec.seed) for run in members if run.state not in ended}
-        missing = tuple(spec for spec in specs if (spec.arm, spec.seed) not in there)
-        needed = {spec.base for spec in missing}
-        return Planned(missing, tuple((id, spec) for id, spec in new if id in needed))
+            bases, new = self._bases(spec, seeds if configuration.own_bases else [spec.seed])
+            origin, start = bases if configuration.own_bases else bases[spec.seed], spec
 
-    def grow(
-        self, experiment: Experiment, arms: Sequence[Setting], seeds: Sequence[int], again: bool = False
-    ) -> tuple[str, ...]:
-        """Queue what is missing for an experiment to have each of these arms with each of these seeds, all or none.
+        def specs(pairs: Iterable[tuple[Setting, int]]) -> tuple[RunSpec, ...]:
+            return tuple(arm_specs(origin, start, task, pairs, configuration.device, objective))
 
-        What was trained stays. If the experiment has the name that it was given at its launch, the name follows.
-
-        Args:
-            experiment: to which the runs are added.
-            arms: see :meth:`growth`.
-            seeds: see :meth:`growth`.
-            again: see :meth:`growth`.
-
-        Returns:
-            Ids of the new runs, bases not among them; empty if nothing is missing.
-
-        Raises:
-            LabError: see :meth:`growth` and :meth:`fine_tune`; nothing was queued.
-            RunStateError: somebody else changed the experiment at the same time; nothing was queued.
-        """
-        before = self.store.experiment(experiment.id)
-        growth = self.growth(before, arms, seeds, again)
-        if not growth.runs:
-            return ()
-        new = [(_new_id("r"), spec) for spec in growth.runs]
-        known = [run.spec for run in self.store.runs_of(before.runs)]
-        name, own = before.name, experiment_name(known)
-        if name == own or re.fullmatch(re.escape(own) + AGAIN, name):
-            name = self._unused(experiment_name([*known, *growth.runs]))
-        after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in new)))
-        self._queue([*growth.bases, *new], after, before)
-        return tuple(id for id, _ in new)
+        if not configuration.is_search:
+            return Planned(specs(asked), tuple(new))
+        plan = Plan.of_configuration(configuration.but(objective=objective))
+        return Planned(specs(plan.wanted([])), tuple(new), plan, specs(plan.at_least()), specs(plan.at_most()))
 
     def _unused(self, name: str, id: str = "") -> str:
         """A name with a number behind it, where other experiments than that with this id have it already."""
@@ -344,7 +252,7 @@ class Launcher:
         left = rest_of(self.store, [run.id for run in runs if run.is_unfinished and run.spec in specs.values()])
         coming = {run.spec: run for run in (*left.runs, *(run for run in runs if run.is_live))}
         known = {seed: self._usable_base(finished, own) or coming.get(own) for seed, own in specs.items()}
-        ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
+        ids = {seed: base.id if base else new_id("r") for seed, base in known.items()}
         missing = [seed for seed, base in known.items() if base is None or base.is_unfinished]
         return ids, [(ids[seed], specs[seed]) for seed in missing]
 
@@ -358,7 +266,7 @@ class Launcher:
         for device in {spec.device for spec in specs}:
             check_device(device, self.executors.current.machines.devices())
         for network, method in {(spec.network, spec.method) for spec in specs}:
-            plan(network, method)
+            plan_of_network(network, method)
         learned = {(spec.network, spec.objective, task) for spec in specs for task in (spec.task, spec.source)}
         for network, objective, task in learned:
             if network.brought is not None:
@@ -369,7 +277,13 @@ class Launcher:
                 inputs = view_of(info.kind).inputs
                 network.check_fit(task.dataset, inputs, classes)
 
-    def _queue(self, runs: Queued, experiment: Experiment | None = None, before: Experiment | None = None) -> None:
+    def _queue(
+        self,
+        runs: Queued,
+        experiment: Experiment | None = None,
+        before: Experiment | None = None,
+        joins: bool = False,
+    ) -> None:
         """Check and queue runs; see :meth:`core.store.store.Store.add`. Bases that are there are finished first."""
         self.check_runs(spec for _, spec in runs)
         self.usage.check(spec for _, spec in runs)
@@ -378,14 +292,15 @@ class Launcher:
         lines = [forecast.to_line() for forecast in self.estimates.each([spec for _, spec in new], ask=False)]
         # The bases come first: what starts from one must not begin on what it had learnt when it was stopped.
         self.store.requeue([run.id for run in there if run.is_unfinished], self.owner)
-        self.store.add(new, self.owner, self.settings.max_waiting, experiment, before, lines)
+        self.store.add(new, self.owner, self.settings.max_waiting, experiment, before, lines, joins)
         self.workers.wake()
 
 
-def _usable(base: Run | None) -> bool:
+def is_usable(base: Run | None) -> bool:
     """Whether a base has a result, or will have one."""
     return base is not None and (base.result is not None or base.state in ("queued", "running", "interrupted"))
 
 
-def _new_id(kind: str) -> str:
+def new_id(kind: str) -> str:
+    """A new id of a run, ``r``, or of an experiment, ``e``."""
     return f"{kind}-{secrets.token_hex(4)}"

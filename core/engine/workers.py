@@ -53,6 +53,7 @@ class Workers:
         executors: Executors,
         owner: str,
         trim: Callable[[str], None],
+        extend_plans: Callable[[], None],
     ) -> None:
         """Args:
         settings: the home folder and limits.
@@ -62,7 +63,9 @@ class Workers:
         executors: where jobs run.
         owner: name of this process; the workers take only its runs.
         trim: see :class:`core.engine.writes.Writes`.
+        extend_plans: queues what follows in experiments whose runs have ended; called before each look at the queue.
         """
+        self._extend_plans = extend_plans
         self.settings = settings
         self.store = store
         self.copies = copies
@@ -166,6 +169,7 @@ class Workers:
             try:
                 self._wake.clear()
                 self.writes.flush()
+                self._extend_plans()
                 if self.places:
                     self._claim(slot)
                 failing = False

@@ -101,6 +101,16 @@ class Estimates:
         """
         return self._together(specs, [1.0] * len(specs))
 
+    def between(self, least: Sequence[RunSpec], most: Sequence[RunSpec]) -> Forecast:
+        """Forecast of the fewest and of the most runs that are trained in the end, as one range.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        low = self.whole(least)
+        high = low if list(most) == list(least) else self.whole(most)
+        return replace(low, seconds_high=high.seconds_high, memory=max(low.memory, high.memory))
+
     def wait(self, specs: Sequence[RunSpec], seconds: float) -> Forecast:
         """The forecast of :meth:`whole`, after waiting until its time is known, ``seconds`` at most.
 

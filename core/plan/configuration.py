@@ -22,6 +22,7 @@ from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION, AnyObjective, objective_of
 from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec, tuned_arms
+from core.plan.search import FIRST_POINTS, MOST
 from core.run_spec import OptimSpec, RunSpec, default_length
 from core.spec import Device, Spec
 from core.tasks.presets import direct_task, preset_tasks
@@ -49,7 +50,7 @@ class Configuration(Spec):
     task: TaskSpec = Field(title="Task", description="What is learnt by fine-tuning.")
     arms: tuple[ArmSpec, ...] = Field(title="Arms", description="What is compared.")
     tune: TuneSpec | None = Field(
-        None, title="Tuning", description="Learning rates that every arm tries around its own; empty for no tuning."
+        None, title="Tuning", description="Learning rates that every arm tries; empty for its own alone."
     )
     seeds: tuple[Annotated[int, Field(ge=0, le=2**31 - 1)], ...] = Field(
         title="Seeds", description="Every arm is trained with each of them."
@@ -104,7 +105,7 @@ class Configuration(Spec):
             raise ValueError("A base must be a pretrain run.")
         if self.network is not None and self.own_bases:
             raise ValueError("A network that was brought is one base for all seeds: leave a base for each seed out.")
-        runs = len(self.arms) * len(self.seeds) * (self.tune.rates if self.tune else 1)
+        runs = len(self.arms) * len(self.seeds) * ((self.tune.rates or MOST) if self.tune else 1)
         if runs > MAX_RUNS:
             raise ValueError(
                 f"An experiment takes at most {MAX_RUNS:,} runs and this one has {runs:,}: choose fewer arms, rates or "
@@ -118,10 +119,17 @@ class Configuration(Spec):
         return self.base.network if self.base is not None else cast(NetworkSpec, self.network)
 
     @property
+    def is_search(self) -> bool:
+        """Whether rates are searched for, so that what is trained depends on results; see :mod:`core.plan.plan`."""
+        return self.tune is not None and self.tune.rates is None
+
+    @property
     def settings(self) -> list[Setting]:
-        """The settings that are trained: those of the arms, or each at the rates of the grid that it is tuned over."""
+        """The settings that are trained: those of the arms, or each at the rates of the grid that it is tuned over; of
+        a search those that it begins with.
+        """
         own: list[Setting] = [(arm.optim, arm.method) for arm in self.arms]
-        return own if self.tune is None else tuned_arms(own, self.tune)
+        return own if self.tune is None else tuned_arms(own, self.tune.rates or FIRST_POINTS)
 
     def asks_the_same(self, other: Configuration) -> bool:
         """Whether both ask for the same runs, in whatever order and however the rates are written down."""
@@ -131,7 +139,8 @@ class Configuration(Spec):
         base = self.base.but(seed=0) if self.base is not None and self.own_bases else self.base
         brought = None if self.network is None else self.network.brought
         settings, seeds = frozenset(self.settings), frozenset(self.seeds)
-        return base, brought, self.task, settings, seeds, self.own_bases, self.trim, self.device, self.objective
+        own = self.is_search, self.own_bases, self.trim, self.device, self.objective
+        return base, brought, self.task, settings, seeds, *own
 
 
 def preset_configuration(

@@ -32,7 +32,11 @@ from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import preset_tasks
 
 FORMAT = "lora-lab-experiment"
-VERSION = 1
+VERSION = 2
+"""Version of the files that are written. In version 1, tuning without a number of rates meant :data:`RATES_1`."""
+
+RATES_1 = 5
+
 MAX_FILE = 2**20
 """Maximum size of a file, in characters."""
 
@@ -104,10 +108,10 @@ def read_configuration(
     if file.values.get("format") != FORMAT:
         raise SpecError(f'This is not the file of an experiment: it has no "format": "{FORMAT}".')
     version = file.values.get("version")
-    if type(version) is not int or version != VERSION:  # true and 1.0 are equal to 1
+    if type(version) is not int or not 1 <= version <= VERSION:  # true and 1.0 are equal to 1
         raise SpecError(
             f"This file has version {shortened(version)}, and this version of LoRA Lab reads "
-            f"version {VERSION}: update LoRA Lab."
+            f"versions 1 to {VERSION}: update LoRA Lab."
         )
     return _Reading(file.only(KNOWN), catalog, networks, bring).configuration()
 
@@ -157,7 +161,8 @@ class _Reading:
         start, task = self._base(device, objective) if "base" in file.values else self._imported()
         network = start.network if isinstance(start, RunSpec) else start
         arms = tuple(self._arm(part, network) for part in file.parts("arms"))
-        tune = None if file.values.get("tune") is None else file.part("tune").spec(TuneSpec)
+        usual = {"rates": RATES_1 if file.values["version"] == 1 else None}
+        tune = None if file.values.get("tune") is None else file.part("tune").spec(TuneSpec, usual)
         rest = {name: file.values[name] for name in REST if name in file.values}
         found: dict[str, Any] = {"seeds": tuple(range(DEFAULT_SEEDS)), "task": task, "objective": objective}
         found |= {"base" if isinstance(start, RunSpec) else "network": start, "arms": arms, "tune": tune}

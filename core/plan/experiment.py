@@ -24,33 +24,40 @@ Setting = tuple[OptimSpec, MethodSpec]
 """An arm: how it is trained, and its method with the method's settings."""
 
 
-def arm_specs(
-    base: str | Mapping[int, str] | None,
-    start: RunSpec | NetworkSpec,
-    task: TaskSpec,
-    arms: Sequence[Setting],
-    seeds: Sequence[int],
-    device: Device,
-    objective: ObjectiveSpec = CLASSIFICATION,
-) -> list[RunSpec]:
-    """Specs of every arm with every seed, ordered by seed, so that all arms have first results early.
-
-    Args:
-        base: id of the base, or the id of the base for each seed; None to fine-tune a network as it was brought.
-        start: spec of the base, or of any one of several; or the network that was brought.
-        task: what to fine-tune on.
-        arms: what to compare.
-        seeds: one run per arm and seed.
-        device: where to train.
-        objective: what is learned, with the measure and the margin of the experiment.
+def every(arms: Sequence[Setting], seeds: Sequence[int]) -> list[tuple[Setting, int]]:
+    """Every arm with every seed, ordered by seed, so that all arms have first results early.
 
     Raises:
-        SpecError: there is nothing to train, an arm or seed occurs twice, or a setting is out of bounds.
+        SpecError: there is nothing to train, or an arm or seed occurs twice.
     """
     if not arms or not seeds:
         raise SpecError("An experiment needs at least one method and one seed.")
     if len(set(arms)) < len(arms) or len(set(seeds)) < len(seeds):
         raise SpecError("Two arms or seeds of this experiment are the same: change one, or leave one out.")
+    return [(arm, seed) for seed in seeds for arm in arms]
+
+
+def arm_specs(
+    base: str | Mapping[int, str] | None,
+    start: RunSpec | NetworkSpec,
+    task: TaskSpec,
+    asked: Iterable[tuple[Setting, int]],
+    device: Device,
+    objective: ObjectiveSpec = CLASSIFICATION,
+) -> list[RunSpec]:
+    """Specs of the runs of an experiment.
+
+    Args:
+        base: id of the base, or the id of the base for each seed; None to fine-tune a network as it was brought.
+        start: spec of the base, or of any one of several; or the network that was brought.
+        task: what to fine-tune on.
+        asked: arm and seed of each run.
+        device: where to train.
+        objective: what is learned, with the measure and the margin of the experiment.
+
+    Raises:
+        SpecError: a setting is out of bounds.
+    """
     network, source = (start.network, start.task) if isinstance(start, RunSpec) else (start, None)
     shared = {"network": network, "task": task, "source": source, "device": device, "objective": objective}
     return [
@@ -62,8 +69,7 @@ def arm_specs(
             method=method,
             **shared,
         )
-        for seed in seeds
-        for optim, method in arms
+        for (optim, method), seed in asked
     ]
 
 

@@ -1,4 +1,7 @@
-"""The grid of learning rates that all tuning shares, and the arms that tuning makes."""
+"""The grid of learning rates that all tuning shares, and how many of its points a method tries.
+
+How rates are found is in :mod:`core.plan.search`.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,15 @@ from core.spec import Spec, bounds
 
 
 class TuneSpec(Spec):
-    """How many learning rates each method tries: those of the common grid that are nearest its own."""
+    """Which learning rates each method tries: those that a search finds, or a given number around its own."""
 
-    rates: int = Field(
-        5,
+    rates: int | None = Field(
+        None,
         ge=2,
         le=9,
         title="Learning rates per method",
-        description="How many each method tries, the same number for all; validation picks the best of each.",
+        description="How many each method tries, the same number for all. Empty for a search, which adds rates until "
+        "the best lies between two others.",
     )
 
 
@@ -32,30 +36,40 @@ def grid_rate(k: int) -> float:
     return float(f"{10 ** (k / 2):.3g}")
 
 
-def rates_around(prior: float, tune: TuneSpec) -> tuple[float, ...]:
+def rates_around(prior: float, count: int) -> tuple[float, ...]:
     """The points of the grid that are nearest a learning rate on a logarithmic scale, ascending.
 
     Args:
         prior: the rate at which the method is trained without tuning; it need not be on the grid.
-        tune: how many; of two points equally near, the lower comes first.
+        count: how many; of two points equally near, the lower comes first.
 
     Returns:
         Only rates that :class:`core.run_spec.OptimSpec` takes: near a bound there are more of them on the other side.
     """
-    highest = bounds(OptimSpec, "learning_rate").high or math.inf
+    return tuple(grid_rate(k) for k in points_around(prior, count))
+
+
+def points_around(prior: float, count: int) -> tuple[int, ...]:
+    """The same as exponents k of :func:`grid_rate`."""
     place = 2 * math.log10(prior)
     nearest = round(place)
     if grid_rate(nearest) == prior:
         place = nearest
-    candidates = range(nearest - tune.rates, nearest + tune.rates + 1)
-    allowed = [k for k in candidates if 0 < grid_rate(k) <= highest]
-    return tuple(grid_rate(k) for k in sorted(sorted(allowed, key=lambda k: (abs(k - place), k))[: tune.rates]))
+    candidates = range(nearest - count, nearest + count + 1)
+    allowed = [k for k in candidates if is_point(k)]
+    return tuple(sorted(sorted(allowed, key=lambda k: (abs(k - place), k))[:count]))
 
 
-def tuned_arms(arms: Iterable[Setting], tune: TuneSpec) -> list[Setting]:
+def is_point(k: int) -> bool:
+    """Whether the point 10^(k/2) is a learning rate that :class:`core.run_spec.OptimSpec` takes."""
+    highest = bounds(OptimSpec, "learning_rate").high or math.inf
+    return 0 < grid_rate(k) <= highest
+
+
+def tuned_arms(arms: Iterable[Setting], rates: int) -> list[Setting]:
     """Every arm at the rates of the grid that are nearest its own; the same number for each."""
     return [
         (optim.but(learning_rate=rate), method)
         for optim, method in arms
-        for rate in rates_around(optim.learning_rate, tune)
+        for rate in rates_around(optim.learning_rate, rates)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from sqlite3 import Row
@@ -21,6 +21,10 @@ RUN_ID = re.compile(r"r-[0-9a-f]{1,32}")
 """Pattern of the ids of runs, which are also the names of their folders."""
 
 State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
+
+PlanState = Literal["open", "waiting", "complete"]
+"""What becomes of the plan of an experiment: more runs may be queued when those that are there have ended; more may be
+queued once a person has finished or restored some of them; or nothing will be queued any more."""
 
 WAITING: tuple[State, ...] = ("queued", "running")
 """States that change without anybody's action."""
@@ -120,6 +124,8 @@ class Run:
     """Training time at that checkpoint."""
     archived: bool = False
     """Whether somebody put it away. What was stopped and is archived keeps no verdict waiting."""
+    plan: PlanState | None = None
+    """What becomes of the plan of its experiment; None where all runs of it were known when they were launched."""
 
     @property
     def score(self) -> float | None:
@@ -208,6 +214,9 @@ class Experiment:
     """Ids of the fine-tune runs, in the order they were queued."""
     trim: bool = False
     """Whether only the networks of chosen settings are to be kept; see :func:`core.study.arms.choice.unchosen`."""
+    plan: str | None = None
+    """JSON of the :class:`core.plan.plan.Plan` that decides which runs are queued next; None where all runs were known
+    when they were launched."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +240,17 @@ class ExperimentRow:
         return sum(self.counts.get(state, 0) for state in WAITING)
 
 
+def is_under_way(runs: Iterable[Run]) -> bool:
+    """Whether runs are queued or running, or will be without anybody's action."""
+    return any(run.is_live or run.plan == "open" for run in runs)
+
+
+COLUMNS_OF_RUN = (
+    "r.*, (SELECT plan_state FROM experiments e WHERE e.id = r.experiment AND plan IS NOT NULL) AS plan_state"
+)
+"""What :func:`run_of` reads, of the store's ``runs`` table under the name ``r``."""
+
+
 @lru_cache(maxsize=4096)
 def spec_of(text: str) -> RunSpec:
     """Parse a stored spec, also of a newer version's method; cached, since pages read the same ones every second."""
@@ -238,7 +258,7 @@ def spec_of(text: str) -> RunSpec:
 
 
 def run_of(row: Row) -> Run:
-    """Make a run from a row of the store's ``runs`` table."""
+    """Make a run from a row with :data:`COLUMNS_OF_RUN`."""
     return Run(
         owner=row["owner"],
         id=row["id"],
@@ -259,4 +279,5 @@ def run_of(row: Row) -> Run:
         resumed_step=row["resumed_step"],
         resumed_seconds=row["resumed_seconds"],
         archived=bool(row["archived"]),
+        plan=row["plan_state"],
     )

@@ -69,7 +69,7 @@ class RunFile:
     row: dict[str, Any]
     """Values of :data:`COLUMNS`."""
     experiment: dict[str, Any] | None
-    """Id, name, time of creation and base of the run's experiment, and whether it is trimmed."""
+    """Id, name, time of creation, base and plan of the run's experiment, and whether it is trimmed."""
     tags: list[str]
     files: dict[str, str]
     """SHA-256 of each of its other files, by name."""

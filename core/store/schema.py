@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.store.record import State
 
-VERSION = 8
+VERSION = 9
 """Version of the tables below, stored in the file as ``user_version``."""
 
 EPOCH_MEASURES_7 = ("validation_loss", "validation_accuracy", "source_accuracy", "source_accuracy_masked")
@@ -86,7 +86,7 @@ CREATE INDEX runs_by_state ON runs (state, created);
 CREATE INDEX runs_by_bank ON runs (bank_key, state);
 CREATE INDEX runs_by_experiment ON runs (experiment);
 CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, base TEXT NOT NULL,
-    trim INTEGER NOT NULL DEFAULT 0
+    trim INTEGER NOT NULL DEFAULT 0, plan TEXT, plan_state TEXT NOT NULL DEFAULT 'complete'
 ) STRICT;
 CREATE TABLE transitions (run TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL) STRICT;
 CREATE INDEX transitions_by_run ON transitions (run);
@@ -148,6 +148,10 @@ ALTER TABLE experiments ADD COLUMN trim INTEGER NOT NULL DEFAULT 0;
 INSERT INTO epochs SELECT run, epoch, step, seconds, train_loss, examples_per_second,
     measures_json(validation_loss, validation_accuracy, source_accuracy, source_accuracy_masked) FROM epochs_7;
 DROP TABLE epochs_7;
+""",
+    8: """
+ALTER TABLE experiments ADD COLUMN plan TEXT;
+ALTER TABLE experiments ADD COLUMN plan_state TEXT NOT NULL DEFAULT 'complete';
 """,
 }
 """SQL that upgrades the tables of each version to the next one."""

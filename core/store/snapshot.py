@@ -15,6 +15,9 @@ from core.store.record import EPOCH_COLUMNS, WAITING
 from core.store.run_file import COLUMNS, EPOCH_MEASURE, RunFile
 from core.training.sharing import bank_key
 
+PLAN = ("plan", "plan_state")
+"""Columns of experiments that are copied where there is a plan, and were not there in earlier versions."""
+
 
 def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
     """All rows of a run at this moment; None if there is no such run.
@@ -26,7 +29,7 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
     row = db.execute(f"SELECT {', '.join(COLUMNS)}, experiment FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608
     if row is None:
         return None
-    experiment = db.execute("SELECT id, name, created, base, trim FROM experiments WHERE id = ?", (row["experiment"],))
+    experiment = db.execute("SELECT * FROM experiments WHERE id = ?", (row["experiment"],))
     known = experiment.fetchone()
     losses = db.execute("SELECT first_step, losses, seconds FROM losses WHERE run = ? ORDER BY first_step", (id,))
     reports = losses.fetchall()
@@ -35,7 +38,7 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
     table = np.array([[row[name] for name in EPOCH_COLUMNS] for row in rows], np.float64)  # NULL becomes NaN
     return RunFile(
         row={name: row[name] for name in COLUMNS},
-        experiment=dict(known) if known else None,
+        experiment=_experiment(known) if known else None,
         tags=[tag["tag"] for tag in db.execute("SELECT tag FROM tags WHERE run = ? ORDER BY tag", (id,))],
         files={f["name"]: f["sha256"] for f in db.execute("SELECT name, sha256 FROM files WHERE run = ?", (id,))},
         log=[
@@ -55,6 +58,11 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
         }
         | {EPOCH_MEASURE + name: values for name, values in measures_of(rows).items()},
     )
+
+
+def _experiment(row: sqlite3.Row) -> dict[str, object]:
+    values = dict(row)
+    return values if row["plan"] else {name: value for name, value in values.items() if name not in PLAN}
 
 
 def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
@@ -78,10 +86,12 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
     _clear(db, [file.id])
     if file.experiment:
         db.execute(
-            "INSERT OR IGNORE INTO experiments (id, name, created, base, trim)"
-            " VALUES (:id, :name, :created, :base, :trim)",
-            {"trim": 0} | file.experiment,  # earlier versions did not write it
+            "INSERT OR IGNORE INTO experiments VALUES (:id, :name, :created, :base, :trim, :plan, :plan_state)",
+            {"trim": 0, "plan": None, "plan_state": "complete"} | file.experiment,
         )
+        if file.experiment.get("plan"):  # it only gets longer, and each run has it as it was when the run was copied
+            later = "SET plan = :plan, plan_state = 'open' WHERE id = :id AND length(plan) < length(:plan)"
+            db.execute(f"UPDATE experiments {later}", file.experiment)
         if known:  # the file is later than what the store knew of the run, and so is the name in it
             db.execute("UPDATE experiments SET name = :name WHERE id = :id AND name != :name", file.experiment)
     values = file.row | {

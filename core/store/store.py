@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from sqlite3 import Connection, Row
 
 from core.errors import QueueFullError, RunStateError, UnknownRunError
 from core.run_spec import RunSpec
 from core.store.curves import curve_of
-from core.store.record import EPOCH_COLUMNS, Curve, Experiment, ExperimentRow, Run, State, run_of
+from core.store.record import (
+    COLUMNS_OF_RUN,
+    EPOCH_COLUMNS,
+    Curve,
+    Experiment,
+    ExperimentRow,
+    PlanState,
+    Run,
+    State,
+    run_of,
+)
 from core.store.stages import LAUNCH_GAP
-from core.store.transitions import Transitions
+from core.store.transitions import REOPEN, Transitions
 from core.training.sharing import bank_key
 
 
@@ -28,6 +39,7 @@ class Store(Transitions):
         experiment: Experiment | None = None,
         before: Experiment | None = None,
         lines: Sequence[str] = (),
+        joins: bool = False,
     ) -> None:
         """Queue runs, all or none.
 
@@ -38,6 +50,7 @@ class Store(Transitions):
             experiment: the experiment that they belong to, if they are to be compared, with all of its runs.
             before: the same experiment without them, if it is in the store already.
             lines: first line of the log of each run; empty for none.
+            joins: whether they belong to the last launch of the experiment, and take its place in the queue.
 
         Raises:
             QueueFullError: more than ``limit`` runs would be queued; nothing was queued.
@@ -55,14 +68,17 @@ class Store(Transitions):
             if experiment and before:
                 _check_unchanged(db, before)
                 query = "SELECT max(created) FROM runs WHERE experiment = ?"
-                created = max(now, db.execute(query, (experiment.id,)).fetchone()[0] + LAUNCH_GAP)
+                (latest,) = db.execute(query, (experiment.id,)).fetchone()
+                created = latest + 1e-6 if joins else max(now, latest + LAUNCH_GAP)
                 if experiment.name != before.name:
                     db.execute("UPDATE experiments SET name = ? WHERE id = ?", (experiment.name, experiment.id))
+                if experiment.plan is not None:
+                    update = "UPDATE experiments SET plan = ?, plan_state = 'open' WHERE id = ?"
+                    db.execute(update, (experiment.plan, experiment.id))
             elif experiment:
-                db.execute(
-                    "INSERT INTO experiments (id, name, created, base, trim) VALUES (?, ?, ?, ?, ?)",
-                    (experiment.id, experiment.name, experiment.created, experiment.base, experiment.trim),
-                )
+                values = (experiment.id, experiment.name, experiment.created, experiment.base, experiment.trim)
+                state = "complete" if experiment.plan is None else "open"
+                db.execute("INSERT INTO experiments VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, experiment.plan, state))
             for offset, (id, spec) in enumerate(runs):
                 member = experiment.id if experiment and id in experiment.runs else None
                 at = created + offset * 1e-6
@@ -81,7 +97,7 @@ class Store(Transitions):
         Raises:
             UnknownRunError: there is no run with this id.
         """
-        rows = self.rows("SELECT * FROM runs WHERE id = ?", id)
+        rows = self.rows(f"SELECT {COLUMNS_OF_RUN} FROM runs r WHERE id = ?", id)  # noqa: S608
         if not rows:
             raise UnknownRunError(f"There is no run {id!r}.")
         return run_of(rows[0])
@@ -119,13 +135,15 @@ class Store(Transitions):
         if before is not None:
             where.append("(created, id) < (?, ?)")
             values += [self.run(before).created, before]
-        query = f"SELECT * FROM runs WHERE {' AND '.join(where)} ORDER BY created DESC, id DESC LIMIT ?"  # noqa: S608
-        return [run_of(row) for row in self.rows(query, *values, limit)]
+        query = f"SELECT {COLUMNS_OF_RUN} FROM runs r WHERE {' AND '.join(where)}"  # noqa: S608
+        rows = self.rows(f"{query} ORDER BY created DESC, id DESC LIMIT ?", *values, limit)
+        return [run_of(row) for row in rows]
 
     def runs_of(self, ids: Sequence[str]) -> list[Run]:
         """These runs, in this order; unknown ids are skipped."""
         marks = ", ".join("?" * len(ids))
-        found = {row["id"]: row for row in self.rows(f"SELECT * FROM runs WHERE id IN ({marks})", *ids)}  # noqa: S608
+        query = f"SELECT {COLUMNS_OF_RUN} FROM runs r WHERE id IN ({marks})"  # noqa: S608
+        found = {row["id"]: row for row in self.rows(query, *ids)}
         return [run_of(found[id]) for id in ids if id in found]
 
     def is_busy(self) -> bool:
@@ -155,7 +173,8 @@ class Store(Transitions):
     def untrimmed(self) -> list[str]:
         """Ids of experiments that were launched to keep chosen networks only, have ended, and have all networks yet."""
         rows = self.rows(
-            "SELECT id FROM experiments e WHERE trim AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.experiment = e.id"
+            "SELECT id FROM experiments e WHERE trim AND plan_state = 'complete'"
+            " AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.experiment = e.id"
             " AND (r.state IN ('queued', 'running') OR (r.state IN ('interrupted', 'stopped') AND NOT r.archived)"
             " OR (r.result IS NOT NULL AND NOT EXISTS"
             " (SELECT 1 FROM files WHERE run = r.id AND name IN ('network.safetensors', 'adapter.zip')))))"
@@ -176,6 +195,25 @@ class Store(Transitions):
             known.counts[row["state"]] = row["count"]
         return list(found.values())
 
+    def open_plans(self) -> list[Experiment]:
+        """Experiments none of whose runs is live, and whose plans may have more to queue, the oldest first."""
+        rows = self.rows(
+            "SELECT * FROM experiments e WHERE plan_state = 'open' AND NOT EXISTS (SELECT 1 FROM runs r"
+            " WHERE r.experiment = e.id AND r.state IN ('queued', 'running')) ORDER BY created"
+        )
+        return [self._experiment(row) for row in rows]
+
+    def end_plan(self, experiment: Experiment, state: PlanState) -> None:
+        """Say that a plan has nothing to queue now, unless somebody has changed the experiment since it was read."""
+        with self.transaction() as db, suppress(RunStateError):
+            _check_unchanged(db, experiment)
+            db.execute("UPDATE experiments SET plan_state = ? WHERE id = ?", (state, experiment.id))
+
+    def reopen_plans(self, ids: Iterable[str]) -> None:
+        """Have the plans of experiments looked at again, for which a person had to do something."""
+        with self.transaction() as db:
+            db.executemany(f"{REOPEN} = ?", [(id,) for id in ids])
+
     def rename(self, id: str, name: str) -> None:
         """Rename an experiment. Raises: UnknownRunError: there is no experiment with this id."""
         with self.transaction() as db:
@@ -185,7 +223,7 @@ class Store(Transitions):
     def _experiment(self, row: Row) -> Experiment:
         members = self.rows("SELECT id FROM runs WHERE experiment = ? ORDER BY created", row["id"])
         runs = tuple(member["id"] for member in members)
-        return Experiment(row["id"], row["name"], row["created"], row["base"], runs, bool(row["trim"]))
+        return Experiment(row["id"], row["name"], row["created"], row["base"], runs, bool(row["trim"]), row["plan"])
 
     # Curves, logs and files
 
@@ -228,8 +266,8 @@ class Store(Transitions):
 
 
 def _check_unchanged(db: Connection, experiment: Experiment) -> None:
-    """Raises: RunStateError: the experiment has another name or other runs by now."""
-    name = db.execute("SELECT name FROM experiments WHERE id = ?", (experiment.id,)).fetchone()
+    """Raises: RunStateError: the experiment has another name, another plan or other runs by now."""
+    known = db.execute("SELECT name, plan FROM experiments WHERE id = ?", (experiment.id,)).fetchone()
     runs = {row["id"] for row in db.execute("SELECT id FROM runs WHERE experiment = ?", (experiment.id,))}
-    if name is None or name["name"] != experiment.name or runs != set(experiment.runs):
+    if known is None or tuple(known) != (experiment.name, experiment.plan) or runs != set(experiment.runs):
         raise RunStateError("Somebody changed this experiment at the same time: look at it, and try again.")

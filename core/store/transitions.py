@@ -16,7 +16,7 @@ from core.errors import RunStateError, UnknownRunError
 from core.store import curves
 from core.store.checkpoints import PREFIX
 from core.store.kept_checkpoints import KeptCheckpoints, checkpoint_step, drop_checkpoint
-from core.store.record import WAITING, Result, Run, State, run_of, spec_of
+from core.store.record import COLUMNS_OF_RUN, WAITING, Result, Run, State, run_of, spec_of
 from core.store.schema import NEXT
 from core.training.events import EpochEnd, StepLoss
 from core.training.sharing import turn_of
@@ -26,6 +26,10 @@ MAX_CLAIMED = 64
 
 LAST_ENDED = 50
 """Number of runs of a process that is gone whose folders may still have files to delete."""
+
+
+REOPEN = "UPDATE experiments SET plan_state = 'open' WHERE plan IS NOT NULL AND id"
+"""SQL that has a plan looked at again, for which a person had to do something; the experiment follows."""
 
 
 class Transitions(KeptCheckpoints):
@@ -56,7 +60,7 @@ class Transitions(KeptCheckpoints):
                 if _is_ready(row):
                     next_one, turn = self._next_of_experiment(db, row, rows)
                     bank = [other["id"] for other in rows if _bank(other) == _bank(next_one)][:turn]
-                    return [run_of(db.execute("SELECT * FROM runs WHERE id = ?", (id,)).fetchone()) for id in bank]
+                    return [_run(db, id) for id in bank]
                 if row["base"] is not None and not row["usable"] and row["base_state"] in (None, "failed", "stopped"):
                     word = {"failed": "failed", "stopped": "was stopped before it had learnt anything"}
                     cause = f"Its base {row['base']} {word.get(row['base_state'], 'does not exist any more')}."
@@ -78,7 +82,7 @@ class Transitions(KeptCheckpoints):
                 ).fetchone()
                 if row and (row["resumed_step"], bool(row["stop_asked"])) == (run.resumed_step, run.stop_asked):
                     self._enter(db, run.id, "running", started=now, ended=None, cause=None, traceback=None)
-                    claimed.append(run_of(db.execute("SELECT * FROM runs WHERE id = ?", (run.id,)).fetchone()))
+                    claimed.append(_run(db, run.id))
         return claimed
 
     def _next_of_experiment(
@@ -310,6 +314,7 @@ class Transitions(KeptCheckpoints):
             step=step,
             archived=False,
         )
+        db.execute(f"{REOPEN} = (SELECT experiment FROM runs WHERE id = ?)", (id,))  # noqa: S608
 
     def take_over(self, dead: str, owner: str, cause: str | None = None) -> list[str]:
         """Take over the runs of a dead process: running ones are interrupted, queued ones change their owner.
@@ -362,6 +367,10 @@ class Transitions(KeptCheckpoints):
     def _hold(self, db: sqlite3.Connection, run: Run) -> None:
         if not self._held(db, [run]):
             raise RunStateError(f"Run {run.id} has ended, or is held by another worker.")
+
+
+def _run(db: sqlite3.Connection, id: str) -> Run:
+    return run_of(db.execute(f"SELECT {COLUMNS_OF_RUN} FROM runs r WHERE id = ?", (id,)).fetchone())  # noqa: S608
 
 
 def _is_ready(row: sqlite3.Row) -> bool:

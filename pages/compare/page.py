@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.lab import current
 from core.numbers import count_text
+from core.store.record import is_under_way
 from core.study.arms.arm import judged_by
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
@@ -66,7 +67,8 @@ actions, states = st.container(), st.container()
 # Every selection has the same id, and a panel goes on showing what it has shown.
 panel = widget_key("compare-selection", experiment.runs) if selection else f"compare-{experiment.id}"
 live_panel(lab, [*(run.id for run in bases if run.is_live), *experiment.runs], panel)
-failed = [run for run in everything if run.state == "failed"]
+# A rate at which training diverges is what a search is there to find.
+failed = [run for run in everything if run.state == "failed" and (run.plan is None or not run.has_diverged)]
 for run in failed[:MAX_FAILURES]:
     setting = f"{run.spec.label}, learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}"
     st.error(literal(f"{setting}: {run.cause}"))
@@ -77,7 +79,7 @@ members = wanted_arms(everything)
 choices = st.container(horizontal=True, vertical_alignment="center")
 plain = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), all_tried=False, masked=False)
 is_awaited = not plain.arms and any(run.is_live for run in members)
-if not any(run.is_live for run in everything):
+if not is_under_way(everything):
     with states:
         state_line(lab, everything, "compare", plain.verdict)
         if everything[0].experiment == experiment.id:

@@ -64,11 +64,11 @@ def fairness(base: Run | NetworkSpec) -> tuple[TuneSpec | None, bool]:
         "Tune learning rates",
         key="finetune-tune",
         persist_state="session",
-        help="Trains every method, rank and control at the learning rates nearest its own on one grid "
-        "(…, 0.001, 0.00316, 0.01, …), with every seed. The validation part picks the best rate of each, and these are "
-        "compared.",
+        help="Finds the learning rate of every method, rank and control on one grid (…, 0.001, 0.00316, 0.01, …). "
+        "Rates are tried with a few seeds until the best lies between two others; it and its neighbors are then "
+        "trained with all seeds. The validation part picks the best of each, and these are compared.",
     ):
-        tune = TuneSpec.of(rates=widgets.whole(TuneSpec, "rates", "finetune-tune-rates"))
+        tune = TuneSpec.of()
     if isinstance(base, NetworkSpec):
         return tune, False
     own_bases = st.toggle(

@@ -13,7 +13,7 @@ from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, objective_for
-from core.store.record import Run
+from core.store.record import Run, is_under_way
 from pages.finetune.form import fairness, settings_of
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.current import known, missing_sentence, remember
@@ -44,7 +44,7 @@ asked = st.query_params.get("experiment")
 launched = known(lab, asked) if asked else None
 if launched:
     members = lab.members(launched)
-    if not any(run.is_live for run in members):
+    if not is_under_way(members):
         st.markdown(f"**{literal(launched.name)}**: {state_text(members)}.")
         finish_button(lab, members, "finetune")
     say_if_known(launched)
@@ -123,7 +123,7 @@ with cost, st.container(border=True):
             settle(lab, "finetune", None)
             st.caption(SEE_FORM if failed else "Choose a task first.")
         else:
-            asked = asked.but(trim=keep_networks(lab, planned.runs, "finetune"))
+            asked = asked.but(trim=keep_networks(lab, planned.at_most, "finetune"))
             settle(lab, "finetune", asked)
             price_table(lab, planned)
             fit_warning(lab, planned.runs, "finetune")

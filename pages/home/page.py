@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import current
-from core.store.record import Experiment
+from core.store.record import Experiment, is_under_way
 from core.study.report.evidence import bases_of
 from pages.home.answer import answer, earlier
 from pages.home.example import example_answer
@@ -22,8 +22,8 @@ lab = current()
 
 
 def is_running(experiment: Experiment) -> bool:
-    """Whether a run of an experiment is queued or running."""
-    return any(run.is_live for run in lab.members(experiment))
+    """Whether a run of an experiment is queued or running, or will be."""
+    return is_under_way(lab.members(experiment))
 
 
 def watch(experiment: Experiment) -> None:

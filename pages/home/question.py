@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -20,14 +19,14 @@ from core.networks.registry import families_for
 from core.numbers import bytes_text, range_text
 from core.plan.configuration import Configuration, preset_configuration, preset_task
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec, tuned_arms
+from core.plan.rate_grid import TuneSpec
 from core.run_spec import default_optim
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import preset_tasks, presets_for, suggested_preset
 from pages.shared.experiment.estimate import redraw_when_measured
 from pages.shared.experiment.keep import keep_networks
-from pages.shared.experiment.start import start_button
+from pages.shared.experiment.start import runs_text, start_button
 from pages.shared.forms.datasets import dataset_picker
 from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.network import default_network
@@ -51,19 +50,19 @@ class Plan:
     caption: str
     ranks: tuple[int, ...]
     tuned: bool
+    """Whether learning rates are searched for."""
 
     def settings(self, network: NetworkSpec) -> list[Setting]:
-        """Full fine-tuning and LoRA of each rank, at their default learning rates or at several around them."""
+        """Full fine-tuning and LoRA of each rank, at their default learning rates."""
         lora = default_optim(LoRASpec, network)
-        settings: list[Setting] = [
+        return [
             (default_optim(FullSpec, network), FullSpec()),
             *((lora, LoRASpec.of(rank=rank)) for rank in self.ranks),
         ]
-        return tuned_arms(settings, TuneSpec.of()) if self.tuned else settings
 
 
 PLANS = {
-    "thorough": Plan("Thorough", "ranks 1, 4 and 16, learning rates tuned for each", (1, 4, 16), tuned=True),
+    "thorough": Plan("Thorough", "ranks 1, 4 and 16, the best learning rate found for each", (1, 4, 16), tuned=True),
     "quick": Plan("Quick", "rank 4 at its default learning rate; the answer holds at that rate", (4,), tuned=False),
 }
 
@@ -101,7 +100,7 @@ def question(lab: Lab) -> Experiment | None:
     longest = length(kind, "home-length", network) if network.learns == "text" else None
     try:
         planned = {
-            name: lab.planned(_configuration(lab, source, target, direct, network, longest, plan.settings(network)))
+            name: lab.planned(_configuration(lab, source, target, direct, network, longest, plan))
             for name, plan in PLANS.items()
         }
         captions = [_caption(lab, PLANS[name], known) for name, known in planned.items()]
@@ -116,7 +115,7 @@ def question(lab: Lab) -> Experiment | None:
             label_visibility="collapsed",
         )
         chosen = planned[name]
-        trim = keep_networks(lab, chosen.runs, "home")
+        trim = keep_networks(lab, chosen.at_most, "home")
         if not fit_warning(lab, chosen.specs, "home"):
             link("finetune", "Choose other settings on Fine-tune")
         return start_button(lab, chosen, trim, "Run the comparison", "home-run")
@@ -154,7 +153,7 @@ def _configuration(
     direct: bool,
     network: NetworkSpec,
     longest: int | None,
-    settings: Sequence[Setting],
+    plan: Plan,
 ) -> Configuration:
     """What is asked for.
 
@@ -165,19 +164,19 @@ def _configuration(
         direct: whether the network is fine-tuned as it was brought.
         network: which one.
         longest: longest input, in tokens; None for images.
-        settings: training settings and method of each arm.
+        plan: which settings are compared.
 
     Raises:
         LabError: a dataset is missing, or not for the preset.
     """
-    seeds = range(DEFAULT_SEEDS)
+    settings, seeds, tune = plan.settings(network), range(DEFAULT_SEEDS), TuneSpec.of() if plan.tuned else None
     if direct:
         task = preset_task(lab.catalog, target, None, network, source)
-        return Configuration.on(network, task.but(length=longest or task.length), settings, seeds)
+        return Configuration.on(network, task.but(length=longest or task.length), settings, seeds, tune=tune)
     preset, _, _, other = _preset(target, source, lab)
     pretraining = default_optim(PretrainSpec, network)
     return preset_configuration(
-        lab.catalog, preset, source, other, pretraining, settings, seeds, network, length=longest
+        lab.catalog, preset, source, other, pretraining, settings, seeds, network, length=longest, tune=tune
     )
 
 
@@ -189,12 +188,11 @@ def _preset(target: str, source: str, lab: Lab) -> tuple[str, str, Catalog, str 
 
 
 def _caption(lab: Lab, plan: Plan, planned: Planned) -> str:
-    everything = planned.specs
-    forecast = lab.estimates.whole(everything)
-    redraw_when_measured(lab, forecast, everything)
+    forecast = lab.estimates.between(planned.at_least, planned.at_most)
+    redraw_when_measured(lab, forecast, planned.at_most)
     time = range_text(forecast.seconds_low, forecast.seconds_high)
     memory = bytes_text(forecast.memory)
-    return f"{len(planned.runs)} runs, {time}, {memory} of memory: {plan.caption}"
+    return f"{runs_text(planned)}, {time}, {memory} of memory: {plan.caption}"
 
 
 def _targets(lab: Lab, source: DatasetInfo, direct: bool) -> dict[str, str]:

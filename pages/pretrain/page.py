@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
+from core.engine.launcher import Planned
 from core.errors import LabError
 from core.forecast.cost import plan
 from core.lab import current
@@ -108,7 +109,7 @@ with cost, st.container(border=True):
             with st.grid(2, min_column_width=130):
                 st.metric("Trainable parameters", count_text(plan(spec.network, spec.method).trainable_parameters))
                 st.metric("Steps", count_text(lab.estimates.steps(spec)))
-                time_and_memory(lab, [spec])
+                time_and_memory(lab, Planned((spec,)))
             fit_warning(lab, [spec], "pretrain")
             if st.button(
                 on_primary("Start pretraining"), type="primary", icon=":material/play_arrow:", width="stretch"

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import current
-from core.store.record import Experiment
+from core.store.record import Experiment, is_under_way
 from core.study.arms.choice import chosen_arms, no_choice_sentence
 from core.study.report.evidence import gather
 from core.study.report.html import report_html
@@ -32,7 +32,7 @@ lab = current()
 @st.fragment(run_every=TICK)
 def redraw_at_end(experiment: Experiment) -> None:
     """Draw the page again once no run of an experiment is live."""
-    if not any(run.is_live for run in lab.members(experiment)):
+    if not is_under_way(lab.members(experiment)):
         st.rerun()
 
 
@@ -44,7 +44,7 @@ if experiment is None:
     st.stop()
 
 members = lab.members(experiment)
-if any(run.is_live for run in members):
+if is_under_way(members):
     st.info("The report appears once all runs of the experiment have ended.", icon=":material/schedule:")
     link(
         "compare",

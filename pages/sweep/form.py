@@ -205,7 +205,7 @@ def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method:
             help=f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS} runs.",
         )
         st.metric("Steps per run", count_text(lab.estimates.steps(specs[0])))
-        time_and_memory(lab, specs)
+        time_and_memory(lab, planned)
     span = " to ".join(dict.fromkeys(count_text(count) for count in (trained[0], trained[-1])))
     st.metric("Trainable parameters", span)
     fit_warning(lab, specs, KEY)

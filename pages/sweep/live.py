@@ -9,7 +9,7 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import left_text
-from core.store.record import Experiment, Run
+from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
@@ -59,7 +59,7 @@ def sweep_live(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
 def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
     members = lab.members(experiment)
     live = [run for run in members if run.is_live]
-    if not live:
+    if not is_under_way(members):
         st.rerun()
     runs = [*interrupted_bases(lab, live), *members]
     left, right = st.columns([5, 1], vertical_alignment="center")

@@ -8,7 +8,7 @@ from core.errors import LabError
 from core.forecast.forecast import total
 from core.lab import Lab, current
 from core.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
-from core.store.record import Experiment, Run
+from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
@@ -236,7 +236,7 @@ if len(alphas) > 1:
     alpha = None if choice == BEST_ALPHA else float(choice)
 
 try:
-    if any(run.is_live for run in members):
+    if is_under_way(members):
         sweep_live(lab, experiment, alpha)
         st.stop()
     took(members)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.data.task_spec import TaskSpec
+from core.engine.launcher import Planned
 from core.errors import LabError, SpecError
 from core.lab import Lab
 from core.methods.dora import DoRASpec
@@ -99,7 +100,7 @@ adapters = st.builds(
 others = st.sampled_from([*methods(Role.REFERENCE), *methods(Role.CONTROL)]).map(method_of)
 arms = st.lists(st.tuples(optims, adapters | others), min_size=1, max_size=6)
 seeds = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=6, unique=True)
-tunes = st.none() | st.integers(2, 9).map(lambda count: TuneSpec.of(rates=count))
+tunes = st.none() | st.just(TuneSpec.of()) | st.integers(2, 9).map(lambda count: TuneSpec.of(rates=count))
 objectives = st.sampled_from(CLASSIFICATION.measures).flatmap(
     lambda measure: st.builds(
         CLASSIFICATION.but, measure=st.just(measure.name), within=st.none() | st.floats(0, measure.max_margin)
@@ -208,9 +209,9 @@ BAD = [
         '{"format": 1, "format": 2}',
         "This is not clear, since 'format' stands twice in one object: leave one of them out.",
     ),
-    (by_hand(version=2), "This file has version 2, and this version of LoRA Lab reads version 1: update LoRA Lab."),
-    (by_hand(version=True), "This file has version True, and this version of LoRA Lab reads version 1: update "),
-    (by_hand(version=1.0), "This file has version 1.0, and this version of LoRA Lab reads version 1: update "),
+    (by_hand(version=3), "This file has version 3, and this version of LoRA Lab reads versions 1 to 2: update LoRA "),
+    (by_hand(version=True), "This file has version True, and this version of LoRA Lab reads versions 1 to 2: update "),
+    (by_hand(version=1.0), "This file has version 1.0, and this version of LoRA Lab reads versions 1 to 2: update "),
     (by_hand(seeds=[0, True]), "seeds: Seeds must be numbers, not True."),
     (by_hand(base={"task": {"dataset": "digits"}, "seed": True}), "base.seed: Seed must be a number, not True."),
     (by_hand(optim={"epochs": True}), "optim.epochs: Epochs must be a number, not True."),
@@ -450,7 +451,7 @@ def test_another_measure_is_another_experiment_on_the_same_bases(tmp_path: Path,
     assert {lab.run(id).spec.objective for id in bases[0] if id} == {CLASSIFICATION}
     for each in (first, second, third):
         members = lab.members(each)
-        assert lab.find_experiment([run.spec for run in members]).id == each.id
+        assert lab.find_experiment(Planned(tuple(run.spec for run in members))).id == each.id
         assert lab.configuration(each).objective == members[0].spec.objective
     arms = [{run.spec.arm for run in lab.members(each)} for each in (first, second)]
     assert arms[0] == arms[1]

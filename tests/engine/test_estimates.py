@@ -23,7 +23,7 @@ from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.networks.perceptron import PerceptronSpec
-from core.plan.experiment import arm_specs
+from core.plan.experiment import arm_specs, every
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
@@ -193,7 +193,7 @@ def test_the_pass_through_frozen_blocks_is_part_of_a_forecast(lab: Lab) -> None:
 
 def test_the_banks_of_a_forecast_are_those_that_are_trained(lab: Lab, base: Run) -> None:
     arms = [*BOTH, *((short(rate=rate), LoRASpec.of(rank=2)) for rate in (0.01, 0.02)), (short(), "head")]
-    specs = arm_specs(base.id, base.spec, TURNED, arms, range(3), "auto")
+    specs = arm_specs(base.id, base.spec, TURNED, every(arms, range(3)), "auto")
     experiment = lab.fine_tune(base, TURNED, arms, range(3), "x")
     runs = finish(lab, *experiment.runs)
     sizes = {number: len(bank) for bank in packed(specs, lab.tasks, lab.settings) for number in bank}
@@ -202,15 +202,15 @@ def test_the_banks_of_a_forecast_are_those_that_are_trained(lab: Lab, base: Run)
 
 def test_each_seed_with_its_own_base_is_a_bank_of_its_own(lab: Lab) -> None:
     starts = dict.fromkeys(range(4), "r-unknown-yet")
-    specs = arm_specs(starts, PRETRAIN, TURNED, BOTH, range(4), "auto")
+    specs = arm_specs(starts, PRETRAIN, TURNED, every(BOTH, range(4)), "auto")
     assert [len(bank) for bank in packed(specs, lab.tasks, lab.settings)] == [1] * 8
-    shared = arm_specs("r-1", PRETRAIN, TURNED, BOTH, range(40), "auto")
+    shared = arm_specs("r-1", PRETRAIN, TURNED, every(BOTH, range(40)), "auto")
     sizes = sorted(len(bank) for bank in packed(shared, lab.tasks, lab.settings))
     assert sizes == [FULL_BANK] * 5 + [20, 20]  # two turns, although one bank could train 32
 
 
 def test_the_memory_of_a_forecast_is_the_plan_of_its_largest_bank(lab: Lab) -> None:
-    specs = arm_specs("r-1", PRETRAIN, TURNED, BOTH, range(4), "auto")
+    specs = arm_specs("r-1", PRETRAIN, TURNED, every(BOTH, range(4)), "auto")
     turns = [[spec for spec in specs if spec.kind == method][: turn_of(4)] for method in ("full", "lora")]
     plans = [memory_of(turn, lab.tasks) for turn in turns]
     assert lab.estimates.whole(specs).memory == max(plans)

@@ -161,13 +161,13 @@ def test_the_same_question_after_a_stop_finds_what_is_there(lab: Lab) -> None:
     lab.stop(experiment.base, *experiment.runs)
     finish(lab, experiment.base, *experiment.runs)
     again = lab.planned(asked)
-    assert lab.find_experiment(again.runs) == lab.experiment(experiment.id)
+    assert lab.find_experiment(again) == lab.experiment(experiment.id)
     assert [id for id, _ in again.bases] == [experiment.base]
     anew = lab.queue(again)
     assert anew.name == f"{experiment.name} (2)"
     ended = finish(lab, experiment.base, *anew.runs)
     assert {run.state for run in ended} == {"finished"}
-    assert lab.find_experiment(again.runs) == anew
+    assert lab.find_experiment(again) == anew
     # The name still follows what is added.
     lab.grow(anew, BOTH, [0, 1, 2])
     assert lab.experiment(anew.id).name.endswith("3 seeds")

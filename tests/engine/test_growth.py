@@ -61,9 +61,9 @@ def add_seeds(lab: Lab, experiment: Experiment, count: int) -> tuple[str, ...]:
 def test_a_comparison_is_known_again_while_its_base_still_waits_to_be_trained(idle: Lab) -> None:
     first = launched(idle)
     same = idle.planned(preset_configuration(idle.catalog, "rotation-45", "digits", None, SPEC.optim, BOTH, range(3)))
-    assert (same.bases, idle.find_experiment(same.runs)) == ((), first)
+    assert (same.bases, idle.find_experiment(same)) == ((), first)
     other = idle.planned(preset_configuration(idle.catalog, "inversion", "digits", None, SPEC.optim, BOTH, range(3)))
-    assert (other.bases, idle.find_experiment(other.runs)) == ((), None)
+    assert (other.bases, idle.find_experiment(other)) == ((), None)
 
 
 def stage_ids(lab: Lab, experiment: Experiment) -> list[tuple[str, ...]]:

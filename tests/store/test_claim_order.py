@@ -9,7 +9,7 @@ import pytest
 from core.errors import UnknownRunError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.plan.experiment import arm_specs
+from core.plan.experiment import arm_specs, every
 from core.store.record import Experiment, Run
 from core.store.store import Store
 from core.training.sharing import FULL_BANK, LORA_BANK
@@ -25,7 +25,7 @@ THOROUGH = [(short(rate=rate), FullSpec()) for rate in RATES] + [
 
 def queue(store: Store, name: str, arms: Sequence[object], seeds: Sequence[int]) -> list[str]:
     """Queue an experiment on the finished base r-base; the ids of its runs."""
-    specs = arm_specs("r-base", SPEC, TURNED, arms, seeds, "auto")  # type: ignore[arg-type]
+    specs = arm_specs("r-base", SPEC, TURNED, every(arms, seeds), "auto")  # type: ignore[arg-type]
     members = [(f"{name}-{number}", spec) for number, spec in enumerate(specs)]
     experiment = Experiment(name, name, 0.0, "r-base", tuple(id for id, _ in members))
     store.add(members, "me", 1000, experiment)

@@ -44,6 +44,9 @@ CREATE TABLE epochs (
 
 def as_it_was(sql: str, version: int) -> str | None:
     """A statement of this version's schema as in an earlier version; None if that version had none."""
+    sql = re.sub(r",\s*plan TEXT.*(?=\))", "", sql, flags=re.DOTALL)  # of version 9
+    if version == 8:
+        return sql
     if sql.startswith("CREATE TABLE epochs"):
         return EPOCHS
     if version == 7:
@@ -102,7 +105,9 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
                 json.dumps(RESULT.to_dict()),
             ),
         )
-        db.execute("INSERT INTO epochs VALUES ('r-1', 1, 5, 0.5, 1.5, 0.1 + 0.2, 100 * 2 / 3, NULL, 0.7, 640.0)")
+        measured = json.dumps({"validation_loss": 0.1 + 0.2, "validation_accuracy": 66, "source_accuracy_masked": 0.7})
+        values = "0.1 + 0.2, 100 * 2 / 3, NULL, 0.7, 640.0" if version < 8 else f"640.0, '{measured}'"
+        db.execute(f"INSERT INTO epochs VALUES ('r-1', 1, 5, 0.5, 1.5, {values})")
         db.execute(f"PRAGMA user_version = {version}")
         db.commit()
     assert Store(old).run("r-1").spec == spec

@@ -9,7 +9,7 @@ import pytest
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.plan.rate_grid import TuneSpec, tuned_arms
+from core.plan.rate_grid import tuned_arms
 from core.settings import Settings
 from core.store.record import Experiment
 from tests.conftest import compared, short, wait_until
@@ -34,7 +34,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exp
         "digits",
         None,
         short(rate=0.001),
-        tuned_arms(arms, TuneSpec.of(rates=2)),
+        tuned_arms(arms, 2),
         range(3),
         own_bases=True,
     )

@@ -6,7 +6,7 @@ from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
-from core.plan.rate_grid import TuneSpec, tuned_arms
+from core.plan.rate_grid import tuned_arms
 from core.run_spec import OptimSpec
 from core.study.arms.growth import extended
 
@@ -23,7 +23,7 @@ def test_nothing_added_is_what_there_was():
 
 
 def test_a_new_rank_gets_the_rates_and_alphas_that_lora_has():
-    tuned = tuned_arms([FULL, LORA], TuneSpec.of(rates=3))
+    tuned = tuned_arms([FULL, LORA], 3)
     grown = extended(tuned, ranks=[1, 16])
     assert grown[:6] == tuned
     rates = [optim.learning_rate for optim, kind in tuned if isinstance(kind, LoRASpec)]
@@ -32,7 +32,7 @@ def test_a_new_rank_gets_the_rates_and_alphas_that_lora_has():
 
 @pytest.mark.parametrize("rates", [1, 3])
 def test_a_new_control_is_tuned_as_much_as_the_others(rates):
-    settings = tuned_arms([FULL, LORA], TuneSpec.of(rates=rates)) if rates > 1 else [FULL, LORA]
+    settings = tuned_arms([FULL, LORA], rates) if rates > 1 else [FULL, LORA]
     grown = extended(settings, kinds=["head"])
     assert [kind for kind, _ in kinds(grown)].count("head") == rates
 

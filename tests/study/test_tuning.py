@@ -32,7 +32,7 @@ PRIORS = sorted({default_rate(method) for method in METHODS})
 
 @given(st.floats(1e-12, 1.0), st.integers(2, 9))
 def test_rates_are_the_nearest_points_of_one_grid_and_within_bounds(prior, count):
-    rates = rates_around(prior, TuneSpec.of(rates=count))
+    rates = rates_around(prior, count)
     assert len(set(rates)) == count
     assert list(rates) == sorted(set(rates) & set(GRID))
     assert all(OptimSpec.of(learning_rate=rate).learning_rate == rate for rate in rates)
@@ -48,13 +48,13 @@ def test_a_point_of_the_grid_is_10_to_half_an_integer_to_three_digits():
 @pytest.mark.parametrize("count", range(2, 9))
 @pytest.mark.parametrize("prior", GRID[20:36])
 def test_of_two_points_equally_near_the_lower_is_taken(prior, count):
-    rates = rates_around(prior, TuneSpec.of(rates=count))
+    rates = rates_around(prior, count)
     assert rates.index(prior) == count // 2
 
 
 @pytest.mark.parametrize("count", [3, 5, 6])
 def test_ratios_of_rates_of_any_two_methods_are_whole_steps_of_the_grid(count):
-    tried = {rate for prior in PRIORS for rate in rates_around(prior, TuneSpec.of(rates=count))}
+    tried = {rate for prior in PRIORS for rate in rates_around(prior, count)}
     steps = [2 * math.log10(a / b) for a in tried for b in tried]
     assert steps == pytest.approx([round(step) for step in steps], abs=0.01)
     assert {ratio_text(b / a) for a, b in pairwise(sorted(tried))} == {"3.2"}
@@ -73,7 +73,7 @@ def test_every_method_rank_and_control_gets_the_same_number_of_rates():
         (OptimSpec.of(), LoRASpec.of(rank=4)),
         (OptimSpec.of(), HeadSpec()),
     ]
-    tuned = tuned_arms(arms, TuneSpec.of(rates=3))
+    tuned = tuned_arms(arms, 3)
     assert len(set(tuned)) == len(tuned)
     for _, kind in arms:
         assert len({optim.learning_rate for optim, of in tuned if of == kind}) == 3

@@ -117,7 +117,7 @@ def unchosen(runs: Sequence[Run]) -> list[Run]:
         runs: all of one experiment.
     """
     chosen = {arm.key for arm in chosen_arms(runs)}
-    if not chosen or not all(run.is_over for run in runs):
+    if not chosen or not all(run.is_over and run.plan in (None, "complete") for run in runs):
         return []
     return [
         run

@@ -41,7 +41,9 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     arms, specs = arms_of(chosen), [run.spec for run in chosen]
     tried = _settings_tried(specs)
     budgets = "; ".join(f"{count} for {listed(labels)}" for count, labels in sorted(tried.items()))
-    few = [arm.label for arm in arms if len(arm.runs) < MIN_SEEDS]
+    # A search is the same procedure for all, whatever number of rates it comes to, and with few seeds for most of them.
+    searched = bool(chosen) and all(run.plan is not None for run in chosen)
+    few = [] if searched else [arm.label for arm in arms if len(arm.runs) < MIN_SEEDS]
     missing, labels = missing_runs(chosen), labels_of(specs)
     stopped = [run for run in missing if run.state == "stopped"]
     failed = [run for run in missing if run.state == "failed"]
@@ -54,12 +56,12 @@ def comparable(runs: Iterable[Run]) -> list[str]:
         (len({s.task for s in specs}) > 1, "These runs learn different tasks, so their accuracies do not compare."),
         *((True, sentence) for sentence in _training_differs(specs)),
         (
-            len({arm.seeds for arm in arms}) > 1,
+            not searched and len({arm.seeds for arm in arms}) > 1,
             "Not every setting has the same seeds: a difference between two settings uses only those that both have.",
         ),
         (is_rate_shared((spec.optim.learning_rate, spec.role) for spec in specs), RATE_SHARED),
         (
-            len(tried) > 1,
+            not searched and len(tried) > 1,
             f"Validation chooses among different numbers of settings ({budgets}): more to choose from is an advantage.",
         ),
         (

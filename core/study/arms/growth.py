@@ -9,7 +9,7 @@ from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.experiment import Setting, with_ranks
-from core.plan.rate_grid import TuneSpec, grid_rate, tuned_arms
+from core.plan.rate_grid import grid_rate, tuned_arms
 from core.run_spec import default_rate
 
 RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
@@ -52,6 +52,6 @@ def extended(
         if method.role is Role.ADAPTER and like:
             known += [(optim, method.with_settings_of(adapter)) for optim, adapter in like]
         else:
-            known += tuned_arms(own, TuneSpec.of(rates=tried)) if tried > 1 else own
+            known += tuned_arms(own, tried) if tried > 1 else own
     known += [(optim.but(learning_rate=rate), method) for rate in rates for optim, method in known]
     return list(dict.fromkeys(known))

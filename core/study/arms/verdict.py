@@ -77,6 +77,8 @@ class Verdict:
     after a verdict that was open although it had enough seeds for a claim."""
     pending: int = 0
     """Number of runs that are still to finish: until then the verdict is interim."""
+    searching: bool = False
+    """Whether more runs will be queued, since the best learning rates are not found yet."""
     stopped: tuple[int, ...] = ()
     """Seeds of the two settings that the verdict is about which somebody stopped before they had finished."""
     answerable: int = 0
@@ -165,7 +167,9 @@ def verdict(runs: Iterable[Run], selected: bool = False) -> Verdict:
     if not selected and (reason := _waits_for(everything, found)):
         answerable = 0 if found.reason else found.seeds
         return Verdict(margin, found.rates, reason=reason, pending=pending, answerable=answerable)
-    found = replace(found, pending=pending, stopped=_stopped(found, everything), selected=selected)
+    searching = any(run.plan == "open" for run in everything)
+    stopped = _stopped(found, everything)
+    found = replace(found, pending=pending, searching=searching, stopped=stopped, selected=selected)
     if found.level is not Level.SHOWN or selected:
         return found
     stages = stages_of(everything)
@@ -179,7 +183,8 @@ def _waits_for(everything: Sequence[Run], found: Verdict) -> str:
     left = [run for run in everything if run.state == "stopped" and not run.archived]
     missing = [run for run in left if (run.spec.arm, run.spec.seed) not in finished]
     if not missing:
-        return ""
+        waits = any(run.plan == "waiting" for run in everything)
+        return "No verdict yet: the search for learning rates has not ended. Finish the experiment." if waits else ""
     were = f"{len(missing)} of {counted(len(everything), 'run')} {'was' if len(missing) == 1 else 'were'} stopped"
     or_ = f", or answer with the {counted(found.seeds, 'seed')} that finished" if not found.reason else ""
     return f"No verdict yet: {were}. Finish the experiment{or_}."

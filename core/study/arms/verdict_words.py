@@ -103,9 +103,10 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
         return []
     compared = list(filter(None, (verdict.full, told.arm)))
     sentences = [*filter(None, [unlearnt_sentence(compared)]), _basis(verdict, told)]
-    if verdict.pending:
+    more = " More may follow, until the best learning rates are found." if verdict.searching else ""
+    if verdict.pending or more:
         are = "is" if verdict.pending == 1 else "are"
-        sentences.insert(0, f"Interim: {counted(verdict.pending, 'run')} {are} still to finish.")
+        sentences.insert(0, f"Interim: {counted(verdict.pending, 'run')} {are} still to finish.{more}")
     if verdict.selected:
         sentences.append(SELECTED)
     if verdict.looks > 1:

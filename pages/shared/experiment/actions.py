@@ -127,13 +127,17 @@ def add_settings(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None
             key=f"{key}-kinds",
             wrap=True,
         )
-        new_rates = st.pills(
-            "Learning rates",
-            [rate for rate in RATES_OFFERED if rate not in rates],
-            selection_mode="multi",
-            format_func=lambda rate: f"{rate:g}",
-            key=f"{key}-rates",
-            help="For every method and rank.",
+        new_rates = (
+            []
+            if experiment.plan is not None
+            else st.pills(
+                "Learning rates",
+                [rate for rate in RATES_OFFERED if rate not in rates],
+                selection_mode="multi",
+                format_func=lambda rate: f"{rate:g}",
+                key=f"{key}-rates",
+                help="For every method and rank.",
+            )
         )
         try:
             settings = extended(settings_of(specs), new_ranks, new_kinds, new_rates, specs[0].network)

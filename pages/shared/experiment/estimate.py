@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.engine.launcher import Planned
 from core.forecast.forecast import Basis, Forecast
 from core.lab import Lab
 from core.numbers import bytes_text, range_text
@@ -26,17 +27,17 @@ BASES: dict[Basis, str] = {
 """What the expected time follows from, in a sentence."""
 
 
-def time_and_memory(lab: Lab, specs: Sequence[RunSpec]) -> None:
+def time_and_memory(lab: Lab, planned: Planned) -> None:
     """Draw two metrics; if the time has to be measured first, the page is drawn again once it is known.
 
     Args:
         lab: makes the forecast.
-        specs: all runs that will be trained, bases included.
+        planned: all runs that will be trained, bases included.
 
     Raises:
         LabError: a spec is not valid, or its data is missing.
     """
-    forecast = lab.estimates.whole(specs)
+    forecast = lab.estimates.between(planned.at_least, planned.at_most)
     st.metric(
         "Time",
         range_text(forecast.seconds_low, forecast.seconds_high),
@@ -48,7 +49,7 @@ def time_and_memory(lab: Lab, specs: Sequence[RunSpec]) -> None:
         help="At most at once, for the runs that are trained side by side: weights, gradients, Adam's two moments, "
         "activations, and the products that are kept of layers that no run trains. Images are left out.",
     )
-    redraw_when_measured(lab, forecast, specs)
+    redraw_when_measured(lab, forecast, planned.at_most)
 
 
 def redraw_when_measured(lab: Lab, forecast: Forecast, specs: Sequence[RunSpec]) -> None:

@@ -12,9 +12,7 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import method_order
 from core.plan.configuration import Configuration, preset_task
-from core.plan.rate_grid import TuneSpec
 from core.run_spec import RunSpec
-from core.spec import bounds
 from core.tasks.presets import PRESETS
 from pages.shared.experiment.left_out import left_out
 from pages.shared.forms import widgets
@@ -179,8 +177,6 @@ def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:
         "own-bases": specs[0].own_base,
         "tune": tried > 1,
     }
-    if tried > 1:
-        values["tune-rates"] = min(tried, int(bounds(TuneSpec, "rates").high or tried))
     return values | field_values(adapters)
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import NOTHING, count_text, left_text
-from core.store.record import Curve, Run
+from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
 from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
 from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
@@ -44,13 +44,13 @@ def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
         title: what is trained, as plain text.
     """
     watched: dict[str, tuple[str, ...]] = st.session_state.setdefault(WATCHED, {})
-    if any(run.is_live for run in lab.runs_of(ids)):
+    if is_under_way(lab.runs_of(ids)):
         # What has ended makes room for what was started since.
         before = watched.get(key, ())
-        before = before if any(run.is_live for run in lab.runs_of(before)) else ()
+        before = before if is_under_way(lab.runs_of(before)) else ()
         watched[key] = tuple(dict.fromkeys([*before, *_with_experiments(lab, ids)]))
     runs = lab.runs_of(watched.get(key, ()))
-    if any(run.is_live for run in runs):
+    if is_under_way(runs):
         st.fragment(_update, run_every=TICK)(lab, watched[key], key, title)
     elif runs:
         _panel(lab, runs, key, title)
@@ -64,12 +64,13 @@ def is_watched(key: str) -> bool:
 def _with_experiments(lab: Lab, ids: Sequence[str]) -> list[str]:
     names = dict.fromkeys(run.experiment for run in lab.runs_of(ids) if run.experiment)
     members = [run for name in names for run in lab.runs(experiment=name)[::-1]]
-    return [*ids, *(run.id for run in (*interrupted_bases(lab, members), *members))]
+    return list(dict.fromkeys([*ids, *(run.id for run in (*interrupted_bases(lab, members), *members))]))
 
 
 def _update(lab: Lab, ids: tuple[str, ...], key: str, title: str) -> None:
-    runs = lab.runs_of(ids)
-    if not any(run.is_live for run in runs):
+    runs = lab.runs_of(_with_experiments(lab, ids))  # with what a search has added since
+    if not is_under_way(runs):
+        st.session_state[WATCHED][key] = tuple(run.id for run in runs)
         st.rerun()
     _panel(lab, runs, key, title)
 
@@ -95,15 +96,17 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
 
 def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     """Draw title, states and buttons, and a progress bar while runs are live."""
-    live = [run for run in runs if run.is_live]
+    live, goes_on = [run for run in runs if run.is_live], is_under_way(runs)
     words = state_text(runs)
+    if any(run.plan == "open" for run in runs):
+        words += ", more may follow while learning rates are searched for"
     if live:
         words += f" · {_time_left(lab, live)}"
     with st.container(horizontal=True, vertical_alignment="center"):
         if title:
             st.markdown(f"**{literal(title)}**", width="content")
         st.caption(words, width="stretch")
-        if live:
+        if goes_on:
             finish_button(lab, runs, key)  # afterwards the page offers it beside the result
             stop_button(lab, runs, key)
         else:

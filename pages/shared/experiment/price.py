@@ -13,10 +13,17 @@ from core.forecast.forecast import Forecast
 from core.lab import Lab
 from core.numbers import bytes_text, count_text, counted, listed, range_text, unbroken
 from core.plan.experiment import Setting
+from core.plan.search import FIRST_POINTS, MOST, SEARCH_SEEDS
 from core.run_spec import RunSpec
 from core.study.arms.fairness import RATE_SHARED, is_rate_shared
 from pages.shared.experiment.estimate import time_and_memory
 from pages.shared.ui.literal import literal
+
+SEARCHED = (
+    f"Learning rates are searched for: {FIRST_POINTS} around the method's own with {SEARCH_SEEDS} seeds, more while "
+    f"the best is at an end, {MOST} at most; then the best and its neighbors with all seeds."
+)
+"""How rates are found, before the start; see :mod:`core.plan.search`."""
 
 
 def price_table(lab: Lab, planned: Planned) -> None:
@@ -29,7 +36,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
     Raises:
         LabError: a spec is invalid.
     """
-    specs, bases = planned.runs, [spec for _, spec in planned.bases]
+    specs, bases = planned.runs, planned.bases
     seeds = {spec.seed for spec in specs}
     ways: dict[str, set[str]] = {}
     rates: dict[str, set[float]] = {}
@@ -56,24 +63,32 @@ def price_table(lab: Lab, planned: Planned) -> None:
         hide_index=True,
         alt="Trainable parameters, time and memory of each setting",
     )
-    if len(specs) > len(first) * len(seeds):
+    if planned.plan is not None:
+        st.caption(SEARCHED)
+    elif len(specs) > len(first) * len(seeds):
         # Not in the table, whose last column would not be seen beside a form.
         st.caption(literal(_rates_sentence({label: (len(ways[label]), set(found)) for label, found in rates.items()})))
     for label, spec in first.items():
         if frozen := frozen_sentence(spec.network, spec.method):
             st.caption(f"{literal(label)}: {frozen}")
     with st.grid(2, min_column_width=130):
-        arms = sum(map(len, ways.values()))
-        st.metric(
-            "Runs",
-            f"{len(specs)}",
-            help=f"{arms} settings with {counted(len(seeds), 'seed')} each.",
-        )
+        st.metric("Runs", _count(planned), help=_count_help(planned, sum(map(len, ways.values())), len(seeds)))
         if bases or specs[0].own_base:
             many = "One for each seed; existing" if specs[0].own_base else "Existing"
             st.metric("Bases to train", f"{len(bases)}", help=f"{many} bases are reused.")
         st.metric("Steps per run", count_text(max(lab.estimates.steps(spec) for spec in first.values())))
-        time_and_memory(lab, [*bases, *specs])
+        time_and_memory(lab, planned)
+
+
+def _count(planned: Planned) -> str:
+    low, high = len(planned.least or planned.runs), len(planned.most or planned.runs)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _count_help(planned: Planned, arms: int, seeds: int) -> str:
+    if planned.plan is None:
+        return f"{arms} settings with {counted(seeds, 'seed')} each."
+    return f"{len(planned.runs)} at first; how many follow depends on where the best learning rates lie."
 
 
 def _rates_sentence(tried: Mapping[str, tuple[int, Collection[float]]]) -> str:

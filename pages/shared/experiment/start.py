@@ -8,7 +8,7 @@ from core.engine.launcher import Planned
 from core.lab import Lab
 from core.numbers import counted, range_text
 from core.store.record import Experiment
-from pages.shared.experiment.state import finish_text, state_text
+from pages.shared.experiment.state import finish_text, is_left, state_text
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 
@@ -37,10 +37,10 @@ def start_button(lab: Lab, planned: Planned, trim: bool, label: str, key: str, w
     Raises:
         LabError: it cannot be queued.
     """
-    known = lab.find_experiment(planned.runs)
-    rest = lab.rest(known.runs) if known is not None else None
+    known = lab.find_experiment(planned)
+    left = known is not None and is_left(lab, lab.members(known))
     width = "stretch" if wide else "content"
-    if known is None or not rest:
+    if known is None or not left:
         if not st.button(on_primary(label), type="primary", icon=":material/play_arrow:", key=key, width=width):
             return None
         st.session_state[KNOWN] = known and known.id
@@ -48,10 +48,10 @@ def start_button(lab: Lab, planned: Planned, trim: bool, label: str, key: str, w
             return known or lab.queue(planned, trim=trim)
     st.caption(literal(f"{known.name} has these runs: {state_text(lab.members(known))}."))
     with st.container(horizontal=not wide):
-        words = finish_text(lab, rest)
+        words = finish_text(lab, lab.rest(known.runs))
         finish = st.button(on_primary(words), type="primary", icon=":material/play_arrow:", key=key, width=width)
-        whole = lab.estimates.whole(planned.specs)
-        price = f"{counted(len(planned.specs), 'run')}, {range_text(whole.seconds_low, whole.seconds_high)}"
+        whole = lab.estimates.between(planned.at_least, planned.at_most)
+        price = f"{runs_text(planned)}, {range_text(whole.seconds_low, whole.seconds_high)}"
         anew = st.button(f"Start anew: {price}", icon=":material/replay:", key=f"{key}-anew", width=width)
     if not finish and not anew:
         return None
@@ -61,6 +61,12 @@ def start_button(lab: Lab, planned: Planned, trim: bool, label: str, key: str, w
             return lab.queue(planned, trim=trim)
         lab.finish(known.runs)
         return known
+
+
+def runs_text(planned: Planned) -> str:
+    """How many runs are trained, bases among them, as in ``20 runs`` or ``33 to 67 runs``."""
+    low, high = len(planned.at_least), len(planned.at_most)
+    return counted(low, "run") if low == high else f"{low} to {counted(high, 'run')}"
 
 
 def was_known(experiment: Experiment) -> bool:

@@ -48,7 +48,7 @@ def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Verdict | None = 
         key: prefix of the widget keys.
         found: the verdict on an experiment, which may wait for stopped runs.
     """
-    if all(run.state == "finished" for run in runs):
+    if all(run.state == "finished" for run in runs) and not is_left(lab, runs):
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(state_text(runs), width="content")
@@ -65,8 +65,15 @@ def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Verdict | None = 
             )
 
 
+def is_left(lab: Lab, runs: Sequence[Run]) -> bool:
+    """Whether a person can have more trained of these: runs that ended before, or a search that waits for somebody."""
+    return any(run.plan == "waiting" for run in runs) or bool(lab.rest([run.id for run in runs]))
+
+
 def finish_text(lab: Lab, rest: Rest) -> str:
-    """What finishing takes, as in ``Finish: 69 runs, 20 to 40 s``."""
+    """What finishing takes, as in ``Finish: 69 runs, 20 to 40 s``; without runs it is the search that goes on."""
+    if not rest:
+        return "Go on with the search"
     words = [f"Finish: {counted(len(rest.everything), 'run')}"]
     try:
         left = lab.estimates.rest(rest.everything)
@@ -79,8 +86,10 @@ def finish_text(lab: Lab, rest: Rest) -> str:
 
 def finish_button(lab: Lab, runs: Sequence[Run], key: str) -> None:
     """Draw a button that trains those of these runs to their ends that ended before, in one call; else nothing."""
-    rest = lab.rest([run.id for run in runs]) if any(run.is_unfinished for run in runs) else Rest()
-    if rest and st.button(
+    if not is_left(lab, runs):
+        return
+    rest = lab.rest([run.id for run in runs])
+    if st.button(
         on_primary(finish_text(lab, rest)),
         type="primary",
         icon=":material/play_arrow:",
@@ -105,11 +114,11 @@ def deleted_line(lab: Lab, experiment: Experiment, members: Sequence[Run], key: 
         key: prefix of the widget keys.
     """
     specs = [run.spec for run in members]
-    settings, seeds = settings_of(specs), sorted({spec.seed for spec in specs})
-    if len({(spec.arm, spec.seed) for spec in specs}) == len(settings) * len(seeds):
+    places, seeds = {(spec.arm, spec.seed) for spec in specs}, {spec.seed for spec in specs}
+    if experiment.plan is None and len(places) == len(settings_of(specs)) * len(seeds):
         return
     try:
-        missing = lab.growth(experiment, settings, seeds).runs
+        missing = lab.deleted(experiment).runs
     except LabError:  # its base has no result, so there is nothing to add to
         return
     if not missing:
@@ -118,7 +127,7 @@ def deleted_line(lab: Lab, experiment: Experiment, members: Sequence[Run], key: 
         st.caption(literal(f"Deleted: {_named(missing, specs)}."), width="content")
         if st.button(f"Train {counted(len(missing), 'run')} again", icon=":material/replay:", key=f"{key}-deleted"):
             try:
-                lab.grow(experiment, settings, seeds)
+                lab.restore_deleted(experiment)
             except LabError as error:
                 st.error(literal(str(error)))
                 return

@@ -1,0 +1,115 @@
+"""The search for learning rates: which points of the grid one method at one size is to be trained at.
+
+It knows nothing of runs and of the store: results go in, and what is wanted comes out. What is wanted only grows, so it
+can be asked again after every result, by whoever is there, and after a kill between two stages.
+
+Three points around the prior are trained with the first seeds. While the best mean on the validation part is at an end
+of what was tried, the next point beyond it is tried, up to :data:`MOST` in all. Then the best point and its neighbors
+are trained with all seeds, and while all seeds prefer another point, its neighbors are, too. A point at which a seed
+diverged is a wall: nothing is tried beyond it, and the best point beside it counts as one between others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from core.plan.rate_grid import grid_rate, is_point, points_around
+
+FIRST_POINTS = 3
+"""Number of points that a search begins with."""
+
+MOST = 9
+"""Maximum number of points that a search tries."""
+
+SEARCH_SEEDS = 3
+"""Number of seeds, the first ones of those planned, with which points are compared before all seeds are trained."""
+
+Results = Mapping[float, Mapping[int, float | None]]
+"""Primary measure on the validation part by learning rate and seed, of runs that ended; None where one diverged."""
+
+
+def search_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """The seeds of a search among those that are planned. Args: seeds: in their order."""
+    return tuple(seeds[:SEARCH_SEEDS])
+
+
+def wanted(
+    prior: float, first: Sequence[int], seeds: Sequence[int], results: Results, sign: float
+) -> dict[float, tuple[int, ...]]:
+    """The learning rates that are to be trained, as far as the results so far tell, with the seeds of each.
+
+    Args:
+        prior: learning rate at which the method is trained without a search.
+        first: seeds of the search; see :func:`search_seeds`.
+        seeds: all seeds that are planned.
+        results: of this method and size.
+        sign: 1 where a higher measure is better, −1 where a lower one is.
+    """
+    found = {grid_rate(k): tuple(first) for k in _compared(prior, first, results, sign)}
+    centre = _best(found, first, results, sign)
+    if centre is None or not all(_has_ended(rate, first, results) for rate in found):
+        return found
+    walls = {rate for rate in found if None in [results[rate][seed] for seed in first]}
+    whole = _with_all_seeds(centre, set(found), walls, seeds, results, sign)
+    return {rate: tuple(seeds) if rate in whole else tuple(first) for rate in sorted({*found, *whole})}
+
+
+def _compared(prior: float, first: Sequence[int], results: Results, sign: float) -> list[int]:
+    """The points that are compared with the first seeds, ascending: with the next one, while one is needed."""
+    points = list(points_around(prior, FIRST_POINTS))
+    while all(_has_ended(grid_rate(k), first, results) for k in points) and len(points) < MOST:
+        best = _best([grid_rate(k) for k in points], first, results, sign)
+        if best is None or best == grid_rate(points[0]):
+            beyond = points[0] - 1
+        elif best == grid_rate(points[-1]):
+            beyond = points[-1] + 1
+        else:
+            break
+        if not is_point(beyond):
+            break
+        points = sorted([*points, beyond])
+    return points
+
+
+def _with_all_seeds(
+    centre: float, tried: set[float], walls: set[float], seeds: Sequence[int], results: Results, sign: float
+) -> set[float]:
+    """The best point and its neighbors; while all seeds prefer another one of these, its neighbors, too.
+
+    Args:
+        centre: the best point of the first seeds.
+        tried: what was compared with these.
+        walls: those of them at which one diverged.
+        seeds: all.
+        results: see :func:`wanted`.
+        sign: see :func:`wanted`.
+    """
+    points = {k: grid_rate(k) for k in range(-40, 1)}
+    place = next(k for k, rate in points.items() if rate == centre)
+    known, whole = set(tried), set[float]()
+    while True:
+        around = [points[k] for k in (place - 1, place, place + 1) if k in points]
+        around = [rate for rate in around if rate in known or len(known) < MOST]
+        new = set(around) - walls - whole
+        known |= new
+        whole |= new
+        best = _best(sorted(whole), seeds, results, sign)
+        if not new or best is None or not all(_has_ended(rate, seeds, results) for rate in whole):
+            return whole
+        place = next(k for k, rate in points.items() if rate == best)
+
+
+def _has_ended(rate: float, seeds: Sequence[int], results: Results) -> bool:
+    return set(seeds) <= results.get(rate, {}).keys()
+
+
+def _best(rates: Iterable[float], seeds: Sequence[int], results: Results, sign: float) -> float | None:
+    """The rate with the best mean over these seeds, of equal ones the lowest; None where none has them all."""
+    means: dict[float, float] = {}
+    for rate in rates:
+        values = [results.get(rate, {}).get(seed) for seed in seeds]
+        known = [value for value in values if value is not None]
+        if len(known) == len(seeds):
+            means[rate] = sign * fmean(known)
+    return max(sorted(means), key=means.__getitem__, default=None)

@@ -1,0 +1,261 @@
+"""Experiments whose plan depends on results: one owner or several, stopped, deleted, grown, restored: nothing twice."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.engine.growing import plan_of
+from core.errors import LabError
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.plan.configuration import Configuration, preset_configuration
+from core.plan.rate_grid import TuneSpec
+from core.settings import Settings
+from core.store.record import Experiment, Run, is_under_way
+from core.store.stages import stages_of
+from core.study.arms.choice import chosen_arms, unchosen
+from core.study.arms.fairness import comparable
+from core.study.arms.tuning import rate_choices
+from core.study.arms.verdict import verdict
+from tests.conftest import finish, made_once, short, wait_until
+
+SEEDS = 4
+ARMS = [(short(rate=0.001), FullSpec()), (short(rate=0.00316), LoRASpec.of(rank=2))]
+"""Rates from which full fine-tuning finds its best at once, and LoRA after some more."""
+
+
+def asked(lab: Lab, **more: object) -> Configuration:
+    values: dict[str, object] = {"tune": TuneSpec.of()} | more
+    return preset_configuration(
+        lab.catalog, "rotation-45", "digits", None, short(epochs=3), ARMS, range(SEEDS), **values
+    )
+
+
+def ended(lab: Lab, experiment: Experiment) -> list[Run]:
+    """The runs, once nothing more comes by itself."""
+    wait_until(lambda: not is_under_way(lab.members(experiment)))
+    return lab.members(experiment)
+
+
+def trained(runs: list[Run]) -> Counter[tuple[str, float, int]]:
+    """Method, learning rate and seed of each run that has finished."""
+    return Counter(
+        (run.spec.label, run.spec.optim.learning_rate, run.spec.seed) for run in runs if run.state == "finished"
+    )
+
+
+def chosen(runs: list[Run]) -> set[str]:
+    return {arm.label for arm in chosen_arms(runs)}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Experiment]]:
+    """A lab with an experiment that was searched from its start to its end; read it, or take a copy of its home."""
+    folder = made_once(tmp_path_factory, "searched", _search)
+    with closing(Lab(Settings(folder / "home", threads=1))) as lab:
+        yield lab, lab.experiments()[0]
+
+
+def _search(folder: Path) -> None:
+    with closing(Lab(Settings(folder / "home", threads=1))) as lab:
+        lab.start()
+        ended(lab, lab.compare(asked(lab)))
+
+
+@pytest.fixture
+def copied_home(undisturbed: tuple[Lab, Experiment], tmp_path: Path) -> Iterator[tuple[Lab, Experiment]]:
+    """A lab that trains, with a copy of it."""
+    there, experiment = undisturbed
+    shutil.copytree(there.settings.home, tmp_path / "home")
+    with closing(Lab(Settings(tmp_path / "home", threads=1, settle_seconds=0.2))) as lab:
+        lab.start()
+        yield lab, experiment
+
+
+def test_the_best_rates_are_found_and_trained_with_all_seeds(undisturbed: tuple[Lab, Experiment]) -> None:
+    lab, experiment = undisturbed
+    runs = lab.members(experiment)
+    assert set(trained(runs).values()) == {1}
+    assert {run.plan for run in runs} == {"complete"}
+    assert len(stages_of(runs)) == 1, "no stage of a plan is a look"
+    found = verdict(runs)
+    assert (found.looks, found.pending, found.searching, found.reason) == (1, 0, False, "")
+    for choice in rate_choices(runs):
+        seeds = Counter(rate for label, rate, _ in trained(runs) if label == choice.arm.spec.label)
+        whole = sorted(rate for rate, count in seeds.items() if count == SEEDS)
+        assert choice.at_end is None
+        assert choice.arm.learning_rate in whole[1:-1]
+        assert choice.arm.seeds == tuple(range(SEEDS))
+    # LoRA began two points below its best rate, so that it has tried more of them: the same procedure is fair.
+    tried = Counter(label for label, _, seed in trained(runs) if seed == 0)
+    assert len(set(tried.values())) > 1
+    assert not [sentence for sentence in comparable(runs) if "seeds" in sentence or "chooses among" in sentence]
+
+
+def test_the_same_question_is_known_also_with_fewer_seeds_and_no_other(undisturbed: tuple[Lab, Experiment]) -> None:
+    lab, experiment = undisturbed
+    assert lab.find_experiment(lab.planned(asked(lab))) == experiment
+    assert lab.find_experiment(lab.planned(asked(lab).but(seeds=(0, 1, 2)))) == experiment
+    assert lab.find_experiment(lab.planned(asked(lab).but(seeds=range(5)))) is None
+    assert lab.find_experiment(lab.planned(asked(lab, tune=TuneSpec.of(rates=3)))) is None
+    assert lab.configuration(experiment).asks_the_same(asked(lab))
+
+
+def test_the_forecast_is_between_the_fewest_and_the_most_runs(undisturbed: tuple[Lab, Experiment]) -> None:
+    lab, experiment = undisturbed
+    planned = lab.planned(asked(lab))
+    assert planned.bases == ()
+    assert len(planned.runs) == 2 * 3 * 3
+    assert len(planned.at_least) == 2 * 3 * SEEDS <= len(experiment.runs) <= len(planned.at_most)
+    assert set(planned.runs) < set(planned.at_least) < set(planned.at_most)
+    few, many = lab.estimates.whole(planned.at_least), lab.estimates.whole(planned.at_most)
+    both = lab.estimates.between(planned.at_least, planned.at_most)
+    assert (both.seconds_low, both.seconds_high) == (few.seconds_low, many.seconds_high)
+
+
+def test_two_labs_on_one_home_train_each_run_once(undisturbed: tuple[Lab, Experiment], settings: Settings) -> None:
+    there, experiment = undisturbed
+    own = replace(settings, threads=1)
+    with closing(Lab(own)) as one, closing(Lab(own)) as other:
+        one.start()
+        other.start()
+        runs = ended(one, one.compare(asked(one)))
+    assert trained(runs) == trained(there.members(experiment))
+    assert chosen(runs) == chosen(there.members(experiment))
+
+
+def test_a_plan_that_was_stopped_waits_and_finishes_as_if_it_had_not_been(
+    undisturbed: tuple[Lab, Experiment], lab: Lab
+) -> None:
+    there, before = undisturbed
+    experiment = lab.compare(asked(lab))
+    wait_until(lambda: any(run.state == "finished" for run in lab.members(experiment)))
+    lab.stop(*(run.id for run in lab.members(experiment) if run.is_live))
+    runs = ended(lab, experiment)
+    assert {run.plan for run in runs} == {"waiting"}
+    assert "Finish the experiment" in verdict(runs).reason
+    assert not unchosen(runs), "no network goes while the search is not complete"
+    assert lab.finish([run.id for run in runs])
+    runs = ended(lab, experiment)
+    assert {run.plan for run in runs} == {"complete"}
+    assert trained(runs) == trained(there.members(before))
+    assert chosen(runs) == chosen(there.members(before))
+
+
+def test_an_answer_without_what_was_stopped_ends_the_search(lab: Lab) -> None:
+    experiment = lab.compare(asked(lab))
+    wait_until(lambda: any(run.state == "finished" for run in lab.members(experiment)))
+    lab.stop(*(run.id for run in lab.members(experiment) if run.is_live))
+    runs = ended(lab, experiment)
+    lab.notes.archive([run.id for run in runs if run.state == "stopped"])
+    lab.store.reopen_plans([experiment.id])
+    wait_until(lambda: {run.plan for run in lab.members(experiment)} == {"complete"})
+    assert len(lab.members(experiment)) == len(runs)
+
+
+def test_what_was_deleted_is_named_and_only_trained_again_when_asked(copied_home: tuple[Lab, Experiment]) -> None:
+    lab, experiment = copied_home
+    before = trained(lab.members(experiment))
+    assert lab.deleted(experiment).runs == ()
+    gone = [run for run in lab.members(experiment) if run.spec.seed == 1 and run.spec.kind == "lora"][:2]
+    lab.notes.delete([run.id for run in gone])
+    experiment = lab.experiment(experiment.id)
+    assert {spec.arm for spec in lab.deleted(experiment).runs} == {run.spec.arm for run in gone}
+    assert lab.finish(experiment.runs) == 0
+    wait_until(lambda: {run.plan for run in lab.members(experiment)} == {"waiting"})
+    assert len(lab.members(experiment)) == sum(before.values()) - len(gone)
+    assert len(lab.restore_deleted(experiment)) == len(gone)
+    runs = ended(lab, experiment)
+    assert trained(runs) == before
+    assert {run.plan for run in runs} == {"complete"}
+
+
+def test_seeds_and_ranks_are_added_where_the_search_would_have_trained_them(
+    copied_home: tuple[Lab, Experiment],
+) -> None:
+    lab, experiment = copied_home
+    before = lab.members(experiment)
+    settings = [(run.spec.optim, run.spec.method) for run in before]
+    new = lab.grow(experiment, list(dict.fromkeys(settings)), range(SEEDS + 1))
+    runs = ended(lab, experiment)
+    whole = {arm for arm, count in Counter(run.spec.arm for run in before).items() if count == SEEDS}
+    assert {run.spec.arm for run in runs if run.spec.seed == SEEDS} == whole
+    assert len(new) == len(whole) == len(runs) - len(before)
+    assert len(stages_of(runs)) == 2
+    wider = [*dict.fromkeys(settings), (short(rate=0.00316), LoRASpec.of(rank=8))]
+    lab.grow(lab.experiment(experiment.id), wider, range(SEEDS + 1))
+    runs = ended(lab, experiment)
+    assert "LoRA r=8" in {choice.arm.spec.label for choice in rate_choices(runs) if choice.at_end is None}
+    assert set(trained(runs).values()) == {1}
+    plan = plan_of(lab.experiment(experiment.id))
+    assert plan is not None
+    assert set(plan.queued) == {(run.spec.arm, run.spec.seed) for run in runs}
+
+
+def test_a_plan_that_cannot_go_on_waits_with_its_reason(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = lab.compare(asked(lab))
+
+    def refuse(specs: object) -> None:
+        raise LabError("The dataset is gone: bring it back.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.usage, "check", refuse)
+        runs = ended(lab, experiment)
+        assert {run.plan for run in runs} == {"waiting"}
+    assert "The dataset is gone" in lab.log(runs[-1].id)[-1][1]
+    assert verdict(runs).reason
+    assert lab.finish([run.id for run in runs]) == 0
+    assert {run.plan for run in ended(lab, experiment)} == {"complete"}
+
+
+def test_a_restored_store_has_the_plan(copied_home: tuple[Lab, Experiment], tmp_path: Path) -> None:
+    lab, experiment = copied_home
+    lab.close()
+    for name in ("lab.sqlite3", "backups"):
+        path = lab.settings.home / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with closing(Lab(lab.settings)) as again:
+        again.start()
+        again.restore()
+        found = again.experiment(experiment.id)
+        assert (plan_of(found), set(found.runs)) == (plan_of(experiment), set(experiment.runs))
+        runs = ended(again, found)
+        assert {run.plan for run in runs} == {"complete"}
+        assert len(runs) == len(experiment.runs)
+
+
+def test_files_of_jobs_train_a_plan_stage_by_stage(
+    undisturbed: tuple[Lab, Experiment], settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there, before = undisturbed
+    home = ["--home", str(settings.home)]
+    with closing(Lab(settings)) as lab:
+        lab.start()
+        base = lab.planned(asked(lab)).bases[0][1]
+        finish(lab, lab.launch(base).id)
+    with closing(Lab(settings)) as lab:
+        experiment = lab.compare(asked(lab))
+    for stage in range(9):
+        folder = tmp_path / str(stage)
+        assert main(["jobs", experiment.id, "--out", str(folder), *home]) == 0
+        (file,) = folder.iterdir()
+        assert main(["job", str(file), "--out", str(folder / "results.zip")]) == 0
+        capsys.readouterr()
+        assert main(["collect", str(folder / "results.zip"), *home]) == 0
+        if "More rates are to be tried" not in capsys.readouterr().err:
+            break
+    with closing(Lab(settings)) as lab:
+        runs = lab.members(experiment)
+    assert stage > 1
+    assert {run.plan for run in runs} == {"complete"}
+    assert trained(runs) == trained(there.members(before))
+    assert chosen(runs) == chosen(there.members(before))
