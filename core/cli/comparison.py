@@ -137,7 +137,7 @@ def print_comparison(members: list[Run]) -> None:
     if chosen and is_tuned(run.spec for run in members):
         choices = rate_choices(members)
         print(choice_sentence(choices))
-        warnings = end_sentences(choices) + warnings
+        warnings = [sentence for sentence in end_sentences(choices) if sentence not in found.ends] + warnings
     for warning in warnings:
         print(f"Note: {warning}")
 
@@ -153,6 +153,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
     results = {run.id: run.result for run in (*bases, *runs) if run.result}
     arms, objective = [], judged_by(runs)
     chosen = {arm.key for arm in chosen_arms(runs)}
+    ends = {choice.arm.key: choice.at_end for choice in rate_choices(runs)}
     for arm in averaged_arms(runs):
         own = [results[run.id] for run in arm.runs]
         arms.append(
@@ -162,6 +163,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
                 "control": arm.spec.kind if arm.role is Role.CONTROL else None,
                 "learning_rate": arm.learning_rate,
                 "chosen": arm.key in chosen,
+                "rate_at_end": ends.get(arm.key),
                 "rank": arm.spec.method.inner_rank,
                 "trainable_parameters": own[0].trainable_parameters,
                 "validation_accuracy": [result.measures.get("validation_accuracy") for result in own],
@@ -179,7 +181,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
         "arms": arms,
         "missing": _missing_as_json(runs),
         "objective": {"kind": objective.kind, "measure": objective.primary.name, "within": objective.margin},
-        "verdict": _verdict_as_json(verdict(runs)),
+        "verdict": _verdict_as_json(verdict(runs)) | {"rates": _rates_as_json(runs)},
     }
 
 
@@ -188,6 +190,13 @@ def _measures_as_json(arm: Arm) -> dict[str, list[float | None]]:
     results = [run.result for run in arm.runs if run.result]
     names = dict.fromkeys(name for result in results for name, value in result.measures.items() if value is not None)
     return {name: [result.measures.get(name) for result in results] for name in names}
+
+
+def _rates_as_json(runs: Sequence[Run]) -> str:
+    """How the learning rates came about: searched for, some given ones tried, or one given for each setting."""
+    if any(run.plan is not None for run in runs):
+        return "searched"
+    return "tried" if is_tuned(run.spec for run in runs) else "given"
 
 
 def _missing_as_json(runs: Sequence[Run]) -> list[dict[str, Any]]:

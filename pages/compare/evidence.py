@@ -15,6 +15,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import differences_table, full_differences, rank_differences
 from core.study.arms.forgetting_clause import rates_note
 from core.study.arms.sweep import sweep_arms
+from core.study.arms.tables import rates_table
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
 from core.study.stats.claims import Difference, corrected
@@ -127,6 +128,8 @@ def rates_part(shown: Comparison) -> None:
     st.markdown(choice_sentence(choices))
     if ends := end_sentences(choices):
         st.warning(" ".join(ends))
+    table = rates_table(choices)
+    st.dataframe(table, hide_index=True, alt="Learning rates tried for each setting, and the chosen one")
     title = shown.objective.primary.title
     alt = f"{title} on the validation part over the learning rate, one line per setting"
     show(rate_curves(sweep_arms(shown.everything)), shown.experiment.id, "rates", alt)

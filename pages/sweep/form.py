@@ -30,6 +30,7 @@ from core.wording.defaults import explained
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.estimate import time_and_memory
 from pages.shared.experiment.keep import keep_networks
+from pages.shared.experiment.price import SEARCHED, count_of
 from pages.shared.experiment.start import start_button
 from pages.shared.forms import widgets
 from pages.shared.forms.adapter import choices_of, draw_all, expander_title, not_varied
@@ -47,6 +48,8 @@ KEY = "sweep"
 SIZES = [1, 2, 4, 8]
 """Values of a size, such as the rank, that are chosen at first."""
 EPOCHS = 5
+RATES_AT_FIRST = 5
+"""Number of learning rates that are chosen at first, where none are searched for."""
 AROUND = "At first those around"
 """What comes before the default rate, where several around it are chosen."""
 
@@ -92,9 +95,10 @@ def sweep_form(lab: Lab) -> Experiment | None:
         try:
             origin = base if isinstance(base, NetworkSpec) else base.spec
             arms = grid.arms(optim, adapter)
-            asked = Configuration.on(origin, task, arms, range(grid.seeds), device=device, objective=objective)
+            more = {"device": device, "objective": objective, "tune": TuneSpec.of() if grid.searched else None}
+            asked = Configuration.on(origin, task, arms, range(grid.seeds), **more)
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
-            asked = asked.but(trim=keep_networks(lab, planned.runs, KEY))
+            asked = asked.but(trim=keep_networks(lab, planned.at_most, KEY))
         except LabError as error:
             settle(lab, KEY, None)
             st.error(literal(str(error)))
@@ -125,33 +129,49 @@ def _adapter_method() -> type[MethodSpec]:
 
 
 def _grid(method: type[MethodSpec], network: NetworkSpec) -> Grid:
-    # As many rates for each method at first, around its default, so that neither has more to choose from.
+    fields = [field for field in own_fields([method]) if field.name in method.varied()]
+    varied = {field.name: _varied(method, field, network) for field in fields}
+    searched = st.toggle(
+        "Find learning rates",
+        value=True,
+        key=f"{KEY}-found",
+        persist_state="session",
+        help="For full fine-tuning and for each place of the sweep, until the best rate lies between two others. Off: "
+        "all are trained at the rates that you choose.",
+    )
+    own, full = (default_rate(method, network),), (default_rate(FullSpec, network),)
+    if not searched:
+        own, full = _rates(method, network)
+    return Grid(varied, own, full, seeds=len(widgets.seeds(f"{KEY}-seeds")), searched=searched)
+
+
+def _rates(method: type[MethodSpec], network: NetworkSpec) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Pills for the learning rates of adapters and of full fine-tuning.
+
+    As many for each at first, around its default, so that neither has more to choose from.
+    """
     own_rate, full_rate = default_rate(method, network), default_rate(FullSpec, network)
     rate = bounds(OptimSpec, "learning_rate")
-    fields = [field for field in own_fields([method]) if field.name in method.varied()]
-    return Grid(
-        varied={field.name: _varied(method, field, network) for field in fields},
-        learning_rates=_several(
-            f"{method.title}: learning rates",
-            RATES_OFFERED,
-            rates_around(own_rate, TuneSpec.of()),
-            "rates",
-            explained(rate.description, own_rate, rate_reason(method, network), AROUND),
-        ),
-        full_learning_rates=_several(
-            "Full fine-tuning: learning rates",
-            RATES_OFFERED,
-            rates_around(full_rate, TuneSpec.of()),
-            "full-rates",
-            explained(
-                "Its own rates, as the reference: its best rate is usually lower than LoRA's. None leaves it out.",
-                full_rate,
-                rate_reason(FullSpec, network),
-                AROUND,
-            ),
-        ),
-        seeds=len(widgets.seeds(f"{KEY}-seeds")),
+    own = _several(
+        f"{method.title}: learning rates",
+        RATES_OFFERED,
+        rates_around(own_rate, RATES_AT_FIRST),
+        "rates",
+        explained(rate.description, own_rate, rate_reason(method, network), AROUND),
     )
+    full = _several(
+        "Full fine-tuning: learning rates",
+        RATES_OFFERED,
+        rates_around(full_rate, RATES_AT_FIRST),
+        "full-rates",
+        explained(
+            "Its own rates, as the reference: its best rate is usually lower than LoRA's. None leaves it out.",
+            full_rate,
+            rate_reason(FullSpec, network),
+            AROUND,
+        ),
+    )
+    return own, full
 
 
 def _varied(method: type[MethodSpec], field: OwnField, network: NetworkSpec) -> tuple[Any, ...]:
@@ -199,11 +219,8 @@ def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method:
     specs = planned.runs
     trained = sorted({plan(spec.network, spec.method).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):
-        st.metric(
-            "Runs",
-            count_text(grid.num_runs),
-            help=f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS} runs.",
-        )
+        settings = f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS} runs."
+        st.metric("Runs", count_of(planned), help=SEARCHED if grid.searched else settings)
         st.metric("Steps per run", count_text(lab.estimates.steps(specs[0])))
         time_and_memory(lab, planned)
     span = " to ".join(dict.fromkeys(count_text(count) for count in (trained[0], trained[-1])))

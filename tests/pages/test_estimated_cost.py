@@ -114,7 +114,7 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     assert len(set(sizes)) > 1
     assert "Learning rates: " not in texts(app)
     app.toggle(key="finetune-tune").set_value(True).run()
-    assert "Learning rates: 5 from 0.0001 to 0.01 for Full" in texts(app)
+    assert "Learning rates are searched for: 3 around" in texts(app)
     worst = max(sizes)
     missing = shortage(specs, opened.tasks, worst - 1)
     assert missing is not None

@@ -20,8 +20,8 @@ from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration
 from core.plan.configuration_file import write_configuration
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec, rates_around
-from core.run_spec import OptimSpec, RunSpec, default_optim, default_rate
+from core.plan.rate_grid import TuneSpec
+from core.run_spec import OptimSpec, RunSpec, default_optim
 from core.store.record import Run
 from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.experiment.configuration import SAVE
@@ -44,7 +44,7 @@ HEAD = ODD.but(learning_rate=0.005), "head"
 PAGES = ["finetune", "sweep"]
 LABELS = {"finetune": "Start the experiment", "sweep": "Start the sweep"}
 ANEW = {"finetune": "finetune-run-anew", "sweep": "sweep-start-anew"}
-TUNED = TuneSpec.of(rates=3)
+FOUND = TuneSpec.of()
 
 
 def adapter_arms(optim: OptimSpec, *ranks: int, **settings: Any) -> list[tuple[OptimSpec, LoRASpec]]:
@@ -67,7 +67,7 @@ SHOWN = [
     ("finetune", TURNED, [FULL, *adapter_arms(ODD, 1, 8, alpha=3.0, scaling="alpha", start="gaussian"), HEAD], 3, {}),
     ("finetune", TURNED, [(short(), FullSpec()), (ODD.but(epochs=1, batch_size=64), LoRASpec.of(rank=3))], 12, {}),
     ("finetune", TURNED, [FULL, LORA, (ODD, DoRASpec.of())], 3, {"own_bases": True}),
-    ("finetune", DIGITS, [FULL, LORA], 1, {"tune": TUNED, "objective": CLASSIFICATION.but(within=0.037)}),
+    ("finetune", DIGITS, [FULL, LORA], 1, {"tune": FOUND, "objective": CLASSIFICATION.but(within=0.037)}),
     ("finetune", SOME, [FULL], 2, {"device": "cpu"}),
     ("sweep", TaskSpec.of(dataset="digits", invert=True), grid(ODD), 2, {}),
     ("finetune", TURNED, [FULL, LORA], 2, {"objective": BY_LOSS}),
@@ -88,6 +88,7 @@ CANNOT: list[tuple[str, list[Any], tuple[int, ...], dict[str, Any], str]] = [
     ("finetune", [FULL, *adapter_arms(ODD, 1, alpha=1.0), *adapter_arms(ODD, 2)], (0,), {}, "Alpha 8"),
     ("finetune", [FULL], (0, 1), {"trim": True}, "Keep only chosen networks"),
     ("finetune", [FULL], (3, 5), {"objective": BY_LOSS}, "seeds 3 and 5"),
+    ("finetune", [FULL, LORA], (0, 1), {"tune": TuneSpec.of(rates=3)}, "learning rates that are given"),
     ("sweep", [*grid(ODD), HEAD], (0, 1), {}, "Head only"),
     ("sweep", grid(ODD), (0,), {"own_bases": True}, "A base for each seed"),
     ("sweep", grid(ODD)[:2], (0,), {}, ""),
@@ -209,13 +210,13 @@ def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experimen
         ([*BOTH, (short(), DoRASpec.of())], "finetune"),
         ([BOTH[0], gaussian(0.005)[0]], "finetune"),
         ([BOTH[0], (short(), "head")], "finetune"),
-        (BOTH[1:], "finetune"),  # three settings, which Sweep refuses
+        (BOTH[1:], "finetune"),  # of one method, which Sweep refuses
     ],
 )
 def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
     opened: Lab, base: Run, arms: list[Setting], page: str
 ) -> None:
-    experiment = opened.fine_tune(base, TURNED, arms, [0], tune=TUNED)
+    experiment = opened.fine_tune(base, TURNED, arms, [0], tune=FOUND)
     ended(opened)
     app = draw("compare", experiment=experiment.id)
     (again,) = [each.proto for each in app.get("page_link") if each.proto.label == "Run again with changes"]
@@ -312,20 +313,6 @@ def test_an_experiment_is_saved_as_a_file_by_a_button_of_one_name(filled: Lab) -
     for page in ("home", "compare", "report", "finetune"):
         app = draw(page, experiment=filled.experiments()[0].id)
         assert [link.proto.label for link in app.get("link_button")].count(SAVE) == 1, page
-
-
-def test_tuned_rates_of_a_file_are_those_of_the_form(opened: Lab, base: Run) -> None:
-    """A file may have every rate written out: the form then shows the tuning that gives them."""
-    arms = [
-        (ODD.but(learning_rate=rate), method)
-        for method in (FullSpec(), LoRASpec.of())
-        for rate in rates_around(default_rate(method), TUNED)
-    ]
-    app = draw("finetune")
-    upload(app, "finetune", write_configuration(Configuration.on(base.spec, TURNED, arms, [0, 1])))
-    assert BEYOND not in texts(app)
-    assert app.toggle(key="finetune-tune").value
-    assert app.slider(key="finetune-tune-rates").value == 3
 
 
 def test_a_form_whose_dataset_was_deleted_says_so_and_chooses_none_in_its_place(opened: Lab, base: Run) -> None:

@@ -65,10 +65,9 @@ def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(
     app.slider(key="finetune-seeds").set_value(3).run()
     app.pills(key="finetune-controls").set_value(["head"]).run()
     app.toggle(key="finetune-tune").set_value(True).run()
-    app.slider(key="finetune-tune-rates").set_value(3).run()
     app.toggle(key="finetune-own-bases").set_value(True).run()
     shown = {metric.label: metric.value for metric in app.metric}
-    assert shown["Runs"] == "27"
+    assert shown["Runs"] == "27 to 81"
     press(app, "Start the experiment")
     (newest,) = opened.experiments()
     specs = [run.spec for run in opened.members(newest)]

@@ -15,6 +15,7 @@ from core.methods.full import FullSpec
 from core.methods.method import MethodSpec, Role
 from core.numbers import count_text, listed, seeds_text
 from core.plan.experiment import Setting
+from core.plan.search import FIRST_POINTS
 from core.run_spec import OptimSpec, RunSpec
 from core.spec import bounds
 from core.store.record import Run
@@ -42,12 +43,15 @@ class Grid:
     full_learning_rates: tuple[float, ...]
     """Learning rates of full fine-tuning, the reference; empty leaves it out."""
     seeds: int
+    searched: bool = False
+    """Whether these rates are only where a search begins, for full fine-tuning and for all values of these fields."""
 
     @property
     def num_arms(self) -> int:
-        """Settings, each of which gets every seed."""
+        """Settings, each of which gets every seed; of a search the fewest."""
         values = math.prod(map(len, self.varied.values()))
-        return values * len(self.learning_rates) + len(self.full_learning_rates)
+        own = values * len(self.learning_rates) + len(self.full_learning_rates)
+        return own * FIRST_POINTS if self.searched else own
 
     @property
     def num_runs(self) -> int:

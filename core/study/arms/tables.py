@@ -9,7 +9,7 @@ import pandas as pd
 
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
-from core.numbers import NOTHING, count_text, exact_text
+from core.numbers import NOTHING, count_text, exact_text, seconds_text
 from core.objectives.classification import LARGEST_CLASS
 from core.objectives.measure import SOURCE
 from core.objectives.objective import ObjectiveSpec
@@ -20,6 +20,7 @@ from core.spec import bounds
 from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.arm import Arm
+from core.study.arms.tuning import RateChoice, one_per_group, ratio_text
 from core.study.stats.measures import COSTS, FORGETTING, FORGETTING_MASKED, quantity, spread_text, value_text
 
 _COSTS = {
@@ -273,3 +274,30 @@ def _typed(columns: dict[str, list[Any]]) -> pd.DataFrame:
     )
     types |= {title: "Int64" for title, values in columns.items() if title in _COUNTS or is_count(values)}
     return pd.DataFrame({title: pd.Series(values, dtype=types[title]) for title, values in columns.items()})
+
+
+def rates_table(choices: Sequence[RateChoice]) -> pd.DataFrame:
+    """One row for each method, rank and control: the learning rates tried, and where the chosen one lies among them.
+
+    Of a search also where training diverged, and how many runs it took.
+    """
+    rows = one_per_group(choices)
+    columns = {
+        "Setting": [choice.arm.spec.label for choice in rows],
+        "Rates tried": [", ".join(f"{rate:g}" for rate in choice.tried) for choice in rows],
+        "Chosen": [f"{choice.arm.learning_rate:g}" if choice.ranked else NOTHING for choice in rows],
+        "Over that of full": [f"{ratio_text(c.ratio)} ×" if c.ratio else NOTHING for c in rows],
+        "Where": [_place(choice) for choice in rows],
+    }
+    if any(choice.is_searched for choice in rows):
+        columns["Diverged at"] = [", ".join(f"{rate:g}" for rate in choice.walls) or NOTHING for choice in rows]
+        columns["Runs"] = [count_text(choice.runs) for choice in rows]
+        columns["Training"] = [seconds_text(choice.seconds) for choice in rows]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def _place(choice: RateChoice) -> str:
+    """Where the chosen rate lies among those tried; a dash where one was tried, or none was chosen."""
+    if not choice.ranked or len(choice.tried) < 2:
+        return NOTHING
+    return f"{choice.at_end} tried" if choice.at_end else "inside"

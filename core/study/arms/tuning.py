@@ -59,9 +59,20 @@ class RateChoice:
     """Ratio of the rate to that chosen for full fine-tuning; None where either was not chosen."""
     seeds: tuple[int, ...]
     """Seeds over which the primary measure on the validation part was averaged."""
+    walls: tuple[float, ...] = ()
+    """Rates at which a seed failed, as where training diverged."""
+    runs: int = 0
+    """Number of runs of all these settings that have ended."""
+    seconds: float = 0.0
+    """Training time of these runs together."""
     ranked: bool = True
     """Whether validation chose it; False where nothing tells the settings of its group apart, so that each has a
     choice of its own."""
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether the rates were searched for; see :mod:`core.plan.search`."""
+        return self.arm.runs[0].plan is not None
 
     @property
     def at_end(self) -> str | None:
@@ -87,6 +98,9 @@ def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
                     len(tried),
                     arm.learning_rate / full.learning_rate if full is not None and ranked else None,
                     arm.judged,
+                    tuple(sorted({other.learning_rate for other in tried if other.failed})),
+                    sum(not run.is_live for other in tried for run in other.runs),
+                    sum(run.training_seconds for other in tried for run in other.runs),
                     ranked,
                 )
             )
@@ -115,6 +129,8 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
     measure = choices[0].arm.spec.objective.primary.noun
     alike = len({choice.seeds for choice in choices}) == 1
     seeds = seeds_text(choices[0].seeds) if alike else "the seeds that could be compared"
+    if any(choice.is_searched for choice in choices):
+        how = f"with {how.removeprefix('at ')}, as many as it took until the best lay between two others,"
     sentences = [
         f"Each setting was trained {how}; the mean {measure} on the validation part over "
         f"{seeds} chose one for each, and the same seeds are compared. The test part was not "

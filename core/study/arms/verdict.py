@@ -15,7 +15,7 @@ from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import unlearnt
 from core.study.arms.choice import best_arm, best_run, chosen_arms, is_adapter, is_full, no_choice_sentence
 from core.study.arms.pairs import against_full, paired_differences
-from core.study.arms.tuning import RatesTried, rates_tried
+from core.study.arms.tuning import RatesTried, end_sentences, rate_choices, rates_tried
 from core.study.stats.claims import Difference, Level, within_margin
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed
 
@@ -77,6 +77,8 @@ class Verdict:
     after a verdict that was open although it had enough seeds for a claim."""
     pending: int = 0
     """Number of runs that are still to finish: until then the verdict is interim."""
+    ends: tuple[str, ...] = ()
+    """A sentence for each compared setting whose rate is the first or last of those tried."""
     searching: bool = False
     """Whether more runs will be queued, since the best learning rates are not found yet."""
     stopped: tuple[int, ...] = ()
@@ -218,7 +220,9 @@ def _decided(everything: Sequence[Run], margin: float) -> Verdict:
     best = keys[picked.key] if picked is not None else None
     rule, level = _decide(candidates, best)
     reason = "" if best is not None or rule is Rule.WITHIN else no_ranking(judged_by(everything).primary)
-    return Verdict(margin, rates, full, candidates, best, rule, level, reason)
+    compared = {arm.key for arm in (full, *(candidate.arm for candidate in candidates)) if arm is not None}
+    ends = tuple(end_sentences(choice for choice in rate_choices(everything) if choice.arm.key in compared))
+    return Verdict(margin, rates, full, candidates, best, rule, level, reason, ends=ends)
 
 
 def _decide(candidates: Sequence[Candidate], best: Candidate | None) -> tuple[Rule, Level]:

@@ -117,6 +117,7 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
         sentences.append(_images_sentence(verdict, told, over_images))
     if sentence := _one_rate_sentence(verdict):
         sentences.append(sentence)
+    sentences += verdict.ends
     for arm in compared:
         sentences += outlier_sentences(arm)
     return sentences

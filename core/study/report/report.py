@@ -28,9 +28,9 @@ from core.study.arms.difference_tables import (
 )
 from core.study.arms.fairness import comparable
 from core.study.arms.sweep import sweep_arms
-from core.study.arms.tables import mean_text
+from core.study.arms.tables import mean_text, rates_table
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
-from core.study.arms.tuning import RateChoice, choice_sentence, one_per_group, ratio_text
+from core.study.arms.tuning import choice_sentence
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import arm_dots
@@ -201,31 +201,15 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
 
 
 def _rates(evidence: Evidence) -> Section:
-    choices = one_per_group(evidence.choices)
-    table = pd.DataFrame(
-        {
-            "Setting": [choice.arm.spec.label for choice in choices],
-            "Rates tried": [", ".join(f"{rate:g}" for rate in choice.tried) for choice in choices],
-            "Chosen": [f"{choice.arm.learning_rate:g}" if choice.ranked else NOTHING for choice in choices],
-            "Over that of full": [f"{ratio_text(c.ratio)} ×" if c.ratio else NOTHING for c in choices],
-            "Where": [_place(choice) for choice in choices],
-        },
-        dtype=object,
-    )
     figure = Plot(
         "rates",
         rate_curves(sweep_arms(evidence.members)),
         f"{evidence.objective.primary.title} on the validation part over the learning rate, one line per setting",
     )
     lead = choice_sentence(evidence.choices)
-    return Section("A fair learning rate for each", lead, (figure, Table("Learning rates", table)))
-
-
-def _place(choice: RateChoice) -> str:
-    """Where the chosen rate lies among those tried; a dash where one was tried, or none was chosen."""
-    if not choice.ranked or len(choice.tried) < 2:
-        return NOTHING
-    return f"{choice.at_end} tried" if choice.at_end else "inside"
+    return Section(
+        "A fair learning rate for each", lead, (figure, Table("Learning rates", rates_table(evidence.choices)))
+    )
 
 
 def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Section:

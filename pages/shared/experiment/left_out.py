@@ -30,6 +30,8 @@ def left_out(wanted: Configuration, shown: Configuration) -> list[str]:
         found.append(seeds_text(seeds))
     if wanted.device != shown.device:
         found.append(f"{_title(Configuration, 'device')} {wanted.device}")
+    if shown.is_search and not wanted.is_search:
+        found.append("learning rates that are given")
     if wanted.objective != shown.objective:
         found.append(f"judged by {judged_text(wanted.objective)}")
     for name in ("own_bases", "trim"):

@@ -66,10 +66,12 @@ def fill_form(lab: Lab, key: str) -> bool:
     try:
         experiment = lab.experiment(id)
         specs = [run.spec for run in lab.members(experiment)]
+        if experiment.plan is not None and not _gone(lab, specs[0]):  # from where its search began
+            specs = list(lab.planned(lab.configuration(experiment)).least)
     except LabError as error:
         st.warning(literal(str(error)))
         return False
-    fill_from(lab, key, specs, start_id(specs[0]))
+    fill_from(lab, key, specs, start_id(specs[0]), experiment.plan is not None)
     st.session_state[f"{key}-trim"] = experiment.trim
     st.session_state[f"{key}-like"] = id
     if gone := _gone(lab, specs[0]):
@@ -125,7 +127,7 @@ def _gone(lab: Lab, asked: RunSpec | Configuration) -> str:
     return ""
 
 
-def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str) -> None:
+def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str, searched: bool) -> None:
     """Fill a form, before it is drawn, with what comes nearest to the settings of runs.
 
     Args:
@@ -133,13 +135,14 @@ def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str) -> None:
         key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
         specs: of all runs, at least one.
         start: id of the base, or digest of the network that was brought; it is on this machine.
+        searched: whether learning rates are searched for.
     """
     first = specs[0]
     st.query_params["base"] = st.session_state["pick-base"] = start
     values = _task(lab, first) | {
         "seeds": min(len({spec.seed for spec in specs}), widgets.MAX_FORM_SEEDS),
     }
-    values |= _arms(specs) if key == "finetune" else _grid(specs)
+    values |= _arms(specs) if key == "finetune" else _grid(specs) | {"found": searched}
     rates = _own_rates(specs) if key == "finetune" else {}
     if first.device in lab.devices():
         values["device"] = first.device

@@ -72,7 +72,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
         if frozen := frozen_sentence(spec.network, spec.method):
             st.caption(f"{literal(label)}: {frozen}")
     with st.grid(2, min_column_width=130):
-        st.metric("Runs", _count(planned), help=_count_help(planned, sum(map(len, ways.values())), len(seeds)))
+        st.metric("Runs", count_of(planned), help=_count_help(planned, sum(map(len, ways.values())), len(seeds)))
         if bases or specs[0].own_base:
             many = "One for each seed; existing" if specs[0].own_base else "Existing"
             st.metric("Bases to train", f"{len(bases)}", help=f"{many} bases are reused.")
@@ -80,7 +80,8 @@ def price_table(lab: Lab, planned: Planned) -> None:
         time_and_memory(lab, planned)
 
 
-def _count(planned: Planned) -> str:
+def count_of(planned: Planned) -> str:
+    """How many runs are trained, without bases, as in ``16`` or ``31 to 67``."""
     low, high = len(planned.least or planned.runs), len(planned.most or planned.runs)
     return f"{low}" if low == high else f"{low} to {high}"
 
