@@ -25,7 +25,7 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
-from core.plan.experiment import Setting, arm_specs
+from core.plan.experiment import Setting, arm_specs, every
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Run
@@ -97,7 +97,7 @@ class Row:
 
 def specs_of(shape: Shape, base: Run) -> list[RunSpec]:
     """The runs of a shape, as :meth:`core.lab.Lab.fine_tune` makes them."""
-    return arm_specs(base.id, base.spec, TARGET, shape.arms, range(shape.seeds), "auto")
+    return arm_specs(base.id, base.spec, TARGET, every(shape.arms, range(shape.seeds)), "auto")
 
 
 def forecast_of(lab: Lab, specs: Sequence[RunSpec]) -> Forecast | None:
@@ -134,7 +134,7 @@ def rows_of(lab: Lab, shapes: Sequence[Shape], beside: bool) -> Iterator[Row]:
             if found is None or found.seconds_low is None or found.seconds_high is None:
                 print(f"  {shape.name}: no forecast", flush=True)
                 continue
-            experiment = lab.fine_tune(base, TARGET, shape.arms, range(shape.seeds), shape.name)
+            experiment = lab.fine_tune(base, TARGET, every(shape.arms, range(shape.seeds)), shape.name)
             took = until(lambda: not lab.live())
             results = [run.result for run in lab.members(experiment) if run.result]
             peak = max(result.peak_memory or 0 for result in results)

@@ -28,6 +28,7 @@ from core.study.arms.balance import unlearnt
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.missing import lost_runs, missing_runs
+from core.study.arms.settled import all_settled, updates_of
 from core.study.arms.tables import comparison_text, plain_table
 from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict, verdict
@@ -137,7 +138,7 @@ def print_comparison(members: list[Run]) -> None:
     if chosen and is_tuned(run.spec for run in members):
         choices = rate_choices(members)
         print(choice_sentence(choices))
-        warnings = [sentence for sentence in end_sentences(choices) if sentence not in found.ends] + warnings
+        warnings = end_sentences(choices) + warnings
     for warning in warnings:
         print(f"Note: {warning}")
 
@@ -164,6 +165,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
                 "learning_rate": arm.learning_rate,
                 "chosen": arm.key in chosen,
                 "rate_at_end": ends.get(arm.key),
+                "settled": all_settled([arm]),
                 "rank": arm.spec.method.inner_rank,
                 "trainable_parameters": own[0].trainable_parameters,
                 "validation_accuracy": [result.measures.get("validation_accuracy") for result in own],
@@ -258,4 +260,6 @@ def _verdict_as_json(found: Verdict) -> dict[str, Any]:
         "seeds": found.seeds,
         "seeds_needed": told.seeds_needed if told is not None and not unlearnt(compared) else None,
         "adapter_run": found.offered.id if found.offered is not None else None,
+        "settled": all_settled(compared),
+        "updates": updates_of(compared),
     }

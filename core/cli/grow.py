@@ -10,6 +10,7 @@ from core.cli.options import RUNS_KEPT, add_home, add_output, check_output, open
 from core.lab import Lab
 from core.plan.experiment import next_seeds, settings_of, with_ranks
 from core.store.record import Experiment
+from core.study.arms.growth import longer
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,6 +36,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="ranks to add, each with every alpha and learning rate that LoRA has in the experiment",
     )
     parser.add_argument(
+        "--epochs",
+        action="store_true",
+        help="train the settings of the answer and their neighboring learning rates for three times as many epochs",
+    )
+    parser.add_argument(
         "--finish",
         action="store_true",
         help="train runs to their ends that were stopped or interrupted or failed, each from where it was",
@@ -58,15 +64,16 @@ def grow(options: argparse.Namespace) -> int:
     check_output(options)
     with opened_lab(options, trains=True) as lab:
         experiment = lab.experiment(options.experiment)
-        specs = [run.spec for run in lab.members(experiment)]
-        settings = settings_of(specs)
+        members = lab.members(experiment)
+        specs = [run.spec for run in members]
+        settings = [*settings_of(specs), *(longer(members) if options.epochs else ())]
         arms = list(dict.fromkeys([*settings, *with_ranks(settings, options.rank, specs[0].network)]))
         seeds = sorted({spec.seed for spec in specs})
         if options.seeds is not None:
             seeds += next_seeds(specs, options.seeds)
         new = _finished(lab, experiment, options)
         anew = options.again and not options.finish
-        if options.finish and not (options.again or options.rank or options.seeds):
+        if options.finish and not (options.again or options.rank or options.seeds or options.epochs):
             for spec in lab.deleted(experiment).runs:
                 print(f"Note: {spec.label}, seed {spec.seed}, was deleted; --again trains it again.", file=sys.stderr)
         else:

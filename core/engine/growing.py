@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.engine.launcher import Launcher, Planned, Queued, is_usable, new_id
+from core.engine.launcher import Launcher, Planned, Queued, is_usable, name_of, new_id
 from core.engine.writes import Trim
 from core.errors import LabError, QueueFullError, RunStateError
 from core.networks.network import NetworkSpec
@@ -18,7 +18,6 @@ from core.plan.plan import Plan
 from core.run_spec import RunSpec
 from core.store.notes import clean_name
 from core.store.record import Experiment, PlanState, Run
-from core.wording.experiments import experiment_name
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,8 @@ class Growing(Launcher):
             NoteError: the name is too long, or contains characters that are not text.
             UnknownRunError: there is no experiment with this id.
         """
-        new = clean_name(name) or self._unused(experiment_name(run.spec for run in self._members(id)), id)
+        own = name_of([run.spec for run in self._members(id)], plan_of(self.store.experiment(id)))
+        new = clean_name(name) or self._unused(own, id)
         self.store.rename(id, new)
         return new
 
@@ -161,9 +161,9 @@ class Growing(Launcher):
         """Queue more runs of an experiment. Args: joins: see :meth:`core.store.store.Store.add`."""
         new = [(new_id("r"), spec) for spec in growth.runs]
         known = [run.spec for run in self.store.runs_of(before.runs)]
-        name, own = before.name, experiment_name(known)
+        name, own = before.name, name_of(known, plan_of(before))
         if name == own or re.fullmatch(re.escape(own) + AGAIN, name):
-            name = self._unused(experiment_name([*known, *growth.runs]))
+            name = self._unused(name_of([*known, *growth.runs], growth.plan))
         plan = before.plan if growth.plan is None else growth.plan.with_queued(growth.runs).to_json()
         after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in new)), plan=plan)
         self._queue([*growth.bases, *new], after, before, joins)

@@ -157,7 +157,7 @@ class Launcher:
             LabError: a dataset is missing, or the queue is full; nothing was queued.
         """
         members = [(new_id("r"), spec) for spec in planned.runs]
-        title = name or self._unused(experiment_name(planned.runs))
+        title = name or self._unused(name_of(planned.runs, planned.plan))
         base = planned.runs[0].base or ""
         plan = None if planned.plan is None else planned.plan.with_queued(planned.runs).to_json()
         experiment = Experiment(new_id("e"), title, time.time(), base, tuple(id for id, _ in members), trim, plan)
@@ -299,6 +299,11 @@ class Launcher:
 def is_usable(base: Run | None) -> bool:
     """Whether a base has a result, or will have one."""
     return base is not None and (base.result is not None or base.state in ("queued", "running", "interrupted"))
+
+
+def name_of(specs: Iterable[RunSpec], plan: Plan | None) -> str:
+    """What an experiment is called as long as nobody has named it. Args: specs: of its runs; plan: if it has one."""
+    return experiment_name(specs, 0 if plan is None else len(plan.configuration.seeds))
 
 
 def new_id(kind: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,6 +40,29 @@ def measures_of(epochs: Sequence[sqlite3.Row]) -> dict[str, NDArray[np.float64]]
     read = [json.loads(row["measures"]) for row in epochs]
     names = dict.fromkeys(name for measures in read for name in measures)
     return {name: np.array([measures.get(name) for measures in read], np.float64) for name in names}
+
+
+def trends_of(measures: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """What three times the epochs would add to each measure, if it goes on as in the last two thirds of the epochs.
+
+    The slope of the least-squares line on the logarithm of the epoch, times ln 3. Curves that level off have a smaller
+    slope later, so that this is a bound on what is added.
+
+    Args:
+        measures: by name, (epochs,) each, from the first epoch.
+
+    Returns:
+        By name, of those that were measured after every one of these epochs, at least two.
+    """
+    found = {}
+    for name, values in measures.items():
+        epochs = np.arange(1, len(values) + 1)
+        late = epochs > len(values) / 3
+        x = np.log(epochs[late])
+        x -= x.mean()
+        if len(x) > 1 and np.isfinite(values[late]).all():
+            found[name] = float(values[late] @ x / (x @ x) * math.log(3))
+    return found
 
 
 def cut(db: sqlite3.Connection, id: str, step: int) -> None:

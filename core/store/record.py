@@ -74,6 +74,9 @@ class Result:
     peak_memory: int | None = None
     """Bytes by which the memory of the process had grown at most while the bank was built, trained and evaluated, as
     sampled; datasets are left out, and so is memory that was free for reuse. None for runs of earlier versions."""
+    trends: Mapping[str, float] | None = field(default=None, hash=False)
+    """What three times the epochs would add at most to each measure on the validation part, by its name; see
+    :func:`core.store.curves.trends_of`. None for runs of earlier versions, and for stopped ones."""
 
     def to_dict(self) -> dict[str, Any]:
         """Every value under its own name, measures first; as in the store, in files of results and in JSON."""

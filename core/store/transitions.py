@@ -10,6 +10,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from core.errors import RunStateError, UnknownRunError
@@ -177,9 +178,11 @@ class Transitions(KeptCheckpoints):
         """
         with self.transaction() as db:
             self._hold(db, run)
-            self._enter(db, run.id, state, ended=time.time(), result=json.dumps(result.to_dict()))
             if state == "finished":
+                epochs = db.execute("SELECT measures FROM epochs WHERE run = ? ORDER BY epoch", (run.id,)).fetchall()
+                result = replace(result, trends=curves.trends_of(curves.measures_of(epochs)))
                 drop_checkpoint(db, run.id)
+            self._enter(db, run.id, state, ended=time.time(), result=json.dumps(result.to_dict()))
             db.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [(run.id, name, sha) for name, sha in files.items()]
             )

@@ -20,11 +20,13 @@ MAX_RANKS = 8
 """Maximum number of ranks that a name lists; more are counted."""
 
 
-def experiment_name(specs: Iterable[RunSpec]) -> str:
+def experiment_name(specs: Iterable[RunSpec], searched: int = 0) -> str:
     """The name of an experiment that nobody has named, as in ``Digits → rotated 45° · r 1, 4, 16 · 8 seeds``.
 
     Args:
         specs: of all its runs, at least one.
+        searched: number of seeds with which learning rates are trained that were searched for; 0 where all runs were
+            known when they were launched.
     """
     everything = list(specs)
     adapters = [spec for spec in everything if spec.role is Role.ADAPTER]
@@ -46,8 +48,9 @@ def experiment_name(specs: Iterable[RunSpec]) -> str:
         )
     rates = _most(everything, lambda spec: spec.optim.learning_rate)
     alphas = _most(adapters, lambda spec: spec.method.strength)
-    words += [f"{count} {what}" for count, what in ((rates, "rates"), (alphas, "alphas")) if count > 1]
-    seeds = len({spec.seed for spec in everything})
+    words += ["rates found"] if searched else [f"{rates} rates"] if rates > 1 else []
+    words += [f"{alphas} alphas"] if alphas > 1 else []
+    seeds = searched or len({spec.seed for spec in everything})
     words.append(counted(seeds, "seed"))
     rest = " · ".join(["", *words])
     return shortened(_what_is_new(everything[0]), MAX_NAME - len(rest)) + rest

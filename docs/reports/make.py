@@ -46,7 +46,7 @@ REPORTS = {
 """A name of each report, with what its command has beside :data:`COMMON`."""
 
 EXAMPLE = "example"
-EXAMPLE_COMMAND = "compare --source digits --preset rotation-45 --rank 1 4 16 --tune"
+EXAMPLE_COMMAND = "compare --source digits --preset rotation-45 --rank 1 4 16 --tune 5"
 """What the button of Home trains with *Thorough*."""
 
 
@@ -96,7 +96,7 @@ def experiment_of(lab: Lab, line: str) -> Experiment:
         if _outline(lab, other) == wanted and all(run.result for run in lab.members(other)):
             return other
     experiment = launch(lab, options)
-    follow(lab, experiment.runs)
+    follow(lab, experiment, experiment.runs)
     return experiment
 
 

@@ -91,8 +91,8 @@ def experiment_of(lab: Lab, seeds: int, shots: int) -> Experiment:
         preset_configuration(lab.catalog, *asked, network=network, shots=shots, tune=TuneSpec.of(rates=RATES))
     )
     lab.estimates.wait(planned.specs, 60.0)  # so that the forecast stands beside what was measured afterwards
-    experiment = lab.find_experiment(planned.runs) or lab.queue(planned)
-    follow(lab, experiment.runs)
+    experiment = lab.find_experiment(planned) or lab.queue(planned)
+    follow(lab, experiment, experiment.runs)
     return experiment
 
 

@@ -208,13 +208,14 @@ def judged_by(trained: Iterable[Run | Arm]) -> ObjectiveSpec:
     return next((spec.objective for spec in (*tuned, *specs)), CLASSIFICATION)
 
 
-TuningGroup = tuple[str | None, TaskSpec, str, Any]
-"""Base, task, method and its size, such as the rank: arms of one group differ only in how they were tuned."""
+TuningGroup = tuple[str | None, TaskSpec, str, Any, int]
+"""Base, task, method, its size such as the rank, and the number of epochs: arms of one group differ only in how they
+were tuned. How long a setting trains is its budget, and no way of tuning it."""
 
 
 def tuning_group(spec: RunSpec) -> TuningGroup:
     """The tuning group of an arm with this spec."""
-    return spec.start, spec.task, spec.kind, spec.method.size
+    return spec.start, spec.task, spec.kind, spec.method.size, spec.optim.epochs
 
 
 def tuning_groups(specs: Iterable[RunSpec]) -> list[list[RunSpec]]:

@@ -26,13 +26,38 @@ SETTLED_DIGITS = 9
 def comparisons_of(runs: Iterable[Run]) -> list[list[Arm]]:
     """The arms that are compared, one list for each base and task, without pretraining.
 
+    Where settings were trained with several numbers of epochs, those of the largest one are that full fine-tuning and
+    every adapter and rank has finished; the others are left out.
+
     Each has its :attr:`core.study.arms.arm.Arm.planned` and :attr:`core.study.arms.arm.Arm.common` seeds.
     """
     found: dict[tuple[str | None, TaskSpec], list[Arm]] = {}
     for arm in all_arms(runs):
         if arm.role is not Role.BASE:
             found.setdefault((arm.spec.start, arm.spec.task), []).append(arm)
-    return [_with_seeds(arms) for arms in found.values()]
+    return [_with_seeds(_of_one_budget(arms)) for arms in found.values()]
+
+
+def budgets_of(arms: Iterable[Arm]) -> dict[int, bool]:
+    """Numbers of epochs of full fine-tuning and adapters, ascending, and whether each method and rank has finished
+    a setting with it, with as many seeds as any.
+    """
+    methods: dict[object, dict[int, int]] = {}
+    for arm in arms:
+        if is_full(arm) or is_adapter(arm):
+            done = methods.setdefault((arm.spec.kind, arm.spec.method.size), {})
+            epochs = arm.spec.optim.epochs
+            done[epochs] = max(len(arm.finished) if not arm.failed else 0, done.get(epochs, 0))
+    most = max((count for done in methods.values() for count in done.values()), default=0)
+    budgets = sorted({epochs for done in methods.values() for epochs in done})
+    return {epochs: most > 0 and all(done.get(epochs, 0) == most for done in methods.values()) for epochs in budgets}
+
+
+def _of_one_budget(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms of the largest number of epochs that all have; all arms where there is none."""
+    known = budgets_of(arms)
+    shared = max((epochs for epochs, is_shared in known.items() if is_shared), default=None)
+    return [arm for arm in arms if len(known) < 2 or shared in (None, arm.spec.optim.epochs)]
 
 
 def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
@@ -117,12 +142,13 @@ def unchosen(runs: Sequence[Run]) -> list[Run]:
         runs: all of one experiment.
     """
     chosen = {arm.key for arm in chosen_arms(runs)}
+    compared = {arm.key for arms in comparisons_of(runs) for arm in arms}
     if not chosen or not all(run.is_over and run.plan in (None, "complete") for run in runs):
         return []
     return [
         run
         for run in runs
-        if run.result is not None and run.spec.role is not Role.ADAPTER and run.spec.arm not in chosen
+        if run.result is not None and run.spec.role is not Role.ADAPTER and run.spec.arm in compared - chosen
     ]
 
 

@@ -9,6 +9,7 @@ from core.numbers import counted, listed
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import arms_of, labels_of, tuning_groups
+from core.study.arms.choice import comparisons_of
 from core.study.arms.missing import missing_runs, named_runs
 from core.study.stats.intervals import MIN_SEEDS
 
@@ -37,7 +38,8 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     Pretrain runs are left out where others are there: they are the base, not a side.
     """
     everything = list(runs)
-    chosen = [run for run in everything if run.spec.role is not Role.BASE] or everything
+    compared = {arm.key for arms in comparisons_of(everything) for arm in arms}
+    chosen = [run for run in everything if run.spec.arm in compared] or everything
     arms, specs = arms_of(chosen), [run.spec for run in chosen]
     tried = _settings_tried(specs)
     budgets = "; ".join(f"{count} for {listed(labels)}" for count, labels in sorted(tried.items()))

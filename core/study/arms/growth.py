@@ -10,10 +10,44 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.experiment import Setting, with_ranks
 from core.plan.rate_grid import grid_rate, tuned_arms
-from core.run_spec import default_rate
+from core.run_spec import OptimSpec, default_rate
+from core.store.record import Run
+from core.study.arms.arm import Arm
+from core.study.arms.choice import comparisons_of, winners
 
 RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
 """Learning rates that sweeps try and experiments can be grown by: the points of the grid from 0.0000316 to 0.316."""
+
+
+def longer(runs: Sequence[Run]) -> list[Setting]:
+    """The settings of an answer and their neighboring learning rates, for three times as many epochs.
+
+    Args:
+        runs: of an experiment; where its rates are searched for, a search finds the neighbors.
+
+    Returns:
+        Settings that are to be added; none where nothing was chosen.
+
+    Raises:
+        SpecError: that many epochs are out of bounds.
+    """
+    found: list[Setting] = []
+    for arms in comparisons_of(runs):
+        for arm in winners(arms):
+            group = sorted((other for other in arms if other.tuning_group == arm.tuning_group), key=_rate)
+            place = [other.key for other in group].index(arm.key)
+            around = [arm] if arm.runs[0].plan is not None else group[max(0, place - 1) : place + 2]
+            if arm.role in (Role.REFERENCE, Role.ADAPTER):
+                found += [(_tripled(other.spec.optim), other.spec.method) for other in around]
+    return list(dict.fromkeys(found))
+
+
+def _rate(arm: Arm) -> float:
+    return arm.learning_rate
+
+
+def _tripled(optim: OptimSpec) -> OptimSpec:
+    return optim.but(epochs=3 * optim.epochs, patience=0)
 
 
 def extended(

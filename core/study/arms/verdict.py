@@ -13,9 +13,17 @@ from core.store.record import Run
 from core.store.stages import stages_of
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import unlearnt
-from core.study.arms.choice import best_arm, best_run, chosen_arms, is_adapter, is_full, no_choice_sentence
+from core.study.arms.choice import (
+    best_arm,
+    best_run,
+    chosen_arms,
+    comparisons_of,
+    is_adapter,
+    is_full,
+    no_choice_sentence,
+)
 from core.study.arms.pairs import against_full, paired_differences
-from core.study.arms.tuning import RatesTried, end_sentences, rate_choices, rates_tried
+from core.study.arms.tuning import RatesTried, name_in_sentence, rate_choices, rates_tried
 from core.study.stats.claims import Difference, Level, within_margin
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed
 
@@ -78,7 +86,7 @@ class Verdict:
     pending: int = 0
     """Number of runs that are still to finish: until then the verdict is interim."""
     ends: tuple[str, ...] = ()
-    """A sentence for each compared setting whose rate is the first or last of those tried."""
+    """Labels of the compared settings whose rate is the first or last of those tried, with the rate."""
     searching: bool = False
     """Whether more runs will be queued, since the best learning rates are not found yet."""
     stopped: tuple[int, ...] = ()
@@ -174,7 +182,9 @@ def verdict(runs: Iterable[Run], selected: bool = False) -> Verdict:
     found = replace(found, pending=pending, searching=searching, stopped=stopped, selected=selected)
     if found.level is not Level.SHOWN or selected:
         return found
-    stages = stages_of(everything)
+    # Each number of epochs is a question of its own, with looks of its own.
+    compared = {arm.key for arms in comparisons_of(everything) for arm in arms}
+    stages = stages_of(run for run in everything if run.spec.arm in compared)
     earlier = (_decided([run for stage in stages[:last] for run in stage], margin) for last in range(1, len(stages)))
     return replace(found, looks=1 + sum(look.level is Level.OPEN and look.seeds >= CLAIM_SEEDS for look in earlier))
 
@@ -221,7 +231,8 @@ def _decided(everything: Sequence[Run], margin: float) -> Verdict:
     rule, level = _decide(candidates, best)
     reason = "" if best is not None or rule is Rule.WITHIN else no_ranking(judged_by(everything).primary)
     compared = {arm.key for arm in (full, *(candidate.arm for candidate in candidates)) if arm is not None}
-    ends = tuple(end_sentences(choice for choice in rate_choices(everything) if choice.arm.key in compared))
+    at_ends = [choice.arm for choice in rate_choices(everything) if choice.arm.key in compared and choice.at_end]
+    ends = tuple(f"{name_in_sentence(arm.spec.label)} ({arm.learning_rate:g})" for arm in at_ends)
     return Verdict(margin, rates, full, candidates, best, rule, level, reason, ends=ends)
 
 

@@ -8,6 +8,7 @@ from core.numbers import bytes_text, count_text, counted, listed, times_text
 from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt_sentence
 from core.study.arms.forgetting_clause import forgetting_clause
+from core.study.arms.settled import course_sentences
 from core.study.arms.tuning import name_in_sentence
 from core.study.arms.verdict import Candidate, Rule, Verdict
 from core.study.stats.claims import Difference, Level
@@ -117,7 +118,11 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
         sentences.append(_images_sentence(verdict, told, over_images))
     if sentence := _one_rate_sentence(verdict):
         sentences.append(sentence)
-    sentences += verdict.ends
+    if verdict.ends:
+        sentences.append(
+            f"At an end of the rates tried, so that a better one may lie beyond: {listed(list(verdict.ends))}."
+        )
+    sentences += course_sentences(compared)
     for arm in compared:
         sentences += outlier_sentences(arm)
     return sentences

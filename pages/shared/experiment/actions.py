@@ -10,16 +10,18 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
-from core.numbers import counted
+from core.numbers import counted, range_text
 from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds, settings_of
 from core.run_spec import RunSpec, inner_ranks
 from core.spec import bounds
-from core.store.record import Experiment
-from core.study.arms.growth import RATES_OFFERED, extended
+from core.store.record import Experiment, Run
+from core.study.arms.choice import chosen_arms
+from core.study.arms.growth import RATES_OFFERED, extended, longer
 from core.study.arms.sweep import is_sweep
 from core.study.arms.tuning import is_tuned
 from core.wording.experiments import MAX_NAME
 from pages.shared.experiment.configuration import save_experiment
+from pages.shared.experiment.estimate import redraw_when_measured
 from pages.shared.experiment.like import like_link
 from pages.shared.experiment.trackers import send_to_tracker
 from pages.shared.forms.adapter import RANK_CHOICES
@@ -39,10 +41,12 @@ def experiment_actions(lab: Lab, experiment: Experiment, seeds: int = 0) -> None
         experiment: what to act on.
         seeds: number of further seeds that would about settle its verdict; 0 if that is not known.
     """
-    specs = [run.spec for run in lab.members(experiment)]
+    members = lab.members(experiment)
+    specs = [run.spec for run in members]
     with st.container(horizontal=True, vertical_alignment="center"):
         add_seeds(lab, experiment, specs, min(seeds or MORE_SEEDS, MAX_NEW_SEEDS))
         add_settings(lab, experiment, specs)
+        train_longer(lab, experiment, members)
         run_again(experiment, specs)
         save_experiment(lab, experiment, f"save-{experiment.id}")
         rename(lab, experiment)
@@ -146,6 +150,31 @@ def add_settings(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None
             st.error(literal(str(error)))
 
 
+def train_longer(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> None:
+    """Draw a popover that trains the settings of the answer for three times as many epochs.
+
+    Args:
+        lab: queues the runs.
+        experiment: what to grow.
+        members: all its runs.
+    """
+    key = f"longer-{experiment.id}-{len(members)}"
+    with st.popover("Train longer", icon=":material/timer:", key=key, on_change="rerun") as fold:
+        if not fold.open:
+            return
+        st.markdown(
+            "Full fine-tuning and each adapter and rank, at the chosen learning rate and its neighbors, for **three "
+            "times as many epochs**. The answer is then about these; what was trained stays."
+        )
+        try:
+            specs = [run.spec for run in members]
+            settings = [*settings_of(specs), *longer(members)]
+            seeds = sorted({spec.seed for arm in chosen_arms(members) for spec in (run.spec for run in arm.runs)})
+            _grow(lab, experiment, settings, seeds or sorted({spec.seed for spec in specs}), key)
+        except LabError as error:
+            st.error(literal(str(error)))
+
+
 def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequence[int], key: str) -> None:
     """Say how many runs are missing for these settings and seeds, with a button that trains them."""
     growth = lab.growth(experiment, settings, seeds)
@@ -158,6 +187,10 @@ def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequ
         f"{counted(len(growth.runs), 'run')}: {counted(added, 'setting')} with "
         f"{counted(len({spec.seed for spec in growth.runs}), 'seed')} each{bases}."
     )
+    price = lab.estimates.whole(growth.specs)
+    more = ", and more as learning rates are searched for" if growth.plan is not None else ""
+    st.caption(f"Time: {range_text(price.seconds_low, price.seconds_high)}{more}.")
+    redraw_when_measured(lab, price, growth.specs)
     if st.button(on_primary(f"Train {counted(len(growth.runs), 'run')}"), type="primary", key=f"{key}-start"):
         lab.grow(experiment, settings, seeds)
         st.rerun()
