@@ -17,7 +17,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
 from tests import forked
-from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until, weights_of
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until, weights_of
 from tests.engine.ray_cluster import RayCluster
 from tests.soak.sizes import full_or_short
 from tests.text_home import PETS, import_tiny
@@ -118,6 +118,13 @@ def test_other_versions_on_a_node_are_one_sentence(lab: Lab, monkeypatch: pytest
     assert run.cause.endswith("and this machine has 1.0: install the same version on both.")
 
 
+def left_by(lab: Lab, id: str) -> str:
+    """State of a run whose lab is closed as soon as it has a checkpoint or has ended."""
+    wait_until(lambda: lab.store.checkpoint(id) is not None or not lab.run(id).is_live)
+    lab.close()
+    return lab.run(id).state
+
+
 LAB = """
 import sys
 from pathlib import Path
@@ -147,9 +154,7 @@ def test_a_run_that_a_lab_left_and_a_sweep_outlive_a_killed_node_a_killed_lab_an
     # A run may have finished before its lab was closed, which is nobody's fault.
     for epochs in (60, 120, 240, 600, 6000):
         left = lab.launch(LONG_RUN.but(base=base.id, optim=short(epochs=epochs))).id
-        wait_until(lambda: lab.store.checkpoint(left) is not None or not lab.run(left).is_live)
-        lab.close()
-        if lab.run(left).state != "finished":
+        if left_by(lab, left) != "finished":
             break
         lab = opened(lab.settings)
     assert lab.run(left).state == "interrupted"
