@@ -122,7 +122,8 @@ def loop(model: nn.Module, task, rows: Tensor) -> list[float]:
 @pytest.mark.filterwarnings("ignore:.*fan_in_fan_out.*")
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize(
-    ("kind", "name"), some_of(product(ARCHITECTURES, METHODS), lambda kind, name: kind == "bert" or name in EVERYWHERE[kind])
+    ("kind", "name"),
+    some_of(product(ARCHITECTURES, METHODS), lambda kind, name: kind == "bert" or name in EVERYWHERE[kind]),
 )
 def test_every_step_is_that_of_peft(kind: str, name: str) -> None:
     method, task, rows = METHODS[name], task_of(40), batches(task_of(40), STEPS)
