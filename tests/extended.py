@@ -83,7 +83,7 @@ def check_goes_on(done: Done, like: Run, folder: Path) -> None:
     try:
         (base,) = finish(lab, lab.launch(done.base.spec.but(optim=short())).id)
         # Small batches, since it is the number of steps that must be large.
-        optim = like.spec.optim.but(epochs=7, batch_size=16, keep="best")
+        optim = like.spec.optim.but(epochs=4, batch_size=16, keep="best")
         spec = like.spec.but(optim=optim, base=like.spec.base and base.id)
         id = lab.launch(spec).id
         wait_until(lambda: lab.run(id).step > 40)

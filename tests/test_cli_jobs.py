@@ -80,7 +80,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def test_three_jobs_elsewhere_are_collected_as_if_trained_here(idle: Lab, home: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    experiment = compared(idle, "rotation-45", "digits", None, short(), ARMS, range(3))
+    experiment = compared(idle, "rotation-45", "digits", None, short(), ARMS, range(2))
     assert main(["jobs", experiment.id, "--split", "3", "--out", str(out), "--home", str(home)]) == 0
     files = sorted(out.glob("*.jobs.zip"))
     assert len(files) == 3
@@ -92,7 +92,7 @@ def test_three_jobs_elsewhere_are_collected_as_if_trained_here(idle: Lab, home: 
     assert not list((tmp_path / "elsewhere").rglob("lab.sqlite3"))
     assert main(["collect", *map(str, results), "--home", str(home)]) == 0
     runs = idle.members(experiment)
-    assert [run.state for run in runs] == ["finished"] * 9, [run.cause for run in runs]
+    assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
     for run in runs:
         assert idle.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
         assert len(idle.curve(run.id).epochs) == run.spec.optim.epochs
@@ -100,7 +100,7 @@ def test_three_jobs_elsewhere_are_collected_as_if_trained_here(idle: Lab, home: 
 
     here = Lab(Settings(home=tmp_path / "here", threads=1))
     here.start()
-    again = finish(here, *compared(here, "rotation-45", "digits", None, short(), ARMS, range(3)).runs)
+    again = finish(here, *compared(here, "rotation-45", "digits", None, short(), ARMS, range(2)).runs)
     for there, own in zip(runs, again, strict=True):
         assert own.result is not None
         assert there.result is not None
@@ -127,7 +127,7 @@ def test_runs_that_were_interrupted_go_on_elsewhere_from_their_own_checkpoints(h
     settings = Settings(home=home, threads=1, checkpoint_seconds=0.05)
     lab = Lab(settings)
     lab.start()
-    experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=50), FullSpec())], range(9))
+    experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=30), FullSpec())], range(9))
     wait_until(lambda: lab.run(experiment.runs[0]).step > 30)
     lab.close()
     lab = Lab(settings)

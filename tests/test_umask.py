@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests import forked
 
 WORK = """
@@ -17,32 +15,36 @@ from core.settings import Settings
 from tests.conftest import DIGITS, wait_until
 from tests.networks.tiny import save_tiny
 from tests.text_home import pets
-home, tiny = map(Path, sys.argv[2:])
-os.umask(int(sys.argv[1], 8))
-lab = Lab(Settings(home=home))
-lab.start()
-lab.networks.import_folder(save_tiny(tiny))
-lab.catalog.keep(pets(), "pets")
-spec = RunSpec.of(method="pretrain", task=DIGITS, optim=OptimSpec.of(epochs=1))
-kept, deleted = (lab.launch(spec.but(seed=seed)).id for seed in (0, 1))
-copies = [home / "runs" / id / "run.safetensors" for id in (kept, deleted)]
-wait_until(lambda: lab.run(kept).is_over and lab.run(deleted).is_over and all(copy.exists() for copy in copies))
-assert lab.run(kept).state == "finished", lab.run(kept).cause
-assert lab._backups.make()
-lab.notes.delete([deleted])
-for path in home.rglob("*"):
-    print("folder" if path.is_dir() else "file", f"{path.stat().st_mode & 0o777:03o}", path.relative_to(home))
-lab.close()
+folder = Path(sys.argv[1])
+save_tiny(folder / "tiny")
+for umask in sys.argv[2:]:
+    home = folder / umask
+    os.umask(int(umask, 8))
+    lab = Lab(Settings(home=home))
+    lab.start()
+    lab.networks.import_folder(folder / "tiny")
+    lab.catalog.keep(pets(), "pets")
+    spec = RunSpec.of(method="pretrain", task=DIGITS, optim=OptimSpec.of(epochs=1))
+    kept, deleted = (lab.launch(spec.but(seed=seed)).id for seed in (0, 1))
+    copies = [home / "runs" / id / "run.safetensors" for id in (kept, deleted)]
+    wait_until(lambda: lab.run(kept).is_over and lab.run(deleted).is_over and all(copy.exists() for copy in copies))
+    assert lab.run(kept).state == "finished", lab.run(kept).cause
+    assert lab._backups.make()
+    lab.notes.delete([deleted])
+    for path in home.rglob("*"):
+        kind = "folder" if path.is_dir() else "file"
+        print(umask, kind, f"{path.stat().st_mode & 0o777:03o}", path.relative_to(home))
+    lab.close()
 """
 
 
-@pytest.mark.parametrize("umask", [0o077, 0o002])
-def test_all_that_a_lab_writes_follows_the_umask(tmp_path: Path, umask: int) -> None:
-    home = tmp_path / "home"
-    done = forked.run(["-c", WORK, f"{umask:o}", str(home), str(tmp_path / "tiny")])
+def test_all_that_a_lab_writes_follows_the_umask(tmp_path: Path) -> None:
+    done = forked.run(["-c", WORK, str(tmp_path), "077", "002"])
     assert done.returncode == 0, done.stderr
-    found = [line.split(" ", 2) for line in done.stdout.splitlines()]
-    paths = {path for _, _, path in found}
-    assert {"lab.sqlite3", "lab.sqlite3-wal", "backups", "runs", "networks", "datasets", "owners"} <= paths
-    expected = {"folder": f"{0o777 & ~umask:03o}", "file": f"{0o666 & ~umask:03o}"}
-    assert [(kind, mode, path) for kind, mode, path in found if mode != expected[kind]] == []
+    lines = [line.split(" ", 3) for line in done.stdout.splitlines()]
+    for umask in (0o077, 0o002):
+        found = [rest for name, *rest in lines if name == f"{umask:03o}"]
+        paths = {path for _, _, path in found}
+        assert {"lab.sqlite3", "lab.sqlite3-wal", "backups", "runs", "networks", "datasets", "owners"} <= paths
+        expected = {"folder": f"{0o777 & ~umask:03o}", "file": f"{0o666 & ~umask:03o}"}
+        assert [(kind, mode, path) for kind, mode, path in found if mode != expected[kind]] == []

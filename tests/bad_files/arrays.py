@@ -202,6 +202,8 @@ LONG = (
         "csv, 190,000 lines and a wrong one",
         "csv, 190,000 lines and a lonely class",
         "csv, 16 million empty lines",
+        "csv, very long labels",
+        "npz, 200,000 images of one class",
     ),
 )
 

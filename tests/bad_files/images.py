@@ -199,6 +199,10 @@ LONG = (
     *(
         "a large JPEG, progressive",
         "a large picture of 16 bits in color",
+        "a large picture with alpha",
+        "a large picture with a clear palette",
+        "a large GIF",
+        "a large BMP",
         "two large strips",
         "200 MB called a picture",
     ),

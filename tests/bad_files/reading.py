@@ -1,7 +1,8 @@
 """A process that reads bad files, and what it answers: ``python -m tests.bad_files.reading FOLDER``.
 
-For each line of JSON that it is given, a file, what else to take it for, and up to how many bytes, it prints one with
-its answers: the sentence, or that the file was taken, or which other exception was raised; and what that cost.
+For each line of JSON that it is given, a file, what else to take it for and up to how many bytes, and whether it reads
+the file itself, it prints one with its answers: the sentence, or that the file was taken, or which other exception was
+raised; and what that cost.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from core.memory import Growth
 from core.networks.file import network_bytes, read_network
 from core.networks.tokenizer import Tokenizer
 from core.networks.tokenizer_form import check_form
-from core.reader import process
+from core.reader import process, reading_here
 from core.settings import Settings
 from tests.bad_files.adapters import BASE, SOUND
 from tests.bad_files.catalog import MAX_GROWTH, catalog
@@ -42,6 +44,9 @@ from tests.data.uploaded import GOOD, noise, picture
 
 UPLOAD_BYTES = 48 * 2**20
 """Upload limit of adapters; that of datasets is smaller. The server refuses larger ones, see ``tests/web``."""
+
+HERE = 2**16
+"""Bytes of a file that this process reads itself."""
 
 WRITING = 0o3
 """Flag bits of ``open`` that are set when a file is opened for writing."""
@@ -154,12 +159,14 @@ def main(root: Path) -> None:
     warm = [(kind, answer(points[kind], content, root, False)) for kind, content in sound_files()]
     print(json.dumps(warm), flush=True)
     for line in sys.stdin:
-        name, others, limit = json.loads(line)
+        name, others, limit, is_here = json.loads(line)
         file = files[name]
         content = file.make()[: UPLOAD_BYTES if file.kind != "folder" else None]
         is_traced = file.allocates < MAX_GROWTH
         kinds = [file.kind, *(others if len(content) <= limit else [])]
-        print(json.dumps({kind: answer(points[kind], content, root, is_traced) for kind in kinds}), flush=True)
+        with reading_here() if is_here and len(content) <= HERE else nullcontext():
+            answers = {kind: answer(points[kind], content, root, is_traced) for kind in kinds}
+        print(json.dumps(answers), flush=True)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,9 @@ class RayCluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_health_check_period_ms": "500",
             "RAY_health_check_failure_threshold": "4",
+            # Jobs have processes with an environment of their own, so nobody would use those started beforehand.
+            "RAY_prestart_worker_first_driver": "0",
+            "RAY_enable_worker_prestart": "0",
         }
         command = [str(RAY), "start", "--block", "--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
         command += ["--include-log-monitor=false", f"--temp-dir={home}", *options]

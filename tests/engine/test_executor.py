@@ -117,7 +117,7 @@ def test_a_brought_network_and_peoples_own_texts_travel_with_the_job(lab: Lab, t
 def test_stop_kill_and_resume_of_a_job_elsewhere(lab: Lab) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
     spec = LONG.but(base=base)
-    whole = lab.launch(spec.but(optim=short(epochs=60)))
+    whole = lab.launch(spec.but(optim=short(epochs=40)))
     wait_until(lambda: lab.store.checkpoint(whole.id) is not None)
     os.kill(processes(lab)[-1], signal.SIGKILL)
     (run,) = finish(lab, whole.id)

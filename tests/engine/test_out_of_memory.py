@@ -1,4 +1,4 @@
-"""A bank that runs out of memory is split, and only a run that does not fit alone fails."""
+"""A bank that runs out of memory is split, and only a run that does not fit alone fails: all in one process."""
 
 from __future__ import annotations
 
@@ -49,10 +49,13 @@ def told(home: Path, allowed: int, specs: Sequence[RunSpec]) -> list[dict[str, A
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_bank_that_runs_out_of_memory_is_split_until_all_have_finished(tmp_path: Path) -> None:
+def test_a_bank_is_split_until_all_have_finished_and_a_run_that_does_not_fit_alone_fails_with_a_sentence(
+    tmp_path: Path,
+) -> None:
     specs = [LARGE.but(seed=seed) for seed in range(4)]
     for share in SHARES:
-        runs = told(tmp_path / f"home-{share}", allowed(specs, share), specs)
+        each = [*specs, HUGE, WARM.but(seed=1)]
+        *runs, huge, small = told(tmp_path / f"home-{share}", allowed(specs, share), each)
         if all(run["bank"] not in (None, 4) and run["state"] == "finished" for run in runs):
             break
     assert [(run["state"], run["cause"]) for run in runs] == [("finished", None)] * 4
@@ -62,11 +65,6 @@ def test_a_bank_that_runs_out_of_memory_is_split_until_all_have_finished(tmp_pat
         assert run["states"].count("running") >= 2
         assert run["log"][0].startswith("Forecast: ")
         assert run["log"][1].startswith("Out of memory with 4 runs trained together: the bank is split")
-
-
-def test_a_run_that_does_not_fit_alone_fails_with_a_sentence_and_the_next_one_finishes(tmp_path: Path) -> None:
-    limit = allowed([LARGE.but(seed=seed) for seed in range(4)], max(SHARES))
-    huge, small = told(tmp_path / "home", limit, [HUGE, WARM.but(seed=1)])
     assert huge["state"] == "failed"
     assert huge["cause"] == "Out of memory: choose a smaller batch or network, or another device."
     assert huge["traceback"]

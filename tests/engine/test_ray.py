@@ -17,7 +17,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
 from tests import forked
-from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until, weights_of
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until, weights_of
 from tests.engine.ray_cluster import RayCluster
 from tests.soak.sizes import full_or_short
 from tests.text_home import PETS, import_tiny
@@ -118,39 +118,18 @@ def test_other_versions_on_a_node_are_one_sentence(lab: Lab, monkeypatch: pytest
     assert run.cause.endswith("and this machine has 1.0: install the same version on both.")
 
 
-def opened_anew(lab: Lab, id: str) -> Lab:
-    """Close a lab as soon as a run of it has a checkpoint or has ended; return a new one on its folder."""
+def left_by(lab: Lab, id: str) -> str:
+    """State of a run whose lab is closed as soon as it has a checkpoint or has ended."""
     wait_until(lambda: lab.store.checkpoint(id) is not None or not lab.run(id).is_live)
     lab.close()
-    return opened(lab.settings)
-
-
-def test_a_run_that_a_lab_left_goes_on_to_the_last_bit(
-    lab: Lab, base: Run, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    again = lab
-    # A run may have finished before its lab was closed, which is nobody's fault.
-    for epochs in (60, 120, 240, 600, 6000):
-        left = again.launch(LONG_RUN.but(base=base.id, optim=short(epochs=epochs))).id
-        again = opened_anew(again, left)
-        if again.run(left).state != "finished":
-            break
-    assert again.run(left).state == "interrupted"
-    again.finish([left])
-    (run,) = finish(again, left)
-    assert run.resumed_step > 0
-    assert again.curve(left).step.tolist() == list(range(1, run.steps + 1))
-    (untouched,) = finish(again, again.launch(run.spec).id)
-    assert weights_of(again, untouched) == weights_of(again, run)
-    again.close()
+    return lab.run(id).state
 
 
 LAB = """
 import sys
 from pathlib import Path
 from tests.engine.test_ray import keep_training
-keep_training(Path(sys.argv[1]))
+keep_training(Path(sys.argv[1]), *sys.argv[2:])
 """
 
 ARMS = [*BOTH, *((short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 2) for rate in (0.001, 0.002, 0.003))]
@@ -159,18 +138,33 @@ SEEDS = full_or_short(5, 2)
 """A sweep of 40 runs, or of 6."""
 
 
-def keep_training(home: Path) -> None:
-    """Open a lab, queue a sweep, and wait for a signal."""
-    compared(opened(on_cluster(home)), "rotation-45", "digits", None, short(), LONG, range(SEEDS))
+def keep_training(home: Path, base: str, left: str) -> None:
+    """Open a lab, queue a sweep on a base, go on with a run that was left, and wait for a signal."""
+    lab = opened(on_cluster(home))
+    lab.fine_tune(lab.run(base), TURNED, LONG, range(SEEDS), "sweep")
+    lab.finish([left])
     signal.pause()
 
 
-def test_a_sweep_outlives_a_killed_node_a_killed_lab_and_a_stop(settings: Settings, cluster: RayCluster) -> None:
-    first = forked.start(["-c", LAB, str(settings.home)])
-    watching = Lab(replace(settings, executor="threads"))  # never started: it only looks
+def test_a_run_that_a_lab_left_and_a_sweep_outlive_a_killed_node_a_killed_lab_and_a_stop(
+    lab: Lab, base: Run, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not stopped ends with every step once, and the run that was left with the bits of one that was not."""
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    # A run may have finished before its lab was closed, which is nobody's fault.
+    for epochs in (60, 120, 240, 600, 6000):
+        left = lab.launch(LONG_RUN.but(base=base.id, optim=short(epochs=epochs))).id
+        if left_by(lab, left) != "finished":
+            break
+        lab = opened(lab.settings)
+    assert lab.run(left).state == "interrupted"
+
+    first = forked.start(["-c", LAB, str(lab.settings.home), base.id, left])
+    watching = Lab(replace(lab.settings, executor="threads"))  # never started: it only looks
 
     def sweep() -> list[Run]:
-        return [run for experiment in watching.experiments() for run in watching.members(experiment)]
+        found = [experiment for experiment in watching.experiments() if experiment.name == "sweep"]
+        return [run for experiment in found for run in watching.members(experiment)]
 
     wait_until(lambda: sum(run.state == "running" and run.step > 20 for run in sweep()) >= 2)
     stopped = next(run for run in sweep() if run.state == "running" and run.step > 20)
@@ -182,18 +176,22 @@ def test_a_sweep_outlives_a_killed_node_a_killed_lab_and_a_stop(settings: Settin
     done = {run.id: weights_of(watching, run) for run in sweep() if run.state == "finished"}
     watching.close()
 
-    cluster.add()
-    lab = opened(settings)
+    lab = opened(lab.settings, 1)
     lab.finish([run.id for run in lab.runs(states=["interrupted"])])
     runs = finish(lab, *(run.id for run in lab.members(lab.experiments()[0])))
     assert len(runs) == len(LONG) * SEEDS
     assert {run.id: run.cause for run in runs if run.state not in ("finished", "stopped")} == {}
     assert [run.id for run in runs if run.state == "stopped"] == [stopped.id]
     assert len({(run.spec.arm, run.spec.seed) for run in runs}) == len(LONG) * SEEDS
-    for run in runs:
+    (resumed,) = finish(lab, left)
+    assert resumed.resumed_step > 0
+    for run in (*runs, resumed):
         assert lab.curve(run.id).step.tolist() == list(range(1, run.step + 1))
         assert run.spec.role != "adapter" or lab.artifacts.verify(run.id).certified
     assert {id: weights_of(lab, lab.run(id)) for id in done} == done
+    (untouched,) = finish(lab, lab.launch(resumed.spec).id)
+    assert resumed.step == resumed.steps
+    assert weights_of(lab, untouched) == weights_of(lab, resumed)
     lab.close()
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.spec import MAX_CHARACTERS
 from core.store.record import Run
+from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate=0.001))
@@ -54,16 +54,8 @@ def test_the_json_of_a_run_gives_its_very_weights_in_another_home_and_process(la
     run = run_of(lab, "lora")
     assert run.result
     (elsewhere / "spec.json").write_text(lab.recipe(run.id).to_json())
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "LORA_LAB_HOME": str(elsewhere / "other-home")}
-    done = subprocess.run(
-        [sys.executable, "-m", "core", "run", "spec.json", "--out", "again"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=elsewhere,
-        env=environment,
-    )
+    environment = {**os.environ, "PYTHONPATH": str(forked.REPO), "LORA_LAB_HOME": str(elsewhere / "other-home")}
+    done = forked.run(["-m", "core", "run", "spec.json", "--out", "again"], cwd=elsewhere, env=environment)
     assert done.returncode == 0, done.stderr
     assert "The weights are bit for bit those of the original run." in done.stdout
     again = elsewhere / "again"

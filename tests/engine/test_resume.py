@@ -37,7 +37,7 @@ from tests.engine.child import held_back, lab_process, when_read
 from tests.text_home import FIRST, LAST, PETS, import_tiny
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-EPOCHS = 60
+EPOCHS = 30
 
 Opener = Callable[[], Lab]
 

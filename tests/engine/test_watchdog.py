@@ -114,7 +114,7 @@ def test_a_process_that_was_paused_keeps_its_own_healthy_run(settings: Settings)
     """As after Ctrl-Z and fg, or in a container's freezer: the whole process was paused, and no thread hangs."""
     reader = Lab(settings)
     with lab_process(settings.home, [LONG], hang_seconds=2.0, settle_seconds=0.2, threads=1) as (process, (id,)):
-        for _ in range(4):  # the watchdog may wake before or after the worker thread
+        for _ in range(2):  # the watchdog may wake before or after the worker thread
             step = reader.run(id).step
             wait_until(lambda step=step: reader.run(id).step > step)
             process.send_signal(signal.SIGSTOP)

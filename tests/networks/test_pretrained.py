@@ -6,6 +6,7 @@ import json
 import shutil
 import zipfile
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,7 @@ def written(path: Path, one: Sample, network: torch.nn.Module, labels: tuple[str
     return path / "merged"
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("method", [LoRASpec, DoRASpec])
+@pytest.mark.parametrize(("architecture", "method"), [*zip(ARCHITECTURES, cycle((LoRASpec, DoRASpec)), strict=False)])
 def test_transformers_computes_what_the_network_computes(tmp_path: Path, architecture: str, method) -> None:
     one = sample(architecture)
     model = one.trained(method.of(rank=3, alpha=5))

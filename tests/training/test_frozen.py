@@ -225,7 +225,7 @@ def test_threads_that_evaluate_at_once_do_not_mix_up_their_states() -> None:
     expected = known.evaluate(0, "test")[0]
     torch.set_num_threads(4)
     try:
-        for _ in range(10):
+        for _ in range(5):
             found = known.evaluate(0, "test")[0]
             assert found == expected
             assert torch.equal(found.predicted, expected.predicted)
