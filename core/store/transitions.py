@@ -180,7 +180,7 @@ class Transitions(KeptCheckpoints):
             self._hold(db, run)
             if state == "finished":
                 epochs = db.execute("SELECT measures FROM epochs WHERE run = ? ORDER BY epoch", (run.id,)).fetchall()
-                result = replace(result, trends=curves.trends_of(curves.measures_of(epochs)))
+                result = replace(result, trends=curves.trends_of(curves.measures_of(epochs)) or None)
                 drop_checkpoint(db, run.id)
             self._enter(db, run.id, state, ended=time.time(), result=json.dumps(result.to_dict()))
             db.executemany(

@@ -18,6 +18,7 @@ from scipy.special import stdtrit
 
 from core.numbers import count_text, listed
 from core.study.arms.arm import Arm
+from core.study.arms.tuning import name_in_sentence
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS
 
 MIN_EPOCHS = 10
@@ -70,7 +71,7 @@ def course_sentences(arms: Sequence[Arm]) -> list[str]:
     """Whether longer training would change what is said of some settings."""
     by_course: dict[Course, list[str]] = {}
     for arm in arms:
-        by_course.setdefault(course_of(arm), []).append(arm.name)
+        by_course.setdefault(course_of(arm), []).append(name_in_sentence(arm.name))
     if set(by_course) == {Course.SETTLED}:
         objective = arms[0].spec.objective
         half = objective.primary.amount_text(objective.margin / 2)
