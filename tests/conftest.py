@@ -174,6 +174,16 @@ def filled_home(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFact
     return lab.settings.home
 
 
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Experiment]]:
+    """A lab with an experiment that was searched from its start to its end; read it, or take a copy of its home."""
+    from tests.searched_home import search
+
+    lab = Lab(Settings(made_once(tmp_path_factory, "searched", search) / "home", threads=1))
+    yield lab, lab.experiments()[0]
+    lab.close()
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:
     """Wait for something to become true, or fail."""
     deadline = time.monotonic() + seconds

@@ -15,60 +15,17 @@ from core.__main__ import main
 from core.engine.growing import plan_of
 from core.errors import LabError
 from core.lab import Lab
-from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.plan.configuration import Configuration, preset_configuration
 from core.plan.rate_grid import TuneSpec
 from core.settings import Settings
-from core.store.record import Experiment, Run, is_under_way
+from core.store.record import Experiment
 from core.store.stages import stages_of
-from core.study.arms.choice import chosen_arms, unchosen
+from core.study.arms.choice import unchosen
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
-from tests.conftest import finish, made_once, short, wait_until
-
-SEEDS = 4
-ARMS = [(short(rate=0.001), FullSpec()), (short(rate=0.00316), LoRASpec.of(rank=2))]
-"""Rates from which full fine-tuning finds its best at once, and LoRA after some more."""
-
-
-def asked(lab: Lab, **more: object) -> Configuration:
-    values: dict[str, object] = {"tune": TuneSpec.of()} | more
-    return preset_configuration(
-        lab.catalog, "rotation-45", "digits", None, short(epochs=3), ARMS, range(SEEDS), **values
-    )
-
-
-def ended(lab: Lab, experiment: Experiment) -> list[Run]:
-    """The runs, once nothing more comes by itself."""
-    wait_until(lambda: not is_under_way(lab.members(experiment)))
-    return lab.members(experiment)
-
-
-def trained(runs: list[Run]) -> Counter[tuple[str, float, int]]:
-    """Method, learning rate and seed of each run that has finished."""
-    return Counter(
-        (run.spec.label, run.spec.optim.learning_rate, run.spec.seed) for run in runs if run.state == "finished"
-    )
-
-
-def chosen(runs: list[Run]) -> set[str]:
-    return {arm.label for arm in chosen_arms(runs)}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Experiment]]:
-    """A lab with an experiment that was searched from its start to its end; read it, or take a copy of its home."""
-    folder = made_once(tmp_path_factory, "searched", _search)
-    with closing(Lab(Settings(folder / "home", threads=1))) as lab:
-        yield lab, lab.experiments()[0]
-
-
-def _search(folder: Path) -> None:
-    with closing(Lab(Settings(folder / "home", threads=1))) as lab:
-        lab.start()
-        ended(lab, lab.compare(asked(lab)))
+from tests.conftest import finish, short, wait_until
+from tests.searched_home import SEEDS, asked, chosen, ended, trained
 
 
 @pytest.fixture

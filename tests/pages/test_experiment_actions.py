@@ -9,6 +9,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.experiment import Setting, settings_of
 from core.store.record import Run
+from core.study.arms.choice import chosen_arms
 from pages.shared.ui.primary import on_primary
 from tests.conftest import TURNED, finish, short
 from tests.pages.test_pages import draw, texts
@@ -91,6 +92,25 @@ def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(
         for kind in ("lora", "dora")
     }
     assert settings["dora"] == settings["lora"] != set()
+
+
+def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, filled: Lab) -> None:
+    (experiment,) = opened.experiments()
+    before = {run.id: run for run in opened.members(experiment)}
+    app = draw("compare", experiment=experiment.id)
+    assert "Whether longer training would change" in texts(app), "a run of one epoch does not tell"
+    unfold(app, f"longer-{experiment.id}-4")
+    assert "2 settings with 2 seeds each" in texts(app)
+    button(app, "Train 4 runs").click().run()
+    assert not app.exception
+    finish(opened, *opened.experiment(experiment.id).runs)
+    new = [run.spec for run in opened.members(experiment) if run.id not in before]
+    old = {run.spec for run in before.values()}
+    assert {spec.but(optim=spec.optim.but(epochs=spec.optim.epochs // 3)) for spec in new} == old
+    assert len(new) == 4
+    app = draw("compare", experiment=experiment.id)
+    assert not app.exception
+    assert {arm.spec.optim.epochs for arm in chosen_arms(opened.members(experiment))} == {new[0].optim.epochs}
 
 
 def test_a_selection_of_runs_has_no_actions(filled: Lab) -> None:

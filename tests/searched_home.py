@@ -1,0 +1,51 @@
+"""An experiment whose learning rates are searched for, and what is said of its runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.plan.configuration import Configuration, preset_configuration
+from core.plan.rate_grid import TuneSpec
+from core.settings import Settings
+from core.store.record import Experiment, Run, is_under_way
+from core.study.arms.choice import chosen_arms
+from tests.conftest import short, wait_until
+
+SEEDS = 4
+ARMS = [(short(rate=0.001), FullSpec()), (short(rate=0.00316), LoRASpec.of(rank=2))]
+"""Rates from which full fine-tuning finds its best at once, and LoRA after some more."""
+
+
+def asked(lab: Lab, **more: object) -> Configuration:
+    values: dict[str, object] = {"tune": TuneSpec.of()} | more
+    return preset_configuration(
+        lab.catalog, "rotation-45", "digits", None, short(epochs=3), ARMS, range(SEEDS), **values
+    )
+
+
+def ended(lab: Lab, experiment: Experiment) -> list[Run]:
+    """The runs, once nothing more comes by itself."""
+    wait_until(lambda: not is_under_way(lab.members(experiment)))
+    return lab.members(experiment)
+
+
+def trained(runs: list[Run]) -> Counter[tuple[str, float, int]]:
+    """Method, learning rate and seed of each run that has finished."""
+    return Counter(
+        (run.spec.label, run.spec.optim.learning_rate, run.spec.seed) for run in runs if run.state == "finished"
+    )
+
+
+def chosen(runs: list[Run]) -> set[str]:
+    return {arm.label for arm in chosen_arms(runs)}
+
+
+def search(folder: Path) -> None:
+    with closing(Lab(Settings(folder / "home", threads=1))) as lab:
+        lab.start()
+        ended(lab, lab.compare(asked(lab)))
