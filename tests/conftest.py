@@ -19,6 +19,7 @@ from filelock import FileLock
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 from streamlit.components.v2 import manifest_scanner
+from streamlit.testing.v1 import local_script_runner
 
 from core.artifacts.recipe import weights_digest
 from core.data.task_spec import TaskSpec
@@ -94,9 +95,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session", autouse=True)
 def scanned_once() -> Iterator[None]:
-    """Let Streamlit search the installed packages for components once, and not for every ``AppTest``."""
+    """Let Streamlit search the installed packages for components once, and not for every ``AppTest``; and let this one
+    wait for a page's script without looking every millisecond, for which it stops the script each time.
+    """
+
+    def joined(runner: local_script_runner.LocalScriptRunner, timeout: float) -> None:
+        assert runner._script_thread
+        runner._script_thread.join(timeout)
+        look(runner, 0.1)
+
+    look = local_script_runner.require_widgets_deltas
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        patch.setattr(local_script_runner, "require_widgets_deltas", joined)
         yield
 
 

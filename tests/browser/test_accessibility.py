@@ -2,7 +2,8 @@
 
 Everything that people can name has a name that looks like markup, and nothing is made of it.
 
-In the whole suite, a page is looked at in one theme, which alternates from page to page; in ``make soak``, in both.
+In the whole suite, a page is looked at in one theme, which alternates from page to page; in ``make soak``, in both, and
+with other choices in its address.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ from tests.browser.conftest import (
 )
 from tests.conftest import HANG
 from tests.networks.tiny import save_tiny
-from tests.soak.sizes import FULL
+from tests.soak.sizes import FULL, full_or_short
 
 pytestmark = pytest.mark.browser
 
 OLD_HOME = REPO / "tests" / "old_home" / "home"
 
+FILTERED = "runs?run=r-b5ea1bb2&dataset=digits&tag=rank+1"
+OTHERS = ["compare?all-tried=true", "learn?learn_rank=16", "runs?run=r-b5ea1bb2,r-0f5233ef"]
 PAGES = [
     "",
-    *(name for name in ENTRIES if name != "home"),
-    "compare?all-tried=true",
-    "learn?learn_rank=16",
-    "runs?run=r-b5ea1bb2&dataset=digits&tag=rank+1",
-    "runs?run=r-b5ea1bb2,r-0f5233ef",
+    *(name for name in ENTRIES if name not in ("home", "runs")),
+    FILTERED,
+    *full_or_short(["runs", *OTHERS], []),
 ]
 """Every page, and addresses under which one draws something else; the runs are those of the old home."""
 

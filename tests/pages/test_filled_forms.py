@@ -66,12 +66,16 @@ SOME = TaskSpec.of(dataset="digits", rotation=30.0, invert=True, shots=7, classe
 SHOWN = [
     ("finetune", TURNED, [FULL, *adapter_arms(ODD, 1, 8, alpha=3.0, scaling="alpha", start="gaussian"), HEAD], 3, {}),
     ("finetune", TURNED, [(short(), FullSpec()), (ODD.but(epochs=1, batch_size=64), LoRASpec.of(rank=3))], 12, {}),
-    ("finetune", TURNED, [FULL, LORA, (ODD, DoRASpec.of())], 3, {"own_bases": True}),
+    ("finetune", TURNED, [FULL, LORA, (ODD, DoRASpec.of())], 3, {"own_bases": True, "objective": BY_LOSS}),
     ("finetune", DIGITS, [FULL, LORA], 1, {"tune": FOUND, "objective": CLASSIFICATION.but(within=0.037)}),
     ("finetune", SOME, [FULL], 2, {"device": "cpu"}),
-    ("sweep", TaskSpec.of(dataset="digits", invert=True), grid(ODD), 2, {}),
-    ("finetune", TURNED, [FULL, LORA], 2, {"objective": BY_LOSS}),
-    ("sweep", TURNED, grid(ODD), 2, {"objective": CLASSIFICATION.but(measure="macro_f1", within=1.25)}),
+    (
+        "sweep",
+        DIGITS.but(invert=True),
+        grid(ODD),
+        2,
+        {"objective": CLASSIFICATION.but(measure="macro_f1", within=1.25)},
+    ),
 ]
 """What a form can show: page, task, arms, seeds, and other fields."""
 
@@ -82,15 +86,17 @@ def gaussian(rate: float) -> list[Setting]:
 
 CANNOT: list[tuple[str, list[Any], tuple[int, ...], dict[str, Any], str]] = [
     ("finetune", [FULL, (short(), LoRASpec.of())], (0, 1), {}, "Batch size 64; Epochs 1"),
-    ("finetune", [FULL, LORA], (0, 3, 5), {}, "seeds 3 and 5"),
-    ("finetune", [(ODD.but(patience=2), FullSpec())], (0, 1), {}, "Patience 2"),
-    ("finetune", [(ODD.but(epochs=60), FullSpec())], (0,), {}, "Epochs 60"),
+    (
+        "finetune",
+        [FULL, LORA],
+        (0, 3, 5),
+        {"trim": True, "objective": BY_LOSS},
+        "seeds 3 and 5; Keep only chosen networks",
+    ),
+    ("finetune", [(ODD.but(patience=2, epochs=60), FullSpec())], (0, 1), {}, "Epochs 60; Patience 2"),
     ("finetune", [FULL, *adapter_arms(ODD, 1, alpha=1.0), *adapter_arms(ODD, 2)], (0,), {}, "Alpha 8"),
-    ("finetune", [FULL], (0, 1), {"trim": True}, "Keep only chosen networks"),
-    ("finetune", [FULL], (3, 5), {"objective": BY_LOSS}, "seeds 3 and 5"),
     ("finetune", [FULL, LORA], (0, 1), {"tune": TuneSpec.of(rates=3)}, "learning rates that are given"),
-    ("sweep", [*grid(ODD), HEAD], (0, 1), {}, "Head only"),
-    ("sweep", grid(ODD), (0,), {"own_bases": True}, "A base for each seed"),
+    ("sweep", [*grid(ODD), HEAD], (0, 1), {"own_bases": True}, "Head only; A base for each seed"),
     ("sweep", grid(ODD)[:2], (0,), {}, ""),
     (
         "sweep",

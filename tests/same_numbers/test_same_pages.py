@@ -32,19 +32,18 @@ def shown_home(copied_home: tuple[str, Path]) -> Iterator[tuple[Lab, str, Path]]
         yield lab, name, home
 
 
-@pytest.mark.parametrize(
-    ("copied_home", "name"), [(home, name) for home in HOMES for name in BEFORE[home]], indirect=["copied_home"]
-)
-def test_a_page_is_as_it_was(shown_home: tuple[Lab, str, Path], name: str) -> None:
-    lab, which, home = shown_home
-    before, now = BEFORE[which][name], draw(views_of(lab)[name], home)
-    lines = changed_lines(before["lines"], now["lines"])
-    assert not lines, lines
-    found = changed({**before, "lines": []}, {**now, "lines": []}, TOLERANCE if name.startswith("weights") else 0.0)
-    assert not found, found
-
-
 @pytest.mark.parametrize("copied_home", HOMES, indirect=True)
-def test_no_page_of_an_experiment_or_run_is_left_out(shown_home: tuple[Lab, str, Path]) -> None:
-    lab, which, _ = shown_home
-    assert views_of(lab).keys() == BEFORE[which].keys()
+def test_pages_are_as_they_were_and_none_of_an_experiment_or_run_is_left_out(
+    shown_home: tuple[Lab, str, Path], subtests: pytest.Subtests
+) -> None:
+    lab, which, home = shown_home
+    views = views_of(lab)
+    assert views.keys() == BEFORE[which].keys()
+    for name, before in BEFORE[which].items():
+        with subtests.test(name):
+            now = draw(views[name], home)
+            lines = changed_lines(before["lines"], now["lines"])
+            assert not lines, lines
+            tolerance = TOLERANCE if name.startswith("weights") else 0.0
+            found = changed({**before, "lines": []}, {**now, "lines": []}, tolerance)
+            assert not found, found

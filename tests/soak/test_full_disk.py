@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.soak.sizes import full_or_short, keep
 
 REPO = Path(__file__).resolve().parents[2]
@@ -42,13 +43,13 @@ CASES = full_or_short(ALL, [ALL[0], ALL[-1]])
 def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, kind: str, data: str) -> None:
     before = [*SMALL_DISK, str(tmp_path)] if kind == "disk" and SMALL_DISK else []
     start = time.monotonic()
-    done = subprocess.run(
-        [*before, sys.executable, "-m", "tests.soak.small_disk", str(tmp_path), kind, data],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
+    command = ["-m", "tests.soak.small_disk", str(tmp_path), kind, data]
+    done = (
+        subprocess.run(
+            [*before, sys.executable, *command], cwd=REPO, capture_output=True, text=True, timeout=600, check=False
+        )
+        if before
+        else forked.run(command, timeout=600)
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
