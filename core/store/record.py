@@ -81,6 +81,8 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Every value under its own name, measures first; as in the store, in files of results and in JSON."""
         values = {about.name: getattr(self, about.name) for about in fields(self)}
+        if self.trends is None:  # as earlier versions wrote it
+            del values["trends"]
         return {**values.pop("measures"), **values}
 
     @classmethod
