@@ -46,7 +46,7 @@ REPORTS = {
 """A name of each report, with what its command has beside :data:`COMMON`."""
 
 EXAMPLE = "example"
-EXAMPLE_COMMAND = "compare --source digits --preset rotation-45 --rank 1 4 16 --tune 5"
+EXAMPLE_COMMAND = "compare --preset rotation-45 --rank 1 4 16 --tune"
 """What the button of Home trains with *Thorough*."""
 
 
@@ -93,7 +93,9 @@ def experiment_of(lab: Lab, line: str) -> Experiment:
         finally:
             plan.close(TIMING_SECONDS)  # a step that is being timed writes to the folder
     for other in lab.experiments():
-        if _outline(lab, other) == wanted and all(run.result for run in lab.members(other)):
+        known, ended = _outline(lab, other), all(run.result for run in lab.members(other))
+        # Of a search the command says only how it begins.
+        if ended and (known == wanted or (other.plan is not None and wanted <= known)):
             return other
     experiment = launch(lab, options)
     follow(lab, experiment, experiment.runs)

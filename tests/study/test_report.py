@@ -86,8 +86,8 @@ def read(html: str) -> Reader:
 def test_it_has_everything_that_a_reader_asks_for(found):
     assert "digits, rotated 45°" in found.question
     assert "2 points" in found.question
-    assert len(found.answer) == 4
-    for sentence, words in zip(found.answer, ("points", "seeds", "test images", "parameters"), strict=True):
+    assert len(found.answer) == 6
+    for sentence, words in zip(found.answer, ("points", "seeds", "test images", "rates tried", "longer", "parameters"), strict=True):
         assert words in sentence
     titles = [section.title for section in found.sections]
     assert titles == [

@@ -75,4 +75,5 @@ def _run(place: int, spec: str, result: Result) -> Run:
         steps=result.steps,
         training_seconds=result.seconds,
         examples_per_second=result.examples_per_second,
+        plan="complete",
     )
