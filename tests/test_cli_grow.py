@@ -54,11 +54,11 @@ def test_growing_trains_what_is_new_and_prints_the_whole_comparison(
             assert arm["accuracy"][:2] == before[tuple(arm["runs"][:2])]["accuracy"]
     assert all(sorted(seeds) == [0, 1, 2] for seeds in seeds_of(tmp_path).values())
     assert "LoRA r=1" in printed("grow", experiment.id)
+    assert all(sorted(seeds) == [0, 1, 2] for seeds in seeds_of(tmp_path).values())
     longer = json.loads(printed("grow", experiment.id, "--epochs", "--json"))
     assert longer["verdict"]["updates"] == 3 * found["verdict"]["updates"] > 0
     assert (longer["verdict"]["settled"], longer["verdict"]["rates"]) == (None, "tried")
     assert {arm["rate_at_end"] for arm in longer["arms"] if arm["chosen"]} <= {"lowest", "highest"}
-    assert all(sorted(seeds) == [0, 1, 2] for seeds in seeds_of(tmp_path).values())
 
 
 def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_says_so(

@@ -25,31 +25,31 @@ from core.settings import Settings
 from tests.browser.conftest import REPO, choose_digits, run_server, stop_server
 from tests.conftest import BOTH, DIGITS, TURNED, short, wait_until
 from tests.forked import Process
-from tests.soak.sizes import FULL, full_or_short, keep
+from tests.soak.sizes import keep
 from tests.soak.spoken import Speaker
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.minutes]
 
-SESSIONS = full_or_short(20, 4)
-BROWSERS = full_or_short(int(os.environ.get("LORA_LAB_BROWSERS", "4")), 2)
+SESSIONS = 20
+BROWSERS = int(os.environ.get("LORA_LAB_BROWSERS", "4"))
 """Number of real Chromium pages; the others use the websocket like a browser but render nothing. Twenty that render
 need more than two cores: then the browsers are slow, not the server."""
 
 ALL_BROWSERS = BROWSERS == SESSIONS
 """If so, it takes minutes until all have opened, and there must still be runs in training."""
 
-SECONDS = full_or_short(120.0, 8.0)
+SECONDS = 120.0
 
 SLOW = 90_000
 """Maximum milliseconds for a page on a busy machine; the actual time is reported."""
 
-MAX_GROWTH = full_or_short(64, 256) * 2**20
-"""Maximum growth of the server's memory from the middle third to the last; a short run is still warming up."""
+MAX_GROWTH = 64 * 2**20
+"""Maximum growth of the server's memory from the middle third to the last."""
 
 STAY = 5.0
 """Seconds for which a session without a browser stays on a page."""
 
-STARTED = full_or_short(8, 1)
+STARTED = 8
 """Number of runs that the first browser starts, besides those that are queued at the start."""
 
 MAX_RATIO = 1.1
@@ -139,9 +139,9 @@ def busy(tmp_path: Path) -> Iterator[tuple[Process, str, Path]]:
         RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=10), task=DIGITS, optim=optim)
     )
     arms = [(rate.but(epochs=200 if ALL_BROWSERS else 50), lora) for rate, lora in BOTH]
-    lab.fine_tune(base, TURNED, arms, seeds=range(100 if ALL_BROWSERS else full_or_short(20, 8)), name="crowd")
+    lab.fine_tune(base, TURNED, arms, seeds=range(100 if ALL_BROWSERS else 20), name="crowd")
     lab.store.close()
-    server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""}, fresh=FULL)
+    server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""}, fresh=True)
     yield server, url, tmp_path
     stop_server(server)
 
@@ -156,7 +156,7 @@ def live_runs(url: str) -> int:
         return int(json.load(answer)["live_runs"])
 
 
-@pytest.mark.timeout(1800 if FULL else 300)
+@pytest.mark.timeout(1800)
 def test_a_crowd_sees_no_error_and_the_server_does_not_grow(chromium: Browser, busy: tuple[Process, str, Path]) -> None:
     server, url, folder = busy
     port = int(url.rpartition(":")[2])
@@ -187,7 +187,7 @@ def test_a_crowd_sees_no_error_and_the_server_does_not_grow(chromium: Browser, b
         visitor.context.close()
     for speaker in speakers:
         speaker.leave()
-    wait_until(lambda: live_runs(url) == 0, full_or_short(600, 120))
+    wait_until(lambda: live_runs(url) == 0, 600)
 
     complaints = [complaint for one in (*crowd, *speakers) for complaint in one.complaints]
     log = (folder / "server.log").read_text()

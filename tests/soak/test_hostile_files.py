@@ -35,48 +35,32 @@ from tests.networks.library.hub_server import HubServer
 from tests.networks.tiny import save_tiny
 from tests.soak.hostile_doors import KINDS, Answer, Doors
 from tests.soak.hostile_files import hostile, mutants
-from tests.soak.sizes import FULL, full_or_short, keep
+from tests.soak.sizes import keep
 from tests.soak.watching import Memory, Waits, longest
 from tests.trained_home import TrainedHome
 
-FILES = full_or_short(300, 16)
+pytestmark = [pytest.mark.browser, pytest.mark.minutes]
+
+FILES = 300
 """Number of files: those made by hand, and those that hypothesis makes of them."""
 
-MAX_LONGER = full_or_short(1.0, 20.0)
-"""Seconds that a page may wait longer than without files: what is promised where this is measured, and no more than a
-hang elsewhere."""
+MAX_LONGER = 1.0
+"""Seconds that a page may wait longer than without files."""
 
-MAX_GROWTH = full_or_short(100, 300) * 2**20
-"""Maximum growth of the dashboard's memory, beyond the file that it was given; that of other bad inputs in the short
-form, in which pages are opened for the first time meanwhile."""
+MAX_GROWTH = 100 * 2**20
+"""Maximum growth of the dashboard's memory, beyond the file that it was given."""
 
 FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 """Has a server that is started afresh keep little of what it has freed. With a heap for each of many threads it keeps
 20 MiB more every minute, up to some hundred, also where no file is brought."""
 
-PART = full_or_short(25, 16)
+PART = 25
 """Number of files after which others are watched without files."""
 
-PAUSE = full_or_short(30.0, 3.0)
+PAUSE = 30.0
 """Maximum seconds for which they are: no longer than with files, so that the longest wait of fewer is compared."""
 
-QUICK = {
-    ("images", "2⁶⁴ - 1 bytes declared by an entry"),
-    ("images", "an animation of 3,000 pictures"),
-    ("picture", "pixels beyond the size of the picture"),
-    ("texts", "1,200,000 keys"),
-    ("texts", "a damaged footer"),
-    ("adapter", "layers chosen by alternatives"),
-    ("network", "a license behind 60,000 spaces"),
-    ("network", "tokenizer, a megabyte"),
-    ("experiment", "brackets"),
-    ("jobs", "an entry with two names"),
-    ("results", "an index of brackets"),
-    ("request", "lists as rows"),
-}
-"""Kinds and names of the files of a short run."""
-
-WIDTH = full_or_short(1024, 256)
+WIDTH = 1024
 """Of the networks in training, which must train for longer than files are brought."""
 
 BUSY = 0.2
@@ -132,8 +116,8 @@ def lived(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -
     lab.store.close()
     parts = {path.name: path.read_bytes() for path in (home / "networks" / network).iterdir() if path.name != ABOUT}
     hub = HubServer(folder / "tiny")
-    place = {"HF_ENDPOINT": hub.address} if FULL else {}  # with it, the dashboard takes seconds to start
-    server, url = run_server(REPO / "app.py", folder, {"LORA_LAB_DATA": "", **place, **FEW_HEAPS}, fresh=FULL)
+    place = {"LORA_LAB_DATA": "", "HF_ENDPOINT": hub.address}
+    server, url = run_server(REPO / "app.py", folder, place | FEW_HEAPS, fresh=True)
     port = int(url.rpartition(":")[2])
     (folder / "commands").mkdir()
     doors = Doors(port, home, base, network, folder / "commands", hub)
@@ -211,7 +195,7 @@ def tree(lived: Lived) -> dict[str, tuple[int, int]]:
 
 # Threads that watch the server meanwhile may draw random numbers while hypothesis draws a file.
 @pytest.mark.filterwarnings("ignore:Do not use the .random. module:hypothesis.errors.HypothesisDeprecationWarning")
-@pytest.mark.timeout(3600 if FULL else 300)
+@pytest.mark.timeout(3600)
 def test_hostile_files_are_one_sentence_each_and_nobody_waits_for_them(lived: Lived) -> None:
     wait_until(lambda: lived.step() > 0)
     for kind, content in lived.sound.items():  # what is imported and cached once
@@ -223,8 +207,7 @@ def test_hostile_files_are_one_sentence_each_and_nobody_waits_for_them(lived: Li
         (file, door)
         for number, file in enumerate(lived.files)
         for place, door in enumerate(KINDS[file.kind].doors)
-        if place == 0 or (FULL and number % 2)  # what a command reads, a page has read
-        if FULL or (file.kind, file.name) in QUICK
+        if place == 0 or number % 2  # what a command reads, a page has read
     ]
     with Memory(lived.server.pid, lambda: 0) as quiet, Waits(lived.port):
         time.sleep(PAUSE)

@@ -31,7 +31,7 @@ from tests.engine.test_resume import weights
 from tests.soak.sizes import FULL, full_or_short, keep
 from tests.text_home import FIRST, LAST, PETS, import_tiny
 
-KILLS = full_or_short(60, 6)
+KILLS = full_or_short(60, 4)
 
 EPOCHS, TEXT_EPOCHS = full_or_short((100, 60), (20, 6))
 """Of runs on images, and of those on texts."""

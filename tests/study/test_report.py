@@ -87,7 +87,9 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     assert "digits, rotated 45°" in found.question
     assert "2 points" in found.question
     assert len(found.answer) == 6
-    for sentence, words in zip(found.answer, ("points", "seeds", "test images", "rates tried", "longer", "parameters"), strict=True):
+    for sentence, words in zip(
+        found.answer, ("points", "seeds", "test images", "rates tried", "longer", "parameters"), strict=True
+    ):
         assert words in sentence
     titles = [section.title for section in found.sections]
     assert titles == [
