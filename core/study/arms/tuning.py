@@ -1,8 +1,7 @@
-"""Learning-rate tuning: every method gets the same small number of rates of one grid, and validation picks.
+"""Learning-rate tuning: which rates each method tried, which one validation chose, and where it lies among them.
 
-All rates are trained with all seeds, as one experiment, and the choice is made afterwards from the stored results.
-Nothing has to be launched later, so a closed page or a restarted server changes nothing, and accuracy over the learning
-rate can be drawn for every rate. The price is more runs; a bank makes them cheap.
+The choice is made from stored results, for every rate that was trained with all seeds. Which rates are trained is
+another question: :mod:`core.plan.search`.
 """
 
 from __future__ import annotations
