@@ -79,6 +79,14 @@ class OptimSpec(Spec):
         description="Parts that a batch is computed in, one after the other, for one update. More parts need less "
         "memory and give the same step.",
     )
+    head_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1.0,
+        title="Learning rate of the head",
+        description="Of a head that the network's weights came without, the same for all methods; empty (0 in forms) for "
+        "that of the method.",
+    )
     precision: Precision = Field(
         "float32",
         title="Precision",
@@ -94,6 +102,14 @@ class OptimSpec(Spec):
             )
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_default_head_rate(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the field where it is not used, so that specs and copies are those of versions without it."""
+        values: dict[str, Any] = handler(self)
+        if self.head_rate is None:
+            values.pop("head_rate", None)
+        return values
+
     @property
     def part_size(self) -> int:
         """Examples that are computed at once; see ``accumulation``."""
@@ -105,7 +121,7 @@ class OptimSpec(Spec):
         return {name: getattr(self, name) for name in BEYOND_PLAIN_ADAM if getattr(self, name) != _default(name)}
 
 
-BEYOND_PLAIN_ADAM = ("weight_decay", "warmup", "decay", "clip", "accumulation", "precision")
+BEYOND_PLAIN_ADAM = ("weight_decay", "warmup", "decay", "clip", "accumulation", "head_rate", "precision")
 """Fields of :class:`OptimSpec` that only autograd trains with: the fast step of perceptrons has none of them."""
 
 
@@ -176,6 +192,10 @@ class RunSpec(Spec):
         longest = self.network.longest_input
         if longest is not None and max(task.length for task in (self.task, self.source) if task) > longest:
             raise ValueError(f"This network reads at most {longest} tokens: choose a longest input of at most that.")
+        if self.optim.head_rate is not None and not self.network.has_head:
+            raise ValueError("This network has no head of its own: leave the learning rate of the head out.")
+        if optim_for(self.method, self.optim) != self.optim:
+            raise ValueError(f"{self.method.title} trains the head alone: leave the learning rate of the head out.")
         if self.own_base and self.role is Role.BASE:
             raise ValueError("A pretrain run does not start from a base, so it cannot have one for each seed.")
         if self.own_base and not self.base:
@@ -249,6 +269,9 @@ def default_rate(
     method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec = PerceptronSpec
 ) -> float:
     """The learning rate that suits a method on a network, before anything was tried."""
+    head_rate: float | None = network.training.get("head_rate") if method.only_head else None
+    if head_rate is not None:
+        return head_rate
     return network.learning_rate * network.rate_factors.get(method.role, method.rate_factor)
 
 
@@ -261,7 +284,12 @@ def default_optim(
     method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec = PerceptronSpec
 ) -> OptimSpec:
     """The settings that suit a method on a network, before anything was tried."""
-    return OptimSpec.of(**network.training, learning_rate=default_rate(method, network))
+    return optim_for(method, OptimSpec.of(**network.training, learning_rate=default_rate(method, network)))
+
+
+def optim_for(method: type[MethodSpec] | MethodSpec, optim: OptimSpec) -> OptimSpec:
+    """The settings that a method takes: where it trains the head alone, its learning rate is that of the head."""
+    return optim.but(head_rate=None) if method.only_head and optim.head_rate is not None else optim
 
 
 def default_length(network: NetworkSpec | None) -> int:

@@ -16,7 +16,7 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec
-from core.run_spec import OptimSpec, default_optim, default_rate
+from core.run_spec import OptimSpec, default_optim, default_rate, optim_for
 from core.spec import bounds
 
 OWN = ("learning_rate", "epochs")
@@ -37,7 +37,7 @@ def flag_of(field: str) -> str:
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Add the options of training and of adapters."""
     for field, more in (("epochs", "of fine-tuning"), *((name, "") for name in SHARED)):
-        shown = by_family(lambda family, field=field: getattr(default_optim(FullSpec, family), field))  # type: ignore[misc]
+        shown = by_family(lambda family, field=field: _default(family, field))  # type: ignore[misc]
         add_field(parser, flag_of(field), OptimSpec, field, more, shown=shown, default=None)
     for kind, method in (methods(Role.REFERENCE) | methods(Role.ADAPTER)).items():
         shown = by_family(lambda family, method=method: default_rate(method, family))  # type: ignore[misc]
@@ -79,6 +79,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _default(family: type[NetworkSpec], field: str) -> object:
+    value = getattr(default_optim(FullSpec, family), field)
+    return "that of the method" if value is None else value
+
+
 def add_targets(parser: argparse.ArgumentParser) -> None:
     """Add ``--targets``, the layers that get adapters."""
     targets = bounds(LoRASpec, "target_modules")
@@ -114,7 +119,8 @@ def optim_of(
     """
     asked = {field: getattr(options, field) for field in SHARED}
     asked |= {"epochs": epochs, "learning_rate": getattr(options, f"lr_{method.kind}", None)}
-    return default_optim(method, network).but(**{field: value for field, value in asked.items() if value is not None})
+    found = default_optim(method, network).but(**{field: value for field, value in asked.items() if value is not None})
+    return optim_for(method, found)
 
 
 def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | NetworkSpec) -> list[Setting]:

@@ -69,7 +69,7 @@ class Work:
             rank=fmean(spec.method.size or 0 for spec in bank),
             threads=threads,
             task=first.task if steps_per_epoch < LONG_EPOCH or first.network.brought else None,
-            training=tuple(sorted(first.optim.beyond_plain_adam.items())),
+            training=tuple(sorted(first.optim.but(head_rate=None).beyond_plain_adam.items())),
             objective=first.objective.without_choices(),
         )
 

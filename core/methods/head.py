@@ -21,6 +21,7 @@ class HeadSpec(MethodSpec):
     line = "only the last layer"
     role = Role.CONTROL
     rate_factor = 5.0
+    only_head = True
 
     def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
         network.requires_grad_(False)

@@ -39,6 +39,8 @@ class MethodSpec(KindSpec):
     role: ClassVar[Role]
     rate_factor: ClassVar[float] = 1.0
     """Default learning rate, as a multiple of the one that suits full fine-tuning of the same network."""
+    only_head: ClassVar[bool] = False
+    """Whether it trains the head alone, so that its learning rate is that of the head."""
     starts_from_base: ClassVar[bool] = True
     """Whether training starts from weights that were learnt before, if there are any, not from random ones."""
 

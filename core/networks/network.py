@@ -38,6 +38,8 @@ class NetworkSpec(KindSpec):
     """Kind of the datasets that the family learns; see :class:`core.tasks.views.view.View`."""
     is_imported: ClassVar[bool] = False
     """Whether people bring its networks, with weights; otherwise they choose sizes, and weights start random."""
+    has_head: ClassVar[bool] = False
+    """Whether its networks have a head that their weights came without; see :mod:`core.methods.heads`."""
     learning_rate: ClassVar[float] = 0.001
     """Default learning rate of full fine-tuning."""
     rate_factors: ClassVar[Mapping[Role, float]] = {}

@@ -38,6 +38,7 @@ class TransformerSpec(NetworkSpec):
     title = "transformer"
     learns = "text"
     is_imported = True
+    has_head = True
     learning_rate = 5e-5
     rate_factors = {Role.ADAPTER: 20.0}  # noqa: RUF012 (a constant)
     training = {  # noqa: RUF012 (a constant)

@@ -26,7 +26,7 @@ from core.objectives.registry import CLASSIFICATION, OBJECTIVES
 from core.plan.configuration import ArmSpec, Configuration, objective_for, outputs
 from core.plan.json_part import JsonPart, json_text, placed
 from core.plan.rate_grid import TuneSpec
-from core.run_spec import OptimSpec, RunSpec, default_length, default_optim
+from core.run_spec import OptimSpec, RunSpec, default_length, default_optim, optim_for
 from core.spec import DEVICES, KindSpec, class_of, shortened
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import preset_tasks
@@ -57,7 +57,7 @@ ImportNetwork = Callable[[str], NetworkCard]
 
 def write_configuration(configuration: Configuration) -> str:
     """The file of a configuration; what all arms are trained with alike stands once, under ``optim``."""
-    arms = [arm.optim.model_dump(mode="json") for arm in configuration.arms]
+    arms = [_optim_values(arm.optim, configuration.start) for arm in configuration.arms]
     shared = {name: value for name, value in arms[0].items() if all(arm[name] == value for arm in arms)} if arms else {}
     base, network = configuration.base, configuration.network
     values: dict[str, Any] = {"format": FORMAT, "version": VERSION}
@@ -65,7 +65,7 @@ def write_configuration(configuration: Configuration) -> str:
         values["base"] = {
             "network": _network_values(base.network),
             "task": base.task.model_dump(mode="json"),
-            "optim": base.optim.model_dump(mode="json"),
+            "optim": _optim_values(base.optim, base.network),
             "seed": base.seed,
             "device": base.device,
         }
@@ -123,6 +123,12 @@ def _text(content: str | bytes) -> bytes:
     if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):  # 32 LE begins as 16 does
         raise SpecError("This file is not in UTF-8: save it as UTF-8 in your editor.")
     return text
+
+
+def _optim_values(optim: OptimSpec, network: NetworkSpec) -> dict[str, Any]:
+    """All settings of training, also where the rate of a head is that of the method."""
+    head = {"head_rate": optim.head_rate} if network.has_head else {}
+    return optim.model_dump(mode="json") | head
 
 
 def _network_values(network: NetworkSpec) -> dict[str, Any]:
@@ -196,7 +202,7 @@ class _Reading:
         task = self._task(after, seconds | length)
         network = self._with_outputs(network, of_network, source, task)
         method = self._method(part, list(methods(Role.BASE).values()), PretrainSpec.name())
-        optim = part.part("optim").spec(OptimSpec, default_optim(method, network).model_dump())
+        optim = part.part("optim").spec(OptimSpec, self._usual(method, network))
         part.check_numbers(RunSpec)
         own = {name: part.values[name] for name in ("seed", "device") if name in part.values}
         fields = {"device": device, "method": method, "network": network, "task": source, "optim": optim}
@@ -264,9 +270,15 @@ class _Reading:
     def _arm(self, part: JsonPart, network: NetworkSpec) -> ArmSpec:
         part.only(list(ArmSpec.model_fields)).require("method")
         method = self._method(part, [each for each in METHODS if each.role is not Role.BASE])
-        usual = default_optim(method, network).model_dump()
-        optim = part.part("optim").spec(OptimSpec, usual, self._file.part("optim"))
+        own = part.part("optim")
+        optim = own.spec(OptimSpec, self._usual(method, network), self._file.part("optim"))
+        optim = optim if "head_rate" in own.values else optim_for(method, optim)
         return part.made(ArmSpec.of, method=method, optim=optim)
+
+    def _usual(self, method: MethodSpec, network: NetworkSpec) -> dict[str, Any]:
+        """Settings of training that a file leaves out; in version 1 heads had no rate of their own."""
+        head = {"head_rate": None} if self._file.values["version"] == 1 else {}
+        return default_optim(method, network).model_dump() | head
 
     def _method(self, part: JsonPart, known: Sequence[type[MethodSpec]], usual: object = None) -> MethodSpec:
         """The method of an arm or a base: the name of a kind, or a kind with its settings."""

@@ -11,7 +11,7 @@ from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
 from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec
-from core.run_spec import OptimSpec, default_rate
+from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run
 from pages.shared.forms import widgets
 from pages.shared.forms.adapter import adapter_form
@@ -46,7 +46,8 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
         own = adapters.get(method.kind, [method])
         found += [(optim.but(learning_rate=rates[method.kind]), each) for each in own]
     return found + [
-        (optim.but(learning_rate=default_rate(control, network)), control) for control in map(method_of, controls)
+        (optim_for(control, optim.but(learning_rate=default_rate(control, network))), control)
+        for control in map(method_of, controls)
     ]
 
 

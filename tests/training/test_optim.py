@@ -17,14 +17,19 @@ from core.data.task_spec import TaskSpec
 from core.engine.jobs.choice import stepper_for
 from core.errors import SpecError
 from core.methods.full import FullSpec
+from core.methods.head import HeadSpec
+from core.methods.heads import is_in_head
 from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec
 from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
-from core.run_spec import BEYOND_PLAIN_ADAM, OptimSpec, RunSpec, default_optim, default_rate
+from core.run_spec import BEYOND_PLAIN_ADAM, OptimSpec, RunSpec, default_optim, default_rate, optim_for
 from core.training.autograd import AutogradStepper
 from core.training.loop import data_order, train
 from core.training.schedule import rate_at
 from core.training.sharing import bank_key, sharing_of
+from tests.training.tiny_texts import batches, network_of, spec_of
+from tests.training.tiny_texts import task_of as texts_task
 
 SCHEDULES = {
     "constant": lambda adam, warmup, total: get_constant_schedule_with_warmup(adam, warmup),
@@ -126,7 +131,38 @@ def test_parts_of_a_batch_cannot_be_empty() -> None:
         OptimSpec.of(batch_size=8, accumulation=9)
 
 
-@pytest.mark.parametrize("name", BEYOND_PLAIN_ADAM)
+@pytest.mark.parametrize("method", [FullSpec(), LoRASpec.of(rank=2)])
+def test_the_head_has_a_rate_of_its_own_whatever_the_method(method: MethodSpec) -> None:
+    """The first update of Adam changes each parameter that has a gradient by its rate."""
+    spec = spec_of("bert", dropout=0.0)
+    network = method.prepare(network_of(spec, 0), torch.Generator().manual_seed(1))
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    task, optim = texts_task(), OptimSpec.of(learning_rate=0.001, head_rate=0.02, batch_size=8)
+    run = RunSpec.of(method=method, network=spec, task=TaskSpec.of(dataset="d", length=16), optim=optim)
+    stepper = stepper_for([network], [run], task, None)
+    stepper.advance(batches(task, 1))
+    moved = {name: (p - before[name]).abs().max().item() for name, p in network.named_parameters() if p.requires_grad}
+    head = {name for name in moved if is_in_head(name, spec.head)}
+    assert head
+    assert {name: moved[name] for name in head} == pytest.approx(dict.fromkeys(head, 0.02), rel=1e-2)
+    # The bias of keys changes no attention, so that its gradient is rounding.
+    others = {name: value for name, value in moved.items() if name not in head and value and "key.bias" not in name}
+    assert others == pytest.approx(dict.fromkeys(others, 0.001), rel=1e-2)
+
+
+def test_a_rate_of_the_head_is_for_networks_that_have_one_and_methods_that_train_more() -> None:
+    optim = OptimSpec.of(head_rate=0.01)
+    with pytest.raises(SpecError, match="This network has no head of its own"):
+        RunSpec.of(method="full", base="b", source=TaskSpec.of(dataset="d"), task=TaskSpec.of(dataset="d"), optim=optim)
+    with pytest.raises(SpecError, match="Head only trains the head alone"):
+        RunSpec.of(method="head", network=spec_of("bert"), task=TaskSpec.of(dataset="d", length=16), optim=optim)
+    assert optim_for(HeadSpec, optim).head_rate is None
+    assert optim_for(FullSpec, optim) == optim
+    assert "head_rate" not in OptimSpec.of().to_json()
+    assert OptimSpec.from_json(optim.to_json()) == optim
+
+
+@pytest.mark.parametrize("name", sorted(set(BEYOND_PLAIN_ADAM) - {"head_rate"}))
 def test_a_perceptron_that_uses_a_newer_setting_is_trained_by_autograd_alone(name: str) -> None:
     task = TaskSpec.of(dataset="digits")
     plain = RunSpec.of(method="full", base="b", source=task, task=task)

@@ -9,6 +9,7 @@ from torch import nn
 from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.errors import SpecError
+from core.methods.heads import head_parameters
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
@@ -48,8 +49,15 @@ def stepper_for(
         raise SpecError("Runs of different kinds cannot be trained together: train these runs one by one.")
     optims, seeds = [spec.optim for spec in specs], [spec.seed for spec in specs]
     objectives = [spec.objective for spec in specs]
-    rates = [spec.method.tensor_rates for spec in specs]
+    rates = [_rates(network, spec) for network, spec in zip(networks, specs, strict=True)]
     return stepper_of(networks, specs[0].kind, optims, seeds, task, source, look, objectives, rates)
+
+
+def _rates(network: nn.Module, spec: RunSpec) -> dict[str, float]:
+    """Factors on the learning rate of some parameters: those of the head, then those of the method."""
+    head = spec.optim.head_rate
+    own = {} if head is None else dict.fromkeys(head_parameters(network), head / spec.optim.learning_rate)
+    return own | dict(spec.method.tensor_rates)
 
 
 def stepper_of(

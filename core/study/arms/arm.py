@@ -283,8 +283,9 @@ def differing_of(specs: Iterable[RunSpec]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for sharing in by_label.values():
         settings = {key: _settings(spec) for key, spec in sharing.items()}
-        names = [name for name in next(iter(settings.values())) if len({s[name] for s in settings.values()}) > 1]
-        found |= {key: {name: s[name] for name in names} for key, s in settings.items()}
+        known = dict.fromkeys(name for own in settings.values() for name in own)
+        names = [name for name in known if len({own.get(name) for own in settings.values()}) > 1]
+        found |= {key: {name: own.get(name, "none") for name in names} for key, own in settings.items()}
     return found
 
 

@@ -10,7 +10,7 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.experiment import Setting, with_ranks
 from core.plan.rate_grid import grid_rate, tuned_arms
-from core.run_spec import OptimSpec, default_rate
+from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.choice import comparisons_of, winners
@@ -81,7 +81,8 @@ def extended(
     tried = len({optim.learning_rate for optim, method in settings if method == settings[0][1]})
     for kind in kinds:
         method = method_of(kind)
-        own: list[Setting] = [(optim.but(learning_rate=default_rate(method, network or FAMILIES[0])), method)]
+        rate = default_rate(method, network or FAMILIES[0])
+        own: list[Setting] = [(optim_for(method, optim.but(learning_rate=rate)), method)]
         like = [(optim, adapter) for optim, adapter in known if adapter.role is Role.ADAPTER]
         if method.role is Role.ADAPTER and like:
             known += [(optim, method.with_settings_of(adapter)) for optim, adapter in like]

@@ -96,7 +96,9 @@ def _training(optims: Sequence[OptimSpec]) -> str:
     for name, about in OptimSpec.model_fields.items():
         values = {getattr(optim, name) for optim in optims}
         if name not in ("learning_rate", "epochs", "batch_size") and values != {about.default}:
-            shown = listed([value if isinstance(value, str) else f"{value:g}" for value in sorted(values)])
+            own = ["that of the method"] if None in values else []
+            known = sorted(value for value in values if value is not None)
+            shown = listed([*(value if isinstance(value, str) else f"{value:g}" for value in known), *own])
             words.append(f"{str(about.title).lower()} {shown}")
     return ", ".join(words)
 

@@ -54,12 +54,16 @@ def optim_form(key: str, network: NetworkSpec, epochs: int | None = None) -> Opt
     with right:
         batch = widgets.batch_size(f"{own}-batch", start.batch_size, reasons["batch_size"])
     more = _more(own, start, reasons) if start.beyond_plain_adam else {}
+    if network.has_head:
+        rates = [0.0, *widgets.LEARNING_RATE_CHOICES]
+        more["head_rate"] = _one_of("head_rate", rates, own, start, reasons) or None
     return OptimSpec.of(epochs=passes, batch_size=batch, **more)
 
 
 def optim_values(optim: OptimSpec) -> dict[str, Any]:
     """What the widgets of :func:`optim_form` show for settings, by the ends of their keys."""
     values = {name.replace("_", "-"): getattr(optim, name) for name in BEYOND_PLAIN_ADAM}
+    values["head-rate"] = optim.head_rate or 0.0
     return values | {"epochs": min(optim.epochs, MAX_EPOCHS), "batch": optim.batch_size}
 
 
@@ -77,4 +81,4 @@ def _more(key: str, start: OptimSpec, reasons: Mapping[str, str]) -> dict[str, A
 
 def _one_of(name: str, choices: list[Any], key: str, start: OptimSpec, reasons: Mapping[str, str]) -> Any:
     own = f"{key}-{name.replace('_', '-')}"
-    return widgets.one_of(OptimSpec, name, choices, own, getattr(start, name), reason=reasons[name])
+    return widgets.one_of(OptimSpec, name, choices, own, getattr(start, name) or 0.0, reason=reasons[name])

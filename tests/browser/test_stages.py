@@ -1,0 +1,68 @@
+"""A search for learning rates in a browser: reloaded while it goes on, answered at its end, and trained longer."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from core.lab import Lab
+from core.settings import Settings
+from core.study.arms.choice import chosen_arms
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
+from tests.browser.conftest import LAB_APP, Serve, new_context, note_errors
+from tests.conftest import HANG, wait_until
+from tests.searched_home import asked, chosen
+
+pytestmark = pytest.mark.browser
+
+WAIT = 1000 * HANG
+
+
+def test_a_search_goes_on_through_reloads_and_its_answer_is_trained_longer(
+    serve: Serve, chromium: Browser, tmp_path: Path
+) -> None:
+    home, errors = tmp_path / "home", list[str]()
+    with closing(Lab(Settings(home, threads=1))) as lab:
+        experiment = lab.compare(asked(lab))
+    url = serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home), "LORA_LAB_CORES": "1"})
+    page = new_context(chromium).new_page()
+    note_errors(page, errors)
+    reader = Lab(Settings(home, threads=1))
+    seen = 0
+    while True:
+        page.goto(f"{url}/?experiment={experiment.id}")
+        main = page.get_by_test_id("stMain")
+        searching, answer = (
+            main.get_by_text("more may follow while learning rates are searched for"),
+            main.locator("h4"),
+        )
+        expect(searching.or_(answer).first).to_be_visible(timeout=WAIT)
+        if {run.plan for run in reader.members(experiment)} == {"complete"}:
+            break
+        seen += 1
+        known = len(reader.members(experiment))
+        wait_until(lambda known=known: len(reader.members(experiment)) > known or not _open(reader, experiment.id))
+    assert seen >= 2, "the page was loaded in different stages"
+    members = reader.members(experiment)
+    page.goto(f"{url}/?experiment={experiment.id}")
+    expect(answer.first).to_contain_text(headline(verdict(members)), timeout=WAIT)
+
+    page.get_by_role("button", name="Train longer").click()
+    page.get_by_role("button", name=re.compile(r"Train \d+ runs")).click(timeout=WAIT)
+    expect(main.get_by_role("button", name="Dismiss")).to_be_visible(timeout=WAIT)
+    after = reader.members(experiment)
+    epochs = {arm.spec.optim.epochs for arm in chosen_arms(after)}
+    assert epochs == {3 * members[0].spec.optim.epochs}
+    assert chosen(after) != chosen(members)
+    expect(answer.first).to_contain_text(headline(verdict(after)), timeout=WAIT)
+    assert errors == []
+    reader.close()
+
+
+def _open(reader: Lab, experiment: str) -> bool:
+    return any(run.plan == "open" for run in reader.members(reader.experiment(experiment)))
