@@ -277,6 +277,8 @@ def default_rate(
 
 def rate_reason(method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec) -> str:
     """Why :func:`default_rate` is what it is, in a clause; empty where the family gives no reason."""
+    if method.only_head and "head_rate" in network.training:
+        return network.reasons.get("head_rate", "")
     return network.reasons.get(method.role if method.role in network.rate_factors else "learning_rate", "")
 
 

@@ -44,7 +44,7 @@ class TransformerSpec(NetworkSpec):
     training = {  # noqa: RUF012 (a constant)
         "batch_size": 32,
         "epochs": 3,
-        "weight_decay": 0.01,
+        "head_rate": 0.00316,
         "warmup": 0.1,
         "decay": "linear",
         "clip": 1.0,
@@ -54,7 +54,8 @@ class TransformerSpec(NetworkSpec):
         Role.ADAPTER: "20 times that of full fine-tuning, since adapters start at zero and have few weights",
         "batch_size": "as in the BERT paper; larger batches pad more, and make fewer steps of few texts",
         "epochs": "as in Hugging Face's Trainer; brought weights need few, and more overfit",
-        "weight_decay": "as in the BERT paper",
+        "head_rate": "as measured on MiniLM: at the rate of full fine-tuning a new head hardly learns",
+        "weight_decay": "decay grows with the learning rate, and so would be another one for each method",
         "warmup": "Adam's estimates come from few steps at first, when large steps do lasting damage",
         "decay": "the last steps are small, so that the result does not depend on the last batches",
         "clip": "one odd batch must not undo the brought weights",

@@ -188,4 +188,9 @@ def test_a_family_has_rates_and_settings_of_its_own() -> None:
     assert default_optim(FullSpec) == OptimSpec.of(learning_rate=0.001)
     optim = default_optim(FullSpec, TransformerSpec)
     assert (optim.batch_size, optim.epochs, optim.learning_rate) == (32, 3, 5e-5)
-    assert (optim.weight_decay, optim.warmup, optim.decay, optim.clip) == (0.01, 0.1, "linear", 1.0)
+    assert (optim.weight_decay, optim.warmup, optim.decay, optim.clip) == (0.0, 0.1, "linear", 1.0)
+    assert (
+        optim.head_rate
+        == default_rate(HeadSpec, TransformerSpec)
+        == default_optim(HeadSpec, TransformerSpec).learning_rate
+    )

@@ -129,7 +129,7 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
     alike = len({choice.seeds for choice in choices}) == 1
     seeds = seeds_text(choices[0].seeds) if alike else "the seeds that could be compared"
     if any(choice.is_searched for choice in choices):
-        how = f"with {how.removeprefix('at ')}, as many as it took until the best lay between two others,"
+        how = f"with {how.removeprefix('at ')}, as many as it took until the best lay between two others"
     sentences = [
         f"Each setting was trained {how}; the mean {measure} on the validation part over "
         f"{seeds} chose one for each, and the same seeds are compared. The test part was not "
