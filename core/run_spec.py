@@ -84,8 +84,8 @@ class OptimSpec(Spec):
         gt=0,
         le=1.0,
         title="Learning rate of the head",
-        description="Of a head that the network's weights came without, the same for all methods; empty (0 in forms) for "
-        "that of the method.",
+        description="Of a head that the network's weights came without, the same for all methods; empty (0 in forms) "
+        "for that of the method.",
     )
     precision: Precision = Field(
         "float32",

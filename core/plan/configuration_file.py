@@ -36,6 +36,8 @@ VERSION = 2
 """Version of the files that are written. In version 1, tuning without a number of rates meant :data:`RATES_1`."""
 
 RATES_1 = 5
+HEADS_1 = {"head_rate": None, "weight_decay": 0.01}
+"""Defaults of networks with a head in files of version 1."""
 
 MAX_FILE = 2**20
 """Maximum size of a file, in characters."""
@@ -276,9 +278,9 @@ class _Reading:
         return part.made(ArmSpec.of, method=method, optim=optim)
 
     def _usual(self, method: MethodSpec, network: NetworkSpec) -> dict[str, Any]:
-        """Settings of training that a file leaves out; in version 1 heads had no rate of their own."""
-        head = {"head_rate": None} if self._file.values["version"] == 1 else {}
-        return default_optim(method, network).model_dump() | head
+        """Settings of training that a file leaves out."""
+        earlier = HEADS_1 if self._file.values["version"] == 1 and network.has_head else {}
+        return default_optim(method, network).model_dump() | earlier
 
     def _method(self, part: JsonPart, known: Sequence[type[MethodSpec]], usual: object = None) -> MethodSpec:
         """The method of an arm or a base: the name of a kind, or a kind with its settings."""

@@ -30,7 +30,7 @@ BEGIN, END = "<!-- written by head.py -->", "<!-- end of what head.py writes -->
 
 SHARED = {"batch_size": 12, "epochs": 2, "weight_decay": 0.0, "warmup": 0.1, "decay": "linear", "clip": 1.0}
 FULL, LORA = 1e-4, 1e-3
-HEADS = (0.001, 0.00316, 0.01)
+HEADS = (0.001, 0.00316, 0.01, 0.0316, 0.1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +77,8 @@ def table(arms: Sequence[Arm]) -> str:
         optim, done = arm.spec.optim, arm.finished_only
         head = optim.head_rate or optim.learning_rate
         validated, tested = (
-            ", ".join(f"{value:.1f}" for value in done.values(name)) for name in ("validation_accuracy", "accuracy")
+            ", ".join(f"{value:.1f}" for value in found if value is not None)
+            for found in ([run.validated for run in done.runs], [run.score for run in done.runs])
         )
         steps = next(run.result.steps for run in done.runs if run.result)
         lines.append(f"| {arm.spec.label} | {optim.learning_rate:g} | {head:g} | {validated} | {tested} | {steps} |")

@@ -189,7 +189,15 @@ def test_a_network_is_found_by_its_digest_or_by_its_name(idle: Lab) -> None:
         for how in ({"weights": network.brought}, {"model": "tiny-bert"}, {"weights": network.brought, "model": "x"})
     ]
     assert {each.network for each in found} == {network}
-    assert found[0].arms[0].optim == default_optim(FullSpec, network)
+    usual = default_optim(FullSpec, network)
+    assert found[0].arms[0].optim == usual.but(head_rate=None, weight_decay=0.01), "as version 1 had it"
+    assert read(idle, values | {"version": 2, "network": values_of(network)}).arms[0].optim == usual
+    both = {
+        "arms": [{"method": "full"}, {"method": "head"}],
+        "optim": {"head_rate": 0.1},
+        "network": values_of(network),
+    }
+    assert [arm.optim.head_rate for arm in read(idle, values | {"version": 2} | both).arms] == [0.1, None]
     after = read(idle, by_hand(preset="split", base={"network": values_of(network), "task": {"dataset": "pets"}}))
     assert after.base.network == network
     assert after.task.classes == (2, 3)
