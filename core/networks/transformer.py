@@ -44,7 +44,7 @@ class TransformerSpec(NetworkSpec):
     training = {  # noqa: RUF012 (a constant)
         "batch_size": 32,
         "epochs": 3,
-        "head_rate": 0.00316,
+        "head_rate": 0.0316,
         "warmup": 0.1,
         "decay": "linear",
         "clip": 1.0,

@@ -73,7 +73,10 @@ def table(arms: Sequence[Arm]) -> str:
         "| Setting | Rate | Rate of the head | Validation accuracy, % | Test accuracy, % | Updates |",
         "| --- | ---: | ---: | --- | --- | ---: |",
     ]
-    for arm in arms:
+    order = [arm.spec.label for arm in arms]
+    for arm in sorted(
+        arms, key=lambda arm: (order.index(arm.spec.label), arm.spec.optim.head_rate or arm.learning_rate)
+    ):
         optim, done = arm.spec.optim, arm.finished_only
         head = optim.head_rate or optim.learning_rate
         validated, tested = (
