@@ -110,9 +110,10 @@ def follow(lab: Lab, experiment: Experiment, new: Sequence[str]) -> None:
     known = set(experiment.runs) - set(new)
     with ProgressBar("waiting", "run", len(new)) as shown:
         while True:
-            added = [run.id for run in lab.members(experiment) if run.id not in known]
+            members = lab.members(experiment)
+            added = [run.id for run in members if run.id not in known]
             runs = lab.runs_of([*bases_of(lab.runs_of(added)), *added])
-            is_open = any(run.plan == "open" for run in runs)
+            is_open = any(run.plan == "open" for run in members)
             interrupted = {run.id for run in runs if run.state == "interrupted"}
             stuck = [run for run in runs if run.state == "queued" and run.spec.base in interrupted]
             live = [run for run in runs if run.is_live and run not in stuck]

@@ -198,8 +198,6 @@ class Growing(Launcher):
         for experiment in self.store.open_plans():
             try:
                 self._extend(experiment)
-            except (QueueFullError, RunStateError) as error:
-                log.info("Experiment %s goes on later: %s", experiment.id, error)
             except LabError as error:  # such as a full disk, or a dataset that is gone
                 log.warning("Experiment %s waits until somebody finishes it: %s", experiment.id, error)
                 self.store.add_log(experiment.runs[-1], f"The search for learning rates waits: {error}")
@@ -217,7 +215,10 @@ class Growing(Launcher):
         growth = self._missing(members, plan.wanted(members))
         new = tuple(spec for spec in growth.runs if (spec.arm, spec.seed) not in plan.queued)
         if new and len(new) == len(growth.runs):
-            self._add(experiment, replace(growth, plan=plan), joins=True)
+            try:
+                self._add(experiment, replace(growth, plan=plan), joins=True)
+            except (QueueFullError, RunStateError) as error:  # there is no room now, or somebody else was quicker
+                log.debug("Experiment %s goes on later: %s", experiment.id, error)
         else:  # what is missing although it was queued was deleted
             self._end(experiment, "complete" if plan.is_done(members) else "waiting")
 

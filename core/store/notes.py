@@ -11,6 +11,7 @@ from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.store.deletions import Deletions
 from core.store.snapshot import remove
 from core.store.store import Store
+from core.store.transitions import REOPEN
 from core.wording.experiments import MAX_NAME
 
 MAX_NOTE = 2000
@@ -107,6 +108,7 @@ class RunNotes:
         experiments = {run.experiment for run in self._store.runs_of(ids) if run.experiment and not run.is_over}
         with self._store.transaction() as db:
             db.executemany("UPDATE runs SET archived = ? WHERE id = ?", [(int(archived), id) for id in ids])
+            db.executemany(f"{REOPEN} = ?", [(experiment,) for experiment in experiments])
         for experiment in experiments:
             self._on_end(experiment)
 

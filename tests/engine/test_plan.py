@@ -114,7 +114,6 @@ def test_an_answer_without_what_was_stopped_ends_the_search(lab: Lab) -> None:
     lab.stop(*(run.id for run in lab.members(experiment) if run.is_live))
     runs = ended(lab, experiment)
     lab.notes.archive([run.id for run in runs if run.state == "stopped"])
-    lab.store.reopen_plans([experiment.id])
     wait_until(lambda: {run.plan for run in lab.members(experiment)} == {"complete"})
     assert len(lab.members(experiment)) == len(runs)
 
