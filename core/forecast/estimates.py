@@ -15,7 +15,7 @@ from core.data.text_examples import TextExamples
 from core.errors import DeviceError
 from core.forecast.calibration import Calibrator
 from core.forecast.fit import Shortage, alike, shortage
-from core.forecast.forecast import Basis, Forecast, total
+from core.forecast.forecast import Basis, Forecast, total, weaker
 from core.forecast.memory import memory_of
 from core.forecast.pace import Record, Work, overhead_seconds, pace_of, records_of
 from core.forecast.packing import packed
@@ -109,7 +109,10 @@ class Estimates:
         """
         low = self.whole(least)
         high = low if list(most) == list(least) else self.whole(most)
-        return replace(low, seconds_high=high.seconds_high, memory=max(low.memory, high.memory))
+        memory, basis = max(low.memory, high.memory), weaker(low.basis, high.basis)
+        if basis == "unknown":
+            return Forecast(None, None, memory, basis)
+        return Forecast(low.seconds_low, high.seconds_high, memory, basis)
 
     def wait(self, specs: Sequence[RunSpec], seconds: float) -> Forecast:
         """The forecast of :meth:`whole`, after waiting until its time is known, ``seconds`` at most.

@@ -71,11 +71,16 @@ class Forecast:
         return cls(low, high, round(float(found[3]) * 1e6), bases[found[4]])
 
 
+def weaker(*bases: Basis) -> Basis:
+    """The weakest of several bases; of none the strongest there is."""
+    return max(bases, key=ORDER.index, default=ORDER[0])
+
+
 def total(parts: Iterable[Forecast]) -> Forecast:
     """Forecast of parts that follow one another: times add up, the largest memory counts, and the weakest basis."""
     known = list(parts)
     lows, highs = [part.seconds_low for part in known], [part.seconds_high for part in known]
-    basis: Basis = max((part.basis for part in known), key=ORDER.index, default="measured")
+    basis = weaker(*(part.basis for part in known))
     low = None if None in lows else sum(filter(None, lows))
     high = None if None in highs else sum(filter(None, highs))
     return Forecast(low, high, max((part.memory for part in known), default=0), basis)

@@ -189,7 +189,7 @@ def _preset(target: str, source: str, lab: Lab) -> tuple[str, str, Catalog, str 
 
 def _caption(lab: Lab, plan: Plan, planned: Planned) -> str:
     forecast = lab.estimates.between(planned.at_least, planned.at_most)
-    redraw_when_measured(lab, forecast, planned.at_most)
+    redraw_when_measured(lab, forecast, planned)
     time = range_text(forecast.seconds_low, forecast.seconds_high)
     memory = bytes_text(forecast.memory)
     return f"{runs_text(planned)}, {time}, {memory} of memory: {plan.caption}"

@@ -14,6 +14,7 @@ import pytest
 from core.__main__ import main
 from core.engine.growing import plan_of
 from core.errors import LabError
+from core.forecast.forecast import weaker
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.plan.rate_grid import TuneSpec
@@ -77,6 +78,7 @@ def test_the_forecast_is_between_the_fewest_and_the_most_runs(undisturbed: tuple
     few, many = lab.estimates.whole(planned.at_least), lab.estimates.whole(planned.at_most)
     both = lab.estimates.between(planned.at_least, planned.at_most)
     assert (both.seconds_low, both.seconds_high) == (few.seconds_low, many.seconds_high)
+    assert both.basis == weaker(few.basis, many.basis), "a page that polls until it is known would else never rest"
 
 
 def test_two_labs_on_one_home_train_each_run_once(undisturbed: tuple[Lab, Experiment], settings: Settings) -> None:

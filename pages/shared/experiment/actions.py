@@ -187,10 +187,10 @@ def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequ
         f"{counted(len(growth.runs), 'run')}: {counted(added, 'setting')} with "
         f"{counted(len({spec.seed for spec in growth.runs}), 'seed')} each{bases}."
     )
-    price = lab.estimates.whole(growth.specs)
+    price = lab.estimates.between(growth.at_least, growth.at_most)
     more = ", and more as learning rates are searched for" if growth.plan is not None else ""
     st.caption(f"Time: {range_text(price.seconds_low, price.seconds_high)}{more}.")
-    redraw_when_measured(lab, price, growth.specs)
+    redraw_when_measured(lab, price, growth)
     if st.button(on_primary(f"Train {counted(len(growth.runs), 'run')}"), type="primary", key=f"{key}-start"):
         lab.grow(experiment, settings, seeds)
         st.rerun()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from core.engine.launcher import Planned
 from core.forecast.forecast import Basis, Forecast
 from core.lab import Lab
 from core.numbers import bytes_text, range_text
-from core.run_spec import RunSpec
 
 TICK = 1.0
 """Seconds between two looks at whether the time has been measured."""
@@ -49,18 +46,18 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
         help="At most at once, for the runs that are trained side by side: weights, gradients, Adam's two moments, "
         "activations, and the products that are kept of layers that no run trains. Images are left out.",
     )
-    redraw_when_measured(lab, forecast, planned.at_most)
+    redraw_when_measured(lab, forecast, planned)
 
 
-def redraw_when_measured(lab: Lab, forecast: Forecast, specs: Sequence[RunSpec]) -> None:
+def redraw_when_measured(lab: Lab, forecast: Forecast, planned: Planned) -> None:
     """Draw the page again once the time of these runs is known, if the forecast does not have it yet."""
     if forecast.basis == "unknown":
-        st.fragment(_poll, run_every=TICK)(lab, specs, [])
+        st.fragment(_poll, run_every=TICK)(lab, planned, [])
 
 
-def _poll(lab: Lab, specs: Sequence[RunSpec], looked: list[bool]) -> None:
+def _poll(lab: Lab, planned: Planned, looked: list[bool]) -> None:
     looked.append(True)
     if len(looked) == 1:
         return  # the whole page is being drawn: to begin again here would lose a press on a button further down
-    if lab.estimates.whole(specs).basis != "unknown":
+    if lab.estimates.between(planned.at_least, planned.at_most).basis != "unknown":
         st.rerun()
