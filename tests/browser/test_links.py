@@ -186,11 +186,12 @@ def test_no_press_on_a_link_is_lost_while_a_run_trains(
     assert console_errors == []
 
 
+@pytest.mark.minutes  # what draws itself again between the two halves of a click loses it, on a busy machine
 def test_no_press_is_lost_on_a_page_that_draws_itself_again_all_the_time(
     page: Page, serve: Serve, tmp_path: Path
 ) -> None:
     page.goto(serve(module_of(tmp_path, REDRAWN)))
-    for _ in range(full_or_short(50, 5)):
+    for _ in range(50):
         for name, content in (("At once", b"at once"), ("Slowly", b"made")):
             file = downloaded(page.get_by_role("link", name=name), LOST_SECONDS)
             assert file.suggested_filename == f"{name.lower().replace(' ', '-')}.txt"
