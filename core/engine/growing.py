@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from core.engine.launcher import Launcher, Planned, Queued, is_usable, name_of, new_id
@@ -27,7 +28,13 @@ AGAIN = r" \(\d+\)"
 
 def plan_of(experiment: Experiment) -> Plan | None:
     """The plan of an experiment; None where all its runs were known when they were launched."""
-    return None if experiment.plan is None else Plan.from_json(experiment.plan, keep_unknown=True)
+    return None if experiment.plan is None else _parsed(experiment.plan)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Plan:
+    """A stored plan; cached, since each redraw of a form asks all experiments whether they are what it asks for."""
+    return Plan.from_json(text, keep_unknown=True)
 
 
 class Growing(Launcher):
@@ -58,9 +65,9 @@ class Growing(Launcher):
         """
         wanted, left = set(planned.runs), None
         for experiment in self.store.experiments(base=planned.runs[0].base or ""):
-            plan = plan_of(experiment)
-            if (plan is None) is not (planned.plan is None) or len(experiment.runs) < len(wanted):
+            if (experiment.plan is None) is not (planned.plan is None) or len(experiment.runs) < len(wanted):
                 continue
+            plan = plan_of(experiment)
             if plan is not None and planned.plan is not None and not plan.asks_for(planned.plan.configuration):
                 continue
             members = self.store.runs_of(experiment.runs)

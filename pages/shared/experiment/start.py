@@ -8,7 +8,7 @@ from core.engine.launcher import Planned
 from core.lab import Lab
 from core.numbers import counted, range_text
 from core.store.record import Experiment
-from pages.shared.experiment.state import finish_text, is_left, state_text
+from pages.shared.experiment.state import finish_text, left_of, state_text
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 
@@ -38,9 +38,9 @@ def start_button(lab: Lab, planned: Planned, trim: bool, label: str, key: str, w
         LabError: it cannot be queued.
     """
     known = lab.find_experiment(planned)
-    left = known is not None and is_left(lab, lab.members(known))
+    left = None if known is None else left_of(lab, lab.members(known))
     width = "stretch" if wide else "content"
-    if known is None or not left:
+    if known is None or left is None:
         if not st.button(on_primary(label), type="primary", icon=":material/play_arrow:", key=key, width=width):
             return None
         st.session_state[KNOWN] = known and known.id
@@ -48,7 +48,7 @@ def start_button(lab: Lab, planned: Planned, trim: bool, label: str, key: str, w
             return known or lab.queue(planned, trim=trim)
     st.caption(literal(f"{known.name} has these runs: {state_text(lab.members(known))}."))
     with st.container(horizontal=not wide):
-        words = finish_text(lab, lab.rest(known.runs))
+        words = finish_text(lab, left)
         finish = st.button(on_primary(words), type="primary", icon=":material/play_arrow:", key=key, width=width)
         whole = lab.estimates.between(planned.at_least, planned.at_most)
         price = f"{runs_text(planned)}, {range_text(whole.seconds_low, whole.seconds_high)}"

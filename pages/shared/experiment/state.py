@@ -48,7 +48,7 @@ def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Verdict | None = 
         key: prefix of the widget keys.
         found: the verdict on an experiment, which may wait for stopped runs.
     """
-    if all(run.state == "finished" for run in runs) and not is_left(lab, runs):
+    if all(run.state == "finished" and run.plan != "waiting" for run in runs):
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(state_text(runs), width="content")
@@ -65,9 +65,10 @@ def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Verdict | None = 
             )
 
 
-def is_left(lab: Lab, runs: Sequence[Run]) -> bool:
-    """Whether a person can have more trained of these: runs that ended before, or a search that waits for somebody."""
-    return any(run.plan == "waiting" for run in runs) or bool(lab.rest([run.id for run in runs]))
+def left_of(lab: Lab, runs: Sequence[Run]) -> Rest | None:
+    """What a person can have trained to its end of these; empty for a search that waits for somebody, None for nothing."""
+    rest = lab.rest([run.id for run in runs]) if any(run.is_unfinished for run in runs) else Rest()
+    return rest if rest or any(run.plan == "waiting" for run in runs) else None
 
 
 def finish_text(lab: Lab, rest: Rest) -> str:
@@ -86,10 +87,8 @@ def finish_text(lab: Lab, rest: Rest) -> str:
 
 def finish_button(lab: Lab, runs: Sequence[Run], key: str) -> None:
     """Draw a button that trains those of these runs to their ends that ended before, in one call; else nothing."""
-    if not is_left(lab, runs):
-        return
-    rest = lab.rest([run.id for run in runs])
-    if st.button(
+    rest = left_of(lab, runs)
+    if rest is not None and st.button(
         on_primary(finish_text(lab, rest)),
         type="primary",
         icon=":material/play_arrow:",
