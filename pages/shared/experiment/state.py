@@ -66,7 +66,7 @@ def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Verdict | None = 
 
 
 def left_of(lab: Lab, runs: Sequence[Run]) -> Rest | None:
-    """What a person can have trained to its end of these; empty for a search that waits for somebody, None for nothing."""
+    """What a person can have trained to its end; empty where only a search waits for somebody, None for nothing."""
     rest = lab.rest([run.id for run in runs]) if any(run.is_unfinished for run in runs) else Rest()
     return rest if rest or any(run.plan == "waiting" for run in runs) else None
 
