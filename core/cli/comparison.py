@@ -25,7 +25,7 @@ from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, averaged_arms, judged_by, labels_of
 from core.study.arms.balance import unlearnt
-from core.study.arms.choice import chosen_arms, dropped_sentences
+from core.study.arms.choice import chosen_arms, comparisons_of, dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.missing import lost_runs, missing_runs
 from core.study.arms.settled import all_settled, updates_of
@@ -155,6 +155,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
     results = {run.id: run.result for run in (*bases, *runs) if run.result}
     arms, objective = [], judged_by(runs)
     chosen = {arm.key for arm in chosen_arms(runs)}
+    compared = {arm.key: arm for group in comparisons_of(runs) for arm in group}
     ends = {choice.arm.key: choice.at_end for choice in rate_choices(runs)}
     for arm in averaged_arms(runs):
         own = [results[run.id] for run in arm.runs]
@@ -166,7 +167,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
                 "learning_rate": arm.learning_rate,
                 "chosen": arm.key in chosen,
                 "rate_at_end": ends.get(arm.key),
-                "settled": all_settled([arm]),
+                "settled": all_settled([compared.get(arm.key, arm)]),
                 "rank": arm.spec.method.inner_rank,
                 "trainable_parameters": own[0].trainable_parameters,
                 "validation_accuracy": [result.measures.get("validation_accuracy") for result in own],
@@ -262,5 +263,6 @@ def _verdict_as_json(found: Verdict) -> dict[str, Any]:
         "seeds_needed": told.seeds_needed if told is not None and not unlearnt(compared) else None,
         "adapter_run": found.offered.id if found.offered is not None else None,
         "settled": all_settled(compared),
+        "holds_on": found.holds_on,
         "updates": updates_of(compared),
     }

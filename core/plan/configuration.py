@@ -105,13 +105,17 @@ class Configuration(Spec):
             raise ValueError("A base must be a pretrain run.")
         if self.network is not None and self.own_bases:
             raise ValueError("A network that was brought is one base for all seeds: leave a base for each seed out.")
-        runs = len(self.arms) * len(self.seeds) * ((self.tune.rates or MOST) if self.tune else 1)
+        runs = len(self.arms) * len(self.seeds) * self._most_rates()
         if runs > MAX_RUNS:
             raise ValueError(
                 f"An experiment takes at most {MAX_RUNS:,} runs and this one has {runs:,}: choose fewer arms, rates or "
                 "seeds."
             )
         return self
+
+    def _most_rates(self) -> int:
+        """How many learning rates each arm tries at most, with every number of epochs."""
+        return 1 if self.tune is None else (self.tune.rates or MOST) * (1 + self.tune.longer)
 
     @property
     def start(self) -> NetworkSpec:
@@ -139,7 +143,8 @@ class Configuration(Spec):
         base = self.base.but(seed=0) if self.base is not None and self.own_bases else self.base
         brought = None if self.network is None else self.network.brought
         settings, seeds = frozenset(self.settings), frozenset(self.seeds)
-        own = self.is_search, self.own_bases, self.trim, self.device, self.objective
+        search = self.tune if self.is_search else None
+        own = search, self.own_bases, self.trim, self.device, self.objective
         return base, brought, self.task, settings, seeds, *own
 
 

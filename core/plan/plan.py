@@ -3,26 +3,36 @@
 An experiment whose learning rates are searched for has one in the store. It is a function of what was asked for and of
 the results that are there (:mod:`core.plan.search`), so that it needs no state of its own, and whoever extends it finds
 the same. The only thing that it remembers is what it has queued: what is missing of that was deleted by somebody.
+
+Where it may train longer, the searches of all methods end first, with the first seeds alone. While one of them still
+gets better (:mod:`core.plan.course`), all are searched again with three times the epochs, each around the best rate
+that it had; then all seeds are trained, with the last of these numbers of epochs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Self
 
 from pydantic import Field
 
+from core.methods.method import MethodSpec
 from core.plan.configuration import ArmSpec, Configuration
+from core.plan.course import LONGER, gain
 from core.plan.experiment import Setting
 from core.plan.rate_grid import rates_around
-from core.plan.search import FIRST_POINTS, MOST, Results, search_seeds, wanted
-from core.run_spec import RunSpec
-from core.spec import Spec
+from core.plan.search import FIRST_POINTS, MOST, Results, best_rate, search_seeds, wanted
+from core.run_spec import OptimSpec, RunSpec
+from core.spec import Spec, bounds
 from core.store.record import Run
 
 Place = tuple[str, int]
 """Key of an arm and a seed: one run of an experiment."""
+
+Ended = Mapping[Setting, Mapping[float, Mapping[int, Run]]]
+"""Runs that say something of their learning rate, by setting without it, by rate and by seed."""
 
 
 class Plan(Spec):
@@ -43,10 +53,18 @@ class Plan(Spec):
         Args:
             runs: of the experiment, in any state.
         """
+        ended = _ended(runs)
+        lines, is_decided = self._lines(ended)
+        longest = _longest(lines)
         found: dict[Setting, Sequence[int]] = {}
-        for line, results in self._results(runs).items():
-            rates = wanted(line[0].learning_rate, self.first, self.configuration.seeds, results, self._sign)
-            found |= {_at(line, rate): seeds for rate, seeds in rates.items()}
+        for line in lines:
+            seeds = self.configuration.seeds if is_decided and line in longest else self.first
+            results = _results(line, ended)
+            rates = wanted(line[0].learning_rate, self.first, seeds, results, self._sign)
+            if is_decided and line not in longest and _is_compared(line, longest):
+                best = best_rate(rates, self.first, results, self._sign)
+                rates |= {} if best is None else {best: self.configuration.seeds}
+            found |= {_at(line, rate): own for rate, own in rates.items()}
         return self._by_seed(found)
 
     def is_done(self, runs: Iterable[Run]) -> bool:
@@ -56,19 +74,29 @@ class Plan(Spec):
         return all((*setting, seed) in there for setting, seed in self.wanted(everything))
 
     def at_least(self) -> list[tuple[Setting, int]]:
-        """What it trains if the best rate of each method is the one in the middle of the first ones."""
-        return self._with_points(FIRST_POINTS)
+        """What it trains if the best rate of each method is the one in the middle of the first ones, and no method gets
+        better for longer.
+        """
+        return self._with_points(FIRST_POINTS, 0)
 
     def at_most(self) -> list[tuple[Setting, int]]:
-        """What it trains if every search tries as many rates as it may, :data:`FIRST_POINTS` of them with all seeds."""
-        return self._with_points(MOST)
+        """What it trains if every search tries as many rates as it may, :data:`FIRST_POINTS` of them with all seeds,
+        for as many epochs as it may.
+        """
+        return self._with_points(MOST, self._times)
 
-    def _with_points(self, count: int) -> list[tuple[Setting, int]]:
+    def _with_points(self, count: int, times: int) -> list[tuple[Setting, int]]:
         found: dict[Setting, Sequence[int]] = {}
-        for line in self._lines:
-            near = rates_around(line[0].learning_rate, FIRST_POINTS)
+        lines = [(arm.optim, arm.method) for arm in self.configuration.arms]
+        for _ in range(times):
+            lines += [_tripled(line) for line in _longest(lines) if _can_be_tripled(line)]
+        longest = _longest(lines)
+        for line in lines:
+            near = rates_around(line[0].learning_rate, FIRST_POINTS if line in longest else 0)
             for rate in rates_around(line[0].learning_rate, count):
                 found[_at(line, rate)] = self.configuration.seeds if rate in near else self.first
+            if line not in longest and _is_compared(line, longest):
+                found[_at(line, rates_around(line[0].learning_rate, 1)[0])] = self.configuration.seeds
         return self._by_seed(found)
 
     def _by_seed(self, found: Mapping[Setting, Sequence[int]]) -> list[tuple[Setting, int]]:
@@ -77,7 +105,7 @@ class Plan(Spec):
 
     def with_more(self, arms: Sequence[Setting], seeds: Sequence[int]) -> Self:
         """The plan with more methods, ranks and seeds; those that it has keep the rate that their search began at."""
-        known = {_without_rate(line) for line in self._lines}
+        known = {_without_rate((arm.optim, arm.method)) for arm in self.configuration.arms}
         new: dict[Setting, Setting] = {}
         for setting in arms:
             if _without_rate(setting) not in known:
@@ -95,24 +123,77 @@ class Plan(Spec):
         seeds = self.configuration.seeds
         return set(asked.seeds) <= set(seeds) and self.configuration.asks_the_same(asked.but(seeds=seeds))
 
+    def _lines(self, ended: Ended) -> tuple[list[Setting], bool]:
+        """Each method at each size and number of epochs, at the rate that its search begins around; and whether the
+        last of these numbers is decided, so that all seeds are to be trained with it.
+        """
+        lines = [(arm.optim, arm.method) for arm in self.configuration.arms]
+        shortest = {_what(line): line[0].epochs for line in lines[::-1]}
+        while True:
+            longest = _longest(lines)
+            able = [line for line in longest if line[0].epochs < shortest[_what(line)] * LONGER**self._times]
+            able = [line for line in able if _can_be_tripled(line)]
+            if not able:
+                return lines, True
+            best = {line: self._found(line, ended) for line in longest}
+            if not all(is_over for is_over, _ in best.values()):
+                return lines, False
+            least = min(line[0].epochs for line in able)
+            is_behind = LONGER * least <= max(line[0].epochs for line in longest)  # a method that was added later
+            if not is_behind and not any(self._gets_better(*each, lines, ended) for each in best.items()):
+                return lines, True
+            lines += [_tripled(_at(line, best[line][1])) for line in able if line[0].epochs == least]
+
+    def _found(self, line: Setting, ended: Ended) -> tuple[bool, float]:
+        """Whether a search has ended with its first seeds, and the best rate that it has found so far."""
+        results = _results(line, ended)
+        rates = wanted(line[0].learning_rate, self.first, self.first, results, self._sign)
+        best = best_rate(rates, self.first, results, self._sign)
+        is_over = all(set(seeds) <= results.get(rate, {}).keys() for rate, seeds in rates.items())
+        return is_over, line[0].learning_rate if best is None else best
+
+    def _gets_better(self, line: Setting, best: tuple[bool, float], lines: Sequence[Setting], ended: Ended) -> bool:
+        """Whether the first seeds would gain half the margin with three times the epochs, or nobody can tell."""
+        _, rate = best
+        own = ended.get(_without_rate(line), {}).get(rate, {})
+        shorter: Mapping[int, Run] = {}
+        for other in lines:
+            if _is_compared(other, [line]):
+                shorter = ended.get(_without_rate(other), {}).get(self._found(other, ended)[1], {})
+        runs = [own[seed] for seed in self.first if seed in own]
+        if len(runs) < len(self.first) or any(_value(run) is None for run in runs):
+            return False  # every rate diverges
+        gains = [gain(run, shorter.get(run.spec.seed)) for run in runs]
+        known = [each for each in gains if each is not None]
+        return len(known) < len(gains) or fmean(known) >= self.configuration.objective.margin / 2
+
     @property
-    def _lines(self) -> list[Setting]:
-        """Each method at each size, at the rate that its search begins around."""
-        return [(arm.optim, arm.method) for arm in self.configuration.arms]
+    def _times(self) -> int:
+        return self.configuration.tune.longer if self.configuration.tune is not None else 0
 
     @property
     def _sign(self) -> float:
         return self.configuration.objective.primary.sign
 
-    def _results(self, runs: Iterable[Run]) -> dict[Setting, Results]:
-        """What the runs of each line have reached on the validation part."""
-        found: dict[Setting, dict[float, dict[int, float | None]]] = {_without_rate(line): {} for line in self._lines}
-        for run in filter(_has_ended, runs):
-            value = run.validated
-            known = value if run.state == "finished" and value is not None and math.isfinite(value) else None
-            by_rate = found.setdefault(_without_rate((run.spec.optim, run.spec.method)), {})
-            by_rate.setdefault(run.spec.optim.learning_rate, {})[run.spec.seed] = known
-        return {line: found[_without_rate(line)] for line in self._lines}
+
+def _ended(runs: Iterable[Run]) -> Ended:
+    found: dict[Setting, dict[float, dict[int, Run]]] = {}
+    for run in filter(_has_ended, runs):
+        by_rate = found.setdefault(_without_rate((run.spec.optim, run.spec.method)), {})
+        by_rate.setdefault(run.spec.optim.learning_rate, {})[run.spec.seed] = run
+    return found
+
+
+def _results(line: Setting, ended: Ended) -> Results:
+    """What the runs of a line have reached on the validation part."""
+    by_rate = ended.get(_without_rate(line), {})
+    return {rate: {seed: _value(run) for seed, run in runs.items()} for rate, runs in by_rate.items()}
+
+
+def _value(run: Run) -> float | None:
+    """The measure by which settings are chosen; None where training has made it unusable."""
+    value = run.validated
+    return value if run.state == "finished" and value is not None and math.isfinite(value) else None
 
 
 def _has_ended(run: Run) -> bool:
@@ -127,3 +208,34 @@ def _at(setting: Setting, rate: float) -> Setting:
 def _without_rate(setting: Setting) -> Setting:
     """A key that is equal for settings that differ only in the learning rate."""
     return _at(setting, 1.0)
+
+
+def _tripled(line: Setting) -> Setting:
+    return line[0].but(epochs=LONGER * line[0].epochs), line[1]
+
+
+def _can_be_tripled(line: Setting) -> bool:
+    """Whether it is a number of epochs that runs take, and training ends with it and not by itself."""
+    most = bounds(OptimSpec, "epochs").high or math.inf
+    return not line[0].patience and LONGER * line[0].epochs <= most
+
+
+def _what(line: Setting) -> tuple[OptimSpec, MethodSpec]:
+    """A key that is equal for lines that differ only in rate and number of epochs."""
+    return line[0].but(learning_rate=1.0, epochs=1), line[1]
+
+
+def _longest(lines: Sequence[Setting]) -> list[Setting]:
+    """Of each method and size the line of the most epochs: the others are what it is compared with."""
+    most: dict[tuple[OptimSpec, MethodSpec], int] = {}
+    for line in lines:
+        most[_what(line)] = max(line[0].epochs, most.get(_what(line), 0))
+    return [line for line in lines if line[0].epochs == most[_what(line)]]
+
+
+def _is_compared(line: Setting, longest: Iterable[Setting]) -> bool:
+    """Whether a line has a third of the epochs of one of these, whose learning rate decays, and is otherwise alike."""
+    return any(
+        other[0].decay != "constant" and _what(other) == _what(line) and other[0].epochs == LONGER * line[0].epochs
+        for other in longest
+    )

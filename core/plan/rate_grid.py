@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.plan.experiment import Setting
 from core.run_spec import OptimSpec
@@ -26,6 +27,20 @@ class TuneSpec(Spec):
         description="How many each method tries, the same number for all. Empty for a search, which adds rates until "
         "the best lies between two others.",
     )
+    longer: int = Field(
+        0,
+        ge=0,
+        le=3,
+        title="Train longer",
+        description="How many times a search may triple the number of epochs: while a method still gets better, all "
+        "methods are searched again for three times as long.",
+    )
+
+    @model_validator(mode="after")
+    def _longer_is_for_searches(self) -> Self:
+        if self.longer and self.rates is not None:
+            raise ValueError("Only a search trains longer by itself: leave the number of rates out.")
+        return self
 
 
 def grid_rate(k: int) -> float:

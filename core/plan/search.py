@@ -47,7 +47,7 @@ def wanted(
         sign: 1 where a higher measure is better, −1 where a lower one is.
     """
     found = {grid_rate(k): tuple(first) for k in _compared(prior, first, results, sign)}
-    centre = _best(found, first, results, sign)
+    centre = best_rate(found, first, results, sign)
     if centre is None or not all(_has_ended(rate, first, results) for rate in found):
         return found
     walls = {rate for rate in found if None in [results[rate][seed] for seed in first]}
@@ -59,7 +59,7 @@ def _compared(prior: float, first: Sequence[int], results: Results, sign: float)
     """The points that are compared with the first seeds, ascending: with the next one, while one is needed."""
     points = list(points_around(prior, FIRST_POINTS))
     while all(_has_ended(grid_rate(k), first, results) for k in points) and len(points) < MOST:
-        best = _best([grid_rate(k) for k in points], first, results, sign)
+        best = best_rate([grid_rate(k) for k in points], first, results, sign)
         if best is None or best == grid_rate(points[0]):
             beyond = points[0] - 1
         elif best == grid_rate(points[-1]):
@@ -94,7 +94,7 @@ def _with_all_seeds(
         new = set(around) - walls - whole
         known |= new
         whole |= new
-        best = _best(sorted(whole), seeds, results, sign)
+        best = best_rate(sorted(whole), seeds, results, sign)
         if not new or best is None or not all(_has_ended(rate, seeds, results) for rate in whole):
             return whole
         place = next(k for k, rate in points.items() if rate == best)
@@ -104,7 +104,7 @@ def _has_ended(rate: float, seeds: Sequence[int], results: Results) -> bool:
     return set(seeds) <= results.get(rate, {}).keys()
 
 
-def _best(rates: Iterable[float], seeds: Sequence[int], results: Results, sign: float) -> float | None:
+def best_rate(rates: Iterable[float], seeds: Sequence[int], results: Results, sign: float) -> float | None:
     """The rate with the best mean over these seeds, of equal ones the lowest; None where none has them all."""
     means: dict[float, float] = {}
     for rate in rates:

@@ -146,3 +146,49 @@ def test_longer_training_takes_the_chosen_rates_and_their_neighbors() -> None:
         *(("lora", rate, 30, 0) for rate in (0.01, 0.1)),
     }
     assert longer([]) == []
+
+
+def test_a_rate_that_decays_is_judged_by_runs_of_a_third_of_the_epochs() -> None:
+    def at(epochs: int, gains: list[float], rate: float = 0.001) -> list[Run]:
+        optim = {"epochs": epochs, "decay": "linear", "learning_rate": rate}
+        return [make_run(seed=seed, optim=optim, **{TREND: 80 + gain}) for seed, gain in enumerate(gains)]
+
+    def judged(runs: list[Run]) -> Course:
+        return course_of(chosen_arms(runs)[0])
+
+    long = at(9, [2.0, 2.1, 2.2, 2.1])
+    assert judged(long) is Course.UNKNOWN
+    assert judged([*at(3, [0.0] * 4), *long]) is Course.IMPROVING
+    assert judged([*at(3, [2.0, 2.05, 2.1, 2.1]), *long]) is Course.SETTLED
+    assert judged([*at(3, [0.0] * 4), *at(3, [2.1] * 4, rate=0.01), *long]) is Course.SETTLED, "beside its best rate"
+    assert judged([*at(3, [0.0] * 3), *long]) is Course.UNKNOWN, "one seed lacks its shorter run"
+
+
+@pytest.mark.parametrize(
+    ("full", "lora", "ahead", "expected"),
+    [
+        ([1.0, 1.1, 0.9], [1.0, 1.0, 1.1], 5.0, True),  # both improve, and the lead stays
+        ([0.0, 0.1, 0.0], [6.0, 6.1, 5.9], 5.0, False),  # the other catches up
+        ([0.0, 6.0, 0.0], [0.0, 0.1, 6.0], 5.0, False),  # nobody can tell
+        ([0.0, 0.1, 0.0], [6.0, 6.1, 5.9], -5.0, True),  # it gains further on the better one
+    ],
+)
+def test_a_difference_holds_on_where_what_each_seed_would_gain_leaves_it(
+    full: list[float], lora: list[float], ahead: float, expected: bool
+) -> None:
+    """``ahead``: points by which full fine-tuning is better."""
+    runs = [
+        make_run(method, seed, 80 + seed / 10 + shift, optim={"epochs": 10}, trends={TREND: trend}, **{TREND: 80.0})
+        for method, shift, trends in (("full", ahead, full), ("lora", 0.0, lora))
+        for seed, trend in enumerate(trends)
+    ]
+    found = verdict(runs)
+    assert found.holds_on is expected
+    said = " ".join(explanation(found))
+    assert ("It would hold with three times the epochs" in said) is expected
+    assert not (expected and "learns faster" in said)
+
+
+def test_whether_it_holds_on_is_not_said_without_a_choice_or_trends() -> None:
+    assert verdict(longer_runs(10, 80.0, "full", "lora")).holds_on is None
+    assert verdict([*runs_with([1.0, 1.1]), *runs_with([1.0, 1.1], "lora")]).holds_on is None

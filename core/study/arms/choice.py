@@ -16,6 +16,7 @@ from statistics import fmean
 from core.data.task_spec import TaskSpec
 from core.methods.method import Role
 from core.numbers import seeds_text
+from core.plan.course import LONGER
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, all_arms, arm_order
 
@@ -29,13 +30,14 @@ def comparisons_of(runs: Iterable[Run]) -> list[list[Arm]]:
     Where settings were trained with several numbers of epochs, those of the largest one are that full fine-tuning and
     every adapter and rank has finished; the others are left out.
 
-    Each has its :attr:`core.study.arms.arm.Arm.planned` and :attr:`core.study.arms.arm.Arm.common` seeds.
+    Each has its :attr:`core.study.arms.arm.Arm.planned` and :attr:`core.study.arms.arm.Arm.common` seeds, and what was
+    trained for a third of the epochs.
     """
     found: dict[tuple[str | None, TaskSpec], list[Arm]] = {}
     for arm in all_arms(runs):
         if arm.role is not Role.BASE:
             found.setdefault((arm.spec.start, arm.spec.task), []).append(arm)
-    return [_with_seeds(_of_one_budget(arms)) for arms in found.values()]
+    return [_with_shorter(_with_seeds(_of_one_budget(arms)), arms) for arms in found.values()]
 
 
 def budgets_of(arms: Iterable[Arm]) -> dict[int, bool]:
@@ -65,6 +67,22 @@ def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
     arms = [replace(arm, planned=planned) for arm in arms]
     common = _shared(candidates(arms))
     return [replace(arm, common=common) for arm in arms]
+
+
+def _with_shorter(arms: Sequence[Arm], everything: Sequence[Arm]) -> list[Arm]:
+    """The arms with what was trained for a third of their epochs, where the learning rate decays."""
+    found = []
+    for arm in arms:
+        thirds = [
+            other
+            for other in everything
+            if arm.spec.optim.decay != "constant"
+            and LONGER * other.spec.optim.epochs == arm.spec.optim.epochs
+            and (other.spec.kind, other.spec.method.size) == (arm.spec.kind, arm.spec.method.size)
+        ]
+        best_third = best(_with_seeds(thirds)) if thirds else None
+        found.append(arm if best_third is None else replace(arm, shorter=best_third.finished))
+    return found
 
 
 def candidates(arms: Iterable[Arm]) -> list[Arm]:

@@ -8,6 +8,7 @@ from core.methods.method import Role
 from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
+from core.plan.course import LONGER
 from core.plan.experiment import Setting, with_ranks
 from core.plan.rate_grid import grid_rate, tuned_arms
 from core.run_spec import OptimSpec, default_rate, optim_for
@@ -47,7 +48,7 @@ def _rate(arm: Arm) -> float:
 
 
 def _tripled(optim: OptimSpec) -> OptimSpec:
-    return optim.but(epochs=3 * optim.epochs, patience=0)
+    return optim.but(epochs=LONGER * optim.epochs, patience=0)
 
 
 def extended(

@@ -2,9 +2,10 @@
 
 A setting is settled where three times its epochs would make the mean of its primary measure on the validation part
 better by less than half the margin, improving where they would make it better at all, and else it is not known. The
-test is on the trend of each seed, :func:`core.store.curves.trends_of`, which holds for a constant learning rate: one
-that decays belongs to its number of epochs. Where each run stopped by its own patience, it stopped where its curve
-happened to be flat, which says nothing.
+test is on what each seed would gain, :func:`core.plan.course.gain`.
+
+A difference holds on where it would still be there with three times the epochs, if each seed of both settings gained
+that much. That can be known of settings which are not settled.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ import numpy as np
 from scipy.special import stdtrit
 
 from core.numbers import count_text, listed
+from core.plan.course import gain
 from core.study.arms.arm import Arm
 from core.study.arms.tuning import name_in_sentence
-from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS
-
-MIN_EPOCHS = 10
-"""Minimum number of epochs whose trend says something: fewer were not simulated."""
+from core.study.stats.claims import Difference
+from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, t_interval
 
 
 class Course(StrEnum):
@@ -34,24 +34,39 @@ class Course(StrEnum):
 
 
 def course_of(arm: Arm) -> Course:
-    """What longer training would do to a setting, by one-sided 95 % limits of its mean trend over the seeds."""
-    optim, objective = arm.spec.optim, arm.spec.objective
-    trends = _trends(arm)
-    if len(trends) < MIN_SEEDS or optim.decay != "constant" or optim.patience or optim.epochs < MIN_EPOCHS:
+    """What longer training would do to a setting, by one-sided 95 % limits of its mean gain over the seeds."""
+    found = list(gains_of(arm).values())
+    if len(found) < max(MIN_SEEDS, len(arm.finished)):
         return Course.UNKNOWN
-    mean, error = float(np.mean(trends)), float(np.std(trends, ddof=1)) / math.sqrt(len(trends))
-    reach = float(stdtrit(len(trends) - 1, 1 - ERROR_RATE)) * error
-    if mean + reach < objective.margin / 2:
+    mean, error = float(np.mean(found)), float(np.std(found, ddof=1)) / math.sqrt(len(found))
+    reach = float(stdtrit(len(found) - 1, 1 - ERROR_RATE)) * error
+    if mean + reach < arm.spec.objective.margin / 2:
         return Course.SETTLED
     return Course.IMPROVING if mean - reach > 0 else Course.UNKNOWN
 
 
-def _trends(arm: Arm) -> list[float]:
-    """The trend of the primary measure of each finished run, positive where it gets better; empty if one has none."""
-    objective = arm.spec.objective
-    known = [(run.result.trends or {}).get(objective.validated) for run in arm.finished.values() if run.result]
-    found = [objective.primary.sign * trend for trend in known if trend is not None and math.isfinite(trend)]
-    return found if len(found) == len(known) else []
+def gains_of(arm: Arm) -> dict[int, float]:
+    """What three times the epochs would add, by seed, of the finished runs of which it is known."""
+    found = {seed: gain(run, arm.shorter.get(seed)) for seed, run in arm.finished.items()}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None = None) -> bool | None:
+    """Whether a difference would be there with three times the epochs: the 95 % t interval of its values, each with
+    what its seed would gain, excludes 0 on the same side. None where too few gains are known.
+
+    Args:
+        difference: of the primary measure, the setting minus full fine-tuning.
+        arm: the setting.
+        full: full fine-tuning.
+        margin: how much worse it may be, where it is to stay within that; None where it is to stay better, or worse.
+    """
+    ours, theirs, sign = gains_of(arm), gains_of(full), difference.what.sign
+    by_seed = dict(zip(difference.seeds, difference.values, strict=True))
+    if not set(by_seed) <= ours.keys() & theirs.keys() or len(by_seed) < MIN_SEEDS:
+        return None
+    longer = t_interval([sign * value + ours[seed] - theirs[seed] + (margin or 0.0) for seed, value in by_seed.items()])
+    return longer.high < 0 if margin is None and not difference.is_better else longer.low > 0
 
 
 def all_settled(arms: Iterable[Arm]) -> bool | None:
@@ -67,8 +82,13 @@ def updates_of(arms: Iterable[Arm]) -> int:
     return max((run.result.steps for arm in arms for run in arm.finished.values() if run.result), default=0)
 
 
-def course_sentences(arms: Sequence[Arm]) -> list[str]:
-    """Whether longer training would change what is said of some settings."""
+def course_sentences(arms: Sequence[Arm], holds: bool | None = None) -> list[str]:
+    """Whether longer training would change what is said of some settings.
+
+    Args:
+        arms: the settings.
+        holds: what :func:`holds_on` says of their difference; None also where nothing is said of it.
+    """
     by_course: dict[Course, list[str]] = {}
     for arm in arms:
         by_course.setdefault(course_of(arm), []).append(name_in_sentence(arm.name))
@@ -79,10 +99,12 @@ def course_sentences(arms: Sequence[Arm]) -> list[str]:
     found = []
     if improving := by_course.get(Course.IMPROVING):
         were = "was" if len(improving) == 1 else "were"
+        start = f"After {count_text(updates_of(arms))} updates {listed(improving)} {were} still improving"
         found.append(
-            f"After {count_text(updates_of(arms))} updates {listed(improving)} {were} still improving: this says which "
-            "learns faster, not which ends higher. Train longer."
+            f"{start}." if holds else f"{start}: this says which learns faster, not which ends higher. Train longer."
         )
     if unknown := by_course.get(Course.UNKNOWN):
         found.append(f"Whether longer training would change {listed(unknown)} is not known.")
+    if holds:
+        found.append("It would hold with three times the epochs, if each seed went on as it did at last.")
     return found

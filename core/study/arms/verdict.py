@@ -23,6 +23,7 @@ from core.study.arms.choice import (
     no_choice_sentence,
 )
 from core.study.arms.pairs import against_full, paired_differences
+from core.study.arms.settled import holds_on
 from core.study.arms.tuning import RatesTried, name_in_sentence, rate_choices, rates_tried
 from core.study.stats.claims import Difference, Level, within_margin
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed
@@ -114,6 +115,16 @@ class Verdict:
     def offered(self) -> Run | None:
         """The run whose adapter to take: of :attr:`told`, the one that is best on the validation part."""
         return best_run(self.told.arm) if self.told is not None else None
+
+    @property
+    def holds_on(self) -> bool | None:
+        """Whether the difference behind the choice would be there with three times the epochs; see
+        :func:`core.study.arms.settled.holds_on`. None without a choice, and where it is not known.
+        """
+        told, full = self.told, self.full
+        if told is None or full is None or self.rule is Rule.NONE:
+            return None
+        return holds_on(told.difference, told.arm, full, self.margin if self.rule is Rule.WITHIN else None)
 
     @property
     def seeds(self) -> int:

@@ -122,7 +122,7 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
         sentences.append(
             f"At an end of the rates tried, so that a better one may lie beyond: {listed(list(verdict.ends))}."
         )
-    sentences += course_sentences(compared)
+    sentences += course_sentences(compared, verdict.holds_on)
     for arm in compared:
         sentences += outlier_sentences(arm)
     return sentences
