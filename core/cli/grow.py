@@ -8,7 +8,7 @@ import sys
 from core.cli.comparison import answer, tell_shortage
 from core.cli.options import RUNS_KEPT, add_home, add_output, check_output, opened_lab
 from core.lab import Lab
-from core.plan.experiment import next_seeds, settings_of, with_ranks
+from core.plan.experiment import next_seeds, with_ranks
 from core.store.record import Experiment
 from core.study.arms.growth import longer
 
@@ -66,7 +66,7 @@ def grow(options: argparse.Namespace) -> int:
         experiment = lab.experiment(options.experiment)
         members = lab.members(experiment)
         specs = [run.spec for run in members]
-        settings = [*settings_of(specs), *(longer(members) if options.epochs else ())]
+        settings = [*lab.arm_settings(experiment), *(longer(members) if options.epochs else ())]
         arms = list(dict.fromkeys([*settings, *with_ranks(settings, options.rank, specs[0].network)]))
         seeds = sorted({spec.seed for spec in specs})
         if options.seeds is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.cli.options import add_field
+from core.errors import SpecError
 from core.methods.fields import own_fields, with_values
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -15,7 +16,7 @@ from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec
+from core.plan.rate_grid import SEARCH, TuneSpec
 from core.run_spec import OptimSpec, default_optim, default_rate, optim_for
 from core.spec import bounds
 
@@ -55,6 +56,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         const=FOUND,
         shown="off; a search without a number",
     )
+    add_field(parser, "--longer", TuneSpec, "longer", "with --tune without a number", default=None, shown=SEARCH.longer)
     adapters = methods(Role.ADAPTER)
     lines = "; ".join(f"{kind}: {method.line}" for kind, method in adapters.items())
     parser.add_argument(
@@ -141,5 +143,14 @@ def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | Net
 
 
 def tuning_asked(options: argparse.Namespace) -> TuneSpec | None:
-    """How the options ask for rates to be tuned. Raises: SpecError: too few or too many rates."""
-    return TuneSpec.of(rates=None if options.tune == FOUND else options.tune) if options.tune else None
+    """How the options ask for rates to be tuned.
+
+    Raises:
+        SpecError: too few or too many rates, or longer training without a search.
+    """
+    longer: dict[str, int] = {} if options.longer is None else {"longer": options.longer}
+    if options.tune == FOUND:
+        return SEARCH.but(**longer)
+    if longer and not options.tune:
+        raise SpecError("--longer is for a search: give --tune without a number too.")
+    return TuneSpec.of(rates=options.tune, **longer) if options.tune else None

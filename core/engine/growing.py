@@ -59,6 +59,14 @@ class Growing(Launcher):
         more["objective"] = first.objective
         return Configuration.on(start, first.task, settings_of(specs), seeds, **more)
 
+    def arm_settings(self, experiment: Experiment) -> list[Setting]:
+        """The settings that an experiment is grown from: those of its runs, or of a search what it was asked for, each
+        at the learning rate that it begins around. Raises: UnknownRunError: the experiment is gone.
+        """
+        if (plan := plan_of(experiment)) is not None:
+            return [(arm.optim, arm.method) for arm in plan.configuration.arms]
+        return settings_of(run.spec for run in self._members(experiment.id))
+
     def find_experiment(self, planned: Planned) -> Experiment | None:
         """The newest experiment that has, or will have, all that is planned trained to its end; else the newest one
         that has it, of which some can be finished.
@@ -182,8 +190,7 @@ class Growing(Launcher):
         if plan is not None:
             missing = self._missing(members, plan.wanted(members))
             return replace(missing, runs=tuple(s for s in missing.runs if (s.arm, s.seed) in plan.queued), plan=plan)
-        specs = [run.spec for run in members]
-        return self.growth(experiment, settings_of(specs), sorted({spec.seed for spec in specs}))
+        return self.growth(experiment, self.arm_settings(experiment), sorted({run.spec.seed for run in members}))
 
     def restore_deleted(self, experiment: Experiment) -> tuple[str, ...]:
         """Queue what :meth:`deleted` says, again. Returns: ids of the new runs. Raises: see :meth:`grow`."""

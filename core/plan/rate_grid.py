@@ -43,6 +43,10 @@ class TuneSpec(Spec):
         return self
 
 
+SEARCH = TuneSpec.of(longer=1)
+"""How rates are found where nobody says otherwise."""
+
+
 def grid_rate(k: int) -> float:
     """The learning rate 10^(k/2), to three digits, as in 0.00316 for k = −5: a point of the grid for all tuning.
 

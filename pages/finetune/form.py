@@ -16,6 +16,7 @@ from core.store.record import Run
 from pages.shared.forms import widgets
 from pages.shared.forms.adapter import adapter_form
 from pages.shared.forms.optim import family_key
+from pages.shared.forms.search import search_form
 
 
 def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkSpec, optim: OptimSpec) -> list[Setting]:
@@ -51,11 +52,12 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
     ]
 
 
-def fairness(base: Run | NetworkSpec) -> tuple[TuneSpec | None, bool]:
-    """Draw the two options that make a comparison fairer.
+def fairness(base: Run | NetworkSpec, optim: OptimSpec) -> tuple[TuneSpec | None, bool]:
+    """Draw the options that make a comparison fairer.
 
     Args:
         base: the network to fine-tune.
+        optim: what all are trained with.
 
     Returns:
         How learning rates are tuned, or None; and whether each seed gets its own base.
@@ -69,7 +71,7 @@ def fairness(base: Run | NetworkSpec) -> tuple[TuneSpec | None, bool]:
         "Rates are tried with a few seeds until the best lies between two others; it and its neighbors are then "
         "trained with all seeds. The validation part picks the best of each, and these are compared.",
     ):
-        tune = TuneSpec.of()
+        tune = search_form("finetune", optim)
     if isinstance(base, NetworkSpec):
         return tune, False
     own_bases = st.toggle(

@@ -105,7 +105,7 @@ with settings:
         with right:
             device = widgets.device(lab, "finetune-device")
         arms = settings_of([kind for kind in offered if kind in chosen], controls, network, optim)
-        tune, own_bases = fairness(base)
+        tune, own_bases = fairness(base, optim)
         objective = objective_form("finetune", objective_for(lab.catalog, task) if task else CLASSIFICATION)
         if task is not None:
             origin = base if isinstance(base, NetworkSpec) else base.spec

@@ -19,7 +19,7 @@ from core.networks.registry import families_for
 from core.numbers import bytes_text, range_text
 from core.plan.configuration import Configuration, preset_configuration, preset_task
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec
+from core.plan.rate_grid import SEARCH
 from core.run_spec import default_optim
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
@@ -169,7 +169,7 @@ def _configuration(
     Raises:
         LabError: a dataset is missing, or not for the preset.
     """
-    settings, seeds, tune = plan.settings(network), range(DEFAULT_SEEDS), TuneSpec.of() if plan.tuned else None
+    settings, seeds, tune = plan.settings(network), range(DEFAULT_SEEDS), SEARCH if plan.tuned else None
     if direct:
         task = preset_task(lab.catalog, target, None, network, source)
         return Configuration.on(network, task.but(length=longest or task.length), settings, seeds, tune=tune)

@@ -20,7 +20,7 @@ from core.networks.network import NetworkSpec
 from core.numbers import count_text, listed
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, objective_for
-from core.plan.rate_grid import TuneSpec, rates_around
+from core.plan.rate_grid import rates_around
 from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
@@ -38,6 +38,7 @@ from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.layers import layer_form
 from pages.shared.forms.objective import objective_form
 from pages.shared.forms.optim import optim_form
+from pages.shared.forms.search import search_form
 from pages.shared.forms.task import task_form
 from pages.shared.ui.links import go, link
 from pages.shared.ui.literal import literal
@@ -81,6 +82,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         grid = _grid(method, network)
         try:
             optim, adapter, device = _training(lab, method, network)
+            tune = search_form(KEY, optim) if grid.searched else None
             objective = objective_form(KEY, objective_for(lab.catalog, task) if task else CLASSIFICATION)
         except LabError as error:
             settle(lab, KEY, None)
@@ -95,7 +97,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         try:
             origin = base if isinstance(base, NetworkSpec) else base.spec
             arms = grid.arms(optim, adapter)
-            more = {"device": device, "objective": objective, "tune": TuneSpec.of() if grid.searched else None}
+            more = {"device": device, "objective": objective, "tune": tune}
             asked = Configuration.on(origin, task, arms, range(grid.seeds), **more)
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
             asked = asked.but(trim=keep_networks(lab, planned.at_most, KEY))

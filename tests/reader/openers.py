@@ -50,10 +50,6 @@ def misbehave(how: str, what: str = "The picture") -> str:
             os.abort()
         case "crash":
             ctypes.string_at(0)
-        case "memory":
-            return str(len([bytearray(2**20) for _ in range(1000)]))
-        case "small pieces":
-            return str(len([[number] for number in range(10**7)]))
         case "loop":
             while True:
                 pass
@@ -75,6 +71,12 @@ def misbehave(how: str, what: str = "The picture") -> str:
         case "lie":
             return cast(str, [1, 2, 3])
     return how
+
+
+@in_reader(DatasetError, "The picture", Limits(memory=2**26, cpu=60, wall=120, output=2**20))
+def allocate(how: str) -> str:
+    """Take more memory than there is, with time to do it on a busy machine."""
+    return str(len([bytearray(2**20) if how == "memory" else [number] for number in range(10**7)]))
 
 
 @in_reader(DatasetError)

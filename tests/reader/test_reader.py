@@ -26,7 +26,7 @@ from core.reader.values import decode, encode
 from tests import forked
 from tests.bad_files.sentences import faults_of
 from tests.conftest import HANG, wait_until
-from tests.reader.openers import Things, anything, environment, kill, misbehave, pids, same
+from tests.reader.openers import Things, allocate, anything, environment, kill, misbehave, pids, same
 
 TIME = "The picture takes more than 1 seconds to read: choose another one."
 DAMAGE = "The picture cannot be read: it is damaged, or takes more than 64 MiB of memory. Choose another one."
@@ -99,7 +99,7 @@ def test_any_bytes_are_a_value_of_the_declared_type_or_an_error(content: bytes) 
 def test_whatever_ends_the_reader_is_one_sentence(how: str, is_forked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "FORKS", is_forked)
     with pytest.raises(DatasetError) as caught:
-        misbehave(how)
+        (allocate if how in ("memory", "small pieces") else misbehave)(how)
     assert str(caught.value) == ENDS[how]
     assert faults_of(str(caught.value)) == []
     assert misbehave("nothing") == "nothing"

@@ -11,7 +11,7 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.numbers import counted, range_text
-from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds, settings_of
+from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
 from core.run_spec import RunSpec, inner_ranks
 from core.spec import bounds
 from core.store.record import Experiment, Run
@@ -99,7 +99,7 @@ def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec], suggested:
             or suggested
         )
         try:
-            _grow(lab, experiment, settings_of(specs), next_seeds(specs, count), key)
+            _grow(lab, experiment, lab.arm_settings(experiment), next_seeds(specs, count), key)
         except LabError as error:
             st.error(literal(str(error)))
 
@@ -144,7 +144,8 @@ def add_settings(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None
             )
         )
         try:
-            settings = extended(settings_of(specs), new_ranks, new_kinds, new_rates, specs[0].network)
+            own = lab.arm_settings(experiment)
+            settings = extended(own, new_ranks, new_kinds, new_rates, specs[0].network)
             _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
         except LabError as error:
             st.error(literal(str(error)))
@@ -168,7 +169,7 @@ def train_longer(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> No
         )
         try:
             specs = [run.spec for run in members]
-            settings = [*settings_of(specs), *longer(members)]
+            settings = [*lab.arm_settings(experiment), *longer(members)]
             seeds = sorted({spec.seed for arm in chosen_arms(members) for spec in (run.spec for run in arm.runs)})
             _grow(lab, experiment, settings, seeds or sorted({spec.seed for spec in specs}), key)
         except LabError as error:

@@ -90,7 +90,8 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
     if known is None or known[0] != file.file_id:
         start = _start_of(lab, configuration)
         if start is not None:
-            fill_from(lab, key, planned.least or planned.runs, start, configuration.is_search)
+            search = configuration.tune if configuration.is_search else None
+            fill_from(lab, key, planned.least or planned.runs, start, search)
             st.session_state[f"{key}-trim"] = configuration.trim
         known = file.file_id, "filled" if start is not None else "beyond"
         st.session_state[f"{key}-open-state"] = known

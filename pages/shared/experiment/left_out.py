@@ -8,6 +8,7 @@ from core.methods.registry import method_of
 from core.numbers import seeds_text
 from core.plan.configuration import Configuration
 from core.plan.experiment import Setting
+from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec
 from core.spec import Spec, bounds
 from core.wording.tasks import judged_text, task_text
@@ -32,6 +33,8 @@ def left_out(wanted: Configuration, shown: Configuration) -> list[str]:
         found.append(f"{_title(Configuration, 'device')} {wanted.device}")
     if shown.is_search and not wanted.is_search:
         found.append("learning rates that are given")
+    if wanted.is_search and shown.tune is not None and wanted.tune != shown.tune:
+        found.append(f"{_title(TuneSpec, 'longer')} {wanted.tune and wanted.tune.longer}")
     if wanted.objective != shown.objective:
         found.append(f"judged by {judged_text(wanted.objective)}")
     for name in ("own_bases", "trim"):

@@ -12,6 +12,7 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import method_order
 from core.plan.configuration import Configuration, preset_task
+from core.plan.rate_grid import TuneSpec
 from core.run_spec import RunSpec
 from core.tasks.presets import PRESETS
 from pages.shared.experiment.left_out import left_out
@@ -65,13 +66,14 @@ def fill_form(lab: Lab, key: str) -> bool:
     st.session_state[f"{key}-like-said"] = []
     try:
         experiment = lab.experiment(id)
-        specs = [run.spec for run in lab.members(experiment)]
+        specs, tune = [run.spec for run in lab.members(experiment)], None
         if experiment.plan is not None and not _gone(lab, specs[0]):  # from where its search began
-            specs = list(lab.planned(lab.configuration(experiment)).least)
+            asked = lab.configuration(experiment)
+            specs, tune = list(lab.planned(asked).least), asked.tune
     except LabError as error:
         st.warning(literal(str(error)))
         return False
-    fill_from(lab, key, specs, start_id(specs[0]), experiment.plan is not None)
+    fill_from(lab, key, specs, start_id(specs[0]), tune)
     st.session_state[f"{key}-trim"] = experiment.trim
     st.session_state[f"{key}-like"] = id
     if gone := _gone(lab, specs[0]):
@@ -127,7 +129,7 @@ def _gone(lab: Lab, asked: RunSpec | Configuration) -> str:
     return ""
 
 
-def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str, searched: bool) -> None:
+def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str, search: TuneSpec | None) -> None:
     """Fill a form, before it is drawn, with what comes nearest to the settings of runs.
 
     Args:
@@ -135,14 +137,15 @@ def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str, searched
         key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
         specs: of all runs, at least one.
         start: id of the base, or digest of the network that was brought; it is on this machine.
-        searched: whether learning rates are searched for.
+        search: how learning rates are searched for; None where they are not.
     """
     first = specs[0]
     st.query_params["base"] = st.session_state["pick-base"] = start
     values = _task(lab, first) | {
         "seeds": min(len({spec.seed for spec in specs}), widgets.MAX_FORM_SEEDS),
     }
-    values |= _arms(specs) if key == "finetune" else _grid(specs) | {"found": searched}
+    values |= _arms(specs) if key == "finetune" else _grid(specs) | {"found": search is not None}
+    values |= {} if search is None else {"longer": search.longer}
     rates = _own_rates(specs) if key == "finetune" else {}
     if first.device in lab.devices():
         values["device"] = first.device

@@ -1,0 +1,33 @@
+"""How a form searches for learning rates, and whether it trains longer while a method still gets better."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.plan.course import LONGER
+from core.plan.rate_grid import SEARCH, TuneSpec
+from core.run_spec import OptimSpec
+from core.spec import bounds
+
+
+def search_form(key: str, optim: OptimSpec) -> TuneSpec:
+    """Draw how long a search may train.
+
+    Args:
+        key: prefix of the form's widget keys.
+        optim: how long it trains at first.
+    """
+    about = bounds(TuneSpec, "longer")
+    most = bounds(OptimSpec, "epochs").high or optim.epochs
+    choices = [times for times in range(int(about.high or 0) + 1) if optim.epochs * LONGER**times <= most]
+    times = st.segmented_control(
+        about.title,
+        choices,
+        default=min(SEARCH.longer, choices[-1]),
+        format_func=lambda times: f"Up to {optim.epochs * LONGER**times} epochs" if times else "No",
+        help=about.description,
+        key=f"{key}-longer",
+        persist_state="session",
+        required=True,
+    )
+    return SEARCH.but(longer=times)
