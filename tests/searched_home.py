@@ -1,4 +1,4 @@
-"""An experiment whose learning rates are searched for, and what is said of its runs."""
+"""An experiment whose learning rates are searched for, and that trains longer since one epoch tells nothing of more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ARMS = [(short(rate=0.001), FullSpec()), (short(rate=0.00316), LoRASpec.of(rank=
 
 
 def asked(lab: Lab, **more: object) -> Configuration:
-    values: dict[str, object] = {"tune": TuneSpec.of()} | more
+    values: dict[str, object] = {"tune": TuneSpec.of(longer=1)} | more
     return preset_configuration(
         lab.catalog, "rotation-45", "digits", None, short(epochs=3), ARMS, range(SEEDS), **values
     )
@@ -34,10 +34,12 @@ def ended(lab: Lab, experiment: Experiment) -> list[Run]:
     return lab.members(experiment)
 
 
-def trained(runs: list[Run]) -> Counter[tuple[str, float, int]]:
-    """Method, learning rate and seed of each run that has finished."""
+def trained(runs: list[Run]) -> Counter[tuple[str, int, float, int]]:
+    """Method, number of epochs, learning rate and seed of each run that has finished."""
     return Counter(
-        (run.spec.label, run.spec.optim.learning_rate, run.spec.seed) for run in runs if run.state == "finished"
+        (run.spec.label, run.spec.optim.epochs, run.spec.optim.learning_rate, run.spec.seed)
+        for run in runs
+        if run.state == "finished"
     )
 
 

@@ -171,7 +171,7 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
         raise LabError("The number of seeds must be at least 1.")
     source, target = dataset_names(lab.catalog, options)
     settings_asked(options, family_of(options))  # raises before anything is downloaded
-    tuning_asked(options)
+    tuning_asked(options, FAMILIES[0])
     own = read_own(options) if options.data else None
     network: NetworkSpec | None = None
     if options.network is not None:
@@ -226,7 +226,7 @@ def _configuration(
     """The configuration from a source, or from a network as it is if there is none. Raises: LabError."""
     sizes = network or FAMILIES[0]
     arms, seeds = settings_asked(options, sizes), range(options.seeds)
-    more = {"device": options.device, "tune": tuning_asked(options), "objective": objective_asked(options)}
+    more = {"device": options.device, "tune": tuning_asked(options, sizes), "objective": objective_asked(options)}
     if network is not None and not source:
         length = default_length(network) if options.length is None else options.length
         task = TaskSpec.of(dataset=target, shots=options.shots, length=length)

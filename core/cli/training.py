@@ -16,7 +16,7 @@ from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.experiment import Setting
-from core.plan.rate_grid import SEARCH, TuneSpec
+from core.plan.rate_grid import TuneSpec, default_search
 from core.run_spec import OptimSpec, default_optim, default_rate, optim_for
 from core.spec import bounds
 
@@ -56,7 +56,15 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         const=FOUND,
         shown="off; a search without a number",
     )
-    add_field(parser, "--longer", TuneSpec, "longer", "with --tune without a number", default=None, shown=SEARCH.longer)
+    add_field(
+        parser,
+        "--longer",
+        TuneSpec,
+        "longer",
+        "with --tune without a number",
+        default=None,
+        shown=by_family(lambda family: family.longer),
+    )
     adapters = methods(Role.ADAPTER)
     lines = "; ".join(f"{kind}: {method.line}" for kind, method in adapters.items())
     parser.add_argument(
@@ -142,15 +150,19 @@ def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | Net
     return [(optim_of(options, method, network, options.epochs), method) for method in chosen]
 
 
-def tuning_asked(options: argparse.Namespace) -> TuneSpec | None:
+def tuning_asked(options: argparse.Namespace, network: type[NetworkSpec] | NetworkSpec) -> TuneSpec | None:
     """How the options ask for rates to be tuned.
+
+    Args:
+        options: those of :func:`add_training`.
+        network: the network, or its family.
 
     Raises:
         SpecError: too few or too many rates, or longer training without a search.
     """
     longer: dict[str, int] = {} if options.longer is None else {"longer": options.longer}
     if options.tune == FOUND:
-        return SEARCH.but(**longer)
+        return default_search(network).but(**longer)
     if longer and not options.tune:
         raise SpecError("--longer is for a search: give --tune without a number too.")
     return TuneSpec.of(rates=options.tune, **longer) if options.tune else None

@@ -47,6 +47,8 @@ class NetworkSpec(KindSpec):
     factor holds."""
     training: ClassVar[Mapping[str, Any]] = {}
     """Default settings of training that differ from those of :class:`core.run_spec.OptimSpec`; without the rate."""
+    longer: ClassVar[int] = 2
+    """How many times a search for learning rates may triple the number of epochs, where nobody says otherwise."""
     reasons: ClassVar[Mapping[str, str]] = {}
     """Why defaults suit the family, a clause each for the help of forms: by the name of a field of
     :class:`core.run_spec.OptimSpec` or of adapters, or by the role for a rate of :attr:`rate_factors`."""

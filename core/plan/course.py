@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+from core.run_spec import OptimSpec
 from core.store.record import Run
 
 LONGER = 3
@@ -17,6 +18,18 @@ LONGER = 3
 
 MIN_EPOCHS = 10
 """Minimum number of epochs whose trend says something: fewer were not simulated."""
+
+
+def can_tell(optim: OptimSpec, has_shorter: bool) -> bool:
+    """Whether runs with these settings tell what longer ones would gain.
+
+    Args:
+        optim: of the runs.
+        has_shorter: whether there are others with a third of their epochs.
+    """
+    if optim.patience:
+        return False
+    return optim.epochs >= MIN_EPOCHS if optim.decay == "constant" else has_shorter
 
 
 def gain(run: Run, shorter: Run | None = None) -> float | None:
@@ -28,12 +41,11 @@ def gain(run: Run, shorter: Run | None = None) -> float | None:
         shorter: of a learning rate that decays, a finished run of the same seed with a third of the epochs.
     """
     optim, objective = run.spec.optim, run.spec.objective
-    if run.result is None or optim.patience:
+    if run.result is None or not can_tell(optim, shorter is not None):
         return None
     if optim.decay == "constant":
-        known = (run.result.trends or {}).get(objective.validated) if optim.epochs >= MIN_EPOCHS else None
-    elif shorter is not None and run.validated is not None and shorter.validated is not None:
-        known = run.validated - shorter.validated
+        known = (run.result.trends or {}).get(objective.validated)
     else:
-        known = None
+        values = run.validated, shorter.validated if shorter is not None else None
+        known = values[0] - values[1] if values[0] is not None and values[1] is not None else None
     return objective.primary.sign * known if known is not None and math.isfinite(known) else None

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from core.methods.method import MethodSpec
 from core.plan.configuration import ArmSpec, Configuration
-from core.plan.course import LONGER, gain
+from core.plan.course import LONGER, can_tell, gain
 from core.plan.experiment import Setting
 from core.plan.rate_grid import rates_around
 from core.plan.search import FIRST_POINTS, MOST, Results, best_rate, search_seeds, wanted
@@ -75,9 +75,12 @@ class Plan(Spec):
 
     def at_least(self) -> list[tuple[Setting, int]]:
         """What it trains if the best rate of each method is the one in the middle of the first ones, and no method gets
-        better for longer.
+        better as soon as anybody can tell.
         """
-        return self._with_points(FIRST_POINTS, 0)
+        times, lines = 0, [(arm.optim, arm.method) for arm in self.configuration.arms]
+        while times < self._times and any(_can_be_tripled(line) and not can_tell(line[0], times > 0) for line in lines):
+            times, lines = times + 1, [_tripled(line) for line in lines if _can_be_tripled(line)]
+        return self._with_points(FIRST_POINTS, times)
 
     def at_most(self) -> list[tuple[Setting, int]]:
         """What it trains if every search tries as many rates as it may, :data:`FIRST_POINTS` of them with all seeds,

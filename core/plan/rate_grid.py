@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from core.networks.network import NetworkSpec
 from core.plan.experiment import Setting
 from core.run_spec import OptimSpec
 from core.spec import Spec, bounds
@@ -43,8 +44,9 @@ class TuneSpec(Spec):
         return self
 
 
-SEARCH = TuneSpec.of(longer=1)
-"""How rates are found where nobody says otherwise."""
+def default_search(network: type[NetworkSpec] | NetworkSpec) -> TuneSpec:
+    """How the learning rates of a network's methods are found, where nobody says otherwise."""
+    return TuneSpec.of(longer=network.longer)
 
 
 def grid_rate(k: int) -> float:

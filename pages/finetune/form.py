@@ -71,7 +71,7 @@ def fairness(base: Run | NetworkSpec, optim: OptimSpec) -> tuple[TuneSpec | None
         "Rates are tried with a few seeds until the best lies between two others; it and its neighbors are then "
         "trained with all seeds. The validation part picks the best of each, and these are compared.",
     ):
-        tune = search_form("finetune", optim)
+        tune = search_form("finetune", base if isinstance(base, NetworkSpec) else base.spec.network, optim)
     if isinstance(base, NetworkSpec):
         return tune, False
     own_bases = st.toggle(

@@ -9,7 +9,7 @@ import streamlit as st
 from core.data.sources.catalog import Catalog
 from core.data.sources.source import DatasetInfo
 from core.engine.launcher import Planned
-from core.errors import LabError
+from core.errors import DatasetError, LabError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -18,8 +18,9 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
 from core.numbers import bytes_text, range_text
 from core.plan.configuration import Configuration, preset_configuration, preset_task
+from core.plan.course import LONGER
 from core.plan.experiment import Setting
-from core.plan.rate_grid import SEARCH
+from core.plan.rate_grid import default_search
 from core.run_spec import default_optim
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
@@ -42,6 +43,11 @@ DIRECT = "home-direct"
 """Key of the choice to fine-tune a network as it was brought."""
 
 
+SHOTS = 100
+"""Images of each class that are learnt from, where there are more: fine-tuning is for few examples, and what is learnt
+from so many has settled after some hundred updates."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Which settings the button compares."""
@@ -50,20 +56,23 @@ class Plan:
     caption: str
     ranks: tuple[int, ...]
     tuned: bool
-    """Whether learning rates are searched for."""
+    """Whether learning rates are searched for, each seed has a base of its own, and all train until they settle."""
 
     def settings(self, network: NetworkSpec) -> list[Setting]:
         """Full fine-tuning and LoRA of each rank, at their default learning rates."""
-        lora = default_optim(LoRASpec, network)
-        return [
-            (default_optim(FullSpec, network), FullSpec()),
-            *((lora, LoRASpec.of(rank=rank)) for rank in self.ranks),
-        ]
+        longer = 1 if self.tuned or network.brought is not None else LONGER
+        full, lora = (
+            optim.but(epochs=longer * optim.epochs)
+            for optim in (default_optim(FullSpec, network), default_optim(LoRASpec, network))
+        )
+        return [(full, FullSpec()), *((lora, LoRASpec.of(rank=rank)) for rank in self.ranks)]
 
 
 PLANS = {
-    "thorough": Plan("Thorough", "ranks 1, 4 and 16, the best learning rate found for each", (1, 4, 16), tuned=True),
-    "quick": Plan("Quick", "rank 4 at its default learning rate; the answer holds at that rate", (4,), tuned=False),
+    "thorough": Plan(
+        "Thorough", "ranks 1, 4 and 16, the best learning rate found for each, trained until settled", (1, 4, 16), True
+    ),
+    "quick": Plan("Quick", "rank 4, one base, default learning rates; the answer holds at these", (4,), False),
 }
 
 
@@ -91,6 +100,8 @@ def question(lab: Lab) -> Experiment | None:
     try:
         if not direct:
             before_and_after(lab, *preset_tasks(*_preset(target, source, lab)))
+            if shots := _shots(lab, target, source):
+                st.caption(f"Learnt from {shots} images of each class; Fine-tune takes any number.")
         network = default_network(lab, lab.catalog.info(source), "home")
     except LabError as error:
         st.error(literal(str(error)))
@@ -169,15 +180,31 @@ def _configuration(
     Raises:
         LabError: a dataset is missing, or not for the preset.
     """
-    settings, seeds, tune = plan.settings(network), range(DEFAULT_SEEDS), SEARCH if plan.tuned else None
+    settings, seeds, tune = (
+        plan.settings(network),
+        range(DEFAULT_SEEDS),
+        default_search(network) if plan.tuned else None,
+    )
     if direct:
         task = preset_task(lab.catalog, target, None, network, source)
         return Configuration.on(network, task.but(length=longest or task.length), settings, seeds, tune=tune)
     preset, _, _, other = _preset(target, source, lab)
+    more = {"shots": _shots(lab, target, source), "length": longest, "tune": tune}
+    more["own_bases"] = plan.tuned and network.brought is None
     pretraining = default_optim(PretrainSpec, network)
-    return preset_configuration(
-        lab.catalog, preset, source, other, pretraining, settings, seeds, network, length=longest, tune=tune
-    )
+    return preset_configuration(lab.catalog, preset, source, other, pretraining, settings, seeds, network, **more)
+
+
+def _shots(lab: Lab, target: str, source: str) -> int | None:
+    """Images of each class that are learnt from; None for as many as the target has, where it says so or has fewer."""
+    _, task = preset_tasks(*_preset(target, source, lab))
+    if task.shots is not None or lab.catalog.info(task.dataset).kind != "image":
+        return None
+    try:
+        lab.tasks.outline(task.but(shots=SHOTS))
+    except DatasetError:
+        return None
+    return SHOTS
 
 
 def _preset(target: str, source: str, lab: Lab) -> tuple[str, str, Catalog, str | None]:

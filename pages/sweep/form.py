@@ -82,7 +82,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         grid = _grid(method, network)
         try:
             optim, adapter, device = _training(lab, method, network)
-            tune = search_form(KEY, optim) if grid.searched else None
+            tune = search_form(KEY, network, optim) if grid.searched else None
             objective = objective_form(KEY, objective_for(lab.catalog, task) if task else CLASSIFICATION)
         except LabError as error:
             settle(lab, KEY, None)

@@ -145,13 +145,13 @@ def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str, search: 
         "seeds": min(len({spec.seed for spec in specs}), widgets.MAX_FORM_SEEDS),
     }
     values |= _arms(specs) if key == "finetune" else _grid(specs) | {"found": search is not None}
-    values |= {} if search is None else {"longer": search.longer}
     rates = _own_rates(specs) if key == "finetune" else {}
+    longer = {} if search is None else {"longer": search.longer}
     if first.device in lab.devices():
         values["device"] = first.device
     own = family_key(key, first.network)
     values = {f"{key}-{name}": value for name, value in values.items()}
-    values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim) | rates).items()}
+    values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim) | rates | longer).items()}
     widgets.fill(values | objective_values(key, first.objective))
 
 
