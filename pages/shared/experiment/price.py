@@ -21,7 +21,8 @@ from pages.shared.ui.literal import literal
 
 SEARCHED = (
     f"Learning rates are searched for: {FIRST_POINTS} around the method's own with {SEARCH_SEEDS} seeds, more while "
-    f"the best is at an end, {MOST} at most; then the best and its neighbors with all seeds."
+    f"the best is at an end, {MOST} at most, for as many epochs as it takes; then the best and its neighbors with all "
+    "seeds."
 )
 """How rates are found, before the start; see :mod:`core.plan.search`."""
 
