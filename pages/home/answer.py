@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import streamlit as st
 
@@ -74,7 +76,7 @@ def evidence_of(found: Verdict, members: list[Run]) -> None:
         st.table(
             table, hide_index=True, border="horizontal", alt=f"{measure.title}, trained parameters and stored size"
         )
-    if sentence := macro_f1_sentence(arms):
+    if sentence := macro_f1_sentence([replace(arm, label=arm.name) for arm in arms]):
         st.caption(literal(sentence))
     if warning := misleading_sentence(full.runs[0]):
         st.warning(warning)
