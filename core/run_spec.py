@@ -32,7 +32,7 @@ class OptimSpec(Spec):
 
     learning_rate: float = Field(0.001, gt=0, le=1.0, title="Learning rate", description="Learning rate of Adam.")
     batch_size: int = Field(64, ge=1, le=8192, title="Batch size", description="Examples per step.")
-    epochs: int = Field(10, ge=1, le=200, title="Epochs", description="Passes over the training part.")
+    epochs: int = Field(10, ge=1, le=1000, title="Epochs", description="Passes over the training part.")
     patience: int = Field(
         0,
         ge=0,

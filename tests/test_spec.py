@@ -181,7 +181,7 @@ BAD = [
     (TaskSpec, {"classes": (0, "x" * 5000)}, "Classes kept "),
     (TaskSpec, {"shots": 0}, "Shots per class must be at least 1, not 0."),
     (OptimSpec, {"learning_rate": float("-inf")}, "Learning rate must be "),
-    (OptimSpec, {"epochs": 201}, "Epochs must be at most 200, not 201."),
+    (OptimSpec, {"epochs": 1001}, "Epochs must be at most 1000, not 1001."),
     (OptimSpec, {"keep": "worst"}, "Keep must be 'last' or 'best', not 'worst'."),
     (RunSpec, {}, "Method is missing."),
     (

@@ -215,12 +215,13 @@ if experiment is None:
 say_if_known(experiment)
 members = lab.members(experiment)
 first = members[0].spec
+arms = sweep_arms(members)
+trained = arms[0].spec.optim if arms else first.optim
 st.caption(
     f"Base: {literal(start_text(lab, first))}. Task: {literal(task_text(first.task, first.objective))}. "
-    f"{counted(first.optim.epochs, 'epoch')} each, batches of {first.optim.batch_size}. "
+    f"{counted(trained.epochs, 'epoch')} each, batches of {trained.batch_size}. "
     f"Judged by {judged_text(first.objective)}."
 )
-arms = sweep_arms(members)
 alphas = sorted({arm.spec.method.strength for arm in arms if arm.spec.method.strength is not None})
 alpha = alphas[0] if alphas else None
 if len(alphas) > 1:

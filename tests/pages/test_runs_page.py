@@ -13,6 +13,7 @@ from core.settings import Settings
 from core.store.notes import MAX_NOTE, MAX_TAGS
 from core.store.record import Run
 from core.store.search import Query
+from pages.shared.ui.primary import on_primary
 from tests.conftest import DIGITS, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 from tests.store.many import write_many
@@ -335,6 +336,17 @@ def test_a_run_that_trains_is_stopped_before_it_is_deleted(opened: Lab) -> None:
     app.run()
     press(app, "runs-delete-sure")
     assert opened.runs() == []
+
+
+def test_the_experiment_of_selected_runs_can_be_trained_longer(opened: Lab, trained: list[Run]) -> None:
+    base, full, tuned = trained
+    key = f"longer-{full.experiment}-2"
+    assert key not in draw("runs", run=f"{base.id},{full.id}").session_state
+    app = draw("runs", run=f"{full.id},{tuned.id}")
+    assert app.session_state[key] is False
+    app.session_state[key] = True
+    app.run()
+    assert on_primary("Train 2 runs") in {button.label for button in app.button}
 
 
 def test_runs_that_another_tab_has_deleted_are_no_crash(opened: Lab, trained: list[Run]) -> None:

@@ -301,7 +301,9 @@ def _joined(settings: Mapping[str, str]) -> str:
 
 def _settings(spec: RunSpec) -> dict[str, str]:
     """Every setting but the seed under a short name, those that are varied most often first."""
-    left_out = {"seed": True, "objective": True, "method": {"kind"}} | ({"base": True} if spec.own_base else {})
+    left_out: dict[str, Any] = {"seed": True, "objective": True, "method": {"kind"}} | (
+        {"base": True} if spec.own_base else {}
+    )
     parts = spec.model_dump(mode="json", exclude=left_out)
     found = {}
     # What only programs can read, such as the config of a network: other fields tell it apart.

@@ -34,15 +34,31 @@ class Course(StrEnum):
 
 
 def course_of(arm: Arm) -> Course:
-    """What longer training would do to a setting, by one-sided 95 % limits of its mean gain over the seeds."""
+    """What longer training would do to a setting; not known where it is not known of each of its finished runs."""
     found = list(gains_of(arm).values())
-    if len(found) < max(MIN_SEEDS, len(arm.finished)):
+    return course_by(found, arm.spec.objective.margin) if len(found) == len(arm.finished) else Course.UNKNOWN
+
+
+def course_by(gains: Sequence[float], margin: float) -> Course:
+    """What longer training would do, by one-sided 95 % t limits of the mean of what the seeds would gain.
+
+    Args:
+        gains: of each seed, positive where it gets better.
+        margin: of the experiment.
+    """
+    if len(gains) < MIN_SEEDS:
         return Course.UNKNOWN
-    mean, error = float(np.mean(found)), float(np.std(found, ddof=1)) / math.sqrt(len(found))
-    reach = float(stdtrit(len(found) - 1, 1 - ERROR_RATE)) * error
-    if mean + reach < arm.spec.objective.margin / 2:
+    low, high = one_sided(gains)
+    if high < margin / 2:
         return Course.SETTLED
-    return Course.IMPROVING if mean - reach > 0 else Course.UNKNOWN
+    return Course.IMPROVING if low > 0 else Course.UNKNOWN
+
+
+def one_sided(values: Sequence[float]) -> tuple[float, float]:
+    """The lower and the upper one-sided 95 % t limit of a mean. Args: values: two at least."""
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    reach = float(stdtrit(len(values) - 1, 1 - ERROR_RATE)) * error
+    return mean - reach, mean + reach
 
 
 def gains_of(arm: Arm) -> dict[int, float]:

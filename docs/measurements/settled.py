@@ -1,0 +1,126 @@
+"""How often a setting is called settled wrongly: ``python -m docs.measurements.settled`` trains, and writes a table.
+
+Where the learning rate is constant, a run begins as a shorter one does, number for number. So each setting is trained
+once, for a long time; its curve up to some epoch says whether it was settled there, and its value three times later
+says whether that was right. An experiment that is in the home folder already is used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.cli.comparison import follow
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.methods.pretrain import PretrainSpec
+from core.networks.perceptron import PerceptronSpec
+from core.plan.configuration import preset_configuration
+from core.plan.course import LONGER
+from core.plan.rate_grid import rates_around
+from core.run_spec import default_optim
+from core.settings import Settings
+from core.store.curves import trends_of
+from core.study.arms.arm import Arm, arms_of
+from core.study.arms.settled import Course, course_by, one_sided
+from docs.reports.readme import put_between
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- written by settled.py -->", "<!-- end of what settled.py writes -->"
+
+TASKS = (
+    ("mnist-16k", "rotation-45"),
+    ("mnist-16k", "split"),
+    ("mnist-16k", "permutation"),
+    ("digits", "rotation-45"),
+    ("digits", "permutation"),
+)
+SHOTS = 100
+EPOCHS = (10, 20, 30)
+RANKS = (1, 4, 16)
+RATES = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what is not there yet, and bring the README up to date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
+    parser.add_argument("--seeds", type=int, default=8, help="runs per setting")
+    options = parser.parse_args(arguments)
+    lab = Lab(Settings.from_environment(options.home))
+    lab.start()
+    counts: dict[tuple[str, str, int], Counter[str]] = {}
+    try:
+        for dataset, preset in TASKS:
+            for arm in trained(lab, dataset, preset, options.seeds):
+                for epochs in EPOCHS:
+                    counts.setdefault((dataset, preset, epochs), Counter()).update([judged(lab, arm, epochs)])
+        put_between(HERE / "README.md", BEGIN, table(counts), END)
+    finally:
+        lab.close()
+    return 0
+
+
+def trained(lab: Lab, dataset: str, preset: str, seeds: int) -> list[Arm]:
+    """Full fine-tuning and LoRA at several ranks, each at several learning rates, for the longest time."""
+    network = PerceptronSpec()
+    longest = max(EPOCHS) * LONGER
+    arms = [
+        (default_optim(method, network).but(learning_rate=rate, epochs=longest), method)
+        for method in (FullSpec(), *(LoRASpec.of(rank=rank) for rank in RANKS))
+        for rate in rates_around(default_optim(method, network).learning_rate, RATES)
+    ]
+    pretraining = default_optim(PretrainSpec, network)
+    planned = lab.planned(
+        preset_configuration(lab.catalog, preset, dataset, None, pretraining, arms, range(seeds), shots=SHOTS)
+    )
+    experiment = lab.find_experiment(planned) or lab.queue(planned)
+    follow(lab, experiment, experiment.runs)
+    return [arm.finished_only for arm in arms_of(lab.members(experiment)) if arm.finished and not arm.failed]
+
+
+def judged(lab: Lab, arm: Arm, epochs: int) -> str:
+    """What a setting is called after so many epochs, and of a settled one whether it was wrong."""
+    objective = arm.spec.objective
+    curves = [_curve(lab, run.id, objective.validated) for run in arm.runs]
+    sign, half = objective.primary.sign, objective.margin / 2
+    gains = [sign * trends_of({"": curve[:epochs]})[""] for curve in curves]
+    course = course_by(gains, objective.margin)
+    if course is not Course.SETTLED:
+        return str(course)
+    added = [float(sign * (curve[LONGER * epochs - 1] - curve[epochs - 1])) for curve in curves]
+    return "wrong" if one_sided(added)[0] > half else str(course)
+
+
+def _curve(lab: Lab, id: str, measure: str) -> NDArray[np.float64]:
+    return lab.curve(id).epochs[measure].to_numpy()
+
+
+def table(counts: dict[tuple[str, str, int], Counter[str]]) -> str:
+    """The table of what settings were called, in Markdown."""
+    lines = [
+        "| Task | Epochs | Settled | Of these wrong | Improving | Not known |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    everything: Counter[str] = Counter()
+    for (dataset, preset, epochs), found in counts.items():
+        everything.update(found)
+        lines.append(f"| {dataset}, {preset} | {epochs} | {_cells(found)} |")
+    lines.append(f"| All | | {_cells(everything)} |")
+    return "\n".join(lines)
+
+
+def _cells(found: Counter[str]) -> str:
+    settled = found[str(Course.SETTLED)] + found["wrong"]
+    return f"{settled} | {found['wrong']} | {found[str(Course.IMPROVING)]} | {found[str(Course.UNKNOWN)]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
