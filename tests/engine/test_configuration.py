@@ -100,7 +100,11 @@ adapters = st.builds(
 others = st.sampled_from([*methods(Role.REFERENCE), *methods(Role.CONTROL)]).map(method_of)
 arms = st.lists(st.tuples(optims, adapters | others), min_size=1, max_size=6)
 seeds = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=6, unique=True)
-tunes = st.none() | st.just(TuneSpec.of()) | st.integers(2, 9).map(lambda count: TuneSpec.of(rates=count))
+tunes = (
+    st.none()
+    | st.integers(0, 3).map(lambda times: TuneSpec.of(longer=times))
+    | st.integers(2, 9).map(lambda count: TuneSpec.of(rates=count))
+)
 objectives = st.sampled_from(CLASSIFICATION.measures).flatmap(
     lambda measure: st.builds(
         CLASSIFICATION.but, measure=st.just(measure.name), within=st.none() | st.floats(0, measure.max_margin)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +17,11 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
-from core.store.record import Run
+from core.store.record import Experiment, Run
 from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until, weights_of
 from tests.engine.ray_cluster import RayCluster
+from tests.searched_home import asked, chosen, ended, trained
 from tests.soak.sizes import full_or_short
 from tests.text_home import PETS, import_tiny
 
@@ -192,6 +195,43 @@ def test_a_run_that_a_lab_left_and_a_sweep_outlive_a_killed_node_a_killed_lab_an
     (untouched,) = finish(lab, lab.launch(resumed.spec).id)
     assert resumed.step == resumed.steps
     assert weights_of(lab, untouched) == weights_of(lab, resumed)
+    lab.close()
+
+
+PLAN = """
+import signal, sys
+from pathlib import Path
+from tests.engine.test_ray import on_cluster, opened
+lab = opened(on_cluster(Path(sys.argv[1])), 1)
+lab.finish([run.id for run in lab.runs(states=["interrupted"])])
+signal.pause()
+"""
+
+
+@pytest.mark.minutes
+def test_a_plan_on_a_cluster_outlives_labs_that_are_killed(
+    undisturbed: tuple[Lab, Experiment], settings: Settings
+) -> None:
+    there, before = undisturbed
+    watching = Lab(replace(settings, executor="threads"))  # never started: it only looks
+    experiment = watching.compare(asked(watching))
+    chance, runs = random.Random(0), watching.members(experiment)
+    for _ in range(5):
+        lab = forked.start(["-c", PLAN, str(settings.home)])
+        known = sum(run.state == "finished" for run in runs)
+        wait_until(lambda known=known: sum(r.state == "finished" for r in watching.members(experiment)) > known)
+        time.sleep(chance.uniform(0, 2))
+        lab.kill()
+        lab.wait()
+        runs = watching.members(experiment)
+    assert {run.plan for run in runs} != {"complete"}, "it was killed in the middle"
+    watching.close()
+    lab = opened(settings, 1)
+    lab.finish([run.id for run in lab.runs(states=["interrupted"])])
+    runs = ended(lab, experiment)
+    assert {run.plan for run in runs} == {"complete"}
+    assert trained(runs) == trained(there.members(before))
+    assert chosen(runs) == chosen(there.members(before))
     lab.close()
 
 
