@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
@@ -14,7 +16,9 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.numbers import count_text
 from core.plan.configuration import objective_for
+from core.plan.pretraining import pretraining_for
 from core.run_spec import OptimSpec, RunSpec
+from core.spec import bounds
 from core.store.record import Run
 from pages.shared.experiment.estimate import SEE_FORM, time_and_memory
 from pages.shared.experiment.live import live_panel
@@ -48,12 +52,17 @@ def asked_for(model: NetworkSpec, task: TaskSpec) -> RunSpec:
         rate = widgets.learning_rate(PretrainSpec, model, f"{family_key('pretrain', model)}-rate")
     with right:
         device = widgets.device(lab, "pretrain-device")
+    method = pretraining_for(lab.catalog, task, model)
+    if method.new_rows:
+        about = bounds(PretrainSpec, "new_rows")
+        words: dict[str, Any] = {"help": about.description, "persist_state": "session"}
+        method = method.but(new_rows=st.toggle(about.title, True, key="pretrain-new-rows", **words))
     with st.expander("Early stopping and seed", icon=":material/tune:"):
         patience = widgets.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
         keep = widgets.word(OptimSpec, "keep", "pretrain-keep")
         seed = widgets.whole(RunSpec, "seed", "pretrain-seed", maximum=100)
     return RunSpec.of(
-        method=PretrainSpec(),
+        method=method,
         network=model,
         task=task,
         seed=seed,

@@ -172,6 +172,30 @@ def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
     assert shown["Steps"] == str(finish(opened, run.id)[0].steps)
 
 
+def test_a_base_that_leaves_classes_out_has_new_rows_and_fine_tune_warns_of_one_that_has_not(opened: Lab) -> None:
+    app = draw_with_digits("pretrain")
+    rows = "pretrain-new-rows"
+    assert rows not in [toggle.key for toggle in app.toggle], "every class is kept"
+    app.button_group(key="pretrain-classes").set_value([0, 1, 2, 3, 4]).run()
+    app.slider(key="pretrain-epochs").set_value(1).run()
+    assert app.toggle(key=rows).value
+    for wanted in (True, False):
+        app.toggle(key=rows).set_value(wanted).run()
+        next(button for button in app.button if "Start pretraining" in button.label).click().run()
+        assert not app.exception
+        (run,) = opened.live()
+        assert run.spec.method.renews_rows == wanted
+        finish(opened, run.id)
+        form = draw("finetune", base=run.id)
+        form.button_group(key="finetune-preset").set_value("split").run()
+        assert ("has only learned to rule out 5 of the target" in texts(form)) == (not wanted)
+        form.button_group(key="finetune-preset").set_value("own").run()
+        form.button_group(key="finetune-classes").set_value([0, 1]).run()
+        assert not form.exception
+        assert "rule out" not in texts(form), "the base knows both"
+        assert ("new rows" in str(form.selectbox(key="pick-base").options[0])) == wanted
+
+
 def test_a_second_press_opens_the_base_of_the_first_and_another_seed_is_another_base(opened: Lab) -> None:
     app = draw_with_digits("pretrain")
 
