@@ -72,8 +72,7 @@ class AdapterFile:
         """
         if not self.head:
             return None
-        two, three = (network.but(num_classes=count).module().state_dict() for count in (2, 3))
-        sized = (self.head.get(name) for name in two if two[name].shape[:1] != three[name].shape[:1])
+        sized = map(self.head.get, network.output_tensors())
         return next((len(tensor) for tensor in sized if tensor is not None and tensor.ndim), None)
 
     def tensors_of(self, path: str) -> dict[str, Tensor]:

@@ -128,6 +128,11 @@ class NetworkSpec(KindSpec):
         shapes = {path: features(layer) for path, layer in self.build().named_modules() if is_linear(layer)}
         return {path: (outputs, inputs) for path, (inputs, outputs) in shapes.items()}
 
+    def output_tensors(self) -> tuple[str, ...]:
+        """Names in the state dict of the tensors with a row for each output: weight and bias of the last layer."""
+        two, three = (self.but(num_classes=count).build().state_dict() for count in (2, 3))
+        return tuple(name for name in two if two[name].shape[:1] != three[name].shape[:1])
+
     @property
     def input_text(self) -> str:
         """One input in words, for model cards; as in ``a row of 784 pixels from 0 to 1``."""

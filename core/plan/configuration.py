@@ -14,13 +14,13 @@ from pydantic import Field, field_validator, model_validator
 from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
 from core.methods.method import Role
-from core.methods.pretrain import PretrainSpec
 from core.methods.registry import AnyMethod
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, AnyNetwork
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION, AnyObjective, objective_of
 from core.plan.experiment import Setting
+from core.plan.pretraining import pretraining_for
 from core.plan.rate_grid import TuneSpec, tuned_arms
 from core.plan.search import FIRST_POINTS, MOST
 from core.run_spec import OptimSpec, RunSpec, default_length
@@ -191,9 +191,10 @@ def preset_configuration(
     if shots is not None:
         target_task = target_task.but(shots=shots)
     classes = outputs(catalog, source_task, target_task)
+    network = (network or FAMILIES[0].of()).but(num_classes=classes)
     base = RunSpec.of(
-        method=PretrainSpec(),
-        network=network.but(num_classes=classes) if network else FAMILIES[0].of(num_classes=classes),
+        method=pretraining_for(catalog, source_task, network),
+        network=network,
         task=source_task,
         optim=pretraining,
         objective=objective_for(catalog, source_task),

@@ -25,6 +25,7 @@ from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION, OBJECTIVES
 from core.plan.configuration import ArmSpec, Configuration, objective_for, outputs
 from core.plan.json_part import JsonPart, json_text, placed
+from core.plan.pretraining import pretraining_for
 from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim, optim_for
 from core.spec import DEVICES, KindSpec, class_of, shortened
@@ -32,9 +33,12 @@ from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import preset_tasks
 
 FORMAT = "lora-lab-experiment"
-VERSION = 2
-"""Version of the files that are written. In version 1, tuning without a number of rates meant :data:`RATES_1`."""
+VERSION = 3
+"""Version of the files that are written. In version 1, tuning without a number of rates meant :data:`RATES_1`; before
+version 3, no base had new rows unless its file said so."""
 
+WITH_ROWS = 3
+"""The first version in which a base has the new rows of :func:`core.plan.pretraining.pretraining_for` by default."""
 RATES_1 = 5
 HEADS_1 = {"head_rate": None, "weight_decay": 0.01}
 """Defaults of networks with a head in files of version 1."""
@@ -71,8 +75,7 @@ def write_configuration(configuration: Configuration) -> str:
             "seed": base.seed,
             "device": base.device,
         }
-        if base.method != PretrainSpec():
-            values["base"]["method"] = base.method.model_dump(mode="json")
+        values["base"]["method"] = _method_values(base.method)
     if network is not None:
         values["network"] = {name: _network_values(network)[name] for name in OF_IMPORTED}
     values["task"] = configuration.task.model_dump(mode="json")
@@ -131,6 +134,12 @@ def _optim_values(optim: OptimSpec, network: NetworkSpec) -> dict[str, Any]:
     """All settings of training, also where the rate of a head is that of the method."""
     head = {"head_rate": optim.head_rate} if network.has_head else {}
     return optim.model_dump(mode="json") | head
+
+
+def _method_values(method: MethodSpec) -> dict[str, Any]:
+    """All settings of a method, also where no new rows are wanted."""
+    rows = {"new_rows": method.new_rows} if isinstance(method, PretrainSpec) else {}
+    return method.model_dump(mode="json") | rows
 
 
 def _network_values(network: NetworkSpec) -> dict[str, Any]:
@@ -203,7 +212,9 @@ class _Reading:
         source = self._task(before, firsts | length)
         task = self._task(after, seconds | length)
         network = self._with_outputs(network, of_network, source, task)
-        method = self._method(part, list(methods(Role.BASE).values()), PretrainSpec.name())
+        anew = self._file.values["version"] >= WITH_ROWS
+        usual = pretraining_for(self._catalog, source, network) if anew else PretrainSpec()
+        method = self._method(part, list(methods(Role.BASE).values()), usual)
         optim = part.part("optim").spec(OptimSpec, self._usual(method, network))
         part.check_numbers(RunSpec)
         own = {name: part.values[name] for name in ("seed", "device") if name in part.values}
@@ -282,11 +293,18 @@ class _Reading:
         earlier = HEADS_1 if self._file.values["version"] == 1 and network.has_head else {}
         return default_optim(method, network).model_dump() | earlier
 
-    def _method(self, part: JsonPart, known: Sequence[type[MethodSpec]], usual: object = None) -> MethodSpec:
-        """The method of an arm or a base: the name of a kind, or a kind with its settings."""
-        value = part.values.get("method", usual)
+    def _method(self, part: JsonPart, known: Sequence[type[MethodSpec]], usual: MethodSpec | None = None) -> MethodSpec:
+        """The method of an arm or a base: the name of a kind, or a kind with its settings.
+
+        Args:
+            part: has it.
+            known: what it may be.
+            usual: what it is where the file leaves it out, and has settings of, where the file leaves those out.
+        """
+        value = part.values.get("method", usual.kind if usual else None)
         own = JsonPart.of_value({"kind": value} if isinstance(value, str) else value, part.at("method"))
-        return own.spec(self._class(own, known, "method"))
+        method = self._class(own, known, "method")
+        return own.spec(method, usual.model_dump() if usual and isinstance(usual, method) else None)
 
     def _class(self, part: JsonPart, known: Sequence[type[K]], what: str, usual: object = None) -> type[K]:
         """The class of the kind that an object has."""

@@ -14,6 +14,7 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.numbers import count_text
 from core.plan.configuration import objective_for
+from core.plan.pretraining import pretraining_for
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from pages.shared.experiment.estimate import SEE_FORM, time_and_memory
@@ -53,7 +54,7 @@ def asked_for(model: NetworkSpec, task: TaskSpec) -> RunSpec:
         keep = widgets.word(OptimSpec, "keep", "pretrain-keep")
         seed = widgets.whole(RunSpec, "seed", "pretrain-seed", maximum=100)
     return RunSpec.of(
-        method=PretrainSpec(),
+        method=pretraining_for(lab.catalog, task, model),
         network=model,
         task=task,
         seed=seed,

@@ -26,7 +26,7 @@ from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import MAX_RUNS, Configuration, preset_configuration
-from core.plan.configuration_file import MAX_FILE, read_configuration, write_configuration
+from core.plan.configuration_file import MAX_FILE, VERSION, read_configuration, write_configuration
 from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec, RunSpec, default_optim
 from core.settings import Settings
@@ -124,7 +124,7 @@ def test_any_experiment_that_can_be_asked_for_comes_back_equal(idle: Lab, data: 
     if data.draw(st.booleans()):
         task, source = data.draw(tasks), data.draw(tasks)
         start = RunSpec.of(
-            method="pretrain",
+            method=PretrainSpec(new_rows=data.draw(st.booleans())),
             network=data.draw(networks),
             task=source,
             optim=data.draw(optims),
@@ -140,12 +140,39 @@ def test_any_experiment_that_can_be_asked_for_comes_back_equal(idle: Lab, data: 
 
 @pytest.mark.parametrize("preset", [name for name, preset in PRESETS.items() if not preset.other_dataset])
 def test_a_file_by_hand_may_leave_out_what_forms_and_commands_take_by_default(idle: Lab, preset: str) -> None:
-    found = read(idle, by_hand(preset=preset, arms=[{"method": "full"}, {"method": {"kind": "lora", "rank": 2}}]))
+    values = by_hand(preset=preset, arms=[{"method": "full"}, {"method": {"kind": "lora", "rank": 2}}])
+    found = read(idle, values | {"version": VERSION, "tune": None})
     arms = [(default_optim(method), method) for method in (FullSpec(), LoRASpec.of(rank=2))]
     asked = preset_configuration(idle.catalog, preset, "digits", None, default_optim(PretrainSpec), arms, range(8))
     assert found == asked
     for task, own in zip((found.base.task, found.task), preset_tasks(preset, "digits", idle.catalog), strict=True):
         assert task == own
+
+
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+@pytest.mark.parametrize("method", [{}, {"method": "pretrain"}, {"method": {"kind": "pretrain"}}])
+def test_a_base_has_new_rows_where_classes_are_left_out_and_the_file_is_not_older(
+    idle: Lab, version: int, method: dict[str, Any]
+) -> None:
+    """Files of versions 1 and 2 keep their bases; what is written down holds in every version."""
+    for preset, expected in (("split", version >= 3), ("rotation-45", False)):
+        values = by_hand(preset=preset, version=version)
+        values["base"] |= method
+        assert read(idle, values).base.method == PretrainSpec(new_rows=expected)
+    for rows in (True, False):
+        values["base"]["method"] = {"kind": "pretrain", "new_rows": rows}
+        assert read(idle, values).base.method == PretrainSpec(new_rows=rows)
+    few = by_hand(base={"task": {"dataset": "digits"}, "network": {"num_classes": 12}}, version=version)
+    assert read(idle, few).base.method == PretrainSpec(new_rows=version >= 3), "outputs beyond the classes"
+
+
+def test_presets_have_new_rows_exactly_where_they_leave_classes_out(idle: Lab) -> None:
+    optim, network = short(), brought(idle)
+    for preset, source, start in (("split", "digits", None), ("split", "pets", network), ("same", "pets", network)):
+        found = preset_configuration(idle.catalog, preset, source, None, optim, BOTH, [0], network=start)
+        assert found.base is not None
+        assert found.base.method == PretrainSpec(new_rows=preset == "split")
+        assert not any("new_rows" in run.to_json() for run in idle.planned(found).runs), "a part of the base alone"
 
 
 def test_a_setting_in_the_file_goes_before_the_preset_and_that_of_an_arm_before_that_of_all(idle: Lab) -> None:
@@ -221,9 +248,9 @@ BAD = [
         '{"format": 1, "format": 2}',
         "This is not clear, since 'format' stands twice in one object: leave one of them out.",
     ),
-    (by_hand(version=3), "This file has version 3, and this version of LoRA Lab reads versions 1 to 2: update LoRA "),
-    (by_hand(version=True), "This file has version True, and this version of LoRA Lab reads versions 1 to 2: update "),
-    (by_hand(version=1.0), "This file has version 1.0, and this version of LoRA Lab reads versions 1 to 2: update "),
+    (by_hand(version=4), "This file has version 4, and this version of LoRA Lab reads versions 1 to 3: update LoRA "),
+    (by_hand(version=True), "This file has version True, and this version of LoRA Lab reads versions 1 to 3: update "),
+    (by_hand(version=1.0), "This file has version 1.0, and this version of LoRA Lab reads versions 1 to 3: update "),
     (by_hand(seeds=[0, True]), "seeds: Seeds must be numbers, not True."),
     (by_hand(base={"task": {"dataset": "digits"}, "seed": True}), "base.seed: Seed must be a number, not True."),
     (by_hand(optim={"epochs": True}), "optim.epochs: Epochs must be a number, not True."),

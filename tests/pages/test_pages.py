@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
 from core.lab import Lab, close_lab, open_lab
+from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
@@ -170,6 +171,27 @@ def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
     (run,) = opened.runs()
     assert (run.spec.optim.epochs, run.spec.optim.learning_rate) == (3, 0.002)
     assert shown["Steps"] == str(finish(opened, run.id)[0].steps)
+
+
+def test_a_base_that_leaves_classes_out_has_new_rows_and_fine_tune_warns_of_one_that_has_not(opened: Lab) -> None:
+    app = draw_with_digits("pretrain")
+    app.button_group(key="pretrain-classes").set_value([0, 1, 2, 3, 4]).run()
+    app.slider(key="pretrain-epochs").set_value(1).run()
+    next(button for button in app.button if "Start pretraining" in button.label).click().run()
+    assert not app.exception
+    (run,) = opened.live()
+    earlier = opened.launch(run.spec.but(method=PretrainSpec()))
+    for base, is_renewed in ((run, True), (earlier, False)):
+        assert base.spec.method.renews_rows == is_renewed
+        finish(opened, base.id)
+        form = draw("finetune", base=base.id)
+        form.button_group(key="finetune-preset").set_value("split").run()
+        assert ("has only learned to rule out 5 of the target" in texts(form)) == (not is_renewed)
+        form.button_group(key="finetune-preset").set_value("own").run()
+        form.button_group(key="finetune-classes").set_value([0, 1]).run()
+        assert not form.exception
+        assert "rule out" not in texts(form), "the base knows both"
+        assert "new rows" in " ".join(form.selectbox(key="pick-base").options)
 
 
 def test_a_second_press_opens_the_base_of_the_first_and_another_seed_is_another_base(opened: Lab) -> None:

@@ -18,6 +18,7 @@ from core.__main__ import parser
 from core.cli.compare import launch
 from core.errors import RunStateError
 from core.lab import Lab
+from core.methods.pretrain import PretrainSpec
 from core.numbers import signed_text
 from core.settings import Settings
 from core.study.arms.difference_tables import full_differences, interval_text
@@ -25,6 +26,7 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
 from core.study.report.evidence import gather
+from core.study.report.facts import facts_of
 from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.parts import Plot, Table
 from core.study.report.report import report
@@ -41,6 +43,14 @@ def evidence(studied):
 @pytest.fixture(scope="session")
 def found(evidence):
     return report(replace(evidence, members=tuple(within(evidence.members, 2.0))))
+
+
+def test_a_report_says_which_bases_have_new_rows(evidence):
+    new = PretrainSpec(new_rows=True)
+    bases = tuple(replace(base, spec=base.spec.but(method=new)) for base in evidence.bases)
+    plain, renewed = (dict(facts_of(each))["Bases"] for each in (evidence, replace(evidence, bases=bases)))
+    assert "rows" not in plain
+    assert "learning rate 0.001, new rows of the head for other classes; on their test part" in renewed
 
 
 def test_the_interval_over_images_is_that_of_the_setting_which_the_margin_makes_the_answer(evidence):

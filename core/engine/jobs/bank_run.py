@@ -11,7 +11,7 @@ from functools import partial
 from torch import nn
 
 from core.data.examples import shapes_of
-from core.data.task import Task
+from core.data.task import EvaluationPart, Task
 from core.data.text_examples import TextExamples
 from core.engine.jobs.base_evaluations import Pair
 from core.engine.jobs.build import network_of
@@ -30,6 +30,7 @@ from core.methods.method import Role
 from core.methods.parameters import count_parameters
 from core.networks.file import read_network
 from core.networks.fingerprint import base_fingerprint
+from core.networks.new_rows import NewRows
 from core.objectives.measure import BEFORE, SOURCE, VALIDATION
 from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
@@ -80,6 +81,10 @@ class BankRun:
             network_of(own, origin, not fresh).to(self.device) for own, origin in zip(specs, origins, strict=True)
         ]
         del origins
+        self.new_rows = [
+            NewRows.of(network, own.network, self.task.classes) if own.method.renews_rows else None
+            for network, own in zip(self.networks, specs, strict=True)
+        ]
         self._check()
         # Every method is compared with the base, so one evaluation of the base serves all runs. A network that was
         # brought has no classifier yet, so there is nothing to evaluate.
@@ -180,10 +185,13 @@ class BankRun:
             Its end; an error fails this member only. Out of memory is raised, so that the bank is split.
         """
         try:
-            spec, network = self.specs[member], self.networks[member]
-            target, old = self.stepper.evaluate(member, "test", look=partial(self._look, member))
+            spec, network, new_rows = self.specs[member], self.networks[member], self.new_rows[member]
+            if new_rows is not None:
+                new_rows.put_into(network)
+                validated = None  # an epoch's end has found them with the rows that were trained
+            target, old = self._judged(member, "test")
             if validated is None:
-                found, _ = self.stepper.evaluate(member, source=False, look=partial(self._look, member))
+                found, _ = self._judged(member, "validation", source=False)
                 validated = {VALIDATION + name: value for name, value in found.measures.items()}
             result = self._result(member, event, step, seconds, target, old, validated)
             probe = probe_of(self.task.test, spec.network)
@@ -201,6 +209,15 @@ class BankRun:
                 raise  # a smaller bank may have enough
             return Failed(member, Fault.of(error))
         return Ended(member, result, files, stopped=isinstance(event, Stopped))
+
+    def _judged(self, member: int, part: EvaluationPart, source: bool = True) -> Pair:
+        """Evaluate a member after its last step; see :meth:`core.training.stepper.Stepper.evaluate`."""
+        look, new_rows = partial(self._look, member), self.new_rows[member]
+        if new_rows is None:
+            return self.stepper.evaluate(member, part, source, look)
+        # The stepper may hold a copy of what was trained, without the new rows.
+        other = self.source if source else None
+        return evaluate_both(self.networks[member], self.task, other, part, look, self.specs[member].objective)
 
     def _look(self, member: int) -> None:
         """Say that the run goes on. Raises: LeftError: it is to be left, and evaluated by whoever resumes it."""

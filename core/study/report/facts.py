@@ -112,6 +112,7 @@ def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:
     optim = first.spec.optim
     passes = counted(optim.epochs, "epoch")
     how = f"{task_text(first.spec.task, first.spec.objective)}, {passes}, learning rate {optim.learning_rate:g}"
+    how += f", {first.spec.method.facts}" if first.spec.method.facts else ""
     reached = [base.score_text() for base in evidence.bases if base.result]
     if len(evidence.bases) == 1:
         yield "Base", f"{how}; {reached[0] if reached else 'no result'} on its test part ({first.id})"

@@ -11,6 +11,7 @@ from core.errors import DatasetError, LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.plan.configuration import preset_task
+from core.plan.pretraining import old_rows
 from core.store.record import Run
 from core.tasks.presets import presets_for, suggested_preset
 from pages.shared.forms import widgets
@@ -65,6 +66,8 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
             share = widgets.validation_part(f"{key}-validation")
             task = preset_task(lab.catalog, preset, source, network, dataset, share)
         task_preview(lab, task, key, network)
+        if isinstance(base, Run) and (handicap := old_rows(lab.catalog, base.spec, task)):
+            st.warning(literal(handicap))
     except LabError as error:
         st.error(literal(str(error)))
         return None

@@ -71,10 +71,11 @@ def base_label(has_new_head: bool) -> str:
 
 
 def base_facts(run: Run) -> str:
-    """Return accuracy, epochs and id of a base in one line, without its task."""
+    """Return accuracy, epochs, settings of the method and id of a base in one line, without its task."""
     accuracy = f"{run.spec.objective.primary.noun} {run.score_text()}" if run.result else run.state
     epochs = run.spec.optim.epochs
-    return f"{accuracy} · {counted(epochs, 'epoch')} · {run.id}"
+    facts = filter(None, [accuracy, counted(epochs, "epoch"), run.spec.method.facts, run.id])
+    return " · ".join(facts)
 
 
 def distinct(names: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,52 @@
+"""How bases are pretrained from now on: the one place that decides whether rows of the head start anew.
+
+See :mod:`core.networks.new_rows` for what these are. Specs and files of earlier versions ask for none, and keep that.
+"""
+
+from __future__ import annotations
+
+from core.data.sources.catalog import Catalog
+from core.data.task_spec import TaskSpec
+from core.methods.pretrain import PretrainSpec
+from core.networks.network import NetworkSpec
+from core.run_spec import RunSpec
+
+
+def pretraining_for(catalog: Catalog, task: TaskSpec, network: NetworkSpec) -> PretrainSpec:
+    """Pretraining on a task, with new rows where they mean something: where the task leaves outputs out.
+
+    Args:
+        catalog: all datasets.
+        task: what the base learns.
+        network: that learns it.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    classes = _classes(catalog, task)
+    return PretrainSpec(new_rows=bool(classes) and not classes.issuperset(range(network.num_classes)))
+
+
+def old_rows(catalog: Catalog, base: RunSpec, target: TaskSpec) -> str:
+    """A sentence where a target has classes whose rows a base has only pushed down; empty otherwise.
+
+    Args:
+        catalog: all datasets.
+        base: the pretrain run.
+        target: what is learnt by fine-tuning.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    unseen = _classes(catalog, target).difference(_classes(catalog, base.task))
+    if base.method.renews_rows or not unseen or not base.objective.has_classes:
+        return ""
+    return (
+        f"This base has only learned to rule out {len(unseen)} of the target's classes, which every method must first "
+        "undo: pretrain it again, and their rows of the head start anew."
+    )
+
+
+def _classes(catalog: Catalog, task: TaskSpec) -> frozenset[int]:
+    """Labels that a task may have; empty without classes."""
+    return frozenset(range(catalog.info(task.dataset).num_classes) if task.classes is None else task.classes)
