@@ -103,6 +103,11 @@ def test_an_answer_is_about_the_largest_number_of_epochs_that_all_its_settings_h
     )
     assert {arm.spec.optim.epochs for arm in chosen_arms([*short, *long[:3]])} == {10}, "only full has the longer one"
     assert {arm.spec.optim.epochs for arm in chosen_arms([*short, *long[:-1]])} == {10}, "one seed is missing"
+    more = [*longer_runs(10, 60.0, "full", "lora", seeds=8), *longer_runs(90, 65.0, "full", seeds=8)]
+    assert {arm.spec.optim.epochs for arm in chosen_arms([*more, *long])} == {10}, "it has more seeds"
+    assert {arm.spec.optim.epochs for arm in chosen_arms([*short, *long, *more[16:]])} == {30}, "LoRA has no longer one"
+    some = longer_runs(90, 65.0, "lora", seeds=3)
+    assert {arm.spec.optim.epochs for arm in chosen_arms([*short, *long, *more[16:], *some])} == {90}, "as many seeds"
     assert len(chosen_arms(short)) == 3
     assert not is_tuned(run.spec for run in [*short, *long]), "epochs are no way of tuning"
     assert not [sentence for sentence in comparable([*short, *long]) if "epochs" in sentence]

@@ -27,8 +27,8 @@ SETTLED_DIGITS = 9
 def comparisons_of(runs: Iterable[Run]) -> list[list[Arm]]:
     """The arms that are compared, one list for each base and task, without pretraining.
 
-    Where settings were trained with several numbers of epochs, those of the largest one are that full fine-tuning and
-    every adapter and rank has finished; the others are left out.
+    Where settings were trained with several numbers of epochs, those are compared of the one with which full
+    fine-tuning and every adapter and rank has finished the most seeds, of several the largest; the others are left out.
 
     Each has its :attr:`core.study.arms.arm.Arm.planned` and :attr:`core.study.arms.arm.Arm.common` seeds, and what was
     trained for a third of the epochs.
@@ -40,9 +40,9 @@ def comparisons_of(runs: Iterable[Run]) -> list[list[Arm]]:
     return [_with_shorter(_with_seeds(_of_one_budget(arms)), arms) for arms in found.values()]
 
 
-def budgets_of(arms: Iterable[Arm]) -> dict[int, bool]:
-    """Numbers of epochs of full fine-tuning and adapters, ascending, and whether each method and rank has finished
-    a setting with it, with as many seeds as any.
+def _of_one_budget(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms of the number of epochs with which every method and rank has finished the most seeds; of several the
+    largest one, and all arms where there is none.
     """
     methods: dict[object, dict[int, int]] = {}
     for arm in arms:
@@ -50,16 +50,11 @@ def budgets_of(arms: Iterable[Arm]) -> dict[int, bool]:
             done = methods.setdefault((arm.spec.kind, arm.spec.method.size), {})
             epochs = arm.spec.optim.epochs
             done[epochs] = max(len(arm.finished) if not arm.failed else 0, done.get(epochs, 0))
-    most = max((count for done in methods.values() for count in done.values()), default=0)
-    budgets = sorted({epochs for done in methods.values() for epochs in done})
-    return {epochs: most > 0 and all(done.get(epochs, 0) == most for done in methods.values()) for epochs in budgets}
-
-
-def _of_one_budget(arms: Sequence[Arm]) -> list[Arm]:
-    """The arms of the largest number of epochs that all have; all arms where there is none."""
-    known = budgets_of(arms)
-    shared = max((epochs for epochs, is_shared in known.items() if is_shared), default=None)
-    return [arm for arm in arms if len(known) < 2 or shared in (None, arm.spec.optim.epochs)]
+    budgets = {epochs for done in methods.values() for epochs in done}
+    seeds = {epochs: min(done.get(epochs, 0) for done in methods.values()) for epochs in budgets}
+    most = max(seeds.values(), default=0)
+    shared = max((epochs for epochs, count in seeds.items() if count == most), default=0)
+    return [arm for arm in arms if len(budgets) < 2 or not most or arm.spec.optim.epochs == shared]
 
 
 def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
