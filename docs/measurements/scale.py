@@ -196,7 +196,7 @@ def train(
         starts: the points of the grid to begin with, for each method.
         seeds: of each setting.
     """
-    lab.finish(experiment.runs)
+    lab.finish([run.id for run in lab.members(experiment) if run.spec.seed in seeds])
     points = {method: list(start) for method, start in starts.items()}
     while True:
         lab.grow(experiment, settings(optim, points), seeds)
@@ -240,7 +240,8 @@ def tables(title: str, found: Found, ranks: Sequence[int]) -> str:
         best = found.best(method)
         cells = [_cell(found, method, k, best) for k in tried]
         ratio, low, high = found.ratios(method)
-        told = f"{ratio:.3g} ({low:.3g} to {high:.3g})" if method != full else ""
+        span = f" ({low:.3g} to {high:.3g})" if len(found.seeds) > 1 else ""
+        told = f"{ratio:.3g}{span}" if method != full else ""
         test = f"{fmean(found.tested(method)):.1f}"
         lines.append(f"| {name} | {rule_title} | {factor} | {' | '.join(cells)} | {test} | {told} |")
     lines += [
