@@ -13,7 +13,7 @@ from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import preset_configuration
-from core.plan.rate_grid import TuneSpec
+from core.plan.rate_grid import default_search
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.study.arms.verdict import Verdict, verdict
@@ -21,7 +21,7 @@ from core.study.report.example import FILE, example, write_example
 from core.study.stats.claims import DEFAULT_SEEDS, Level
 from core.tasks.presets import preset_tasks
 from core.wording.experiments import experiment_name
-from pages.home.question import PLANS
+from pages.home.question import PLANS, SHOTS
 from tests.conftest import finish
 
 
@@ -58,7 +58,9 @@ def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings)
         default_optim(PretrainSpec),
         PLANS["thorough"].settings(PerceptronSpec()),
         range(DEFAULT_SEEDS),
-        tune=TuneSpec.of(),
+        shots=SHOTS,
+        tune=default_search(PerceptronSpec),
+        own_bases=True,
     )
     planned = lab.planned(asked)
     lab.store.close()
@@ -75,7 +77,7 @@ def test_training_the_settings_of_the_verdict_again_gives_its_accuracies(lab: La
     task, _ = preset_tasks("rotation-45", lab.catalog.best(), lab.catalog)
     base = lab.launch(RunSpec.of(method="pretrain", task=task, optim=default_optim(PretrainSpec)))
     arms = [(arm.spec.optim, arm.spec.method) for arm in (found.full, found.told.arm)]
-    again = lab.fine_tune(base, found.full.spec.task, arms, range(3), "Again")
+    again = lab.fine_tune(base, found.full.spec.task, arms, range(3), "Again", own_bases=True)
     runs = finish(lab, base.id, *again.runs)[1:]
     for arm in (found.full, found.told.arm):
         fresh = [run.score for run in runs if run.spec.method == arm.spec.method]
