@@ -8,7 +8,7 @@ FULL := $(addprefix tests/, \
 	browser/test_accessibility.py browser/test_first_press.py browser/test_links.py browser/test_texts_journey.py \
 	data/test_bad_texts.py \
 	engine/test_ray.py networks/library/test_packages.py networks/test_onnx_file.py \
-	study/test_counting.py study/test_false_alarms.py study/test_language_models.py training/test_peft_parity.py)
+	study/test_counting.py study/test_false_alarms.py study/test_language_models.py test_cli_jobs.py training/test_peft_parity.py)
 
 # Tests start some hundred processes, each of which would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=

@@ -111,6 +111,7 @@ def test_three_jobs_elsewhere_are_collected_as_if_trained_here(idle: Lab, home: 
     assert idle.members(experiment) == runs
 
 
+@pytest.mark.minutes  # test_executor.py has them travel with a job, and this file images in a file
 def test_texts_and_a_brought_network_travel_in_the_file(idle: Lab, home: Path, tmp_path: Path) -> None:
     network = import_tiny(idle, tmp_path / "tiny")
     experiment = idle.fine_tune(network, PETS, [(short(batch_size=16), LoRASpec.of(rank=2))], [0])

@@ -40,11 +40,10 @@ TASKS = (
     ("mnist-16k", "split"),
     ("mnist-16k", "permutation"),
     ("digits", "rotation-45"),
-    ("digits", "permutation"),
 )
 SHOTS = 100
-EPOCHS = (10, 20, 30)
-RANKS = (1, 4, 16)
+EPOCHS = (30, 60, 90)
+RANKS = (4, 16)
 RATES = 3
 
 

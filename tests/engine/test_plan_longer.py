@@ -92,7 +92,7 @@ def seeds_by_epochs(runs: list[Run]) -> dict[int, int]:
         ({"full": 90, "lora": 30}, 2, {10: 3, 30: 3, 90: 5}),
         ({"full": 270, "lora": 30}, 1, {10: 3, 30: 5}),  # as often as it may
         ({"full": 270, "lora": 30}, 0, {10: 5}),
-        ({"full": 999, "lora": 30}, 3, {10: 3, 30: 3, 90: 5}),  # 270 epochs are more than a run takes
+        ({"full": 999, "lora": 30}, 3, {10: 3, 30: 3, 90: 3, 270: 5}),
     ],
 )
 def test_all_methods_train_longer_while_one_gets_better(
@@ -105,6 +105,10 @@ def test_all_methods_train_longer_while_one_gets_better(
 
 def test_a_curve_that_is_too_short_to_say_anything_is_made_longer() -> None:
     assert seeds_by_epochs(trained(asked(epochs=4), levelling({"full": 1, "lora": 1}))) == {4: 3, 12: 5}
+
+
+def test_no_run_has_more_epochs_than_there_may_be() -> None:
+    assert seeds_by_epochs(trained(asked(epochs=400), levelling({"full": 1000, "lora": 1}))) == {400: 5}
 
 
 def test_a_search_for_longer_begins_around_the_rate_that_was_best() -> None:

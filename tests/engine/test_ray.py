@@ -149,6 +149,7 @@ def keep_training(home: Path, base: str, left: str) -> None:
     signal.pause()
 
 
+@pytest.mark.minutes
 def test_a_run_that_a_lab_left_and_a_sweep_outlive_a_killed_node_a_killed_lab_and_a_stop(
     lab: Lab, base: Run, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from tests.bad_files.sentences import faults_of
 from tests.browser.conftest import REPO, run_server, stop_server
 from tests.data.uploaded import NPZ
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.minutes]
 
 SOON = 60_000
 """Maximum milliseconds for an answer on a busy machine."""

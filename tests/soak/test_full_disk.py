@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests import forked
-from tests.soak.sizes import full_or_short, keep
+from tests.soak.sizes import keep
+
+pytestmark = pytest.mark.minutes
 
 REPO = Path(__file__).resolve().parents[2]
 MOUNT = 'mount -t tmpfs -o size=96m tmpfs "$0" && exec "$@"'
@@ -35,7 +37,7 @@ KINDS = ["disk", "limit"] if SMALL_DISK else ["limit"]
 """A limit on file sizes works everywhere, a separate file system only where one can be mounted."""
 
 ALL = list(product(KINDS, ("texts", "digits")))
-CASES = full_or_short(ALL, [ALL[0], ALL[-1]])
+CASES = ALL
 """What is full, and what is trained meanwhile; in a short run, each of both once."""
 
 

@@ -28,15 +28,17 @@ from core.store.record import Run
 from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.engine.test_resume import weights
-from tests.soak.sizes import FULL, full_or_short, keep
+from tests.soak.sizes import keep
 from tests.text_home import FIRST, LAST, PETS, import_tiny
 
-KILLS = full_or_short(60, 4)
+pytestmark = pytest.mark.minutes
 
-EPOCHS, TEXT_EPOCHS = full_or_short((100, 60), (20, 6))
+KILLS = 60
+
+EPOCHS, TEXT_EPOCHS = (100, 60)
 """Of runs on images, and of those on texts."""
 
-LATEST = full_or_short(0.5, 0.2)
+LATEST = 0.5
 """Maximum seconds from a start or a checkpoint to the kill."""
 
 KINDS = ("pretrain", "full", "lora", "full on texts", "lora on texts")
@@ -180,7 +182,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
             check_untouched(last, run)
     assert resumed
     assert sum(killed.values()) >= KILLS
-    assert not FULL or set(killed) >= set(MOMENTS) - {None}
+    assert set(killed) >= set(MOMENTS) - {None}
     keep(
         "kills",
         kills=KILLS,

@@ -29,12 +29,14 @@ from core.store.store import Store
 from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
 from tests.engine.child import lab_process
-from tests.soak.sizes import full_or_short, keep
+from tests.soak.sizes import keep
 from tests.store.harm import AS_NOBODY, cut, lose, restore
 from tests.store.test_old_home import said
 from tests.text_home import FIRST, LAST, PETS, import_tiny
 
-SEEDS = full_or_short(3, 1)
+pytestmark = pytest.mark.minutes
+
+SEEDS = 3
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 LONG = PRETRAIN.but(optim=short(epochs=200, batch_size=4, rate=0.001))
 

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from tests.forked import REPO
-from tests.soak.sizes import FULL, full_or_short, keep
+from tests.soak.sizes import keep
+
+pytestmark = pytest.mark.minutes
 
 MIB = 2**20
 
@@ -107,10 +109,10 @@ LONG: dict[str, dict[str, Any]] = {
         "cut": True,
     },
 }
-SHAPES = full_or_short(SHORT | LONG, SHORT)
+SHAPES = SHORT | LONG
 
 
-@pytest.mark.timeout(3600 if FULL else 300)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_bank_uses_the_memory_that_is_planned_for_it(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.engine.bank_growth", str(tmp_path), json.dumps(SHAPES[name])]

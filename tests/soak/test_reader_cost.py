@@ -29,6 +29,8 @@ from tests.networks.tiny import save_tiny
 from tests.reader.openers import grown, pids
 from tests.soak.sizes import keep
 
+pytestmark = pytest.mark.minutes
+
 MAX_BEYOND = 100 * 2**20
 """Bytes that an ordinary file may take beyond what its process shares with the one that forks."""
 

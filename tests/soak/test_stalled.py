@@ -16,17 +16,19 @@ from core.settings import Settings
 from core.store.checkpoints import PREFIX
 from tests.browser.conftest import stop_server
 from tests.conftest import DIGITS, finish, short, wait_until
-from tests.soak.sizes import FULL, full_or_short, keep
+from tests.soak.sizes import keep
 from tests.soak.stalling import Stalling
 from tests.web.clients import drawn_page, stream
 from tests.web.conftest import Visitor, start
 
-CONNECTIONS = full_or_short(1000, 400)
+pytestmark = pytest.mark.minutes
+
+CONNECTIONS = 1000
 """More than there are descriptors, of which a short run has the fewest."""
-SECONDS = full_or_short(90.0, 8.0)
-BATCH = full_or_short(1, 2)
+SECONDS = 90.0
+BATCH = 1
 """Small, so that it trains for longer than a checkpoint takes to come."""
-MAX_WAIT = full_or_short(2.0, 60.0)
+MAX_WAIT = 2.0
 """Seconds for a page: what is promised where this is measured, and no more than a hang elsewhere."""
 
 PAGE_SECONDS = 4.0
@@ -47,8 +49,8 @@ def seconds_to_draw(visitor: Visitor) -> float:
         return time.monotonic() - start
 
 
-@pytest.mark.timeout(900 if FULL else 300)
-@pytest.mark.parametrize("descriptors", full_or_short([1024, 256], [256]))
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("descriptors", [1024, 256])
 def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path, descriptors: int) -> None:
     lab = Lab(Settings(tmp_path / "home"))  # not started, so that the server trains what it queues
     task = RunSpec.of(
