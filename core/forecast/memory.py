@@ -182,14 +182,35 @@ def _bank(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
     orders = {seed: number for number, seed in enumerate(dict.fromkeys(spec.seed for spec in specs))}
     # In the order in which the bank forms shards; learning rates have no other effect on memory.
     members = sorted(specs, key=lambda spec: (orders[spec.seed], spec.optim.learning_rate))
-    networks = [_perceptron(spec.network, spec.method.shape()) for spec in members]
+    shapes = tuple((spec.network, spec.method.shape()) for spec in members)
     batch = min(specs[0].optim.batch_size, sizes.train)
-    batches = sorted({batch, sizes.train % batch} - {0})
-    own = [orders[spec.seed] for spec in members]
-    kept = bank_bytes(networks, own, batches, sizes.train) + sum(outputs_bytes(networks, n) for n in sizes.held_out)
-    kept += FLOAT * sum(map(count_parameters, networks)) + INDEX * sizes.train * len(orders)  # and an epoch's rows
-    step, evaluation = passing_bytes(networks, batch, max(sizes.held_out))
-    return kept, max(step, evaluation, 2 * INDEX * sizes.train * len(orders))
+    return _bank_of(shapes, tuple(orders[spec.seed] for spec in members), batch, sizes.train, sizes.held_out)
+
+
+@lru_cache(maxsize=256)
+def _bank_of(
+    shapes: tuple[tuple[NetworkSpec, MethodSpec], ...],
+    orders: tuple[int, ...],
+    batch: int,
+    train: int,
+    held_out: tuple[int, ...],
+) -> tuple[int, int]:
+    """The same of members of these shapes; cached, since where each seed has a base, each has such a bank.
+
+    Args:
+        shapes: of the members, in the order of the bank.
+        orders: number of the data order of each.
+        batch: examples of a step.
+        train: number of training examples.
+        held_out: numbers of examples that are evaluated.
+    """
+    networks = [_perceptron(*shape) for shape in shapes]
+    batches = sorted({batch, train % batch} - {0})
+    kept = bank_bytes(networks, orders, batches, train) + sum(outputs_bytes(networks, n) for n in held_out)
+    rows = INDEX * train * len(set(orders))  # of an epoch
+    kept += FLOAT * sum(map(count_parameters, networks)) + rows
+    step, evaluation = passing_bytes(networks, batch, max(held_out))
+    return kept, max(step, evaluation, 2 * rows)
 
 
 def _evaluated_base(network: NetworkSpec, built: int, sizes: Sizes) -> int:
