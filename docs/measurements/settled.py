@@ -40,10 +40,11 @@ TASKS = (
     ("mnist-16k", "split"),
     ("mnist-16k", "permutation"),
     ("digits", "rotation-45"),
+    ("digits", "permutation"),
 )
 SHOTS = 100
 EPOCHS = (30, 60, 90)
-RANKS = (4, 16)
+RANKS = (1, 4, 16)
 RATES = 3
 
 
@@ -52,14 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
     parser.add_argument("--seeds", type=int, default=8, help="runs per setting")
+    parser.add_argument("--tasks", type=int, default=len(TASKS), help="number of tasks, from the first")
+    parser.add_argument("--epochs", type=int, nargs="+", default=EPOCHS, help="when settings are judged")
+    parser.add_argument("--rank", type=int, nargs="+", default=RANKS, help="ranks of LoRA")
     options = parser.parse_args(arguments)
     lab = Lab(Settings.from_environment(options.home))
     lab.start()
     counts: dict[tuple[str, str, int], Counter[str]] = {}
     try:
-        for dataset, preset in TASKS:
-            for arm in trained(lab, dataset, preset, options.seeds):
-                for epochs in EPOCHS:
+        for dataset, preset in TASKS[: options.tasks]:
+            for arm in trained(lab, dataset, preset, range(options.seeds), options.rank, max(options.epochs)):
+                for epochs in options.epochs:
                     counts.setdefault((dataset, preset, epochs), Counter()).update([judged(lab, arm, epochs)])
         put_between(HERE / "README.md", BEGIN, table(counts), END)
     finally:
@@ -67,18 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def trained(lab: Lab, dataset: str, preset: str, seeds: int) -> list[Arm]:
-    """Full fine-tuning and LoRA at several ranks, each at several learning rates, for the longest time."""
+def trained(lab: Lab, dataset: str, preset: str, seeds: range, ranks: Sequence[int], latest: int) -> list[Arm]:
+    """Full fine-tuning and LoRA, each at several learning rates, three times as long as the latest judgement."""
     network = PerceptronSpec()
-    longest = max(EPOCHS) * LONGER
     arms = [
-        (default_optim(method, network).but(learning_rate=rate, epochs=longest), method)
-        for method in (FullSpec(), *(LoRASpec.of(rank=rank) for rank in RANKS))
+        (default_optim(method, network).but(learning_rate=rate, epochs=LONGER * latest), method)
+        for method in (FullSpec(), *(LoRASpec.of(rank=rank) for rank in ranks))
         for rate in rates_around(default_optim(method, network).learning_rate, RATES)
     ]
     pretraining = default_optim(PretrainSpec, network)
     planned = lab.planned(
-        preset_configuration(lab.catalog, preset, dataset, None, pretraining, arms, range(seeds), shots=SHOTS)
+        preset_configuration(lab.catalog, preset, dataset, None, pretraining, arms, seeds, shots=SHOTS)
     )
     experiment = lab.find_experiment(planned) or lab.queue(planned)
     follow(lab, experiment, experiment.runs)
