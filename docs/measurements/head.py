@@ -6,26 +6,20 @@ experiment that is in the home folder already is used again.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from core.cli.comparison import follow
 from core.data.task_spec import TaskSpec
-from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
-from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration
 from core.plan.experiment import Setting
 from core.run_spec import OptimSpec
-from core.settings import Settings
 from core.study.arms.arm import Arm, arms_of
+from docs.measurements.program import README, minilm, options_of, trained, training_lab
 from docs.reports.readme import put_between
 
-HERE = Path(__file__).parent
 BEGIN, END = "<!-- written by head.py -->", "<!-- end of what head.py writes -->"
 
 SHARED = {"batch_size": 12, "epochs": 2, "weight_decay": 0.0, "warmup": 0.1, "decay": "linear", "clip": 1.0}
@@ -35,23 +29,13 @@ HEADS = (0.001, 0.00316, 0.01, 0.0316, 0.1)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is not there yet, and bring the README up to date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
-    parser.add_argument("--seeds", type=int, default=2, help="runs per setting")
+    parser = options_of(__doc__, seeds=2)
     parser.add_argument("--shots", type=int, default=100, help="training texts per class")
     options = parser.parse_args(arguments)
-    lab = Lab(Settings.from_environment(options.home))
-    lab.start()
-    try:
-        card = lab.networks.find("minilm") or lab.networks.import_known("minilm")
+    with training_lab(options.home) as lab:
         task = TaskSpec.of(dataset="definitions", shots=options.shots)
-        network: NetworkSpec = lab.networks.spec(card.digest)
-        planned = lab.planned(Configuration.on(network, task, settings(), range(options.seeds)))
-        experiment = lab.find_experiment(planned) or lab.queue(planned)
-        follow(lab, experiment, experiment.runs)
-        put_between(HERE / "README.md", BEGIN, table(arms_of(lab.members(experiment))), END)
-    finally:
-        lab.close()
+        experiment = trained(lab, Configuration.on(minilm(lab), task, settings(), range(options.seeds)))
+        put_between(README, BEGIN, table(arms_of(lab.members(experiment))), END)
     return 0
 
 

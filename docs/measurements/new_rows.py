@@ -6,12 +6,9 @@ and once without, and fine-tuned on that half. Experiments that are in the home 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from core.cli.comparison import follow
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
@@ -20,13 +17,12 @@ from core.methods.method import MethodSpec
 from core.methods.pretrain import PretrainSpec
 from core.plan.configuration import preset_configuration
 from core.run_spec import OptimSpec
-from core.settings import Settings
 from core.study.arms.arm import Arm, arms_of
 from core.study.stats.intervals import t_interval
 from core.study.stats.measures import FORGETTING_MASKED
+from docs.measurements.program import README, options_of, trained, training_lab
 from docs.reports.readme import put_between
 
-HERE = Path(__file__).parent
 BEGIN, END = "<!-- written by new_rows.py -->", "<!-- end of what new_rows.py writes -->"
 
 DATASETS = ("digits", "mnist-16k")
@@ -40,34 +36,25 @@ OPTIM = OptimSpec.of(epochs=10)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is not there yet, and bring the README up to date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
-    parser.add_argument("--seeds", type=int, default=5, help="runs per setting")
+    parser = options_of(__doc__, seeds=5)
     options = parser.parse_args(arguments)
-    lab = Lab(Settings.from_environment(options.home))
-    lab.start()
-    try:
+    with training_lab(options.home) as lab:
         lines = ["| Data | Setting | Rate | Accuracy, % | Forgetting among its own classes, points |"]
         lines.append("| --- | --- | ---: | --- | --- |")
         for dataset in DATASETS:
-            before, after = (trained(lab, dataset, is_new, options.seeds) for is_new in (False, True))
+            before, after = (fine_tuned(lab, dataset, is_new, options.seeds) for is_new in (False, True))
             lines += [row(dataset, one, other) for one, other in zip(before, after, strict=True)]
-        put_between(HERE / "README.md", BEGIN, "\n".join(lines), END)
-    finally:
-        lab.close()
+        put_between(README, BEGIN, "\n".join(lines), END)
     return 0
 
 
-def trained(lab: Lab, dataset: str, is_new: bool, seeds: int) -> list[Arm]:
+def fine_tuned(lab: Lab, dataset: str, is_new: bool, seeds: int) -> list[Arm]:
     """Each method at its learning rates, from bases with or without new rows."""
     arms = [(OPTIM.but(learning_rate=rate), method) for method, rates in RATES.items() for rate in rates]
     asked = preset_configuration(lab.catalog, "split", dataset, None, OPTIM, arms, range(seeds), own_bases=True)
     if asked.base is not None:
         asked = asked.but(base=asked.base.but(method=PretrainSpec(new_rows=is_new)))
-    planned = lab.planned(asked)
-    experiment = lab.find_experiment(planned) or lab.queue(planned)
-    follow(lab, experiment, experiment.runs)
-    return arms_of(lab.members(experiment))
+    return arms_of(lab.members(trained(lab, asked)))
 
 
 def row(dataset: str, before: Arm, after: Arm) -> str:
@@ -76,8 +63,8 @@ def row(dataset: str, before: Arm, after: Arm) -> str:
     for name in (before.primary, FORGETTING_MASKED):
         old, new = before.by_seed(name), after.by_seed(name)
         change = t_interval([new[seed] - old[seed] for seed in old])
-        means = " → ".join(f"{sum(values.values()) / len(values):.1f}" for values in (old, new))
-        cells.append(f"{means} ({change.mean:+.1f}, {change.low:+.1f} to {change.high:+.1f})".replace("-", "−"))
+        means = " → ".join(f"{sum(values.values()) / len(values):z.1f}" for values in (old, new))
+        cells.append(f"{means} ({change.mean:+z.1f}, {change.low:+z.1f} to {change.high:+z.1f})".replace("-", "−"))
     spec = before.spec
     return f"| {dataset} | {spec.label} | {spec.optim.learning_rate:g} | {' | '.join(cells)} |"
 

@@ -7,11 +7,9 @@ already are used again, and those that were interrupted go on.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 from core.cli.comparison import follow
@@ -21,7 +19,6 @@ from core.methods.full import FullSpec
 from core.methods.layers import Scaling
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
-from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
 from core.numbers import counted
@@ -29,12 +26,11 @@ from core.plan.configuration import Configuration, preset_configuration
 from core.plan.experiment import Setting
 from core.plan.rate_grid import grid_rate, is_point
 from core.run_spec import OptimSpec, default_optim
-from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.arm import Arm, all_arms
+from docs.measurements.program import README, begun, minilm, options_of, training_lab
 from docs.reports.readme import put_between
 
-HERE = Path(__file__).parent
 BEGIN, END = "<!-- written by scale.py: {} -->", "<!-- end of what scale.py writes: {} -->"
 
 PRESETS = ("rotation-45", "split", "permutation")
@@ -69,7 +65,7 @@ RULES = (
 
 
 @dataclass(frozen=True)
-class Course:
+class Program:
     """What is trained on one network: its tasks, ranks and training, and the points of the grid to begin with."""
 
     ranks: tuple[int, ...]
@@ -89,20 +85,21 @@ def on_perceptron(lab: Lab, arms: Sequence[Setting]) -> Iterator[tuple[str, Conf
 
 def on_minilm(lab: Lab, arms: Sequence[Setting]) -> Iterator[tuple[str, Configuration]]:
     """Definitions, from MiniLM as it is."""
-    card = lab.networks.find("minilm") or lab.networks.import_known("minilm")
-    network: NetworkSpec = lab.networks.spec(card.digest)
-    yield "definitions", Configuration.on(network, TaskSpec.of(dataset="definitions", shots=SHOTS), arms, seeds=(0,))
+    yield (
+        "definitions",
+        Configuration.on(minilm(lab), TaskSpec.of(dataset="definitions", shots=SHOTS), arms, seeds=(0,)),
+    )
 
 
-COURSES = {
-    "perceptron": Course(
+PROGRAMS = {
+    "perceptron": Program(
         (1, 4, 16, 64),
         range(-8, -3),
         range(-6, -1),
         default_optim(LoRASpec, PerceptronSpec).but(epochs=10),
         on_perceptron,
     ),
-    "minilm": Course(
+    "minilm": Program(
         (1, 8, 64),
         range(-9, -6),
         range(-7, -4),
@@ -114,31 +111,23 @@ COURSES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is not there yet, and bring the README up to date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
-    parser.add_argument("--seeds", type=int, default=3, help="runs per setting")
+    parser = options_of(__doc__, seeds=3)
     parser.add_argument("--rank", type=int, nargs="+", help="ranks of LoRA (default: those of the network)")
     parser.add_argument("--epochs", type=int, help="passes over the training part (default: those of the network)")
-    parser.add_argument("networks", nargs="*", default=[*COURSES], help=f"some of: {', '.join(COURSES)}")
+    parser.add_argument("networks", nargs="*", default=[*PROGRAMS], help=f"some of: {', '.join(PROGRAMS)}")
     options = parser.parse_args(arguments)
-    lab = Lab(Settings.from_environment(options.home))
-    lab.start()
-    try:
+    with training_lab(options.home) as lab:
         for name in options.networks:
-            course = COURSES[name]
-            ranks, seeds = options.rank or course.ranks, tuple(range(options.seeds))
-            optim = course.optim.but(epochs=options.epochs or course.optim.epochs)
-            starts: dict[MethodSpec, range] = {FullSpec.of(): course.full}
-            starts |= {rule.method(rank): course.lora for rank in ranks for rule in RULES}
+            program = PROGRAMS[name]
+            ranks, seeds = options.rank or program.ranks, tuple(range(options.seeds))
+            optim = program.optim.but(epochs=options.epochs or program.optim.epochs)
+            starts: dict[MethodSpec, range] = {FullSpec.of(): program.full}
+            starts |= {rule.method(rank): program.lora for rank in ranks for rule in RULES}
             parts = []
-            for title, configuration in course.tasks(lab, settings(optim, {FullSpec.of(): course.full})):
-                planned = lab.planned(configuration)
-                experiment = lab.find_experiment(planned) or lab.queue(planned)
-                found = Found(train(lab, experiment, optim, starts, seeds), seeds)
+            for title, configuration in program.tasks(lab, settings(optim, {FullSpec.of(): program.full})):
+                found = Found(train(lab, begun(lab, configuration), optim, starts, seeds), seeds)
                 parts.append(tables(title, found, ranks))
-                put_between(HERE / "README.md", BEGIN.format(name), "\n\n".join(parts), END.format(name))
-    finally:
-        lab.close()
+                put_between(README, BEGIN.format(name), "\n\n".join(parts), END.format(name))
     return 0
 
 

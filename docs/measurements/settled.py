@@ -7,16 +7,13 @@ says whether that was right. An experiment that is in the home folder already is
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.cli.comparison import follow
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -26,13 +23,13 @@ from core.plan.configuration import preset_configuration
 from core.plan.course import LONGER
 from core.plan.rate_grid import rates_around
 from core.run_spec import default_optim
-from core.settings import Settings
 from core.store.curves import trends_of
 from core.study.arms.arm import Arm, arms_of
-from core.study.arms.settled import Course, course_by, one_sided
+from core.study.arms.settled import Course, course_by
+from core.study.stats.intervals import ERROR_RATE, t_interval
+from docs.measurements.program import README, options_of, trained, training_lab
 from docs.reports.readme import put_between
 
-HERE = Path(__file__).parent
 BEGIN, END = "<!-- written by settled.py -->", "<!-- end of what settled.py writes -->"
 
 TASKS = (
@@ -50,28 +47,22 @@ RATES = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is not there yet, and bring the README up to date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
-    parser.add_argument("--seeds", type=int, default=8, help="runs per setting")
+    parser = options_of(__doc__, seeds=8)
     parser.add_argument("--tasks", type=int, default=len(TASKS), help="number of tasks, from the first")
     parser.add_argument("--epochs", type=int, nargs="+", default=EPOCHS, help="when settings are judged")
     parser.add_argument("--rank", type=int, nargs="+", default=RANKS, help="ranks of LoRA")
     options = parser.parse_args(arguments)
-    lab = Lab(Settings.from_environment(options.home))
-    lab.start()
     counts: dict[tuple[str, str, int], Counter[str]] = {}
-    try:
+    with training_lab(options.home) as lab:
         for dataset, preset in TASKS[: options.tasks]:
-            for arm in trained(lab, dataset, preset, range(options.seeds), options.rank, max(options.epochs)):
+            for arm in fine_tuned(lab, dataset, preset, range(options.seeds), options.rank, max(options.epochs)):
                 for epochs in options.epochs:
                     counts.setdefault((dataset, preset, epochs), Counter()).update([judged(lab, arm, epochs)])
-        put_between(HERE / "README.md", BEGIN, table(counts), END)
-    finally:
-        lab.close()
+        put_between(README, BEGIN, table(counts), END)
     return 0
 
 
-def trained(lab: Lab, dataset: str, preset: str, seeds: range, ranks: Sequence[int], latest: int) -> list[Arm]:
+def fine_tuned(lab: Lab, dataset: str, preset: str, seeds: range, ranks: Sequence[int], latest: int) -> list[Arm]:
     """Full fine-tuning and LoRA, each at several learning rates, three times as long as the latest judgement."""
     network = PerceptronSpec()
     arms = [
@@ -80,12 +71,9 @@ def trained(lab: Lab, dataset: str, preset: str, seeds: range, ranks: Sequence[i
         for rate in rates_around(default_optim(method, network).learning_rate, RATES)
     ]
     pretraining = default_optim(PretrainSpec, network)
-    planned = lab.planned(
-        preset_configuration(lab.catalog, preset, dataset, None, pretraining, arms, seeds, shots=SHOTS)
-    )
-    experiment = lab.find_experiment(planned) or lab.queue(planned)
-    follow(lab, experiment, experiment.runs)
-    return [arm.finished_only for arm in arms_of(lab.members(experiment)) if arm.finished and not arm.failed]
+    asked = preset_configuration(lab.catalog, preset, dataset, None, pretraining, arms, seeds, shots=SHOTS)
+    runs = lab.members(trained(lab, asked))
+    return [arm.finished_only for arm in arms_of(runs) if arm.finished and not arm.failed]
 
 
 def judged(lab: Lab, arm: Arm, epochs: int) -> str:
@@ -98,7 +86,7 @@ def judged(lab: Lab, arm: Arm, epochs: int) -> str:
     if course is not Course.SETTLED:
         return str(course)
     added = [float(sign * (curve[LONGER * epochs - 1] - curve[epochs - 1])) for curve in curves]
-    return "wrong" if one_sided(added)[0] > half else str(course)
+    return "wrong" if t_interval(added, 2 * ERROR_RATE).low > half else str(course)
 
 
 def _curve(lab: Lab, id: str, measure: str) -> NDArray[np.float64]:
