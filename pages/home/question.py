@@ -45,7 +45,7 @@ DIRECT = "home-direct"
 
 SHOTS = 100
 """Images of each class that are learnt from, where there are more: fine-tuning is for few examples, and what is learnt
-from so many has settled after some hundred updates."""
+from so many settles within a minute or two of training."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,12 @@ def question(lab: Lab) -> Experiment | None:
         st.caption(_line(lab, target, info, direct))
     if source is None:
         return None
+    shots = None
     try:
         if not direct:
             before_and_after(lab, *preset_tasks(*_preset(target, source, lab)))
             if shots := _shots(lab, target, source):
-                st.caption(f"Learnt from {shots} images of each class; Fine-tune takes any number.")
+                st.caption(f"Learnt from {shots} images of each class; Fine-tune also takes all of them.")
         network = default_network(lab, lab.catalog.info(source), "home")
     except LabError as error:
         st.error(literal(str(error)))
@@ -111,7 +112,7 @@ def question(lab: Lab) -> Experiment | None:
     longest = length(kind, "home-length", network) if network.learns == "text" else None
     try:
         planned = {
-            name: lab.planned(_configuration(lab, source, target, direct, network, longest, plan))
+            name: lab.planned(_configuration(lab, source, target, direct, network, longest, shots, plan))
             for name, plan in PLANS.items()
         }
         captions = [_caption(lab, PLANS[name], known) for name, known in planned.items()]
@@ -164,6 +165,7 @@ def _configuration(
     direct: bool,
     network: NetworkSpec,
     longest: int | None,
+    shots: int | None,
     plan: Plan,
 ) -> Configuration:
     """What is asked for.
@@ -175,22 +177,20 @@ def _configuration(
         direct: whether the network is fine-tuned as it was brought.
         network: which one.
         longest: longest input, in tokens; None for images.
+        shots: training examples of each class; None for as many as the target has.
         plan: which settings are compared.
 
     Raises:
         LabError: a dataset is missing, or not for the preset.
     """
-    settings, seeds, tune = (
-        plan.settings(network),
-        range(DEFAULT_SEEDS),
-        default_search(network) if plan.tuned else None,
-    )
+    settings, seeds = plan.settings(network), range(DEFAULT_SEEDS)
+    tune = default_search(network) if plan.tuned else None
     if direct:
         task = preset_task(lab.catalog, target, None, network, source)
         return Configuration.on(network, task.but(length=longest or task.length), settings, seeds, tune=tune)
     preset, _, _, other = _preset(target, source, lab)
-    more = {"shots": _shots(lab, target, source), "length": longest, "tune": tune}
-    more["own_bases"] = plan.tuned and network.brought is None
+    own_bases = plan.tuned and network.brought is None
+    more = {"shots": shots, "length": longest, "tune": tune, "own_bases": own_bases}
     pretraining = default_optim(PretrainSpec, network)
     return preset_configuration(lab.catalog, preset, source, other, pretraining, settings, seeds, network, **more)
 

@@ -33,8 +33,8 @@ def left_out(wanted: Configuration, shown: Configuration) -> list[str]:
         found.append(f"{_title(Configuration, 'device')} {wanted.device}")
     if shown.is_search and not wanted.is_search:
         found.append("learning rates that are given")
-    if wanted.is_search and shown.tune is not None and wanted.tune != shown.tune:
-        found.append(f"{_title(TuneSpec, 'longer')} {wanted.tune and wanted.tune.longer}")
+    if wanted.tune and shown.tune and wanted.is_search and wanted.tune != shown.tune:
+        found.append(f"{_title(TuneSpec, 'longer')} {wanted.tune.longer}")
     if wanted.objective != shown.objective:
         found.append(f"judged by {judged_text(wanted.objective)}")
     for name in ("own_bases", "trim"):
