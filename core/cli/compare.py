@@ -171,7 +171,7 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
         raise LabError("The number of seeds must be at least 1.")
     source, target = dataset_names(lab.catalog, options)
     settings_asked(options, family_of(options))  # raises before anything is downloaded
-    tuning_asked(options, FAMILIES[0])
+    tuning_asked(options, family_of(options))
     own = read_own(options) if options.data else None
     network: NetworkSpec | None = None
     if options.network is not None:

@@ -62,7 +62,7 @@ class Plan(Spec):
             results = _results(line, ended)
             rates = wanted(line[0].learning_rate, self.first, seeds, results, self._sign)
             if is_decided and line not in longest and _is_compared(line, longest):
-                best = best_rate(rates, self.first, results, self._sign)
+                best = self._best(line, ended)
                 rates |= {} if best is None else {best: self.configuration.seeds}
             found |= {_at(line, rate): own for rate, own in rates.items()}
         return self._by_seed(found)
@@ -134,38 +134,47 @@ class Plan(Spec):
         shortest = {_what(line): line[0].epochs for line in lines[::-1]}
         while True:
             longest = _longest(lines)
-            able = [line for line in longest if line[0].epochs < shortest[_what(line)] * LONGER**self._times]
-            able = [line for line in able if _can_be_tripled(line)]
+            most = {line: shortest[_what(line)] * LONGER**self._times for line in longest}
+            able = [line for line in longest if line[0].epochs < most[line] and _can_be_tripled(line)]
             if not able:
                 return lines, True
-            best = {line: self._found(line, ended) for line in longest}
-            if not all(is_over for is_over, _ in best.values()):
+            if not all(self._is_over(line, ended) for line in longest):
                 return lines, False
             least = min(line[0].epochs for line in able)
             is_behind = LONGER * least <= max(line[0].epochs for line in longest)  # a method that was added later
-            if not is_behind and not any(self._gets_better(*each, lines, ended) for each in best.items()):
+            if not is_behind and not any(self._gets_better(line, lines, ended) for line in longest):
                 return lines, True
-            lines += [_tripled(_at(line, best[line][1])) for line in able if line[0].epochs == least]
+            next_lines = [line for line in able if line[0].epochs == least]
+            lines += [_tripled(_at(line, self._best(line, ended) or line[0].learning_rate)) for line in next_lines]
 
-    def _found(self, line: Setting, ended: Ended) -> tuple[bool, float]:
-        """Whether a search has ended with its first seeds, and the best rate that it has found so far."""
+    def _search(self, line: Setting, ended: Ended) -> dict[float, tuple[int, ...]]:
+        """The learning rates that a line is to be trained at with the first seeds."""
+        return wanted(line[0].learning_rate, self.first, self.first, _results(line, ended), self._sign)
+
+    def _is_over(self, line: Setting, ended: Ended) -> bool:
+        """Whether the first seeds have ended at all of these."""
         results = _results(line, ended)
-        rates = wanted(line[0].learning_rate, self.first, self.first, results, self._sign)
-        best = best_rate(rates, self.first, results, self._sign)
-        is_over = all(set(seeds) <= results.get(rate, {}).keys() for rate, seeds in rates.items())
-        return is_over, line[0].learning_rate if best is None else best
+        return all(set(seeds) <= results.get(rate, {}).keys() for rate, seeds in self._search(line, ended).items())
 
-    def _gets_better(self, line: Setting, best: tuple[bool, float], lines: Sequence[Setting], ended: Ended) -> bool:
+    def _best(self, line: Setting, ended: Ended) -> float | None:
+        """The best of these so far; None where all have diverged."""
+        return best_rate(self._search(line, ended), self.first, _results(line, ended), self._sign)
+
+    def _runs_at_best(self, line: Setting, ended: Ended) -> Mapping[int, Run]:
+        """Runs of the best rate, by seed; none where all have diverged."""
+        best = self._best(line, ended)
+        return {} if best is None else ended[_without_rate(line)][best]
+
+    def _gets_better(self, line: Setting, lines: Sequence[Setting], ended: Ended) -> bool:
         """Whether the first seeds would gain half the margin with three times the epochs, or nobody can tell."""
-        _, rate = best
-        own = ended.get(_without_rate(line), {}).get(rate, {})
+        own = self._runs_at_best(line, ended)
         shorter: Mapping[int, Run] = {}
         for other in lines:
             if _is_compared(other, [line]):
-                shorter = ended.get(_without_rate(other), {}).get(self._found(other, ended)[1], {})
+                shorter = self._runs_at_best(other, ended)
         runs = [own[seed] for seed in self.first if seed in own]
-        if len(runs) < len(self.first) or any(_value(run) is None for run in runs):
-            return False  # every rate diverges
+        if not runs:
+            return False
         gains = [gain(run, shorter.get(run.spec.seed)) for run in runs]
         known = [each for each in gains if each is not None]
         return len(known) < len(gains) or fmean(known) >= self.configuration.objective.margin / 2

@@ -38,7 +38,7 @@ def data_order(examples: int, seed: int, epoch: int) -> Tensor:
     """The data order of one epoch: indices of shape (examples,).
 
     It depends on nothing else, so runs with the same seed share it, whatever their method, and a resumed run gets the
-    same order again. No two epochs of any two seeds share one, since there are less than 1,024 epochs.
+    same order again. No two epochs of any two seeds share one, since there are fewer than 1,024 epochs.
     """
     return torch.randperm(examples, generator=torch.Generator().manual_seed(seed * 1024 + epoch))
 

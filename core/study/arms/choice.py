@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from statistics import fmean
+from typing import Any
 
 from core.data.task_spec import TaskSpec
 from core.methods.method import Role
@@ -47,14 +48,13 @@ def _of_one_budget(arms: Sequence[Arm]) -> list[Arm]:
     methods: dict[object, dict[int, int]] = {}
     for arm in arms:
         if is_full(arm) or is_adapter(arm):
-            done = methods.setdefault((arm.spec.kind, arm.spec.method.size), {})
-            epochs = arm.spec.optim.epochs
-            done[epochs] = max(len(arm.finished) if not arm.failed else 0, done.get(epochs, 0))
+            done = methods.setdefault(_method(arm), {})
+            done[_epochs(arm)] = max(len(arm.finished) if not arm.failed else 0, done.get(_epochs(arm), 0))
     budgets = {epochs for done in methods.values() for epochs in done}
     seeds = {epochs: min(done.get(epochs, 0) for done in methods.values()) for epochs in budgets}
     most = max(seeds.values(), default=0)
     shared = max((epochs for epochs, count in seeds.items() if count == most), default=0)
-    return [arm for arm in arms if len(budgets) < 2 or not most or arm.spec.optim.epochs == shared]
+    return [arm for arm in arms if len(budgets) < 2 or not most or _epochs(arm) == shared]
 
 
 def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
@@ -66,18 +66,25 @@ def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
 
 def _with_shorter(arms: Sequence[Arm], everything: Sequence[Arm]) -> list[Arm]:
     """The arms with what was trained for a third of their epochs, where the learning rate decays."""
+    if all(arm.spec.optim.decay == "constant" for arm in arms):
+        return list(arms)
+    bests = {
+        (*_method(group[0]), LONGER * _epochs(group[0])): best(_with_seeds(group)) for group in by_group(everything)
+    }
     found = []
     for arm in arms:
-        thirds = [
-            other
-            for other in everything
-            if arm.spec.optim.decay != "constant"
-            and LONGER * other.spec.optim.epochs == arm.spec.optim.epochs
-            and (other.spec.kind, other.spec.method.size) == (arm.spec.kind, arm.spec.method.size)
-        ]
-        best_third = best(_with_seeds(thirds)) if thirds else None
-        found.append(arm if best_third is None else replace(arm, shorter=best_third.finished))
+        third = bests.get((*_method(arm), _epochs(arm))) if arm.spec.optim.decay != "constant" else None
+        found.append(arm if third is None else replace(arm, shorter=third.finished))
     return found
+
+
+def _method(arm: Arm) -> tuple[str, Any]:
+    """The method of an arm, and its size such as the rank."""
+    return arm.spec.kind, arm.spec.method.size
+
+
+def _epochs(arm: Arm) -> int:
+    return arm.spec.optim.epochs
 
 
 def candidates(arms: Iterable[Arm]) -> list[Arm]:

@@ -10,12 +10,8 @@ that much. That can be known of settings which are not settled.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-
-import numpy as np
-from scipy.special import stdtrit
 
 from core.numbers import count_text, listed
 from core.plan.course import gain
@@ -48,17 +44,10 @@ def course_by(gains: Sequence[float], margin: float) -> Course:
     """
     if len(gains) < MIN_SEEDS:
         return Course.UNKNOWN
-    low, high = one_sided(gains)
-    if high < margin / 2:
+    limits = t_interval(gains, 2 * ERROR_RATE)
+    if limits.high < margin / 2:
         return Course.SETTLED
-    return Course.IMPROVING if low > 0 else Course.UNKNOWN
-
-
-def one_sided(values: Sequence[float]) -> tuple[float, float]:
-    """The lower and the upper one-sided 95 % t limit of a mean. Args: values: two at least."""
-    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    reach = float(stdtrit(len(values) - 1, 1 - ERROR_RATE)) * error
-    return mean - reach, mean + reach
+    return Course.IMPROVING if limits.low > 0 else Course.UNKNOWN
 
 
 def gains_of(arm: Arm) -> dict[int, float]:

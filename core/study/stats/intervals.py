@@ -47,7 +47,7 @@ class Interval:
         return (self.high - self.low) / 2
 
 
-def t_interval(values: Sequence[float]) -> Interval:
+def t_interval(values: Sequence[float], alpha: float = ERROR_RATE) -> Interval:
     """Compute the mean and its two-sided 95 % Student t interval: x̄ ± t(0.975, n − 1) · s / √n.
 
     Source: Student, "The probable error of a mean", Biometrika 6 (1908). It assumes approximately normal values and
@@ -55,6 +55,7 @@ def t_interval(values: Sequence[float]) -> Interval:
 
     Args:
         values: independent measurements; a NaN among them makes the result NaN.
+        alpha: share of intervals that miss the mean. With twice the error rate, each end is a one-sided 95 % limit.
     """
     n = len(values)
     if not n:
@@ -62,7 +63,7 @@ def t_interval(values: Sequence[float]) -> Interval:
     mean = float(np.mean(values))
     if n == 1 or not math.isfinite(mean):
         return Interval(mean, math.nan, math.nan, n)
-    half = float(stdtrit(n - 1, 1 - ERROR_RATE / 2) * np.std(values, ddof=1) / math.sqrt(n))
+    half = float(stdtrit(n - 1, 1 - alpha / 2) * np.std(values, ddof=1) / math.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
