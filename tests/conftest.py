@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import shutil
@@ -78,6 +79,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             items[:] = [item for item in items if item not in left_out]
             counts[mark] = len(left_out)
     config.stash[LEFT_OUT] = counts
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of every search for cycles: it is there to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 LEFT_OUT = pytest.StashKey[dict[str, int]]()

@@ -27,6 +27,7 @@ from core.run_spec import OptimSpec
 from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank import bank as bank_module
+from core.training.bank import shard as shard_module
 from core.training.bank.bank import Bank
 from core.training.bank.script import call_by_call, scripted
 from core.training.evaluation import evaluate
@@ -268,16 +269,22 @@ def test_a_shard_may_leave_the_first_adapted_layer_of_its_bank_as_it_is(task: Ta
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_shards_on_several_threads_give_the_numbers_of_one(
-    task: Task, method: str, monkeypatch: pytest.MonkeyPatch
+    tasks: Tasks, task: Task, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of steps, and of evaluations, whose blocks are more than there are threads."""
     monkeypatch.setattr(bank_module, "MIN_MEMBERS", 2)
+    monkeypatch.setattr(shard_module, "BLOCK", 50)
     seeds, rates = taken(SEEDS, 6), taken(RATES, 6)
-    one, several = (Bank(members(method, 6), rates, seeds, task) for _ in range(2))
+    source = tasks.get(TaskSpec.of(dataset="digits", classes=tuple(range(5))))
+    one, several = (Bank(members(method, 6), rates, seeds, task, source) for _ in range(2))
     several.use_threads(3)
     rows = rows_of(task, seeds, 40, 64)
     assert torch.equal(one.advance(rows), several.advance(rows))
     for k in range(6):
         assert all(torch.equal(a, b) for a, b in zip(one.trained(k), several.trained(k), strict=True))
+        assert one.evaluate(k) == several.evaluate(k)
+        for own, part in ((task, "validation"), (source, "test")):
+            assert torch.equal(one.logits(k, own, part)[0], several.logits(k, own, part)[0])
     assert torch.get_num_threads() == 1
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from core.training.checkpoint import TrainState, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge_part
 from core.training.sharing import Step
+from core.training.side_by_side import pool_of, side_by_side
 
 MIN_MEMBERS, MAX_MEMBERS = 4, 8
 """LoRA members per shard on a CPU: larger shards share more work per product, smaller ones fit the cache and keep more
@@ -84,6 +86,7 @@ class Bank:
         self._objectives = list(objectives) or [CLASSIFICATION] * self.members
         self._threads = 1
         self._cores = Cores()
+        self._pool: ThreadPoolExecutor | None = None
         self.device = task.device
         low_rank = bool(adapted_layers(self.networks[0]))
         self.step: Step = "low-rank" if low_rank else "full"
@@ -158,6 +161,7 @@ class Bank:
         """Spread several shards over the threads, or let a single one split its products among them."""
         self._threads = min(count, len(self._shards))
         self._cores.use(1 if self._threads > 1 else count, slowest)
+        self._pool = pool_of(self.threads) if self.threads > 1 else None
 
     def rehearse(self, rows: Tensor) -> None:
         self._run(rows, update=False)
@@ -173,12 +177,7 @@ class Bank:
                 done += chunk.shape[1]
 
         active = [number for number, own in enumerate(self._members) if not self._ended.issuperset(own)]
-        if self._threads > 1:
-            with ThreadPoolExecutor(self._threads, initializer=self._cores.enter) as pool:
-                list(pool.map(work, active))
-        else:
-            for number in active:
-                work(number)
+        side_by_side(work, active, self._threads, pool=self._pool)
         for own, part in zip(self._members, parts, strict=True):
             losses[:, own] = part
         return losses
@@ -191,20 +190,31 @@ class Bank:
         look: Callable[[], None] = lambda: None,
     ) -> tuple[Evaluation, Evaluation | None]:
         look()
-        found = self._judged(member, self.task, part, False)
-        return found, self._judged(member, self.source, part, True) if self.source and source else None
-
-    def _judged(self, member: int, task: Task, part: EvaluationPart, is_source: bool) -> Evaluation:
-        outputs, targets = self.logits(member, task, part)
-        return judge_part(outputs, targets, task.classes, self._objectives[member], part, is_source)
+        tasks = [self.task] if self.source is None or not source else [self.task, self.source]
+        parts = [self._part(task, part) for task in tasks]
+        found = [
+            judge_part(outputs, own.y, task.classes, self._objectives[member], part, task is self.source)
+            for task, own, outputs in zip(tasks, parts, self._outputs(member, parts), strict=True)
+        ]
+        return found[0], found[1] if len(found) > 1 else None
 
     def logits(self, member: int, task: Task, part: EvaluationPart) -> tuple[Tensor, Tensor]:
         """A member's logits of shape (n, classes) on a part of the task or of the source task, and the labels."""
+        images = self._part(task, part)
+        return self._outputs(member, [images])[0], images.y
+
+    def _part(self, task: Task, part: EvaluationPart) -> Part:
         key = part, task is self.source
         if key not in self._parts:  # layers that no member trains are computed once for all of them
             self._parts[key] = self._stem.part(task.part(part))
-        (shard, i), images = self._slots[member], self._parts[key]
-        return shard.outputs(i, images), images.y
+        return self._parts[key]
+
+    def _outputs(self, member: int, parts: Sequence[Part]) -> list[Tensor]:
+        """A member's logits on some parts, whose blocks are spread over the threads."""
+        shard, i = self._slots[member]
+        blocks = [part.blocks() for part in parts]
+        found = iter(side_by_side(shard.forward(i), list(chain(*blocks)), self.threads, pool=self._pool))
+        return [torch.cat(list(islice(found, len(own)))) for own in blocks]
 
     def trained(self, member: int) -> list[Tensor]:
         return [value.detach().clone() for _, value in self._parameters(member)]

@@ -57,8 +57,10 @@ def passing_bytes(networks: Sequence[MultilayerPerceptron], batch: int, n: int) 
     shards = -(-len(networks) // members)
     widest, weights = max(outputs for outputs, _ in sizes), sum(outputs * inputs for outputs, inputs in sizes)
     step = FLOAT * members * batch * widest * min(available_cores(), shards)
-    # Logits, the losses of each and what they are made from; two layers of a block; and with adapters each sum W + ΔW.
-    evaluation = FLOAT * (6 * n * sizes[-1][0] + 2 * min(n, BLOCK) * widest + weights * low_rank)
+    # Logits on both tasks, the losses of each and what they are made from; two layers of a block on each core; and with
+    # adapters each sum W + ΔW.
+    blocks = min(n, BLOCK) * available_cores()
+    evaluation = FLOAT * (7 * n * sizes[-1][0] + 2 * blocks * widest + weights * low_rank)
     return step, evaluation
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.adam import FlatAdam
 from core.training.bank.algebra import linear
-from core.training.bank.shard import BLOCK, Activation, Part, Program, Shard, transposed
+from core.training.bank.shard import Activation, Forward, Part, Program, Shard, transposed
 
 
 def linears(network: MultilayerPerceptron) -> list[nn.Module]:
@@ -47,14 +47,18 @@ class FullShard(Shard):
     def views(self, member: int, flat: Tensor) -> list[Tensor]:
         return [segment[member] for segment in self.adam.segments(flat)]
 
-    def outputs(self, member: int, part: Part) -> Tensor:
-        found = []
-        with torch.inference_mode():
-            for x in torch.split(part.x, BLOCK):
-                for weight, bias in zip(self._weights[:-1], self._biases[:-1], strict=True):
-                    x = torch.relu_(linear(x, weight[member], bias[member]))
-                found.append(linear(x, self._weights[-1][member], self._biases[-1][member]))
-            return torch.cat(found)
+    def forward(self, member: int) -> Forward:
+        weights = [weight[member] for weight in self._weights]
+        biases = [bias[member] for bias in self._biases]
+
+        @torch.inference_mode()
+        def logits(part: Part) -> Tensor:
+            x = part.x
+            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+                x = torch.relu_(linear(x, weight, bias))
+            return linear(x, weights[-1], biases[-1])
+
+        return logits
 
     def _record_forward(self, program: Program) -> list[Activation]:
         tape, algebra = program.tape, self.algebra

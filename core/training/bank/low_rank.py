@@ -19,7 +19,7 @@ from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.adam import FlatAdam
 from core.training.bank.algebra import linear
 from core.training.bank.full import linears
-from core.training.bank.shard import BLOCK, Activation, Part, Program, Shard, transposed
+from core.training.bank.shard import Activation, Forward, Part, Program, Shard, transposed
 from core.training.bank.tape import Tape
 
 
@@ -116,22 +116,25 @@ class LowRankShard(Shard):
         layers = enumerate(linears(self.networks[member])[self._first :])  # type: ignore[arg-type]
         return [(i, layer) for i, layer in layers if isinstance(layer, LowRankLinear)]
 
-    def outputs(self, member: int, part: Part) -> Tensor:
-        with torch.inference_mode():
-            torch.mul(self._flat_B, self._flat_factors, out=self._flat_scaled_B)
-            weights = [
-                torch.addmm(weight, self._scaled_B[i][member].T, self._A[i][member]) if i in self._adapted else weight
-                for i, weight in enumerate(self._weights)
-            ]
-            products = linear(part.x, weights[0], self._biases[0]) if part.product is None else part.product
-            found = []
-            for x, z in zip(torch.split(part.x, BLOCK), torch.split(products, BLOCK), strict=True):
-                if part.product is not None:
-                    z = self._first_sum(member, x, z)
-                for weight, bias in zip(weights[1:], self._biases[1:], strict=True):
-                    z = linear(torch.relu_(z), weight, bias)
-                found.append(z)
-            return torch.cat(found)
+    @torch.inference_mode()
+    def forward(self, member: int) -> Forward:
+        torch.mul(self._flat_B, self._flat_factors, out=self._flat_scaled_B)
+        weights = [
+            torch.addmm(weight, self._scaled_B[i][member].T, self._A[i][member]) if i in self._adapted else weight
+            for i, weight in enumerate(self._weights)
+        ]
+
+        @torch.inference_mode()
+        def logits(part: Part) -> Tensor:
+            if part.product is None:
+                z = linear(part.x, weights[0], self._biases[0])
+            else:
+                z = self._first_sum(member, part.x, part.product)
+            for weight, bias in zip(weights[1:], self._biases[1:], strict=True):
+                z = linear(torch.relu_(z), weight, bias)
+            return z
+
+        return logits
 
     def _first_sum(self, member: int, x: Tensor, product: Tensor) -> Tensor:
         """The first layer's x Wᵀ + b with what the member's adapter adds, in a new tensor: the product is kept."""

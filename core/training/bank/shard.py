@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -35,6 +35,12 @@ class Part:
     y: Tensor
     """(n,) labels."""
 
+    def blocks(self) -> list[Part]:
+        """The part in pieces of at most :data:`BLOCK` images."""
+        tensors = [self.x, self.y] if self.product is None else [self.x, self.y, self.product]
+        pieces = zip(*(torch.split(tensor, BLOCK) for tensor in tensors), strict=True)
+        return [Part(x, product[0] if product else None, y) for x, y, *product in pieces]
+
 
 @dataclass(frozen=True, eq=False)
 class Activation:
@@ -46,6 +52,10 @@ class Activation:
     """(x A)ᵀ of shape (members, rank, batch), if the layer is adapted."""
     summed: Tensor | None = None
     """W + ΔW of shape (members, outputs, features), if the forward pass used the sum."""
+
+
+Forward = Callable[[Part], Tensor]
+"""From n images to logits of shape (n, classes)."""
 
 
 class Program:
@@ -151,8 +161,8 @@ class Shard(ABC):
         return list(zip(self.trained(member), self.views(member, self.adam.values), strict=True))
 
     @abstractmethod
-    def outputs(self, member: int, part: Part) -> Tensor:
-        """A member's logits on a part of a task, of shape (n, classes)."""
+    def forward(self, member: int) -> Forward:
+        """A function to a member's logits from a part of a task; several threads may call it until the next step."""
 
     def program(self, batch: int) -> Program:
         """The step for this batch size, recorded at the first call."""

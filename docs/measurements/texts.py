@@ -1,0 +1,107 @@
+"""MiniLM with more epochs, directly and after a source: ``python -m docs.measurements.texts`` trains and writes.
+
+Full fine-tuning and LoRA search for their learning rates with each number of epochs, on all classes of ``definitions``
+from MiniLM as it is, and on half of them after it was pretrained on the other half. An experiment that is in the home
+folder already is used again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from core.data.task_spec import TaskSpec
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.methods.pretrain import PretrainSpec
+from core.networks.network import NetworkSpec
+from core.plan.configuration import Configuration, preset_configuration
+from core.plan.experiment import Setting
+from core.plan.rate_grid import TuneSpec
+from core.run_spec import default_optim
+from core.store.record import Run
+from core.study.arms.arm import Arm, arms_of
+from core.study.arms.choice import chosen_arms
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import explanation, headline
+from docs.measurements.program import README, minilm, options_of, trained, training_lab
+from docs.reports.readme import put_between
+
+BEGIN, END = "<!-- written by texts.py -->", "<!-- end of what texts.py writes -->"
+
+DIRECT, AFTER_SOURCE = "MiniLM as it is, twelve classes", "After six other classes, six classes"
+BATCH = 12
+RANK = 8
+EPOCHS = (3, 10)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what is not there yet, and bring the README up to date."""
+    parser = options_of(__doc__, seeds=3)
+    parser.add_argument("--shots", type=int, default=100, help="training texts per class")
+    parser.add_argument("--epochs", type=int, nargs="+", default=EPOCHS, help="passes over the training part")
+    options = parser.parse_args(arguments)
+    parts = []
+    with training_lab(options.home) as lab:
+        for epochs in options.epochs:
+            for title, asked in asked_for(lab, epochs, range(options.seeds), options.shots):
+                parts.append(answer(f"{title}, {epochs} epochs", lab.members(trained(lab, asked))))
+                put_between(README, BEGIN, "\n\n".join(parts), END)
+    return 0
+
+
+def asked_for(lab: Lab, epochs: int, seeds: range, shots: int) -> list[tuple[str, Configuration]]:
+    """Both experiments of a number of epochs, each with a title."""
+    network, tune = minilm(lab), TuneSpec.of()
+    arms = settings(network, epochs)
+    direct = TaskSpec.of(dataset="definitions", shots=shots)
+    pretraining = default_optim(PretrainSpec, network)
+    return [
+        (DIRECT, Configuration.on(network, direct, arms, seeds, tune=tune)),
+        (
+            AFTER_SOURCE,
+            preset_configuration(
+                lab.catalog, "split", "definitions", None, pretraining, arms, seeds, network, shots=shots, tune=tune
+            ),
+        ),
+    ]
+
+
+def settings(network: NetworkSpec, epochs: int) -> list[Setting]:
+    """Full fine-tuning and LoRA, each at the rate that its search begins around."""
+    methods = (FullSpec.of(), LoRASpec.of(rank=RANK))
+    return [(default_optim(method, network).but(batch_size=BATCH, epochs=epochs), method) for method in methods]
+
+
+def answer(title: str, runs: Sequence[Run]) -> str:
+    """The verdict, and a row per setting at its best rate."""
+    decided = verdict(runs)
+    lines = [
+        "| Setting | Rates tried | Best | Validation accuracy, % | Test accuracy, % | Updates | Minutes per run |",
+        "| --- | --- | ---: | --- | --- | ---: | ---: |",
+    ]
+    lines += [f"| {' | '.join(cells(arm, runs))} |" for arm in chosen_arms(runs)]
+    hours = sum(run.result.seconds for run in runs if run.result) / 3600
+    told = " ".join([headline(decided), *explanation(decided)])
+    return "\n".join([f"**{title}**: {told}", "", *lines, "", f"{len(runs)} runs, {hours:.1f} hours of training."])
+
+
+def cells(arm: Arm, runs: Sequence[Run]) -> list[str]:
+    """A row of the table."""
+    alike = [other for other in arms_of(runs) if other.spec.method == arm.spec.method]
+    tried = ", ".join(f"{rate:g}" for rate in sorted({other.learning_rate for other in alike}))
+    validated, tested = (
+        ", ".join(f"{value:.1f}" for value in found if value is not None)
+        for found in ([run.validated for run in arm.runs], [run.score for run in arm.runs])
+    )
+    results = [run.result for run in arm.runs if run.result]
+    minutes = sum(result.seconds for result in results) / len(results) / 60
+    return [
+        *(arm.spec.label, tried, f"{arm.learning_rate:g}", validated, tested),
+        *(str(results[0].steps), f"{minutes:.1f}"),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
