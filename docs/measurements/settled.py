@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is not there yet, and bring the README up to date."""
     parser = options_of(__doc__, seeds=8)
     parser.add_argument("--tasks", type=int, default=len(TASKS), help="number of tasks, from the first")
-    parser.add_argument("--epochs", type=int, nargs="+", default=EPOCHS, help="when settings are judged")
+    parser.add_argument(
+        "--epochs", type=int, nargs="+", default=EPOCHS, help="when settings are judged: multiples of ten"
+    )
     parser.add_argument("--rank", type=int, nargs="+", default=RANKS, help="ranks of LoRA")
     options = parser.parse_args(arguments)
     counts: dict[tuple[str, str, int], Counter[str]] = {}

@@ -78,13 +78,12 @@ def answer(title: str, runs: Sequence[Run]) -> str:
     """The verdict, and a row per setting at its best rate."""
     decided = verdict(runs)
     lines = [
-        "| Setting | Rates tried | Best | Validation accuracy, % | Test accuracy, % | Updates | Minutes per run |",
-        "| --- | --- | ---: | --- | --- | ---: | ---: |",
+        "| Setting | Rates tried | Best | Validation accuracy, % | Test accuracy, % | Updates |",
+        "| --- | --- | ---: | --- | --- | ---: |",
     ]
     lines += [f"| {' | '.join(cells(arm, runs))} |" for arm in chosen_arms(runs)]
-    hours = sum(run.result.seconds for run in runs if run.result) / 3600
     told = " ".join([headline(decided), *explanation(decided)])
-    return "\n".join([f"**{title}**: {told}", "", *lines, "", f"{len(runs)} runs, {hours:.1f} hours of training."])
+    return "\n".join([f"**{title}**: {told}", "", *lines, "", f"{len(runs)} runs."])
 
 
 def cells(arm: Arm, runs: Sequence[Run]) -> list[str]:
@@ -95,12 +94,8 @@ def cells(arm: Arm, runs: Sequence[Run]) -> list[str]:
         ", ".join(f"{value:.1f}" for value in found if value is not None)
         for found in ([run.validated for run in arm.runs], [run.score for run in arm.runs])
     )
-    results = [run.result for run in arm.runs if run.result]
-    minutes = sum(result.seconds for result in results) / len(results) / 60
-    return [
-        *(arm.spec.label, tried, f"{arm.learning_rate:g}", validated, tested),
-        *(str(results[0].steps), f"{minutes:.1f}"),
-    ]
+    steps = next(str(run.result.steps) for run in arm.runs if run.result)
+    return [arm.spec.label, tried, f"{arm.learning_rate:g}", validated, tested, steps]
 
 
 if __name__ == "__main__":
