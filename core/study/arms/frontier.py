@@ -3,7 +3,8 @@
 The learning rate often moves forgetting more than the method does, so two methods that are compared at their own best
 rates may differ in forgetting only because their rates do. Here every setting after every evaluated epoch is a point
 (accuracy on the target, forgetting of the source), and the frontier of a method is made of the points that no other
-point of it dominates: none has both at least that accuracy and less forgetting. Everything is measured on the validation parts.
+point of it dominates: none has both at least that accuracy and less forgetting. Everything is measured on the
+validation parts.
 """
 
 from __future__ import annotations
