@@ -25,13 +25,13 @@ def examples_seen(examples: int, batch_size: int, step: int) -> int:
     return epochs * examples + more * batch_size
 
 
-EVERY_EPOCH = 10
+EVERY_EPOCH = 20
 """Number of epochs that all end with an evaluation."""
 
 
 def is_evaluated(optim: OptimSpec, epoch: int) -> bool:
-    """Whether a run is evaluated after an epoch, counted from 1: after each of the first ten, every second one of the
-    next ten, every third one of the ten after that and so on, and the last one.
+    """Whether a run is evaluated after an epoch, counted from 1: after each of the first twenty, every second one of
+    the next twenty, every third one of the twenty after that and so on, and the last one.
 
     Curves are read by the logarithm of the epoch, and evaluations after all of many short epochs would take longer than
     the training. Patience and the best epoch need all of them.

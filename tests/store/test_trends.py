@@ -38,7 +38,7 @@ def test_a_trend_is_of_the_epochs_that_were_evaluated_and_what_was_not_at_the_en
 
 
 def test_a_finished_run_has_the_trend_of_its_stored_curve_and_a_stopped_one_has_none(lab: Lab) -> None:
-    arms = [(optim.but(epochs=13), method) for optim, method in BOTH]
+    arms = [(optim.but(epochs=23), method) for optim, method in BOTH]
     experiment = compared(lab, "rotation-45", "digits", None, short(), arms, [0])
     for run in finish(lab, *experiment.runs):
         assert run.result is not None
