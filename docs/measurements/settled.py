@@ -122,7 +122,7 @@ def drawn(seeds: int, moments: Sequence[int]) -> str:
     """
     numbers, half = np.random.default_rng(0), CLASSIFICATION.margin / 2
     lines = [
-        "| Power | Spread of an evaluation | Epochs | Settled, of those that gain half the margin | Settled, of flat ones |",
+        "| Power | Spread | Epochs | Settled, of those that gain half the margin | Settled, of flat ones |",
         "| ---: | ---: | ---: | ---: | ---: |",
     ]
     for power, noise, epochs in product(POWERS, NOISES, moments):
