@@ -78,6 +78,10 @@ class Estimates:
         self._lock = threading.Lock()
         self._records: tuple[object, list[Record]] = (None, [])
 
+    def can_measure(self) -> bool:
+        """Whether nothing trains, so that a time that is not known can be measured."""
+        return not self._store.is_busy()
+
     def close(self, timeout: float = 1.0) -> None:
         """End the thread that calibrates."""
         self._calibrator.close(timeout)

@@ -59,5 +59,7 @@ def _poll(lab: Lab, planned: Planned, looked: list[bool]) -> None:
     looked.append(True)
     if len(looked) == 1:
         return  # the whole page is being drawn: to begin again here would lose a press on a button further down
+    if not lab.estimates.can_measure():
+        return  # to ask for all runs again each second would cost the training what it needs
     if lab.estimates.between(planned.at_least, planned.at_most).basis != "unknown":
         st.rerun()
