@@ -113,7 +113,7 @@ objectives = st.sampled_from(CLASSIFICATION.measures).flatmap(
 networks = st.builds(PerceptronSpec, num_hidden_1=st.integers(1, 64), num_classes=st.integers(10, 20))
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.data())
 def test_any_experiment_that_can_be_asked_for_comes_back_equal(idle: Lab, data: st.DataObject) -> None:
     """Fields, numbers to their last digit, and the order of arms and seeds."""

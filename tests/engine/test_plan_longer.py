@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data.task_spec import TaskSpec
@@ -23,7 +23,6 @@ from core.plan.plan import Plan
 from core.plan.rate_grid import TuneSpec, grid_rate
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
-from tests.soak.sizes import full_or_short
 from tests.study.samples import make_run
 
 SEEDS = tuple(range(5))
@@ -138,7 +137,6 @@ def test_a_rate_that_decays_is_judged_beside_a_third_of_the_epochs_with_all_seed
     assert seeds_by_epochs(trained(plan, levelling({"full": 9, "lora": 3}))) == {3: 3, 9: 5, 27: 5}
 
 
-@settings(max_examples=full_or_short(100, 20))
 @given(st.sampled_from([3, 10, 30, 90]), st.sampled_from([3, 10, 30, 90]), st.integers(0, 3), st.integers(1, 10**6))
 def test_the_order_of_results_changes_nothing(full: int, lora: int, longer: int, turn: int) -> None:
     plan, value = asked(longer), levelling({"full": full, "lora": lora}, wall=grid_rate(-4))
