@@ -165,7 +165,7 @@ def test_a_network_is_first_trained_on_a_source_so_that_forgetting_is_measured(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--network", str(files / "tiny"), "--shots", "4", "--pretrain-epochs", "1", "--batch-size", "512"]
-    found = asked(capsys, tmp_path, "compare", *arguments, *QUICK)
+    found = asked(capsys, tmp_path, "compare", *arguments, *QUICK, "--seeds", "1")
     base = found["base"]
     assert base["run"] is not None
     assert 0 <= base["accuracy"] <= 100
