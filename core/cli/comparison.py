@@ -111,8 +111,8 @@ def follow(lab: Lab, experiment: Experiment, new: Sequence[str]) -> None:
     with ProgressBar("waiting", "run", len(new)) as shown:
         while True:
             members = lab.members(experiment)
-            added = [run.id for run in members if run.id not in known]
-            runs = lab.runs_of([*bases_of(lab.runs_of(added)), *added])
+            added = [run for run in members if run.id not in known]
+            runs = lab.runs_of(bases_of(added)) + added
             is_open = any(run.plan == "open" for run in members)
             interrupted = {run.id for run in runs if run.state == "interrupted"}
             stuck = [run for run in runs if run.state == "queued" and run.spec.base in interrupted]

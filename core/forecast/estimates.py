@@ -28,7 +28,7 @@ from core.store.store import Store
 from core.tasks.tasks import Tasks
 from core.tasks.views.split import Outline
 from core.training.loop import data_order
-from core.training.schedule import steps_per_epoch, total_steps
+from core.training.schedule import evaluations, steps_per_epoch, total_steps
 
 LATEST = 600
 """Number of finished runs that are looked at."""
@@ -266,7 +266,7 @@ class Estimates:
         return (steps * pace.step, "rough", pace.spread) if pace else (None, "unknown", 1.0)
 
     def _evaluation(self, bank: Sequence[RunSpec], work: Work, length: int, ask: bool) -> float:
-        """Seconds to evaluate a run of a bank: after each epoch, and at the end; 0 until a calibration has found it."""
+        """Seconds to evaluate a run of a bank: after epochs, and at the end; 0 until a calibration has found it."""
         spec, parts = bank[0], self._parts(bank[0])
         target = parts[0]
         examples = len(target.train) / steps_per_epoch(len(target.train), spec.optim.batch_size)
@@ -274,7 +274,7 @@ class Estimates:
         if found is None:
             return 0.0
         validation, test = sum(len(part.validation) for part in parts), sum(len(part.test) for part in parts)
-        images = spec.optim.epochs * validation + test + len(target.validation)
+        images = evaluations(spec.optim) * validation + test + len(target.validation)
         # What frozen blocks give is known of the texts that are read in every epoch, and not of the test part.
         return images * found.image + test * found.frozen
 

@@ -12,7 +12,7 @@ such as macro-F1, that value is its linearization.
   that every function that gets runs knows them: ``judged_by()`` in ``core/study/arms/arm.py``. They do not
   change what is trained, so arms and bank keys leave them out, and the default objective is left out of the JSON of
   specs.
-- **After each epoch** only what is watched is computed, and the primary measure; on test parts all.
+- **After an epoch** only what is watched is computed, and the primary measure; on test parts all.
 - ``quantity()`` in ``core/study/stats/measures.py`` is how a name becomes a number of a result: a measure, what was
   gained or forgotten in the primary one, or a cost. Differences keep the sign of the measure; ``sign`` says which
   side is better.

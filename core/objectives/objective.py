@@ -41,7 +41,7 @@ class ObjectiveSpec(KindSpec):
     measures: ClassVar[tuple[Measure, ...]]
     """Measures that can be the primary one; the first is the default. One of them is named ``loss``."""
     watched: ClassVar[tuple[str, ...]]
-    """Names of measures on the validation part after each epoch, beside the primary one."""
+    """Names of measures on the validation part after an epoch, beside the primary one."""
     watched_on_source: ClassVar[tuple[str, ...]] = ()
     """The same for the source task."""
     retained: ClassVar[tuple[Measure, ...]] = ()
@@ -119,7 +119,7 @@ class ObjectiveSpec(KindSpec):
         return {measure.name: measure for measure in (*self.measures, *self.retained)}
 
     def after_epoch(self, source: bool) -> tuple[str, ...]:
-        """Names of the measures that are computed after each epoch. Args: source: on the source task."""
+        """Names of the measures that are computed after an epoch. Args: source: on the source task."""
         watched = self.watched_on_source if source else self.watched
         return watched if self.primary.name in watched else (*watched, self.primary.name)
 

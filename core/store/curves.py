@@ -49,18 +49,18 @@ def trends_of(measures: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
     slope later, so that this is a bound on what is added.
 
     Args:
-        measures: by name, (epochs,) each, from the first epoch.
+        measures: by name, (epochs,) each, from the first epoch; NaN where there was no evaluation.
 
     Returns:
-        By name, of those that were measured after every one of these epochs, at least two.
+        By name, of those that were measured after at least two of these epochs, and after the last one.
     """
     found = {}
     for name, values in measures.items():
         epochs = np.arange(1, len(values) + 1)
-        late = epochs > len(values) / 3
+        late = (epochs > len(values) / 3) & ~np.isnan(values)
         x = np.log(epochs[late])
-        x -= x.mean()
-        if len(x) > 1 and np.isfinite(values[late]).all():
+        if len(x) > 1 and late[-1] and np.isfinite(values[late]).all():
+            x -= x.mean()
             found[name] = float(values[late] @ x / (x @ x) * math.log(3))
     return found
 

@@ -262,6 +262,12 @@ def spec_of(text: str) -> RunSpec:
     return RunSpec.from_json(text, keep_unknown=True)
 
 
+@lru_cache(maxsize=4096)
+def _result_of(text: str) -> Result:
+    """Parse a stored result; cached like specs."""
+    return Result.of(json.loads(text))
+
+
 def run_of(row: Row) -> Run:
     """Make a run from a row with :data:`COLUMNS_OF_RUN`."""
     return Run(
@@ -275,7 +281,7 @@ def run_of(row: Row) -> Run:
         ended=row["ended"],
         cause=row["cause"],
         traceback=row["traceback"],
-        result=Result.of(json.loads(row["result"])) if row["result"] and row["state"] in ENDED else None,
+        result=_result_of(row["result"]) if row["result"] and row["state"] in ENDED else None,
         step=row["step"],
         steps=row["steps"],
         training_seconds=row["seconds"],

@@ -67,6 +67,7 @@ class AutogradStepper:
         self.seeds = (seed,)
         self.device = task.device
         self._cores = Cores()
+        self._evaluation_threads = 1
         named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self.parameters = list(named.values())
         self.statistics = moving_statistics(network)
@@ -91,8 +92,9 @@ class AutogradStepper:
     def threads(self) -> int:
         return self._cores.count
 
-    def use_threads(self, count: int, slowest: float = math.inf) -> None:
+    def use_threads(self, count: int, slowest: float = math.inf, evaluation: int | None = None) -> None:
         self._cores.use(count, slowest)
+        self._evaluation_threads = evaluation or count
 
     def rehearse(self, rows: Tensor) -> None:
         before = [buffer.clone() for buffer in self.statistics]
@@ -140,7 +142,8 @@ class AutogradStepper:
         self._write_rows()
         task, other = self._known
         give_back()  # what steps have freed lies in pieces that batches of an evaluation do not fit into
-        found = evaluate_both(self._model, task, other if source else None, part, look, self.objective)
+        kept, threads = other if source else None, self._evaluation_threads
+        found = evaluate_both(self._model, task, kept, part, look, self.objective, threads)
         give_back()
         return found
 

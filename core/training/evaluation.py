@@ -65,20 +65,21 @@ def predict(
     examples: Examples,
     look: Callable[[], None] = lambda: None,
     size: int | None = None,
+    threads: int | None = None,
 ) -> Tensor:
     """Logits of examples, (n, outputs), in evaluation mode.
-
-    Batches of a family that takes few at a time are computed on as many threads at once as torch uses here.
 
     Args:
         network: see :func:`evaluate`.
         examples: what to compute them for.
         look: called before each batch; an exception from it ends the work.
         size: examples at a time; None for :func:`batch_of`.
+        threads: how many compute batches of a family that takes few at a time; None for as many as torch uses here.
     """
     size, order = batch_of(network) if size is None else size, examples.by_length()
     slices = [slice(start, start + size) for start in range(0, max(len(examples), 1), size)]
-    threads = torch.get_num_threads() if examples.labels.device.type == "cpu" and size < BATCH else 1
+    on_several = examples.labels.device.type == "cpu" and size < BATCH
+    threads = (threads or torch.get_num_threads()) if on_several else 1
 
     def outputs(part: slice) -> Tensor:
         with torch.no_grad():  # every thread has its own switch
@@ -102,12 +103,15 @@ def evaluate_both(
     part: EvaluationPart,
     look: Callable[[], None] = lambda: None,
     objective: ObjectiveSpec = CLASSIFICATION,
+    threads: int | None = None,
 ) -> tuple[Evaluation, Evaluation | None]:
-    """Evaluate on one part of a task and, if given, of the source task; see :func:`judge_part`."""
+    """Evaluate on one part of a task and, if given, of the source task; see :func:`judge_part` and :func:`predict`."""
 
     def found(task: Task, is_source: bool) -> Evaluation:
         examples = task.part(part)
-        return judge_part(predict(network, examples, look), examples.labels, task.classes, objective, part, is_source)
+        return judge_part(
+            predict(network, examples, look, threads=threads), examples.labels, task.classes, objective, part, is_source
+        )
 
     return found(task, False), found(source, True) if source else None
 

@@ -32,7 +32,8 @@ class EpochEnd:
     examples_per_second: float
     measures: Mapping[str, float]
     """On the validation parts, by names as in ``validation_accuracy`` and ``source_accuracy``; see
-    :mod:`core.objectives.measure`."""
+    :mod:`core.objectives.measure`. Empty after epochs without an evaluation; see
+    :func:`core.training.schedule.is_evaluated`."""
 
 
 @dataclass(frozen=True)

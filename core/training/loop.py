@@ -18,6 +18,7 @@ from core.run_spec import OptimSpec
 from core.training.checkpoint import Checkpoint, Position
 from core.training.evaluation import Evaluation
 from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
+from core.training.schedule import is_evaluated
 from core.training.stepper import Stepper
 
 FLUSH_SECONDS = 0.1
@@ -107,7 +108,8 @@ def train(
 
     Yields:
         Pairs of member and event: StepLoss every tenth of a second, or every second where a step takes longer;
-        EpochEnd after each epoch, Checkpoint on request, and finally one of Done, Stopped or Diverged.
+        EpochEnd after each epoch, without measures where none were taken; Checkpoint on request; and finally one of
+        Done, Stopped or Diverged.
 
     Raises:
         CheckpointError: the checkpoints do not match the members.
@@ -153,6 +155,9 @@ def train(
         # Evaluation changes no weights, so a checkpoint requested during it holds the state before it, for all members.
         before = {k: replace(progress) for k, progress in live.items()}
         for k in list(live):
+            if not is_evaluated(live[k].optim, epoch):
+                yield k, _epoch_end(live[k], {}, epoch, step, n)
+                continue
             found = None
             while found is None and k in live:
                 if due():
@@ -164,7 +169,7 @@ def train(
             if found is None:
                 continue
             progress = live[k]
-            yield k, _epoch_end(stepper, k, progress, *found, epoch, step, n)
+            yield k, _epoch_end(progress, _measured(stepper, k, progress, *found, epoch), epoch, step, n)
             if epoch == epochs or (progress.optim.patience and progress.stale >= progress.optim.patience):
                 del live[k]
                 if progress.best:
@@ -258,28 +263,25 @@ def _evaluated(
         return None
 
 
-def _epoch_end(
-    stepper: Stepper,
-    k: int,
-    progress: _Progress,
-    validation: Evaluation,
-    source: Evaluation | None,
-    epoch: int,
-    step: int,
-    n: int,
-) -> EpochEnd:
-    """What an evaluation after an epoch found, and the update of the member's best epoch."""
+def _measured(
+    stepper: Stepper, k: int, progress: _Progress, validation: Evaluation, source: Evaluation | None, epoch: int
+) -> dict[str, float]:
+    """The measures of an evaluation after an epoch by name, and the update of the member's best epoch."""
     if validation.loss < progress.best_loss:
         progress.best_loss, progress.kept_epoch, progress.stale = validation.loss, epoch, 0
         progress.best = stepper.trained(k) if progress.optim.keep == "best" else []
     else:
         progress.stale += 1
+    found = {VALIDATION + name: value for name, value in validation.measures.items()}
+    return found | {SOURCE + name: value for name, value in (source.measures if source else {}).items()}
+
+
+def _epoch_end(progress: _Progress, measures: dict[str, float], epoch: int, step: int, n: int) -> EpochEnd:
     return EpochEnd(
         epoch=epoch,
         step=step,
         seconds=progress.seconds,
         train_loss=progress.epoch_loss,
         examples_per_second=n / max(progress.seconds - progress.epoch_start, 1e-9),
-        measures={VALIDATION + name: value for name, value in validation.measures.items()}
-        | {SOURCE + name: value for name, value in (source.measures if source else {}).items()},
+        measures=measures,
     )

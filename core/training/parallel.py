@@ -59,12 +59,12 @@ class ParallelSteppers:
     def threads(self) -> int:
         return max(self._threads, *(stepper.threads for stepper in self._steppers))
 
-    def use_threads(self, count: int, slowest: float = math.inf) -> None:
+    def use_threads(self, count: int, slowest: float = math.inf, evaluation: int | None = None) -> None:
         """Train as many members at once, each on one thread; a single member splits its products."""
         self._threads = min(count, self.members)
         self._pool = pool_of(self._threads) if self._threads > 1 else None
         for stepper in self._steppers:
-            stepper.use_threads(1 if self.members > 1 else count, slowest)
+            stepper.use_threads(1 if self.members > 1 else count, slowest, evaluation or count)
 
     def rehearse(self, rows: Tensor) -> None:
         self._each(lambda member: self._steppers[member].rehearse(self._own(member, rows)))
@@ -77,7 +77,7 @@ class ParallelSteppers:
         look: Callable[[], None] = lambda: None,
     ) -> tuple[Evaluation, Evaluation | None]:
         before = torch.get_num_threads()
-        torch.set_num_threads(self._threads)  # batches are computed side by side, as members are
+        torch.set_num_threads(self._threads)  # a family that takes all examples at once splits its products
         try:
             return self._steppers[member].evaluate(0, part, source, look)
         finally:

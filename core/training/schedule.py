@@ -1,4 +1,6 @@
-"""The learning rate of each step: a function of the step alone, so that a resumed run goes on with the right one."""
+"""The learning rate of each step, and the epochs after which a run is evaluated: functions of step and epoch alone, so
+that a resumed run goes on with the right ones.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +23,26 @@ def examples_seen(examples: int, batch_size: int, step: int) -> int:
     """Number of examples that a run has trained on after ``step`` steps; one counts in each epoch again."""
     epochs, more = divmod(step, steps_per_epoch(examples, batch_size))
     return epochs * examples + more * batch_size
+
+
+EVERY_EPOCH = 20
+"""Number of epochs that all end with an evaluation."""
+
+
+def is_evaluated(optim: OptimSpec, epoch: int) -> bool:
+    """Whether a run is evaluated after an epoch, counted from 1: after each of the first twenty, every second one of
+    the next twenty, every third one of the twenty after that and so on, and the last one.
+
+    Curves are read by the logarithm of the epoch, and evaluations after all of many short epochs would take longer than
+    the training. Patience and the best epoch need all of them.
+    """
+    needs_all = optim.patience or optim.keep == "best"
+    return bool(needs_all) or epoch == optim.epochs or epoch % math.ceil(epoch / EVERY_EPOCH) == 0
+
+
+def evaluations(optim: OptimSpec) -> int:
+    """Number of evaluations of a run at the ends of its epochs."""
+    return sum(is_evaluated(optim, epoch) for epoch in range(1, optim.epochs + 1))
 
 
 def rate_at(optim: OptimSpec, step: int, total: int) -> float:

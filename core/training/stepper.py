@@ -59,12 +59,13 @@ class Stepper(Protocol):
         """Number of CPU threads in use."""
         ...
 
-    def use_threads(self, count: int, slowest: float = math.inf) -> None:
+    def use_threads(self, count: int, slowest: float = math.inf, evaluation: int | None = None) -> None:
         """Set the number of CPU threads.
 
         Args:
             count: number of threads.
             slowest: seconds per step beyond which threads that split products are reduced to one.
+            evaluation: number of threads of evaluations, which never wait for each other; None for ``count``.
         """
         ...
 

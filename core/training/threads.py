@@ -96,7 +96,7 @@ class Threads:
             rounds = ROUNDS if single < SLOW_STEP else SLOW_ROUNDS
             single = min(timed(1) for _ in range(rounds))
             best = fastest(counts, timed, rounds) if single >= SHORT_STEP else 1
-        self._stepper.use_threads(best, PATIENCE * single)
+        self._stepper.use_threads(best, PATIENCE * single, counts[-1])
 
 
 def fastest(counts: Sequence[int], seconds: Callable[[int], float], rounds: int = ROUNDS) -> int:

@@ -2,7 +2,8 @@
 
 Where the learning rate is constant, a run begins as a shorter one does, number for number. So each setting is trained
 once, for a long time; its curve up to some epoch says whether it was settled there, and its value three times later
-says whether that was right. An experiment that is in the home folder already is used again.
+says whether that was right. An experiment that is in the home folder already is used again. Where a curve is drawn at
+random, what it will still gain is known: that tells how often the test errs where it must not.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +21,16 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
+from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import preset_configuration
 from core.plan.course import LONGER
 from core.plan.rate_grid import rates_around
-from core.run_spec import default_optim
+from core.run_spec import OptimSpec, default_optim
 from core.store.curves import trends_of
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.settled import Course, course_by
 from core.study.stats.intervals import ERROR_RATE, t_interval
+from core.training.schedule import is_evaluated
 from docs.measurements.program import README, options_of, trained, training_lab
 from docs.reports.readme import put_between
 
@@ -44,12 +48,17 @@ EPOCHS = (30, 60, 90)
 RANKS = (1, 4, 16)
 RATES = 3
 
+POWERS, NOISES, DRAWS = (0.3, 0.5, 1.0), (0.3, 0.8), 1000
+"""Of drawn curves: powers of the epoch by which they near their end, spreads of one evaluation, number of settings."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is not there yet, and bring the README up to date."""
     parser = options_of(__doc__, seeds=8)
     parser.add_argument("--tasks", type=int, default=len(TASKS), help="number of tasks, from the first")
-    parser.add_argument("--epochs", type=int, nargs="+", default=EPOCHS, help="when settings are judged")
+    parser.add_argument(
+        "--epochs", type=int, nargs="+", default=EPOCHS, help="when settings are judged: evaluated epochs"
+    )
     parser.add_argument("--rank", type=int, nargs="+", default=RANKS, help="ranks of LoRA")
     options = parser.parse_args(arguments)
     counts: dict[tuple[str, str, int], Counter[str]] = {}
@@ -58,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for arm in fine_tuned(lab, dataset, preset, range(options.seeds), options.rank, max(options.epochs)):
                 for epochs in options.epochs:
                     counts.setdefault((dataset, preset, epochs), Counter()).update([judged(lab, arm, epochs)])
-        put_between(README, BEGIN, table(counts), END)
+    put_between(README, BEGIN, table(counts) + "\n\n" + drawn(options.seeds, options.epochs), END)
     return 0
 
 
@@ -104,6 +113,29 @@ def table(counts: dict[tuple[str, str, int], Counter[str]]) -> str:
         everything.update(found)
         lines.append(f"| {dataset}, {preset} | {epochs} | {_cells(found)} |")
     lines.append(f"| All | | {_cells(everything)} |")
+    return "\n".join(lines)
+
+
+def drawn(seeds: int, moments: Sequence[int]) -> str:
+    """How often settings with drawn curves are called settled, in Markdown: those that will gain half the margin, for
+    which it is wrong, and those that have reached their end.
+    """
+    numbers, half = np.random.default_rng(0), CLASSIFICATION.margin / 2
+    lines = [
+        "| Power | Spread | Epochs | Settled, of those that gain half the margin | Settled, of flat ones |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for power, noise, epochs in product(POWERS, NOISES, moments):
+        at = np.arange(1.0, epochs + 1)
+        skipped = [not is_evaluated(OptimSpec.of(epochs=epochs), epoch) for epoch in range(1, epochs + 1)]
+        shares = []
+        for gain in (half, 0.0):
+            rise = gain / (epochs**-power - (LONGER * epochs) ** -power)
+            curves = -rise * at**-power + numbers.normal(0, noise, (DRAWS, seeds, epochs))
+            curves[..., skipped] = np.nan
+            called = [course_by([trends_of({"": own})[""] for own in setting], 2 * half) for setting in curves]
+            shares.append(f"{100 * called.count(Course.SETTLED) / DRAWS:.1f} %")
+        lines.append(f"| {power:g} | {noise:g} | {epochs} | {' | '.join(shares)} |")
     return "\n".join(lines)
 
 

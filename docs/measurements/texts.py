@@ -1,8 +1,8 @@
-"""MiniLM with more epochs, directly and after a source: ``python -m docs.measurements.texts`` trains and writes.
+"""MiniLM with more epochs, directly and after a source: ``python -m docs.measurements.texts`` trains, writes tables.
 
-Full fine-tuning and LoRA search for their learning rates with each number of epochs, on all classes of ``definitions``
-from MiniLM as it is, and on half of them after it was pretrained on the other half. An experiment that is in the home
-folder already is used again.
+Full fine-tuning and LoRA are trained on all classes of ``definitions`` from MiniLM as it is, and on half of them after
+it was pretrained on the other half; at the learning rates that were the best with two epochs, see
+:mod:`docs.measurements.head`. An experiment that is in the home folder already is used again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec
 from core.run_spec import default_optim
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
-from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import explanation, headline
+from docs.measurements.head import FULL, LORA
 from docs.measurements.program import README, minilm, options_of, trained, training_lab
 from docs.reports.readme import put_between
 
@@ -53,54 +52,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def asked_for(lab: Lab, epochs: int, seeds: range, shots: int) -> list[tuple[str, Configuration]]:
     """Both experiments of a number of epochs, each with a title."""
-    network, tune = minilm(lab), TuneSpec.of()
+    network = minilm(lab)
     arms = settings(network, epochs)
     direct = TaskSpec.of(dataset="definitions", shots=shots)
     pretraining = default_optim(PretrainSpec, network)
     return [
-        (DIRECT, Configuration.on(network, direct, arms, seeds, tune=tune)),
+        (DIRECT, Configuration.on(network, direct, arms, seeds)),
         (
             AFTER_SOURCE,
             preset_configuration(
-                lab.catalog, "split", "definitions", None, pretraining, arms, seeds, network, shots=shots, tune=tune
+                lab.catalog, "split", "definitions", None, pretraining, arms, seeds, network, shots=shots
             ),
         ),
     ]
 
 
 def settings(network: NetworkSpec, epochs: int) -> list[Setting]:
-    """Full fine-tuning and LoRA, each at the rate that its search begins around."""
-    methods = (FullSpec.of(), LoRASpec.of(rank=RANK))
-    return [(default_optim(method, network).but(batch_size=BATCH, epochs=epochs), method) for method in methods]
+    """Full fine-tuning and LoRA, each at its learning rate."""
+    methods = {FullSpec.of(): FULL, LoRASpec.of(rank=RANK): LORA}
+    return [
+        (default_optim(method, network).but(batch_size=BATCH, epochs=epochs, learning_rate=rate), method)
+        for method, rate in methods.items()
+    ]
 
 
 def answer(title: str, runs: Sequence[Run]) -> str:
-    """The verdict, and a row per setting at its best rate."""
+    """The verdict, and a row per setting."""
     decided = verdict(runs)
     lines = [
-        "| Setting | Rates tried | Best | Validation accuracy, % | Test accuracy, % | Updates | Minutes per run |",
-        "| --- | --- | ---: | --- | --- | ---: | ---: |",
+        "| Setting | Rate | Validation accuracy, % | Test accuracy, % | Forgetting, points | Updates |",
+        "| --- | ---: | --- | --- | --- | ---: |",
     ]
-    lines += [f"| {' | '.join(cells(arm, runs))} |" for arm in chosen_arms(runs)]
-    hours = sum(run.result.seconds for run in runs if run.result) / 3600
+    lines += [f"| {' | '.join(cells(arm))} |" for arm in arms_of(runs)]
     told = " ".join([headline(decided), *explanation(decided)])
-    return "\n".join([f"**{title}**: {told}", "", *lines, "", f"{len(runs)} runs, {hours:.1f} hours of training."])
+    return "\n".join([f"**{title}**: {told}", "", *lines])
 
 
-def cells(arm: Arm, runs: Sequence[Run]) -> list[str]:
+def cells(arm: Arm) -> list[str]:
     """A row of the table."""
-    alike = [other for other in arms_of(runs) if other.spec.method == arm.spec.method]
-    tried = ", ".join(f"{rate:g}" for rate in sorted({other.learning_rate for other in alike}))
     validated, tested = (
         ", ".join(f"{value:.1f}" for value in found if value is not None)
         for found in ([run.validated for run in arm.runs], [run.score for run in arm.runs])
     )
-    results = [run.result for run in arm.runs if run.result]
-    minutes = sum(result.seconds for result in results) / len(results) / 60
-    return [
-        *(arm.spec.label, tried, f"{arm.learning_rate:g}", validated, tested),
-        *(str(results[0].steps), f"{minutes:.1f}"),
-    ]
+    steps = next(str(run.result.steps) for run in arm.runs if run.result)
+    return [arm.spec.label, f"{arm.learning_rate:g}", validated, tested, arm.spread("forgetting_masked"), steps]
 
 
 if __name__ == "__main__":

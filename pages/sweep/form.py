@@ -48,7 +48,6 @@ KEY = "sweep"
 
 SIZES = [1, 2, 4, 8]
 """Values of a size, such as the rank, that are chosen at first."""
-EPOCHS = 5
 RATES_AT_FIRST = 5
 """Number of learning rates that are chosen at first, where none are searched for."""
 AROUND = "At first those around"
@@ -203,7 +202,7 @@ def _several(label: str, choices: Sequence[Any], default: Sequence[Any], key: st
 
 def _training(lab: Lab, method: type[MethodSpec], network: NetworkSpec) -> tuple[OptimSpec, MethodSpec, Device]:
     """What all runs of the sweep share: training, the adapter method but for what is varied, and the device."""
-    optim, fields = optim_form(KEY, network, EPOCHS), not_varied(method)
+    optim, fields = optim_form(KEY, network), not_varied(method)
     with st.expander(expander_title(fields, "layers", "device"), icon=":material/tune:"):
         values = draw_all(KEY, fields)
         targets = layer_form(KEY, network)

@@ -24,7 +24,7 @@ from core.training.bank.bank import Bank
 from core.training.evaluation import evaluate
 from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
 from core.training.loop import FIRST_STEPS, FLUSH_SECONDS, FLUSH_STEPS, SLOW_SECONDS, data_order, steps_at_once, train
-from core.training.schedule import examples_seen, steps_per_epoch
+from core.training.schedule import evaluations, examples_seen, steps_per_epoch
 from core.training.stepper import Stepper
 
 Told = Event | Stopped | Diverged
@@ -150,6 +150,19 @@ def test_patience_ends_a_run_whose_validation_no_longer_improves(task: Task) -> 
     validation = [event.measures["validation_loss"] for event in found if isinstance(event, EpochEnd)]
     assert done.epochs == len(validation) < 200
     assert int(np.argmin(validation)) == done.epochs - 3
+
+
+def test_later_epochs_are_evaluated_at_growing_intervals_unless_all_are_needed(task: Task) -> None:
+    """With the numbers that an evaluation after every epoch finds; each epoch ends with an event either way."""
+    optim = OptimSpec.of(epochs=45, learning_rate=0.01, batch_size=512)
+    each = optim.but(keep="best")
+    own, all_of_them = ([e for e in events(task, o) if isinstance(e, EpochEnd)] for o in (optim, each))
+    assert [event.epoch for event in own] == list(range(1, 46))
+    evaluated = [event.epoch for event in own if event.measures]
+    assert evaluated == [*range(1, 21), *range(22, 41, 2), 42, 45]
+    assert len(evaluated) == evaluations(optim)
+    for event, other in zip(own, all_of_them, strict=True):
+        assert (event.train_loss, event.measures) == (other.train_loss, other.measures if event.measures else {})
 
 
 @pytest.mark.parametrize("kind", ["autograd", "bank"])

@@ -1,9 +1,10 @@
 """Accuracy against forgetting over all rates and checkpoints, and methods compared at equal accuracy.
 
 The learning rate often moves forgetting more than the method does, so two methods that are compared at their own best
-rates may differ in forgetting only because their rates do. Here every setting after every epoch is a point (accuracy on
-the target, forgetting of the source), and the frontier of a method is made of the points that no other point of it
-dominates: none has both at least that accuracy and less forgetting. Everything is measured on the validation parts.
+rates may differ in forgetting only because their rates do. Here every setting after every evaluated epoch is a point
+(accuracy on the target, forgetting of the source), and the frontier of a method is made of the points that no other
+point of it dominates: none has both at least that accuracy and less forgetting. Everything is measured on the
+validation parts.
 """
 
 from __future__ import annotations
@@ -145,11 +146,14 @@ def _frontier(arms: Sequence[Arm], curves: Mapping[str, Curve], before: float, m
         known = [curves[id] for seed in seeds if (id := arm.finished[seed].id) in curves]
         shared = min((len(curve.epochs) for curve in known), default=0)
         tables = [np.stack([curve.measured(name)[:shared] for name in columns], axis=1) for curve in known]
-        if not shared or len(tables) < len(seeds) or not np.isfinite(tables).all():
+        if not shared or len(tables) < len(seeds):
+            continue
+        evaluated = np.flatnonzero(~np.isnan(tables).all(axis=(0, 2)))
+        if not len(evaluated) or not np.isfinite(np.array(tables)[:, evaluated]).all():
             continue
         for seed, table in zip((*seeds, None), (*tables, np.mean(tables, axis=0)), strict=True):
             own = [
-                Point(float(t), before - float(s), arm.learning_rate, epoch) for epoch, (t, s) in enumerate(table, 1)
+                Point(float(table[i, 0]), before - float(table[i, 1]), arm.learning_rate, int(i) + 1) for i in evaluated
             ]
             (means if seed is None else by_seed[seed]).extend(own)
     chosen = winners(arms)

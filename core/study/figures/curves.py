@@ -275,8 +275,10 @@ def _epoch_traces(
     traces = []
     for named, first in _with_first_of_label(curves):
         epochs = named.curve.epochs
-        y = _gapped(named.curve.measured(column))
-        shown = thin(y)
+        measured = named.curve.measured(column)
+        evaluated = np.flatnonzero(~np.isnan(measured))
+        shown = evaluated[thin(measured[evaluated])]
+        y = _gapped(measured)
         trace = _trace(named, what, epochs[axis].to_numpy(np.float64)[shown], y[shown], first and legend)
         dash, symbol = ("dot", "square") if what == "source" else ("dash", "circle")
         traces.append(

@@ -54,16 +54,17 @@ def mean_loss(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
 
 
 def mean_measure(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
-    """Epochs and mean of the primary measure on the validation part, both of shape (epochs,)."""
+    """Epochs and mean of the primary measure on the validation part, both of shape (evaluated epochs,)."""
     name = arm.spec.objective.validated
     mean = _mean([(curve.epochs["epoch"].to_numpy() - 1, curve.measured(name)) for curve in _begun(arm, curves)])
-    return np.arange(len(mean)) + 1.0, mean
+    known = ~np.isnan(mean)
+    return np.flatnonzero(known) + 1.0, mean[known]
 
 
 def latest(arm: Arm, curves: Mapping[str, Curve]) -> float:
     """Mean of the latest value of the primary measure on the validation part; NaN before the first."""
     recorded = [curve.measured(arm.spec.objective.validated) for curve in _begun(arm, curves)]
-    values = [values[-1] for values in recorded if len(values)]
+    values = [known[-1] for values in recorded if len(known := values[~np.isnan(values)])]
     return float(np.mean(values)) if values else float("nan")
 
 

@@ -67,6 +67,7 @@ def learning_and_forgetting(
         table = mean_epochs([curves[run.id] for run in arm.runs if run.id in curves])
         if column not in table or not table[column].notna().any():
             continue
+        table = table[table[column].notna()]
         x, y = table[column].to_numpy(np.float64), table[objective.validated].to_numpy(np.float64)
         epochs = [f"after epoch {epoch:.0f}" for epoch in table["epoch"]]
         # Training from scratch does not begin at the base.

@@ -33,7 +33,7 @@ from core.training.checkpoint import TrainState, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge_part
 from core.training.sharing import Step
-from core.training.side_by_side import pool_of, side_by_side
+from core.training.side_by_side import Found, Item, pool_of, side_by_side
 
 MIN_MEMBERS, MAX_MEMBERS = 4, 8
 """LoRA members per shard on a CPU: larger shards share more work per product, smaller ones fit the cache and keep more
@@ -84,7 +84,7 @@ class Bank:
         self.task = task
         self.source = source
         self._objectives = list(objectives) or [CLASSIFICATION] * self.members
-        self._threads = 1
+        self._threads = self._evaluation_threads = 1
         self._cores = Cores()
         self._pool: ThreadPoolExecutor | None = None
         self.device = task.device
@@ -157,11 +157,12 @@ class Bank:
     def threads(self) -> int:
         return max(self._threads, self._cores.count)
 
-    def use_threads(self, count: int, slowest: float = math.inf) -> None:
+    def use_threads(self, count: int, slowest: float = math.inf, evaluation: int | None = None) -> None:
         """Spread several shards over the threads, or let a single one split its products among them."""
         self._threads = min(count, len(self._shards))
         self._cores.use(1 if self._threads > 1 else count, slowest)
-        self._pool = pool_of(self.threads) if self.threads > 1 else None
+        self._evaluation_threads = evaluation or count
+        self._pool = pool_of(self._evaluation_threads) if self._evaluation_threads > 1 else None
 
     def rehearse(self, rows: Tensor) -> None:
         self._run(rows, update=False)
@@ -192,10 +193,13 @@ class Bank:
         look()
         tasks = [self.task] if self.source is None or not source else [self.task, self.source]
         parts = [self._part(task, part) for task in tasks]
-        found = [
-            judge_part(outputs, own.y, task.classes, self._objectives[member], part, task is self.source)
-            for task, own, outputs in zip(tasks, parts, self._outputs(member, parts), strict=True)
-        ]
+        outputs = self._outputs(member, parts)
+
+        def judged(number: int) -> Evaluation:
+            task, objective = tasks[number], self._objectives[member]
+            return judge_part(outputs[number], parts[number].y, task.classes, objective, part, number > 0)
+
+        found = self._at_once(judged, range(len(tasks)))
         return found[0], found[1] if len(found) > 1 else None
 
     def logits(self, member: int, task: Task, part: EvaluationPart) -> tuple[Tensor, Tensor]:
@@ -213,8 +217,11 @@ class Bank:
         """A member's logits on some parts, whose blocks are spread over the threads."""
         shard, i = self._slots[member]
         blocks = [part.blocks() for part in parts]
-        found = iter(side_by_side(shard.forward(i), list(chain(*blocks)), self.threads, pool=self._pool))
+        found = iter(self._at_once(shard.forward(i), list(chain(*blocks))))
         return [torch.cat(list(islice(found, len(own)))) for own in blocks]
+
+    def _at_once(self, work: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
+        return side_by_side(work, items, self._evaluation_threads, pool=self._pool)
 
     def trained(self, member: int) -> list[Tensor]:
         return [value.detach().clone() for _, value in self._parameters(member)]

@@ -31,13 +31,12 @@ def family_key(key: str, network: NetworkSpec) -> str:
     return key if network.kind == FAMILIES[0].name() else f"{key}-{network.kind}"
 
 
-def optim_form(key: str, network: NetworkSpec, epochs: int | None = None) -> OptimSpec:
+def optim_form(key: str, network: NetworkSpec) -> OptimSpec:
     """Draw epochs and batch size, and what else the network's family is trained with.
 
     Args:
         key: prefix of the widget keys.
         network: what is trained.
-        epochs: number of epochs at first; None for the default of the family.
 
     Returns:
         The settings, at a learning rate that is not chosen here.
@@ -49,8 +48,7 @@ def optim_form(key: str, network: NetworkSpec, epochs: int | None = None) -> Opt
     reasons = {name: network.reasons.get(name, "") for name in OptimSpec.model_fields}
     left, right = st.columns(2, gap="medium")
     with left:
-        first = epochs if epochs is not None and network.kind == FAMILIES[0].name() else start.epochs
-        passes = widgets.whole(OptimSpec, "epochs", f"{own}-epochs", MAX_EPOCHS, first, reasons["epochs"])
+        passes = widgets.whole(OptimSpec, "epochs", f"{own}-epochs", MAX_EPOCHS, start.epochs, reasons["epochs"])
     with right:
         batch = widgets.batch_size(f"{own}-batch", start.batch_size, reasons["batch_size"])
     more = _more(own, start, reasons) if start.beyond_plain_adam else {}
