@@ -194,7 +194,7 @@ def test_a_file_that_computes_something_else_is_not_offered_and_replaces_none(
 
     def wrong(self: object, path: object, base: object) -> object:
         network, tool = right(form, path, base)  # type: ignore[arg-type]
-        return lambda **batch: network(**batch) + 1, tool
+        return lambda pixels: network(pixels) + 1, tool
 
     folder = lab.settings.runs / run.id
     (folder / form.certificate).unlink(missing_ok=True)
