@@ -34,6 +34,7 @@ from core.settings import Settings
 from core.store.record import Experiment, Run
 from tests.browser.chromium import launched
 from tests.durations import SLOW_SECONDS, seconds_by_module, seconds_of
+from tests.soak.sizes import full_or_short
 
 if TYPE_CHECKING:
     from tests.trained_home import TrainedHome
@@ -47,7 +48,7 @@ KNOWN = seconds_by_module()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 # How long an example takes says more of a busy machine than of what is tested.
-hypothesis_settings.register_profile("patient", deadline=None)
+hypothesis_settings.register_profile("patient", deadline=None, max_examples=full_or_short(100, 30))
 hypothesis_settings.load_profile("patient")
 
 

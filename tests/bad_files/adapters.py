@@ -358,7 +358,8 @@ def chosen(**config: object) -> bytes:
 
 LONG = (
     *("a readme of 120 MB", "tensors of 200 MB", "settings of 60 MB", "layers chosen by alternatives"),
-    *("layers chosen by repetitions", "ranks chosen by repetitions"),
+    *("layers chosen by repetitions", "ranks chosen by repetitions", "tensors of 100 MB", "twenty thousand layers"),
+    *("a million tensors of nothing", "fifty thousand patterns"),
 )
 VALID = (
     "a value as large as can be",  # finite, and it may change no output where its unit is inactive
@@ -384,6 +385,6 @@ def bad_files() -> list[BadFile]:
     return [
         *marked(marked(found, LONG, is_long=True), VALID, is_valid=True),
         *(replace(file, cpu=1.0, is_long=number > 0) for number, file in enumerate(of_kind("adapter", slow))),
-        BadFile("adapter", "lying bomb", lambda: lying(beside(bomb), size), allocates=2**24),
-        BadFile("adapter", "very many entries", lambda: many(40_000), "more than 16 entries", allocates=2**20),
+        BadFile("adapter", "lying bomb", lambda: lying(beside(bomb), size), allocates=2**24, is_long=True),
+        BadFile("adapter", "very many entries", lambda: many(10_000), "more than 16 entries", allocates=2**20),
     ]

@@ -197,6 +197,7 @@ TABLES: Table = {
 
 LONG = (
     *("npz, two images of 4000 × 4000 doubles", "npz, 200 MB of doubles", "csv, 16 million commas"),
+    *("npz, an image of 4000 × 4000 doubles", "npz, a bomb", "csv, a line without end", "csv, 200,000 headings"),
     *(
         "csv, text of four bytes a letter",
         "csv, 190,000 lines and a wrong one",

@@ -206,7 +206,8 @@ LONG = (
         "two large strips",
         "200 MB called a picture",
     ),
-    *("a readme of 200 MB", "bombs", "very many entries"),
+    *("a readme of 200 MB", "bombs", "very many entries", "a large WebP", "a large picture of 16 bits"),
+    "an animation of 3,000 pictures",
 )
 VALID = (
     "pixels beyond the size of the picture",  # the excess is never unpacked

@@ -43,9 +43,9 @@ from tests.data.uploaded import FOLDERS, GOOD, NPZ, flat, held, noise, npy, pict
 from tests.soak.sizes import FULL, full_or_short, keep
 
 QUIET = [*HealthCheck]
-structured = settings(max_examples=full_or_short(2000, 50), suppress_health_check=QUIET)
-often = settings(max_examples=full_or_short(1000, 120), suppress_health_check=QUIET)
-folders = settings(max_examples=full_or_short(200, 40), suppress_health_check=QUIET)
+structured = settings(max_examples=full_or_short(2000, 40), suppress_health_check=QUIET)
+often = settings(max_examples=full_or_short(1000, 50), suppress_health_check=QUIET)
+folders = settings(max_examples=full_or_short(200, 20), suppress_health_check=QUIET)
 
 TOLD = {"taken": 0, "sentence": 0}
 

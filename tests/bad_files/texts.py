@@ -186,7 +186,10 @@ SMALL: dict[str, tuple[Make, str, float]] = {
 }
 """Those that unpack to much, which never reaches this process, and MiB that may be allocated in it."""
 
-LONG = ("100,000 labels", "parquet bomb by compression", "1,200,000 keys")
+LONG = (
+    *("100,000 labels", "parquet bomb by compression", "200,001 rows", "gzip bomb", "parquet bomb by prefixes"),
+    *("1,200,000 keys", "nested values", "a gzip of empty members"),
+)
 
 
 def bad_files() -> list[BadFile]:
@@ -194,4 +197,4 @@ def bad_files() -> list[BadFile]:
         BadFile("texts", name, make, says, allocates=int(mib * 2**20), is_hostile=True, is_long=name in LONG)
         for name, (make, says, mib) in SMALL.items()
     ]
-    return marked(of_kind("texts", TEXTS), LONG[:2], is_long=True) + few
+    return marked(of_kind("texts", TEXTS), LONG[:5], is_long=True) + few

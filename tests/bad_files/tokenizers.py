@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, models
 
-from tests.bad_files.catalog import BadFile, Table, of_kind
+from tests.bad_files.catalog import BadFile, Table, marked, of_kind
 from tests.bad_files.networks import TOKENIZER, sound, stored
 
 SLOW = (
@@ -143,4 +143,5 @@ def bad_files() -> list[BadFile]:
     read |= {"nested parts": (deep, "")}
     zips: Table = {f"tokenizer, {name}": (lambda m=make: in_network(m()), "") for name, (make, _) in read.items()}
     networks = of_kind("network", zips, is_hostile=True)
-    return of_kind("form", forms) + of_kind("tokenizer", read, cpu=1.0) + networks
+    found = marked(of_kind("form", forms), ("two million tokens",), is_long=True)
+    return found + of_kind("tokenizer", read, cpu=1.0) + networks

@@ -99,7 +99,7 @@ def encrypted(content: bytes) -> bytes:
 
 
 def many(count: int) -> bytes:
-    return zipped(*((f"{number}", b"") for number in range(count)))
+    return zipped(*((f"{number}", b"") for number in range(count)), how=zipfile.ZIP_STORED)
 
 
 def hidden(content: bytes) -> bytes:

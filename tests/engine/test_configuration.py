@@ -28,6 +28,7 @@ from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import MAX_RUNS, Configuration, preset_configuration
 from core.plan.configuration_file import MAX_FILE, VERSION, read_configuration, write_configuration
 from core.plan.rate_grid import TuneSpec
+from core.reader import reading_here
 from core.run_spec import OptimSpec, RunSpec, default_optim
 from core.settings import Settings
 from core.store.record import Experiment
@@ -44,8 +45,9 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab that does not train, with a tiny network that was brought and texts for it."""
     folder = tmp_path_factory.mktemp("configured")
     lab = Lab(Settings(home=folder / "home"))
-    import_tiny(lab, folder / "tiny")
-    yield lab
+    with reading_here():
+        import_tiny(lab, folder / "tiny")
+        yield lab
     lab.close()
 
 
@@ -113,7 +115,7 @@ objectives = st.sampled_from(CLASSIFICATION.measures).flatmap(
 networks = st.builds(PerceptronSpec, num_hidden_1=st.integers(1, 64), num_classes=st.integers(10, 20))
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.data())
 def test_any_experiment_that_can_be_asked_for_comes_back_equal(idle: Lab, data: st.DataObject) -> None:
     """Fields, numbers to their last digit, and the order of arms and seeds."""

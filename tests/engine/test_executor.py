@@ -106,6 +106,7 @@ def test_a_run_whose_device_is_not_here_fails_with_a_sentence_and_holds_up_nobod
     assert lab.estimates.shortage([spec]) is None
 
 
+@pytest.mark.minutes  # test_ray.py has them travel to a node
 def test_a_brought_network_and_peoples_own_texts_travel_with_the_job(lab: Lab, tmp_path: Path) -> None:
     network = import_tiny(lab, tmp_path / "tiny")
     spec = RunSpec.of(method=LoRASpec.of(rank=2), network=network, task=PETS, optim=short(rate=0.001, batch_size=16))

@@ -17,6 +17,7 @@ from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import Configuration
+from core.reader import reading_here
 from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.conftest import DIGITS, short
@@ -32,8 +33,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab(Settings(home=folder / "home"))
     texts, labels = ("cat " * 60, "dog " * 60) * 10, np.array([0, 1] * 10)
     lab.catalog.keep(TextDataset("upload", texts, labels, texts, labels, ("cat", "dog")), "long")
-    lab.networks.import_folder(save_tiny(folder / "tiny", max_position_embeddings=128), "tiny")
-    yield lab
+    with reading_here():
+        lab.networks.import_folder(save_tiny(folder / "tiny", max_position_embeddings=128), "tiny")
+        yield lab
     lab.store.close()
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from core.data.sources.catalog import Catalog
 from core.forecast.memory import memory_of
 from core.networks.perceptron import PerceptronSpec
@@ -49,6 +51,7 @@ def told(home: Path, allowed: int, specs: Sequence[RunSpec]) -> list[dict[str, A
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.minutes  # test_results.py has a machine with too little memory
 def test_a_bank_is_split_until_all_have_finished_and_a_run_that_does_not_fit_alone_fails_with_a_sentence(
     tmp_path: Path,
 ) -> None:

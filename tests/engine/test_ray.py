@@ -22,7 +22,7 @@ from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until, weights_of
 from tests.engine.ray_cluster import RayCluster
 from tests.searched_home import asked, chosen, ended, trained
-from tests.soak.sizes import full_or_short
+from tests.soak.sizes import FULL, full_or_short
 from tests.text_home import PETS, import_tiny
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
@@ -31,8 +31,10 @@ LONG_RUN = RunSpec.of(task=TURNED, source=DIGITS, base="r-base", method=LoRASpec
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
+    """In the whole suite its one node is the head, since every further one takes seconds of both cores."""
     cluster = RayCluster()
-    cluster.add()
+    if FULL:
+        cluster.add()
     yield cluster
     cluster.close()
 
@@ -49,7 +51,7 @@ def settings(tmp_path: Path, cluster: RayCluster, monkeypatch: pytest.MonkeyPatc
     return on_cluster(tmp_path / "home")
 
 
-def opened(settings: Settings, places: int = 2) -> Lab:
+def opened(settings: Settings, places: int = full_or_short(2, 1)) -> Lab:
     """A lab that has joined the cluster."""
     lab = Lab(settings)
     lab.start()

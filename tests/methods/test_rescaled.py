@@ -106,6 +106,7 @@ def test_its_runs_train_what_it_says_and_leave_the_base_alone(done: Done) -> Non
             assert changed == {f"layers.{layer}.weight" for layer in layers}
 
 
+@pytest.mark.minutes  # test_new_family.py has one that goes on
 def test_an_interrupted_run_goes_on_to_the_last_bit(done: Done, tmp_path: Path) -> None:
     check_goes_on(done, done.of("IA3 g=16"), tmp_path)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import AdapterError, DatasetError
@@ -75,6 +75,7 @@ json = st.recursive(
 )
 
 
+@settings(max_examples=20)  # each of them costs two processes
 @given(json)
 def test_plain_json_comes_back_as_it_was(value: object) -> None:
     assert anything(value) == value

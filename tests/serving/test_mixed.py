@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 
 import pytest
 import torch
@@ -74,6 +75,7 @@ def test_adapters_come_and_go_and_answers_stay_right(batches: list[list[str | No
     assert network.use.hits + network.use.misses == asked
 
 
+@cache
 def mixed_bytes(name: str) -> int:
     network = mixed()
     network.answer({"pixels": probe(rows=1)}, [name])

@@ -14,15 +14,16 @@ from core.settings import Settings
 from core.store.record import Experiment, is_under_way
 from tests.conftest import wait_until
 from tests.searched_home import asked, chosen, trained
-from tests.soak.sizes import full_or_short, keep
+from tests.soak.sizes import keep
 from tests.soak.test_kills import Processes, check_curve, check_files, check_store
 
-KILLS = full_or_short(60, 4)
+KILLS = 60
 
 LATEST = 2.5
 """Maximum seconds from the start of a process to its kill: within a stage, between two, or during the start."""
 
 
+@pytest.mark.minutes
 @pytest.mark.timeout(1800)
 def test_a_plan_outlives_processes_that_are_killed_at_random_moments(
     undisturbed: tuple[Lab, Experiment], tmp_path: Path

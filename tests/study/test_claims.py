@@ -13,6 +13,7 @@ from core.study.stats.claims import Level, Pair, corrected, differences_of, exam
 from core.study.stats.intervals import bca_interval, seeds_needed, t_interval, t_p
 from core.study.stats.measures import quantity
 from core.study.stats.permutation import holm, min_pairs, sign_flip_p, win_probability
+from tests.soak.sizes import full_or_short
 
 STEPS = st.lists(st.integers(-4, 4), min_size=1, max_size=10)
 VALUES = st.lists(st.floats(-100, 100), min_size=3, max_size=12)
@@ -114,7 +115,7 @@ def test_values_that_are_alike_have_an_interval_of_no_width():
 
 @pytest.mark.parametrize(("n", "missed"), [(6, 0.09), (10, 0.07)])
 def test_the_expanded_bootstrap_misses_about_as_seldom_as_it_says(n, missed):
-    samples = np.random.default_rng(n).normal(0, 1, (800, n))
+    samples = np.random.default_rng(n).normal(0, 1, (full_or_short(800, 200), n))
     intervals = [bca_interval(list(sample)) for sample in samples]
     assert np.mean([not i.low <= 0 <= i.high for i in intervals]) <= most(missed, len(samples))
     # As wide as Student's, which is right for normal values.

@@ -24,6 +24,7 @@ from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
+from tests.soak.sizes import full_or_short
 from tests.study.samples import QUANTITIES, make_arm_runs, make_run, measured, paired_difference
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
@@ -114,7 +115,7 @@ def test_only_shared_seeds_are_paired():
 
 def test_the_best_of_many_arms_raises_no_more_than_five_percent_false_alarms():
     # Eight seeds are the fewest that could show anything among six ranks.
-    rng, trials = np.random.default_rng(1), 120
+    rng, trials = np.random.default_rng(1), full_or_short(120, 50)
     alarms = 0
     for _ in range(trials):
         runs = make_arm_runs("full", rng.normal(95, 0.5, 8).tolist())

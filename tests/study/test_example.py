@@ -73,6 +73,7 @@ def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings)
     assert example().name == experiment_name(planned.runs, DEFAULT_SEEDS)
 
 
+@pytest.mark.minutes
 def test_training_the_settings_of_the_verdict_again_gives_its_accuracies(lab: Lab, found: Verdict) -> None:
     task, _ = preset_tasks("rotation-45", lab.catalog.best(), lab.catalog)
     base = lab.launch(RunSpec.of(method="pretrain", task=task, optim=default_optim(PretrainSpec)))

@@ -104,7 +104,7 @@ def test_no_adapter_of_three_is_called_different_in_more_than_five_percent(n):
 
 @pytest.mark.parametrize("n", [4, 8])
 def test_equal_tuning_keeps_false_claims_at_five_percent(n):
-    rng, trials, alarms = np.random.default_rng(n), 200, 0
+    rng, trials, alarms = np.random.default_rng(n), full_or_short(200, 80), 0
     for _ in range(trials):
         runs = []
         for method in ("full", "lora"):

@@ -17,6 +17,7 @@ from core.study.stats.claims import Level
 from core.study.stats.images import CrossedInterval
 from core.study.stats.intervals import Interval, t_interval
 from tests.pairs import pairwise
+from tests.soak.sizes import full_or_short
 from tests.study.samples import make_arm_runs, make_run, measured, paired_difference, within
 
 SPREAD = np.array([0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.03, -0.03])
@@ -382,16 +383,16 @@ def test_no_sentence_contradicts_its_interval(points, seeds, noise):
 
 
 def test_a_setting_that_falls_short_by_the_margin_is_seldom_called_within_it():
-    rng, trials = np.random.default_rng(8), 1000
+    rng, trials = np.random.default_rng(8), full_or_short(300, 100)
     # All three lie exactly at the margin: what is claimed of any of them is a false alarm.
     runs = rng.normal(0, 0.4, (trials, 4, 8))
     alarms = np.mean(
         [
             verdict(within(runs_with(95 + f, r1=94 + a, r4=94 + b, r16=94 + c), 1.0)).rule is Rule.WITHIN
-            for f, a, b, c in runs[:300]
+            for f, a, b, c in runs
         ]
     )
-    assert alarms <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 300)
+    assert alarms <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / trials)
 
 
 def test_the_margin_is_that_of_the_experiment():

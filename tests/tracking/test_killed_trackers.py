@@ -19,6 +19,7 @@ from tests.tracking.conftest import Place
 from tests.tracking.readers import mlflow_runs, stored
 
 
+@pytest.mark.parametrize("place", ["tensorboard", pytest.param("mlflow", marks=pytest.mark.minutes)], indirect=True)
 def test_killed_in_the_middle_and_started_again_everything_is_there_once(
     place: Place, idle: Lab, experiment: Experiment, tmp_path: Path
 ) -> None:

@@ -62,7 +62,7 @@ def same(one: list, other: list) -> bool:
     return one[:-1] == other[:-1] and all(torch.equal(a, b) for a, b in zip(one[-1], other[-1], strict=True))
 
 
-@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("kind", ["lora", pytest.param("full", marks=pytest.mark.minutes)])
 def test_members_have_the_bits_of_a_run_alone(kind: str) -> None:
     alone = {}
     for member in range(3):

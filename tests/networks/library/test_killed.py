@@ -22,6 +22,7 @@ import os, resource, signal, sys
 from pathlib import Path
 from core.errors import LabError
 from core.networks.library.networks import Networks
+from core.reader import reading_here
 from core.settings import Settings
 
 home, folder, what, at = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], float(sys.argv[4])
@@ -36,7 +37,8 @@ def progress(share):
 if what == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(at), resource.RLIM_INFINITY))
 try:
-    print(Networks(Settings(home=home)).import_folder(folder, progress=progress).digest)
+    with reading_here():  # a reader of its own would import transformers anew
+        print(Networks(Settings(home=home)).import_folder(folder, progress=progress).digest)
 except LabError as error:
     print(error)
     sys.exit(3)
