@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 # Modules outside tests/soak that run more at full size.
 FULL := $(addprefix tests/, \
 	adapter/test_transformers.py bad_files/test_any_files.py bad_files/test_bad_files.py \
-	browser/test_accessibility.py browser/test_first_press.py browser/test_links.py browser/test_texts_journey.py \
+	browser/test_accessibility.py browser/test_first_press.py browser/test_journey.py browser/test_links.py \
+	browser/test_stages.py browser/test_texts_journey.py browser/test_trained_pages.py \
 	data/test_bad_texts.py \
 	engine/test_ray.py networks/library/test_packages.py networks/test_onnx_file.py same_numbers/test_same_pages.py \
+	pages/test_filled_forms.py pages/test_one_verdict.py pages/test_text_forms.py \
 	study/test_counting.py study/test_false_alarms.py study/test_language_models.py test_cli_jobs.py training/test_peft_parity.py)
 
 # Tests start some hundred processes, each of which would compile all modules again.
