@@ -3,15 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # Modules outside tests/soak that run more at full size.
-FULL := $(addprefix tests/, \
-	adapter/test_transformers.py bad_files/test_any_files.py bad_files/test_bad_files.py browser/test_accessibility.py \
-	browser/test_first_press.py browser/test_links.py browser/test_texts_journey.py data/test_bad_texts.py \
-	engine/test_executor.py engine/test_exports.py engine/test_out_of_memory.py engine/test_plan.py engine/test_ray.py \
-	engine/test_resume.py methods/test_architectures.py methods/test_rescaled.py networks/library/test_library.py \
-	networks/library/test_packages.py networks/test_onnx_file.py store/test_old_home.py study/test_claims.py \
-	study/test_compare.py study/test_counting.py study/test_example.py study/test_false_alarms.py \
-	study/test_language_models.py study/test_verdict.py test_cli_jobs.py test_cli_networks.py \
-	tracking/test_killed_trackers.py training/test_peft_parity.py training/test_side_by_side.py)
+FULL = $(filter-out tests/soak/% tests/docs/%, \
+	$(shell grep -rlE --include='test_*.py' 'mark\.minutes|\bsome_of\b|\btests\.soak\.sizes\b' tests))
 
 # Tests start some hundred processes, each of which would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=

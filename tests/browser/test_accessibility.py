@@ -2,8 +2,8 @@
 
 Everything that people can name has a name that looks like markup, and nothing is made of it.
 
-In the whole suite, a page is looked at in one theme, which alternates from page to page; in ``make soak``, in both, and
-with other choices in its address.
+In the whole suite, a page and one more of its tabs are looked at in one theme and one width, which change from page to
+page; in ``make soak``, with all tabs in both, and with other choices in its address.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tests.browser.conftest import (
     settled,
 )
 from tests.conftest import HANG
-from tests.networks.tiny import save_tiny
+from tests.same_numbers.homes import copy_of
 from tests.soak.sizes import FULL, full_or_short
 
 pytestmark = pytest.mark.browser
@@ -186,6 +186,8 @@ FAINT = """
 """Texts in charts whose contrast with the page is below 4.5:1; axe does not look at SVG."""
 
 
+WIDTHS = (1440, 390)
+
 FITS = "document.scrollingElement.scrollWidth <= innerWidth"
 """Whether a page is no wider than its window."""
 
@@ -196,6 +198,8 @@ class Visitor:
 
     page: Page
     theme: Literal["light", "dark"] = "light"
+    visited: int = 0
+    """Number of pages."""
     seen: set[str] = field(default_factory=set)
     """Tabs and dialogs of each page, and popovers, which are the same on every page."""
     violations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -213,15 +217,18 @@ class Visitor:
         note_errors(self.page, self.errors)
 
     def visit(self, url: str, address: str) -> None:
-        """Look at a page, in the theme that the one before it did not have.
+        """Look at a page, in the theme that the one before it did not have; after two wide pages come two narrow ones.
 
-        The other theme comes second, and only at full size: changing it runs the page's script again and draws every
-        chart again. Rules that look at no color are asked in the first one.
+        The other theme and width come second, and only at full size: changing them draws every chart again, and the
+        theme runs the page's script again. Rules that look at no color are asked in the first one.
         """
         self.theme = OTHER[self.theme]
         self.page.emulate_media(color_scheme=self.theme)
+        first, second = WIDTHS if FULL or self.visited // 2 % 2 == 0 else WIDTHS[::-1]
+        self.visited += 1
+        self.page.set_viewport_size({"width": first, "height": 900})
         self.page.goto(f"{url}/{address}")
-        self._fit(address, 1440)
+        self._fit(address, first)
         if NAME in " ".join((self.page.get_by_test_id("stMainBlockContainer").text_content() or "").split()):
             self.named.add(address)
         for what, where in self._parts(address.partition("?")[0]):
@@ -230,7 +237,8 @@ class Visitor:
             if FULL:
                 self._settle(OTHER[self.theme])
                 self._audit(f"/{address} {what}", where, COLOR_RULES)
-        self._fit(address, 390)
+        if FULL:
+            self._fit(address, second)
         self.errors += self.page.get_by_test_id("stException").all_inner_texts()
 
     def _fit(self, address: str, width: int) -> None:
@@ -247,7 +255,7 @@ class Visitor:
         """Open expanders, then each tab, popover and dialog; yield what is open, and the selector of what is new."""
         self._unfold()
         yield "", WHOLE
-        for tab in self.page.locator('[role="tab"][aria-selected="false"]').all_inner_texts():
+        for tab in self.page.locator('[role="tab"][aria-selected="false"]').all_inner_texts()[: full_or_short(None, 1)]:
             if not self._is_new(f"{path} {tab}"):
                 continue
             self.page.get_by_role("tab", name=tab, exact=True).click()
@@ -296,7 +304,7 @@ class Visitor:
 
     def _audit(self, what: str, where: str, rules: dict[str, Any]) -> None:
         while (height := self.page.evaluate(HEIGHT)) > self.page.evaluate("window.innerHeight"):
-            self.page.set_viewport_size({"width": 1440, "height": height})
+            self.page.set_viewport_size({"width": self.page.evaluate("window.innerWidth"), "height": height})
             self._settle()
         for _ in range(20):
             runs = self.page.evaluate("window.runs")
@@ -316,7 +324,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     home: Path = tmp_path_factory.mktemp("old") / "home"
     shutil.copytree(OLD_HOME, home)
     lab = Lab(Settings(home=home))
-    lab.networks.import_folder(save_tiny(home.parent / "tiny"))
+    shutil.copytree(copy_of("minilm_home", home.parent / "texts") / "networks", home / "networks")
     for experiment in lab.experiments():
         lab.store.rename(experiment.id, NAME)
     for entry in lab.search.entries([run.id for run in lab.runs()]):

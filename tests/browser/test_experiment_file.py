@@ -14,7 +14,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
 from pages.shared.experiment.configuration import SAVE
-from tests.browser.conftest import REPO, Serve, downloaded
+from tests.browser.conftest import LAB_APP, Serve, downloaded
 from tests.conftest import wait_until
 from tests.trained_home import TrainedHome
 
@@ -51,7 +51,7 @@ def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
 ) -> None:
     here, there, shell = (Lab(Settings(home=tmp_path / name)) for name in ("one", "two", "three"))
     trained_home.bring(here, str(trained_home.plain.base))
-    url = serve(REPO / "app.py", {"LORA_LAB_HOME": str(here.settings.home)})
+    url = serve(LAB_APP, {"LORA_LAB_HOME": str(here.settings.home)})
     page.goto(f"{url}/finetune")
     saved = downloaded(page.get_by_role("link", name=SAVE))
     file = tmp_path / saved.suggested_filename
@@ -64,7 +64,7 @@ def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
     values = json.loads(file.read_text())
     values["seeds"] = [3]
     file.write_text(json.dumps(values))
-    other = serve(REPO / "app.py", {"LORA_LAB_HOME": str(there.settings.home)})
+    other = serve(LAB_APP, {"LORA_LAB_HOME": str(there.settings.home)})
     opened(page, other, file)
     expect(page.get_by_text("The form cannot show all that this file says")).to_be_visible()
     page.keyboard.press("Escape")

@@ -26,6 +26,7 @@ from core.study.arms.verdict_words import headline
 from tests.browser.conftest import LAB_APP, REPO, Serve, choose_digits, downloaded, new_context, note_errors
 from tests.conftest import HANG, wait_until
 from tests.engine.test_resume import weights
+from tests.soak.sizes import full_or_short
 
 pytestmark = pytest.mark.browser
 
@@ -72,7 +73,7 @@ def pressed(
     def made(choice: str) -> Pressed:
         page, errors, home = context.new_page(), list[str](), tmp_path_factory.mktemp(choice) / "home"
         note_errors(page, errors)
-        page.goto(serve(REPO / "app.py", environment(home)))
+        page.goto(serve(full_or_short(REPO / "app.py", LAB_APP), environment(home)))
         expect(page.get_by_role("radio", name="Thorough")).to_be_checked()
         main = page.get_by_test_id("stMain")
         example = main.get_by_text("Example:")  # of a first visit, with a verdict of its own
@@ -162,6 +163,7 @@ def stop_all(page: Page, reader: Lab) -> None:
     expect(page.get_by_role("heading", name="No verdict yet: 16 of 16 runs were stopped.")).to_be_visible()
 
 
+@pytest.mark.minutes  # tests of pages finish what was stopped, and those of the engine compare the numbers
 def test_a_comparison_that_was_stopped_is_finished_with_the_numbers_that_it_would_have_had(
     page: Page, serve: Serve, pressed: Callable[..., Pressed], tmp_path: Path, console_errors: list[str]
 ) -> None:

@@ -100,6 +100,7 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, site: Site, tmp_path: 
     torch.testing.assert_close(theirs, merged, atol=1e-4 * scale, rtol=0)
 
 
+@pytest.mark.minutes  # the next test leaves its run alone, too, while the page is loaded again
 def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(site: Site, chromium: Browser) -> None:
     site.slow.touch()  # ensures that the run outlives the page on any machine
     context = new_context(chromium)

@@ -18,7 +18,7 @@ from tests.browser.conftest import LAB_APP, Serve, new_context, note_errors
 from tests.conftest import HANG, wait_until
 from tests.searched_home import asked, chosen
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.minutes]
 
 WAIT = 1000 * HANG
 

@@ -1,17 +1,13 @@
-"""How long modules take is recorded for `make check`, and `make soak` runs all that has a full size."""
+"""How long modules take is recorded for `make check`."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from tests import durations
 from tests.durations import TESTS
-
-HAS_FULL_SIZE = re.compile(r"mark\.minutes|\bsome_of\b|\btests\.soak\.sizes\b")
-"""What a module has that is larger in a soak run."""
 
 
 def test_a_report_of_some_modules_is_recorded_and_modules_that_are_gone_are_forgotten(
@@ -25,14 +21,6 @@ def test_a_report_of_some_modules_is_recorded_and_modules_that_are_gone_are_forg
     known = durations.seconds_by_module()
     assert known == {"docs/test_map.py": 7, "docs/test_quick_loop.py": 2.5}
     assert [durations.seconds_of(TESTS / "docs" / name, known) for name in ("test_map.py", "test_new.py")] == [7, 0]
-
-
-def test_the_soak_runs_every_module_that_has_a_full_size() -> None:
-    listed = re.search(r"^FULL := .*?\)$", (TESTS.parent / "Makefile").read_text(), re.MULTILINE | re.DOTALL)
-    assert listed
-    modules = [path for path in TESTS.rglob("test_*.py") if HAS_FULL_SIZE.search(path.read_text())]
-    outside = [path.relative_to(TESTS).as_posix() for path in modules if path.parent.name not in ("soak", "docs")]
-    assert sorted(re.findall(r"\S+\.py", listed[0])) == sorted(outside)
 
 
 def test_no_two_modules_of_tests_have_one_name() -> None:

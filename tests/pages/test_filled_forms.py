@@ -29,7 +29,7 @@ from pages.shared.experiment.left_out import left_out
 from pages.shared.forms.objective import TITLE
 from pages.shared.ui.links import script
 from pages.shared.ui.primary import on_primary
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short, some_of
 from tests.data.uploaded import noise
 from tests.pages.test_pages import draw, texts
 from tests.text_home import PETS, import_tiny
@@ -144,7 +144,10 @@ def warned(app: AppTest) -> str:
     return "\n".join(warning.value for warning in app.warning).replace("\\", "")
 
 
-@pytest.mark.parametrize(("page", "task", "arms", "seeds", "more"), SHOWN)
+@pytest.mark.parametrize(
+    ("page", "task", "arms", "seeds", "more"),
+    some_of(SHOWN, lambda page, task, arms, seeds, more: seeds in (2, 3) and task != SOME),
+)
 def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_form_starts_the_same(
     opened: Lab, trained_home: TrainedHome, page: str, task: TaskSpec, arms: list[Any], seeds: int, more: dict[str, Any]
 ) -> None:
@@ -178,7 +181,10 @@ def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_fo
     ended(opened)
 
 
-@pytest.mark.parametrize(("page", "arms", "seeds", "more", "missing"), CANNOT)
+@pytest.mark.parametrize(
+    ("page", "arms", "seeds", "more", "missing"),
+    some_of(CANNOT, lambda page, arms, seeds, more, missing: len(seeds) > 1 and "tune" not in more),
+)
 def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experiment_fills_it_in(
     opened: Lab, base: Run, page: str, arms: list[Any], seeds: tuple[int, ...], more: dict[str, Any], missing: str
 ) -> None:

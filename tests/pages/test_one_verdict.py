@@ -22,7 +22,7 @@ from core.study.arms.verdict_words import SELECTED, headline
 from core.study.stats.claims import Level
 from core.study.stats.words import p_text
 from pages.shared.ui.literal import literal
-from tests.conftest import compared, finish, short
+from tests.conftest import compared, finish, short, some_of
 from tests.pages.test_pages import draw, texts
 from tests.study.samples import measured
 
@@ -69,9 +69,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-def test_every_page_and_command_gives_one_verdict(lab: Lab, experiment: Experiment, case) -> None:
-    with as_planted(lab, experiment, case):
+@pytest.mark.parametrize("case", some_of(zip(CASES), lambda case: case in ("trained", "LoRA is enough", "open")))
+def test_every_page_and_command_gives_one_verdict(lab: Lab, experiment: Experiment, case: str) -> None:
+    with as_planted(lab, experiment, CASES[case]):
         check(lab, experiment)
 
 
