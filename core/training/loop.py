@@ -155,7 +155,7 @@ def train(
         # Evaluation changes no weights, so a checkpoint requested during it holds the state before it, for all members.
         before = {k: replace(progress) for k, progress in live.items()}
         for k in list(live):
-            if not is_evaluated(live[k].optim, epoch):
+            if k in live and not is_evaluated(live[k].optim, epoch):
                 yield k, _epoch_end(live[k], {}, epoch, step, n)
                 continue
             found = None
