@@ -1,0 +1,61 @@
+"""How long the answers of Home take: ``python -m benchmarks.home``, on MNIST-16k, in a lab that has nothing yet.
+
+Each of its two plans is queued as a command and followed to its verdict, as Home does after a press, without a browser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import shlex
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.machine import machine
+from core.__main__ import parser
+from core.cli.compare import launch
+from core.cli.comparison import follow
+from core.lab import Lab
+from core.settings import Settings
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
+from docs.reports.make import EXAMPLE_COMMAND
+
+PLANS = {"Thorough": EXAMPLE_COMMAND, "Quick": "compare --preset rotation-45 --shots 100 --rank 4 --epochs 30"}
+
+
+def timed(line: str) -> str:
+    """What a command took from launch to verdict, where that went, and what it says."""
+    with tempfile.TemporaryDirectory() as home:
+        lab = Lab(Settings.from_environment(Path(home)))
+        lab.start()
+        try:
+            start, used = time.perf_counter(), time.process_time()
+            with contextlib.redirect_stderr(io.StringIO()):
+                experiment = launch(lab, parser().parse_args(shlex.split(line)))
+                follow(lab, experiment, experiment.runs)
+            members = lab.members(experiment)
+            said = headline(verdict(members))
+            took, cores = time.perf_counter() - start, time.process_time() - used
+            everything = lab.store.runs()
+            training = sum(run.result.seconds for run in everything if run.result)
+        finally:
+            lab.close()
+    return (
+        f"{took:.1f} s, {cores:.1f} s of the cores, {len(everything)} runs of which {training:.1f} s training. {said}"
+    )
+
+
+def main() -> None:
+    """Time both."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.home", description=__doc__)
+    options.add_argument("plans", nargs="*", default=[*PLANS], help=f"some of: {', '.join(PLANS)}")
+    for name in options.parse_args().plans:
+        print(f"{name}: {timed(PLANS[name])}", flush=True)
+    print(machine())
+
+
+if __name__ == "__main__":
+    main()
