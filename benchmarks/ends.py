@@ -73,8 +73,9 @@ def main() -> None:
             for _ in range(options.repeats):
                 both = timed(task, lora, [STEPS] * 4 + [STEPS // 2] * 4)
                 eight, four = timed(task, lora, [STEPS // 2] * 8), timed(task, lora, [STEPS // 2] * 4)
-                for ratios, own, *apart in zip((walls, cores), both, eight, four, strict=False):
-                    ratios.append(own / both[2] / (sum(apart) / (eight[2] + four[2])))
+                for place, ratios in enumerate((walls, cores)):
+                    apart = (eight[place] + four[place]) / (eight[2] + four[2])
+                    ratios.append(both[place] / both[2] / apart)
             print(f"{name}: {told(walls)} times what its updates take, {told(cores)} times in seconds of the cores")
     print(machine())
 

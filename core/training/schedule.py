@@ -36,8 +36,8 @@ def is_evaluated(optim: OptimSpec, epoch: int) -> bool:
     Curves are read by the logarithm of the epoch, and evaluations after all of many short epochs would take longer than
     the training. Patience and the best epoch need all of them.
     """
-    needs_all = optim.patience or optim.keep == "best"
-    return bool(needs_all) or epoch == optim.epochs or epoch % math.ceil(epoch / EVERY_EPOCH) == 0
+    needs_all = optim.patience > 0 or optim.keep == "best"
+    return needs_all or epoch == optim.epochs or epoch % math.ceil(epoch / EVERY_EPOCH) == 0
 
 
 def evaluations(optim: OptimSpec) -> int:

@@ -17,7 +17,7 @@ from core.plan.configuration import Configuration
 from core.plan.experiment import Setting
 from core.run_spec import OptimSpec
 from core.study.arms.arm import Arm, arms_of
-from docs.measurements.program import README, minilm, options_of, trained, training_lab
+from docs.measurements.program import README, accuracies, minilm, options_of, trained, training_lab
 from docs.reports.readme import put_between
 
 BEGIN, END = "<!-- written by head.py -->", "<!-- end of what head.py writes -->"
@@ -63,10 +63,7 @@ def table(arms: Sequence[Arm]) -> str:
     ):
         optim, done = arm.spec.optim, arm.finished_only
         head = optim.head_rate or optim.learning_rate
-        validated, tested = (
-            ", ".join(f"{value:.1f}" for value in found if value is not None)
-            for found in ([run.validated for run in done.runs], [run.score for run in done.runs])
-        )
+        validated, tested = accuracies(done)
         steps = next(run.result.steps for run in done.runs if run.result)
         lines.append(f"| {arm.spec.label} | {optim.learning_rate:g} | {head:g} | {validated} | {tested} | {steps} |")
     return "\n".join(lines)

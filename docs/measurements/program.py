@@ -13,6 +13,7 @@ from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration
 from core.settings import Settings
 from core.store.record import Experiment
+from core.study.arms.arm import Arm
 
 README = Path(__file__).parent / "README.md"
 """Where their tables go."""
@@ -48,6 +49,13 @@ def trained(lab: Lab, asked: Configuration) -> Experiment:
     experiment = begun(lab, asked)
     follow(lab, experiment, experiment.runs)
     return experiment
+
+
+def accuracies(arm: Arm) -> tuple[str, str]:
+    """The accuracy of each seed on the validation part and on the test part, in percent."""
+    parts = [run.validated for run in arm.runs], [run.score for run in arm.runs]
+    validated, tested = (", ".join(f"{value:.1f}" for value in part if value is not None) for part in parts)
+    return validated, tested
 
 
 def minilm(lab: Lab) -> NetworkSpec:

@@ -24,7 +24,7 @@ from core.study.arms.arm import Arm, arms_of
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import explanation, headline
 from docs.measurements.head import FULL, LORA
-from docs.measurements.program import README, minilm, options_of, trained, training_lab
+from docs.measurements.program import README, accuracies, minilm, options_of, trained, training_lab
 from docs.reports.readme import put_between
 
 BEGIN, END = "<!-- written by texts.py -->", "<!-- end of what texts.py writes -->"
@@ -90,12 +90,8 @@ def answer(title: str, runs: Sequence[Run]) -> str:
 
 def cells(arm: Arm) -> list[str]:
     """A row of the table."""
-    validated, tested = (
-        ", ".join(f"{value:.1f}" for value in found if value is not None)
-        for found in ([run.validated for run in arm.runs], [run.score for run in arm.runs])
-    )
     steps = next(str(run.result.steps) for run in arm.runs if run.result)
-    return [arm.spec.label, f"{arm.learning_rate:g}", validated, tested, arm.spread("forgetting_masked"), steps]
+    return [arm.spec.label, f"{arm.learning_rate:g}", *accuracies(arm), arm.spread("forgetting_masked"), steps]
 
 
 if __name__ == "__main__":
