@@ -109,9 +109,7 @@ class Growth:
 
     def sample(self) -> None:
         """Take a sample; needs some thirty microseconds."""
-        self.peak = max(self.peak, self._rss() - self._start)
-        if self._notes_peak:
-            self.peak = max(self.peak, _noted_peak() - self._start)
+        self.peak = max(self.peak, (_noted_peak() if self._notes_peak else self._rss()) - self._start)
 
     def _rss(self) -> int:
         found: int = self._process.memory_info().rss

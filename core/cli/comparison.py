@@ -37,7 +37,7 @@ from core.study.report.evidence import bases_of
 from core.study.report.html import write_report
 from core.study.report.report import Report, report_of
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 
 INCOMPLETE = 3
 """Exit status of an answer that lacks runs; 1 is that of no answer, and 2 that of options which cannot be read."""

@@ -106,10 +106,19 @@ class JobFiles:
         for step in sorted({run.resumed_step for run in runs}):
             alike = [run for run in runs if run.resumed_step == step]
             for bank in packed([run.spec for run in alike], self._tasks, self._settings):
-                members = tuple(Member(alike[k].id, alike[k].spec, starts[alike[k].id] if step else None) for k in bank)
-                base = members[0].spec.base
-                jobs.append(Job(members, self._store.files(base).get(NETWORK) if base else None))
+                own = [alike[k] for k in bank]
+                jobs.append(
+                    Job(
+                        tuple(
+                            Member(run.id, run.spec, starts[run.id] if step else None, self._base(run)) for run in own
+                        )
+                    )
+                )
         return jobs
+
+    def _base(self, run: Run) -> str | None:
+        """SHA-256 of the file of a run's base, if it has one."""
+        return self._store.files(run.spec.base).get(NETWORK) if run.spec.base else None
 
     def _start(self, run: Run) -> bytes | None:
         """A run's checkpoint, if it has one. Raises: JobFileError: it cannot be used."""
@@ -152,8 +161,7 @@ class JobFiles:
             run = self._store.run(one.run)
         except UnknownRunError as error:
             raise JobFileError(f"The run {one.run!r:.80} is not in this home folder.") from error
-        base = self._store.files(run.spec.base).get(NETWORK) if run.spec.base else None
-        if run.spec != one.spec or base != one.base:
+        if run.spec != one.spec or self._base(run) != one.base:
             raise JobFileError(f"This file is of another run {run.id}: its settings or its base differ.")
         first = one.first_step
         kept = self._store.checkpoint(run.id)

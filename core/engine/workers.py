@@ -230,9 +230,11 @@ class Workers:
             self.store, bank, commands, self.writes, self.copies, self.folder, self.settings.checkpoint_seconds
         )
         try:
-            members = tuple(Member(run.id, run.spec, starts.pop(run.id)) for run in bank)
-            base = self.store.files(members[0].spec.base).get(NETWORK) if members[0].spec.base else None
-            job = Job(members, base, self.settings.threads)
+            bases = {id: self.store.files(id).get(NETWORK) for id in {run.spec.base for run in bank if run.spec.base}}
+            members = tuple(
+                Member(run.id, run.spec, starts.pop(run.id), bases.get(run.spec.base or "")) for run in bank
+            )
+            job = Job(members, self.settings.threads)
             del members
             for member, run in enumerate(bank):
                 if run.stop_asked:

@@ -171,10 +171,11 @@ def memory_for(specs: Sequence[RunSpec], sizes: Sizes) -> int:
     kept, passing = _bank(specs, sizes) if is_fast else _side_by_side(specs, sizes)
     saved = network * (copies.adapter if first.role is Role.ADAPTER else copies.saved)
     checkpoint = max(size * copies.checkpoint + 2 * own for size, own in zip(trained, best, strict=True))
-    read = network * (copies.read if first.base else len(specs) - 1 + copies.imported)
-    evaluated = _evaluated_base(first.network, len(specs) * network, sizes) if first.base and is_fast else 0
+    built = sum(_base(spec) != _base(specs[-1]) for spec in specs) if first.base else len(specs) - 1
+    read = network * (built + (1 + copies.read if first.base else copies.imported))
+    evaluated = _evaluated_base(first.network, (1 + len(specs)) * network, sizes) if first.base and is_fast else 0
     later = kept + sum(best) + max(passing, saved, checkpoint)
-    return int(bool(first.base) * network + max(read, evaluated, later)) + copies.overhead
+    return int(max(read, evaluated, later)) + copies.overhead
 
 
 def _bank(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
@@ -182,20 +183,35 @@ def _bank(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
     orders = {seed: number for number, seed in enumerate(dict.fromkeys(spec.seed for spec in specs))}
     # In the order in which the bank forms shards; learning rates have no other effect on memory.
     members = sorted(specs, key=lambda spec: (orders[spec.seed], spec.optim.learning_rate))
-    shapes = tuple((spec.network, spec.method.shape()) for spec in members)
     batch = min(specs[0].optim.batch_size, sizes.train)
-    return _bank_of(shapes, tuple(orders[spec.seed] for spec in members), batch, sizes.train, sizes.held_out)
+    by_base: dict[object, list[RunSpec]] = {}
+    for spec in members:  # no shard has members of two bases
+        by_base.setdefault(_base(spec), []).append(spec)
+    kept = 0
+    for alike in by_base.values():
+        shapes = tuple((spec.network, spec.method.shape()) for spec in alike)
+        numbers = {seed: number for number, seed in enumerate(dict.fromkeys(spec.seed for spec in alike))}
+        kept += _kept(shapes, tuple(numbers[spec.seed] for spec in alike), batch, sizes.train, sizes.held_out)
+    rows = INDEX * sizes.train * len(orders)  # of an epoch
+    networks = [_perceptron(spec.network, spec.method.shape()) for spec in members]
+    step, evaluation = passing_bytes(networks, batch, max(sizes.held_out))
+    return kept + rows, max(step, evaluation, 2 * rows)
+
+
+def _base(spec: RunSpec) -> object:
+    """What tells bases apart; a form does not know yet those that it will train, of which each seed has another."""
+    return spec.base, spec.seed if spec.own_base else None
 
 
 @lru_cache(maxsize=256)
-def _bank_of(
+def _kept(
     shapes: tuple[tuple[NetworkSpec, MethodSpec], ...],
     orders: tuple[int, ...],
     batch: int,
     train: int,
     held_out: tuple[int, ...],
-) -> tuple[int, int]:
-    """The same of members of these shapes; cached, since where each seed has a base, each has such a bank.
+) -> int:
+    """Bytes that a bank keeps for the members of one base; cached, since where each seed has a base, they are alike.
 
     Args:
         shapes: of the members, in the order of the bank.
@@ -207,10 +223,7 @@ def _bank_of(
     networks = [_perceptron(*shape) for shape in shapes]
     batches = sorted({batch, train % batch} - {0})
     kept = bank_bytes(networks, orders, batches, train) + sum(outputs_bytes(networks, n) for n in held_out)
-    rows = INDEX * train * len(set(orders))  # of an epoch
-    kept += FLOAT * sum(map(count_parameters, networks)) + rows
-    step, evaluation = passing_bytes(networks, batch, max(held_out))
-    return kept, max(step, evaluation, 2 * rows)
+    return kept + FLOAT * sum(map(count_parameters, networks))
 
 
 def _evaluated_base(network: NetworkSpec, built: int, sizes: Sizes) -> int:

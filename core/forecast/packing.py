@@ -49,10 +49,9 @@ def bank_size(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings, limit:
 
 def packed(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings) -> list[list[int]]:
     """The banks that these runs will be trained in if nothing else waits, as indices into ``specs``."""
-    alike: dict[object, list[int]] = {}
+    alike: dict[str, list[int]] = {}
     for number, spec in enumerate(specs):
-        # A form does not know yet which bases it will train; each seed's is another one.
-        alike.setdefault((bank_key(spec), spec.seed if spec.own_base else None), []).append(number)
+        alike.setdefault(bank_key(spec), []).append(number)
     counts = Counter(spec.kind for spec in specs if spec.method.role is not Role.BASE)
     banks = []
     for left in alike.values():

@@ -60,8 +60,8 @@ class Transitions(KeptCheckpoints):
             for row in rows:
                 if _is_ready(row):
                     next_one, turn = self._next_of_experiment(db, row, rows)
-                    bank = [other["id"] for other in rows if _bank(other) == _bank(next_one)][:turn]
-                    return [_run(db, id) for id in bank]
+                    alike = [other for other in rows if _bank(other) == _bank(next_one) and _is_ready(other)]
+                    return [_run(db, other["id"]) for other in _by_base(alike)[:turn]]
                 if row["base"] is not None and not row["usable"] and row["base_state"] in (None, "failed", "stopped"):
                     word = {"failed": "failed", "stopped": "was stopped before it had learnt anything"}
                     cause = f"Its base {row['base']} {word.get(row['base_state'], 'does not exist any more')}."
@@ -376,6 +376,12 @@ def _run(db: sqlite3.Connection, id: str) -> Run:
     return run_of(db.execute(f"SELECT {COLUMNS_OF_RUN} FROM runs r WHERE id = ?", (id,)).fetchone())  # noqa: S608
 
 
+def _by_base(rows: Sequence[sqlite3.Row]) -> list[sqlite3.Row]:
+    """Runs in the order of the first of each base: those of one base share work in a bank."""
+    bases = [row["base"] for row in rows]
+    return sorted(rows, key=lambda row: bases.index(row["base"]))
+
+
 def _is_ready(row: sqlite3.Row) -> bool:
     """Whether a queued run has the base that it starts from, and this version can train it."""
     return (row["base"] is None or bool(row["usable"])) and spec_of(row["spec"]).is_known
@@ -384,8 +390,7 @@ def _is_ready(row: sqlite3.Row) -> bool:
 def _is_built_on(db: sqlite3.Connection, id: str) -> bool:
     """Whether other runs have begun to train on the result of a run."""
     query = (
-        "SELECT 1 FROM runs b JOIN runs r ON r.base = b.id WHERE b.id = ? AND b.result IS NOT NULL"
-        " AND r.started IS NOT NULL LIMIT 1"
+        "SELECT 1 FROM runs b JOIN runs r ON r.base = b.id WHERE b.id = ? AND b.result NOTNULL AND r.started NOTNULL"
     )
     return db.execute(query, (id,)).fetchone() is not None
 

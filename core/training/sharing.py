@@ -110,10 +110,13 @@ def turn_of(count: int) -> int:
 def bank_key(spec: RunSpec) -> str:
     """Key of the bank: equal for runs that can be trained together.
 
-    They may differ in seed, learning rate, patience, what to keep, and the method's settings. The store has the keys of
-    queued runs, so the key of a spec must not change: newer settings are part of it only where they are used.
+    They may differ in seed, learning rate, patience, what to keep, and the method's settings, and in the base where
+    each seed has one of its own. The store has the keys of queued runs, so the key of a spec must not change: newer
+    settings are part of it only where they are used.
     """
     values = spec.model_dump(mode="json", include={"network", "task", "source", "base", "device"})
+    if spec.own_base:
+        values["base"] = spec.start
     for task in filter(None, (values["task"], values["source"])):
         if task["length"] == TaskSpec.model_fields["length"].default:
             del task["length"]  # which tasks did not have when the first keys were stored

@@ -39,9 +39,13 @@ def training_lab(home: Path | None) -> Iterator[Lab]:
 
 
 def begun(lab: Lab, asked: Configuration) -> Experiment:
-    """The experiment of a configuration: one that is in the home folder already is used again."""
+    """The experiment of a configuration: one that is in the home folder already is used again, and finished."""
     planned = lab.planned(asked)
-    return lab.find_experiment(planned) or lab.queue(planned)
+    known = lab.find_experiment(planned)
+    if known is None:
+        return lab.queue(planned)
+    lab.finish(known.runs)
+    return known
 
 
 def trained(lab: Lab, asked: Configuration) -> Experiment:

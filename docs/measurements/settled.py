@@ -12,10 +12,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.uploads.read import read_upload
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -60,15 +62,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--epochs", type=int, nargs="+", default=EPOCHS, help="when settings are judged: evaluated epochs"
     )
     parser.add_argument("--rank", type=int, nargs="+", default=RANKS, help="ranks of LoRA")
+    parser.add_argument("--own", type=Path, help="a file of images, as one would upload it: one more task")
     options = parser.parse_args(arguments)
     counts: dict[tuple[str, str, int], Counter[str]] = {}
     with training_lab(options.home) as lab:
-        for dataset, preset in TASKS[: options.tasks]:
+        for dataset, preset in (*TASKS[: options.tasks], *([uploaded(lab, options.own)] if options.own else [])):
             for arm in fine_tuned(lab, dataset, preset, range(options.seeds), options.rank, max(options.epochs)):
                 for epochs in options.epochs:
                     counts.setdefault((dataset, preset, epochs), Counter()).update([judged(lab, arm, epochs)])
     put_between(README, BEGIN, table(counts) + "\n\n" + drawn(options.seeds, options.epochs), END)
     return 0
+
+
+def uploaded(lab: Lab, file: Path) -> tuple[str, str]:
+    """The task of somebody's images, which are kept under the name of their file, all turned."""
+    if file.stem not in [info.name for info in lab.catalog.list()]:
+        lab.catalog.keep(read_upload(file.read_bytes()).dataset, file.stem)
+    return file.stem, "rotation-45"
 
 
 def fine_tuned(lab: Lab, dataset: str, preset: str, seeds: range, ranks: Sequence[int], latest: int) -> list[Arm]:

@@ -80,6 +80,21 @@ def test_the_largest_rank_in_a_bank_counts(settings: Settings) -> None:
     assert low < mixed < high
 
 
+def test_a_bank_keeps_for_each_base_what_its_members_share(settings: Settings) -> None:
+    """Frozen outputs of the first layer for every image, W in the order of its transpose, buffers of a shard."""
+    one = [spec.but(own_base=True, seed=0) for spec in runs(8, 4)]
+    kept = [memory_for([spec.but(seed=k % bases) for k, spec in enumerate(one)], MNIST) for bases in (1, 2, 4)]
+    images = MNIST.train + sum(MNIST.held_out)
+    outputs = 4 * images * PerceptronSpec.of().num_hidden_1
+    assert outputs < kept[1] - kept[0] < 1.2 * outputs
+    assert kept[2] - kept[1] == pytest.approx(2 * (kept[1] - kept[0]), rel=0.1)
+    full = [
+        memory_for([spec.but(own_base=True, seed=k) for k, spec in enumerate(runs(4, None))], MNIST),
+        memory_for(runs(4, None), MNIST),
+    ]
+    assert full[0] == pytest.approx(full[1], rel=0.1)
+
+
 def test_a_shard_may_leave_the_first_adapted_layer_of_its_bank_as_it_is() -> None:
     first = runs(1, 1)[0]
     specs = [

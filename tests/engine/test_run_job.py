@@ -57,7 +57,7 @@ def mixed() -> list[RunSpec]:
 
 
 def job_of(specs: Sequence[RunSpec], base: str | None = None) -> Job:
-    return Job(tuple(Member(f"r-{k}", spec) for k, spec in enumerate(specs)), base, threads=1)
+    return Job(tuple(Member(f"r-{k}", spec, base=base) for k, spec in enumerate(specs)), threads=1)
 
 
 def trained(dependencies: Dependencies, *specs: RunSpec, base: str | None = None) -> list[Ended]:
@@ -95,6 +95,30 @@ def test_runs_of_a_bank_come_to_what_each_comes_to_alone(dependencies: Dependenc
         assert single.measures["accuracy"] == pytest.approx(ends[k].result.measures["accuracy"], abs=1.0)
         np.testing.assert_allclose(losses(alone, 0), own, rtol=0.02, atol=0.02)
         np.testing.assert_allclose(losses(alone, 0)[:20], own[:20], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_runs_on_two_bases_come_to_what_those_of_each_come_to(
+    dependencies: Dependencies, tmp_path: Path, method: str
+) -> None:
+    (tmp_path / "r-other").write_bytes(trained(dependencies, PRETRAIN.but(seed=1))[0].files[NETWORK])
+    specs = [
+        LORA.but(method=method, own_base=True, base=base, seed=seed, optim=short(epochs=2, rate=rate))
+        for seed, base in enumerate(("r-base", "r-other"))
+        for rate in (0.001, 0.003)
+    ]
+    together = list(run_job(job_of(specs), dependencies, Commands()))
+    ends = {message.member: message for message in together if isinstance(message, Ended)}
+    for own in ([0, 1], [2, 3]):
+        apart = list(run_job(job_of([specs[k] for k in own]), dependencies, Commands()))
+        for message in (message for message in apart if isinstance(message, Ended)):
+            k = own[message.member]
+            assert losses(together, k) == losses(apart, message.member)
+            assert ends[k].result.measures == message.result.measures
+            if method == "full":  # the card of an adapter names its run
+                assert ends[k].files[NETWORK] == message.files[NETWORK]
+    before = [ends[k].result.measures["loss_before"] for k in range(4)]
+    assert before[0] == before[1] != before[2] == before[3]
 
 
 def test_a_base_is_evaluated_once_for_all_runs_on_one_target(

@@ -94,6 +94,20 @@ def test_experiments_that_can_be_trained_together_still_share_banks(based: Store
     assert [len(bank) for bank in claim_all(based)] == [8]
 
 
+def test_seeds_with_bases_of_their_own_share_banks_base_by_base_as_soon_as_those_are_there(store: Store) -> None:
+    for seed, state in ((0, "finished"), (2, "finished"), (1, "queued")):
+        put(store, f"b-{seed}", state, SPEC.but(seed=seed))  # type: ignore[arg-type]
+    asked = every([(short(), LoRASpec.of(rank=rank)) for rank in (1, 2)], range(3))
+    specs = arm_specs({seed: f"b-{seed}" for seed in range(3)}, SPEC, TURNED, asked, "auto")
+    by_rank = sorted(specs, key=lambda spec: spec.method.size or 0)
+    store.add([(f"r-{number}", spec) for number, spec in enumerate(by_rank)], "me", 1000)
+    base, bank = sorted(claim_all(store), key=len)
+    assert [run.id for run in base] == ["b-1"]
+    assert [run.spec.base for run in bank] == ["b-0", "b-0", "b-2", "b-2"]
+    store.finish(base[0], "finished", RESULT, {})
+    assert [[run.spec.base for run in bank] for bank in claim_all(store)] == [["b-1", "b-1"]]
+
+
 def test_a_run_without_its_base_waits_and_does_not_hold_up_the_others(store: Store) -> None:
     put(store, "r-base", "queued")
     queue(store, "e-1", THOROUGH, range(1))

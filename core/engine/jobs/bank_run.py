@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import nn
@@ -19,7 +19,7 @@ from core.engine.jobs.choice import notes, proven, stepper_for
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.fault import Fault
-from core.engine.jobs.job import Job
+from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, Reported, Saved
 from core.engine.jobs.predictions import PREDICTIONS, predictions_bytes, stored
 from core.engine.jobs.run_files import file_of, probe_of
@@ -43,8 +43,20 @@ from core.training.schedule import examples_seen, steps_per_epoch, total_steps
 from core.training.threads import Threads
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """What a member starts from."""
+
+    network: nn.Module
+    """Its own, before the first step."""
+    fingerprint: str
+    """Of the base under its adapters; empty if it trains none."""
+    before: Pair | None
+    """Evaluations of its base on the test parts; None if it has none."""
+
+
 class BankRun:
-    """The members of one job with their data, base and networks, loaded and ready to train."""
+    """The members of one job with their data, bases and networks, loaded and ready to train."""
 
     def __init__(self, job: Job, starts: Sequence[Checkpoint], dependencies: Dependencies, commands: Commands) -> None:
         """Load data and base, build the networks and choose threads.
@@ -73,22 +85,14 @@ class BankRun:
         for task in (spec.task, *([spec.source] if spec.source else [])):
             spec.objective.check_dataset(task.dataset, dependencies.tasks.catalog.info(task.dataset).objective)
         spec.network.check_fit(self.task.spec.dataset, inputs, self.task.classes)
-        self.base = _base_of(spec, job.base, dependencies)
-        origins = [self.base or _imported(own, dependencies) for own in specs]
-        self.fingerprint = base_fingerprint(origins[0]) if spec.role is Role.ADAPTER and origins[0] else ""
-        fresh = self.base is None  # a network that was brought is read for each run
-        self.networks = [
-            network_of(own, origin, not fresh).to(self.device) for own, origin in zip(specs, origins, strict=True)
-        ]
-        del origins
+        found = self._origins()
+        self.networks = [origin.network for origin in found]
+        self.fingerprints = [origin.fingerprint for origin in found]
+        self.before = [origin.before for origin in found]
         self.new_rows = [
             NewRows.of(network, own.network, self.task.classes) if own.method.renews_rows else None
             for network, own in zip(self.networks, specs, strict=True)
         ]
-        self._check()
-        # Every method is compared with the base, so one evaluation of the base serves all runs. A network that was
-        # brought has no classifier yet, so there is nothing to evaluate.
-        self.before = self._evaluated(self.base) if self.base else None
         self._check()
         start = time.perf_counter()
         stepper = stepper_for(self.networks, specs, self.task, self.source, self._check)
@@ -108,15 +112,39 @@ class BankRun:
         """Take commands. Raises: LeftError: the job is to be left."""
         self.commands.check(range(len(self.specs)))
 
-    def _evaluated(self, base: nn.Module) -> Pair:
-        spec, tasks = self.specs[0], self.dependencies.tasks
+    def _origins(self) -> list[_Origin]:
+        """Build each member's network: from its base, of which one is in memory at a time, or from one of its own."""
+        found: dict[int, _Origin] = {}
+        for id in dict.fromkeys(spec.base for spec in self.specs):
+            own = [member for member, spec in enumerate(self.specs) if spec.base == id]
+            first, member = self.specs[own[0]], self.job.members[own[0]]
+            base = _base_of(first, member.base, self.dependencies)
+            # A network that was brought is read for each run, and becomes the run's network itself.
+            starts = [base or _imported(self.specs[k], self.dependencies) for k in own]
+            fingerprint = base_fingerprint(starts[0]) if first.role is Role.ADAPTER and starts[0] else ""
+            networks = [
+                network_of(self.specs[k], start, base is not None).to(self.device)
+                for k, start in zip(own, starts, strict=True)
+            ]
+            del starts
+            self._check()
+            # Every method is compared with the base, so one evaluation of the base serves all its runs. A network that
+            # was brought has no classifier yet, so there is nothing to evaluate.
+            before = self._evaluated(base, networks[0], member) if base else None
+            self._check()
+            found |= {k: _Origin(network, fingerprint, before) for k, network in zip(own, networks, strict=True)}
+        return [found[member] for member in range(len(self.specs))]
+
+    def _evaluated(self, base: nn.Module, network: nn.Module, member: Member) -> Pair:
+        """How well a base does on the test parts; ``network`` is that of a member before its first step."""
+        spec, tasks = member.spec, self.dependencies.tasks
         key = None
-        if self.job.base:
+        if member.base:
             parts = tuple((task, tasks.revision(task)) for task in (spec.task, spec.source) if task)
-            key = self.job.base, parts, f"{self.device} {spec.objective.kind}"
+            key = member.base, parts, f"{self.device} {spec.objective.kind}"
 
         def evaluate() -> Pair:
-            own = self.networks[0] if spec.method.starts_from_base else copy.deepcopy(base)
+            own = network if spec.method.starts_from_base else copy.deepcopy(base)
             return evaluate_both(own.to(self.device), self.task, self.source, "test", self._check, spec.objective)
 
         return self.dependencies.bases.get(key, evaluate)
@@ -198,7 +226,7 @@ class BankRun:
             if spec.network.brought is not None:
                 give_back()  # what steps and evaluations took, before the network is copied
             run = self.job.members[member].run
-            result, files = file_of(run, spec, network, self.fingerprint, result, probe, self.task.class_names)
+            result, files = file_of(run, spec, network, self.fingerprints[member], result, probe, self.task.class_names)
             self.growth.sample()
             result = replace(result, peak_memory=self.growth.peak)
             files[PREDICTIONS] = predictions_bytes(stored(target))
@@ -237,7 +265,7 @@ class BankRun:
     ) -> Result:
         """The result of a run, evaluated on the test parts of its target and, if it has one, its source."""
         spec, network = self.specs[member], self.networks[member]
-        target_before, old_before = self.before or (None, None)
+        target_before, old_before = self.before[member] or (None, None)
         self.growth.sample()
         completed = step // steps_per_epoch(self.task.num_train, spec.optim.batch_size)
         seen = examples_seen(self.task.num_train, spec.optim.batch_size, step)

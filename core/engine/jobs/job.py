@@ -16,6 +16,8 @@ class Member:
     spec: RunSpec
     start: bytes | None = None
     """Checkpoint to resume from, see :meth:`core.training.checkpoint.Checkpoint.to_bytes`; None for the first step."""
+    base: str | None = None
+    """SHA-256 of the file of its base; None if there is none, or the file is not to be checked."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,6 @@ class Job:
 
     members: tuple[Member, ...]
     """At least one; all with the same :func:`core.training.sharing.bank_key` and the same step to resume from."""
-    base: str | None = None
-    """SHA-256 of the file of the base that all start from; None if there is none, or the file is not to be checked."""
     threads: int | None = None
     """Number of CPU threads to train on; None chooses it by a short trial."""
 

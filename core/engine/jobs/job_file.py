@@ -47,8 +47,9 @@ def _entries(
             if member.start is not None:
                 start = f"starts/{number}-{place}.safetensors"
                 yield start, member.start
-            members.append({"run": member.run, "spec": json.loads(member.spec.to_json()), "start": start})
-        told.append({"members": members, "base": job.base, "threads": job.threads})
+            spec = json.loads(member.spec.to_json())
+            members.append({"run": member.run, "spec": spec, "start": start, "base": member.base})
+        told.append({"members": members, "threads": job.threads})
     for need in needs_of(jobs, dependencies):
         yield from need.entries()
 
@@ -79,10 +80,10 @@ def unpacked(content: bytes | BinaryIO, home: Path) -> tuple[list[Job], Dependen
                         str(member["run"]),
                         RunSpec.from_json(json.dumps(member["spec"])),
                         starts[member["start"]] if member["start"] else None,
+                        member["base"] if "base" in member else job["base"],  # all had the same before
                     )
                     for member in job["members"]
                 ),
-                job["base"],
                 job["threads"],
             )
             for job in archive.index["jobs"]

@@ -52,7 +52,7 @@ def needs_of(jobs: Sequence[Job], dependencies: Dependencies) -> list[Need]:
     catalog = dependencies.tasks.catalog
     specs = [spec for job in jobs for spec in job.specs]
     datasets = {task.dataset for spec in specs for task in (spec.task, spec.source) if task}
-    bases = {(job.specs[0].base, job.base or "") for job in jobs if job.specs[0].base}
+    bases = {(member.spec.base, member.base or "") for job in jobs for member in job.members if member.spec.base}
     networks = {spec.network.brought for spec in specs if spec.network.brought}
     if bases and dependencies.base is None:
         raise SpecError("The weights of bases are not on this machine.")

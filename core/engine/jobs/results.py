@@ -30,7 +30,7 @@ def results_of(
     while waiting:
         size = min(len(waiting), fitting.get(key, len(waiting)))
         now, waiting = replace(job, members=tuple(waiting[:size])), waiting[size:]
-        open_ = {k: RunResult(member.run, member.spec, job.base, [*notes]) for k, member in enumerate(now.members)}
+        open_ = {k: RunResult(member.run, member.spec, member.base, [*notes]) for k, member in enumerate(now.members)}
         for message in train(now):
             match message:
                 case Began(member) | Noted(member) | Reported(member):

@@ -54,12 +54,21 @@ def run_memory(
         LoRAError: the adapters do not fit the network.
     """
     if has_fast_loss(objective) and sharing(method.kind, network.kind).step != "autograd":
-        built = untrained(network, method)
-        if isinstance(built, MultilayerPerceptron):
-            kept = bank_bytes([built], [0], [min(optim.part_size, examples)], examples)
-            return kept + sum(parameter.nbytes for parameter in built.parameters())
+        found = _fast(network, method.shape(), min(optim.part_size, examples), examples)
+        if found is not None:
+            return found
     batch = optim.part_size if longest else min(optim.part_size, examples)
     return sum(step_bytes(network, method, optim, batch, longest))
+
+
+@lru_cache(maxsize=256)
+def _fast(network: NetworkSpec, method: MethodSpec, batch: int, examples: int) -> int | None:
+    """Bytes of a bank of one and of its network; None if a bank does not train it."""
+    built = untrained(network, method)
+    if not isinstance(built, MultilayerPerceptron):
+        return None
+    kept = bank_bytes([built], [0], [batch], examples)
+    return kept + sum(parameter.nbytes for parameter in built.parameters())
 
 
 def step_bytes(

@@ -67,8 +67,8 @@ class Bank:
         """Copy the networks' weights; :meth:`write_back` copies the trained ones back.
 
         Args:
-            networks: the members, of the same sizes and on the task's device: either all with adapters on equal frozen
-                weights, or all without adapters and with every weight trainable.
+            networks: the members, of the same sizes and on the task's device: either all with adapters, or all without
+                and with every weight trainable. Only those on equal frozen weights share a shard.
             rates: learning rate of each member.
             seeds: seed of each member; members with the same seed see the data in the same order.
             task: the task to train on.
@@ -91,31 +91,36 @@ class Bank:
         low_rank = bool(adapted_layers(self.networks[0]))
         self.step: Step = "low-rank" if low_rank else "full"
         _check(self.networks, low_rank)
-        first = first_adapted(self.networks) if low_rank else 0
-        self._stem = _Stem(self.networks[0], first if low_rank else None)
-        train = self._stem.part(task.train)
-        self._parts: dict[tuple[EvaluationPart, bool], Part] = {}
-        # Members with the same seed are adjacent, and among them those with the same learning rate.
+        self._parts: dict[tuple[int, EvaluationPart, bool], Part] = {}
         orders = {seed: i for i, seed in enumerate(dict.fromkeys(self.seeds))}
-        sequence = sorted(range(self.members), key=lambda k: (orders[self.seeds[k]], rates[k], k))
-        size = shard_size(self.members, low_rank, self.device.type)
         self._ended: set[int] = set()
         self._shards: list[Shard] = []
         self._members: list[list[int]] = []
         self._slots: dict[int, tuple[Shard, int]] = {}
         """Shard of each member, and its index in the shard."""
-        for start in range(0, self.members, size):
-            own = sequence[start : start + size]
-            shard = self._shard(
-                [self.networks[k] for k in own],
-                [rates[k] for k in own],
-                [orders[self.seeds[k]] for k in own],
-                train,
-                first if low_rank else None,
-            )
-            self._shards.append(shard)
-            self._members.append(own)
-            self._slots |= {k: (shard, i) for i, k in enumerate(own)}
+        self._stems: list[_Stem] = []
+        self._stem_of: dict[int, int] = {}
+        """Number of each member's stem."""
+        for number, alike in enumerate(_on_equal_weights(self.networks, low_rank)):
+            first = first_adapted([self.networks[k] for k in alike]) if low_rank else None
+            self._stems.append(_Stem(self.networks[alike[0]], first))
+            self._stem_of |= dict.fromkeys(alike, number)
+            train = self._stems[number].part(task.train)
+            # Members with the same seed are adjacent, and among them those with the same learning rate.
+            sequence = sorted(alike, key=lambda k: (orders[self.seeds[k]], rates[k], k))
+            size = shard_size(len(alike), low_rank, self.device.type)
+            for start in range(0, len(alike), size):
+                own = sequence[start : start + size]
+                shard = self._shard(
+                    [self.networks[k] for k in own],
+                    [rates[k] for k in own],
+                    [orders[self.seeds[k]] for k in own],
+                    train,
+                    first,
+                )
+                self._shards.append(shard)
+                self._members.append(own)
+                self._slots |= {k: (shard, i) for i, k in enumerate(own)}
 
     @property
     def shards(self) -> int:
@@ -192,7 +197,7 @@ class Bank:
     ) -> tuple[Evaluation, Evaluation | None]:
         look()
         tasks = [self.task] if self.source is None or not source else [self.task, self.source]
-        parts = [self._part(task, part) for task in tasks]
+        parts = [self._part(member, task, part) for task in tasks]
         outputs = self._outputs(member, parts)
 
         def judged(number: int) -> Evaluation:
@@ -204,13 +209,14 @@ class Bank:
 
     def logits(self, member: int, task: Task, part: EvaluationPart) -> tuple[Tensor, Tensor]:
         """A member's logits of shape (n, classes) on a part of the task or of the source task, and the labels."""
-        images = self._part(task, part)
+        images = self._part(member, task, part)
         return self._outputs(member, [images])[0], images.y
 
-    def _part(self, task: Task, part: EvaluationPart) -> Part:
-        key = part, task is self.source
+    def _part(self, member: int, task: Task, part: EvaluationPart) -> Part:
+        stem = self._stem_of[member]
+        key = stem, part, task is self.source
         if key not in self._parts:  # layers that no member trains are computed once for all of them
-            self._parts[key] = self._stem.part(task.part(part))
+            self._parts[key] = self._stems[stem].part(task.part(part))
         return self._parts[key]
 
     def _outputs(self, member: int, parts: Sequence[Part]) -> list[Tensor]:
@@ -304,10 +310,27 @@ def _check(networks: Sequence[MultilayerPerceptron], low_rank: bool) -> None:
             raise SpecError("A bank trains runs of one method: put full and LoRA runs into separate banks.")
         if [layer.weight.shape for layer in own] != [layer.weight.shape for layer in first]:
             raise SpecError("A bank trains networks of the same sizes: put other sizes into another bank.")
-        pairs = [
-            (a, b)
-            for mine, other in zip(own, first, strict=True)
-            for a, b in zip(mine.parameters(), other.parameters(), strict=True)
-        ]
-        if low_rank and network is not networks[0] and not all(a is b or torch.equal(a, b) for a, b in pairs):
-            raise SpecError("A bank trains LoRA runs on the same base: put other bases into another bank.")
+
+
+def _on_equal_weights(networks: Sequence[MultilayerPerceptron], low_rank: bool) -> list[list[int]]:
+    """Members by their frozen weights, which those of a shard share; all members, where none are frozen."""
+    if not low_rank:
+        return [list(range(len(networks)))]
+    groups: list[list[int]] = []
+    for member, network in enumerate(networks):
+        for group in groups:
+            if _have_equal_weights(network, networks[group[0]]):
+                group.append(member)
+                break
+        else:
+            groups.append([member])
+    return groups
+
+
+def _have_equal_weights(one: MultilayerPerceptron, other: MultilayerPerceptron) -> bool:
+    pairs = zip(linears(one), linears(other), strict=True)
+    return all(
+        a is b or torch.equal(a, b)
+        for mine, others in pairs
+        for a, b in zip(plain_linear(mine).parameters(), plain_linear(others).parameters(), strict=True)
+    )
