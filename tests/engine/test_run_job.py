@@ -121,6 +121,32 @@ def test_runs_on_two_bases_come_to_what_those_of_each_come_to(
     assert before[0] == before[1] != before[2] == before[3]
 
 
+def test_a_base_that_cannot_be_used_fails_its_own_runs_and_the_others_train_stop_and_are_left_without_them(
+    dependencies: Dependencies, tmp_path: Path
+) -> None:
+    (tmp_path / "r-other").write_bytes(b"damaged")
+    bases = ["r-other", "r-base", "r-other", "r-base"]
+    specs = [LORA.but(own_base=True, base=base, seed=seed) for seed, base in enumerate(bases)]
+    messages = list(run_job(job_of(specs), dependencies, Commands()))
+    assert {message.member for message in messages if isinstance(message, Failed)} == {0, 2}
+    ends = {message.member: message for message in messages if isinstance(message, Ended)}
+    assert ends.keys() == {1, 3}
+    alone = trained(dependencies, specs[1], specs[3])
+    assert [ends[k].result.measures for k in (1, 3)] == [end.result.measures for end in alone]
+
+    commands, last = Commands(), {}
+    for message in run_job(job_of(specs), dependencies, commands):
+        last[message.member] = message  # type: ignore[union-attr]
+        if isinstance(message, Began) and message.member == 3:
+            commands.send(Stop(1))
+            commands.send(Drop(3))
+    assert isinstance(last[1], Ended)
+    assert last[1].stopped
+    assert isinstance(last[3], Left)
+    (failed,) = (message for message in run_job(job_of(specs[:1]), dependencies, Commands()))
+    assert isinstance(failed, Failed)
+
+
 def test_a_base_is_evaluated_once_for_all_runs_on_one_target(
     dependencies: Dependencies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

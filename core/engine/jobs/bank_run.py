@@ -20,7 +20,7 @@ from core.engine.jobs.commands import Commands
 from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.fault import Fault
 from core.engine.jobs.job import Job, Member
-from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, Reported, Saved
+from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, OfMember, Reported, Saved
 from core.engine.jobs.predictions import PREDICTIONS, predictions_bytes, stored
 from core.engine.jobs.run_files import file_of, probe_of
 from core.engine.jobs.run_memory import run_memory
@@ -56,7 +56,11 @@ class _Origin:
 
 
 class BankRun:
-    """The members of one job with their data, bases and networks, loaded and ready to train."""
+    """The members of one job with their data, bases and networks, loaded and ready to train.
+
+    A base that cannot be used fails the members that start from it, and the others train without them. So inside, a
+    member has the number that the stepper knows it by; only messages and commands name it by its place in the job.
+    """
 
     def __init__(self, job: Job, starts: Sequence[Checkpoint], dependencies: Dependencies, commands: Commands) -> None:
         """Load data and base, build the networks and choose threads.
@@ -70,7 +74,7 @@ class BankRun:
         Raises:
             SpecError: the task does not fit the network.
             LeftError: the job was told to leave.
-            LabError: data or base cannot be used; the message says why.
+            LabError: data, or each of the bases, cannot be used; the message says why.
             MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`.
         """
         self.job, self.starts, self.dependencies, self.commands = job, starts, dependencies, commands
@@ -85,10 +89,16 @@ class BankRun:
         for task in (spec.task, *([spec.source] if spec.source else [])):
             spec.objective.check_dataset(task.dataset, dependencies.tasks.catalog.info(task.dataset).objective)
         spec.network.check_fit(self.task.spec.dataset, inputs, self.task.classes)
+        self.refused: dict[int, Fault] = {}
+        """Why members of the job are not trained."""
         found = self._origins()
-        self.networks = [origin.network for origin in found]
-        self.fingerprints = [origin.fingerprint for origin in found]
-        self.before = [origin.before for origin in found]
+        self.places = sorted(found)
+        """Place in the job of each member that is trained."""
+        self.specs = specs = [job.specs[place] for place in self.places]
+        self.starts = [starts[place] for place in self.places] if starts else []
+        self.networks = [found[place].network for place in self.places]
+        self.fingerprints = [found[place].fingerprint for place in self.places]
+        self.before = [found[place].before for place in self.places]
         self.new_rows = [
             NewRows.of(network, own.network, self.task.classes) if own.method.renews_rows else None
             for network, own in zip(self.networks, specs, strict=True)
@@ -110,15 +120,25 @@ class BankRun:
 
     def _check(self) -> None:
         """Take commands. Raises: LeftError: the job is to be left."""
-        self.commands.check(range(len(self.specs)))
+        self.commands.check(range(len(self.job.members)))
 
-    def _origins(self) -> list[_Origin]:
-        """Build each member's network: from its base, of which one is in memory at a time, or from one of its own."""
+    def _origins(self) -> dict[int, _Origin]:
+        """Build networks, by place in the job: from a base, of which one is in memory at a time, or one of their own.
+
+        Raises:
+            LabError: none of the bases can be used.
+        """
         found: dict[int, _Origin] = {}
+        refused: LabError | None = None
         for id in dict.fromkeys(spec.base for spec in self.specs):
             own = [member for member, spec in enumerate(self.specs) if spec.base == id]
             first, member = self.specs[own[0]], self.job.members[own[0]]
-            base = _base_of(first, member.base, self.dependencies)
+            try:
+                base = _base_of(first, member.base, self.dependencies)
+            except LabError as error:
+                refused, fault = refused or error, Fault.of(error)
+                self.refused |= dict.fromkeys(own, fault)
+                continue
             # A network that was brought is read for each run, and becomes the run's network itself.
             starts = [base or _imported(self.specs[k], self.dependencies) for k in own]
             fingerprint = base_fingerprint(starts[0]) if first.role is Role.ADAPTER and starts[0] else ""
@@ -133,7 +153,9 @@ class BankRun:
             before = self._evaluated(base, networks[0], member) if base else None
             self._check()
             found |= {k: _Origin(network, fingerprint, before) for k, network in zip(own, networks, strict=True)}
-        return [found[member] for member in range(len(self.specs))]
+        if refused is not None and not found:
+            raise refused
+        return found
 
     def _evaluated(self, base: nn.Module, network: nn.Module, member: Member) -> Pair:
         """How well a base does on the test parts; ``network`` is that of a member before its first step."""
@@ -161,6 +183,15 @@ class BankRun:
             MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`; some members may have
                 ended.
         """
+        for place, fault in self.refused.items():
+            yield Failed(place, fault)
+        for message in self._messages():
+            told = replace(message, member=self.places[message.member])
+            del message  # it may hold a checkpoint, and the next one needs the memory
+            yield told
+            del told
+
+    def _messages(self) -> Iterator[OfMember]:
         commands, optims = self.commands, [spec.optim for spec in self.specs]
         for member, spec in enumerate(self.specs):
             seconds = self.starts[member].position.seconds if self.starts else 0.0
@@ -171,7 +202,7 @@ class BankRun:
         done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(self.specs)), (0, 0.0))
         done |= {k: (start.position.step, start.position.seconds) for k, start in enumerate(self.starts)}
         validated: dict[tuple[int, int], dict[str, float]] = {}
-        events = train(self.stepper, optims, commands.is_stopping, self.seconds, commands.is_due, self.starts)
+        events = train(self.stepper, optims, self._is_stopping, self.seconds, commands.is_due, self.starts)
         for member, event in events:
             match event:
                 case Checkpoint(position=position):
@@ -191,7 +222,7 @@ class BankRun:
                     yield Reported(member, event)
                 case Diverged():
                     yield Failed(member, Fault.of(DivergedError(event.step)))
-                case Stopped() if commands.is_left(member):
+                case Stopped() if self._is_left(member):
                     yield Left(member)
                 case Done() | Stopped():
                     kept = event.kept_epoch if isinstance(event, Done) else 0
@@ -225,7 +256,7 @@ class BankRun:
             probe = probe_of(self.task.test, spec.network)
             if spec.network.brought is not None:
                 give_back()  # what steps and evaluations took, before the network is copied
-            run = self.job.members[member].run
+            run = self.job.members[self.places[member]].run
             result, files = file_of(run, spec, network, self.fingerprints[member], result, probe, self.task.class_names)
             self.growth.sample()
             result = replace(result, peak_memory=self.growth.peak)
@@ -250,8 +281,14 @@ class BankRun:
     def _look(self, member: int) -> None:
         """Say that the run goes on. Raises: LeftError: it is to be left, and evaluated by whoever resumes it."""
         self.commands.is_due()
-        if self.commands.is_left(member):
+        if self._is_left(member):
             raise LeftError
+
+    def _is_stopping(self, member: int) -> bool:
+        return self.commands.is_stopping(self.places[member])
+
+    def _is_left(self, member: int) -> bool:
+        return self.commands.is_left(self.places[member])
 
     def _result(
         self,

@@ -78,6 +78,9 @@ class OutOfMemory:
     """The job ended, since its members together need more memory than there is: fewer of them may have enough."""
 
 
-Message = Began | Noted | Reported | Saved | Ended | Left | Failed | OutOfMemory
+OfMember = Began | Noted | Reported | Saved | Ended | Left | Failed
+"""A message about one member."""
+
+Message = OfMember | OutOfMemory
 """What a job says. The last message about a member is Ended, Left or Failed, or else OutOfMemory, which is about all
 that have not ended."""
