@@ -61,13 +61,19 @@ def _is_slow(module: Path) -> bool:
     return seconds_of(module, KNOWN) > SLOW_SECONDS
 
 
+MEANWHILE = 6
+"""Number of modules that other processes begin with while one makes the trained home."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put first the modules that take longest, so that none is left over at the end, and mark those that are slow.
+
+    One process makes the trained home, for which the others need not wait: of the modules that begin with it one comes
+    first, and the rest after some that do not.
 
     Leave out, and say so, what needs MNIST at full size if LORA_LAB_DATA does not name it, and what takes minutes if
     this is no run of `make soak`.
     """
-    items.sort(key=lambda item: -seconds_of(item.path, KNOWN))
     for item in items:
         if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
@@ -80,6 +86,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             items[:] = [item for item in items if item not in left_out]
             counts[mark] = len(left_out)
     config.stash[LEFT_OUT] = counts
+    waits = {item.path: False for item in sorted(items, key=lambda item: -seconds_of(item.path, KNOWN))}
+    waits |= {item.path: True for item in items if "trained_home" in getattr(item, "fixturenames", ())}
+    order = [path for path in waits if waits[path]][:1] + [path for path in waits if not waits[path]][:MEANWHILE]
+    rank = {path: number for number, path in enumerate(dict.fromkeys([*order, *waits]))}
+    items.sort(key=lambda item: rank[item.path])
 
 
 def pytest_collection_finish() -> None:
