@@ -20,7 +20,10 @@ from pages.shared.ui.live_chart import live_chart
 from pages.shared.ui.pickers import state_badge
 
 TICK = 1.0
-"""Seconds between two updates."""
+"""Seconds between two updates of a few settings."""
+
+FEW = 6
+"""Settings beyond which updates come less often: curves of 24 take a browser half a second, of cores that train."""
 
 MAX_ROWS = 50
 """Maximum number of runs that are listed with a button of their own."""
@@ -33,7 +36,7 @@ WATCHED = "watched-runs"
 
 
 def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
-    """Show these runs if one of them is live, updated every second, and after their end until they are dismissed.
+    """Show these runs if one of them is live, updated every second or so, and after their end until they are dismissed.
 
     When the last run ends, the whole page is redrawn, because it then offers other actions.
 
@@ -51,9 +54,14 @@ def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
         watched[key] = tuple(dict.fromkeys([*before, *_with_experiments(lab, ids)]))
     runs = lab.runs_of(watched.get(key, ()))
     if is_under_way(runs):
-        st.fragment(_update, run_every=TICK)(lab, watched[key], key, title)
+        st.fragment(_update, run_every=interval(len(all_arms(runs))))(lab, watched[key], key, title)
     elif runs:
         _panel(lab, runs, key, title)
+
+
+def interval(settings: int) -> float:
+    """Seconds between two updates of a panel with this many settings."""
+    return TICK * max(1.0, settings / FEW)
 
 
 def is_watched(key: str) -> bool:
