@@ -23,11 +23,28 @@ from core.training.events import EpochEnd, StepLoss
 
 log = logging.getLogger(__name__)
 
-SYNC_SECONDS = 0.05
-"""Minimum interval between two writes of events: an epoch of a bank ends with one event per run."""
+SYNC_SECONDS = 0.25
+"""Minimum interval between two writes of events: an epoch of a bank ends with one event per run, and nobody looks as
+often."""
 
 CHECKPOINT_SHARE = 0.02
 """Maximum share of the time spent on checkpoints; on a slow disk they become less frequent."""
+
+
+Events = list[tuple[Run, StepLoss | EpochEnd]]
+
+
+def joined(events: Events) -> Events:
+    """The same events with the losses of each run as one, since each costs a row of the store."""
+    losses: dict[str, tuple[Run, StepLoss]] = {}
+    epochs: Events = []
+    for run, event in events:
+        if isinstance(event, StepLoss):
+            before = losses.get(run.id)
+            losses[run.id] = run, before[1].then(event) if before else event
+        else:
+            epochs.append((run, event))
+    return [*losses.values(), *epochs]
 
 
 class Recorder:
@@ -60,7 +77,7 @@ class Recorder:
         self._folder = folder
         self._every = every
         self._next = time.monotonic() + every
-        self._events: list[tuple[Run, StepLoss | EpochEnd]] = []
+        self._events: Events = []
         """Events that the store does not have yet."""
         self._saved: list[tuple[Run, str, str]] = []
         """Checkpoint files that the store does not know yet."""
@@ -210,7 +227,7 @@ class Recorder:
         """Write events and checkpoints: the events first, so that a run's checkpoint is never ahead of its curve."""
         self._written = time.monotonic()
         if self._events:
-            self._lose(self._store.record(self._events))
+            self._lose(self._store.record(joined(self._events)))
             self._events = []
         saved, self._saved = self._saved, []
         if saved:

@@ -20,6 +20,11 @@ class StepLoss:
     seconds: NDArray[np.float64]
     """(n,) total training time after each step, without evaluation."""
 
+    def then(self, later: StepLoss) -> StepLoss:
+        """These steps and those right after them as one event."""
+        losses, seconds = [self.losses, later.losses], [self.seconds, later.seconds]
+        return StepLoss(self.first_step, np.concatenate(losses), np.concatenate(seconds))
+
 
 @dataclass(frozen=True)
 class EpochEnd:

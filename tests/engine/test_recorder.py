@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.engine.jobs.run_files import NETWORK
+from core.engine.recorder import joined
 from core.engine.writes import Finish
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.training.events import EpochEnd, StepLoss
 from tests.conftest import DIGITS, TURNED, copied, finish, short, wait_until
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
@@ -62,3 +65,26 @@ def test_an_end_that_the_store_cannot_take_waits_by_name_and_is_written_later(
     assert run.result == write.result
     assert lab.artifacts.path(id, NETWORK).exists()
     assert not lab.workers.writes.waiting
+
+
+def test_losses_of_a_run_are_written_as_one_row_and_none_is_lost_or_moved(settings: Settings) -> None:
+    def losses(first: int, count: int) -> StepLoss:
+        return StepLoss(first, np.arange(first, first + count, dtype=np.float32), np.arange(count) + 0.5 * first)
+
+    ends = [EpochEnd(epoch, 3 * epoch, 1.0, 0.5, 10.0, {}) for epoch in (1, 2)]
+    lab = Lab(settings)  # never started
+    one, other = (lab.launch(PRETRAIN.but(seed=seed)) for seed in (0, 1))
+    lab.close()
+    events = [(one, losses(1, 3)), (other, losses(1, 3)), (one, ends[0]), (other, ends[0]), (one, losses(4, 2))]
+    found = joined([*events, (one, losses(6, 1)), (one, ends[1])])
+    assert [(run.id, event) for run, event in found if isinstance(event, EpochEnd)] == [
+        (one.id, ends[0]),
+        (other.id, ends[0]),
+        (one.id, ends[1]),
+    ]
+    rows = {run.id: event for run, event in found if isinstance(event, StepLoss)}
+    assert len(found) == 5
+    assert rows[one.id].first_step == rows[other.id].first_step == 1
+    assert rows[one.id].losses.tolist() == [1, 2, 3, 4, 5, 6]
+    assert rows[one.id].seconds.tolist() == [0.5, 1.5, 2.5, 2.0, 3.0, 3.0]
+    assert rows[other.id].losses.tolist() == [1, 2, 3]

@@ -28,7 +28,7 @@ def search_form(key: str, network: NetworkSpec, optim: OptimSpec) -> TuneSpec:
         about.title,
         choices,
         default=min(usual.longer, choices[-1]),
-        format_func=lambda times: f"Up to {optim.epochs * LONGER**times} epochs" if times else "No",
+        format_func=lambda times: f"{optim.epochs * LONGER**times} epochs" if times else "No",
         help=about.description,
         key=f"{family_key(key, network)}-longer",
         persist_state="session",
