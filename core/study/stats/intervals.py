@@ -25,8 +25,8 @@ CLAIM_SEEDS = min_pairs(ERROR_RATE)
 POWER = 0.8
 """Probability of showing a difference of the observed size, for :func:`seeds_needed`."""
 
-MAX_SEEDS = 1_000
-"""Maximum number of seeds that :func:`seeds_needed` returns: nobody trains more to show what is hardly there."""
+MAX_SEEDS = 1_000_000
+"""Maximum number of seeds that :func:`seeds_needed` returns."""
 
 RESAMPLES = 9999
 """Number of bootstrap samples for an interval."""
@@ -161,8 +161,8 @@ def seeds_needed(differences: Sequence[float], comparisons: int = 1) -> int | No
         comparisons: number of tests in Holm's correction.
 
     Returns:
-        At least six; None if the spread is unknown (fewer than two differences, or non-finite ones), or if more than
-        :data:`MAX_SEEDS` pairs would be needed, which means that there is no noticeable difference.
+        At least six; None if the spread is unknown (fewer than two differences, or non-finite ones), or if more than a
+        million pairs would be needed, which means that there is no noticeable difference.
     """
     mean = float(np.mean(differences)) if len(differences) > 1 else 0.0
     if not mean or not math.isfinite(mean):
