@@ -241,7 +241,11 @@ def _side_by_side(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
         step, training = step_bytes(spec.network, method, optim, batch, sizes.trained)
         activations += step
         kept += training - 3 * FLOAT * _unused(spec.network, method, sizes.words)
-    kept += max(frozen_blocks(spec.network, spec.method.shape()).kept_bytes(sizes.tokens) for spec in specs)
+    known: dict[object, int] = {}  # runs on one base share what its frozen blocks give
+    for spec in specs:
+        states = frozen_blocks(spec.network, spec.method.shape()).kept_bytes(sizes.tokens)
+        known[_base(spec)] = max(states, known.get(_base(spec), 0))
+    kept += sum(known.values())
     if sizes.longest is None:
         return kept, max(activations, _evaluation(first.network, min(BATCH, max(sizes.held_out)), None))
     evaluation = _evaluation(first.network, first.network.evaluation_batch or 1, sizes.longest)

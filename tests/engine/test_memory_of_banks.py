@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from core.data.sources.catalog import Catalog
+from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_memory import run_memory
 from core.forecast import packing
 from core.forecast.memory import IMPORTED, Sizes, memory_for, memory_of
@@ -21,7 +22,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.tasks.tasks import Tasks
-from core.training.frozen import texts_of
+from core.training.frozen import frozen_blocks, texts_of
 from core.training.sharing import FULL_BANK, LORA_BANK
 from tests.conftest import DIGITS, TURNED
 from tests.training.tiny_texts import spec_of, task_of
@@ -120,6 +121,14 @@ def on_texts(count: int, method: MethodSpec, tokens: int = 10_000, words: int = 
 def test_side_by_side_every_run_needs_its_own() -> None:
     one = run_memory(BERT, FullSpec(), OptimSpec.of(batch_size=16), 100, 64)
     assert on_texts(3, FullSpec()) - on_texts(1, FullSpec()) >= 1.5 * one
+
+
+def test_runs_on_one_base_share_what_its_frozen_blocks_give_and_those_on_two_do_not() -> None:
+    texts, tokens = TaskSpec.of(dataset="digits", length=32), 1_000_000
+    spec = RunSpec.of(method="head", network=BERT, base="b", own_base=True, source=texts, task=texts)
+    sizes = Sizes(100, (10, 10), tokens, 0, 64, 64)
+    one, two = (memory_for([spec, spec.but(seed=seed)], sizes) for seed in (0, 1))
+    assert two - one == pytest.approx(frozen_blocks(BERT, HeadSpec()).kept_bytes(tokens), rel=0.1)
 
 
 @pytest.mark.parametrize("length", [None, 3])

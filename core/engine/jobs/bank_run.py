@@ -129,33 +129,37 @@ class BankRun:
             LabError: none of the bases can be used.
         """
         found: dict[int, _Origin] = {}
-        refused: LabError | None = None
+        errors: list[LabError] = []
         for id in dict.fromkeys(spec.base for spec in self.specs):
-            own = [member for member, spec in enumerate(self.specs) if spec.base == id]
-            first, member = self.specs[own[0]], self.job.members[own[0]]
+            own = [place for place, spec in enumerate(self.specs) if spec.base == id]
             try:
-                base = _base_of(first, member.base, self.dependencies)
+                base = _base_of(self.specs[own[0]], self.job.members[own[0]].base, self.dependencies)
             except LabError as error:
-                refused, fault = refused or error, Fault.of(error)
-                self.refused |= dict.fromkeys(own, fault)
+                errors.append(error)
+                self.refused |= dict.fromkeys(own, Fault.of(error))
                 continue
-            # A network that was brought is read for each run, and becomes the run's network itself.
-            starts = [base or _imported(self.specs[k], self.dependencies) for k in own]
-            fingerprint = base_fingerprint(starts[0]) if first.role is Role.ADAPTER and starts[0] else ""
-            networks = [
-                network_of(self.specs[k], start, base is not None).to(self.device)
-                for k, start in zip(own, starts, strict=True)
-            ]
-            del starts
-            self._check()
-            # Every method is compared with the base, so one evaluation of the base serves all its runs. A network that
-            # was brought has no classifier yet, so there is nothing to evaluate.
-            before = self._evaluated(base, networks[0], member) if base else None
-            self._check()
-            found |= {k: _Origin(network, fingerprint, before) for k, network in zip(own, networks, strict=True)}
-        if refused is not None and not found:
-            raise refused
+            found |= self._origins_on(base, own)
+            del base  # free its memory before the next one is read
+        if not found:
+            raise errors[0]
         return found
+
+    def _origins_on(self, base: nn.Module | None, places: Sequence[int]) -> dict[int, _Origin]:
+        """The same for members that start from one base, or all from no base."""
+        specs, first = [self.specs[place] for place in places], self.job.members[places[0]]
+        # A network that was brought is read for each run, and becomes the run's network itself.
+        starts = [base or _imported(spec, self.dependencies) for spec in specs]
+        fingerprint = base_fingerprint(starts[0]) if first.spec.role is Role.ADAPTER and starts[0] else ""
+        networks = [
+            network_of(spec, start, base is not None).to(self.device) for spec, start in zip(specs, starts, strict=True)
+        ]
+        del starts
+        self._check()
+        # Every method is compared with the base, so one evaluation of the base serves all its runs. A network that
+        # was brought has no classifier yet, so there is nothing to evaluate.
+        before = self._evaluated(base, networks[0], first) if base else None
+        self._check()
+        return {place: _Origin(network, fingerprint, before) for place, network in zip(places, networks, strict=True)}
 
     def _evaluated(self, base: nn.Module, network: nn.Module, member: Member) -> Pair:
         """How well a base does on the test parts; ``network`` is that of a member before its first step."""
