@@ -11,7 +11,6 @@ import io
 import shlex
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.machine import machine
@@ -27,16 +26,10 @@ from docs.reports.make import EXAMPLE_COMMAND
 PLANS = {"Thorough": EXAMPLE_COMMAND, "Quick": "compare --preset rotation-45 --shots 100 --rank 4 --epochs 30"}
 
 
-def timed(line: str, workers: int, threads: int | None) -> str:
-    """What a command took from launch to verdict, where that went, and what it says.
-
-    Args:
-        line: the command.
-        workers: number of jobs at once.
-        threads: of each of them; None for as many as it chooses.
-    """
+def timed(line: str) -> str:
+    """What a command took from launch to verdict, where that went, and what it says."""
     with tempfile.TemporaryDirectory() as home:
-        lab = Lab(replace(Settings.from_environment(Path(home)), workers=workers, threads=threads))
+        lab = Lab(Settings.from_environment(Path(home)))
         lab.start()
         try:
             start, used = time.perf_counter(), time.process_time()
@@ -57,11 +50,8 @@ def main() -> None:
     """Time both."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.home", description=__doc__)
     options.add_argument("plans", nargs="*", default=[*PLANS], help=f"some of: {', '.join(PLANS)}")
-    options.add_argument("--workers", type=int, default=1, help="jobs at once (default 1)")
-    options.add_argument("--threads", type=int, help="threads of a job (default: its own choice)")
-    chosen = options.parse_args()
-    for name in chosen.plans:
-        print(f"{name}: {timed(PLANS[name], chosen.workers, chosen.threads)}", flush=True)
+    for name in options.parse_args().plans:
+        print(f"{name}: {timed(PLANS[name])}", flush=True)
     print(machine())
 
 

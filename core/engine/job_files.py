@@ -15,7 +15,7 @@ from core.engine.jobs.job_file import packed as packed_jobs
 from core.engine.jobs.messages import Ended
 from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.result_file import RunResult, read_results
-from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK, base_file
 from core.engine.recorder import Recorder
 from core.engine.writes import Writes
 from core.errors import CheckpointError, JobFileError, UnknownRunError
@@ -102,23 +102,16 @@ class JobFiles:
         return [packed_jobs(share, self._dependencies) for share in shares if share]
 
     def _jobs(self, runs: Sequence[Run], starts: Mapping[str, bytes | None]) -> list[Job]:
-        jobs = []
+        jobs: list[Job] = []
         for step in sorted({run.resumed_step for run in runs}):
             alike = [run for run in runs if run.resumed_step == step]
-            for bank in packed([run.spec for run in alike], self._tasks, self._settings):
-                own = [alike[k] for k in bank]
-                jobs.append(
-                    Job(
-                        tuple(
-                            Member(run.id, run.spec, starts[run.id] if step else None, self._base(run)) for run in own
-                        )
-                    )
-                )
+            banks = packed([run.spec for run in alike], self._tasks, self._settings)
+            jobs += [Job(tuple(self._member(alike[k], starts) for k in bank)) for bank in banks]
         return jobs
 
-    def _base(self, run: Run) -> str | None:
-        """SHA-256 of the file of a run's base, if it has one."""
-        return self._store.files(run.spec.base).get(NETWORK) if run.spec.base else None
+    def _member(self, run: Run, starts: Mapping[str, bytes | None]) -> Member:
+        start = starts[run.id] if run.resumed_step else None
+        return Member(run.id, run.spec, start, base_file(self._store, run))
 
     def _start(self, run: Run) -> bytes | None:
         """A run's checkpoint, if it has one. Raises: JobFileError: it cannot be used."""
@@ -161,7 +154,7 @@ class JobFiles:
             run = self._store.run(one.run)
         except UnknownRunError as error:
             raise JobFileError(f"The run {one.run!r:.80} is not in this home folder.") from error
-        if run.spec != one.spec or self._base(run) != one.base:
+        if run.spec != one.spec or base_file(self._store, run) != one.base:
             raise JobFileError(f"This file is of another run {run.id}: its settings or its base differ.")
         first = one.first_step
         kept = self._store.checkpoint(run.id)

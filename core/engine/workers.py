@@ -16,7 +16,7 @@ from core.engine.jobs.fault import Fault
 from core.engine.jobs.halved import free_memory, halved
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import OutOfMemory
-from core.engine.jobs.run_files import NETWORK
+from core.engine.jobs.run_files import base_file
 from core.engine.recorder import Recorder
 from core.engine.requests import Requests
 from core.engine.writes import End, Trim, Writes
@@ -230,10 +230,7 @@ class Workers:
             self.store, bank, commands, self.writes, self.copies, self.folder, self.settings.checkpoint_seconds
         )
         try:
-            bases = {id: self.store.files(id).get(NETWORK) for id in {run.spec.base for run in bank if run.spec.base}}
-            members = tuple(
-                Member(run.id, run.spec, starts.pop(run.id), bases.get(run.spec.base or "")) for run in bank
-            )
+            members = tuple(Member(run.id, run.spec, starts.pop(run.id), base_file(self.store, run)) for run in bank)
             job = Job(members, self.settings.threads)
             del members
             for member, run in enumerate(bank):

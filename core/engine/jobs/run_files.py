@@ -14,7 +14,8 @@ from core.methods.merging import base_copy
 from core.networks.file import network_bytes, network_size
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
-from core.store.record import Result
+from core.store.record import Result, Run
+from core.store.store import Store
 
 NETWORK = "network.safetensors"
 ADAPTER = "adapter.zip"
@@ -24,6 +25,11 @@ PROBE = 512
 
 PROBE_TOKENS = 2048
 """Maximum number of tokens of these, padding included: the network reads them three times."""
+
+
+def base_file(store: Store, run: Run) -> str | None:
+    """SHA-256 of the file of a run's base; None if it has no base."""
+    return store.files(run.spec.base).get(NETWORK) if run.spec.base else None
 
 
 def probe_of(examples: Examples, network: NetworkSpec) -> Batch:
