@@ -8,6 +8,7 @@ import pickle
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ from core.reader import reading_here
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
+from core.training import loop
 from tests.browser.chromium import launched
 from tests.durations import SLOW_SECONDS, seconds_by_module, seconds_of
 from tests.soak.sizes import full_or_short
@@ -221,6 +223,21 @@ def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} seconds")
         time.sleep(0.02)
+
+
+@contextmanager
+def braked() -> Iterator[None]:
+    """Training in this process takes one step at a time and pauses after each, so that what has begun is not over
+    before it is stopped, however fast the machine is.
+    """
+
+    def one(pace: float) -> int:
+        time.sleep(0.005)
+        return 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "steps_at_once", one)
+        yield
 
 
 def compared(lab: Lab, *asked: Any, **more: Any) -> Experiment:

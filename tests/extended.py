@@ -22,7 +22,7 @@ from core.settings import Settings
 from core.store.record import Experiment, Run
 from pages.shared.ui.links import ENTRIES
 from tests.adapter.samples import logits
-from tests.conftest import TURNED, finish, short, wait_until
+from tests.conftest import TURNED, braked, finish, short, wait_until
 from tests.pages.test_pages import draw
 
 PARTS = [
@@ -85,8 +85,10 @@ def check_goes_on(done: Done, like: Run, folder: Path) -> None:
         # Small batches, since it is the number of steps that must be large.
         optim = like.spec.optim.but(epochs=4, batch_size=16, keep="best")
         spec = like.spec.but(optim=optim, base=like.spec.base and base.id)
-        id = lab.launch(spec).id
-        wait_until(lambda: lab.run(id).step > 40)
+        with braked():
+            id = lab.launch(spec).id
+            wait_until(lambda: lab.run(id).step > 40)
+            lab.close()
     finally:
         lab.close()
     assert lab.run(id).state == "interrupted"

@@ -28,7 +28,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
 from core.training.sharing import FULL_BANK, turn_of
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, braked, finish, short, wait_until
 from tests.training.tiny_texts import spec_of
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, epochs=2))
@@ -84,16 +84,17 @@ def test_what_was_trained_counts_before_any_calibration(lab: Lab, base: Run) -> 
 def test_nothing_is_calibrated_while_a_run_trains(lab: Lab) -> None:
     counted = Counted()
     found = estimates(lab, counted)
-    run = lab.launch(PRETRAIN.but(optim=short(epochs=200)))
-    wait_until(lambda: lab.run(run.id).step > 0)
-    for _ in range(20):
-        assert found.whole([PRETRAIN]).basis == "unknown"
-        step = lab.run(run.id).step
-        wait_until(lambda: lab.run(run.id).step > step or not lab.run(run.id).is_live)  # noqa: B023
-    assert lab.run(run.id).is_live
-    assert counted.calls == []
-    lab.stop(run.id)
-    finish(lab, run.id)
+    with braked():
+        run = lab.launch(PRETRAIN.but(optim=short(epochs=200)))
+        wait_until(lambda: lab.run(run.id).step > 0)
+        for _ in range(20):
+            assert found.whole([PRETRAIN]).basis == "unknown"
+            step = lab.run(run.id).step
+            wait_until(lambda: lab.run(run.id).step > step or not lab.run(run.id).is_live)  # noqa: B023
+        assert lab.run(run.id).is_live
+        assert counted.calls == []
+        lab.stop(run.id)
+        finish(lab, run.id)
     wait_until(lambda: found.whole([PRETRAIN.but(network=PerceptronSpec.of(num_hidden_1=40))]).basis == "calibrated")
     found.close()
 

@@ -32,7 +32,7 @@ from core.settings import Settings
 from core.store.checkpoints import PREFIX
 from core.store.record import Run
 from core.store.run_file import NAME
-from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.conftest import DIGITS, TURNED, braked, finish, short, wait_until
 from tests.engine.child import held_back, lab_process, when_read
 from tests.soak.sizes import full_or_short
 from tests.text_home import FIRST, LAST, PETS, import_tiny
@@ -134,13 +134,14 @@ def test_what_was_stopped_or_was_in_a_lab_that_was_closed_goes_on_from_where_it_
         spec = spec_of(method, finish(lab, lab.launch(PRETRAIN).id)[0].id, keep)
     else:
         spec = text_spec(lab, tmp_path / "tiny", method, keep, "source" in data)
-    id = lab.launch(spec).id
-    wait_until(lambda: lab.run(id).step > 20)
-    if is_stopped:
-        lab.stop(id)
-        left = finish(lab, id)[0]
-        assert (left.state, left.result and left.result.steps) == ("stopped", left.step)
-    lab.close()
+    with braked():
+        id = lab.launch(spec).id
+        wait_until(lambda: lab.run(id).step > 20)
+        if is_stopped:
+            lab.stop(id)
+            left = finish(lab, id)[0]
+            assert (left.state, left.result and left.result.steps) == ("stopped", left.step)
+        lab.close()
     (file,) = checkpoints(settings, id)
     assert lab.store.files(id)[file.name] == sha256_of(file)
     left = lab.run(id)
@@ -184,11 +185,12 @@ def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Open
 def test_a_damaged_checkpoint_means_the_first_step_and_a_word_about_it(opened: Opener, settings: Settings) -> None:
     lab, spec = opened(), spec_of("pretrain", "", "last")
     damages = {"flipped": b"", "gone": None} | full_or_short({"cut": b"", "another": b"something else"}, {})
-    left = {damage: lab.launch(spec).id for damage in damages}
-    for id in left.values():
-        wait_until(lambda id=id: lab.run(id).step > 20)
-        lab.stop(id)
-    finish(lab, *left.values())
+    with braked():
+        left = {damage: lab.launch(spec).id for damage in damages}
+        for id in left.values():
+            wait_until(lambda id=id: lab.run(id).step > 20)
+            lab.stop(id)
+        finish(lab, *left.values())
     for damage, id in left.items():
         (file,) = checkpoints(settings, id)
         content = bytearray(file.read_bytes())
@@ -211,9 +213,10 @@ def test_a_file_that_cannot_be_read_for_a_while_costs_no_step(opened: Opener, se
     """As on a drive that is not there yet: the run goes on from its checkpoint once the file can be read again."""
     lab = opened()
     base = finish(lab, lab.launch(PRETRAIN).id)[0]
-    id = lab.launch(spec_of("full", base.id, "last")).id
-    wait_until(lambda: lab.run(id).step > 20)
-    lab.close()
+    with braked():
+        id = lab.launch(spec_of("full", base.id, "last")).id
+        wait_until(lambda: lab.run(id).step > 20)
+        lab.close()
     kept = lab.store.checkpoint(id)
     path = settings.runs / base.id / NETWORK if away == "base" else checkpoints(settings, id)[0]
     elsewhere = path.replace(path.with_name("elsewhere"))
@@ -263,9 +266,10 @@ def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) ->
     lab = opened()
     base = finish(lab, lab.launch(PRETRAIN).id)[0]
     arms = [(short(epochs=EPOCHS), LoRASpec.of(rank=rank)) for rank in (2, 4, 8)]
-    ids = lab.fine_tune(base, TURNED, arms, [0], "x").runs
-    wait_until(lambda: all(lab.run(id).step > 20 for id in ids))
-    lab.close()
+    with braked():
+        ids = lab.fine_tune(base, TURNED, arms, [0], "x").runs
+        wait_until(lambda: all(lab.run(id).step > 20 for id in ids))
+        lab.close()
     steps = {lab.run(id).step for id in ids}
     assert len(steps) == 1
     lab = opened()
@@ -284,9 +288,10 @@ def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) ->
 
 def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opened: Opener, settings: Settings) -> None:
     lab = opened()
-    id = lab.launch(spec_of("pretrain", "", "last")).id
-    wait_until(lambda: lab.run(id).step > 20)
-    lab.close()
+    with braked():
+        id = lab.launch(spec_of("pretrain", "", "last")).id
+        wait_until(lambda: lab.run(id).step > 20)
+        lab.close()
     learnt = lab.run(id).step
     lab = opened()
     busy = lab.launch(spec_of("pretrain", "", "last", seed=1)).id
@@ -304,14 +309,18 @@ def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opene
 
 def test_many_stops_at_once_from_two_processes_are_one(opened: Opener, settings: Settings) -> None:
     lab, other = opened(), Lab(settings)
-    ids = [lab.launch(spec_of("pretrain", "", "last", seed=seed)).id for seed in range(3)]
-    wait_until(lambda: lab.run(ids[0]).step > 20)
-    threads = [threading.Thread(target=one.stop, args=(id,)) for one in (lab, other) for id in ids for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for run in finish(lab, *ids):
+    with braked():
+        ids = [lab.launch(spec_of("pretrain", "", "last", seed=seed)).id for seed in range(3)]
+        wait_until(lambda: lab.run(ids[0]).step > 20)
+        threads = [
+            threading.Thread(target=one.stop, args=(id,)) for one in (lab, other) for id in ids for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        left = finish(lab, *ids)
+    for run in left:
         assert run.state == "stopped"
         assert [state for _, state in lab.history(run.id)].count("stopped") == 1
     other.close()

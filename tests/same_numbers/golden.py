@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from itertools import zip_longest
@@ -72,8 +73,12 @@ def changed(golden: Any, now: Any, tolerance: float = 0.0) -> str:
 
 
 def changed_lines(golden: list[str], now: list[str]) -> str:
-    """The first differences of two texts, a changed line below what it was; empty if there are none."""
+    """The first differences of two texts, a changed line below what it was; empty if there are none.
+
+    Of a number the first nine digits count: what another processor computes may differ after them.
+    """
     found = []
+    golden, now = ([_LONG.sub(_rounded, line) for line in lines] for lines in (golden, now))
     for what, first, last, begin, end in SequenceMatcher(None, golden, now, autojunk=False).get_opcodes():
         if what != "equal":
             found.append(f"line {first + 1}:")
@@ -83,6 +88,13 @@ def changed_lines(golden: list[str], now: list[str]) -> str:
                 ]
     more = [f"and {len(found) - MAX_SHOWN} more lines"] if len(found) > MAX_SHOWN else []
     return "\n".join([*(_short(line) for line in found[:MAX_SHOWN]), *more])
+
+
+_LONG = re.compile(r"-?\d+\.\d{10,}(e-?\d+)?")
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number.group()):.9g}"
 
 
 def _cut(one: str | None, other: str | None) -> tuple[str | None, str | None]:
