@@ -19,8 +19,8 @@ from core.cli.compare import launch
 from core.cli.comparison import follow
 from core.lab import Lab
 from core.settings import Settings
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
+from core.study.report.answer import answer_of
 from docs.reports.make import EXAMPLE_COMMAND
 
 PLANS = {"Thorough": EXAMPLE_COMMAND, "Quick": "compare --preset rotation-45 --shots 100 --rank 4 --epochs 30"}
@@ -36,8 +36,7 @@ def timed(line: str) -> str:
             with contextlib.redirect_stderr(io.StringIO()):
                 experiment = launch(lab, parser().parse_args(shlex.split(line)))
                 follow(lab, experiment, experiment.runs)
-            members = lab.members(experiment)
-            said = headline(verdict(members))
+            said = headline(answer_of(lab, experiment))
             took, cores = time.perf_counter() - start, time.process_time() - used
             everything = lab.store.runs()
             training = sum(run.result.seconds for run in everything if run.result)

@@ -16,7 +16,13 @@ from core.cli.comparison import answer
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.settings import Settings
+from core.study.arms.design_words import look_line
+from core.study.report import answer as answers
+from core.study.report.answer import answer_of
+from core.study.stats.claims import Level
+from core.study.stats.spending import level_of
 from tests.conftest import BOTH, HANG, compared, finish, short, wait_until
+from tests.study.samples import measured
 
 SMALL = ["--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--rank", "2"]
 
@@ -55,10 +61,53 @@ def test_growing_trains_what_is_new_and_prints_the_whole_comparison(
     assert all(sorted(seeds) == [0, 1, 2] for seeds in seeds_of(tmp_path).values())
     assert "LoRA r=1" in printed("grow", experiment.id)
     assert all(sorted(seeds) == [0, 1, 2] for seeds in seeds_of(tmp_path).values())
+    wider = json.loads(printed("grow", experiment.id, "--rates", "--json"))
+    tried = {rank: {arm["learning_rate"] for arm in found["arms"] if arm["rank"] == rank} for rank in (None, 1, 2)}
+    now = {rank: {arm["learning_rate"] for arm in wider["arms"] if arm["rank"] == rank} for rank in (None, 1, 2)}
+    assert {arm["rate_at_end"] for arm in found["arms"] if arm["chosen"]} <= {"lowest", "highest"}, "of two rates"
+    assert "is at an end of those tried" in found["verdict"]["withheld"]
+    assert all(now[rank] > tried[rank] for rank in tried)
+    assert len({frozenset(now[rank] - tried[rank]) for rank in (1, 2)}) == 1
     longer = json.loads(printed("grow", experiment.id, "--epochs", "--json"))
     assert longer["verdict"]["updates"] == 3 * found["verdict"]["updates"] > 0
     assert (longer["verdict"]["settled"], longer["verdict"]["rates"]) == (None, "tried")
-    assert {arm["rate_at_end"] for arm in longer["arms"] if arm["chosen"]} <= {"lowest", "highest"}
+
+
+def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_can_show_nothing(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = compared(lab, "rotation-45", "digits", None, short(), BOTH, range(8))
+    rows = []
+    for run in finish(lab, *experiment.runs):
+        assert run.result is not None
+        points = run.spec.seed % 2 if run.spec.kind == "lora" else 0.5  # LoRA is better with half of the seeds
+        rows.append((json.dumps(measured(run.result, accuracy=80 + points).to_dict()), run.id))
+    with lab.store.transaction() as db:
+        db.executemany("UPDATE runs SET result = ? WHERE id = ?", rows)
+    first = answer_of(lab, experiment)
+    assert ([look.level for look in first.looks], first.level, first.next_look) == ([level_of(8)], Level.OPEN, 16)
+    lab.close()
+
+    def grown(*options: str) -> tuple[str, str]:
+        answers._kept.clear()  # as in a process of its own
+        assert main(["grow", experiment.id, *options, "--home", str(lab.settings.home)]) == 0
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    out, err = grown("--seeds", "1")
+    assert f"Note: {look_line(9, [8])}" in err
+    assert "A look at 9 seeds after one at 8 can" in out
+    assert "A look at 9 seeds after one at 8 can" in grown()[0], "also when it is read again"
+    verdict = json.loads(grown("--seeds", "7", "--json")[0])["verdict"]
+    assert [(look["seeds"], look["level"]) for look in verdict["looks"]] == [(16, level_of(16, [8]))]
+    assert verdict["earlier_looks"] == [8, 9]
+    after = Lab(lab.settings)
+    assert [(look.seeds, look.level) for look in after.looks.of(experiment.id)] == [
+        (8, level_of(8)),
+        (9, 0.0),
+        (16, level_of(16, [8])),
+    ]
+    after.close()
 
 
 def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_says_so(

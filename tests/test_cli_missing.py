@@ -86,19 +86,23 @@ def test_a_diverged_a_failed_and_a_stopped_run_cost_nobody_what_finished(
 
     report = tmp_path / "report.html"
     home = ["--home", str(settings.home)]
-    for options in (["--json"], ["--report", str(report)]):
-        done = forked.run(["-m", "core", "grow", experiment.id, *options, *home])
+    done = forked.run(["-m", "core", "grow", experiment.id, "--json", *home])
+    assert done.returncode == INCOMPLETE, done.stderr
+    found = json.loads(done.stdout)
+    assert sorted(missing(found)) == lacking
+    assert {value for arm in found["arms"] for value in arm["accuracy"]} == {None}, "not before the end"
+
+    for options in ([], ["--without-stopped"]):
+        done = forked.run(["-m", "core", "grow", experiment.id, *options, "--report", str(report), *home])
         assert done.returncode == INCOMPLETE, done.stderr
-        if options == ["--json"]:
-            assert sorted(missing(json.loads(done.stdout))) == lacking
-        else:
-            assert "Full" in done.stdout
-            assert "3 runs failed" in done.stdout
-            assert f"{low} (seed 2) and {high} (seeds 0 and 2)" in done.stdout
-            assert f"stopped early take no part in the verdict: {low} (seed 1)" in done.stdout
-            text = unescape(report.read_text())
-            assert f"{low} (seed 2); {high} (seeds 0 and 2)" in text
-            assert f"stopped early take no part in the verdict: {low} (seed 1)" in text
+        assert "Full" in done.stdout
+        assert "3 runs failed" in done.stdout
+        assert f"{low} (seed 2) and {high} (seeds 0 and 2)" in done.stdout
+        waits = "No verdict yet: 1 of 9 runs was stopped. Finish the experiment" in done.stdout
+        assert waits is ("error: No verdict yet" in done.stderr) is (not report.exists()) is (not options)
+        assert (f"stopped early take no part in the verdict: {low} (seed 1)" in done.stdout) is waits
+    text = unescape(report.read_text())
+    assert f"{low} (seed 2); {high} (seeds 0 and 2)" in text
 
 
 def test_a_rate_that_diverges_is_no_missing_run_where_another_one_finished(

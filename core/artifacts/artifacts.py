@@ -210,6 +210,12 @@ class Artifacts:
             log.warning("The predictions of run %s could not be stored: %s", run, error)
         return answers
 
+    def answered(self, runs: Sequence[str]) -> int:
+        """How many of these runs have kept their answers to the test part; see :meth:`predictions`."""
+        marks = ", ".join("?" * len(runs))
+        query = f"SELECT count(*) AS count FROM files WHERE name = ? AND run IN ({marks})"  # noqa: S608
+        return int(self._store.rows(query, PREDICTIONS, *runs)[0]["count"])
+
     def certificate(self, run: str) -> dict[str, Any]:
         """Results of the checks made when a LoRA run's adapter was written. Raises: see :meth:`adapter`."""
         certificate = self.adapter(run).certificate

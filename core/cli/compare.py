@@ -40,6 +40,7 @@ from core.plan.configuration_file import MAX_FILE, read_configuration, write_con
 from core.run_spec import OptimSpec, default_length, default_optim
 from core.spec import DEVICES, Device
 from core.store.record import Experiment
+from core.study.report.expected import expected_sentences
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import PRESETS, presets_for, suggested_preset
 
@@ -211,12 +212,15 @@ def _save(lab: Lab, options: argparse.Namespace) -> int:
     file: Path = options.save_config
     check_folder(file)
     with asked(lab, options) as configuration:
-        lab.check_runs(lab.planned(configuration).specs)
+        planned = lab.planned(configuration)
+        lab.check_runs(planned.specs)
         try:
             write_atomically(file, write_configuration(configuration).encode())
         except OSError as error:
             raise LabError(f"{file} cannot be written: {error.strerror}. Name another file.") from error
     print(f"The configuration is in {file}; compare --config runs it.", file=sys.stderr)
+    for sentence in expected_sentences(lab, planned.at_least):
+        print(sentence, file=sys.stderr)
     return 0
 
 

@@ -21,18 +21,20 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.networks.library.files import INDEX, WEIGHTS
+from core.objectives.measure import VALIDATION
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, averaged_arms, judged_by, labels_of
-from core.study.arms.balance import unlearnt
+from core.study.arms.candidate import Candidate
 from core.study.arms.choice import chosen_arms, comparisons_of, dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.missing import lost_runs, missing_runs
 from core.study.arms.settled import all_settled, updates_of
-from core.study.arms.tables import comparison_text, plain_table
+from core.study.arms.tables import comparison_text, plain_table, validation_table
 from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
-from core.study.arms.verdict import Verdict, verdict
+from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.report.answer import answer_of
 from core.study.report.evidence import bases_of
 from core.study.report.html import write_report
 from core.study.report.report import Report, report_of
@@ -66,9 +68,9 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     if not any(run.result for run in members):
         return 1
     if options.json:
-        print(json.dumps(as_json(lab, bases, members), indent=2))
+        print(json.dumps(as_json(lab, experiment, bases, members), indent=2))
     else:
-        print_comparison(members)
+        print_comparison(lab, experiment, members)
     if options.report:  # last, so that a full disk costs nobody the answer
         try:
             report = report_of(lab, experiment)
@@ -126,12 +128,12 @@ def follow(lab: Lab, experiment: Experiment, new: Sequence[str]) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def print_comparison(members: list[Run]) -> None:
+def print_comparison(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
     """Print the runs of an experiment as a table, the verdict, and what limits it."""
-    chosen = chosen_arms(members)
-    print(plain_table(comparison_text(chosen or averaged_arms(members)), turned=True))
+    found, chosen = answer_of(lab, experiment, members), chosen_arms(members)
+    arms = chosen or averaged_arms(members)
+    print(plain_table(validation_table(arms) if found.unread else comparison_text(arms), turned=True))
     print()
-    found = verdict(members)
     print(headline(found))
     for sentence in filter(None, [*explanation(found), costs(found)]):
         print(sentence)
@@ -144,16 +146,17 @@ def print_comparison(members: list[Run]) -> None:
         print(f"Note: {warning}")
 
 
-def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
+def as_json(lab: Lab, experiment: Experiment, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
     """The object that ``--json`` prints.
 
     Args:
         lab: has the files.
+        experiment: which one.
         bases: the pretrain runs that the experiment starts from; none for a network that is fine-tuned as brought.
         runs: of the experiment.
     """
     results = {run.id: run.result for run in (*bases, *runs) if run.result}
-    arms, objective = [], judged_by(runs)
+    arms, objective, found = [], judged_by(runs), answer_of(lab, experiment, runs)
     chosen = {arm.key for arm in chosen_arms(runs)}
     compared = {arm.key: arm for group in comparisons_of(runs) for arm in group}
     ends = {choice.arm.key: choice.at_end for choice in rate_choices(runs)}
@@ -171,9 +174,9 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
                 "rank": arm.spec.method.inner_rank,
                 "trainable_parameters": own[0].trainable_parameters,
                 "validation_accuracy": [result.measures.get("validation_accuracy") for result in own],
-                "accuracy": [result.measures.get("accuracy") for result in own],
-                "source_accuracy": [result.measures.get("source_accuracy") for result in own],
-                "measures": _measures_as_json(arm),
+                "accuracy": [None if found.unread else result.measures.get("accuracy") for result in own],
+                "source_accuracy": [None if found.unread else result.measures.get("source_accuracy") for result in own],
+                "measures": _measures_as_json(arm, found.unread),
                 "seconds": fmean(result.seconds for result in own),
                 "adapter": _adapter_of(lab, arm) if arm.role is Role.ADAPTER else None,
                 "runs": [run.id for run in arm.runs],
@@ -185,14 +188,21 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
         "arms": arms,
         "missing": _missing_as_json(runs),
         "objective": {"kind": objective.kind, "measure": objective.primary.name, "within": objective.margin},
-        "verdict": _verdict_as_json(verdict(runs)) | {"rates": _rates_as_json(runs)},
+        "verdict": _verdict_as_json(found) | {"rates": _rates_as_json(runs)},
     }
 
 
-def _measures_as_json(arm: Arm) -> dict[str, list[float | None]]:
-    """Every measure of each run of an arm by its name in results, where some run has it."""
+def _measures_as_json(arm: Arm, unread: bool) -> dict[str, list[float | None]]:
+    """Every measure of each run of an arm by its name in results, where some run has it.
+
+    Args:
+        arm: with results.
+        unread: whether those of the test part are left out, since it is not to be read yet.
+    """
     results = [run.result for run in arm.runs if run.result]
     names = dict.fromkeys(name for result in results for name, value in result.measures.items() if value is not None)
+    if unread:
+        names = {name: None for name in names if name.startswith(VALIDATION)}
     return {name: [result.measures.get(name) for result in results] for name in names}
 
 
@@ -248,21 +258,45 @@ def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[s
 
 
 def _verdict_as_json(found: Verdict) -> dict[str, Any]:
-    told = found.told.difference if found.told is not None and not found.reason else None
+    told = found.told if not found.reason else None
     # Full fine-tuning minus itself is nothing: the difference is then that of the best adapter setting.
-    known = told is not None and isfinite(told.interval.half_width)
-    compared = [arm for arm in (found.full, found.told.arm if found.told is not None else None) if arm is not None]
+    seen = _candidate_as_json(told) if told is not None else dict.fromkeys(("difference", "interval", "p"))
     return {
         "level": str(found.level),
         "sentence": headline(found),
+        "about": str(found.about) if found.claim is not None else None,
         "choice": found.choice.label if found.choice is not None else None,
-        "difference": told.interval.mean if told is not None else None,
-        "interval": [told.interval.low, told.interval.high] if told is not None and known else None,
-        "p": told.p if told is not None and isfinite(told.p) else None,
+        "difference": seen["difference"],
+        "interval": seen["interval"],
+        "p": seen["p"],
         "seeds": found.seeds,
-        "seeds_needed": told.seeds_needed if told is not None and not unlearnt(compared) else None,
+        "examples": told.difference.examples or None if told is not None else None,
+        "withheld": found.withheld or None,
+        "looks": [{"seeds": look.seeds, "level": look.level, "family": list(look.family)} for look in found.looks],
+        "earlier_looks": list(found.before),
+        "seeds_needed": found.next_look or None,
+        "settings": [] if found.unread else [_candidate_as_json(candidate) for candidate in found.candidates],
         "adapter_run": found.offered.id if found.offered is not None else None,
-        "settled": all_settled(compared),
+        "settled": all_settled(found.compared),
         "holds_on": found.holds_on,
-        "updates": updates_of(compared),
+        "updates": updates_of(found.compared),
+    }
+
+
+def _candidate_as_json(candidate: Candidate) -> dict[str, Any]:
+    """What was found of a setting: p-values are corrected for all settings, those of ``within`` are one-sided."""
+    interval, tests = candidate.difference.interval, candidate.found
+    return {
+        "label": candidate.arm.label,
+        "difference": interval.mean,
+        "interval": [interval.low, interval.high] if isfinite(interval.half_width) else None,
+        "p": tests.differs if tests is not None else None,
+        "p_methods": tests.methods_differ if tests is not None else None,
+        "p_within": tests.within if tests is not None else None,
+        "p_within_methods": tests.methods_within if tests is not None else None,
+        "leaning": candidate.leans,
+        "claims": [
+            {"rule": str(c.rule), "seeds": c.seeds, "about_methods": c.about_methods, "holds": c.holds}
+            for c in candidate.claims
+        ],
     }

@@ -8,9 +8,11 @@ import sys
 from core.cli.comparison import answer, tell_shortage
 from core.cli.options import RUNS_KEPT, add_home, add_output, check_output, opened_lab
 from core.lab import Lab
-from core.plan.experiment import next_seeds, with_ranks
+from core.plan.experiment import next_seeds
 from core.store.record import Experiment
-from core.study.arms.growth import longer
+from core.study.arms.design_words import look_line
+from core.study.arms.growth import extended, longer, rates_beyond
+from core.study.report.answer import answer_of
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,6 +43,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="train the settings of the answer and their neighboring learning rates for three times as many epochs",
     )
     parser.add_argument(
+        "--rates",
+        action="store_true",
+        help="where a chosen learning rate is at an end of those tried, try the next one for every method and rank",
+    )
+    parser.add_argument(
         "--finish",
         action="store_true",
         help="train runs to their ends that were stopped or interrupted or failed, each from where it was",
@@ -67,13 +74,15 @@ def grow(options: argparse.Namespace) -> int:
         members = lab.members(experiment)
         specs = [run.spec for run in members]
         settings = [*lab.arm_settings(experiment), *(longer(members) if options.epochs else ())]
-        arms = list(dict.fromkeys([*settings, *with_ranks(settings, options.rank, specs[0].network)]))
+        rates = rates_beyond(members) if options.rates else ()
+        arms = extended(settings, options.rank, rates=rates, network=specs[0].network)
         seeds = sorted({spec.seed for spec in specs})
         if options.seeds is not None:
             seeds += next_seeds(specs, options.seeds)
+            print(f"Note: {look_line(len(seeds), answer_of(lab, experiment, members).spent)}", file=sys.stderr)
         new = _finished(lab, experiment, options)
         anew = options.again and not options.finish
-        if options.finish and not (options.again or options.rank or options.seeds or options.epochs):
+        if options.finish and not (options.again or options.rank or options.seeds or options.epochs or options.rates):
             for spec in lab.deleted(experiment).runs:
                 print(f"Note: {spec.label}, seed {spec.seed}, was deleted; --again trains it again.", file=sys.stderr)
         else:

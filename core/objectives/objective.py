@@ -7,10 +7,11 @@ as the objective asks for, and a dataset says which objective its targets are fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor
 
@@ -200,6 +201,14 @@ class ObjectiveSpec(KindSpec):
         """Answers to some examples, on the CPU. Args: see :meth:`judge`."""
         losses = self.losses(outputs, targets).detach().to(torch.float32)
         return Answers(self.predict(outputs).cpu().numpy(), targets.cpu().numpy(), losses.cpu().numpy())
+
+    def trivial(self, targets: NDArray[Any]) -> NDArray[Any] | None:
+        """The best answers that need no input, (n,), such as the most frequent class; None where nothing is trivial.
+
+        Args:
+            targets: (n,) labels or numbers of a test part.
+        """
+        return None
 
     def facts(self, targets: Tensor) -> Mapping[str, float]:
         """What a test part says by itself, by name, such as the share of its largest class. Args: targets: (n,)."""

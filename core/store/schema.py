@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.store.record import State
 
-VERSION = 9
+VERSION = 10
 """Version of the tables below, stored in the file as ``user_version``."""
 
 EPOCH_MEASURES_7 = ("validation_loss", "validation_accuracy", "source_accuracy", "source_accuracy_masked")
@@ -59,6 +59,14 @@ BEGIN UPDATE runs SET changes = changes + 1 WHERE experiment = NEW.id; END;
 """
 """Triggers that count the changes of each run, so that the copy in its folder is updated after every change."""
 
+_LOOKS = """
+CREATE TABLE looks (
+    experiment TEXT NOT NULL, epochs INTEGER NOT NULL, family TEXT NOT NULL, seeds INTEGER NOT NULL,
+    level REAL NOT NULL, claims TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (experiment, epochs, family, seeds)
+) STRICT, WITHOUT ROWID;
+"""
+"""Looks at experiments; ``family`` and ``claims`` are JSON. See :class:`core.store.looks.Look`."""
+
 _EPOCHS = """
 CREATE TABLE epochs (
     run TEXT NOT NULL, epoch INTEGER NOT NULL, step INTEGER NOT NULL, seconds REAL NOT NULL,
@@ -86,9 +94,10 @@ CREATE INDEX runs_by_state ON runs (state, created);
 CREATE INDEX runs_by_bank ON runs (bank_key, state);
 CREATE INDEX runs_by_experiment ON runs (experiment);
 CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, base TEXT NOT NULL,
-    trim INTEGER NOT NULL DEFAULT 0, plan TEXT, plan_state TEXT NOT NULL DEFAULT 'complete'
+    trim INTEGER NOT NULL DEFAULT 0, plan TEXT, plan_state TEXT NOT NULL DEFAULT 'complete',
+    keeps_looks INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE TABLE transitions (run TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL) STRICT;
+{_LOOKS}CREATE TABLE transitions (run TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL) STRICT;
 CREATE INDEX transitions_by_run ON transitions (run);
 CREATE TABLE losses (
     run TEXT NOT NULL, first_step INTEGER NOT NULL, losses BLOB NOT NULL, seconds BLOB NOT NULL,
@@ -153,6 +162,7 @@ DROP TABLE epochs_7;
 ALTER TABLE experiments ADD COLUMN plan TEXT;
 ALTER TABLE experiments ADD COLUMN plan_state TEXT NOT NULL DEFAULT 'complete';
 """,
+    9: f"ALTER TABLE experiments ADD COLUMN keeps_looks INTEGER NOT NULL DEFAULT 0;{_LOOKS}",
 }
 """SQL that upgrades the tables of each version to the next one."""
 

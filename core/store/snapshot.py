@@ -61,7 +61,7 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
 
 
 def _experiment(row: sqlite3.Row) -> dict[str, object]:
-    values = dict(row)
+    values = {name: row[name] for name in row.keys() if name != "keeps_looks"}  # noqa: SIM118 (not a dictionary)
     return values if row["plan"] else {name: value for name, value in values.items() if name not in PLAN}
 
 
@@ -86,7 +86,7 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
     _clear(db, [file.id])
     if file.experiment:
         db.execute(
-            "INSERT OR IGNORE INTO experiments VALUES (:id, :name, :created, :base, :trim, :plan, :plan_state)",
+            "INSERT OR IGNORE INTO experiments VALUES (:id, :name, :created, :base, :trim, :plan, :plan_state, 0)",
             {"trim": 0, "plan": None, "plan_state": "complete"} | file.experiment,
         )
         if file.experiment.get("plan"):  # it only gets longer, and each run has it as it was when the run was copied
@@ -133,6 +133,7 @@ def remove(db: sqlite3.Connection, ids: Sequence[str]) -> None:
     """Remove all rows of these runs, and experiments that have no runs left."""
     _clear(db, ids)
     db.execute("DELETE FROM experiments WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment = experiments.id)")
+    db.execute("DELETE FROM looks WHERE NOT EXISTS (SELECT 1 FROM experiments WHERE id = looks.experiment)")
 
 
 def _clear(db: sqlite3.Connection, ids: Sequence[str]) -> None:

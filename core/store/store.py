@@ -78,7 +78,8 @@ class Store(Transitions):
             elif experiment:
                 values = (experiment.id, experiment.name, experiment.created, experiment.base, experiment.trim)
                 state = "complete" if experiment.plan is None else "open"
-                db.execute("INSERT INTO experiments VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, experiment.plan, state))
+                row = (*values, experiment.plan, state)
+                db.execute("INSERT INTO experiments VALUES (?, ?, ?, ?, ?, ?, ?, 1)", row)
             for offset, (id, spec) in enumerate(runs):
                 member = experiment.id if experiment and id in experiment.runs else None
                 at = created + offset * 1e-6

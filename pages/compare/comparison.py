@@ -14,7 +14,9 @@ from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of, shades_of
+from core.study.report.answer import answer_of
 from core.study.report.evidence import named
+from core.study.weights.predicted import tested_by
 from pages.compare.selected import SELECTION
 
 
@@ -37,7 +39,9 @@ class Comparison:
     @cached_property
     def verdict(self) -> Verdict:
         """The verdict of all runs: to show fewer settings makes no claim more certain."""
-        return verdict(self.everything, selected=self.experiment.id == SELECTION)
+        if self.experiment.id == SELECTION:
+            return verdict(self.everything, tested_by(self.lab), selected=True)
+        return answer_of(self.lab, self.experiment, self.everything)
 
     @property
     def narrowed(self) -> bool:

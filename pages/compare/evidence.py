@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -12,15 +12,21 @@ from core.methods.method import Role
 from core.numbers import count_text, points_text
 from core.store.record import Run
 from core.study.arms.arm import Arm
-from core.study.arms.difference_tables import differences_table, full_differences, rank_differences
+from core.study.arms.candidate import Candidate
+from core.study.arms.difference_tables import (
+    differences_table,
+    full_differences,
+    rank_differences,
+    tested_settings,
+)
 from core.study.arms.forgetting_clause import rates_note
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import rates_table
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
 from core.study.stats.claims import Difference, corrected
-from core.study.stats.intervals import CLAIM_SEEDS
 from core.study.stats.measures import FORGETTING, FORGETTING_MASKED
+from core.study.stats.spending import CLAIM_SEEDS
 from core.study.stats.words import p_words
 from core.study.weights.remeasured import parallel
 from core.wording.examples import noun
@@ -35,17 +41,20 @@ from pages.shared.ui.pickers import start_id
 def differences(shown: Comparison) -> None:
     """Every setting against full fine-tuning, on target and source; and the ranks among themselves."""
     arms, masked, measure = shown.chosen, shown.masked or shown.split, shown.objective.primary
-    if not arms or not (primary := full_differences(arms, measure.name)):
+    if not arms or not (primary := full_differences(arms, measure.name, shown.verdict)):
         return
     st.subheader("How sure is that?")
     beaten = "above" if measure.higher_is_better else "below"
     st.caption(
         f"Each setting minus full fine-tuning{measure.difference_clause}, paired by seed; below zero it has less. "
-        "95 % interval: Student's t; bootstrap: the same by BCa. p: the larger of the t test's and the sign-flip "
-        "test's, corrected by Holm for all LoRA ranks together and for all controls together. Beats it: how often one "
-        f"of its runs is {beaten} a run of the other."
+        "95 % interval of adapters: over seeds and test examples; of everything else over seeds. p: what the verdict "
+        f"tests, corrected for all adapter settings. Beats it: how often its runs are {beaten} runs of the other."
     )
-    _table(f"**{measure.title} on the target, minus that of full fine-tuning**", primary)
+    _table(
+        f"**{measure.title} on the target, minus that of full fine-tuning**",
+        primary,
+        tested_settings(arms, shown.verdict),
+    )
     forgetting = full_differences(arms, FORGETTING_MASKED if masked else FORGETTING)
     if any(difference.seeds for difference in forgetting):
         among = ", among its own classes" if masked else ""
@@ -56,9 +65,9 @@ def differences(shown: Comparison) -> None:
         _table(f"**{measure.title} of each rank minus the lowest**", ranks)
 
 
-def _table(title: str, found: Sequence[Difference]) -> None:
+def _table(title: str, found: Sequence[Difference], tested: Mapping[str, Candidate] | None = None) -> None:
     st.markdown(title)
-    st.dataframe(differences_table(found), hide_index=True, alt=title.strip("*"))
+    st.dataframe(differences_table(found, tested), hide_index=True, alt=title.strip("*"))
 
 
 def single_pair(shown: Comparison) -> None:
@@ -87,7 +96,7 @@ def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
     st.caption(
         f"The networks of one seed on the same test {nouns}: bootstrap over the {nouns} and McNemar's exact test, "
         "corrected by Holm for all settings of this seed, but not for other seeds. This compares only these networks: "
-        f"to show a difference between methods takes at least {CLAIM_SEEDS} seeds, and more with several ranks."
+        f"to show a difference between methods takes at least {CLAIM_SEEDS} seeds."
     )
     runs = {arm.label: run for arm in others if (run := _of_seed(arm, seed)) is not None}
     left = _of_seed(full, seed)

@@ -9,7 +9,7 @@ import streamlit as st
 from core.errors import LabError
 from core.methods.method import Role
 from core.study.arms.arm import Arm
-from core.study.arms.verdict import verdict
+from core.study.arms.verdict import Verdict
 from core.study.figures.examples import (
     class_accuracy,
     class_accuracy_alt,
@@ -37,7 +37,7 @@ def examples_part(shown: Comparison) -> None:
     st.caption(results.facts.sentence)
     if results.facts.warning:
         st.warning(results.facts.warning)
-    pair = _pair(arms)
+    pair = _pair(arms, shown.verdict)
     # Controls would crowd the figure; one that is chosen is drawn.
     labels = {arm.key: arm.label for arm in arms if arm in pair or arm.role is not Role.CONTROL}
     figure = class_accuracy(results, labels, names, colours)
@@ -56,11 +56,11 @@ def examples_part(shown: Comparison) -> None:
     DISAGREEMENTS[a.spec.network.learns](lab, experiment, a, b, names)
 
 
-def _pair(arms: Sequence[Arm]) -> list[Arm]:
+def _pair(arms: Sequence[Arm], decided: Verdict) -> list[Arm]:
     """The two arms to compare, chosen on the page: at first the first one, and the adapter of the verdict."""
     if len(arms) < 2:
         return list(arms)
-    told = verdict([run for arm in arms for run in arm.runs]).told
+    told = decided.told
     best = told.arm if told is not None and told.arm.key != arms[0].key else arms[1]
     by_key = {arm.key: arm for arm in arms}
     chosen = []

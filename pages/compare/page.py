@@ -18,7 +18,7 @@ from pages.compare.comparison import Comparison
 from pages.compare.costs import cost_part, forgetting_part
 from pages.compare.evidence import rates_part
 from pages.compare.examples import examples_part
-from pages.compare.parts import curves_part, measure_part, table_part
+from pages.compare.parts import curves_part, measure_part, table_part, validation_part
 from pages.compare.selected import selected_runs, wanted_arms
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.current import experiment_picker
@@ -40,6 +40,9 @@ PARTS = {
     "Examples": examples_part,
     "Table": table_part,
 }
+
+UNREAD = {"Validation": validation_part, "Rates": rates_part, "Curves": curves_part}
+"""The parts while the test part is not to be read yet."""
 
 OF_CLASSES = ("Examples",)
 """The parts that tell classes apart, and so are left out where there are none."""
@@ -86,7 +89,7 @@ if not is_under_way(everything):
             deleted_line(lab, experiment, everything, "compare")
 if everything[0].experiment == experiment.id and not is_awaited:
     with actions:
-        experiment_actions(lab, experiment, plain.verdict.seeds_to_add)
+        experiment_actions(lab, experiment, plain.verdict)
 if is_awaited:
     st.caption("The comparison appears with the first finished runs.")
     st.stop()
@@ -94,11 +97,13 @@ if not plain.arms:
     st.info(no_choice_sentence(members), icon=":material/info:")
     st.stop()
 
-verdict_view(lab, plain.verdict)
+verdict_view(plain.verdict)
 for warning in dropped_sentences(everything) + comparable(everything):
     st.warning(literal(warning))
 keys = {run.spec.arm for run in members}
-if candidates := [candidate for candidate in plain.verdict.candidates if candidate.arm.key in keys]:
+if not plain.verdict.unread and (
+    candidates := [candidate for candidate in plain.verdict.candidates if candidate.arm.key in keys]
+):
     figure = difference_rows(plain.verdict, plain.colours, candidates, "Difference from full fine-tuning")
     title = plain.objective.primary.title
     show(figure, experiment.id, "difference", f"{title} of each adapter setting minus that of full fine-tuning")
@@ -136,5 +141,5 @@ with choices:
 
 shown = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), bool(all_tried), bool(masked))
 hidden = () if plain.objective.has_classes else OF_CLASSES
-parts = {title: part for title, part in PARTS.items() if title not in hidden}
-draw_tabs({plain.objective.primary.title: measure_part} | parts, shown)
+parts = {plain.objective.primary.title: measure_part} | {k: part for k, part in PARTS.items() if k not in hidden}
+draw_tabs(UNREAD if plain.verdict.unread else parts, shown)

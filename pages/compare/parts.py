@@ -7,7 +7,7 @@ import streamlit as st
 from core.methods.method import Role
 from core.objectives.measure import Measure
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
-from core.study.arms.tables import comparison_table, comparison_text
+from core.study.arms.tables import comparison_table, comparison_text, validation_table
 from core.study.figures.curves import Axis, NamedCurve, arm_dots, loss_curves, measure_curves
 from core.wording.csv_file import csv_of
 from pages.compare.comparison import Comparison
@@ -29,6 +29,12 @@ def measure_part(shown: Comparison) -> None:
         st.warning(warning)
     differences(shown)
     single_pair(shown)
+
+
+def validation_part(shown: Comparison) -> None:
+    """What the validation part says of each setting, by which settings are chosen."""
+    table = validation_table(shown.shown)
+    st.dataframe(table, hide_index=True, alt="Mean on the validation part of each setting, with its interval")
 
 
 def _measure_shown(shown: Comparison) -> Measure:

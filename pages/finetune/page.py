@@ -14,6 +14,7 @@ from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, objective_for
 from core.store.record import Run, is_under_way
+from core.study.report.expected import expected_sentences
 from pages.finetune.form import fairness, settings_of
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.current import known, missing_sentence, remember
@@ -126,6 +127,8 @@ with cost, st.container(border=True):
             asked = asked.but(trim=keep_networks(lab, planned.at_most, "finetune"))
             settle(lab, "finetune", asked)
             price_table(lab, planned)
+            if sentences := expected_sentences(lab, planned.at_least):
+                st.caption(literal(" ".join(sentences)))
             fit_warning(lab, planned.runs, "finetune")
             rate_warning(asked.settings)
             started = start_button(lab, planned, asked.trim, "Start the experiment", "finetune-run", wide=True)

@@ -14,10 +14,11 @@ from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import dropped_sentences
-from core.study.arms.verdict import Verdict, verdict
+from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
+from core.study.report.answer import answer_of
 from core.wording.tasks import judged_text
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.start import was_known
@@ -33,7 +34,7 @@ from pages.shared.ui.pickers import when
 def answer(lab: Lab, experiment: Experiment) -> None:
     """Draw the experiment's verdict as the answer to the question of the page."""
     members = lab.members(experiment)
-    found = verdict(members)
+    found = answer_of(lab, experiment, members)
     with st.container(border=True):
         judged = judged_text(judged_by(members))
         st.caption(f"{literal(experiment.name)} · {when(experiment.created)} · judged by {judged}")
@@ -41,11 +42,11 @@ def answer(lab: Lab, experiment: Experiment) -> None:
             st.caption("This was compared before: here is the answer. Add seeds to make it more certain.")
         state_line(lab, members, f"home-{experiment.id}", found)
         deleted_line(lab, experiment, members, f"home-{experiment.id}")
-        verdict_view(lab, found)
+        verdict_view(found)
         for sentence in dropped_sentences(members):
             st.warning(literal(sentence))
         evidence_of(found, members)
-        experiment_actions(lab, experiment, found.seeds_to_add)
+        experiment_actions(lab, experiment, found)
         with st.container(horizontal=True, vertical_alignment="center"):
             link("compare", "Compare", {"experiment": experiment.id})
             link("report", "Report", {"experiment": experiment.id})
@@ -55,7 +56,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
 def evidence_of(found: Verdict, members: list[Run]) -> None:
     """Draw the difference with its interval, accuracy, parameters and storage of both sides, and their macro-F1."""
     told, full = found.told, found.full
-    if told is None or full is None:
+    if told is None or full is None or found.unread:
         return
     measure = told.arm.spec.objective.primary
     left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
@@ -106,10 +107,10 @@ def earlier(lab: Lab, experiments: list[Experiment]) -> None:
     st.subheader("Earlier")
     for experiment in experiments:
         members = lab.members(experiment)
-        found = verdict(members)
+        found = answer_of(lab, experiment, members)
         with st.container(horizontal=True, vertical_alignment="center", border=True):
             st.markdown(f"**{literal(experiment.name)}**", width="content")
-            if not found.reason:
+            if not found.reason and not found.withheld:
                 level_badge(found)
             st.caption(literal(headline(found)), width="stretch")
             link("home", "Open", {"experiment": experiment.id})

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.study.arms.verdict import verdict
-from core.study.report.example import example
+from core.study.report.example import example, example_verdict
 from pages.home.answer import evidence_of
-from pages.shared.experiment.verdict_view import verdict_text
+from pages.shared.experiment.verdict_view import verdict_view
 from pages.shared.ui.literal import literal
 
 
 def example_answer() -> None:
     """Draw the answer of the experiment that ships with the project; nothing here can be opened or downloaded."""
     shown = example()
-    found = verdict(shown.runs)
+    found = example_verdict()
     with st.container(border=True):
         st.caption(
             f"**Example: {literal(shown.name)}.** This is what an answer looks like. These {len(shown.runs)} runs were "
             "not trained on this machine; your own answer takes their place."
         )
-        verdict_text(found, shown.over_images)
+        verdict_view(found)
         evidence_of(found, list(shown.runs))

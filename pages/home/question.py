@@ -23,6 +23,7 @@ from core.plan.experiment import Setting
 from core.plan.rate_grid import default_search
 from core.run_spec import default_optim
 from core.store.record import Experiment
+from core.study.report.expected import expected_sentences
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import preset_tasks, presets_for, suggested_preset
 from pages.shared.experiment.estimate import redraw_when_measured
@@ -127,6 +128,8 @@ def question(lab: Lab) -> Experiment | None:
             label_visibility="collapsed",
         )
         chosen = planned[name]
+        if sentences := expected_sentences(lab, chosen.at_least):
+            st.caption(literal(" ".join(sentences)))
         trim = keep_networks(lab, chosen.at_most, "home")
         if not fit_warning(lab, chosen.specs, "home"):
             link("finetune", "Choose other settings on Fine-tune")

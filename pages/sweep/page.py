@@ -23,8 +23,9 @@ from core.study.arms.sweep import (
     sweep_view,
     trained_seconds,
 )
-from core.study.arms.verdict import Verdict, verdict
+from core.study.arms.verdict import Verdict
 from core.study.figures.sweep import front_of, pareto, rate_curves, size_curve, size_titles
+from core.study.report.answer import answer_of
 from core.study.stats.measures import TIME_NOTE
 from core.wording.csv_file import csv_of
 from core.wording.tasks import judged_text
@@ -67,7 +68,7 @@ def answer(found: Verdict, arms: list[Arm]) -> None:
     st.subheader("The answer")
     full, lora = chosen(arms)
     best = [arm for arm in (lora, full) if arm is not None]
-    verdict_view(lab, found)
+    verdict_view(found)
     st.markdown(rates_sentence(arms))
     for sentence in dropped_sentences(run for arm in arms for run in arm.runs):
         st.warning(literal(sentence))
@@ -85,8 +86,8 @@ def answer(found: Verdict, arms: list[Arm]) -> None:
         )
 
 
-def figures(arms: list[Arm], alpha: float | None) -> None:
-    """Draw the four figures of a sweep."""
+def figures(arms: list[Arm], alpha: float | None, unread: bool) -> None:
+    """Draw the four figures of a sweep; while the test part is not to be read the two of the validation part."""
     title = judged_by(arms).primary.title
     left, right = st.columns(2, gap="large")
     with left:
@@ -98,6 +99,8 @@ def figures(arms: list[Arm], alpha: float | None) -> None:
             "rates",
             f"{title} on the validation part over the learning rate, by rank",
         )
+    if unread:
+        return
     left, right = st.columns(2, gap="large")
     with left:
         for size in size_titles(arms):
@@ -119,14 +122,14 @@ def figures(arms: list[Arm], alpha: float | None) -> None:
             st.caption(f"On the front, with their trainable parameters: {listed(names)}.")
 
 
-def table(arms: list[Arm]) -> None:
+def table(arms: list[Arm], unread: bool) -> None:
     """Show every setting in numbers."""
     st.subheader("All settings")
     column = st.column_config.NumberColumn
     measure = judged_by(arms).primary
     within, unit = measure.noun, measure.unit_suffix
     st.dataframe(
-        sweep_view(arms),
+        sweep_view(arms, unread),
         hide_index=True,
         placeholder=NOTHING,
         alt=f"Every setting with its {measure.noun} on validation and test part",
@@ -147,7 +150,7 @@ def table(arms: list[Arm]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         download(
             "Download CSV",
-            lambda: csv_of(sweep_table(arms)),
+            lambda: csv_of(sweep_table(arms, unread)),
             f"{experiment.id}.csv",
             "text/csv",
             "sweep-csv",
@@ -241,13 +244,13 @@ try:
         sweep_live(lab, experiment, alpha)
         st.stop()
     took(members)
-    decided = verdict(members)
+    decided = answer_of(lab, experiment, members)
     troubles(members, decided)
     if not any(arm.validation for arm in arms):
         st.info(no_choice_sentence(members), icon=":material/info:")
         st.stop()
     answer(decided, arms)
-    figures(arms, alpha)
-    table(arms)
+    figures(arms, alpha, decided.unread)
+    table(arms, decided.unread)
 except LabError as error:
     st.error(literal(str(error)))

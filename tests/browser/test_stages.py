@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, expect
 from core.lab import Lab
 from core.settings import Settings
 from core.study.arms.choice import chosen_arms
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
+from core.study.report.answer import answer_of
 from tests.browser.conftest import LAB_APP, Serve, new_context, note_errors
 from tests.conftest import HANG, wait_until
 from tests.searched_home import asked, chosen
@@ -48,7 +48,7 @@ def test_a_search_goes_on_through_reloads_and_its_answer_is_trained_longer(
     members = reader.members(experiment)
     assert len(members) > len(experiment.runs)
     page.goto(f"{url}/?experiment={experiment.id}")
-    expect(answer.first).to_contain_text(headline(verdict(members)), timeout=WAIT)
+    expect(answer.first).to_contain_text(headline(answer_of(reader, experiment, members)), timeout=WAIT)
 
     page.get_by_role("button", name="Train longer").click()
     page.get_by_role("button", name=re.compile(r"Train \d+ runs")).click(timeout=WAIT)
@@ -57,7 +57,7 @@ def test_a_search_goes_on_through_reloads_and_its_answer_is_trained_longer(
     epochs = {arm.spec.optim.epochs for arm in chosen_arms(after)}
     assert epochs == {3 * max(run.spec.optim.epochs for run in members)}
     assert chosen(after) != chosen(members)
-    expect(answer.first).to_contain_text(headline(verdict(after)), timeout=WAIT)
+    expect(answer.first).to_contain_text(headline(answer_of(reader, experiment, after)), timeout=WAIT)
     assert errors == []
     reader.close()
 

@@ -46,7 +46,7 @@ def test_the_best_rates_are_found_and_trained_with_all_seeds(undisturbed: tuple[
     assert {run.plan for run in runs} == {"complete"}
     assert len(stages_of(runs)) == 1, "no stage of a plan is a look"
     found = verdict(runs)
-    assert (found.looks, found.pending, found.searching, found.reason) == (1, 0, False, "")
+    assert ([look.seeds for look in found.looks], found.unread, found.reason) == ([SEEDS], False, "")
     for choice in rate_choices(runs):
         group = choice.arm.spec.label, choice.arm.spec.optim.epochs
         seeds = Counter(rate for *own, rate, _ in trained(runs) if tuple(own) == group)

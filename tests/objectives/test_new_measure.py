@@ -18,9 +18,10 @@ from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.arm import judged_by
 from core.study.arms.choice import best_arm, is_adapter
-from core.study.arms.verdict import verdict
-from core.study.stats.images import crossed_interval
-from core.study.weights.predicted import arm_predictions, over_images
+from core.study.arms.family import common_seeds, differences_between
+from core.study.report.answer import answer_of
+from core.study.stats.crossed import crossed
+from core.study.weights import predicted
 from tests.conftest import compared, finish, short
 from tests.docs.examples import example
 from tests.pages.test_pages import draw, texts
@@ -73,16 +74,19 @@ def test_it_is_measured_chooses_and_decides(experiment: Experiment, opened: Lab)
     }
     assert adapter is not None
     assert adapter.learning_rate == max(validated, key=lambda rate: validated[rate])
-    found = verdict(runs)
+    found = answer_of(opened, experiment)
     assert (found.margin, found.told.difference.what.measure) == (3.0, BALANCED)
-    assert found.told.difference.interval.mean == pytest.approx(
+    interval = found.told.difference.interval
+    assert interval.mean == pytest.approx(
         adapter.interval(BALANCED.name).mean - found.full.interval(BALANCED.name).mean
     )
-    over = over_images(opened, adapter, found.full)
-    one, other = (arm.each(BALANCED) for arm in arm_predictions(opened, [adapter, found.full]))
-    assert over == crossed_interval(one - other)
-    assert over.seeds.mean == pytest.approx(found.told.difference.interval.mean)
-    said = json.loads(json.dumps(as_json(opened, opened.bases(), runs)))
+    tested, run = predicted.tested_by(opened), adapter.runs[0]
+    answers = Answers(predicted.predictions(opened, run).predicted, predicted.true_labels(opened, run.spec.task))
+    np.testing.assert_array_equal(tested(run), BALANCED.each(answers))
+    over = crossed(differences_between(adapter, found.full, common_seeds([adapter, found.full]), tested)).interval()
+    assert (interval.low, interval.high) == pytest.approx((over.low, over.high), abs=0.01)
+    assert found.told.difference.examples == 360
+    said = json.loads(json.dumps(as_json(opened, experiment, opened.bases(), runs)))
     assert said["objective"] == {"kind": "classification", "measure": BALANCED.name, "within": 3.0}
     assert len(said["arms"][0]["measures"][BALANCED.name]) == 3
 

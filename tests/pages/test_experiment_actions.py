@@ -10,6 +10,9 @@ from core.methods.lora import LoRASpec
 from core.plan.experiment import Setting, settings_of
 from core.store.record import Run
 from core.study.arms.choice import chosen_arms
+from core.study.arms.design_words import look_line
+from core.study.arms.tuning import rate_choices
+from core.study.stats.spending import CLAIM_SEEDS
 from pages.shared.ui.primary import on_primary
 from tests.conftest import TURNED, finish, short
 from tests.pages.test_pages import draw, texts
@@ -54,9 +57,11 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     before = {run.id: run for run in finish(opened, base.id, *experiment.runs)}
     app = draw("compare", experiment=experiment.id)
     assert ":orange-badge[leaning]" in texts(app)
-    assert "Full fine-tuning looks better" in texts(app)
+    assert "Leaning: all 3 seeds point the same way" in texts(app)
     unfold(app, f"add-seeds-{experiment.id}-6")
+    assert app.number_input[0].value == CLAIM_SEEDS - 3, "as many as a claim takes"
     app.number_input[0].set_value(5).run()
+    assert look_line(8, [3]) in texts(app)
     button(app, "Train 10 runs").click().run()
     assert not app.exception
     grown = opened.experiment(experiment.id)
@@ -67,8 +72,41 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     assert set(settings_of(new)) == set(arms)
     assert set(grown.runs) == after.keys() - {base.id}
     app = draw("compare", experiment=experiment.id)
-    assert ":green-badge[shown]" in texts(app)
-    assert "Use full fine-tuning: LoRA r=1 is" in texts(app).replace("\\", "")
+    assert ":green-badge[shown" in texts(app)
+    assert "#### At the learning rates given" in texts(app)
+    assert "Use " not in texts(app), "one rate of each says nothing of the methods"
+    assert [(look.seeds, look.level > 0) for look in opened.looks.of(experiment.id)] == [(3, False), (8, True)]
+    unfold(app, f"add-seeds-{experiment.id}-16")
+    assert app.number_input[0].value == 8, "as many as there are"
+    app.number_input[0].set_value(1).run()
+    assert look_line(9, [8]) in texts(app)
+    assert look_line(9, [8]).startswith("A look at 9 seeds could")
+
+
+def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened: Lab, base: Run) -> None:
+    arms: list[Setting] = [
+        (short(rate=rate), method) for method in (FullSpec(), LoRASpec.of(rank=1)) for rate in (0.001, 0.00316)
+    ]
+    experiment = opened.fine_tune(base, TURNED, arms, range(2))
+    before = finish(opened, *experiment.runs)
+    assert {choice.at_end for choice in rate_choices(before)} == {"highest"}
+    app = draw("compare", experiment=experiment.id)
+    assert "0.00316 is the highest" in texts(app)
+    assert opened.looks.of(experiment.id) == [], "nothing was tested"
+    unfold(app, f"extend-rates-{experiment.id}-8")
+    assert "Adds 0.01 for every method and rank." in texts(app)
+    button(app, "Train 4 runs").click().run()
+    assert not app.exception
+    old = {run.id for run in before}
+    new = [run.spec for run in opened.members(opened.experiment(experiment.id)) if run.id not in old]
+    assert sorted((spec.kind, spec.optim.learning_rate, spec.seed) for spec in new) == [
+        (kind, 0.01, seed) for kind in ("full", "lora") for seed in (0, 1)
+    ]
+    assert "still to finish" in texts(draw("compare", experiment=experiment.id))
+    finish(opened, *opened.experiment(experiment.id).runs)
+    app = draw("compare", experiment=experiment.id)
+    ends = {choice.at_end for choice in rate_choices(opened.members(opened.experiment(experiment.id)))}
+    assert (f"extend-rates-{experiment.id}-12" in app.session_state) is (ends != {None})
 
 
 def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(

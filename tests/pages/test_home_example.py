@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from core.lab import Lab
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
-from core.study.report.example import example
+from core.study.report.example import example, example_verdict
 from pages.shared.ui.literal import literal
 from tests.conftest import BOTH, compared, short
 from tests.pages.test_pages import draw, texts
@@ -14,8 +13,8 @@ from tests.pages.test_pages import draw, texts
 def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -> None:
     app = draw("home")
     assert f"**Example: {example().name}.**" in texts(app).replace("\\", "")
-    assert literal(headline(verdict(example().runs))) in texts(app)
-    assert "other test images" in texts(app) or "over seeds and images" in texts(app)
+    assert literal(headline(example_verdict())) in texts(app)
+    assert "The interval is over seeds and 4,000 test images." in texts(app)
     (chart,) = app.get("plotly_chart")
     assert "LoRA r=16" in chart.proto.alt
     assert not app.get("link_button")

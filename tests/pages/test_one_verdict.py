@@ -9,16 +9,21 @@ from contextlib import contextmanager
 import pandas as pd
 import pytest
 
-from core.cli.comparison import as_json
+from core.cli.comparison import as_json, print_comparison
+from core.errors import StoreError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.numbers import NOTHING
 from core.settings import Settings
+from core.store.looks import Looks
 from core.store.record import Experiment, Run
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
-from core.study.arms.verdict import verdict
-from core.study.arms.verdict_words import SELECTED, headline
+from core.study.arms.verdict import SELECTED, Verdict, verdict
+from core.study.arms.verdict_words import explanation, headline
+from core.study.report import answer
+from core.study.report.answer import answer_of
 from core.study.stats.claims import Level
 from core.study.stats.words import p_text
 from pages.shared.ui.literal import literal
@@ -27,18 +32,21 @@ from tests.pages.test_pages import draw, texts
 from tests.study.samples import measured
 
 SEEDS = 8
-RATES = (0.001, 0.00316)
-SETTINGS = [(short(rate=rate), FullSpec()) for rate in RATES] + [
-    (short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 4) for rate in RATES
-]
-SETTINGS.append((short(rate=RATES[0]), LoRASpec.of(rank=4, target_modules=("layers.0",))))
+RATES = (0.000316, 0.001, 0.00316)
+BEST = RATES[1]
+METHODS = (FullSpec(), LoRASpec.of(rank=1), LoRASpec.of(rank=4))
+SETTINGS = [(short(epochs=10, rate=rate), method) for method in METHODS for rate in RATES]
+SETTINGS.append((short(epochs=10, rate=BEST), LoRASpec.of(rank=4, target_modules=("layers.0",))))
 SPREAD = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.1, 0.4)
+
+Case = tuple[dict[str, float], int]
+"""Points by which the accuracy of each label is above 90 %, and the number of seeds that have finished."""
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The process-wide lab that pages use, with one trained experiment."""
-    yield open_lab(Settings(tmp_path_factory.mktemp("home")))
+    yield open_lab(Settings(tmp_path_factory.mktemp("home"), max_waiting=200))
     close_lab()
 
 
@@ -54,12 +62,13 @@ def planted(run: Run, offsets: dict[str, float], seeds: int) -> tuple[str, str |
     if run.spec.seed >= seeds or run.result is None:
         return "stopped", None
     noise = SPREAD[run.spec.seed] * (1 if run.spec.role != "adapter" else -1)
-    accuracy = 90.0 + offsets[run.spec.label] + noise - (0 if run.spec.optim.learning_rate == RATES[0] else 5)
-    result = measured(run.result, accuracy=accuracy, validation_accuracy=accuracy - 1)
+    accuracy = 90.0 + offsets[run.spec.label] + noise - (0 if run.spec.optim.learning_rate == BEST else 5)
+    trends = {"validation_accuracy": 0.0}
+    result = measured(run.result, accuracy=accuracy, validation_accuracy=accuracy - 1, trends=trends)
     return "finished", json.dumps(result.to_dict())
 
 
-CASES = {
+CASES: dict[str, Case | None] = {
     "trained": None,
     "full is better": ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -4}, 8),
     "LoRA is enough": ({"Full": 0, "LoRA r=1": 0.4, "LoRA r=4": 0.4}, 8),
@@ -70,19 +79,51 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", some_of(zip(CASES), lambda case: case in ("trained", "LoRA is enough", "open")))
-def test_every_page_and_command_gives_one_verdict(lab: Lab, experiment: Experiment, case: str) -> None:
+def test_every_page_and_command_gives_one_verdict_and_looks_once(
+    lab: Lab, experiment: Experiment, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with as_planted(lab, experiment, CASES[case]):
-        check(lab, experiment)
+        check(lab, experiment, capsys)
 
 
-def test_to_show_two_settings_changes_nothing_that_is_said(lab: Lab, experiment: Experiment) -> None:
-    """Six seeds show a difference of one setting, and of two they do not."""
-    with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": 3, "LoRA r=4": -9}, 6)):
+def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
+    lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with as_planted(lab, experiment, CASES["LoRA is enough"]):
+        with lab.store.transaction() as db:
+            db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (experiment.runs[-1],))
+        members = lab.members(experiment)
+        said = "No verdict yet: 1 of 80 runs was stopped. Finish the experiment"
+        for page in ("home", "compare", "report", "sweep"):
+            app = draw(page, experiment=experiment.id)
+            assert said in texts(app), page
+            columns = {column for frame in app.dataframe for column in frame.value.columns}
+            assert not [column for column in columns if column.startswith(("Accuracy", "Difference"))], page
+        printed = as_json(lab, experiment, [], members)
+        assert printed["verdict"]["sentence"].startswith(said)
+        assert {value for arm in printed["arms"] for value in arm["accuracy"]} == {None}
+        assert {name for arm in printed["arms"] for name in arm["measures"] if "validation" not in name} == set()
+        print_comparison(lab, experiment, members)
+        table, rest = capsys.readouterr().out.split("\n\n")
+        assert rest.startswith(said)
+        assert "Validation accuracy" in table
+        assert "\nAccuracy" not in table
+        assert lab.looks.of(experiment.id) == []
+
+
+def test_a_link_to_two_settings_changes_neither_what_is_said_nor_the_looks(lab: Lab, experiment: Experiment) -> None:
+    """All six seeds of a setting are better, which leans where it is the only one and does not beside another."""
+    with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": 0.61, "LoRA r=4": 0}, 6)):
         members = lab.members(experiment)
         two = [arm for arm in chosen_arms(members) if arm.spec.label in ("Full", "LoRA r=1")]
-        found = verdict(members)
-        alone = [run for run in members if run.spec.arm in {arm.key for arm in two}]
-        assert (found.level, verdict(alone).level) == (Level.LEANING, Level.SHOWN)
+        found = answer_of(lab, experiment)
+        labels = {arm.spec.label for arm in two}
+        assert (found.level, verdict(run for run in members if run.spec.label in labels).level) == (
+            Level.OPEN,
+            Level.LEANING,
+        )
+        looks = lab.looks.of(experiment.id)
+        assert [look.family for look in looks] == [("lora 1", "lora 4")]
 
         query = {"experiment": experiment.id, "arms": ",".join(arm.key for arm in two)}
         every, narrow = draw("compare", experiment=experiment.id), draw("compare", **query)
@@ -101,50 +142,93 @@ def test_to_show_two_settings_changes_nothing_that_is_said(lab: Lab, experiment:
         rates = [arm for arm in arms_of(members) if arm.spec.label == "Full"]
         query["arms"] = ",".join(arm.key for arm in rates)
         (table,) = [f.value for f in draw("compare", **query, view="Table").dataframe if "Setting" in f.value]
-        assert list(table["Setting"]) == ["Full, lr 0.001", "Full, lr 0.00316"]
+        assert list(table["Setting"]) == [f"Full, lr {rate:g}" for rate in RATES]
 
         # Runs that somebody selected are said to be that.
         assert literal(SELECTED) in texts(draw("compare", runs=",".join(run.id for arm in two for run in arm.runs)))
         assert literal(SELECTED) not in texts(every)
+        assert lab.looks.of(experiment.id) == looks
+
+
+def test_a_look_that_cannot_be_recorded_says_so_on_every_page_and_is_none(
+    lab: Lab, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(Looks, "record", full)
+    with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 8)):
+        for page in ("home", "compare"):
+            app = draw(page, experiment=experiment.id)
+            assert "No verdict yet: this look cannot be recorded. The disk is full." in texts(app)
+            assert not app.exception
+        assert lab.looks.of(experiment.id) == []
 
 
 @contextmanager
-def as_planted(lab: Lab, experiment: Experiment, case: tuple[dict[str, float], int] | None) -> Iterator[None]:
-    """The experiment with made-up accuracies, until the block ends."""
-    kept = [(run.state, json.dumps(run.result.to_dict()), run.id) for run in lab.members(experiment)]
+def as_planted(lab: Lab, experiment: Experiment, case: Case | None) -> Iterator[None]:
+    """The experiment with made-up accuracies and without a look, until the block ends."""
+    kept = [(run.state, json.dumps(run.result.to_dict()), run.id) for run in lab.members(experiment) if run.result]
     if case is not None:
         rows = [(*planted(run, *case), run.id) for run in lab.members(experiment)]
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET state = ?, result = coalesce(?, result) WHERE id = ?", rows)
             db.execute("UPDATE runs SET archived = 1 WHERE state = 'stopped'")  # so that no verdict waits for them
+    answer._kept.clear()  # results change nowhere but here
     try:
         yield
     finally:
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET state = ?, result = ?, archived = 0 WHERE id = ?", kept)
+            db.execute("DELETE FROM looks")
+        answer._kept.clear()
 
 
-def check(lab: Lab, experiment: Experiment) -> None:
-    members = lab.members(experiment)
-    found = verdict(members)
+def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer_of(lab, experiment)
     assert not found.reason
     said = literal(headline(found))
 
-    drawn = {page: draw(page, experiment=experiment.id) for page in ("home", "compare", "report", "sweep")}
-    for page, app in drawn.items():
-        assert said in texts(app).replace("#### ", ""), page
-        assert page == "report" or any(f"[{found.level}]" in str(m.value) for m in app.markdown), page
-
-    printed = json.loads(json.dumps(as_json(lab, [lab.run(experiment.base)], members)))["verdict"]
-    assert printed["sentence"] == headline(found)
-    assert printed["level"] == found.level
-    assert printed["choice"] == (found.choice.label if found.choice else None)
-    told = found.told.difference
-    assert (printed["difference"], printed["seeds_needed"]) == (told.interval.mean, told.seeds_needed)
-    assert printed["adapter_run"] == found.offered.id
+    drawn = {}
+    for page in ("home", "compare", "report", "sweep"):
+        answer._kept.clear()  # as in another process
+        drawn[page] = draw(page, experiment=experiment.id)
+        shown = texts(drawn[page]).replace("#### ", "")
+        assert said in shown, page
+        assert all(literal(sentence) in shown for sentence in explanation(found)), page
+        has_badge = any(f"[{found.level}" in str(m.value) for m in drawn[page].markdown)
+        assert has_badge is (page != "report" and not found.withheld), page
+    assert [(look.seeds, look.family) for look in lab.looks.of(experiment.id)] == [
+        (look.seeds, look.family) for look in found.looks
+    ]
+    assert len(found.looks) == (0 if found.withheld else 1)
 
     # p-values in the tables of Compare and of the report are those of the verdict.
+    assert found.told is not None
     for page in ("compare", "report"):
         table = next(frame.value for frame in drawn[page].dataframe if "Finding" in frame.value)
         rows = dict(zip(table["Setting"], table["p"], strict=True))
-        assert rows[found.told.arm.name] == p_text(told.p), page
+        tested = found.told.found
+        assert rows[found.told.arm.name] == (p_text(tested.differs) if tested is not None else NOTHING), page
+    check_commands(lab, experiment, found, capsys)
+
+
+def check_commands(lab: Lab, experiment: Experiment, found: Verdict, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a command prints, as text and as JSON."""
+    members = lab.members(experiment)
+    print_comparison(lab, experiment, members)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count(headline(found)) == 1
+    assert set(explanation(found)) <= set(lines)
+    printed = json.loads(json.dumps(as_json(lab, experiment, [lab.run(experiment.base)], members)))["verdict"]
+    assert printed["sentence"] == headline(found)
+    assert printed["level"] == found.level
+    assert printed["choice"] == (found.choice.label if found.choice else None)
+    assert printed["withheld"] == (found.withheld or None)
+    assert [look["seeds"] for look in printed["looks"]] == [look.seeds for look in found.looks]
+    assert found.told is not None
+    assert found.offered is not None
+    assert printed["difference"] == found.told.difference.interval.mean
+    assert printed["adapter_run"] == found.offered.id
+    assert [setting["label"] for setting in printed["settings"]] == [each.arm.label for each in found.candidates]
+    assert printed["earlier_looks"] == list(found.before) == [], "a look that is read again is no earlier one"

@@ -12,14 +12,15 @@ from streamlit.testing.v1 import AppTest
 from core.engine.jobs.run_files import NETWORK
 from core.errors import NetworkFileError
 from core.lab import Lab
+from core.numbers import NOTHING
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Experiment, Run
 from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import OWN_RATES
 from core.study.arms.tuning import is_tuned
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
+from core.study.report import answer
 from core.study.weights import cuts, remeasured
 from pages.shared.ui.literal import literal
 from tests.conftest import finish
@@ -36,7 +37,7 @@ def tuned(everything: Lab, trained_home: TrainedHome) -> tuple[Lab, Experiment]:
 def said(tuned: tuple[Lab, Experiment]) -> str:
     """The verdict's sentence, as the page writes it."""
     lab, experiment = tuned
-    return literal(headline(verdict(lab.members(experiment))))
+    return literal(headline(answer.answer_of(lab, experiment)))
 
 
 @contextmanager
@@ -44,11 +45,13 @@ def judged(lab: Lab, experiment: Experiment, objective: ObjectiveSpec) -> Iterat
     """The experiment with another measure and margin, until the block ends."""
     kept = [(run.id, run.spec.to_json()) for run in lab.members(experiment)]
     rows = [(run.spec.but(objective=objective).to_json(), run.id) for run in lab.members(experiment)]
+    answer._kept.clear()  # no measure changes but here
     try:
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET spec = ? WHERE id = ?", rows)
         yield
     finally:
+        answer._kept.clear()
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET spec = ? WHERE id = ?", [(spec, id) for id, spec in kept])
 
@@ -155,7 +158,8 @@ def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment
     app = draw("compare", experiment=tuned[1].id)
     accuracy = next(frame.value for frame in app.dataframe if "Finding" in frame.value)
     assert list(accuracy["Setting"]) == ["LoRA r=1", "LoRA r=4", "Head only"]
-    assert all(text.startswith("No difference shown with 2 seeds; about") for text in accuracy["Finding"])
+    assert set(accuracy["Finding"]) == {"No difference seen with 2 seeds"}
+    assert set(accuracy["p"]) == {NOTHING}, "nothing is tested while a rate is at an end"
     assert all(text.endswith("%") for text in accuracy["Beats it"])
     rates = {arm.learning_rate for arm in chosen_arms(tuned[0].members(tuned[1]))}
     assert (OWN_RATES in texts(app)) is (len(rates) > 1)

@@ -13,6 +13,8 @@ from core.settings import Settings
 from core.store.notes import MAX_NOTE, MAX_TAGS
 from core.store.record import Run
 from core.store.search import Query
+from core.study.arms.verdict import SELECTED
+from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 from tests.conftest import DIGITS, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
@@ -211,7 +213,7 @@ def test_several_runs_show_what_differs_and_a_way_to_compare_them(opened: Lab, t
     assert parse_qs(link.proto.query_string)["runs"] == [f"{full.id},{tuned.id}"]
     compare = draw("compare", runs=f"{full.id},{tuned.id}")
     assert "Showing 2 selected runs." in texts(compare)
-    assert "No choice yet" in texts(compare)
+    assert literal(SELECTED) in texts(compare)
     assert "How sure is that?" in texts(compare)
     apart = draw("runs", run=f"{base.id},{tuned.id}")
     assert not [link for link in apart.get("page_link") if link.proto.label == "Compare"]

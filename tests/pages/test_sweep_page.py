@@ -19,8 +19,8 @@ from core.numbers import count_text
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import sweep_arms
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
+from core.study.report.answer import answer_of
 from pages.shared.ui.literal import literal
 from pages.sweep.live import comparison
 from tests.conftest import TURNED, finish, wait_until
@@ -156,7 +156,7 @@ def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: 
     app = draw("sweep")
     assert not app.error
     assert "LoRA's best learning rate is" in texts(app) or "same learning rate" in texts(app)
-    assert literal(headline(verdict(opened.members(swept)))) in texts(app)
+    assert literal(headline(answer_of(opened, swept))) in texts(app)
     assert len(app.get("plotly_chart")) == 3
     table: pd.DataFrame = app.dataframe[0].value
     assert len(table) == len(SWEPT)

@@ -12,9 +12,8 @@ from tests.same_numbers.golden import MAIN, OLD, changed, changed_lines, read
 from tests.same_numbers.homes import HOMES
 from tests.same_numbers.printed import COMMANDS, experiments, texts_of
 
-MEANT = {"minilm_home": {"seeds_needed": None}}
-"""What was meant to change in the verdicts of a home since they were written: settings that have not been shown to have
-learnt anything are told no number of seeds any more."""
+ROUNDING = 1e-9
+"""Relative difference of two numbers that people read: another processor adds in another order."""
 
 pytestmark = pytest.mark.parametrize("copied_home", HOMES, indirect=True)
 
@@ -23,10 +22,12 @@ def test_what_programs_read_is_as_it_was(copied_home: tuple[str, Path]) -> None:
     name, home = copied_home
     before: dict[str, Any] = read(name, OLD)
     assert before["runs"]
-    for found in before["json"].values():
-        found["verdict"] |= MEANT.get(name, {})
+    # The verdict is that of another rule now, and has all keys that it had.
+    told = {id: found.pop("verdict").keys() for id, found in before["json"].items()}
     assert before["json"].keys() == set(experiments(home))
-    differences = changed(before, for_programs(home))
+    now = for_programs(home)
+    assert all(keys <= now["json"][id]["verdict"].keys() for id, keys in told.items())
+    differences = changed(before, now)
     assert not differences, differences
 
 
@@ -38,5 +39,5 @@ def test_what_commands_print_and_reports_say_is_as_it_was(copied_home: tuple[str
     for said, parts in before.items():
         lines = changed_lines(parts.pop("lines"), now[said]["lines"])
         assert not lines, f"{said}\n{lines}"
-        found = changed(parts, now[said])
+        found = changed(parts, now[said], ROUNDING)
         assert not found, f"{said}\n{found}"

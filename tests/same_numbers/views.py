@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,8 +13,10 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
+from core.errors import LabError
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
+from core.study.weights import predicted
 from pages.shared.ui.links import script
 from tests.same_numbers.drawn import drawn
 from tests.same_numbers.homes import TESTS
@@ -43,12 +45,20 @@ View = tuple[str, dict[str, str]]
 
 @contextmanager
 def opened(home: Path) -> Iterator[Lab]:
-    """Open a home folder as the lab of this process, in a time zone in which moments are the same everywhere."""
+    """Open a home folder as the lab of this process, in a time zone in which moments are the same everywhere.
+
+    Its runs are of versions that did not keep what they answered to the test part. That is computed first, where it can
+    be: some pages do so as well, and what the others say must not depend on which was drawn before.
+    """
     zone = os.environ.get("TZ")
     os.environ["TZ"] = "UTC"
     time.tzset()
     try:
-        yield open_lab(replace(Settings(home), threads=1))
+        lab = open_lab(replace(Settings(home), threads=1))
+        for run in lab.store.runs(states=["finished"]):
+            with suppress(LabError):
+                predicted.predictions(lab, run)
+        yield lab
     finally:
         close_lab()
         os.environ.pop("TZ")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from core.plan.configuration import Configuration
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.deletions import Deletions
+from core.store.looks import Look, Looks
 from core.store.notes import MAX_NOTE, MAX_TAG, MAX_TAGS, RunNotes
 from core.store.record import Experiment
 from core.store.search import Query, Search
@@ -129,7 +131,7 @@ def rows_of(store: Store, ids: list[str]) -> int:
     total = 0
     for table in tables:
         columns = {row["name"] for row in store.rows(f"PRAGMA table_info({table})")}
-        column = "run" if "run" in columns else "id"
+        column = next(name for name in ("run", "id", "experiment") if name in columns)
         total += sum(store.rows(f"SELECT count(*) FROM {table} WHERE {column} = ?", id)[0][0] for id in ids)
     return total
 
@@ -159,6 +161,27 @@ def test_an_experiment_goes_with_its_last_run_only(store: Store, notes: RunNotes
     assert notes.effects_of_deleting(["r-2"]).experiments == ("Turned",)
     notes.delete(["r-2"])
     assert store.experiments() == []
+
+
+def test_a_look_is_kept_once_as_it_was_and_goes_with_its_experiment(
+    store: Store, notes: RunNotes, tmp_path: Path
+) -> None:
+    for id in ("1", "2"):
+        store.add([(f"r-{id}", TUNE)], "me", 10, Experiment(f"e-{id}", "Turned", 0.0, "r-0000ba5e", (f"r-{id}",)))
+        assert Looks(store).are_kept(f"e-{id}")
+    look = Look(2, ("lora 4", "lora 8"), 8, 0.03125, {"lora 4": {"lower": True}})
+    Looks(store).record("e-1", [look])
+    first = Looks(store).of("e-1")
+    Looks(store).record("e-1", [replace(look, level=0.05, claims={})])
+    Looks(store).record("e-1", [replace(look, seeds=16), replace(look, epochs=6), replace(look, family=("lora 4",))])
+    Looks(store).record("e-2", [look])
+    reopened = Looks(Store(tmp_path / "lab.sqlite3")).of("e-1")
+    assert reopened[:1] == first == [replace(look, at=first[0].at)]
+    assert first[0].at > 0
+    assert len(reopened) == 4
+    assert not Looks(store).are_kept("e-3")
+    notes.delete(["r-1"])
+    assert [len(Looks(store).of(id)) for id in ("e-1", "e-2")] == [0, 1]
 
 
 def test_a_run_that_trains_is_refused_and_one_that_waits_is_taken_off_the_queue(store: Store, notes: RunNotes) -> None:

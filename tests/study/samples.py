@@ -113,6 +113,37 @@ def make_arm_runs(method: str, accuracies: list[float], **settings: Any) -> list
     return [make_run(method, seed, accuracy, **settings) for seed, accuracy in enumerate(accuracies)]
 
 
+SPREAD = np.array([0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.03, -0.03])
+"""Noise of ten seeds, in points."""
+
+
+def tuned(
+    method: str, accuracies: list[float], rank: int = 4, validation: float | None = None, gap: float = 0.2
+) -> list[Run]:
+    """Runs of a method that is settled, at three learning rates of which validation chooses the middle one.
+
+    Args:
+        method: as of :func:`make_run`.
+        accuracies: on the test part, of each seed at the chosen rate.
+        rank: of LoRA.
+        validation: mean on the validation part at the chosen rate; that of the test part by default.
+        gap: points by which both parts are worse at the other two rates.
+    """
+    runs, middle = [], 0.01 if method == "lora" else 0.001
+    reached = float(np.mean(accuracies)) if validation is None else validation
+    for rate in (float(f"{middle / 10**0.5:.3g}"), middle, float(f"{middle * 10**0.5:.3g}")):
+        worse = 0.0 if rate == middle else gap
+        runs += make_arm_runs(
+            method,
+            [value - worse for value in accuracies],
+            rank=rank,
+            optim={"learning_rate": rate, "epochs": 10},
+            trends={"validation_accuracy": 0.0},
+            validation_accuracy=reached - worse,
+        )
+    return runs
+
+
 def within(runs: Iterable[Run], margin: float | None, measure: str = "") -> list[Run]:
     """The same runs in an experiment with this margin and primary measure; None for the measure's own margin."""
     objective = CLASSIFICATION.but(measure=measure, within=margin)

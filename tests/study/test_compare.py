@@ -15,16 +15,17 @@ from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of, averaged_arms, labels_of
+from core.study.arms.candidate import Rule
 from core.study.arms.choice import chosen_arms
 from core.study.arms.fairness import comparable
 from core.study.arms.pairs import against_full
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
-from core.study.arms.verdict import Rule, verdict
+from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
-from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
-from tests.soak.sizes import full_or_short
+from core.study.stats.intervals import t_interval
+from core.study.stats.spending import CLAIM_SEEDS
 from tests.study.samples import QUANTITIES, make_arm_runs, make_run, measured, paired_difference
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
@@ -76,27 +77,17 @@ def test_no_interval_is_made_up(values, n):
 def test_identical_arms_give_no_claim(values):
     lora, full = pair(values, values)
     difference = paired_difference(lora, full, "accuracy")
-    assert difference.level is Level.OPEN
     assert difference.interval.mean == 0
-    assert difference.seeds_needed is None
-    assert "less accurate than full fine-tuning (observed 0.00 points, the same in every seed" in verdict_of(full, lora)
-
-
-def test_a_planted_difference_is_found_on_its_side():
-    noise = np.random.default_rng(0).normal(0, 0.3, (2, CLAIM_SEEDS))
-    lora, full = pair(list(93 + noise[0]), list(95 + noise[1]))
-    for a, b, sign in ((lora, full, -1), (full, lora, 1)):
-        difference = paired_difference(a, b, "accuracy")
-        assert difference.level is Level.SHOWN
-        assert min(sign * difference.interval.low, sign * difference.interval.high) > 0
-    assert verdict_of(full, lora).startswith("Use full fine-tuning: LoRA r=4 is ")
+    assert difference.holds_zero
+    assert verdict([*full.runs, *lora.runs]).rule in (Rule.NONE, Rule.WITHIN)
+    assert "less accurate (" not in verdict_of(full, lora)
 
 
 def test_noise_that_the_seeds_share_is_taken_out_by_pairing():
     shared = np.array([0.0, 5.0, -5.0, 3.0, -2.0, 1.0])
     lora, full = pair(list(90 + shared + [0.1, 0.0, 0.1, 0.0, 0.2, 0.1]), list(91 + shared))
     difference = paired_difference(lora, full, "accuracy")
-    assert (difference.level, difference.interval.high < 0) == (Level.SHOWN, True)
+    assert difference.interval.high < 0
     assert lora.interval("accuracy").high > full.interval("accuracy").low
 
 
@@ -109,21 +100,8 @@ def test_only_shared_seeds_are_paired():
     assert difference.interval.mean == 10.0
     (alone,) = arms_of([make_run("full", 7)])
     nothing = paired_difference(lora, alone, "accuracy")
-    assert (nothing.seeds, nothing.level) == ((), Level.OPEN)
+    assert (nothing.seeds, nothing.holds_zero) == ((), True)
     assert "no finished seed in common" in verdict_of(alone, lora)
-
-
-def test_the_best_of_many_arms_raises_no_more_than_five_percent_false_alarms():
-    # Eight seeds are the fewest that could show anything among six ranks.
-    rng, trials = np.random.default_rng(1), full_or_short(120, 50)
-    alarms = 0
-    for _ in range(trials):
-        runs = make_arm_runs("full", rng.normal(95, 0.5, 8).tolist())
-        for rank in range(1, 7):
-            # The worst case: validation picks the very rank that luck made best on the test part.
-            runs += validated_runs("lora", values := rng.normal(95, 0.5, 8).tolist(), values, rank=rank)
-        alarms += verdict(runs).best.difference.level is not Level.OPEN
-    assert alarms / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
 
 
 def test_validation_and_not_the_test_part_picks_the_arms_of_each_method_and_rank():
@@ -140,49 +118,23 @@ def test_validation_and_not_the_test_part_picks_the_arms_of_each_method_and_rank
     pairs = against_full(chosen_arms(runs))
     chosen = [(lora.spec.method.rank, lora.learning_rate, full.learning_rate) for lora, full in pairs]
     assert chosen == [(4, 0.01, 0.01), (8, 0.001, 0.01)]
-    assert "LoRA r=8 at 0.001" in headline(verdict(runs))
+    best = verdict(runs).best.arm
+    assert (best.spec.method.rank, best.learning_rate) == (8, 0.001)
     assert len(against_full(arms_of(runs))) == 8
 
 
-@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
-def test_five_seeds_show_nothing_and_three_that_agree_lean(seeds):
-    lora, full = pair([10.0, 10.1, 10.2, 10.3, 10.4][:seeds], [99.0, 99.2, 99.1, 99.0, 99.0][:seeds])
-    assert paired_difference(lora, full, "accuracy").level is (Level.OPEN if seeds < 3 else Level.LEANING)
-    expected = "A claim takes at least 3 seeds" if seeds < 3 else "needs at least 6 seeds"
-    assert expected in verdict_of(full, lora)
-
-
-def test_counts_need_no_second_seed():
-    lora, full = pair([90.0], [90.0])
-    assert paired_difference(lora, full, "trainable_parameters").level is Level.SHOWN
-    assert paired_difference(lora, full, "checkpoint_bytes").level is Level.OPEN
-
-
-@pytest.mark.parametrize(("effect", "pairs"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10), (9.0, CLAIM_SEEDS)])
-def test_seeds_needed_are_those_of_published_power_tables(effect, pairs):
-    # Matched pairs, two-sided, α = 0.05, power 0.8: the figures of Cohen (1988) and G*Power, six at least.
-    differences = np.array([-1.0, 1.0]) / math.sqrt(2) + effect
-    assert seeds_needed(differences) == pairs
-
-
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=10))
-def test_what_is_not_shown_needs_more_seeds_than_there_are(differences):
+def test_what_is_not_shown_is_looked_at_again_with_more_seeds(differences):
     lora, full = pair([50 + d for d in differences], [50.0] * len(differences))
-    difference = paired_difference(lora, full, "accuracy")
-    if difference.level is not Level.SHOWN and difference.seeds_needed is not None:
-        assert difference.seeds_needed > len(differences)
-        assert difference.seeds_needed >= CLAIM_SEEDS
+    found = verdict([*full.runs, *lora.runs])
+    assert (found.level is Level.SHOWN) == (found.next_look == 0)
+    assert found.next_look in (0, max(2 * len(differences), CLAIM_SEEDS))
     assert "nan" not in verdict_of(full, lora)
-
-
-@pytest.mark.parametrize("differences", [[], [1.0], [1.0, -1.0], [math.nan, 1.0], [1.0, -1.0 + 1e-9]])
-def test_no_number_of_seeds_is_made_up(differences):
-    assert seeds_needed(differences) is None
 
 
 def test_a_value_that_is_not_a_number_is_neither_dropped_nor_claimed():
     lora, full = pair([math.nan, 10.0, 10.0, 10.0], [99.0, 99.0, 99.0, 98.0])
-    assert paired_difference(lora, full, "accuracy").level is Level.OPEN
+    assert verdict([*full.runs, *lora.runs]).level is Level.OPEN
     assert math.isnan(lora.interval("accuracy").mean)
     assert lora.interval("accuracy").n == 4
     assert "not a number" in comparison_text([lora])["Accuracy"].item()
@@ -331,7 +283,8 @@ def test_the_claim_about_one_of_several_ranks_says_what_it_was_corrected_for():
     for rank in (1, 4, 16):
         values = [93.0 + s / 8 for s in range(8)]
         runs += validated_runs("lora", values, values, rank=rank)
-    assert "p = 0.023 after Holm's correction for 3 settings" in explanation(verdict(runs))[0]
+    # All signs agree, so that the joint sign-flip test has p = 2 / 2⁸; Holm's correction of the t tests has less.
+    assert "p = 0.008, corrected for 3 settings, where this look allows 3.1 %" in explanation(verdict(runs))[0]
 
 
 def test_no_verdict_without_both_methods_on_one_question():

@@ -16,8 +16,8 @@ from core.plan.configuration import preset_configuration
 from core.plan.rate_grid import default_search
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
-from core.study.arms.verdict import Verdict, verdict
-from core.study.report.example import FILE, example, write_example
+from core.study.arms.verdict import About, Verdict
+from core.study.report.example import FILE, example, example_verdict, write_example
 from core.study.stats.claims import DEFAULT_SEEDS, Level
 from core.tasks.presets import preset_tasks
 from core.wording.experiments import experiment_name
@@ -27,25 +27,14 @@ from tests.conftest import finish
 
 @pytest.fixture(scope="module")
 def found() -> Verdict:
-    return verdict(example().runs)
+    return example_verdict()
 
 
-def test_the_verdict_of_the_example_is_shown(found: Verdict) -> None:
-    assert found.level is Level.SHOWN
-    assert found.seeds == DEFAULT_SEEDS
+def test_the_verdict_of_the_example_is_shown_and_about_methods(found: Verdict) -> None:
+    assert (found.level, found.about, found.seeds) == (Level.SHOWN, About.METHODS, DEFAULT_SEEDS)
     assert found.rates.several
     assert not found.rates.one
-    assert found.looks == 1
-
-
-def test_the_interval_over_images_is_that_of_the_verdicts_difference(found: Verdict) -> None:
-    over = example().over_images
-    difference = found.told.difference.interval
-    assert (over.seeds.mean, over.seeds.low, over.seeds.high) == pytest.approx(
-        (difference.mean, difference.low, difference.high), abs=1e-6
-    )
-    assert over.crossed.half_width >= over.seeds.half_width
-    assert over.images == 4000
+    assert {candidate.difference.examples for candidate in found.candidates} == {4000}
 
 
 def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings) -> None:
@@ -92,9 +81,9 @@ def test_what_is_written_is_read_and_the_same_runs_give_the_same_bytes(tmp_path:
     kept = example()
     paths = [tmp_path / "one.json.gz", tmp_path / "two.json.gz"]
     for path in paths:
-        write_example(path, kept.name, kept.runs, kept.over_images)
+        write_example(path, kept.name, kept.runs, kept.tested)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert gzip.decompress(paths[0].read_bytes()) == gzip.decompress(FILE.read_bytes())
-    assert FILE.stat().st_size < 40_000
+    assert FILE.stat().st_size < 80_000
     with pytest.raises(ValueError, match="has a result"):
-        write_example(paths[0], kept.name, [replace(kept.runs[0], result=None)], kept.over_images)
+        write_example(paths[0], kept.name, [replace(kept.runs[0], result=None)], kept.tested)

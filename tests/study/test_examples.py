@@ -12,7 +12,6 @@ from core.study.arms.examples import (
     Disagreement,
     class_results,
     correct_differences,
-    crossed_difference,
     disagreements,
 )
 from core.study.stats.intervals import t_interval
@@ -72,7 +71,3 @@ def test_differences_are_paired_by_seed_whatever_else_each_has():
     nothing = arm("nothing", [0] * 6, seeds=(8,))
     assert correct_differences(A, nothing).shape == (0, 6)
     assert disagreements(A, nothing) == []
-    assert math.isnan(crossed_difference(A, nothing).crossed.mean)
-    found = crossed_difference(A, B)
-    assert found.crossed.mean == pytest.approx(100 * 5 / 12)
-    assert (found.crossed.n, found.images) == (2, 6)

@@ -187,7 +187,7 @@ def pair(lora_lost, full_lost, **both):
 def test_the_clause_names_the_rates_of_both():
     clause = forgetting_clause(*pair([20, 21, 22, 20, 21, 22, 20, 21], [10, 10, 11, 10, 10, 11, 10, 10]))
     assert clause.startswith(
-        "at its rate of 0.005 it forgot 10.62 points more of the source than full fine-tuning at 0.001"
+        "at its rate of 0.005 it was seen to forget 10.62 points more of the source than full fine-tuning at 0.001"
     )
     assert clause.endswith("which compares rates as much as methods")
 
@@ -196,7 +196,7 @@ def test_the_clause_at_one_rate_blames_no_rate():
     clause = forgetting_clause(
         *pair([20, 21, 22, 20, 21, 22, 20, 21], [10, 10, 11, 10, 10, 11, 10, 10], optim={"learning_rate": 0.002})
     )
-    assert clause.startswith("at the same rate of 0.002 it forgot 10.62 points more")
+    assert clause.startswith("at the same rate of 0.002 it was seen to forget 10.62 points more")
     assert "compares rates" not in clause
 
 
@@ -209,7 +209,7 @@ def test_a_table_at_rates_of_their_own_says_that_it_compares_rates():
 def test_the_clause_claims_nothing_where_the_interval_holds_zero():
     clause = forgetting_clause(*pair([20, 10, 20, 10, 21, 9], [10, 20, 11, 20, 10, 20]))
     assert clause.startswith(
-        "no difference in forgetting is shown between its rate of 0.005 and full fine-tuning's of 0.001"
+        "no difference in forgetting was seen between its rate of 0.005 and full fine-tuning's of 0.001"
     )
 
 

@@ -21,18 +21,19 @@ from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.numbers import signed_text
 from core.settings import Settings
-from core.study.arms.difference_tables import full_differences, interval_text
+from core.study.arms.difference_tables import finding_text, full_differences, interval_text
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
+from core.study.report.answer import answer_of
 from core.study.report.evidence import gather
 from core.study.report.facts import facts_of
 from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.parts import Plot, Table
 from core.study.report.report import report
-from core.study.stats.claims import Level
 from core.study.stats.measures import digits_of
-from tests.study.samples import make_arm_runs, make_curve, within
+from core.study.stats.words import p_text
+from tests.study.samples import SPREAD, make_arm_runs, make_curve, tuned, within
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,17 @@ def evidence(studied):
 
 @pytest.fixture(scope="session")
 def found(evidence):
-    return report(replace(evidence, members=tuple(within(evidence.members, 2.0))))
+    return report(evidence)
+
+
+@pytest.fixture(scope="session")
+def decided(evidence):
+    """Eight seeds and three rates: rank 1 is shown to be lower, of rank 4 that is seen, and rank 16 is as good."""
+    noise = (SPREAD[:8] - SPREAD[:8].mean()) / SPREAD[:8].std(ddof=1)
+    seen = 94 + 8**0.5 / 2.45 * noise  # the t test of eight seeds has p = 0.044
+    runs = tuned("full", [95.0] * 8) + tuned("lora", list(91 + noise), rank=1)
+    runs += tuned("lora", list(seen), rank=4) + tuned("lora", list(95 + noise), rank=16)
+    return bare(evidence, within(runs, 2.0))
 
 
 def test_a_report_says_which_bases_have_new_rows(evidence):
@@ -53,17 +64,18 @@ def test_a_report_says_which_bases_have_new_rows(evidence):
     assert "learning rate 0.001, new rows of the head for other classes; on their test part" in renewed
 
 
-def test_the_interval_over_images_is_that_of_the_setting_which_the_margin_makes_the_answer(evidence):
-    told = {margin: verdict(within(evidence.members, margin)).told for margin in (0.0, 10.0)}
-    others = {
-        key: replace(known, images=1000 + place) for place, (key, known) in enumerate(evidence.over_images.items())
-    }
-    assert set(others) == {candidate.arm.key for candidate in verdict(evidence.members).candidates}
-    marked = replace(evidence, over_images=others)
-    for margin, candidate in told.items():
-        images = others[candidate.arm.key].images
-        judged = replace(marked, members=tuple(within(evidence.members, margin)))
-        assert f"these {images:,} test images" in " ".join(report(judged).answer)
+def test_the_intervals_of_the_verdict_hold_for_other_images_as_well(evidence):
+    by_seed = {d.a: d for d in full_differences(evidence.named, "accuracy")}
+    over_images = {candidate.arm.name: candidate.crossed for candidate in evidence.verdict.candidates}
+    assert [each.examples for each in over_images.values()] == [360, 360]
+    for difference in full_differences(evidence.named, "accuracy", evidence.verdict):
+        over_seeds = by_seed[difference.a].interval
+        assert difference.interval.mean == pytest.approx(over_seeds.mean)
+        if difference.a in over_images:
+            assert difference.interval.half_width == over_images[difference.a].interval().half_width
+            assert difference.examples == 360
+        else:
+            assert (difference.interval, difference.examples) == (over_seeds, 0)
 
 
 class Reader(HTMLParser):
@@ -95,12 +107,7 @@ def read(html: str) -> Reader:
 
 def test_it_has_everything_that_a_reader_asks_for(found):
     assert "digits, rotated 45°" in found.question
-    assert "2 points" in found.question
-    assert len(found.answer) == 6
-    for sentence, words in zip(
-        found.answer, ("points", "seeds", "test images", "rates tried", "longer", "parameters"), strict=True
-    ):
-        assert words in sentence
+    assert "0.5 points" in found.question
     titles = [section.title for section in found.sections]
     assert titles == [
         "Accuracy",
@@ -116,33 +123,61 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     assert facts["Device"].startswith("cpu, ")
     assert facts["Runs"].startswith("36 finished")
     limits = " ".join(found.limits)
-    for words in ("base of its own", "test images are the same", "catch up", "language model", "cut afterwards"):
+    for words in (
+        "base of its own",
+        "full fine-tuning are over test images as well",
+        "catch up",
+        "language model",
+        "cut afterwards",
+    ):
         assert words in limits
 
 
-def test_three_seeds_show_nothing_and_it_says_so(evidence, found):
-    decided = verdict(within(evidence.members, 2.0))
-    assert decided.level is not Level.SHOWN
-    assert found.answer[0] == headline(decided)
-    assert not any(sentence.startswith(("Use ", "Shown ")) for sentence in found.answer)
+def test_the_answer_has_everything_that_a_reader_asks_for(decided):
+    found = report(decided)
+    assert "2 points" in found.question
+    assert found.answer[0] == headline(decided.verdict)
+    assert found.answer[0].startswith("Use LoRA r=16 at learning rate 0.01: it is at most")
+    for words in (
+        "Shown with 8 seeds: p = 0.0",
+        "over seeds alone",
+        "three times the epochs",
+        "times fewer parameters",
+    ):
+        assert any(words in sentence for sentence in found.answer[1:])
+
+
+def test_where_the_best_rate_may_lie_beyond_nothing_is_shown_and_it_says_so(evidence, found):
+    """The rates of the experiment are two, so the better one is at an end."""
+    assert found.answer[0] == headline(evidence.verdict) == evidence.verdict.withheld
+    assert not any("Use " in sentence or "Shown with" in sentence for sentence in found.answer)
     differences = [
         part.frame for part in found.sections[0].parts if isinstance(part, Table) and "Differences" in part.title
     ]
     assert set(differences[0]["Setting"]) == {"LoRA r=1", "LoRA r=4", "Head only", "Biases only", "From scratch"}
     findings = dict(zip(differences[0]["Setting"], differences[0]["Finding"], strict=True))
-    ways = ("No difference shown with 3 seeds", "Leaning: ", "Seen: ")
-    assert all(text.startswith(ways) for text in findings.values())
+    assert all(text.startswith(("No difference seen with 3 seeds", "Seen: ")) for text in findings.values())
+    assert set(differences[0]["p"]) == {"–"}
 
 
-def test_the_limits_say_no_difference_only_where_the_interval_holds_zero(evidence, found):
-    limits = {limit.split(".")[0]: limit for limit in found.limits}
-    equal = limits.get("Not shown is not the same as equal", "")
-    seen = limits.get("Seen is not the same as shown", "")
-    differences = full_differences(evidence.named, "accuracy")
-    assert {d.holds_zero for d in differences} == {True, False}
-    for difference in differences:
-        open_one = difference.level is Level.OPEN and difference.holds_zero
-        assert (f"{difference.a} (" in equal, f"{difference.a} (" in seen) == (open_one, not open_one)
+def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided):
+    found = report(decided)
+    limits = {limit.split(".")[0].split(":")[0]: limit for limit in found.limits}
+    assert "LoRA r=16" in limits["Not shown is not the same as equal"]
+    assert "LoRA r=4" in limits["Seen is not the same as shown"]
+    assert not any("LoRA r=1 " in limit or "LoRA r=1." in limit for limit in limits.values())
+    tables = {part.title: part.frame for part in found.sections[0].parts if isinstance(part, Table)}
+    rows = tables["Differences in accuracy from full fine-tuning, paired by seed, in points"].set_index("Setting")
+    assert rows["Finding"].to_dict() == {
+        "LoRA r=1": "Shown: lower",
+        "LoRA r=4": "Seen: lower",
+        "LoRA r=16": "No difference seen with 8 seeds",
+    }
+    assert rows["p"].to_dict() == {
+        candidate.arm.name: p_text(candidate.found.differs) for candidate in decided.verdict.candidates
+    }
+    within = tables["Settings"].set_index("Setting")["Within 2 points"]
+    assert within.to_dict() == {"Full": "–", "LoRA r=1": "not shown", "LoRA r=4": "not shown", "LoRA r=16": "shown"}
 
 
 def test_forgetting_is_compared_at_equal_accuracy_too(found):
@@ -243,6 +278,7 @@ def bare(evidence, runs):
         members=tuple(runs),
         curves={run.id: make_curve([1.0, 0.5], source=False) for run in runs},
         remeasured=type(evidence.remeasured)(missing="The dataset is gone."),
+        verdict=verdict(runs),
     )
 
 
@@ -257,7 +293,7 @@ def test_a_plain_experiment_has_a_report_too(evidence):
     """One seed, not tuned, no source, nothing measured again."""
     found = report(bare(evidence, make_arm_runs("full", [90.0]) + make_arm_runs("lora", [91.0])))
     assert found.answer[0].startswith("No choice yet: no difference in accuracy is shown between LoRA r=4 and full")
-    assert found.answer[1].startswith("A claim takes at least 3 seeds, and there is 1.")
+    assert found.answer[1].startswith("A claim takes at least 7 seeds, and there is 1.")
     assert any("The dataset is gone." in limit for limit in found.limits)
     limits = " ".join(found.limits)
     assert "No learning rate was tuned" in limits
@@ -356,10 +392,11 @@ def test_the_reports_of_the_docs_are_made_by_one_command_that_uses_runs_again(tm
     lab = Lab(Settings(home=tmp_path / "home"))
     assert len(lab.experiments()) == 2
     for experiment in lab.experiments():
-        found = verdict(lab.members(experiment))
+        found = answer_of(lab, experiment)
         assert headline(found) in readme
         difference = found.told.difference
         mean = signed_text(difference.interval.mean, digits_of(difference.interval, difference.what))
-        cell = f" {mean} ({interval_text(difference.interval, difference.what)}), {difference.level} |"
+        finding = finding_text(difference, found.told)
+        cell = f" {mean} ({interval_text(difference.interval, difference.what)}), {finding[0].lower()}{finding[1:]} |"
         assert any(line.startswith(f"| {found.told.arm.spec.label} |") and cell in line for line in readme.splitlines())
     lab.store.close()

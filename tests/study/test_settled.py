@@ -16,7 +16,6 @@ from core.study.arms.settled import Course, all_settled, course_of, updates_of
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import explanation
-from core.study.stats.claims import Level
 from tests.study.samples import make_run
 
 TREND = "validation_accuracy"
@@ -72,7 +71,7 @@ def test_of_settings_that_would_gain_half_the_margin_few_are_called_settled() ->
 @pytest.mark.parametrize(
     ("full", "lora", "settled", "said"),
     [
-        ([0.0, 0.01, 0.02], [0.02, 0.0, 0.01], True, "neither setting would be better by more than 0.25 points"),
+        ([0.0, 0.01, 0.02], [0.02, 0.0, 0.01], True, "at most 0.25 points to full fine-tuning and LoRA r=4"),
         ([2.0, 2.1, 2.2], [0.02, 0.0, 0.01], False, "After 100 updates full fine-tuning was still improving"),
         ([2.0, -2.1, 2.2], [0.02, 0.0, 0.01], None, "Whether longer training would change full fine-tuning is not"),
     ],
@@ -114,28 +113,6 @@ def test_an_answer_is_about_the_largest_number_of_epochs_that_all_its_settings_h
     assert not {run.id for run in unchosen([*short, *long])} & {run.id for run in short}, "they were chosen before"
 
 
-def test_another_number_of_epochs_is_no_second_look() -> None:
-    def at(epochs: int, ahead: float, noise: float) -> list[Run]:
-        shifts = {"full": ahead, "lora": 0.0}
-        return [
-            make_run(
-                method,
-                seed,
-                80 + shift + noise * (-1) ** seed * (method == "lora"),
-                optim={"epochs": epochs},
-                created=float(epochs),
-                **{TREND: 80.0},
-            )
-            for method, shift in shifts.items()
-            for seed in range(8)
-        ]
-
-    open_one, shown = at(10, 0.1, 2.0), at(30, 9.0, 0.1)
-    assert verdict(open_one).level is Level.OPEN
-    assert verdict([*open_one, *shown]).level is Level.SHOWN
-    assert verdict([*open_one, *shown]).looks == 1
-
-
 def test_longer_training_takes_the_chosen_rates_and_their_neighbors() -> None:
     runs = [
         make_run(
@@ -172,10 +149,10 @@ def test_a_rate_that_decays_is_judged_by_runs_of_a_third_of_the_epochs() -> None
 @pytest.mark.parametrize(
     ("full", "lora", "ahead", "expected"),
     [
-        ([1.0, 1.1, 0.9], [1.0, 1.0, 1.1], 5.0, True),  # both improve, and the lead stays
-        ([0.0, 0.1, 0.0], [6.0, 6.1, 5.9], 5.0, False),  # the other catches up
-        ([0.0, 6.0, 0.0], [0.0, 0.1, 6.0], 5.0, False),  # nobody can tell
-        ([0.0, 0.1, 0.0], [6.0, 6.1, 5.9], -5.0, True),  # it gains further on the better one
+        ([1.0, 1.1, 0.9, 1.0], [1.0, 1.0, 1.1, 0.9], 5.0, True),  # both improve, and the lead stays
+        ([0.0, 0.1, 0.0, 0.1], [6.0, 6.1, 5.9, 6.0], 5.0, False),  # the other catches up
+        ([0.0, 20.0, 0.0, 0.0], [0.0, 0.1, 20.0, 0.0], 5.0, False),  # nobody can tell
+        ([0.0, 0.1, 0.0, 0.1], [6.0, 6.1, 5.9, 6.0], -5.0, True),  # it gains further on the better one
     ],
 )
 def test_a_difference_holds_on_where_what_each_seed_would_gain_leaves_it(
@@ -185,12 +162,12 @@ def test_a_difference_holds_on_where_what_each_seed_would_gain_leaves_it(
     runs = [
         make_run(method, seed, 80 + seed / 10 + shift, optim={"epochs": 10}, trends={TREND: trend}, **{TREND: 80.0})
         for method, shift, trends in (("full", ahead, full), ("lora", 0.0, lora))
-        for seed, trend in enumerate(trends)
+        for seed, trend in enumerate([*trends, *trends])
     ]
     found = verdict(runs)
     assert found.holds_on is expected
     said = " ".join(explanation(found))
-    assert ("It would hold with three times the epochs" in said) is expected
+    assert ("is projected to remain with three times the epochs" in said) is expected
     assert not (expected and "learns faster" in said)
 
 

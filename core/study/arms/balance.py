@@ -9,6 +9,7 @@ from core.objectives.classification import ACCURACY, LARGEST_CLASS, MACRO_F1
 from core.store.record import Result, Run
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import MIN_SEEDS
+from core.study.stats.measures import value_text
 from core.wording.examples import noun
 
 HALF = 50.0
@@ -77,17 +78,21 @@ def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
     return found
 
 
-def unlearnt_sentence(arms: Iterable[Arm]) -> str:
-    """Which arms are not shown to have learnt anything, and what to do; empty if all are. See :func:`unlearnt`."""
-    found = unlearnt(arms)
-    share = largest_class(found[0].runs[0].result) if found else None
-    if share is None:
+def unlearnt_sentence(found: Sequence[Arm]) -> str:
+    """That these arms are not shown to have learnt anything, and what to do; empty for none. See :func:`unlearnt`."""
+    if not found:
         return ""
-    have = "has" if len(found) == 1 else "have"
+    share, have = largest_class(found[0].runs[0].result), "has" if len(found) == 1 else "have"
+    what = "to be better than answers that need no input"
+    names = [f"{arm.name} ({value_text(arm.what(), arm.interval(arm.primary).mean, 1)})" for arm in found]
+    if share is not None:
+        what = (
+            f"to have learnt more than naming the most frequent class, which is right in {percent(share, 1)} of cases"
+        )
+        names = [f"{arm.name} ({percent(arm.interval(ACCURACY.name).mean, 1)})" for arm in found]
     return (
-        f"{listed([arm.name for arm in found])} {have} not been shown to have learnt more than naming the most "
-        f"frequent class, which is right in {percent(share, 1)} of cases: train for more epochs or at a "
-        "higher learning rate before you add seeds."
+        f"{listed(names)} {have} not been shown {what}: train for more epochs or at another learning rate before "
+        "adding seeds."
     )
 
 

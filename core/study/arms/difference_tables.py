@@ -1,70 +1,91 @@
-"""Differences of arms as tables: what is shown, what is not, and how many seeds it would take."""
+"""Differences of arms as tables: what is shown, and what was seen."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from core.methods.method import Role
-from core.numbers import NOTHING, count_text, counted
+from core.numbers import NOTHING, counted
 from core.study.arms.arm import Arm
+from core.study.arms.candidate import Candidate
 from core.study.arms.cut import CutArm
 from core.study.arms.pairs import against_full, paired_differences
-from core.study.stats.claims import Difference, Level, Pair, differences_of
+from core.study.arms.verdict import Verdict
+from core.study.stats.claims import Difference, Level, Pair, difference_of
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import Quantity, bare_text, digits_of, ends_text, quantity, spread_text
 from core.study.stats.words import p_text
 
 
-def finding_text(difference: Difference) -> str:
-    """What may be claimed: the level, the direction, and the number of seeds that would show what is not shown."""
+def finding_text(difference: Difference, candidate: Candidate | None = None) -> str:
+    """What was found: that something is shown of a setting, or what was seen.
+
+    Args:
+        difference: in any quantity.
+        candidate: the setting as it was tested, where the difference is that of the verdict.
+    """
     side = "higher" if difference.interval.mean > 0 else "lower"
-    if difference.level is Level.SHOWN:
+    if candidate is not None and candidate.level is Level.SHOWN:
         return f"Shown: {side}"
-    seeds = len(difference.seeds)
-    if difference.level is Level.LEANING:
-        text = f"Leaning: {side}"
-    elif difference.holds_zero:
-        text = f"No difference shown with {counted(seeds, 'seed')}"
-    else:
-        text = f"Seen: {side}, not yet a claim"
-    need = max(difference.seeds_needed or 0, difference.least_seeds if seeds < difference.least_seeds else 0)
-    return f"{text}; about {count_text(need)} seeds needed" if need else text
+    if difference.holds_zero:
+        return f"No difference seen with {counted(len(difference.seeds), 'seed')}"
+    return f"Leaning: {side}" if candidate is not None and candidate.leans else f"Seen: {side}"
 
 
-def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
-    """One row per difference, in words: mean, intervals, what may be claimed, corrected p, win probability.
-
-    The intervals are at 95 %: Student's t, and as a second reading the BCa bootstrap.
+def differences_table(differences: Sequence[Difference], tested: Mapping[str, Candidate] | None = None) -> pd.DataFrame:
+    """One row per difference, in words: mean, 95 % interval, finding, corrected p, win probability.
 
     What they are compared with has a column where it differs between rows; otherwise the table's title names it.
+
+    Args:
+        differences: in one quantity.
+        tested: the settings of a verdict by label of the difference, where these are its differences.
     """
     columns = {"Setting": [d.a for d in differences]}
     if len({d.b for d in differences}) > 1:
         columns["Compared with"] = [d.b for d in differences]
+    found = tested or {}
     columns |= {
         "Difference": [_mean_text(d) if d.interval.n else NOTHING for d in differences],
         "95 % interval": [interval_text(d.interval, d.what) for d in differences],
-        "Bootstrap": [interval_text(d.bootstrap, d.what) for d in differences],
-        "Finding": [finding_text(d) for d in differences],
-        "p": [p_text(d.p) for d in differences],
-        "Beats it": [NOTHING if math.isnan(d.win) else f"{round(100 * d.win)} %" for d in differences],
+        "Finding": [finding_text(d, found.get(d.a)) for d in differences],
     }
+    if found:
+        tests = [found[d.a].found if d.a in found else None for d in differences]
+        columns["p"] = [NOTHING if test is None else p_text(test.differs) for test in tests]
+    columns["Beats it"] = [NOTHING if math.isnan(d.win) else f"{round(100 * d.win)} %" for d in differences]
     return pd.DataFrame(columns, dtype=object)
 
 
-def full_differences(arms: Sequence[Arm], name: str) -> list[Difference]:
-    """Every LoRA arm minus full fine-tuning, tested together as for the verdict; then every control, together too."""
+def full_differences(arms: Sequence[Arm], name: str, found: Verdict | None = None) -> list[Difference]:
+    """Every LoRA arm minus full fine-tuning, then every control.
+
+    Args:
+        arms: the settings.
+        name: of the quantity.
+        found: the verdict on them, where the quantity is its measure: intervals are then over test examples as well.
+    """
     pairs = against_full(arms)
-    lora = [pair for pair in pairs if pair[0].role is Role.ADAPTER]
-    controls = [pair for pair in pairs if pair[0].role is Role.CONTROL]
-    return paired_differences(lora, name) + paired_differences(controls, name)
+    ordered = [pair for role in (Role.ADAPTER, Role.CONTROL) for pair in pairs if pair[0].role is role]
+    seen = {candidate.arm.key: candidate.difference for candidate in found.candidates} if found is not None else {}
+    return [
+        replace(seen[arm.key], a=arm.label, b=full.label) if arm.key in seen else difference
+        for (arm, full), difference in zip(ordered, paired_differences(ordered, name), strict=True)
+    ]
+
+
+def tested_settings(arms: Sequence[Arm], found: Verdict) -> dict[str, Candidate]:
+    """The settings of a verdict by the labels that these arms have."""
+    labels = {arm.key: arm.label for arm in arms}
+    return {labels[each.arm.key]: each for each in found.candidates if each.arm.key in labels}
 
 
 def rank_differences(arms: Sequence[Arm]) -> list[Difference]:
-    """The primary measure of every higher rank minus that of the lowest of the same method, tested together."""
+    """The primary measure of every higher rank minus that of the lowest of the same method."""
     by_method: dict[str, list[Arm]] = {}
     for arm in sorted((arm for arm in arms if arm.spec.method.size_field), key=lambda arm: arm.spec.method.size):
         by_method.setdefault(arm.spec.kind, []).append(arm)
@@ -73,19 +94,22 @@ def rank_differences(arms: Sequence[Arm]) -> list[Difference]:
 
 
 def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Difference]:
-    """For each rank, LoRA minus full fine-tuning whose ΔW was cut to it, on the test part, tested together."""
+    """For each rank, LoRA minus full fine-tuning whose ΔW was cut to it, on the test part."""
     cut_of = {cut.rank: cut for cut in cuts}
-    pairs = [
-        Pair(
-            arm.label,
-            cut_of[rank].label,
-            arm.by_seed(arm.primary),
-            {seed: found.target for seed, found in cut_of[rank].by_seed.items()},
+    what = arms[0].what(arms[0].primary)
+    return [
+        difference_of(
+            Pair(
+                arm.label,
+                cut_of[rank].label,
+                arm.by_seed(arm.primary),
+                {seed: found.target for seed, found in cut_of[rank].by_seed.items()},
+            ),
+            what,
         )
         for arm in arms
         if (rank := arm.spec.method.inner_rank) is not None and rank in cut_of
     ]
-    return differences_of(pairs, arms[0].what(arms[0].primary)) if pairs else []
 
 
 def cuts_table(cuts: Sequence[CutArm], masked: bool) -> pd.DataFrame:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from core.engine.jobs.predictions import Predictions
 from core.objectives.classification import ACCURACY
-from core.objectives.measure import Answers, Measure
-from core.study.stats.images import CrossedInterval, ImageFacts, crossed_interval, image_facts
+from core.study.stats.images import ImageFacts, image_facts
 from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import bounded, quantity
 
@@ -30,16 +29,8 @@ class ArmPredictions:
     """(S, N) for each seed and test example."""
     truth: NDArray[Any]
     """(N,) true labels or numbers."""
-    losses: NDArray[np.float32] | None = None
-    """(S, N) loss of each example; None where that was not asked for."""
     kind: str = "image"
     """What the task consists of; see :func:`core.wording.examples.noun`."""
-
-    def each(self, measure: Measure) -> NDArray[np.float64]:
-        """(S, N) a measure of each example, in its unit; see :attr:`core.objectives.measure.Measure.each`."""
-        losses = [None] * len(self.predicted) if self.losses is None else list(self.losses)
-        answers = [Answers(row, self.truth, own) for row, own in zip(self.predicted, losses, strict=True)]
-        return np.stack([measure.each(each) for each in answers])
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -126,11 +117,6 @@ def correct_differences(a: ArmPredictions, b: ArmPredictions) -> NDArray[np.int8
     """(S, N), for each seed that both have and each example: 1 if only ``a`` is right, −1 if only ``b`` is, else 0."""
     left, right = _shared(a, b, a.right), _shared(b, a, b.right)
     return left.astype(np.int8) - right.astype(np.int8)
-
-
-def crossed_difference(a: ArmPredictions, b: ArmPredictions, measure: Measure = ACCURACY) -> CrossedInterval:
-    """A measure of ``a`` minus that of ``b``; see :func:`core.study.stats.images.crossed_interval`."""
-    return crossed_interval(_shared(a, b, a.each(measure)) - _shared(b, a, b.each(measure)))
 
 
 def _shared(own: ArmPredictions, other: ArmPredictions, rows: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from core.methods.method import Role
@@ -10,11 +11,12 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.course import LONGER
 from core.plan.experiment import Setting, with_ranks
-from core.plan.rate_grid import grid_rate, tuned_arms
+from core.plan.rate_grid import grid_rate, is_point, tuned_arms
 from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.choice import comparisons_of, winners
+from core.study.arms.tuning import rate_choices
 
 RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
 """Learning rates that sweeps try and experiments can be grown by: the points of the grid from 0.0000316 to 0.316."""
@@ -41,6 +43,16 @@ def longer(runs: Sequence[Run]) -> list[Setting]:
             if arm.role in (Role.REFERENCE, Role.ADAPTER):
                 found += [(_tripled(other.spec.optim), other.spec.method) for other in around]
     return list(dict.fromkeys(found))
+
+
+def rates_beyond(runs: Sequence[Run]) -> tuple[float, ...]:
+    """The next learning rates of the grid where a chosen one is the first or last of those tried, ascending."""
+    found = set()
+    for choice in rate_choices(runs):
+        if choice.at_end and choice.arm.role in (Role.REFERENCE, Role.ADAPTER):
+            place = round(2 * math.log10(choice.arm.learning_rate)) + (1 if choice.at_end == "highest" else -1)
+            found |= {grid_rate(place)} if is_point(place) else set()
+    return tuple(sorted(found))
 
 
 def _rate(arm: Arm) -> float:

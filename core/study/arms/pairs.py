@@ -6,25 +6,21 @@ from collections.abc import Sequence
 
 from core.methods.method import Role
 from core.study.arms.arm import Arm
-from core.study.stats.claims import (
-    Difference,
-    Pair,
-    differences_of,
-)
+from core.study.stats.claims import Difference, Pair, difference_of
 from core.study.stats.measures import quantity
 
 
 def paired_differences(pairs: Sequence[tuple[Arm, Arm]], name: str) -> list[Difference]:
-    """For each pair the first arm minus the second; see :func:`core.study.stats.claims.differences_of`.
+    """For each pair the first arm minus the second; see :func:`core.study.stats.claims.difference_of`.
 
     Args:
-        pairs: all that are compared to answer one question: each claim is corrected for the others.
+        pairs: of one objective.
         name: of the quantity that is compared; see :func:`core.study.stats.measures.quantity`.
     """
     if not pairs:
         return []
     what = quantity(name, pairs[0][0].spec.objective)
-    return differences_of([Pair(a.label, b.label, a.by_seed(name), b.by_seed(name)) for a, b in pairs], what)
+    return [difference_of(Pair(a.label, b.label, a.by_seed(name), b.by_seed(name)), what) for a, b in pairs]
 
 
 def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:

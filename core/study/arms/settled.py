@@ -100,7 +100,8 @@ def course_sentences(arms: Sequence[Arm], holds: bool | None = None) -> list[str
     if set(by_course) == {Course.SETTLED}:
         objective = arms[0].spec.objective
         half = objective.primary.amount_text(objective.margin / 2)
-        return [f"Settled: with three times the epochs neither setting would be better by more than {half}."]
+        names = listed([name for own in by_course.values() for name in own])
+        return [f"Settled: three times the epochs are projected to add at most {half} to {names}."]
     found = []
     if improving := by_course.get(Course.IMPROVING):
         were = "was" if len(improving) == 1 else "were"
@@ -111,5 +112,5 @@ def course_sentences(arms: Sequence[Arm], holds: bool | None = None) -> list[str
     if unknown := by_course.get(Course.UNKNOWN):
         found.append(f"Whether longer training would change {listed(unknown)} is not known.")
     if holds:
-        found.append("It would hold with three times the epochs, if each seed went on as it did at last.")
+        found.append("The difference is projected to remain with three times the epochs.")
     return found

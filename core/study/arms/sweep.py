@@ -208,8 +208,13 @@ def trained_seconds(runs: Iterable[Run]) -> float:
     return sum(run.training_seconds for run in runs if run.state != "queued")
 
 
-def sweep_table(arms: Sequence[Arm]) -> pd.DataFrame:
-    """One row per arm, as numbers; means have the half-width of their 95 % interval beside them, if there is one."""
+def sweep_table(arms: Sequence[Arm], unread: bool = False) -> pd.DataFrame:
+    """One row per arm, as numbers; means have the half-width of their 95 % interval beside them, if there is one.
+
+    Args:
+        arms: of a sweep.
+        unread: whether the test part is not to be read yet, so that its columns are left out.
+    """
     picked = {arm.key for arm in chosen(arms) if arm} | {arm.key for arm in best_adapters(arms).values()}
     validated, tested = [arm.validated for arm in arms], [arm.tested for arm in arms]
     done = [arm.finished_only for arm in arms]
@@ -230,6 +235,8 @@ def sweep_table(arms: Sequence[Arm]) -> pd.DataFrame:
         "Training time (s)": ("Float64", [arm.interval("seconds").mean for arm in done]),
         "Time shared": ("boolean", [arm.shares_time if arm.runs else None for arm in done]),
     }
+    if unread:
+        del columns[axis], columns[f"± {axis}"]
     return pd.DataFrame({title: pd.Series(list(values), dtype=kind) for title, (kind, values) in columns.items()})
 
 
@@ -242,9 +249,9 @@ def shares_time(arms: Iterable[Arm]) -> bool:
     return any(arm.finished_only.shares_time for arm in arms)
 
 
-def sweep_view(arms: Sequence[Arm]) -> pd.DataFrame:
+def sweep_view(arms: Sequence[Arm], unread: bool = False) -> pd.DataFrame:
     """The table of :func:`sweep_table` as pages show it: methods and times in words, and intervals by their ends."""
-    table = sweep_table(arms).drop(columns="Time shared")
+    table = sweep_table(arms, unread).drop(columns="Time shared")
     times = [mean_text(arm.finished_only, "seconds") if arm.finished else None for arm in arms]
     table["Training time (s)"] = pd.Series(times, dtype="string")
     table["Method"] = pd.array([arm.spec.method.title for arm in arms], dtype="string")
@@ -252,7 +259,7 @@ def sweep_view(arms: Sequence[Arm]) -> pd.DataFrame:
     for title, intervals in (
         (f"Validation {on}", [arm.validated for arm in arms]),
         (axis, [arm.tested for arm in arms]),
-    ):
+    )[: 1 if unread else 2]:
         ends = [ends_text(interval, arm.what()) or None for arm, interval in zip(arms, intervals, strict=True)]
         table[f"± {title}"] = pd.Series(ends, dtype="string")
         table = table.rename(columns={f"± {title}": f"{title.split(' (')[0]}, 95 %"})

@@ -19,7 +19,7 @@ from core.run_spec import OptimSpec
 from core.spec import bounds
 from core.store.record import Run
 from core.store.search import Entry
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.tuning import RateChoice, one_per_group, ratio_text
 from core.study.stats.measures import COSTS, FORGETTING, FORGETTING_MASKED, quantity, spread_text, value_text
 
@@ -112,6 +112,17 @@ def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
     }
     for title, name in _means_of(arms).items():
         columns[title.split(" (")[0]] = [mean_text(arm, name) for arm in arms]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def validation_table(arms: Sequence[Arm]) -> pd.DataFrame:
+    """One row per arm, as people read it: what the validation part says, while the test part is not to be read yet."""
+    columns = {
+        "Setting": [arm.label for arm in arms],
+        "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
+        "Seeds": [count_text(len(arm.finished)) for arm in arms],
+        f"Validation {judged_by(arms).primary.noun}": [spread_text(arm.validated, arm.what()) for arm in arms],
+    }
     return pd.DataFrame(columns, dtype=object)
 
 

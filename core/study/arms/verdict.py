@@ -2,67 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from core.methods.method import Role
-from core.numbers import counted
-from core.objectives.measure import Measure
+from core.store.looks import Look
 from core.store.record import Run
-from core.store.stages import stages_of
 from core.study.arms.arm import Arm, judged_by
-from core.study.arms.balance import unlearnt
+from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.choice import (
     best_arm,
     best_run,
-    chosen_arms,
     comparisons_of,
     is_adapter,
-    is_full,
-    no_choice_sentence,
 )
-from core.study.arms.pairs import against_full, paired_differences
-from core.study.arms.settled import holds_on
-from core.study.arms.tuning import RatesTried, name_in_sentence, rate_choices, rates_tried
-from core.study.stats.claims import Difference, Level, within_margin
-from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed
+from core.study.arms.compared import compared_settings, no_ranking
+from core.study.arms.controls import scratch_sentence, unlearned_reason
+from core.study.arms.family import Member, Tested, common_seeds, member_of, untested
+from core.study.arms.looks import Family, families_of, look_at
+from core.study.arms.settled import all_settled, holds_on
+from core.study.arms.tuning import RatesTried, rates_tried
+from core.study.arms.withheld import Mend, ends_reason, waiting_reason
+from core.study.stats.claims import Level
+from core.study.stats.crossed import crossed
+from core.study.stats.intervals import MIN_SEEDS
+from core.study.stats.power import Design
+from core.study.stats.spending import next_look
 
 
-def no_ranking(measure: Measure) -> str:
-    """Why nothing ranks settings whose finished seeds have no value on the validation part."""
-    article = "an" if measure.noun[:1].lower() in "aeiou" else "a"
-    return (
-        "No verdict: nothing ranks these settings, since they have no finished seed in common with "
-        f"{article} {measure.noun} on the validation part."
-    )
+class About(StrEnum):
+    """What a claim is about, which the learning rates and the length of training decide."""
+
+    METHODS = "methods"
+    """Which method to use."""
+    BUDGET = "budget"
+    """What is reached with this number of updates: longer training might change it."""
+    RATES = "rates"
+    """The settings at their learning rates: others might change it."""
 
 
-class Rule(StrEnum):
-    """The part of the rule that decided."""
-
-    WITHIN = "within the margin"
-    """The choice is the cheapest adapter setting that is within the margin of full fine-tuning."""
-    HIGHER = "higher"
-    """The choice is the adapter setting that is best on the validation part; it is better than full fine-tuning."""
-    LOWER = "lower"
-    """The choice is full fine-tuning: the adapter setting that is best on the validation part is worse."""
-    NONE = "none"
-    """No choice."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An adapter setting that is compared with full fine-tuning."""
-
-    arm: Arm
-    difference: Difference
-    """Its primary measure on the test part minus that of full fine-tuning."""
-    within: Level
-    """The level at which it falls short by less than the margin."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verdict:
     """The answer of an experiment, as far as its runs can give one."""
 
@@ -77,39 +57,67 @@ class Verdict:
     best: Candidate | None = None
     """The candidate that is best on the validation part."""
     rule: Rule = Rule.NONE
-    level: Level = Level.OPEN
-    """Level of the test behind the choice; *open* without one."""
     reason: str = ""
-    """Why nothing could be compared; empty where something was."""
-    looks: int = 1
-    """How many times these runs could be looked at, including now: one more for every time that the experiment grew
-    after a verdict that was open although it had enough seeds for a claim."""
-    pending: int = 0
-    """Number of runs that are still to finish: until then the verdict is interim."""
-    ends: tuple[str, ...] = ()
-    """Labels of the compared settings whose rate is the first or last of those tried, with the rate."""
-    searching: bool = False
-    """Whether more runs will be queued, since the best learning rates are not found yet."""
-    stopped: tuple[int, ...] = ()
-    """Seeds of the two settings that the verdict is about which somebody stopped before they had finished."""
+    """Why nothing was compared; empty where something was."""
+    unread: bool = False
+    """Whether the test part is not to be shown yet, because runs are to follow."""
+    withheld: str = ""
+    """Why no verdict is given on what was compared; empty where one is."""
+    mend: Mend | None = None
+    """What would let there be a verdict."""
+    looks: tuple[Look, ...] = ()
+    """The looks that this verdict is, one for each family, as the store keeps them; none where nothing was tested."""
+    recorded: tuple[int, ...] = ()
+    """Numbers of seeds of all looks that were recorded before."""
+    later: tuple[str, ...] = ()
+    """Labels of settings that were added after a look, and so are a family of their own."""
+    pretraining: str = ""
+    """What training from scratch says of the base, where it was trained beside; see :mod:`core.study.arms.controls`."""
     answerable: int = 0
     """Number of seeds of a verdict that waits for runs that were stopped, and could be given without them."""
-    selected: bool = False
-    """Whether the runs were selected: what was left out, and how often they were looked at, is then not known."""
 
     @property
     def told(self) -> Candidate | None:
         """The candidate that the verdict is about: the choice if that is an adapter, else the best one."""
         if self.rule is Rule.WITHIN:
-            return next(candidate for candidate in self.candidates if candidate.within is not Level.OPEN)
+            return next(candidate for candidate in self.candidates if candidate.claim(Rule.WITHIN))
         return self.best
 
     @property
+    def claim(self) -> Claim | None:
+        """The claim behind the choice."""
+        return self.told.claim(self.rule) if self.told is not None else None
+
+    @property
+    def level(self) -> Level:
+        """Level of the claim behind the choice; *leaning* or *open* without one."""
+        if self.claim is not None:
+            return Level.SHOWN
+        return Level.LEANING if self.told is not None and self.told.leans else Level.OPEN
+
+    @property
+    def about(self) -> About:
+        """What the claim is about."""
+        if self.is_given or (self.claim is not None and not self.claim.about_methods):
+            return About.RATES
+        return About.METHODS if all_settled(self.compared) or self.holds_on else About.BUDGET
+
+    @property
+    def is_given(self) -> bool:
+        """Whether a compared setting was trained at one learning rate, so that nothing says it is a good one."""
+        return any(arm.spec.label in self.rates.one for arm in self.compared)
+
+    @property
+    def compared(self) -> list[Arm]:
+        """Full fine-tuning and the setting that the verdict is about."""
+        return [arm for arm in (self.full, self.told.arm if self.told is not None else None) if arm is not None]
+
+    @property
     def choice(self) -> Arm | None:
-        """The setting to use; None where the rule makes no choice."""
-        if self.rule is Rule.LOWER:
-            return self.full
-        return self.told.arm if self.told is not None and self.rule is not Rule.NONE else None
+        """The setting to use; None where no claim about methods was shown."""
+        if self.claim is None or self.about is not About.METHODS:
+            return None
+        return self.full if self.rule is Rule.LOWER else self.told.arm if self.told is not None else None
 
     @property
     def offered(self) -> Run | None:
@@ -132,146 +140,141 @@ class Verdict:
         return len(self.told.difference.seeds) if self.told is not None else 0
 
     @property
+    def before(self) -> tuple[int, ...]:
+        """Numbers of seeds of earlier looks: at the family of :attr:`told` where it was tested, else of all."""
+        return self.told.before if self.told is not None and self.looks else self.recorded
+
+    @property
+    def spent(self) -> tuple[int, ...]:
+        """The same with this look."""
+        return tuple(sorted({*self.before, *([self.seeds] if self.looks else [])}))
+
+    @property
+    def next_look(self) -> int:
+        """Number of seeds that a further look is proposed for; 0 where something is shown, or training comes first."""
+        if not self.seeds or self.level is Level.SHOWN or self.withheld or self.reason:
+            return 0
+        return next_look(self.seeds, self.spent)
+
+    @property
     def seeds_to_add(self) -> int:
-        """Number of further seeds that would about settle it.
+        """Number of seeds that :attr:`next_look` takes beside those that are there; 0 where none is proposed."""
+        return max(0, self.next_look - self.seeds)
 
-        0 where it is settled, no number is known, or a setting is not shown to have learnt anything, so that longer
-        training comes first.
-        """
+    @property
+    def design(self) -> Design | None:
+        """What determines what a further look can show, from the spread of these runs; None where it is not known."""
         told = self.told
-        if told is None or self.level is Level.SHOWN or not self.seeds:
-            return 0
-        if unlearnt(filter(None, (self.full, told.arm))):
-            return 0
-        if self.rule is Rule.WITHIN:
-            # No setting can have a higher level than the more expensive ones, which were tested before it.
-            place = next(place for place, candidate in enumerate(self.candidates) if candidate is told)
-            return max(self._seeds_within(candidate) for candidate in self.candidates[place:])
-        needed = max(told.difference.seeds_needed or 0, told.difference.least_seeds)
-        return max(0, needed - self.seeds)
+        if told is None or self.reason or told.crossed.seeds < MIN_SEEDS:
+            return None
+        return Design(*told.crossed.spreads, told.crossed.examples, max(len(self.candidates), 1))
 
-    def _seeds_within(self, candidate: Candidate) -> int:
-        """Number of further seeds that would about show that a candidate is within the margin."""
-        sign, values = candidate.difference.what.sign, candidate.difference.values
-        if candidate.within is Level.SHOWN or len(values) >= CLAIM_SEEDS:
-            return 0
-        needed = seeds_needed([sign * value + self.margin for value in values]) or 0
-        return max(needed, CLAIM_SEEDS) - len(values)
+    @property
+    def needs_examples(self) -> bool:
+        """Whether "good enough" is out of reach with these test examples, whatever the number of seeds."""
+        return self.level is not Level.SHOWN and self.design is not None and self.design.floor > self.margin > 0
 
 
-def verdict(runs: Iterable[Run], selected: bool = False) -> Verdict:
+def verdict(
+    runs: Iterable[Run],
+    tested: Tested = untested,
+    looks: Sequence[Look] = (),
+    selected: bool = False,
+    trivial: Tested = untested,
+) -> Verdict:
     """Decide between full fine-tuning and adapters, as far as these runs allow.
 
     The settings are those that :mod:`core.study.arms.choice` picks on the validation part, one for each method and
-    rank; controls take no part. The choice is
+    rank; controls take no part. Something is *shown* where its p-value, corrected for the family
+    (:func:`core.study.stats.family.p_values`), is at most the level of this look
+    (:func:`core.study.stats.spending.level_of`). The choice is
 
-    1. the cheapest adapter setting that is within the margin of full fine-tuning, see
-       :func:`core.study.stats.claims.within_margin`;
-    2. else the adapter setting that is best on the validation part, if it is better in the primary measure than full
-       fine-tuning, see :func:`core.study.stats.claims.differences_of`;
-    3. else full fine-tuning, if that setting is worse;
+    1. the cheapest adapter setting that is shown to be within the margin of full fine-tuning;
+    2. else the adapter setting that is best on the validation part, if it is shown to be better;
+    3. else full fine-tuning, if that setting is shown to be worse;
     4. else none.
 
-    While runs of the experiment are stopped there is no verdict: to look at the results and then to stop what does not
-    please would make false claims more likely. Archived runs were left out by somebody who knew that.
+    Nothing is compared while runs are to finish, or were stopped and nobody has archived them. A verdict is withheld,
+    so that nothing is tested and no look is used, where a chosen learning rate is at an end of those tried, and where
+    full fine-tuning or the setting has not been shown to have learned anything.
 
     Args:
-        runs: all of one experiment, or those that somebody selected; in any state. The margin is that of
-            :func:`core.study.arms.arm.judged_by`.
-        selected: whether somebody selected the runs; of several experiments they always are.
+        runs: all of one experiment, in any state. The margin is that of :func:`core.study.arms.arm.judged_by`.
+        tested: has the measure of each test example of a run.
+        looks: earlier ones at this experiment.
+        selected: whether somebody selected the runs: nothing is claimed then, because what was left out is not known.
+        trivial: has the same measure of the answers that need no input, which is what a setting has to beat.
     """
     everything = list(runs)
     margin = judged_by(everything).margin
-    found = _decided(everything, margin)
-    pending = sum(run.is_live or run.state == "interrupted" for run in everything)
-    selected = selected or len({run.experiment for run in everything}) > 1
-    if not selected and (reason := _waits_for(everything, found)):
-        answerable = 0 if found.reason else found.seeds
-        return Verdict(margin, found.rates, reason=reason, pending=pending, answerable=answerable)
-    searching = any(run.plan == "open" for run in everything)
-    stopped = _stopped(found, everything)
-    found = replace(found, pending=pending, searching=searching, stopped=stopped, selected=selected)
-    if found.level is not Level.SHOWN or selected:
-        return found
-    # Each number of epochs is a question of its own, with looks of its own.
-    compared = {arm.key for arms in comparisons_of(everything) for arm in arms}
-    stages = stages_of(run for run in everything if run.spec.arm in compared)
-    earlier = (_decided([run for stage in stages[:last] for run in stage], margin) for last in range(1, len(stages)))
-    return replace(found, looks=1 + sum(look.level is Level.OPEN and look.seeds >= CLAIM_SEEDS for look in earlier))
-
-
-def _waits_for(everything: Sequence[Run], found: Verdict) -> str:
-    """Why a verdict waits for stopped runs that nobody has archived; empty where it waits for none."""
-    finished = {(run.spec.arm, run.spec.seed) for run in everything if run.state == "finished"}
-    left = [run for run in everything if run.state == "stopped" and not run.archived]
-    missing = [run for run in left if (run.spec.arm, run.spec.seed) not in finished]
-    if not missing:
-        waits = any(run.plan == "waiting" for run in everything)
-        return "No verdict yet: the search for learning rates has not ended. Finish the experiment." if waits else ""
-    were = f"{len(missing)} of {counted(len(everything), 'run')} {'was' if len(missing) == 1 else 'were'} stopped"
-    or_ = f", or answer with the {counted(found.seeds, 'seed')} that finished" if not found.reason else ""
-    return f"No verdict yet: {were}. Finish the experiment{or_}."
-
-
-def _stopped(found: Verdict, everything: Sequence[Run]) -> tuple[int, ...]:
-    arms = [arm for arm in (found.full, found.told.arm if found.told is not None else None) if arm is not None]
-    finished = {arm.key: set(arm.seeds) for arm in arms}
-    stopped = {
-        run.spec.seed
-        for run in everything
-        if run.state == "stopped" and run.spec.seed not in finished.get(run.spec.arm, {run.spec.seed})
-    }
-    return tuple(sorted(stopped))
-
-
-def _decided(everything: Sequence[Run], margin: float) -> Verdict:
-    """The verdict, whatever was looked at before."""
     rates = rates_tried(run.spec for run in everything if run.spec.role in (Role.REFERENCE, Role.ADAPTER))
-    full, pairs, reason = _pairs(everything)
-    if not pairs:
-        return Verdict(margin, rates, full, reason=reason)
-    pairs.sort(key=lambda pair: pair[0].trained)
-    differences = paired_differences(pairs, judged_by(everything).primary.name)
-    within = within_margin(differences[::-1], margin)[::-1]
+    full, arms, reason = compared_settings(everything)
+    recorded = tuple(sorted({look.seeds for look in looks}))
+    found = Verdict(margin, rates, full, reason=reason, recorded=recorded)
+    if not selected and (waiting := waiting_reason(everything, len(common_seeds([full, *arms])) if full else 0)):
+        return replace(found, reason=waiting.text, unread=True, mend=waiting.mend, answerable=waiting.answerable)
+    if reason or full is None:
+        return found
+    everyone = next(group for group in comparisons_of(everything) if any(arm.key == full.key for arm in group))
+    epochs = full.spec.optim.epochs
+    families = families_of(arms, filter(is_adapter, everyone), looks, epochs)
+    members = {
+        arm.key: member_of(arm, full, everyone, common_seeds([full, *family.arms]), tested)
+        for family in families
+        for arm in family.arms
+    }
     candidates = tuple(
-        Candidate(lora, d, level) for (lora, _), d, level in zip(pairs, differences, within, strict=True)
+        Candidate(member.arm, member.difference, crossed(member.compared.chosen))
+        for member in (members[arm.key] for arm in sorted(arms, key=lambda arm: arm.trained))
+        if member.difference.seeds
     )
-    keys = {candidate.arm.key: candidate for candidate in candidates if candidate.difference.seeds}
+    best = _best(everything, candidates)
+    found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
+    if best is None:
+        return replace(found, reason=no_ranking(judged_by(everything).primary))
+    if selected:
+        return replace(found, withheld=SELECTED)
+    if why := ends_reason(everything, [full, *arms]) or unlearned_reason(everyone, full, best.arm, tested, trivial):
+        return replace(found, withheld=why.text, mend=why.mend)
+    return _looked(found, families, members, epochs)
+
+
+SELECTED = (
+    "Nothing is claimed of runs that were selected, because what was left out is not known. Open an experiment for its "
+    "verdict."
+)
+"""Of runs that are not all of one experiment."""
+
+
+def _looked(found: Verdict, families: Sequence[Family], members: Mapping[str, Member], epochs: int) -> Verdict:
+    """The verdict with what every family is tested for, and the choice."""
+    candidates = {candidate.arm.key: candidate for candidate in found.candidates}
+    made: dict[tuple[str, ...], Look] = {}
+    for family in families:
+        own = [members[arm.key] for arm in family.arms if arm.key in candidates]
+        if own:
+            made[family.names], tested = look_at(family, own, candidates, found.margin, epochs)
+            candidates |= {candidate.arm.key: candidate for candidate in tested}
+    decided = tuple(candidates.values())
+    best = candidates[found.best.arm.key] if found.best is not None else None
+    first = next((family for family in families if family.names in made), None)
+    return replace(
+        found,
+        candidates=decided,
+        best=best,
+        rule=_decide(decided, best),
+        looks=tuple(made.values()),
+        later=tuple(arm.label for family in families if family is not first for arm in family.arms),
+    )
+
+
+def _decide(candidates: Sequence[Candidate], best: Candidate | None) -> Rule:
+    if any(candidate.claim(Rule.WITHIN) for candidate in candidates):
+        return Rule.WITHIN
+    return next((rule for rule in (Rule.HIGHER, Rule.LOWER) if best is not None and best.claim(rule)), Rule.NONE)
+
+
+def _best(everything: Sequence[Run], candidates: Sequence[Candidate]) -> Candidate | None:
+    keys = {candidate.arm.key: candidate for candidate in candidates}
     picked = best_arm(everything, lambda setting: is_adapter(setting) and setting.key in keys)
-    best = keys[picked.key] if picked is not None else None
-    rule, level = _decide(candidates, best)
-    reason = "" if best is not None or rule is Rule.WITHIN else no_ranking(judged_by(everything).primary)
-    compared = {arm.key for arm in (full, *(candidate.arm for candidate in candidates)) if arm is not None}
-    at_ends = [choice.arm for choice in rate_choices(everything) if choice.arm.key in compared and choice.at_end]
-    ends = tuple(f"{name_in_sentence(arm.spec.label)} ({arm.learning_rate:g})" for arm in at_ends)
-    return Verdict(margin, rates, full, candidates, best, rule, level, reason, ends=ends)
-
-
-def _decide(candidates: Sequence[Candidate], best: Candidate | None) -> tuple[Rule, Level]:
-    near = next((candidate for candidate in candidates if candidate.within is not Level.OPEN), None)
-    if near is not None:
-        return Rule.WITHIN, near.within
-    if best is None or best.difference.level is Level.OPEN:
-        return Rule.NONE, Level.OPEN
-    return (Rule.HIGHER if best.difference.is_better else Rule.LOWER), best.difference.level
-
-
-def _pairs(runs: Sequence[Run]) -> tuple[Arm | None, list[tuple[Arm, Arm]], str]:
-    """Full fine-tuning, each adapter setting with it, and why there is none."""
-    if not runs:
-        return None, [], "No verdict yet: it takes finished runs of full fine-tuning and of LoRA."
-    if reason := no_choice_sentence(runs):
-        return None, [], reason
-    chosen = chosen_arms(runs)
-    full = best_arm(runs, is_full)
-    adapters = [pair for pair in against_full(chosen) if is_adapter(pair[0])]
-    pairs = [pair for pair in adapters if full is not None and pair[1].key == full.key]
-    if pairs and any(set(lora.seeds) & set(other.seeds) for lora, other in pairs):
-        return full, pairs, ""
-    if pairs:
-        return full, [], "No verdict: full fine-tuning and LoRA have no finished seed in common."
-    if {Role.REFERENCE, Role.ADAPTER} <= {arm.role for arm in chosen}:
-        if full is None:
-            return full, [], no_ranking(judged_by(runs).primary)
-        return full, [], "No verdict: full fine-tuning and LoRA started from different bases or learnt different tasks."
-    return full, [], "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."
+    return keys[picked.key] if picked is not None else None

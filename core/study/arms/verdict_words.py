@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import math
-
-from core.numbers import bytes_text, count_text, counted, listed, times_text
+from core.numbers import bytes_text, count_text, listed, times_text
 from core.study.arms.arm import Arm
-from core.study.arms.balance import unlearnt_sentence
+from core.study.arms.candidate import Candidate, Rule
+from core.study.arms.design_words import level_text, power_sentences
 from core.study.arms.forgetting_clause import forgetting_clause
-from core.study.arms.settled import course_sentences
+from core.study.arms.settled import course_sentences, updates_of
 from core.study.arms.tuning import name_in_sentence
-from core.study.arms.verdict import Candidate, Rule, Verdict
-from core.study.stats.claims import Difference, Level
-from core.study.stats.images import CrossedInterval
-from core.study.stats.intervals import CLAIM_SEEDS, MIN_SEEDS
-from core.study.stats.measures import bare_text, digits_of, value_text
+from core.study.arms.verdict import About, Verdict
+from core.study.stats.claims import Level
+from core.study.stats.measures import bare_text, value_text
 from core.study.stats.outliers import outlying
-from core.study.stats.words import off_text, p_words, span_text
+from core.study.stats.spending import CLAIM_SEEDS, level_of
+from core.study.stats.words import off_text, p_words
 from core.wording.examples import examples_text, noun
 
+NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+"""Small numbers, as sentences write them."""
+
 MEANINGS = {
-    Level.SHOWN: "Two tests agree, one of which makes no assumption about the distribution.",
-    Level.LEANING: "All seeds point the same way, but they are too few for the test that assumes nothing.",
+    Level.SHOWN: "Tests over seeds and test examples agree, one of which makes no assumption about the distribution.",
+    Level.LEANING: "All seeds point the same way, but they are too few for a claim: this decides nothing.",
     Level.OPEN: "These runs do not support a claim.",
 }
 """What each level means, for a tooltip."""
@@ -32,103 +33,194 @@ def headline(verdict: Verdict) -> str:
     told = verdict.told
     if told is None or verdict.reason:
         return verdict.reason
+    if verdict.withheld:
+        return verdict.withheld
     name, off = name_of(told.arm, verdict), off_text(told.difference)
-    shown, measure = verdict.level is Level.SHOWN, told.arm.spec.objective.primary
-    all_seeds = "" if shown else f", in all {verdict.seeds} seeds"
+    measure = told.arm.spec.objective.primary
+    full = _full_name(verdict)
     match verdict.rule:
         case Rule.WITHIN:
             many = count_text(verdict.full.trained if verdict.full else None)
-            trained = f"{count_text(told.arm.trained)} instead of {many} trainable parameters"
-            start = f"Use {name}: it is" if shown else f"{name} looks good enough: {_seen_within(verdict, told)} it was"
-            limit = f"at most {measure.margin_text(verdict.margin)} {measure.worse} than full fine-tuning"
-            return f"{start} {limit} ({_observed(told.difference)}), with {trained}."
+            trained = f"with {count_text(told.arm.trained)} instead of {many} trainable parameters"
+            margin = f"the margin of {measure.margin_text(verdict.margin)}"
+            limit = f"is at most {margin} {measure.worse} than {full}"
+            words = f"{limit} (observed: {off_text(told.difference, in_brackets=True)}), {trained}"
+            if told.claim(Rule.HIGHER):
+                words = f"is {off} than {full}, {trained}"
+            return _claimed(verdict, f"Use {name}: it", name, words)
         case Rule.HIGHER:
-            return f"Use {name}: it is {off}." if shown else f"{name} looks better: it is {off}{all_seeds}."
+            best = _best_of(verdict, name)
+            return _claimed(verdict, f"Use {name}: it", best, f"is {off} than {full}")
         case Rule.LOWER:
-            start = "Use full fine-tuning" if shown else "Full fine-tuning looks better"
-            best = f"the best adapter setting, {name}," if len(verdict.candidates) > 1 else name
-            return f"{start}: {best} is {off}{all_seeds}."
+            best = _best_of(verdict, name)
+            than = "" if verdict.about is About.METHODS else f" than {full}"
+            return _claimed(verdict, f"Use {full}: {best}", best, f"is {off}{than}")
         case _:
             if told.difference.holds_zero:
                 among = f"in {measure.noun} is shown between {name} and full fine-tuning"
-                return f"No choice yet: no difference {among} ({_observed(told.difference)})."
-            return f"No choice yet: {name} was {off}, which was seen but is not yet a claim."
+                return f"No choice yet: no difference {among}; it was {off}."
+            return f"No choice yet: {name} was {off} in these runs, which is not enough for a claim."
 
 
-def _seen_within(verdict: Verdict, told: Candidate) -> str:
-    """Where a setting that leans was within the margin: what was seen, and no bound on what was not."""
-    difference = told.difference
-    every = min(difference.what.sign * value for value in difference.values) + verdict.margin >= 0
-    return f"in all {verdict.seeds} seeds" if every else f"on average over {verdict.seeds} seeds"
+def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
+    """A claim about methods, or about the budget or the rates that limit it.
+
+    Args:
+        verdict: with a claim.
+        use: how a sentence about methods begins, up to the verb.
+        subject: of any other sentence.
+        words: the verb and what is claimed.
+    """
+    match verdict.about:
+        case About.METHODS:
+            return f"{use} {words}."
+        case About.BUDGET:
+            return f"After {count_text(updates_of(verdict.compared))} updates {subject} {words}."
+        case _:
+            rates = listed([f"{name_in_sentence(a.spec.label)} {a.learning_rate:g}" for a in verdict.compared])
+            if verdict.is_given:
+                ask = "To choose a method, run “Thorough” on Home, which finds the rates."
+                return f"At the learning rates given ({rates}), {subject} {words}. {ask}"
+            not_shown = "That is not shown at the neighboring rates, so it is no choice of a method."
+            return f"At the chosen learning rates ({rates}), {subject} {words}. {not_shown}"
+
+
+def _best_of(verdict: Verdict, name: str) -> str:
+    """The best setting with the number of those it was the best of: to choose it flatters it a little."""
+    many = len(verdict.candidates)
+    if many < 2:
+        return name
+    kinds = {candidate.arm.spec.kind for candidate in verdict.candidates}
+    return f"the best of {NUMBERS.get(many, str(many))} {'ranks' if len(kinds) == 1 else 'adapter settings'}, {name},"
 
 
 def name_of(arm: Arm, verdict: Verdict) -> str:
-    """An adapter setting in a sentence, as in ``LoRA r=1 on attention at 0.01``; see :attr:`Arm.name`.
+    """An adapter setting in a sentence, as in ``LoRA r=1 on attention at learning rate 0.01``; see :attr:`Arm.name`.
 
-    The learning rate is there where some method or rank was tuned.
+    The learning rate is there where some method or rank was tuned, unless the sentence names the rates anyway.
     """
-    return f"{arm.name} at {arm.learning_rate:g}" if verdict.rates.several else arm.name
+    has_rates = verdict.claim is not None and verdict.about is About.RATES
+    return arm.name if has_rates or not verdict.rates.several else f"{arm.name} at learning rate {arm.learning_rate:g}"
 
 
-LOOKED_AGAIN = (
-    "The experiment grew after an earlier look that showed nothing. Each further look makes false claims more likely: "
-    "in a simulation with looks at 8 and 16 seeds 7.8 % instead of 5 %, and with a third one at 32 seeds 10.4 %."
-)
-"""Of an experiment that was looked at several times; the simulation is in ``docs/statistics.md``."""
+def _full_name(verdict: Verdict) -> str:
+    """Full fine-tuning in a sentence, with its learning rate where :func:`name_of` has that of the setting."""
+    has_rates = verdict.claim is not None and verdict.about is About.RATES
+    if verdict.full is None or has_rates or not verdict.rates.several:
+        return "full fine-tuning"
+    return f"full fine-tuning at {verdict.full.learning_rate:g}"
 
 
-STOPPED_EARLY = (
-    "Some of its seeds were stopped before they had finished. To stop after a look at the results makes false claims "
-    "more likely, as each further look does."
-)
-"""Of an experiment of which somebody stopped seeds."""
-
-
-SELECTED = (
-    "These runs were selected: the tests are corrected for the settings among them, but not for those that were left "
-    "out, nor for earlier looks."
-)
-"""Of runs that are not all of one experiment."""
-
-
-def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) -> list[str]:
-    """What the verdict rests on, in sentences: what is still to finish, seeds and tests, other looks, images,
-    rates, and unusual runs.
-
-    Args:
-        verdict: of an experiment.
-        over_images: the same difference over seeds and test images; None where the predictions are not known.
+def explanation(verdict: Verdict) -> list[str]:
+    """What the verdict rests on, in sentences: tests, looks, what a further look can show, rates, longer training, and
+    unusual runs.
     """
     told = verdict.told
     if told is None or verdict.reason:
         return []
-    compared = list(filter(None, (verdict.full, told.arm)))
-    sentences = [*filter(None, [unlearnt_sentence(compared)]), _basis(verdict, told)]
-    more = " More may follow, until the best learning rates are found." if verdict.searching else ""
-    if verdict.pending or more:
-        are = "is" if verdict.pending == 1 else "are"
-        sentences.insert(0, f"Interim: {counted(verdict.pending, 'run')} {are} still to finish.{more}")
-    if verdict.selected:
-        sentences.append(SELECTED)
-    if verdict.looks > 1:
-        sentences.append(LOOKED_AGAIN)
-    if verdict.stopped and verdict.level is not Level.OPEN:
-        sentences.append(STOPPED_EARLY)
-    if over_images is not None:
-        sentences.append(_images_sentence(verdict, told, over_images))
-    if sentence := _one_rate_sentence(verdict):
-        sentences.append(sentence)
-    if verdict.ends:
-        sentences.append(
-            f"At an end of the rates tried, so that a better one may lie beyond: {listed(list(verdict.ends))}."
-        )
-    sentences += course_sentences(compared, verdict.holds_on)
-    for arm in compared:
+    sentences = []
+    if not verdict.withheld:
+        sentences = [_basis(verdict, told), _examples_sentence(told), *_looks(verdict), *_further(verdict, told)]
+        sentences += [_rates_sentence(verdict), *course_sentences(verdict.compared, verdict.holds_on)]
+    if verdict.pretraining:
+        sentences.append(verdict.pretraining)
+    for arm in verdict.compared:
         sentences += outlier_sentences(arm)
-    return sentences
+    return [sentence for sentence in sentences if sentence]
 
 
-def _one_rate_sentence(verdict: Verdict) -> str:
+def _basis(verdict: Verdict, told: Candidate) -> str:
+    claim, seeds, many, level = verdict.claim, verdict.seeds, told.among, told.at
+    corrected = f", corrected for {many} settings" if many > 1 else ""
+    if claim is not None and told.found is not None:
+        within = claim.rule is Rule.WITHIN
+        p = told.found.within if within else told.found.differs
+        if p > (level / 2 if within else level):
+            return f"Shown with {claim.seeds} seeds at an earlier look; with {seeds} the interval agrees."
+        at = level_text(level / 2 if within else level)
+        neighbors = "" if verdict.is_given or not claim.about_methods else ", also at the neighboring learning rates"
+        return f"Shown with {seeds} seeds: {p_words(p)}{corrected}, where this look allows {at}{neighbors}."
+    if told.leans:
+        return (
+            f"Leaning: all {seeds} seeds point the same way and the t test rejects at 5 %"
+            f"{corrected}. That decides nothing: "
+            "one such experiment in eight leans without any difference."
+        )
+    if seeds < CLAIM_SEEDS:
+        return f"A claim takes at least {CLAIM_SEEDS} seeds, and there {'is 1' if seeds == 1 else f'are {seeds}'}."
+    if not level:
+        return f"A look at {seeds} seeds after one at {max(_counting(verdict), default=0)} can show nothing."
+    if told.is_again:
+        return (
+            f"These {seeds} seeds were looked at before, with other settings or without the answers to single "
+            "examples, and nothing is tested twice with the same number of seeds."
+        )
+    if told.difference.holds_zero:
+        return "The interval contains 0. Not shown is not the same as equal."
+    p = told.found.differs if told.found is not None else 1.0
+    return f"Not shown: {p_words(p)}{corrected}, where this look allows {level_text(level)}."
+
+
+def _examples_sentence(told: Candidate) -> str:
+    kind, examples = told.arm.spec.network.learns, told.difference.examples
+    if len(told.difference.seeds) < 2:
+        return ""
+    if examples:
+        return f"The interval is over seeds and {examples_text(kind, examples, 'test')}."
+    nouns = noun(kind)
+    return (
+        f"The answers to single test {nouns} are not known for all of these runs: the interval and the tests are over "
+        f"seeds alone, and hold for these test {nouns}."
+    )
+
+
+def _counting(verdict: Verdict) -> list[int]:
+    """Numbers of seeds of the earlier looks that have used a part of the error rate."""
+    return [seeds for seeds in verdict.before if level_of(seeds, [n for n in verdict.before if n < seeds])]
+
+
+def _looks(verdict: Verdict) -> list[str]:
+    """Which looks there were before, what is no longer so, and what was added after a look."""
+    found = []
+    if earlier := _counting(verdict):
+        found.append(
+            f"Earlier looks, at {listed([str(n) for n in earlier])} seeds, have used a part of the 5 % of false claims "
+            "that all looks together may make."
+        )
+    for candidate in verdict.candidates:
+        for claim in candidate.claims:
+            if not claim.holds:
+                what = {Rule.WITHIN: "within the margin", Rule.HIGHER: "better", Rule.LOWER: "worse"}[claim.rule]
+                found.append(
+                    f"{candidate.arm.name} was shown to be {what} with {claim.seeds} seeds, no longer with "
+                    f"{len(candidate.difference.seeds)}."
+                )
+    if verdict.later:
+        are = "was" if len(verdict.later) == 1 else "were"
+        found.append(
+            f"{listed([*verdict.later])} {are} added after a look and tested apart, which adds up to 5 % false claims."
+        )
+    return found
+
+
+def _further(verdict: Verdict, told: Candidate) -> list[str]:
+    """What a further look can show; nothing where something is shown."""
+    seeds, design = verdict.next_look, verdict.design
+    if not seeds:
+        return []
+    spent = verdict.spent
+    start = f"A further look is proposed at {seeds} seeds, which allows {level_text(level_of(seeds, spent))}"
+    one_more = verdict.seeds + 1
+    is_told = verdict.seeds >= CLAIM_SEEDS and one_more < seeds and not level_of(one_more, spent)
+    later = f"; one at {one_more} could show nothing" if is_told else ""
+    if design is None:
+        return [f"{start}{later}."]
+    objective = told.arm.spec.objective
+    kind = told.arm.spec.network.learns
+    return [f"{start}{later}.", *power_sentences(design, objective.primary, verdict.margin, kind, seeds, spent)]
+
+
+def _rates_sentence(verdict: Verdict) -> str:
     one = verdict.rates.one
     if not verdict.rates.several:
         return "Each method was trained at one learning rate, so this holds at these rates."
@@ -139,81 +231,6 @@ def _one_rate_sentence(verdict: Verdict) -> str:
     return f"{names[0].upper()}{names[1:]} {were} trained at one learning rate, so this holds at {that}."
 
 
-def _images_sentence(verdict: Verdict, told: Candidate, over_images: CrossedInterval) -> str:
-    kind, what = told.arm.spec.network.learns, told.difference.what
-    nouns = noun(kind)
-    where = "Measured on" if verdict.level is Level.OPEN else "It holds for these"
-    holds = f"{where} {examples_text(kind, over_images.images, 'test')}"
-    if not 0 < over_images.crossed.half_width < math.inf:
-        return f"{holds}."
-    span = span_text(over_images.crossed, what)
-    worst = over_images.crossed.low if what.sign > 0 else -over_images.crossed.high
-    if verdict.rule is Rule.WITHIN and worst <= -verdict.margin:
-        limit = f"below −{verdict.margin:g}" if what.sign > 0 else f"above +{verdict.margin:g}"
-        return (
-            f"{holds}: over seeds and {nouns}, {span} reaches {limit}, so on other test {nouns} it "
-            "might not be good enough."
-        )
-    if verdict.rule is not Rule.WITHIN and over_images.might_reverse:
-        return f"{holds}: over seeds and {nouns}, {span} contains 0, so other test {nouns} might reverse it."
-    return f"{holds}; over seeds and {nouns}, {span}."
-
-
-def _basis(verdict: Verdict, told: Candidate) -> str:
-    difference, seeds = told.difference, verdict.seeds
-    many = difference.comparisons
-    corrected = f" after Holm's correction for {many} settings" if many > 1 else ""
-    if verdict.level is Level.SHOWN and verdict.rule is Rule.WITHIN:
-        return (
-            f"Shown with {seeds} seeds, paired: the one-sided t and sign-flip tests at 2.5 % reject, in a fixed order "
-            "from the most expensive setting to the cheapest."
-        )
-    if verdict.level is Level.SHOWN:
-        return (
-            f"Shown with {seeds} seeds, paired: {p_words(difference.p)}{corrected}, the larger of the t test's and the "
-            "sign-flip test's."
-        )
-    if verdict.level is Level.LEANING and verdict.rule is Rule.WITHIN and seeds >= CLAIM_SEEDS:
-        return (
-            "Leaning, not shown: both tests reject for this setting, but a more expensive one has too few seeds for "
-            "the sign-flip test, and in the fixed order no setting has a higher level than the one before it. "
-            f"{_more(verdict)}"
-        ).strip()
-    if verdict.level is Level.LEANING:
-        enough = CLAIM_SEEDS if verdict.rule is Rule.WITHIN else difference.least_seeds
-        rejects = "" if verdict.rule is Rule.WITHIN else f" ({p_words(difference.p_t)}{corrected})"
-        return (
-            f"Leaning, not shown: all {seeds} seeds point the same way and the t test rejects{rejects}, which assumes "
-            f"that differences are about normal. The sign-flip test does not, and needs at least {enough} seeds. "
-            f"{_more(verdict)}"
-        ).strip()
-    return f"{_why_open(difference, corrected)} {_more(verdict)}".strip()
-
-
-def _why_open(difference: Difference, corrected: str) -> str:
-    seeds = len(difference.seeds)
-    if seeds < MIN_SEEDS:
-        return f"A claim takes at least {MIN_SEEDS} seeds, and there {'is 1' if seeds == 1 else f'are {seeds}'}."
-    if difference.holds_zero:
-        return "The interval contains 0. Not shown is not the same as equal."
-    if seeds < difference.least_seeds and not difference.agree:
-        return f"The {seeds} seeds do not all point the same way."
-    if seeds < difference.least_seeds:
-        return f"The t test does not reject{corrected} ({p_words(difference.p_t)})."
-    return f"The t test and the sign-flip test do not both reject{corrected} ({p_words(difference.p)})."
-
-
-def _more(verdict: Verdict) -> str:
-    if not (more := verdict.seeds_to_add):
-        return ""
-    seeds = counted(more, "more seed")
-    if verdict.level is Level.LEANING:
-        return f"About {seeds} would settle it."
-    if verdict.told is None or verdict.told.difference.seeds_needed is None:
-        return ""
-    return f"A difference of this size would take about {seeds} to show."
-
-
 def outlier_sentences(arm: Arm) -> list[str]:
     """A sentence for each run of an arm that lies far from its other runs."""
     what, values = arm.what(arm.primary), arm.by_seed(arm.primary)
@@ -221,7 +238,7 @@ def outlier_sentences(arm: Arm) -> list[str]:
     rest = [value for seed, value in values.items() if seed not in found]
     return [
         f"{arm.name} reached {value_text(what, values[seed])} with seed {seed}, far from its other seeds "
-        f"({bare_text(what, min(rest))} to {value_text(what, max(rest))}): look at that run, since the tests "
+        f"({bare_text(what, min(rest))} to {value_text(what, max(rest))}): look at that run, because the tests "
         "assume that runs do not fail now and then."
         for seed in found
     ]
@@ -230,7 +247,7 @@ def outlier_sentences(arm: Arm) -> list[str]:
 def costs(verdict: Verdict) -> str:
     """What the setting of the verdict costs beside full fine-tuning: parameters, storage, forgetting; else empty."""
     told, full = verdict.told, verdict.full
-    if told is None or full is None:
+    if told is None or full is None or verdict.reason:
         return ""
     arm, many, few = told.arm, full.trained, told.arm.trained
     ratio = f"{times_text(many / few)} times fewer" if few < many else f"{times_text(few / many)} times as many"
@@ -238,14 +255,5 @@ def costs(verdict: Verdict) -> str:
     if arm.values("adapter_bytes"):
         adapter, checkpoint = arm.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
         clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")
-    forgot = forgetting_clause(arm, full, [candidate.arm for candidate in verdict.candidates])
+    forgot = forgetting_clause(arm, full)
     return f"{listed(clauses)}." + (f" Forgetting: {forgot}." if forgot else "")
-
-
-def _observed(difference: Difference) -> str:
-    interval, what = difference.interval, difference.what
-    seeds = counted(len(difference.seeds), "seed")
-    words = [f"observed {value_text(what.change, interval.mean, digits_of(interval, what.change))}"]
-    if math.isfinite(interval.half_width):
-        words.append(span_text(interval, what))
-    return ", ".join([*words, seeds])

@@ -10,7 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from core.study.arms.arm import judged_by
-from core.study.arms.verdict import Candidate, Verdict
+from core.study.arms.candidate import Candidate
+from core.study.arms.verdict import Verdict
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import GRID, layout_of, markers
 from core.study.stats.measures import value_text

@@ -22,9 +22,8 @@ from core.store.record import Curve, Experiment, Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
-from core.study.arms.verdict import Verdict, verdict
-from core.study.stats.images import CrossedInterval
-from core.study.weights.predicted import over_images
+from core.study.arms.verdict import Verdict
+from core.study.report.answer import answer_of
 from core.study.weights.remeasured import Remeasured, remeasure
 
 
@@ -41,9 +40,7 @@ class Evidence:
     remeasured: Remeasured
     file: str | None
     """The experiment as a file of :mod:`core.plan.configuration_file`; None where its base is gone."""
-    over_images: Mapping[str, CrossedInterval]
-    """Difference of each adapter setting from full fine-tuning over seeds and test images, by key of the arm; empty
-    where a network or the dataset is gone."""
+    verdict: Verdict
     forecasts: Mapping[str, Forecast]
     """What the chosen runs were expected to take when they were queued, by run id; not of earlier versions."""
     frozen: Mapping[str, str]
@@ -61,10 +58,6 @@ class Evidence:
     def choices(self) -> list[RateChoice]:
         """The learning rate that was chosen for each."""
         return rate_choices(self.members)
-
-    def crossed(self, found: Verdict) -> CrossedInterval | None:
-        """The difference that a verdict on these runs is about, over seeds and test images; None if unknown."""
-        return self.over_images.get(found.told.arm.key) if found.told is not None else None
 
     @property
     def tuned(self) -> bool:
@@ -115,7 +108,7 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         curves=epochs_of(lab, members) | {run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
         file=_file(lab, experiment),
-        over_images=_over_images(lab, members),
+        verdict=answer_of(lab, experiment, members),
         forecasts=lab.estimates.at_launch([run.id for arm in chosen for run in arm.runs]),
         frozen={arm.key: sentence for arm in chosen if (sentence := _frozen(lab, arm))},
         versions=versions(),
@@ -136,18 +129,6 @@ def _frozen(lab: Lab, arm: Arm) -> str | None:
         return None
     start = expected.removesuffix(", once for each text.")
     return next((text for _, text in lab.log(arm.runs[0].id) if text.startswith(start)), expected)
-
-
-def _over_images(lab: Lab, members: Sequence[Run]) -> dict[str, CrossedInterval]:
-    # Every setting that the verdict may be about, whatever its margin is.
-    found = verdict(members)
-    if found.full is None:
-        return {}
-    arms = [candidate.arm for candidate in found.candidates if candidate.difference.seeds]
-    try:
-        return {arm.key: over_images(lab, arm, found.full) for arm in arms}
-    except LabError:
-        return {}
 
 
 def epochs_of(lab: Lab, runs: Iterable[Run]) -> dict[str, Curve]:

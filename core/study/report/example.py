@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.files import write_atomically
+from core.objectives.measure import Values
 from core.store.record import Result, Run, spec_of
-from core.study.stats.images import CrossedInterval
-from core.study.stats.intervals import Interval
+from core.study.arms.family import Tested
+from core.study.arms.verdict import Verdict, verdict
 
 FILE = Path(__file__).with_name("example.json.gz")
 """The experiment that :func:`example` reads; ``docs/reports/make.py`` trains it anew."""
@@ -25,38 +30,71 @@ class Example:
     name: str
     runs: tuple[Run, ...]
     """All its runs, finished, in the order in which they were queued."""
-    over_images: CrossedInterval
-    """The difference that its verdict is about, over seeds and test images."""
+    hits: Mapping[str, NDArray[np.bool_]]
+    """(n,) whether each test image is classified correctly, by run id, of the runs that the verdict is about."""
+
+    def tested(self, run: Run) -> Values | None:
+        """The accuracy of a run on each test image, in percent."""
+        return np.where(self.hits[run.id], 100.0, 0.0) if run.id in self.hits else None
 
 
 @cache
 def example() -> Example:
     """The experiment of :data:`FILE`."""
     stored = json.loads(gzip.decompress(FILE.read_bytes()))
-    over = stored["over_images"]
-    crossed = CrossedInterval(Interval(**over["seeds"]), Interval(**over["crossed"]), over["images"], over["wider"])
-    runs = tuple(_run(place, spec, Result.of(result)) for place, (spec, result) in enumerate(stored["runs"]))
-    return Example(stored["name"], runs, crossed)
+    count = stored["images"]
+    runs = tuple(_run(place, spec, Result.of(result)) for place, (spec, result, _) in enumerate(stored["runs"]))
+    hits = {
+        run.id: np.unpackbits(np.frombuffer(b64decode(bits), np.uint8), count=count).astype(bool)
+        for run, (*_, bits) in zip(runs, stored["runs"], strict=True)
+        if bits
+    }
+    return Example(stored["name"], runs, hits)
 
 
-def write_example(path: Path, name: str, runs: Sequence[Run], over_images: CrossedInterval) -> None:
+@cache
+def example_verdict() -> Verdict:
+    """The verdict of :func:`example`, at the first look."""
+    shown = example()
+    return verdict(shown.runs, shown.tested)
+
+
+def write_example(path: Path, name: str, runs: Sequence[Run], tested: Tested) -> None:
     """Write an experiment as :func:`example` reads it.
 
     Args:
         path: file to write, compressed JSON.
         name: of the experiment.
-        runs: all its runs, each with a result.
-        over_images: of its verdict.
+        runs: all its runs, each with a result; judged by accuracy.
+        tested: has the accuracy of each test image of those that the verdict is about.
 
     Raises:
         ValueError: a run has no result.
     """
-    rows = [(run.spec.to_json(), run.result.to_dict()) for run in runs if run.result is not None]
+    asked: dict[str, Values] = {}
+
+    def recording(run: Run) -> Values | None:
+        found = tested(run)
+        if found is not None:
+            asked[run.id] = found
+        return found
+
+    verdict(runs, recording)
+    rows = [
+        (run.spec.to_json(), run.result.to_dict(), _bits(asked[run.id]) if run.id in asked else "")
+        for run in runs
+        if run.result is not None
+    ]
     if len(rows) < len(runs):
         raise ValueError("Every run of the example has a result.")
-    content = {"name": name, "over_images": asdict(over_images), "runs": rows}
+    images = max((len(values) for values in asked.values()), default=0)
+    content = {"name": name, "images": images, "runs": rows}
     # Without a time inside, the same runs give the same file.
     write_atomically(path, gzip.compress(json.dumps(content).encode(), mtime=0))
+
+
+def _bits(values: Values) -> str:
+    return b64encode(np.packbits(values > 0).tobytes()).decode()
 
 
 def _run(place: int, spec: str, result: Result) -> Run:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.networks.network import NetworkSpec
-from core.numbers import count_text, counted, listed
+from core.numbers import counted, listed
 from core.run_spec import RunSpec
-from core.study.arms.difference_tables import full_differences
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import end_sentences, name_in_sentence, rates_tried
 from core.study.report.evidence import Evidence
-from core.study.stats.claims import Difference, Level
+from core.study.stats.claims import Level
 from core.tasks.views.registry import view_of
 from core.wording.examples import noun
 
@@ -39,8 +38,9 @@ def limits_of(evidence: Evidence) -> list[str]:
     sentences = [
         _network(network),
         bases,
-        f"The intervals are over {counted(seeds, 'seed')}, that is over {_drawn(specs)}; the test "
-        f"{nouns} are the same for all, and other {nouns} would move all settings.",
+        f"The intervals are over {counted(seeds, 'seed')}, that is over {_drawn(specs)}. Those of adapter settings "
+        f"minus full fine-tuning are over test {nouns} as well, where the answers to each are known; all others hold "
+        f"for these test {nouns}.",
         f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}. What learns "
         "more slowly may catch up in a longer training.",
     ]
@@ -55,17 +55,14 @@ def limits_of(evidence: Evidence) -> list[str]:
     elif rates.one:
         names = listed([name_in_sentence(label) for label in rates.one])
         sentences.append(f"The learning rate was not tuned for {names}, which may do better at another one.")
-    unshown = [d for d in full_differences(evidence.named, measure.name) if d.level is not Level.SHOWN and d.seeds]
-    if unclear := [d for d in unshown if d.level is Level.OPEN and d.holds_zero]:
-        sentences.append(
-            f"Not shown is not the same as equal. No difference in {measure.noun} from full fine-tuning is shown for "
-            f"{_needed(unclear)}."
-        )
-    if seen := [d for d in unshown if d.level is not Level.OPEN or not d.holds_zero]:
-        sentences.append(
-            f"Seen is not the same as shown. A difference from full fine-tuning was seen, and is not yet a claim, for "
-            f"{_needed(seen)}."
-        )
+    labels = {arm.key: arm.label for arm in evidence.named}
+    candidates = [each for each in evidence.verdict.candidates if each.level is not Level.SHOWN]
+    for holds_zero, start, words in (
+        (True, "Not shown is not the same as equal", "no difference in {} from full fine-tuning is shown for"),
+        (False, "Seen is not the same as shown", "a difference in {} was seen, and is not a claim, for"),
+    ):
+        if found := [labels[each.arm.key] for each in candidates if each.difference.holds_zero is holds_zero]:
+            sentences.append(f"{start}: {words.format(measure.noun)} {listed(found)}.")
     sentences += end_sentences(evidence.choices)
     # Each learning rate of a tuned experiment fails or is left out on its own account: fairness is that of the choice.
     sentences += comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed")
@@ -107,10 +104,3 @@ def _drawn(specs: Sequence[RunSpec]) -> str:
     head = ["the draw of the head"] if spec.is_direct else []
     dropout = ["dropout"] if spec.network.facts.get("Dropout", "none") != "none" else []
     return listed(["data order", *dropout, *head, *own])
-
-
-def _needed(differences: Sequence[Difference]) -> str:
-    """Settings, each with the seeds that its difference would take to show where that is known."""
-    known = {d.a: f" (about {count_text(d.seeds_needed)} seeds)" if d.seeds_needed else "" for d in differences}
-    brackets = "; in brackets, what a difference of the observed size would take" if any(known.values()) else ""
-    return listed([setting + seeds for setting, seeds in known.items()]) + brackets

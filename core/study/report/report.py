@@ -25,13 +25,14 @@ from core.study.arms.difference_tables import (
     differences_table,
     full_differences,
     rank_differences,
+    tested_settings,
 )
 from core.study.arms.fairness import comparable
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import mean_text, rates_table
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.arms.tuning import choice_sentence
-from core.study.arms.verdict import Verdict, verdict
+from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import arm_dots
 from core.study.figures.palette import colours_of
@@ -91,10 +92,10 @@ def report_of(lab: Lab, experiment: Experiment) -> Report:
 
     Args:
         lab: has it.
-        experiment: finished, or as it stands.
+        experiment: all its runs have ended.
 
     Raises:
-        LabError: no setting has finished without a failed seed.
+        LabError: no setting has finished without a failed seed, or the test part is not to be read yet.
     """
     return report(gather(lab, experiment))
 
@@ -103,7 +104,9 @@ def opening(evidence: Evidence) -> Opening:
     """How the report of what was gathered begins; arguments and errors as of :func:`report`."""
     if not evidence.chosen:
         raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
-    found = verdict(evidence.members)
+    found = evidence.verdict
+    if found.unread:
+        raise RunStateError(found.reason)
     first = evidence.members[0].spec
     measure = first.objective.primary
     short = "below" if measure.higher_is_better else "above"
@@ -113,7 +116,7 @@ def opening(evidence: Evidence) -> Opening:
             "is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
             f"{measure.margin_text(found.margin)} of {measure.noun} {short} full fine-tuning."
         ),
-        answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
+        answer=tuple(filter(None, (headline(found), *explanation(found), costs(found)))),
         warnings=(
             *filter(None, [misleading_sentence(evidence.chosen[0].runs[0])]),
             *dropped_sentences(evidence.members),
@@ -130,9 +133,9 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
         customers: each has a network of their own.
 
     Raises:
-        RunStateError: no setting has finished without a failed seed.
+        RunStateError: no setting has finished without a failed seed, or the test part is not to be read yet.
     """
-    begun, found = opening(evidence), verdict(evidence.members)
+    begun, found = opening(evidence), evidence.verdict
     return Report(
         **vars(begun),
         experiment=evidence.experiment.id,
@@ -170,7 +173,7 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
     tables = [
         Table(
             f"Differences in {measure.noun} from full fine-tuning, paired by seed{measure.difference_clause}",
-            differences_table(full_differences(arms, measure.name)),
+            differences_table(full_differences(arms, measure.name, found), tested_settings(arms, found)),
         )
     ]
     if len(ranks := rank_differences(arms)):
@@ -182,7 +185,7 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
     )
     share = share_sentence(evidence.chosen[0].runs[0].result, evidence.members[0].spec.network.learns)
     lead = f"{measure.title} on the target's test part, which took no part in any choice. {share}".strip()
-    words = {Level.SHOWN: "shown", Level.LEANING: "leaning", Level.OPEN: "not shown"}
+    words = {Level.SHOWN: "shown", Level.OPEN: "not shown"}
     within = {candidate.arm.key: words[candidate.within] for candidate in found.candidates}
     columns = {
         "Setting": [arm.label for arm in arms],

@@ -30,19 +30,19 @@ WORDS: tuple[tuple[str, str], ...] = (
     ("Seed", "fixes data order and LoRA's random start. Settings are compared seed by seed."),
     (
         "95 % interval",
-        "Student's t interval: a range that holds the true mean in about 95 of 100 repetitions with other seeds.",
+        "a range that holds the true mean in about 95 of 100 repetitions: of the difference of an adapter setting from "
+        "full fine-tuning with other seeds and other test examples, of everything else with other seeds.",
     ),
     (
         "p",
-        "how often chance alone would give a difference at least this large: the larger value of the paired t test and "
-        "the sign-flip test, corrected by Holm for all LoRA ranks together, and for all controls together.",
+        "how often chance alone would give a difference at least this large: the larger value of a t test over seeds "
+        "and test examples, corrected by Holm for all adapter settings, and a joint sign-flip test over seeds.",
     ),
     (
         "Shown, leaning, open",
-        "shown where p ≤ 0.05; leaning where there are too few seeds for the sign-flip test, and the t test rejects "
-        "with all seeds agreeing in sign; open otherwise.",
+        "shown where p is at most the level of this look at the results, which is what earlier looks have left of 5 %; "
+        "leaning where 3 to 6 seeds all agree in sign and a t test rejects, which decides nothing; open otherwise.",
     ),
-    ("Bootstrap", "a second 95 % interval, by resampling the differences (BCa), which does not assume normal ones."),
     ("Beats it", "how often a run of the setting is above a run of the other one, a tie counted as half."),
 )
 """Each term and what it means."""

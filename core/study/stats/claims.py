@@ -1,4 +1,4 @@
-"""Claims about differences of two arms: what may be said after several seeds, at one of three levels."""
+"""Differences of two settings, paired by seed, and the levels at which something may be said of them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,12 @@ from enum import StrEnum
 
 import numpy as np
 
-from core.study.stats.intervals import (
-    CLAIM_SEEDS,
-    ERROR_RATE,
-    MIN_SEEDS,
-    RESAMPLES,
-    Interval,
-    bca_interval,
-    seeds_needed,
-    t_interval,
-    t_p,
-)
+from core.study.stats.intervals import ERROR_RATE, RESAMPLES, Interval, t_interval
 from core.study.stats.measures import Quantity
-from core.study.stats.permutation import holm, min_pairs, sign_flip_p, win_probability
+from core.study.stats.permutation import holm, win_probability
 
 DEFAULT_SEEDS = 8
-"""Default number of seeds: the fewest that can show differences of up to 6 settings; a single difference of 1.46
-standard deviations is shown in 92 % of cases."""
+"""Default number of seeds: a first look at them tests at 3.1 %, whatever the number of settings."""
 
 MAX_FORM_SEEDS = 50
 """Maximum number of seeds that forms offer."""
@@ -35,21 +24,21 @@ class Level(StrEnum):
     """How much a result may claim."""
 
     SHOWN = "shown"
-    """Two tests reject, one of which makes no assumption about the distribution."""
+    """The tests over seeds and test examples reject at the level of a look; see :mod:`core.study.arms.verdict`."""
     LEANING = "leaning"
-    """All seeds agree in sign and the t test rejects, but there are too few seeds for the sign-flip test."""
+    """With 3 to 6 seeds: all agree in sign and the t test rejects. It decides nothing."""
     OPEN = "open"
     """Nothing may be claimed."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Values of one measure for two arms, by seed."""
+    """Values of one quantity for two settings, by seed."""
 
     a: str
-    """Label of the first arm."""
+    """Label of the first setting."""
     b: str
-    """Label of the second arm."""
+    """Label of the second setting."""
     left: dict[int, float]
     """Values of a, by seed."""
     right: dict[int, float]
@@ -57,7 +46,7 @@ class Pair:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds that both arms have, ascending."""
+        """Seeds that both settings have, ascending."""
         return tuple(seed for seed in sorted(self.left) if seed in self.right)
 
     @property
@@ -68,41 +57,30 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """One measure of arm ``a`` minus that of arm ``b``, paired by seed."""
+    """A quantity of setting ``a`` minus that of ``b``, paired by seed: seen, and no claim."""
 
     a: str
-    """Label of the first arm."""
+    """Label of the first setting."""
     b: str
-    """Label of the second arm."""
+    """Label of the second setting."""
     what: Quantity
     seeds: tuple[int, ...]
-    """Seeds that both arms have."""
+    """Seeds that both have."""
     values: tuple[float, ...]
     """Difference a minus b for each seed, in the quantity's unit (in points if that is percent)."""
     interval: Interval
-    """95 % Student t interval of the mean difference."""
-    p: float
-    """Larger of the p-values of paired t test and sign-flip test, after Holm's correction; NaN if not tested."""
-    p_t: float
-    """p-value of the paired t test alone, after Holm's correction; NaN if not tested."""
+    """95 % interval of the mean difference: over seeds and test examples where :attr:`examples` is above 0, else
+    Student's t over seeds."""
     win: float
     """Probability that a run of a has a better value than a run of b, or a higher one where none is better; ties count
     as half; NaN without runs."""
-    level: Level
-    comparisons: int
-    """Number of differences that were tested together, including this one."""
-    seeds_needed: int | None
-    """Seeds needed to show a difference of the observed size; None if the spread is unknown or nothing differs."""
+    examples: int = 0
+    """Number of test examples over which the interval holds as well; 0 where it is over seeds alone."""
 
     @property
     def is_better(self) -> bool:
         """Whether the mean is on the better side; of costs and forgetting, whether it is above 0."""
         return self.what.sign * self.interval.mean > 0
-
-    @property
-    def least_seeds(self) -> int:
-        """Minimum number of seeds for the level *shown*, however large the difference is."""
-        return least_seeds(self.comparisons)
 
     @property
     def holds_zero(self) -> bool:
@@ -112,130 +90,23 @@ class Difference:
     @property
     def agree(self) -> bool:
         """Whether all seeds point the same way, and there are any."""
-        return _agree(self.values)
-
-    @property
-    def bootstrap(self) -> Interval:
-        """95 % BCa bootstrap interval, a second reading that does not assume normal differences."""
-        return bca_interval(self.values)
+        signs = {(value > 0) - (value < 0) for value in self.values}
+        return signs in ({1}, {-1})
 
 
-def least_seeds(comparisons: int) -> int:
-    """Return the minimum number of seeds with which a difference can be *shown*.
+def difference_of(pair: Pair, what: Quantity) -> Difference:
+    """Compute the difference of two settings, with its interval over seeds.
 
-    With fewer, the sign-flip test cannot reject after Holm's correction: 2 / 2ⁿ > 0.05 / comparisons. That is 6 seeds
-    for one comparison, 7 for 2 or 3, 8 for 4 to 6, and 9 for 7 to 12.
-    """
-    return min_pairs(ERROR_RATE / comparisons)
-
-
-def differences_of(pairs: Sequence[Pair], what: Quantity) -> list[Difference]:
-    """Compute the difference of every pair, and the level of the claim that each supports when all are tested together.
-
-    A seed determines data order and the initialization of A in both arms, so pairing removes their common noise. The
-    p-value of a pair is the larger of those of the paired t test and the sign-flip test, so both must reject; Holm's
-    correction keeps the probability of any false claim among all pairs at 5 %. A difference is
-
-    - *shown* if p ≤ 0.05,
-    - *leaning* if there are 3 seeds or more but fewer than :func:`least_seeds`, the t test alone rejects after Holm's
-      correction, and all seeds agree in sign,
-    - *open* otherwise.
-
-    ``tests/study/test_false_alarms.py`` simulates this: identical arms are called different in at most 5 % of cases
-    with 3 to 10 seeds, for normal noise, for skewed noise of one distribution, and for unequal standard deviations.
-    Where single runs of one method fail, equal means are called different far more often, see ``docs/statistics.md``:
-    :func:`core.study.stats.outliers.outlying` finds such runs.
+    A seed determines data order and the initialization of A in both settings, so pairing removes their common noise.
 
     Args:
-        pairs: all pairs that are compared to answer one question.
-        what: what is compared. A count (:attr:`core.study.stats.measures.Quantity.exact`) needs no test.
+        pair: values of the two.
+        what: what is compared.
     """
-    exact, comparisons = what.exact, max(len(pairs), 1)
-    everything = [pair.differences for pair in pairs]
-    by_t = [math.nan if exact else t_p(values) for values in everything]
-    by_sign = [math.nan if exact else sign_flip_p(values) for values in everything]
-    larger = [max(t, sign) if math.isfinite(t) else math.nan for t, sign in zip(by_t, by_sign, strict=True)]
-    found = []
-    for pair, values, p, p_alone in zip(pairs, everything, holm(larger), holm(by_t), strict=True):
-        level = _level(values, p, p_alone, comparisons)
-        if exact:
-            level = Level.SHOWN if _agree(values) else Level.OPEN
-        need = seeds_needed(values, comparisons)
-        if need is not None and level is not Level.SHOWN:
-            # These seeds did not show a difference, so the same number will not be enough.
-            need = max(need, len(values) + 1)
-        found.append(
-            Difference(
-                a=pair.a,
-                b=pair.b,
-                what=what,
-                seeds=pair.seeds,
-                values=values,
-                interval=t_interval(values),
-                p=p,
-                p_t=p_alone,
-                win=_win(pair, what.sign),
-                level=level,
-                comparisons=comparisons,
-                seeds_needed=need,
-            )
-        )
-    return found
-
-
-def _win(pair: Pair, sign: float) -> float:
+    values = pair.differences
     left, right = tuple(pair.left.values()), tuple(pair.right.values())
-    return win_probability(left, right) if sign > 0 else win_probability(right, left)
-
-
-def _level(values: Sequence[float], p: float, p_t: float, comparisons: int) -> Level:
-    # Comparisons with NaN are false, so NaN never leads to a claim.
-    if p <= ERROR_RATE:
-        return Level.SHOWN
-    few = MIN_SEEDS <= len(values) < least_seeds(comparisons)
-    return Level.LEANING if few and p_t <= ERROR_RATE and _agree(values) else Level.OPEN
-
-
-def _agree(values: Sequence[float]) -> bool:
-    """Whether all values have the same sign, and there are any."""
-    return bool(values) and (min(values) > 0 or max(values) < 0)
-
-
-def within_margin(differences: Sequence[Difference], margin: float) -> list[Level]:
-    """Test in a fixed sequence whether each setting falls short of the reference by less than ``margin``.
-
-    The one-sided t test at 2.5 % must reject on the differences plus the margin, and from six seeds the sign-flip test
-    as well; then the level is *shown*. With 3 to 5 seeds all values must be above 0, and the level is *leaning*. The
-    order is fixed before the data are seen, and the sequence ends at the first setting that fails, so no correction is
-    needed: the probability of any false claim stays at 2.5 %. Sources: Maurer, Hothorn and Lehmacher, "Multiple
-    comparisons in drug clinical trials and preclinical assays: a-priori ordered hypotheses" (1995); Wellek, "Testing
-    Statistical Hypotheses of Equivalence and Noninferiority" (2nd ed., 2010), ch. 2.
-
-    Args:
-        differences: setting minus reference; the most expensive setting first.
-        margin: in the quantity's unit, at least 0.
-
-    Returns:
-        A level for each difference, in the same order; never above that of the one before.
-    """
-    levels: list[Level] = []
-    for difference in differences:
-        shifted = [difference.what.sign * value + margin for value in difference.values]
-        level = Level.OPEN if levels and levels[-1] is Level.OPEN else _above_zero(shifted)
-        if levels and levels[-1] is Level.LEANING and level is Level.SHOWN:
-            level = Level.LEANING
-        levels.append(level)
-    return levels
-
-
-def _above_zero(values: Sequence[float]) -> Level:
-    """The level at which the mean is above 0, one-sided at 2.5 %."""
-    # Two-sided at 5 % with a positive mean is one-sided at 2.5 %.
-    if len(values) < MIN_SEEDS or not (np.mean(values) > 0 and t_p(values) <= ERROR_RATE):
-        return Level.OPEN
-    if len(values) < CLAIM_SEEDS:
-        return Level.LEANING if min(values) > 0 else Level.OPEN
-    return Level.SHOWN if sign_flip_p(values) <= ERROR_RATE else Level.OPEN
+    win = win_probability(left, right) if what.sign > 0 else win_probability(right, left)
+    return Difference(pair.a, pair.b, what, pair.seeds, values, t_interval(values), win)
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,19 @@
-"""Confidence intervals of means and medians from few measurements, and the number of seeds that a claim needs."""
+"""Confidence intervals of means and medians from few measurements."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import bdtr, ndtr, ndtri, stdtr, stdtrit
-
-from core.study.stats.permutation import min_pairs
+from scipy.special import bdtr, stdtr, stdtrit
 
 MIN_SEEDS = 3
 """Minimum number of seeds for a useful interval; two say almost nothing about the spread."""
 
 ERROR_RATE = 0.05
 """Accepted probability of a false claim if there is no difference; intervals cover 1 minus this."""
-
-CLAIM_SEEDS = min_pairs(ERROR_RATE)
-"""Minimum number of seeds to claim a difference of measured values; five signs agree by chance 1 in 16 times."""
-
-POWER = 0.8
-"""Probability of showing a difference of the observed size, for :func:`seeds_needed`."""
-
-MAX_SEEDS = 1_000_000
-"""Maximum number of seeds that :func:`seeds_needed` returns."""
 
 RESAMPLES = 9999
 """Number of bootstrap samples for an interval."""
@@ -87,99 +74,6 @@ def t_p(differences: Sequence[float]) -> float:
     if spread <= 1e-9 * max(1.0, abs(mean)):
         return float(abs(mean) <= 1e-9)
     return float(2 * stdtr(len(differences) - 1, -abs(mean) * math.sqrt(len(differences)) / spread))
-
-
-def bca_interval(values: Sequence[float]) -> Interval:
-    """Compute the mean and its two-sided 95 % BCa bootstrap interval, expanded for small samples.
-
-    Uses SciPy's bias-corrected and accelerated bootstrap (Efron, "Better bootstrap confidence intervals", JASA 82,
-    1987) with :data:`RESAMPLES` resamples and a fixed seed. With few values, a bootstrap interval is too narrow: it
-    divides by n instead of n − 1, and has normal instead of the heavier Student tails. Requesting the level
-    1 − 2 Φ(−√(n / (n − 1)) · t(0.975, n − 1)) compensates for both (Hesterberg, "What teachers should know
-    about the bootstrap", Am. Stat. 69, 2015, for the percentile interval).
-
-    In 2,000 simulated samples of normal values, a 95 % interval missed the mean in 7 % of cases with 6 values and in
-    5 % with 10; without the expansion, in 14 % and 10 %. Below six values a bootstrap is unreliable, because it never
-    leaves the range of the values: with three values it missed in 24 %.
-
-    Args:
-        values: independent measurements; a NaN among them makes the result NaN.
-
-    Returns:
-        The interval; ``low`` and ``high`` are NaN below three values, and equal the mean if all values are equal.
-    """
-    n = len(values)
-    if not n:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    mean = float(np.mean(values))
-    if n < MIN_SEEDS or not math.isfinite(mean):
-        return Interval(mean, math.nan, math.nan, n)
-    spread = float(np.ptp(values))
-    # Equal differences of percentages may differ by rounding errors, which have no meaningful interval.
-    if spread <= 1e-9 * max(1.0, abs(mean)):
-        return Interval(mean, mean, mean, n)
-    low, high = _standard_bca(tuple(float((value - mean) / spread) for value in values))
-    # Rounded to nine digits, so that rounding errors do not decide whether an end that should be zero is above it.
-    return Interval(mean, round(mean + spread * low, 9), round(mean + spread * high, 9), n)
-
-
-@lru_cache(maxsize=4096)
-def _standard_bca(values: tuple[float, ...]) -> tuple[float, float]:
-    """Return both ends for values of mean 0 and range 1; cached because pages ask for the same ones at every rerun."""
-    from scipy.stats import bootstrap  # takes a second to import, which every command and page would wait for
-
-    n = len(values)
-    expanded = 1 - 2 * float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, 1 - ERROR_RATE / 2)))
-    found = bootstrap(
-        (values,),
-        _mean_with_ties,
-        n_resamples=RESAMPLES,
-        confidence_level=expanded,
-        method="BCa",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
-def _mean_with_ties(values: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    """Return the mean to 12 digits: BCa counts resamples below the mean, and rounding errors must not break ties."""
-    return np.asarray(np.round(np.mean(values, axis=axis), 12))
-
-
-def seeds_needed(differences: Sequence[float], comparisons: int = 1) -> int | None:
-    """Estimate the number of pairs that show a difference of the observed size d in about 80 % of cases.
-
-    It is the smallest n with n ≥ ((t(1 − α/2, n − 1) + t(0.8, n − 1)) · s / d)², where s is the standard deviation of
-    the differences and α = 0.05 / comparisons. Source: Zar, "Biostatistical Analysis" (5th ed., 2010), sample size for
-    a paired t-test; a sign-flip test needs about as many, or one or two more. It is also at least
-    :func:`core.study.stats.permutation.min_pairs`; with exactly that many, all differences must have the same sign,
-    which happens with probability Φ(d / s)^n. The true difference may be smaller than the observed one, so this is
-    only a guide.
-
-    Args:
-        differences: one per pair.
-        comparisons: number of tests in Holm's correction.
-
-    Returns:
-        At least six; None if the spread is unknown (fewer than two differences, or non-finite ones), or if more than a
-        million pairs would be needed, which means that there is no noticeable difference.
-    """
-    mean = float(np.mean(differences)) if len(differences) > 1 else 0.0
-    if not mean or not math.isfinite(mean):
-        return None
-    alpha = ERROR_RATE / comparisons
-    spread = float(np.std(differences, ddof=1) / mean) ** 2
-    # Quantiles of t exceed normal ones, so this is a lower bound for n.
-    lower_bound = float(ndtri(1 - alpha / 2) + ndtri(POWER)) ** 2 * spread
-    if not lower_bound <= MAX_SEEDS:
-        return None
-    minimum = min_pairs(alpha)
-    n = max(minimum, math.floor(lower_bound))
-    while n < float(stdtrit(n - 1, 1 - alpha / 2) + stdtrit(n - 1, POWER)) ** 2 * spread:
-        n += 1
-    if n == minimum and spread and float(ndtr(1 / math.sqrt(spread))) ** n < POWER:
-        n += 1
-    return n
 
 
 def median_interval(values: Sequence[float]) -> Interval:

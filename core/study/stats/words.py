@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from core.numbers import NOTHING, count_text, number_text
+from core.numbers import NOTHING, number_text
 from core.objectives.measure import PLAIN_DIGITS
-from core.study.stats.claims import Difference, least_seeds
-from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, Interval
+from core.study.stats.claims import Difference
+from core.study.stats.intervals import Interval
 from core.study.stats.measures import Quantity, bare_text, bounded, digits_of, value_text
 
 
@@ -43,24 +43,37 @@ def more_or_less(difference: Difference) -> str:
     return f"{size_text(difference)} {'more' if difference.interval.mean > 0 else 'less'} of the source"
 
 
-def off_text(difference: Difference) -> str:
-    """A difference in a measure with its interval, as in ``4.2 points less accurate (95 % interval 2.9 to 5.5)``."""
+def off_text(difference: Difference, in_brackets: bool = False) -> str:
+    """A difference in a measure with its interval, both in one direction.
+
+    As in ``4.2 points less accurate (95 % interval 2.9 to 5.5)``, or ``0.3 points less accurate (95 % interval: 0.6
+    less accurate to 0.1 more accurate)``.
+
+    Args:
+        difference: of one quantity.
+        in_brackets: whether the text stands in brackets, so that it has none itself.
+    """
     interval, what = difference.interval, difference.what
     digits = digits_of(interval, what.change)
-    if not round(interval.mean, digits_shown(what, digits)):
-        same = f"the same on average ({span_text(interval, what)})"
-        return same if math.isfinite(interval.half_width) else "the same"
-    words = f"{size_text(difference)} {side_words(difference)}"
+    is_same = not round(interval.mean, digits_shown(what, digits))
+    words = "the same on average" if is_same else f"{size_text(difference)} {side_words(difference)}"
     if not math.isfinite(interval.half_width):
-        return words
+        return "the same" if is_same else words
+    inside, shown = bounded(interval, what.change), digits_shown(what, digits)
+    if inside.low == inside.high:
+        return "the same in every seed" if is_same else f"{words} in every seed"
     if difference.holds_zero:
-        return f"{words} ({span_text(interval, what)})"
-    inside = bounded(interval, what.change)
-    low, high = sorted((abs(inside.low), abs(inside.high)))
-    if low == high:
-        return f"{words} in every seed"
-    shown = digits_shown(what, digits)
-    return f"{words} (95 % interval {number_text(low, shown)} to {number_text(high, shown)})"
+        sides = (_side_text(end, difference, shown) for end in (inside.low, inside.high))
+        span = f"95 % interval: {' to '.join(sides)}"
+    else:
+        low, high = sorted((abs(inside.low), abs(inside.high)))
+        span = f"95 % interval {number_text(low, shown)} to {number_text(high, shown)}"
+    return f"{words}, {span}" if in_brackets else f"{words} ({span})"
+
+
+def _side_text(end: float, difference: Difference, digits: int) -> str:
+    """One end of an interval, as in ``0.6 less accurate``."""
+    return f"{number_text(abs(end), digits)} {_side(end, difference.what)}"
 
 
 def digits_shown(what: Quantity, digits: int) -> int:
@@ -70,22 +83,10 @@ def digits_shown(what: Quantity, digits: int) -> int:
 
 def side_words(difference: Difference) -> str:
     """The words for the side that a difference in a measure is on, as in ``less accurate``."""
-    measure = difference.what.measure
-    if measure is None:
-        return "higher" if difference.interval.mean > 0 else "lower"
-    return measure.better if difference.is_better else measure.worse
+    return _side(difference.interval.mean, difference.what)
 
 
-def seeds_line(seeds: int) -> str:
-    """What a number of seeds can show, for a form."""
-    if seeds < MIN_SEEDS:
-        return f"Nothing can be claimed with fewer than {MIN_SEEDS} seeds."
-    settings = math.floor(ERROR_RATE * 2 ** (seeds - 1))
-    if not settings:
-        return (
-            f"At most “leaning” is possible: to show a difference takes {least_seeds(1)} seeds, "
-            f"or {least_seeds(3)} for 2 or 3 ranks."
-        )
-    if settings == 1:
-        return f"Can show a difference for 1 rank; for 2 or 3 it takes {least_seeds(3)} seeds."
-    return f"Can show a difference for up to {count_text(settings)} ranks."
+def _side(value: float, what: Quantity) -> str:
+    if what.measure is None:
+        return "higher" if value > 0 else "lower"
+    return what.measure.better if what.sign * value > 0 else what.measure.worse

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.predictions import StoredAnswers, stored
-from core.errors import DatasetError, PredictionsError
+from core.errors import DatasetError, LabError, PredictionsError
 from core.lab import Lab
-from core.objectives.measure import Answers
+from core.objectives.measure import Answers, Values
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.examples import (
@@ -24,11 +24,10 @@ from core.study.arms.examples import (
     Differing,
     Disagreement,
     class_results,
-    crossed_difference,
     differing,
     disagreements,
 )
-from core.study.stats.images import CrossedInterval
+from core.study.arms.family import Tested
 from core.tasks.views.image import images_of
 from core.training.evaluation import Evaluation, evaluate
 from core.wording.examples import noun
@@ -41,7 +40,7 @@ MAX_CHANGE = 0.01
 """The same for a measure that is no percentage, relative to its value or to 1, whichever is larger."""
 
 
-def predictions(lab: Lab, run: Run, losses: bool = False) -> StoredAnswers:
+def predictions(lab: Lab, run: Run) -> StoredAnswers:
     """What a run answered to each example of its task's test part, among all outputs of its network.
 
     Runs keep them. For a run of an older version they are computed from its stored network, and kept from then on.
@@ -49,7 +48,6 @@ def predictions(lab: Lab, run: Run, losses: bool = False) -> StoredAnswers:
     Args:
         lab: has the files.
         run: one with a result.
-        losses: whether the loss of each example is needed, which files of older versions lack.
 
     Returns:
         Answers in the order of :func:`true_labels`.
@@ -67,7 +65,7 @@ def predictions(lab: Lab, run: Run, losses: bool = False) -> StoredAnswers:
         _check(stored(found), truth, run)
         return found
 
-    answers = lab.artifacts.predictions(run.id, compute, losses)
+    answers = lab.artifacts.predictions(run.id, compute)
     _check(answers, truth, run)
     return answers
 
@@ -109,30 +107,59 @@ def test_texts(lab: Lab, task: TaskSpec, texts: Sequence[int]) -> tuple[str, ...
     return tuple(dataset.test_texts[rows[place]] for place in texts)
 
 
-def arm_predictions(lab: Lab, arms: Sequence[Arm], losses: bool = False) -> list[ArmPredictions]:
-    """The predictions of every run of some arms of one task; arguments and errors as of :func:`predictions`."""
+def tested_by(lab: Lab) -> Tested:
+    """The primary measure of each test example of a run, from what the run has kept; None where it has kept nothing.
+
+    Nothing is computed from a stored network, which takes minutes with transformers.
+    """
+    truths: dict[TaskSpec, NDArray[Any]] = {}
+
+    def nothing() -> Evaluation:
+        raise PredictionsError("Its answers were not kept.")
+
+    def tested(run: Run) -> Values | None:
+        measure = run.spec.objective.primary
+        try:
+            if run.spec.task not in truths:
+                truths[run.spec.task] = true_labels(lab, run.spec.task)
+            answers = lab.artifacts.predictions(run.id, nothing, measure.needs_losses)
+            _check(answers, truths[run.spec.task], run)
+        except LabError:
+            return None
+        return measure.each(Answers(answers.predicted, truths[run.spec.task], answers.losses))
+
+    return tested
+
+
+def trivial_by(lab: Lab) -> Tested:
+    """The same measure of the answers that need no input, on the test examples of a run; None where nothing is trivial,
+    or the measure is computed from losses.
+    """
+
+    def trivial(run: Run) -> Values | None:
+        objective, measure = run.spec.objective, run.spec.objective.primary
+        try:
+            truth = true_labels(lab, run.spec.task)
+        except LabError:
+            return None
+        answers = None if measure.needs_losses else objective.trivial(truth)
+        return None if answers is None else measure.each(Answers(answers, truth))
+
+    return trivial
+
+
+def arm_predictions(lab: Lab, arms: Sequence[Arm]) -> list[ArmPredictions]:
+    """The predictions of every run of some arms of one task; errors as of :func:`predictions`."""
     return [
         ArmPredictions(
             arm.key,
             arm.seeds,
-            np.stack([each.predicted for each in found]),
+            np.stack([predictions(lab, run).predicted for run in arm.runs]),
             true_labels(lab, arm.spec.task),
-            np.stack([each.losses for each in found if each.losses is not None]) if losses else None,
             arm.spec.network.learns,
         )
-        for arm, found in ((arm, [predictions(lab, run, losses) for run in arm.runs]) for arm in arms)
+        for arm in arms
     ]
-
-
-def over_images(lab: Lab, a: Arm, b: Arm) -> CrossedInterval:
-    """The primary measure of ``a`` minus that of ``b`` over seeds and examples.
-
-    Raises:
-        LabError: see :func:`predictions`.
-    """
-    measure = a.spec.objective.primary
-    left, right = arm_predictions(lab, [a, b], measure.needs_losses)
-    return crossed_difference(left, right, measure)
 
 
 def results_by_class(lab: Lab, arms: Sequence[Arm]) -> ClassResults:

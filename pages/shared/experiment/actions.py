@@ -10,41 +10,47 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
-from core.numbers import counted, range_text
+from core.numbers import counted, listed, range_text
 from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
 from core.run_spec import RunSpec, inner_ranks
 from core.spec import bounds
 from core.store.record import Experiment, Run
 from core.study.arms.choice import chosen_arms
-from core.study.arms.growth import RATES_OFFERED, extended, longer
+from core.study.arms.design_words import look_line
+from core.study.arms.growth import RATES_OFFERED, extended, longer, rates_beyond
 from core.study.arms.sweep import is_sweep
 from core.study.arms.tuning import is_tuned
+from core.study.arms.verdict import Verdict
+from core.study.arms.withheld import Mend
+from core.study.stats.spending import CLAIM_SEEDS
 from core.wording.experiments import MAX_NAME
 from pages.shared.experiment.configuration import save_experiment
 from pages.shared.experiment.estimate import redraw_when_measured
 from pages.shared.experiment.like import like_link
 from pages.shared.experiment.trackers import send_to_tracker
 from pages.shared.forms.adapter import RANK_CHOICES
+from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import start_id
 from pages.shared.ui.primary import on_primary
 
-MORE_SEEDS = 8
-"""Suggested number of further seeds where none would settle the verdict."""
 
-
-def experiment_actions(lab: Lab, experiment: Experiment, seeds: int = 0) -> None:
+def experiment_actions(lab: Lab, experiment: Experiment, found: Verdict) -> None:
     """Draw all actions in one row.
 
     Args:
         lab: queues runs.
         experiment: what to act on.
-        seeds: number of further seeds that would about settle its verdict; 0 if that is not known.
+        found: its verdict, which says what would help it.
     """
     members = lab.members(experiment)
     specs = [run.spec for run in members]
     with st.container(horizontal=True, vertical_alignment="center"):
-        add_seeds(lab, experiment, specs, min(seeds or MORE_SEEDS, MAX_NEW_SEEDS))
+        if found.mend is Mend.RATES:
+            extend_rates(lab, experiment, members)
+        add_seeds(lab, experiment, specs, found)
+        if found.needs_examples:
+            link("data", "More test examples")
         add_settings(lab, experiment, specs)
         train_longer(lab, experiment, members)
         run_again(experiment, specs)
@@ -74,15 +80,41 @@ def rename(lab: Lab, experiment: Experiment) -> None:
                 st.error(literal(str(error)))
 
 
-def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec], suggested: int) -> None:
+def extend_rates(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> None:
+    """Draw a popover that tries the learning rates beyond those at whose end a chosen one lies.
+
+    Args:
+        lab: queues the runs.
+        experiment: what to grow.
+        members: all its runs.
+    """
+    key = f"extend-rates-{experiment.id}-{len(members)}"
+    with st.popover(
+        on_primary("Extend rates"), type="primary", icon=":material/tune:", key=key, on_change="rerun"
+    ) as fold:
+        if not fold.open:
+            return
+        rates = rates_beyond(members)
+        st.markdown(f"Adds {listed([f'{rate:g}' for rate in rates])} for every method and rank.")
+        try:
+            specs = [run.spec for run in members]
+            settings = extended(lab.arm_settings(experiment), rates=rates, network=specs[0].network)
+            _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
+        except LabError as error:
+            st.error(literal(str(error)))
+
+
+def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec], found: Verdict) -> None:
     """Draw a popover with the number of seeds and of the runs that they take; it closes when they are queued.
 
     Args:
         lab: queues the runs.
         experiment: what to grow.
         specs: of all its runs.
-        suggested: number of seeds chosen at first.
+        found: its verdict: the seeds of the next look are suggested, or else twice as many.
     """
+    there = len({spec.seed for spec in specs})
+    suggested = min(found.seeds_to_add or max(there, CLAIM_SEEDS - there), MAX_NEW_SEEDS)
     key = f"add-seeds-{experiment.id}-{len(specs)}"
     with st.popover("Add seeds", icon=":material/add:", key=key, on_change="rerun") as fold:
         if not fold.open:
@@ -98,6 +130,7 @@ def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec], suggested:
             )
             or suggested
         )
+        st.caption(look_line(there + count, found.spent))
         try:
             _grow(lab, experiment, lab.arm_settings(experiment), next_seeds(specs, count), key)
         except LabError as error:

@@ -15,6 +15,7 @@ from core.plan.experiment import settings_of
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.study.arms.arm import labels_of
+from core.study.arms.design_words import look_line
 from core.study.arms.verdict import Verdict
 from core.study.report.evidence import bases_of
 from pages.shared.ui.literal import literal
@@ -61,7 +62,8 @@ def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Verdict | None = 
                 key=f"{key}-answer",
                 on_click=lab.notes.archive,
                 args=(left,),
-                help="Archives the runs that were stopped. They can still be finished.",
+                help="Archives the runs that were stopped; they can still be finished. "
+                + look_line(found.answerable, found.before),
             )
 
 

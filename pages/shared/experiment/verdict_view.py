@@ -6,14 +6,9 @@ from typing import Literal
 
 import streamlit as st
 
-from core.errors import LabError
-from core.lab import Lab
-from core.study.arms.verdict import Verdict
+from core.study.arms.verdict import About, Verdict
 from core.study.arms.verdict_words import MEANINGS, explanation, headline
 from core.study.stats.claims import Level
-from core.study.stats.images import CrossedInterval
-from core.study.weights.predicted import over_images
-from pages.shared.experiment.measured import measured
 from pages.shared.ui.literal import literal
 
 COLOURS: dict[Level, Literal["green", "orange", "gray"]] = {
@@ -23,33 +18,23 @@ COLOURS: dict[Level, Literal["green", "orange", "gray"]] = {
 }
 
 
+SCOPES = {About.METHODS: "", About.BUDGET: " for this budget", About.RATES: " at these rates"}
+
+
+def level_of(found: Verdict) -> str:
+    """The verdict's level, and what it is limited to, as in ``shown at these rates``."""
+    return f"{found.level}{SCOPES[found.about] if found.claim is not None else ''}"
+
+
 def level_badge(found: Verdict) -> None:
     """Draw a badge with the verdict's level, which its tooltip explains."""
-    st.badge(found.level, color=COLOURS[found.level], help=MEANINGS[found.level])
+    st.badge(level_of(found), color=COLOURS[found.level], help=MEANINGS[found.level])
 
 
-def verdict_view(lab: Lab, found: Verdict) -> None:
-    """Draw headline, badge and explanation.
-
-    Args:
-        lab: has the predictions of the runs.
-        found: what to draw.
-    """
-    verdict_text(found, _over_images(lab, found))
-
-
-def verdict_text(found: Verdict, crossed: CrossedInterval | None) -> None:
+def verdict_view(found: Verdict) -> None:
     """Draw headline, badge and explanation; see :func:`core.study.arms.verdict_words.explanation`."""
-    badge = "" if found.reason else f" :{COLOURS[found.level]}-badge[{found.level}]"
-    st.markdown(f"#### {literal(headline(found))}{badge}", help=None if found.reason else MEANINGS[found.level])
-    if sentences := explanation(found, crossed):
+    is_given = not found.reason and not found.withheld
+    badge = f" :{COLOURS[found.level]}-badge[{level_of(found)}]" if is_given else ""
+    st.markdown(f"#### {literal(headline(found))}{badge}", help=MEANINGS[found.level] if is_given else None)
+    if sentences := explanation(found):
         st.caption(literal(" ".join(sentences)))
-
-
-def _over_images(lab: Lab, found: Verdict) -> CrossedInterval | None:
-    if found.told is None or found.full is None:
-        return None
-    try:
-        return measured(over_images, lab, found.told.arm, found.full)
-    except LabError:
-        return None  # A network or the dataset is gone: the interval over seeds is all there is.

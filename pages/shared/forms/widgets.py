@@ -13,8 +13,8 @@ from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, Spec, bounds
+from core.study.arms.design_words import seeds_line
 from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
-from core.study.stats.words import seeds_line
 from core.wording.defaults import explained
 
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 7) for power in (-6, -5, -4, -3, -2, -1) for digit in (1, 2, 5)]

@@ -1,0 +1,70 @@
+"""Looks at experiments: how often somebody has read the test part of each, and what that has shown."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from sqlite3 import Row
+
+from core.store.store import Store
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at the test part of an experiment: all its runs had ended, and a verdict was computed."""
+
+    epochs: int
+    """Number of epochs of the settings that were compared: each number is a question of its own."""
+    family: tuple[str, ...]
+    """The methods and ranks that were tested together, as in ``lora 4``."""
+    seeds: int
+    """Number of seeds that all of them had finished."""
+    level: float
+    """Share of the error rate at which differences were tested; 0 for a look that could claim nothing."""
+    claims: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    """By member of the family, what was shown of it, and whether that was about methods."""
+    at: float = 0.0
+    """When it was recorded, in seconds since 1970."""
+
+    @property
+    def key(self) -> tuple[int, tuple[str, ...], int]:
+        """What two records of one look have in common."""
+        return self.epochs, self.family, self.seeds
+
+
+class Looks:
+    """The record of looks. Any thread or process may use it at any time."""
+
+    def __init__(self, store: Store) -> None:
+        """Args: store: has the experiments."""
+        self._store = store
+
+    def of(self, experiment: str) -> list[Look]:
+        """Looks at an experiment, in the order in which they were recorded."""
+        rows = self._store.rows("SELECT * FROM looks WHERE experiment = ? ORDER BY at, seeds", experiment)
+        return [_look(row) for row in rows]
+
+    def are_kept(self, experiment: str) -> bool:
+        """Whether every look at an experiment was recorded: not at those of earlier versions, nor at restored ones."""
+        return bool(self._store.rows("SELECT 1 FROM experiments WHERE id = ? AND keeps_looks", experiment))
+
+    def record(self, experiment: str, looks: Iterable[Look]) -> None:
+        """Record looks; one that is there stays as it is, and counts once.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        now = time.time()
+        rows = [
+            (experiment, look.epochs, json.dumps(look.family), look.seeds, look.level, json.dumps(look.claims), now)
+            for look in looks
+        ]
+        with self._store.transaction() as db:
+            db.executemany("INSERT OR IGNORE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _look(row: Row) -> Look:
+    family, claims = tuple(json.loads(row["family"])), json.loads(row["claims"])
+    return Look(row["epochs"], family, row["seeds"], row["level"], claims, row["at"])

@@ -1,0 +1,77 @@
+"""Adapter settings beside full fine-tuning, and what was shown of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.study.arms.arm import Arm
+from core.study.stats.claims import Difference, Level
+from core.study.stats.crossed import Crossed
+from core.study.stats.family import Found
+
+
+class Rule(StrEnum):
+    """The part of the rule that decided."""
+
+    WITHIN = "within"
+    """The choice is the cheapest adapter setting that is within the margin of full fine-tuning."""
+    HIGHER = "higher"
+    """The choice is the adapter setting that is best on the validation part; it is better than full fine-tuning."""
+    LOWER = "lower"
+    """The choice is full fine-tuning: the adapter setting that is best on the validation part is worse."""
+    NONE = "none"
+    """No choice."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that was shown of a setting, and stays said."""
+
+    rule: Rule
+    seeds: int
+    """Number of seeds of the look at which it was first shown."""
+    about_methods: bool
+    """Whether it was shown at the neighboring learning rates as well."""
+    holds: bool
+    """Whether the present 95 % interval over seeds and test examples agrees with it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An adapter setting that is compared with full fine-tuning."""
+
+    arm: Arm
+    difference: Difference
+    """Its primary measure on the test part minus that of full fine-tuning."""
+    crossed: Crossed
+    """The same, oriented so that positive is better, with its mean squares over seeds and test examples."""
+    found: Found | None = None
+    """What was tested at this look; None where nothing was."""
+    claims: tuple[Claim, ...] = ()
+    at: float = 0.0
+    """The level of this look at its family; 0 where nothing can be claimed."""
+    among: int = 1
+    """Number of settings in its family, those that failed included."""
+    before: tuple[int, ...] = ()
+    """Numbers of seeds of earlier looks at its family."""
+    is_again: bool = False
+    """Whether it would be shown now, but a look with as many seeds was taken before something changed."""
+    leans: bool = False
+    """Whether it leans: with 3 to 6 seeds, all agree in sign and the t test rejects at 5 % at this look alone."""
+
+    def claim(self, *rules: Rule) -> Claim | None:
+        """The claim of one of these rules that holds."""
+        return next((claim for claim in self.claims if claim.rule in rules and claim.holds), None)
+
+    @property
+    def within(self) -> Level:
+        """The level at which it falls short by less than the margin."""
+        return Level.SHOWN if self.claim(Rule.WITHIN) else Level.OPEN
+
+    @property
+    def level(self) -> Level:
+        """The level at which it differs."""
+        if self.claim(Rule.HIGHER, Rule.LOWER):
+            return Level.SHOWN
+        return Level.LEANING if self.leans else Level.OPEN

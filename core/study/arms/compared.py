@@ -1,0 +1,50 @@
+"""Which settings a verdict compares: full fine-tuning, and the adapter settings that were chosen beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.methods.method import Role
+from core.objectives.measure import Measure
+from core.store.record import Run
+from core.study.arms.arm import Arm, judged_by
+from core.study.arms.choice import best_arm, chosen_arms, is_adapter, is_full, no_choice_sentence
+from core.study.arms.pairs import against_full
+
+
+def no_ranking(measure: Measure) -> str:
+    """Why nothing ranks settings whose finished seeds have no value on the validation part."""
+    article = "an" if measure.noun[:1].lower() in "aeiou" else "a"
+    return (
+        "No verdict: nothing ranks these settings, because they have no finished seed in common with "
+        f"{article} {measure.noun} on the validation part."
+    )
+
+
+def compared_settings(runs: Sequence[Run]) -> tuple[Arm | None, list[Arm], str]:
+    """Full fine-tuning, each adapter setting that is compared with it, and why there is none.
+
+    Args:
+        runs: of an experiment.
+    """
+    if not runs:
+        return None, [], "No verdict yet: it takes finished runs of full fine-tuning and of LoRA."
+    if reason := no_choice_sentence(runs):
+        return None, [], reason
+    chosen = chosen_arms(runs)
+    full = best_arm(runs, is_full)
+    adapters = [pair for pair in against_full(chosen) if is_adapter(pair[0])]
+    pairs = [lora for lora, other in adapters if full is not None and other.key == full.key]
+    if full is not None and pairs and any(set(lora.seeds) & set(full.seeds) for lora in pairs):
+        return full, pairs, ""
+    if pairs:
+        return full, [], "No verdict: full fine-tuning and LoRA have no finished seed in common."
+    if {Role.REFERENCE, Role.ADAPTER} <= {arm.role for arm in chosen}:
+        if full is None:
+            return full, [], no_ranking(judged_by(runs).primary)
+        return (
+            full,
+            [],
+            "No verdict: full fine-tuning and LoRA started from different bases or learned different tasks.",
+        )
+    return full, [], "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."

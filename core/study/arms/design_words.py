@@ -1,0 +1,77 @@
+"""What a design can show, in sentences: before the press, and after an answer from its own spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.numbers import count_text, percent
+from core.objectives.measure import Measure
+from core.study.stats.power import GUESSED, Design
+from core.study.stats.spending import CLAIM_SEEDS, level_of, next_look
+from core.wording.examples import noun
+
+TOO_FEW = f"Fewer than {CLAIM_SEEDS} seeds can show nothing."
+"""Of a number of seeds with which no claim is possible, whatever the results are."""
+
+
+def seeds_line(seeds: int) -> str:
+    """What a number of seeds can claim at a first look, for a form."""
+    if seeds < CLAIM_SEEDS:
+        return TOO_FEW
+    return (
+        f"A first look at {seeds} seeds allows {level_text(level_of(seeds))} of false claims, for all ranks together."
+    )
+
+
+def look_line(seeds: int, looks: Sequence[int]) -> str:
+    """What a look at a number of seeds is worth, and which would be worth more. Args: looks: seeds of earlier looks."""
+    if level := level_of(seeds, looks):
+        return f"A look at {seeds} seeds allows {level_text(level)} of false claims."
+    further = next_look(max(looks, default=0), looks)
+    at = level_text(level_of(further, looks))
+    return f"A look at {seeds} seeds could show nothing: {further} seeds are proposed, which allow {at}."
+
+
+def level_text(level: float) -> str:
+    """The level of a look, as in ``3.1 %``."""
+    return percent(100 * level, 1 if level >= 0.001 else 2)
+
+
+def power_sentences(
+    design: Design, measure: Measure, margin: float, kind: str, seeds: int, looks: Sequence[int] = ()
+) -> list[str]:
+    """The smallest difference that is shown, what "good enough" takes, and what is out of reach.
+
+    Args:
+        design: spreads, test examples and settings.
+        measure: the primary one.
+        margin: how much worse is good enough.
+        kind: of the data.
+        seeds: of the look that these sentences are about.
+        looks: numbers of seeds of earlier ones.
+    """
+    nouns = noun(kind)
+    on = f" on {count_text(design.examples)} test {nouns}" if design.examples > 1 else ""
+    smallest = design.smallest(seeds, looks)
+    if smallest is None:
+        return [TOO_FEW if seeds < CLAIM_SEEDS else f"A look at {seeds} seeds could show nothing."]
+    low, high = (measure.amount_text(smallest / divisor, 1) for divisor in GUESSED)
+    unit = f" {measure.difference_unit}" if measure.difference_unit else ""
+    sentences = [
+        f"A true difference of about {measure.amount_text(smallest, 1)} ({low.removesuffix(unit)} to "
+        f"{high.removesuffix(unit)}) would be shown by {seeds} seeds{on} with 80 % probability."
+    ]
+    return [*sentences, *_good_enough(design, measure, margin, nouns, looks)]
+
+
+def _good_enough(design: Design, measure: Measure, margin: float, nouns: str, looks: Sequence[int]) -> list[str]:
+    within = f"“Good enough within {measure.margin_text(margin)}”"
+    if not margin:
+        return []
+    if design.floor > margin:
+        examples = count_text(float(f"{design.examples_for(margin):.2g}"))
+        return [f"{within} is out of reach with any number of seeds: it takes about {examples} test {nouns}."]
+    needed = design.seeds_for(margin, looks)
+    if needed is None:
+        return [f"{within} is out of reach: the seeds of such runs differ too much."]
+    return [f"{within} takes about {needed} seeds if the methods are equal."]

@@ -1,0 +1,129 @@
+"""The family of an answer: every adapter setting minus full fine-tuning, by seed and test example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core.objectives.measure import Values
+from core.store.record import Run
+from core.study.arms.arm import Arm
+from core.study.arms.pairs import paired_differences
+from core.study.stats.claims import Difference
+from core.study.stats.crossed import crossed
+from core.study.stats.family import Around, Compared, Differences
+
+Tested = Callable[[Run], Values | None]
+"""Returns the primary measure of each test example of a run, (n,), in its unit; None where that is not known."""
+
+
+def untested(run: Run) -> None:
+    """Nothing is known of single test examples: differences are over seeds alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A setting of the family, which stands for its method and rank."""
+
+    arm: Arm
+    difference: Difference
+    """Its primary measure on the test part minus that of full fine-tuning, with the interval over seeds and test
+    examples where these are known."""
+    compared: Compared
+
+
+def member_name(arm: Arm) -> str:
+    """The name of a method and rank in the store, as in ``lora 4``: what a member of a family is identified by."""
+    return f"{arm.spec.kind} {arm.spec.method.size}"
+
+
+def common_seeds(arms: Iterable[Arm]) -> tuple[int, ...]:
+    """Seeds that all of these settings have finished, ascending."""
+    found = [set(arm.finished) for arm in arms]
+    return tuple(sorted(set.intersection(*found))) if found else ()
+
+
+def member_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Tested) -> Member:
+    """A setting beside full fine-tuning, and both at the neighbors of their learning rates.
+
+    Args:
+        arm: the setting as the validation part chose it.
+        full: full fine-tuning, also chosen.
+        arms: all settings that were tried.
+        seeds: that both have finished; only these count.
+        tested: has the measure of each test example.
+    """
+    chosen = differences_between(arm, full, seeds, tested)
+    compared = Compared(
+        chosen,
+        _around(full, arms, seeds, lambda other: differences_between(arm, other, seeds, tested)),
+        _around(arm, arms, seeds, lambda other: differences_between(other, full, seeds, tested)),
+    )
+    return Member(arm, seen_difference(arm, full, seeds, chosen), compared)
+
+
+def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], values: Differences) -> Difference:
+    """The difference of two settings over some seeds, with its interval over test examples as well.
+
+    Args:
+        arm: the setting.
+        full: what it is compared with.
+        seeds: that both have finished.
+        values: of :func:`differences_between`.
+    """
+    (found,) = paired_differences([(_of(arm, seeds), _of(full, seeds))], arm.primary)
+    if values.shape[1] < 2:
+        return found
+    both = crossed(values * found.what.sign).interval()
+    shift = found.interval.mean - both.mean  # what results have rounded
+    interval = replace(both, mean=both.mean + shift, low=both.low + shift, high=both.high + shift)
+    return replace(found, interval=interval, examples=values.shape[1])
+
+
+def differences_between(arm: Arm, other: Arm, seeds: Sequence[int], tested: Tested) -> Differences:
+    """(S, N) the primary measure of a setting minus that of another one, positive where the setting is better; (S, 1)
+    where it is not known of each test example of each run.
+    """
+    sign = arm.what(arm.primary).sign
+    rows = [(tested(arm.finished[seed]), tested(other.finished[seed])) for seed in seeds]
+    known = [(one, two) for one, two in rows if one is not None and two is not None]
+    if len(known) == len(rows) and len({len(values) for pair in known for values in pair}) == 1:
+        return sign * np.stack([one - two for one, two in known])
+    ours, theirs = arm.by_seed(arm.primary), other.by_seed(arm.primary)
+    return sign * np.array([[ours[seed] - theirs[seed]] for seed in seeds])
+
+
+def neighbors(arm: Arm, arms: Iterable[Arm]) -> tuple[Arm | None, Arm | None]:
+    """The same setting at the next lower and the next higher learning rate that was tried."""
+    own, rate = arm.spec.optim, arm.learning_rate
+    alike = [
+        other
+        for other in arms
+        if other.tuning_group == arm.tuning_group
+        and other.spec.but(optim=other.spec.optim.but(learning_rate=rate)).arm == arm.spec.but(optim=own).arm
+    ]
+    below = [other for other in alike if other.learning_rate < rate]
+    above = [other for other in alike if other.learning_rate > rate]
+    return (
+        max(below, key=lambda other: other.learning_rate, default=None),
+        min(above, key=lambda other: other.learning_rate, default=None),
+    )
+
+
+def _around(arm: Arm, arms: Sequence[Arm], seeds: Sequence[int], differences: Callable[[Arm], Differences]) -> Around:
+    lower, upper = neighbors(arm, arms)
+    return _at(lower, seeds, differences), _at(upper, seeds, differences)
+
+
+def _at(arm: Arm | None, seeds: Sequence[int], differences: Callable[[Arm], Differences]) -> Differences | None:
+    """At a neighbor; None where there is none that has finished these seeds and failed with none."""
+    if arm is None or arm.failed or not set(seeds) <= set(arm.finished):
+        return None
+    return differences(arm)
+
+
+def _of(arm: Arm, seeds: Iterable[int]) -> Arm:
+    wanted = set(seeds)
+    return replace(arm, runs=tuple(run for run in arm.finished_only.runs if run.spec.seed in wanted))

@@ -1,0 +1,121 @@
+"""Looks at the test part: which settings are tested together, at which level, and what that shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from core.store.looks import Look
+from core.study.arms.arm import Arm
+from core.study.arms.candidate import Candidate, Claim, Rule
+from core.study.arms.family import Member, member_name
+from core.study.stats.family import Found, leaning, p_values
+from core.study.stats.spending import ROUNDING, level_of
+
+
+@dataclass(frozen=True)
+class Family:
+    """Settings that one question compares with full fine-tuning, and so are tested together."""
+
+    names: tuple[str, ...]
+    """Of all members, as in :attr:`core.store.looks.Look.family`."""
+    arms: tuple[Arm, ...]
+    """Those of them that have a setting; one that is gone or has failed stays in the family."""
+    looks: tuple[Look, ...]
+    """Earlier looks at it."""
+
+
+def families_of(arms: Sequence[Arm], tried: Iterable[Arm], looks: Sequence[Look], epochs: int) -> list[Family]:
+    """The families of an experiment: those of earlier looks, and one of what was added since.
+
+    Settings that are added after a look have an account of their own: up to 5 % more of false claims.
+
+    Args:
+        arms: the chosen adapter setting of each method and rank that has one.
+        tried: all adapter settings: those that failed stay in the family.
+        looks: earlier ones at the experiment.
+        epochs: number of epochs of the settings; looks with another number are at another question.
+    """
+    own = [look for look in sorted(looks, key=lambda look: look.at) if look.epochs == epochs]
+    known = list(dict.fromkeys(look.family for look in own))
+    taken = {name for names in known for name in names}
+    added = tuple(sorted({member_name(arm) for arm in tried} - taken))
+    return [
+        Family(
+            names,
+            tuple(arm for arm in arms if member_name(arm) in names),
+            tuple(look for look in own if look.family == names),
+        )
+        for names in [*known, *([added] if added else [])]
+    ]
+
+
+def look_at(
+    family: Family, members: Sequence[Member], candidates: Mapping[str, Candidate], margin: float, epochs: int
+) -> tuple[Look, list[Candidate]]:
+    """Test a family.
+
+    Args:
+        family: what is tested together.
+        members: those that have finished seeds in common, at least one.
+        candidates: by key of the setting.
+        margin: how much worse than full fine-tuning a setting may be.
+        epochs: number of epochs of the settings.
+
+    Returns:
+        The look, and the candidates of the members with what was found.
+    """
+    seeds, failed = len(members[0].difference.seeds), len(family.names) - len(members)
+    level = level_of(seeds, [look.seeds for look in family.looks])
+    found: list[Found | None] = [None] * len(members)
+    if seeds > 1:
+        found = [*p_values([member.compared for member in members], margin, failed)]
+    before = tuple(sorted({look.seeds for look in family.looks if look.seeds != seeds}))
+    known = next((look for look in family.looks if look.seeds == seeds), None)
+    claims: dict[str, dict[str, bool]] = {}
+    tested = []
+    leans_of = leaning([member.difference.values for member in members], failed)
+    for member, test, leans in zip(members, found, leans_of, strict=True):
+        name, candidate = member_name(member.arm), candidates[member.arm.key]
+        shown = _shown(test, level, candidate.crossed.mean) if test is not None else {}
+        is_again = known is not None and bool(shown.keys() - {Rule(rule) for rule in known.claims.get(name, {})})
+        if known is not None:  # nothing is tested twice with the same number of seeds
+            shown = {Rule(rule): methods for rule, methods in known.claims.get(name, {}).items()}
+        if shown:
+            claims[name] = {str(rule): about_methods for rule, about_methods in shown.items()}
+        own = _claims(candidate, margin, name, shown, seeds, family.looks)
+        placed = replace(candidate, at=level, among=len(family.names), before=before, is_again=is_again)
+        tested.append(replace(placed, found=test, leans=leans, claims=own))
+    return Look(epochs, family.names, seeds, level, claims), tested
+
+
+def _shown(test: Found, level: float, mean: float) -> dict[Rule, bool]:
+    """What is shown at a level, with whether it is about methods."""
+    side = Rule.HIGHER if mean > 0 else Rule.LOWER
+    tests = (
+        (side, test.differs, test.methods_differ, level),
+        (Rule.WITHIN, test.within, test.methods_within, level / 2),
+    )
+    if not level:
+        return {}
+    return {rule: methods <= at + ROUNDING for rule, p, methods, at in tests if p <= at + ROUNDING}
+
+
+def _claims(
+    candidate: Candidate, margin: float, name: str, shown: Mapping[Rule, bool], seeds: int, earlier: Sequence[Look]
+) -> tuple[Claim, ...]:
+    """What is shown now, and what was shown at earlier looks with fewer seeds."""
+    first: dict[Rule, tuple[int, bool]] = {}
+    for look in sorted(earlier, key=lambda look: look.seeds):
+        for rule, methods in look.claims.get(name, {}).items():
+            first.setdefault(Rule(rule), (look.seeds, methods))
+    for rule, methods in shown.items():
+        known = first.get(rule)
+        first[rule] = (seeds, methods) if known is None else (known[0], known[1] or methods)
+    interval = candidate.crossed.interval()
+    holds = {
+        Rule.HIGHER: interval.low > 0,
+        Rule.LOWER: interval.high < 0,
+        Rule.WITHIN: interval.low > -margin,
+    }
+    return tuple(Claim(rule, at, methods, rule in shown or holds[rule]) for rule, (at, methods) in first.items())

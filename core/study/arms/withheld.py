@@ -1,0 +1,90 @@
+"""Why an experiment has no verdict although runs have finished, and what would let it have one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.numbers import counted, listed
+from core.store.record import Run
+from core.study.arms.arm import Arm
+from core.study.arms.growth import rates_beyond
+from core.study.arms.tuning import name_in_sentence, rate_choices
+
+
+class Mend(StrEnum):
+    """What a person can do so that there is a verdict."""
+
+    FINISH = "finish"
+    """Train what was stopped to its end."""
+    RATES = "extend rates"
+    """Try learning rates beyond those that were tried."""
+    LONGER = "train longer"
+    """Train for three times as many epochs."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why there is no verdict."""
+
+    text: str
+    mend: Mend | None = None
+    answerable: int = 0
+    """Number of seeds of the verdict that there could be without the runs that were stopped."""
+
+
+def waiting_reason(everything: Sequence[Run], seeds: int) -> Reason | None:
+    """Why a verdict waits for runs that have not ended, or that somebody stopped and nobody has archived.
+
+    Until the planned seeds are there, nothing of the test part is read: to look at the results and then to stop what
+    does not please would make false claims more likely. Archived runs were left out by somebody who knew that.
+
+    Args:
+        everything: all runs of the experiment.
+        seeds: number of seeds that all settings have finished.
+    """
+    pending = sum(run.is_live or (run.state == "interrupted" and not run.archived) for run in everything)
+    searching = any(run.plan == "open" for run in everything)
+    if pending or searching:
+        left = f"{pending} of {counted(len(everything), 'run')} {'is' if pending == 1 else 'are'} still to finish"
+        waiting = sum(run.state == "interrupted" and not run.archived for run in everything)
+        left += f", {waiting} of them interrupted" if waiting else ""
+        more = "more follow, until the best learning rates are found" if searching else ""
+        words = "; ".join(filter(None, [left if pending else "", more]))
+        return Reason(f"No verdict yet: {words}. Until then only the validation part is shown.")
+    finished = {(run.spec.arm, run.spec.seed) for run in everything if run.state == "finished"}
+    left_out = [run for run in everything if run.state == "stopped" and not run.archived]
+    missing = [run for run in left_out if (run.spec.arm, run.spec.seed) not in finished]
+    if missing:
+        were = f"{len(missing)} of {counted(len(everything), 'run')} {'was' if len(missing) == 1 else 'were'} stopped"
+        or_ = f", or answer with the {counted(seeds, 'seed')} that finished" if seeds else ""
+        return Reason(f"No verdict yet: {were}. Finish the experiment{or_}.", Mend.FINISH, seeds)
+    if any(run.plan == "waiting" for run in everything):
+        text = "No verdict yet: the search for learning rates has not ended. Finish the experiment."
+        return Reason(text, Mend.FINISH)
+    return None
+
+
+def ends_reason(everything: Sequence[Run], compared: Sequence[Arm]) -> Reason | None:
+    """Why a verdict waits for further learning rates: a chosen one is the first or last of those tried.
+
+    Args:
+        everything: all runs of the experiment.
+        compared: full fine-tuning and the adapter settings, as they were chosen.
+    """
+    keys = {arm.key for arm in compared}
+    choices = [choice for choice in rate_choices(everything) if choice.arm.key in keys and choice.at_end]
+    if not choices:
+        return None
+    ends = [
+        f"{name_in_sentence(choice.arm.spec.label)} ({choice.arm.learning_rate:g} is the {choice.at_end})"
+        for choice in choices
+    ]
+    can_extend = bool(rates_beyond(everything)) and not any(choice.is_searched for choice in choices)
+    what = "Extend the rates to it." if can_extend else "No rate beyond it can be tried."
+    return Reason(
+        f"No verdict yet: the chosen learning rate is at an end of those tried for {listed(ends)}, so a better one may "
+        f"lie beyond it. {what}",
+        Mend.RATES if can_extend else None,
+    )

@@ -1,0 +1,80 @@
+"""The answer of an experiment in the lab: its verdict, and the record of every look at it.
+
+Whoever asks, in whatever process, is told the same: Home, Sweep, Compare, Report and the command line call
+:func:`answer_of`, and nothing else computes a verdict of an experiment. A look is recorded when its verdict is first
+computed with all runs at their ends, and counts once, however often it is read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core.errors import LabError
+from core.lab import Lab
+from core.store.looks import Look
+from core.store.record import Experiment, Run
+from core.store.stages import stages_of
+from core.study.arms.candidate import Rule
+from core.study.arms.family import Tested
+from core.study.arms.verdict import Verdict, verdict
+from core.study.weights.predicted import tested_by, trivial_by
+
+MAX_KEPT = 64
+"""Maximum number of verdicts that are kept in memory: pages ask for the same ones at every click."""
+
+_Key = tuple[str, str]
+_State = tuple[object, ...]
+_kept: OrderedDict[_Key, tuple[_State, Verdict]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Verdict:
+    """The verdict of an experiment, whose look is recorded.
+
+    Args:
+        lab: has the experiment.
+        experiment: which one.
+        members: its runs, where they were read already.
+    """
+    runs = lab.members(experiment) if members is None else list(members)
+    key = str(lab.settings.home), experiment.id
+    looks = lab.looks.of(experiment.id)
+    with _lock:
+        state, found = _kept.get(key, (None, None))
+        if found is not None and state == _state(lab, runs, looks):
+            _kept.move_to_end(key)
+            return found
+    tested, trivial = tested_by(lab), trivial_by(lab)
+    if not looks and not lab.looks.are_kept(experiment.id):
+        looks = _from_launches(runs, tested, trivial)
+    found = verdict(runs, tested, looks, trivial=trivial)
+    known = {look.key for look in lab.looks.of(experiment.id)}
+    if new := [look for look in (*looks, *found.looks) if look.key not in known]:
+        try:
+            lab.looks.record(experiment.id, new)
+        except LabError as error:  # a look that leaves no trace would not count
+            reason = f"No verdict yet: this look cannot be recorded. {error}"
+            return replace(found, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=())
+    with _lock:
+        _kept[key] = _state(lab, runs, lab.looks.of(experiment.id)), found
+        while len(_kept) > MAX_KEPT:
+            _kept.popitem(last=False)
+    return found
+
+
+def _state(lab: Lab, runs: Sequence[Run], looks: Sequence[Look]) -> _State:
+    """What a verdict depends on."""
+    answered = lab.artifacts.answered([run.id for run in runs])
+    return (answered, *(look.key for look in looks), *((run.id, run.state, run.archived, run.plan) for run in runs))
+
+
+def _from_launches(runs: Sequence[Run], tested: Tested, trivial: Tested) -> list[Look]:
+    """Looks at an experiment of a version that kept none: at the end of each launch but the last."""
+    stages, looks = stages_of(runs), list[Look]()
+    for last in range(1, len(stages)):
+        launched = [run for stage in stages[:last] for run in stage]
+        looks += verdict(launched, tested, looks, trivial=trivial).looks
+    return looks

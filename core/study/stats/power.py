@@ -1,0 +1,95 @@
+"""What a design can show: the smallest difference, the seeds that "good enough" takes, and what is out of reach."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scipy.special import ndtri, stdtrit
+
+from core.study.stats.intervals import ERROR_RATE
+from core.study.stats.spending import CLAIM_SEEDS, level_of
+
+POWER = 0.8
+"""Probability with which the smallest difference is shown."""
+
+MAX_SEEDS = 256
+"""Maximum number of seeds that is named: what takes more counts as out of reach."""
+
+FEW_SEEDS = {7: 1.3, 8: 1.07, 9: 1.07}
+"""Factors of the smallest difference where the sign-flip test costs power that the formula does not know, by number of
+seeds; simulated, ``tests/study/test_power.py``."""
+
+GUESSED = (1.29, 0.71)
+"""Divisors for the range of what is guessed from the spread of eight seeds: 10 and 90 % of guesses over truth."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What determines what can be shown, in the measure's unit."""
+
+    seed: float
+    """Standard deviation of paired differences over seeds."""
+    example: float
+    """The same over test examples."""
+    rest: float
+    """The same of what is left."""
+    examples: int
+    """Number of test examples; 1 where the spread over seeds has theirs in it."""
+    settings: int
+    """Number of settings that are tested together."""
+
+    def error(self, seeds: int) -> float:
+        """Standard error of a mean difference with so many seeds."""
+        n, N = seeds, self.examples
+        return math.sqrt(self.seed**2 / n + self.example**2 / N + self.rest**2 / (n * N))
+
+    def _df(self, seeds: int) -> float:
+        """Degrees of freedom with expected mean squares; see :class:`core.study.stats.crossed.Crossed`."""
+        n, N = seeds, self.examples
+        if N < 2 or not self.example:
+            return n - 1
+        rest = self.rest**2
+        ms_seed, ms_example = N * self.seed**2 + rest, n * self.example**2 + rest
+        both = ms_seed + ms_example - rest
+        by_rest = rest**2 / ((n - 1) * (N - 1))
+        return max(both**2 / (ms_seed**2 / (n - 1) + ms_example**2 / (N - 1) + by_rest), min(n - 1, N - 1))
+
+    def smallest(self, seeds: int, looks: Iterable[int] = ()) -> float | None:
+        """The smallest difference that this look shows with 80 % probability; None where it can claim nothing.
+
+        (t(1 − a / 2m, df) + t(0.8, df)) · standard error, with the level a of the look and m settings: sample size of a
+        paired t test (Zar, "Biostatistical Analysis", 5th ed., 2010), over seeds and examples.
+        """
+        level = level_of(seeds, looks)
+        if not level:
+            return None
+        df = self._df(seeds)
+        quantiles = float(stdtrit(df, 1 - level / (2 * self.settings)) + stdtrit(df, POWER))
+        return quantiles * self.error(seeds) * FEW_SEEDS.get(seeds, 1.0)
+
+    @property
+    def floor(self) -> float:
+        """The smallest difference with any number of seeds: what is left is the spread over test examples."""
+        if self.examples < 2:
+            return 0.0
+        z = float(ndtri(1 - ERROR_RATE / (2 * self.settings)) + ndtri(POWER))
+        return z * self.example / math.sqrt(self.examples)
+
+    def seeds_for(self, margin: float, looks: Iterable[int] = ()) -> int | None:
+        """The number of seeds of one look with which differences of this size are shown; None for out of reach.
+
+        It is also what "good enough within this margin" takes where the methods are equal.
+        """
+        known = tuple(looks)
+        return next((n for n in range(CLAIM_SEEDS, MAX_SEEDS + 1) if self._shows(n, margin, known)), None)
+
+    def _shows(self, seeds: int, size: float, looks: Iterable[int]) -> bool:
+        smallest = self.smallest(seeds, looks)
+        return smallest is not None and smallest <= size
+
+    def examples_for(self, margin: float) -> int:
+        """The number of test examples with which differences of this size are not out of reach; 0 for any number."""
+        z = float(ndtri(1 - ERROR_RATE / (2 * self.settings)) + ndtri(POWER))
+        return math.ceil((z * self.example / margin) ** 2) if margin > 0 else 0

@@ -1,0 +1,55 @@
+"""What a design can show, before it is run: the table of the rule, and simulated experiments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.study.stats.family import family_p
+from core.study.stats.power import FEW_SEEDS, MAX_SEEDS, Design
+from core.study.stats.spending import ROUNDING, level_of
+
+
+@pytest.mark.parametrize(
+    ("spreads", "examples", "smallest", "floor", "seeds_for"),
+    [
+        ((1.8, 8.7, 23.3), 360, (3.5, 2.4, 2.0), 1.5, (None, None, 31)),
+        ((1.8, 8.7, 23.3), 1000, (3.0, 2.0, 1.5), 0.9, (None, 197, 16)),
+        ((1.8, 8.7, 23.3), 10_000, (2.8, 1.7, 1.1), 0.3, (205, 41, 13)),
+        ((1.72, 22.5, 28.9), 360, (5.0, 4.4, 4.1), 3.8, (None, None, None)),
+        ((0.3, 20.0, 30.0), 10_000, (0.88, 0.75, 0.70), 0.65, (None, 8, 8)),
+    ],
+)
+def test_designs_are_those_of_the_rules_table(
+    spreads: tuple[float, float, float],
+    examples: int,
+    smallest: tuple[float, ...],
+    floor: float,
+    seeds_for: tuple[int | None, ...],
+) -> None:
+    design, rounding = Design(*spreads, examples, settings=3), 0.005 if floor == 0.65 else 0.05
+    found = [design.smallest(seeds) or 0.0 for seeds in (8, 16, 32)]
+    assert [found[0] / FEW_SEEDS[8], *found[1:]] == pytest.approx(smallest, abs=rounding + 1e-3)
+    assert design.floor == pytest.approx(floor, abs=rounding + 1e-3)
+    needed = [design.seeds_for(margin) for margin in (0.5, 1.0, 2.0)]
+    assert tuple(n and max(n, 8) for n in needed) == seeds_for, "the table begins at 8 seeds"
+    if floor > 0.5:
+        assert design.examples_for(0.5) == pytest.approx(examples * (design.floor / 0.5) ** 2, abs=1)
+
+
+@pytest.mark.parametrize("effect", [0.9, 1.2, 1.5])
+def test_the_seeds_that_are_asked_for_show_a_planted_difference_in_about_four_of_five_cases(effect: float) -> None:
+    n = Design(1.0, 0.0, 0.0, examples=1, settings=1).seeds_for(effect)
+    assert n is not None
+    samples = np.random.default_rng(4).normal(effect, 1, (400, n, 1))
+    shown = np.mean([family_p([sample])[0] <= level_of(n) + ROUNDING for sample in samples])
+    assert 0.74 <= shown <= 0.9
+
+
+def test_what_a_look_cannot_claim_takes_no_number_of_seeds() -> None:
+    design = Design(1.0, 0.0, 0.0, examples=1, settings=1)
+    assert design.smallest(6) is design.smallest(9, [8]) is None
+    assert (design.smallest(16, [8]) or 0) > (design.smallest(16) or 0), "what one look used is gone"
+    assert design.floor == design.examples_for(0.0) == 0
+    assert design.seeds_for(0.01) is None
+    assert (design.smallest(MAX_SEEDS) or 0) > 0.01
