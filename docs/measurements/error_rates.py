@@ -1,0 +1,294 @@
+"""How often an answer errs: ``python -m docs.measurements.error_rates`` draws experiments, and prints tables of errors.
+
+In what is drawn nothing differs, or all falls short by just the margin, so each claim is a false one. It is tested by
+the functions that answers are tested by, at the levels that looks have. A cell is the percentage of experiments with a
+false claim at any of their looks; in brackets is what earlier simulations of the same rule, with 1,500 to 20,000
+experiments per cell, came to. Both leave out the test by signs above :data:`MAX_SIGNED` seeds, which makes rates
+higher, if anything. Values are percent of test examples, differences points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from core.objectives.macro_f1 import macro_f1, macro_f1_of_each
+from core.objectives.measure import Answers
+from core.study.stats.crossed import Crossed, crossed
+from core.study.stats.family import Compared, family_p, leaning, p_values, within_p
+from core.study.stats.permutation import holm, joint_p
+from core.study.stats.spending import ROUNDING, level_of
+
+Rng = np.random.Generator
+Values = NDArray[np.float64]
+Looks = Sequence[int]
+"""Numbers of seeds at which somebody looks, until something is shown."""
+Level = Callable[[int, Looks], float]
+"""The two-sided level of a look, from its number of seeds and those of earlier looks."""
+Found = Mapping[int, Sequence[float]]
+"""The smallest p-value among the settings of one experiment, by number of seeds, for each kind of claim."""
+Row = tuple[str, Values, Sequence[float]]
+"""Of a table: its title, percentages, and what earlier simulations had, as far as they had it."""
+
+MAX_SIGNED = 12
+"""Maximum number of seeds with the test by signs, which would take most of the time beyond."""
+MARGIN = 0.5
+TWO_SIDED, ONE_SIDED = 1.0, 0.5
+"""The share of a look's level at which a claim is tested: that of a difference, and that of being within the margin."""
+
+PATTERNS: tuple[Looks, ...] = ((8,), (16,), (8, 16), (8, 16, 32), range(6, 17), range(3, 65))
+EXAMPLES_PATTERNS: tuple[Looks, ...] = ((8,), (16,), (8, 16, 32))
+TUNED_PATTERNS: tuple[Looks, ...] = ((8,), (16,), (8, 16), (8, 12, 16, 32))
+
+SPREADS = {16: (8.7, 1.8, 23.3), 1: (22.5, 1.72, 28.9)}
+"""By rank: standard deviations over examples, over seeds and of the rest, of LoRA minus full fine-tuning on digits."""
+RATE_EFFECTS = {"middle": (0, -0.3, -0.6, -2, -5), "flat": (0, -0.1, -0.2, -0.5, -2), "peaked": (-1, 0, -1, -4, -9)}
+"""Points that each of five learning rates adds, the same for all methods."""
+RUN_SPREAD, SEED_SPREAD, VALIDATION_SPREAD = 0.5, 0.3, 0.8
+"""Standard deviations of tuned runs: of a run alone, of all runs of a seed together, and of the validation part."""
+TUNED_CLAIMS = ("differ, chosen rates", "differ, methods", "within, chosen rates", "within, methods")
+TUNED_PARTS = (TWO_SIDED, TWO_SIDED, ONE_SIDED, ONE_SIDED)
+CLASS_SHARES = np.array([0.01, 0.01, 0.015, 0.02, *[0.945 / 6] * 6])
+RARE = CLASS_SHARES <= 0.02
+EASE, RARE_EASE, EXAMPLE_SPREAD, OWN_SPREAD, RUN_CLASS_SPREAD = 4.0, 2.0, 2.0, 1.0, 0.3
+"""Logits of a right label: means of common and of rare classes; standard deviations of an example for both methods, of
+an example for one method, and of a class in one run."""
+
+EXPECTED: dict[int, Sequence[Sequence[float]]] = {
+    1: ((2.8, 3.6, 3.4, 3.7, 1.6, 1.7), ()),
+    3: ((2.6, 3.9, 3.2, 3.5, 1.6, 1.7), (1.3, 1.9, 1.6, 1.8, 0.8, 0.9)),
+    6: ((2.4, 3.6, 3.0, 3.3, 1.7, 1.8), ()),
+}
+EXPECTED_EXAMPLES: dict[int, dict[int, Sequence[float]]] = {
+    16: {360: (3.1, 3.7, 4.5), 1000: (math.nan, math.nan, 4.3), 10_000: (2.6, 4.0, 3.8)},
+    1: {360: (2.8, 3.3, 3.0), 1000: (math.nan, math.nan, 3.6), 10_000: ()},
+}
+EXPECTED_TUNED = {
+    "middle": ((6.6, 14.7, 11.4, 14.6), (1.5, 5.4, 2.9, 3.3), (2.9, 6.7, 5.4, 6.5), (0.6, 2.4, 1.2, 1.1)),
+    "flat": ((3.3, 7.5, 5.2, 6.1), (0.2, 1.6, 0.5, 0.6), (2.6, 2.7, 3.3, 3.9), (0.2, 0.5, 0.2, 0.4)),
+    "peaked": ((9.7, 5.3, 10.9, 11.6), (3.4, 4.6, 4.3, 4.6), (4.3, 2.1, 4.5, 5.3), (0.9, 2.1, 1.1, 1.4)),
+}
+"""Percent for each of the patterns: by number of settings, of *shown* and of *within*; by rank and number of examples;
+by effects of rates, for each of the claims. Empty or NaN where earlier simulations had none."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw, and print one table after another."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=2000, help="experiments drawn for each line")
+    trials, rng, begin = parser.parse_args(arguments).trials, np.random.default_rng(0), time.perf_counter()
+    print(f"{trials:,} experiments: of 4 % the standard error is {100 * math.sqrt(0.04 * 0.96 / trials):.2f} points.")
+    for table in (looks_table, leaning_table, examples_table, tuned_table, macro_f1_table):
+        print(f"\n{table(rng, trials)}", flush=True)
+    print(f"\n{time.perf_counter() - begin:.0f} s")
+    return 0
+
+
+def untuned(rng: Rng, settings: int, seeds: Looks, trials: int) -> Iterator[Found]:
+    """Settings without tuning and with normal noise: differences that have a standard deviation of 1 and share full
+    fine-tuning, so that their correlation is 0.5. Yields p-values of *shown*, where nothing differs, and of *within*,
+    where all settings are worse by the margin.
+    """
+    for _ in range(trials):
+        d = _minus_full(rng, settings, max(seeds), 1)
+        yield {n: (min(family_p(list(d[:, :n]))), min(within_p(list(d[:, :n] - MARGIN), MARGIN))) for n in seeds}
+
+
+def leaned(rng: Rng, settings: int, trials: int) -> Values:
+    """How often some setting leans although nothing differs: at 3 seeds, and at any of 3 to 6, in percent."""
+    drawn = (_minus_full(rng, settings, 6).tolist() for _ in range(trials))
+    at = [[any(leaning([own[:n] for own in d])) for n in range(3, 7)] for d in drawn]
+    return 100 * np.mean([(found[0], any(found)) for found in at], 0)
+
+
+def on_new_examples(
+    rng: Rng, spreads: Sequence[float], examples: int, seeds: Looks, trials: int, settings: int = 3
+) -> Iterator[Found]:
+    """Settings that differ on the test examples at hand only, not on others. Yields p-values of *shown*."""
+    for _ in range(trials):
+        drawn = analyzed(rng, spreads, examples, seeds, settings)
+        yield {n: (min(np.maximum(holm([each.p for each in found]), _by_sign(means))),) for n, means, found in drawn}
+
+
+def analyzed(
+    rng: Rng, spreads: Sequence[float], examples: int, seeds: Looks, settings: int
+) -> Iterator[tuple[int, Values, list[Crossed]]]:
+    """Draw what an analysis finds in differences by seed and test example, the same examples at each number of seeds:
+    not the differences, which would be millions, but their means over the examples, and their mean squares, which are
+    multiples of χ² in the model with random effects. Yields a number of seeds, (settings, n) means, and the analyses.
+    """
+    of_examples, of_seeds, of_rest = spreads
+    means = of_examples / math.sqrt(examples) * _minus_full(rng, settings, 1)
+    means = means + math.sqrt(of_seeds**2 + of_rest**2 / examples) * _minus_full(rng, settings, max(seeds))
+    by_example = rng.chisquare(examples - 1, settings) / (examples - 1)
+    for n in seeds:
+        df = (n - 1) * (examples - 1)
+        ms_rest = of_rest**2 * rng.chisquare(df, settings) / df
+        rows = zip(means[:, :n], (n * of_examples**2 + of_rest**2) * by_example, ms_rest, strict=True)
+        found = [Crossed(float(own.mean()), n, examples, examples * own.var(ddof=1), *ms) for own, *ms in rows]
+        yield n, means[:, :n], found
+
+
+def tuned(rng: Rng, effects: Sequence[float], seeds: Looks, trials: int, ranks: int = 3) -> Iterator[Found]:
+    """Full fine-tuning and LoRA at some ranks, all equally good, each at the rate that is best on the validation part.
+    Yields p-values of :data:`TUNED_CLAIMS`; those of *within* are of LoRA worse by the margin at all rates.
+    Args: effects: of each rate, in points.
+    """
+    behind = np.array([0, *[MARGIN] * ranks])[:, None, None]
+    for _ in range(trials):
+        own = rng.normal(0, RUN_SPREAD, (ranks + 1, len(effects), max(seeds)))
+        tested = own + rng.normal(0, SEED_SPREAD, max(seeds)) + np.array(effects)[:, None]
+        validated = tested + rng.normal(0, VALIDATION_SPREAD, tested.shape)
+        p = {}
+        for n in seeds:
+            best = validated[..., :n].mean(-1).argmax(-1).tolist()
+            equal = p_values(_compared(tested[..., :n], best), MARGIN)
+            worse = p_values(_compared((tested - behind)[..., :n], best), MARGIN)
+            differ = [(each.differs, each.methods_differ) for each in equal]
+            within = [(each.within, each.methods_within) for each in worse]
+            p[n] = (*np.min(differ, 0), *np.min(within, 0))
+        yield p
+
+
+def _compared(tested: Values, best: Sequence[int]) -> list[Compared]:
+    """The family of (methods, rates, n) values, full fine-tuning first. Args: best: the chosen rate of each method."""
+    (full, *others), (at, *chosen) = tested, best
+
+    def minus(own: Values, rate: int, other: int) -> Values | None:
+        return (own[rate] - full[other])[:, None] if -1 < rate < len(own) and -1 < other < len(full) else None
+
+    return [
+        Compared(
+            (own[rate] - full[at])[:, None],
+            (minus(own, rate, at - 1), minus(own, rate, at + 1)),
+            (minus(own, rate - 1, at), minus(own, rate + 1, at)),
+        )
+        for own, rate in zip(others, chosen, strict=True)
+    ]
+
+
+def shares(
+    experiments: Iterable[Found], patterns: Iterable[Looks], parts: Sequence[float], level: Level = level_of
+) -> Values:
+    """The percentage of experiments with a claim at any look of a pattern: (patterns, kinds of claim).
+    Args: experiments: drawn while they are counted; parts: of the level, for each kind; as :data:`TWO_SIDED`.
+    """
+    levels = [[(n, level(n, looks[:place])) for place, n in enumerate(looks)] for looks in patterns]
+
+    def claims(p: Found, looks: Iterable[tuple[int, float]]) -> list[bool]:
+        return [any(p[n][kind] <= part * at + ROUNDING for n, at in looks) for kind, part in enumerate(parts)]
+
+    with patch("core.study.stats.family.joint_p", _by_sign):
+        return np.asarray(100 * np.mean([[claims(p, looks) for looks in levels] for p in experiments], 0))
+
+
+def _by_sign(differences: Values, upper: bool = False) -> Values:
+    """The joint test by signs; zeros, which decide nothing, above :data:`MAX_SIGNED` seeds."""
+    return joint_p(differences, upper) if differences.shape[1] <= MAX_SIGNED else np.zeros(len(differences))
+
+
+def _minus_full(rng: Rng, settings: int, *shape: int) -> Values:
+    """Settings minus full fine-tuning, of standard deviation 1: (settings, *shape)."""
+    values = rng.normal(0, math.sqrt(0.5), (settings + 1, *shape))
+    return np.asarray(values[1:] - values[0])
+
+
+def macro_f1_misses(rng: Rng, examples: int, rare_behind: float, trials: int, seeds: int = 8) -> Values:
+    """How often the 95 % interval of a difference in macro-F1 misses that of many more seeds and examples, in percent:
+    the interval over seeds and examples, and that over seeds alone.
+
+    Two methods label examples of ten classes, of which :data:`RARE` have 1 to 2 % of the examples. The logit of a right
+    label is the sum of the class's mean and of normal effects; a wrong label is one that the example has for all runs.
+    Args: examples: of classes as they come; rare_behind: logits by which the second method is worse at rare classes.
+    """
+    ease = np.where(RARE, RARE_EASE, EASE) - np.array([[0.0], [rare_behind]]) * RARE
+    half = rng.normal(0, RUN_CLASS_SPREAD, (8, *ease.shape))
+    truth = np.mean([macro_f1(a) - macro_f1(b) for a, b in _labeled(rng, 200_000, ease, [*half, *-half])])
+    missed = []
+    for _ in range(trials):
+        luck = rng.normal(0, RUN_CLASS_SPREAD, (seeds, *ease.shape))
+        each = [macro_f1_of_each(a) - macro_f1_of_each(b) for a, b in _labeled(rng, examples, ease, luck)]
+        found = [crossed(np.array(each)), crossed(np.mean(each, 1, keepdims=True))]
+        missed.append([abs(one.mean - truth) > one.interval().half_width for one in found])
+    return np.asarray(100 * np.mean(missed, 0))
+
+
+def _labeled(rng: Rng, examples: int, ease: Values, luck: Iterable[Values]) -> Iterator[tuple[Answers, Answers]]:
+    """What both methods answer to the same examples. Args: ease, luck of each seed: (methods, classes) logits."""
+    targets, wrong = rng.choice(len(CLASS_SHARES), (2, examples), p=CLASS_SHARES)
+    wrong = np.where(wrong == targets, (targets + 1) % len(CLASS_SHARES), wrong)
+    own = rng.normal(0, EXAMPLE_SPREAD, examples) + rng.normal(0, OWN_SPREAD, (2, examples))
+    for of_run in luck:
+        right = rng.random(own.shape) < expit((ease + of_run)[:, targets] + own)
+        a, b = np.where(right, targets, wrong)
+        yield Answers(a, targets), Answers(b, targets)
+
+
+def looks_table(rng: Rng, trials: int) -> str:
+    """False claims by when somebody looks."""
+    rows: list[Row] = []
+    for settings, expected in EXPECTED.items():
+        found = shares(untuned(rng, settings, range(3, 65), trials), PATTERNS, (TWO_SIDED, ONE_SIDED))
+        rows += zip((f"{claim}, settings: {settings}" for claim in ("shown", "within")), found.T, expected, strict=True)
+    return _table(["Looks at", *map(_named, PATTERNS)], rows)
+
+
+def leaning_table(rng: Rng, trials: int) -> str:
+    """How often something leans that does not differ."""
+    expected = {1: (5.0, 10.0), 3: (5.0, 12.5), 6: (5.0, 12.5)}
+    rows = [(f"leaning, settings: {m}", leaned(rng, m, trials), rates) for m, rates in expected.items()]
+    return _table(["Seeds", "3", "any of 3 to 6"], rows)
+
+
+def examples_table(rng: Rng, trials: int) -> str:
+    """False claims about other test examples."""
+    rows: list[Row] = []
+    for rank, by_examples in EXPECTED_EXAMPLES.items():
+        for examples, expected in by_examples.items():
+            experiments = on_new_examples(rng, SPREADS[rank], examples, (8, 16, 32), trials)
+            found = shares(experiments, EXAMPLES_PATTERNS, (TWO_SIDED,))
+            rows.append((f"shown, spreads of rank {rank}, {examples:,} examples", found[:, 0], expected))
+    return _table(["Looks at", *map(_named, EXAMPLES_PATTERNS)], rows)
+
+
+def tuned_table(rng: Rng, trials: int) -> str:
+    """False claims after tuning."""
+    rows: list[Row] = []
+    for name, effects in RATE_EFFECTS.items():
+        found = shares(tuned(rng, effects, (8, 12, 16, 32), trials), TUNED_PATTERNS, TUNED_PARTS)
+        rows += zip([f"{name}: {claim}" for claim in TUNED_CLAIMS], found.T, EXPECTED_TUNED[name], strict=True)
+    return _table(["Looks at", *map(_named, TUNED_PATTERNS)], rows)
+
+
+def macro_f1_table(rng: Rng, trials: int) -> str:
+    """How often intervals of macro-F1 miss, where 5 % are meant."""
+    rows: list[Row] = []
+    for examples in (360, 1000):
+        for words, behind in (("equal methods", 0.0), ("one worse at rare classes", 1.0)):
+            rows.append((f"{examples:,} examples, {words}", macro_f1_misses(rng, examples, behind, trials), (5.0,)))
+    return _table(["Macro-F1: the 95 % interval misses", "over seeds and examples", "over seeds alone"], rows)
+
+
+def _named(looks: Looks) -> str:
+    return f"each of {looks[0]} to {looks[-1]}" if isinstance(looks, range) else ", ".join(map(str, looks))
+
+
+def _table(head: Sequence[str], rows: Iterable[Row]) -> str:
+    lines = [[*head], ["---", *["---:"] * (len(head) - 1)]]
+    for title, found, expected in rows:
+        cells = zip_longest(found, expected, fillvalue=math.nan)
+        lines.append([title, *(f"{own:.1f}" + ("" if math.isnan(of) else f" ({of:.1f})") for own, of in cells)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The statistics of answers by other means than the lab's, of which nothing is imported.
+
+Sums of squares are added up cell by cell, Student's t is an incomplete beta function, both corrections for a family are
+closed tests of all its subsets, and levels and flipped signs are computed with whole numbers, without rounding.
+Differences are (S, N) arrays of a setting minus full fine-tuning, for each seed and test example.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from itertools import combinations, count, product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betainc, betaincinv
+
+Values = NDArray[np.float64]
+Around = Sequence[tuple[Values | None, Values | None]]
+"""Of each setting the differences at the lower and at the higher neighbor of a learning rate."""
+
+SHARE, FREE = Fraction(1, 20), 3
+"""Of experiments with a false claim, and the number of seeds up to which looks may use none of it."""
+MAX_FLIPPED, DRAWS = 16, 99_999
+"""Seeds for which all signs are flipped, and the number of drawn signs for more."""
+
+
+def mean_squares(d: Values) -> tuple[float, float, float, float]:
+    """The mean, and the mean squares of seeds, of examples and of the rest; 0 where there is one example."""
+    (S, N), table = d.shape, d.tolist()
+    rows, columns = ([math.fsum(line) / len(line) for line in lines] for lines in (table, zip(*table, strict=True)))
+    mean, rest = math.fsum(rows) / S, 0.0
+    for seed in range(S):
+        rest += math.fsum((table[seed][at] - rows[seed] - columns[at] + mean) ** 2 for at in range(N))
+    seeds, examples = (math.fsum((own - mean) ** 2 for own in means) for means in (rows, columns))
+    return mean, N * seeds / (S - 1), S * examples / max(N - 1, 1), rest / max((S - 1) * (N - 1), 1)
+
+
+def variances(d: Values) -> tuple[float, list[tuple[float, float]]]:
+    """The mean, and its variances with their degrees of freedom: over seeds, and over seeds and examples if larger."""
+    (S, N), (mean, seed, example, rest) = d.shape, mean_squares(d)
+    found = [(seed / (S * N), S - 1.0)]
+    if example > rest * (1 + 1e-9):
+        both = seed + example - rest
+        df = both**2 / (seed**2 / (S - 1) + example**2 / (N - 1) + rest**2 / ((S - 1) * (N - 1)))
+        found.append((both / (S * N), max(df, min(S - 1, N - 1))))
+    return mean, found
+
+
+def interval(d: Values, outside: float = 0.05) -> tuple[float, float, float]:
+    """Mean, low and high end. Args: outside: how often the interval misses the mean."""
+    mean, found = variances(d)  # t² = df (1 / x − 1), where x has so large an incomplete beta function
+    half = max(math.sqrt(own * df * (1 / betaincinv(df / 2, 0.5, outside) - 1)) for own, df in found)
+    return mean, mean - half, mean + half
+
+
+def two_way_p(d: Values) -> float:
+    """The two-sided p-value of a mean of 0 over seeds and examples, never below that over seeds."""
+    mean, found = variances(d)
+    least = (1e-9 * max(1.0, abs(mean))) ** 2  # rounding
+    return max(
+        float(betainc(df / 2, 0.5, df / (df + mean**2 / own))) if own > least else float(abs(mean) <= 1e-9)
+        for own, df in found
+    )
+
+
+def closed(size: int, test: Callable[[Sequence[int]], float]) -> list[float]:
+    """Adjusted p-values of a closed test: of each of so many, the largest p-value of all sets with it."""
+    sets = [each for many in range(1, size + 1) for each in combinations(range(size), many)]
+    p = {each: test(each) for each in sets}
+    return [max(own for each, own in p.items() if one in each) for one in range(size)]
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's correction, as the closed test by Bonferroni."""
+    return closed(len(p), lambda each: min(1.0, len(each) * min(p[one] for one in each)))
+
+
+def by_signs(family: Sequence[Values], margin: Fraction | None = None) -> list[float]:
+    """The joint test by signs: of a set, how often its largest sum / root of squares is at least the one seen.
+    Args: margin: that is added, to test if means are above 0; None to test if they are not 0.
+    """
+    n, whole = len(family[0]), []
+    for d in family:
+        means = [Fraction(math.fsum(row)) / len(row) + (margin or 0) for row in d.tolist()]
+        unit = math.lcm(*(own.denominator for own in means))
+        whole.append([int(own * unit) for own in means])
+    if n > MAX_FLIPPED:
+        drawn = np.random.default_rng(0).choice((-1.0, 1.0), (n, DRAWS)).T.astype(int).tolist()
+    signs = np.array([[1] * n, *drawn] if n > MAX_FLIPPED else [*product((1, -1), repeat=n)], object)
+    squared = [sums * (sums if margin is None else abs(sums)) for sums in np.array(whole, object) @ signs.T]
+    sizes = [sum(own**2 for own in row) or 1 for row in whole]
+    seen = [Fraction(sums[0], size) for sums, size in zip(squared, sizes, strict=True)]
+    reached = [
+        [sums * least.denominator >= least.numerator * size for least in seen]
+        for sums, size in zip(squared, sizes, strict=True)
+    ]
+
+    def share(each: Sequence[int]) -> float:
+        most = max(each, key=lambda one: seen[one])
+        return float(np.mean(np.any([reached[one][most] for one in each], 0)))
+
+    return closed(len(family), share)
+
+
+def family_p(family: Sequence[Values], lacking: int = 0, margin: Fraction | None = None) -> list[float]:
+    """p-values corrected for the family: that settings differ, or that they are within a margin.
+    Args: lacking: settings of the family of which nothing is known.
+    """
+    moved = [d + float(margin or 0) for d in family]
+    p = [two_way_p(d) for d in moved]
+    if margin is not None:
+        p = [own / 2 if d.mean() > 0 else 1 - own / 2 for own, d in zip(p, moved, strict=True)]
+    return [max(pair) for pair in zip(holm([*p, *[1.0] * lacking]), by_signs(family, margin), strict=False)]
+
+
+def method_p(family: Sequence[Values], around: Around, lacking: int, margin: Fraction | None = None) -> list[float]:
+    """The largest p-values at the chosen rates and at neighbors; 1 where the side of 0, or of the margin, changes."""
+    largest, shift = family_p(family, lacking, margin), float(margin or 0)
+    for lower_or_higher in (0, 1):
+        there = [
+            known if (known := own[lower_or_higher]) is not None else d for d, own in zip(family, around, strict=True)
+        ]
+        for one, p in enumerate(family_p(there, lacking, margin)):
+            turned = (family[one].mean() + shift) * (there[one].mean() + shift) <= 0
+            largest[one] = max(largest[one], 1.0 if turned else p)
+    return largest
+
+
+def level(n: int, earlier: Iterable[int] = ()) -> Fraction:
+    """The level of a look: what looks up to it may use, less what those before have used; 0 after a larger one."""
+    used, own, looks = Fraction(0), Fraction(0), {*earlier, n}
+    for seeds in sorted(looks) if max(looks) == n else ():
+        own = SHARE * max(Fraction(0), 1 - Fraction(FREE, seeds)) - used
+        own = own if own >= Fraction(1, 2 ** (seeds - 1)) else Fraction(0)
+        used += own
+    return own
+
+
+def next_look(n: int, looks: Iterable[int]) -> int:
+    """The number of seeds of the next look that can claim something, at least twice as many."""
+    before = [*looks, n]
+    return next(seeds for seeds in count(max(2 * n, 7)) if level(seeds, before))
