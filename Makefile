@@ -49,7 +49,7 @@ bench: $(VENV)/.development  ## speed and memory, on the MNIST that LORA_LAB_DAT
 forecasts: $(VENV)/.development  ## expected times beside what runs took, on digits
 	$(BIN)/python -m benchmarks.forecasts
 
-reports: $(VENV)/.development  ## the reports of docs/reports, on the MNIST and Fashion-MNIST that LORA_LAB_DATA names, and Home's example
+reports: $(VENV)/.development  ## the reports of docs/reports, one on the Fashion-MNIST that LORA_LAB_DATA names, and Home's example
 	PYTHONPATH=. $(BIN)/python docs/reports/make.py
 	PYTHONPATH=. $(BIN)/python -m docs.reports.transformers
 

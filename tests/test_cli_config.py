@@ -115,10 +115,13 @@ def test_a_file_from_a_page_runs_and_prints_what_the_same_options_print(
         assert other["accuracy"] == pytest.approx(own["accuracy"], abs=0.6)  # a bank's rounding moves an image or two
 
 
-def test_the_device_beside_a_file_goes_before_that_of_the_file(waiting: Lab, tmp_path: Path) -> None:
+def test_the_device_beside_a_file_goes_before_that_of_the_file(
+    waiting: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "experiment.json"
     home = ["--home", str(waiting.settings.home)]
     main(["compare", "--source", "digits", "--save-config", str(file), *home])
+    assert "would be shown by 8 seeds on 360 test images with 80 % probability." in capsys.readouterr().err
     file.write_text(file.read_text().replace('"auto"', '"cuda"'))
     with pytest.raises(LabError, match="cuda"):
         launched(waiting, f"--config {file}")

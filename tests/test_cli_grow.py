@@ -107,6 +107,14 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_can_show
         (9, 0.0),
         (16, level_of(16, [8])),
     ]
+    # Of a version that kept no looks: they are those at the ends of its launches.
+    kept = [look.key for look in after.looks.of(experiment.id)]
+    with after.store.transaction() as db:
+        db.execute("DELETE FROM looks")
+        db.execute("UPDATE experiments SET keeps_looks = 0")
+    answers._kept.clear()
+    assert answer_of(after, after.experiment(experiment.id)).before == (8, 9)
+    assert [look.key for look in after.looks.of(experiment.id)] == kept
     after.close()
 
 

@@ -14,10 +14,8 @@ from core.study.arms.difference_tables import (
     rank_differences,
 )
 from core.study.arms.tuning import ratio_text
-from core.study.arms.verdict import verdict
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Level
-from core.study.stats.images import CrossedInterval
 from core.study.stats.measures import bare_text, digits_of
 from docs.reports.tables import equal_accuracy, forgetting_by_rate, forgetting_of
 
@@ -28,9 +26,9 @@ MAX_NAMES = 4
 """Maximum number of comparisons that are named one by one."""
 
 
-def findings(found: dict[str, Evidence], crossed: dict[str, dict[str, CrossedInterval]]) -> str:
-    """What holds by the rule of docs/statistics.md, at which level, in Markdown."""
-    parts = [_accuracy(found, crossed), _ranks(found), _rates(found), *_forgetting(found), _controls(found)]
+def findings(found: dict[str, Evidence]) -> str:
+    """What holds by the rule of docs/statistics.md, and what was seen, in Markdown."""
+    parts = [_accuracy(found), _ranks(found), _rates(found), *_forgetting(found), _controls(found)]
     return "\n\n".join([*parts, *_cuts(found)])
 
 
@@ -38,25 +36,25 @@ def _differences(found: dict[str, Evidence], measure: str, lora: bool) -> list[t
     everything = []
     for name, evidence in found.items():
         own = "accuracy" if measure == "accuracy" else forgetting_of(evidence)
-        everything += [(name, d) for d in full_differences(evidence.named, own)]
+        verdict = evidence.verdict if measure == "accuracy" else None
+        everything += [(name, d) for d in full_differences(evidence.named, own, verdict)]
     return [(name, d) for name, d in everything if d.a.startswith("LoRA") == lora]
 
 
 def levels(found: Named, higher: str, lower: str) -> str:
-    """Count differences by level and direction, as in ``shown lower in 11 of 12, by 1.2 to 23.2 points; open in 1``."""
+    """Count differences by direction, as in ``seen lower in 11 of 12, by 1.2 to 23.2 points; not told apart in 1``."""
     if not found:
         return "nothing could be compared"
     words = []
-    for level in (Level.SHOWN, Level.LEANING):
-        for side, word in ((1, higher), (-1, lower)):
-            group = [(n, d) for n, d in found if d.level is level and d.interval.mean * side > 0]
-            if group:
-                sizes = sorted(abs(d.interval.mean) for _, d in group)
-                span = " to ".join(dict.fromkeys(number_text(size, 1) for size in (sizes[0], sizes[-1])))
-                words.append(f"{level} {word} in {len(group)} of {len(found)}, by {span} points{_names(group)}")
-    group = [(n, d) for n, d in found if d.level is Level.OPEN]
+    for side, word in ((1, higher), (-1, lower)):
+        group = [(n, d) for n, d in found if not d.holds_zero and d.interval.mean * side > 0]
+        if group:
+            sizes = sorted(abs(d.interval.mean) for _, d in group)
+            span = " to ".join(dict.fromkeys(number_text(size, 1) for size in (sizes[0], sizes[-1])))
+            words.append(f"seen {word} in {len(group)} of {len(found)}, by {span} points{_names(group)}")
+    group = [(n, d) for n, d in found if d.holds_zero]
     if group:
-        words.append(f"open in {len(group)} of {len(found)}{_names(group)}")
+        words.append(f"not told apart in {len(group)} of {len(found)}{_names(group)}")
     return "; ".join(words)
 
 
@@ -71,22 +69,24 @@ def _names(group: Named) -> str:
     return f" ({'; '.join(each)})"
 
 
-def _accuracy(found: dict[str, Evidence], crossed: dict[str, dict[str, CrossedInterval]]) -> str:
+def _accuracy(found: dict[str, Evidence]) -> str:
     lora = _differences(found, "accuracy", lora=True)
     near = [
-        f"{name} {candidate.arm.spec.label} ({candidate.within})"
+        f"{name} {candidate.arm.spec.label}"
         for name, evidence in found.items()
-        for candidate in verdict(evidence.members).candidates
-        if candidate.within is not Level.OPEN
+        for candidate in evidence.verdict.candidates
+        if candidate.within is Level.SHOWN
     ]
-    spans = [each.crossed for by_label in crossed.values() for each in by_label.values()]
-    beyond = sum(span.low > 0 or span.high < 0 for span in spans)
-    images = [f"{min(each.images for each in c.values()):,} on {name}" for name, c in crossed.items() if c]
+    shown = [
+        f"{name} {candidate.arm.spec.label} ({'higher' if candidate.difference.is_better else 'lower'})"
+        for name, evidence in found.items()
+        for candidate in evidence.verdict.candidates
+        if candidate.level is Level.SHOWN
+    ]
     return (
         f"**Is LoRA as accurate as full fine-tuning?** Accuracy of LoRA minus that of full fine-tuning: "
-        f"{levels(lora, 'higher', 'lower')}. Within half a point: {listed(near) if near else 'none, at any level'}. "
-        f"These levels rest on seeds and hold for these test images: {listed(images)}. Over seeds and images the 95 % "
-        f"interval leaves out 0 in {beyond} of {len(spans)}."
+        f"{levels(lora, 'higher', 'lower')}. Shown to differ: {listed(shown) if shown else 'none'}. Shown to be within "
+        f"half a point: {listed(near) if near else 'none'}. Intervals and tests are over seeds and test images."
     )
 
 
@@ -97,7 +97,7 @@ def _ranks(found: dict[str, Evidence]) -> str:
         ranks = _highest_rank(evidence)
         if head is not None and ranks is not None:
             mean = signed_text(ranks.interval.mean, digits_of(ranks.interval, ranks.what.change))
-            told = f"{ranks.a} minus {ranks.b} {mean} ({interval_text(ranks.interval, ranks.what)}), {ranks.level}"
+            told = f"{ranks.a} minus {ranks.b} {mean} ({interval_text(ranks.interval, ranks.what)})"
             rows.append((-head.interval.mean, f"{name}, {number_text(-head.interval.mean, 1)} points: {told}"))
     text = "; ".join(row for _, row in sorted(rows)) or "nothing could be compared"
     return (
@@ -149,7 +149,7 @@ def _forgetting(found: dict[str, Evidence]) -> list[str]:
         f"fine-tuning, each at the rate chosen for accuracy on the target: {levels(own, 'more', 'less')}. That "
         "compares rates as much as methods.",
         "**At equal accuracy on the target** the two methods are compared on the frontiers of all rates and epochs, at "
-        "the highest accuracy that both reach and at 95 and 90 % of it, by Holm's correction within each report; "
+        "the highest accuracy that both reach and at 95 and 90 % of it; "
         "a rank is left out where the frontiers share no such accuracy. "
         f"Forgetting of LoRA minus that of full fine-tuning, over ranks and accuracies: {'. '.join(by_report)}. Why "
         "was not investigated. Published for large language models: LoRA learns less and forgets less (Biderman "

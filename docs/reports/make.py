@@ -1,6 +1,6 @@
 """The four reports of this folder, the figures in its README, and the example of Home: ``make reports``.
 
-LORA_LAB_DATA names a folder with MNIST and Fashion-MNIST. Runs that are in the home folder already are used again,
+LORA_LAB_DATA names a folder with Fashion-MNIST. Runs that are in the home folder already are used again,
 since the same spec gives the same numbers.
 """
 
@@ -20,13 +20,11 @@ from core.cli.comparison import follow
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.verdict import verdict
 from core.study.report.evidence import Evidence, bases_of, gather
 from core.study.report.example import FILE, write_example
 from core.study.report.html import write_report
 from core.study.report.report import report
-from core.study.stats.images import CrossedInterval
-from core.study.weights.predicted import over_images
+from core.study.weights.predicted import tested_by
 from docs.reports.findings import findings
 from docs.reports.readme import put_between
 from docs.reports.tables import figures
@@ -34,9 +32,7 @@ from docs.reports.tables import figures
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- written by make.py -->", "<!-- end of what make.py writes -->"
 
-COMMON = (
-    "--source mnist --pretrain-epochs 3 --epochs 3 --rank 1 4 16 --controls head biases scratch --tune 5 --seeds 10"
-)
+COMMON = "--source mnist-16k --shots 100 --rank 1 4 16 --controls head biases scratch --tune --vary-bases"
 REPORTS = {
     "rotation-45": "--preset rotation-45",
     "split": "--preset split",
@@ -63,7 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lab.start()
     try:
         found: dict[str, Evidence] = {}
-        crossed: dict[str, dict[str, CrossedInterval]] = {}
         for name in options.names:
             line = EXAMPLE_COMMAND if name == EXAMPLE else f"compare {options.options} {REPORTS[name]}"
             print(f"{name}: python -m core {line}", file=sys.stderr)
@@ -72,10 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 keep_example(lab, experiment)
                 continue
             found[name] = gather(lab, experiment)
-            crossed[name] = crossed_of(found[name])
             write_report(options.out / f"{name}.html", report(found[name]))
         if found:
-            text = f"## What was found\n\n{findings(found, crossed)}\n\n## Figures\n\n{figures(found, crossed)}"
+            text = f"## What was found\n\n{findings(found)}\n\n## Figures\n\n{figures(found)}"
             put_between(options.out / "README.md", BEGIN, text, END)
     finally:
         lab.close()
@@ -109,18 +103,9 @@ def _outline(lab: Lab, experiment: Experiment) -> set[tuple[str, str]]:
     return {(run.spec.but(base="base").to_json(), bases[str(run.spec.base)]) for run in members}
 
 
-def crossed_of(evidence: Evidence) -> dict[str, CrossedInterval]:
-    """The intervals over seeds and test images of an experiment, by label of the LoRA setting."""
-    return {arm.spec.label: evidence.over_images[arm.key] for arm in evidence.chosen if arm.key in evidence.over_images}
-
-
 def keep_example(lab: Lab, experiment: Experiment) -> None:
     """Write the example that Home shows before there is an experiment."""
-    decided = verdict(lab.members(experiment))
-    if decided.told is None or decided.full is None:
-        raise SystemExit("The example has no verdict.")
-    crossed = over_images(lab, decided.told.arm, decided.full)
-    write_example(FILE, experiment.name, lab.members(experiment), crossed)
+    write_example(FILE, experiment.name, lab.members(experiment), tested_by(lab))
 
 
 if __name__ == "__main__":

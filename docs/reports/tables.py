@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from core.methods.method import Role
-from core.numbers import NOTHING, count_text, number_text, signed_text
+from core.numbers import NOTHING, number_text, signed_text
 from core.study.arms.arm import arms_of
-from core.study.arms.difference_tables import full_differences, interval_text, rank_differences
+from core.study.arms.candidate import Candidate
+from core.study.arms.difference_tables import (
+    finding_text,
+    full_differences,
+    interval_text,
+    rank_differences,
+    tested_settings,
+)
 from core.study.arms.frontier import SHARES, at_equal_accuracy, frontier_pairs, frontiers
 from core.study.arms.tuning import ratio_text
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import Evidence
-from core.study.stats.claims import Difference, Pair, differences_of
-from core.study.stats.images import CrossedInterval
+from core.study.stats.claims import Difference, Pair, difference_of
 from core.study.stats.measures import digits_of, quantity, spread_text
 
 Rows = list[tuple[str, dict[str, str]]]
@@ -20,26 +25,26 @@ Rows = list[tuple[str, dict[str, str]]]
 ACCURACY = quantity("accuracy")
 
 
-def figures(found: dict[str, Evidence], crossed: dict[str, dict[str, CrossedInterval]]) -> str:
+def figures(found: dict[str, Evidence]) -> str:
     """Tables in Markdown of what was measured."""
     tables = [
         ("Accuracy on the test part, in percent: mean (95 % interval over seeds)", _accuracy(found)),
         (
-            "Accuracy minus that of full fine-tuning, in points: mean (95 % interval over seeds), level",
+            "Accuracy minus that of full fine-tuning, in points: mean (95 % interval, of LoRA over seeds and test "
+            "images), finding",
             _against_full(found, "accuracy"),
         ),
-        ("The same over seeds and test images: 95 % interval, number of test images", _crossed(crossed)),
-        ("Accuracy of rank 4 and rank 16 minus rank 1, in points: mean (95 % interval), level", _ranks(found)),
+        ("Accuracy of rank 4 and rank 16 minus rank 1, in points: mean (95 % interval), finding", _ranks(found)),
         ("Learning rate chosen on validation, and that rate over the one of full fine-tuning", _rates(found)),
         ("Forgetting, in points: lowest to highest of the rates tried; split: masked", _forgetting(found)),
         (
-            "Forgetting at the chosen rates minus that of full fine-tuning at its own: mean (95 % interval), level; "
+            "Forgetting at the chosen rates minus that of full fine-tuning at its own: mean (95 % interval), finding; "
             "compares rates as much as methods; split: masked",
             _against_full(found, "forgetting_masked"),
         ),
         (
             "Forgetting minus that of full fine-tuning at equal accuracy on the target, on the validation parts: "
-            "mean (95 % interval), level after Holm's correction within each column; split: masked",
+            "mean (95 % interval), finding; split: masked",
             _at_equal_accuracy(found),
         ),
         ("Full fine-tuning, ΔW cut to a rank: accuracy, in percent: mean (95 % interval)", _cuts(found)),
@@ -57,8 +62,7 @@ def figures(found: dict[str, Evidence], crossed: dict[str, dict[str, CrossedInte
 
 
 def _answer(name: str, evidence: Evidence) -> str:
-    decided = verdict(evidence.members)
-    return " ".join([f"- {name}: {headline(decided)}", *explanation(decided, evidence.crossed(decided))])
+    return " ".join([f"- {name}: {headline(evidence.verdict)}", *explanation(evidence.verdict)])
 
 
 def _rows(cells: dict[str, dict[str, str]]) -> Rows:
@@ -67,10 +71,11 @@ def _rows(cells: dict[str, dict[str, str]]) -> Rows:
     return [(label, {name: column[label] for name, column in cells.items() if label in column}) for label in labels]
 
 
-def told(difference: Difference) -> str:
-    """A difference with its interval and its level."""
+def told(difference: Difference, candidate: Candidate | None = None) -> str:
+    """A difference with its interval and what was found. Args: candidate: the setting, where a verdict is about it."""
     mean = signed_text(difference.interval.mean, digits_of(difference.interval, difference.what.change))
-    return f"{mean} ({interval_text(difference.interval, difference.what)}), {difference.level}"
+    finding = finding_text(difference, candidate)
+    return f"{mean} ({interval_text(difference.interval, difference.what)}), {finding[:1].lower()}{finding[1:]}"
 
 
 def _accuracy(found: dict[str, Evidence]) -> Rows:
@@ -85,21 +90,12 @@ def forgetting_of(evidence: Evidence) -> str:
 def _against_full(found: dict[str, Evidence], measure: str) -> Rows:
     cells = {}
     for name, evidence in found.items():
-        own = measure if measure == "accuracy" else forgetting_of(evidence)
-        cells[name] = {d.a: told(d) for d in full_differences(evidence.named, own)}
+        is_primary = measure == "accuracy"
+        tested = tested_settings(evidence.named, evidence.verdict) if is_primary else {}
+        own = full_differences(evidence.named, measure, evidence.verdict) if is_primary else []
+        own = own or full_differences(evidence.named, forgetting_of(evidence))
+        cells[name] = {d.a: told(d, tested.get(d.a)) for d in own}
     return _rows(cells)
-
-
-def _crossed(found: dict[str, dict[str, CrossedInterval]]) -> Rows:
-    return _rows(
-        {
-            name: {
-                label: f"{interval_text(each.crossed, quantity('accuracy'))}, {count_text(each.images)}"
-                for label, each in crossed.items()
-            }
-            for name, crossed in found.items()
-        }
-    )
 
 
 def _ranks(found: dict[str, Evidence]) -> Rows:
@@ -152,7 +148,7 @@ def _equal(evidence: Evidence) -> dict[str, str]:
 
 
 def equal_accuracy(evidence: Evidence) -> list[tuple[str, float, Difference]]:
-    """Forgetting of each rank minus that of full fine-tuning where both reach an accuracy, all tested together.
+    """Forgetting of each rank minus that of full fine-tuning where both reach an accuracy.
 
     Returns:
         Which of the accuracies it is, the accuracy in percent, and the difference.
@@ -172,7 +168,7 @@ def equal_accuracy(evidence: Evidence) -> list[tuple[str, float, Difference]]:
             levels.append(each.level)
             values = dict(enumerate(each.values))
             compared.append(Pair(each.a, each.b, values, dict.fromkeys(values, 0.0)))
-    return list(zip(where, levels, differences_of(compared, quantity("forgetting")), strict=True))
+    return list(zip(where, levels, [difference_of(pair, quantity("forgetting")) for pair in compared], strict=True))
 
 
 def _cuts(found: dict[str, Evidence]) -> Rows:

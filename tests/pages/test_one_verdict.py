@@ -24,6 +24,7 @@ from core.study.arms.verdict import SELECTED, Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report import answer
 from core.study.report.answer import answer_of
+from core.study.report.expected import expected_design, expected_sentences
 from core.study.stats.claims import Level
 from core.study.stats.words import p_text
 from pages.shared.ui.literal import literal
@@ -163,6 +164,23 @@ def test_a_look_that_cannot_be_recorded_says_so_on_every_page_and_is_none(
             assert "No verdict yet: this look cannot be recorded. The disk is full." in texts(app)
             assert not app.exception
         assert lab.looks.of(experiment.id) == []
+
+
+def test_what_the_next_experiment_can_show_is_known_from_the_last_of_its_kind(lab: Lab, experiment: Experiment) -> None:
+    specs = [run.spec for run in lab.members(experiment)]
+    other = [spec.but(task=spec.task.but(rotation=0.0, invert=True)) for spec in specs]
+    with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 8)):
+        own, example = expected_design(lab, specs), expected_design(lab, other)
+        assert own is not None
+        assert example is not None
+        assert (own.like, own.design.settings, own.design.examples) == (experiment.name, 2, 1)  # answers are made up
+        assert example.like.startswith("the example (")
+        assert example.design.examples == 360
+        text = " ".join(expected_sentences(lab, specs))
+        assert "would be shown by 8 seeds with 80 % probability" in text
+        assert f"By the spread of {experiment.name}." in text
+        home = texts(draw("home"))
+        assert "would be shown by 8 seeds on 4,000 test images with 80 % probability" in home
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from functools import cache
 from html import unescape
 from typing import Any
 
-from core.study.stats.claims import Difference, Pair, differences_of
+from core.study.stats.claims import Difference, Pair, difference_of
 from core.study.stats.measures import quantity
 from tests.same_numbers.figures import unpacked
 from tests.same_numbers.homes import TESTS
@@ -55,9 +55,9 @@ class Published:
         }
 
     def minus(self, others: list[str], reference: str) -> list[Difference]:
-        """The accuracy of settings minus that of another one, all tested together."""
+        """The accuracy of settings minus that of another one."""
         found = self.accuracy
-        return differences_of([Pair(one, reference, found[one], found[reference]) for one in others], ACCURACY)
+        return [difference_of(Pair(one, reference, found[one], found[reference]), ACCURACY) for one in others]
 
     @property
     def adapters(self) -> list[str]:

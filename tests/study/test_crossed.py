@@ -113,3 +113,18 @@ def test_images_can_reverse_what_seeds_agree_on() -> None:
     assert crossed(table).interval().low < 0 < crossed(table).interval().high
     with pytest.raises(ValueError, match="two dimensions"):
         crossed(table[0])
+
+
+def test_a_weighted_mean_enters_by_its_linearization() -> None:
+    """As a loss per byte: with w of mean 1, each example counts w · (value − mean) + mean, whatever its length."""
+    rng, examples, missed = np.random.default_rng(2), 300, 0
+    for _ in range(300):
+        weights = np.exp(rng.normal(0, 1, examples))
+        weights /= weights.mean()
+        values = rng.normal(0, 1, (8, 1)) + rng.normal(0, 4, examples) + rng.normal(0, 4, (8, examples))
+        means = (weights * values).mean(1, keepdims=True)
+        each = weights * (values - means) + means
+        np.testing.assert_allclose(each.mean(1), means[:, 0])
+        interval = crossed(each).interval()
+        missed += not interval.low <= 0 <= interval.high
+    assert missed / 300 <= 0.068 + 3 * (0.068 * 0.932 / 300) ** 0.5
