@@ -178,7 +178,7 @@ class Growing(Launcher):
         known = [run.spec for run in self.store.runs_of(before.runs)]
         name, own = before.name, name_of(known, plan_of(before))
         if name == own or re.fullmatch(re.escape(own) + AGAIN, name):
-            name = self._unused(name_of([*known, *growth.runs], growth.plan))
+            name = self._unused(name_of([*known, *growth.runs], growth.plan), before.id)
         plan = before.plan if growth.plan is None else growth.plan.with_queued(growth.runs).to_json()
         after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in new)), plan=plan)
         self._queue([*growth.bases, *new], after, before, joins)

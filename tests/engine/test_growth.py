@@ -119,6 +119,7 @@ def test_what_failed_or_was_stopped_is_trained_again_only_if_asked(idle: Lab) ->
     settings = settings_of(run.spec for run in idle.members(experiment))
     assert idle.grow(experiment, settings, range(3)) == ()
     (new,) = idle.grow(experiment, settings, range(3), again=True)
+    assert idle.experiment(experiment.id).name == experiment.name, "which is its own, and so not taken"
     assert idle.run(new).spec == idle.run(stopped).spec
     # The new one is live, so that there is nothing left to train again.
     assert idle.grow(experiment, settings, range(3), again=True) == ()
