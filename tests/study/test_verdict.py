@@ -236,6 +236,17 @@ def test_a_setting_that_failed_stays_in_the_family() -> None:
     assert found.told.found.differs > alone.told.found.differs
 
 
+def test_a_setting_without_a_seed_that_full_fine_tuning_has_is_not_compared() -> None:
+    """Its only finished seed is one that was stopped for full fine-tuning, and put away."""
+    runs = [run for run in given(full(8), r4=below(4, 8)) if (run.spec.kind, run.spec.seed) != ("full", 0)]
+    apart = verdict([*runs, make_run("lora", 0, 95.0, rank=8)])
+    assert [candidate.arm.spec.label for candidate in apart.candidates] == ["LoRA r=4"]
+    assert (apart.seeds, apart.looks[0].family) == (7, ("lora 4", "lora 8"))
+    none = verdict([*make_arm_runs("full", full(2)), make_run("lora", 0, rank=4), make_run("lora", 1, rank=8)])
+    assert (none.candidates, none.looks, none.level) == ((), (), Level.OPEN)
+    assert "no finished seed in common" in headline(none)
+
+
 @pytest.mark.parametrize("state", ["queued", "running", "interrupted"])
 def test_until_all_runs_have_ended_there_is_no_verdict(state: Any) -> None:
     runs = runs_with(full(8), r4=below(4, 8))

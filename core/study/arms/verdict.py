@@ -217,16 +217,18 @@ def verdict(
         return found
     everyone = next(group for group in comparisons_of(everything) if any(arm.key == full.key for arm in group))
     epochs = full.spec.optim.epochs
-    families = families_of(arms, filter(is_adapter, everyone), looks, epochs)
+    # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.
+    sharing = [arm for arm in arms if common_seeds([full, arm])]
+    families = families_of(sharing, filter(is_adapter, everyone), looks, epochs)
     members = {
-        arm.key: member_of(arm, full, everyone, common_seeds([full, *family.arms]), tested)
+        arm.key: member_of(arm, full, everyone, seeds, tested)
         for family in families
+        if (seeds := common_seeds([full, *family.arms]))
         for arm in family.arms
     }
     candidates = tuple(
         Candidate(member.arm, member.difference, crossed(member.compared.chosen))
-        for member in (members[arm.key] for arm in sorted(arms, key=lambda arm: arm.trained))
-        if member.difference.seeds
+        for member in sorted(members.values(), key=lambda member: member.arm.trained)
     )
     best = _best(everything, candidates)
     found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
