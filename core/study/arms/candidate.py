@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from core.study.arms.arm import Arm
 from core.study.stats.claims import Difference, Level
-from core.study.stats.crossed import Crossed
-from core.study.stats.family import Found
+from core.study.stats.crossed import Crossed, crossed
+from core.study.stats.family import Compared, Found
 
 
 class Rule(StrEnum):
@@ -44,8 +45,8 @@ class Candidate:
     arm: Arm
     difference: Difference
     """Its primary measure on the test part minus that of full fine-tuning."""
-    crossed: Crossed
-    """The same, oriented so that positive is better, with its mean squares over seeds and test examples."""
+    compared: Compared
+    """The same by seed and test example, positive where it is better, also at the neighbors of the learning rates."""
     found: Found | None = None
     """What was tested at this look; None where nothing was."""
     claims: tuple[Claim, ...] = ()
@@ -59,6 +60,11 @@ class Candidate:
     """Whether it would be shown now, but a look with as many seeds was taken before something changed."""
     leans: bool = False
     """Whether it leans: with 3 to 6 seeds, all agree in sign and the t test rejects at 5 % at this look alone."""
+
+    @cached_property
+    def crossed(self) -> Crossed:
+        """The difference over seeds and test examples, positive where it is better."""
+        return crossed(self.compared.chosen)
 
     def claim(self, *rules: Rule) -> Claim | None:
         """The claim of one of these rules that holds."""

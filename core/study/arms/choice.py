@@ -60,7 +60,7 @@ def _of_one_budget(arms: Sequence[Arm]) -> list[Arm]:
 def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
     planned = tuple(sorted({seed for arm in arms for seed in arm.seeds}))
     arms = [replace(arm, planned=planned) for arm in arms]
-    common = _shared(candidates(arms))
+    common = common_seeds(candidates(arms))
     return [replace(arm, common=common) for arm in arms]
 
 
@@ -117,7 +117,7 @@ def _finalists(able: Iterable[Arm]) -> list[Arm]:
 def _pick(able: Sequence[Arm]) -> Arm | None:
     if len(able) < 2:
         return able[0] if able else None
-    seeds = able[0].planned if able[0].is_complete else able[0].common or _shared(able)
+    seeds = able[0].planned if able[0].is_complete else able[0].common or common_seeds(able)
     means = {arm.key: _validated(arm, seeds) for arm in able}
     if None in means.values():
         return None
@@ -218,7 +218,7 @@ def by_group(arms: Iterable[Arm]) -> list[list[Arm]]:
     return list(groups.values())
 
 
-def _shared(arms: Sequence[Arm]) -> tuple[int, ...]:
-    """Seeds that all have finished; ascending."""
+def common_seeds(arms: Iterable[Arm]) -> tuple[int, ...]:
+    """Seeds that all of these settings have finished; ascending."""
     found = [set(arm.finished) for arm in arms]
     return tuple(sorted(set.intersection(*found))) if found else ()

@@ -10,8 +10,8 @@ from core.methods.head import HeadSpec
 from core.methods.scratch import ScratchSpec
 from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt, unlearnt_sentence
-from core.study.arms.choice import winners
-from core.study.arms.family import Tested, common_seeds, differences_between, seen_difference
+from core.study.arms.choice import common_seeds, winners
+from core.study.arms.family import Tested, differences_between, seen_difference
 from core.study.arms.withheld import Mend, Reason
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import crossed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from core.objectives.measure import Values
 from core.store.record import Run
 from core.study.arms.arm import Arm
+from core.study.arms.candidate import Candidate
 from core.study.arms.pairs import paired_differences
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import crossed
@@ -23,30 +24,13 @@ def untested(run: Run) -> None:
     """Nothing is known of single test examples: differences are over seeds alone."""
 
 
-@dataclass(frozen=True, eq=False)
-class Member:
-    """A setting of the family, which stands for its method and rank."""
-
-    arm: Arm
-    difference: Difference
-    """Its primary measure on the test part minus that of full fine-tuning, with the interval over seeds and test
-    examples where these are known."""
-    compared: Compared
-
-
 def member_name(arm: Arm) -> str:
     """The name of a method and rank in the store, as in ``lora 4``: what a member of a family is identified by."""
     return f"{arm.spec.kind} {arm.spec.method.size}"
 
 
-def common_seeds(arms: Iterable[Arm]) -> tuple[int, ...]:
-    """Seeds that all of these settings have finished, ascending."""
-    found = [set(arm.finished) for arm in arms]
-    return tuple(sorted(set.intersection(*found))) if found else ()
-
-
-def member_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Tested) -> Member:
-    """A setting beside full fine-tuning, and both at the neighbors of their learning rates.
+def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Tested) -> Candidate:
+    """A setting beside full fine-tuning, and both at the neighbors of their learning rates; nothing is tested yet.
 
     Args:
         arm: the setting as the validation part chose it.
@@ -61,7 +45,7 @@ def member_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], te
         _around(full, arms, seeds, lambda other: differences_between(arm, other, seeds, tested)),
         _around(arm, arms, seeds, lambda other: differences_between(other, full, seeds, tested)),
     )
-    return Member(arm, seen_difference(arm, full, seeds, chosen), compared)
+    return Candidate(arm, seen_difference(arm, full, seeds, chosen), compared)
 
 
 def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], values: Differences) -> Difference:
@@ -97,12 +81,12 @@ def differences_between(arm: Arm, other: Arm, seeds: Sequence[int], tested: Test
 
 def neighbors(arm: Arm, arms: Iterable[Arm]) -> tuple[Arm | None, Arm | None]:
     """The same setting at the next lower and the next higher learning rate that was tried."""
-    own, rate = arm.spec.optim, arm.learning_rate
+    rate = arm.learning_rate
     alike = [
         other
         for other in arms
         if other.tuning_group == arm.tuning_group
-        and other.spec.but(optim=other.spec.optim.but(learning_rate=rate)).arm == arm.spec.but(optim=own).arm
+        and other.spec.but(optim=other.spec.optim.but(learning_rate=rate)).arm == arm.key
     ]
     below = [other for other in alike if other.learning_rate < rate]
     above = [other for other in alike if other.learning_rate > rate]

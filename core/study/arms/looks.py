@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from core.store.looks import Look
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Claim, Rule
-from core.study.arms.family import Member, member_name
+from core.study.arms.family import member_name
 from core.study.stats.family import Found, leaning, p_values
 from core.study.stats.spending import ROUNDING, level_of
 
@@ -51,32 +51,31 @@ def families_of(arms: Sequence[Arm], tried: Iterable[Arm], looks: Sequence[Look]
 
 
 def look_at(
-    family: Family, members: Sequence[Member], candidates: Mapping[str, Candidate], margin: float, epochs: int
+    family: Family, candidates: Sequence[Candidate], margin: float, epochs: int
 ) -> tuple[Look, list[Candidate]]:
     """Test a family.
 
     Args:
         family: what is tested together.
-        members: those that have finished seeds in common, at least one.
-        candidates: by key of the setting.
+        candidates: its settings that have finished seeds in common, at least one.
         margin: how much worse than full fine-tuning a setting may be.
         epochs: number of epochs of the settings.
 
     Returns:
-        The look, and the candidates of the members with what was found.
+        The look, and the candidates with what was found.
     """
-    seeds, failed = len(members[0].difference.seeds), len(family.names) - len(members)
+    seeds, failed = len(candidates[0].difference.seeds), len(family.names) - len(candidates)
     level = level_of(seeds, [look.seeds for look in family.looks])
-    found: list[Found | None] = [None] * len(members)
+    found: list[Found | None] = [None] * len(candidates)
     if seeds > 1:
-        found = [*p_values([member.compared for member in members], margin, failed)]
+        found = [*p_values([each.compared for each in candidates], margin, failed)]
     before = tuple(sorted({look.seeds for look in family.looks if look.seeds != seeds}))
     known = next((look for look in family.looks if look.seeds == seeds), None)
     claims: dict[str, dict[str, bool]] = {}
     tested = []
-    leans_of = leaning([member.difference.values for member in members], failed)
-    for member, test, leans in zip(members, found, leans_of, strict=True):
-        name, candidate = member_name(member.arm), candidates[member.arm.key]
+    leans_of = leaning([each.difference.values for each in candidates], failed)
+    for candidate, test, leans in zip(candidates, found, leans_of, strict=True):
+        name = member_name(candidate.arm)
         shown = _shown(test, level, candidate.crossed.mean) if test is not None else {}
         is_again = known is not None and bool(shown.keys() - {Rule(rule) for rule in known.claims.get(name, {})})
         if known is not None:  # nothing is tested twice with the same number of seeds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -14,18 +14,18 @@ from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.choice import (
     best_arm,
     best_run,
+    common_seeds,
     comparisons_of,
     is_adapter,
 )
 from core.study.arms.compared import compared_settings, no_ranking
 from core.study.arms.controls import scratch_sentence, unlearned_reason
-from core.study.arms.family import Member, Tested, common_seeds, member_of, untested
+from core.study.arms.family import Tested, candidate_of, untested
 from core.study.arms.looks import Family, families_of, look_at
 from core.study.arms.settled import all_settled, holds_on
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.arms.withheld import Mend, ends_reason, waiting_reason
 from core.study.stats.claims import Level
-from core.study.stats.crossed import crossed
 from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.power import Design
 from core.study.stats.spending import next_look
@@ -220,16 +220,13 @@ def verdict(
     # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.
     sharing = [arm for arm in arms if common_seeds([full, arm])]
     families = families_of(sharing, filter(is_adapter, everyone), looks, epochs)
-    members = {
-        arm.key: member_of(arm, full, everyone, seeds, tested)
+    beside = [
+        candidate_of(arm, full, everyone, seeds, tested)
         for family in families
         if (seeds := common_seeds([full, *family.arms]))
         for arm in family.arms
-    }
-    candidates = tuple(
-        Candidate(member.arm, member.difference, crossed(member.compared.chosen))
-        for member in sorted(members.values(), key=lambda member: member.arm.trained)
-    )
+    ]
+    candidates = tuple(sorted(beside, key=lambda candidate: candidate.arm.trained))
     best = _best(everything, candidates)
     found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
     if best is None:
@@ -238,7 +235,7 @@ def verdict(
         return replace(found, withheld=SELECTED)
     if why := ends_reason(everything, [full, *arms]) or unlearned_reason(everyone, full, best.arm, tested, trivial):
         return replace(found, withheld=why.text, mend=why.mend)
-    return _looked(found, families, members, epochs)
+    return _looked(found, families, epochs)
 
 
 SELECTED = (
@@ -248,14 +245,13 @@ SELECTED = (
 """Of runs that are not all of one experiment."""
 
 
-def _looked(found: Verdict, families: Sequence[Family], members: Mapping[str, Member], epochs: int) -> Verdict:
+def _looked(found: Verdict, families: Sequence[Family], epochs: int) -> Verdict:
     """The verdict with what every family is tested for, and the choice."""
     candidates = {candidate.arm.key: candidate for candidate in found.candidates}
     made: dict[tuple[str, ...], Look] = {}
     for family in families:
-        own = [members[arm.key] for arm in family.arms if arm.key in candidates]
-        if own:
-            made[family.names], tested = look_at(family, own, candidates, found.margin, epochs)
+        if own := [candidates[arm.key] for arm in family.arms if arm.key in candidates]:
+            made[family.names], tested = look_at(family, own, found.margin, epochs)
             candidates |= {candidate.arm.key: candidate for candidate in tested}
     decided = tuple(candidates.values())
     best = candidates[found.best.arm.key] if found.best is not None else None

@@ -99,16 +99,19 @@ def name_of(arm: Arm, verdict: Verdict) -> str:
 
     The learning rate is there where some method or rank was tuned, unless the sentence names the rates anyway.
     """
-    has_rates = verdict.claim is not None and verdict.about is About.RATES
-    return arm.name if has_rates or not verdict.rates.several else f"{arm.name} at learning rate {arm.learning_rate:g}"
+    return f"{arm.name} at learning rate {arm.learning_rate:g}" if _names_have_rates(verdict) else arm.name
 
 
 def _full_name(verdict: Verdict) -> str:
     """Full fine-tuning in a sentence, with its learning rate where :func:`name_of` has that of the setting."""
-    has_rates = verdict.claim is not None and verdict.about is About.RATES
-    if verdict.full is None or has_rates or not verdict.rates.several:
+    if verdict.full is None or not _names_have_rates(verdict):
         return "full fine-tuning"
     return f"full fine-tuning at {verdict.full.learning_rate:g}"
+
+
+def _names_have_rates(verdict: Verdict) -> bool:
+    """Whether some method or rank was tuned, and the sentence does not name the rates anyway."""
+    return bool(verdict.rates.several) and not (verdict.claim is not None and verdict.about is About.RATES)
 
 
 def explanation(verdict: Verdict) -> list[str]:

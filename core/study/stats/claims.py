@@ -90,8 +90,12 @@ class Difference:
     @property
     def agree(self) -> bool:
         """Whether all seeds point the same way, and there are any."""
-        signs = {(value > 0) - (value < 0) for value in self.values}
-        return signs in ({1}, {-1})
+        return agree_in_sign(self.values)
+
+
+def agree_in_sign(values: Sequence[float]) -> bool:
+    """Whether all values are above zero, or all below; False without values, and where one is NaN."""
+    return {(value > 0) - (value < 0) for value in values} in ({1}, {-1})
 
 
 def difference_of(pair: Pair, what: Quantity) -> Difference:

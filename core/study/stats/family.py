@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.study.stats.claims import agree_in_sign
 from core.study.stats.crossed import crossed
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, t_p
 from core.study.stats.permutation import holm, joint_p
@@ -135,7 +136,7 @@ def leaning(family: Sequence[Sequence[float]], failed: int = 0) -> list[bool]:
     """
     by_t = holm([*(t_p(values) for values in family), *[1.0] * failed])
     return [
-        MIN_SEEDS <= len(values) < CLAIM_SEEDS and p <= ERROR_RATE and (min(values) > 0 or max(values) < 0)
+        MIN_SEEDS <= len(values) < CLAIM_SEEDS and p <= ERROR_RATE and agree_in_sign(values)
         for values, p in zip(family, by_t, strict=False)
     ]
 
