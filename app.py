@@ -32,6 +32,7 @@ from streamlit.web.server.starlette.starlette_app_utils import decode_signed_val
 from core import lab
 from core.errors import AccessError, LabError
 from core.settings import Settings
+from core.study.report.answer import offered_adapter
 from core.study.report.html import report_file
 from core.web import downloads, predict
 from core.web.access import Access
@@ -150,6 +151,6 @@ app = st.App(
     Path(__file__).parent / "pages" / "shell.py",
     lifespan=lifespan,
     middleware=doors(ACCESS),
-    routes=[*downloads.routes(at), *predict.routes(at)],
+    routes=[*downloads.routes(at), *predict.routes(at, offered_adapter)],
     exception_handlers={Exception: server_error},
 )

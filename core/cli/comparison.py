@@ -276,6 +276,7 @@ def _verdict_as_json(found: Verdict) -> dict[str, Any]:
         "earlier_looks": list(found.before),
         "seeds_needed": found.next_look or None,
         "settings": [] if found.unread else [_candidate_as_json(candidate) for candidate in found.candidates],
+        "next_step": str(found.next_step) if found.next_step is not None else None,
         "adapter_run": found.offered.id if found.offered is not None else None,
         "settled": all_settled(found.compared),
         "holds_on": found.holds_on,

@@ -12,6 +12,7 @@ from core import lab
 from core.cli.options import RUNS_KEPT, add_home
 from core.settings import Settings
 from core.signals import Signalled
+from core.study.report.answer import offered_adapter
 from core.web import downloads, predict
 from core.web.access import Access
 from core.web.answers import server_error
@@ -68,7 +69,8 @@ def application(access: Access, port: int) -> Starlette:
     """The API as an ASGI application; the lab of this process is open already."""
     limits = Limits(NO_UPLOADS, 0, larger=predict.limits(str))
     return Starlette(
-        routes=[*predict.routes(str), *downloads.routes(str)],  # at the root, so paths stay as they are
+        # At the root, so paths stay as they are.
+        routes=[*predict.routes(str, offered_adapter), *downloads.routes(str)],
         middleware=chain(access, limits, port, open_paths=["/healthz"]),
         exception_handlers={Exception: server_error},
     )

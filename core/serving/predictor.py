@@ -206,6 +206,8 @@ class Predictor:
                     bytes=run.result.adapter_bytes or 0,
                     held=run.id in held,
                     objective=run.spec.objective.kind,
+                    alpha=run.spec.method.strength,
+                    learning_rate=run.spec.optim.learning_rate,
                 )
                 for run in runs
                 if run.result is not None and run.spec.role is Role.ADAPTER and run.spec.network.learns in READ

@@ -109,6 +109,8 @@ class ServedAdapter(Struct, frozen=True, omit_defaults=True):
     bytes: Annotated[int, Meta(description="Size of its file.")]
     held: Annotated[bool, Meta(description="Whether it is in memory.")]
     objective: Annotated[str, Meta(description="What it has learned to answer.")] = CLASSIFICATION.kind
+    alpha: Annotated[float | None, Meta(description="By which its matrices were scaled.")] = None
+    learning_rate: Annotated[float | None, Meta(description="At which it was trained.")] = None
 
 
 class AdaptersResponse(Struct, frozen=True):
@@ -116,6 +118,9 @@ class AdaptersResponse(Struct, frozen=True):
 
     adapters: list[ServedAdapter]
     next: Annotated[str | None, Meta(description="The list goes on with before=NEXT; null at its end.")] = None
+    offered: Annotated[
+        str | None, Meta(description="The adapter to begin with: the typical one of the latest answer; null for none.")
+    ] = None
 
 
 class AdaptersQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from core import lab
 from core.errors import LabError, ServingBusyError, ServingError, SpecError, UnknownRunError
+from core.lab import Lab
 from core.objectives.registry import objectives_for
 from core.serving.parser import parse, parse_query
 from core.serving.request import (
@@ -27,6 +28,7 @@ from core.serving.request import (
     PredictRequest,
     PredictResponse,
 )
+from core.store.record import Run
 
 PREDICT, ADAPTERS, OPENAPI = "/api/predict", "/api/adapters", "/api/openapi.json"
 
@@ -36,11 +38,20 @@ AT_ONCE = 64
 _limiters: dict[asyncio.AbstractEventLoop, CapacityLimiter] = {}
 
 
-def routes(at: Callable[[str], str]) -> list[Route]:
-    """The routes of this module. Args: at: prepends the base path of the application to a path."""
+Offered = Callable[[Lab], Run | None]
+"""The adapter that a lab offers to begin with."""
+
+
+def routes(at: Callable[[str], str], offered: Offered) -> list[Route]:
+    """The routes of this module.
+
+    Args:
+        at: prepends the base path of the application to a path.
+        offered: named in the list of adapters.
+    """
     return [
         Route(at(PREDICT), predict, methods=["POST"]),
-        Route(at(ADAPTERS), adapters),
+        Route(at(ADAPTERS), partial(adapters, offered)),
         Route(at(OPENAPI), lambda _: JSONResponse(description(at("")))),
     ]
 
@@ -60,11 +71,13 @@ async def predict(request: Request) -> Response:
     return Response(answered, media_type="application/json", headers={"cache-control": "no-store"})
 
 
-def adapters(request: Request) -> Response:
-    """The adapters that rows can name."""
+def adapters(offered: Offered, request: Request) -> Response:
+    """The adapters that rows can name, and the one to begin with."""
     try:
         asked = parse_query(request.query_params)
         found = lab.current().predictor.adapters(asked.limit, asked.before)
+        if first := offered(lab.current()):
+            found = msgspec.structs.replace(found, offered=first.id)
     except LabError as error:
         return JSONResponse({"error": str(error)}, _status(error), {"cache-control": "no-store"})
     return Response(msgspec.json.encode(found), media_type="application/json", headers={"cache-control": "no-store"})

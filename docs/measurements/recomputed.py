@@ -179,12 +179,14 @@ class Recomputed:
         settled, holds_on = is_settled(compared, float(self.margin)), self.holds_on(rule, one)
         about = self.about(claim, one, bool(settled or holds_on)) if claim else None
         looks = [*self.told["earlier_looks"], self.levels[0][0]]
+        center = np.mean([run.validated for run in one.runs.values()])
+        typical = min(one.runs.values(), key=lambda run: (round(abs(run.validated - center), 9), run.spec["seed"]))
         return {name: found.get(name) for name in ("difference", "interval", "p", "seeds", "examples")} | {
             "level": "shown" if claim else "leaning" if found["leaning"] else "open",
             "about": about,
             "choice": (self.full if rule == "lower" else one).label if about == "methods" else None,
             "seeds_needed": None if claim or self.told["withheld"] else next_look(found["seeds"], looks),
-            "adapter_run": max(one.runs.values(), key=lambda run: (run.validated, -run.spec["seed"])).id,
+            "adapter_run": typical.id,
             "settled": settled,
             "holds_on": holds_on,
             "updates": max(run.row["steps"] for own in compared for run in own.runs.values()),

@@ -9,12 +9,12 @@ from core.errors import LabError
 from core.lab import Lab
 from core.numbers import bytes_text
 from core.store.record import Run
-from core.wording.tasks import task_text
-from pages.adapters.listed import listed_adapters
+from pages.adapters.listed import adapter_text, listed_adapters
 from pages.adapters.scores import show_scores
 from pages.shared.ui.download import download
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import distinct
 from pages.shared.ui.primary import on_primary
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
@@ -89,8 +89,5 @@ def _blend(
 
 
 def _choice(label: str, runs: dict[str, Run], key: str) -> Run:
-    def text(id: str) -> str:
-        run = runs[id]
-        return f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task, run.spec.objective)} · {id}"
-
-    return runs[st.selectbox(label, list(runs), format_func=text, key=key)]
+    names = distinct({id: adapter_text(run) for id, run in runs.items()})
+    return runs[st.selectbox(label, list(names), format_func=names.__getitem__, key=key)]

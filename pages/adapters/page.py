@@ -13,13 +13,13 @@ from core.lab import current
 from core.numbers import bytes_text, count_text, listed
 from core.store.record import Result, Run
 from pages.adapters.blend import blend_adapters
-from pages.adapters.listed import listed_adapters
+from pages.adapters.listed import adapter_text, listed_adapters
 from pages.adapters.upload import upload_adapter
 from pages.shared.experiment.exports import export_files
 from pages.shared.ui.download import download_of_run
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import pick, task_text, when
+from pages.shared.ui.pickers import pick
 from pages.shared.ui.primary import on_primary
 
 LOADING = """\
@@ -47,13 +47,7 @@ def adapter_of_a_run() -> None:
         st.info("Adapters are listed here once a run that trains one has finished.", icon=":material/info:")
         link("finetune", "Fine-tune with LoRA")
         return
-    names = {
-        id: f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task, run.spec.objective)} · "
-        f"{run.score_text()} · {when(run.created)}"
-        for id, run in runs.items()
-        if run.result
-    }
-    run = runs[pick("Adapter", names, "adapter")]
+    run = runs[pick("Adapter", {id: adapter_text(run) for id, run in runs.items()}, "adapter")]
     if run.result is not None:
         show(run, run.result)
 

@@ -10,7 +10,9 @@ from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.store.record import Curve, Experiment, Run
 from core.study.arms.arm import Arm, arms_of, averaged_arms, judged_by, labels_of
-from core.study.arms.choice import chosen_arms
+from core.study.arms.balance import macro_f1_sentence
+from core.study.arms.choice import chosen_arms, dropped_sentences
+from core.study.arms.fairness import comparable
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of, shades_of
@@ -42,6 +44,27 @@ class Comparison:
         if self.experiment.id == SELECTION:
             return verdict(self.everything, tested_by(self.lab), selected=True)
         return answer_of(self.lab, self.experiment, self.everything)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the intervals hold for, and macro-F1, as sentences."""
+        if len(self.bases) > 1:
+            held = "Each seed has a base of its own: the intervals hold for bases trained like these."
+        elif self.members[0].spec.is_direct:
+            held = "All runs start from one network as it was imported: the intervals hold for no other network."
+        else:
+            held = "All runs start from one base: the intervals hold for other fine-tuning seeds, not for other bases."
+        return [*filter(None, [held, macro_f1_sentence(self.shown)])]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the comparison unfair, where there is one to be read."""
+        return [] if self.verdict.unread else dropped_sentences(self.everything) + comparable(self.everything)
+
+    @property
+    def has_figure(self) -> bool:
+        """Whether the differences above the parts show each setting that is shown."""
+        return not (self.verdict.unread or self.all_tried or self.narrowed) and bool(self.verdict.candidates)
 
     @property
     def narrowed(self) -> bool:

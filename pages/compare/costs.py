@@ -36,6 +36,7 @@ from core.study.stats.measures import COSTS, MEMORY_NOTE, TIME_NOTE
 from core.study.weights.cuts import cuts_of
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from pages.compare.comparison import Comparison
+from pages.compare.evidence import forgetting_differences
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.customers import customers
 from pages.shared.ui.figure_panel import show
@@ -58,6 +59,7 @@ def forgetting_part(shown: Comparison) -> None:
         first = next(run.result for run in shown.members if run.result)
         before = measure.text(first.measures.get(f"{shown.source_measure}_before"))
         st.caption(f"Before fine-tuning the base had {before} on the source.")
+    forgetting_differences(shown)
     st.subheader("Learning and forgetting")
     start = None
     try:

@@ -39,8 +39,8 @@ from pages.shared.ui.pickers import start_id
 
 
 def differences(shown: Comparison) -> None:
-    """Every setting against full fine-tuning, on target and source; and the ranks among themselves."""
-    arms, masked, measure = shown.chosen, shown.masked or shown.split, shown.objective.primary
+    """Every setting against full fine-tuning on the target, and the ranks among themselves."""
+    arms, measure = shown.chosen, shown.objective.primary
     if not arms or not (primary := full_differences(arms, measure.name, shown.verdict)):
         return
     st.subheader("How sure is that?")
@@ -55,14 +55,19 @@ def differences(shown: Comparison) -> None:
         primary,
         tested_settings(arms, shown.verdict),
     )
-    forgetting = full_differences(arms, FORGETTING_MASKED if masked else FORGETTING)
-    if any(difference.seeds for difference in forgetting):
-        among = ", among its own classes" if masked else ""
-        _table(f"**Forgetting of the source{among}, minus that of full fine-tuning** (more is worse)", forgetting)
-        if note := rates_note(arms):
-            st.caption(note)
     if len(ranks := rank_differences(arms)):
         _table(f"**{measure.title} of each rank minus the lowest**", ranks)
+
+
+def forgetting_differences(shown: Comparison) -> None:
+    """How much more each setting forgot of the source than full fine-tuning, at the chosen learning rates."""
+    arms, masked = shown.chosen, shown.masked or shown.split
+    found = full_differences(arms, FORGETTING_MASKED if masked else FORGETTING)
+    if any(difference.seeds for difference in found):
+        among = ", among its own classes" if masked else ""
+        _table(f"**Forgetting of the source{among}, minus that of full fine-tuning** (more is worse)", found)
+        if note := rates_note(arms):
+            st.caption(note)
 
 
 def _table(title: str, found: Sequence[Difference], tested: Mapping[str, Candidate] | None = None) -> None:

@@ -8,10 +8,8 @@ from core.lab import current
 from core.numbers import count_text
 from core.store.record import is_under_way
 from core.study.arms.arm import judged_by
-from core.study.arms.choice import dropped_sentences, no_choice_sentence
-from core.study.arms.fairness import comparable
+from core.study.arms.choice import no_choice_sentence
 from core.study.arms.tuning import is_tuned
-from core.study.figures.differences import difference_rows
 from core.study.report.evidence import bases_of
 from core.wording.tasks import judged_text
 from pages.compare.comparison import Comparison
@@ -24,8 +22,7 @@ from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.current import experiment_picker
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.state import deleted_line, state_line
-from pages.shared.experiment.verdict_view import verdict_view
-from pages.shared.ui.figure_panel import show
+from pages.shared.experiment.verdict_view import basis_view, difference_view, verdict_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import start_text, task_text
@@ -66,7 +63,6 @@ several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases)
 judged = judged_by(everything)
 base, task = start_text(lab, everything[0].spec), task_text(everything[0].spec.task, judged)
 st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}. Judged by {judged_text(judged)}.")
-actions, states = st.container(), st.container()
 # Every selection has the same id, and a panel goes on showing what it has shown.
 panel = widget_key("compare-selection", experiment.runs) if selection else f"compare-{experiment.id}"
 live_panel(lab, [*(run.id for run in bases if run.is_live), *experiment.runs], panel)
@@ -79,46 +75,32 @@ if len(failed) > MAX_FAILURES:
     st.caption(f"And {count_text(len(failed) - MAX_FAILURES)} more that failed; the Runs page has them all.")
 
 members = wanted_arms(everything)
-choices = st.container(horizontal=True, vertical_alignment="center")
 plain = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), all_tried=False, masked=False)
+is_whole = everything[0].experiment == experiment.id
 is_awaited = not plain.arms and any(run.is_live for run in members)
 if not is_under_way(everything):
-    with states:
-        state_line(lab, everything, "compare", plain.verdict)
-        if everything[0].experiment == experiment.id:
-            deleted_line(lab, experiment, everything, "compare")
-if everything[0].experiment == experiment.id and not is_awaited:
-    with actions:
-        experiment_actions(lab, experiment, plain.verdict)
+    state_line(lab, everything, "compare", plain.verdict)
+    if is_whole:
+        deleted_line(lab, experiment, everything, "compare")
 if is_awaited:
     st.caption("The comparison appears with the first finished runs.")
     st.stop()
 if not plain.arms:
     st.info(no_choice_sentence(members), icon=":material/info:")
-    st.stop()
-
-verdict_view(plain.verdict)
-for warning in dropped_sentences(everything) + comparable(everything):
-    st.warning(literal(warning))
-keys = {run.spec.arm for run in members}
-if not plain.verdict.unread and (
-    candidates := [candidate for candidate in plain.verdict.candidates if candidate.arm.key in keys]
-):
-    figure = difference_rows(plain.verdict, plain.colours, candidates, "Difference from full fine-tuning")
-    title = plain.objective.primary.title
-    show(figure, experiment.id, "difference", f"{title} of each adapter setting minus that of full fine-tuning")
-if len(bases) > 1:
-    st.caption("Each seed has a base of its own: the intervals hold for bases trained like these.")
-elif members[0].spec.is_direct:
-    st.caption(
-        "All runs start from one network as it was brought: the intervals hold for it, and for no other network."
-    )
 else:
-    st.caption("All runs start from one base: the intervals hold for other fine-tuning seeds, not for other bases.")
+    verdict_view(plain.verdict)
+    difference_view(plain.verdict, everything, experiment.id)
+    basis_view(plain.verdict, "compare-basis", plain.notes)
+    for warning in plain.warnings:
+        st.warning(literal(warning))
 
-with choices:
-    if members[0].experiment == experiment.id:
-        link("report", "Report", {"experiment": experiment.id})
+with st.container(horizontal=True, vertical_alignment="center"):
+    if is_whole:
+        if plain.arms:
+            link("report", "Report", {"experiment": experiment.id})
+        experiment_actions(lab, experiment, plain.verdict)
+    if not plain.arms:
+        st.stop()
     if plain.narrowed:  # Whoever asks for two rates of one method wants to see both.
         all_tried = is_tuned(run.spec for run in members)
     else:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.methods.method import Role
 from core.objectives.measure import Measure
-from core.study.arms.balance import macro_f1_sentence, misleading_sentence
+from core.study.arms.balance import misleading_sentence
 from core.study.arms.tables import comparison_table, comparison_text, validation_table
 from core.study.figures.curves import Axis, NamedCurve, arm_dots, loss_curves, measure_curves
 from core.wording.csv_file import csv_of
@@ -15,16 +15,15 @@ from pages.compare.evidence import differences, single_pair
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
-from pages.shared.ui.literal import literal
 
 
 def measure_part(shown: Comparison) -> None:
     """Every run's primary measure or another one, the differences from full fine-tuning, and single pairs."""
     measure = _measure_shown(shown)
-    figure = arm_dots(shown.shown, measure.name, shown.colours, shown.stopped)
-    show(figure, shown.experiment.id, "accuracy", f"{measure.title} on the target of each run, with mean and interval")
-    if sentence := macro_f1_sentence(shown.shown):
-        st.caption(literal(sentence))
+    if measure != shown.objective.primary or not shown.has_figure:
+        figure = arm_dots(shown.shown, measure.name, shown.colours, shown.stopped)
+        alt = f"{measure.title} on the target of each run, with mean and interval"
+        show(figure, shown.experiment.id, "accuracy", alt)
     if warning := misleading_sentence(shown.shown[0].runs[0]):
         st.warning(warning)
     differences(shown)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
+from core.methods.method import Role
 from core.numbers import bytes_text, count_text, unbroken
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, judged_by
@@ -16,19 +17,17 @@ from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import headline, name_of
-from core.study.figures.differences import difference_rows
-from core.study.figures.palette import colours_of
 from core.study.report.answer import answer_of
 from core.wording.tasks import judged_text
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.start import was_known
 from pages.shared.experiment.state import deleted_line, state_line
-from pages.shared.experiment.verdict_view import level_badge, verdict_view
+from pages.shared.experiment.verdict_view import basis_view, difference_view, level_badge, verdict_view
 from pages.shared.ui.download import download_of_run
-from pages.shared.ui.figure_panel import readable
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
+from pages.shared.ui.primary import on_primary
 
 
 def answer(lab: Lab, experiment: Experiment) -> None:
@@ -43,29 +42,31 @@ def answer(lab: Lab, experiment: Experiment) -> None:
         state_line(lab, members, f"home-{experiment.id}", found)
         deleted_line(lab, experiment, members, f"home-{experiment.id}")
         verdict_view(found)
-        for sentence in dropped_sentences(members):
-            st.warning(literal(sentence))
-        evidence_of(found, members)
-        experiment_actions(lab, experiment, found)
+        evidence_of(found, members, experiment.id)
         with st.container(horizontal=True, vertical_alignment="center"):
+            _adapter(found)
             link("compare", "Compare", {"experiment": experiment.id})
             link("report", "Report", {"experiment": experiment.id})
-            _adapter(found)
+            experiment_actions(lab, experiment, found)
 
 
-def evidence_of(found: Verdict, members: list[Run]) -> None:
-    """Draw the difference with its interval, accuracy, parameters and storage of both sides, and their macro-F1."""
+def evidence_of(found: Verdict, members: list[Run], owner: str) -> None:
+    """Draw the figure, accuracy, parameters and storage of both sides, and what the answer rests on.
+
+    Args:
+        found: the verdict.
+        members: all runs of the experiment.
+        owner: its id.
+    """
     told, full = found.told, found.full
     if told is None or full is None or found.unread:
         return
     measure = told.arm.spec.objective.primary
     left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
     with left:
-        figure = difference_rows(found, colours_of(run.spec for run in members), [told])
-        alt = f"{measure.title} of {told.arm.label} minus that of full fine-tuning, by seed, with mean and interval"
-        st.plotly_chart(readable(figure), key="home-difference", alt=alt, config={"displayModeBar": False})
+        difference_view(found, members, owner)
+    arms = [full, told.arm]
     with right:
-        arms = [full, told.arm]
         table = pd.DataFrame(
             {
                 "Setting": ["Full fine-tuning", name_of(told.arm, found)],
@@ -77,10 +78,10 @@ def evidence_of(found: Verdict, members: list[Run]) -> None:
         st.table(
             table, hide_index=True, border="horizontal", alt=f"{measure.title}, trained parameters and stored size"
         )
-    if sentence := macro_f1_sentence([replace(arm, label=arm.name) for arm in arms]):
-        st.caption(literal(sentence))
     if warning := misleading_sentence(full.runs[0]):
         st.warning(warning)
+    uneven = macro_f1_sentence([replace(arm, label=arm.name) for arm in arms])
+    basis_view(found, f"basis-{owner}", [*filter(None, [uneven]), *dropped_sentences(members)])
 
 
 def stored(arm: Arm) -> float:
@@ -89,16 +90,22 @@ def stored(arm: Arm) -> float:
 
 
 def _adapter(found: Verdict) -> None:
-    run = found.offered
+    """Offer the adapter of the setting that the answer is about, with what was said of the setting."""
+    run, told = found.offered, found.told
     if run is None or run.result is None:
         return
+    measure = run.spec.objective.primary
+    mean = f" · {measure.text(told.arm.interval(measure.name).mean, 1)}" if told is not None else ""
+    is_chosen = found.choice is not None and found.choice.role is Role.ADAPTER
+    title = f"Adapter {run.spec.label}{mean}, seed {run.spec.seed}"
     download_of_run(
-        f"Adapter {run.spec.label.removeprefix('LoRA ')} · {run.score_text(1)}",
+        on_primary(title) if is_chosen else title,
         run.id,
         ADAPTER,
         f"home-adapter-{run.id}",
-        help=f"For Hugging Face PEFT. Seed {run.spec.seed}, the best on the validation part; its "
-        f"{run.spec.objective.primary.noun} on the test part is on the link.",
+        kind="primary" if is_chosen else "secondary",
+        help=f"For Hugging Face PEFT. {measure.title} is the mean of the setting; of its seeds this one is nearest to "
+        "the mean on the validation part.",
     )
 
 

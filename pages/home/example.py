@@ -11,7 +11,7 @@ from pages.shared.ui.literal import literal
 
 
 def example_answer() -> None:
-    """Draw the answer of the experiment that ships with the project; nothing here can be opened or downloaded."""
+    """Draw the answer of the experiment that ships with the project; no run of it can be opened."""
     shown = example()
     found = example_verdict()
     with st.container(border=True):
@@ -20,4 +20,4 @@ def example_answer() -> None:
             "not trained on this machine; your own answer takes their place."
         )
         verdict_view(found)
-        evidence_of(found, list(shown.runs))
+        evidence_of(found, list(shown.runs), "example")

@@ -12,9 +12,10 @@ from core.lab import Lab
 from core.numbers import counted
 from core.store.search import Entry
 from core.study.arms.settings import share_base_and_task
+from core.study.report.answer import answer_of
 from pages.runs.delete import ask_to_delete
 from pages.runs.table import select
-from pages.shared.experiment.actions import train_longer
+from pages.shared.experiment.actions import action_button, action_dialog
 from pages.shared.experiment.state import finish_button
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
@@ -32,7 +33,9 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
         finish_button(lab, runs, "runs")
         if len(experiments := {run.experiment for run in runs}) == 1 and None not in experiments:
             experiment = lab.experiment(str(runs[0].experiment))
-            train_longer(lab, experiment, lab.members(experiment))
+            found = answer_of(lab, experiment)
+            action_button(lab, experiment, found, "longer")
+            action_dialog(lab, experiment, found)
         if live:
             words = "Stop" if len(live) == len(ids) else f"Stop ({len(live)} of {len(ids)})"
             _button(words, "stop", _attempt, lab.stop, *live, key="stop", help="Keeps what has been learnt so far.")

@@ -13,6 +13,7 @@ from core.serving.predictor import LATENCIES, Statistics
 from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
 from core.web.predict import ADAPTERS, OPENAPI
 from pages.serve.examples import curl, python
+from pages.shared.experiment.current import offered_here
 from pages.shared.ui.access import token_sentence
 from pages.shared.ui.links import link
 
@@ -23,7 +24,7 @@ lab = current()
 
 
 def examples(adapters: list[ServedAdapter]) -> None:
-    """Show how to ask, with adapters that are there."""
+    """Show how to ask, with adapters that are there: the first, and another one of its base."""
     first = adapters[0]
     has_classes = objective_of(first.objective).has_classes
     names = [each.adapter for each in adapters if each.base == first.base][:2]
@@ -78,13 +79,14 @@ st.markdown(
     "computes all rows at once, and each adapter adds its part. Rows are images or texts, as their base reads."
 )
 listed = lab.predictor.adapters()
-known = listed.adapters
-if not known:
+if not listed.adapters:
     st.info("There is nothing to serve yet: train an adapter first.", icon=":material/info:")
     link("finetune", "Fine-tune with LoRA")
     st.stop()
 figures()
 st.subheader("Ask")
+offered = offered_here(lab)
+known = sorted(listed.adapters, key=lambda each: offered is None or each.adapter != offered.id)
 examples(known)
 st.subheader("Adapters")
 if listed.next:
@@ -97,6 +99,8 @@ st.dataframe(
             "Reads": f"{each.reads}s",
             "Base": each.base,
             "Method": each.label,
+            "Alpha": each.alpha,
+            "Learning rate": each.learning_rate,
             "Seed": each.seed,
             "Task": each.task,
             **({"Accuracy (%)": each.accuracy} if has_accuracy else {}),
@@ -107,6 +111,8 @@ st.dataframe(
     hide_index=True,
     column_config={
         "Base": st.column_config.TextColumn(width="small"),  # the digest of a brought network is long
+        "Alpha": st.column_config.NumberColumn(format="%g"),
+        "Learning rate": st.column_config.NumberColumn(format="%g"),
         "Accuracy (%)": st.column_config.NumberColumn(format="%.2f"),
     },
     alt="Adapters that rows can name, with what they have learnt",

@@ -33,7 +33,7 @@ from pages.shared.experiment.current import asked_for, choose_experiment, known,
 from pages.shared.experiment.like import fill_form
 from pages.shared.experiment.start import say_if_known
 from pages.shared.experiment.state import state_line
-from pages.shared.experiment.verdict_view import verdict_view
+from pages.shared.experiment.verdict_view import basis_view, verdict_view
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
@@ -69,6 +69,7 @@ def answer(found: Verdict, arms: list[Arm]) -> None:
     full, lora = chosen(arms)
     best = [arm for arm in (lora, full) if arm is not None]
     verdict_view(found)
+    basis_view(found, "sweep-basis")
     st.markdown(rates_sentence(arms))
     for sentence in dropped_sentences(run for arm in arms for run in arm.runs):
         st.warning(literal(sentence))

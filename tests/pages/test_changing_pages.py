@@ -102,12 +102,11 @@ def test_a_run_without_a_step_has_a_chart_that_grows_and_one_that_ended_has_none
 
 def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:
     experiment = filled.experiments()[0]
-    rename = f"rename-{experiment.id}-{experiment.name}"
     put(filled, "failed", *experiment.runs)
     app = draw("compare", experiment=experiment.id)
     assert "No setting has finished, so there is no verdict." in texts(app)
     assert "appears with" not in texts(app)
-    assert rename in app.session_state
+    assert app.menu_button
     put(filled, "running", experiment.runs[0])
     app = draw("compare", experiment=experiment.id)
     assert "The comparison appears with the first finished runs." in texts(app)

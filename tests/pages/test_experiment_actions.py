@@ -19,11 +19,9 @@ from tests.pages.test_pages import draw, texts
 from tests.trained_home import TrainedHome
 
 
-def unfold(app: AppTest, popover: str) -> None:
-    """Open the popover with this key."""
-    assert app.session_state[popover] is False
-    app.session_state[popover] = True
-    app.run()
+def choose(app: AppTest, action: str) -> None:
+    """Choose an action in the menu of the experiment that a page shows."""
+    app.menu_button[0].click(action).run()
 
 
 def button(app: AppTest, label: str) -> object:
@@ -34,7 +32,7 @@ def button(app: AppTest, label: str) -> object:
 def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened: Lab, filled: Lab) -> None:
     (experiment,) = opened.experiments()
     app = draw("compare", experiment=experiment.id)
-    unfold(app, f"add-seeds-{experiment.id}-4")
+    choose(app, "seeds")
     assert "2 settings with" in texts(app)
     app.number_input[0].set_value(2).run()
     button(app, "Train 4 runs").click().run()
@@ -42,7 +40,7 @@ def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened:
     grown = opened.experiment(experiment.id)
     assert len(grown.runs) == 8
     assert grown.name == "Digits → rotated 45° · r 4 · 4 seeds"
-    unfold(app, f"rename-{experiment.id}-{grown.name}")
+    choose(app, "rename")
     app.text_input[0].set_value("mine").run()
     button(app, "Save name").click().run()
     assert not app.exception
@@ -58,7 +56,7 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     app = draw("compare", experiment=experiment.id)
     assert ":orange-badge[leaning]" in texts(app)
     assert "Leaning: all 3 seeds point the same way" in texts(app)
-    unfold(app, f"add-seeds-{experiment.id}-6")
+    choose(app, "seeds")
     assert app.number_input[0].value == CLAIM_SEEDS - 3, "as many as a claim takes"
     app.number_input[0].set_value(5).run()
     assert look_line(8, [3]) in texts(app)
@@ -76,7 +74,7 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     assert "#### At the learning rates given" in texts(app)
     assert "Use " not in texts(app), "one rate of each says nothing of the methods"
     assert [(look.seeds, look.level > 0) for look in opened.looks.of(experiment.id)] == [(3, False), (8, True)]
-    unfold(app, f"add-seeds-{experiment.id}-16")
+    choose(app, "seeds")
     assert app.number_input[0].value == 8, "as many as there are"
     app.number_input[0].set_value(1).run()
     assert look_line(9, [8]) in texts(app)
@@ -93,7 +91,7 @@ def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened:
     app = draw("compare", experiment=experiment.id)
     assert "0.00316 is the highest" in texts(app)
     assert opened.looks.of(experiment.id) == [], "nothing was tested"
-    unfold(app, f"extend-rates-{experiment.id}-8")
+    choose(app, "rates")
     assert "Adds 0.01 for every method and rank." in texts(app)
     button(app, "Train 4 runs").click().run()
     assert not app.exception
@@ -106,7 +104,7 @@ def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened:
     finish(opened, *opened.experiment(experiment.id).runs)
     app = draw("compare", experiment=experiment.id)
     ends = {choice.at_end for choice in rate_choices(opened.members(opened.experiment(experiment.id)))}
-    assert (f"extend-rates-{experiment.id}-12" in app.session_state) is (ends != {None})
+    assert any("Extend rates" in option for option in app.menu_button[0].options) is (ends != {None})
 
 
 def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(
@@ -115,7 +113,7 @@ def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(
     experiment = trained_home.sweep
     trained_home.bring(opened, *experiment.runs)
     app = draw("compare", experiment=experiment.id)
-    unfold(app, f"add-settings-{experiment.id}-{len(experiment.runs)}")
+    choose(app, "settings")
     app.pills(key=f"add-settings-{experiment.id}-{len(experiment.runs)}-kinds").set_value(["dora"]).run()
     button(app, "Train 16 runs").click().run()
     assert not app.exception
@@ -137,7 +135,7 @@ def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, 
     before = {run.id: run for run in opened.members(experiment)}
     app = draw("compare", experiment=experiment.id)
     assert "Whether longer training would change" in texts(app), "a run of one epoch does not tell"
-    unfold(app, f"longer-{experiment.id}-4")
+    choose(app, "longer")
     assert "2 settings with 2 seeds each" in texts(app)
     button(app, "Train 4 runs").click().run()
     assert not app.exception
@@ -154,4 +152,4 @@ def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, 
 def test_a_selection_of_runs_has_no_actions(filled: Lab) -> None:
     (experiment,) = filled.experiments()
     app = draw("compare", runs=",".join(experiment.runs))
-    assert f"add-seeds-{experiment.id}-4" not in app.session_state
+    assert not app.menu_button

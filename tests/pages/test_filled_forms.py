@@ -27,10 +27,11 @@ from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.experiment.configuration import SAVE
 from pages.shared.experiment.left_out import left_out
 from pages.shared.forms.objective import TITLE
-from pages.shared.ui.links import script
+from pages.shared.ui.links import ENTRIES, script
 from pages.shared.ui.primary import on_primary
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, some_of
 from tests.data.uploaded import noise
+from tests.pages.test_experiment_actions import choose
 from tests.pages.test_pages import draw, texts
 from tests.text_home import PETS, import_tiny
 from tests.trained_home import TrainedHome
@@ -231,8 +232,9 @@ def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
     experiment = opened.fine_tune(base, TURNED, arms, [0], tune=FOUND)
     ended(opened)
     app = draw("compare", experiment=experiment.id)
-    (again,) = [each.proto for each in app.get("page_link") if each.proto.label == "Run again with changes"]
-    assert again.page.rpartition("/")[2] == page
+    choose(app, "again")
+    assert app.query_params["like"] == experiment.id
+    assert app.title[0].value == ENTRIES[page].title
     assert [toast.value for toast in draw(page, like=experiment.id).toast] == [
         "The form has the settings of that experiment."
     ]
@@ -259,8 +261,7 @@ def test_a_form_is_filled_once_for_each_link_that_is_followed(opened: Lab, base:
     assert app.query_params["like"] == experiment.id
     app.query_params["experiment"] = experiment.id
     app.switch_page(script("compare")).run()
-    app.query_params["like"] = experiment.id
-    app.switch_page(script("finetune")).run()
+    choose(app, "again")
     assert app.slider(key="finetune-epochs").value == 3
 
 
@@ -324,6 +325,8 @@ def test_a_network_that_was_brought_is_chosen_from_a_file(opened: Lab, tmp_path:
 def test_an_experiment_is_saved_as_a_file_by_a_button_of_one_name(filled: Lab) -> None:
     for page in ("home", "compare", "report", "finetune"):
         app = draw(page, experiment=filled.experiments()[0].id)
+        if app.menu_button:
+            choose(app, "save")
         assert [link.proto.label for link in app.get("link_button")].count(SAVE) == 1, page
 
 

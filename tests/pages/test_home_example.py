@@ -16,8 +16,8 @@ def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -
     assert literal(headline(example_verdict())) in texts(app)
     assert "The interval is over seeds and 4,000 test images." in texts(app)
     (chart,) = app.get("plotly_chart")
-    assert "LoRA r=16" in chart.proto.alt
-    assert not app.get("link_button")
+    assert "each setting minus that of full fine-tuning" in chart.proto.alt
+    assert [each.proto.label for each in app.get("link_button")] == ["Download chart"]
     assert [button.key for button in app.button if not button.key.startswith("home-run")] == []
 
 

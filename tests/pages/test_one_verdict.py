@@ -8,13 +8,16 @@ from contextlib import contextmanager
 
 import pandas as pd
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
 
 from core.cli.comparison import as_json, print_comparison
 from core.errors import StoreError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.numbers import NOTHING
+from core.numbers import NOTHING, percent
 from core.settings import Settings
 from core.store.looks import Looks
 from core.store.record import Experiment, Run
@@ -23,10 +26,12 @@ from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import SELECTED, Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report import answer
-from core.study.report.answer import answer_of
+from core.study.report.answer import answer_of, offered_adapter
 from core.study.report.expected import expected_design, expected_sentences
 from core.study.stats.claims import Level
 from core.study.stats.words import p_text
+from core.web import predict
+from core.web.predict import ADAPTERS
 from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short, some_of
 from tests.pages.test_pages import draw, texts
@@ -229,6 +234,28 @@ def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) 
         tested = found.told.found
         assert rows[found.told.arm.name] == (p_text(tested.differs) if tested is not None else NOTHING), page
     check_commands(lab, experiment, found, capsys)
+    check_offered(lab, experiment, found, drawn["home"])
+
+
+def check_offered(lab: Lab, experiment: Experiment, found: Verdict, home: AppTest) -> None:
+    """Every page, the JSON and the API begin with one adapter, and Home says what was said of its setting."""
+    run, told = found.offered, found.told
+    assert run is not None
+    assert told is not None
+    (button,) = [
+        each.proto for each in home.get("link_button") if each.proto.label.startswith(("Adapter", ":violet[A"))
+    ]
+    assert f"/{run.id}/" in button.url
+    mean = told.arm.interval("accuracy").mean
+    assert f"Adapter {run.spec.label} · {percent(mean, 1)}, seed {run.spec.seed}" in button.label
+    adapters = draw("adapters").selectbox[0]
+    assert adapters.value == run.id
+    assert f"learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed} · " in adapters.options[0]
+    serve = draw("serve")
+    assert run.id in serve.code[0].value
+    assert serve.dataframe[0].value["Adapter"].iloc[0] == run.id
+    assert as_json(lab, experiment, [], lab.members(experiment))["verdict"]["adapter_run"] == run.id
+    assert TestClient(Starlette(routes=predict.routes(str, offered_adapter))).get(ADAPTERS).json()["offered"] == run.id
 
 
 def check_commands(lab: Lab, experiment: Experiment, found: Verdict, capsys: pytest.CaptureFixture[str]) -> None:

@@ -342,12 +342,10 @@ def test_a_run_that_trains_is_stopped_before_it_is_deleted(opened: Lab) -> None:
 
 def test_the_experiment_of_selected_runs_can_be_trained_longer(opened: Lab, trained: list[Run]) -> None:
     base, full, tuned = trained
-    key = f"longer-{full.experiment}-2"
-    assert key not in draw("runs", run=f"{base.id},{full.id}").session_state
+    key = f"longer-{full.experiment}"
+    assert key not in {button.key for button in draw("runs", run=f"{base.id},{full.id}").button}
     app = draw("runs", run=f"{full.id},{tuned.id}")
-    assert app.session_state[key] is False
-    app.session_state[key] = True
-    app.run()
+    press(app, key)
     assert on_primary("Train 2 runs") in {button.label for button in app.button}
 
 

@@ -13,7 +13,7 @@ from core.settings import Settings
 from pages.shared.experiment import trackers
 from pages.shared.ui.primary import on_primary
 from tests.conftest import HANG, wait_until
-from tests.pages.test_experiment_actions import button, unfold
+from tests.pages.test_experiment_actions import button, choose
 from tests.pages.test_pages import draw, texts
 from tests.tracking.readers import in_tensorboard, single, stored
 
@@ -21,7 +21,7 @@ from tests.tracking.readers import in_tensorboard, single, stored
 def test_the_button_sends_and_says_what_it_sent(filled: Lab, tmp_path: Path) -> None:
     experiment, logs = filled.experiments()[0], tmp_path / "logs"
     app = draw("compare", experiment=experiment.id)
-    unfold(app, f"track-{experiment.id}")
+    choose(app, "track")
     assert on_primary("Send") not in [button.label for button in app.button]
     address = app.text_input(key=f"track-{experiment.id}-address-tensorboard")
     address.set_value(str(logs)).run()
@@ -41,7 +41,7 @@ def test_an_address_that_cannot_be_used_is_a_sentence_on_the_page(filled: Lab, t
     experiment = filled.experiments()[0]
     (tmp_path / "file").write_text("")
     app = draw("compare", experiment=experiment.id)
-    unfold(app, f"track-{experiment.id}")
+    choose(app, "track")
     app.text_input(key=f"track-{experiment.id}-address-tensorboard").set_value(str(tmp_path / "file")).run()
     button(app, "Send").click().run()
     wait_until(lambda: not any(state.running for state in filled.tracking.sendings.states()))
@@ -59,13 +59,13 @@ def test_others_choose_only_among_the_trackers_that_follow(
     experiment = filled.experiments()[0]
     monkeypatch.setattr(trackers, "is_local", lambda: False)
     app = draw("compare", experiment=experiment.id)
-    unfold(app, f"track-{experiment.id}")
+    choose(app, "track")
     assert "LORA_LAB_TRACK" in texts(app)
     assert not app.text_input
     close_lab()
     open_lab(replace(settings, track=(f"tensorboard:{tmp_path / 'logs'}",)))
     app = draw("compare", experiment=experiment.id)
-    unfold(app, f"track-{experiment.id}")
+    choose(app, "track")
     assert "has not been written yet" in texts(app)
     assert not app.text_input
     assert button(app, "Send")
@@ -77,7 +77,7 @@ def test_what_is_sent_of_another_experiment_is_not_waited_for(filled: Lab) -> No
     filled.tracking.sendings.begin("e-other to elsewhere", lambda progress, stop: ended.wait(HANG))
     try:
         app = draw("compare", experiment=experiment.id)
-        unfold(app, f"track-{experiment.id}")
+        choose(app, "track")
         assert not app.exception
         assert "elsewhere" not in texts(app)
     finally:

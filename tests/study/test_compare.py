@@ -21,7 +21,7 @@ from core.study.arms.fairness import comparable
 from core.study.arms.pairs import against_full
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
 from core.study.arms.verdict import verdict
-from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.arms.verdict_words import basis, costs, explanation, headline
 from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
 from core.study.stats.intervals import t_interval
@@ -284,7 +284,7 @@ def test_the_claim_about_one_of_several_ranks_says_what_it_was_corrected_for():
         values = [93.0 + s / 8 for s in range(8)]
         runs += validated_runs("lora", values, values, rank=rank)
     # All signs agree, so that the joint sign-flip test has p = 2 / 2⁸; Holm's correction of the t tests has less.
-    assert "p = 0.008, corrected for 3 settings, where this look allows 3.1 %" in explanation(verdict(runs))[0]
+    assert "p = 0.008, corrected for 3 settings, where this look allows 3.1 %" in basis(verdict(runs))[0]
 
 
 def test_no_verdict_without_both_methods_on_one_question():
@@ -293,7 +293,7 @@ def test_no_verdict_without_both_methods_on_one_question():
     for arms in ([], [lora], [full]):
         assert verdict_of(*arms).startswith("No verdict yet")
         found = verdict([run for arm in arms for run in arm.runs])
-        assert (found.rule, found.level, found.choice, found.offered) == (Rule.NONE, Level.OPEN, None, None)
+        assert (found.rule, found.level, found.choice) == (Rule.NONE, Level.OPEN, None)
         assert explanation(found) == []
     assert "different bases" in verdict_of(full, elsewhere)
     assert verdict_of(full, lora, elsewhere) == verdict_of(full, lora)

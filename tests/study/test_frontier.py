@@ -9,7 +9,7 @@ import pytest
 
 from core.data.task_spec import TaskSpec
 from core.study.arms.arm import arms_of
-from core.study.arms.forgetting_clause import OWN_RATES, forgetting_clause, rates_note
+from core.study.arms.forgetting_clause import OWN_RATES, forgetting_clause, forgetting_in_short, rates_note
 from core.study.arms.frontier import (
     Point,
     at_equal_accuracy,
@@ -92,7 +92,10 @@ def test_methods_on_one_law_do_not_differ_at_equal_accuracy_though_they_do_at_th
     assert found[0].level == 96.0
     assert not any(equal.leaves_out_zero for equal in found)
     sentence = frontier_sentence(lora, full)
-    assert "best rate (0.05) against full fine-tuning at its own (0.01) compares rates as much as methods" in sentence
+    assert (
+        "best learning rate (0.05) against full fine-tuning at its own (0.01) compares rates as much as methods"
+        in sentence
+    )
     assert "the interval contains 0 at 96.0 %" in sentence
     assert "forgot" not in sentence
 
@@ -101,8 +104,8 @@ def test_a_rate_is_the_best_only_where_several_were_tried():
     runs, curves = lab_notes(extra=lambda method, seed: NOISE[seed])
     ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
     single = (replace(each, rates=(each.best_rate,)) for each in (lora, full))
-    assert "at its own best rate" in frontier_sentence(lora, full)
-    assert "at its own rate (0.05) against full fine-tuning at its own (0.01)" in frontier_sentence(*single)
+    assert "at its own best learning rate" in frontier_sentence(lora, full)
+    assert "at its own learning rate (0.05) against full fine-tuning at its own (0.01)" in frontier_sentence(*single)
 
 
 def test_what_is_forgotten_beyond_the_law_is_found_at_every_accuracy():
@@ -112,7 +115,7 @@ def test_what_is_forgotten_beyond_the_law_is_found_at_every_accuracy():
     for equal in found:
         assert equal.leaves_out_zero
         assert equal.values == pytest.approx([3.0 + noise for noise in NOISE])
-    assert "LoRA r=4 was seen to forget 3.00 points more at 96.0 % (95 % interval +2.6" in frontier_sentence(lora, full)
+    assert "LoRA r=4 was seen to forget 3.00 points more at 96.0 % (95 % interval 2.6" in frontier_sentence(lora, full)
     assert list(frontier_table(found)["Seen"]) == ["more"] * 3
 
 
@@ -187,7 +190,8 @@ def pair(lora_lost, full_lost, **both):
 def test_the_clause_names_the_rates_of_both():
     clause = forgetting_clause(*pair([20, 21, 22, 20, 21, 22, 20, 21], [10, 10, 11, 10, 10, 11, 10, 10]))
     assert clause.startswith(
-        "at its rate of 0.005 it was seen to forget 10.62 points more of the source than full fine-tuning at 0.001"
+        "it was seen to forget 10.62 points more of the source than full fine-tuning at learning rates 0.005 and 0.001 "
+        "(95 % interval 10.19 to 11.06)"
     )
     assert clause.endswith("which compares rates as much as methods")
 
@@ -196,7 +200,7 @@ def test_the_clause_at_one_rate_blames_no_rate():
     clause = forgetting_clause(
         *pair([20, 21, 22, 20, 21, 22, 20, 21], [10, 10, 11, 10, 10, 11, 10, 10], optim={"learning_rate": 0.002})
     )
-    assert clause.startswith("at the same rate of 0.002 it was seen to forget 10.62 points more")
+    assert "10.62 points more of the source than full fine-tuning at the same learning rate 0.002" in clause
     assert "compares rates" not in clause
 
 
@@ -208,8 +212,15 @@ def test_a_table_at_rates_of_their_own_says_that_it_compares_rates():
 
 def test_the_clause_claims_nothing_where_the_interval_holds_zero():
     clause = forgetting_clause(*pair([20, 10, 20, 10, 21, 9], [10, 20, 11, 20, 10, 20]))
-    assert clause.startswith(
-        "no difference in forgetting was seen between its rate of 0.005 and full fine-tuning's of 0.001"
+    assert clause.startswith("no difference from full fine-tuning was seen at learning rates 0.005 and 0.001 (")
+
+
+def test_less_forgetting_and_its_interval_point_the_same_way():
+    lora, full = pair([10, 10, 11, 10, 10, 11, 10, 10], [20, 21, 22, 20, 21, 22, 20, 21])
+    assert "10.62 points less of the source" in forgetting_clause(lora, full)
+    assert "(95 % interval 10.19 to 11.06)" in forgetting_clause(lora, full)
+    assert (
+        forgetting_in_short(lora, full) == "LoRA r=4 forgot 10.62 points less of the source, at another learning rate."
     )
 
 

@@ -188,4 +188,6 @@ def test_where_single_answers_are_not_known_it_says_so() -> None:
 
 def test_a_search_that_is_settled_needs_no_budget() -> None:
     found = verdict(tuned("full", [95.0] * 8) + tuned("lora", [95 + value for value in lower(8)]))
-    assert headline(found).startswith("Use full fine-tuning at 0.001: LoRA r=4 at learning rate 0.01 is 2.0")
+    assert headline(found).startswith(
+        "Use full fine-tuning at learning rate 0.001: LoRA r=4 at learning rate 0.01 is 2.0"
+    )

@@ -172,14 +172,16 @@ def unchosen(runs: Sequence[Run]) -> list[Run]:
     ]
 
 
-def best_run(arm: Arm) -> Run:
-    """The run of an arm that is best on the validation part; the first seed among equals, or where it is unknown."""
+def typical_run(arm: Arm) -> Run:
+    """The run of an arm that is nearest to its mean on the validation part, so that what is downloaded does what was
+    said of the setting; the first seed among equals, or where it is unknown.
+    """
 
-    def worth(run: Run) -> float:
-        value = run.validated
-        return -math.inf if value is None or math.isnan(value) else value * run.spec.objective.primary.sign
+    def distance(run: Run) -> float:
+        off = math.inf if run.validated is None else abs(run.validated - arm.validated.mean)
+        return round(off, SETTLED_DIGITS) if math.isfinite(off) else math.inf
 
-    return max(arm.runs, key=lambda run: (worth(run), -run.spec.seed))
+    return min(arm.runs, key=lambda run: (distance(run), run.spec.seed))
 
 
 def is_full(arm: Arm) -> bool:

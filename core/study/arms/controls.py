@@ -12,7 +12,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt, unlearnt_sentence
 from core.study.arms.choice import common_seeds, winners
 from core.study.arms.family import Tested, differences_between, seen_difference
-from core.study.arms.withheld import Mend, Reason
+from core.study.arms.withheld import NextStep, Reason
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import crossed
 from core.study.stats.intervals import MIN_SEEDS
@@ -31,14 +31,14 @@ def unlearned_reason(arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, 
         trivial: has the same of the answers that need no input.
     """
     if sentence := unlearnt_sentence([arm for arm in (full, told) if _is_unlearnt(arm, tested, trivial)]):
-        return Reason(f"No verdict: {sentence}", Mend.LONGER)
+        return Reason(f"No verdict: {sentence}", NextStep.LONGER)
     head = _beside(HeadSpec.name(), arms, full, tested)
     if head is None or _is_better(head):
         return None
     return Reason(
         f"No verdict: full fine-tuning is not shown to be better than training only the head; it was {off_text(head)}. "
         "These runs do not tell what fine-tuning the network gives: train longer.",
-        Mend.LONGER,
+        NextStep.LONGER,
     )
 
 

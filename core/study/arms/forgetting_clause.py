@@ -7,14 +7,18 @@ from collections.abc import Sequence
 
 from core.study.arms.arm import Arm
 from core.study.arms.pairs import paired_differences
+from core.study.stats.claims import Difference
 from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, value_text
-from core.study.stats.words import more_or_less, span_text
+from core.study.stats.words import more_or_less, size_span_text, span_text
 
 NO_SOURCE = "Nothing was learnt on a source before this, so there is nothing whose forgetting could be measured."
 """Instead of forgetting, where a network that was brought is fine-tuned as it is."""
 
 
-OWN_RATES = "Each setting is at its own rate, so a difference here compares rates as much as methods."
+OWN_RATES = (
+    "Each setting is at its own learning rate and reaches its own accuracy, so a difference here compares rates as "
+    "much as methods; at equal accuracy it may be another one."
+)
 """Under a table of forgetting, where settings have rates of their own."""
 
 
@@ -39,22 +43,36 @@ def forgetting_clause(arm: Arm, full: Arm) -> str:
         A main clause without a capital and without a full stop; empty where forgetting was not measured, where the
         source is the target, or where fewer than two seeds can be compared.
     """
-    if arm.spec.source is None:
-        return ""  # nothing was learned before that could be measured
-    # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
-    masked = arm.spec.is_split
-    (difference,) = paired_differences([(arm, full)], FORGETTING_MASKED if masked else FORGETTING)
-    if arm.spec.source == arm.spec.task or not math.isfinite(difference.interval.half_width):
+    difference = _difference(arm, full)
+    if difference is None:
         return ""
-    among = ", judged among the source's classes" if masked else ""
+    among = ", judged among the source's classes" if arm.spec.is_split else ""
     mine, other = arm.learning_rate, full.learning_rate
-    at, than = f"at its rate of {mine:g}", f"than full fine-tuning at {other:g}"
-    why = ", which compares rates as much as methods"
-    if mine == other:
-        at, than, why = f"at the same rate of {mine:g}", "than full fine-tuning", ""
-    much, span = more_or_less(difference), span_text(difference.interval, difference.what)
+    rates = f"at learning rates {mine:g} and {other:g}" if mine != other else f"at the same learning rate {mine:g}"
     if difference.holds_zero:
         observed = value_text(difference.what, difference.interval.mean)
-        rates = f"at {mine:g}" if mine == other else f"between its rate of {mine:g} and full fine-tuning's of {other:g}"
-        return f"no difference in forgetting was seen {rates}{among} ({observed}, {span})"
-    return f"{at} it was seen to forget {much} {than}{among} ({span}){why}"
+        span = span_text(difference.interval, difference.what)
+        return f"no difference from full fine-tuning was seen {rates}{among} ({observed}, {span})"
+    why = ", which compares rates as much as methods" if mine != other else ""
+    span = size_span_text(difference.interval, difference.what)
+    return f"it was seen to forget {more_or_less(difference)} than full fine-tuning {rates}{among} ({span}){why}"
+
+
+def forgetting_in_short(arm: Arm, full: Arm) -> str:
+    """The same in a few words, as in ``It forgot 7.7 points more of the source, at another learning rate.``"""
+    difference = _difference(arm, full)
+    if difference is None:
+        return ""
+    rates = "at another learning rate" if arm.learning_rate != full.learning_rate else "at the same learning rate"
+    if difference.holds_zero:
+        return f"No difference in forgetting was seen, {rates}."
+    return f"{arm.name} forgot {more_or_less(difference)}, {rates}."
+
+
+def _difference(arm: Arm, full: Arm) -> Difference | None:
+    """Forgetting of one arm minus that of full fine-tuning; None where it says nothing."""
+    if arm.spec.source is None or arm.spec.source == arm.spec.task:
+        return None  # nothing was learned before that could be forgotten
+    # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
+    (found,) = paired_differences([(arm, full)], FORGETTING_MASKED if arm.spec.is_split else FORGETTING)
+    return found if math.isfinite(found.interval.half_width) else None

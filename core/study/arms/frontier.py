@@ -26,7 +26,7 @@ from core.study.arms.arm import Arm, TuningGroup, judged_by
 from core.study.arms.choice import by_group, candidates, comparisons_of, is_adapter, is_full, winners
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
 from core.study.stats.measures import FORGETTING, digits_of, ends_text, quantity
-from core.study.stats.words import span_text
+from core.study.stats.words import size_span_text, span_text
 
 FRONTIER_NOTE = (
     "Accuracies are those of the validation parts after each epoch. Each interval stands alone: it is not corrected "
@@ -210,8 +210,8 @@ def frontier_sentence(lora: Frontier, full: Frontier) -> str:
     if mine is not None and theirs is not None and mine != theirs:
         which = "own best" if max(len(lora.rates), len(full.rates)) > 1 else "own"
         start = (
-            f"{name} at its {which} rate ({mine:g}) against {other} at its own ({theirs:g}) compares rates as much as "
-            "methods; "
+            f"{name} at its {which} learning rate ({mine:g}) against {other} at its own ({theirs:g}) compares rates as "
+            "much as methods; "
         )
     found = at_equal_accuracy(lora, full)
     if not found:
@@ -223,12 +223,13 @@ def frontier_sentence(lora: Frontier, full: Frontier) -> str:
         return f"{start}{few} at equal {noun} on the target."
     seen, either = [], []
     for equal in found:
-        mean, where = equal.interval.mean, f"at {number_text(equal.level, 1)} % ({span_text(equal.interval, POINTS)})"
+        mean, where = equal.interval.mean, f"at {number_text(equal.level, 1)} %"
         if equal.leaves_out_zero:
             size = number_text(abs(mean), digits_of(equal.interval, POINTS))
-            seen.append(f"{size} points {'more' if mean > 0 else 'less'} {where}")
+            span = size_span_text(equal.interval, POINTS)
+            seen.append(f"{size} points {'more' if mean > 0 else 'less'} {where} ({span})")
         else:
-            either.append(where)
+            either.append(f"{where} ({span_text(equal.interval, POINTS)})")
     told = [f"{name} was seen to forget {listed(seen)}"] if seen else []
     told += [f"the interval contains 0 {listed(either)}"] if either else []
     compared = f"compared with {other} at equal {noun} on the target, over {seeds} seeds, {'; '.join(told)}."

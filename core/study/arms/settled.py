@@ -102,15 +102,13 @@ def course_sentences(arms: Sequence[Arm], holds: bool | None = None) -> list[str
         half = objective.primary.amount_text(objective.margin / 2)
         names = listed([name for own in by_course.values() for name in own])
         return [f"Settled: three times the epochs are projected to add at most {half} to {names}."]
+    if holds:
+        return ["The difference is projected to remain with three times the epochs."]
     found = []
     if improving := by_course.get(Course.IMPROVING):
         were = "was" if len(improving) == 1 else "were"
         start = f"After {count_text(updates_of(arms))} updates {listed(improving)} {were} still improving"
-        found.append(
-            f"{start}." if holds else f"{start}: this says which learns faster, not which ends higher. Train longer."
-        )
+        found.append(f"{start}: this says which learns faster, not which ends higher. Train longer.")
     if unknown := by_course.get(Course.UNKNOWN):
         found.append(f"Whether longer training would change {listed(unknown)} is not known.")
-    if holds:
-        found.append("The difference is projected to remain with three times the epochs.")
     return found

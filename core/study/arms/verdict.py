@@ -13,10 +13,10 @@ from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.choice import (
     best_arm,
-    best_run,
     common_seeds,
     comparisons_of,
     is_adapter,
+    typical_run,
 )
 from core.study.arms.compared import compared_settings, no_ranking
 from core.study.arms.controls import scratch_sentence, unlearned_reason
@@ -24,7 +24,7 @@ from core.study.arms.family import Tested, candidate_of, untested
 from core.study.arms.looks import Family, families_of, look_at
 from core.study.arms.settled import all_settled, holds_on
 from core.study.arms.tuning import RatesTried, rates_tried
-from core.study.arms.withheld import Mend, ends_reason, waiting_reason
+from core.study.arms.withheld import NextStep, ends_reason, waiting_reason
 from core.study.stats.claims import Level
 from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.power import Design
@@ -63,8 +63,10 @@ class Verdict:
     """Whether the test part is not to be shown yet, because runs are to follow."""
     withheld: str = ""
     """Why no verdict is given on what was compared; empty where one is."""
-    mend: Mend | None = None
-    """What would let there be a verdict."""
+    mend: NextStep | None = None
+    """What would let there be a verdict where there is none."""
+    leading: Arm | None = None
+    """The adapter setting that is best on the validation part, compared or not."""
     looks: tuple[Look, ...] = ()
     """The looks that this verdict is, one for each family, as the store keeps them; none where nothing was tested."""
     recorded: tuple[int, ...] = ()
@@ -121,8 +123,12 @@ class Verdict:
 
     @property
     def offered(self) -> Run | None:
-        """The run whose adapter to take: of :attr:`told`, the one that is best on the validation part."""
-        return best_run(self.told.arm) if self.told is not None else None
+        """The run whose adapter to take: of the setting that the answer is about, the typical one.
+
+        Without an answer it is the setting that is best on the validation part.
+        """
+        setting = self.told.arm if self.told is not None else self.leading
+        return typical_run(setting) if setting is not None else None
 
     @property
     def holds_on(self) -> bool | None:
@@ -160,6 +166,19 @@ class Verdict:
     def seeds_to_add(self) -> int:
         """Number of seeds that :attr:`next_look` takes beside those that are there; 0 where none is proposed."""
         return max(0, self.next_look - self.seeds)
+
+    @property
+    def next_step(self) -> NextStep | None:
+        """What a person can do so that there is a verdict, or one about the methods; None where there is one."""
+        if self.reason or self.withheld or self.told is None:
+            return self.mend
+        if self.claim is None:
+            return NextStep.EXAMPLES if self.needs_examples and self.told.difference.holds_zero else NextStep.SEEDS
+        if self.about is About.METHODS:
+            return None
+        if self.about is About.BUDGET:
+            return NextStep.LONGER
+        return NextStep.SETTINGS if self.is_given else NextStep.SEEDS
 
     @property
     def design(self) -> Design | None:
@@ -210,9 +229,10 @@ def verdict(
     rates = rates_tried(run.spec for run in everything if run.spec.role in (Role.REFERENCE, Role.ADAPTER))
     full, arms, reason = compared_settings(everything)
     recorded = tuple(sorted({look.seeds for look in looks}))
-    found = Verdict(margin, rates, full, reason=reason, recorded=recorded)
+    leading = best_arm(everything, is_adapter)
+    found = Verdict(margin, rates, full, reason=reason, recorded=recorded, leading=leading)
     if not selected and (waiting := waiting_reason(everything, len(common_seeds([full, *arms])) if full else 0)):
-        return replace(found, reason=waiting.text, unread=True, mend=waiting.mend, answerable=waiting.answerable)
+        return replace(found, reason=waiting.text, unread=True, mend=waiting.next_step, answerable=waiting.answerable)
     if reason or full is None:
         return found
     everyone = next(group for group in comparisons_of(everything) if any(arm.key == full.key for arm in group))
@@ -234,7 +254,7 @@ def verdict(
     if selected:
         return replace(found, withheld=SELECTED)
     if why := ends_reason(everything, [full, *arms]) or unlearned_reason(everyone, full, best.arm, tested, trivial):
-        return replace(found, withheld=why.text, mend=why.mend)
+        return replace(found, withheld=why.text, mend=why.next_step)
     return _looked(found, families, epochs)
 
 

@@ -106,7 +106,7 @@ def _full_name(verdict: Verdict) -> str:
     """Full fine-tuning in a sentence, with its learning rate where :func:`name_of` has that of the setting."""
     if verdict.full is None or not _names_have_rates(verdict):
         return "full fine-tuning"
-    return f"full fine-tuning at {verdict.full.learning_rate:g}"
+    return f"full fine-tuning at learning rate {verdict.full.learning_rate:g}"
 
 
 def _names_have_rates(verdict: Verdict) -> bool:
@@ -115,24 +115,51 @@ def _names_have_rates(verdict: Verdict) -> bool:
 
 
 def explanation(verdict: Verdict) -> list[str]:
-    """What the verdict rests on, in sentences: tests, looks, what a further look can show, rates, longer training, and
-    unusual runs.
+    """What to know beside the headline, in sentences: :func:`caveats`, then :func:`basis`."""
+    return [*caveats(verdict), *basis(verdict)]
+
+
+def caveats(verdict: Verdict) -> list[str]:
+    """What changes how the headline is read, in sentences: why nothing is claimed, longer training, what pretraining
+    was worth, and unusual runs.
     """
     told = verdict.told
     if told is None or verdict.reason:
         return []
     sentences = []
     if not verdict.withheld:
-        sentences = [_basis(verdict, told), _examples_sentence(told), *_looks(verdict), *_further(verdict, told)]
-        sentences += [_rates_sentence(verdict), *course_sentences(verdict.compared, verdict.holds_on)]
-    if verdict.pretraining:
-        sentences.append(verdict.pretraining)
+        sentences = [_why_open(verdict, told), *course_sentences(verdict.compared, verdict.holds_on)]
+    sentences.append(verdict.pretraining)
     for arm in verdict.compared:
         sentences += outlier_sentences(arm)
     return [sentence for sentence in sentences if sentence]
 
 
-def _basis(verdict: Verdict, told: Candidate) -> str:
+def basis(verdict: Verdict) -> list[str]:
+    """What the headline rests on, in sentences: tests, examples, looks, what a further look can show, and rates."""
+    told = verdict.told
+    if told is None or verdict.reason or verdict.withheld:
+        return []
+    sentences = [_tests(verdict, told), _examples_sentence(told), *_looks(verdict), *_further(verdict, told)]
+    return [sentence for sentence in [*sentences, _rates_sentence(verdict)] if sentence]
+
+
+def _why_open(verdict: Verdict, told: Candidate) -> str:
+    """Why nothing is claimed; empty where something is, or where :func:`_tests` says it."""
+    seeds = verdict.seeds
+    if verdict.claim is not None:
+        return ""
+    if told.leans:
+        return (
+            f"Leaning: all {seeds} seeds point the same way. That decides nothing: one such experiment in eight leans "
+            "without any difference."
+        )
+    if seeds < CLAIM_SEEDS:
+        return f"A claim takes at least {CLAIM_SEEDS} seeds, and there {'is 1' if seeds == 1 else f'are {seeds}'}."
+    return "The interval contains 0. Not shown is not the same as equal." if told.difference.holds_zero else ""
+
+
+def _tests(verdict: Verdict, told: Candidate) -> str:
     claim, seeds, many, level = verdict.claim, verdict.seeds, told.among, told.at
     corrected = f", corrected for {many} settings" if many > 1 else ""
     if claim is not None and told.found is not None:
@@ -144,13 +171,9 @@ def _basis(verdict: Verdict, told: Candidate) -> str:
         neighbors = "" if verdict.is_given or not claim.about_methods else ", also at the neighboring learning rates"
         return f"Shown with {seeds} seeds: {p_words(p)}{corrected}, where this look allows {at}{neighbors}."
     if told.leans:
-        return (
-            f"Leaning: all {seeds} seeds point the same way and the t test rejects at 5 %"
-            f"{corrected}. That decides nothing: "
-            "one such experiment in eight leans without any difference."
-        )
+        return f"The t test over seeds rejects at 5 %{corrected}, which a claim takes more than."
     if seeds < CLAIM_SEEDS:
-        return f"A claim takes at least {CLAIM_SEEDS} seeds, and there {'is 1' if seeds == 1 else f'are {seeds}'}."
+        return ""
     if not level:
         return f"A look at {seeds} seeds after one at {max(_counting(verdict), default=0)} can show nothing."
     if told.is_again:
@@ -158,8 +181,6 @@ def _basis(verdict: Verdict, told: Candidate) -> str:
             f"These {seeds} seeds were looked at before, with other settings or without the answers to single "
             "examples, and nothing is tested twice with the same number of seeds."
         )
-    if told.difference.holds_zero:
-        return "The interval contains 0. Not shown is not the same as equal."
     p = told.found.differs if told.found is not None else 1.0
     return f"Not shown: {p_words(p)}{corrected}, where this look allows {level_text(level)}."
 

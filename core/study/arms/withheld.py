@@ -13,8 +13,8 @@ from core.study.arms.growth import rates_beyond
 from core.study.arms.tuning import name_in_sentence, rate_choices
 
 
-class Mend(StrEnum):
-    """What a person can do so that there is a verdict."""
+class NextStep(StrEnum):
+    """What a person can do so that there is a verdict, or one that says more."""
 
     FINISH = "finish"
     """Train what was stopped to its end."""
@@ -22,6 +22,12 @@ class Mend(StrEnum):
     """Try learning rates beyond those that were tried."""
     LONGER = "train longer"
     """Train for three times as many epochs."""
+    SEEDS = "add seeds"
+    """Train every setting with more seeds."""
+    EXAMPLES = "add test examples"
+    """Test on more examples: no number of seeds is enough."""
+    SETTINGS = "add settings"
+    """Try several learning rates, where each method has one."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Reason:
     """Why there is no verdict."""
 
     text: str
-    mend: Mend | None = None
+    next_step: NextStep | None = None
     answerable: int = 0
     """Number of seeds of the verdict that there could be without the runs that were stopped."""
 
@@ -59,10 +65,10 @@ def waiting_reason(everything: Sequence[Run], seeds: int) -> Reason | None:
     if missing:
         were = f"{len(missing)} of {counted(len(everything), 'run')} {'was' if len(missing) == 1 else 'were'} stopped"
         or_ = f", or answer with the {counted(seeds, 'seed')} that finished" if seeds else ""
-        return Reason(f"No verdict yet: {were}. Finish the experiment{or_}.", Mend.FINISH, seeds)
+        return Reason(f"No verdict yet: {were}. Finish the experiment{or_}.", NextStep.FINISH, seeds)
     if any(run.plan == "waiting" for run in everything):
         text = "No verdict yet: the search for learning rates has not ended. Finish the experiment."
-        return Reason(text, Mend.FINISH)
+        return Reason(text, NextStep.FINISH)
     return None
 
 
@@ -86,5 +92,5 @@ def ends_reason(everything: Sequence[Run], compared: Sequence[Arm]) -> Reason | 
     return Reason(
         f"No verdict yet: the chosen learning rate is at an end of those tried for {listed(ends)}, so a better one may "
         f"lie beyond it. {what}",
-        Mend.RATES if can_extend else None,
+        NextStep.RATES if can_extend else None,
     )

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from core.study.arms.arm import judged_by
-from core.study.arms.candidate import Candidate
+from core.methods.method import Role
+from core.study.arms.arm import Arm, judged_by
+from core.study.arms.difference_tables import full_differences
 from core.study.arms.verdict import Verdict
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import GRID, layout_of, markers
@@ -20,22 +21,21 @@ ROW_HEIGHT = 44
 """Height of a row, in pixels."""
 
 
-def difference_rows(
-    verdict: Verdict, colours: Mapping[str, str], candidates: Sequence[Candidate] | None = None, title: str = ""
-) -> go.Figure:
-    """Draw one row per adapter setting: dots for the seeds, the mean with its 95 % interval, and the margin shaded.
+def difference_rows(verdict: Verdict, arms: Sequence[Arm], colours: Mapping[str, str]) -> go.Figure:
+    """Draw one row per setting: dots for the seeds, the mean with its 95 % interval, and the margin shaded.
 
     Args:
-        verdict: has the settings and the margin.
+        verdict: has the differences of adapters, with intervals over seeds and test examples, and the margin.
+        arms: full fine-tuning, and the settings to draw beside it, from top to bottom: adapters, then controls.
         colours: of each arm, by key.
-        candidates: the settings to draw, from top to bottom; all of the verdict's by default.
-        title: of the figure; a figure without one is as low as its rows.
     """
-    rows = list(verdict.candidates if candidates is None else candidates)
+    measure = judged_by(arms).primary
+    own = {arm.label: arm for arm in arms}
+    rows = full_differences(arms, measure.name, verdict)
     traces: list[dict[str, Any]] = []
-    for row, candidate in enumerate(rows):
-        difference, colour = candidate.difference, colours.get(candidate.arm.key, NEUTRAL)
-        interval, label = difference.interval, candidate.arm.label
+    for row, difference in enumerate(rows):
+        interval, label = difference.interval, difference.a
+        colour = colours.get(own[label].key, NEUTRAL)
         what = difference.what.change
         by_seed = zip(difference.seeds, difference.values, strict=True)
         traces.append(
@@ -60,20 +60,22 @@ def difference_rows(
                     hovertemplate=f"{label}: {value_text(what, interval.mean)}<br>95 % interval {span}<extra></extra>",
                 )
             )
+    unit = f"{measure.difference_unit} of {measure.noun}" if measure.difference_unit else measure.noun
+    full = " and ".join(_mean(arm) for arm in arms if arm.role is Role.REFERENCE)
     layout = layout_of(
-        title,
-        "dots: seeds, diamond: mean with 95 % interval, shaded: margin" if title else None,
-        f"{_axis(rows)}, minus full fine-tuning",
+        "Difference from full fine-tuning",
+        "dots: seeds, diamond: mean with 95 % interval; shaded: within the margin, "
+        f"{measure.margin_text(verdict.margin)}",
+        f"{unit}, minus full fine-tuning ({full})",
         None,
-        height=ROW_HEIGHT * max(len(rows), 1) + (130 if title else 76),
+        height=ROW_HEIGHT * max(len(rows), 1) + 130,
     )
     layout["yaxis"] |= {
         "tickvals": list(range(len(rows))),
-        "ticktext": [candidate.arm.spec.label for candidate in rows],
+        "ticktext": [f"{difference.a}<br>{_mean(own[difference.a])}" for difference in rows],
         "range": [len(rows) - 0.5, -0.5],
         "showgrid": False,
     }
-    layout["margin"] |= {} if title else {"t": 8}
     layout["xaxis"]["title"] |= {"standoff": 8}
     layout["shapes"] = [
         {
@@ -92,8 +94,7 @@ def difference_rows(
     return go.Figure(traces, layout)
 
 
-def _axis(rows: Sequence[Candidate]) -> str:
-    """What differs, in its unit, as in ``points of accuracy``."""
-    measure = judged_by(row.arm for row in rows).primary
-    unit = measure.difference_unit
-    return f"{unit} of {measure.noun}" if unit else measure.noun
+def _mean(arm: Arm) -> str:
+    """What a setting reached on average, as in ``91.1 %``."""
+    measure = arm.spec.objective.primary
+    return measure.text(arm.interval(measure.name).mean, 1)

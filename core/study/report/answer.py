@@ -25,6 +25,9 @@ from core.study.weights.predicted import tested_by, trivial_by
 MAX_KEPT = 64
 """Maximum number of verdicts that are kept in memory: pages ask for the same ones at every click."""
 
+LATEST = 12
+"""Number of experiments among which :func:`offered_adapter` looks for an answer."""
+
 _Key = tuple[str, str]
 _State = tuple[object, ...]
 _kept: OrderedDict[_Key, tuple[_State, Verdict]] = OrderedDict()
@@ -63,6 +66,20 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
         while len(_kept) > MAX_KEPT:
             _kept.popitem(last=False)
     return found
+
+
+def offered_adapter(lab: Lab) -> Run | None:
+    """The adapter to begin with: that of the latest answer, else of the latest experiment that has one.
+
+    See :attr:`core.study.arms.verdict.Verdict.offered`; None where no experiment of the latest ones has an adapter.
+    """
+    first = None
+    for experiment in lab.experiments(LATEST):
+        found = answer_of(lab, experiment)
+        if found.offered is not None and not found.unread:
+            return found.offered
+        first = first or found.offered
+    return first
 
 
 def _state(lab: Lab, runs: Sequence[Run], looks: Sequence[Look]) -> _State:

@@ -32,6 +32,16 @@ def span_text(interval: Interval, what: Quantity) -> str:
     return f"95 % interval {low} to {high}"
 
 
+def size_span_text(interval: Interval, what: Quantity) -> str:
+    """An interval of differences on one side of 0 without signs, as in ``95 % interval 0.30 to 1.20``."""
+    inside = bounded(interval, what.change)
+    if inside.low == inside.high:
+        return "the same in every seed"
+    low, high = sorted((abs(inside.low), abs(inside.high)))
+    shown = digits_shown(what, digits_of(interval, what.change))
+    return f"95 % interval {number_text(low, shown)} to {number_text(high, shown)}"
+
+
 def size_text(difference: Difference) -> str:
     """The size of a difference without its sign, as in ``1.20 points``."""
     what = difference.what.change
@@ -66,8 +76,7 @@ def off_text(difference: Difference, in_brackets: bool = False) -> str:
         sides = (_side_text(end, difference, shown) for end in (inside.low, inside.high))
         span = f"95 % interval: {' to '.join(sides)}"
     else:
-        low, high = sorted((abs(inside.low), abs(inside.high)))
-        span = f"95 % interval {number_text(low, shown)} to {number_text(high, shown)}"
+        span = size_span_text(interval, what)
     return f"{words}, {span}" if in_brackets else f"{words} ({span})"
 
 

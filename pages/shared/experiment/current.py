@@ -8,7 +8,8 @@ import streamlit as st
 
 from core.errors import UnknownRunError
 from core.lab import Lab
-from core.store.record import Experiment
+from core.store.record import Experiment, Run
+from core.study.report.answer import answer_of, offered_adapter
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import experiment_text, pick
 
@@ -45,6 +46,13 @@ def known(lab: Lab, id: str) -> Experiment | None:
         return lab.experiment(id)
     except UnknownRunError:
         return None
+
+
+def offered_here(lab: Lab) -> Run | None:
+    """The adapter to begin with: that of the session's current experiment, else of the latest answer."""
+    shown = st.session_state.get(CURRENT)
+    experiment = known(lab, shown) if shown else None
+    return (answer_of(lab, experiment).offered if experiment is not None else None) or offered_adapter(lab)
 
 
 def missing_sentence(id: str) -> str:

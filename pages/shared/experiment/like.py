@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ from pages.shared.forms.layers import layer_values
 from pages.shared.forms.objective import objective_values
 from pages.shared.forms.optim import family_key, optim_values
 from pages.shared.forms.task import OWN, own_values
-from pages.shared.ui.links import link
+from pages.shared.ui.links import go
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import start_id
 
@@ -30,8 +30,8 @@ FILLED = "filled-like"
 """Key of the form that was filled last, and the experiment."""
 
 
-def like_link(page: str, experiment: str, base: str) -> None:
-    """Draw a link to a form that is filled with the settings of an experiment, again each time it is followed.
+def open_like(page: str, experiment: str, base: str) -> NoReturn:
+    """Open a form that is filled with the settings of an experiment, again each time.
 
     Args:
         page: ``finetune`` or ``sweep``.
@@ -39,7 +39,7 @@ def like_link(page: str, experiment: str, base: str) -> None:
         base: id of its base, or the digest of the network that was brought.
     """
     st.session_state.pop(FILLED, None)
-    link(page, "Run again with changes", {"like": experiment, "base": base})
+    go(page, {"like": experiment, "base": base})
 
 
 def fill_form(lab: Lab, key: str) -> bool:

@@ -30,24 +30,21 @@ OTHER = "other"
 
 
 def send_to_tracker(lab: Lab, experiment: Experiment) -> None:
-    """Draw a popover that sends an experiment to a tracker.
+    """Draw the choice of a tracker, a button that sends an experiment to it, and what became of that.
 
     Addresses can be typed only where nobody but this machine has access, since they may be paths on it. Others choose
     among the trackers of ``LORA_LAB_TRACK``.
     """
     key = f"track-{experiment.id}"
-    with st.popover("Send to a tracker", icon=":material/monitoring:", key=key, on_change="rerun") as fold:
-        if not fold.open:
-            return
-        st.caption(
-            "Settings, curves and results of every run; to MLflow adapters and the report as well. What is there "
-            "already is not sent again."
-        )
-        _followed(lab)
-        target = _chosen(lab, key)
-        if target is not None and st.button(on_primary("Send"), type="primary", key=f"{key}-send"):
-            lab.tracking.begin(experiment, target, partial(report_file, lab))
-        _progress(lab, experiment)
+    st.caption(
+        "Settings, curves and results of every run; to MLflow adapters and the report as well. What is there already "
+        "is not sent again."
+    )
+    _followed(lab)
+    target = _chosen(lab, key)
+    if target is not None and st.button(on_primary("Send"), type="primary", key=f"{key}-send"):
+        lab.tracking.begin(experiment, target, partial(report_file, lab))
+    _progress(lab, experiment)
 
 
 def _chosen(lab: Lab, key: str) -> Target | None:

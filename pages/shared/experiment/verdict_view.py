@@ -1,14 +1,22 @@
-"""The verdict of an experiment as every page shows it: level, headline, and what it rests on."""
+"""The verdict of an experiment as every page shows it: headline, level, figure, and what it rests on in a fold."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import streamlit as st
 
+from core.store.record import Run
+from core.study.arms.choice import chosen_arms
+from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.arms.verdict import About, Verdict
-from core.study.arms.verdict_words import MEANINGS, explanation, headline
+from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline
+from core.study.figures.differences import difference_rows
+from core.study.figures.palette import colours_of
+from core.study.report.evidence import named
 from core.study.stats.claims import Level
+from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import literal
 
 COLOURS: dict[Level, Literal["green", "orange", "gray"]] = {
@@ -32,9 +40,41 @@ def level_badge(found: Verdict) -> None:
 
 
 def verdict_view(found: Verdict) -> None:
-    """Draw headline, badge and explanation; see :func:`core.study.arms.verdict_words.explanation`."""
+    """Draw headline and badge, and in few words what changes how they are read."""
     is_given = not found.reason and not found.withheld
     badge = f" :{COLOURS[found.level]}-badge[{level_of(found)}]" if is_given else ""
     st.markdown(f"#### {literal(headline(found))}{badge}", help=MEANINGS[found.level] if is_given else None)
-    if sentences := explanation(found):
+    told, full = found.told, found.full
+    forgot = forgetting_in_short(told.arm, full) if told is not None and full is not None and not found.reason else ""
+    if sentences := [*filter(None, [*caveats(found), forgot])]:
         st.caption(literal(" ".join(sentences)))
+
+
+def basis_view(found: Verdict, key: str, more: Sequence[str] = ()) -> None:
+    """Draw a fold with the tests and what else the headline rests on.
+
+    Args:
+        found: the verdict.
+        key: of the fold.
+        more: further sentences in it.
+    """
+    if sentences := [*basis(found), *more]:
+        with st.expander("What this rests on", icon=":material/rule:", key=key):
+            st.markdown("\n".join(f"- {literal(sentence)}" for sentence in sentences))
+
+
+def difference_view(found: Verdict, members: Sequence[Run], owner: str) -> None:
+    """Draw how far each setting is from full fine-tuning; nothing where nothing was compared.
+
+    Args:
+        found: the verdict.
+        members: all runs of the experiment.
+        owner: id of the experiment.
+    """
+    arms = named(chosen_arms(members))
+    if found.unread or found.full is None or not found.candidates:
+        return
+    title = found.full.spec.objective.primary.title
+    figure = difference_rows(found, arms, colours_of(run.spec for run in members))
+    alt = f"{title} of each setting minus that of full fine-tuning, by seed, with mean and interval"
+    show(figure, owner, "difference", alt)

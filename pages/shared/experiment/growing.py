@@ -1,0 +1,159 @@
+"""Forms that let an experiment grow: learning rates, seeds, settings, and longer training.
+
+Each is the content of a dialog of :mod:`pages.shared.experiment.actions`. It says how many runs are missing and what
+they take, and closes when they are queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import Lab
+from core.methods.method import Role
+from core.methods.registry import methods
+from core.numbers import counted, listed, range_text
+from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
+from core.run_spec import inner_ranks
+from core.store.record import Experiment
+from core.study.arms.choice import chosen_arms
+from core.study.arms.design_words import look_line
+from core.study.arms.growth import RATES_OFFERED, extended, longer, rates_beyond
+from core.study.arms.verdict import Verdict
+from core.study.stats.spending import CLAIM_SEEDS
+from pages.shared.experiment.estimate import redraw_when_measured
+from pages.shared.forms.adapter import RANK_CHOICES
+from pages.shared.ui.literal import literal
+from pages.shared.ui.primary import on_primary
+
+OPEN = "open-action"
+"""Session state key: id of an experiment and name of the action whose dialog is open."""
+
+
+def close() -> None:
+    """Close the dialog when the page is drawn next."""
+    st.session_state.pop(OPEN, None)
+
+
+def seeds_suggested(lab: Lab, experiment: Experiment, found: Verdict) -> int:
+    """How many seeds to add: those of the next look, or else as many as there are."""
+    there = len({run.spec.seed for run in lab.members(experiment)})
+    return min(found.seeds_to_add or max(there, CLAIM_SEEDS - there), MAX_NEW_SEEDS)
+
+
+def extend_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+    """Try the learning rates beyond those at whose end a chosen one lies."""
+    members = lab.members(experiment)
+    key = f"extend-rates-{experiment.id}-{len(members)}"
+    rates = rates_beyond(members)
+    st.markdown(f"Adds {listed([f'{rate:g}' for rate in rates])} for every method and rank.")
+    try:
+        specs = [run.spec for run in members]
+        settings = extended(lab.arm_settings(experiment), rates=rates, network=specs[0].network)
+        _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
+    except LabError as error:
+        st.error(literal(str(error)))
+
+
+def add_seeds(lab: Lab, experiment: Experiment, found: Verdict) -> None:
+    """Train every setting with more seeds; the number is chosen here."""
+    specs = [run.spec for run in lab.members(experiment)]
+    there = len({spec.seed for spec in specs})
+    suggested = seeds_suggested(lab, experiment, found)
+    key = f"add-seeds-{experiment.id}-{len(specs)}"
+    count = int(
+        st.number_input(
+            "More seeds for every setting",
+            1,
+            MAX_NEW_SEEDS,
+            suggested,
+            key=f"{key}-count",
+            help="What was trained stays, and is used.",
+        )
+        or suggested
+    )
+    st.caption(look_line(there + count, found.spent))
+    try:
+        _grow(lab, experiment, lab.arm_settings(experiment), next_seeds(specs, count), key)
+    except LabError as error:
+        st.error(literal(str(error)))
+
+
+def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+    """Choose ranks, methods and learning rates that the experiment does not have yet."""
+    specs = [run.spec for run in lab.members(experiment)]
+    key = f"add-settings-{experiment.id}-{len(specs)}"
+    ranks = inner_ranks(specs)
+    kinds = {spec.kind for spec in specs}
+    rates = {spec.optim.learning_rate for spec in specs}
+    new_ranks = st.pills(
+        "Ranks", [r for r in RANK_CHOICES if r not in ranks], selection_mode="multi", key=f"{key}-ranks"
+    )
+    known = methods(Role.ADAPTER) | methods(Role.CONTROL)
+    new_kinds = st.pills(
+        "Methods and controls",
+        [kind for kind in known if kind not in kinds],
+        selection_mode="multi",
+        format_func=lambda kind: known[kind].short,
+        key=f"{key}-kinds",
+        wrap=True,
+    )
+    new_rates = (
+        []
+        if experiment.plan is not None
+        else st.pills(
+            "Learning rates",
+            [rate for rate in RATES_OFFERED if rate not in rates],
+            selection_mode="multi",
+            format_func=lambda rate: f"{rate:g}",
+            key=f"{key}-rates",
+            help="For every method and rank.",
+        )
+    )
+    try:
+        own = lab.arm_settings(experiment)
+        settings = extended(own, new_ranks, new_kinds, new_rates, specs[0].network)
+        _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
+    except LabError as error:
+        st.error(literal(str(error)))
+
+
+def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+    """Train the settings of the answer for three times as many epochs."""
+    members = lab.members(experiment)
+    key = f"longer-{experiment.id}-{len(members)}"
+    st.markdown(
+        "Full fine-tuning and each adapter and rank, at the chosen learning rate and its neighbors, for **three "
+        "times as many epochs**. The answer is then about these; what was trained stays."
+    )
+    try:
+        specs = [run.spec for run in members]
+        settings = [*lab.arm_settings(experiment), *longer(members)]
+        seeds = sorted({spec.seed for arm in chosen_arms(members) for spec in (run.spec for run in arm.runs)})
+        _grow(lab, experiment, settings, seeds or sorted({spec.seed for spec in specs}), key)
+    except LabError as error:
+        st.error(literal(str(error)))
+
+
+def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequence[int], key: str) -> None:
+    """Say how many runs are missing for these settings and seeds, with a button that trains them."""
+    growth = lab.growth(experiment, settings, seeds)
+    if not growth.runs:
+        st.caption("Choose what to add.")
+        return
+    bases = f", and {counted(len(growth.bases), 'base')} before them" if growth.bases else ""
+    added = len({spec.arm for spec in growth.runs})
+    st.caption(
+        f"{counted(len(growth.runs), 'run')}: {counted(added, 'setting')} with "
+        f"{counted(len({spec.seed for spec in growth.runs}), 'seed')} each{bases}."
+    )
+    price = lab.estimates.between(growth.at_least, growth.at_most)
+    more = ", and more as learning rates are searched for" if growth.plan is not None else ""
+    st.caption(f"Time: {range_text(price.seconds_low, price.seconds_high)}{more}.")
+    redraw_when_measured(lab, price, growth)
+    if st.button(on_primary(f"Train {counted(len(growth.runs), 'run')}"), type="primary", key=f"{key}-start"):
+        lab.grow(experiment, settings, seeds)
+        close()
+        st.rerun()
