@@ -109,6 +109,12 @@ def open_dialog(button: Locator, text: str) -> None:
     expect(shown).to_be_visible()
 
 
+def choose_action(page: Page, title: str) -> None:
+    """Choose an action in the menu of the experiment that a page shows."""
+    page.get_by_test_id("stMenuButtonButton").first.click(timeout=1000 * HANG)
+    page.get_by_role("menuitem", name=title).click()
+
+
 def choose(field: Locator, option: str | re.Pattern[str]) -> None:
     """Choose from the list of a field; open it again where it closed, as when the page is drawn again meanwhile."""
     for _ in range(PRESSES):

@@ -25,6 +25,7 @@ from playwright.sync_api import Browser, Page, TimeoutError, expect
 from core.data.dataset import ImageDataset
 from core.lab import Lab
 from core.settings import Settings
+from pages.shared.experiment.actions import ACTIONS
 from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import (
     BACKGROUNDS,
@@ -192,6 +193,10 @@ FITS = "document.scrollingElement.scrollWidth <= innerWidth"
 """Whether a page is no wider than its window."""
 
 
+MENU = "stMenuButtonButton"
+"""The button of the menu of an experiment's actions."""
+
+
 @dataclass
 class Visitor:
     """Opens pages and everything on them, and has axe and :data:`FAINT` look at it."""
@@ -272,13 +277,30 @@ class Visitor:
             yield label, POPOVER
             self.page.keyboard.press("Escape")
             expect(self.page.locator(POPOVER)).to_have_count(0)
-        delete = self.page.get_by_role("button", name="Delete", exact=True)  # all dialogs of the project ask about this
+        if self.page.get_by_test_id(MENU).count():
+            for action in [each.title for each in ACTIONS.values() if each.has_dialog]:
+                yield from self._action(action)
+        delete = self.page.get_by_role("button", name="Delete", exact=True)
         if delete.count() and self._is_new(f"{path} Delete"):
             open_dialog(delete.first, "This deletes")
             self._settle()
             yield "Delete", DIALOG
             self.page.get_by_role("button", name="Cancel", exact=True).click()
             expect(self.page.locator(DIALOG)).to_have_count(0)
+
+    def _action(self, title: str) -> Iterator[tuple[str, str]]:
+        """Open the dialog of an experiment's action, once in all, where the menu has it."""
+        self.page.get_by_test_id(MENU).first.click()
+        entry = self.page.get_by_role("menuitem", name=title)
+        if not entry.count() or not self._is_new(title):
+            self.page.keyboard.press("Escape")
+            return
+        entry.click()
+        expect(self.page.locator(DIALOG)).to_be_visible()
+        self._settle()
+        yield title, DIALOG
+        self.page.keyboard.press("Escape")
+        expect(self.page.locator(DIALOG)).to_have_count(0)
 
     def _is_new(self, name: str) -> bool:
         new = name not in self.seen
@@ -360,6 +382,8 @@ def visitor(url: str, chromium: Browser) -> Visitor:
 def test_every_dialog_of_the_project_was_looked_at(visitor: Visitor) -> None:
     dialogs = sum(file.read_text().count("@st.dialog(") for file in (REPO / "pages").rglob("*.py"))
     assert len({state.split()[0] for state in visitor.violations if " Delete " in state}) == dialogs
+    actions = {action.title for action in ACTIONS.values() if action.has_dialog} - {"Extend rates"}
+    assert {title for title in actions for state in visitor.violations if f" {title} " in state} == actions
 
 
 def test_no_page_has_a_violation_of_level_aa(visitor: Visitor) -> None:

@@ -18,7 +18,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
 from core.study.report.answer import answer_of
-from tests.browser.conftest import LAB_APP, REPO, Serve, new_context, note_errors
+from tests.browser.conftest import LAB_APP, REPO, Serve, choose_action, new_context, note_errors
 from tests.conftest import HANG, compared, finish, short, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.minutes]
@@ -61,7 +61,7 @@ def test_looks_are_counted_once_each_by_pages_commands_and_other_processes(
     expect(other.get_by_test_id("stMain").locator("h4").first).to_have_text(first, timeout=WAIT)
     assert seeds_looked_at() == [8]
 
-    page.get_by_role("button", name="Add seeds").click()
+    choose_action(page, "Add seeds")
     expect(page.get_by_text("A look at 16 seeds allows 0.9 % of false claims.")).to_be_visible(timeout=WAIT)
     page.get_by_role("spinbutton", name="More seeds for every setting").fill("1")
     page.keyboard.press("Tab")

@@ -121,9 +121,8 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         offered = found.offered
         assert offered is not None
         assert offered.result is not None
-        label = (
-            f"Adapter {offered.spec.label.removeprefix('LoRA ')} · {percent(offered.result.measures['accuracy'], 1)}"
-        )
+        mean = found.told.arm.interval("accuracy").mean
+        label = f"Adapter {offered.spec.label} · {percent(mean, 1)}, seed {offered.spec.seed}"
         downloaded(page.get_by_role("link", name=label)).save_as(tmp_path / "adapter.zip")
         assert (tmp_path / "adapter.zip").read_bytes() == lab.artifacts.read(offered.id, ADAPTER)
 
@@ -146,7 +145,7 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         expect(answer).to_have_text(sentence)
         expect(page).to_have_url(re.compile(rf"/compare\?experiment={experiment.id}"))
         for tab, name in [
-            ("Accuracy", "Accuracy on the target of each run"),
+            ("Accuracy", "Accuracy of each setting minus that of full"),
             ("Curves", "Training and validation loss of every run"),
         ]:
             page.get_by_role("tab", name=tab).click()

@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
-from tests.browser.conftest import LAB_APP, Serve, new_context, note_errors
+from tests.browser.conftest import LAB_APP, Serve, choose_action, new_context, note_errors
 from tests.conftest import HANG, wait_until
 from tests.searched_home import asked, chosen
 
@@ -50,7 +50,7 @@ def test_a_search_goes_on_through_reloads_and_its_answer_is_trained_longer(
     page.goto(f"{url}/?experiment={experiment.id}")
     expect(answer.first).to_contain_text(headline(answer_of(reader, experiment, members)), timeout=WAIT)
 
-    page.get_by_role("button", name="Train longer").click()
+    choose_action(page, "Train longer")
     page.get_by_role("button", name=re.compile(r"Train \d+ runs")).click(timeout=WAIT)
     expect(main.get_by_role("button", name="Dismiss")).to_be_visible(timeout=WAIT)
     after = reader.members(experiment)
