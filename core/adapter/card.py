@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import Protocol, Self
 
+from core.adapter.card_data import classes_code, images_code, measure_images, measure_texts, outputs_text
 from core.adapter.card_texts import CARD, FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
 from core.adapter.certificate import Certificate
+from core.data.dataset import SIDE
+from core.data.examples import shapes_of
 from core.data.task_spec import TaskSpec
 from core.methods.adapter import AdapterSpec
 from core.networks.network import NetworkSpec
@@ -21,11 +24,12 @@ from core.run_spec import OptimSpec, RunSpec
 MAX_LISTED = 6
 """Layers that a card lists one by one; more are summed up."""
 
-MAX_LABELS = 100
-"""Classes that a card names."""
-
 _BASE = re.compile(r"^- Base: (.{1,1000}?), fingerprint(?: without its head)? `[0-9a-f]{64}`$", re.MULTILINE)
 """The line of a card that names the base."""
+
+
+_FILE = re.compile(r"[\w-]{1,80}", re.ASCII)
+"""Pattern of the id of a run, after which its downloads are named."""
 
 
 class Scores(Protocol):
@@ -51,7 +55,11 @@ class Card:
     results: Mapping[str, str] = field(default_factory=dict)
     """Measured values, by name."""
     labels: tuple[str, ...] = ()
-    """Name of each class; shown where the network does not tell its classes otherwise."""
+    """Name of each class."""
+    data: TaskSpec | None = None
+    """What the network was trained on, if its inputs are to be explained."""
+    uploaded: int = 0
+    """Number of test examples of that task, if somebody uploaded its dataset; otherwise 0."""
     length: int | None = None
     """Tokens after which texts were cut off, if known."""
     has_classes: bool = True
@@ -60,7 +68,7 @@ class Card:
     """What the file was made of, which the verification compares it with."""
 
     @classmethod
-    def of(cls, run: str, spec: RunSpec, result: Scores, labels: Sequence[str] = ()) -> Self:
+    def of(cls, run: str, spec: RunSpec, result: Scores, labels: Sequence[str] = (), uploaded: int = 0) -> Self:
         """The card of a finished LoRA run.
 
         Args:
@@ -68,6 +76,7 @@ class Card:
             spec: the run.
             result: what it came to.
             labels: name of each class of the task's dataset.
+            uploaded: number of test examples, if somebody uploaded the dataset.
         """
         optim, texts = spec.optim, spec.network.brought is not None
         classes = spec.objective.has_classes
@@ -91,7 +100,8 @@ class Card:
         values = {title: result.measures.get(name) for title, name in measured.items()}
         results = {title: primary.text(value) for title, value in values.items() if value is not None}
         length = spec.task.length if texts else None
-        return cls(run, spec.base or "", tuple(lines), results, tuple(labels), length, classes)
+        data = spec.task if classes else None
+        return cls(run, spec.base or "", tuple(lines), results, tuple(labels), data, uploaded, length, classes)
 
 
 def render(
@@ -125,6 +135,9 @@ def render(
         network=plain(network.text) if network.brought else network.text,
         input=network.input_text,
         outputs=_outputs(card, network),
+        preprocessed="in training" if card.data is None or not _reads(card, network) else "below",
+        unused=outputs_text(card.data, card.labels, network.num_classes) if card.data and card.labels else "",
+        data=_data(card, network),
         usage=_usage(card, network, head),
         rows=certificate.probe_rows,
         reloaded=f"{certificate.reloaded_difference:.2g}",
@@ -171,19 +184,45 @@ def _layers(ranks: Mapping[str, int]) -> str:
 def _usage(card: Card, network: NetworkSpec, head: Sequence[str]) -> str:
     """How to load the adapter: on a base in one file, or on a folder of transformers."""
     arguments = network.pretrained
+    files = {
+        "adapter_file": f"{card.run}-adapter.zip" if _FILE.fullmatch(card.run) else "adapter.zip",
+        "base_file": f"{card.base}-network.safetensors" if _FILE.fullmatch(card.base) else "base.safetensors",
+    }
     if arguments is None:
         code = network.torch_code
-        return NETWORK_FILE.substitute(
-            loading=WITH_LORA_LAB if code is None else WITHOUT_LORA_LAB.substitute(code=code)
-        )
+        loading = WITH_LORA_LAB if code is None else WITHOUT_LORA_LAB
+        return NETWORK_FILE.substitute(files, loading=loading.substitute(files, code=code))
+    named = bool(card.labels) and card.has_classes
     return FOLDER.substitute(
+        files,
         where=_where(card, network),
         arguments="\n".join(f"    {name}={_code(value)}," for name, value in arguments.items()),
         padding=arguments["pad_token_id"],
         longest="" if card.length is None else f", max_length={card.length}",
+        cut="" if card.length is None else f", cut off after {card.length} with their marks",
         head="`, `".join(head),
-        labels=_labels(card.labels[: arguments["num_labels"]]),
+        classes=f"{classes_code(card.labels, network.num_classes)}\n" if named else "",
+        shown="print([classes[label] for label in logits.argmax(1)])\n" if named else "",
     )
+
+
+def _data(card: Card, network: NetworkSpec) -> str:
+    """How to read a person's own files, and to measure the accuracy on those that were uploaded."""
+    task, names = card.data, card.labels
+    if task is None or not names or not _reads(card, network):
+        return ""
+    if network.pretrained is not None:
+        return measure_texts(task, names, card.uploaded) if card.uploaded else ""
+    measure = measure_images(task, names, card.uploaded) if card.uploaded else ""
+    return images_code(task, names, network.num_classes) + measure
+
+
+def _reads(card: Card, network: NetworkSpec) -> bool:
+    """Whether the code of a card makes the network's inputs of texts or images."""
+    if network.pretrained is not None:
+        return True
+    pixels = {"pixels": (SIDE * SIDE,)}
+    return bool(card.labels) and shapes_of(network.examples(1).batch(slice(None))) == pixels
 
 
 def _code(value: str | int) -> str:
@@ -194,20 +233,14 @@ def _code(value: str | int) -> str:
 def _where(card: Card, network: NetworkSpec) -> str:
     """Where the folder of the base comes from."""
     if card.base:
-        return f"LoRA Lab saves the network of run {plain(card.base)} as such a folder."
+        return (
+            f"It is what the zip `{plain(card.base)}-hugging-face.zip` unpacks to, which the page Runs makes of run "
+            f"{plain(card.base)}, among its files for other tools."
+        )
     name = network.sizes
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return "It has the files of the network named above: config, tokenizer and weights."
     return f"It has the files of the network named above; `{name}` in its place loads them from Hugging Face."
-
-
-def _labels(labels: Sequence[str]) -> str:
-    """The classes by their numbers, as a paragraph; empty if there are none."""
-    if not labels:
-        return ""
-    named = ", ".join(f"{label} {plain(name)}" for label, name in enumerate(labels[:MAX_LABELS]))
-    more = f", and {len(labels) - MAX_LABELS:,} more" if len(labels) > MAX_LABELS else ""
-    return f"The classes, by the number of their logit: {named}{more}.\n\n"
 
 
 def plain(text: str) -> str:

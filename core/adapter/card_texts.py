@@ -24,9 +24,9 @@ $settings- Layers: $layers
 | Measure | Value |
 | --- | --- |
 $results
-The input is $input, preprocessed as in training; the output is $outputs.
+The input is $input, preprocessed as $preprocessed; the output is $outputs.$unused
 
-$usage## Verification
+$usage$data## Verification
 
 When this file was written, it was read back and applied to a new copy of the base. On $rows inputs its logits differed
 from those of the $written by at most $reloaded, and merging changed them by at most $merged.
@@ -43,8 +43,8 @@ from pathlib import Path
 from core.network_file import read_network
 from peft import PeftModel
 
-base = read_network(Path("base.safetensors"))
-with zipfile.ZipFile("adapter.zip") as archive:
+base = read_network(Path("$base_file"))
+with zipfile.ZipFile("$adapter_file") as archive:
     archive.extractall("adapter")
 model = PeftModel.from_pretrained(base, "adapter").eval()
 ```
@@ -59,16 +59,16 @@ from pathlib import Path
 from core.adapter import apply_adapter, read_adapter
 from core.network_file import read_network
 
-base = read_network(Path("base.safetensors"))
-model = apply_adapter(base, read_adapter(Path("adapter.zip"))).eval()
+base = read_network(Path("$base_file"))
+model = apply_adapter(base, read_adapter(Path("$adapter_file"))).eval()
 ```
 
-`python -m core verify adapter.zip --base base.safetensors` checks the file against the base.
+`python -m core verify $adapter_file --base $base_file` checks the file against the base.
 
 """)
 
 WITHOUT_LORA_LAB = Template("""\
-Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. This needs only PyTorch and PEFT:
+Put `$adapter_file` and the base's weights, `$base_file`, into one folder. This needs only PyTorch and PEFT:
 
 ```python
 import zipfile
@@ -79,8 +79,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 $code
-base.load_state_dict(load_file("base.safetensors"))
-with zipfile.ZipFile("adapter.zip") as archive:
+base.load_state_dict(load_file("$base_file"))
+with zipfile.ZipFile("$adapter_file") as archive:
     archive.extractall("adapter")
 model = PeftModel.from_pretrained(base, "adapter").eval()
 ```
@@ -89,15 +89,15 @@ With LoRA Lab installed, its own network class can be used as the base:
 
 """)
 
-WITH_LORA_LAB = """\
-Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. LoRA Lab reads the base:
+WITH_LORA_LAB = Template("""\
+Put `$adapter_file` and the base's weights, `$base_file`, into one folder. LoRA Lab reads the base:
 
-"""
+""")
 
 FOLDER = Template("""\
 ## Load it with PEFT
 
-Put `adapter.zip` and the folder of the base, `base`, into one folder. $where
+Put `$adapter_file` and the folder of the base, `base`, into one folder. $where
 
 ```python
 import zipfile
@@ -111,20 +111,26 @@ base = AutoModelForSequenceClassification.from_pretrained(
     "base",
 $arguments
 )
-with zipfile.ZipFile("adapter.zip") as archive:
+with zipfile.ZipFile("$adapter_file") as archive:
     archive.extractall("adapter")
 model = PeftModel.from_pretrained(base, "adapter").eval()
 
-texts = ["One text.", "Another one, which is longer."]
 tokenizer.pad_token = tokenizer.pad_token or tokenizer.convert_ids_to_tokens($padding)
-batch = tokenizer(texts, padding=True, truncation=True$longest, return_tensors="pt")
+$classes
+
+def read(texts):
+    \"\"\"The network's inputs: tokens$cut, with padding behind short texts.\"\"\"
+    batch = tokenizer(texts, padding=True, truncation=True$longest, return_tensors="pt")
+    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+
+
 with torch.no_grad():
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-```
+    logits = model(**read(["One text.", "Another one, which is longer."])).logits
+$shown```
 
 The adapter brings the head of the network, `$head`, as it was trained: from_pretrained draws another one, which PEFT
 replaces. `model.merge_and_unload()` adds the adapter to the base's weights.
 
-$labels`python -m core verify adapter.zip --base base` checks the file against the base.
+`python -m core verify $adapter_file --base base` checks the file against the base.
 
 """)

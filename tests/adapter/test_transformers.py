@@ -402,7 +402,7 @@ def test_a_transformer_is_probed_on_fewer_examples_than_a_perceptron() -> None:
         assert torch.equal(probe_of(texts, spec)["input_ids"], texts.batch(slice(0, rows))["input_ids"])
 
 
-RUN_CARD = Card("run-7", "run-3", ("one",), {}, ("cat", "dog", "</script> | `x`"), 24)
+RUN_CARD = Card("run-7", "run-3", ("one",), {}, ("cat", "dog", "</script> | `x`"), length=24)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
@@ -414,13 +414,13 @@ def test_the_code_in_the_model_card_runs_as_it_is_printed(
     model = one.trained(LORA)
     content = one.packed(model, LORA, replace(RUN_CARD, base=base))
     shutil.copytree(one.folder, tmp_path / "base")
-    (tmp_path / "adapter.zip").write_bytes(content)
+    (tmp_path / "run-7-adapter.zip").write_bytes(content)
     card = card_of(content)
     (block,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(block, names)
-    batch = {name: names["batch"][name] for name in ("input_ids", "attention_mask")}
+    batch = names["read"](["One text.", "Another one, which is longer."])
     assert batch["attention_mask"].min() == 0  # texts of two lengths
     assert_close(names["logits"], logits(model, batch))
     assert_close(logits(names["model"], one.probe), logits(model, one.probe))
@@ -443,9 +443,9 @@ def test_the_model_card_says_what_base_head_and_classes_are() -> None:
         "transformer of the architecture bert",
         f"Base: run-3, which was trained from tiny (files with the digest `{'0' * 64}`), fingerprint without its head",
         "2 × `bert.encoder.layer.*.attention.self.query` (rank 3)",
-        "LoRA Lab saves the network of run run-3 as such a folder",
+        "what the zip `run-3-hugging-face.zip` unpacks to",
         "the head of the network, `classifier`,",
-        "number of their logit: 0 cat, 1 dog, 2 \\</script\\> \\| \\`x\\`.",
+        'classes = ["cat", "dog", "\\u003c/script> | \\u0060x\\u0060"]\n',
     ):
         assert words in card
     named = replace(one, spec=one.spec.but(model="someone/a-network"))

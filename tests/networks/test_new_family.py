@@ -196,17 +196,18 @@ def test_its_card_says_what_it_is_and_its_code_runs(
     done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab, run = done.lab, done.of("LoRA r=4")
-    shutil.copy(lab.artifacts.path(run.id, ADAPTER), tmp_path / "adapter.zip")
-    shutil.copy(done.base_path, tmp_path / "base.safetensors")
-    with zipfile.ZipFile(tmp_path / "adapter.zip") as archive:
+    adapter = tmp_path / f"{run.id}-adapter.zip"
+    shutil.copy(lab.artifacts.path(run.id, ADAPTER), adapter)
+    shutil.copy(done.base_path, tmp_path / f"{run.spec.base}-network.safetensors")
+    with zipfile.ZipFile(adapter) as archive:
         card = archive.read(CARD).decode()
     assert "for a convolutional network with layers of sizes 8-32-10." in card
-    assert "The input is `pixels` of shape (784,), preprocessed as in training; the output is a row of 10" in card
+    assert "The input is `pixels` of shape (784,), preprocessed as below; the output is a row of 10" in card
     assert "$" not in card
     monkeypatch.chdir(tmp_path)
     blocks = [block.split("```")[0] for block in card.split("```python\n")[1:]]
-    assert ["core." in block for block in blocks] == [True, True]
-    for block in blocks:
+    assert ["core." in block for block in blocks] == [True, True, False]
+    for block in blocks[:2]:
         names: dict[str, torch.nn.Module] = {}
         exec(block, names)
         expected = logits(lab.artifacts.trained(run), done.pixels)

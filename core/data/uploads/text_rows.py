@@ -11,7 +11,7 @@ from core.data.uploads.text_columns import TextColumns
 from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
 
-_MISSING = ("", "nan", "NaN", "null", "NULL")
+MISSING = ("", "nan", "NaN", "null", "NULL")
 """What stands for a target that is missing."""
 
 
@@ -62,7 +62,7 @@ def rows_of(table: TextTable, columns: TextColumns, target: str = "label") -> tu
             raise DatasetError(
                 f"{where} has a list or an object in {quoted(columns.label)}, not a {target}: choose another one."
             )
-        if (name := name.strip()) in _MISSING:
+        if (name := name.strip()) in MISSING:
             raise DatasetError(
                 f"{where} has a text but no {target} in {quoted(columns.label)}: fill it in, or remove the row."
             )

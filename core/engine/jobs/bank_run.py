@@ -261,7 +261,17 @@ class BankRun:
             if spec.network.brought is not None:
                 give_back()  # what steps and evaluations took, before the network is copied
             run = self.job.members[self.places[member]].run
-            result, files = file_of(run, spec, network, self.fingerprints[member], result, probe, self.task.class_names)
+            is_own = self.dependencies.tasks.catalog.info(spec.task.dataset).is_own
+            result, files = file_of(
+                run,
+                spec,
+                network,
+                self.fingerprints[member],
+                result,
+                probe,
+                self.task.class_names,
+                uploaded=len(self.task.test) if is_own else 0,
+            )
             self.growth.sample()
             result = replace(result, peak_memory=self.growth.peak)
             files[PREDICTIONS] = predictions_bytes(stored(target))

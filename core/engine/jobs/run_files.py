@@ -50,6 +50,7 @@ def file_of(
     result: Result,
     probe: Batch,
     labels: Sequence[str],
+    uploaded: int = 0,
 ) -> tuple[Result, dict[str, bytes]]:
     """Make the file of a run's network, or of its adapter.
 
@@ -61,6 +62,7 @@ def file_of(
         result: of the run.
         probe: on which an adapter is checked; see :func:`probe_of`.
         labels: name of each class.
+        uploaded: number of test examples, if somebody uploaded the dataset; otherwise 0.
 
     Returns:
         The result with file sizes filled in, and the file's content by its name.
@@ -73,7 +75,7 @@ def file_of(
         content = network_bytes(network)
         return replace(result, checkpoint_bytes=len(content)), {NETWORK: content}
     checkpoint = network_size(base_copy(network, shared=[*network.parameters(), *network.buffers()]))
-    card = Card.of(run, spec, result, labels)
+    card = Card.of(run, spec, result, labels, uploaded)
     probe = {name: tensor.cpu() for name, tensor in probe.items()}
     content = adapter_bytes(network, spec.method, base_fingerprint=base, card=card, probe=probe)
     return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=len(content)), {ADAPTER: content}

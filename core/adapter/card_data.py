@@ -1,0 +1,148 @@
+"""The code of model cards from a person's own files to predictions: preprocessing, classes, and the accuracy on the
+test part of the file that was uploaded. It runs as it is printed, with no more than the libraries that it imports.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from core.adapter.card_code import IMAGES, MEASURE_IMAGES, MEASURE_TEXTS
+from core.data.dataset import SIDE
+from core.data.task_spec import TaskSpec
+from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
+from core.data.uploads.images import ENDINGS
+from core.data.uploads.limits import MIN_SIDE, MIN_TEST
+from core.data.uploads.parts import PARTS
+from core.data.uploads.text_rows import MISSING
+
+WIDTH = 100
+"""Columns of a line of code."""
+
+
+def classes_code(names: Sequence[str], outputs: int) -> str:
+    """Code for the names of a network's outputs, in order, with those that no class has.
+
+    Args:
+        names: of the classes, by label; at least one.
+        outputs: number of outputs of the network.
+    """
+    code = f"classes = [{_listed(names[:outputs])}]"
+    unused = outputs - len(names)
+    return f'{code}\nclasses += ["unused"] * {unused}  # outputs of no class' if unused > 0 else code
+
+
+def outputs_text(task: TaskSpec, names: Sequence[str], outputs: int) -> str:
+    """Sentences on outputs that are never right; empty if there are none.
+
+    Args:
+        task: what the network was trained on.
+        names: of the classes, by label.
+        outputs: number of outputs of the network.
+    """
+    found = []
+    if outputs > len(names):
+        several = outputs > len(names) + 1
+        unused = f"outputs {len(names)} to {outputs - 1} are" if several else f"output {len(names)} is"
+        found.append(f"{unused} of no class")
+    if task.classes is not None:
+        found.append(f"only the classes {', '.join(map(str, sorted(task.classes)))} were trained and tested")
+    if not found:
+        return ""
+    text = "; ".join(found)
+    return f" {text[0].upper()}{text[1:]}. A prediction is the largest of all {outputs} outputs, unused ones included."
+
+
+def images_code(task: TaskSpec, names: Sequence[str], outputs: int) -> str:
+    """The section of a card that reads images as a task does.
+
+    Args:
+        task: what the network was trained on.
+        names: of the classes, by label; at least one.
+        outputs: number of outputs of the network.
+    """
+    steps, told = [], []
+    if task.rotation:
+        told.append(f"turned by {task.rotation:g} degrees counter-clockwise")
+        steps.append(f"x = rotate(x[None, None], {task.rotation!r}, InterpolationMode.BILINEAR)[0, 0]")
+    if task.invert:
+        told.append("inverted")
+        steps.append("x = 1 - x")
+    if task.permutation is not None:
+        told.append("shuffled in one fixed way")
+        steps.append(f"x = x.reshape(-1)[np.random.RandomState({task.permutation}).permutation({SIDE * SIDE})]")
+    return IMAGES.substitute(
+        side=SIDE,
+        smallest=MIN_SIDE,
+        classes=classes_code(names, outputs),
+        transforms=f" Then it is {', '.join(told)}, as all images of the task." if told else "",
+        imports=_ROTATE if task.rotation else "",
+        steps="".join(f"    {step}\n" for step in steps),
+    )
+
+
+def measure_images(task: TaskSpec, names: Sequence[str], tested: int) -> str:
+    """The section of a card that measures accuracy on the zip of images that was uploaded.
+
+    Args:
+        task: what the network was trained on.
+        names: of the classes of the dataset, by label.
+        tested: number of test images of the task.
+    """
+    keep = "" if task.classes is None else f"test = [name for name in test if labels[name] in {_kept(task)}]\n"
+    return MEASURE_IMAGES.substitute(
+        file=task.dataset,
+        tested=f"{tested:,} test images",
+        endings=_listed(ENDINGS),
+        parts=_PARTS_CODE,
+        named="classes" if task.classes is None else f"classes[:{len(names)}]",
+        kept=keep,
+        **_DRAW,
+    )
+
+
+def measure_texts(task: TaskSpec, names: Sequence[str], tested: int) -> str:
+    """The section of a card that measures accuracy on the table of texts that was uploaded; see
+    :func:`measure_images`.
+    """
+    keep = "" if task.classes is None else f"    test = [row for row in test if row[1] in {_kept(task)}]\n"
+    return MEASURE_TEXTS.substitute(
+        file=task.dataset,
+        tested=f"{tested:,} test texts",
+        parts=_PARTS_CODE,
+        missing=_listed(MISSING),
+        count=len(names),
+        number=tested,
+        kept=keep,
+        **_DRAW,
+    )
+
+
+def _kept(task: TaskSpec) -> str:
+    """The labels that a task keeps, in code."""
+    return "{" + ", ".join(map(str, sorted(task.classes or ()))) + "}"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """Strings in code, separated by commas, in as many lines as they need; no string can end the block of code."""
+    return _lines([_string(text) for text in texts])
+
+
+def _string(text: str) -> str:
+    return json.dumps(text).replace("`", "\\u0060").replace("<", "\\u003c")
+
+
+def _lines(items: Sequence[str]) -> str:
+    lines = [""]
+    for place, item in enumerate(items):
+        piece = item if place == len(items) - 1 else f"{item},"
+        if lines[-1] and len(lines[-1]) + 1 + len(piece) > WIDTH:
+            lines.append(piece)
+        else:
+            lines[-1] = f"{lines[-1]} {piece}".lstrip()
+    return lines[0] if len(lines) == 1 else "\n    " + "\n    ".join(lines) + "\n"
+
+
+_PARTS_CODE = _lines([f"{_string(word)}: {_string(part)}" for word, part in PARTS.items()])
+_ROTATE = "from torchvision.transforms import InterpolationMode\nfrom torchvision.transforms.functional import rotate\n"
+_DRAW = {"seed": SPLIT_SEED, "share": TEST_SHARE, "fewest": MIN_TEST}
