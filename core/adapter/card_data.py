@@ -1,6 +1,4 @@
-"""The code of model cards from a person's own files to predictions: preprocessing, classes, and the accuracy on the
-test part of the file that was uploaded. It runs as it is printed, with no more than the libraries that it imports.
-"""
+"""The sections of a model card on data: how to read a person's own files, and to measure accuracy on them."""
 
 from __future__ import annotations
 
