@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.text_columns import HEADINGS
 from core.data.uploads.text_table import Cells, TextTable, check_size, listed
@@ -48,12 +49,14 @@ def read_delimited(text: str, notes: tuple[str, ...] = ()) -> TextTable:
         plain = _table(text, delimiter, csv.QUOTE_NONE, notes)
     except DatasetError:
         return _table(text, delimiter, csv.QUOTE_MINIMAL, notes)
-    if not _has_quoted_cells(plain):
+    if not plain.faults.count and not _has_quoted_cells(plain):
         return plain
     try:
         quoted = _table(text, delimiter, csv.QUOTE_MINIMAL, notes)
     except DatasetError:
         return plain
+    if plain.faults.count or quoted.faults.count:
+        return quoted if quoted.faults.count < plain.faults.count else plain
     # With fewer rows, a quote that a text happens to begin with may have swallowed those up to the next one.
     return quoted if len(quoted) == len(plain) or all(map(_is_quoted, plain.columns)) else plain
 
@@ -90,7 +93,7 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
     names: list[str] = []
     columns: list[list[str]] = []
     places: list[int] = []
-    empty, start = 0, 1
+    empty, start, faults = 0, 1, Faults()
     try:
         for cells in reader:
             place, start = start, reader.line_num + 1
@@ -102,7 +105,7 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
                 names = _names(headings)
                 columns = [[] for _ in names]
             elif len(cells) != len(names):
-                raise DatasetError(
+                faults.add(
                     f"Line {place} has {len(cells)} cell{'s' * (len(cells) != 1)}, but the first line names "
                     f"{len(names)} columns: put quotes around texts that contain {_SPELLED[delimiter]}."
                 )
@@ -117,9 +120,10 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
         else:
             sentence = f"Line {start} is not a line of a CSV file ({error}): a quote may be missing."
         raise DatasetError(sentence) from error
+    faults.check(len(places), leave_out=True)
     note = _header_note(headings, names, columns, places)
     found = {name: Cells.of(cells) for name, cells in zip(names, columns, strict=True)}
-    return TextTable(found, np.array(places, np.int64), "Line", empty, (*notes, note) if note else notes)
+    return TextTable(found, np.array(places, np.int64), "Line", empty, (*notes, note) if note else notes, faults)
 
 
 _SPELLED = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}

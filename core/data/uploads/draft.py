@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.data.dataset import SIDE, ImageDataset, Images, Labels
 from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
+from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES
 from core.errors import DatasetError
 
@@ -38,9 +39,13 @@ class Draft:
     train_counts: tuple[int, ...]
     """Number of training images per class."""
     test_counts: tuple[int, ...]
+    faults: Faults = field(default_factory=Faults)
+    """Files or lines that were left out."""
 
 
-def make_draft(names: Sequence[str], train: Part, test: Part | None, notes: Sequence[str] = ()) -> Draft:
+def make_draft(
+    names: Sequence[str], train: Part, test: Part | None, notes: Sequence[str] = (), faults: Faults | None = None
+) -> Draft:
     """Check and split an uploaded dataset.
 
     Args:
@@ -48,6 +53,7 @@ def make_draft(names: Sequence[str], train: Part, test: Part | None, notes: Sequ
         train: training part; everything if there is no test part.
         test: test part; None sets aside a fifth of each class, always the same images.
         notes: notes of the reader, shown before the warnings.
+        faults: of what was left out.
 
     Raises:
         DatasetError: too few or too many classes or images, or a class that is in one part only.
@@ -70,7 +76,7 @@ def make_draft(names: Sequence[str], train: Part, test: Part | None, notes: Sequ
         f"for testing, {split}."
     )
     warnings = (*notes, *_warnings(dataset, counts[0]))
-    return Draft(dataset, line, warnings, tuple(counts[0].tolist()), tuple(counts[1].tolist()))
+    return Draft(dataset, line, warnings, tuple(counts[0].tolist()), tuple(counts[1].tolist()), faults or Faults())
 
 
 def samples(dataset: ImageDataset, label: int, count: int, zoom: int = 1) -> Images:

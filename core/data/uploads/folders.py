@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from core.data.dataset import SIDE
 from core.data.uploads.draft import Draft, Part, make_draft
+from core.data.uploads.faults import Faults
 from core.data.uploads.images import ENDINGS, decode
 from core.data.uploads.parts import part_of, train_and_test
 from core.errors import DatasetError
 from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipEntry
 
+NO_FOLDER = (
+    "The image {!r} is in no class folder: put the images into one folder per class, directly or below train and test."
+)
+
 PACKED = (".zip", ".npz", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
-def read_folders(archive: UntrustedZip) -> Draft:
+def read_folders(archive: UntrustedZip, leave_out: bool = False) -> Draft:
     """Read the dataset in a zip of images with one folder per class.
+
+    Args:
+        archive: the zip.
+        leave_out: whether images that cannot be used are left out.
 
     Raises:
         DatasetError: there are no such folders, an entry is not allowed, or an image cannot be used.
@@ -25,20 +35,30 @@ def read_folders(archive: UntrustedZip) -> Draft:
     files, skipped = _pictures(archive)
     if not files:
         raise DatasetError("The zip contains no images: put PNG or JPEG files into one folder per class.")
+    faults = Faults()
+    files = _in_class_folders(files, faults)
     by_part, part_note = _by_part(files)
     names = sorted({name for part in by_part.values() for name, _ in part}, key=_order)
     label_of = {name: label for label, name in enumerate(names)}
     parts = {}
     for part, pictures in by_part.items():
         images = np.empty((len(pictures), SIDE, SIDE), np.uint8)
-        for i, (_, entry) in enumerate(pictures):
+        labels = np.empty(len(pictures), np.int64)
+        count = 0
+        for name, entry in pictures:
             content = archive.read(entry)
-            images[i] = decode(content, f"The image {entry.name[-80:]!r}")
-        labels = np.array([label_of[name] for name, _ in pictures], np.int64)
-        parts[part] = Part(images, labels)
+            try:
+                images[count] = decode(content, f"The image {entry.name[-80:]!r}")
+            except DatasetError as error:
+                faults.add(str(error))
+                continue
+            labels[count] = label_of[name]
+            count += 1
+        parts[part] = Part(images[:count], labels[:count])
+    faults.check(sum(len(part.labels) for part in parts.values()), leave_out)
     what = "1 file that is not an image was" if skipped == 1 else f"{skipped:,} files that are not images were"
     notes = [*([f"{what} skipped."] if skipped else []), *([part_note] if part_note else [])]
-    return make_draft(names, parts["train"], parts.get("test"), notes)
+    return faults.without(lambda: make_draft(names, parts["train"], parts.get("test"), notes, faults), "images")
 
 
 def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], ZipEntry]], int]:
@@ -58,6 +78,22 @@ def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], ZipEnt
         else:
             skipped += 1
     return sorted(files, key=lambda file: file[1].name), skipped
+
+
+def _in_class_folders(
+    files: Sequence[tuple[tuple[str, ...], ZipEntry]], faults: Faults
+) -> list[tuple[tuple[str, ...], ZipEntry]]:
+    """The images that are as deep in folders as most of them, at least one deep; others become faults."""
+    depths = Counter(len(folders) for folders, _ in files)
+    deep = max(depths, key=lambda depth: (depths[depth], depth)) or 1
+    found = []
+    for folders, entry in files:
+        if len(folders) == deep:
+            found.append((folders, entry))
+        else:
+            faults.add(NO_FOLDER.format(entry.name[-80:]))
+    faults.check(len(found), leave_out=True)
+    return found
 
 
 def _by_part(
@@ -84,10 +120,7 @@ def _by_part(
     parts, note = train_and_test(found)
     for (folders, entry), part in zip(files, parts, strict=True):
         if len(folders) != deep:
-            raise DatasetError(
-                f"The image {entry.name[-80:]!r} is in no class folder: put the images into one folder per class, "
-                "directly or below train and test."
-            )
+            raise DatasetError(NO_FOLDER.format(entry.name[-80:]))
         by_part.setdefault(part, []).append((folders[-1], entry))
     return by_part, note
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 
+from core.data.uploads.faults import Faults
 from core.data.uploads.text_table import Cell, Cells, TextTable, cell_text, check_size, without_surrogates
 from core.errors import DatasetError
 
@@ -29,12 +30,16 @@ def read_json_lines(text: str, notes: tuple[str, ...] = ()) -> TextTable:
         raise DatasetError("The file is one JSON list: save JSON lines, with one object per line and no brackets.")
     columns: dict[str, list[Cell]] = {}
     places: list[int] = []
-    empty, number, start = 0, 0, 0
+    empty, number, start, faults = 0, 0, 0, Faults()
     while start < len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
         line, start, number = text[start:end].strip(), end + 1, number + 1
-        row = _row(line, number) if line else {}
+        try:
+            row = _row(line, number) if line else {}
+        except DatasetError as error:
+            faults.add(str(error))
+            continue
         if not any(cell != "" for cell in row.values()):
             empty += 1
             continue
@@ -45,12 +50,13 @@ def read_json_lines(text: str, notes: tuple[str, ...] = ()) -> TextTable:
         for name, cells in columns.items():
             cells.append(row.get(name, ""))
         places.append(number)
+    faults.check(len(places), leave_out=True)
     if not places:
         raise DatasetError("The file is empty: each line must hold an object with a text and its label.")
     if len(columns) < 2:
         raise DatasetError("The objects have one key: a table needs one with texts and one with their labels.")
     found = {name: Cells.of(cells) for name, cells in columns.items()}
-    return TextTable(found, np.array(places, np.int64), "Line", empty, notes)
+    return TextTable(found, np.array(places, np.int64), "Line", empty, notes, faults)
 
 
 def _row(line: str, number: int) -> dict[str, Cell]:

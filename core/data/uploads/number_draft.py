@@ -12,7 +12,7 @@ from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
 from core.data.uploads.limits import MIN_NUMBERS
 from core.data.uploads.text_columns import TextColumns
 from core.data.uploads.text_draft import Lengths, TextDraft, dataset_of, number_of, repeated, text_warnings
-from core.data.uploads.text_rows import Row, rows_of, without_repeats
+from core.data.uploads.text_rows import Row, Rows, rows_of, without_repeats
 from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
 
@@ -20,7 +20,9 @@ LARGEST = float(np.finfo(np.float32).max)
 """Largest number that a network computes with."""
 
 
-def draft_numbers(table: TextTable, columns: TextColumns, objective: str, drop_duplicates: bool = False) -> TextDraft:
+def draft_numbers(
+    table: TextTable, columns: TextColumns, objective: str, drop_duplicates: bool = False, leave_out: bool = False
+) -> TextDraft:
     """Make a dataset of a column of texts and a column of numbers.
 
     Args:
@@ -28,14 +30,20 @@ def draft_numbers(table: TextTable, columns: TextColumns, objective: str, drop_d
         columns: which ones to use; the column of labels has the numbers.
         objective: kind of the objective that the numbers are for.
         drop_duplicates: leave out rows that repeat the text and the number of another row.
+        leave_out: whether rows that cannot be used, such as those without a number, are left out.
 
     Raises:
         DatasetError: a column is missing or used twice, a cell is no text or no finite number, or the rows are too few
             or all alike.
     """
-    everything, empty, part_note = rows_of(table, columns, "number")
+    read = rows_of(table, columns, leave_out, "number", lambda row: _fault(row, columns.label))
+    return read.faults.without(lambda: _draft(table, columns, read, objective, drop_duplicates), "rows")
+
+
+def _draft(table: TextTable, columns: TextColumns, read: Rows, objective: str, drop_duplicates: bool) -> TextDraft:
+    """The draft of what can be used. Raises: DatasetError: the rows are too few or all alike."""
     # One spelling of equal numbers, by which repeated rows are found.
-    everything = [replace(row, label=repr(_number(row, columns.label))) for row in everything]
+    everything = [replace(row, label=repr(float(number_of(row.label) or 0))) for row in read.usable]
     rows = without_repeats(everything)
     duplicates = len(everything) - len(rows)
     if not drop_duplicates:
@@ -62,7 +70,7 @@ def draft_numbers(table: TextTable, columns: TextColumns, objective: str, drop_d
         ),
         warnings=(
             *table.notes,
-            *([part_note] if part_note else []),
+            *([read.note] if read.note else []),
             *text_warnings(
                 len(dataset.test_texts), overlap, contradictions, "number", "what is measured there is too good"
             ),
@@ -71,29 +79,30 @@ def draft_numbers(table: TextTable, columns: TextColumns, objective: str, drop_d
         test_counts=(),
         characters=Lengths.of([len(text) for text in texts]),
         words=Lengths.of([len(text.split()) for text in texts]),
-        empty_rows=empty,
+        empty_rows=read.empty,
         duplicates=duplicates,
         without_duplicates=drop_duplicates,
         overlap=overlap,
         contradictions=contradictions,
+        faults=read.faults,
     )
 
 
-def _number(row: Row, column: str) -> float:
-    """The number of a row. Raises: DatasetError: it has none, or one that is not finite or too large."""
+def _fault(row: Row, column: str) -> str | None:
+    """What is wrong with the number of a row: it has none, or one that is not finite or too large."""
     if row.label.lstrip("+-").lower() in ("inf", "infinity", "nan"):
-        raise DatasetError(f"{row.place} has {row.label[:40]!r} in {quoted(column)}: numbers are finite.")
+        return f"{row.place} has {row.label[:40]!r} in {quoted(column)}: numbers are finite."
     value = number_of(row.label)
     if value is None:
-        raise DatasetError(
+        return (
             f"{row.place} has {row.label[:40]!r} in {quoted(column)}, which is no number: write it as in -1.5, or "
             "remove the row."
         )
     if not abs(value) <= LARGEST:
-        raise DatasetError(
+        return (
             f"{row.place} has {row.label[:40]!r} in {quoted(column)}: numbers are at most {LARGEST:.2g}, so scale them."
         )
-    return float(value)
+    return None
 
 
 def _testing(rows: Sequence[Row], columns: TextColumns) -> NDArray[np.bool_]:

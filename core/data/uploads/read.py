@@ -26,10 +26,15 @@ STRANGERS = {
 """First bytes of file types that are often mistaken for datasets, and what to do instead."""
 
 
-def read_upload(content: bytes) -> Draft:
+def read_upload(content: bytes, leave_out: bool = False) -> Draft:
     """Read the dataset in an uploaded file: a zip of images in class folders, an npz, or a CSV.
 
     Nothing is written to disk.
+
+    Args:
+        content: the file.
+        leave_out: whether images that cannot be used are left out; the draft then says which. A file of which most
+            cannot be used is refused all the same.
 
     Raises:
         DatasetError: it cannot be used; the message says why.
@@ -38,17 +43,17 @@ def read_upload(content: bytes) -> Draft:
         raise DatasetError("The file is empty: choose a zip, an npz or a CSV.")
     if len(content) > MAX_BYTES:
         raise DatasetError(f"The file is larger than {MAX_BYTES // 2**20} MiB: make the images smaller or fewer.")
-    return _read(content)
+    return _read(content, leave_out)
 
 
 @in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180))
-def _read(content: bytes) -> Draft:
+def _read(content: bytes, leave_out: bool) -> Draft:
     for start, sentence in STRANGERS.items():
         if content.startswith(start):
             raise DatasetError(sentence)
     if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, MAX_UNPACKED), "The file", DatasetError)
-        return read_arrays(archive) if is_arrays(archive) else read_folders(archive)
+        return read_arrays(archive) if is_arrays(archive) else read_folders(archive, leave_out)
     if b"\0" in content[:4096]:
         raise DatasetError("The file is not a zip, npz or CSV, or it is damaged: choose another one.")
-    return read_table(content)
+    return read_table(content, leave_out)

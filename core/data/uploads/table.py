@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.uploads.draft import Draft, Part, make_draft, numbered
+from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES, MIN_SIDE
 from core.data.uploads.pixels import Range, to_images
 from core.errors import DatasetError
@@ -20,8 +21,12 @@ HEADINGS = ("label", "class", "target", "y", "digit")
 """Possible names of the label column; without such a name it is the first column."""
 
 
-def read_table(content: bytes) -> Draft:
+def read_table(content: bytes, leave_out: bool = False) -> Draft:
     """Read the dataset in a CSV whose cells are separated by commas, semicolons or tabs.
+
+    Args:
+        content: the file.
+        leave_out: whether lines that hold no image are left out.
 
     Raises:
         DatasetError: not such a table; the message names the line.
@@ -38,23 +43,29 @@ def read_table(content: bytes) -> Draft:
     side = _side(*first)
     labels: list[str] = []
     pixels: list[NDArray[np.float32]] = []
-    seen = Range()
+    seen, faults = Range(), Faults()
     for number, cells in rows if has_heading else chain([first], rows):
         if len(cells) != side * side + 1:
-            raise DatasetError(f"Line {number} has {len(cells)} cells, but the first line has {side * side + 1}.")
+            faults.add(f"Line {number} has {len(cells)} cells, but the first line has {side * side + 1}.")
+            continue
         if len(labels) == MAX_IMAGES:
             raise DatasetError(f"The file has more than {MAX_IMAGES:,} images: remove some.")
-        labels.append(cells.pop(where).strip())
+        if not (label := cells.pop(where).strip()):
+            faults.add(f"Line {number} has an image but no label: fill it in, or remove the line.")
+            continue
         values = _numbers(cells)
         if values is None:
-            raise DatasetError(f"Line {number} has text where a pixel should be: pixels are numbers.")
+            faults.add(f"Line {number} has text where a pixel should be: pixels are numbers.")
+            continue
+        labels.append(label)
         seen.take(values, f"Line {number}")
         pixels.append(values)
+    faults.check(len(labels), leave_out)
     if not labels:
         raise DatasetError("The file has a header but no images: each line must hold a label and the pixels.")
     names, numbers = _classes(labels)
     images = to_images(np.stack(pixels), side, side, seen.factor)
-    return make_draft(names, Part(images, numbers), None)
+    return faults.without(lambda: make_draft(names, Part(images, numbers), None, faults=faults), "lines")
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:

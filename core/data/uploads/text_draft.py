@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from core.data.dataset import USUAL_OBJECTIVE, Labels, Targets, TextDataset
 from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
+from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_CLASSES, MAX_NAME
 from core.data.uploads.text_columns import NUMBER, TextColumns
-from core.data.uploads.text_rows import Row, rows_of, without_repeats
+from core.data.uploads.text_rows import Row, Rows, rows_of, without_repeats
 from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
 
@@ -59,10 +60,16 @@ class TextDraft:
     """Test texts that are also in the training part."""
     contradictions: int
     """Texts that have different labels or numbers in different rows."""
+    faults: Faults
+    """Rows that were left out because they cannot be used."""
 
 
 def draft_texts(
-    table: TextTable, columns: TextColumns, drop_duplicates: bool = False, objective: str = USUAL_OBJECTIVE
+    table: TextTable,
+    columns: TextColumns,
+    drop_duplicates: bool = False,
+    objective: str = USUAL_OBJECTIVE,
+    leave_out: bool = False,
 ) -> TextDraft:
     """Make a dataset of two columns of a table.
 
@@ -71,14 +78,21 @@ def draft_texts(
         columns: which ones to use.
         drop_duplicates: leave out rows that repeat the text and the label of another row; those of the test part stay.
         objective: kind of the objective that the classes are for.
+        leave_out: whether rows that cannot be used, such as those without a label, are left out; the draft then says
+            which.
 
     Raises:
         DatasetError: a column is missing or used twice, a cell is no text or label, or the classes are too few, too
             many or too small.
     """
-    everything, empty, part_note = rows_of(table, columns)
-    spelled = {label: _one_spelling(label) for label in {row.label for row in everything}}
-    everything = [replace(row, label=spelled[row.label]) for row in everything]
+    read = rows_of(table, columns, leave_out)
+    return read.faults.without(lambda: _draft(table, columns, read, drop_duplicates, objective), "rows")
+
+
+def _draft(table: TextTable, columns: TextColumns, read: Rows, drop_duplicates: bool, objective: str) -> TextDraft:
+    """The draft of what can be used. Raises: DatasetError: the classes are too few, too many or too small."""
+    spelled = {label: _one_spelling(label) for label in {row.label for row in read.usable}}
+    everything = [replace(row, label=spelled[row.label]) for row in read.usable]
     rows = without_repeats(everything)
     duplicates = len(everything) - len(rows)
     if not drop_duplicates:
@@ -105,7 +119,7 @@ def draft_texts(
         ),
         warnings=(
             *table.notes,
-            *([part_note] if part_note else []),
+            *([read.note] if read.note else []),
             *class_warnings(names, counts[0], "texts"),
             *text_warnings(len(dataset.test_texts), overlap, contradictions),
         ),
@@ -113,11 +127,12 @@ def draft_texts(
         test_counts=tuple(counts[1].tolist()),
         characters=Lengths.of([len(text) for text in texts]),
         words=Lengths.of([len(text.split()) for text in texts]),
-        empty_rows=empty,
+        empty_rows=read.empty,
         duplicates=duplicates,
         without_duplicates=drop_duplicates,
         overlap=overlap,
         contradictions=contradictions,
+        faults=read.faults,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.parts import part_of, train_and_test
 from core.data.uploads.text_columns import TextColumns
@@ -28,62 +29,81 @@ class Row:
     """Where it is in the file, as in ``Line 3``."""
 
 
-def rows_of(table: TextTable, columns: TextColumns, target: str = "label") -> tuple[list[Row], int, str | None]:
-    """Every row with a text, the number of rows without one, and a note on a validation part if there is one.
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table that can be used, and what is to be said of the others."""
+
+    usable: list[Row]
+    empty: int
+    """Number of rows without a text."""
+    note: str | None
+    """On a validation part, if there is one."""
+    faults: Faults
+
+
+def rows_of(
+    table: TextTable,
+    columns: TextColumns,
+    leave_out: bool,
+    target: str = "label",
+    fault_of: Callable[[Row], str | None] = lambda row: None,
+) -> Rows:
+    """Take every row with a text.
 
     Args:
         table: the rows.
         columns: which ones to use.
+        leave_out: whether rows that cannot be used are left out.
         target: what is in the column of labels, for messages.
+        fault_of: what is wrong with the target of a row, if anything.
 
     Raises:
-        DatasetError: a column is missing or used twice, or a cell is no text or has no target.
+        DatasetError: a column is missing or used twice; or rows have no text, target or part, and are not to be left
+            out, or are most of all.
     """
     named = [name for name in (columns.text, columns.label, columns.part) if name is not None]
     if len(set(named)) < len(named):
         raise DatasetError(
             f"The column {quoted(named[-1])} is chosen twice: text, {target} and part are different columns."
         )
-    texts, labels = table.column(columns.text), table.column(columns.label)
-    parts, note = (None, None) if columns.part is None else _parts(table, columns.part)
-    rows, empty = [], table.empty_rows
-    for number, (text, name) in enumerate(zip(texts, labels, strict=True)):
+    cells = table.column(columns.text), table.column(columns.label)
+    written = [None] * len(table) if columns.part is None else list(table.column(columns.part))
+    named_parts = ["train" if columns.part is None else part_of(cell or "") for cell in written]
+    parts, note = train_and_test([part or "train" for part in named_parts])
+    rows, empty, faults = [], table.empty_rows, Faults()
+    for number, (text, label) in enumerate(zip(*cells, strict=True)):
         where = f"{table.unit} {table.places[number]}"
+        row = Row((text or "").strip(), (label or "").strip(), parts[number], where)
         if text is None:
-            raise DatasetError(
-                f"{where} has a list or an object in {quoted(columns.text)}, not a text: choose another column."
-            )
-        if len(text) > MAX_TEXT:
-            raise DatasetError(f"{where} has a text of {len(text):,} characters: the limit is {MAX_TEXT:,}.")
-        if not (content := text.strip()):
+            faults.add(f"{where} has a list or an object in {quoted(columns.text)}, not a text: choose another column.")
+        elif not row.text:
             empty += 1
-            continue
-        if name is None:
-            raise DatasetError(
-                f"{where} has a list or an object in {quoted(columns.label)}, not a {target}: choose another one."
+        elif len(text) > MAX_TEXT:
+            faults.add(f"{where} has a text of {len(text):,} characters: the limit is {MAX_TEXT:,}.")
+        elif label is None:
+            faults.add(
+                f"{where} has a list or an object in {quoted(columns.label)}, not a {target}: each text has one, so "
+                "keep one of several, or choose another column."
             )
-        if (name := name.strip()) in MISSING:
-            raise DatasetError(
-                f"{where} has a text but no {target} in {quoted(columns.label)}: fill it in, or remove the row."
+        elif row.label in MISSING:
+            stands = f" ({row.label} stands for none)" if row.label else ""
+            faults.add(
+                f"{where} has a text but no {target} in {quoted(columns.label)}{stands}: fill it in, or remove the row."
             )
-        rows.append(Row(content, name, parts[number] if parts else "train", where))
+        elif named_parts[number] is None:
+            faults.add(
+                f"{where} has {(written[number] or '')[:40]!r} in {quoted(columns.part or '')}: the parts are train, "
+                "test and validation."
+            )
+        elif fault := fault_of(row):
+            faults.add(fault)
+        else:
+            rows.append(row)
+    faults = table.faults.plus(faults)
+    faults.check(len(rows), leave_out)
     if not rows:
         raise DatasetError(f"The column {quoted(columns.text)} has no texts: choose another one.")
-    return rows, empty, note
-
-
-def _parts(table: TextTable, column: str) -> tuple[list[str], str | None]:
-    """``train`` or ``test`` for every row, and a note on a validation part if there is one."""
-    found = []
-    for place, cell in zip(table.places, table.column(column), strict=True):
-        part = None if cell is None else part_of(cell)
-        if part is None:
-            raise DatasetError(
-                f"{table.unit} {place} has {(cell or '')[:40]!r} in {quoted(column)}: the parts are train, test and "
-                "validation."
-            )
-        found.append(part)
-    return train_and_test(found)
+    return Rows(rows, empty, note, faults)
 
 
 def without_repeats(rows: Sequence[Row]) -> list[Row]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_CELLS, MAX_COLUMNS, MAX_TEXTS
 from core.errors import DatasetError
 
@@ -69,6 +70,8 @@ class TextTable:
     """Number of rows without content, which are left out."""
     notes: tuple[str, ...] = ()
     """What the reader had to assume, one sentence each."""
+    faults: Faults = field(default_factory=Faults)
+    """Rows that are none, and are not in the columns."""
 
     def __len__(self) -> int:
         return len(self.places)
