@@ -192,6 +192,17 @@ WIDTHS = (1440, 390)
 FITS = "document.scrollingElement.scrollWidth <= innerWidth"
 """Whether a page is no wider than its window."""
 
+COVERED = """
+() => [...document.querySelectorAll(".js-plotly-plot, .live-chart")].flatMap((chart) => {
+  const title = chart.querySelector(".gtitle"), bar = chart.querySelector(".modebar");
+  if (!title?.textContent || !bar) return [];
+  const [a, b] = [title, bar].map((part) => part.getBoundingClientRect());
+  const apart = a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+  return apart || !b.width ? [] : [title.textContent];
+})
+"""
+"""Titles of charts that the chart's toolbar covers, once a pointer or a finger shows it."""
+
 
 MENU = "stMenuButtonButton"
 """The button of the menu of an experiment's actions."""
@@ -213,6 +224,8 @@ class Visitor:
     """What pages logged as errors, and the exceptions that they showed."""
     too_wide: list[tuple[str, int]] = field(default_factory=list)
     """Pages that are wider than their window, and its width."""
+    covered: set[str] = field(default_factory=set)
+    """Pages and titles of charts on them that the chart's toolbar covers."""
     made: list[str] = field(default_factory=list)
     """What was created from names."""
     named: set[str] = field(default_factory=set)
@@ -238,6 +251,7 @@ class Visitor:
             self.named.add(address)
         for what, where in self._parts(address.partition("?")[0]):
             self.made += self.page.evaluate(MADE)
+            self.covered |= {f"/{address} {title}" for title in self.page.evaluate(COVERED)}
             self._audit(f"/{address} {what}", where, RULES)
             if FULL:
                 self._settle(OTHER[self.theme])
@@ -403,6 +417,10 @@ def test_no_page_logs_an_error(visitor: Visitor) -> None:
 
 def test_no_page_is_wider_than_its_window(visitor: Visitor) -> None:
     assert visitor.too_wide == []
+
+
+def test_no_toolbar_of_a_chart_covers_its_title(visitor: Visitor) -> None:
+    assert visitor.covered == set()
 
 
 def test_nothing_is_made_of_a_name_and_it_can_be_read(visitor: Visitor) -> None:

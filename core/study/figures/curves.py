@@ -217,8 +217,15 @@ def bars(arms: Sequence[Arm], name: str, colours: Mapping[str, str] | None = Non
 
 
 def chart_config(name: str) -> dict[str, Any]:
-    """Return Plotly's options for a chart whose toolbar saves it as ``name.png``."""
-    return {"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}}
+    """Return Plotly's options for a chart whose toolbar saves it as ``name.png``.
+
+    The toolbar has few buttons, so that on a phone it does not cover the title: a chart is zoomed by dragging.
+    """
+    return {
+        "displaylogo": False,
+        "modeBarButtonsToRemove": ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+        "toImageButtonOptions": {"filename": name, "scale": 2},
+    }
 
 
 def export_html(figure: go.Figure, name: str) -> bytes:

@@ -259,7 +259,7 @@ def pareto(arms: Sequence[Arm]) -> go.Figure:
         )
     measure = judged_by(arms).primary
     layout = layout_of(
-        f"{measure.title} against trainable parameters",
+        f"{measure.title} against parameters",
         "test part; filled: on the Pareto front, with 95 % intervals",
         "Trainable parameters, log scale",
         measure.axis,

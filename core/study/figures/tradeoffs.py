@@ -181,10 +181,10 @@ def accuracy_against(
             traces.append(_point(cut.label, x, interval, what, colours[twin.key], _text(cost, x), "circle-open"))
     titles = {
         "seconds": (f"{title} against training time", "Training time per run (s), log scale"),
-        "trainable_parameters": (f"{title} against trainable parameters", "Trainable parameters, log scale"),
+        "trainable_parameters": (f"{title} against parameters", "Trainable parameters, log scale"),
         "storage": (
-            f"{title} against storage for {counted(customers, 'customer')}",
-            "Bytes to store, log scale",
+            f"{title} against storage",
+            f"Bytes to store for {counted(customers, 'customer')}, log scale",
         ),
     }
     reading = "test part; bars: 95 % interval" + ("; hollow: ΔW of full fine-tuning cut to a rank" if cuts else "")

@@ -12,6 +12,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.numbers import count_text, percent
+from core.study.figures.curves import chart_config
 from core.study.figures.lengths import length_histogram
 from core.tasks.views.text import TextPreview
 from core.wording.examples import target_text
@@ -123,6 +124,7 @@ def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
         readable(length_histogram(seen.lengths, seen.length)),
         key=f"{key}-lengths",
         alt="Number of training texts by their length in tokens",
+        config=chart_config("lengths"),
     )
     if seen.cut:
         st.caption(
