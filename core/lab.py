@@ -211,9 +211,9 @@ class Lab(Growing):
         """Experiments, the newest first."""
         return self.store.experiments(limit)
 
-    def experiment_rows(self, limit: int = 100) -> list[ExperimentRow]:
+    def experiment_rows(self, limit: int = 100, skipped: int = 0) -> list[ExperimentRow]:
         """What a list shows of each experiment, the newest first; quick, since no run is read."""
-        return self.store.experiment_rows(limit)
+        return self.store.experiment_rows(limit, skipped)
 
     def members(self, experiment: Experiment) -> list[Run]:
         """An experiment's runs, in the order in which they were queued."""

@@ -233,6 +233,10 @@ class ExperimentRow:
     created: float
     counts: dict[State, int]
     """Number of its runs in each state that occurs."""
+    seconds: float = 0.0
+    """Training time of all its runs."""
+    changes: int = 0
+    """Number of changes to its runs that the store has counted: what follows from its runs is the same while it is."""
 
     @property
     def total(self) -> int:

@@ -80,6 +80,8 @@ class Query:
     """True for archived runs only, False for the others only, None for both."""
     sort: str = "newest first"
     """One of :data:`ORDERS`."""
+    experiments: tuple[str, ...] = ()
+    """Ids of experiments, of one of which a run must be."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,11 @@ class Search:
             if run.id in notes
         ]
 
+    def count_experiments(self) -> int:
+        """Number of experiments."""
+        ((found,),) = self._store.rows("SELECT count(*) FROM experiments")
+        return int(found)
+
     def datasets(self) -> list[str]:
         """Datasets that runs were trained on, in alphabetical order."""
         return [row["dataset"] for row in self._store.rows("SELECT DISTINCT dataset FROM runs ORDER BY dataset")]
@@ -179,6 +186,7 @@ class Search:
             ("r.method", query.methods),
             ("r.dataset", query.datasets),
             (_NETWORK, query.networks),
+            ("r.experiment", query.experiments),
         )
         for column, allowed in filters:
             if allowed:

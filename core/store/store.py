@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from sqlite3 import Connection, Row
 
 from core.errors import QueueFullError, RunStateError, UnknownRunError
@@ -182,18 +183,28 @@ class Store(Transitions):
         )
         return [row["id"] for row in rows]
 
-    def experiment_rows(self, limit: int = 100) -> list[ExperimentRow]:
-        """What a list shows of each experiment, the newest first; one query, whatever their number."""
+    def experiment_rows(self, limit: int = 100, skipped: int = 0) -> list[ExperimentRow]:
+        """What a list shows of each experiment, the newest first; one query, whatever their number.
+
+        Args:
+            limit: maximum number.
+            skipped: number of newer ones to leave out.
+        """
         found: dict[str, ExperimentRow] = {}
         rows = self.rows(
-            "SELECT e.id, e.name, e.created, r.state, count(*) AS count"
-            " FROM (SELECT * FROM experiments ORDER BY created DESC, id LIMIT ?) e JOIN runs r ON r.experiment = e.id"
+            "SELECT e.id, e.name, e.created, r.state, count(*) AS count, total(r.training_seconds) AS seconds,"
+            " sum(r.changes) AS changes"
+            " FROM (SELECT * FROM experiments ORDER BY created DESC, id LIMIT ? OFFSET ?) e"
+            " JOIN runs r ON r.experiment = e.id"
             " GROUP BY e.id, r.state ORDER BY e.created DESC, e.id, r.state",
             limit,
+            skipped,
         )
         for row in rows:
-            known = found.setdefault(row["id"], ExperimentRow(row["id"], row["name"], row["created"], {}))
-            known.counts[row["state"]] = row["count"]
+            known = found.get(row["id"]) or ExperimentRow(row["id"], row["name"], row["created"], {})
+            counts = known.counts | {row["state"]: row["count"]}
+            seconds, changes = known.seconds + row["seconds"], known.changes + row["changes"]
+            found[row["id"]] = replace(known, counts=counts, seconds=seconds, changes=changes)
         return list(found.values())
 
     def open_plans(self) -> list[Experiment]:

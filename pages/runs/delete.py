@@ -11,11 +11,16 @@ from core.numbers import bytes_text, count_text, counted, listed
 from core.store.notes import DeletionEffects
 from core.store.record import Run
 from pages.runs.table import select, selected
+from pages.shared.experiment.current import QUERY as EXPERIMENT
+from pages.shared.experiment.current import known
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 
 ASKED = "runs-to-delete"
 """Session state key: ids of the runs to delete; the dialog stays open as long as it is set."""
+
+TYPED_ABOVE = 50
+"""Number of runs, those of one page of the list, above which the dialog asks for their number to be typed."""
 
 MAX_NAMED = 5
 """Number of runs that the dialog names; the rest are only counted."""
@@ -42,7 +47,7 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
     if not effects.runs:
         st.info("These runs have been deleted already.")
         if st.button("Close", key="runs-delete-close"):
-            _forget(ids)
+            _forget(lab, ids)
         return
     # Three fixed containers: a change inside one does not move the others.
     obstacles, summary, buttons = (
@@ -58,6 +63,10 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
             _stop_first(lab, effects)
     with summary:
         _what_is_deleted(lab, effects)
+        count = len(effects.runs)
+        is_asked = count > TYPED_ABOVE
+        typed = st.text_input(f"Type {count} to delete them", key="runs-delete-number") if is_asked else str(count)
+        problem = st.empty()
     with buttons:
         if st.button("Cancel", key="runs-delete-cancel"):
             _close()
@@ -69,14 +78,16 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
             key="runs-delete-sure",
             disabled=bool(effects.running or effects.dependents),
         )
-    if sure:
+    if sure and typed.strip() != str(count):
+        problem.error(f"These are {count_text(count)} runs: type {count}, then press Delete.")
+    elif sure:
         try:
             gone = lab.notes.delete(ids)
         except LabError as error:
-            st.error(literal(str(error)))
+            problem.error(literal(str(error)))
             return
         st.toast(f"{counted(len(gone), 'run')} deleted", icon=":material/delete:")
-        _forget(ids)
+        _forget(lab, ids)
 
 
 def _with_dependents(lab: Lab, effects: DeletionEffects) -> bool:
@@ -129,10 +140,12 @@ def _what_is_deleted(lab: Lab, effects: DeletionEffects) -> None:
         st.markdown(f"The {noun} {listed(names)} will have no runs left and {verb} deleted too.")
 
 
-def _forget(ids: list[str]) -> None:
+def _forget(lab: Lab, ids: list[str]) -> None:
     """Close the dialog and redraw the page without these runs."""
     _close()
     select([id for id in selected() if id not in ids])
+    if (experiment := st.query_params.get(EXPERIMENT)) and known(lab, experiment) is None:
+        del st.query_params[EXPERIMENT]
     st.rerun()
 
 

@@ -11,7 +11,10 @@ from core.lab import Lab
 from core.methods.registry import METHODS
 from core.store.record import State
 from core.store.search import ORDERS, Query
+from pages.shared.experiment.current import QUERY as EXPERIMENT
+from pages.shared.experiment.current import known, missing_sentence
 from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import distinct, when
 
 ARCHIVE = {"current": False, "archived": True, "all": None}
 """Values of :attr:`Query.archived` by their label."""
@@ -34,6 +37,7 @@ def filters(lab: Lab) -> Query:
             help="Finds runs that contain every word in their id, name, dataset, network, experiment, tags, note or "
             "cause of failure.",
         )
+        experiment = _experiment(lab)
         sort = st.selectbox("Order", list(ORDERS), key="sort", bind="query-params", on_change=_first_page, width=200)
         chosen = sum(len(st.query_params.get_all(key)) for key in MORE)
         more = st.popover(
@@ -65,7 +69,44 @@ def filters(lab: Lab) -> Query:
         text=text or "",
         archived=ARCHIVE[archive],
         sort=sort,
+        experiments=(experiment,) if experiment else (),
     )
+
+
+def _experiment(lab: Lab) -> str | None:
+    """Draw the choice of an experiment; return its id, or None for all runs.
+
+    If the address names one that does not exist, this says so, and all runs are listed.
+    """
+    asked = st.query_params.get(EXPERIMENT)
+    found = known(lab, asked) if asked else None
+    if asked and found is None:
+        st.warning(literal(missing_sentence(asked)), icon=":material/link_off:")
+    names = {row.id: f"{row.name} · {when(row.created)}" for row in lab.experiment_rows()}
+    if found is not None:
+        names.setdefault(found.id, f"{found.name} · {when(found.created)}")
+    names = distinct(names)
+    st.session_state["runs-experiment"] = found.id if found else None
+    st.selectbox(
+        "Experiment",
+        list(names),
+        index=None,
+        format_func=names.__getitem__,
+        key="runs-experiment",
+        placeholder="All runs",
+        on_change=_take_experiment,
+        width=300,
+    )
+    return found.id if found else None
+
+
+def _take_experiment() -> None:
+    """Write the chosen experiment into the address, or take it out."""
+    if chosen := st.session_state["runs-experiment"]:
+        st.query_params[EXPERIMENT] = chosen
+    else:
+        st.query_params.pop(EXPERIMENT, None)
+    _first_page()
 
 
 def _pills(label: str, options: tuple[Any, ...], key: str) -> tuple[Any, ...]:

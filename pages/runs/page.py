@@ -16,6 +16,7 @@ from pages.runs.cluster import where_runs_train
 from pages.runs.delete import delete_dialog
 from pages.runs.detail import detail, heading
 from pages.runs.diff import diff
+from pages.runs.experiments import EXPERIMENTS, LEVEL, RUNS, experiments_list
 from pages.runs.filters import filters
 from pages.runs.table import runs_table, selected
 from pages.shared.experiment.live import live_panel
@@ -58,6 +59,39 @@ def usage_bar(lab: Lab) -> None:
         )
 
 
+def runs_level(lab: Lab) -> None:
+    """Draw the list of runs, and details of the selected ones."""
+    query, chosen = filters(lab), selected()
+    runs_table(lab, query)
+    delete_dialog(lab)
+
+    problem()
+    entries = lab.search.entries(chosen)
+    if len(entries) < len(chosen):
+        gone = len(chosen) - len(entries)
+        st.error(
+            "This run does not exist; it may have been deleted." if gone == 1 else f"{gone} of these runs do not exist."
+        )
+    try:
+        if len(entries) == 1:
+            heading(lab, entries[0])
+            actions(lab, entries)
+            detail(lab, entries[0])
+        elif entries:
+            st.subheader(f"{len(entries)} runs")
+            actions(lab, entries)
+            diff(lab, entries)
+    except UnknownRunError as error:  # deleted elsewhere while the page was drawn
+        st.error(literal(str(error)))
+    if not chosen:
+        st.caption(
+            "Select a row to see the curve, settings and history of that run. Select several to see how they differ."
+        )
+        if states := tuple(state for state in UNFINISHED if not query.states or state in query.states):
+            unfinished = lab.search.find(replace(query, states=states), size=MAX_FINISHED).entries
+            finish_button(lab, [entry.run for entry in unfinished], "runs-all")
+
+
 lab = current()
 seen = lab.search.version()
 
@@ -75,33 +109,19 @@ if not lab.search.count(Query(archived=None)):
     link("home", "Run the comparison")
     st.stop()
 
-query, chosen = filters(lab), selected()
-runs_table(lab, query)
-delete_dialog(lab)
-
-problem()
-entries = lab.search.entries(chosen)
-if len(entries) < len(chosen):
-    gone = len(chosen) - len(entries)
-    st.error(
-        "This run does not exist; it may have been deleted." if gone == 1 else f"{gone} of these runs do not exist."
-    )
-try:
-    if len(entries) == 1:
-        heading(lab, entries[0])
-        actions(lab, entries)
-        detail(lab, entries[0])
-    elif entries:
-        st.subheader(f"{len(entries)} runs")
-        actions(lab, entries)
-        diff(lab, entries)
-except UnknownRunError as error:  # deleted elsewhere while the page was drawn
-    st.error(literal(str(error)))
-if not chosen:
-    st.caption(
-        "Select a row to see the curve, settings and history of that run. Select several to see how they differ."
-    )
-    if states := tuple(state for state in UNFINISHED if not query.states or state in query.states):
-        unfinished = lab.search.find(replace(query, states=states), size=MAX_FINISHED).entries
-        finish_button(lab, [entry.run for entry in unfinished], "runs-all")
+level = st.segmented_control(
+    "Show",
+    [EXPERIMENTS, RUNS],
+    default=RUNS,
+    required=True,
+    key=LEVEL,
+    bind="query-params",
+    label_visibility="collapsed",
+)
+if level == EXPERIMENTS:
+    experiments_list(lab)
+    delete_dialog(lab)
+    problem()
+else:
+    runs_level(lab)
 usage_bar(lab)

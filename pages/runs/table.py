@@ -6,10 +6,10 @@ import streamlit as st
 
 from core.lab import Lab
 from core.numbers import NOTHING, count_text, counted
-from core.objectives.registry import measures_by_name
 from core.store.search import Query
 from core.study.arms.tables import entries_table
 from core.wording.csv_file import csv_of
+from pages.runs.columns import choose_columns, column_config
 from pages.shared.ui.download import download
 from pages.shared.ui.widget_key import widget_key
 
@@ -18,25 +18,6 @@ ROWS = 50
 
 BATCH = 1000
 """Runs read at once for the CSV file."""
-
-COLUMNS = [
-    "State",
-    "Setting",
-    "Dataset",
-    "Network",
-    "Seed",
-    *(measure.axis for measure in measures_by_name().values()),
-    "Source accuracy (%)",
-    "Trainable parameters",
-    "Training time (s)",
-    "Tags",
-    "Note",
-    "Created",
-    "Learning rate",
-    "Epochs",
-    "Run",
-    "Cause",
-]
 
 
 def selected() -> list[str]:
@@ -72,6 +53,7 @@ def runs_table(lab: Lab, query: Query) -> None:
             disabled=not found,
             help="All runs that match the filters, with all columns.",
         )
+        columns = choose_columns(page.entries)
     ids = tuple(entry.run.id for entry in page.entries)
     chosen = selected()
     # Rows are selected by position, so a different list gets a different key: a late click cannot select a wrong run.
@@ -79,7 +61,6 @@ def runs_table(lab: Lab, query: Query) -> None:
     rows = [row for row, id in enumerate(ids) if id in chosen]
     if key not in st.session_state or sorted(st.session_state[key]["selection"]["rows"]) != rows:
         st.session_state[key] = {"selection": {"rows": rows}}
-    number_column = st.column_config.NumberColumn
     with place:
         st.dataframe(
             entries_table(page.entries),
@@ -89,19 +70,8 @@ def runs_table(lab: Lab, query: Query) -> None:
             key=key,
             alt="Runs that match the filters",
             placeholder=NOTHING,
-            column_order=COLUMNS,
-            column_config={
-                **{
-                    measure.axis: number_column(measure.title, format=measure.column_format)
-                    for measure in measures_by_name().values()
-                },
-                "Source accuracy (%)": number_column("Source accuracy", format="%.2f %%"),
-                "Trainable parameters": number_column("Trainable", format="localized"),
-                "Training time (s)": number_column("Time", format="%.2f s"),
-                "Learning rate": number_column(format="%g"),
-                "Note": st.column_config.TextColumn(width="medium"),
-                "Created": st.column_config.DatetimeColumn(format="DD MMM HH:mm:ss"),
-            },
+            column_order=columns,
+            column_config=column_config(),
         )
 
 

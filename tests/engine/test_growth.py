@@ -321,6 +321,10 @@ def test_a_row_counts_the_runs_in_each_state(idle: Lab) -> None:
     assert rows[1].counts == {"queued": 5, "stopped": 1}
     assert (rows[1].total, rows[1].live) == (6, 5)
     assert idle.experiment_rows(limit=1) == rows[:1]
+    assert idle.experiment_rows(limit=1, skipped=1) == rows[1:]
+    assert idle.search.count_experiments() == 2
+    idle.notes.set_note(first.runs[0], "seen")
+    assert [row.changes for row in idle.experiment_rows()] == [rows[0].changes, rows[1].changes + 1]
 
 
 def test_a_list_of_five_hundred_takes_one_query(idle: Lab) -> None:

@@ -36,7 +36,7 @@ def registered() -> dict[str, Any]:
     return dict(app._registered_pages)
 
 
-def draw(page: str, /, **query: str) -> AppTest:
+def draw(page: str, /, **query: str | list[str]) -> AppTest:
     """Open a page by its address, without drawing the first page before it."""
     app = AppTest.from_file(str(SHELL), default_timeout=HANG)
     app._registered_pages = registered()

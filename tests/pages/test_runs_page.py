@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -14,6 +14,9 @@ from core.store.notes import MAX_NOTE, MAX_TAGS
 from core.store.record import Run
 from core.store.search import Query
 from core.study.arms.verdict import SELECTED
+from core.study.arms.verdict_words import headline
+from core.study.report.answer import answer_of
+from pages.shared.experiment.verdict_view import level_of
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 from tests.conftest import DIGITS, finish, short, wait_until
@@ -40,6 +43,12 @@ def trained(trained_home: TrainedHome, opened: Lab) -> list[Run]:
 def listed(app: AppTest) -> list[str]:
     """Return the ids in the list, which is the first table of the page."""
     return list(app.dataframe[0].value["Run"])
+
+
+def page_links(app: AppTest) -> list[tuple[str, dict[str, str]]]:
+    """Page and address of each link to a page."""
+    found = [element.proto for element in app.get("page_link")]
+    return [(link.page, dict(parse_qsl(link.query_string))) for link in found]
 
 
 def press(app: AppTest, key: str) -> None:
@@ -126,6 +135,67 @@ def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, traine
     assert {"export-peft", "export-safetensors", "export-onnx"} <= keys(app)
     assert "One seed" in texts(app)
     assert "bit for bit" in texts(app) or "up to rounding" in texts(app)
+
+
+def test_the_columns_are_those_that_the_person_chose_on_this_visit_and_the_next(opened: Lab, many: list[str]) -> None:
+    app = draw("runs")
+    usual = ["Rank", "Alpha", "Learning rate", "Steps", "Accuracy (%)", "Created"]
+    assert [column for column in app.dataframe[0].proto.column_order if column in usual] == usual
+    assert set(app.dataframe[0].proto.column_order) <= set(app.dataframe[0].value.columns)
+    titles, chosen = ["Run", "Macro-F1", "State"], ["Run", "Macro-F1 (%)", "State"]
+    app.multiselect(key="runs-columns").set_value(titles).run()
+    assert list(app.dataframe[0].proto.column_order) == chosen
+    assert app.query_params["columns"] == titles
+    again = draw("runs", columns=titles)
+    assert list(again.dataframe[0].proto.column_order) == chosen
+    again.query_params.clear()  # as a link of the navigation does
+    assert list(again.run().dataframe[0].proto.column_order) == chosen
+    again.multiselect(key="runs-columns").set_value([]).run()
+    assert set(usual) <= set(again.dataframe[0].proto.column_order)
+
+
+def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, trained_home: TrainedHome) -> None:
+    brought = (trained_home.plain, trained_home.sweep, trained_home.stopped)
+    bases = dict.fromkeys(str(experiment.base) for experiment in brought)
+    trained_home.bring(opened, *bases, *(id for experiment in brought for id in experiment.runs))
+    app = draw("runs", level="Experiments")
+    table = app.dataframe[0].value
+    experiments = opened.experiments()
+    assert table["Experiment"].tolist() == [experiment.name for experiment in experiments]
+    answers = [answer_of(opened, experiment) for experiment in experiments]
+    assert table["Verdict"].tolist() == [headline(answer) for answer in answers]
+    levels = ["" if answer.reason or answer.withheld else level_of(answer) for answer in answers]
+    assert table["Level"].tolist() == levels
+    assert table["Runs"].tolist() == [len(experiment.runs) for experiment in experiments]
+    states = dict(zip([experiment.id for experiment in experiments], table["State"], strict=True))
+    assert states[trained_home.plain.id] == "finished"
+    assert states[trained_home.stopped.id] == "0 of 2 finished, 2 stopped"
+
+    app = draw("runs", level="Experiments", experiment=trained_home.plain.id)
+    assert literal(trained_home.plain.name) in [heading.value for heading in app.subheader]
+    assert ("compare", {"experiment": trained_home.plain.id}) in page_links(app)
+    press(app, "experiments-runs")
+    assert set(listed(app)) == set(trained_home.plain.runs)
+    app.selectbox(key="runs-experiment").set_value(None).run()
+    assert "experiment" not in app.query_params
+    assert len(listed(app)) > len(trained_home.plain.runs)
+    press(app := draw("runs", level="Experiments", experiment=trained_home.plain.id), "experiments-delete")
+    press(app, "runs-delete-sure")
+    assert trained_home.plain.id not in {experiment.id for experiment in opened.experiments()}
+    assert "There is no experiment" not in texts(app)
+
+
+def test_experiments_are_listed_page_by_page(opened: Lab) -> None:
+    write_many(opened.store, 21 * 50)
+    app = draw("runs", **{"level": "Experiments", "experiments-page": "2"})
+    assert app.dataframe[0].value["Experiment"].tolist() == [opened.experiments()[-1].name]
+
+
+@pytest.mark.parametrize("level", ["Experiments", "Runs"])
+def test_an_experiment_or_a_run_that_is_gone_is_said(opened: Lab, trained: list[Run], level: str) -> None:
+    assert "There is no experiment 'e-gone'; it may have been deleted." in texts(
+        draw("runs", level=level, experiment="e-gone")
+    ).replace("\\", "")
 
 
 def test_a_note_and_tags_are_saved_at_once_and_never_drawn_as_markdown(opened: Lab, trained: list[Run]) -> None:
@@ -313,6 +383,21 @@ def test_deleting_asks_first_and_then_takes_everything(opened: Lab, trained: lis
     assert opened.experiments() == []
     assert listed(app) == [base.id]
     assert "runs-delete-sure" not in keys(app)
+
+
+def test_deleting_more_than_a_page_asks_for_the_number(opened: Lab, many: list[str]) -> None:
+    chosen = [id for id in many if id not in {run.spec.base for run in opened.runs()}][:51]
+    press(draw("runs", run=",".join(chosen[:50])), "runs-delete")
+    app = draw("runs", run=",".join(chosen))
+    press(app, "runs-delete")
+    for typed in ("", "50"):
+        app.text_input(key="runs-delete-number").set_value(typed).run()
+        press(app, "runs-delete-sure")
+        assert "These are 51 runs" in texts(app)
+    assert len(opened.runs_of(chosen)) == 51
+    app.text_input(key="runs-delete-number").set_value("51").run()
+    press(app, "runs-delete-sure")
+    assert opened.runs_of(chosen) == []
 
 
 def test_a_base_takes_its_runs_along_or_stays(opened: Lab, trained: list[Run]) -> None:

@@ -49,6 +49,7 @@ def fits(store: Store, entry: Entry, query: Query) -> bool:
     return (
         (not query.states or entry.run.state in query.states)
         and (not query.methods or entry.run.spec.kind in query.methods)
+        and (not query.experiments or entry.run.experiment in query.experiments)
         and (not query.datasets or entry.run.spec.task.dataset in query.datasets)
         and all(tag in entry.tags for tag in query.tags)
         and (query.archived is None or entry.run.archived == query.archived)
@@ -73,6 +74,8 @@ def all_pages(search: Search, query: Query, size: int) -> list[Run]:
         Query(states=("failed", "interrupted")),
         Query(methods=("lora",), states=("stopped",)),
         Query(datasets=("mnist", "digits"), methods=("pretrain",)),
+        Query(experiments=("e-00000001",)),
+        Query(experiments=("e-00000001", "e-none"), states=("stopped",)),
         Query(tags=("tag 3",)),
         Query(tags=("tag 3", "tag 4")),
         Query(text="diverged 4"),

@@ -200,9 +200,10 @@ def _value(run: Run, name: str) -> float | None:
 
 
 def entries_table(entries: Iterable[Entry]) -> pd.DataFrame:
-    """The table of :func:`runs_table` with tags, note and archive flag of each run."""
+    """The table of :func:`runs_table` with the steps made, tags, note and archive flag of each run."""
     everything = list(entries)
     table = runs_table(entry.run for entry in everything)
+    table["Steps"] = pd.array([entry.run.step for entry in everything], dtype="Int64")
     table["Tags"] = pd.array([", ".join(entry.tags) for entry in everything], dtype="string")
     table["Note"] = pd.array([" ".join(entry.note.split()) for entry in everything], dtype="string")
     table["Archived"] = pd.array([entry.run.archived for entry in everything], dtype="boolean")

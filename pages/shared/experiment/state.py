@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -13,7 +13,7 @@ from core.lab import Lab
 from core.numbers import counted, range_text, seeds_text
 from core.plan.experiment import settings_of
 from core.run_spec import RunSpec
-from core.store.record import Experiment, Run
+from core.store.record import Experiment, Run, State
 from core.study.arms.arm import labels_of
 from core.study.arms.design_words import look_line
 from core.study.arms.verdict import Verdict
@@ -21,7 +21,7 @@ from core.study.report.evidence import bases_of
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 
-STATES = ("running", "queued", "stopped", "failed", "interrupted")
+STATES: tuple[State, ...] = ("running", "queued", "stopped", "failed", "interrupted")
 
 MAX_DELETED = 3
 """Maximum number of settings with deleted runs that are named; others are counted."""
@@ -35,9 +35,13 @@ STAYS = (
 
 def state_text(runs: Sequence[Run]) -> str:
     """Describe the states of runs, as in ``12 of 20 finished, 8 interrupted``."""
-    count = Counter(run.state for run in runs)
-    words = [f"{count['finished']} of {len(runs)} finished"]
-    return ", ".join(words + [f"{count[state]} {state}" for state in STATES if count[state]])
+    return counts_text(Counter(run.state for run in runs))
+
+
+def counts_text(counts: Mapping[State, int]) -> str:
+    """The text of :func:`state_text` for so many runs in each state."""
+    words = [f"{counts.get('finished', 0)} of {sum(counts.values())} finished"]
+    return ", ".join(words + [f"{counts[state]} {state}" for state in STATES if counts.get(state)])
 
 
 def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Verdict | None = None) -> None:

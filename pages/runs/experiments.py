@@ -1,0 +1,148 @@
+"""The list of experiments: state, verdict, runs and training time of each, and what a selected one leads to."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import Lab
+from core.numbers import NOTHING, seconds_text
+from core.store.record import ExperimentRow
+from core.study.arms.verdict_words import headline
+from core.study.report.answer import answer_of
+from pages.runs.delete import ask_to_delete
+from pages.shared.experiment.current import QUERY, known, missing_sentence, remember
+from pages.shared.experiment.state import counts_text
+from pages.shared.experiment.verdict_view import level_of, verdict_view
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.widget_key import widget_key
+
+LEVEL = "level"
+"""Session state key, and name in the address: which of the two levels the page shows."""
+
+EXPERIMENTS, RUNS = "Experiments", "Runs"
+"""The two levels: an experiment that is chosen in one is the filter of the other."""
+
+ROWS = 20
+"""Experiments per page."""
+
+PAGE = "experiments-page"
+"""URL parameter with the number of the page."""
+
+
+def experiments_list(lab: Lab) -> None:
+    """Draw one page of the list, the newest first, and the selected experiment, which the address names."""
+    pages = max(1, -(-lab.search.count_experiments() // ROWS))
+    place = st.container()
+    rows = lab.experiment_rows(ROWS, (_page(pages) - 1) * ROWS)
+    asked = st.query_params.get(QUERY)
+    with place:
+        _table(lab, rows, asked)
+    if asked is None:
+        st.caption("Select an experiment to see its runs, or to compare its settings.")
+    elif known(lab, asked) is None:
+        st.warning(literal(missing_sentence(asked)), icon=":material/link_off:")
+    else:
+        _selected(lab, asked)
+
+
+def _table(lab: Lab, rows: list[ExperimentRow], asked: str | None) -> None:
+    ids = [row.id for row in rows]
+    # Rows are selected by position, so other experiments get another key.
+    key = widget_key("experiments", ids)
+    place = [ids.index(asked)] if asked in ids else []
+    if key not in st.session_state or st.session_state[key]["selection"]["rows"] != place:
+        st.session_state[key] = {"selection": {"rows": place}}
+    told = [_told(str(lab.settings.home), row.id, row.changes, lab) for row in rows]
+    st.dataframe(
+        {
+            "Experiment": [row.name for row in rows],
+            "State": [_state(row) for row in rows],
+            "Verdict": [sentence for sentence, _ in told],
+            "Level": [level for _, level in told],
+            "Runs": [row.total for row in rows],
+            "Time": [seconds_text(row.seconds) if row.seconds else NOTHING for row in rows],
+            "Created": pd.to_datetime([row.created for row in rows], unit="s", utc=True).as_unit("ms"),
+        },
+        hide_index=True,
+        key=key,
+        selection_mode="single-row",
+        on_select=lambda: _take(ids, st.session_state[key]["selection"]["rows"]),
+        alt="Experiments, the newest first",
+        column_config={
+            "Experiment": st.column_config.TextColumn(width="medium"),
+            "Verdict": st.column_config.TextColumn(width="large"),
+            "Time": st.column_config.TextColumn(help="Training time of all runs together."),
+            "Created": st.column_config.DatetimeColumn(format="DD MMM HH:mm"),
+        },
+    )
+
+
+def _selected(lab: Lab, id: str) -> None:
+    """Draw the verdict of the selected experiment, and what it leads to."""
+    experiment = lab.experiment(id)
+    remember(id)
+    st.subheader(literal(experiment.name))
+    members = lab.members(experiment)
+    verdict_view(answer_of(lab, experiment, members))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Its runs", icon=":material/list:", type="tertiary", key="experiments-runs", on_click=_show_runs)
+        link("compare", "Compare", {QUERY: id})
+        link("report", "Report", {QUERY: id})
+        st.button(
+            "Delete",
+            icon=":material/delete:",
+            key="experiments-delete",
+            on_click=ask_to_delete,
+            args=([run.id for run in members],),
+        )
+
+
+def _show_runs() -> None:
+    st.session_state[LEVEL] = RUNS
+
+
+def _state(row: ExperimentRow) -> str:
+    return "finished" if row.counts.get("finished") == row.total else counts_text(row.counts)
+
+
+@st.cache_data(max_entries=2000, show_spinner="Reading the results")
+def _told(home: str, id: str, changes: int, _lab: Lab) -> tuple[str, str]:
+    """The verdict of an experiment in one sentence, and its level; "" where it has none.
+
+    Args:
+        home: path of the home folder.
+        id: of the experiment.
+        changes: of its runs, see :class:`core.store.record.ExperimentRow`: after another one, the verdict is asked for
+            again.
+    """
+    try:
+        found = answer_of(_lab, _lab.experiment(id))
+    except LabError as error:  # deleted elsewhere while the page was drawn
+        return str(error), ""
+    return headline(found), "" if found.reason or found.withheld else level_of(found)
+
+
+def _take(ids: list[str], rows: list[int]) -> None:
+    if rows:
+        st.query_params[QUERY] = ids[rows[0]]
+    elif st.query_params.get(QUERY) in ids:
+        del st.query_params[QUERY]
+
+
+def _page(pages: int) -> int:
+    """Draw the pagination, if there is more than one page, and return the number, which the address keeps."""
+    try:
+        wanted = min(max(int(st.query_params.get(PAGE, "1")), 1), pages)
+    except ValueError:
+        wanted = 1
+    if pages == 1:
+        return 1
+    key = widget_key(PAGE, pages)
+    return st.pagination(pages, default=wanted, key=key, width=360, on_change=_turn, args=(key,))
+
+
+def _turn(key: str) -> None:
+    st.query_params[PAGE] = str(st.session_state[key])
