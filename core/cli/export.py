@@ -54,7 +54,8 @@ def _format(run: Run, file: Path, name: str | None) -> Format:
 
     Args:
         run: what is exported.
-        file: where to; its ending tells the kind where several do not share it.
+        file: where to; its ending tells the kind, and where several share it, the name of a kind's own file at the end,
+            as in ``r-1-adapter.zip``.
         name: of the kind, if one was asked for.
 
     Raises:
@@ -70,8 +71,12 @@ def _format(run: Run, file: Path, name: str | None) -> Format:
             )
         return FORMATS[name]
     fitting = [form for form in known if form.fits(run)] or known
+    if named := [form for form in fitting if file.name.lower().endswith(form.file)]:
+        fitting = named
     if len(fitting) > 1:
+        names = " or ".join(form.file for form in fitting)
         raise ExportError(
-            f"{ending} is the ending of {listed([form.name for form in fitting])}: choose one of them with --format."
+            f"{ending} is the ending of {listed([form.name for form in fitting])}: choose one of them with --format, "
+            f"or name the file {names}."
         )
     return fitting[0] if fitting else FORMATS[MergedFormat.name]

@@ -321,7 +321,7 @@ def test_the_command_line_writes_the_kind_that_the_ending_of_the_file_says(
     [
         ("model.onnx", ["--format", "safetensors"], "model.onnx has the ending of onnx, but --format is safetensors"),
         ("a.zip", ["--format", "onnx"], "a.zip has the ending of peft and transformers, but --format is onnx"),
-        ("a.zip", [], ".zip is the ending of peft and transformers: choose one of them with --format."),
+        ("a.zip", [], ".zip is the ending of peft and transformers: choose one of them with --format, or name"),
     ],
 )
 def test_the_command_line_refuses_an_ending_that_says_something_else(
