@@ -13,6 +13,7 @@ from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
+from pages.shared.experiment.progress import followed, progress_bar
 from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
 from pages.shared.ui.links import go
 from pages.shared.ui.literal import literal
@@ -64,17 +65,16 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
     runs = [*interrupted_bases(lab, live), *members]
     left, right = st.columns([5, 1], vertical_alignment="center")
     with left:
-        _progress(lab, runs, live)
+        _progress(lab, runs, followed(lab, f"sweep-{experiment.id}", runs))
     with right:
         finish_button(lab, runs, f"sweep-{experiment.id}")
         stop_button(lab, runs, f"sweep-{experiment.id}")
     measure_map(experiment, sweep_arms(members), alpha)
 
 
-def _progress(lab: Lab, runs: Sequence[Run], live: Sequence[Run]) -> None:
-    # What failed or was stopped is not done: the bar counts only steps that were taken.
-    share = sum(1.0 if run.state == "finished" else run.progress for run in runs) / len(runs)
-    st.progress(share, f"{state_text(runs)} · {left_text(*seconds_left(lab, live))}")
+def _progress(lab: Lab, runs: Sequence[Run], launched: Sequence[Run]) -> None:
+    live = [run for run in runs if run.is_live]
+    progress_bar(lab, launched, f"{state_text(runs)} · {left_text(*seconds_left(lab, live))}")
     running = [run for run in live if run.state == "running"]
     if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")

@@ -10,9 +10,13 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.plan.rate_grid import TuneSpec
 from core.study.arms.verdict import verdict
 from pages.adapters import listed
 from pages.shared.ui.links import script
+from tests.conftest import BOTH, compared, short
 from tests.pages.test_pages import draw, texts
 from tests.store.many import write_many
 from tests.trained_home import TrainedHome
@@ -98,6 +102,49 @@ def test_a_run_without_a_step_has_a_chart_that_grows_and_one_that_ended_has_none
     app = draw("runs", run=run.id)
     assert not live_charts(app)
     assert not app.get("plotly_chart")
+
+
+@pytest.mark.parametrize("page", ["home", "sweep"])
+def test_no_bar_goes_back_when_a_run_a_bank_or_an_experiment_ends(opened: Lab, page: str) -> None:
+    opened.workers.close(1.0)  # nothing takes runs from the queue
+    arms = [(short(rate=0.001), FullSpec()), *((short(), LoRASpec.of(rank=rank)) for rank in (1, 4))]
+    first = compared(opened, "rotation-45", "digits", None, short(), arms, range(4), tune=TuneSpec.of(), own_bases=True)
+    second = compared(opened, "inversion", "digits", None, short(epochs=3), BOTH, range(2))
+    bases = [str(run.spec.base) for run in opened.members(first) if run.spec.label == "Full"]
+    app = draw(page, experiment=first.id)
+    seen: list[list[int]] = []
+
+    def look(state: str, step: int, *ids: str) -> None:
+        with opened.store.transaction() as db:
+            change = "UPDATE runs SET state = ?, step = ?, steps = 10, result = NULL WHERE id = ?"
+            db.executemany(change, [(state, step, id) for id in ids])
+        app.run()
+        assert not app.exception
+        seen.append([bar.proto.value for bar in (*app.sidebar.get("progress"), *app.main.get("progress"))])
+
+    for base in dict.fromkeys(bases):
+        look("running", 5, base)
+        look("stopped", 10, base)
+    half = len(first.runs) // 2
+    for bank in first.runs[:half], first.runs[half:]:
+        for step in (0, 4, 9):
+            look("running", step, *bank)
+        look("failed", 9, bank[0])
+        look("stopped", 10, *bank[1:])
+    of_first = [bars[1] for bars in seen]  # below the sidebar's; Home shows all that trains, the oldest first
+    assert of_first == sorted(of_first)
+    assert of_first[0] < 10 < of_first[-1]
+    assert of_first[-1] < 100, "the search goes on with the other seeds"
+    with opened.store.transaction() as db:
+        db.execute("UPDATE experiments SET plan_state = 'complete' WHERE id = ?", (first.id,))
+    look("running", 5, str(second.base))
+    look("stopped", 10, str(second.base))
+    look("running", 9, *second.runs)
+    of_all = [bars[0] for bars in seen]
+    assert of_all == sorted(of_all)
+    assert 80 < of_all[-1] < 100
+    look("stopped", 9, *(run.id for run in opened.live()))
+    assert not app.sidebar.get("progress")
 
 
 def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:

@@ -14,6 +14,7 @@ from core.numbers import NOTHING, count_text, left_text
 from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
 from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
+from pages.shared.experiment.progress import followed, progress_bar
 from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
 from pages.shared.ui.literal import literal
 from pages.shared.ui.live_chart import live_chart
@@ -84,6 +85,7 @@ def _update(lab: Lab, ids: tuple[str, ...], key: str, title: str) -> None:
 
 
 def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
+    launched = followed(lab, key, runs)
     # A base is of interest until what is built on it begins, also while that waits for one that was interrupted.
     awaited = {"queued", "running", "interrupted"} if any(run.is_live for run in runs) else set()
     runs = [run for run in runs if run.spec.role is not Role.BASE or run.state in awaited] or runs
@@ -91,7 +93,7 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     arms = [replace(arm, label=labels[arm.key]) for arm in all_arms(runs)]
     curves = {run.id: _curve(lab, run) for run in runs if run.step}
     with st.container(border=True):
-        _head(lab, runs, key, title)
+        _head(lab, runs, launched, key, title)
         left, right = st.columns(2, gap="medium")
         with left:
             live_chart(live_loss(arms, curves), f"{key}-loss", HEIGHT, "Training loss of each setting, by epoch")
@@ -102,8 +104,8 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
         _runs(lab, [run for run in runs if run.is_live], labels, key)
 
 
-def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
-    """Draw title, states and buttons, and a progress bar while runs are live."""
+def _head(lab: Lab, runs: list[Run], launched: list[Run], key: str, title: str) -> None:
+    """Draw title, states and buttons, and the progress of what was launched while any of it is live."""
     live, goes_on = [run for run in runs if run.is_live], is_under_way(runs)
     words = state_text(runs)
     if any(run.plan == "open" for run in runs):
@@ -119,9 +121,8 @@ def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
             stop_button(lab, runs, key)
         else:
             st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
-    if live:
-        # Runs that failed or were stopped count only with the steps that they took.
-        st.progress(sum(map(_share, runs)) / len(runs))
+    if launched:
+        progress_bar(lab, launched)
 
 
 def _time_left(lab: Lab, live: Sequence[Run]) -> str:
