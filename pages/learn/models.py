@@ -12,7 +12,7 @@ from core.numbers import bytes_text, times_text
 from core.study.learn.counting import perceptron, storage
 from core.study.learn.figures import storage_figure
 from core.study.learn.language_models import language_models, model_table, projection_table, target_choices
-from core.study.report.report import CUSTOMERS
+from core.study.report.sections import CUSTOMERS
 from pages.shared.ui.customers import CHOICES
 from pages.shared.ui.figure_panel import readable
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 
 import streamlit as st
 
@@ -10,21 +12,30 @@ from core.errors import LabError
 from core.lab import current
 from core.store.record import Experiment, is_under_way
 from core.study.arms.choice import chosen_arms, no_choice_sentence
-from core.study.report.evidence import gather
+from core.study.arms.verdict_words import costs
+from core.study.report.evidence import Evidence, epochs_of, gather
+from core.study.report.facts import facts_of
 from core.study.report.html import report_html
-from core.study.report.parts import Plot
-from core.study.report.report import opening, report
-from core.study.weights.remeasured import Remeasured, remeasure
+from core.study.report.limits import limits_of
+from core.study.report.parts import Plot, Section
+from core.study.report.report import command_of, opening, report
+from core.study.report.sections import COST, CUSTOMERS, Chapter, chapters_of
+from core.study.report.words import words_of
+from core.study.weights.remeasured import Caller, Remeasured, remeasure
 from pages.shared.experiment.configuration import save_experiment
 from pages.shared.experiment.current import experiment_picker
 from pages.shared.experiment.live import TICK
-from pages.shared.experiment.measured import measured
+from pages.shared.experiment.measured import measured, measured_unseen
+from pages.shared.experiment.verdict_view import verdict_view
 from pages.shared.ui.customers import customers
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
+
+NUMBER = "report-customers"
+"""Session state key: the number of customers that the section on costs shows."""
 
 lab = current()
 
@@ -53,45 +64,33 @@ if is_under_way(members):
     )
     redraw_at_end(experiment)
     st.stop()
-chosen = chosen_arms(members)
-if not chosen:
+if not chosen_arms(members):
     st.info(no_choice_sentence(members), icon=":material/info:")
     link("runs", "See the runs")
     st.stop()
 
-number = customers("report-customers", "Number of customers, each with a network of their own.")
-try:
-    evidence = gather(lab, experiment, Remeasured())
-    begun = opening(evidence)
-    st.subheader("The question")
-    st.markdown(literal(begun.question))
-    st.subheader("The answer")
-    with st.container(border=True):
-        for sentence in begun.answer:
-            st.markdown(literal(sentence))
-    for warning in begun.warnings:
-        st.warning(literal(warning))
-    # With transformers this takes minutes, for which nobody has to wait who came for the answer.
-    found = report(replace(evidence, remeasured=remeasure(lab, chosen, measured)), number)
-except LabError as error:
-    st.error(literal(str(error)))
-    st.stop()
 
-with st.container(horizontal=True, vertical_alignment="center"):
-    download(
-        on_primary("Report as one HTML file"),
-        lambda: report_html(found),
-        f"{experiment.id}-report.html",
-        "text/html",
-        "report-file",
-        kind="primary",
-        help="A single file that works offline in any browser and can be printed.",
-    )
-    save_experiment(lab, experiment, "report-save")
-    link("compare", "Compare", {"experiment": experiment.id})
+def complete(evidence: Evidence, call: Caller) -> Evidence:
+    """Everything that the report rests on. With transformers, measuring it takes minutes the first time.
 
-for section in found.sections:
-    st.subheader(section.title)
+    Args:
+        evidence: without curves and what is measured again.
+        call: how slow measurements are called.
+    """
+    finished = [run for run in evidence.members if run.state == "finished"]
+    others = [run for run in evidence.members if run.state != "finished"]
+    curves = call(epochs_of, lab, finished) | epochs_of(lab, others)
+    return replace(evidence, curves=curves, remeasured=remeasure(lab, evidence.chosen, call))
+
+
+@cache
+def whole() -> Evidence:
+    """What all folds together need, measured for the first of them that is open."""
+    return complete(evidence, measured)
+
+
+def draw(section: Section) -> None:
+    """Draw what a section says, its figures and its tables."""
     st.markdown(literal(section.lead))
     for part in section.parts:
         if isinstance(part, Plot):
@@ -102,20 +101,78 @@ for section in found.sections:
             if part.note:
                 st.caption(literal(part.note))
 
-st.subheader("What cannot be concluded")
-st.markdown("\n".join(f"- {literal(limit)}" for limit in found.limits))
 
-st.subheader("What was run")
-st.markdown("\n".join(f"- **{literal(name)}:** {literal(value)}" for name, value in found.facts))
+def fold(title: str, content: Callable[[], None]) -> None:
+    """Draw an expander whose content is made while it is open."""
+    expander = st.expander(literal(title), key=f"report-{title}", on_change="rerun")
+    if expander.open:
+        with expander:
+            try:
+                content()
+            except LabError as error:
+                st.error(literal(str(error)))
 
-st.subheader("How to run it again")
-if found.file is not None:
-    st.markdown("From a shell, in the folder of LoRA Lab, with the experiment saved as a file above:")
-    st.code(found.command, language=None, wrap_lines=True)
-else:
-    st.markdown("No file gives these runs again, since their base is gone; these are specs of one run of each setting.")
-with st.expander("Specs of one run of each setting", icon=":material/data_object:", expanded=found.file is None):
-    st.code("\n".join(found.specs), language=None, wrap_lines=True)
 
-st.subheader("Words")
-st.markdown("\n".join(f"- **{literal(term)}:** {literal(meaning)}" for term, meaning in found.words))
+def pairs(found: tuple[tuple[str, str], ...]) -> None:
+    """Draw a list of names and what they mean."""
+    st.markdown("\n".join(f"- **{literal(name)}:** {literal(value)}" for name, value in found))
+
+
+def again() -> None:
+    """Draw how the experiment is run again."""
+    if evidence.file is not None:
+        st.markdown("From a shell, in the folder of LoRA Lab, with the experiment saved as a file above:")
+        st.code(command_of(experiment.id), language=None, wrap_lines=True)
+        st.markdown("Specs of one run of each setting:")
+    else:
+        st.markdown(
+            "No file gives these runs again, since their base is gone; these are specs of one run of each setting."
+        )
+    st.code("\n".join(arm.spec.to_json() for arm in evidence.chosen), language=None, wrap_lines=True)
+
+
+try:
+    evidence = gather(lab, experiment, Remeasured(), curves={})
+    begun = opening(evidence)
+except LabError as error:
+    st.error(literal(str(error)))
+    st.stop()
+
+with st.container(border=True):
+    verdict_view(evidence.verdict)
+    st.markdown(literal(costs(evidence.verdict)))
+if begun.warnings:
+    st.warning("\n".join(f"- {literal(warning)}" for warning in begun.warnings))
+number = int(st.session_state.get(NUMBER, CUSTOMERS))
+with st.container(horizontal=True, vertical_alignment="center"):
+    download(
+        on_primary("Report as one HTML file"),
+        lambda: report_html(report(complete(evidence, measured_unseen), number)),
+        f"{experiment.id}-report.html",
+        "text/html",
+        "report-file",
+        kind="primary",
+        help="A single file that works offline in any browser and can be printed.",
+    )
+    save_experiment(lab, experiment, "report-save")
+    link("compare", "Compare", {"experiment": experiment.id})
+st.markdown(f"**The question:** {literal(begun.question)}")
+
+main, *others = chapters_of(evidence)
+draw(main.make(evidence, number))
+
+
+def chapter(one: Chapter) -> None:
+    """Draw a section that was folded away."""
+    shown = number
+    if one.title == COST:
+        shown = customers(NUMBER, "Number of customers, each with a network of their own.")
+    draw(one.make(whole() if one.remeasures else evidence, shown))
+
+
+for each in others:
+    fold(each.title, partial(chapter, each))
+fold("What cannot be concluded", lambda: st.markdown("\n".join(f"- {literal(one)}" for one in limits_of(whole()))))
+fold("What was run", lambda: pairs(tuple(facts_of(whole()))))
+fold("How to run it again", again)
+fold("Words", lambda: pairs(words_of(evidence.objective)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.study.arms.arm import arms_of
-from pages.shared.experiment.measured import measured
+from pages.shared.experiment.measured import measured, measured_unseen
 from tests.study.samples import make_arm_runs
 
 CALLS: list[str] = []
@@ -61,3 +62,15 @@ def test_errors_are_not_cached() -> None:
         with pytest.raises(LabError, match="gone"):
             measured(failing, None)
     assert CALLS == ["failing", "failing"]
+
+
+def test_a_thread_without_a_page_is_told_what_pages_have_measured_and_logs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert measured(one, None, 1) == 1
+    caplog.clear()
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(measured_unseen, one, None, 1).result() == 1
+        assert threads.submit(measured_unseen, one, None, 2).result() == 2
+    assert not [record for record in caplog.records if "ScriptRunContext" in record.message]
+    assert measured(one, None, 2) == 2

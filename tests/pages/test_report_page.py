@@ -21,7 +21,10 @@ from core.study.arms.forgetting_clause import OWN_RATES
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict_words import headline
 from core.study.report import answer
+from core.study.report.parts import Plot, Table
+from core.study.report.report import report_of
 from core.study.weights import cuts, remeasured
+from pages.shared.ui.download import OFFERS
 from pages.shared.ui.literal import literal
 from tests.conftest import finish
 from tests.pages.test_pages import draw, texts
@@ -54,6 +57,18 @@ def judged(lab: Lab, experiment: Experiment, objective: ObjectiveSpec) -> Iterat
         answer._kept.clear()
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET spec = ? WHERE id = ?", [(spec, id) for id, spec in kept])
+
+
+def unfold(app: AppTest) -> AppTest:
+    """Open every fold of the page."""
+    for fold in app.expander:
+        app.session_state[f"report-{fold.label}"] = True
+    return app.run()
+
+
+def unfolded(experiment: Experiment) -> AppTest:
+    """The page of an experiment, with all that is folded away."""
+    return unfold(draw("report", experiment=experiment.id))
 
 
 def press(app: AppTest, label: str) -> AppTest:
@@ -90,8 +105,41 @@ def test_the_answer_does_not_wait_for_what_is_measured_again(
 
     monkeypatch.setattr(remeasured, "remeasure", missing)
     app = draw("report", experiment=tuned[1].id)
-    assert [error.value for error in app.error] == ["Nothing can be measured."]
+    assert not app.error, "what is folded away is not measured"
+    unfold(app)
+    assert {error.value for error in app.error} == {"Nothing can be measured."}
     assert said(tuned) in texts(app)
+
+
+def test_the_report_begins_with_the_answer_and_folds_away_all_but_its_figure_and_its_table(
+    tuned: tuple[Lab, Experiment],
+) -> None:
+    lab, experiment = tuned
+    app = draw("report", experiment=experiment.id)
+    assert said(tuned) in app.markdown[0].value, "nothing stands before the answer"
+    assert (len(app.get("plotly_chart")), len(app.dataframe), len(app.code)) == (1, 1, 0)
+    assert list(app.dataframe[0].value["Setting"]) == ["Full", "LoRA r=1", "LoRA r=4", "Head only"]
+    unfold(app)
+    found = report_of(lab, experiment)
+    parts = [part for section in found.sections for part in section.parts]
+    assert len(app.get("plotly_chart")) == sum(isinstance(part, Plot) for part in parts)
+    assert len(app.dataframe) == sum(isinstance(part, Table) for part in parts)
+    shown = texts(app)
+    for told in (*found.answer, *found.warnings, *found.limits, found.question):
+        assert literal(told) in shown
+    for name, value in (*found.facts, *found.words):
+        assert f"**{literal(name)}:** {literal(value)}" in shown
+    assert [code.value for code in app.code] == [found.command, "\n".join(found.specs)]
+
+
+def test_what_a_customer_costs_is_in_the_page_and_in_its_file(tuned: tuple[Lab, Experiment]) -> None:
+    app = draw("report", experiment=tuned[1].id)
+    app.session_state["report-Cost"] = True
+    app.run()
+    app.select_slider(key="report-customers").set_value(20).run()
+    assert any("To store, 20 customers" in frame.value for frame in app.dataframe)
+    offer = app.session_state[OFFERS].get("report-file")
+    assert "To store, 20 customers" in offer.content()
 
 
 def test_what_could_not_be_measured_is_measured_once_it_can_be(
@@ -102,14 +150,14 @@ def test_what_could_not_be_measured_is_measured_once_it_can_be(
     for id in (plain.base, next(run.id for run in lab.members(plain) if run.spec.label == "Full")):
         file = lab.settings.runs / id / NETWORK
         away = file.rename(file.with_suffix(".away"))
-        assert "could not be measured again" in texts(draw("report", experiment=plain.id))
+        assert "could not be measured again" in texts(unfolded(plain))
         away.rename(file)
     with monkeypatch.context() as short_of_memory:
         short_of_memory.setattr(cuts, "free_bytes", lambda device: 1)
-        found = texts(draw("report", experiment=plain.id))
+        found = texts(unfolded(plain))
         assert "was not cut to a rank: it takes" in found
         assert "could not be measured again" not in found
-    found = texts(draw("report", experiment=plain.id))
+    found = texts(unfolded(plain))
     assert "was not cut to a rank" not in found
     assert "cut to a rank" in found
 
@@ -125,9 +173,7 @@ def test_the_page_has_the_answer_at_the_margin_of_the_experiment(tuned: tuple[La
         assert "Good enough here means: at most 3 points" in texts(app).replace("\\", "")
         assert said(tuned) in texts(app)
     assert any("Within 3 points" in frame.value for frame in app.dataframe)
-    assert app.code[0].value.startswith(f"python -m core compare --config {tuned[1].id}.json ")
-    for title in ("What cannot be concluded", "What was run", "How to run it again", "Words"):
-        assert title in [element.value for element in app.subheader]
+    assert unfold(app).code[0].value.startswith(f"python -m core compare --config {tuned[1].id}.json ")
 
 
 def test_every_page_with_an_answer_says_what_it_is_judged_by(tuned: tuple[Lab, Experiment]) -> None:

@@ -92,6 +92,13 @@ def registered() -> dict[str, Any]:
     return dict(AppTest.from_file(SHELL, default_timeout=SECONDS).run()._registered_pages)
 
 
+def unfold(app: AppTest) -> None:
+    """Open every fold of the page Report, whose content is made while it is open."""
+    for fold in app.expander:
+        app.session_state[f"report-{fold.label}"] = True
+    app.run()
+
+
 def draw(view: View, home: Path) -> dict[str, Any]:
     """What a view shows; see :func:`tests.same_numbers.drawn.drawn`."""
     page, asked = view
@@ -100,6 +107,8 @@ def draw(view: View, home: Path) -> dict[str, Any]:
     for name, value in asked.items():
         app.query_params[name] = value
     app.switch_page(script(page)).run()
+    if page == "report":
+        unfold(app)
     assert not app.exception, app.exception
     found = drawn(app, home)
     if page == "home":  # the question before it is about datasets, and has forecasts

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
-from html import unescape
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -111,6 +111,7 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     titles = [section.title for section in found.sections]
     assert titles == [
         "Accuracy",
+        "Differences in accuracy",
         "A fair learning rate for each",
         "Learning and forgetting",
         "Cost",
@@ -137,6 +138,7 @@ def test_the_answer_has_everything_that_a_reader_asks_for(decided):
     found = report(decided)
     assert "2 points" in found.question
     assert found.answer[0] == headline(decided.verdict)
+    assert f'{escape(found.answer[0])}</strong> <span class="level">shown</span>' in report_html(found)
     assert found.answer[0].startswith("Use LoRA r=16 at learning rate 0.01: it is at most")
     for words in (
         "Shown with 8 seeds: p = 0.0",
@@ -151,9 +153,7 @@ def test_where_the_best_rate_may_lie_beyond_nothing_is_shown_and_it_says_so(evid
     """The rates of the experiment are two, so the better one is at an end."""
     assert found.answer[0] == headline(evidence.verdict) == evidence.verdict.withheld
     assert not any("Use " in sentence or "Shown with" in sentence for sentence in found.answer)
-    differences = [
-        part.frame for part in found.sections[0].parts if isinstance(part, Table) and "Differences" in part.title
-    ]
+    differences = [part.frame for part in found.sections[1].parts if "Differences" in part.title]
     assert set(differences[0]["Setting"]) == {"LoRA r=1", "LoRA r=4", "Head only", "Biases only", "From scratch"}
     findings = dict(zip(differences[0]["Setting"], differences[0]["Finding"], strict=True))
     assert all(text.startswith(("No difference seen with 3 seeds", "Seen: ")) for text in findings.values())
@@ -166,7 +166,8 @@ def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided)
     assert "LoRA r=16" in limits["Not shown is not the same as equal"]
     assert "LoRA r=4" in limits["Seen is not the same as shown"]
     assert not any("LoRA r=1 " in limit or "LoRA r=1." in limit for limit in limits.values())
-    tables = {part.title: part.frame for part in found.sections[0].parts if isinstance(part, Table)}
+    parts = [part for section in found.sections[:2] for part in section.parts]
+    tables = {part.title: part.frame for part in parts if isinstance(part, Table)}
     rows = tables["Differences in accuracy from full fine-tuning, paired by seed, in points"].set_index("Setting")
     assert rows["Finding"].to_dict() == {
         "LoRA r=1": "Shown: lower",
@@ -209,6 +210,7 @@ def test_the_file_needs_nothing_from_anywhere(found):
     assert policy.startswith("default-src 'none'")
     assert len(html) < 5e6
     text = " ".join(reader.text)
+    assert text.index(found.answer[0]) < text.index(found.question), "the answer comes first"
     for sentence in (*found.answer, *found.limits, found.question, found.command, found.file):
         assert sentence in text
 

@@ -105,8 +105,9 @@ def _training_differs(specs: Sequence[RunSpec]) -> list[str]:
     :data:`OWN_SENTENCES`, the values that each was trained with are compared.
     """
     sentences, others = [], []
+    groups = tuning_groups(specs)
     for name, about in OptimSpec.model_fields.items():
-        tried = [frozenset(getattr(spec.optim, name) for spec in arms) for arms in tuning_groups(specs)]
+        tried = [frozenset(getattr(spec.optim, name) for spec in arms) for arms in groups]
         values = frozenset().union(*tried)
         if name == "learning_rate" or len(values) < 2:
             continue

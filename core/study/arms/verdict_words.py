@@ -27,6 +27,15 @@ MEANINGS = {
 }
 """What each level means, for a tooltip."""
 
+SCOPES = {About.METHODS: "", About.BUDGET: " for this budget", About.RATES: " at these rates"}
+
+
+def level_words(verdict: Verdict) -> str:
+    """The level of a verdict, and what it is limited to, as in ``shown at these rates``; empty where there is none."""
+    if verdict.reason or verdict.withheld:
+        return ""
+    return f"{verdict.level}{SCOPES[verdict.about] if verdict.claim is not None else ''}"
+
 
 def headline(verdict: Verdict) -> str:
     """The verdict in one sentence."""

@@ -23,6 +23,7 @@ from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict
+from core.study.figures.palette import colours_of
 from core.study.report.answer import answer_of
 from core.study.weights.remeasured import Remeasured, remeasure
 
@@ -36,7 +37,7 @@ class Evidence:
     """What the runs start from: one base, or one for each seed."""
     members: tuple[Run, ...]
     curves: dict[str, Curve]
-    """Curves of all runs with results, by run id; those that were not chosen without their losses."""
+    """Curves of all runs with results, by run id, without their losses."""
     remeasured: Remeasured
     file: str | None
     """The experiment as a file of :mod:`core.plan.configuration_file`; None where its base is gone."""
@@ -59,15 +60,20 @@ class Evidence:
         """The learning rate that was chosen for each."""
         return rate_choices(self.members)
 
-    @property
+    @cached_property
     def tuned(self) -> bool:
         """Whether there was anything to choose among."""
         return is_tuned(run.spec for run in self.members)
 
-    @property
+    @cached_property
     def named(self) -> list[Arm]:
         """The chosen arms under short names, where these tell them apart."""
         return named(self.chosen)
+
+    @cached_property
+    def colours(self) -> dict[str, str]:
+        """Color of each arm, by key."""
+        return colours_of(run.spec for run in self.members)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -91,13 +97,16 @@ def named(arms: Sequence[Arm]) -> list[Arm]:
     return [replace(arm, label=arm.name) for arm in arms] if len(set(names)) == len(names) else list(arms)
 
 
-def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = None) -> Evidence:
+def gather(
+    lab: Lab, experiment: Experiment, remeasured: Remeasured | None = None, curves: dict[str, Curve] | None = None
+) -> Evidence:
     """Read an experiment.
 
     Args:
         lab: has it.
         experiment: with at least one run.
         remeasured: where it is known already; measuring takes seconds.
+        curves: of all runs with results, by run id, where they were read already, or are not needed.
     """
     members = lab.members(experiment)
     chosen = chosen_arms(members)
@@ -105,7 +114,7 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         experiment=experiment,
         bases=tuple(lab.runs_of(bases_of(members))),
         members=tuple(members),
-        curves=epochs_of(lab, members) | {run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
+        curves=epochs_of(lab, members) if curves is None else curves,
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
         file=_file(lab, experiment),
         verdict=answer_of(lab, experiment, members),

@@ -30,17 +30,17 @@ FEW_EPOCHS = 12
 """Maximum number of epochs at which every epoch has a tick."""
 
 
-def forgetting_section(evidence: Evidence, colours: dict[str, str]) -> Section:
+def forgetting_section(evidence: Evidence, title: str) -> Section:
     """What the network still knows of the source; where there is none, how it learnt the target.
 
     Args:
         evidence: of an experiment.
-        colours: of each arm, by key.
+        title: of the section.
     """
-    measure = evidence.objective.primary
+    measure, colours = evidence.objective.primary, evidence.colours
     if evidence.members[0].spec.is_direct:
         alt = f"Mean {measure.noun} on the target after each epoch, one line per setting"
-        return Section("Learning", NO_SOURCE, (Plot("curves", _curves(evidence, colours), alt),))
+        return Section(title, NO_SOURCE, (Plot("curves", _curves(evidence, colours), alt),))
     arms = evidence.named
     kinds = [False, True] if evidence.split else [False]
     parts: list[Plot | Table] = []
@@ -68,7 +68,7 @@ def forgetting_section(evidence: Evidence, colours: dict[str, str]) -> Section:
     for masked in kinds:
         parts += _frontier(evidence, colours, masked)
     lead = "What the network still knows of the source while it learns the target."
-    return Section("Learning and forgetting", lead, tuple(parts))
+    return Section(title, lead, tuple(parts))
 
 
 def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list[Plot | Table]:

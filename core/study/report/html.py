@@ -37,6 +37,8 @@ p { margin: .5rem 0; }
 .faint, caption { color: var(--faint); font-size: .875rem; }
 .answer { border-left: 4px solid var(--accent); background: var(--soft); padding: .5rem 1rem; margin: 1rem 0;
   font-size: 1.05rem; }
+.level { border: 1px solid var(--accent); border-radius: 1rem; padding: 0 .6rem; font-size: .875rem;
+  white-space: nowrap; }
 .scroll { overflow-x: auto; margin: .5rem 0; }
 table { border-collapse: collapse; font-size: .875rem; min-width: 100%; }
 th, td { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
@@ -109,11 +111,11 @@ def report_html(report: Report) -> str:
     body = [
         f"<h1>{escape(report.title)}</h1>",
         f'<p class="faint">Decision report of LoRA Lab, experiment {escape(report.experiment)}, {report.made}</p>',
+        "<h2>The answer</h2>",
+        _answer(report),
+        *(_paragraph(f"Note: {warning}") for warning in report.warnings),
         "<h2>The question</h2>",
         _paragraph(report.question),
-        "<h2>The answer</h2>",
-        f'<div class="answer">{"".join(map(_paragraph, report.answer))}</div>',
-        *(_paragraph(f"Note: {warning}") for warning in report.warnings),
         *(_section(section) for section in report.sections),
         "<h2>What cannot be concluded</h2>",
         f"<ul>{''.join(f'<li>{escape(limit)}</li>' for limit in report.limits)}</ul>",
@@ -138,6 +140,13 @@ def report_html(report: Report) -> str:
             "</body></html>\n",
         ]
     )
+
+
+def _answer(report: Report) -> str:
+    """The verdict with its level, and the sentences below it."""
+    first, *others = report.answer
+    level = f' <span class="level">{escape(report.level)}</span>' if report.level else ""
+    return f'<div class="answer"><p><strong>{escape(first)}</strong>{level}</p>{"".join(map(_paragraph, others))}</div>'
 
 
 @lru_cache(maxsize=1)

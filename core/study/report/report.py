@@ -1,7 +1,7 @@
 """The decision report of an experiment: one content, shown on a page and written to a file.
 
-It is made for somebody who never saw the dashboard: the question, the answer with its intervals, the figures, what
-cannot be concluded, what was run, and the file and command that run it again.
+It is made for somebody who never saw the dashboard: the answer with its level and intervals, the question, the figures,
+what cannot be concluded, what was run, and the file and command that run it again.
 """
 
 from __future__ import annotations
@@ -9,47 +9,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import pandas as pd
-
 from core.errors import RunStateError
 from core.lab import Lab
-from core.methods.method import Role
-from core.numbers import NOTHING, bytes_text, count_text
 from core.run_spec import RunSpec
 from core.store.record import Experiment
-from core.study.arms.balance import misleading_sentence, share_sentence
+from core.study.arms.balance import misleading_sentence
 from core.study.arms.choice import dropped_sentences
-from core.study.arms.difference_tables import (
-    cut_differences,
-    cuts_table,
-    differences_table,
-    full_differences,
-    rank_differences,
-    tested_settings,
-)
 from core.study.arms.fairness import comparable
-from core.study.arms.sweep import sweep_arms
-from core.study.arms.tables import mean_text, rates_table
-from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
-from core.study.arms.tuning import choice_sentence
-from core.study.arms.verdict import Verdict
-from core.study.arms.verdict_words import costs, explanation, headline
-from core.study.figures.curves import arm_dots
-from core.study.figures.palette import colours_of
-from core.study.figures.sweep import rate_curves
-from core.study.figures.tradeoffs import accuracy_against, learning_over_time
+from core.study.arms.verdict_words import costs, explanation, headline, level_words
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of
-from core.study.report.forgetting import forgetting_section
 from core.study.report.limits import limits_of
-from core.study.report.parts import Plot, Section, Table
+from core.study.report.parts import Section
+from core.study.report.sections import CUSTOMERS, chapters_of
 from core.study.report.words import words_of
-from core.study.stats.claims import Level
-from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, value_text
 from core.wording.tasks import task_text
-
-CUSTOMERS = 100
-"""Default number of customers for which storage is computed."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +33,8 @@ class Opening:
     question: str
     answer: tuple[str, ...]
     """The verdict, what it rests on, and what its setting costs, a sentence each."""
+    level: str
+    """How far the verdict is shown, as in ``shown at these rates``; empty where there is none."""
     warnings: tuple[str, ...]
 
 
@@ -83,8 +59,13 @@ class Report(Opening):
 
     @property
     def command(self) -> str:
-        """What runs the experiment of :attr:`file` again, saved under the experiment's id."""
-        return f"python -m core compare --config {self.experiment}.json --report report.html"
+        """What runs the experiment of :attr:`file` again; see :func:`command_of`."""
+        return command_of(self.experiment)
+
+
+def command_of(experiment: str) -> str:
+    """The command that runs an experiment again whose file is called after its id."""
+    return f"python -m core compare --config {experiment}.json --report report.html"
 
 
 def report_of(lab: Lab, experiment: Experiment) -> Report:
@@ -117,6 +98,7 @@ def opening(evidence: Evidence) -> Opening:
             f"{measure.margin_text(found.margin)} of {measure.noun} {short} full fine-tuning."
         ),
         answer=tuple(filter(None, (headline(found), *explanation(found), costs(found)))),
+        level=level_words(found),
         warnings=(
             *filter(None, [misleading_sentence(evidence.chosen[0].runs[0])]),
             *dropped_sentences(evidence.members),
@@ -135,13 +117,13 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
     Raises:
         RunStateError: no setting has finished without a failed seed, or the test part is not to be read yet.
     """
-    begun, found = opening(evidence), evidence.verdict
+    begun = opening(evidence)
     return Report(
         **vars(begun),
         experiment=evidence.experiment.id,
         title=evidence.experiment.name,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        sections=tuple(_sections(evidence, found, customers)),
+        sections=tuple(section for each in chapters_of(evidence) if (section := each.make(evidence, customers)).parts),
         limits=tuple(limits_of(evidence)),
         facts=tuple(facts_of(evidence)),
         file=evidence.file,
@@ -158,119 +140,3 @@ def _start(spec: RunSpec) -> str:
         if spec.source
         else f"{name}, as it was brought,"
     )
-
-
-def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Section]:
-    colours = colours_of(run.spec for run in evidence.members)
-    sections = [_accuracy(evidence, found, colours)]
-    if evidence.tuned:
-        sections.append(_rates(evidence))
-    return [*sections, forgetting_section(evidence, colours), _cost(evidence, colours, customers), *_cuts(evidence)]
-
-
-def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Section:
-    arms, measure = evidence.named, evidence.objective.primary
-    tables = [
-        Table(
-            f"Differences in {measure.noun} from full fine-tuning, paired by seed{measure.difference_clause}",
-            differences_table(full_differences(arms, measure.name, found), tested_settings(arms, found)),
-        )
-    ]
-    if len(ranks := rank_differences(arms)):
-        tables.append(Table("Does the rank matter? Each rank minus the lowest", differences_table(ranks)))
-    figure = Plot(
-        "accuracy",
-        arm_dots(arms, measure.name, colours),
-        f"{measure.title} on the target's test part of every run, by setting",
-    )
-    share = share_sentence(evidence.chosen[0].runs[0].result, evidence.members[0].spec.network.learns)
-    lead = f"{measure.title} on the target's test part, which took no part in any choice. {share}".strip()
-    words = {Level.SHOWN: "shown", Level.OPEN: "not shown"}
-    within = {candidate.arm.key: words[candidate.within] for candidate in found.candidates}
-    columns = {
-        "Setting": [arm.label for arm in arms],
-        "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
-        "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-        "Seeds": [str(len(arm.runs)) for arm in arms],
-    }
-    for each in evidence.objective.measures:
-        if any(arm.values(each.name) for arm in arms):
-            columns[each.title] = [arm.spread(each.name) for arm in arms]
-    columns[f"Within {measure.margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
-    summary = pd.DataFrame(columns, dtype=object)
-    return Section(
-        measure.title, lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval."), *tables)
-    )
-
-
-def _rates(evidence: Evidence) -> Section:
-    figure = Plot(
-        "rates",
-        rate_curves(sweep_arms(evidence.members)),
-        f"{evidence.objective.primary.title} on the validation part over the learning rate, one line per setting",
-    )
-    lead = choice_sentence(evidence.choices)
-    return Section(
-        "A fair learning rate for each", lead, (figure, Table("Learning rates", rates_table(evidence.choices)))
-    )
-
-
-def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Section:
-    arms, cuts = evidence.named, evidence.remeasured.cuts
-    measure = evidence.objective.primary
-    title, over_time = measure.title, f"Validation {measure.noun} over training time"
-    trained = memory_columns(arms, evidence.forecasts)
-    notes = [TIME_NOTE, MEMORY_NOTE, *([TRAINED_MEMORY_NOTE] if trained else [])]
-    table = pd.DataFrame(
-        {
-            "Setting": [arm.label for arm in arms],
-            "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-            "Time per run": [mean_text(arm, "seconds") for arm in arms],
-            "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
-            **trained,
-            "To store, 1 customer": [bytes_text(arm.bytes_for(1)) for arm in arms],
-            f"To store, {customers:,} customers": [bytes_text(arm.bytes_for(customers)) for arm in arms],
-        },
-        dtype=object,
-    )
-    parts = (
-        Plot(
-            "parameters",
-            accuracy_against("trainable_parameters", arms, colours),
-            f"{title} on the test part against trainable parameters",
-        ),
-        Plot(
-            "time",
-            learning_over_time(arms, evidence.curves, colours),
-            over_time,
-        ),
-        Plot(
-            "storage",
-            accuracy_against("storage", arms, colours, customers, cuts),
-            f"{title} on the test part against bytes to store for {customers:,} customers",
-        ),
-        Table("What each setting costs", table, " ".join(notes)),
-    )
-    lead = (
-        "LoRA is stored as one base and one adapter per customer, head only and biases only as one base and the "
-        "trained values, everything else as one checkpoint per customer."
-    )
-    return Section("Cost", lead, parts)
-
-
-def _cuts(evidence: Evidence) -> list[Section]:
-    cuts = evidence.remeasured.cuts
-    if not cuts:
-        return []
-    note = evidence.remeasured.left_out
-    arms = evidence.named
-    full = next(arm for arm in arms if arm.role is Role.REFERENCE)
-    reached = value_text(full.what(full.primary), full.interval(full.primary).mean)
-    lead = (
-        f"A reference computed from the full runs and not a run of its own: the change that full fine-tuning made to "
-        f"each weight, cut to rank r by singular value decomposition. Uncut it reached {reached}."
-    )
-    tables = [Table("Full fine-tuning, cut to a rank", cuts_table(cuts, evidence.split), note)]
-    if differences := cut_differences(arms, cuts):
-        tables.append(Table("LoRA minus full fine-tuning cut to the same rank", differences_table(differences)))
-    return [Section("How much rank did full fine-tuning need?", lead, tuple(tables))]

@@ -33,11 +33,23 @@ def measured(measure: Callable[Concatenate[Lab, P], T], lab: Lab, *args: P.args,
     return result
 
 
-@st.cache_data(
-    show_spinner="Measuring stored networks. With transformers this takes minutes, and is done once.",
-    max_entries=300,
-    hash_funcs={Run: lambda run: run.id, Arm: lambda arm: [run.id for run in arm.runs]},
-)
-def _measured(name: str, _measure: Callable[..., Any], _lab: Lab, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def measured_unseen(measure: Callable[Concatenate[Lab, P], T], lab: Lab, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what :func:`measured` returns, in a thread without a page, where no spinner can be drawn."""
+    result: T = _unseen(f"{measure.__module__}.{measure.__qualname__}", measure, lab, args, kwargs)
+    return result
+
+
+def _call(name: str, _measure: Callable[..., Any], _lab: Lab, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call ``_measure``; Streamlit leaves arguments with an underscore out of the cache key."""
     return _measure(_lab, *args, **kwargs)
+
+
+_CACHE: dict[str, Any] = {
+    "max_entries": 300,
+    "hash_funcs": {Run: lambda run: run.id, Arm: lambda arm: [run.id for run in arm.runs]},
+}
+# Both are of one function, so that Streamlit keeps their results in one cache.
+_measured = st.cache_data(
+    show_spinner="Measuring stored networks. With transformers this takes minutes, and is done once.", **_CACHE
+)(_call)
+_unseen = st.cache_data(show_spinner=False, **_CACHE)(_call)

@@ -10,8 +10,8 @@ import streamlit as st
 from core.store.record import Run
 from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import forgetting_in_short
-from core.study.arms.verdict import About, Verdict
-from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline
+from core.study.arms.verdict import Verdict
+from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
 from core.study.report.evidence import named
@@ -26,24 +26,16 @@ COLOURS: dict[Level, Literal["green", "orange", "gray"]] = {
 }
 
 
-SCOPES = {About.METHODS: "", About.BUDGET: " for this budget", About.RATES: " at these rates"}
-
-
-def level_of(found: Verdict) -> str:
-    """The verdict's level, and what it is limited to, as in ``shown at these rates``."""
-    return f"{found.level}{SCOPES[found.about] if found.claim is not None else ''}"
-
-
 def level_badge(found: Verdict) -> None:
     """Draw a badge with the verdict's level, which its tooltip explains."""
-    st.badge(level_of(found), color=COLOURS[found.level], help=MEANINGS[found.level])
+    st.badge(level_words(found), color=COLOURS[found.level], help=MEANINGS[found.level])
 
 
 def verdict_view(found: Verdict) -> None:
     """Draw headline and badge, and in few words what changes how they are read."""
-    is_given = not found.reason and not found.withheld
-    badge = f" :{COLOURS[found.level]}-badge[{level_of(found)}]" if is_given else ""
-    st.markdown(f"#### {literal(headline(found))}{badge}", help=MEANINGS[found.level] if is_given else None)
+    level = level_words(found)
+    badge = f" :{COLOURS[found.level]}-badge[{level}]" if level else ""
+    st.markdown(f"#### {literal(headline(found))}{badge}", help=MEANINGS[found.level] if level else None)
     told, full = found.told, found.full
     forgot = forgetting_in_short(told.arm, full) if told is not None and full is not None and not found.reason else ""
     if sentences := [*filter(None, [*caveats(found), forgot])]:

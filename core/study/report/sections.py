@@ -1,0 +1,176 @@
+"""The sections of a report: what settings reached, at which rates, at what cost, and cut to which rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from core.methods.method import Role
+from core.numbers import NOTHING, bytes_text, count_text
+from core.run_spec import inner_ranks
+from core.study.arms.balance import share_sentence
+from core.study.arms.difference_tables import (
+    cut_differences,
+    cuts_table,
+    differences_table,
+    full_differences,
+    rank_differences,
+    tested_settings,
+)
+from core.study.arms.sweep import sweep_arms
+from core.study.arms.tables import mean_text, rates_table
+from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
+from core.study.arms.tuning import choice_sentence
+from core.study.figures.curves import arm_dots
+from core.study.figures.sweep import rate_curves
+from core.study.figures.tradeoffs import accuracy_against, learning_over_time
+from core.study.report.evidence import Evidence
+from core.study.report.forgetting import forgetting_section
+from core.study.report.parts import Plot, Section, Table
+from core.study.stats.claims import Level
+from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, value_text
+
+CUSTOMERS = 100
+"""Default number of customers for which storage is computed."""
+
+RATES = "A fair learning rate for each"
+COST = "Cost"
+CUTS = "How much rank did full fine-tuning need?"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A section that can be made alone: a page makes only those that somebody reads."""
+
+    title: str
+    make: Callable[[Evidence, int], Section]
+    """Makes the section, given a number of customers with a network of their own."""
+    remeasures: bool
+    """Whether it needs curves and what is measured again of stored networks."""
+
+
+def chapters_of(evidence: Evidence) -> list[Chapter]:
+    """The sections of a report, the one with its main figure and table first."""
+    measure, spec = evidence.objective.primary, evidence.members[0].spec
+    learning = "Learning" if spec.is_direct else "Learning and forgetting"
+    chapters = [
+        Chapter(measure.title, _accuracy, remeasures=False),
+        Chapter(f"Differences in {measure.noun}", _differences, remeasures=False),
+        Chapter(RATES, _rates, remeasures=False),
+        Chapter(learning, lambda evidence, _: forgetting_section(evidence, learning), remeasures=True),
+        Chapter(COST, _cost, remeasures=True),
+        Chapter(CUTS, _cuts, remeasures=True),
+    ]
+    is_cut = any(arm.role is Role.REFERENCE for arm in evidence.chosen) and inner_ranks(a.spec for a in evidence.chosen)
+    left_out = {*(() if evidence.tuned else (RATES,)), *(() if is_cut else (CUTS,))}
+    return [chapter for chapter in chapters if chapter.title not in left_out]
+
+
+def _accuracy(evidence: Evidence, _: int) -> Section:
+    arms, measure, found = evidence.named, evidence.objective.primary, evidence.verdict
+    figure = Plot(
+        "accuracy",
+        arm_dots(arms, measure.name, evidence.colours),
+        f"{measure.title} on the target's test part of every run, by setting",
+    )
+    share = share_sentence(evidence.chosen[0].runs[0].result, evidence.members[0].spec.network.learns)
+    lead = f"{measure.title} on the target's test part, which took no part in any choice. {share}".strip()
+    words = {Level.SHOWN: "shown", Level.OPEN: "not shown"}
+    within = {candidate.arm.key: words[candidate.within] for candidate in found.candidates}
+    columns = {
+        "Setting": [arm.label for arm in arms],
+        "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
+        "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
+        "Seeds": [str(len(arm.runs)) for arm in arms],
+    }
+    for each in evidence.objective.measures:
+        if any(arm.values(each.name) for arm in arms):
+            columns[each.title] = [arm.spread(each.name) for arm in arms]
+    columns[f"Within {measure.margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
+    summary = pd.DataFrame(columns, dtype=object)
+    return Section(measure.title, lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval.")))
+
+
+def _differences(evidence: Evidence, _: int) -> Section:
+    arms, measure, found = evidence.named, evidence.objective.primary, evidence.verdict
+    tables = [
+        Table(
+            f"Differences in {measure.noun} from full fine-tuning, paired by seed{measure.difference_clause}",
+            differences_table(full_differences(arms, measure.name, found), tested_settings(arms, found)),
+        )
+    ]
+    if len(ranks := rank_differences(arms)):
+        tables.append(Table("Does the rank matter? Each rank minus the lowest", differences_table(ranks)))
+    return Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(tables))
+
+
+def _rates(evidence: Evidence, _: int) -> Section:
+    figure = Plot(
+        "rates",
+        rate_curves(sweep_arms(evidence.members)),
+        f"{evidence.objective.primary.title} on the validation part over the learning rate, one line per setting",
+    )
+    lead = choice_sentence(evidence.choices)
+    return Section(RATES, lead, (figure, Table("Learning rates", rates_table(evidence.choices))))
+
+
+def _cost(evidence: Evidence, customers: int) -> Section:
+    arms, cuts, colours = evidence.named, evidence.remeasured.cuts, evidence.colours
+    measure = evidence.objective.primary
+    title, over_time = measure.title, f"Validation {measure.noun} over training time"
+    trained = memory_columns(arms, evidence.forecasts)
+    notes = [TIME_NOTE, MEMORY_NOTE, *([TRAINED_MEMORY_NOTE] if trained else [])]
+    table = pd.DataFrame(
+        {
+            "Setting": [arm.label for arm in arms],
+            "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
+            "Time per run": [mean_text(arm, "seconds") for arm in arms],
+            "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
+            **trained,
+            "To store, 1 customer": [bytes_text(arm.bytes_for(1)) for arm in arms],
+            f"To store, {customers:,} customers": [bytes_text(arm.bytes_for(customers)) for arm in arms],
+        },
+        dtype=object,
+    )
+    parts = (
+        Plot(
+            "parameters",
+            accuracy_against("trainable_parameters", arms, colours),
+            f"{title} on the test part against trainable parameters",
+        ),
+        Plot(
+            "time",
+            learning_over_time(arms, evidence.curves, colours),
+            over_time,
+        ),
+        Plot(
+            "storage",
+            accuracy_against("storage", arms, colours, customers, cuts),
+            f"{title} on the test part against bytes to store for {customers:,} customers",
+        ),
+        Table("What each setting costs", table, " ".join(notes)),
+    )
+    lead = (
+        "LoRA is stored as one base and one adapter per customer, head only and biases only as one base and the "
+        "trained values, everything else as one checkpoint per customer."
+    )
+    return Section(COST, lead, parts)
+
+
+def _cuts(evidence: Evidence, _: int) -> Section:
+    cuts, note = evidence.remeasured.cuts, evidence.remeasured.left_out
+    if not cuts:
+        return Section(CUTS, note or evidence.remeasured.missing, ())
+    arms = evidence.named
+    full = next(arm for arm in arms if arm.role is Role.REFERENCE)
+    reached = value_text(full.what(full.primary), full.interval(full.primary).mean)
+    lead = (
+        f"A reference computed from the full runs and not a run of its own: the change that full fine-tuning made to "
+        f"each weight, cut to rank r by singular value decomposition. Uncut it reached {reached}."
+    )
+    tables = [Table("Full fine-tuning, cut to a rank", cuts_table(cuts, evidence.split), note)]
+    if differences := cut_differences(arms, cuts):
+        tables.append(Table("LoRA minus full fine-tuning cut to the same rank", differences_table(differences)))
+    return Section(CUTS, lead, tuple(tables))
