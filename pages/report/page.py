@@ -26,7 +26,7 @@ from pages.shared.experiment.configuration import save_experiment
 from pages.shared.experiment.current import experiment_picker
 from pages.shared.experiment.live import TICK
 from pages.shared.experiment.measured import measured, measured_unseen
-from pages.shared.experiment.verdict_view import verdict_view
+from pages.shared.experiment.verdict_view import basis_view, verdict_view
 from pages.shared.ui.customers import customers
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
@@ -140,7 +140,7 @@ except LabError as error:
 
 with st.container(border=True):
     verdict_view(evidence.verdict)
-    st.markdown(literal(costs(evidence.verdict)))
+    basis_view(evidence.verdict, "report-basis", [*filter(None, [costs(evidence.verdict)])])
 if begun.warnings:
     st.warning("\n".join(f"- {literal(warning)}" for warning in begun.warnings))
 number = int(st.session_state.get(NUMBER, CUSTOMERS))

@@ -9,12 +9,12 @@ from core.errors import LabError
 from core.lab import Lab
 from core.numbers import NOTHING, seconds_text
 from core.store.record import ExperimentRow
-from core.study.arms.verdict_words import headline
+from core.study.arms.verdict_words import headline, level_words
 from core.study.report.answer import answer_of
 from pages.runs.delete import ask_to_delete
 from pages.shared.experiment.current import QUERY, known, missing_sentence, remember
 from pages.shared.experiment.state import counts_text
-from pages.shared.experiment.verdict_view import level_of, verdict_view
+from pages.shared.experiment.verdict_view import verdict_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.widget_key import widget_key
@@ -122,7 +122,7 @@ def _told(home: str, id: str, changes: int, _lab: Lab) -> tuple[str, str]:
         found = answer_of(_lab, _lab.experiment(id))
     except LabError as error:  # deleted elsewhere while the page was drawn
         return str(error), ""
-    return headline(found), "" if found.reason or found.withheld else level_of(found)
+    return headline(found), level_words(found)
 
 
 def _take(ids: list[str], rows: list[int]) -> None:

@@ -21,10 +21,9 @@ from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.numbers import percent
 from core.settings import Settings
-from core.study.arms.verdict_words import headline
+from core.study.arms.verdict_words import headline, level_words
 from core.study.report.answer import answer_of
 from core.study.stats.spending import CLAIM_SEEDS
-from pages.shared.experiment.verdict_view import level_of
 from tests.browser.conftest import LAB_APP, REPO, Serve, choose_digits, downloaded, new_context, note_errors
 from tests.conftest import HANG, wait_until
 from tests.engine.test_resume import weights
@@ -115,7 +114,7 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         assert found.seeds >= CLAIM_SEEDS
         assert [look.seeds for look in lab.looks.of(experiment.id)] == [found.seeds]
         expect(answer).to_contain_text(headline(found))
-        expect(main.locator(".stMarkdownBadge").first).to_have_text(level_of(found))
+        expect(main.locator(".stMarkdownBadge").first).to_have_text(level_words(found))
         expect(answer).to_have_text(re.compile(r"95 % interval:? .+ to .+"))
         expect(main.get_by_role("figure", name=re.compile("minus that of full .+ mean and interval"))).to_be_visible()
         offered = found.offered

@@ -14,9 +14,8 @@ from core.store.notes import MAX_NOTE, MAX_TAGS
 from core.store.record import Run
 from core.store.search import Query
 from core.study.arms.verdict import SELECTED
-from core.study.arms.verdict_words import headline
+from core.study.arms.verdict_words import headline, level_words
 from core.study.report.answer import answer_of
-from pages.shared.experiment.verdict_view import level_of
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 from tests.conftest import DIGITS, finish, short, wait_until
@@ -164,7 +163,7 @@ def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, tra
     assert table["Experiment"].tolist() == [experiment.name for experiment in experiments]
     answers = [answer_of(opened, experiment) for experiment in experiments]
     assert table["Verdict"].tolist() == [headline(answer) for answer in answers]
-    levels = ["" if answer.reason or answer.withheld else level_of(answer) for answer in answers]
+    levels = [level_words(answer) for answer in answers]
     assert table["Level"].tolist() == levels
     assert table["Runs"].tolist() == [len(experiment.runs) for experiment in experiments]
     states = dict(zip([experiment.id for experiment in experiments], table["State"], strict=True))
