@@ -327,7 +327,7 @@ class Lab(Growing):
         """One image per class of a task, of shape (k, 28, 28), with labels; without classes the first images, with
         their numbers. Raises: DatasetError.
         """
-        return ImageView().preview(self.tasks.get(task), per_class=1)
+        return ImageView().preview(task, self.catalog.load(task.dataset))
 
     def text_preview(
         self, task: TaskSpec, network: NetworkSpec, batch: int, dataset: Dataset | None = None

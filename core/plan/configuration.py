@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
+from core.errors import LabError
 from core.methods.method import Role
 from core.methods.registry import AnyMethod
 from core.networks.network import NetworkSpec
@@ -25,7 +26,7 @@ from core.plan.rate_grid import TuneSpec, tuned_arms
 from core.plan.search import FIRST_POINTS, MOST
 from core.run_spec import OptimSpec, RunSpec, default_length
 from core.spec import Device, Spec
-from core.tasks.presets import direct_task, preset_tasks
+from core.tasks.presets import PRESETS, direct_task, preset_tasks
 
 MAX_RUNS = 10_000
 """Maximum number of runs of one configuration; how many may wait at once is in the settings of the home folder."""
@@ -230,6 +231,27 @@ def preset_task(
     if source is None:
         return direct_task(preset, dataset, catalog, validation).but(length=default_length(network))
     return preset_tasks(preset, source.dataset, catalog, dataset, validation)[1].but(length=source.length)
+
+
+def preset_of(catalog: Catalog, spec: RunSpec) -> str | None:
+    """The preset that gives what a run learns, with the run's shots where the preset says nothing of them; None if none
+    does.
+
+    Args:
+        catalog: all datasets.
+        spec: of a fine-tune run.
+    """
+    task, source = spec.task, spec.source
+    same = source is None or task.dataset == source.dataset
+    found: dict[str, TaskSpec] = {}
+    for name in sorted(PRESETS, key=lambda name: PRESETS[name].other_dataset == same):
+        try:
+            found[name] = preset_task(catalog, name, source, spec.network, task.dataset, task.validation)
+        except LabError:
+            continue  # a preset for other datasets, or one that is not on this machine any more
+    exact = [name for name, each in found.items() if each == task]
+    close = [name for name, each in found.items() if each.shots is None and each.but(shots=task.shots) == task]
+    return next(iter([*exact, *close]), None)
 
 
 def outputs(catalog: Catalog, *tasks: TaskSpec) -> int:

@@ -16,7 +16,7 @@ from core.store.record import Run
 from pages.shared.forms import widgets
 from pages.shared.forms.adapter import adapter_form
 from pages.shared.forms.optim import family_key
-from pages.shared.forms.search import search_form
+from pages.shared.forms.search import is_searched, own_bases_form, search_form
 
 
 def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkSpec, optim: OptimSpec) -> list[Setting]:
@@ -62,23 +62,6 @@ def fairness(base: Run | NetworkSpec, optim: OptimSpec) -> tuple[TuneSpec | None
     Returns:
         How learning rates are tuned, or None; and whether each seed gets its own base.
     """
-    tune = None
-    if st.toggle(
-        "Tune learning rates",
-        key="finetune-tune",
-        persist_state="session",
-        help="Finds the learning rate of every method, rank and control on one grid (…, 0.001, 0.00316, 0.01, …). "
-        "Rates are tried with a few seeds until the best lies between two others; it and its neighbors are then "
-        "trained with all seeds. The validation part picks the best of each, and these are compared.",
-    ):
-        tune = search_form("finetune", base if isinstance(base, NetworkSpec) else base.spec.network, optim)
-    if isinstance(base, NetworkSpec):
-        return tune, False
-    own_bases = st.toggle(
-        "A base for each seed",
-        key="finetune-own-bases",
-        persist_state="session",
-        help=f"Pretrains a base like {base.id} with every seed that has none yet, and starts the runs of each seed "
-        "from its own base. The intervals then cover the randomness of both pretraining and fine-tuning.",
-    )
-    return tune, own_bases
+    network = base if isinstance(base, NetworkSpec) else base.spec.network
+    tune = search_form("finetune", network, optim) if is_searched("finetune") else None
+    return tune, own_bases_form("finetune", base)

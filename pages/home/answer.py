@@ -16,13 +16,13 @@ from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.verdict import Verdict
-from core.study.arms.verdict_words import headline, name_of
+from core.study.arms.verdict_words import name_of
 from core.study.report.answer import answer_of
 from core.wording.tasks import judged_text
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.start import was_known
 from pages.shared.experiment.state import deleted_line, state_line
-from pages.shared.experiment.verdict_view import basis_view, difference_view, level_badge, verdict_view
+from pages.shared.experiment.verdict_view import basis_view, difference_view, verdict_view
 from pages.shared.ui.download import download_of_run
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
@@ -107,17 +107,3 @@ def _adapter(found: Verdict) -> None:
         help=f"For Hugging Face PEFT. {measure.title} is the mean of the setting; of its seeds this one is nearest to "
         "the mean on the validation part.",
     )
-
-
-def earlier(lab: Lab, experiments: list[Experiment]) -> None:
-    """Draw one row per experiment: name, level, headline, and a link."""
-    st.subheader("Earlier")
-    for experiment in experiments:
-        members = lab.members(experiment)
-        found = answer_of(lab, experiment, members)
-        with st.container(horizontal=True, vertical_alignment="center", border=True):
-            st.markdown(f"**{literal(experiment.name)}**", width="content")
-            if not found.reason and not found.withheld:
-                level_badge(found)
-            st.caption(literal(headline(found)), width="stretch")
-            link("home", "Open", {"experiment": experiment.id})

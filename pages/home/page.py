@@ -7,8 +7,10 @@ import streamlit as st
 from core.lab import current
 from core.store.record import Experiment, is_under_way
 from core.study.report.evidence import bases_of
-from pages.home.answer import answer, earlier
+from pages.home.answer import answer
+from pages.home.earlier import earlier
 from pages.home.example import example_answer
+from pages.home.filled import fill_question
 from pages.home.question import question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
 from pages.shared.experiment.live import is_watched, live_panel
@@ -39,22 +41,24 @@ def _panel(experiment: Experiment) -> str:
 st.title("Full fine-tuning or LoRA?")
 offer_to_restore(lab)
 
-with st.container(border=True):
-    started = question(lab)
-if started is not None:
-    remember(started.id)
-    st.rerun()
-
 experiments = lab.experiments(LISTED)
 asked = asked_for(lab)
-shown = known(lab, asked) if asked else next(iter(experiments), None)
-if asked and shown is None:
-    st.warning(literal(f"{missing_sentence(asked)} Choose another one below."), icon=":material/link_off:")
-
+named = known(lab, asked) if asked else None
+shown = named if asked else next(iter(experiments), None)
 live = {row.id for row in lab.experiment_rows(LISTED) if row.live}
 running = [experiment for experiment in experiments if experiment.id in live]
 if shown is not None and shown not in running and is_running(shown):
     running.append(shown)
+
+fill_question(lab, named, next(iter(running), None))
+with st.container(border=True):
+    form = question(lab)
+if form.started is not None:
+    remember(form.started.id)
+    st.rerun()
+if asked and shown is None:
+    st.warning(literal(f"{missing_sentence(asked)} Choose another one below."), icon=":material/link_off:")
+
 if running:
     st.subheader("Running now")
 for experiment in running[::-1]:
@@ -68,3 +72,4 @@ if others := [e for e in experiments if e != shown and e not in running]:
     earlier(lab, others)
 if not experiments:
     example_answer()
+form.draw_price()

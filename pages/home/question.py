@@ -1,31 +1,21 @@
-"""The question on the first page: what was pretrained, what is to be learnt, and how thoroughly to compare."""
+"""The question on the first page: what was pretrained, what is to be learned, and how thoroughly to compare."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import streamlit as st
 
-from core.data.sources.catalog import Catalog
-from core.data.sources.source import DatasetInfo
 from core.engine.launcher import Planned
-from core.errors import DatasetError, LabError
+from core.errors import LabError
 from core.lab import Lab
-from core.methods.full import FullSpec
-from core.methods.lora import LoRASpec
-from core.methods.pretrain import PretrainSpec
-from core.networks.network import NetworkSpec
-from core.networks.registry import families_for
 from core.numbers import bytes_text, range_text
-from core.plan.configuration import Configuration, preset_configuration, preset_task
-from core.plan.course import LONGER
-from core.plan.experiment import Setting
-from core.plan.rate_grid import default_search
-from core.run_spec import default_optim
 from core.store.record import Experiment
 from core.study.report.expected import expected_sentences
-from core.study.stats.claims import DEFAULT_SEEDS
-from core.tasks.presets import preset_tasks, presets_for, suggested_preset
+from core.tasks.presets import suggested_preset
+from pages.home.asked import Question, is_imported, shots_of, target_line, targets, tasks_of
+from pages.home.plans import PLANS
 from pages.shared.experiment.estimate import redraw_when_measured
 from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.start import runs_text, start_button
@@ -37,207 +27,117 @@ from pages.shared.forms.view import length
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 
-DATASET = "data:"
-"""Prefix of the choices that learn another dataset; the others are names of presets."""
+KEY = "home"
+"""Prefix of the widget keys."""
 
-DIRECT = "home-direct"
+DIRECT = f"{KEY}-direct"
 """Key of the choice to fine-tune a network as it was brought."""
 
 
-SHOTS = 100
-"""Images of each class that are learnt from, where there are more: fine-tuning is for few examples, and what is learnt
-from so many settles within a minute or two of training."""
-
-
 @dataclass(frozen=True)
-class Plan:
-    """Which settings the button compares."""
+class Asked:
+    """What came of the form."""
 
-    title: str
-    caption: str
-    ranks: tuple[int, ...]
-    tuned: bool
-    """Whether learning rates are searched for, each seed has a base of its own, and all train until they settle."""
-
-    def settings(self, network: NetworkSpec) -> list[Setting]:
-        """Full fine-tuning and LoRA of each rank, at their default learning rates."""
-        longer = 1 if self.tuned or network.brought is not None else LONGER
-        full, lora = (
-            optim.but(epochs=longer * optim.epochs)
-            for optim in (default_optim(FullSpec, network), default_optim(LoRASpec, network))
-        )
-        return [(full, FullSpec()), *((lora, LoRASpec.of(rank=rank)) for rank in self.ranks)]
+    started: Experiment | None = None
+    """The experiment that was just started, if any."""
+    draw_price: Callable[[], None] = lambda: None
+    """Draws below the button what the runs will cost and can show, which takes longer than all that is above it."""
 
 
-PLANS = {
-    "thorough": Plan(
-        "Thorough", "ranks 1, 4 and 16, the best learning rate found for each, trained until settled", (1, 4, 16), True
-    ),
-    "quick": Plan("Quick", "rank 4, one base, default learning rates; the answer holds at these", (4,), False),
-}
-
-
-def question(lab: Lab) -> Experiment | None:
-    """Draw the question and its button; return the experiment that was just started, if any."""
+def question(lab: Lab) -> Asked:
+    """Draw the question and its button, which waits for no forecast."""
     left, right = st.columns(2, gap="medium")
     with left:
-        source = dataset_picker(lab, "Dataset" if _is_direct(lab) else "Pretrained on", "home-dataset")
+        source = dataset_picker(lab, "Dataset" if _is_direct(lab) else "Pretrained on", f"{KEY}-dataset")
         info = lab.catalog.info(source or lab.catalog.best())
-        kind = info.kind
-        direct = _choose_start(kind)
+        direct = _choose_start(info.kind)
     with right:
-        choices = _targets(lab, info, direct)
+        choices = targets(lab, info, direct)
         target = st.selectbox(
             "Learn",
             list(choices),
-            list(choices).index(suggested_preset(kind, direct, info.has_classes) or next(iter(choices))),
+            list(choices).index(suggested_preset(info.kind, direct, info.has_classes) or next(iter(choices))),
             format_func=choices.__getitem__,
-            key="home-target",
+            key=f"{KEY}-target",
             persist_state="session",
         )
-        st.caption(_line(lab, target, info, direct))
+        st.caption(target_line(lab, target, info, direct))
+    with st.container(horizontal=True):
+        link("data", "Upload images or texts")
+        link("networks", "Import a network")
     if source is None:
-        return None
-    shots = None
+        return Asked()
     try:
         if not direct:
-            before_and_after(lab, *preset_tasks(*_preset(target, source, lab)))
-            if shots := _shots(lab, target, source):
-                st.caption(f"Learnt from {shots} images of each class; Fine-tune also takes all of them.")
-        network = default_network(lab, lab.catalog.info(source), "home")
-    except LabError as error:
-        st.error(literal(str(error)))
-        return None
-    if network is None:
-        return None
-    longest = length(kind, "home-length", network) if network.learns == "text" else None
-    try:
-        planned = {
-            name: lab.planned(_configuration(lab, source, target, direct, network, longest, shots, plan))
-            for name, plan in PLANS.items()
-        }
-        captions = [_caption(lab, PLANS[name], known) for name, known in planned.items()]
+            before, after = tasks_of(lab, source, target)
+            before_and_after(lab, before, after)
+            if shots := shots_of(lab, after):
+                st.caption(f"Learned from {shots} images of each class; Fine-tune also takes all of them.")
+        network = default_network(lab, lab.catalog.info(source), KEY)
+        if network is None:
+            return Asked()
+        longest = length(info.kind, f"{KEY}-length", network) if network.learns == "text" else None
+        asked = Question(source, target, direct, network, longest)
+        planned = {name: lab.planned(asked.configuration(lab, plan)) for name, plan in PLANS.items()}
         name = st.radio(
             "How thoroughly",
             list(PLANS),
             format_func=lambda name: PLANS[name].title,
-            captions=captions,
-            key="home-plan",
+            captions=[f"{runs_text(planned[name])}: {plan.caption}" for name, plan in PLANS.items()],
+            key=f"{KEY}-plan",
             persist_state="session",
             horizontal=True,
             label_visibility="collapsed",
         )
-        chosen = planned[name]
-        if sentences := expected_sentences(lab, chosen.at_least):
-            st.caption(literal(" ".join(sentences)))
-        trim = keep_networks(lab, chosen.at_most, "home")
-        if not fit_warning(lab, chosen.specs, "home"):
-            link("finetune", "Choose other settings on Fine-tune")
-        return start_button(lab, chosen, trim, "Run the comparison", "home-run")
+        trim = keep_networks(lab, planned[name].at_most, KEY)
     except LabError as error:
         st.error(literal(str(error)))
-        return None
+        return Asked()
+    started = None
+    try:
+        started = start_button(lab, planned[name], trim, "Run the comparison", f"{KEY}-run", check_memory=True)
+    except LabError as error:
+        st.error(literal(str(error)))
+    below = st.container()
+
+    def draw_price() -> None:
+        with below:
+            _price(lab, planned, planned[name])
+
+    return Asked(started, draw_price)
+
+
+def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
+    """Draw time and memory of each plan, what the chosen one can show, and what of it does not fit."""
+    try:
+        words = []
+        for name, each in planned.items():
+            forecast = lab.estimates.between(each.at_least, each.at_most)
+            redraw_when_measured(lab, forecast, each)
+            time = range_text(forecast.seconds_low, forecast.seconds_high)
+            words.append(f"{PLANS[name].title}: {time}, {bytes_text(forecast.memory)} of memory.")
+        st.caption(" ".join(words))
+        if sentences := expected_sentences(lab, chosen.at_least):
+            st.caption(literal(" ".join(sentences)))
+        if not fit_warning(lab, chosen.specs, KEY):
+            link("finetune", "Choose other settings on Fine-tune")
+    except LabError as error:
+        st.error(literal(str(error)))
 
 
 def _is_direct(lab: Lab) -> bool:
     """Whether the choice of :func:`_choose_start` was made, and is drawn for the dataset that was chosen."""
     kinds = {info.name: info.kind for info in lab.catalog.list()}
-    return bool(st.session_state.get(DIRECT)) and _is_imported(kinds.get(st.session_state.get("home-dataset", ""), ""))
-
-
-def _is_imported(kind: str) -> bool:
-    """Whether people bring the networks for datasets of a kind."""
-    return any(family.is_imported for family in families_for(kind))
+    return is_imported(kinds.get(st.session_state.get(f"{KEY}-dataset", ""), "")) and st.session_state.get(DIRECT, True)
 
 
 def _choose_start(kind: str) -> bool:
-    """Where people bring networks, draw the choice to fine-tune one as it is; return whether that is chosen."""
-    return _is_imported(kind) and st.toggle(
-        "Fine-tune the network as it was brought",
+    """Where people import networks, draw the choice to fine-tune one as it is; return whether that is chosen."""
+    return is_imported(kind) and st.toggle(
+        "Fine-tune the network as it was imported",
+        value=True,
         key=DIRECT,
         persist_state="session",
         help="Without pretraining it on a source task first, so that there is nothing whose forgetting could be "
         "measured.",
     )
-
-
-def _configuration(
-    lab: Lab,
-    source: str,
-    target: str,
-    direct: bool,
-    network: NetworkSpec,
-    longest: int | None,
-    shots: int | None,
-    plan: Plan,
-) -> Configuration:
-    """What is asked for.
-
-    Args:
-        lab: has the datasets.
-        source: dataset to pretrain on, or to fine-tune the network on directly.
-        target: what is learnt, from :func:`_targets`.
-        direct: whether the network is fine-tuned as it was brought.
-        network: which one.
-        longest: longest input, in tokens; None for images.
-        shots: training examples of each class; None for as many as the target has.
-        plan: which settings are compared.
-
-    Raises:
-        LabError: a dataset is missing, or not for the preset.
-    """
-    settings, seeds = plan.settings(network), range(DEFAULT_SEEDS)
-    tune = default_search(network) if plan.tuned else None
-    if direct:
-        task = preset_task(lab.catalog, target, None, network, source)
-        return Configuration.on(network, task.but(length=longest or task.length), settings, seeds, tune=tune)
-    preset, _, _, other = _preset(target, source, lab)
-    own_bases = plan.tuned and network.brought is None
-    more = {"shots": shots, "length": longest, "tune": tune, "own_bases": own_bases}
-    pretraining = default_optim(PretrainSpec, network)
-    return preset_configuration(lab.catalog, preset, source, other, pretraining, settings, seeds, network, **more)
-
-
-def _shots(lab: Lab, target: str, source: str) -> int | None:
-    """Images of each class that are learnt from; None for as many as the target has, where it says so or has fewer."""
-    _, task = preset_tasks(*_preset(target, source, lab))
-    if task.shots is not None or lab.catalog.info(task.dataset).kind != "image":
-        return None
-    try:
-        lab.tasks.outline(task.but(shots=SHOTS))
-    except DatasetError:
-        return None
-    return SHOTS
-
-
-def _preset(target: str, source: str, lab: Lab) -> tuple[str, str, Catalog, str | None]:
-    """Arguments of :func:`core.tasks.presets.preset_tasks` for a choice of :func:`_targets`."""
-    if target.startswith(DATASET):
-        return "transfer", source, lab.catalog, target.removeprefix(DATASET)
-    return target, source, lab.catalog, None
-
-
-def _caption(lab: Lab, plan: Plan, planned: Planned) -> str:
-    forecast = lab.estimates.between(planned.at_least, planned.at_most)
-    redraw_when_measured(lab, forecast, planned)
-    time = range_text(forecast.seconds_low, forecast.seconds_high)
-    memory = bytes_text(forecast.memory)
-    return f"{runs_text(planned)}, {time}, {memory} of memory: {plan.caption}"
-
-
-def _targets(lab: Lab, source: DatasetInfo, direct: bool) -> dict[str, str]:
-    """What can be learnt: every preset on the same dataset, and every other dataset like it that is ready.
-
-    Without pretraining there is no other dataset: the one that is learnt is the one that was chosen.
-    """
-    presets = presets_for(source.kind, direct, source.has_classes).items()
-    found = {name: preset.title for name, preset in presets if not preset.other_dataset}
-    ready = [info for info in lab.catalog.list() if info.state == "ready" and info.is_like(source)]
-    others = [info for info in ready if info.name != source.name]
-    return found | {f"{DATASET}{info.name}": f"{info.title}, another dataset" for info in others if not direct}
-
-
-def _line(lab: Lab, target: str, source: DatasetInfo, direct: bool) -> str:
-    if target.startswith(DATASET):
-        return literal(lab.catalog.info(target.removeprefix(DATASET)).line)
-    return presets_for(source.kind, direct, source.has_classes)[target].line_for(source.kind)

@@ -33,12 +33,12 @@ from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.price import SEARCHED, count_of
 from pages.shared.experiment.start import start_button
 from pages.shared.forms import widgets
-from pages.shared.forms.adapter import choices_of, draw_all, expander_title, not_varied
+from pages.shared.forms.adapter import choices_of, draw_all, expander_title, not_varied, sizes_at_first
 from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.layers import layer_form
 from pages.shared.forms.objective import objective_form
 from pages.shared.forms.optim import optim_form
-from pages.shared.forms.search import search_form
+from pages.shared.forms.search import is_searched, own_bases_form, search_form
 from pages.shared.forms.task import task_form
 from pages.shared.ui.links import go, link
 from pages.shared.ui.literal import literal
@@ -46,8 +46,6 @@ from pages.shared.ui.pickers import base_picker
 
 KEY = "sweep"
 
-SIZES = [1, 2, 4, 8]
-"""Values of a size, such as the rank, that are chosen at first."""
 RATES_AT_FIRST = 5
 """Number of learning rates that are chosen at first, where none are searched for."""
 AROUND = "At first those around"
@@ -82,6 +80,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         try:
             optim, adapter, device = _training(lab, method, network)
             tune = search_form(KEY, network, optim) if grid.searched else None
+            own_bases = own_bases_form(KEY, base)
             objective = objective_form(KEY, objective_for(lab.catalog, task) if task else CLASSIFICATION)
         except LabError as error:
             settle(lab, KEY, None)
@@ -96,7 +95,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         try:
             origin = base if isinstance(base, NetworkSpec) else base.spec
             arms = grid.arms(optim, adapter)
-            more = {"device": device, "objective": objective, "tune": tune}
+            more = {"device": device, "objective": objective, "tune": tune, "own_bases": own_bases}
             asked = Configuration.on(origin, task, arms, range(grid.seeds), **more)
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
             asked = asked.but(trim=keep_networks(lab, planned.at_most, KEY))
@@ -132,14 +131,7 @@ def _adapter_method() -> type[MethodSpec]:
 def _grid(method: type[MethodSpec], network: NetworkSpec) -> Grid:
     fields = [field for field in own_fields([method]) if field.name in method.varied()]
     varied = {field.name: _varied(method, field, network) for field in fields}
-    searched = st.toggle(
-        "Find learning rates",
-        value=True,
-        key=f"{KEY}-found",
-        persist_state="session",
-        help="For full fine-tuning and for each place of the sweep, until the best rate lies between two others. Off: "
-        "all are trained at the rates that you choose.",
-    )
+    searched = is_searched(KEY)
     own, full = (default_rate(method, network),), (default_rate(FullSpec, network),)
     if not searched:
         own, full = _rates(method, network)
@@ -178,7 +170,7 @@ def _rates(method: type[MethodSpec], network: NetworkSpec) -> tuple[tuple[Any, .
 def _varied(method: type[MethodSpec], field: OwnField, network: NetworkSpec) -> tuple[Any, ...]:
     """Pills for the values of a field that the sweep varies."""
     about, choices = field.about, choices_of(field)
-    start = [value for value in SIZES if value in choices] if field.is_size else [about.default]
+    start = sizes_at_first(field) if field.is_size else [about.default]
     reason = "" if field.is_size else network.reasons.get(field.name, "")
     help = about.description if field.is_size else explained(about.description, about.default, reason)
     return _several(f"{method.title}: {about.title.lower()}s", choices, start, f"{field.name}s", help)

@@ -13,7 +13,7 @@ from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
-from pages.shared.experiment.progress import followed, progress_bar
+from pages.shared.experiment.progress import followed
 from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
 from pages.shared.ui.links import go
 from pages.shared.ui.literal import literal
@@ -74,7 +74,7 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
 
 def _progress(lab: Lab, runs: Sequence[Run], launched: Sequence[Run]) -> None:
     live = [run for run in runs if run.is_live]
-    progress_bar(lab, launched, f"{state_text(runs)} · {left_text(*seconds_left(lab, live))}")
+    st.progress(lab.share_done(launched), f"{state_text(runs)} · {left_text(*seconds_left(lab, live))}")
     running = [run for run in live if run.state == "running"]
     if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")

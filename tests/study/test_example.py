@@ -13,6 +13,7 @@ from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import preset_configuration
+from core.plan.defaults import SHOTS, default_settings
 from core.plan.rate_grid import default_search
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
@@ -21,7 +22,6 @@ from core.study.report.example import FILE, example, example_verdict, write_exam
 from core.study.stats.claims import DEFAULT_SEEDS, Level
 from core.tasks.presets import preset_tasks
 from core.wording.experiments import experiment_name
-from pages.home.question import PLANS, SHOTS
 from tests.conftest import finish
 
 
@@ -45,7 +45,7 @@ def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings)
         lab.catalog.best(),
         None,
         default_optim(PretrainSpec),
-        PLANS["thorough"].settings(PerceptronSpec()),
+        default_settings(PerceptronSpec()),
         range(DEFAULT_SEEDS),
         shots=SHOTS,
         tune=default_search(PerceptronSpec),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from core.data.dataset import SIDE, Dataset, ImageDataset, Images, Targets
 from core.data.examples import Examples, ImageExamples
@@ -70,22 +72,24 @@ class ImageView:
             test=_examples(dataset.test_images, dataset.test_labels, chosen.test, spec),
         )
 
-    def preview(self, task: Task, per_class: int) -> tuple[Images, Targets]:
-        """The first training images of each class, or the first of all in a task without classes.
-
-        Args:
-            task: the task.
-            per_class: number of images per class; fewer if the task has fewer.
+    def preview(self, spec: TaskSpec, dataset: Dataset) -> tuple[Images, Targets]:
+        """The first training image of each class of a task, or the first ones of a task without classes.
 
         Returns:
             Images of shape (k, 28, 28), 0 black to 255 white, and their targets of shape (k,), sorted by class.
+
+        Raises:
+            DatasetError: see :meth:`task`.
         """
-        labels = task.train.labels
-        if not task.classes:
-            rows = torch.arange(min(PREVIEWED, len(labels)))
-            return images_of(task.train, rows), labels[rows].cpu().numpy()
-        rows = torch.cat([(labels == label).nonzero()[:per_class, 0] for label in task.classes])
-        return images_of(task.train, rows), labels[rows].cpu().numpy()
+        if not isinstance(dataset, ImageDataset):
+            raise DatasetError(f"{dataset.name} has no images: choose a dataset of images.")
+        chosen = self.outline(spec, dataset)
+        rows = chosen.train[:PREVIEWED]
+        if chosen.classes:
+            labels = dataset.train_labels[chosen.train]
+            rows = np.array([chosen.train[np.argmax(labels == label)] for label in chosen.classes])
+        examples = _examples(dataset.train_images, dataset.train_labels, rows, spec)
+        return images_of(examples, torch.arange(len(rows))), dataset.train_labels[rows]
 
 
 def images_of(examples: Examples, rows: Tensor) -> Images:
@@ -123,9 +127,17 @@ def _transformed(images: Images, rows: NDArray[np.intp], spec: TaskSpec) -> Tens
 
 
 def _rotated(x: Tensor, degrees: float) -> Tensor:
-    """Images of shape (n, side, side), rotated counter-clockwise, as (n, 1, side, side)."""
-    from torchvision.transforms import InterpolationMode  # takes a second to import, and is seldom needed
-    from torchvision.transforms.functional import rotate
+    """Images of shape (n, side, side), rotated counter-clockwise about their centers, as (n, 1, side, side).
 
-    rotated: Tensor = rotate(x.unsqueeze(1), degrees, InterpolationMode.BILINEAR)
-    return rotated
+    Bit for bit as torchvision does it, whose import takes a second and a half.
+    """
+    side, turn = x.shape[-1], math.radians(degrees)
+    cos, sin = math.cos(turn), math.sin(turn)
+    back = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]])  # from places in the result to those in the image
+    places = torch.linspace(0.5 - side / 2, side / 2 - 0.5, side)
+    down, right = torch.meshgrid(places, places, indexing="ij")
+    grid = (
+        torch.stack([right, down, torch.ones_like(down)], dim=-1).view(1, -1, 3).bmm(back.T.unsqueeze(0) / (0.5 * side))
+    )
+    grids = grid.view(1, side, side, 2).expand(len(x), -1, -1, -1)
+    return functional.grid_sample(x.unsqueeze(1), grids, "bilinear", "zeros", align_corners=False)

@@ -11,10 +11,9 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import method_order
-from core.plan.configuration import Configuration, preset_task
+from core.plan.configuration import Configuration, preset_of
 from core.plan.rate_grid import TuneSpec
 from core.run_spec import RunSpec
-from core.tasks.presets import PRESETS
 from pages.shared.experiment.left_out import left_out
 from pages.shared.forms import widgets
 from pages.shared.forms.adapter import field_values, not_varied
@@ -145,31 +144,25 @@ def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str, search: 
         "seeds": min(len({spec.seed for spec in specs}), widgets.MAX_FORM_SEEDS),
     }
     values |= _arms(specs) if key == "finetune" else _grid(specs) | {"found": search is not None}
-    rates = _own_rates(specs) if key == "finetune" else {}
-    longer = {} if search is None else {"longer": search.longer}
+    found: dict[str, Any] = _own_rates(specs) if key == "finetune" else {}
+    found |= {"own-bases": first.own_base} | ({} if search is None else {"longer": search.longer})
     if first.device in lab.devices():
         values["device"] = first.device
     own = family_key(key, first.network)
     values = {f"{key}-{name}": value for name, value in values.items()}
-    values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim) | rates | longer).items()}
+    values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim) | found).items()}
     widgets.fill(values | objective_values(key, first.objective))
 
 
 def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
     """Values of the task form: the preset that gives the task, or else each of its settings."""
-    source, task = spec.source, spec.task
+    task = spec.task
     values: dict[str, Any] = {"validation": task.validation}
     if _gone(lab, spec):
         return values | {"preset": OWN}
-    values["dataset"] = task.dataset
-    same = source is None or task.dataset == source.dataset
-    for name in sorted(PRESETS, key=lambda name: PRESETS[name].other_dataset == same):
-        try:
-            if preset_task(lab.catalog, name, source, spec.network, task.dataset, task.validation) == task:
-                return values | {"preset": name}
-        except LabError:
-            continue  # a preset for other datasets, or one that is not on this machine any more
-    return values | own_values(lab.catalog.info(task.dataset).kind, task)
+    own = own_values(lab.catalog.info(task.dataset).kind, task) | values | {"dataset": task.dataset}
+    preset = preset_of(lab.catalog, spec)
+    return own if preset is None else {name: own[name] for name in (*values, "dataset", "shots")} | {"preset": preset}
 
 
 def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:
@@ -180,8 +173,7 @@ def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:
     values: dict[str, Any] = {
         "methods": sorted({spec.kind for spec in (*full, *adapters)}, key=method_order),
         "controls": sorted({spec.kind for spec in specs if spec.role is Role.CONTROL}, key=method_order),
-        "own-bases": specs[0].own_base,
-        "tune": tried > 1,
+        "found": tried > 1,
     }
     return values | field_values(adapters)
 

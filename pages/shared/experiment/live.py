@@ -14,7 +14,7 @@ from core.numbers import NOTHING, count_text, left_text
 from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
 from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
-from pages.shared.experiment.progress import followed, progress_bar
+from pages.shared.experiment.progress import followed
 from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
 from pages.shared.ui.literal import literal
 from pages.shared.ui.live_chart import live_chart
@@ -122,7 +122,7 @@ def _head(lab: Lab, runs: list[Run], launched: list[Run], key: str, title: str) 
         else:
             st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
     if launched:
-        progress_bar(lab, launched)
+        st.progress(lab.share_done(launched))
 
 
 def _time_left(lab: Lab, live: Sequence[Run]) -> str:

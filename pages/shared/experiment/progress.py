@@ -29,8 +29,3 @@ def followed(lab: Lab, key: str, runs: Sequence[Run]) -> list[Run]:
         found |= {run.id: run for run in lab.launched_with(new)}
     known[key] = tuple(found)
     return list(found.values())
-
-
-def progress_bar(lab: Lab, runs: Sequence[Run], text: str | None = None) -> None:
-    """Draw how much of the work of runs is done. Args: lab: knows it; runs: of :func:`followed`; text: above the bar."""
-    st.progress(lab.share_done(runs), text)

@@ -8,7 +8,7 @@ from core import lab
 from core.numbers import left_text
 from core.settings import choose_device, device_name
 from core.store.record import Run
-from pages.shared.experiment.progress import followed, progress_bar
+from pages.shared.experiment.progress import followed
 from pages.shared.experiment.state import seconds_left
 
 POLL_SECONDS = 2.0
@@ -39,4 +39,4 @@ def _activity(was_live: bool) -> None:
         words += [f"{len(live) - count} queued"] if count < len(live) else []
         low, high = seconds_left(lab.current(), live)
         words += [left_text(low, high)] if low is not None else []
-        progress_bar(lab.current(), runs, " · ".join(words))
+        st.progress(lab.current().share_done(runs), " · ".join(words))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from core.engine.launcher import Planned
+from core.errors import ShortOfMemoryError
 from core.lab import Lab
-from core.numbers import counted, range_text
+from core.numbers import counted
 from core.store.record import Experiment
-from pages.shared.experiment.state import finish_text, left_of, state_text
+from pages.shared.experiment.state import finish_words, left_of, state_text
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 
@@ -16,12 +17,14 @@ KNOWN = "known-experiment"
 """Session state key: id of the experiment that was there already when a button to start it was pressed."""
 
 
-def start_button(lab: Lab, planned: Planned, trim: bool, label: str, key: str, wide: bool = False) -> Experiment | None:
+def start_button(
+    lab: Lab, planned: Planned, trim: bool, label: str, key: str, wide: bool = False, check_memory: bool = False
+) -> Experiment | None:
     """Draw a button that queues an experiment, or shows the one that has, or will have, a result for each of its runs.
 
     Those would be trained from the same seeds. A press is also counted twice where somebody presses twice, because the
-    page of the first press is drawn slowly. Where such an experiment was stopped, there are two buttons, each with its
-    price: one finishes it, the other one starts anew.
+    page of the first press is drawn slowly. Where such an experiment was stopped, there are two buttons: one finishes
+    it, the other one starts anew. Nothing is forecast before a press, so the button is there as soon as its form is.
 
     Args:
         lab: queues the runs.
@@ -30,13 +33,22 @@ def start_button(lab: Lab, planned: Planned, trim: bool, label: str, key: str, w
         label: of the button.
         key: of the button.
         wide: whether it is as wide as what is around it.
+        check_memory: whether nothing is queued that does not fit in memory, as on a page that says so only later.
 
     Returns:
         The experiment of which a button was pressed just now.
 
     Raises:
         LabError: it cannot be queued.
+        ShortOfMemoryError: it does not fit in memory, which was to be checked.
     """
+
+    def queue() -> Experiment:
+        missing = lab.estimates.shortage(planned.specs) if check_memory else None
+        if missing is not None:
+            raise ShortOfMemoryError(missing.text)
+        return lab.queue(planned, trim=trim)
+
     known = lab.find_experiment(planned)
     left = None if known is None else left_of(lab, lab.members(known))
     width = "stretch" if wide else "content"
@@ -45,20 +57,18 @@ def start_button(lab: Lab, planned: Planned, trim: bool, label: str, key: str, w
             return None
         st.session_state[KNOWN] = known and known.id
         with st.spinner("Queueing the runs"):
-            return known or lab.queue(planned, trim=trim)
+            return known or queue()
     st.caption(literal(f"{known.name} has these runs: {state_text(lab.members(known))}."))
     with st.container(horizontal=not wide):
-        words = finish_text(lab, left)
-        finish = st.button(on_primary(words), type="primary", icon=":material/play_arrow:", key=key, width=width)
-        whole = lab.estimates.between(planned.at_least, planned.at_most)
-        price = f"{runs_text(planned)}, {range_text(whole.seconds_low, whole.seconds_high)}"
-        anew = st.button(f"Start anew: {price}", icon=":material/replay:", key=f"{key}-anew", width=width)
+        words = on_primary(finish_words(left))
+        finish = st.button(words, type="primary", icon=":material/play_arrow:", key=key, width=width)
+        anew = st.button(f"Start anew: {runs_text(planned)}", icon=":material/replay:", key=f"{key}-anew", width=width)
     if not finish and not anew:
         return None
     st.session_state.pop(KNOWN, None)
     with st.spinner("Queueing the runs"):
         if anew:
-            return lab.queue(planned, trim=trim)
+            return queue()
         lab.finish(known.runs)
         return known
 

@@ -77,11 +77,16 @@ def left_of(lab: Lab, runs: Sequence[Run]) -> Rest | None:
     return rest if rest or any(run.plan == "waiting" for run in runs) else None
 
 
+def finish_words(rest: Rest) -> str:
+    """The same without the time, which takes a forecast."""
+    return f"Finish: {counted(len(rest.everything), 'run')}" if rest else "Go on with the search"
+
+
 def finish_text(lab: Lab, rest: Rest) -> str:
     """What finishing takes, as in ``Finish: 69 runs, 20 to 40 s``; without runs it is the search that goes on."""
     if not rest:
-        return "Go on with the search"
-    words = [f"Finish: {counted(len(rest.everything), 'run')}"]
+        return finish_words(rest)
+    words = [finish_words(rest)]
     try:
         left = lab.estimates.rest(rest.everything)
     except LabError:  # A dataset is gone, which the button says when it is pressed.

@@ -12,6 +12,7 @@ from core.methods.fields import OwnField, own_fields, with_values
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
 from core.numbers import listed
+from core.plan.defaults import SIZES
 from core.run_spec import RunSpec
 from core.wording.defaults import explained
 from pages.shared.forms import widgets
@@ -76,6 +77,12 @@ def choices_of(field: OwnField) -> list[Any]:
     return [choice for choice in choices if low <= choice <= high]
 
 
+def sizes_at_first(field: OwnField) -> list[Any]:
+    """Values of a size that forms begin with: the usual ones, or where none of them can be, the default."""
+    choices = choices_of(field)
+    return [size for size in SIZES if size in choices] or [field.about.default]
+
+
 def is_strength(field: OwnField) -> bool:
     """Whether a field scales what its methods add."""
     return field.methods[0].strength_field == field.name
@@ -93,16 +100,16 @@ def field_values(specs: Sequence[RunSpec]) -> dict[str, Any]:
 
 
 def _sizes(key: str, field: OwnField, network: NetworkSpec) -> list[Any]:
-    about = field.about
+    about, start = field.about, sizes_at_first(field)
     picked: list[Any] = st.pills(
         about.title,
         widgets.offered(choices_of(field), key),
         selection_mode="multi",
-        default=[about.default],
+        default=start,
         key=key,
         help=explained(
             f"{about.description} Each selected {about.title.lower()} becomes a setting.",
-            about.default,
+            start,
             network.reasons.get(field.name, ""),
         ),
         persist_state="session",

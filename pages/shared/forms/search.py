@@ -1,4 +1,4 @@
-"""How a form searches for learning rates, and whether it trains longer while a method still gets better."""
+"""How a form compares fairly: whether learning rates are searched for, and whether each seed has a base of its own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ import streamlit as st
 
 from core.networks.network import NetworkSpec
 from core.plan.course import LONGER
+from core.plan.defaults import has_own_bases
 from core.plan.rate_grid import TuneSpec, default_search
 from core.run_spec import OptimSpec
 from core.spec import bounds
+from core.store.record import Run
 from pages.shared.forms.optim import family_key
+
+
+def is_searched(key: str) -> bool:
+    """Draw whether learning rates are searched for. Args: key: prefix of the form's widget keys."""
+    return st.toggle(
+        "Find learning rates",
+        value=True,
+        key=f"{key}-found",
+        persist_state="session",
+        help="Finds the learning rate of every method, rank and control on one grid (…, 0.001, 0.00316, 0.01, …). "
+        "Rates are tried with a few seeds until the best lies between two others; it and its neighbors are then "
+        "trained with all seeds. The validation part picks the best of each, and these are compared. Off: all are "
+        "trained at the rates that you choose.",
+    )
 
 
 def search_form(key: str, network: NetworkSpec, optim: OptimSpec) -> TuneSpec:
@@ -35,3 +51,20 @@ def search_form(key: str, network: NetworkSpec, optim: OptimSpec) -> TuneSpec:
         required=True,
     )
     return usual.but(longer=times)
+
+
+def own_bases_form(key: str, base: Run | NetworkSpec) -> bool:
+    """Draw whether each seed has a base of its own; a network that was brought is one for all.
+
+    Args:
+        key: prefix of the form's widget keys.
+        base: the network to fine-tune.
+    """
+    return isinstance(base, Run) and st.toggle(
+        "A base for each seed",
+        value=has_own_bases(base.spec.network),
+        key=f"{family_key(key, base.spec.network)}-own-bases",
+        persist_state="session",
+        help=f"Pretrains a base like {base.id} with every seed that has none yet, and starts the runs of each seed "
+        "from its own base. The intervals then cover the randomness of both pretraining and fine-tuning.",
+    )

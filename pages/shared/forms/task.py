@@ -11,13 +11,14 @@ from core.errors import DatasetError, LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.plan.configuration import preset_task
+from core.plan.defaults import default_shots
 from core.plan.pretraining import old_rows
 from core.store.record import Run
 from core.tasks.presets import presets_for, suggested_preset
 from pages.shared.forms import widgets
 from pages.shared.forms.datasets import dataset_picker
 from pages.shared.forms.task_preview import task_preview
-from pages.shared.forms.view import own_task, widget_values
+from pages.shared.forms.view import own_task, shots, widget_values
 from pages.shared.ui.literal import literal
 
 OWN = "own"
@@ -65,6 +66,8 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
         else:
             share = widgets.validation_part(f"{key}-validation")
             task = preset_task(lab.catalog, preset, source, network, dataset, share)
+            if task.shots is None and (usual := default_shots(lab.tasks, task)):
+                task = task.but(shots=shots(kind, key, usual))
         task_preview(lab, task, key, network)
         if isinstance(base, Run) and (handicap := old_rows(lab.catalog, base.spec, task)):
             st.warning(literal(handicap))

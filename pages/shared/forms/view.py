@@ -52,8 +52,23 @@ def length(kind: str, key: str, network: NetworkSpec) -> int:
     return int(_value(field, {}, key, network))
 
 
-def _value(field: FormField, classes: Mapping[int, str], key: str, network: NetworkSpec | None) -> Any:
-    """Draw the widget of a field; return the value of the spec's field."""
+def shots(kind: str, key: str, start: int) -> int | None:
+    """Draw the field for the number of training examples of each class; None for all.
+
+    Args:
+        kind: of the dataset.
+        key: prefix of the widget keys of :func:`own_task`.
+        start: chosen at first.
+    """
+    field = next(field for field in view_of(kind).fields if field.name == "shots")
+    amount: int | None = _value(field, {}, f"{key}-{field.name}", None, start)
+    return amount
+
+
+def _value(
+    field: FormField, classes: Mapping[int, str], key: str, network: NetworkSpec | None, amount: str | int = ALL
+) -> Any:
+    """Draw the widget of a field; return the value of the spec's field. Args: amount: where one is chosen, at first."""
     about = bounds(TaskSpec, field.name)
     title = field.title or about.title
     words: dict[str, Any] = {"help": field.help or about.description, "key": key, "persist_state": "session"}
@@ -70,8 +85,8 @@ def _value(field: FormField, classes: Mapping[int, str], key: str, network: Netw
         case "switch":
             return field.on if st.toggle(title, **words) else about.default
         case "amount":
-            amount = st.select_slider(title, [ALL, *widgets.offered(list(field.choices), key)], ALL, **words)
-            return None if amount == ALL else amount
+            chosen = st.select_slider(title, [ALL, *widgets.offered(list(field.choices), key)], amount, **words)
+            return None if chosen == ALL else chosen
         case "choice":
             choices, start = _within(field, about.default, network)
             return st.select_slider(title, widgets.offered(choices, key), start, **words)

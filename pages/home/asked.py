@@ -1,0 +1,147 @@
+"""What Home can ask: the targets that it offers for a dataset, and the configuration of each of its plans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.data.sources.source import DatasetInfo
+from core.data.task_spec import TaskSpec
+from core.errors import LabError
+from core.lab import Lab
+from core.methods.pretrain import PretrainSpec
+from core.networks.network import NetworkSpec
+from core.networks.registry import families_for
+from core.plan.configuration import Configuration, preset_configuration, preset_of, preset_task
+from core.plan.defaults import default_shots, has_own_bases
+from core.run_spec import RunSpec, default_length, default_optim
+from core.store.record import Experiment
+from core.study.stats.claims import DEFAULT_SEEDS
+from core.tasks.presets import preset_tasks, presets_for
+from pages.home.plans import PLANS, Plan
+from pages.shared.ui.literal import literal
+
+DATASET = "data:"
+"""Prefix of the choices that learn another dataset; the others are names of presets."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, but for how thoroughly."""
+
+    source: str
+    """Dataset to pretrain on, or to fine-tune the network on as it is."""
+    target: str
+    """What is learned: one of :func:`targets`."""
+    direct: bool
+    """Whether the network is fine-tuned as it was imported."""
+    network: NetworkSpec
+    length: int | None = None
+    """Longest input, in tokens; None for images."""
+
+    def configuration(self, lab: Lab, plan: Plan) -> Configuration:
+        """What is asked for with a plan. Raises: LabError: a dataset is missing, or not for the preset."""
+        settings, seeds, tune = plan.settings(self.network), range(DEFAULT_SEEDS), plan.search(self.network)
+        if self.direct:
+            task = preset_task(lab.catalog, self.target, None, self.network, self.source)
+            task = task.but(length=self.length or task.length)
+            return Configuration.on(self.network, task, settings, seeds, tune=tune)
+        preset, other = preset_named(self.target)
+        return preset_configuration(
+            lab.catalog,
+            preset,
+            self.source,
+            other,
+            default_optim(PretrainSpec, self.network),
+            settings,
+            seeds,
+            self.network,
+            shots=shots_of(lab, tasks_of(lab, self.source, self.target)[1]),
+            length=self.length,
+            tune=tune,
+            own_bases=plan.tuned and has_own_bases(self.network),
+        )
+
+
+def is_imported(kind: str) -> bool:
+    """Whether people import the networks for datasets of a kind."""
+    return any(family.is_imported for family in families_for(kind))
+
+
+def targets(lab: Lab, source: DatasetInfo, direct: bool) -> dict[str, str]:
+    """What can be learned: every preset on the same dataset, and every other dataset like it that is ready.
+
+    Without pretraining there is no other dataset: the one that is learned is the one that was chosen.
+    """
+    presets = presets_for(source.kind, direct, source.has_classes).items()
+    found = {name: preset.title for name, preset in presets if not preset.other_dataset}
+    ready = [info for info in lab.catalog.list() if info.state == "ready" and info.is_like(source)]
+    others = [info for info in ready if info.name != source.name]
+    return found | {f"{DATASET}{info.name}": f"{info.title}, another dataset" for info in others if not direct}
+
+
+def target_line(lab: Lab, target: str, source: DatasetInfo, direct: bool) -> str:
+    """What a target is, in one line of Markdown."""
+    if target.startswith(DATASET):
+        return literal(lab.catalog.info(target.removeprefix(DATASET)).line)
+    return presets_for(source.kind, direct, source.has_classes)[target].line_for(source.kind)
+
+
+def preset_named(target: str) -> tuple[str, str | None]:
+    """The preset that a choice of :func:`targets` stands for, and the dataset that it takes beside its source."""
+    return ("transfer", target.removeprefix(DATASET)) if target.startswith(DATASET) else (target, None)
+
+
+def tasks_of(lab: Lab, source: str, target: str) -> tuple[TaskSpec, TaskSpec]:
+    """The task to pretrain on and the one to fine-tune on. Raises: LabError: a dataset is missing, or not for the
+    preset.
+    """
+    preset, other = preset_named(target)
+    return preset_tasks(preset, source, lab.catalog, other)
+
+
+def shots_of(lab: Lab, task: TaskSpec) -> int | None:
+    """Examples of each class that are learned from; None for as many as the task has, where it says so or has fewer."""
+    return None if task.shots is not None else default_shots(lab.tasks, task)
+
+
+def question_of(lab: Lab, experiment: Experiment) -> tuple[Question | None, str | None]:
+    """What an experiment asked, as far as Home can ask it; and which of its plans it was asked with.
+
+    Returns:
+        The question, None where Home cannot ask it; and the name of the plan, None for other settings than those.
+    """
+    members = lab.members(experiment)
+    if not members:
+        return None, None
+    spec = members[0].spec
+    target = _target_of(lab, spec)
+    if target is None:
+        return None, None
+    length = spec.task.length if spec.network.learns == "text" else None
+    start = spec.task if spec.source is None else spec.source
+    asked = Question(start.dataset, target, spec.is_direct, spec.network, length)
+    try:
+        wanted = lab.configuration(experiment)
+        for name, plan in PLANS.items():
+            own = asked.configuration(lab, plan)
+            if own.asks_the_same(wanted.but(seeds=own.seeds, trim=own.trim)):  # whatever seeds were added since
+                return asked, name
+    except LabError:
+        pass  # its base is gone
+    return asked, None
+
+
+def _target_of(lab: Lab, spec: RunSpec) -> str | None:
+    """The choice of :func:`targets` that a run learns; None where there is none."""
+    try:
+        infos = [lab.catalog.info(task.dataset) for task in (spec.source or spec.task, spec.task)]
+        source, network = infos[0], spec.network
+        offered = targets(lab, source, spec.is_direct)
+    except LabError:
+        return None
+    # Home has a field of its own for the longest input.
+    task = spec.task.but(length=spec.source.length if spec.source else default_length(network))
+    preset = preset_of(lab.catalog, spec.but(task=task))
+    target = f"{DATASET}{spec.task.dataset}" if preset == "transfer" else preset
+    ready = all(info.state == "ready" for info in infos)
+    return target if ready and target in offered else None

@@ -1,0 +1,32 @@
+"""The experiments before the one that Home shows: when each was asked, what it is called, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import streamlit as st
+
+from core.lab import Lab
+from core.store.record import Experiment
+from core.study.arms.verdict_words import headline
+from core.study.report.answer import answer_of
+from pages.shared.experiment.verdict_view import level_badge
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import when
+
+
+def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:
+    """Draw one row per experiment: time, name and level, below them the answer, and a link."""
+    st.subheader("Earlier")
+    for experiment in experiments:
+        found = answer_of(lab, experiment, lab.members(experiment))
+        with st.container(border=True, gap="small"):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.caption(when(experiment.created), width="content")
+                st.markdown(f"**{literal(experiment.name)}**", width="content")
+                if not found.reason and not found.withheld:
+                    level_badge(found)
+                st.space("stretch")
+                link("home", "Open", {"experiment": experiment.id})
+            st.caption(literal(headline(found)))

@@ -1,0 +1,219 @@
+"""Home's form: what it asks, what it waits for, and what it shows of an experiment and of people's own data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from core.data.dataset import ImageDataset
+from core.engine.launcher import Planned
+from core.forecast.estimates import Estimates
+from core.lab import Lab
+from core.networks.perceptron import PerceptronSpec
+from core.plan.configuration import Configuration
+from core.settings import Settings
+from core.store.record import Experiment
+from pages.home.asked import Question, question_of, targets
+from pages.home.plans import PLANS
+from pages.shared.ui.links import script
+from pages.shared.ui.pickers import when
+from tests.conftest import BOTH, compared, finish, short
+from tests.data.uploaded import noise
+from tests.pages.test_pages import draw, draw_with_digits, texts
+from tests.text_home import import_tiny
+from tests.trained_home import TrainedHome
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Of a lab whose queue takes a thorough comparison."""
+    return Settings(home=tmp_path / "home", max_waiting=500)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Configuration]:
+    """What each form that is drawn from now on asks for, whose learning rates are searched for."""
+    found: list[Configuration] = []
+    look = Lab.find_experiment
+
+    def find(lab: Lab, planned: Planned) -> Experiment | None:
+        if planned.plan is not None:
+            found.append(planned.plan.configuration)
+        return look(lab, planned)
+
+    monkeypatch.setattr(Lab, "find_experiment", find)
+    return found
+
+
+def chosen(app: AppTest) -> tuple[Any, ...]:
+    """Dataset, target and plan that the form shows."""
+    return (
+        app.selectbox(key="home-dataset").value,
+        app.selectbox(key="home-target").value,
+        app.radio(key="home-plan").value,
+    )
+
+
+def test_home_fine_tune_and_sweep_begin_with_the_same_question(opened: Lab, asked: list[Configuration]) -> None:
+    draw_with_digits("home")
+    home = asked[-1]
+    assert home.base is not None
+    base = opened.launch(home.base)
+    finish(opened, base.id)
+    for page in ("finetune", "sweep"):
+        asked.clear()
+        draw(page, base=base.id)
+        assert asked[-1].asks_the_same(home), page
+        assert asked[-1].base == home.base
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_the_button_waits_for_no_forecast(opened: Lab, monkeypatch: pytest.MonkeyPatch, is_stopped: bool) -> None:
+    app = draw_with_digits("home")
+    if is_stopped:
+        app.button(key="home-run").click().run()
+        opened.stop(*(run.id for run in opened.live()))
+        finish(opened, *(run.id for run in opened.runs()))
+    steps: list[str] = []
+
+    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*values: Any, **more: Any) -> Any:
+            steps.append(str(more.get("key")) if name == "button" else name)
+            return call(*values, **more)
+
+        return noting
+
+    for name in ("whole", "between", "each", "rest", "shortage"):
+        monkeypatch.setattr(Estimates, name, noted(name, getattr(Estimates, name)))
+    monkeypatch.setattr("pages.home.question.expected_sentences", noted("expected", lambda *_: ["Expected."]))
+    monkeypatch.setattr(st, "button", noted("button", st.button))
+    app.run()
+    assert not app.exception
+    assert app.button(key="home-run")
+    drawn = [step for step in steps if not step.startswith("home-") or step in ("home-run", "home-run-anew")]
+    buttons = ["home-run", "home-run-anew"] if is_stopped else ["home-run"]
+    assert drawn[: len(buttons)] == buttons
+    assert {"between", "expected", "shortage"} <= set(drawn)
+    assert "Thorough: " in texts(app)
+
+
+def test_what_does_not_fit_in_memory_is_not_queued_and_the_form_says_so(
+    opened: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: 1000)
+    app = draw_with_digits("home")
+    assert any("will not fit" in warning.value for warning in app.warning)
+    app.button(key="home-run").click().run()
+    assert not app.exception
+    assert any("will not fit" in error.value for error in app.error)
+    assert any("will not fit" in warning.value for warning in app.warning)
+    assert opened.runs() == []
+
+
+def test_what_trains_is_in_the_form_after_a_reload_and_what_somebody_changes_stays(opened: Lab) -> None:
+    app = draw_with_digits("home")
+    app.selectbox(key="home-target").set_value("inversion")
+    app.radio(key="home-plan").set_value("quick").run()
+    app.button(key="home-run").click().run()
+    (experiment,) = opened.experiments()
+    assert opened.live()
+    for again in (draw("home"), draw("home", experiment=experiment.id)):
+        assert chosen(again) == ("digits", "inversion", "quick")
+        again.selectbox(key="home-target").set_value("permutation").run()
+        assert chosen(again) == ("digits", "permutation", "quick")
+    opened.stop(*(run.id for run in opened.live()))
+    finish(opened, *(run.id for run in opened.runs()))
+    assert chosen(draw("home", experiment=experiment.id)) == ("digits", "inversion", "quick")
+    assert chosen(draw("home"))[0] == "mnist-16k", "nothing trains, and nobody asks for it"
+
+
+def test_every_question_of_home_is_read_from_its_experiment(opened: Lab) -> None:
+    opened.workers.close(1.0)  # what is queued waits
+    for target in targets(opened, opened.catalog.info("digits"), direct=False):
+        question = Question("digits", target, False, PerceptronSpec.of(num_classes=10))
+        for name, plan in PLANS.items():
+            planned = opened.planned(question.configuration(opened, plan))
+            experiment = opened.queue(replace(planned, runs=planned.runs[:3]), trim=name == "quick")
+            assert question_of(opened, experiment) == (question, name)
+    other = compared(opened, "split", "digits", None, short(), BOTH, seeds=range(1))
+    found, plan_name = question_of(opened, other)
+    assert found is not None
+    assert (found.source, found.target, plan_name) == ("digits", "split", None)
+
+
+def test_own_images_own_texts_and_imported_networks_can_be_asked_about(opened: Lab, tmp_path: Path) -> None:
+    opened.workers.close(1.0)  # what is queued waits
+    links = {link.proto.label: link.proto.page for link in draw("home").get("page_link")}
+    assert links["Upload images or texts"].endswith("data")
+    assert links["Import a network"].endswith("networks")
+    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
+    opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    app = draw("home", dataset="mine")
+    assert chosen(app)[:2] == ("mnist-16k", "data:mine")
+    app.button(key="home-run").click().run()
+    assert not app.exception
+    assert not app.error
+    (experiment,) = opened.experiments()
+    assert opened.members(experiment)[0].spec.task.dataset == "mine"
+
+    network = import_tiny(opened, tmp_path / "tiny")
+    app = draw("home", dataset="pets")
+    assert chosen(app)[:2] == ("pets", "same")
+    assert app.selectbox(key="home-network").value == network.brought
+    app.radio(key="home-plan").set_value("quick").run()
+    app.button(key="home-run").click().run()
+    assert not app.exception
+    assert not app.error
+    spec = opened.members(opened.experiments()[0])[0].spec
+    assert (spec.task.dataset, spec.network.brought, spec.is_direct) == ("pets", network.brought, True)
+
+
+def test_they_do_with_texts_and_an_imported_network_too(
+    everything: Lab, trained_home: TrainedHome, asked: list[Configuration]
+) -> None:
+    app = draw("home")
+    app.selectbox(key="home-dataset").set_value("pets").run()
+    home = asked[-1]
+    assert home.network is not None, "as it was imported"
+    for page in ("finetune", "sweep"):
+        app = draw(page, base=trained_home.digest)
+        if page == "sweep":  # its form is folded where there is a sweep
+            for count in range(len(everything.experiments())):
+                app.session_state[f"sweep-new-{count}"] = True
+            app.run()
+        asked.clear()
+        app.selectbox(key=f"{page}-dataset").set_value("pets").run()
+        assert not app.exception
+        assert asked[-1].asks_the_same(home), page
+    base = everything.run(str(trained_home.after_source.base))
+    asked.clear()
+    draw("finetune", base=base.id)
+    assert not asked[-1].own_bases, "an imported network is pretrained once for all seeds"
+
+
+def test_the_form_shows_the_question_of_texts(everything: Lab, trained_home: TrainedHome) -> None:
+    app = draw("home", experiment=trained_home.direct.id)
+    assert chosen(app)[:2] == ("pets", "same")
+    assert app.toggle(key="home-direct").value
+    app.query_params["experiment"] = trained_home.after_source.id
+    app.switch_page(script("home")).run()
+    assert not app.exception
+    assert chosen(app)[:2] == ("pets", "split")
+    assert not app.toggle(key="home-direct").value
+
+
+def test_earlier_experiments_have_their_time_and_their_name(everything: Lab, trained_home: TrainedHome) -> None:
+    app = draw("home")
+    shown = trained_home.plain.id
+    listed = [experiment for experiment in everything.experiments(12) if experiment.id != shown]
+    assert len(listed) > 1
+    for experiment in listed:
+        assert when(experiment.created) in [caption.value for caption in app.caption]
+        assert f"**{experiment.name}**" in texts(app).replace("\\", "")
