@@ -103,6 +103,7 @@ def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
         for page in ("home", "compare", "report", "sweep"):
             app = draw(page, experiment=experiment.id)
             assert said in texts(app), page
+            assert not app.warning, "what is missing is said once, and not by setting"
             columns = {column for frame in app.dataframe for column in frame.value.columns}
             assert not [column for column in columns if column.startswith(("Accuracy", "Difference"))], page
         printed = as_json(lab, experiment, [], members)

@@ -16,10 +16,13 @@ from typing import Any
 
 from core.data.task_spec import TaskSpec
 from core.methods.method import Role
-from core.numbers import seeds_text
+from core.numbers import count_text, seeds_text
 from core.plan.course import LONGER
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, all_arms, arm_order
+
+MAX_DROPPED = 3
+"""Maximum number of settings that :func:`dropped_sentences` names; others are counted."""
 
 SETTLED_DIGITS = 9
 """Decimals of a mean that count: what rounding alone tells apart is a tie."""
@@ -196,11 +199,12 @@ def is_adapter(arm: Arm) -> bool:
 
 def dropped_sentences(runs: Iterable[Run]) -> list[str]:
     """A sentence for each comparison that names the settings which cannot win because a seed failed."""
-    named = [
-        "; ".join(f"{arm.label} ({seeds_text(arm.failed)})" for arm in arms if arm.failed)
-        for arms in comparisons_of(runs)
-    ]
-    return [f"Left out of the choice because a seed failed: {names}." for names in named if names]
+    named = [[f"{arm.label} ({seeds_text(arm.failed)})" for arm in arms if arm.failed] for arms in comparisons_of(runs)]
+    found = []
+    for names in filter(None, named):
+        more = f"; and {count_text(len(names) - MAX_DROPPED)} more" if len(names) > MAX_DROPPED else ""
+        found.append(f"Left out of the choice because a seed failed: {'; '.join(names[:MAX_DROPPED])}{more}.")
+    return found
 
 
 def no_choice_sentence(runs: Iterable[Run]) -> str:
