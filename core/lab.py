@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from torch import nn
@@ -26,7 +26,7 @@ from core.engine.job_files import JobFiles
 from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.run_files import NETWORK
 from core.engine.processes import Process, is_living, living
-from core.engine.progress import launched_with, share_done
+from core.engine.progress import Progress
 from core.engine.rest import Rest, rest_of
 from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
@@ -96,6 +96,7 @@ class Lab(Growing):
         self.origins = BaseFinder(self.store, self.artifacts, self.networks)
         self.exports = Exports(settings, self.store, self.artifacts, self.catalog, self.tasks)
         self.usage = DiskUsage(settings, self.store, self.tasks)
+        self.progress = Progress(self.store, self.tasks)
         self.estimates = Estimates(
             settings, self.store, self.tasks, machines=lambda: self.executors.current.machines.count()
         )
@@ -236,14 +237,6 @@ class Lab(Growing):
     def rest(self, ids: Sequence[str]) -> Rest:
         """What :meth:`finish` would train of these runs; see :func:`core.engine.rest.rest_of`."""
         return rest_of(self.store, ids)
-
-    def launched_with(self, runs: Iterable[Run]) -> list[Run]:
-        """These runs and those launched together with them; see :func:`core.engine.progress.launched_with`."""
-        return launched_with(self.store, runs)
-
-    def share_done(self, runs: Sequence[Run]) -> float:
-        """Share of the work of runs that is done; see :func:`core.engine.progress.share_done`."""
-        return share_done(self.store, self.tasks, runs)
 
     def log(self, id: str) -> list[tuple[float, str]]:
         """A run's log; see :meth:`core.store.store.Store.log`."""

@@ -15,59 +15,60 @@ from core.tasks.tasks import Tasks
 from core.training.schedule import total_steps
 
 
-def launched_with(store: Store, runs: Iterable[Run]) -> list[Run]:
-    """These runs, with those that were launched together with them: of their experiments and the bases of those."""
-    own = list(runs)
-    found = {run.id: run for run in own}
-    for id in dict.fromkeys(run.experiment for run in own if run.experiment):
-        members = _members(store, id)
-        bases = store.runs_of(list({run.spec.base for run in members if run.spec.base}))
-        for stage in stages_of([*bases, *members]):
-            if any(run.id in found for run in stage):
-                found |= {run.id: run for run in stage}
-    return list(found.values())
+class Progress:
+    """Says which runs were launched together, and how far they are. Any thread may call any method."""
 
+    def __init__(self, store: Store, tasks: Tasks) -> None:
+        self._store, self._tasks = store, tasks
 
-def share_done(store: Store, tasks: Tasks, runs: Sequence[Run]) -> float:
-    """Share of the work of these runs that is done, from 0 to 1, with the runs that their plans will at least add.
+    def launched_with(self, runs: Iterable[Run]) -> list[Run]:
+        """These runs, with those that were launched together with them: of their experiments and the bases of those."""
+        own = list(runs)
+        found = {run.id: run for run in own}
+        for id in dict.fromkeys(run.experiment for run in own if run.experiment):
+            members = self._members(id)
+            bases = self._store.runs_of(list({run.spec.base for run in members if run.spec.base}))
+            for stage in stages_of([*bases, *members]):
+                if any(run.id in found for run in stage):
+                    found |= {run.id: run for run in stage}
+        return list(found.values())
 
-    Work is the number of parameters times the examples or tokens that they see. A run that has finished, failed or been
-    stopped counts as a whole: nothing of it waits.
-    """
-    total = done = 0.0
-    for run in runs:
-        own = _work(tasks, run.spec, run.spec.optim)
-        total += own
-        done += own if run.state in ("finished", "failed", "stopped") else own * run.progress
-    for id in dict.fromkeys(run.experiment for run in runs if run.experiment and run.plan == "open"):
-        total += _coming(store, tasks, id)
-    return min(1.0, done / total) if total else 0.0
+    def share_done(self, runs: Sequence[Run]) -> float:
+        """Share of the work of these runs that is done, from 0 to 1, with the runs that their plans will at least add.
 
+        Work is the number of parameters times that of the examples that they see. A run that has finished, failed or
+        been stopped counts as a whole: nothing of it waits.
+        """
+        total = done = 0.0
+        for run in runs:
+            own = self._work(run.spec, run.spec.optim)
+            total += own
+            done += own if run.state in ("finished", "failed", "stopped") else own * run.progress
+        for id in dict.fromkeys(run.experiment for run in runs if run.experiment and run.plan == "open"):
+            total += self._coming(id)
+        return min(1.0, done / total) if total else 0.0
 
-def _coming(store: Store, tasks: Tasks, id: str) -> float:
-    """Work of the runs that the plan of an experiment will add if every search ends as soon as it can."""
-    members = [run.spec for run in _members(store, id)]
-    plan = plan_of(store.experiment(id)) if members else None
-    if plan is None:
-        return 0.0
-    least = sum(_work(tasks, members[0], optim) for (optim, _), _ in plan.at_least())
-    return max(0.0, least - sum(_work(tasks, spec, spec.optim) for spec in members))
+    def _coming(self, id: str) -> float:
+        """Work of the runs that the plan of an experiment will add if every search ends as soon as it can."""
+        members = [run.spec for run in self._members(id)]
+        plan = plan_of(self._store.experiment(id)) if members else None
+        if plan is None:
+            return 0.0
+        least = sum(self._work(members[0], optim) for (optim, _), _ in plan.at_least())
+        return max(0.0, least - sum(self._work(spec, spec.optim) for spec in members))
 
+    def _members(self, id: str) -> list[Run]:
+        """Runs of an experiment; none where it was deleted meanwhile."""
+        try:
+            return self._store.runs_of(self._store.experiment(id).runs)
+        except UnknownRunError:
+            return []
 
-def _members(store: Store, id: str) -> list[Run]:
-    """Runs of an experiment; none where it was deleted meanwhile."""
-    try:
-        return store.runs_of(store.experiment(id).runs)
-    except UnknownRunError:
-        return []
-
-
-def _work(tasks: Tasks, spec: RunSpec, optim: OptimSpec) -> float:
-    """Work of a run with other settings of training; 0 where it cannot be known, as of a dataset that is gone."""
-    try:
-        examples = len(tasks.outline(spec.task).train)
-        parameters = plan_of_network(spec.network, spec.method).parameters
-    except LabError:
-        return 0.0
-    tokens = spec.task.length if spec.network.learns == "text" else 1
-    return float(total_steps(optim, examples) * optim.batch_size * parameters * tokens)
+    def _work(self, spec: RunSpec, optim: OptimSpec) -> float:
+        """Work of a run with other settings of training; 0 where it cannot be known, as of a dataset that is gone."""
+        try:
+            examples = len(self._tasks.outline(spec.task).train)
+            parameters = plan_of_network(spec.network, spec.method).parameters
+        except LabError:
+            return 0.0
+        return float(total_steps(optim, examples) * optim.batch_size * parameters)

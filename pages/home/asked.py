@@ -35,16 +35,15 @@ class Question:
     direct: bool
     """Whether the network is fine-tuned as it was imported."""
     network: NetworkSpec
-    length: int | None = None
-    """Longest input, in tokens; None for images."""
+    length: int
+    """Longest input, in tokens; images have none."""
 
     def configuration(self, lab: Lab, plan: Plan) -> Configuration:
         """What is asked for with a plan. Raises: LabError: a dataset is missing, or not for the preset."""
         settings, seeds, tune = plan.settings(self.network), range(DEFAULT_SEEDS), plan.search(self.network)
         if self.direct:
             task = preset_task(lab.catalog, self.target, None, self.network, self.source)
-            task = task.but(length=self.length or task.length)
-            return Configuration.on(self.network, task, settings, seeds, tune=tune)
+            return Configuration.on(self.network, task.but(length=self.length), settings, seeds, tune=tune)
         preset, other = preset_named(self.target)
         return preset_configuration(
             lab.catalog,
@@ -117,9 +116,8 @@ def question_of(lab: Lab, experiment: Experiment) -> tuple[Question | None, str 
     target = _target_of(lab, spec)
     if target is None:
         return None, None
-    length = spec.task.length if spec.network.learns == "text" else None
     start = spec.task if spec.source is None else spec.source
-    asked = Question(start.dataset, target, spec.is_direct, spec.network, length)
+    asked = Question(start.dataset, target, spec.is_direct, spec.network, spec.task.length)
     try:
         wanted = lab.configuration(experiment)
         for name, plan in PLANS.items():

@@ -11,6 +11,7 @@ from core.engine.launcher import Planned
 from core.errors import LabError
 from core.lab import Lab
 from core.numbers import bytes_text, range_text
+from core.run_spec import default_length
 from core.store.record import Experiment
 from core.study.report.expected import expected_sentences
 from core.tasks.presets import suggested_preset
@@ -76,7 +77,9 @@ def question(lab: Lab) -> Asked:
         network = default_network(lab, lab.catalog.info(source), KEY)
         if network is None:
             return Asked()
-        longest = length(info.kind, f"{KEY}-length", network) if network.learns == "text" else None
+        longest = default_length(network)
+        if network.learns == "text":
+            longest = length(info.kind, f"{KEY}-length", network)
         asked = Question(source, target, direct, network, longest)
         planned = {name: lab.planned(asked.configuration(lab, plan)) for name, plan in PLANS.items()}
         name = st.radio(

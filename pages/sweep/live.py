@@ -74,7 +74,7 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
 
 def _progress(lab: Lab, runs: Sequence[Run], launched: Sequence[Run]) -> None:
     live = [run for run in runs if run.is_live]
-    st.progress(lab.share_done(launched), f"{state_text(runs)} · {left_text(*seconds_left(lab, live))}")
+    st.progress(lab.progress.share_done(launched), f"{state_text(runs)} · {left_text(*seconds_left(lab, live))}")
     running = [run for run in live if run.state == "running"]
     if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")

@@ -87,6 +87,7 @@ def test_a_press_is_not_lost_where_the_time_becomes_known_while_the_page_is_draw
     opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = draw("finetune")
+    app.pills(key="finetune-rank").set_value([4]).run()
     forecast, bases = Estimates.whole, iter(["unknown"])
     monkeypatch.setattr(
         Estimates, "whole", lambda self, specs: replace(forecast(self, specs), basis=next(bases, "measured"))
@@ -104,6 +105,9 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     opened: Lab, base: Run
 ) -> None:
     app = draw("finetune")
+    app.toggle(key="finetune-found").set_value(False)
+    app.pills(key="finetune-rank").set_value([4])
+    app.select_slider(key="finetune-shots").set_value("all")
     app.pills(key="finetune-controls").set_value(["head"]).run()
     (table,) = [found.value for found in app.table if "Time per run" in found.value]
     asked = Configuration.on(base.spec, TURNED, [*BOTH, (short(), "head")], [0])
@@ -113,7 +117,7 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in table["Memory alone"]] == list(map(bytes_text, sizes))
     assert len(set(sizes)) > 1
     assert "Learning rates: " not in texts(app)
-    app.toggle(key="finetune-tune").set_value(True).run()
+    app.toggle(key="finetune-found").set_value(True).run()
     assert "Learning rates are searched for: 3 around" in texts(app)
     worst = max(sizes)
     missing = shortage(specs, opened.tasks, worst - 1)

@@ -13,6 +13,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.data.dataset import ImageDataset
+from core.data.task_spec import TaskSpec
 from core.engine.launcher import Planned
 from core.forecast.estimates import Estimates
 from core.lab import Lab
@@ -137,7 +138,7 @@ def test_what_trains_is_in_the_form_after_a_reload_and_what_somebody_changes_sta
 def test_every_question_of_home_is_read_from_its_experiment(opened: Lab) -> None:
     opened.workers.close(1.0)  # what is queued waits
     for target in targets(opened, opened.catalog.info("digits"), direct=False):
-        question = Question("digits", target, False, PerceptronSpec.of(num_classes=10))
+        question = Question("digits", target, False, PerceptronSpec.of(num_classes=10), TaskSpec.of().length)
         for name, plan in PLANS.items():
             planned = opened.planned(question.configuration(opened, plan))
             experiment = opened.queue(replace(planned, runs=planned.runs[:3]), trim=name == "quick")

@@ -234,6 +234,7 @@ def test_what_is_missing_in_the_form_is_said_there_and_the_cost_refers_to_it(fil
 
 def test_one_learning_rate_for_both_gives_a_warning(filled: Lab) -> None:
     app = draw("finetune")
+    app.toggle(key="finetune-found").set_value(False).run()
     assert "handicaps" not in texts(app)
     app.select_slider(key="finetune-rate-lora").set_value(0.001).run()
     assert "handicaps" in texts(app)

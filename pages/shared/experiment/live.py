@@ -122,7 +122,7 @@ def _head(lab: Lab, runs: list[Run], launched: list[Run], key: str, title: str) 
         else:
             st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
     if launched:
-        st.progress(lab.share_done(launched))
+        st.progress(lab.progress.share_done(launched))
 
 
 def _time_left(lab: Lab, live: Sequence[Run]) -> str:

@@ -26,6 +26,6 @@ def followed(lab: Lab, key: str, runs: Sequence[Run]) -> list[Run]:
     before = lab.runs_of(known.get(key, ()))
     found = {run.id: run for run in before} if is_under_way(before) else {}
     if new := [run for run in runs if run.is_live and run.id not in found]:
-        found |= {run.id: run for run in lab.launched_with(new)}
+        found |= {run.id: run for run in lab.progress.launched_with(new)}
     known[key] = tuple(found)
     return list(found.values())

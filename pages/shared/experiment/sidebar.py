@@ -39,4 +39,4 @@ def _activity(was_live: bool) -> None:
         words += [f"{len(live) - count} queued"] if count < len(live) else []
         low, high = seconds_left(lab.current(), live)
         words += [left_text(low, high)] if low is not None else []
-        st.progress(lab.current().share_done(runs), " · ".join(words))
+        st.progress(lab.current().progress.share_done(runs), " · ".join(words))
