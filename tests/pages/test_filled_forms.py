@@ -97,7 +97,7 @@ CANNOT: list[tuple[str, list[Any], tuple[int, ...], dict[str, Any], str]] = [
     ("finetune", [(ODD.but(patience=2, epochs=60), FullSpec())], (0, 1), {}, "Epochs 60; Patience 2"),
     ("finetune", [FULL, *adapter_arms(ODD, 1, alpha=1.0), *adapter_arms(ODD, 2)], (0,), {}, "Alpha 8"),
     ("finetune", [FULL, LORA], (0, 1), {"tune": TuneSpec.of(rates=3)}, "learning rates that are given"),
-    ("sweep", [*grid(ODD), HEAD], (0, 1), {"own_bases": True}, "Head only; A base for each seed"),
+    ("sweep", [*grid(ODD), HEAD], (0, 1), {"own_bases": True}, "Head only"),
     ("sweep", grid(ODD)[:2], (0,), {}, ""),
     (
         "sweep",
@@ -355,8 +355,7 @@ def test_what_is_chosen_in_the_fold_is_what_is_started_and_its_label_says_so_unl
 ) -> None:
     app = draw(page)
     app.slider(key=f"{page}-seeds").set_value(1)
-    if page == "sweep":
-        app.pills(key="sweep-ranks").set_value([1])
+    app.pills(key="sweep-ranks" if page == "sweep" else "finetune-rank").set_value([1])
     app.slider(key=f"{page}-epochs").set_value(1).run()
     assert fold(app) == TITLE
     choice = app.selectbox(key=f"{page}-measure")
@@ -399,7 +398,11 @@ def test_the_same_runs_by_another_measure_are_offered_as_a_new_experiment(opened
 @pytest.mark.parametrize("page", PAGES)
 def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run, page: str) -> None:
     app = draw(page)
-    if page == "sweep":
+    app.toggle(key=f"{page}-own-bases").set_value(False)
+    if page == "finetune":
+        app.toggle(key="finetune-found").set_value(False)
+        app.pills(key="finetune-rank").set_value([4]).run()
+    else:
         app.session_state["sweep-seeds"] = 1
         app.session_state["sweep-ranks"] = [1]
         app.run()

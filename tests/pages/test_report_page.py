@@ -81,9 +81,8 @@ def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(
     app = draw("finetune")
     app.slider(key="finetune-epochs").set_value(1).run()
     app.slider(key="finetune-seeds").set_value(3).run()
+    app.pills(key="finetune-rank").set_value([4]).run()
     app.pills(key="finetune-controls").set_value(["head"]).run()
-    app.toggle(key="finetune-tune").set_value(True).run()
-    app.toggle(key="finetune-own-bases").set_value(True).run()
     shown = {metric.label: metric.value for metric in app.metric}
     assert shown["Runs"] == "81 to 243", "one epoch tells nothing, nor do three"
     press(app, "Start the experiment")

@@ -39,6 +39,7 @@ def swept(trained_home: TrainedHome, opened: Lab, base: Run) -> Experiment:
 def choose(app: AppTest, ranks: list[int], rates: list[float], full: list[float], seeds: int) -> None:
     """Fill in the form, which is open, with these rates in place of a search."""
     app.toggle(key="sweep-found").set_value(False).run()
+    app.toggle(key="sweep-own-bases").set_value(False).run()
     app.pills(key="sweep-ranks").set_value(ranks).run()
     app.pills(key="sweep-rates").set_value(rates).run()
     app.pills(key="sweep-full-rates").set_value(full).run()

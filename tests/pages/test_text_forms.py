@@ -115,6 +115,9 @@ def test_a_press_on_home_cuts_the_texts_of_source_and_target(
 ) -> None:
     app = draw("home")
     app.selectbox(key="home-dataset").set_value("long").run()
+    app.toggle(key="home-direct").set_value(False).run()
+    assert app.selectbox(key="home-dataset").label == "Pretrained on"
+    assert {spec.is_direct for spec in asked[-1]} == {False}
     before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, "home")
     assert {spec.task.length for spec in before} == {128}
     assert length < 128
@@ -141,8 +144,6 @@ def test_home_fine_tunes_a_network_as_it_was_brought_on_the_whole_dataset_or_ten
     app.selectbox(key="home-dataset").set_value("digits").run()
     assert not [toggle for toggle in app.toggle if toggle.key == "home-direct"]
     app.selectbox(key="home-dataset").set_value("long").run()
-    assert {spec.is_direct for spec in asked[-1]} == {False}
-    app.toggle(key="home-direct").set_value(True).run()
     assert app.selectbox(key="home-dataset").label == "Dataset"
     assert list(app.selectbox(key="home-target").options) == ["Whole dataset", "Ten shots"]
     whole = asked[-1]
@@ -169,7 +170,7 @@ def test_a_form_that_is_filled_from_an_experiment_has_the_preset_of_its_task(lab
     whole = TaskSpec.of(dataset="long", length=128)
     for start, task, preset in (
         (network, whole.but(shots=10), "ten-shot"),
-        (network, whole.but(shots=5), OWN),
+        (network, whole.but(shots=5), "same"),
         (network, whole.but(length=32), OWN),
         (base, whole.but(length=LONGEST, classes=(2, 3)), "split"),
     ):
@@ -177,6 +178,8 @@ def test_a_form_that_is_filled_from_an_experiment_has_the_preset_of_its_task(lab
         lab.stop(*experiment.runs)
         app = draw("finetune", like=experiment.id)
         assert (app.pills(key="finetune-preset").value, task) == (preset, task)
+        if preset != "ten-shot":
+            assert app.select_slider(key="finetune-shots").value == (task.shots or "all")
 
 
 ADAPTERS = {"adapter", "rank", "alpha", "target_modules"}

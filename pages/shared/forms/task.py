@@ -66,8 +66,8 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
         else:
             share = widgets.validation_part(f"{key}-validation")
             task = preset_task(lab.catalog, preset, source, network, dataset, share)
-            if task.shots is None and (usual := default_shots(lab.tasks, task)):
-                task = task.but(shots=shots(kind, key, usual))
+            if task.shots is None:
+                task = task.but(shots=shots(lab.catalog.info(dataset), key, default_shots(lab.tasks, task)))
         task_preview(lab, task, key, network)
         if isinstance(base, Run) and (handicap := old_rows(lab.catalog, base.spec, task)):
             st.warning(literal(handicap))

@@ -52,16 +52,16 @@ def length(kind: str, key: str, network: NetworkSpec) -> int:
     return int(_value(field, {}, key, network))
 
 
-def shots(kind: str, key: str, start: int) -> int | None:
-    """Draw the field for the number of training examples of each class; None for all.
+def shots(info: DatasetInfo, key: str, start: int | None) -> int | None:
+    """Draw the field for how many examples are learned from, of each class where there are classes; None for all.
 
     Args:
-        kind: of the dataset.
+        info: the dataset.
         key: prefix of the widget keys of :func:`own_task`.
-        start: chosen at first.
+        start: chosen at first; None for all.
     """
-    field = next(field for field in view_of(kind).fields if field.name == "shots")
-    amount: int | None = _value(field, {}, f"{key}-{field.name}", None, start)
+    field = next(field for field in fields_of(view_of(info.kind), info.has_classes) if field.name == "shots")
+    amount: int | None = _value(field, {}, f"{key}-{field.name}", None, start or ALL)
     return amount
 
 
