@@ -19,6 +19,8 @@ TENSORS = TENSORS_FILE
 CONFIG = CONFIG_FILE
 CERTIFICATE = "certificate.json"
 CARD = "README.md"
+NETWORK_CONFIG = "config.json"
+"""What the folder of a whole network has, as ``save_pretrained`` of transformers writes it."""
 
 MAX_ENTRIES = 16
 MAX_BYTES = 2 * 2**30
@@ -54,8 +56,16 @@ def read_entries(source: Path | bytes) -> dict[str, bytes]:
 def _entries(content: bytes | BinaryIO, size: int) -> dict[str, bytes]:
     if size > MAX_BYTES:
         raise AdapterError(f"The adapter file is larger than {MAX_BYTES // 2**30} GiB: choose another file.")
+    if isinstance(content, bytes) and content[8:10] == b'{"':
+        raise AdapterError(
+            "The file is a safetensors file: an adapter is a zip with adapter_config.json beside its weights, and a "
+            "network is brought on the page Networks."
+        )
     unpacked = min(MAX_BYTES, max(MIN_UNPACKED, MAX_GROWTH * size))
     archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, unpacked), "The adapter file", AdapterError)
+    names = {entry.name.rpartition("/")[2] for entry in archive.entries}
+    if CONFIG not in names and NETWORK_CONFIG in names:
+        raise AdapterError("The file is a whole network, not an adapter: bring it on the page Networks.")
     for entry in archive.entries:
         _check(entry.name, entry.size)
     entries = {entry.name: archive.read(entry) for entry in archive.entries}

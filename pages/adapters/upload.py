@@ -31,7 +31,7 @@ def upload_adapter(lab: Lab) -> None:
         "Upload an adapter zip from LoRA Lab, or a zip of the folder that PEFT saved for the same network. It is "
         "verified against a base and evaluated on test examples. The file is not stored."
     )
-    file = st.file_uploader("Adapter zip", type="zip", key="adapter-file", max_upload_size=MAX_UPLOAD // 2**20)
+    file = st.file_uploader("Adapter zip", key="adapter-file", max_upload_size=MAX_UPLOAD // 2**20)
     missing = _choose_base(lab, file.file_id, file.getvalue()) if file is not None else None
     base = base_picker(lab)
     if base is None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.dataset import ImageDataset
-from core.data.uploads import KINDS, Draft, first_images, read_upload, samples
+from core.data.uploads import Draft, first_images, read_upload, samples
 from core.errors import LabError
 from core.objectives.registry import objectives_for
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
+from pages.data.faults import are_left_out
 from pages.data.upload_kind import UploadKind
 from pages.shared.ui.figure_panel import readable
 from pages.shared.ui.literal import literal
@@ -38,7 +39,7 @@ class is held out for testing.
 def _read(file_id: str, _content: bytes) -> Draft | str:
     """Parse an uploaded file; return the draft, or the error message. Cached because every click redraws the page."""
     try:
-        return read_upload(_content)
+        return read_upload(_content, leave_out=True)
     except LabError as error:
         return str(error)
 
@@ -49,6 +50,9 @@ def _preview(file_id: str, content: bytes) -> ImageDataset | None:
     draft = _read(file_id, content)
     if isinstance(draft, str):
         st.error(literal(draft))
+        return None
+    what = "lines" if content[:2] != b"PK" else "images"
+    if not are_left_out(draft.faults, what, f"upload-left-{file_id}"):
         return None
     names = draft.dataset.class_names
     st.markdown(literal(draft.line))
@@ -82,4 +86,4 @@ def draw_images(dataset: ImageDataset) -> None:
         st.caption(f"Showing the first {CLASSES_SHOWN} of {len(names)} classes.")
 
 
-IMAGES = UploadKind("Images", "Labelled images, as a zip, npz or CSV file", KINDS, FORMATS, _preview)
+IMAGES = UploadKind("Images", "Labelled images, as a zip, npz or CSV file", FORMATS, _preview)

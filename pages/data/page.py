@@ -31,7 +31,10 @@ def row(info: DatasetInfo) -> None:
 
 
 st.title("Data")
-st.markdown("The datasets that networks can learn: published ones, and your own images and texts.")
+st.markdown(
+    "The datasets that networks can learn to classify: published ones, and your own images and texts. Each image or "
+    "text has one class. Pairs of texts, several labels per text, and numbers to be predicted are not learned."
+)
 
 infos = lab.catalog.list()
 published, brought = st.columns(2, gap="large")

@@ -8,7 +8,6 @@ import streamlit as st
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
 from core.data.uploads import (
-    TEXT_KINDS,
     Guess,
     TextColumns,
     TextDraft,
@@ -28,6 +27,7 @@ from core.objectives.registry import objective_of, objectives_for
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
+from pages.data.faults import are_left_out
 from pages.data.upload_kind import UploadKind
 from pages.shared.forms.task_preview import BATCH, draw_tokens
 from pages.shared.forms.view import length
@@ -52,7 +52,7 @@ FORMATS = """\
 
 Each can be gzipped, or alone in a zip. Columns can have any names: one holds the texts, one the labels, as words or
 numbers, and one may say `train`, `test` or `validation`; without it, a fifth of each class is held out for testing. A
-text can have 100,000 characters, and there can be 1,000 classes.
+text can have 100,000 characters and has one class, and there can be 1,000 classes.
 """
 
 
@@ -71,7 +71,7 @@ def _draft(
 ) -> TextDraft | str:
     try:
         make = draft_texts if objective_of(objective).has_classes else draft_numbers
-        return make(_table, columns, drop_duplicates=drop_duplicates, objective=objective)
+        return make(_table, columns, drop_duplicates=drop_duplicates, objective=objective, leave_out=True)
     except LabError as error:
         return str(error)
 
@@ -83,6 +83,8 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
         return None
     objective = _objective(file_id)
     guessed = guess(table, numbers=not objective.has_classes)
+    if guessed.obstacle:
+        st.warning(literal(guessed.obstacle), icon=":material/block:")
     _rows(table, guessed)
     columns = _columns(file_id, table, guessed, objective)
     drop = st.toggle(
@@ -96,6 +98,8 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
     draft = _draft(file_id, columns, drop, objective.kind, table)
     if isinstance(draft, str):
         st.error(literal(draft))
+        return None
+    if not are_left_out(draft.faults, "rows", f"upload-left-{file_id}-{columns}"):
         return None
     st.markdown(literal(draft.line))
     for warning in draft.warnings:
@@ -244,4 +248,4 @@ def _shortened(text: str) -> str:
     return literal(text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…")
 
 
-TEXTS = UploadKind("Texts", "Labelled texts, as a CSV, TSV, JSON lines or Parquet file", TEXT_KINDS, FORMATS, _preview)
+TEXTS = UploadKind("Texts", "Labelled texts, as a CSV, TSV, JSON lines or Parquet file", FORMATS, _preview)

@@ -41,7 +41,7 @@ def upload_dataset(lab: Lab) -> None:
             f"{literal(kept)} is saved. You can now choose it wherever a dataset is selected.",
             icon=":material/check_circle:",
         )
-        link("pretrain", "Pretrain on this dataset", {QUERY: kept})
+        _next_steps(lab, kept)
     kind = st.segmented_control(
         "Kind of data",
         list(UPLOADS),
@@ -52,9 +52,9 @@ def upload_dataset(lab: Lab) -> None:
         required=True,
     )
     chosen = UPLOADS[kind]
+    # Any type: the reader says what is wrong with a file, while the field would keep each refused one in its list.
     file = st.file_uploader(
         chosen.label,
-        type=list(chosen.endings),
         key=f"upload-file-{kind}-{turn}",
         max_upload_size=MAX_BYTES // 2**20,
     )
@@ -66,6 +66,21 @@ def upload_dataset(lab: Lab) -> None:
         dataset = chosen.preview(file.file_id, file.getvalue())
         if dataset is not None:
             _decide(lab, dataset, file.name, file.file_id)
+
+
+def _next_steps(lab: Lab, name: str) -> None:
+    """Draw links to what can be done with a dataset that was just saved: fine-tune on it, or first what that needs."""
+    kind = lab.catalog.info(name).kind
+    starts = [run.id for run in lab.bases() if run.spec.network.learns == kind]
+    starts += [card.digest for card in lab.networks.list() if lab.networks.spec(card.digest).learns == kind]
+    with st.container(horizontal=True):
+        if starts:
+            link("finetune", "Fine-tune on this dataset", {"base": starts[0], QUERY: name})
+        elif kind == "text":
+            link("networks", "Bring a network that reads texts")
+        if kind == "image":
+            link("pretrain", "Pretrain on this dataset", {QUERY: name})
+        link("home", "Ask on Home")
 
 
 def delete_button(lab: Lab, name: str) -> None:

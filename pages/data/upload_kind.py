@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.data.dataset import Dataset
@@ -15,8 +15,6 @@ class UploadKind:
     title: str
     label: str
     """Label of the field for the file."""
-    endings: Sequence[str]
-    """Extensions of accepted files."""
     formats: str
     """Which files are accepted and what becomes of them, as markdown."""
     preview: Callable[[str, bytes], Dataset | None]

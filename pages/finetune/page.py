@@ -26,10 +26,11 @@ from pages.shared.experiment.price import price_table, rate_warning
 from pages.shared.experiment.start import say_if_known, start_button
 from pages.shared.experiment.state import finish_button, state_text
 from pages.shared.forms import widgets
+from pages.shared.forms.datasets import take_dataset
 from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.objective import objective_form
 from pages.shared.forms.optim import optim_form
-from pages.shared.forms.task import task_form
+from pages.shared.forms.task import OWN, task_form
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import base_picker
@@ -69,6 +70,8 @@ if base is None:
     link("home", "Or do everything from Home")
     st.stop()
 
+if take_dataset(lab, "finetune-dataset", (base if isinstance(base, NetworkSpec) else base.spec.network).learns):
+    st.session_state["finetune-preset"] = OWN  # as it is, without the change of a preset
 asked, planned, failed = None, None, False
 settings, cost = st.columns([3, 2], gap="large")
 with settings:

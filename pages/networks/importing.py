@@ -65,6 +65,7 @@ def by_hub_name(lab: Lab) -> None:
     if asked and not is_hub_name(name or ""):
         st.error("Enter a name as in sentence-transformers/all-MiniLM-L6-v2.")
     elif asked:
+        _forget_refused(lab)
         lab.arrivals.import_known(name.strip())
         st.rerun()
 
@@ -83,6 +84,7 @@ def by_folder(lab: Lab) -> None:
     if asked and not _is_place(path or ""):
         st.error("There is no such folder or zip: enter its whole path.")
     elif asked:
+        _forget_refused(lab)
         lab.arrivals.import_folder(Path(path.strip()).expanduser())
         st.rerun()
 
@@ -92,7 +94,6 @@ def by_zip(lab: Lab) -> None:
     with st.container(border=True):
         file = st.file_uploader(
             "Network as a zip",
-            type="zip",
             key="networks-zip",
             max_upload_size=MAX_UPLOAD // 2**20,
             help="With the files that save_pretrained of transformers writes. A larger zip can stay on the machine "
@@ -100,6 +101,7 @@ def by_zip(lab: Lab) -> None:
             "`python -m core compare`. Or download the network by its name.",
         )
         if file is not None and st.button("Bring this network", icon=":material/add:", key="networks-zip-bring"):
+            _forget_refused(lab)
             lab.arrivals.import_zip(file.getvalue(), file.name)
             st.rerun()
 
@@ -118,8 +120,16 @@ def _offer(lab: Lab, offer: Offer) -> None:
         key=f"networks-bring-{network.name}",
         disabled=bool(state and state.running),
     ):
+        _forget_refused(lab)
         lab.arrivals.import_known(network.name)
         st.rerun()
+
+
+def _forget_refused(lab: Lab) -> None:
+    """Forget the networks that were refused, so that the page shows the refusal of the last one only."""
+    for state in lab.arrivals.states():
+        if state.error:
+            lab.arrivals.forget(state.name)
 
 
 def _ended(lab: Lab, name: str) -> None:

@@ -13,8 +13,9 @@ lab = current()
 
 st.title("Networks")
 st.markdown(
-    "Networks that somebody else has trained, to be fine-tuned on your texts: any encoder or decoder of Hugging Face "
-    "with weights as safetensors. Each is checked once and kept on this machine."
+    "Networks that somebody else has trained, to be fine-tuned to classify your texts: any encoder or decoder of "
+    "Hugging Face with weights as safetensors. Each is checked once and kept on this machine. Networks for images or "
+    "sound, encoders with a decoder, mixtures of experts and quantized weights are refused."
 )
 
 mine, others = st.columns(2, gap="large")

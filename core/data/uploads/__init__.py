@@ -4,19 +4,19 @@ Images come as a zip, an npz or a CSV of pixels, and are converted to 28×28 gre
 """
 
 from core.data.uploads.draft import Draft, first_images, samples
+from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_BYTES
 from core.data.uploads.number_draft import draft_numbers
-from core.data.uploads.read import KINDS, read_upload
-from core.data.uploads.read_texts import TEXT_KINDS, read_text_table, read_texts
+from core.data.uploads.read import read_upload
+from core.data.uploads.read_texts import read_text_table, read_texts
 from core.data.uploads.text_columns import Guess, TextColumns, guess
 from core.data.uploads.text_draft import Lengths, TextDraft, draft_texts, first_texts
 from core.data.uploads.text_table import TextTable, short_name
 
 __all__ = [
-    "KINDS",
     "MAX_BYTES",
-    "TEXT_KINDS",
     "Draft",
+    "Faults",
     "Guess",
     "Lengths",
     "TextColumns",

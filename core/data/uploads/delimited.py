@@ -83,7 +83,10 @@ def _delimiter(text: str) -> str:
     if fit(best)[1] < 2:
         if not start.strip():
             raise DatasetError("The file is empty: each line must hold a text and its label.")
-        raise DatasetError("The file has one column: a table needs one with texts and one with their labels.")
+        raise DatasetError(
+            "The file has one column: LoRA Lab learns to classify, so a table needs one with texts and one with their "
+            "labels."
+        )
     return best
 
 

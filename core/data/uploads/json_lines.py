@@ -54,7 +54,10 @@ def read_json_lines(text: str, notes: tuple[str, ...] = ()) -> TextTable:
     if not places:
         raise DatasetError("The file is empty: each line must hold an object with a text and its label.")
     if len(columns) < 2:
-        raise DatasetError("The objects have one key: a table needs one with texts and one with their labels.")
+        raise DatasetError(
+            "The objects have one key: LoRA Lab learns to classify, so a table needs one with texts and one with their "
+            "labels."
+        )
     found = {name: Cells.of(cells) for name, cells in columns.items()}
     return TextTable(found, np.array(places, np.int64), "Line", empty, notes, faults)
 

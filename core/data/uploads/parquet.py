@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.data.uploads.limits import MAX_TABLE_BYTES
-from core.data.uploads.text_table import Cell, Cells, TextTable, cell_text, check_size
+from core.data.uploads.text_table import Cell, Cells, TextTable, cell_text, check_size, listed, quoted
 from core.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -48,6 +48,12 @@ def _table(file: Any, rows: int) -> TextTable:
     schema = file.schema_arrow
     names = [field.name for field in schema if _is_usable(pa, field.type)]
     check_size(rows, max(1, len(names)))
+    lists = [field.name for field in schema if pa.types.is_nested(field.type)]
+    if len(names) == 1 and lists:
+        raise DatasetError(
+            f"The column {quoted(lists[0])} has lists in it, and LoRA Lab learns one label per text: put one into each "
+            "row."
+        )
     if len(names) < 2 or len(set(names)) < len(names):
         raise DatasetError(
             f"The file has {len(set(names))} column{'s' * (len(set(names)) != 1)} of texts, numbers or truth values: a "
@@ -71,9 +77,11 @@ def _table(file: Any, rows: int) -> TextTable:
         raise DatasetError(DAMAGED)
     kept = [row for row, cells in enumerate(zip(*columns.values(), strict=True)) if any(cell != "" for cell in cells)]
     left_out = len(schema.names) - len(names)
-    notes = (f"{left_out} column{'s' * (left_out != 1)} of other types cannot be chosen.",) if left_out else ()
+    notes = [f"{left_out} column{'s' * (left_out != 1)} of other types cannot be chosen."] if left_out else []
+    if lists:
+        notes.append(f"Lists are not learned, as in {listed(lists)}: each text has one label.")
     found = {name: Cells.of(cells[row] for row in kept) for name, cells in columns.items()}
-    return TextTable(found, np.array(kept, np.int64) + 1, "Row", rows - len(kept), notes)
+    return TextTable(found, np.array(kept, np.int64) + 1, "Row", rows - len(kept), tuple(notes))
 
 
 def _cells(pa: Any, array: Any) -> list[Cell]:

@@ -11,9 +11,6 @@ from core.errors import DatasetError
 from core.reader import Limits, in_reader
 from core.zip_file import UntrustedZip, ZipLimits
 
-KINDS = ("zip", "npz", "csv")
-"""Extensions of accepted files."""
-
 STRANGERS = {
     b"\x93NUMPY": "The file is a single array: save x_train and y_train together with numpy.savez.",
     b"\x1f\x8b": "The file is compressed with gzip: unpack it first.",

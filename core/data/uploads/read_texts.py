@@ -17,9 +17,6 @@ from core.data.uploads.text_table import TextTable, listed
 from core.errors import DatasetError
 from core.reader import Limits, in_reader
 
-TEXT_KINDS = ("csv", "tsv", "txt", "jsonl", "ndjson", "json", "parquet", "gz", "zip")
-"""Extensions of accepted files."""
-
 
 def read_texts(
     source: bytes | Path,
@@ -50,6 +47,8 @@ def read_texts(
     chosen = {"text": text or guessed.text, "label": label or guessed.label}
     for what, name in chosen.items():
         if name is None:
+            if guessed.obstacle:
+                raise DatasetError(guessed.obstacle)
             raise DatasetError(f"Which column has the {what}s is not clear: choose one of {listed(table.columns)}.")
     if part is None and guessed.part not in chosen.values():
         part = guessed.part

@@ -102,7 +102,7 @@ def _side(number: int, cells: list[str]) -> int:
         raise DatasetError(
             f"The table holds no images: line {number} has {len(cells)} cell{'' if len(cells) == 1 else 's'}, and each "
             f"line must hold a label and the pixels of one square image as numbers, at least {MIN_SIDE} × {MIN_SIDE}, "
-            "such as 785 cells for 28 × 28 pixels."
+            "such as 785 cells for 28 × 28 pixels. A table of texts is uploaded as Texts."
         )
     return side
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.data.uploads.limits import MAX_CLASSES
+from core.data.uploads.not_classes import flags_in, pair_in
 from core.data.uploads.parts import part_of
-from core.data.uploads.text_table import Cells, TextTable
+from core.data.uploads.text_table import Cells, TextTable, listed, quoted
 
 TEXT_NAMES = (
     *("text", "sentence", "content", "body", "review", "comment", "message", "tweet", "document", "description"),
@@ -28,6 +29,9 @@ NEARLY_ALL = 0.9
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 """Pattern of a number."""
+
+PAIR = "learns to classify single texts: choose one of them as the text, and the other one is not read."
+FLAGGED = "and LoRA Lab learns one: choose one of them as the label, to learn that alone."
 
 SAMPLE = 2000
 """Rows that the guess looks at."""
@@ -50,6 +54,8 @@ class Guess:
     text: str | None
     label: str | None
     part: str | None
+    obstacle: str = ""
+    """Why it is not clear, where the table holds what is not learned: a sentence; else empty."""
 
 
 def guess(table: TextTable, numbers: bool = False) -> Guess:
@@ -67,6 +73,11 @@ def guess(table: TextTable, numbers: bool = False) -> Guess:
     text = _text(left)
     others = {name: cells for name, cells in left.items() if name != text}
     label = _numbers(others) if numbers else _label(others)
+    if pair := pair_in(left):
+        names = " and ".join(map(quoted, pair))
+        return Guess(None, label, part, f"{names} are a pair of texts in each row, and LoRA Lab {PAIR}")
+    if not numbers and label in (flags := flags_in(others)):
+        return Guess(text, None, part, f"The columns {listed(flags)} are several labels per text, {FLAGGED}")
     return Guess(text, label, part)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from core.data.dataset import USUAL_OBJECTIVE, Labels, Targets, TextDataset
 from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
 from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_CLASSES, MAX_NAME
+from core.data.uploads.not_classes import are_quantities, joined_in
 from core.data.uploads.text_columns import NUMBER, TextColumns
 from core.data.uploads.text_rows import Row, Rows, rows_of, without_repeats
 from core.data.uploads.text_table import TextTable, quoted
@@ -90,13 +92,14 @@ def draft_texts(
 
 
 def _draft(table: TextTable, columns: TextColumns, read: Rows, drop_duplicates: bool, objective: str) -> TextDraft:
-    """The draft of what can be used. Raises: DatasetError: the classes are too few, too many or too small."""
+    """The draft of what can be used. Raises: DatasetError: the classes are too few, too many or too small, or none."""
     spelled = {label: _one_spelling(label) for label in {row.label for row in read.usable}}
     everything = [replace(row, label=spelled[row.label]) for row in read.usable]
     rows = without_repeats(everything)
     duplicates = len(everything) - len(rows)
     if not drop_duplicates:
         rows = everything
+    _check_labels([row.label for row in rows], columns.label)
     names, labels = _classes([row.label for row in rows], columns.label)
     check_classes(names)
     texts, testing = [row.text for row in rows], np.array([row.part == "test" for row in rows], bool)
@@ -153,6 +156,23 @@ def repeated(dataset: TextDataset, rows: Sequence[Row]) -> tuple[int, int]:
 def first_texts(texts: Sequence[str], labels: Labels, label: int, count: int) -> list[str]:
     """The first ``count`` texts of a class; ``labels`` has shape (n,)."""
     return [texts[row] for row in np.flatnonzero(labels == label)[:count]]
+
+
+def _check_labels(labels: Sequence[str], column: str) -> None:
+    """Check that labels name classes. Raises: DatasetError: they are quantities, or several classes in one cell."""
+    counts = Counter(labels)
+    if joined := joined_in(list(counts)):
+        raise DatasetError(
+            f"The labels in {quoted(column)} name several classes at once, as {joined[:40]!r} does, and LoRA Lab "
+            "learns one class per text: keep one of them in each row."
+        )
+    numbers = {label: number_of(label) for label in counts}
+    values = {number: counts[label] for label, number in numbers.items() if number is not None}
+    if len(values) == len(counts) and are_quantities(values):
+        raise DatasetError(
+            f"The labels in {quoted(column)} are {len(values):,} different numbers such as {max(values):g}, and LoRA "
+            "Lab learns classes, not quantities: put a few classes such as low and high in their place."
+        )
 
 
 def _classes(labels: Sequence[str], column: str) -> tuple[list[str], Labels]:

@@ -35,6 +35,8 @@ STRANGERS = {
 }
 """First bytes of file types that are often mistaken for tables, and what to do instead."""
 
+NO_DATA = "The zip holds a network or an adapter, not data: bring it on the page Networks or Adapters."
+
 BINARY = "The file is not a CSV, TSV, JSON lines or Parquet file, or it is damaged: choose another one."
 
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x19\x1b-\x1f]")
@@ -126,6 +128,8 @@ def _unzipped(content: bytes) -> bytes:
     names = {entry.name for entry in archive.entries}
     if "xl/workbook.xml" in names:
         raise DatasetError("The file is an Excel workbook: save the sheet as CSV.")
+    if {"config.json", "adapter_config.json"} & {name.rpartition("/")[2] for name in names}:
+        raise DatasetError(NO_DATA)
     tables = [
         entry
         for entry in archive.entries

@@ -8,10 +8,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from core.errors import NetworkFileError, printable
+from core.methods.peft_config import CONFIG_FILE
 from core.networks import tokenizer
 from core.reader import in_reader
 from core.reader.json_text import json_value
 
+ADAPTER = CONFIG_FILE
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -55,6 +57,11 @@ def choose(names: Collection[str], what: str) -> NetworkFiles:
     Raises:
         NetworkFileError: a part is missing.
     """
+    if ADAPTER in names and WEIGHTS not in names and INDEX not in names:
+        raise NetworkFileError(
+            f"{what} is an adapter, not a network: check it on the page Adapters, under From a file, and bring the "
+            "network that it was trained on here."
+        )
     if CONFIG not in names:
         raise NetworkFileError(
             f"{what} has no {CONFIG}: choose a network as save_pretrained of transformers has written it."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import NetworkFileError, printable
-from core.networks.library.files import CONFIG
+from core.networks.library.files import ADAPTER, CONFIG
 from core.networks.library.place import Place
 from core.networks.transformer import TransformerSpec
 from core.zip_file import UntrustedZip, ZipEntry, ZipLimits
@@ -64,7 +64,9 @@ class ZipPlace(Place):
         limits = ZipLimits(MAX_ENTRIES, TransformerSpec.max_bytes)
         self._zip = UntrustedZip(content, limits, self.what, NetworkFileError)
         # The config that is nearest to the top: some people zip the folder, some what is in it.
-        configs = [entry.name for entry in self._zip.entries if entry.name.rpartition("/")[2] == CONFIG]
+        names = [entry.name for entry in self._zip.entries]
+        configs = [name for name in names if name.rpartition("/")[2] == CONFIG]
+        configs = configs or [name for name in names if name.rpartition("/")[2] == ADAPTER]
         folder = min(configs, key=lambda path: (path.count("/"), path), default="").rpartition("/")[0]
         inside = f"{folder}/" if folder else ""
         self._entries: dict[str, ZipEntry] = {

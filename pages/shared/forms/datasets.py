@@ -68,19 +68,28 @@ def dataset_picker(
     return None
 
 
-def take_dataset(lab: Lab, key: str) -> None:
-    """Choose the dataset that the address names, before the picker with this key is drawn.
+def take_dataset(lab: Lab, key: str, kind: str = "") -> bool:
+    """Choose the dataset that the address names, before the picker with this key is drawn; return whether it did.
 
     The address then forgets it, so that another choice stays.
+
+    Args:
+        lab: has the datasets.
+        key: of the picker.
+        kind: of the datasets that the picker offers; empty for all.
     """
     name = st.query_params.get(QUERY)
     if name is None:
-        return
+        return False
     del st.query_params[QUERY]
-    if name in {info.name for info in lab.catalog.list()}:
+    kinds = {info.name: info.kind for info in lab.catalog.list()}
+    if name in kinds and kind in ("", kinds[name]):
         st.session_state[key] = name
-    else:
-        st.warning(literal(f"There is no dataset {name!r}; it may have been deleted."), icon=":material/link_off:")
+        return True
+    missing = f"There is no dataset {name!r}; it may have been deleted."
+    other = f"The dataset {name!r} is not of the kind that this base learns: choose another base."
+    st.warning(literal(other if name in kinds else missing), icon=":material/link_off:")
+    return False
 
 
 def _follow(key: str, default: str, is_wanted: bool) -> None:

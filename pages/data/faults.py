@@ -1,0 +1,36 @@
+"""The list of files or rows of an upload that cannot be used, and the button that leaves them out."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.data.uploads import Faults
+from core.numbers import count_text
+from pages.shared.ui.literal import literal
+
+SHOWN = 10
+"""Faults that are shown one by one."""
+
+
+def are_left_out(faults: Faults, what: str, key: str) -> bool:
+    """Draw what cannot be used with a button that leaves it out, or say that it is left out; return which of both.
+
+    Args:
+        faults: of the upload; nothing is drawn if there are none.
+        what: the files or rows are, in the plural.
+        key: of the choice; another file or column has another one.
+    """
+    if not faults.count:
+        return True
+    one = faults.count == 1
+    named = f"1 {what.removesuffix('s')}" if one else f"{count_text(faults.count)} {what}"
+    if st.session_state.get(key):
+        st.info(f"{named} that cannot be used {'is' if one else 'are'} left out.", icon=":material/filter_alt:")
+        return True
+    more = faults.count - len(faults.told[:SHOWN])
+    lines = [f"{named} cannot be used:", "", *(f"- {literal(fault)}" for fault in faults.told[:SHOWN])]
+    st.warning("\n".join([*lines, *([f"- … and {count_text(more)} more"] if more else [])]))
+    if st.button("Leave these out", icon=":material/filter_alt:", key=f"{key}-button"):
+        st.session_state[key] = True
+        st.rerun()
+    return False
