@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.run_spec import RunSpec
 from core.store.record import Curve, Experiment, Result, Run, State
+from core.tasks.views.text import OF_IMAGES, TextView
 
 OVER: tuple[State, ...] = ("finished", "stopped", "failed")
 """States in which a run stays unless somebody has it trained further."""
@@ -123,9 +124,16 @@ def tracked_run(run: Run, curve: Curve, started: float, group: Group) -> Tracked
 
 
 def settings_of(spec: RunSpec) -> dict[str, Scalar]:
-    """The settings of a run by their path in its spec, as in ``method.rank``; lists are written as JSON."""
+    """The settings of a run by their path in its spec, as in ``method.rank``; lists are written as JSON.
+
+    Runs on texts have none of those that only images have.
+    """
     found: dict[str, Scalar] = {}
     _collect(found, "", spec.model_dump(mode="json"))
+    if spec.network.learns == TextView.kind:
+        for part in ("task", "source"):
+            for name in OF_IMAGES:
+                found.pop(f"{part}.{name}", None)
     return found
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from core.data.uploads import Faults
 from core.numbers import count_text
 from pages.shared.ui.literal import literal
 
-SHOWN = 10
-"""Faults that are shown one by one."""
+SHOWN = 5
+"""Faults that are shown at once; the others are in a fold."""
 
 
 def are_left_out(faults: Faults, what: str, key: str) -> bool:
@@ -27,10 +29,17 @@ def are_left_out(faults: Faults, what: str, key: str) -> bool:
     if st.session_state.get(key):
         st.info(f"{named} that cannot be used {'is' if one else 'are'} left out.", icon=":material/filter_alt:")
         return True
-    more = faults.count - len(faults.told[:SHOWN])
-    lines = [f"{named} cannot be used:", "", *(f"- {literal(fault)}" for fault in faults.told[:SHOWN])]
-    st.warning("\n".join([*lines, *([f"- … and {count_text(more)} more"] if more else [])]))
+    st.warning(f"{named} cannot be used:\n\n{_listed(faults.told[:SHOWN])}")
+    if others := faults.told[SHOWN:]:
+        with st.expander(f"The other {count_text(faults.count - SHOWN)}", icon=":material/list:"):
+            more = faults.count - len(faults.told)
+            st.markdown(_listed(others) + (f"\n- … and {count_text(more)} more" if more else ""))
     if st.button("Leave these out", icon=":material/filter_alt:", key=f"{key}-button"):
         st.session_state[key] = True
         st.rerun()
     return False
+
+
+def _listed(faults: Sequence[str]) -> str:
+    """Sentences as a list in markdown."""
+    return "\n".join(f"- {literal(fault)}" for fault in faults)

@@ -36,12 +36,6 @@ def upload_dataset(lab: Lab) -> None:
     turn = st.session_state.setdefault(TURN, 0)
     if reason := st.session_state.pop(NOT_DELETED, None):
         st.error(literal(reason))
-    if kept := st.session_state.pop(KEPT, None):
-        st.success(
-            f"{literal(kept)} is saved. You can now choose it wherever a dataset is selected.",
-            icon=":material/check_circle:",
-        )
-        _next_steps(lab, kept)
     kind = st.segmented_control(
         "Kind of data",
         list(UPLOADS),
@@ -60,6 +54,13 @@ def upload_dataset(lab: Lab) -> None:
     )
     with st.expander("Supported file formats", icon=":material/description:", expanded=False):
         st.markdown(chosen.formats)
+    # Where the preview was, so that it is in sight: the page is as far down as the button was.
+    if kept := st.session_state.pop(KEPT, None):
+        st.success(
+            f"{literal(kept)} is saved. You can now choose it wherever a dataset is selected.",
+            icon=":material/check_circle:",
+        )
+        _next_steps(lab, kept)
     if file is None:
         return
     with st.container(border=True):

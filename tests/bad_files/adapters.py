@@ -253,7 +253,15 @@ ZIPS: Table = {
     "empty": (lambda: b"", "not a zip file"),
     "text": (lambda: b"hello" * 99, "not a zip file"),
     "pickle": (lambda: pickle.dumps({"a": [1]}), "not a zip file"),
-    "its tensors alone": (lambda: ENTRIES[TENSORS], "not a zip file"),
+    "its tensors alone": (lambda: ENTRIES[TENSORS], "is a safetensors file: an adapter is a zip .* the page Networks"),
+    "a network": (
+        lambda: zipped(("config.json", b"{}"), ("model.safetensors", ENTRIES[TENSORS]), ("tokenizer.json", b"{}")),
+        "is a whole network, not an adapter: bring it on the page Networks",
+    ),
+    "a network in a folder, with a large tokenizer": (
+        lambda: zipped(("m/config.json", b"{}"), ("m/tokenizer.json", random.Random(0).randbytes(2**21))),
+        "is a whole network, not an adapter",
+    ),
     "itself within itself": lambda: zipped(("adapter.zip", SOUND)),
     "no entries": (lambda: zip_bytes({}), "exactly once, not 0 times"),
     "no tensors": (lambda: zip_bytes({CONFIG: ENTRIES[CONFIG]}), f"{NO_TENSORS}.safetensors"),

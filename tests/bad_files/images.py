@@ -123,6 +123,12 @@ ONE_CLASS, TOO_LARGE, NO_IMAGE = "has 1 class:", "16 million pixels", "not an im
 ZIPS: Table = {
     "no entries": (lambda: zipped(), "no images"),
     "no images": (lambda: zipped(("a/1.txt", b"1")), "no images"),
+    "a network": (lambda: zipped(("m/config.json", b"1")), "a network or an adapter, not data: bring it on the page"),
+    "several damaged images": (
+        lambda: beside(("a/8.png", b"x"), ("a/9.png", b"x")),
+        "'a/8.png' is .* 1 more cannot be",
+    ),
+    "mostly damaged images": (lambda: beside(*((f"a/x{n}.png", b"x") for n in range(11))), "10 more cannot be used"),
     "images in no folder": (lambda: zipped(*((f"{i}.png", ONE) for i in range(9))), "in no class folder"),
     "one image in no folder": (lambda: beside(("1.png", ONE)), "in no class folder"),
     "folders too deep": (lambda: beside(("a/b/1.png", ONE)), "in no class folder"),

@@ -163,6 +163,24 @@ def without_attention(found: dict[str, Tensor]) -> None:
         del found[name]
 
 
+def of_images(kind: str) -> Change:
+    """A network as those for images are: with a preprocessor in place of a tokenizer."""
+
+    def change(files: Files) -> None:
+        config(model_type=kind)(files)
+        files["preprocessor_config.json"] = b"{}"
+        del files[TOKENIZER]
+
+    return change
+
+
+def as_adapter(files: Files) -> None:
+    """The files that PEFT saves."""
+    weights = files[WEIGHTS]
+    files.clear()
+    files |= {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.safetensors": weights}
+
+
 OTHER, NO_TENSORS, SHARD = "its weights are of another network", "not a safetensors file", "have different tensors"
 NO_WORDS = {"type": "Replace", "pattern": {"Regex": "."}, "content": ""}
 
@@ -176,7 +194,19 @@ FOLDERS: dict[str, tuple[Change, str]] = {
     "an unknown architecture": (config(model_type="mamba9"), "which transformers does not know"),
     "an architecture that is a number": (config(model_type=7), "which transformers does not know"),
     "remote code": (config(model_type="mpt9", auto_map={"AutoModel": "modeling_mpt.MPT"}), "needs code that its"),
-    "an architecture without a classifier": (config(model_type="vit"), "cannot build a classifier"),
+    "an architecture without a classifier": (config(model_type="informer"), "cannot build a classifier"),
+    "a network for images": (config(model_type="vit"), r"for images \(vit\).* made on the page Pretrain"),
+    "a network for images, without a tokenizer": (of_images("resnet"), r"for images \(resnet\).* the page Pretrain"),
+    "a network of timm": (
+        config(model_type=..., architecture="resnet18", pretrained_cfg={}),
+        r"for images \(of timm\)",
+    ),
+    "a network for images and texts": (config(model_type="clip"), r"for images \(clip\)"),
+    "a network for sound": (config(model_type="wav2vec2"), r"for sound \(wav2vec2\).* networks that read texts"),
+    "a mixture of experts": (config(model_type="mixtral", num_local_experts=8), r"a mixture of experts \(mixtral\)"),
+    "a mixture of routed experts": (config(model_type="deepseek_v3", n_routed_experts=4), "a mixture of experts"),
+    "experts in a part": (config(model_type="dbrx", ffn_config={"moe_num_experts": 4}), "a mixture of experts"),
+    "an adapter": (as_adapter, "is an adapter, not a network: check it on the page Adapters, under From a file"),
     "an encoder with a decoder": (config(model_type="bart", is_encoder_decoder=True), "has an encoder and a decoder"),
     "quantized": (config(quantization_config={"bits": 4}), "has quantized weights"),
     "a billion layers": (config(num_hidden_layers=10**9), "as num_hidden_layers"),
@@ -247,6 +277,7 @@ ZIPS: Table = {
         "implausible compression",
     ),
     "no network": (lambda: zipped(("readme.txt", b"nothing")), "has no config.json"),
+    "an adapter in a folder": (lambda: zipped(("out/adapter_config.json", b"{}")), "is an adapter, not a network"),
 }
 
 SMALL = PerceptronSpec(num_features=6, num_hidden_1=5, num_hidden_2=4, num_classes=3)

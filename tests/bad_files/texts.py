@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from core.data.uploads import limits
 from tests.bad_files.catalog import BadFile, Make, Table, marked, of_kind
-from tests.data.text_files import CSV, GOOD, PARQUET, ROWS, lines, parquet, parquet_rows
+from tests.data.text_files import CSV, GOOD, PARQUET, ROWS, lines, parquet, parquet_rows, separated
 from tests.data.uploaded import zipped
 
 
@@ -102,6 +102,58 @@ TEXTS: Table = {
     ),
     "words and numbers": (lambda: after(*["a text,7"] * 5), "mix numbers and words such as 'apple'"),
     "words and numbers in JSON": (lambda: GOOD["jsonl"] + b'\n{"text": "x", "label": 7}' * 5, "mix numbers and words"),
+    "a pair of texts": (
+        lambda: separated(
+            [(text, f"not {text}", what) for text, what in ROWS], ("premise", "hypothesis", "label")
+        ).encode(),
+        "'premise' and 'hypothesis' are a pair of texts .* single texts",
+    ),
+    "a pair of numbered texts": (
+        lambda: separated([(text, f"not {text}", what) for text, what in ROWS], ("text_a", "text_b", "label")).encode(),
+        "'text_a' and 'text_b' are a pair of texts",
+    ),
+    "several labels in a cell": (
+        lambda: after(*["a text,apple;fig"] * 5, *["more,pear;fig"] * 5),
+        "'label' name several classes at once, as 'apple;fig' does, .* one class per text",
+    ),
+    "labels that are joined everywhere": (
+        lambda: separated([(f"text {n}", ("a|b", "b|c", "a|c|d", "d|b")[n % 4]) for n in range(40)]).encode(),
+        "name several classes at once",
+    ),
+    "a column for each label": (
+        lambda: separated(
+            [(f"a text {n}", n % 2, n % 3 // 2, n % 5 // 4) for n in range(60)], ("text", "toxic", "rude", "threat")
+        ).encode(),
+        "'toxic', 'rude', 'threat' are several labels per text, .* choose one of them",
+    ),
+    "a list of labels": (
+        lambda: b'{"text": "a", "label": ["x", "y"]}\n' * 9,
+        "'label', not a label: each text has one",
+    ),
+    "a list of labels in a parquet": (
+        lambda: parquet({"text": [f"a {n}" for n in range(20)], "label": [["x", "y"][: n % 3] for n in range(20)]}),
+        "column 'label' has lists in it, and LoRA Lab learns one label per text",
+    ),
+    "numbers to predict": (
+        lambda: separated([(f"text {n}", 1 + n * 0.37 % 4) for n in range(60)], ("text", "score")).encode(),
+        "'score' are 60 different numbers such as .*learns classes, not quantities",
+    ),
+    "years": (
+        lambda: separated([(f"text {n}", 1900 + n * 7 % 90) for n in range(100)]).encode(),
+        "learns classes, not quantities",
+    ),
+    "a class called null": (
+        lambda: separated([(f"text {n}", ("yes", "no", "null")[n % 3]) for n in range(60)]).encode(),
+        r"Line 4 has a text but no label in 'label' \(null stands for none\)",
+    ),
+    "texts to continue": (
+        lambda: b"Once upon a time.\nThere was a cat.\n" * 9,
+        "has one column: LoRA Lab learns to classify",
+    ),
+    "a network": (
+        lambda: zipped(("config.json", b"{}"), ("model.safetensors", b"x")),
+        "a network or an adapter, not data: bring it on the page Networks or Adapters",
+    ),
     "a list for a text": (lambda: b'{"text": ["a"], "label": "x"}\n' * 9, "Line 1 has a list or an object in 'text'"),
     "an object for a label": (lambda: b'{"text": "a", "label": {"x": 1}}\n' * 9, "'label', not"),
     "no texts": (lambda: lines(*(f",{label}" for _, label in ROWS)), "which column has the|no texts"),
@@ -155,7 +207,7 @@ TEXTS: Table = {
     "parquet without its start": (lambda: b"PAR1" + PARQUET[200:], DAMAGED),
     "parquet beginning only": (lambda: b"PAR1", DAMAGED),
     "parquet of lists": (lambda: parquet({"a": [[1], [2]], "b": [["x"], ["y"]]}), "has 0 columns of texts"),
-    "parquet of one column": (lambda: parquet({"text": ["a", "b"], "b": [["x"], ["y"]]}), "has 1 column of texts"),
+    "parquet of one column": (lambda: parquet({"text": ["a", "b"], "b": [["x"], ["y"]]}), "column .b. has lists in it"),
     "parquet without rows": (
         lambda: parquet({"text": pa.array([], "string"), "label": pa.array([], "string")}),
         "no rows",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.tasks.views.text import OF_IMAGES
 from tests.same_numbers.asked import for_programs
 from tests.same_numbers.golden import MAIN, OLD, changed, changed_lines, read
 from tests.same_numbers.homes import HOMES
@@ -23,10 +24,17 @@ def test_what_programs_read_is_as_it_was(copied_home: tuple[str, Path]) -> None:
     before: dict[str, Any] = read(name, OLD)
     assert before["runs"]
     # The verdict is that of another rule now, and has all keys that it had.
-    told = {id: found.pop("verdict").keys() for id, found in before["json"].items()}
+    verdicts = {id: found.pop("verdict").keys() for id, found in before["json"].items()}
     assert before["json"].keys() == set(experiments(home))
+    # Trackers are no longer told what only images have, of runs on texts.
+    told = [run["tracked"]["settings"] for run in before["runs"].values()]
+    texts = [settings for settings in told if settings["network.kind"] == "transformer"]
+    assert bool(texts) == (name == "minilm_home")
+    for settings in texts:
+        dropped = {settings.pop(f"{part}.{field}", None) for part in ("task", "source") for field in OF_IMAGES}
+        assert dropped <= {None, False}
     now = for_programs(home)
-    assert all(keys <= now["json"][id]["verdict"].keys() for id, keys in told.items())
+    assert all(keys <= now["json"][id]["verdict"].keys() for id, keys in verdicts.items())
     differences = changed(before, now)
     assert not differences, differences
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass
 class Faults:
-    """What is wrong with some files or rows of an upload, in their order."""
+    """What is wrong with some files or rows of an upload."""
 
     told: list[str] = field(default_factory=list)
     """A sentence for each of the first ones."""

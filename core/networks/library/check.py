@@ -41,7 +41,7 @@ OTHERS = {
 }
 """What networks read that classify no texts, with the tasks of transformers that tell it."""
 
-EXPERTS = re.compile(r"num_(local_|routed_)?experts$|n_routed_experts$")
+EXPERTS = re.compile(r"(num|n)_(local_|routed_)?experts$")
 """Pattern of the names of fields that count the experts of a layer."""
 
 MAX_NUMBER = 2**24
