@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
-from core.store.record import Run
+from core.lab import Lab
+from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, arms_of
+from core.study.report.answer import answer_of
 from core.study.weights.change import main_arms
 from core.wording.tasks import task_text
 from pages.shared.ui.literal import literal
 
 FIRST = 8
-"""Number of settings that are chosen at first."""
+"""Maximum number of settings that are chosen at first where there is no answer."""
 
 
 @dataclass(frozen=True)
@@ -35,36 +36,25 @@ class Chosen:
         return self.task == self.runs[0].spec.task
 
 
-def choose(members: Sequence[Run]) -> Chosen | None:
+def choose(lab: Lab, experiment: Experiment) -> Chosen | None:
     """Draw the choices; say why and return None if no run has a result yet, or nothing is chosen.
 
     Args:
-        members: all runs of one experiment.
+        lab: has the experiment.
+        experiment: at first, the settings that its answer is about are chosen.
     """
+    members = lab.members(experiment)
     done = [run for run in members if run.result is not None]
     arms = {arm.key: arm for arm in arms_of(done)}
     if not arms:
         st.info("Networks can be tried once a run of this experiment has a result.", icon=":material/info:")
         return None
-    seeds = sorted({run.spec.seed for run in done})
-    first = [arm.key for arm in main_arms(done)][:FIRST]
-    networks, number, view = st.columns([4, 1, 2], gap="medium", vertical_alignment="bottom")
-    with networks:
-        keys = st.pills(
-            "Networks",
-            list(arms),
-            selection_mode="multi",
-            default=first,
-            format_func=lambda key: literal(arms[key].label),
-            key=f"try-networks-{members[0].experiment}",
-            wrap=True,
-            help="Each setting of the experiment, at first those that validation chose.",
-        )
-    with number:
-        seed = st.selectbox("Seed", seeds, key="try-seed")
+    answered = [arm.key for arm in answer_of(lab, experiment, members).compared if arm.key in arms]
+    first = answered or [arm.key for arm in main_arms(done)][:FIRST]
     specs = done[0].spec
     tasks = {"Target": specs.task} | ({"Source": specs.source} if specs.source is not None else {})
-    with view:
+    networks, seeds = f"try-networks-{experiment.id}", sorted({run.spec.seed for run in done})
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.segmented_control(
             "Task",
             list(tasks),
@@ -75,6 +65,19 @@ def choose(members: Sequence[Run]) -> Chosen | None:
             help="Whose test examples are shown and compared, and as whose your own images are transformed. On the "
             "source one sees what was forgotten.",
         )
+        count = len(st.session_state.get(networks, first))
+        menu = st.popover(f"Networks: {count} of {len(arms)}", icon=":material/hub:", key="try-menu")
+    with menu:
+        asked = st.multiselect(
+            "Networks",
+            list(arms),
+            default=first,
+            format_func=lambda key: literal(arms[key].label),
+            key=networks,
+            help="Each setting of the experiment, at first those that its answer is about.",
+        )
+        seed = st.selectbox("Seed", seeds, key="try-seed")
+    keys = [key for key in arms if key in asked]
     task = tasks[name or "Target"]
     st.caption(f"{name or 'Target'}: {literal(task_text(task, specs.objective))}")
     found = [(arms[key], run) for key in keys for run in arms[key].runs if run.spec.seed == seed]

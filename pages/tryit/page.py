@@ -50,9 +50,7 @@ def strengths_of(chosen: Chosen, panes: Panes, unread: Collection[str]) -> dict[
         if run.spec.method.strength_field and run.id not in unread
     ]
     found: dict[str, float] = {}
-    if not adapted:
-        return found
-    with st.expander("Strength of each adapter", icon=":material/tune:"):
+    if adapted:
         st.caption("Alpha scales the adapter's matrices; at first it is that of the run.")
         for label, id, method in adapted:
             trained = float(method.strength)
@@ -90,16 +88,18 @@ def tried(chosen: Chosen, disputed: Sequence[int]) -> None:
 
 def _tried(chosen: Chosen, disputed: Sequence[int]) -> None:
     first = chosen.runs[0]
-    merged = st.toggle(
-        "Merged networks too",
-        key="try-merged",
-        help="Each adapter added to the weights of the base, with the alpha of its training: an ordinary network, "
-        "which should answer the same.",
-    )
-    panes, problems = _read(tuple(run.id for run in chosen.runs), merged, chosen.runs)
-    strengths = strengths_of(chosen, panes, problems)
-    if merged and any(factor != 1 for factor in strengths.values()):
-        st.caption("Merged networks keep the alpha of their training.")
+    place = st.container()  # the input stands before what is set about the networks
+    with st.expander("Strength and merging", icon=":material/tune:"):
+        merged = st.toggle(
+            "Merged networks too",
+            key="try-merged",
+            help="Each adapter added to the weights of the base, with the alpha of its training: an ordinary network, "
+            "which should answer the same.",
+        )
+        panes, problems = _read(tuple(run.id for run in chosen.runs), merged, chosen.runs)
+        strengths = strengths_of(chosen, panes, problems)
+        if merged and any(factor != 1 for factor in strengths.values()):
+            st.caption("Merged networks keep the alpha of their training.")
     for sentence in problems.values():
         st.warning(literal(sentence))
     labels = {BASE: base_label(first.spec.is_direct)}
@@ -109,7 +109,8 @@ def _tried(chosen: Chosen, disputed: Sequence[int]) -> None:
         labels[run.id] = arm.label
         if merged and run.spec.role is Role.ADAPTER:
             labels[run.id + MERGED] = f"{arm.label}, merged"
-    answered(chosen, disputed, panes, labels, strengths)
+    with place:
+        answered(chosen, disputed, panes, labels, strengths)
 
 
 @st.fragment
@@ -158,15 +159,13 @@ def _base_text(answers: Answers) -> str:
 
 
 st.title("Try it")
-st.markdown(
-    "Give an input to the networks of an experiment, and see what each answers: the base, full fine-tuning, adapters."
-)
+st.markdown("Give networks of an experiment an input, and see what each answers.")
 experiment = experiment_picker(lab)
 if experiment is None:
     st.info("There is nothing to try yet: fine-tune a network first.", icon=":material/info:")
     link("finetune", "Fine-tune")
     st.stop()
-chosen = choose(lab.members(experiment))
+chosen = choose(lab, experiment)
 if chosen is None:
     st.stop()
 try:

@@ -14,6 +14,7 @@ from pages.shared.ui.literal import literal
 from pages.shared.ui.live_chart import live_chart
 from pages.weights.effort import choose_limit, is_quick
 from pages.weights.focus import Focus
+from pages.weights.formulas import formulas
 from pages.weights.numbers import alone_of, elsewhere_of, strengths_of, switches_of
 
 CHART_HEIGHT = 380
@@ -33,12 +34,12 @@ def instruments_part(focus: Focus) -> None:
     alone = alone_of(focus.lab, focus.run, focus.layer, limit) if focus.has_map else None
     head = " The new head, which the base does not have, keeps its trained weights." if focus.has_new_head else ""
     st.subheader("Strength of ΔW")
-    st.markdown(
+    alpha_slider(focus, tested, validated.best, step)
+    formulas(
         r"In $W + t\,\Delta W$, $t = 0$ gives the base and $t = 1$ the trained network. For LoRA, scaling $\Delta W$ "
         r"by $t$ is the same as scaling alpha by $t$, since $\Delta W = s\,(AB)^\top$ and $s$ is proportional to "
         f"alpha. Nothing is retrained, so the result is not what training with that alpha would give.{head}"
     )
-    alpha_slider(focus, tested, validated.best, step)
     st.subheader("Layers on and off")
     st.markdown(
         f"Turn off ΔW of a layer to see how the {focus.measure.noun} depends on it. The contributions of the layers do "

@@ -12,8 +12,10 @@ from core.study.weights.spectrum import ENERGY
 from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
 from core.study.weights.tables import amplification_text
 from pages.shared.ui.figure_panel import show
+from pages.shared.ui.literal import literal
 from pages.weights.effort import choose_limit
 from pages.weights.focus import Focus, same_seed
+from pages.weights.formulas import formulas
 from pages.weights.numbers import amplification_of, check_of, newness_of, rank_on, spectrum_of
 
 
@@ -28,10 +30,9 @@ def new_directions_part(focus: Focus) -> None:
 def amplification_section(focus: Focus) -> None:
     """Draw the size of ΔW relative to that of W in the directions of ΔW."""
     st.markdown(
-        r"$\lVert \Delta W \rVert_F / \lVert U^\top W V \rVert_F$, with $U, V$ the first $r$ directions of "
-        r"$\Delta W$. Far above 1, ΔW amplifies directions that are weak in W. The last column is the factor of a "
-        "random ΔW of the same size: a factor near it means that ΔW is unrelated to the directions of W, a smaller one "
-        "that ΔW favours directions that are already strong in W."
+        "Far above 1, ΔW amplifies directions that are weak in W. The last column is the factor of a random ΔW of the "
+        "same size: a factor near it means that ΔW is unrelated to the directions of W, a smaller one that ΔW favors "
+        "directions that are already strong in W."
     )
     runs = same_seed(focus)
     rank = rank_on(focus.lab, focus.run, focus.layer, otherwise=_full_rank(focus))
@@ -46,19 +47,19 @@ def amplification_section(focus: Focus) -> None:
         if focus.arm.spec.method.is_low_rank
         else f"enough for {percent(100 * ENERGY, 0)} of the energy of {focus.arm.label}"
     )
-    st.caption(
-        f"{focus.layer}, seed {focus.seed}, {counted(rank, 'direction')}, {why}; fewer for a setting of lower rank. "
-        "Frobenius norms. Hu et al., arXiv 2106.09685, section 7.3 and table 7."
+    formulas(
+        r"$\lVert \Delta W \rVert_F / \lVert U^\top W V \rVert_F$, with $U, V$ the first $r$ directions of "
+        rf"$\Delta W$: {literal(focus.layer)}, seed {focus.seed}, {counted(rank, 'direction')}, {why}; fewer for a "
+        "setting of lower rank. Frobenius norms. Hu et al., arXiv 2106.09685, section 7.3 and table 7."
     )
 
 
 def intruders_section(focus: Focus) -> None:
     """Draw the intruders of the chosen run, those of a random ΔW, and what scaling them does."""
     st.markdown(
-        r"One of the strongest directions $\tilde u$ of $W + \Delta W$ is called an **intruder** if it is similar to "
-        r"no direction of $W$: $\max_i |\cos(\tilde u, u_i)| < \varepsilon$. Shuttleworth et al. relate intruders to "
-        "forgetting. Their number alone says little, because a random ΔW with the same singular values also creates "
-        "some. Scaling them shows whether they matter."
+        "One of the strongest directions of W + ΔW is called an **intruder** if it is similar to no direction of W. "
+        "Shuttleworth et al. relate intruders to forgetting. Their number alone says little, because a random ΔW with "
+        "the same singular values also creates some. Scaling them shows whether they matter."
     )
     threshold = st.slider(
         "ε",
@@ -103,7 +104,8 @@ def intruders_section(focus: Focus) -> None:
                 "them by λ."
             )
     restores = f"{'restores' if focus.measure.higher_is_better else 'lowers'} source {focus.measure.noun}"
-    st.caption(
+    formulas(
+        r"A direction $\tilde u$ of $W + \Delta W$ is an intruder where $\max_i |\cos(\tilde u, u_i)| < \varepsilon$. "
         f"The first {INTRUDER_TOP} left singular vectors; see Shuttleworth et al., arXiv 2410.21228, algorithm 1. If "
         f"intruders cause forgetting, a λ below 1 {restores} at little cost on the target, while scaling "
         "the same number of other strong directions does not."

@@ -8,6 +8,7 @@ from core.errors import LabError
 from core.lab import current
 from core.study.arms.arm import judged_by
 from core.study.arms.choice import dropped_sentences
+from core.study.report.answer import answer_of
 from pages.shared.experiment.current import experiment_picker
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
@@ -15,6 +16,7 @@ from pages.shared.ui.pickers import start_text, task_text
 from pages.shared.ui.tabs import draw_tabs
 from pages.weights.blocks import MAP, OPENED, map_part
 from pages.weights.focus import choose_focus
+from pages.weights.found import what_was_found
 from pages.weights.instruments import instruments_part
 from pages.weights.new import new_directions_part
 from pages.weights.rank import rank_part
@@ -36,11 +38,8 @@ intro = st.empty()
 experiment = experiment_picker(lab)
 members = lab.members(experiment) if experiment is not None else []
 judged = judged_by(members).primary.noun
-intro.markdown(
-    r"Fine-tuning adds a matrix to each weight: $W_{\text{new}} = W + \Delta W$. This page analyses $\Delta W$ for "
-    f"full fine-tuning and for LoRA, and measures how its parts affect the {judged}."
-)
 if experiment is None:
+    intro.markdown("What full fine-tuning and LoRA changed in each weight, and how the results depend on it.")
     st.info("This page analyses the runs of an experiment, and there is no experiment yet.", icon=":material/info:")
     link("home", "Run the comparison")
     st.stop()
@@ -69,6 +68,8 @@ try:
     waiting = sum(run.is_live for run in members)
     if waiting:
         st.caption(f"Unfinished runs: {waiting}. Reload the page to see them once they have finished.")
+    if sentence := what_was_found(focus, answer_of(lab, experiment, members)):
+        intro.markdown(literal(sentence))
     draw_tabs({MAP: map_part, **PARTS} if focus.has_map else PARTS, focus)
 except LabError as error:
     st.error(literal(str(error)))

@@ -20,6 +20,7 @@ from core.study.weights.scores import Scores
 from pages.shared.ui.figure_panel import show
 from pages.weights.effort import choose_limit
 from pages.weights.focus import Focus, make_more
+from pages.weights.formulas import formulas
 from pages.weights.numbers import changes_the_rest, cuts_of, each, scores_of
 
 
@@ -27,12 +28,6 @@ def rank_part(focus: Focus) -> None:
     """Draw the scores of full fine-tuning cut to each rank, and state which rank is enough."""
     measure = focus.measure
     noun = measure.noun
-    st.markdown(
-        r"Keep only the $r$ strongest directions of full fine-tuning's $\Delta W$ in every layer, "
-        rf"$W + \sum_{{i \le r}} \sigma_i\, u_i v_i^\top$, and measure the {noun} again. Where the curve is flat, the "
-        f"remaining directions are not needed. This is not the {noun} of LoRA at that rank: training with only $r$ "
-        "directions may find better ones. The diamonds show trained LoRA runs."
-    )
     full = focus.full
     if full is None:
         st.info("This analysis needs full fine-tuning, and the experiment has none.", icon=":material/info:")
@@ -77,9 +72,16 @@ def rank_part(focus: Focus) -> None:
     elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_new_head
     kept = "Biases and all that is no linear layer" if elsewhere else "Biases"
     st.caption(
-        "Vertical line: the suggested rank. The cut is the best approximation of that rank (Eckart and Young 1936). "
-        f"{kept} keep their trained values, and a layer with fewer than $r$ directions keeps all of them. The rank is "
-        f"chosen on the validation part; the table shows {measure.values_noun} on the test part."
+        "Vertical line: the suggested rank. Diamonds: trained LoRA runs. The rank is chosen on the validation part; "
+        f"the table shows {measure.values_noun} on the test part."
+    )
+    formulas(
+        r"Only the $r$ strongest directions of full fine-tuning's $\Delta W$ are kept in every layer, "
+        rf"$W + \sum_{{i \le r}} \sigma_i\, u_i v_i^\top$, and the {noun} is measured again. Where the curve is flat, "
+        f"the remaining directions are not needed. This is not the {noun} of LoRA at that rank: training with only $r$ "
+        "directions may find better ones.\n\n"
+        "The cut is the best approximation of that rank (Eckart and Young 1936). "
+        f"{kept} keep their trained values, and a layer with fewer than $r$ directions keeps all of them."
     )
 
 

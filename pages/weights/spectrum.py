@@ -12,17 +12,12 @@ from core.wording.csv_file import csv_of
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.weights.focus import Focus, same_seed
+from pages.weights.formulas import formulas
 from pages.weights.numbers import spectra_of, values_before
 
 
 def spectrum_part(focus: Focus) -> None:
     """Draw singular values and energy of one layer, and the table of all layers and arms."""
-    st.markdown(
-        r"Every $\Delta W$ is a sum of directions, $\Delta W = \sum_i \sigma_i\, u_i v_i^\top$, and $\sigma_i$ says "
-        "how large the i-th one is. If they decrease quickly, a few directions make up most of the change. LoRA of "
-        "rank $r$ has at most $r$ directions, full fine-tuning may use all. A direction with a small $\\sigma_i$ can "
-        f"still matter for the {focus.measure.noun}: the Rank tab measures that."
-    )
     # Of a network with many layers only one is shown, and the map shows the others.
     layers = [focus.layer] if focus.has_map else list(focus.shapes)
     spectra = spectra_of(focus.lab, [run for arm in focus.arms for run in arm.runs], layers)
@@ -79,8 +74,14 @@ def spectrum_part(focus: Focus) -> None:
         "spectra-csv",
         help=f"One row per {'run' if focus.has_map else 'layer and run'}, with every singular value.",
     )
-    st.caption(
-        f"Means over the seeds ± half the width of the 95 % interval. **Rank for {percent(100 * share, 0)}**: the "
+    st.caption("Means over the seeds ± half the width of the 95 % interval.")
+    formulas(
+        r"Fine-tuning adds a matrix to each weight, $W_{\text{new}} = W + \Delta W$. Every $\Delta W$ is a sum of "
+        r"directions, $\Delta W = \sum_i \sigma_i\, u_i v_i^\top$, and $\sigma_i$ says how large the i-th one is. If "
+        "they decrease quickly, a few directions make up most of the change. LoRA of rank $r$ has at most $r$ "
+        "directions, full fine-tuning may use all. A direction with a small $\\sigma_i$ can still matter for the "
+        f"{focus.measure.noun}: the Rank tab measures that.\n\n"
+        f"**Rank for {percent(100 * share, 0)}**: the "
         r"smallest number of directions with this share of $\sum_i \sigma_i^2$. **Effective rank**: "
         r"$\exp(-\sum_i p_i \ln p_i)$ with $p_i = \sigma_i / \sum_j \sigma_j$ (Roy and Vetterli 2007). "
         r"**Stable rank**: $\sum_i \sigma_i^2 / \sigma_1^2$ (Rudelson and Vershynin 2007). "

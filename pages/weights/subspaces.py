@@ -16,7 +16,9 @@ from core.study.weights.directions import MAX_DIRECTIONS, Overlap, overlap
 from core.study.weights.figures import similarity_map
 from core.study.weights.subspace import Side
 from pages.shared.ui.figure_panel import show
+from pages.shared.ui.literal import literal
 from pages.weights.focus import Focus, make_more
+from pages.weights.formulas import formulas
 from pages.weights.numbers import began_alike, directions_of
 
 SIDES: dict[Side, str] = {"inputs": "Inputs", "outputs": "Outputs"}
@@ -31,10 +33,8 @@ SAME_START = (
 def subspaces_part(focus: Focus) -> None:
     """Draw the similarity between two arms and between two seeds, each with that of random directions."""
     st.markdown(
-        r"$\varphi(i, j) = \lVert U_i^\top V_j \rVert_F^2 / \min(i, j)$ compares the first $i$ directions of one "
-        r"$\Delta W$ with the first $j$ of another: 1 if the smaller subspace lies within the larger one, 0 if they "
-        "are orthogonal. Compare it with the random map: in a low-dimensional space, any two subspaces overlap. "
-        "Networks with different directions can still perform alike."
+        "Whether two settings or seeds changed a layer in the same directions: 1 if all of them are shared, 0 if none. "
+        "Random directions overlap as well, and networks with different directions can still perform alike."
     )
     side: Side = st.segmented_control(
         "Side of the weight",
@@ -50,10 +50,12 @@ def subspaces_part(focus: Focus) -> None:
     between_ranks(focus, side)
     st.subheader("Between seeds")
     between_seeds(focus, side)
-    st.caption(
-        f"{focus.layer}; at most the {MAX_DIRECTIONS} strongest singular vectors of ΔW. Hu et al., arXiv 2106.09685, "
-        "section 7.2: figure 3 compares ranks, figure 4 seeds and random matrices. The random map is the exact mean, "
-        "max(i, j) / d."
+    formulas(
+        r"$\varphi(i, j) = \lVert U_i^\top V_j \rVert_F^2 / \min(i, j)$ compares the first $i$ directions of one "
+        r"$\Delta W$ with the first $j$ of another: 1 if the smaller subspace lies within the larger one, 0 if they "
+        "are orthogonal. Compare it with the random map, the exact mean max(i, j) / d: in a low-dimensional space, any "
+        f"two subspaces overlap.\n\n{literal(focus.layer)}; at most the {MAX_DIRECTIONS} strongest singular vectors of "
+        "ΔW. Hu et al., arXiv 2106.09685, section 7.2: figure 3 compares ranks, figure 4 seeds and random matrices."
     )
 
 

@@ -15,12 +15,14 @@ from core.lab import Lab
 from core.networks.forward import forward
 from core.serving.given import own_image
 from core.study.arms.answers_table import disputed
+from core.study.report.answer import answer_of
 from core.study.weights.answering import base_predictions
 from core.study.weights.predicted import predictions, true_labels
 from core.web import downloads
 from core.wording.answers import answers_text
 from tests.data.uploaded import picture
 from tests.pages.test_pages import draw, texts
+from tests.trained_home import TrainedHome
 from tests.web.asking import ask
 
 
@@ -170,10 +172,25 @@ def test_alpha_of_nothing_leaves_the_base_and_merging_changes_nothing(filled: La
     assert "Merged networks keep the alpha of their training." in texts(app)
 
 
+def test_the_networks_of_the_answer_are_asked_at_first_and_the_rest_waits_in_one_menu(
+    opened: Lab, trained_home: TrainedHome
+) -> None:
+    trained_home.bring(opened, str(trained_home.sweep.base), *trained_home.sweep.runs)
+    answered = {arm.label for arm in answer_of(opened, trained_home.sweep).compared}
+    assert len(answered) == 2
+    app = draw("tryit", experiment=trained_home.sweep.id)
+    assert answers(app).keys() == {"Base", *answered}
+    (menu,) = [menu for menu in app.multiselect if menu.label == "Networks"]
+    assert len(menu.options) == len({run.spec.arm for run in opened.members(trained_home.sweep)}) > 2
+    assert not [pills for pills in app.pills if pills.label == "Networks"]
+    menu.set_value(list({run.spec.arm for run in opened.members(trained_home.sweep)})).run()
+    assert len(answers(app)) == 1 + len(menu.options)
+
+
 def test_a_choice_of_no_network_and_a_seed_that_is_missing(filled: Lab) -> None:
     app = draw("tryit", **{"try-task": "Nowhere"})
     assert app.segmented_control(key="try-task").value == "Target"
-    (networks,) = [pills for pills in app.pills if pills.label == "Networks"]
+    (networks,) = [menu for menu in app.multiselect if menu.label == "Networks"]
     networks.set_value([]).run()
     assert not app.error
     assert "Choose at least one network" in texts(app)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from streamlit.proto.Metric_pb2 import Metric
 from streamlit.testing.v1 import AppTest
@@ -15,7 +16,8 @@ from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.numbers import percent
 from core.store.record import Experiment, Run
-from core.study.weights.change import layer_shapes
+from core.study.report.answer import answer_of
+from core.study.weights.change import layer_shapes, read_change
 from core.study.weights.layer_map import MAP_MEASURES
 from tests.conftest import TURNED, finish, short
 from tests.pages.test_pages import draw, texts
@@ -66,6 +68,32 @@ def test_every_layer_can_be_looked_at(opened: Lab, experiment: Experiment, view:
     assert not app.error
     assert app.selectbox(key="pick-layer").value == layer
     assert ("intruders are not meaningful" in texts(app)) == (view == "New directions" and layer == "layers.4")
+
+
+@pytest.mark.parametrize("name", ["split", "plain", "tuned", "alone", "one_layer"])
+def test_the_page_begins_with_what_it_found_which_agrees_with_the_answer(
+    opened: Lab, trained_home: TrainedHome, name: str
+) -> None:
+    experiment: Experiment = getattr(trained_home, name)
+    app = draw("weights", experiment=experiment.id)
+    sentence = app.markdown[0].value.replace("\\", "")
+    shown = opened.run(app.query_params["run"])
+    answer = answer_of(opened, experiment)
+    key = answer.full.key if answer.full is not None else shown.spec.arm
+    runs = [run for run in opened.members(experiment) if run.result and run.spec.seed == shown.spec.seed]
+    (measured,) = [run for run in runs if run.spec.arm == key]
+    change = read_change(opened, measured)
+    sizes, ranks = {}, {}
+    for path in change.weights:
+        weight, delta = change.layer(path)
+        values = np.linalg.svd(delta, compute_uv=False) ** 2
+        sizes[path] = np.linalg.norm(delta) / np.linalg.norm(weight)
+        ranks[path] = int(np.argmax(np.cumsum(values) >= 0.9 * values.sum() - 1e-12)) + 1 if delta.any() else 0
+    most = max(sizes, key=lambda path: sizes[path])
+    assert f"changed {most} most, by {100 * sizes[most]:.0f} % of" in sentence
+    assert f"takes up to rank {max(ranks.values())};" in sentence
+    is_open = answer.told is None or answer.reason or answer.withheld
+    assert ("there is no verdict yet" in sentence) == bool(is_open)
 
 
 def test_the_table_says_what_rank_each_adapter_has(opened: Lab, experiment: Experiment) -> None:

@@ -1,0 +1,64 @@
+"""The sentence that Weights begins with says of the setting what the answer says, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.lab import Lab
+from core.settings import Settings
+from core.study.arms.candidate import Claim, Rule
+from core.study.arms.verdict import Verdict
+from core.study.report.answer import answer_of
+from core.study.weights.found import found_sentence
+from core.study.weights.spectrum import Spectrum
+from tests.trained_home import TrainedHome
+
+
+@pytest.fixture(scope="module")
+def answer(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Verdict:
+    lab = Lab(Settings(home=trained_home.copy(tmp_path_factory.mktemp("found") / "home")))
+    found = answer_of(lab, trained_home.split)
+    lab.close()
+    assert found.told is not None
+    return replace(found, reason="", withheld="", unread=False)
+
+
+def spectra(*ranks: int) -> dict[str, Spectrum]:
+    """Layers with so many equal directions each, of which 90 % of the energy takes nine in ten."""
+    return {f"layer {n}": Spectrum(np.repeat([1.0, 0.0], [rank, 100 - rank]), 50.0) for n, rank in enumerate(ranks)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "rank", "said"),
+    [
+        (Rule.NONE, 40, "is as good is not decided"),
+        (Rule.LOWER, 40, "is less accurate than full fine-tuning"),
+        (Rule.HIGHER, 40, "is more accurate than full fine-tuning"),
+        (Rule.WITHIN, 40, "is within the margin of full fine-tuning"),
+        (Rule.LOWER, 2, "although it has that rank"),
+        (Rule.WITHIN, 2, "with room for that"),
+        (Rule.WITHIN, 40, "with less rank than that"),
+    ],
+)
+def test_the_sentence_repeats_the_answer(answer: Verdict, rule: Rule, rank: int, said: str) -> None:
+    claimed = tuple(replace(each, claims=(Claim(rule, 2, True, True),)) for each in answer.candidates)
+    sentence = found_sentence(replace(answer, rule=rule, candidates=claimed), spectra(rank, 1), spectra(2, 2), 0)
+    assert "changed layer 0 most" in sentence
+    assert said in sentence
+
+
+def test_without_a_verdict_nothing_is_said_of_the_setting(answer: Verdict) -> None:
+    for waiting in (replace(answer, withheld="Wait."), replace(answer, reason="Wait.")):
+        sentence = found_sentence(waiting, spectra(10), None, 0)
+        assert sentence.endswith("takes up to rank 9; there is no verdict yet to compare that with.")
+    assert found_sentence(answer, None, {"layer": Spectrum(np.zeros(3), 1.0)}, 0) == ""
+
+
+def test_where_full_fine_tuning_is_not_known_the_adapter_is_described(answer: Verdict) -> None:
+    sentence = found_sentence(answer, None, spectra(2), 3)
+    assert "with seed 3 changed layer 0 most" in sentence
+    assert "Full fine-tuning with seed" not in sentence
+    assert "rank than that" not in sentence
