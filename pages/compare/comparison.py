@@ -64,7 +64,8 @@ class Comparison:
     @property
     def has_figure(self) -> bool:
         """Whether the differences above the parts show each setting that is shown."""
-        return not (self.verdict.unread or self.all_tried or self.narrowed) and bool(self.verdict.candidates)
+        hidden = self.verdict.unread or self.all_tried or self.narrowed or self.stopped
+        return bool(self.verdict.candidates) and not hidden
 
     @property
     def narrowed(self) -> bool:

@@ -42,6 +42,8 @@ def answer(lab: Lab, experiment: Experiment) -> None:
         state_line(lab, members, f"home-{experiment.id}", found)
         deleted_line(lab, experiment, members, f"home-{experiment.id}")
         verdict_view(found)
+        for sentence in [] if found.unread else dropped_sentences(members):
+            st.warning(literal(sentence))
         evidence_of(found, members, experiment.id)
         with st.container(horizontal=True, vertical_alignment="center"):
             _adapter(found)
@@ -81,7 +83,7 @@ def evidence_of(found: Verdict, members: list[Run], owner: str) -> None:
     if warning := misleading_sentence(full.runs[0]):
         st.warning(warning)
     uneven = macro_f1_sentence([replace(arm, label=arm.name) for arm in arms])
-    basis_view(found, f"basis-{owner}", [*filter(None, [uneven]), *dropped_sentences(members)])
+    basis_view(found, f"basis-{owner}", [*filter(None, [uneven])])
 
 
 def stored(arm: Arm) -> float:

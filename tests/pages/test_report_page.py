@@ -207,7 +207,7 @@ def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment
     assert set(accuracy["p"]) == {NOTHING}, "nothing is tested while a rate is at an end"
     assert all(text.endswith("%") for text in accuracy["Beats it"])
     rates = {arm.learning_rate for arm in chosen_arms(tuned[0].members(tuned[1]))}
-    assert (OWN_RATES in texts(app)) is (len(rates) > 1)
+    assert (OWN_RATES in texts(draw("compare", experiment=tuned[1].id, view="Forgetting"))) is (len(rates) > 1)
 
 
 def test_one_seed_is_compared_image_by_image(everything: Lab, trained_home: TrainedHome) -> None:
