@@ -18,6 +18,7 @@ from core.data.task_spec import TaskSpec
 from core.data.uploads import TextColumns, TextDraft, draft_texts, guess, read_text_table, read_texts, short_name
 from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.text_file import unpacked
+from core.errors import DatasetError
 from core.tasks.views.split import outline
 from tests.data.text_files import CSV, GOOD, ROWS, WRITERS, json_lines, lines, parquet, separated
 from tests.data.uploaded import zipped
@@ -366,3 +367,103 @@ def test_a_sound_table_gives_no_warning() -> None:
 def test_a_thousand_classes_are_taken() -> None:
     rows = [(f"text {n}", f"class {n % 1000}") for n in range(5000)]
     assert read_texts(separated(rows).encode()).dataset.num_classes == 1000
+
+
+FAULTY: dict[str, tuple[str, str]] = {
+    "a text,": ("a text but no label in 'label': fill", "csv"),
+    "a text,null": ("no label in 'label' (null stands for none)", "csv"),
+    "a text,apple,more": ("has 3 cells, but the first line names 2", "csv"),
+    f"{'x' * (MAX_TEXT + 1)},apple": ("a text of 100,001 characters", "jsonl"),
+    '{"text": "a", "label": ["apple", "pear"]}': ("a list or an object in 'label'", "jsonl"),
+    '{"text": ["a"], "label": "apple"}': ("a list or an object in 'text'", "jsonl"),
+    '{"text": "a", "lab': ("is not a JSON object", "jsonl"),
+    "[1]": ("is JSON but not an object", "jsonl"),
+}
+"""Rows that cannot be used, with a part of the sentence for each, and the kind of file that they are in."""
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_rows_that_cannot_be_used_are_told_and_the_others_are_what_they_would_be_alone(kind: str) -> None:
+    lines = GOOD[kind].decode().strip().splitlines()
+    faulty = [
+        json.dumps({"text": row[:-6], "label": "apple"}) if len(row) > MAX_TEXT else row
+        for row, (_, own) in FAULTY.items()
+        if own == kind
+    ]
+    table = read_text_table("\n".join([*lines[:9], *faulty, *lines[9:]]).encode())
+    columns = TextColumns("text", "label")
+    with pytest.raises(DatasetError, match=f" {len(faulty) - 1} more cannot be used"):
+        draft_texts(table, columns)
+    left = draft_texts(table, columns, leave_out=True)
+    says = [says for says, own in FAULTY.values() if own == kind]
+    assert left.faults.count == len(says)
+    assert all(any(each in told for told in left.faults.told) for each in says)
+    alone = read_texts(GOOD[kind])
+    assert (left.dataset.train_texts, left.dataset.test_texts) == (alone.dataset.train_texts, alone.dataset.test_texts)
+    assert left.dataset.train_labels.tolist() == alone.dataset.train_labels.tolist()
+
+
+def test_a_table_whose_parts_are_misspelled_is_read_without_those_rows() -> None:
+    rows = [(text, label, ("train", "test")[n % 2]) for n, (text, label) in enumerate(ROWS * 2)]
+    content = separated([*rows, ("more", "apple", "trian")], ("text", "label", "part")).encode()
+    table, columns = read_text_table(content), TextColumns("text", "label", "part")
+    left = draft_texts(table, columns, leave_out=True)
+    assert left.faults.told == ["Line 38 has 'trian' in 'part': the parts are train, test and validation."]
+    assert held(left) == held(
+        draft_texts(read_text_table(separated(rows, ("text", "label", "part")).encode()), columns)
+    )
+
+
+def test_a_file_of_which_most_cannot_be_used_is_something_else() -> None:
+    with pytest.raises(DatasetError, match=r"Line 2 has a text but no label .* 18 more cannot be used"):
+        draft_texts(
+            read_text_table(separated([*((f"a {n}", "") for n in range(19)), *ROWS]).encode()),
+            TextColumns("text", "label"),
+            leave_out=True,
+        )
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (("a;b", "a", "b"), "several classes at once, as 'a;b'"),
+        (("Sports, outdoors", "Sports", "Travel"), None),
+        (("one;five", "two;five", "three"), None),
+        (tuple(f"{n}.5" for n in range(30)), "30 different numbers such as 29.5"),
+        (tuple(str(n) for n in range(1, 11)), None),
+        (tuple(str(1990 + n) for n in range(30)), "30 different numbers such as 2019"),
+        (("0.5", "1.5"), None),
+    ],
+)
+def test_labels_that_are_no_classes_are_told_from_names_and_stars(labels: tuple[str, ...], says: str | None) -> None:
+    few = 2 if len(labels) == 30 else 6
+    content = separated([(f"text {n}", label) for n, label in enumerate(labels * few)]).encode()
+    if says is None:
+        assert read_texts(content).dataset.num_classes == len(labels)
+    else:
+        with pytest.raises(DatasetError, match=says):
+            read_texts(content)
+
+
+def test_flags_and_pairs_are_told_from_other_columns() -> None:
+    flagged = [(f"a text {n}", n % 2, n % 3 // 2, n % 5 // 4) for n in range(60)]
+    names = ("text", "toxic", "rude", "threat")
+    found = guess(read_text_table(separated(flagged, names).encode()))
+    assert (found.text, found.label) == ("text", None)
+    assert "'toxic', 'rude', 'threat' are several labels" in found.obstacle
+    chosen = read_texts(separated(flagged, names).encode(), label="toxic")
+    assert chosen.dataset.class_names == ("0", "1")
+    with_label = guess(
+        read_text_table(separated([(*row, "ab"[row[1]]) for row in flagged], (*names, "label")).encode())
+    )
+    assert (with_label.label, with_label.obstacle) == ("label", "")
+    one_hot = [
+        (f"a text {n}", (n % 3 == 0 and 1) or 0, (n % 3 == 1 and 1) or 0, (n % 3 == 2 and 1) or 0) for n in range(60)
+    ]
+    assert not guess(read_text_table(separated(one_hot, names).encode())).obstacle
+    pair = [(f"the text {n}", f"another text {n}", "ab"[n % 2]) for n in range(20)]
+    found = guess(read_text_table(separated(pair, ("Sentence1", "Sentence2", "label")).encode()))
+    assert (found.text, found.label) == (None, "label")
+    assert "'Sentence1' and 'Sentence2' are a pair" in found.obstacle
+    scores = [(f"{n}", f"{n % 3}", f"the text {n}", "ab"[n % 2]) for n in range(20)]
+    assert not guess(read_text_table(separated(scores, ("score1", "score2", "text", "label")).encode())).obstacle

@@ -14,6 +14,7 @@ from core.data.task_spec import TaskSpec
 from core.data.uploads import read_upload
 from core.data.uploads import table as uploaded_table
 from core.data.uploads.draft import samples
+from core.data.uploads.faults import MAX_TOLD
 from core.data.uploads.images import decode
 from core.errors import DatasetError
 from core.tasks.views.image import ImageView
@@ -226,3 +227,51 @@ def test_a_table_of_too_many_images_is_refused_at_the_first_that_is_too_many(mon
     monkeypatch.setattr(uploaded_table, "MAX_IMAGES", 19)
     with pytest.raises(DatasetError, match=r"^The file has more than 19 images: remove some\.$"):
         uploaded_table.read_table(CSV + b"\nno line")
+
+
+@pytest.mark.parametrize("parts", [("",), ("train/", "test/")])
+def test_what_cannot_be_used_is_told_and_what_is_left_is_what_it_would_be_alone(parts: tuple[str, ...]) -> None:
+    sound = [entry for part in parts for entry in folders({f"data/{part}{name}": 9 for name in ("cat", "dog")})]
+    bad = {
+        f"data/{parts[0]}cat/0 a.png": (b"x", "is not an image"),
+        f"data/{parts[-1]}dog/4 b.png": (picture(noise(1, (2, 9))), "9 × 2 pixels"),
+        "data/stray.png": (picture(noise(1)), "in no class folder"),
+    }
+    content = zipped(*sound, *((name, data) for name, (data, _) in bad.items()))
+    with pytest.raises(DatasetError, match="2 more cannot be used"):
+        read_upload(content)
+    left, alone = read_upload(content, leave_out=True), read_upload(zipped(*sound))
+    assert left.faults.count == len(left.faults.told) == 3
+    for name, (_, says) in bad.items():
+        (told,) = (fault for fault in left.faults.told if name in fault)
+        assert says in told
+    assert (left.line, left.dataset.class_names) == (alone.line, alone.dataset.class_names)
+    for one, other in zip(flat(left), flat(alone), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_table_is_read_without_lines_that_hold_no_image() -> None:
+    lines = table(X[:20], Y[:20]).decode().split("\n")
+    bad = ["1,2,3", lines[0].replace(",", ",x", 1), lines[3].partition(",")[1] + lines[3].partition(",")[2]]
+    content = "\n".join([*lines[:5], *bad, *lines[5:]]).encode()
+    left = read_upload(content, leave_out=True)
+    assert [fault.partition(" has ")[2][:12] for fault in left.faults.told] == [
+        "3 cells, but",
+        "text where a",
+        "an image but",
+    ]
+    assert held(*flat(left)) == held(X[:20], Y[:20])
+
+
+def test_where_too_little_is_left_the_first_fault_is_told_with_what_follows_from_it() -> None:
+    content = zipped(*folders({"cat": 9, "dog": 4}), ("dog/x.png", b"x"))
+    with pytest.raises(DatasetError, match=r"'dog/x.png' is not an image .* Without .* 'dog' has 4 images"):
+        read_upload(content, leave_out=True)
+
+
+def test_of_very_many_faults_the_first_ones_are_told() -> None:
+    content = zipped(
+        *folders({"cat": 150, "dog": 150}, (4, 4)), *((f"cat/x{n}.png", b"x") for n in range(MAX_TOLD + 9))
+    )
+    faults = read_upload(content, leave_out=True).faults
+    assert (len(faults.told), faults.count) == (MAX_TOLD, MAX_TOLD + 9)

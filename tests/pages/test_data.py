@@ -24,7 +24,7 @@ from core.run_spec import RunSpec
 from pages.shared.ui.literal import literal
 from tests.adapter.samples import BASE, WHOLE
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
-from tests.data.uploaded import arrays, noise
+from tests.data.uploaded import arrays, folders, noise, zipped
 from tests.pages.test_pages import draw, texts
 from tests.trained_home import TrainedHome
 
@@ -110,6 +110,38 @@ def test_an_upload_has_a_name_of_its_own_which_must_be_valid_and_discarding_it_l
     app.button(key="dataset-delete-yes").click().run()
     assert not app.exception
     assert "yes.safetensors" not in files(opened)
+
+
+def test_images_that_cannot_be_used_are_in_one_list_and_left_out_by_a_button(opened: Lab) -> None:
+    bad = [(f"cat/**bold** [x](a) {n}.png", b"x") for n in range(11)]
+    content = zipped(*folders({"cat": 12, "dog": 9}), *bad)
+    app = upload(draw("data"), "mine.zip", content)
+    (warning,) = app.warning
+    assert "11 images cannot be used" in warning.value
+    assert "is not an image that can be read" in warning.value
+    assert "**bold**" not in warning.value
+    assert any(fold.label == "The other 6" for fold in app.expander)
+    assert not app.text_input, "nothing is saved before somebody says what becomes of them"
+    app.button(key=next(b.key for b in app.button if b.label == "Leave these out")).click().run()
+    assert not app.exception
+    assert "11 images that cannot be used are left out." in texts(app)
+    assert "21 images in 2 classes" in texts(app)
+    app.button(key="upload-keep").click().run()
+    assert opened.catalog.info("mine").line.startswith("Uploaded: 21 images in 2 classes")
+
+
+def test_a_saved_dataset_is_fine_tuned_next_as_it_is(filled: Lab) -> None:
+    app = upload(draw("data"), "mine.zip", zipped(*folders({"cat": 12, "dog": 9})))
+    app.button(key="upload-keep").click().run()
+    links = {each.proto.label: dict(parse_qsl(each.proto.query_string)) for each in app.get("page_link")}
+    assert {"Fine-tune on this dataset", "Pretrain on this dataset", "Ask on Home"} <= links.keys()
+    address = links["Fine-tune on this dataset"]
+    assert filled.run(address["base"]).spec.network.learns == "image"
+    form = draw("finetune", **address)
+    assert not form.exception
+    assert form.selectbox(key="finetune-dataset").value == "mine"
+    assert not form.warning, [warning.value for warning in form.warning]
+    assert "dataset" not in form.query_params
 
 
 def test_class_names_are_shown_verbatim(opened: Lab) -> None:

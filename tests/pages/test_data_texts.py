@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -70,7 +71,7 @@ def test_texts_are_previewed_then_saved_and_deleted_like_images(opened: Lab) -> 
 def test_the_columns_are_chosen_on_the_page(opened: Lab) -> None:
     app = with_texts("a.csv", MAILS)
     box(app, "Label").set_value("id").run()
-    assert "The class '0' has 1 text: each class needs at least 5" in app.error[0].value
+    assert "The labels in 'id' are 36 different numbers" in app.error[0].value
     assert not app.text_input
     box(app, "Label").set_value("Sorte").run()
     box(app, "Part").set_value("welcher Teil").run()
@@ -94,6 +95,39 @@ def test_what_has_no_likely_columns_asks_for_them(opened: Lab) -> None:
     assert "Choose the columns with the texts and with the labels." in texts(app)
     assert not app.text_input
     assert not app.error
+
+
+def test_rows_without_a_label_are_in_one_list_and_left_out_by_a_button(opened: Lab, tmp_path: Path) -> None:
+    opened.networks.import_folder(save_tiny(tmp_path / "tiny"), "tiny")
+    (card,) = opened.networks.list()
+    rows = [*((text, label, "x") for text, label in ROWS), ("one more", "", "y"), ("another", "null", "y")]
+    app = with_texts("fruit.csv", separated(rows, ("text", "label", "other")).encode())
+    (warning,) = app.warning
+    assert "2 rows cannot be used" in warning.value
+    assert "Line 20 has a text but no label" in warning.value
+    assert not app.text_input
+    app.button(key=next(b.key for b in app.button if b.label == "Leave these out")).click().run()
+    assert "18 texts in 3 classes" in texts(app)
+    box(app, "Label").set_value("other").run()
+    assert "18 texts" not in texts(app), "another column has other faults"
+    box(app, "Label").set_value("label").run()
+    app.button(key="upload-keep").click().run()
+    (link,) = [each.proto for each in app.get("page_link") if each.proto.label == "Fine-tune on this dataset"]
+    address = dict(parse_qsl(link.query_string))
+    assert address == {"base": card.digest, "dataset": "fruit"}
+    form = draw("finetune", **address)
+    assert not form.exception
+    assert form.selectbox(key="finetune-dataset").value == "fruit"
+
+
+def test_pairs_of_texts_are_told_before_a_column_is_chosen(opened: Lab) -> None:
+    rows = [(f"the text {n}", f"another text {n}", "ab"[n % 2]) for n in range(20)]
+    app = with_texts("pairs.csv", separated(rows, ("premise", "hypothesis", "label")).encode())
+    assert "'premise' and 'hypothesis' are a pair of texts" in app.warning[0].value
+    assert (box(app, "Text").value, box(app, "Label").value) == (None, "label")
+    assert not app.text_input
+    box(app, "Text").set_value("premise").run()
+    assert app.text_input
 
 
 def test_a_bad_table_gives_a_message_and_the_next_file_is_accepted(opened: Lab) -> None:

@@ -68,6 +68,17 @@ def test_a_bad_network_gives_its_sentence_which_can_be_dismissed_or_tried_again(
     assert len(opened.networks.list()) == 1
 
 
+def test_the_refusal_of_one_network_replaces_the_one_before(opened: Lab, folder: Path, tmp_path: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    app = bring(draw("networks"), opened, folder)
+    assert len(app.error) == 1
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    bring(app, opened, tmp_path / "adapter")
+    (error,) = app.error
+    assert "is an adapter, not a network: check it on the page Adapters" in error.value.replace("\\", "")
+
+
 def test_a_zip_is_brought(opened: Lab, folder: Path) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

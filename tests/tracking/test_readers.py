@@ -15,10 +15,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from core.__main__ import main
+from core.data.task_spec import TaskSpec
 from core.lab import Lab
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.store.record import Experiment
+from core.tasks.views.registry import VIEWS
+from core.tasks.views.view import View
 from core.tracking.content import settings_of
 from tests import forked
+from tests.adapter.classifiers import sample
 from tests.tracking.conftest import Place
 from tests.tracking.readers import mlflow_client, mlflow_runs, single, stored, tensorboard_provider
 
@@ -196,3 +202,17 @@ def test_the_usual_loader_of_tensorboard_shows_every_point(idle: Lab, experiment
     found = json.loads(done.stdout)
     expected = single(stored(idle, experiment))
     assert found == json.loads(json.dumps(expected))
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.kind)
+def test_settings_of_a_run_on_texts_have_nothing_that_only_images_have(view: View) -> None:
+    is_text = view.kind == "text"
+    network = sample("bert").spec if is_text else PerceptronSpec()
+    task = TaskSpec.of(dataset="mine", classes=(0, 1), shots=5, length=16)
+    told = settings_of(RunSpec(method="lora", network=network, task=task, source=task, base="b"))
+    assert {"task.dataset", "task.classes", "task.shots", "source.dataset", "task.length"} <= told.keys()
+    others = {field.name for other in VIEWS for field in other.fields} - {field.name for field in view.fields}
+    of_others = {name for name in told if name.rpartition(".")[2] in others}
+    # Of images, what trackers have been told stays.
+    assert of_others == (set() if is_text else {"task.length", "source.length"})
+    assert is_text == ("task.rotation" not in told)
