@@ -70,7 +70,8 @@ if base is None:
     link("home", "Or do everything from Home")
     st.stop()
 
-if take_dataset(lab, "finetune-dataset", (base if isinstance(base, NetworkSpec) else base.spec.network).learns):
+learns = (base if isinstance(base, NetworkSpec) else base.spec.network).learns
+if take_dataset(lab, "finetune-dataset", learns) and isinstance(base, Run):
     st.session_state["finetune-preset"] = OWN  # as it is, without the change of a preset
 asked, planned, failed = None, None, False
 settings, cost = st.columns([3, 2], gap="large")

@@ -75,11 +75,15 @@ def choose(names: Collection[str], what: str) -> NetworkFiles:
             else f"{what} has no {WEIGHTS}: choose a network with weights as safetensors."
         )
     found = tuple(name for name in tokenizer.FILES if name in names)
-    if not {"tokenizer.json", "vocab.txt", "vocab.json"} & set(found):
-        raise NetworkFileError(f"{what} has no tokenizer.json: choose a network with its tokenizer.")
     if WEIGHTS in names:
         return NetworkFiles((CONFIG, *found), (WEIGHTS,))
     return NetworkFiles((CONFIG, *found, INDEX), ())
+
+
+def check_tokenizer(files: NetworkFiles, what: str) -> None:
+    """Check that a tokenizer is among the files. Raises: NetworkFileError: none is."""
+    if not {"tokenizer.json", "vocab.txt", "vocab.json"} & set(files.texts):
+        raise NetworkFileError(f"{what} has no tokenizer.json: choose a network with its tokenizer.")
 
 
 def with_shards(files: NetworkFiles, index: bytes, names: Collection[str], what: str) -> NetworkFiles:

@@ -22,6 +22,7 @@ from core.networks.library.files import (
     INDEX,
     README,
     NetworkFiles,
+    check_tokenizer,
     choose,
     digest_of,
     licence_in,
@@ -75,11 +76,11 @@ class Importing:
         """
         place = self._place
         sizes = place.sizes()
-        # The cheap checks come before anything is copied: they find what is wrong with most networks. What reads no
-        # texts has no tokenizer either, so its kind is the better reason.
-        if CONFIG in sizes:
-            check_kind(place.read(CONFIG), place.what)
         files = choose(sizes.keys(), place.what)
+        # The cheap checks come before anything is copied: they find what is wrong with most networks. What reads no
+        # texts has no tokenizer either, so its kind comes first.
+        check_kind(place.read(CONFIG), place.what)
+        check_tokenizer(files, place.what)
         if INDEX in files.texts:
             files = with_shards(files, place.read(INDEX), sizes.keys(), place.what)
         self._check_sizes({file: sizes[file] for file in files.all}, files)
