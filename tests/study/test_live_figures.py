@@ -11,7 +11,7 @@ import pytest
 
 from core.store.record import EPOCH_COLUMNS, Curve
 from core.study.arms.arm import Arm, all_arms
-from core.study.figures.live import MAX_POINTS, latest, live_loss, live_measure, mean_loss, mean_measure
+from core.study.figures.live import MAX_OF_LINE, MAX_POINTS, latest, live_loss, live_measure, mean_loss, mean_measure
 from tests.study.samples import make_run
 
 NAN = float("nan")
@@ -109,3 +109,16 @@ def test_many_arms_stay_small() -> None:
     figure = live_loss(*drawn)
     assert sum(len(trace["x"]) for trace in figure["data"]) <= MAX_POINTS
     assert len(json.dumps(figure)) < 250_000
+
+
+def test_a_long_line_is_sent_with_its_ends_and_its_spike_and_with_no_legend_of_one_entry() -> None:
+    losses = np.random.default_rng(0).random(100_000)
+    losses[60_000:60_100] = 90.0
+    drawn = made(("full", 0.001, [curve(list(losses), [1.0])]))
+    figure = live_loss(*drawn)
+    (trace,) = figure["data"]
+    assert len(trace["x"]) <= MAX_OF_LINE
+    assert max(trace["y"]) > 80.0
+    assert trace["x"][-1] == 50_000.0, "two steps per epoch"
+    assert not trace["showlegend"]
+    assert len(json.dumps(figure)) < 25_000

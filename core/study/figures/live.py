@@ -23,6 +23,9 @@ SMOOTHING = 0.9
 MAX_POINTS = 6_000
 """Maximum number of points of all lines of a live figure together, which is sent every second."""
 
+MAX_OF_LINE = 1_000
+"""Maximum number of points of one line: two per pixel of a chart beside another one, its lowest and its highest."""
+
 HEIGHT = 300
 """Height of a live figure in pixels."""
 
@@ -84,10 +87,10 @@ def _figure(
     subtitle = "mean of the seeds" if max(seeds.values(), default=0) > 1 else None
     if len(best) < len(seeds):
         subtitle = ", ".join(filter(None, [subtitle, "bold: best setting so far"]))
-    points = max(50, MAX_POINTS // max(1, len(arms)))
+    points = max(50, min(MAX_OF_LINE, MAX_POINTS // max(1, len(arms))))
     # The best arms last, so that they are drawn above the others.
     traces = [
-        _trace(arm, *lines[arm.key], seeds[arm.key], bold=arm.key in best, number=number, max_points=points)
+        _trace(arm, *lines[arm.key], seeds[arm.key], best, number=number, max_points=points)
         for arm in sorted(arms, key=lambda arm: arm.key in best)
         if arm.key in seeds
     ]
@@ -97,15 +100,17 @@ def _figure(
     return {"data": plain(traces), "layout": plain(layout)}
 
 
-def _trace(arm: Arm, x: Values, y: Values, seeds: int, bold: bool, number: str, max_points: int) -> dict[str, Any]:
-    shown = thin(y, max_points)
+def _trace(arm: Arm, x: Values, y: Values, seeds: int, best: set[str], number: str, max_points: int) -> dict[str, Any]:
+    shown, bold = thin(y, max_points), arm.key in best
+    # A legend of one entry says nothing, and takes a third of the time of drawing.
+    in_legend = bold and len(best) > 1
     return {
         "type": "scatter",
         # An accuracy that was measured once is a point, which a line does not show.
         "mode": "lines+markers" if len(y) < 3 else "lines",
         "name": arm.spec.label,
         "legendgroup": arm.spec.label,
-        "showlegend": bold,
+        "showlegend": in_legend,
         "uid": arm.key,
         "x": x[shown],
         "y": y[shown],

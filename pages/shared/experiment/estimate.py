@@ -50,8 +50,11 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
 
 
 def redraw_when_measured(lab: Lab, forecast: Forecast, planned: Planned) -> None:
-    """Draw the page again once the time of these runs is known, if the forecast does not have it yet."""
-    if forecast.basis == "unknown":
+    """Draw the page again once the time of these runs is known, if the forecast does not have it yet.
+
+    While something trains nothing is measured, and the sidebar draws the page again at its end.
+    """
+    if forecast.basis == "unknown" and lab.estimates.can_measure():
         st.fragment(_poll, run_every=TICK)(lab, planned, [])
 
 

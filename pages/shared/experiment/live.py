@@ -100,7 +100,8 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
         with right:
             alt = f"Validation {judged_by(runs).primary.noun} of each setting, by epoch"
             live_chart(live_measure(arms, curves), f"{key}-accuracy", HEIGHT, alt)
-        _table(arms, curves, key)
+        if len(arms) > 1:  # of one setting, everything else says the same
+            _table(arms, curves, key)
         _runs(lab, [run for run in runs if run.is_live], labels, key)
 
 

@@ -17,6 +17,14 @@ function loadPlotly(address) {
   return window.loraLabPlotly;
 }
 
+/** Waits until the browser has nothing else to do, at most half a second: an answer has more messages than this one. */
+function idle() {
+  return new Promise((resolve) => {
+    if (window.requestIdleCallback) window.requestIdleCallback(resolve, { timeout: 500 });
+    else setTimeout(resolve, 50);
+  });
+}
+
 /** Returns a Plotly template with the colours and fonts of the page's theme. */
 function themed(host) {
   const style = getComputedStyle(host);
@@ -96,7 +104,7 @@ class Chart {
     this.busy = true;
     try {
       this.plotly = await loadPlotly(library);
-      await new Promise((resolve) => setTimeout(resolve)); // let the browser process other messages before this slow call
+      await idle(); // drawing is slow, and the browser reads the rest of the answer first
       if (!this.data) return; // removed from the page in the meantime
       const { data, layout } = JSON.parse(figure);
       // Plotly removes the elements of old traces by a CSS selector made from their uid.
