@@ -131,7 +131,7 @@ def cost_part(shown: Comparison) -> None:
     kept = shown.lab.estimates.at_launch([run.id for arm in arms for run in arm.runs])
     if columns := memory_columns(arms, kept):
         table = pd.DataFrame({"Setting": [arm.label for arm in arms], **columns}, dtype="string")
-        st.dataframe(table, hide_index=True, alt="Forecast and measured memory of each setting")
+        st.dataframe(table, hide_index=True, alt="Forecast and measured memory of the process, by setting")
         st.caption(TRAINED_MEMORY_NOTE)
     _cut_reference(shown)
 

@@ -100,7 +100,7 @@ def _result(lab: Lab, run: Run) -> None:
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
         share = f"Its share of the time of a bank of {result.bank} runs." if result.bank > 1 else None
         st.metric("Training time", seconds_text(result.seconds), help=share, border=True)
-        st.metric("Memory", bytes_text(result.memory), help=MEMORY_NOTE, border=True)
+        st.metric("Memory, counted", bytes_text(result.memory), help=MEMORY_NOTE, border=True)
     if warning := misleading_sentence(run):
         st.warning(warning)
     _forecast(lab, run, result)

@@ -74,9 +74,11 @@ def test_the_detail_of_a_run_shows_its_forecast_beside_what_it_took(opened: Lab)
     run = finish(opened, opened.launch(PRETRAIN.but(seed=1)).id)[0]
     kept = opened.estimates.at_launch([run.id])[run.id]
     assert kept.basis == "measured"
-    shown = texts(draw("runs", run=run.id))
+    app = draw("runs", run=run.id)
+    shown = texts(app)
+    assert {metric.label: metric.value for metric in app.metric}["Memory, counted"] == bytes_text(run.result.memory)
     assert "Training: estimated " in shown
-    assert f"estimated {kept.memory / 1e6:.1f} MB; the process grew by " in shown
+    assert f"forecast {kept.memory / 1e6:.1f} MB, measured " in shown
     with opened.store.transaction() as db:
         db.execute("DELETE FROM log")
         db.execute("INSERT INTO log VALUES (?, 0, ?)", (run.id, Forecast(5.0, 10.0, 10**6, "rough").to_line()))

@@ -260,7 +260,7 @@ def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(
     opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("compare", experiment=trained_home.direct.id, view="Cost")
-    (table,) = [frame.value for frame in app.dataframe if "Memory, measured" in frame.value]
+    (table,) = [frame.value for frame in app.dataframe if "Process, measured" in frame.value]
     kept = opened.estimates.at_launch(trained_home.direct.runs)
     for label, forecast, measured in table.itertuples(index=False):
         runs = [run for run in opened.runs_of(trained_home.direct.runs) if run.spec.label == label and run.result]

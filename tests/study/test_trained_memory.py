@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.forecast.forecast import Forecast
 from core.numbers import NOTHING, bytes_text
 from core.study.arms.arm import arms_of
+from core.study.arms.tables import comparison_table
 from core.study.arms.trained_memory import memory_columns, trained_memory
 from core.study.report.evidence import gather
 from core.study.report.parts import Table
@@ -21,10 +22,10 @@ def test_the_run_that_took_most_counts_and_a_bank_is_named():
     kept = {run.id: forecast(5 * 10**6 + place) for place, run in enumerate(runs)}
     found = trained_memory(runs, kept)
     assert (found.forecast, found.measured, found.bank) == (5 * 10**6 + 1, 3 * 10**6, 3)
-    assert found.sentence == ("Memory while its bank of 3 was trained: estimated 5.0 MB; the process grew by 3.0 MB.")
+    assert found.sentence == "Memory of the process with this bank of 3: forecast 5.0 MB, measured 3.0 MB."
     alone = make_run(peak_memory=10**6)
     found = trained_memory([alone], {alone.id: forecast(10**6)})
-    assert found.sentence.startswith("Memory while it was trained: ")
+    assert found.sentence.startswith("Memory of the process with this run alone: ")
     assert "bank" not in found.measured_text
 
 
@@ -45,10 +46,13 @@ def test_the_report_has_both_for_every_setting(studied):
     (costs,) = [table for table in tables if table.title == "What each setting costs"]
     kept = lab.estimates.at_launch(experiment.runs)
     for arm, expected, measured in zip(
-        evidence.named, costs.frame["Memory, forecast"], costs.frame["Memory, measured"], strict=True
+        evidence.named, costs.frame["Process, forecast"], costs.frame["Process, measured"], strict=True
     ):
         peaks = {run.id: run.result.peak_memory for run in arm.runs}
         most = max(peaks, key=peaks.get)
         assert measured.startswith(bytes_text(peaks[most]))
         assert expected in {bytes_text(kept[run.id].memory) for run in arm.runs}
-    assert "Runs of one bank share it" in costs.note
+    assert "Banks differ in size" in costs.note
+    counted = [arm.runs[0].result.memory for arm in evidence.named]
+    assert list(costs.frame["Memory, counted"]) == [bytes_text(size) for size in counted]
+    assert list(comparison_table(evidence.named)["Memory, counted (bytes)"]) == counted

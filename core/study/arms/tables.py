@@ -25,7 +25,7 @@ from core.study.stats.measures import COSTS, FORGETTING, FORGETTING_MASKED, quan
 
 _COSTS = {
     "Training time (s)": "seconds",
-    "Memory (bytes)": "memory",
+    "Memory, counted (bytes)": "memory",
     "Adapter (bytes)": "adapter_bytes",
     "Checkpoint (bytes)": "checkpoint_bytes",
 }

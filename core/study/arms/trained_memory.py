@@ -1,4 +1,9 @@
-"""The memory that training took, beside the forecast that was kept when the runs were queued."""
+"""The memory of the process that trained a run, measured, beside the forecast that was kept when it was queued.
+
+It is that of all runs of a bank together. Full fine-tuning in a bank of 4 took 20 MB where LoRA in one of 16 took 60,
+and alone they need 3.8 and 4.6: so settings are compared by the memory that is counted for each run
+(:data:`core.study.stats.measures.MEMORY_NOTE`), and these two say what the machine has to have.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,8 @@ from core.store.record import Run
 from core.study.arms.arm import Arm
 
 TRAINED_MEMORY_NOTE = (
-    "Forecast and measured memory are of the process: what was expected when the runs were queued, and by how much it "
-    "grew. Runs of one bank share it; the run that took most counts."
+    "That of the process is for all runs that it trained together: what was forecast when they were queued, and by how "
+    "much it grew, as measured; the run with the most counts. Banks differ in size, so it compares no settings."
 )
 """How to read the columns of :func:`memory_columns`."""
 
@@ -30,11 +35,11 @@ class TrainedMemory:
 
     @property
     def sentence(self) -> str:
-        """Both, as in ``Memory while its bank of 8 was trained: estimated 50.1 MB; the process grew by 48.3 MB.``"""
-        beside = f"its bank of {self.bank}" if self.bank > 1 else "it"
+        """Both, as in ``Memory of the process with this bank of 8: forecast 50.1 MB, measured 48.3 MB.``"""
+        trained = f"this bank of {self.bank}" if self.bank > 1 else "this run alone"
         return (
-            f"Memory while {beside} was trained: estimated {bytes_text(self.forecast)}; "
-            f"the process grew by {bytes_text(self.measured)}."
+            f"Memory of the process with {trained}: forecast {bytes_text(self.forecast)}, "
+            f"measured {bytes_text(self.measured)}."
         )
 
     @property
@@ -69,6 +74,6 @@ def memory_columns(arms: Sequence[Arm], forecasts: Mapping[str, Forecast]) -> di
     if not any(found):
         return {}
     return {
-        "Memory, forecast": [bytes_text(one.forecast) if one else NOTHING for one in found],
-        "Memory, measured": [one.measured_text if one else NOTHING for one in found],
+        "Process, forecast": [bytes_text(one.forecast) if one else NOTHING for one in found],
+        "Process, measured": [one.measured_text if one else NOTHING for one in found],
     }

@@ -127,7 +127,7 @@ def _cost(evidence: Evidence, customers: int) -> Section:
             "Setting": [arm.label for arm in arms],
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
             "Time per run": [mean_text(arm, "seconds") for arm in arms],
-            "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
+            "Memory, counted": [bytes_text(arm.interval("memory").mean) for arm in arms],
             **trained,
             "To store, 1 customer": [bytes_text(arm.bytes_for(1)) for arm in arms],
             f"To store, {customers:,} customers": [bytes_text(arm.bytes_for(customers)) for arm in arms],

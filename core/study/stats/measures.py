@@ -78,7 +78,7 @@ COSTS: dict[str, Quantity] = {
         Quantity("trainable_parameters", "Trainable parameters", "", lambda r: r.trainable_parameters, exact=True),
         Quantity("seconds", "Training time", "s", lambda r: r.seconds, timed=True),
         Quantity("examples_per_second", "Speed", "examples/s", lambda r: r.examples_per_second, timed=True),
-        Quantity("memory", "Training memory, alone", "bytes", lambda r: r.memory, exact=True),
+        Quantity("memory", "Memory, counted", "bytes", lambda r: r.memory, exact=True),
         Quantity("adapter_bytes", "Adapter size", "bytes", lambda r: r.adapter_bytes, exact=True),
         Quantity("checkpoint_bytes", "Checkpoint size", "bytes", lambda r: r.checkpoint_bytes, exact=True),
         Quantity("stored_bytes", "Stored size: adapter, or else checkpoint", "bytes", _stored_bytes, exact=True),
@@ -127,12 +127,13 @@ TIME_NOTE = (
 """How to read training times."""
 
 MEMORY_NOTE = (
-    "Memory is what one run takes alone on this engine: weights, gradients, optimiser state, activations of a step, "
-    "and for LoRA in a perceptron the product of the first adapted layer's frozen weight with every training example. "
-    "Runs of one bank share that product, and plain PyTorch does not keep it. Runs of earlier versions count the first "
-    "three only."
+    "Memory is counted from shapes, for one run alone on this engine: weights, gradients, optimizer state, activations "
+    "of a step, and for LoRA in a perceptron the product of the first adapted layer's frozen weight with every "
+    "training example. Runs of one bank share that product, and plain PyTorch does not keep it. Runs of earlier "
+    "versions count the first three only."
 )
-"""How to read training memory."""
+"""How to read the memory of a run. It is the one that settings are compared by; see
+:mod:`core.study.arms.trained_memory` for that of the process."""
 
 
 def value_text(what: Quantity, value: float, digits: int = 2) -> str:

@@ -43,8 +43,9 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
     st.metric(
         "Memory",
         bytes_text(forecast.memory),
-        help="At most at once, for the runs that are trained side by side: weights, gradients, Adam's two moments, "
-        "activations, and the products that are kept of layers that no run trains. Images are left out.",
+        help="Forecast of the process, at most at once, for the runs that are trained side by side: weights, "
+        "gradients, Adam's two moments, activations, and the products that are kept of layers that no run trains. "
+        "Images are left out.",
     )
     redraw_when_measured(lab, forecast, planned)
 
