@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from core.errors import JsonError, LabError, NetworkFileError, SpecError, printable
+from core.errors import LabError, NetworkFileError, SpecError, printable
 from core.memory import free_bytes, is_out_of_memory
 from core.methods.heads import CLASSIFIERS, is_in_head
 from core.methods.linear import is_linear
@@ -20,32 +18,13 @@ from core.methods.roles import role_of
 from core.networks.forward import forward
 from core.networks.hugging_face import architecture, fill_classifier, head_of
 from core.networks.library.card import Inspection
+from core.networks.library.config import check_kind, check_numbers
 from core.networks.library.files import CONFIG, INDEX, NetworkFiles, read_index
 from core.networks.library.place import FolderPlace
 from core.networks.library.weights import read_header, read_weights
 from core.networks.tokenizer import Tokenizer
 from core.networks.transformer import TransformerSpec
-from core.networks.transformers_library import transformers
-from core.reader.json_text import json_value
 from core.tensor_file import TensorEntry
-
-COUNTS = ("layer", "block", "expert", "depth", "stage", "group", "network")
-"""Parts of the names of fields that count modules. A network has no more of them than it has tensors."""
-
-MIN_COUNT = 256
-"""A count up to this is never refused: some configs have defaults that exceed what the network has."""
-
-OTHERS = {
-    "images": ("IMAGE_CLASSIFICATION", "ZERO_SHOT_IMAGE_CLASSIFICATION", "IMAGE_SEGMENTATION", "OBJECT_DETECTION"),
-    "sound": ("AUDIO_CLASSIFICATION", "SPEECH_SEQ_2_SEQ", "CTC"),
-}
-"""What networks read that classify no texts, with the tasks of transformers that tell it."""
-
-EXPERTS = re.compile(r"(num|n)_(local_|routed_)?experts$")
-"""Pattern of the names of fields that count the experts of a layer."""
-
-MAX_NUMBER = 2**24
-"""Maximum of any whole number in a config; vocabularies and lengths of inputs are far below."""
 
 TEXTS = ("Hello, world!", "", "été 日本 \N{GRINNING FACE}\n\t 0123456789")
 """Texts that a tokenizer is tried with."""
@@ -72,86 +51,6 @@ def check_headers(folder: Path, files: NetworkFiles, what: str) -> tuple[TensorE
         if len(own) != len(entries) or own != places:
             raise NetworkFileError(f"{what} is damaged: {INDEX} and the files that it names have different tensors.")
     return entries
-
-
-def check_kind(content: bytes, what: str) -> dict[str, Any]:
-    """The values of a ``config.json`` of an architecture that transformers has.
-
-    Raises:
-        NetworkFileError: not a config, or of another architecture, or it needs code of its authors.
-    """
-    values: Any = None
-    try:
-        values = json_value(content)
-        kind = values["model_type"]
-    except JsonError as error:
-        raise NetworkFileError(f"{what} has a {CONFIG} that is {error}.") from error
-    except (LookupError, TypeError) as error:
-        if isinstance(values, dict) and "pretrained_cfg" in values:
-            raise NetworkFileError(
-                f"{what} is a network for images (of timm), and LoRA Lab imports networks that read texts: networks "
-                "that learn your own images are made on the page Pretrain."
-            ) from error
-        raise NetworkFileError(f"{what} has a {CONFIG} that does not say which architecture it is of.") from error
-    if isinstance(kind, str) and (reads := what_reads(kind)):
-        raise NetworkFileError(
-            f"{what} is a network for {reads} ({kind}), and LoRA Lab imports networks that read texts: "
-            + (
-                "networks that learn your own images are made on the page Pretrain."
-                if reads == "images"
-                else "choose one such as BERT or Llama."
-            )
-        )
-    if not isinstance(kind, str) or not is_known(kind):
-        named = str(kind)[:60]
-        raise NetworkFileError(
-            f"{what} needs code that its authors wrote ({named!r}, auto_map), which LoRA Lab does not run: choose a "
-            "network of an architecture that transformers has."
-            if "auto_map" in values
-            else f"{what} is of the architecture {named!r}, which transformers does not know: choose another network."
-        )
-    if any(number > 1 for name, number in _numbers(values) if EXPERTS.search(name)):
-        raise NetworkFileError(
-            f"{what} is a mixture of experts ({kind}), which LoRA Lab does not train: choose a network whose layers "
-            "all read every token, such as BERT, Llama or Qwen."
-        )
-    if values.get("quantization_config"):
-        raise NetworkFileError(f"{what} has quantized weights: bring the network as 16-bit or 32-bit floats.")
-    return dict(values)
-
-
-def check_numbers(values: Mapping[str, Any], entries: Collection[TensorEntry], what: str) -> None:
-    """Check that shapes can be built from a config.
-
-    Raises:
-        NetworkFileError: a number is out of bounds.
-    """
-    for name, value in _numbers(values):
-        most = max(len(entries), MIN_COUNT) if any(part in name for part in COUNTS) else MAX_NUMBER
-        if not -MAX_NUMBER <= value <= most:
-            try:
-                shown = f"{value:.6g}"
-            except OverflowError:
-                shown = "a number of hundreds of digits"
-            raise NetworkFileError(
-                f"{what} has {shown} as {printable(name) or 'a value'} in its {CONFIG}, which cannot be right."
-            )
-
-
-def what_reads(kind: str) -> str:
-    """What a network of an architecture reads, if that is no text: ``images`` or ``sound``; else empty."""
-    models = transformers("models.auto.modeling_auto")
-    if kind in models.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
-        return ""
-    for reads, tasks in OTHERS.items():
-        if any(kind in getattr(models, f"MODEL_FOR_{task}_MAPPING_NAMES", ()) for task in tasks):
-            return reads
-    return ""
-
-
-def is_known(kind: str) -> bool:
-    """Whether transformers has an architecture of this name."""
-    return kind in transformers().CONFIG_MAPPING
 
 
 def inspect(
@@ -241,20 +140,6 @@ def check_memory(entries: Iterable[TensorEntry], what: str) -> None:
             f"{what} takes {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free on this machine: "
             "choose a smaller network."
         )
-
-
-def _numbers(value: Any, name: str = "") -> Iterable[tuple[str, float]]:
-    """All numbers in a config, lengths and sums of lists included, with the name of the field that they are in."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _numbers(inner, str(key))
-    elif isinstance(value, list):
-        yield name, len(value)
-        yield name, sum(inner for inner in value if isinstance(inner, int | float))
-        for inner in value:
-            yield from _numbers(inner, name)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield name, value
 
 
 def _check_sizes(spec: TransformerSpec, entries: Iterable[TensorEntry], tokenizer: Tokenizer, what: str) -> None:

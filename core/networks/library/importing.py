@@ -16,7 +16,8 @@ from core.errors import NetworkFileError, StorageFullError, printable
 from core.files import flush, put_in_place, sha256_of
 from core.memory import free_bytes
 from core.networks.library.card import NetworkCard, read_card, write_card
-from core.networks.library.check import check_kind, inspect
+from core.networks.library.check import inspect
+from core.networks.library.config import check_kind
 from core.networks.library.files import (
     CONFIG,
     INDEX,
