@@ -98,6 +98,20 @@ def settled(page: Page) -> None:
     expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()
 
 
+def choose_one_rate(page: Page) -> None:
+    """Have the form of Fine-tune train full fine-tuning and LoRA of rank 4 once for each seed, on one base."""
+    page.get_by_text("Find learning rates", exact=True).click()
+    expect(page.get_by_text("Train longer", exact=True)).to_have_count(0)
+    if (own_bases := page.get_by_text("A base for each seed", exact=True)).count():
+        own_bases.click()
+        expect(page.get_by_role("switch", name="A base for each seed")).not_to_be_checked()
+    for rank in ("1", "16"):
+        pill = page.get_by_role("toolbar", name="Rank").get_by_role("button", name=rank, exact=True)
+        pill.click()
+        expect(pill).to_have_attribute("aria-pressed", "false")
+    settled(page)
+
+
 def open_dialog(button: Locator, text: str) -> None:
     """Press until a dialog with some text is there: while the page above the button shrinks, a press can miss it."""
     shown = button.page.get_by_role("dialog").get_by_text(text).first

@@ -14,7 +14,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
 from pages.shared.experiment.configuration import SAVE
-from tests.browser.conftest import LAB_APP, Serve, downloaded
+from tests.browser.conftest import LAB_APP, Serve, choose_one_rate, downloaded
 from tests.conftest import wait_until
 from tests.trained_home import TrainedHome
 
@@ -53,6 +53,7 @@ def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
     trained_home.bring(here, str(trained_home.plain.base))
     url = serve(LAB_APP, {"LORA_LAB_HOME": str(here.settings.home)})
     page.goto(f"{url}/finetune")
+    choose_one_rate(page)
     saved = downloaded(page.get_by_role("link", name=SAVE))
     file = tmp_path / saved.suggested_filename
     saved.save_as(file)

@@ -21,7 +21,7 @@ from core.adapter import apply_adapter, read_adapter
 from core.lab import Lab
 from core.networks.file import read_network
 from core.settings import Settings
-from tests.browser.conftest import LAB_APP, Serve, choose_digits, downloaded, new_context, open_dialog
+from tests.browser.conftest import LAB_APP, Serve, choose_digits, choose_one_rate, downloaded, new_context, open_dialog
 from tests.conftest import finish, wait_until
 from tests.trained_home import TrainedHome
 
@@ -107,6 +107,8 @@ def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(site
     page = context.new_page()
     open_page(page, f"{site.url}/pretrain", "Pretrain")
     choose_digits(page, "Dataset")
+    choose_one_rate(page)
+    press(page, "Shots", "Home", "210")
     press(page, "Epochs", "End", "1,050")
     press(page, "Batch size", "Home", LONG)
     page.get_by_role("button", name="Start pretraining").click()
@@ -138,6 +140,8 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(
     site.slow.touch()
     open_page(page, f"{site.url}/finetune?base={trained_home.plain.base}", "Fine-tune")
     expect(page.get_by_role("button", name="Start the experiment")).to_be_visible()
+    choose_one_rate(page)
+    press(page, "Shots", "Home", "210")
     press(page, "Epochs", "End", "1,050")
     press(page, "Batch size", "Home", LONG)
     page.get_by_role("button", name="Start the experiment").click()

@@ -18,7 +18,7 @@ from core.data.sources.definitions import Definitions
 from core.networks.forward import forward
 from core.networks.library.networks import Networks
 from core.settings import Settings
-from tests.browser.conftest import REPO, Serve, downloaded, new_context
+from tests.browser.conftest import REPO, Serve, choose_one_rate, downloaded, new_context
 
 pytestmark = [
     pytest.mark.browser,
@@ -82,6 +82,7 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
     page.get_by_role("option", name=re.compile("things")).click()
     page.get_by_text("Ten shots", exact=True).click()
     expect(page.get_by_text("Ten training examples per class")).to_be_visible()
+    choose_one_rate(page)
     slide(page, "Seeds", "ArrowLeft", 5, "3")
     page.get_by_role("button", name="Start the experiment").click()
     expect(page.get_by_text(re.compile(r"\d of 6 finished")).first).to_be_visible(timeout=SLOW)

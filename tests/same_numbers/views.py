@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,9 @@ WHOLE = ("runs", "adapters")
 
 QUESTION = "Run the comparison"
 """The button on Home after which numbers of runs begin."""
+
+FORECAST = r"caption body: (Thorough: |.* By the spread of )"
+"""Lines on Home of what runs will cost and can be expected to show."""
 
 View = tuple[str, dict[str, str]]
 """A page, and what its address asks for."""
@@ -111,7 +115,7 @@ def draw(view: View, home: Path) -> dict[str, Any]:
         unfold(app)
     assert not app.exception, app.exception
     found = drawn(app, home)
-    if page == "home":  # the question before it is about datasets, and has forecasts
+    if page == "home":  # the question before it is about datasets, and has forecasts below its button
         asked_last = next(number for number, line in enumerate(found["lines"]) if QUESTION in line)
-        found["lines"] = found["lines"][asked_last:]
+        found["lines"] = [line for line in found["lines"][asked_last:] if not re.match(FORECAST, line)]
     return found
