@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from core.engine.growing import plan_of
 from core.errors import LabError, UnknownRunError
 from core.forecast.cost import plan as plan_of_network
+from core.plan.search import FIRST_POINTS
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.store.stages import stages_of
@@ -49,13 +50,25 @@ class Progress:
         return min(1.0, done / total) if total else 0.0
 
     def _coming(self, id: str) -> float:
-        """Work of the runs that the plan of an experiment will add if every search ends as soon as it can."""
+        """Work of the runs that the plan of an experiment will add if every search ends as soon as it can, and no
+        setting trains for more epochs than it does now.
+        """
         members = [run.spec for run in self._members(id)]
         plan = plan_of(self._store.experiment(id)) if members else None
         if plan is None:
             return 0.0
         least = sum(self._work(members[0], optim) for (optim, _), _ in plan.at_least())
-        return max(0.0, least - sum(self._work(spec, spec.optim) for spec in members))
+        there = sum(self._work(spec, spec.optim) for spec in members)
+        first, seeds, missing = set(plan.first), len(plan.configuration.seeds), 0.0
+        for arm in plan.configuration.arms:
+            own = [spec for spec in members if spec.method == arm.method]
+            epochs = max((spec.optim.epochs for spec in own), default=arm.optim.epochs)
+            early = [spec.seed in first for spec in own if spec.optim.epochs == epochs]
+            # More rates than the least were tried with the first seeds: that does not make the others fewer.
+            runs = max(0, FIRST_POINTS * len(first) - sum(early))
+            runs += max(0, FIRST_POINTS * (seeds - len(first)) - early.count(False))
+            missing += runs * self._work(members[0], arm.optim.but(epochs=epochs))
+        return max(least - there, missing)
 
     def _members(self, id: str) -> list[Run]:
         """Runs of an experiment; none where it was deleted meanwhile."""
