@@ -12,6 +12,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from pages.shared.experiment.sidebar import sidebar
+from pages.shared.ui.back import one_step_back
 from pages.shared.ui.links import sections
 from pages.shared.ui.literal import literal
 from pages.shared.ui.login import require_login
@@ -34,4 +35,5 @@ except LabError as error:  # no page works without the lab, so one message here 
 st.logo(HERE / "logo.svg", icon_image=HERE / "icon.svg", size="large")
 with st.sidebar:
     sidebar()
+    one_step_back()
 page.run()

@@ -21,6 +21,8 @@ def selected_runs(lab: Lab) -> Experiment | None:
     if gone := [id for id in asked if id not in {run.id for run in runs}]:
         st.warning(literal(f"There is no run {listed(gone)}; it may have been deleted."), icon=":material/link_off:")
     if not share_base_and_task(runs):
+        if len(runs) > 1:
+            st.warning("These runs differ in base or task, so they are not compared.", icon=":material/link_off:")
         return None
     shown = f"Showing {counted(len(runs), 'selected run')}."
     _narrowed(shown, "Choose an experiment", ":material/stacked_line_chart:", "runs")
@@ -29,7 +31,11 @@ def selected_runs(lab: Lab) -> Experiment | None:
 
 def wanted_arms(runs: list[Run]) -> list[Run]:
     """The runs of the arms that the address names, with a button that shows all again; all where it names none."""
-    wanted = set(st.query_params.get("arms", "").split(",")) & {run.spec.arm for run in runs}
+    asked = dict.fromkeys(filter(None, st.query_params.get("arms", "").split(",")))
+    wanted = {run.spec.arm for run in runs} & asked.keys()
+    if gone := [key for key in asked if key not in wanted]:
+        missing = f"This experiment has no setting {listed(gone)}; its runs may have been deleted."
+        st.warning(literal(missing), icon=":material/link_off:")
     if not wanted:
         return runs
     settings = len({run.spec.arm for run in runs})

@@ -89,6 +89,7 @@ with settings:
         label_visibility="collapsed",
         persist_state="session",
     )
+    nothing = st.empty()
     controls = st.pills(
         "Controls",
         list(methods(Role.CONTROL)),
@@ -110,6 +111,9 @@ with settings:
         with right:
             device = widgets.device(lab, "finetune-device")
         arms = settings_of([kind for kind in offered if kind in chosen], controls, network, optim)
+        if not arms:
+            with nothing:
+                raise widgets.refuse("Choose at least one method or control.")
         tune, own_bases = fairness(base, optim)
         objective = objective_form("finetune", objective_for(lab.catalog, task) if task else CLASSIFICATION)
         if task is not None:
@@ -119,7 +123,8 @@ with settings:
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
     except LabError as error:
         failed = True
-        st.error(literal(str(error)))
+        if not isinstance(error, widgets.ShownError):
+            st.error(literal(str(error)))
 
 with cost, st.container(border=True):
     st.subheader("Estimated cost")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -186,6 +187,35 @@ def test_no_press_on_a_link_is_lost_while_a_run_trains(
     if pages:  # Adapters has none
         figures = {"links": len(pages), "presses": pages.total(), "lost": 0, "slowest_seconds": round(slowest, 2)}
         keep(f"links to pages, {title}", **figures)
+    assert console_errors == []
+
+
+def query(page: Page) -> dict[str, list[str]]:
+    """What the address of a page says, by the name of the parameter."""
+    return parse_qs(urlsplit(page.url).query)
+
+
+def test_one_press_of_back_undoes_one_press(page: Page, site: Site, console_errors: list[str]) -> None:
+    """Pages write what they show into their address, one part after another: nobody goes back through these."""
+    page.goto(f"{site.url}/compare?experiment={site.done.id}")
+    page.wait_for_function("window.loraLabBack")
+    settled(page)
+    for title, parts in (("Serve", set()), ("Report", {"experiment"}), ("Weights", {"experiment", "run", "layer"})):
+        page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
+        expect(page.get_by_test_id("stMain").get_by_role("heading", level=1, name=title, exact=True)).to_be_visible()
+        page.wait_for_url(lambda url, parts=parts: parts <= parse_qs(urlsplit(url).query).keys())  # type: ignore[misc]
+        settled(page)
+    before = query(page)
+    page.get_by_role("combobox", name="Layer").click()
+    page.get_by_role("option", name="layers.2").click()
+    page.wait_for_url(lambda url: "layer=layers.2" in url)
+    settled(page)
+    page.go_back()
+    expect(page.get_by_role("combobox", name="Layer")).to_have_value(re.compile(before["layer"][0]))
+    assert query(page) == before
+    for title in ("Report", "Serve", "Compare"):
+        page.go_back()
+        expect(page.get_by_test_id("stMain").get_by_role("heading", level=1, name=title, exact=True)).to_be_visible()
     assert console_errors == []
 
 

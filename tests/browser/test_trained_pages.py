@@ -164,10 +164,13 @@ def test_a_tile_of_a_sweep_opens_its_runs_by_mouse_key_and_touch_and_another_alp
     page.goto(url)
     tile, tiles = page.get_by_role("button", name=label), page.locator(".tile-map button")
     expect(tile).to_be_visible()
+    settled(page)
+    page.wait_for_function("window.loraLabBack")
     tile.click()
     opens_its_runs(page, asked)
-    page.goto(url)
+    page.go_back()  # once, and to the alpha that was chosen
     expect(tiles).to_have_count(6)
+    assert parse_qs(urlparse(page.url).query)["alpha"] == ["8"]
     alpha = page.get_by_role("radiogroup", name="Alpha")
     alpha.get_by_role("radio", name="16", exact=True).click()
     expect(page.get_by_role("button", name="LoRA r=4, alpha 16,")).to_be_visible()

@@ -87,6 +87,14 @@ def test_the_address_of_sweeps_of_earlier_versions_still_opens_them_and_what_is_
     assert "The answer" in texts(app)
 
 
+def test_settings_that_are_gone_and_runs_that_are_not_compared_are_said(opened: Lab, trained_home: TrainedHome) -> None:
+    plain, split = trained_home.plain, trained_home.split
+    app = draw("compare", experiment=plain.id, arms="gone")
+    assert "This experiment has no setting gone; its runs may have been deleted." in [w.value for w in app.warning]
+    app = draw("compare", runs=f"{plain.runs[0]},{split.runs[0]}")
+    assert "These runs differ in base or task, so they are not compared." in [w.value for w in app.warning]
+
+
 @pytest.mark.parametrize(
     ("page", "query", "label"), [("tryit", {}, "Networks"), ("compare", {"view": "Curves"}, "Arms")]
 )

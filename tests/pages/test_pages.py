@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block, Node
 
 from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
@@ -214,18 +216,29 @@ def test_a_second_press_opens_the_base_of_the_first_and_another_seed_is_another_
     finish(opened, *(run.id for run in opened.runs()))
 
 
-def test_what_is_missing_in_the_form_is_said_there_and_the_cost_refers_to_it(filled: Lab) -> None:
+def drawn(block: Block) -> Iterator[Node]:
+    """Every element of a part of a page, from the top to the bottom."""
+    for child in block.children.values():
+        yield child
+        if isinstance(child, Block):
+            yield from drawn(child)
+
+
+def test_what_is_missing_in_the_form_is_said_beside_its_field_and_the_cost_refers_to_it(filled: Lab) -> None:
     app = draw("finetune")
     for key, sentence in (
         ("finetune-rank", "Choose at least one rank for LoRA and DoRA."),
-        ("finetune-layers", "Layers takes at least 1: add some."),
-        ("finetune-methods", "An experiment needs at least one method and one seed."),
+        ("finetune-layers", "Choose at least one layer."),
+        ("finetune-methods", "Choose at least one method or control."),
     ):
         app.pills(key="finetune-methods").set_value(["full", "lora", "dora"]).run()
         assert not app.error
         chosen = app.pills(key=key).value
         app.pills(key=key).set_value([]).run()
         assert [error.value for error in app.error] == [sentence]
+        elements = [each for each in drawn(app.main) if not isinstance(each, Block)]
+        place = next(n for n, each in enumerate(elements) if getattr(each, "key", None) == key)
+        assert elements[place + 1].type == "error"
         assert SEE_FORM in texts(app)
         app.pills(key=key).set_value(chosen).run()
         assert not app.error

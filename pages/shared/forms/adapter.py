@@ -7,7 +7,6 @@ from typing import Any
 
 import streamlit as st
 
-from core.errors import SpecError
 from core.methods.fields import OwnField, own_fields, with_values
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
@@ -36,9 +35,13 @@ def adapter_form(key: str, network: NetworkSpec, methods: Sequence[type[MethodSp
     if not methods:
         return {}
     fields, values = own_fields(methods), dict[str, Any]()
+    refused: list[widgets.ShownError] = []
     for field in fields:
         if field.is_size:
             values[field.key] = _sizes(f"{key}-{field.key}", field, network)
+            if not values[field.key]:
+                names = listed([method.title for method in field.methods])
+                refused.append(widgets.refuse(f"Choose at least one {field.about.title.lower()} for {names}."))
     for field in fields:
         if is_strength(field):
             values[field.key] = widgets.one_of(
@@ -52,9 +55,10 @@ def adapter_form(key: str, network: NetworkSpec, methods: Sequence[type[MethodSp
     with st.expander(expander_title(others, "layers"), icon=":material/tune:"):
         values |= draw_all(key, others)
         targets = layer_form(key, network)
-    if missing := next((field for field in fields if field.is_size and not values[field.key]), None):
-        names = listed([method.title for method in missing.methods])
-        raise SpecError(f"Choose at least one {missing.about.title.lower()} for {names}.")
+        if not targets:
+            refused.append(widgets.refuse("Choose at least one layer."))
+    if refused:
+        raise refused[0]
     return {method.name(): with_values(method, fields, values, targets) for method in methods}
 
 

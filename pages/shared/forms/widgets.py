@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
+from core.errors import SpecError
 from core.lab import Lab
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
@@ -16,6 +17,7 @@ from core.spec import Device, Spec, bounds
 from core.study.arms.design_words import seeds_line
 from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
 from core.wording.defaults import explained
+from pages.shared.ui.literal import literal
 
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 7) for power in (-6, -5, -4, -3, -2, -1) for digit in (1, 2, 5)]
 MAX_WIDTH = 1024
@@ -183,6 +185,16 @@ def device(lab: Lab, key: str) -> Device:
         persist_state="session",
     )
     return choice
+
+
+class ShownError(SpecError):
+    """A choice that was refused beside its field already, so that nobody needs to say it again."""
+
+
+def refuse(sentence: str) -> ShownError:
+    """Draw an error beside the field that was drawn last; return it to be raised when the other fields are drawn."""
+    st.error(literal(sentence))
+    return ShownError(sentence)
 
 
 def seeds(key: str) -> range:
