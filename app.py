@@ -13,8 +13,10 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import streamlit as st
@@ -132,6 +134,8 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
             port = server.config.port
         opened = await to_thread.run_sync(lab.open_lab)
         opened.tracking.report_maker = partial(report_file, opened)
+        # The first form that shows rotated images would wait a second for it.
+        Thread(target=import_module, args=["torchvision.transforms.functional"], daemon=True).start()
     except (LabError, OSError) as error:
         print(f"LoRA Lab does not start: {error}", file=sys.stderr, flush=True)
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would log the same with a traceback

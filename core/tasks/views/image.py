@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from core.data.dataset import SIDE, Dataset, ImageDataset, Images, Targets
 from core.data.examples import Examples, ImageExamples
@@ -127,17 +125,9 @@ def _transformed(images: Images, rows: NDArray[np.intp], spec: TaskSpec) -> Tens
 
 
 def _rotated(x: Tensor, degrees: float) -> Tensor:
-    """Images of shape (n, side, side), rotated counter-clockwise about their centers, as (n, 1, side, side).
+    """Images of shape (n, side, side), rotated counter-clockwise, as (n, 1, side, side)."""
+    from torchvision.transforms import InterpolationMode  # takes a second to import, which app.py does beforehand
+    from torchvision.transforms.functional import rotate
 
-    Bit for bit as torchvision does it, whose import takes a second and a half.
-    """
-    side, turn = x.shape[-1], math.radians(degrees)
-    cos, sin = math.cos(turn), math.sin(turn)
-    back = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]])  # from places in the result to those in the image
-    places = torch.linspace(0.5 - side / 2, side / 2 - 0.5, side)
-    down, right = torch.meshgrid(places, places, indexing="ij")
-    grid = (
-        torch.stack([right, down, torch.ones_like(down)], dim=-1).view(1, -1, 3).bmm(back.T.unsqueeze(0) / (0.5 * side))
-    )
-    grids = grid.view(1, side, side, 2).expand(len(x), -1, -1, -1)
-    return functional.grid_sample(x.unsqueeze(1), grids, "bilinear", "zeros", align_corners=False)
+    rotated: Tensor = rotate(x.unsqueeze(1), degrees, InterpolationMode.BILINEAR)
+    return rotated
