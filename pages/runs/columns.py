@@ -1,4 +1,4 @@
-"""The columns of the list of runs: which are shown, in which order, is chosen by the person and kept."""
+"""The columns of the list of runs: which are shown is chosen by the person and kept."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ COLUMNS = (
 
 
 def choose_columns(entries: Iterable[Entry]) -> list[str]:
-    """Draw the choice of columns; return the chosen ones in their order.
+    """Draw the choice of columns; return the chosen ones.
 
     Args:
         entries: the runs that are listed: at first, the measures that they are judged by are shown.
@@ -68,14 +68,16 @@ def choose_columns(entries: Iterable[Entry]) -> list[str]:
     shown = chosen or [TITLES.get(column, column) for column in (*FIRST, *judged, *LAST)]
     st.session_state[KEY] = shown
     with st.popover("Columns", icon=":material/view_column:", key="runs-columns-open"):
-        st.multiselect(
+        st.pills(
             "Columns of the list",
             list(names),
+            selection_mode="multi",
             key=KEY,
             on_change=_keep,
-            help="In the order in which they are chosen. Without any, the list has its usual columns.",
+            wrap=True,
+            help="Without any, the list has its usual columns.",
         )
-    return [names[title] for title in shown]
+    return [column for title, column in names.items() if title in shown]
 
 
 def column_config() -> dict[str, Any]:

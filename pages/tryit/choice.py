@@ -68,10 +68,12 @@ def choose(lab: Lab, experiment: Experiment) -> Chosen | None:
         count = len(st.session_state.get(networks, first))
         menu = st.popover(f"Networks: {count} of {len(arms)}", icon=":material/hub:", key="try-menu")
     with menu:
-        asked = st.multiselect(
+        asked = st.pills(
             "Networks",
             list(arms),
+            selection_mode="multi",
             default=first,
+            wrap=True,
             format_func=lambda key: literal(arms[key].label),
             key=networks,
             help="Each setting of the experiment, at first those that its answer is about.",

@@ -104,5 +104,5 @@ def test_all_settings_of_another_experiment_are_shown_at_first(
     app = draw(page, experiment=trained_home.sweep.id, **query)
     app.selectbox(key="pick-experiment").set_value(trained_home.one_seed.id).run()
     assert not app.exception
-    (settings,) = [each for each in (*app.pills, *app.multiselect) if each.label == label]
+    (settings,) = [each for each in app.pills if each.label == label]
     assert len(settings.value) == len(settings.options) == 2

@@ -141,15 +141,15 @@ def test_the_columns_are_those_that_the_person_chose_on_this_visit_and_the_next(
     usual = ["Rank", "Alpha", "Learning rate", "Steps", "Accuracy (%)", "Created"]
     assert [column for column in app.dataframe[0].proto.column_order if column in usual] == usual
     assert set(app.dataframe[0].proto.column_order) <= set(app.dataframe[0].value.columns)
-    titles, chosen = ["Run", "Macro-F1", "State"], ["Run", "Macro-F1 (%)", "State"]
-    app.multiselect(key="runs-columns").set_value(titles).run()
+    titles, chosen = ["State", "Macro-F1", "Run"], ["State", "Macro-F1 (%)", "Run"]
+    app.pills(key="runs-columns").set_value(titles).run()
     assert list(app.dataframe[0].proto.column_order) == chosen
     assert app.query_params["columns"] == titles
     again = draw("runs", columns=titles)
     assert list(again.dataframe[0].proto.column_order) == chosen
     again.query_params.clear()  # as a link of the navigation does
     assert list(again.run().dataframe[0].proto.column_order) == chosen
-    again.multiselect(key="runs-columns").set_value([]).run()
+    again.pills(key="runs-columns").set_value([]).run()
     assert set(usual) <= set(again.dataframe[0].proto.column_order)
 
 
