@@ -11,6 +11,7 @@ from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.report.answer import answer_of
+from core.study.report.evidence import named
 from core.study.weights.change import main_arms
 from core.wording.tasks import task_text
 from pages.shared.ui.literal import literal
@@ -89,4 +90,4 @@ def choose(lab: Lab, experiment: Experiment) -> Chosen | None:
     if not found:
         st.info("Choose at least one network that was trained with this seed.", icon=":material/info:")
         return None
-    return Chosen(tuple(run for _, run in found), tuple(arm for arm, _ in found), task)
+    return Chosen(tuple(run for _, run in found), tuple(named([arm for arm, _ in found])), task)
