@@ -187,7 +187,7 @@ class RunInUseError(RunStateError):
 
 
 class NetworkInUseError(RunStateError):
-    """A brought network cannot be deleted, since runs refer to it."""
+    """A imported network cannot be deleted, since runs refer to it."""
 
 
 class NoteError(LabError, ValueError):

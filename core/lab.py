@@ -71,7 +71,7 @@ class Lab(Growing):
     (runs that are trained elsewhere), :attr:`executors` (where runs train), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
     :attr:`tracking` (what is sent to TensorBoard and MLflow), :attr:`catalog` (datasets), :attr:`tasks`,
-    :attr:`downloads`, :attr:`networks` (brought ones) and :attr:`arrivals` (networks that arrive in the background).
+    :attr:`downloads`, :attr:`networks` (imported ones) and :attr:`arrivals` (networks that arrive in the background).
     Only tests use the store and the workers directly.
     """
 
@@ -222,7 +222,7 @@ class Lab(Growing):
         return self.store.runs(experiment=experiment.id)[::-1]
 
     def stop(self, *ids: str) -> None:
-        """Stop runs, all at once, and keep what they have learnt. Raises: UnknownRunError."""
+        """Stop runs, all at once, and keep what they have learned. Raises: UnknownRunError."""
         experiments = {run.experiment for run in self.store.runs_of(ids) if run.experiment and not run.is_over}
         self.store.ask_stop(*ids, owner=self.owner)
         self.workers.wake()
@@ -328,7 +328,7 @@ class Lab(Growing):
         """The first training texts of a task as a network reads them, and the lengths of all.
 
         Args:
-            task: what is learnt.
+            task: what is learned.
             network: what learns it.
             batch: number of texts.
             dataset: the task's, where it is not kept yet.
@@ -341,10 +341,10 @@ class Lab(Growing):
         return text_preview(task, dataset or self.catalog.load(task.dataset), tokenizer, batch)
 
     def base_for(self, base: Run | NetworkSpec, adapter: bytes) -> nn.Module:
-        """The network to try an adapter file on; one that was brought has as many outputs as the head in the file.
+        """The network to try an adapter file on; one that was imported has as many outputs as the head in the file.
 
         Args:
-            base: a pretrain run, or a network that was brought.
+            base: a pretrain run, or a network that was imported.
             adapter: the adapter zip.
 
         Raises:

@@ -145,7 +145,7 @@ class RunSpec(Spec):
         min_length=1,
         max_length=64,
         title="Base",
-        description="The pretrain run whose network is fine-tuned; empty for a network that was brought.",
+        description="The pretrain run whose network is fine-tuned; empty for a network that was imported.",
     )
     optim: OptimSpec = Field(default=OptimSpec(), title="Training")
     objective: AnyObjective = Field(
@@ -199,7 +199,7 @@ class RunSpec(Spec):
         if self.own_base and self.role is Role.BASE:
             raise ValueError("A pretrain run does not start from a base, so it cannot have one for each seed.")
         if self.own_base and not self.base:
-            raise ValueError("A network that was brought is one base for all seeds: leave a base for each seed out.")
+            raise ValueError("A network that was imported is one base for all seeds: leave a base for each seed out.")
         return self
 
     @model_serializer(mode="wrap")
@@ -212,7 +212,7 @@ class RunSpec(Spec):
 
     @property
     def is_direct(self) -> bool:
-        """Whether a network that somebody brought is fine-tuned as it is, without a pretrain run in between."""
+        """Whether a network that somebody imported is fine-tuned as it is, without a pretrain run in between."""
         brought = self.network.brought is not None
         return brought and self.role is not Role.BASE and self.base is None and self.source is None
 

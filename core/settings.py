@@ -22,7 +22,7 @@ class Settings:
 
     home: Path
     """Folder for everything that LoRA Lab writes: the store and its backups, files of runs, downloaded and uploaded
-    datasets, brought networks."""
+    datasets, imported networks."""
 
     data_folder: Path | None = None
     """Folder with datasets that are already on this machine (``LORA_LAB_DATA``); it is only read."""
@@ -110,7 +110,7 @@ class Settings:
 
     @property
     def networks(self) -> Path:
-        """Folder with one folder per brought network, named by its digest."""
+        """Folder with one folder per imported network, named by its digest."""
         return self.home / "networks"
 
     @property

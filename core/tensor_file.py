@@ -145,7 +145,7 @@ def _entries(header: Any, size: int, what: str, error: type[LabError]) -> tuple[
         dtype, shape, (start, stop) = found["dtype"], found["shape"], found["data_offsets"]
         if dtype not in BYTES:
             raise error(
-                f"{what} has numbers of the type {str(dtype)[:20]!r}: bring the network as 16-bit or 32-bit floats."
+                f"{what} has numbers of the type {str(dtype)[:20]!r}: import the network as 16-bit or 32-bit floats."
             )
         if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**40 for n in (*shape, start, stop)):
             raise TypeError("a size is not a whole number")

@@ -52,7 +52,7 @@ def pets() -> TextDataset:
 
 
 def import_tiny(lab: Lab, scratch: Path, **changes: Any) -> TransformerSpec:
-    """Keep the dataset and bring the network, which has dropout; returns its spec, for the classes of the dataset.
+    """Keep the dataset and import the network, which has dropout; returns its spec, for the classes of the dataset.
 
     Args:
         lab: where.

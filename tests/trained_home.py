@@ -66,7 +66,7 @@ class TrainedHome:
     failed: Experiment
     """Full, one seed, whose base could not be read."""
     direct: Experiment
-    """Texts: Full, LoRA and head only on the transformer as it was brought; three classes, one of them large."""
+    """Texts: Full, LoRA and head only on the transformer as it was imported; three classes, one of them large."""
     after_source: Experiment
     """Texts: Full and LoRA on a base that was pretrained on the first two classes."""
 

@@ -49,7 +49,7 @@ class Card:
 
     run: str
     base: str
-    """The pretrain run whose network was fine-tuned; empty for a network that was fine-tuned as it was brought."""
+    """The pretrain run whose network was fine-tuned; empty for a network that was fine-tuned as it was imported."""
     task: tuple[str, ...] = ()
     """Lines about data and training."""
     results: Mapping[str, str] = field(default_factory=dict)
@@ -164,7 +164,7 @@ def base_named(card: str) -> str | None:
 
 
 def _base(card: Card, network: NetworkSpec) -> str:
-    """What the base is: a run, the network that somebody brought, or both."""
+    """What the base is: a run, the network that somebody imported, or both."""
     if network.brought is None:
         return plain(card.base)
     imported = f"{plain(network.sizes)} (files with the digest `{network.brought}`)"

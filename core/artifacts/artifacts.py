@@ -48,7 +48,7 @@ class Artifacts:
         """Args:
         store: has the hashes of the files.
         runs: folder with one folder per run.
-        networks: those that somebody brought.
+        networks: those that somebody imported.
         """
         self._store = store
         self._runs = runs
@@ -100,14 +100,14 @@ class Artifacts:
         merged into the base.
 
         Args:
-            run: of a network that was brought.
+            run: of a network that was imported.
             labels: name of each class.
 
         Returns:
             Its path, a temporary name in the folder of the run.
 
         Raises:
-            UnknownRunError: there is no such run, or its network is not one that was brought.
+            UnknownRunError: there is no such run, or its network is not one that was imported.
             LabError: see :meth:`path`.
             OSError: it cannot be written.
         """
@@ -122,7 +122,7 @@ class Artifacts:
         return path
 
     def tokenizer(self, run: Run) -> Tokenizer:
-        """The tokenizer of a run of a network that was brought. Raises: NetworkFileError: it is gone or damaged."""
+        """The tokenizer of a run of a network that was imported. Raises: NetworkFileError: it is gone or damaged."""
         return self._networks.tokenizer(run.spec.network.brought or "")
 
     def read(self, run: str, name: str) -> bytes:
@@ -145,7 +145,7 @@ class Artifacts:
         return read_network(self.path(run, NETWORK))
 
     def base_network(self, run: Run) -> nn.Module:
-        """The network that a fine-tune run started from: its base's, or the one that somebody brought.
+        """The network that a fine-tune run started from: its base's, or the one that somebody imported.
 
         Raises:
             NetworkFileError: it cannot be read, or is no longer on this machine.

@@ -47,7 +47,7 @@ class Blend:
 def start_of(run: Run) -> tuple[str | None, NetworkSpec, int | None, str]:
     """What a run started from, and the kind of its objective; runs that share all of it can be blended.
 
-    A network that was brought gets a head that is drawn from the seed, so that each seed has another start.
+    A network that was imported gets a head that is drawn from the seed, so that each seed has another start.
     """
     return run.spec.base, run.spec.network, run.spec.seed if run.spec.is_direct else None, run.spec.objective.kind
 

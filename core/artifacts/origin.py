@@ -62,7 +62,7 @@ class BaseFinder:
         """Args:
         store: knows the pretrain runs.
         artifacts: has their networks.
-        networks: those that were brought.
+        networks: those that were imported.
         """
         self._store, self._artifacts, self._networks = store, artifacts, networks
         self._known: dict[str, str] = {}
@@ -70,7 +70,7 @@ class BaseFinder:
         self._lock = threading.Lock()
 
     def find(self, fingerprint: str) -> Run | NetworkSpec | None:
-        """The newest base with a fingerprint: a pretrain run, or a network that was brought; None if none has it."""
+        """The newest base with a fingerprint: a pretrain run, or a network that was imported; None if none has it."""
         bases = self._store.runs(methods=list(methods(Role.BASE)), states=["finished", "stopped"])
         for run in bases:
             if run.result and self._of_run(run) == fingerprint:

@@ -1,6 +1,6 @@
 """Recipes: files from which a run can be trained again on any machine, without the store or the base's weights.
 
-A network that somebody brought is named by its digest: on another machine it has to be brought first.
+A network that somebody imported is named by its digest: on another machine it has to be imported first.
 """
 
 from __future__ import annotations

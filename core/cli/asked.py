@@ -119,9 +119,9 @@ def check_kind(catalog: Catalog, network: str | None, dataset: str) -> None:
         SpecError: it is of another kind.
     """
     kind = catalog.info(dataset).kind
-    learnt = {family.learns for family in FAMILIES if family.is_imported}
-    if network is not None and kind not in learnt:
-        wanted = next(iter(learnt))
+    learned = {family.learns for family in FAMILIES if family.is_imported}
+    if network is not None and kind not in learned:
+        wanted = next(iter(learned))
         raise SpecError(
             f"{network} reads {wanted}s, but {dataset} has {kind}s: leave --network out, or name a dataset of "
             f"{wanted}s such as {catalog.best(wanted)}."

@@ -141,7 +141,7 @@ def _tell_of_unfinished(lab: Lab, planned: Planned) -> None:
 def _announce(lab: Lab, planned: Planned) -> None:
     """Print the expected time and memory, where the time is known or soon will be.
 
-    A few steps of a network that was brought are timed first: that takes seconds, and its runs take minutes.
+    A few steps of a network that was imported are timed first: that takes seconds, and its runs take minutes.
     """
     specs = planned.at_least
     if not specs:
@@ -158,7 +158,7 @@ def _announce(lab: Lab, planned: Planned) -> None:
 def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
     """What the options ask for, themselves or in the file that they name.
 
-    A network that has to be brought stays in the library whatever happens; texts from a file are kept only if the body
+    A network that has to be imported stays in the library whatever happens; texts from a file are kept only if the body
     of the context ends without an error.
 
     Raises:
@@ -184,7 +184,7 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
 
 
 def _configuration_in(lab: Lab, file: Path, device: Device | None) -> Configuration:
-    """The configuration in a file; a network that it names is brought.
+    """The configuration in a file; a network that it names is imported.
 
     Args:
         lab: has datasets and networks.

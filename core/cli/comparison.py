@@ -152,7 +152,7 @@ def as_json(lab: Lab, experiment: Experiment, bases: Sequence[Run], runs: list[R
     Args:
         lab: has the files.
         experiment: which one.
-        bases: the pretrain runs that the experiment starts from; none for a network that is fine-tuned as brought.
+        bases: the pretrain runs that the experiment starts from; none for a network that is fine-tuned as imported.
         runs: of the experiment.
     """
     results = {run.id: run.result for run in (*bases, *runs) if run.result}
@@ -238,7 +238,7 @@ def _adapter_of(lab: Lab, arm: Arm) -> str | None:
 
 
 def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[str, Any]:
-    """The first base that has a result; where a network is fine-tuned as it was brought, there is no run."""
+    """The first base that has a result; where a network is fine-tuned as it was imported, there is no run."""
     network = runs[0].spec.network
     folder = None if network.brought is None else lab.networks.folder(network.brought)
     found: dict[str, Any] = {"run": None, "accuracy": None, "parameters": plan(network, FullSpec()).parameters}

@@ -1,4 +1,4 @@
-"""Networks that commands are given by name: found in the library of the home folder, or brought to it."""
+"""Networks that commands are given by name: found in the library of the home folder, or imported to it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from core.networks.library.zip_place import is_place
 
 NAMES = (
     f"{', '.join(network.name for network in KNOWN)}, a name at Hugging Face, a folder, a zip of one, or the digest of "
-    "one that was brought before"
+    "one that was imported before"
 )
 """What a network may be given as, for the help of options."""
 
 
 def network_named(networks: Networks, name: str, folders: bool = True) -> NetworkCard:
-    """The network of this name; one that is not in the library yet is brought, with progress on stderr.
+    """The network of this name; one that is not in the library yet is imported, with progress on stderr.
 
     A folder or zip is read again each time, since what is in it may have changed; the library keeps equal files once.
 
@@ -42,7 +42,7 @@ def network_named(networks: Networks, name: str, folders: bool = True) -> Networ
 
 
 def _of_commit(networks: Networks, name: str) -> NetworkCard | None:
-    """The network that was brought of a commit, as in ``someone/network@1a2b3c4d``; branches and tags may move."""
+    """The network that was imported of a commit, as in ``someone/network@1a2b3c4d``; branches and tags may move."""
     hub, _, commit = name.partition("@")
     if len(commit) < MIN_PREFIX:
         return None

@@ -125,11 +125,11 @@ def _check_network(network: NetworkSpec, given: str | None, settings: Settings) 
     """Make sure that a network with weights is in the library.
 
     Raises:
-        LabError: it is not, what is given is another one, or cannot be brought.
+        LabError: it is not, what is given is another one, or cannot be imported.
     """
     if network.brought is None:
         if given is not None:
-            raise SpecError("This run starts from no network that was brought: leave --network out.")
+            raise SpecError("This run starts from no network that was imported: leave --network out.")
         return
     if given is None:
         if all(card.digest != network.brought for card in Networks(settings).list()):

@@ -28,7 +28,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--base",
         required=True,
         metavar="BASE",
-        help="file of the base's weights; or of a network that was brought its folder, its name, or at least eight "
+        help="file of the base's weights; or of a network that was imported its folder, its name, or at least eight "
         "digits of its digest",
     )
     add_home(parser)
@@ -47,7 +47,7 @@ def verify(options: argparse.Namespace) -> int:
         card = networks.find(options.base)
         if card is None:
             raise NetworkFileError(
-                f"There is no file {options.base}, and no network of this name was brought: name the base's weights, "
+                f"There is no file {options.base}, and no network of this name was imported: name the base's weights, "
                 "or the folder or digest of a network."
             )
         print(verify_adapter(options.adapter, _base(networks, card.digest, options.adapter)))
@@ -66,6 +66,6 @@ def _in_folder(folder: Path, adapter: Path) -> nn.Module:
 
 
 def _base(networks: Networks, digest: str, adapter: Path) -> nn.Module:
-    """A network as it was brought, with a head for as many classes as an adapter has; the head is the adapter's own."""
+    """An imported network with a head for as many classes as an adapter has; the head is the adapter's own."""
     spec = networks.spec(digest, BINARY)
     return networks.start(spec.but(num_classes=read_adapter(adapter).num_classes(spec) or BINARY), seed=0)

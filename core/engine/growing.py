@@ -116,7 +116,7 @@ class Growing(Launcher):
             again: whether runs that failed or were stopped are to be trained again; otherwise they count too.
 
         Raises:
-            RunStateError: the base of all runs failed, or was stopped before it had learnt anything.
+            RunStateError: the base of all runs failed, or was stopped before it had learned anything.
             LabError: a spec is not valid.
             UnknownRunError: there is no such experiment.
         """

@@ -184,7 +184,7 @@ class Launcher:
         """Plan an experiment on one base, and queue it; see :meth:`planned` and :meth:`queue`.
 
         Args:
-            base: a pretrain run, finished or not; or a network that somebody brought, to fine-tune it as it is.
+            base: a pretrain run, finished or not; or a network that somebody imported, to fine-tune it as it is.
             task: what to fine-tune on.
             arms: training settings and method of each.
             seeds: one run per arm and seed.
@@ -257,7 +257,7 @@ class Launcher:
         return ids, [(ids[seed], specs[seed]) for seed in missing]
 
     def check_runs(self, specs: Iterable[RunSpec]) -> None:
-        """Check that runs can be trained on this machine: devices, adapters, datasets, and networks that were brought.
+        """Check that runs can be trained on this machine: devices, adapters, datasets, and networks that were imported.
 
         Raises:
             LabError: one cannot.
@@ -290,7 +290,7 @@ class Launcher:
         there = self.store.runs_of([id for id, _ in runs])
         new = [(id, spec) for id, spec in runs if id not in {run.id for run in there}]
         lines = [forecast.to_line() for forecast in self.estimates.each([spec for _, spec in new], ask=False)]
-        # The bases come first: what starts from one must not begin on what it had learnt when it was stopped.
+        # The bases come first: what starts from one must not begin on what it had learned when it was stopped.
         self.store.requeue([run.id for run in there if run.is_unfinished], self.owner)
         self.store.add(new, self.owner, self.settings.max_waiting, experiment, before, lines, joins)
         self.workers.wake()

@@ -37,7 +37,7 @@ class Usage:
     """The store, with the curves of all runs, and its backups."""
     datasets: int
     networks: int
-    """Brought networks, and what has arrived of others."""
+    """Imported networks, and what has arrived of others."""
     limit: int
 
     @property

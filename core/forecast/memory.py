@@ -45,7 +45,7 @@ class NetworkCopies:
     read: float
     """While the file of a base is read: its bytes, the tensors in them, and what is kept."""
     imported: float
-    """While one that somebody brought is read, whose tensors come one after the other."""
+    """While one that somebody imported is read, whose tensors come one after the other."""
     saved: float
     """While the file of a network is written."""
     adapter: float
@@ -61,7 +61,7 @@ SMALL = NetworkCopies(read=3, imported=0, saved=2, adapter=5, checkpoint=9, over
 """Of networks that are trained from random weights here, such as perceptrons."""
 
 IMPORTED = NetworkCopies(read=3, imported=1.5, saved=2.4, adapter=3.1, checkpoint=6, overhead=24 * 2**20)
-"""Of networks that somebody brought."""
+"""Of networks that somebody imported."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Sizes:
 
     @classmethod
     def of(cls, task: Outline, source: Outline | None = None) -> Sizes:
-        """The sizes of images. Args: task: what is learnt; source: what the base has learnt."""
+        """The sizes of images. Args: task: what is learned; source: what the base has learned."""
         parts = [part for outline in (task, source) if outline for part in (outline.validation, outline.test)]
         return cls(len(task.train), tuple(map(len, parts)))
 
@@ -92,8 +92,8 @@ class Sizes:
         """The sizes of texts; None if the task has none.
 
         Args:
-            task: what is learnt.
-            source: what the base has learnt.
+            task: what is learned.
+            source: what the base has learned.
             length: tokens that the texts of the task are cut at; None for as they are.
         """
         own, train = _lengths(task, length), task.train
@@ -133,7 +133,7 @@ def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) 
 
     Raises:
         DatasetError: the data of a task is missing.
-        NetworkFileError: the network that was brought is missing.
+        NetworkFileError: the network that was imported is missing.
         LoRAError: adapters do not fit the network.
     """
     first = bank[0]

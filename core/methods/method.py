@@ -42,7 +42,7 @@ class MethodSpec(KindSpec):
     only_head: ClassVar[bool] = False
     """Whether it trains the head alone, so that its learning rate is that of the head."""
     starts_from_base: ClassVar[bool] = True
-    """Whether training starts from weights that were learnt before, if there are any, not from random ones."""
+    """Whether training starts from weights that were learned before, if there are any, not from random ones."""
 
     size_field: ClassVar[str] = ""
     """Name of the field that says how much it trains, of which forms and sweeps try several; empty without one."""

@@ -1,4 +1,4 @@
-"""Pretraining: trains the base of fine-tuning, from random weights or from those of a network that was brought."""
+"""Pretraining: trains the base of fine-tuning, from random weights or from those of a network that was imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PretrainSpec(MethodSpec):
     kind: Literal["pretrain"] = "pretrain"
     title = "Pretraining"
     short = "Pretrain"
-    line = "all weights, from random ones or from those that somebody brought"
+    line = "all weights, from random ones or from those that somebody imported"
     role = Role.BASE
 
     new_rows: bool = Field(

@@ -37,7 +37,7 @@ class NetworkSpec(KindSpec):
     learns: ClassVar[str] = "image"
     """Kind of the datasets that the family learns; see :class:`core.tasks.views.view.View`."""
     is_imported: ClassVar[bool] = False
-    """Whether people bring its networks, with weights; otherwise they choose sizes, and weights start random."""
+    """Whether people import its networks, with weights; otherwise they choose sizes, and weights start random."""
     has_head: ClassVar[bool] = False
     """Whether its networks have a head that their weights came without; see :mod:`core.methods.heads`."""
     learning_rate: ClassVar[float] = 0.001

@@ -53,7 +53,7 @@ def pretrained_files(
     except OSError as error:
         raise NetworkFileError(f"The tokenizer in {tokenizer.name:.80} cannot be read: {error.strerror}.") from error
     if not texts:
-        raise NetworkFileError(f"There is no tokenizer in {tokenizer.name:.80}: bring the network again.")
+        raise NetworkFileError(f"There is no tokenizer in {tokenizer.name:.80}: import the network again.")
     names = [*labels, *(f"LABEL_{label}" for label in range(len(labels), spec.num_classes))][: spec.num_classes]
     config = spec.values | {
         "architectures": [type(network).__name__],

@@ -108,7 +108,7 @@ def opened_tokenizer(folder: Path) -> OpenedTokenizer:
     return OpenedTokenizer(form.encode(), padding, len(ids), max(padding, *ids, 0))
 
 
-UNREADABLE = "The tokenizer of this network cannot be read: bring a network with a tokenizer.json."
+UNREADABLE = "The tokenizer of this network cannot be read: import a network with a tokenizer.json."
 WITHOUT_TEXTS = "The tokenizer of this network cannot read this text: choose another network."
 
 

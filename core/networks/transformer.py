@@ -54,12 +54,12 @@ class TransformerSpec(NetworkSpec):
         "learning_rate": "that of Hugging Face's Trainer, and one of those in the BERT paper",
         Role.ADAPTER: "20 times that of full fine-tuning, since adapters start at zero and have few weights",
         "batch_size": "as in the BERT paper; larger batches pad more, and make fewer steps of few texts",
-        "epochs": "as in Hugging Face's Trainer; brought weights need few, and more overfit",
+        "epochs": "as in Hugging Face's Trainer; imported weights need few, and more overfit",
         "head_rate": "as measured on MiniLM: at the rate of full fine-tuning a new head hardly learns",
         "weight_decay": "decay grows with the learning rate, and so would be another one for each method",
         "warmup": "Adam's estimates come from few steps at first, when large steps do lasting damage",
         "decay": "the last steps are small, so that the result does not depend on the last batches",
-        "clip": "one odd batch must not undo the brought weights",
+        "clip": "one odd batch must not undo the imported weights",
         "rank": "in the LoRA paper ranks from 1 to 64 are about as accurate, and a low one is cheap",
         "alpha": "twice the default rank, so that the adapter's output counts double",
         "target_modules": "in the QLoRA paper it took adapters on every linear layer to match full fine-tuning",
@@ -69,7 +69,7 @@ class TransformerSpec(NetworkSpec):
     max_bytes = 8 * 2**30
 
     weights: str = Field(
-        pattern="^[0-9a-f]{64}$", title="Weights", description="Digest of the files that the network was brought as."
+        pattern="^[0-9a-f]{64}$", title="Weights", description="Digest of the files that the network was imported as."
     )
     model: str = Field("", max_length=100, title="Name", description="Name of the network, for people.")
     config: str = Field(
@@ -131,7 +131,7 @@ class TransformerSpec(NetworkSpec):
         if seed is None:
             return self._marked(build_classifier(self.config, self.num_classes, torch.device("meta")).eval())
         drawn = build_classifier(self.config, self.num_classes, torch.device("cpu"), seed).state_dict()
-        # The head that a network with brought weights gets from this seed.
+        # The head that a network with imported weights gets from this seed.
         return self.filled({name: tensor for name, tensor in drawn.items() if not is_in_head(name, self.head)}, seed)
 
     def filled(self, weights: Mapping[str, Tensor], seed: int) -> nn.Module:

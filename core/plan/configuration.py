@@ -40,15 +40,15 @@ class ArmSpec(Spec):
 
 
 class Configuration(Spec):
-    """An experiment as somebody asks for it: what it starts from, what is learnt, every arm and every seed."""
+    """An experiment as somebody asks for it: what it starts from, what is learned, every arm and every seed."""
 
     base: RunSpec | None = Field(
         None, title="Base", description="The pretrain run to start from; one that is there is used, else it is trained."
     )
     network: AnyNetwork | None = Field(
-        None, title="Network", description="A network that was brought, in place of a base: it is fine-tuned as it is."
+        None, title="Network", description="A network that was imported, in place of a base: it is fine-tuned as it is."
     )
-    task: TaskSpec = Field(title="Task", description="What is learnt by fine-tuning.")
+    task: TaskSpec = Field(title="Task", description="What is learned by fine-tuning.")
     arms: tuple[ArmSpec, ...] = Field(title="Arms", description="What is compared.")
     tune: TuneSpec | None = Field(
         None, title="Tuning", description="Learning rates that every arm tries; empty for its own alone."
@@ -85,8 +85,8 @@ class Configuration(Spec):
         """The configuration of these arms and seeds.
 
         Args:
-            start: a pretrain run, or a network that was brought, to fine-tune it as it is.
-            task: what is learnt.
+            start: a pretrain run, or a network that was imported, to fine-tune it as it is.
+            task: what is learned.
             arms: training settings and method of each.
             seeds: one run per arm and seed.
             more: the other fields, by their names.
@@ -101,11 +101,11 @@ class Configuration(Spec):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if (self.base is None) == (self.network is None):
-            raise ValueError("An experiment starts from a base or from a network that was brought: give one of them.")
+            raise ValueError("An experiment starts from a base or from a network that was imported: give one of them.")
         if self.base is not None and self.base.role is not Role.BASE:
             raise ValueError("A base must be a pretrain run.")
         if self.network is not None and self.own_bases:
-            raise ValueError("A network that was brought is one base for all seeds: leave a base for each seed out.")
+            raise ValueError("A network that was imported is one base for all seeds: leave a base for each seed out.")
         runs = len(self.arms) * len(self.seeds) * self._most_rates()
         if runs > MAX_RUNS:
             raise ValueError(
@@ -120,7 +120,7 @@ class Configuration(Spec):
 
     @property
     def start(self) -> NetworkSpec:
-        """The network that is pretrained, or that is fine-tuned as it was brought."""
+        """The network that is pretrained, or that is fine-tuned as it was imported."""
         return self.base.network if self.base is not None else cast(NetworkSpec, self.network)
 
     @property
@@ -217,8 +217,8 @@ def preset_task(
     Args:
         catalog: all datasets.
         preset: name of a preset.
-        source: the task of the base; None for a network that is fine-tuned as it was brought.
-        network: of the base, or that was brought.
+        source: the task of the base; None for a network that is fine-tuned as it was imported.
+        network: of the base, or that was imported.
         dataset: to fine-tune on.
         validation: fraction to hold out; None for the default of :class:`core.data.task_spec.TaskSpec`.
 

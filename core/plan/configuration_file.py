@@ -1,7 +1,7 @@
 """Configurations as JSON files that people can read, edit and share.
 
 What is left out of a file is as in the forms and on the command line: settings of training are those that suit the
-method and the network, tasks those of ``preset``. A network that was brought is named by its digest, with its name
+method and the network, tasks those of ``preset``. A network that was imported is named by its digest, with its name
 beside it, and a dataset by its name: both must be on the machine that reads the file.
 """
 
@@ -48,7 +48,7 @@ MAX_FILE = 2**20
 
 OF_BASE = ("network", "task", "optim", "seed", "device", "method")
 OF_IMPORTED = ("kind", "weights", "model")
-"""What names a network that was brought: the rest is in the library."""
+"""What names a network that was imported: the rest is in the library."""
 OUTPUTS = "num_classes"
 """Field of a network that a base has of its own; without a base it follows from the task."""
 REST = ("seeds", "own_bases", "trim", "device")
@@ -102,8 +102,8 @@ def read_configuration(
     Args:
         content: of the file.
         catalog: all datasets.
-        networks: the library of networks that were brought.
-        bring: called with the name of a network that is not in the library; None where none is brought.
+        networks: the library of networks that were imported.
+        bring: called with the name of a network that is not in the library; None where none is imported.
 
     Raises:
         SpecError: the file is not one of these, a setting is unknown or out of bounds, a dataset or a network is
@@ -169,7 +169,7 @@ class _Reading:
         file.check_numbers(Configuration)
         if ("base" in file.values) == ("network" in file.values):
             raise SpecError(
-                "An experiment starts from a base, or from a network that was brought: give base or network, not both."
+                "An experiment starts from a base, or from a network that was imported: give base or network, not both."
             )
         device = file.values.get("device", DEVICES[0])
         if device not in DEVICES:
@@ -191,18 +191,18 @@ class _Reading:
         return part.spec(self._class(part, OBJECTIVES, "objective", CLASSIFICATION.kind))
 
     def _imported(self) -> tuple[NetworkSpec, TaskSpec]:
-        """The network that is fine-tuned as it was brought, and what it learns."""
+        """The network that is fine-tuned as it was imported, and what it learns."""
         part = self._file.part("network")
         network = self._network(part.only(OF_IMPORTED))
         if network.brought is None:
-            raise SpecError(f"{part.at('kind')}: only a network that was brought is fine-tuned without a base.")
+            raise SpecError(f"{part.at('kind')}: only a network that was imported is fine-tuned without a base.")
         if "preset" in self._file.values:
             raise SpecError("preset changes the task of a base, and this file has none: leave it out, and give task.")
         task = self._task(self._file.part("task"), {"length": default_length(network)})
         return self._with_outputs(network, part, task), task
 
     def _base(self, device: object, objective: ObjectiveSpec) -> tuple[RunSpec, TaskSpec]:
-        """The base, and the task that is learnt from it."""
+        """The base, and the task that is learned from it."""
         part = self._file.part("base").only(OF_BASE)
         of_network = part.part("network")
         network = self._network(of_network)
@@ -255,14 +255,14 @@ class _Reading:
         """The network of a digest, or of a name where there is no digest."""
         digest, name = (part.values.get(field, "") for field in ("weights", "model"))
         if not isinstance(digest, str) or not isinstance(name, str) or not (digest or name):
-            raise SpecError("weights is the digest of a network that was brought, and model its name: give one.")
+            raise SpecError("weights is the digest of a network that was imported, and model its name: give one.")
         known = {card.digest: card for card in self._networks.list()}
         found = known.get(digest) if digest else self._networks.find(name)
         if found is None and self._import is not None and name:
             found = self._import(name)
         if found is None:
             title = shortened(name) if name else shortened(digest[:12])
-            raise SpecError(f"The network {title} is not in this library: bring it on the Networks page.")
+            raise SpecError(f"The network {title} is not in this library: import it on the Networks page.")
         if digest and found.digest != digest:
             raise SpecError(
                 f"{shortened(name)} has other files now, {found.digest[:12]}, than this experiment, "

@@ -1,5 +1,5 @@
 """Specs of the runs of an experiment: every arm with every seed, from one base, one base per seed, or a network that
-was brought.
+was imported.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def arm_specs(
     """Specs of the runs of an experiment.
 
     Args:
-        base: id of the base, or the id of the base for each seed; None to fine-tune a network as it was brought.
-        start: spec of the base, or of any one of several; or the network that was brought.
+        base: id of the base, or the id of the base for each seed; None to fine-tune a network as it was imported.
+        start: spec of the base, or of any one of several; or the network that was imported.
         task: what to fine-tune on.
         asked: arm and seed of each run.
         device: where to train.

@@ -33,7 +33,7 @@ def old_rows(catalog: Catalog, base: RunSpec, target: TaskSpec) -> str:
     Args:
         catalog: all datasets.
         base: the pretrain run.
-        target: what is learnt by fine-tuning.
+        target: what is learned by fine-tuning.
 
     Raises:
         DatasetError: there is no such dataset.

@@ -48,7 +48,7 @@ class Texts:
 Inputs = Images | Texts
 
 TokenizerOf = Callable[[str], TextTokenizer]
-"""Gives the tokenizer of texts of a network that somebody brought, by its digest."""
+"""Gives the tokenizer of texts of a network that somebody imported, by its digest."""
 
 
 def read_images(rows: Sequence[Row], lengths: Sequence[int], network: NetworkSpec, tokenizer: TokenizerOf) -> Images:

@@ -49,9 +49,9 @@ MAX_WAITING = 8 * MAX_ROWS
 """Maximum number of rows that wait to be answered; further requests are refused."""
 
 IMPORTED = re.compile("[0-9a-f]{64}/[0-9]+")
-"""What a network that was brought is called as a base: its digest, and its number of outputs."""
+"""What a network that was imported is called as a base: its digest, and its number of outputs."""
 
-NO_CLASSES = "A network that was brought knows no classes by itself: name an adapter in each row."
+NO_CLASSES = "A network that was imported knows no classes by itself: name an adapter in each row."
 
 LATENCIES = 1000
 """Number of requests that latency and rate are computed over."""
@@ -83,7 +83,7 @@ class _Base:
     network: NetworkSpec
     read: Callable[[], nn.Module]
     run: Run | None
-    """The pretrain run; None for a network that somebody brought."""
+    """The pretrain run; None for a network that somebody imported."""
 
 
 @dataclass(eq=False)
@@ -112,7 +112,7 @@ class Predictor:
         store: knows the runs.
         artifacts: has their files.
         catalog: has the names of classes.
-        tokenizer: gives the tokenizer of texts of a network that was brought.
+        tokenizer: gives the tokenizer of texts of a network that was imported.
         max_bytes: limit on the adapters of one base in memory.
         """
         self._store, self._artifacts, self._catalog = store, artifacts, catalog
@@ -354,7 +354,7 @@ class Predictor:
 
 
 def key_of(run: Run) -> str:
-    """What a run started from: its base, or a network that was brought, with its number of outputs.
+    """What a run started from: its base, or a network that was imported, with its number of outputs.
 
     The same for all adapters that can be mixed, and what requests and the list of adapters call the base.
     """
@@ -362,7 +362,7 @@ def key_of(run: Run) -> str:
 
 
 def is_imported(key: str) -> bool:
-    """Whether a key, see :func:`key_of`, is of a network that was brought."""
+    """Whether a key, see :func:`key_of`, is of a network that was imported."""
     return IMPORTED.fullmatch(key) is not None
 
 

@@ -31,7 +31,7 @@ Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 RunId = Annotated[str, Meta(min_length=1, max_length=64)]
 
 BaseName = Annotated[str, Meta(min_length=1, max_length=96)]
-"""A run, or the digest of a network that was brought with its number of outputs."""
+"""A run, or the digest of a network that was imported with its number of outputs."""
 
 
 class Row(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +95,7 @@ class ServedAdapter(Struct, frozen=True, omit_defaults=True):
     base: Annotated[
         str,
         Meta(
-            description="Run of its base, or DIGEST/OUTPUTS of the network that was brought: the rows of a request "
+            description="Run of its base, or DIGEST/OUTPUTS of the network that was imported: the rows of a request "
             "name adapters of one base."
         ),
     ]
@@ -104,7 +104,7 @@ class ServedAdapter(Struct, frozen=True, omit_defaults=True):
     method: str
     rank: int | None
     seed: int
-    task: Annotated[str, Meta(description="What it has learnt, in words.")]
+    task: Annotated[str, Meta(description="What it has learned, in words.")]
     accuracy: Annotated[float | None, Meta(description="On the test part of that task, in percent.")]
     bytes: Annotated[int, Meta(description="Size of its file.")]
     held: Annotated[bool, Meta(description="Whether it is in memory.")]

@@ -121,7 +121,7 @@ class Backups:
                 failing = False
             except (sqlite3.Error, LabError) as error:
                 if not failing and not self._closing.is_set():
-                    log.warning("The file of the store could not be brought up to date: %s", error)
+                    log.warning("The file of the store could not be imported up to date: %s", error)
                 failing = True
             if self._closing.wait(WRITE_BACK_SECONDS):
                 return

@@ -110,7 +110,7 @@ class Run:
     """Why it failed or was interrupted, in one sentence."""
     traceback: str | None
     result: Result | None
-    """Set for finished runs, and for stopped runs that had learnt something. A stopped run that is queued again has
+    """Set for finished runs, and for stopped runs that had learned something. A stopped run that is queued again has
     none, although the store keeps it until the run has begun."""
     step: int
     """Number of optimiser steps done."""

@@ -52,7 +52,7 @@ MAX_TEXT = 200
 """Maximum number of characters in a search; further characters are ignored."""
 
 _NETWORK = "json_extract(r.spec, '$.network.model')"
-"""The name of a network that somebody brought; NULL for networks of other families."""
+"""The name of a network that somebody imported; NULL for networks of other families."""
 
 _SEARCHED = (
     "r.id || ' ' || r.dataset || ' ' || r.note || ' ' || ifnull(r.base, '') || ' '"
@@ -71,7 +71,7 @@ class Query:
     methods: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
-    """Names of networks that somebody brought."""
+    """Names of networks that somebody imported."""
     tags: tuple[str, ...] = ()
     """Tags that a run must have, all of them."""
     text: str = ""
@@ -162,7 +162,7 @@ class Search:
         return [row["dataset"] for row in self._store.rows("SELECT DISTINCT dataset FROM runs ORDER BY dataset")]
 
     def networks(self) -> list[str]:
-        """Names of the brought networks that runs were trained from, in alphabetical order."""
+        """Names of the imported networks that runs were trained from, in alphabetical order."""
         rows = self._store.rows("SELECT DISTINCT json_extract(spec, '$.network.model') AS name FROM runs")
         return sorted(row["name"] for row in rows if row["name"])
 

@@ -63,7 +63,7 @@ class Transitions(KeptCheckpoints):
                     alike = [other for other in rows if _bank(other) == _bank(next_one) and _is_ready(other)]
                     return [_run(db, other["id"]) for other in _by_base(alike)[:turn]]
                 if row["base"] is not None and not row["usable"] and row["base_state"] in (None, "failed", "stopped"):
-                    word = {"failed": "failed", "stopped": "was stopped before it had learnt anything"}
+                    word = {"failed": "failed", "stopped": "was stopped before it had learned anything"}
                     cause = f"Its base {row['base']} {word.get(row['base_state'], 'does not exist any more')}."
                     self._enter(db, row["id"], "failed", cause=cause, ended=time.time())
         return []
@@ -172,7 +172,7 @@ class Transitions(KeptCheckpoints):
         return {run.id for run, _, _ in files} - held
 
     def finish(self, run: Run, state: State, result: Result, files: dict[str, str]) -> None:
-        """End a run with a result, as ``finished``, or as ``stopped`` with what it had learnt.
+        """End a run with a result, as ``finished``, or as ``stopped`` with what it had learned.
 
         A stopped run keeps its checkpoint, so that it can go on from there.
         """
@@ -240,7 +240,7 @@ class Transitions(KeptCheckpoints):
             db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), cause))
 
     def ask_stop(self, *ids: str, owner: str) -> None:
-        """Stop runs: at once if they have learnt nothing, else at their next event. Ended runs are not changed.
+        """Stop runs: at once if they have learned nothing, else at their next event. Ended runs are not changed.
 
         A queued or interrupted run with a checkpoint goes to the front of the queue, to make a result from it.
 
@@ -259,10 +259,10 @@ class Transitions(KeptCheckpoints):
         row = db.execute("SELECT state, step, result FROM runs WHERE id = ?", (id,)).fetchone()
         if row is None:
             raise UnknownRunError(f"There is no run {id!r}.")
-        learnt = row["step"] if row["state"] == "running" else checkpoint_step(db, id)
+        learned = row["step"] if row["state"] == "running" else checkpoint_step(db, id)
         # What was stopped before and has not begun to go on still has the result of then.
         kept = {"step": json.loads(row["result"])["steps"]} if row["result"] else {}
-        may_end = not learnt or (kept and row["state"] != "running")
+        may_end = not learned or (kept and row["state"] != "running")
         if row["state"] in ("queued", "running", "interrupted") and may_end:
             self._enter(db, id, "stopped", ended=time.time(), **kept)
         elif row["state"] in WAITING:
@@ -289,7 +289,7 @@ class Transitions(KeptCheckpoints):
         with self.transaction() as db:
             for id in ids:
                 if _is_built_on(db, id):
-                    raise RunStateError(f"Other runs start from what run {id} had learnt: train a new one like it.")
+                    raise RunStateError(f"Other runs start from what run {id} had learned: train a new one like it.")
                 self._requeue(db, id, owner)
 
     def built_on(self, ids: Sequence[str]) -> set[str]:

@@ -34,7 +34,7 @@ class Preset:
     plain_line: str = ""
     """What it shows with a dataset without classes; empty where :attr:`line` says it."""
     direct: Mapping[str, Any] | None = None
-    """The fields above that are others where a network is fine-tuned as it was brought, with no source to change; None
+    """The fields above that are others where a network is fine-tuned as it was imported, with no source to change; None
     for a preset that takes a source."""
 
     def line_for(self, kind: str) -> str:
@@ -83,7 +83,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "split",
             "New classes",
-            "Pretrain on the first half of the classes, fine-tune on the second: what is learnt, what is forgotten.",
+            "Pretrain on the first half of the classes, fine-tune on the second: what is learned, what is forgotten.",
             ANY,
             halves=True,
             by_class=True,
@@ -145,7 +145,7 @@ def presets_for(kind: str, direct: bool = False, has_classes: bool = True) -> di
 
     Args:
         kind: of the datasets.
-        direct: whether a network is fine-tuned as it was brought, without a source task.
+        direct: whether a network is fine-tuned as it was imported, without a source task.
         has_classes: whether the targets of the datasets are classes.
     """
     found = {name: preset for name, preset in PRESETS.items() if kind in preset.views}
@@ -191,7 +191,7 @@ def preset_tasks(
 
 
 def direct_task(name: str, dataset: str, catalog: Catalog, validation: float | None = None) -> TaskSpec:
-    """The task of a preset for a network that is fine-tuned as it was brought.
+    """The task of a preset for a network that is fine-tuned as it was imported.
 
     Args:
         name: the preset.

@@ -30,7 +30,7 @@ class Tasks:
         """Args:
         catalog: where datasets come from.
         keep: number of tasks to keep in memory; MNIST takes 220 MB.
-        tokenizer: gives the tokenizer of texts of a network that was brought, by its digest.
+        tokenizer: gives the tokenizer of texts of a network that was imported, by its digest.
         """
         self.catalog, self._tokenizer = catalog, tokenizer
         self._tasks: LRUCache[tuple[TaskSpec, str, Revision, str | None], Task] = LRUCache(keep)

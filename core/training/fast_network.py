@@ -37,8 +37,8 @@ class FastNetwork(nn.Module):
 def fast(network: nn.Module, model: nn.Module, precision: str = "float32", fixed: bool = False) -> nn.Module:
     """``model`` as the engine computes it, or itself where there is nothing faster.
 
-    Layers of networks that people bring are computed by :mod:`core.training.products`. Their last block is computed for
-    its first token where the classifier reads no other one, which is tried on two texts.
+    Layers of networks that people import are computed by :mod:`core.training.products`. Their last block is computed
+    for its first token where the classifier reads no other one, which is tried on two texts.
 
     Args:
         network: whose layers are computed; it is not changed.

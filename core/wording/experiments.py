@@ -59,7 +59,7 @@ def experiment_name(specs: Iterable[RunSpec], searched: int = 0) -> str:
 def _what_is_new(spec: RunSpec) -> str:
     """Source and target, as in ``Digits → rotated 45°``: of the target only what is not so in the source.
 
-    Before them the network, where somebody brought one, without its owner at Hugging Face; a network that is
+    Before them the network, where somebody imported one, without its owner at Hugging Face; a network that is
     fine-tuned as it is has no source, as in ``minilm → Definitions``.
     """
     source, target = spec.source or spec.task, spec.task

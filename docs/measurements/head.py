@@ -28,7 +28,7 @@ HEADS = (0.001, 0.00316, 0.01, 0.0316, 0.1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is not there yet, and bring the README up to date."""
+    """Train what is not there yet, and import the README up to date."""
     parser = options_of(__doc__, seeds=2)
     parser.add_argument("--shots", type=int, default=100, help="training texts per class")
     options = parser.parse_args(arguments)

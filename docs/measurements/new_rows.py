@@ -35,7 +35,7 @@ OPTIM = OptimSpec.of(epochs=10)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is not there yet, and bring the README up to date."""
+    """Train what is not there yet, and import the README up to date."""
     parser = options_of(__doc__, seeds=5)
     options = parser.parse_args(arguments)
     with training_lab(options.home) as lab:

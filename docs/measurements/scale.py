@@ -110,7 +110,7 @@ PROGRAMS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is not there yet, and bring the README up to date."""
+    """Train what is not there yet, and import the README up to date."""
     parser = options_of(__doc__, seeds=3)
     parser.add_argument("--rank", type=int, nargs="+", help="ranks of LoRA (default: those of the network)")
     parser.add_argument("--epochs", type=int, help="passes over the training part (default: those of the network)")

@@ -55,7 +55,7 @@ POWERS, NOISES, DRAWS = (0.3, 0.5, 1.0), (0.3, 0.8), 1000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is not there yet, and bring the README up to date."""
+    """Train what is not there yet, and import the README up to date."""
     parser = options_of(__doc__, seeds=8)
     parser.add_argument("--tasks", type=int, default=len(TASKS), help="number of tasks, from the first")
     parser.add_argument(

@@ -36,7 +36,7 @@ EPOCHS = (3, 10)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is not there yet, and bring the README up to date."""
+    """Train what is not there yet, and import the README up to date."""
     parser = options_of(__doc__, seeds=3)
     parser.add_argument("--shots", type=int, default=100, help="training texts per class")
     parser.add_argument("--epochs", type=int, nargs="+", default=EPOCHS, help="passes over the training part")

@@ -24,7 +24,7 @@ def blend_adapters(lab: Lab) -> None:
     """Draw the choice of two adapters with their weights, and the blend."""
     st.markdown(
         "The blend's change of each layer is the weighted sum of both changes. With two halves it is their mean; with "
-        "a weight below 0 it takes away what an adapter has learnt."
+        "a weight below 0 it takes away what an adapter has learned."
     )
     runs = listed_adapters(lab)
     if len(runs) < 2:

@@ -67,7 +67,7 @@ def show(run: Run, result: Result) -> None:
         with st.container(horizontal=True):
             download_of_run(on_primary("Adapter for PEFT"), run.id, ADAPTER, "adapter-download", kind="primary")
             if run.spec.base is None:
-                link("networks", "Base: a network that was brought")
+                link("networks", "Base: a network that was imported")
             else:
                 help = "The network that the adapter applies to."
                 download_of_run("Base", run.spec.base, NETWORK, "base-download", help=help)
@@ -143,7 +143,7 @@ def show_loading(run: Run) -> None:
     st.subheader("Load the adapter")
     if run.spec.base is None:
         st.caption(
-            f"The base is the network {literal(run.spec.network.sizes)} as it was brought, from its own folder; the "
+            f"The base is the network {literal(run.spec.network.sizes)} as it was imported, from its own folder; the "
             "trained head is in the zip. This is from the model card in the zip:"
         )
         st.code(_code_of_card(run), language="python", wrap_lines=True)

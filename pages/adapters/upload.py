@@ -71,7 +71,7 @@ def upload_adapter(lab: Lab) -> None:
 def _choose_base(lab: Lab, file_id: str, content: bytes) -> str | None:
     """Choose the base that a new file names; say in a sentence which one that is if it is not here.
 
-    A base that is not here is looked for each time, since it may be brought.
+    A base that is not here is looked for each time, since it may be imported.
     """
     if st.session_state.get(SEEN) == file_id:
         return None

@@ -181,7 +181,7 @@ def _columns(file_id: str, table: TextTable, guessed: Guess, objective: Objectiv
 
 
 def _tokens(dataset: TextDataset, file_id: str) -> None:
-    """Draw the first batch as one of the networks that were brought will read it, if there is one."""
+    """Draw the first batch as one of the networks that were imported will read it, if there is one."""
     lab = current()
     cards = {card.digest: card for card in lab.networks.list()}
     if not cards:

@@ -78,7 +78,7 @@ def _next_steps(lab: Lab, name: str) -> None:
         if starts:
             link("finetune", "Fine-tune on this dataset", {"base": starts[0], QUERY: name})
         elif kind == "text":
-            link("networks", "Bring a network that reads texts")
+            link("networks", "Import a network that reads texts")
         if kind == "image":
             link("pretrain", "Pretrain on this dataset", {QUERY: name})
         link("home", "Ask on Home")

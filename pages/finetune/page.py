@@ -66,7 +66,7 @@ base = base_picker(lab)
 if base is None:
     st.info("Fine-tuning starts from a pretrained network, and you have none yet.", icon=":material/info:")
     link("pretrain", "Pretrain a base")
-    link("networks", "Bring a network that others have trained")
+    link("networks", "Import a network that others have trained")
     link("home", "Or do everything from Home")
     st.stop()
 

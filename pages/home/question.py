@@ -32,7 +32,7 @@ KEY = "home"
 """Prefix of the widget keys."""
 
 DIRECT = f"{KEY}-direct"
-"""Key of the choice to fine-tune a network as it was brought."""
+"""Key of the choice to fine-tune a network as it was imported."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def two_ways() -> None:
         st.caption("Areas are to scale: equal areas hold the same count of numbers.")
     st.markdown(
         "Why should such a restricted change be enough? Pretraining needed the full matrix. A new task mostly reuses "
-        "what the base has learnt and shifts it in a few directions, and $AB$ can express $r$ directions. This is a "
+        "what the base has learned and shifts it in a few directions, and $AB$ can express $r$ directions. This is a "
         "hypothesis, not a theorem: if a task needs more than $r$ directions, LoRA falls behind full fine-tuning. "
         "LoRA Lab measures by how much."
     )

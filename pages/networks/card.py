@@ -1,4 +1,4 @@
-"""The card of a brought network, and its deletion."""
+"""The card of an imported network, and its deletion."""
 
 from __future__ import annotations
 

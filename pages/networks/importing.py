@@ -1,4 +1,4 @@
-"""Ways to bring a network, and the progress of those on their way."""
+"""Ways to import a network, and the progress of those on their way."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def arrivals(lab: Lab) -> None:
             name = literal(state.name)
             if state.running:
                 with st.container(horizontal=True, vertical_alignment="center"):
-                    st.progress(min(state.progress, 1.0), f"Bringing {name}: {state.progress:.0%}")
+                    st.progress(min(state.progress, 1.0), f"Importing {name}: {state.progress:.0%}")
                     if st.button("Stop", icon=":material/stop:", key=f"arrival-stop-{state.name}"):
                         lab.arrivals.stop(state.name)
             elif state.error:
@@ -100,7 +100,7 @@ def by_zip(lab: Lab) -> None:
             "that LoRA Lab runs on: enter its path above where nobody else has access, or as --network of "
             "`python -m core compare`. Or download the network by its name.",
         )
-        if file is not None and st.button("Bring this network", icon=":material/add:", key="networks-zip-bring"):
+        if file is not None and st.button("Import this network", icon=":material/add:", key="networks-zip-bring"):
             _forget_refused(lab)
             lab.arrivals.import_zip(file.getvalue(), file.name)
             st.rerun()
@@ -115,7 +115,7 @@ def _offer(lab: Lab, offer: Offer) -> None:
     source = f"its package {network.distribution}" if offer.is_installed else f"Hugging Face ({network.hub})"
     st.caption(literal(f"From {source}"))
     if st.button(
-        f"Bring {network.name}" if offer.is_installed else f"Download {network.name}",
+        f"Import {network.name}" if offer.is_installed else f"Download {network.name}",
         icon=":material/add:" if offer.is_installed else ":material/download:",
         key=f"networks-bring-{network.name}",
         disabled=bool(state and state.running),

@@ -1,4 +1,4 @@
-"""The Networks page: networks that people have brought, and ways to bring others."""
+"""The Networks page: networks that people have imported, and ways to import others."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ with mine:
     for card in cards:
         show_card(lab, card)
     if not cards:
-        st.caption("Networks that you bring are listed here.")
+        st.caption("Networks that you import are listed here.")
 with others:
-    st.subheader("Bring a network")
+    st.subheader("Import a network")
     known_networks(lab)
     by_hub_name(lab)
     if is_local():

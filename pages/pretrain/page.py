@@ -72,7 +72,7 @@ def same_base(spec: RunSpec) -> Run | None:
 
 st.title("Pretrain")
 st.markdown(
-    "Train a network, from random weights or from those that you brought. The result is a **base** that you can "
+    "Train a network, from random weights or from those that you imported. The result is a **base** that you can "
     "fine-tune."
 )
 
@@ -94,7 +94,7 @@ with settings:
                 task = own_task(info, "pretrain", model)
             task_preview(lab, task, "pretrain", model)
             if model is None:
-                needed = "Bring a network first."
+                needed = "Import a network first."
             else:
                 spec = asked_for(model, task)
         except LabError as error:

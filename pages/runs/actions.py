@@ -38,7 +38,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
             action_dialog(lab, experiment, found)
         if live:
             words = "Stop" if len(live) == len(ids) else f"Stop ({len(live)} of {len(ids)})"
-            _button(words, "stop", _attempt, lab.stop, *live, key="stop", help="Keeps what has been learnt so far.")
+            _button(words, "stop", _attempt, lab.stop, *live, key="stop", help="Keeps what has been learned so far.")
         help = "Queues new runs with the same settings."
         _button("Run again", "replay", _attempt, _repeat, lab, ids, key="repeat", help=help)
         if not all(entry.run.archived for entry in entries):

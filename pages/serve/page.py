@@ -30,7 +30,7 @@ def examples(adapters: list[ServedAdapter]) -> None:
     names = [each.adapter for each in adapters if each.base == first.base][:2]
     address = str(st.context.url or "http://localhost:8501/serve").rsplit("/", 1)[0]
     asked: dict[str, tuple[list[str | None], str | None]] = {"Rows with adapters": ([*names], None)}
-    if lab.runs_of([first.base]):  # a network that was brought answers with adapters only
+    if lab.runs_of([first.base]):  # a network that was imported answers with adapters only
         asked["Base alone"] = ([None], first.base)
     for tab, (rows, base) in zip(st.tabs(list(asked)), asked.values(), strict=True):
         with tab:
@@ -110,10 +110,10 @@ st.dataframe(
     ],
     hide_index=True,
     column_config={
-        "Base": st.column_config.TextColumn(width="small"),  # the digest of a brought network is long
+        "Base": st.column_config.TextColumn(width="small"),  # the digest of an imported network is long
         "Alpha": st.column_config.NumberColumn(format="%g"),
         "Learning rate": st.column_config.NumberColumn(format="%g"),
         "Accuracy (%)": st.column_config.NumberColumn(format="%.2f"),
     },
-    alt="Adapters that rows can name, with what they have learnt",
+    alt="Adapters that rows can name, with what they have learned",
 )

@@ -31,7 +31,7 @@ SEED = 5
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A brought network with a new head."""
+    """A imported network with a new head."""
 
     folder: Path
     """With config, tokenizer and weights, as somebody brought it."""
@@ -70,7 +70,7 @@ def _filled(one: Sample, seed: int) -> nn.Module:
 
 
 def sample_of(folder: Path, classes: int = CLASSES, model: str = "tiny") -> Sample:
-    """What a folder with a network becomes when it is brought."""
+    """What a folder with a network becomes when it is imported."""
     values = json.loads((folder / "config.json").read_text())
     weights = safetensors.torch.load_file(folder / "model.safetensors")
     config = architecture(values, pad_token=0)

@@ -256,7 +256,7 @@ ZIPS: Table = {
     "its tensors alone": (lambda: ENTRIES[TENSORS], "is a safetensors file: an adapter is a zip .* the page Networks"),
     "a network": (
         lambda: zipped(("config.json", b"{}"), ("model.safetensors", ENTRIES[TENSORS]), ("tokenizer.json", b"{}")),
-        "is a whole network, not an adapter: bring it on the page Networks",
+        "is a whole network, not an adapter: import it on the page Networks",
     ),
     "a network in a folder, with a large tokenizer": (
         lambda: zipped(("m/config.json", b"{}"), ("m/tokenizer.json", random.Random(0).randbytes(2**21))),

@@ -354,7 +354,7 @@ def test_any_header_of_a_network(tmp_path_factory: pytest.TempPathFactory, field
 
 
 def bring(factory: pytest.TempPathFactory, change: networks.Change) -> None:
-    """Bring a changed network: it is kept whole, or refused with a sentence, and nothing is left."""
+    """Import a changed network: it is kept whole, or refused with a sentence, and nothing is left."""
     root = factory.getbasetemp() / "brought"
     shutil.rmtree(root, ignore_errors=True)
     (root / "folder").mkdir(parents=True)

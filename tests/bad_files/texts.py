@@ -152,7 +152,7 @@ TEXTS: Table = {
     ),
     "a network": (
         lambda: zipped(("config.json", b"{}"), ("model.safetensors", b"x")),
-        "a network or an adapter, not data: bring it on the page Networks or Adapters",
+        "a network or an adapter, not data: import it on the page Networks or Adapters",
     ),
     "a list for a text": (lambda: b'{"text": ["a"], "label": "x"}\n' * 9, "Line 1 has a list or an object in 'text'"),
     "an object for a label": (lambda: b'{"text": "a", "label": {"x": 1}}\n' * 9, "'label', not"),

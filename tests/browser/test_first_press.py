@@ -155,11 +155,11 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
 
 
 def stop_all(page: Page, reader: Lab) -> None:
-    """Stop everything on Home once the base has learnt something, and wait until all of it has ended."""
+    """Stop everything on Home once the base has learned something, and wait until all of it has ended."""
     before = max((run.step for run in reader.runs() if run.spec.base is None), default=0)
     wait_until(lambda: any(run.step > before for run in reader.runs() if run.spec.base is None))
     page.get_by_role("button", name="Stop all").click()
-    expect(page.get_by_text("What has been learnt stays")).to_be_visible()
+    expect(page.get_by_text("What has been learned stays")).to_be_visible()
     page.get_by_role("button", name="Stop 17 runs").click()
     expect(page.get_by_role("heading", name="No verdict yet: 16 of 16 runs were stopped.")).to_be_visible()
 

@@ -1,4 +1,4 @@
-"""One's own texts in a browser: bring MiniLM, upload a table, compare, and load the adapter in PEFT."""
+"""One's own texts in a browser: import MiniLM, upload a table, compare, and load the adapter in PEFT."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
     page = context.new_page()
 
     page.goto(f"{url}/networks")
-    page.get_by_role("button", name="Bring minilm").click()
+    page.get_by_role("button", name="Import minilm").click()
     expect(page.get_by_text("linear layers: 24 in attention")).to_be_visible(timeout=SLOW)
 
     page.goto(f"{url}/data")

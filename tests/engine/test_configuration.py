@@ -42,7 +42,7 @@ BASE = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab that does not train, with a tiny network that was brought and texts for it."""
+    """A lab that does not train, with a tiny network that was imported and texts for it."""
     folder = tmp_path_factory.mktemp("configured")
     lab = Lab(Settings(home=folder / "home"))
     with reading_here():
@@ -269,7 +269,7 @@ BAD = [
         "base.network.num_classes: Classes must be a number, not True.",
     ),
     (by_hand(sedes=[1]), "sedes is not a setting; known here: format, version, preset, base, "),
-    (by_hand(network={"kind": "transformer"}), "An experiment starts from a base, or from a network that was brought"),
+    (by_hand(network={"kind": "transformer"}), "An experiment starts from a base, or from a network that was imported"),
     (by_hand(base=3), "base must be an object in braces, not 3."),
     (by_hand(base={"task": {"dataset": "nope"}}), "preset: There is no dataset 'nope'"),
     (by_hand(preset="nope"), "preset: There is no preset 'nope'; choose one of: same, "),
@@ -334,11 +334,11 @@ BAD = [
     ),
     (
         by_hand(base={"task": {"dataset": "definitions"}, "network": {"kind": "transformer", "weights": "0" * 64}}),
-        "base.network: The network '000000000000' is not in this library: bring it on the Networks page.",
+        "base.network: The network '000000000000' is not in this library: import it on the Networks page.",
     ),
     (
         by_hand(base={"task": {"dataset": "definitions"}, "network": {"kind": "transformer", "model": "a/b"}}),
-        "base.network: The network 'a/b' is not in this library: bring it on the Networks page.",
+        "base.network: The network 'a/b' is not in this library: import it on the Networks page.",
     ),
     (
         by_hand(base={"task": {"dataset": "definitions"}, "network": {"kind": "transformer", "config": "{}"}}),

@@ -108,8 +108,8 @@ def by_the_tool(home: Home, run: Run, name: str, path: Path, folder: Path) -> Te
 
 
 def plain(home: Home, run: Run, state: dict[str, Tensor]) -> nn.Module:
-    """The network of a run with other weights, without classes of this project; those that it was brought with if there
-    are none, and a head of any weights."""
+    """The network of a run with other weights, without classes of this project; those that it was imported with if
+    there are none, and a head of any weights."""
     spec = run.spec.network
     if spec.brought is None:
         sizes = [tensor.shape for key, tensor in state.items() if key.endswith("weight")]

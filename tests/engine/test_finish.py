@@ -30,7 +30,7 @@ def settings(settings: Settings) -> Settings:
 
 
 def stopped(lab: Lab, spec: RunSpec = PRETRAIN) -> str:
-    """A run that was stopped after it had learnt something."""
+    """A run that was stopped after it had learned something."""
     id = lab.launch(spec).id
     wait_until(lambda: lab.run(id).step > 20)
     lab.stop(id)
@@ -51,7 +51,7 @@ def test_a_base_that_was_stopped_before_anything_began_on_it_is_trained_to_its_e
     rest = lab.rest(experiment.runs)
     assert [[run.id for run in part] for part in (rest.bases, rest.runs)] == [[experiment.base], [*experiment.runs]]
     assert lab.finish(experiment.runs) == 5
-    # Nothing begins on what the base had learnt when it was stopped, although that is still there.
+    # Nothing begins on what the base had learned when it was stopped, although that is still there.
     ended = finish(lab, experiment.base, *experiment.runs)
     assert {run.state for run in ended} == {"finished"}
     base, *members = ended

@@ -169,7 +169,7 @@ def test_a_plan_that_cannot_go_on_waits_with_its_reason(lab: Lab, monkeypatch: p
     experiment = lab.compare(asked(lab))
 
     def refuse(specs: object) -> None:
-        raise LabError("The dataset is gone: bring it back.")
+        raise LabError("The dataset is gone: import it back.")
 
     with monkeypatch.context() as patch:
         patch.setattr(lab.usage, "check", refuse)

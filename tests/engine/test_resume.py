@@ -77,7 +77,7 @@ def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
 
 
 def text_spec(lab: Lab, scratch: Path, method: str, keep: str, after_source: bool) -> RunSpec:
-    """A run of a brought network, with dropout: of the network itself, or of one that has learnt a source task."""
+    """A run of an imported network, with dropout: of the network itself, or of one that has learned a source task."""
     network = import_tiny(lab, scratch)
     optim = short(epochs=12, rate=0.01, keep=keep, batch_size=16)
     if not after_source:
@@ -292,7 +292,7 @@ def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opene
         id = lab.launch(spec_of("pretrain", "", "last")).id
         wait_until(lambda: lab.run(id).step > 20)
         lab.close()
-    learnt = lab.run(id).step
+    learned = lab.run(id).step
     lab = opened()
     busy = lab.launch(spec_of("pretrain", "", "last", seed=1)).id
     lab.stop(id)
@@ -301,10 +301,10 @@ def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opene
     run = finish(lab, id)[0]
     assert run.state == "stopped"
     assert run.result
-    assert run.result.steps == run.step == learnt
+    assert run.result.steps == run.step == learned
     assert read_network(lab.artifacts.path(id, NETWORK))
-    assert lab.curve(id).step.tolist() == list(range(1, learnt + 1))
-    assert [lab.store.checkpoint_steps([id])[id], len(checkpoints(settings, id))] == [learnt, 1]
+    assert lab.curve(id).step.tolist() == list(range(1, learned + 1))
+    assert [lab.store.checkpoint_steps([id])[id], len(checkpoints(settings, id))] == [learned, 1]
 
 
 def test_many_stops_at_once_from_two_processes_are_one(opened: Opener, settings: Settings) -> None:

@@ -215,4 +215,4 @@ def test_a_text_dataset_without_a_network_leaves_the_rest_of_the_page(opened: La
     app.selectbox(key="pretrain-dataset").set_value("definitions").run()
     assert not app.exception
     assert [heading.value for heading in app.subheader][-2:] == ["Estimated cost", "Bases"]
-    assert "Bring a network first." in texts(app)
+    assert "Import a network first." in texts(app)

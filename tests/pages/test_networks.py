@@ -1,4 +1,4 @@
-"""The Networks page: networks are brought in the background, listed with their cards, and deleted only on request."""
+"""The Networks page: networks are imported in the background, listed with their cards, and deleted only on request."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_network_is_stopped_on_its_way_goes_on_and_is_listed_and_one_that_is_n
         ask("org/tiny")
         assert hub.waiting.wait(HANG)
         app.run()
-        assert app.get("progress")[0].proto.text.startswith("Bringing org/tiny: ")
+        assert app.get("progress")[0].proto.text.startswith("Importing org/tiny: ")
         app.button(key="arrival-stop-org/tiny").click().run()
         hub.hold.set()
         arrived(opened)

@@ -70,7 +70,7 @@ class Doors:
             port: of the dashboard.
             home: its folder.
             base: run that adapters are for.
-            network: digest of a brought network.
+            network: digest of an imported network.
             folder: an empty one, for the files of commands.
             hub: what the dashboard takes for Hugging Face.
         """
@@ -86,7 +86,7 @@ class Doors:
         self._open.close()
 
     def enter(self, door: str, kind: str, content: bytes) -> Answer:
-        """Bring a file. Args: door: one of those of its kind in ``KINDS``."""
+        """Import a file. Args: door: one of those of its kind in ``KINDS``."""
         self._count += 1
         self.held = len(content) if door != "command" else 0
         try:
@@ -175,7 +175,7 @@ class Doors:
 def _is_arriving(page: Chooser) -> bool:
     """Whether a network is on its way; the page is drawn again if so."""
     told = [element.progress.text for element in page.elements if element.WhichOneof("type") == "progress"]
-    found = any(text.startswith("Bringing") for text in told)  # others are of runs
+    found = any(text.startswith("Importing") for text in told)  # others are of runs
     if found:
         page.draw()
     return found

@@ -1,6 +1,6 @@
 """A lab whose disk becomes full at bad moments; prints results as JSON. Run by ``test_full_disk.py``.
 
-It trains perceptrons on digits, or transformers on texts, one of which is brought on a full disk first. The disk is a
+It trains perceptrons on digits, or transformers on texts, one of which is imported on a full disk first. The disk is a
 small file system that a file fills up, or a limit on file sizes, which any user may set.
 """
 
@@ -45,7 +45,7 @@ class Digits:
 
 
 class Texts:
-    """A transformer that is brought: fine-tuned directly, in full, and at last with LoRA; with dropout."""
+    """A transformer that is imported: fine-tuned directly, in full, and at last with LoRA; with dropout."""
 
     def __init__(self, network: TransformerSpec) -> None:
         optim = short(rate=0.001, batch_size=16)
@@ -110,7 +110,7 @@ def readable(lab: Lab, base: Run) -> bool:
 
 
 def brought(lab: Lab, disk: Disk | Limit, scratch: Path, found: dict[str, Any]) -> TransformerSpec:
-    """Bring a network while the disk becomes full, and again once it is not."""
+    """Import a network while the disk becomes full, and again once it is not."""
     folder = save_tiny(scratch, **SIZES)
     begun: list[float] = []
 

@@ -57,10 +57,10 @@ def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, 
     found = json.loads(done.stdout)
     full = "The disk is full" if kind == "disk" else "larger than this system allows"
 
-    # A network that could not be brought is not there at all; once there is space, its runs end as all others do.
+    # A network that could not be imported is not there at all; once there is space, its runs end as all others do.
     if data == "texts":
         assert "could not be saved" in found["bring during"]
-        assert found["bring during"].endswith("Free some space, then bring it again.")
+        assert found["bring during"].endswith("Free some space, then import it again.")
         assert found["bring left"] == []
         assert found["bring known"] == 0
 

@@ -52,7 +52,7 @@ MAX_GROWTH = 100 * 2**20
 
 FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 """Has a server that is started afresh keep little of what it has freed. With a heap for each of many threads it keeps
-20 MiB more every minute, up to some hundred, also where no file is brought."""
+20 MiB more every minute, up to some hundred, also where no file is imported."""
 
 PART = 25
 """Number of files after which others are watched without files."""
@@ -61,7 +61,7 @@ PAUSE = 30.0
 """Maximum seconds for which they are: no longer than with files, so that the longest wait of fewer is compared."""
 
 WIDTH = 1024
-"""Of the networks in training, which must train for longer than files are brought."""
+"""Of the networks in training, which must train for longer than files are imported."""
 
 BUSY = 0.2
 """Seconds of CPU time."""
@@ -76,7 +76,7 @@ many = hypothesis_settings(
 
 @dataclass
 class Lived:
-    """A dashboard that trains, and what can be brought to it."""
+    """A dashboard that trains, and what can be imported to it."""
 
     server: Process
     port: int
@@ -154,7 +154,7 @@ class Feeding:
         self.wrong: list[object] = []
 
     def feed(self, file: BadFile, door: str, content: bytes, is_mutant: bool) -> None:
-        """Bring a file to a door, and note what is wrong with the answer."""
+        """Import a file to a door, and note what is wrong with the answer."""
         if self._with is None:
             self._with, self._began = self._open.enter_context(Waits(self._lived.port)), time.monotonic()
         start, sampled = time.monotonic(), len(self._memory.own)

@@ -46,7 +46,7 @@ TEXT_ARMS = [(TEXTS, FullSpec()), (TEXTS, LoRASpec.of(rank=2)), (TEXTS, "head")]
 
 
 def fill(settings: Settings, scratch: Path) -> str:
-    """Make runs of every method and state, 34, or 17 in a short run, some of them of a network that was brought; the
+    """Make runs of every method and state, 34, or 17 in a short run, some of them of a network that was imported; the
     last ones are interrupted in training, one on images and one on texts. Returns: the digest of the network.
     """
     lab = Lab(settings)

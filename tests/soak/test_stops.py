@@ -47,7 +47,7 @@ IMAGES = short(epochs=100, rate=0.001)
 
 
 def launched(lab: Lab, kind: str, network: RunSpec, seed: int) -> Experiment:
-    """An experiment whose base waits to be trained, too; or one on a brought network as it is."""
+    """An experiment whose base waits to be trained, too; or one on an imported network as it is."""
     adapters = [(IMAGES, FullSpec()), (IMAGES, LoRASpec.of(rank=2)), (IMAGES, LoRASpec.of(rank=8))]
     texts = [(TEXTS, FullSpec()), (TEXTS, LoRASpec.of(rank=2))]
     match kind:

@@ -25,7 +25,7 @@ LIMIT = 3000.0
 def main(home: Path, network: str, asked: dict[str, Any]) -> None:
     """Args:
     home: of the lab.
-    network: a known one, which is brought from its package.
+    network: a known one, which is imported from its package.
     asked: ``method`` and ``optim``, fields of both; ``task``, fields of the task; ``seeds``; ``settings`` of the lab.
     """
     lab = Lab(Settings(home=home, **asked.get("settings", {})))

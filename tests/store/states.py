@@ -20,7 +20,7 @@ def claim(store: Store, count: int = 1, owner: str = "me") -> list[Run]:
 
 
 def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = "me") -> None:
-    """Bring a run to a state by calls of the store."""
+    """Import a run to a state by calls of the store."""
     store.add([(id, spec)], owner, 100)
     if state == "queued":
         return

@@ -184,7 +184,7 @@ def test_the_interrupted_run_goes_on_from_its_checkpoint(lab: Lab) -> None:
 @pytest.mark.minutes  # test_finish.py has one that was trained today
 def test_what_was_stopped_or_failed_is_trained_from_its_first_step_since_no_checkpoint_is_left(lab: Lab) -> None:
     (failed,), (one, other) = lab.runs(states=["failed"]), lab.runs(states=["stopped"])
-    base = str(failed.spec.base)  # was stopped before it had learnt anything, and so the other failed
+    base = str(failed.spec.base)  # was stopped before it had learned anything, and so the other failed
     rest = lab.rest([failed.id, next(run.id for run in (one, other) if run.id != base)])
     assert [run.id for run in rest.bases] == [base]
     assert {run.step for run in rest.everything} == {0}

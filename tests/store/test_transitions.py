@@ -42,7 +42,7 @@ def test_stop_is_safe_in_every_state_and_twice(store: Store, state: State) -> No
     put(store, "r-1", state)
     store.ask_stop("r-1", owner="me")
     store.ask_stop("r-1", owner="me")
-    ended = dict.fromkeys(("queued", "running", "interrupted"), "stopped")  # it has learnt nothing yet
+    ended = dict.fromkeys(("queued", "running", "interrupted"), "stopped")  # it has learned nothing yet
     assert store.run("r-1").state == ended.get(state, state)
     assert [entered for _, entered in store.transitions("r-1")].count("stopped") <= 1
 

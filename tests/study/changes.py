@@ -21,7 +21,7 @@ PATHS = ("layers.0", "layers.2", "layers.4")
 
 
 def lora_change(seed: int = 0, sizes: PerceptronSpec = SIZES, **settings: object) -> WeightChange:
-    """A base with adapters that learnt something."""
+    """A base with adapters that learned something."""
     base = sizes.build(seed)
     tuned = add_lora(copy.deepcopy(base), LoRASpec.of(**settings), torch.Generator().manual_seed(seed))
     with torch.no_grad():

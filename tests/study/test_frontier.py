@@ -28,7 +28,7 @@ NOISE = (0.3, -0.4, 0.1, 0.2, -0.2)
 
 
 def lab_notes(seeds=5, rates=(0.001, 0.003, 0.01), extra=lambda method, seed: 0.0, epochs=4):
-    """Full and LoRA r=4 on one law: the further a rate and an epoch move, the more is learnt and the more forgotten.
+    """Full and LoRA r=4 on one law: the further a rate and an epoch move, the more is learned and the more forgotten.
 
     ``extra`` is what a method forgets beyond the law, in points.
     """

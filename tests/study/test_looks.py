@@ -176,7 +176,7 @@ def test_better_than_the_most_frequent_class_is_over_test_examples_too() -> None
     assert verdict(runs, tested).looks, "over seeds alone it is above the share of that class"
     found = verdict(runs, tested, trivial=lambda run: often)
     assert (found.looks, found.rule) == ((), Rule.NONE)
-    assert headline(found).startswith("No verdict: Full (12.8 %) has not been shown to have learnt more than naming")
+    assert headline(found).startswith("No verdict: Full (12.8 %) has not been shown to have learned more than naming")
 
 
 def test_where_single_answers_are_not_known_it_says_so() -> None:

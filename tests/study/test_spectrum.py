@@ -39,7 +39,7 @@ def with_values(values, out: int, inputs: int, seed: int = 0) -> np.ndarray:
 
 
 def adapted(seed: int = 0, **settings):
-    """A base and the same with adapters that learnt something."""
+    """A base and the same with adapters that learned something."""
     base = SIZES.build(seed)
     tuned = add_lora(copy.deepcopy(base), LoRASpec.of(**settings), torch.Generator().manual_seed(seed))
     with torch.no_grad():

@@ -170,7 +170,7 @@ def test_predictions_by_class_speak_of_texts(lab, direct):
 def test_a_report_of_a_network_as_it_was_brought_says_so(evidence, trained_home):
     found = report(evidence)
     text = whole(found)
-    assert f"The network {NETWORK}, as it was brought, has to learn pets" in found.question
+    assert f"The network {NETWORK}, as it was imported, has to learn pets" in found.question
     assert f"Learning: {NO_SOURCE}" in text
     assert f"Weights: SHA-256 {trained_home.digest}" in text
     assert "Architecture: bert, 2 layers of width 16" in text

@@ -405,10 +405,10 @@ def test_storage_of_a_worked_example() -> None:
         (
             8.0,
             8.1,
-            "No verdict: Full (8.0 %) and LoRA r=4 (8.1 %) have not been shown to have learnt more than naming ",
+            "No verdict: Full (8.0 %) and LoRA r=4 (8.1 %) have not been shown to have learned more than naming ",
         ),
-        (50.0, 8.0, "No verdict: LoRA r=4 (8.0 %) has not been shown to have learnt more"),
-        (10.3, 50.0, "No verdict: Full (10.3 %) has not been shown to have learnt more"),
+        (50.0, 8.0, "No verdict: LoRA r=4 (8.0 %) has not been shown to have learned more"),
+        (10.3, 50.0, "No verdict: Full (10.3 %) has not been shown to have learned more"),
         (
             10.402,
             50.0,

@@ -44,7 +44,7 @@ def full_transformer(kind: str) -> WeightChange:
 
 
 def adapted_transformer(kind: str, method: LowRankSpec) -> WeightChange:
-    """A base, and the same with adapters that learnt something and another head."""
+    """A base, and the same with adapters that learned something and another head."""
     base = tiny_spec(kind).build(0)
     tuned = method.prepare(copy.deepcopy(base), torch.Generator().manual_seed(2))
     layers = adapted_layers(tuned).values()

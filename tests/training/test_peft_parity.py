@@ -133,7 +133,7 @@ def test_every_step_is_that_of_peft(kind: str, name: str) -> None:
     stepper = stepper_of([own], method.kind, [OPTIM], [0], task)
     losses, expected = stepper.advance(rows).flatten().tolist(), loop(other, task, rows)
     assert losses == pytest.approx(expected, rel=1e-9)
-    assert abs(expected[-1] - expected[0]) > 1e-3  # something was learnt
+    assert abs(expected[-1] - expected[0]) > 1e-3  # something was learned
     ours: Mapping[str, Tensor] = {name: p.detach() for name, p in own.named_parameters() if p.requires_grad}
     wanted = trained()
     assert ours.keys() == wanted.keys()

@@ -35,7 +35,7 @@ STRANGERS = {
 }
 """First bytes of file types that are often mistaken for tables, and what to do instead."""
 
-NO_DATA = "The zip holds a network or an adapter, not data: bring it on the page Networks or Adapters."
+NO_DATA = "The zip holds a network or an adapter, not data: import it on the page Networks or Adapters."
 
 BINARY = "The file is not a CSV, TSV, JSON lines or Parquet file, or it is damaged: choose another one."
 

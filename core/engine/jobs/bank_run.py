@@ -147,7 +147,7 @@ class BankRun:
     def _origins_on(self, base: nn.Module | None, places: Sequence[int]) -> dict[int, _Origin]:
         """The same for members that start from one base, or all from no base."""
         specs, first = [self.specs[place] for place in places], self.job.members[places[0]]
-        # A network that was brought is read for each run, and becomes the run's network itself.
+        # A network that was imported is read for each run, and becomes the run's network itself.
         starts = [base or _imported(spec, self.dependencies) for spec in specs]
         fingerprint = base_fingerprint(starts[0]) if first.spec.role is Role.ADAPTER and starts[0] else ""
         networks = [
@@ -156,7 +156,7 @@ class BankRun:
         del starts
         self._check()
         # Every method is compared with the base, so one evaluation of the base serves all its runs. A network that
-        # was brought has no classifier yet, so there is nothing to evaluate.
+        # was imported has no classifier yet, so there is nothing to evaluate.
         before = self._evaluated(base, networks[0], first) if base else None
         self._check()
         return {place: _Origin(network, fingerprint, before) for place, network in zip(places, networks, strict=True)}
@@ -373,9 +373,9 @@ def _base_of(spec: RunSpec, sha256: str | None, dependencies: Dependencies) -> n
 
 
 def _imported(spec: RunSpec, dependencies: Dependencies) -> nn.Module | None:
-    """The network that a run without a base starts from, if it has weights that somebody brought."""
+    """The network that a run without a base starts from, if it has weights that somebody imported."""
     if spec.network.brought is None or not spec.method.starts_from_base:
         return None
     if dependencies.networks is None:
-        raise SpecError("This run starts from a network that somebody brought: train it where that network is.")
+        raise SpecError("This run starts from a network that somebody imported: train it where that network is.")
     return dependencies.networks.start(spec.network, spec.seed)

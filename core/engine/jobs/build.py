@@ -17,7 +17,7 @@ def network_of(spec: RunSpec, base: nn.Module | None, copied: bool = True) -> nn
 
     Args:
         spec: the run.
-        base: the network to start from: that of a pretrain run, or one that somebody brought; None if there is none.
+        base: the network to start from: that of a pretrain run, or one that somebody imported; None if there is none.
         copied: whether ``base`` is to stay as it is; otherwise it becomes the run's network itself.
 
     Raises:

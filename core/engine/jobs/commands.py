@@ -12,7 +12,7 @@ from core.errors import LeftError
 
 @dataclass(frozen=True)
 class Stop:
-    """End a member, and keep what it has learnt."""
+    """End a member, and keep what it has learned."""
 
     member: int
 

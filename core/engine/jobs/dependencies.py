@@ -13,15 +13,15 @@ from core.tasks.tasks import Tasks
 
 @dataclass(frozen=True)
 class Dependencies:
-    """Data, bases and brought networks.
+    """Data, bases and imported networks.
 
     Specs refer to datasets by names that never change their meaning, to bases by the id of their run, with the SHA-256
-    in the job, and to brought networks by the digest of their files.
+    in the job, and to imported networks by the digest of their files.
     """
 
     tasks: Tasks
     networks: Networks | None = None
-    """The networks that somebody brought; None if there are none."""
+    """The networks that somebody imported; None if there are none."""
     base: Callable[[str], Path] | None = None
     """Gives the file of a base's weights, by the id of its run; None if there are no bases."""
     bases: BaseEvaluations = field(default_factory=BaseEvaluations)

@@ -25,7 +25,7 @@ def packed(jobs: Sequence[Job], dependencies: Dependencies) -> Iterator[tuple[st
         dependencies: what they refer to, on this machine.
 
     Yields:
-        Names and contents: datasets that do not come with LoRA Lab, bases, brought networks and checkpoints; then the
+        Names and contents: datasets that do not come with LoRA Lab, bases, imported networks and checkpoints; then the
         jobs, with the SHA-256 of each of these.
 
     Raises:

@@ -29,7 +29,7 @@ _PLACES = re.compile(
 
 @dataclass(frozen=True)
 class Need:
-    """A dataset, a base or a brought network that jobs refer to."""
+    """A dataset, a base or an imported network that jobs refer to."""
 
     name: str
     """What it is, as in ``base r-12ab34cd``."""
@@ -57,7 +57,7 @@ def needs_of(jobs: Sequence[Job], dependencies: Dependencies) -> list[Need]:
     if bases and dependencies.base is None:
         raise SpecError("The weights of bases are not on this machine.")
     if networks and dependencies.networks is None:
-        raise SpecError("Brought networks are not on this machine.")
+        raise SpecError("Imported networks are not on this machine.")
     return [
         *(
             Need(f"dataset {name}", str(catalog.revision(name)), partial(_dataset, catalog, name))

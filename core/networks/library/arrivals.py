@@ -1,4 +1,4 @@
-"""Networks that are brought in background threads, independently of pages."""
+"""Networks that are imported in background threads, independently of pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The card of a brought network: what it is, where it came from, and the SHA-256 of each of its files."""
+"""The card of an imported network: what it is, where it came from, and the SHA-256 of each of its files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class NetworkCard(Inspection):
-    """What is known of a brought network."""
+    """What is known of an imported network."""
 
     digest: str
     """SHA-256 over the names and hashes of :attr:`files`; the network's address."""
@@ -63,7 +63,7 @@ class NetworkCard(Inspection):
     files: Mapping[str, str]
     """SHA-256 of each file, by its name."""
     brought: float
-    """When it was brought, in seconds since 1970."""
+    """When it was imported, in seconds since 1970."""
 
 
 def read_card(folder: Path) -> NetworkCard:
@@ -79,7 +79,7 @@ def read_card(folder: Path) -> NetworkCard:
         version = values.pop("version")
         if version != VERSION:
             raise NetworkFileError(
-                f"The network {folder.name[:12]} was brought by a newer version of LoRA Lab: update this one."
+                f"The network {folder.name[:12]} was imported by a newer version of LoRA Lab: update this one."
             )
         card = NetworkCard(**values | {"head": tuple(values["head"])})
         if card.digest != folder.name or digest_of(card.files) != card.digest:
@@ -88,7 +88,7 @@ def read_card(folder: Path) -> NetworkCard:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise NetworkFileError(
-            f"The description of the network {folder.name[:12]} is damaged: bring that network again."
+            f"The description of the network {folder.name[:12]} is damaged: import that network again."
         ) from error
     return card
 

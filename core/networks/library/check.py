@@ -185,7 +185,7 @@ def _check_drawn(network: nn.Module, drawn: tuple[str, ...], entries: Iterable[T
         return
     whole = {entry.name for entry in entries if not entry.is_weight}
     if any(name in whole or name.removeprefix(inside) in whole for name in missing):
-        raise NetworkFileError(f"{what} has quantized weights: bring the network as 16-bit or 32-bit floats.")
+        raise NetworkFileError(f"{what} has quantized weights: import the network as 16-bit or 32-bit floats.")
     raise NetworkFileError(
         f"{what} lacks {len(missing):,} tensors of its architecture, such as {printable(missing[0])}: its weights "
         "are of another network."

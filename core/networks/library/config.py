@@ -73,7 +73,7 @@ def check_kind(content: bytes, what: str) -> dict[str, Any]:
             "all read every token, such as BERT, Llama or Qwen."
         )
     if values.get("quantization_config"):
-        raise NetworkFileError(f"{what} has quantized weights: bring the network as 16-bit or 32-bit floats.")
+        raise NetworkFileError(f"{what} has quantized weights: import the network as 16-bit or 32-bit floats.")
     return dict(values)
 
 

@@ -59,7 +59,7 @@ def choose(names: Collection[str], what: str) -> NetworkFiles:
     """
     if ADAPTER in names and WEIGHTS not in names and INDEX not in names:
         raise NetworkFileError(
-            f"{what} is an adapter, not a network: check it on the page Adapters, under From a file, and bring the "
+            f"{what} is an adapter, not a network: check it on the page Adapters, under From a file, and import the "
             "network that it was trained on here."
         )
     if CONFIG not in names:

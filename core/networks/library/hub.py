@@ -80,7 +80,7 @@ class HubPlace(Place):
         )
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             raise NetworkFileError(
-                f"{self.name} cannot be downloaded, since HF_HUB_OFFLINE is set: unset it, or bring a folder or zip."
+                f"{self.name} cannot be downloaded, since HF_HUB_OFFLINE is set: unset it, or import a folder or zip."
             )
         described = self._described(revision)
         self.revision, self.licence, self._files = _parsed(described, self.name)
@@ -103,8 +103,8 @@ class HubPlace(Place):
                 self._check_refusal(error)
                 if attempt == ATTEMPTS:
                     raise BrokenOffError(
-                        f"The connection to {self._host} was lost ({error}): bring {self.name} again to go on where it "
-                        "ended."
+                        f"The connection to {self._host} was lost ({error}): import {self.name} again to go on where "
+                        "it ended."
                     ) from error
 
     def check_copy(self, name: str, path: Path) -> None:
@@ -119,7 +119,7 @@ class HubPlace(Place):
             sound = True
         if not sound:
             raise NetworkFileError(
-                f"{name} of {self.name} did not arrive as {self._host} describes it: bring it again."
+                f"{name} of {self.name} did not arrive as {self._host} describes it: import it again."
             )
 
     @property
@@ -134,7 +134,7 @@ class HubPlace(Place):
         except LostError as error:
             self._check_refusal(error)
             raise NetworkFileError(
-                f"{self._host} cannot be reached ({error}): check the connection, or bring {self.name} from a folder "
+                f"{self._host} cannot be reached ({error}): check the connection, or import {self.name} from a folder "
                 "or zip."
             ) from error
         if len(content) > MAX_LISTING:
@@ -144,7 +144,7 @@ class HubPlace(Place):
     def _check_stopped(self) -> None:
         """Raises: BrokenOffError: it is to be stopped."""
         if self._stop.is_set():
-            raise BrokenOffError(f"{self.what} was not brought: it was stopped.")
+            raise BrokenOffError(f"{self.what} was not imported: it was stopped.")
 
     def _check_refusal(self, error: LostError) -> None:
         """Raises: NetworkFileError: it is a status with which another attempt would be answered, too."""

@@ -1,4 +1,4 @@
-"""Bringing one network: its files are copied to a temporary folder, checked, and moved into place as a whole."""
+"""Importing one network: its files are copied to a temporary folder, checked, and moved into place as a whole."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Importing:
                 return self._keep(folder, files, name, licence or place.licence)
         except OSError as error:
             raise NetworkFileError(
-                f"{place.what} could not be saved: {error.strerror or error}. Free some space, then bring it again."
+                f"{place.what} could not be saved: {error.strerror or error}. Free some space, then import it again."
             ) from error
 
     def _check_sizes(self, sizes: Mapping[str, int], files: NetworkFiles) -> None:
@@ -126,7 +126,7 @@ class Importing:
         if size > free:
             raise StorageFullError(
                 f"{what} has {size / 1e9:.2f} GB, but {max(free, 0) / 1e9:.2f} GB are free on the disk of LoRA Lab: "
-                "make room, then bring it again."
+                "make room, then import it again."
             )
 
     def _copy(self, folder: Path, files: NetworkFiles, sizes: Mapping[str, int]) -> None:
@@ -156,7 +156,7 @@ class Importing:
                 copy.flush()
                 os.fsync(copy.fileno())
             if copied < size:
-                raise NetworkFileError(f"{self._place.what} became smaller while it was copied: bring it again.")
+                raise NetworkFileError(f"{self._place.what} became smaller while it was copied: import it again.")
             self._place.check_copy(file, path)
             done += size
 
@@ -200,7 +200,7 @@ class Importing:
     def _check_stopped(self) -> None:
         """Raises: BrokenOffError: it is to be stopped."""
         if self._stop.is_set():
-            raise BrokenOffError(f"{self._place.what} was not brought: it was stopped.")
+            raise BrokenOffError(f"{self._place.what} was not imported: it was stopped.")
 
 
 def is_whole(folder: Path, card: NetworkCard) -> bool:

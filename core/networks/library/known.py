@@ -1,4 +1,4 @@
-"""Networks that can be brought by a short name, from an installed package or from Hugging Face."""
+"""Networks that can be imported by a short name, from an installed package or from Hugging Face."""
 
 from __future__ import annotations
 

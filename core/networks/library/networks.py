@@ -1,4 +1,4 @@
-"""The library of networks that people have brought, each kept once and named by the digest of its files."""
+"""The library of networks that people have imported, each kept once and named by the digest of its files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Offer:
-    """A known network that can be brought."""
+    """A known network that can be imported."""
 
     network: KnownNetwork
     is_installed: bool
@@ -53,7 +53,7 @@ class Offer:
 
 
 class Networks:
-    """All brought networks. Thread-safe."""
+    """All imported networks. Thread-safe."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Networks:
             return read_card(self._settings.networks / digest)
         except OSError as error:
             raise NetworkFileError(
-                f"The network {digest[:12]} is not in this library: bring it on the Networks page."
+                f"The network {digest[:12]} is not in this library: import it on the Networks page."
             ) from error
 
     def find(self, name: str) -> NetworkCard | None:
@@ -106,7 +106,7 @@ class Networks:
         return next((card for card in cards if card.digest.startswith(name.lower())), None)
 
     def offers(self) -> builtins.list[Offer]:
-        """The known networks, and where each would be brought from."""
+        """The known networks, and where each would be imported from."""
         return [Offer(network, packaged_path(network) is not None, self.find(network.name)) for network in KNOWN]
 
     def spec(self, digest: str, num_classes: int = 2) -> TransformerSpec:
@@ -122,7 +122,7 @@ class Networks:
         )
 
     def start(self, spec: NetworkSpec, seed: int) -> nn.Module:
-        """The network that training starts from: brought weights with a head drawn from ``seed``, else all drawn.
+        """The network that training starts from: imported weights with a head drawn from ``seed``, else all drawn.
 
         Raises:
             NetworkFileError: the weights are not in this library, or damaged.
@@ -159,7 +159,7 @@ class Networks:
         stop: threading.Event | None = None,
         folders: bool = False,
     ) -> NetworkCard:
-        """Bring a network by its name, completely or not at all.
+        """Import a network by its name, completely or not at all.
 
         Args:
             name: of a known network, which is taken from its package where that is installed; or at Hugging Face, with

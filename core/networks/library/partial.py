@@ -42,13 +42,13 @@ def arriving(networks: Path, key: str | None, what: str) -> Iterator[Path]:
         what: subject of error messages.
 
     Raises:
-        NetworkFileError: it is being brought already.
+        NetworkFileError: it is being imported already.
         OSError: the folder cannot be made.
     """
     place = networks / PARTIAL / (secrets.token_hex(8) if key is None else RESUMED + key)
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place.with_name(place.name + LOCK), timeout=0)
-    busy = f"{what} is being brought already: wait until that has finished."
+    busy = f"{what} is being imported already: wait until that has finished."
     try:
         lock.acquire()
     except Timeout as error:
@@ -74,7 +74,7 @@ def arriving(networks: Path, key: str | None, what: str) -> Iterator[Path]:
 
 
 class BrokenOffError(NetworkFileError):
-    """Bringing was stopped, or the connection was lost; it can be continued."""
+    """Importing was stopped, or the connection was lost; it can be continued."""
 
 
 def clean(networks: Path) -> None:
@@ -89,7 +89,7 @@ def clean(networks: Path) -> None:
 
 
 def discard(networks: Path, key: str) -> None:
-    """Delete what was received of a network, unless it is being brought."""
+    """Delete what was received of a network, unless it is being imported."""
     path = networks / PARTIAL / (RESUMED + key)
     if path.exists():
         _delete_unlocked(path)

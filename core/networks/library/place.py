@@ -1,4 +1,4 @@
-"""Where a network is brought from: something with named files that can be read in pieces."""
+"""Where a network is imported from: something with named files that can be read in pieces."""
 
 from __future__ import annotations
 

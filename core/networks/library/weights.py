@@ -52,7 +52,7 @@ def read_weights(
                 check_stopped()
                 content = torch.empty(entry.nbytes, dtype=torch.uint8)
                 if file.readinto(content.numpy().data) != entry.nbytes:  # a file system reads whole, except at the end
-                    raise NetworkFileError(f"{path.name:.80} became shorter while it was read: bring it again.")
+                    raise NetworkFileError(f"{path.name:.80} became shorter while it was read: import it again.")
                 digest.update(content.numpy().data)
                 if entry.is_weight:
                     tensor = content.view(FLOATS[entry.dtype]).reshape(entry.shape)
@@ -64,5 +64,5 @@ def read_weights(
     except OSError as error:
         raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
     if sha256 is not None and digest.hexdigest() != sha256:
-        raise NetworkFileError(f"{path.name:.80} is no longer what was brought: bring this network again.")
+        raise NetworkFileError(f"{path.name:.80} is no longer what was imported: import this network again.")
     return weights

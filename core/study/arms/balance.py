@@ -62,7 +62,7 @@ def misleading_sentence(run: Run) -> str:
 
 
 def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
-    """The arms of which it is not shown that they have learnt more than to name the most frequent class.
+    """The arms of which it is not shown that they have learned more than to name the most frequent class.
 
     The 95 % interval of their accuracy over seeds does not lie above the share of that class; with fewer than
     :data:`core.study.stats.intervals.MIN_SEEDS` seeds, the mean does not. Runs of earlier versions do not tell.
@@ -79,7 +79,7 @@ def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
 
 
 def unlearnt_sentence(found: Sequence[Arm]) -> str:
-    """That these arms are not shown to have learnt anything, and what to do; empty for none. See :func:`unlearnt`."""
+    """That these arms are not shown to have learned anything, and what to do; empty for none. See :func:`unlearnt`."""
     if not found:
         return ""
     share, have = largest_class(found[0].runs[0].result), "has" if len(found) == 1 else "have"
@@ -87,7 +87,7 @@ def unlearnt_sentence(found: Sequence[Arm]) -> str:
     names = [f"{arm.name} ({value_text(arm.what(), arm.interval(arm.primary).mean, 1)})" for arm in found]
     if share is not None:
         what = (
-            f"to have learnt more than naming the most frequent class, which is right in {percent(share, 1)} of cases"
+            f"to have learned more than naming the most frequent class, which is right in {percent(share, 1)} of cases"
         )
         names = [f"{arm.name} ({percent(arm.interval(ACCURACY.name).mean, 1)})" for arm in found]
     return (

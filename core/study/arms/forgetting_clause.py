@@ -11,8 +11,8 @@ from core.study.stats.claims import Difference
 from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, value_text
 from core.study.stats.words import more_or_less, size_span_text, span_text
 
-NO_SOURCE = "Nothing was learnt on a source before this, so there is nothing whose forgetting could be measured."
-"""Instead of forgetting, where a network that was brought is fine-tuned as it is."""
+NO_SOURCE = "Nothing was learned on a source before this, so there is nothing whose forgetting could be measured."
+"""Instead of forgetting, where a network that was imported is fine-tuned as it is."""
 
 
 OWN_RATES = (

@@ -19,10 +19,10 @@ from core.networks.transformer import TransformerSpec
 from core.study.learn.counting import KindOfLayer, kinds_of
 
 CONFIGS = Path(__file__).parent / "configs"
-"""Folder with the architecture of each known network, so that it can be drawn before anybody has brought it."""
+"""Folder with the architecture of each known network, so that it can be drawn before anybody has imported it."""
 
 CLASSES = 2
-"""Classes of the networks that nobody has brought."""
+"""Classes of the networks that nobody has imported."""
 
 NO_WEIGHTS = "0" * 64
 """Stands in for the digest of weights, since these networks are only counted."""

@@ -106,7 +106,7 @@ def _training(optims: Sequence[OptimSpec]) -> str:
 def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if not evidence.bases:
         if evidence.members[0].spec.is_direct:
-            yield "Base", "none: the network was fine-tuned as it was brought, and its head is drawn from each seed"
+            yield "Base", "none: the network was fine-tuned as it was imported, and its head is drawn from each seed"
         return
     first = evidence.bases[0]
     optim = first.spec.optim

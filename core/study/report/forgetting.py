@@ -31,7 +31,7 @@ FEW_EPOCHS = 12
 
 
 def forgetting_section(evidence: Evidence, title: str) -> Section:
-    """What the network still knows of the source; where there is none, how it learnt the target.
+    """What the network still knows of the source; where there is none, how it learned the target.
 
     Args:
         evidence: of an experiment.

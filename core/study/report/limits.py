@@ -27,7 +27,7 @@ def limits_of(evidence: Evidence) -> list[str]:
         )
     elif specs[0].is_direct:
         bases = (
-            f"All runs start from {network.sizes} as it was brought, with a head that each seed draws anew. The "
+            f"All runs start from {network.sizes} as it was imported, with a head that each seed draws anew. The "
             "intervals hold for that network only, and nothing tells what it has forgotten of what it knew before."
         )
     else:

@@ -138,5 +138,5 @@ def _start(spec: RunSpec) -> str:
     return (
         f"{name} was trained on {task_text(spec.source, spec.objective)} and"
         if spec.source
-        else f"{name}, as it was brought,"
+        else f"{name}, as it was imported,"
     )

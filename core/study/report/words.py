@@ -25,7 +25,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (
         "Forgetting",
         "accuracy on the source before fine-tuning minus after it, in points. Masked: the network chooses only among "
-        "the source's classes, so that what it has learnt to prefer does not count as forgetting.",
+        "the source's classes, so that what it has learned to prefer does not count as forgetting.",
     ),
     ("Seed", "fixes data order and LoRA's random start. Settings are compared seed by seed."),
     (

@@ -87,7 +87,7 @@ def _cuts(lab: Lab, full: Arm, ranks: Sequence[int], call: Caller) -> Cuts:
 
 
 def _lengths(lab: Lab, spec: RunSpec) -> TextPreview | None:
-    """The lengths of a run's training texts; None if it learnt from other data."""
+    """The lengths of a run's training texts; None if it learned from other data."""
     return lab.text_preview(spec.task, spec.network, 1) if spec.network.learns == TextView().kind else None
 
 
@@ -127,7 +127,7 @@ def parallel(lab: Lab, a: Run, b: Run) -> ExampleDifference:
         LabError: a network or dataset is gone.
     """
     if a.spec.task != b.spec.task:
-        raise RunStateError("These two runs learnt different tasks: choose two of one experiment.")
+        raise RunStateError("These two runs learned different tasks: choose two of one experiment.")
     truth = true_labels(lab, a.spec.task)
     left, right = (predictions(lab, run).predicted == truth for run in (a, b))
     return example_difference(left.tolist(), right.tolist())

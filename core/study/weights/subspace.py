@@ -233,7 +233,7 @@ def random_likeness(
 ) -> Array:
     """:attr:`Intruders.likeness` where ΔW has the same singular values in random directions, draw by draw.
 
-    Where training makes no more intruders, they come from the size of ΔW and its rank, not from what was learnt. That
+    Where training makes no more intruders, they come from the size of ΔW and its rank, not from what was learned. That
     also tells those that mean little: where singular values of W lie close together, any ΔW mixes their directions.
 
     Args:

@@ -35,7 +35,7 @@ def open_like(page: str, experiment: str, base: str) -> NoReturn:
     Args:
         page: ``finetune`` or ``sweep``.
         experiment: id of the experiment.
-        base: id of its base, or the digest of the network that was brought.
+        base: id of its base, or the digest of the network that was imported.
     """
     st.session_state.pop(FILLED, None)
     go(page, {"like": experiment, "base": base})
@@ -120,7 +120,7 @@ def _warn(key: str) -> None:
 
 
 def _gone(lab: Lab, asked: RunSpec | Configuration) -> str:
-    """Name of the dataset that is learnt, if it was deleted; empty otherwise."""
+    """Name of the dataset that is learned, if it was deleted; empty otherwise."""
     try:
         lab.catalog.info(asked.task.dataset)
     except LabError:
@@ -135,7 +135,7 @@ def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str, search: 
         lab: has the datasets.
         key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
         specs: of all runs, at least one.
-        start: id of the base, or digest of the network that was brought; it is on this machine.
+        start: id of the base, or digest of the network that was imported; it is on this machine.
         search: how learning rates are searched for; None where they are not.
     """
     first = specs[0]

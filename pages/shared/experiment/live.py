@@ -218,6 +218,6 @@ def _run(lab: Lab, run: Run, label: str, key: str) -> None:
             key=f"{key}-stop-{run.id}",
             on_click=lab.stop,
             args=(run.id,),
-            help="Keeps what has been learnt so far.",
+            help="Keeps what has been learned so far.",
             disabled=run.stop_asked,
         )

@@ -27,7 +27,7 @@ MAX_DELETED = 3
 """Maximum number of settings with deleted runs that are named; others are counted."""
 
 STAYS = (
-    "What has been learnt stays, and so does where each run was: *Finish* trains them to their ends later, with the "
+    "What has been learned stays, and so does where each run was: *Finish* trains them to their ends later, with the "
     "numbers that they would have had."
 )
 """Said before several runs are stopped."""

@@ -17,7 +17,7 @@ def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
     """Draw a choice among the networks that can learn a dataset; return None, and say why, where there is none.
 
     Args:
-        lab: has the networks that were brought.
+        lab: has the networks that were imported.
         info: the dataset.
         key: prefix of the widget keys.
 
@@ -44,10 +44,10 @@ def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
 
 
 def default_network(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
-    """The network of default size that learns a dataset; where people bring networks, draw a choice among those.
+    """The network of default size that learns a dataset; where people import networks, draw a choice among those.
 
     Args:
-        lab: has the networks that were brought.
+        lab: has the networks that were imported.
         info: the dataset.
         key: prefix of the widget keys.
     """
@@ -56,11 +56,11 @@ def default_network(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None
 
 
 def imported_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
-    """Draw a choice among the networks that were brought, or a link to where they are; see :func:`network_form`."""
+    """Draw a choice among the networks that were imported, or a link to where they are; see :func:`network_form`."""
     cards = {card.digest: card for card in lab.networks.list()}
     if not cards:
-        st.info("Texts are learnt by a network that you bring, and there is none yet.", icon=":material/info:")
-        link("networks", "Bring a network")
+        st.info("Texts are learned by a network that you import, and there is none yet.", icon=":material/info:")
+        link("networks", "Import a network")
         return None
     names = distinct({digest: card.name for digest, card in cards.items()})
     digest = st.selectbox(

@@ -54,7 +54,7 @@ def search_form(key: str, network: NetworkSpec, optim: OptimSpec) -> TuneSpec:
 
 
 def own_bases_form(key: str, base: Run | NetworkSpec) -> bool:
-    """Draw whether each seed has a base of its own; a network that was brought is one for all.
+    """Draw whether each seed has a base of its own; a network that was imported is one for all.
 
     Args:
         key: prefix of the form's widget keys.

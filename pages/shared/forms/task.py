@@ -30,7 +30,7 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
 
     Args:
         lab: has the datasets.
-        base: the network to fine-tune. The dataset of a pretrain run is the default; a network that was brought has
+        base: the network to fine-tune. The dataset of a pretrain run is the default; a network that was imported has
             none, so that its presets change nothing.
         key: prefix of the widget keys.
     """

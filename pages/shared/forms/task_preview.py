@@ -34,7 +34,7 @@ def task_preview(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None
 
     Args:
         lab: has the dataset.
-        task: what is learnt.
+        task: what is learned.
         key: prefix of the widget keys.
         network: what learns it; None while it is not chosen.
     """

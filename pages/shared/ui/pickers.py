@@ -58,9 +58,9 @@ def when(seconds: float) -> str:
 
 
 def base_text(base: Run | NetworkSpec) -> str:
-    """Describe a base in one line: a pretrain run, or a network that was brought."""
+    """Describe a base in one line: a pretrain run, or a network that was imported."""
     if isinstance(base, NetworkSpec):
-        return f"{base.sizes} · as it was brought"
+        return f"{base.sizes} · as it was imported"
     brought = f"{base.spec.network.sizes} · " if base.spec.network.brought else ""
     return f"{brought}{task_text(base.spec.task, base.spec.objective)} · {base_facts(base)}"
 
@@ -130,22 +130,22 @@ def _to_address(query: str, key: str) -> None:
 
 
 def base_picker(lab: Lab) -> Run | NetworkSpec | None:
-    """Draw a choice of bases, newest first, and of networks that were brought; return None if there are none."""
+    """Draw a choice of bases, newest first, and of networks that were imported; return None if there are none."""
     bases: dict[str, Run | NetworkSpec] = {run.id: run for run in lab.bases()}
     bases |= {card.digest: lab.networks.spec(card.digest) for card in lab.networks.list()}
     if not bases:
         return None
     names = {id: base_text(base) for id, base in bases.items()}
-    return bases[pick("Base", names, "base", "The network to start from: pretrained here, or brought as it is.")]
+    return bases[pick("Base", names, "base", "The network to start from: pretrained here, or imported as it is.")]
 
 
 def start_id(spec: RunSpec) -> str:
-    """Id of the base of a fine-tune run, or digest of the network that was brought, as in the address of a form."""
+    """Id of the base of a fine-tune run, or digest of the network that was imported, as in the address of a form."""
     return str(spec.base or spec.network.brought)
 
 
 def start_text(lab: Lab, spec: RunSpec) -> str:
-    """Describe what a fine-tune run starts from: its base, or the network that was brought."""
+    """Describe what a fine-tune run starts from: its base, or the network that was imported."""
     return base_text(spec.network if spec.base is None else lab.run(spec.base))
 
 

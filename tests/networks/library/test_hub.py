@@ -143,7 +143,7 @@ def test_a_download_can_be_stopped_and_continued(settings: Settings, networks: N
     arrivals = Arrivals(networks)
     arrivals.import_known("org/tiny")
     assert hub.waiting.wait(60)
-    with pytest.raises(NetworkFileError, match="is being brought already"):
+    with pytest.raises(NetworkFileError, match="is being imported already"):
         networks.import_known("org/tiny")
     arrivals.stop("org/tiny")
     hub.hold.set()
@@ -175,7 +175,7 @@ def seconds_to_stop(networks: Networks, waits: threading.Event) -> float:
     stopped = time.monotonic()
     thread.join(HANG)
     took = time.monotonic() - stopped
-    assert [str(error) for error in errors] == ["org/tiny was not brought: it was stopped."]
+    assert [str(error) for error in errors] == ["org/tiny was not imported: it was stopped."]
     assert isinstance(errors[0], partial.BrokenOffError)
     assert networks.list() == []
     return took
@@ -224,7 +224,7 @@ def test_a_stop_acts_between_attempts(networks: Networks, hub: HubServer) -> Non
     pieces = place.pieces(WEIGHTS)
     assert len(next(pieces)) == 10
     stop.set()
-    with pytest.raises(NetworkFileError, match=r"org/tiny was not brought: it was stopped\."):
+    with pytest.raises(NetworkFileError, match=r"org/tiny was not imported: it was stopped\."):
         next(pieces)
     assert len(ranges(hub)) == 1
 

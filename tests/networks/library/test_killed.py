@@ -1,4 +1,4 @@
-"""Bringing a network is whole or not at all: killed in the middle, on a full disk, and by two processes at once."""
+"""Importing a network is whole or not at all: killed in the middle, on a full disk, and by two processes at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A brought network is kept once under the digest of its files, and starts training with exactly its weights."""
+"""A imported network is kept once under the digest of its files, and starts training with exactly its weights."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_damage_is_seen_before_training_and_repaired_by_bringing_it_again(networ
         content = bytearray(path.read_bytes())
         content[-3] ^= 4
         path.write_bytes(content)
-    with pytest.raises(NetworkFileError, match="no longer what was brought"):
+    with pytest.raises(NetworkFileError, match="no longer what was imported"):
         networks.start(networks.spec(card.digest), 0)
     networks.import_folder(tiny)
     assert [path.read_bytes() for path in paths] == [(tiny / path.name).read_bytes() for path in paths]
