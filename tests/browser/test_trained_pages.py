@@ -128,7 +128,7 @@ def test_base_full_and_every_adapter_answer_a_drawn_seven(
     told = page.locator('[aria-label^="The most probable class for each network."]')
     expect(told).to_be_visible()
     label = told.get_attribute("aria-label") or ""
-    for network in ("Base: ", "Full, ", "LoRA r=4, ", "LoRA r=1, "):
+    for network in ("Base: ", "Full: ", "LoRA r=4: ", "LoRA r=1: "):
         assert network in label
     expect(page.get_by_text("The base answered bit for bit")).to_be_visible()
     expect(page.get_by_role("img", name="The drawing as the networks see it")).to_be_visible()

@@ -268,7 +268,7 @@ def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(
         assert measured.startswith(bytes_text(peak))
         assert forecast in {bytes_text(kept[run.id].memory) for run in runs}
         assert ("bank of" in measured) == any(run.result.bank > 1 for run in runs if run.result)
-    assert "Runs of one bank share it" in texts(app)
+    assert "Runs of one bank share that product" in texts(app)
 
 
 def _asked(lab: Lab, trained_home: TrainedHome) -> Configuration:

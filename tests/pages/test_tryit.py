@@ -176,7 +176,7 @@ def test_the_networks_of_the_answer_are_asked_at_first_and_the_rest_waits_in_one
     opened: Lab, trained_home: TrainedHome
 ) -> None:
     trained_home.bring(opened, str(trained_home.sweep.base), *trained_home.sweep.runs)
-    answered = {arm.label for arm in answer_of(opened, trained_home.sweep).compared}
+    answered = {arm.name for arm in answer_of(opened, trained_home.sweep).compared}
     assert len(answered) == 2
     app = draw("tryit", experiment=trained_home.sweep.id)
     assert answers(app).keys() == {"Base", *answered}

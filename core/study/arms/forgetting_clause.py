@@ -16,8 +16,8 @@ NO_SOURCE = "Nothing was learned on a source before this, so there is nothing wh
 
 
 OWN_RATES = (
-    "Each setting is at its own learning rate and reaches its own accuracy, so a difference here compares rates as "
-    "much as methods; at equal accuracy it may be another one."
+    "Each setting is at its own learning rate and learned the target to its own degree, so a difference here compares "
+    "rates as much as methods; where both learned equally much it may be another one."
 )
 """Under a table of forgetting, where settings have rates of their own."""
 
