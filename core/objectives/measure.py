@@ -76,6 +76,11 @@ class Measure:
     needs_losses: bool = False
     """Whether it is computed from the loss of each example."""
 
+    @property
+    def width(self) -> float:
+        """Distance of its bounds: what one example is worth that is right or wrong. Infinite without bounds."""
+        return self.limits[1] - self.limits[0]
+
     def of(self, answers: Answers) -> float:
         """The measure of some answers; NaN without examples."""
         if self.whole is not None:

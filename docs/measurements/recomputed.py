@@ -93,6 +93,9 @@ class Recomputed:
         leaning = holm([*map(two_way_p, by_seed), *[1.0] * lacking])
         for place, (one, d) in enumerate(zip(members, family, strict=True)):
             own = {name: values[place] for name, values in p.items()}
+            if own and d.shape[1] > 1:  # on few examples, to agree on all of them shows little
+                few = (1 - float(self.margin) / 100) ** d.shape[1]
+                own |= {name: max(own[name], few) for name in ("p_within", "p_within_methods")}
             mean, low, high = interval(d)
             agree = bool(abs(np.sign(by_seed[place]).sum()) == len(seeds))
             leans = bool(own) and 3 <= len(seeds) < 7 and agree and leaning[place] <= 0.05

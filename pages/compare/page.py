@@ -22,7 +22,7 @@ from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.current import experiment_picker
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.state import deleted_line, state_line
-from pages.shared.experiment.verdict_view import basis_view, difference_view, verdict_view
+from pages.shared.experiment.verdict_view import adapter_button, basis_view, difference_view, verdict_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import start_text, task_text
@@ -97,6 +97,7 @@ else:
 with st.container(horizontal=True, vertical_alignment="center"):
     if is_whole:
         if plain.arms:
+            adapter_button(plain.verdict, f"compare-{experiment.id}")
             link("report", "Report", {"experiment": experiment.id})
         experiment_actions(lab, experiment, plain.verdict)
     if not plain.arms:

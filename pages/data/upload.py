@@ -81,7 +81,7 @@ def _next_steps(lab: Lab, name: str) -> None:
             link("networks", "Import a network that reads texts")
         if kind == "image":
             link("pretrain", "Pretrain on this dataset", {QUERY: name})
-        link("home", "Ask on Home")
+        link("home", "Ask on Home", {QUERY: name})
 
 
 def delete_button(lab: Lab, name: str) -> None:

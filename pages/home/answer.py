@@ -7,9 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
-from core.methods.method import Role
 from core.numbers import bytes_text, count_text, unbroken
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, judged_by
@@ -22,12 +20,10 @@ from core.wording.tasks import judged_text
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.start import was_known
 from pages.shared.experiment.state import deleted_line, state_line
-from pages.shared.experiment.verdict_view import basis_view, difference_view, verdict_view
-from pages.shared.ui.download import download_of_run
+from pages.shared.experiment.verdict_view import adapter_button, basis_view, difference_view, verdict_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
-from pages.shared.ui.primary import on_primary
 
 
 def answer(lab: Lab, experiment: Experiment) -> None:
@@ -46,7 +42,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
             st.warning(literal(sentence))
         evidence_of(found, members, experiment.id)
         with st.container(horizontal=True, vertical_alignment="center"):
-            _adapter(found)
+            adapter_button(found, f"home-{experiment.id}")
             link("compare", "Compare", {"experiment": experiment.id})
             link("report", "Report", {"experiment": experiment.id})
             experiment_actions(lab, experiment, found)
@@ -82,30 +78,10 @@ def evidence_of(found: Verdict, members: list[Run], owner: str) -> None:
         )
     if warning := misleading_sentence(full.runs[0]):
         st.warning(warning)
-    uneven = macro_f1_sentence([replace(arm, label=arm.name) for arm in arms])
+    uneven = "" if found.withheld else macro_f1_sentence([replace(arm, label=arm.name) for arm in arms])
     basis_view(found, f"basis-{owner}", [*filter(None, [uneven])])
 
 
 def stored(arm: Arm) -> float:
     """Bytes that one run of an arm takes to store."""
     return arm.interval("stored_bytes").mean
-
-
-def _adapter(found: Verdict) -> None:
-    """Offer the adapter of the setting that the answer is about, with what was said of the setting."""
-    run, told = found.offered, found.told
-    if run is None or run.result is None:
-        return
-    measure = run.spec.objective.primary
-    mean = f" · {measure.text(told.arm.interval(measure.name).mean, 1)}" if told is not None else ""
-    is_chosen = found.choice is not None and found.choice.role is Role.ADAPTER
-    title = f"Adapter {run.spec.label}{mean}, seed {run.spec.seed}"
-    download_of_run(
-        on_primary(title) if is_chosen else title,
-        run.id,
-        ADAPTER,
-        f"home-adapter-{run.id}",
-        kind="primary" if is_chosen else "secondary",
-        help=f"For Hugging Face PEFT. {measure.title} is the mean of the setting; of its seeds this one is nearest to "
-        "the mean on the validation part.",
-    )

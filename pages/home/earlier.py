@@ -10,8 +10,9 @@ from core.lab import Lab
 from core.store.record import Experiment
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
+from pages.shared.experiment.current import remember
 from pages.shared.experiment.verdict_view import level_badge
-from pages.shared.ui.links import link
+from pages.shared.ui.links import ENTRIES
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
 
@@ -28,5 +29,12 @@ def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:
                 if not found.reason and not found.withheld:
                     level_badge(found)
                 st.space("stretch")
-                link("home", "Open", {"experiment": experiment.id})
+                # A link to the page that is open leaves the address as it is.
+                st.button(
+                    "Open",
+                    icon=ENTRIES["home"].icon,
+                    key=f"open-{experiment.id}",
+                    on_click=remember,
+                    args=(experiment.id,),
+                )
             st.caption(literal(headline(found)))

@@ -61,17 +61,16 @@ def usage_bar(lab: Lab) -> None:
 
 def runs_level(lab: Lab) -> None:
     """Draw the list of runs, and details of the selected ones."""
-    query, chosen = filters(lab), selected()
+    chosen = selected()
+    entries = lab.search.entries(chosen)
+    if gone := [id for id in chosen if id not in {entry.run.id for entry in entries}]:
+        one = f"There is no run {gone[0]!r}; it may have been deleted."
+        st.error(literal(one if len(gone) == 1 else f"{len(gone)} of these runs do not exist."))
+    query = filters(lab)
     runs_table(lab, query)
     delete_dialog(lab)
 
     problem()
-    entries = lab.search.entries(chosen)
-    if len(entries) < len(chosen):
-        gone = len(chosen) - len(entries)
-        st.error(
-            "This run does not exist; it may have been deleted." if gone == 1 else f"{gone} of these runs do not exist."
-        )
     try:
         if len(entries) == 1:
             heading(lab, entries[0])

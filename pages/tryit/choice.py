@@ -67,7 +67,7 @@ def choose(lab: Lab, experiment: Experiment) -> Chosen | None:
             "source one sees what was forgotten.",
         )
         count = len(st.session_state.get(networks, first))
-        menu = st.popover(f"Networks: {count} of {len(arms)}", icon=":material/hub:", key="try-menu")
+        menu = st.popover(f"Networks: the base and {count} of {len(arms)}", icon=":material/hub:", key="try-menu")
     with menu:
         asked = st.pills(
             "Networks",

@@ -171,7 +171,7 @@ def test_a_permutation_keeps_every_value_and_another_seed_puts_it_elsewhere() ->
     ("values", "reason"),
     [
         ({"classes": (0, 4)}, "no test examples of class 4; .* classes 0 to 3"),
-        ({"shots": 12}, "made has 11 training examples of class 3 besides the validation part, not 12"),
+        ({"shots": 12}, "made has 11 training examples of class kind 3 besides the validation part, not 12"),
         ({"dataset": "other"}, "made of other, not of made"),
     ],
 )
@@ -181,7 +181,7 @@ def test_what_a_dataset_cannot_give_is_said_in_one_sentence(values: dict, reason
 
 
 def test_a_class_with_one_image_is_refused_rather_than_left_without_training_or_validation() -> None:
-    with pytest.raises(DatasetError, match="0 training examples of class 1"):
+    with pytest.raises(DatasetError, match="0 training examples of class kind 1"):
         make_task(TaskSpec(dataset="made"), fabricated((5, 1)))
     task = make_task(TaskSpec(dataset="made"), fabricated((5, 2)))
     assert (task.train.labels == 1).sum() == (task.validation.labels == 1).sum() == 1

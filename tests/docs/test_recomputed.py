@@ -119,7 +119,7 @@ def printed(runs: list[Run], found: Verdict, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("seed", "better", "stages", "rates", "failing", "said"),
     [
-        (2, 0.5, (7, 9), 3, False, ("shown", "methods", "LoRA r=1, lr 0.00316", None)),
+        (2, 0.5, (7, 9), 3, False, ("shown", "methods", "LoRA r=4, lr 0.00316", None)),
         (0, -1.0, (8,), 3, True, ("shown", "methods", "Full, lr 0.00316", None)),
         (0, 0.2, (8,), 1, False, ("shown", "rates", None, None)),
         (0, 0.0, (8,), 2, False, ("open", None, None, "withheld")),

@@ -220,7 +220,8 @@ def test_less_forgetting_and_its_interval_point_the_same_way():
     assert "10.62 points less of the source" in forgetting_clause(lora, full)
     assert "(95 % interval 10.19 to 11.06)" in forgetting_clause(lora, full)
     assert (
-        forgetting_in_short(lora, full) == "LoRA r=4 forgot 10.62 points less of the source, at another learning rate."
+        forgetting_in_short(lora, full)
+        == "LoRA r=4 forgot 10.62 points less of the source than full fine-tuning, each at its own learning rate."
     )
 
 

@@ -11,6 +11,7 @@ from scipy.special import stdtr
 from core.study.stats.family import Around, Compared, Differences, family_p, p_values, within_p
 from core.study.stats.intervals import t_p
 from core.study.stats.permutation import holm, joint_p
+from core.study.stats.power import Design
 from core.study.stats.spending import level_of
 
 MARGIN = 0.5
@@ -88,3 +89,15 @@ def test_without_single_examples_the_tests_are_over_seeds() -> None:
     near, far = within_p([eight - 1, eight - 9], MARGIN)
     assert near <= level_of(8) / 2 < far == 1.0, "no setting keeps another from being within"
     assert family_p([]) == within_p([], MARGIN) == p_values([], MARGIN) == []
+
+
+@pytest.mark.parametrize(("examples", "is_shown"), [(48, False), (360, False), (1000, True)])
+def test_to_agree_on_few_examples_shows_no_equivalence(examples: int, is_shown: bool) -> None:
+    """None of 360 examples on which a method is worse says 0.5 points with probability 0.16, (1 − 0.005)³⁶⁰."""
+    family = [Compared(np.zeros((8, examples)))]
+    (found,) = p_values(family, 0.5, width=100.0)
+    assert found.within == pytest.approx(max(2**-8, 0.995**examples))
+    assert (found.within <= level_of(8) / 2) is is_shown
+    assert p_values(family, 0.5)[0].within == 2**-8, "a measure without bounds"
+    out_of_reach = Design(0.1, 0.0, 1.0, examples, settings=1, width=100.0).is_out_of_reach(0.5)
+    assert out_of_reach is not is_shown

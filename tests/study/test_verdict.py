@@ -423,4 +423,4 @@ def test_what_is_not_shown_to_beat_the_most_frequent_class_has_no_verdict(
     found = verdict(given(full_mean + 0.1 * SPREAD, r4=lora_mean + 0.1 * SPREAD[::-1]))
     assert headline(found).startswith(start) if start else "most frequent class" not in said(found)
     if start:
-        assert (found.mend, found.looks, found.seeds_to_add) == (NextStep.LONGER, (), 0)
+        assert (found.mend, found.looks, found.seeds_to_add) == (NextStep.SETTINGS, (), 0)

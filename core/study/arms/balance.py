@@ -78,7 +78,7 @@ def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
     return found
 
 
-def unlearnt_sentence(found: Sequence[Arm]) -> str:
+def unlearnt_sentence(found: Sequence[Arm], cure: str = "train longer or at another learning rate") -> str:
     """That these arms are not shown to have learned anything, and what to do; empty for none. See :func:`unlearnt`."""
     if not found:
         return ""
@@ -90,10 +90,7 @@ def unlearnt_sentence(found: Sequence[Arm]) -> str:
             f"to have learned more than naming the most frequent class, which is right in {percent(share, 1)} of cases"
         )
         names = [f"{arm.name} ({percent(arm.interval(ACCURACY.name).mean, 1)})" for arm in found]
-    return (
-        f"{listed(names)} {have} not been shown {what}: train for more epochs or at another learning rate before "
-        "adding seeds."
-    )
+    return f"{listed(names)} {have} not been shown {what}: {cure}."
 
 
 def macro_f1_sentence(arms: Sequence[Arm]) -> str:

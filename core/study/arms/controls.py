@@ -18,6 +18,14 @@ from core.study.stats.crossed import crossed
 from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.words import off_text
 
+CURES = {
+    NextStep.SETTINGS: "try other learning rates before adding seeds",
+    NextStep.LONGER: "train longer before adding seeds",
+    None: "other learning rates and longer training were tried, so the network, its input or the number of training "
+    "examples may be the limit",
+}
+"""What to do, by the next step, as the end of a sentence."""
+
 
 def unlearned_reason(arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, trivial: Tested) -> Reason | None:
     """Why nothing is said of two settings: one is not shown to be better than naming the most frequent class, or full
@@ -30,16 +38,24 @@ def unlearned_reason(arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, 
         tested: has the measure of each test example.
         trivial: has the same of the answers that need no input.
     """
-    if sentence := unlearnt_sentence([arm for arm in (full, told) if _is_unlearnt(arm, tested, trivial)]):
-        return Reason(f"No verdict: {sentence}", NextStep.LONGER)
+    step = _cure(arms, (full, told))
+    if sentence := unlearnt_sentence([arm for arm in (full, told) if _is_unlearnt(arm, tested, trivial)], CURES[step]):
+        return Reason(f"No verdict: {sentence}", step)
     head = _beside(HeadSpec.name(), arms, full, tested)
     if head is None or _is_better(head):
         return None
     return Reason(
         f"No verdict: full fine-tuning is not shown to be better than training only the head; it was {off_text(head)}. "
-        "These runs do not tell what fine-tuning the network gives: train longer.",
-        NextStep.LONGER,
+        f"These runs do not tell what fine-tuning the network gives: {CURES[step]}.",
+        step,
     )
+
+
+def _cure(arms: Sequence[Arm], compared: Sequence[Arm]) -> NextStep | None:
+    """What may help settings that learned too little; None where other rates and longer training were tried."""
+    if any(sum(other.tuning_group == arm.tuning_group for other in arms) < 2 for arm in compared):
+        return NextStep.SETTINGS
+    return None if any(arm.shorter for arm in compared) else NextStep.LONGER
 
 
 def _is_unlearnt(arm: Arm, tested: Tested, trivial: Tested) -> bool:

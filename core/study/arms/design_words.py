@@ -68,8 +68,8 @@ def _good_enough(design: Design, measure: Measure, margin: float, nouns: str, lo
     within = f"“Good enough within {measure.margin_text(margin)}”"
     if not margin:
         return []
-    if design.floor > margin:
-        examples = count_text(float(f"{design.examples_for(margin):.2g}"))
+    if design.is_out_of_reach(margin):
+        examples = count_text(float(f"{design.examples_for(margin):.1g}"))
         return [f"{within} is out of reach with any number of seeds: it takes about {examples} test {nouns}."]
     needed = design.seeds_for(margin, looks)
     if needed is None:

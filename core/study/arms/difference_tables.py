@@ -31,6 +31,8 @@ def finding_text(difference: Difference, candidate: Candidate | None = None) -> 
     side = "higher" if difference.interval.mean > 0 else "lower"
     if candidate is not None and candidate.level is Level.SHOWN:
         return f"Shown: {side}"
+    if candidate is not None and candidate.within is Level.SHOWN:
+        return "Shown: within the margin"
     if difference.holds_zero:
         return f"No difference seen with {counted(len(difference.seeds), 'seed')}"
     return f"Leaning: {side}" if candidate is not None and candidate.leans else f"Seen: {side}"

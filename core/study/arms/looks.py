@@ -68,7 +68,8 @@ def look_at(
     level = level_of(seeds, [look.seeds for look in family.looks])
     found: list[Found | None] = [None] * len(candidates)
     if seeds > 1:
-        found = [*p_values([each.compared for each in candidates], margin, failed)]
+        width = candidates[0].arm.spec.objective.primary.width
+        found = [*p_values([each.compared for each in candidates], margin, failed, width)]
     before = tuple(sorted({look.seeds for look in family.looks if look.seeds != seeds}))
     known = next((look for look in family.looks if look.seeds == seeds), None)
     claims: dict[str, dict[str, bool]] = {}

@@ -184,14 +184,15 @@ class Verdict:
     def design(self) -> Design | None:
         """What determines what a further look can show, from the spread of these runs; None where it is not known."""
         told = self.told
-        if told is None or self.reason or told.crossed.seeds < MIN_SEEDS:
+        if told is None or self.reason or told.crossed.seeds < MIN_SEEDS or not any(told.crossed.spreads):
             return None
-        return Design(*told.crossed.spreads, told.crossed.examples, max(len(self.candidates), 1))
+        width = told.arm.spec.objective.primary.width
+        return Design(*told.crossed.spreads, told.crossed.examples, max(len(self.candidates), 1), width)
 
     @property
     def needs_examples(self) -> bool:
         """Whether "good enough" is out of reach with these test examples, whatever the number of seeds."""
-        return self.level is not Level.SHOWN and self.design is not None and self.design.floor > self.margin > 0
+        return self.level is not Level.SHOWN and self.design is not None and self.design.is_out_of_reach(self.margin)
 
 
 def verdict(

@@ -13,7 +13,7 @@ from core.study.arms.design_words import power_sentences
 from core.study.arms.verdict import verdict
 from core.study.report.example import example, example_verdict
 from core.study.stats.power import Design
-from core.study.weights.predicted import tested_by
+from core.study.weights.predicted import tested_by, trivial_by
 
 MAX_LOOKED_AT = 20
 """Maximum number of experiments, the newest first, among which one of the same kind is looked for."""
@@ -54,7 +54,8 @@ def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
             members = lab.members(experiment)
             key = (str(lab.settings.home), *((run.id, run.state, run.archived) for run in members))
             if key not in _designs:
-                _designs[key] = verdict(members, tested_by(lab)).design
+                found = verdict(members, tested_by(lab), trivial=trivial_by(lab))
+                _designs[key] = None if found.withheld else found.design
             if (design := _designs[key]) is not None:
                 return Expected(replace(design, settings=len(settings)), experiment.name)
     shown, like = example_verdict().design, example().runs[0].spec

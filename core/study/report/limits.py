@@ -41,8 +41,8 @@ def limits_of(evidence: Evidence) -> list[str]:
         f"The intervals are over {counted(seeds, 'seed')}, that is over {_drawn(specs)}. Those of adapter settings "
         f"minus full fine-tuning are over test {nouns} as well, where the answers to each are known; all others hold "
         f"for these test {nouns}.",
-        f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}. What learns "
-        "more slowly may catch up in a longer training.",
+        f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}."
+        + ("" if evidence.verdict.holds_on else " What learns more slowly may catch up in a longer training."),
     ]
     rates = rates_tried(specs)
     alphas = {spec.method.strength for spec in specs if spec.method.strength_field}
@@ -56,7 +56,7 @@ def limits_of(evidence: Evidence) -> list[str]:
         names = listed([name_in_sentence(label) for label in rates.one])
         sentences.append(f"The learning rate was not tuned for {names}, which may do better at another one.")
     labels = {arm.key: arm.label for arm in evidence.named}
-    candidates = [each for each in evidence.verdict.candidates if each.level is not Level.SHOWN]
+    candidates = [each for each in evidence.verdict.candidates if Level.SHOWN not in (each.level, each.within)]
     for holds_zero, start, words in (
         (True, "Not shown is not the same as equal", "no difference in {} from full fine-tuning is shown for"),
         (False, "Seen is not the same as shown", "a difference in {} was seen, and is not a claim, for"),

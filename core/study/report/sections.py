@@ -11,6 +11,7 @@ from core.methods.method import Role
 from core.numbers import NOTHING, bytes_text, count_text
 from core.run_spec import inner_ranks
 from core.study.arms.balance import share_sentence
+from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.difference_tables import (
     cut_differences,
     cuts_table,
@@ -77,8 +78,7 @@ def _accuracy(evidence: Evidence, _: int) -> Section:
     )
     share = share_sentence(evidence.chosen[0].runs[0].result, evidence.members[0].spec.network.learns)
     lead = f"{measure.title} on the target's test part, which took no part in any choice. {share}".strip()
-    words = {Level.SHOWN: "shown", Level.OPEN: "not shown"}
-    within = {candidate.arm.key: words[candidate.within] for candidate in found.candidates}
+    within = {candidate.arm.key: _within(candidate, found.margin) for candidate in found.candidates}
     columns = {
         "Setting": [arm.label for arm in arms],
         "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
@@ -174,3 +174,11 @@ def _cuts(evidence: Evidence, _: int) -> Section:
     if differences := cut_differences(arms, cuts):
         tables.append(Table("LoRA minus full fine-tuning cut to the same rank", differences_table(differences)))
     return Section(CUTS, lead, tuple(tables))
+
+
+def _within(candidate: Candidate, margin: float) -> str:
+    """Whether a setting is good enough: shown, shown not to be, or neither."""
+    if candidate.within is Level.SHOWN:
+        return "shown"
+    is_worse = candidate.claim(Rule.LOWER) is not None and candidate.crossed.interval().high < -margin
+    return "no" if is_worse else "not shown"

@@ -6,6 +6,7 @@ any false claim among them at the level at which they are read; :mod:`core.study
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -94,7 +95,22 @@ def within_p(family: Sequence[Differences], margin: float, failed: int = 0) -> l
     return [max(pair) for pair in zip(holm([*one_sided, *[1.0] * failed]), by_sign.tolist(), strict=False)]
 
 
-def p_values(family: Sequence[Compared], margin: float, failed: int = 0) -> list[Found]:
+def fewest_p(margin: float, width: float, examples: int) -> float:
+    """Compute the smallest p-value that "within the margin" can have on so many test examples.
+
+    Where each example is right or wrong, it is (1 − margin / width)^examples: the chance that none of them shows a
+    shortfall that is as large as the margin. Settings that agree on all of few examples have no spread that would say
+    so. Source: Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983).
+
+    Args:
+        margin: in the measure's unit.
+        width: distance of the measure's bounds; infinite for a measure without.
+        examples: number of test examples; 1 where single ones are not known, of which nothing can be said.
+    """
+    return (1 - min(1.0, margin / width)) ** examples if examples > 1 and math.isfinite(width) else 0.0
+
+
+def p_values(family: Sequence[Compared], margin: float, failed: int = 0, width: float = math.inf) -> list[Found]:
     """Test each setting of a family, at the chosen learning rates and for sentences about methods.
 
     A rate that was chosen on the validation part may be a neighbor of the best one, so that a difference of two
@@ -104,6 +120,7 @@ def p_values(family: Sequence[Compared], margin: float, failed: int = 0) -> list
         family: the settings.
         margin: in the measure's unit.
         failed: see :func:`family_p`.
+        width: see :func:`fewest_p`.
     """
 
     def differ(values: Sequence[Differences]) -> list[float]:
@@ -119,9 +136,10 @@ def p_values(family: Sequence[Compared], margin: float, failed: int = 0) -> list
     better, worse = _at_neighbors(differ, chosen, at_full), _at_neighbors(differ, chosen, at_own)
     near_around = _at_neighbors(within, chosen, at_full, margin)
     by_side = [up if each.mean() > 0 else down for each, up, down in zip(chosen, better, worse, strict=True)]
+    few = [fewest_p(margin, width, each.shape[1]) for each in chosen]
     return [
-        Found(p, max(p, around), w, max(w, w_around))
-        for p, around, w, w_around in zip(differs, by_side, near, near_around, strict=True)
+        Found(p, max(p, around), max(w, least), max(w, w_around, least))
+        for p, around, w, w_around, least in zip(differs, by_side, near, near_around, few, strict=True)
     ]
 
 

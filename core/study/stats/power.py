@@ -17,6 +17,9 @@ POWER = 0.8
 MAX_SEEDS = 256
 """Maximum number of seeds that is named: what takes more counts as out of reach."""
 
+FIRST_LOOK = 8
+"""Number of seeds of a usual first look."""
+
 FEW_SEEDS = {7: 1.3, 8: 1.07, 9: 1.07}
 """Factors of the smallest difference where the sign-flip test costs power that the formula does not know, by number of
 seeds; simulated, ``tests/study/test_power.py``."""
@@ -39,6 +42,8 @@ class Design:
     """Number of test examples; 1 where the spread over seeds has theirs in it."""
     settings: int
     """Number of settings that are tested together."""
+    width: float = math.inf
+    """Distance of the measure's bounds; see :func:`core.study.stats.family.fewest_p`."""
 
     def error(self, seeds: int) -> float:
         """Standard error of a mean difference with so many seeds."""
@@ -90,6 +95,15 @@ class Design:
         return smallest is not None and smallest <= size
 
     def examples_for(self, margin: float) -> int:
-        """The number of test examples with which differences of this size are not out of reach; 0 for any number."""
+        """The number of test examples with which "good enough" is not out of reach; 0 for any number."""
         z = float(ndtri(1 - ERROR_RATE / (2 * self.settings)) + ndtri(POWER))
-        return math.ceil((z * self.example / margin) ** 2) if margin > 0 else 0
+        return max(math.ceil((z * self.example / margin) ** 2), self._fewest(margin)) if margin > 0 else 0
+
+    def is_out_of_reach(self, margin: float) -> bool:
+        """Whether "good enough" within a margin takes more test examples, whatever the number of seeds."""
+        return self.floor > margin > 0 or 1 < self.examples < self._fewest(margin)
+
+    def _fewest(self, margin: float) -> int:
+        """The number of test examples with which :func:`core.study.stats.family.fewest_p` allows a first look."""
+        share = margin / self.width
+        return math.ceil(math.log(level_of(FIRST_LOOK) / 2) / math.log1p(-share)) if 0 < share < 1 else 0

@@ -35,8 +35,8 @@ def found_sentence(
     path = max(shown, key=lambda each: shown[each].relative_norm)
     needed = max(spectrum.rank_holding(ENERGY) for spectrum in shown.values())
     size = f"by {percent(100 * shown[path].relative_norm, 0)} of the size of its weight"
-    rank = f"{percent(100 * ENERGY, 0)} of its change takes up to rank {needed}"
-    most = f"{who} with seed {seed} changed {path} most, {size}, and {rank}"
+    rank = f"{percent(100 * ENERGY, 0)} of the change of a layer takes up to rank {needed}"
+    most = f"{who} with seed {seed} changed {path} most, {size}; {rank}"
     return f"{most}; {_answer(verdict, needed if of_full else None)}."
 
 
@@ -53,7 +53,7 @@ def _answer(verdict: Verdict, needed: int | None) -> str:
         case Rule.NONE:
             return f"whether {name} is as good is not decided"
         case Rule.LOWER:
-            why = (", although it has that rank" if has_room else ", and has less rank than that") if known else ""
+            why = ", although it has that rank" if has_room else ""
             return f"{name} is {measure.worse} than full fine-tuning{scope}{why}"
         case Rule.HIGHER:
             found = f"is {measure.better} than full fine-tuning"

@@ -69,8 +69,8 @@ def _split(spec: TaskSpec, dataset: Dataset, classes: tuple[int, ...]) -> tuple[
         trained, held_out, available = _divided(rows, spec)
         if trained is None:
             raise DatasetError(
-                f"{dataset.name} has {available} training examples of class {label} besides the validation part, "
-                f"not {spec.shots or 1}; ask for fewer shots or leave the class out."
+                f"{dataset.name} has {available} training examples of class {dataset.class_names[label]} besides the "
+                f"validation part, not {spec.shots or 1}: choose “all” or fewer shots, or leave the class out."
             )
         train.append(trained)
         validation.append(held_out)
@@ -85,8 +85,8 @@ def _without_classes(spec: TaskSpec, dataset: Dataset) -> Outline:
     trained, held_out, available = _divided(rows, spec)
     if trained is None:
         raise DatasetError(
-            f"{dataset.name} has {available} training examples besides the validation part, not {spec.shots or 1}; "
-            "ask for fewer shots."
+            f"{dataset.name} has {available} training examples besides the validation part, not {spec.shots or 1}: "
+            "choose “all” or fewer shots."
         )
     return Outline((), np.sort(trained), np.sort(held_out), np.arange(len(dataset.test_labels)))
 

@@ -21,6 +21,7 @@ from core.store.record import Experiment
 from core.study.arms.choice import chosen_arms
 from core.study.arms.design_words import look_line
 from core.study.arms.growth import RATES_OFFERED, extended, longer, rates_beyond
+from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict
 from core.study.stats.spending import CLAIM_SEEDS
 from pages.shared.experiment.estimate import redraw_when_measured
@@ -124,9 +125,10 @@ def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     """Train the settings of the answer for three times as many epochs."""
     members = lab.members(experiment)
     key = f"longer-{experiment.id}-{len(members)}"
+    rates = "the chosen learning rate and its neighbors" if is_tuned(run.spec for run in members) else "its rate"
     st.markdown(
-        "Full fine-tuning and each adapter and rank, at the chosen learning rate and its neighbors, for **three "
-        "times as many epochs**. The answer is then about these; what was trained stays."
+        f"Full fine-tuning and each adapter and rank, at {rates}, for **three times as many epochs**. The answer is "
+        "then about these; what was trained stays."
     )
     try:
         specs = [run.spec for run in members]

@@ -7,17 +7,22 @@ from typing import Literal
 
 import streamlit as st
 
+from core.engine.jobs.run_files import ADAPTER
+from core.methods.method import Role
 from core.store.record import Run
 from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words
+from core.study.arms.withheld import NextStep
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
 from core.study.report.evidence import named
 from core.study.stats.claims import Level
+from pages.shared.ui.download import download_of_run
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import literal
+from pages.shared.ui.primary import on_primary
 
 COLOURS: dict[Level, Literal["green", "orange", "gray"]] = {
     Level.SHOWN: "green",
@@ -37,7 +42,8 @@ def verdict_view(found: Verdict) -> None:
     badge = f" :{COLOURS[found.level]}-badge[{level}]" if level else ""
     st.markdown(f"#### {literal(headline(found))}{badge}", help=MEANINGS[found.level] if level else None)
     told, full = found.told, found.full
-    forgot = forgetting_in_short(told.arm, full) if told is not None and full is not None and not found.reason else ""
+    is_compared = told is not None and full is not None and not (found.reason or found.withheld)
+    forgot = forgetting_in_short(told.arm, full) if is_compared and told and full else ""
     if sentences := [*filter(None, [*caveats(found), forgot])]:
         st.caption(literal(" ".join(sentences)))
 
@@ -70,3 +76,29 @@ def difference_view(found: Verdict, members: Sequence[Run], owner: str) -> None:
     figure = difference_rows(found, arms, colours_of(run.spec for run in members))
     alt = f"{title} of each setting minus that of full fine-tuning, by seed, with mean and interval"
     show(figure, owner, "difference", alt)
+
+
+def adapter_button(found: Verdict, key: str) -> None:
+    """Offer the adapter of the setting that the answer is about, with what was said of the setting; of settings that
+    have not been shown to have learned anything, Adapters has them.
+
+    Args:
+        found: the verdict.
+        key: of the button.
+    """
+    run, told = found.offered, found.told
+    if run is None or run.result is None or (found.withheld and found.mend is not NextStep.RATES):
+        return
+    measure = run.spec.objective.primary
+    mean = f" · {measure.text(told.arm.interval(measure.name).mean, 1)}" if told is not None else ""
+    is_chosen = found.choice is not None and found.choice.role is Role.ADAPTER
+    title = f"Adapter {run.spec.label}{mean}, seed {run.spec.seed}"
+    download_of_run(
+        on_primary(title) if is_chosen else title,
+        run.id,
+        ADAPTER,
+        f"{key}-adapter",
+        kind="primary" if is_chosen else "secondary",
+        help=f"For Hugging Face PEFT. {measure.title} is the mean of the setting; of its seeds this one is nearest to "
+        "the mean on the validation part.",
+    )

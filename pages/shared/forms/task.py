@@ -57,6 +57,8 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
     )
     st.caption(presets[preset].line_for(kind) if preset in presets else "Choose every setting of the task yourself.")
     default = source.dataset if source else None
+    if source and preset in presets and presets[preset].other_dataset:
+        _leave(lab, source.dataset, f"{key}-dataset")
     dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", default, kind, objective)
     if dataset is None:
         return None
@@ -75,6 +77,14 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
         st.error(literal(str(error)))
         return None
     return task
+
+
+def _leave(lab: Lab, source: str, key: str) -> None:
+    """Choose another dataset like the source, where the source is chosen and the preset needs another one."""
+    infos = {info.name: info for info in lab.catalog.list() if info.state == "ready"}
+    others = [name for name, info in infos.items() if name != source and info.is_like(infos.get(source, info))]
+    if others and st.session_state.get(key, source) == source:
+        st.session_state[key] = others[0]
 
 
 def _chosen_has_classes(lab: Lab, key: str) -> bool:

@@ -61,6 +61,10 @@ def shots(info: DatasetInfo, key: str, start: int | None) -> int | None:
         start: chosen at first; None for all.
     """
     field = next(field for field in fields_of(view_of(info.kind), info.has_classes) if field.name == "shots")
+    # What was chosen for nobody but the dataset before is not carried over to this one.
+    former, st.session_state[f"{key}-shots-of"] = st.session_state.get(f"{key}-shots-of"), (info.name, start or ALL)
+    if former and former[0] != info.name and st.session_state.get(f"{key}-shots") == former[1]:
+        st.session_state[f"{key}-shots"] = start or ALL
     amount: int | None = _value(field, {}, f"{key}-{field.name}", None, start or ALL)
     return amount
 
