@@ -15,6 +15,7 @@ from pages.home.question import question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
 from pages.shared.experiment.live import is_watched, live_panel
 from pages.shared.experiment.restore import offer_to_restore
+from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 
 LISTED = 12
@@ -39,6 +40,12 @@ def _panel(experiment: Experiment) -> str:
 
 
 st.title("Full fine-tuning or LoRA?")
+with st.container(horizontal=True, vertical_alignment="center"):
+    st.caption(
+        "Full fine-tuning trains every weight of a network; LoRA freezes it and trains two small matrices beside each.",
+        width="content",
+    )
+    link("learn", "How LoRA works")
 offer_to_restore(lab)
 
 experiments = lab.experiments(LISTED)
