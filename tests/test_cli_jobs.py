@@ -128,14 +128,14 @@ def test_runs_that_were_interrupted_go_on_elsewhere_from_their_own_checkpoints(h
     settings = Settings(home=home, threads=1, checkpoint_seconds=0.05)
     lab = Lab(settings)
     lab.start()
-    experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=30), FullSpec())], range(9))
+    experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=100), FullSpec())], range(9))
     wait_until(lambda: lab.run(experiment.runs[0]).step > 30)
     lab.close()
     lab = Lab(settings)
     lab.start()
     lab.stop(experiment.runs[0])  # with the result of its checkpoint
     together, alone = experiment.runs[1], experiment.runs[8]
-    wait_until(lambda: lab.run(alone).step > lab.run(together).step + 30)
+    wait_until(lambda: lab.store.checkpoint(alone) and lab.run(alone).step > lab.run(together).step + 30)
     lab.close()
 
     idle = Lab(settings)

@@ -48,7 +48,7 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """What the intervals hold for, and macro-F1, as sentences."""
-        if len(self.bases) > 1:
+        if self.members[0].spec.own_base:
             held = "Each seed has a base of its own: the intervals hold for bases trained like these."
         elif self.members[0].spec.is_direct:
             held = "All runs start from one network as it was imported: the intervals hold for no other network."

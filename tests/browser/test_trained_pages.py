@@ -113,11 +113,11 @@ def test_base_full_and_every_adapter_answer_a_drawn_seven(
     page: Page, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
 ) -> None:
     page.goto(f"{trained_site}/tryit?experiment={trained_home.tuned.id}")
-    page.get_by_role("button", name="Networks: 2 of 8").click()
+    page.get_by_role("button", name="Networks: the base and 2 of 8").click()
     menu = page.get_by_role("dialog", name="Networks: ")
     for network in ("LoRA r=1, lr 0.01", "Head only, lr 0.01"):
         menu.get_by_role("button", name=network, exact=True).click()
-    expect(page.get_by_role("dialog", name="Networks: 4 of 8")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Networks: the base and 4 of 8")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
     page.get_by_text("Draw", exact=True).click()

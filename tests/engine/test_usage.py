@@ -56,7 +56,7 @@ def test_what_deleting_frees_in_the_store_counts_as_free(tmp_path: Path) -> None
 
 def test_no_run_is_queued_that_would_go_beyond_the_limit(settings: Settings) -> None:
     lab = Lab(replace(settings, max_stored_bytes=3_000_000))
-    sentence = r"would import it to 0\.0\d GB; the limit is 0\.003 GB: delete runs on the Runs page"
+    sentence = r"would bring it to 0\.0\d GB; the limit is 0\.003 GB: delete runs on the Runs page"
     queued: list[str] = []
     with pytest.raises(StorageFullError, match=sentence):
         queued.extend(lab.launch(SPEC.but(seed=seed)).id for seed in range(10))

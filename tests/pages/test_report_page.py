@@ -203,7 +203,7 @@ def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment
     app = draw("compare", experiment=tuned[1].id)
     accuracy = next(frame.value for frame in app.dataframe if "Finding" in frame.value)
     assert list(accuracy["Setting"]) == ["LoRA r=1", "LoRA r=4", "Head only"]
-    assert set(accuracy["Finding"]) == {"No difference seen with 2 seeds"}
+    assert set(accuracy["Finding"]) == {"Not told apart with 2 seeds"}
     assert set(accuracy["p"]) == {NOTHING}, "nothing is tested while a rate is at an end"
     assert all(text.endswith("%") for text in accuracy["Beats it"])
     rates = {arm.learning_rate for arm in chosen_arms(tuned[0].members(tuned[1]))}

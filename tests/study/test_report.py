@@ -156,7 +156,7 @@ def test_where_the_best_rate_may_lie_beyond_nothing_is_shown_and_it_says_so(evid
     differences = [part.frame for part in found.sections[1].parts if "Differences" in part.title]
     assert set(differences[0]["Setting"]) == {"LoRA r=1", "LoRA r=4", "Head only", "Biases only", "From scratch"}
     findings = dict(zip(differences[0]["Setting"], differences[0]["Finding"], strict=True))
-    assert all(text.startswith(("No difference seen with 3 seeds", "Seen: ")) for text in findings.values())
+    assert all(text.startswith(("Not told apart with 3 seeds", "Seen: ")) for text in findings.values())
     assert set(differences[0]["p"]) == {"–"}
 
 

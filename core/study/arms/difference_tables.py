@@ -34,7 +34,7 @@ def finding_text(difference: Difference, candidate: Candidate | None = None) -> 
     if candidate is not None and candidate.within is Level.SHOWN:
         return "Shown: within the margin"
     if difference.holds_zero:
-        return f"No difference seen with {counted(len(difference.seeds), 'seed')}"
+        return f"Not told apart with {counted(len(difference.seeds), 'seed')}"
     return f"Leaning: {side}" if candidate is not None and candidate.leans else f"Seen: {side}"
 
 

@@ -68,7 +68,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
         ),
         (
             bool(few),
-            f"Fewer than {MIN_SEEDS} seeds in {listed(few)}: their intervals are too wide to be useful; run more.",
+            f"Fewer than {MIN_SEEDS} seeds in {listed(few)}: their intervals are too wide to be useful.",
         ),
         (bool(stopped), f"Runs that were stopped early take no part in the verdict: {named_runs(stopped, labels)}."),
         (

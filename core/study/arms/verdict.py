@@ -173,7 +173,7 @@ class Verdict:
         if self.reason or self.withheld or self.told is None:
             return self.mend
         if self.claim is None:
-            return NextStep.EXAMPLES if self.needs_examples and self.told.difference.holds_zero else NextStep.SEEDS
+            return None if self.needs_examples and self.told.difference.holds_zero else NextStep.SEEDS
         if self.about is About.METHODS:
             return None
         if self.about is About.BUDGET:

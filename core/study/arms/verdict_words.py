@@ -165,7 +165,10 @@ def _why_open(verdict: Verdict, told: Candidate) -> str:
         )
     if seeds < CLAIM_SEEDS:
         return f"A claim takes at least {CLAIM_SEEDS} seeds, and there {'is 1' if seeds == 1 else f'are {seeds}'}."
-    return "The interval contains 0. Not shown is not the same as equal." if told.difference.holds_zero else ""
+    if not told.difference.holds_zero:
+        return ""
+    few = " More seeds hardly help: these test examples are too few, or too easy." if verdict.needs_examples else ""
+    return f"The interval contains 0. Not shown is not the same as equal.{few}"
 
 
 def _tests(verdict: Verdict, told: Candidate) -> str:

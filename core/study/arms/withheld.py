@@ -24,8 +24,6 @@ class NextStep(StrEnum):
     """Train for three times as many epochs."""
     SEEDS = "add seeds"
     """Train every setting with more seeds."""
-    EXAMPLES = "add test examples"
-    """Test on more examples: no number of seeds is enough."""
     SETTINGS = "add settings"
     """Try several learning rates, where each method has one."""
 

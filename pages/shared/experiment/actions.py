@@ -31,7 +31,6 @@ from pages.shared.experiment.growing import (
 )
 from pages.shared.experiment.like import open_like
 from pages.shared.experiment.trackers import send_to_tracker
-from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import start_id
 from pages.shared.ui.primary import on_primary
@@ -57,9 +56,7 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Verdict) -> None
         experiment: what to act on.
         found: its verdict, which says what would help it.
     """
-    if found.next_step is NextStep.EXAMPLES:
-        link("data", "Add test examples")
-    elif found.next_step in STEPS:
+    if found.next_step in STEPS:
         action_button(lab, experiment, found, STEPS[found.next_step], is_primary=True)
     known = {name: action for name, action in ACTIONS.items() if name != "rates" or found.next_step is NextStep.RATES}
     titles = {name: f"{action.icon} {action.title}" for name, action in known.items()}

@@ -88,7 +88,10 @@ def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     key = f"add-settings-{experiment.id}-{len(specs)}"
     ranks = inner_ranks(specs)
     kinds = {spec.kind for spec in specs}
-    rates = {spec.optim.learning_rate for spec in specs}
+    tried: dict[object, set[float]] = {}
+    for spec in specs:
+        tried.setdefault((spec.kind, spec.method.size), set()).add(spec.optim.learning_rate)
+    everywhere = set.intersection(*tried.values())  # a rate that one method has and another lacks is offered
     new_ranks = st.pills(
         "Ranks", [r for r in RANK_CHOICES if r not in ranks], selection_mode="multi", key=f"{key}-ranks"
     )
@@ -106,11 +109,11 @@ def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         if experiment.plan is not None
         else st.pills(
             "Learning rates",
-            [rate for rate in RATES_OFFERED if rate not in rates],
+            [rate for rate in RATES_OFFERED if rate not in everywhere],
             selection_mode="multi",
             format_func=lambda rate: f"{rate:g}",
             key=f"{key}-rates",
-            help="For every method and rank.",
+            help="For every method and rank that does not have them yet.",
         )
     )
     try:
