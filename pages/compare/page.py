@@ -89,7 +89,7 @@ if not plain.arms:
     st.info(no_choice_sentence(members), icon=":material/info:")
 else:
     verdict_view(plain.verdict)
-    difference_view(plain.verdict, everything, experiment.id)
+    difference_view(plain.verdict, plain.chosen, plain.colours, experiment.id)
     basis_view(plain.verdict, "compare-basis", plain.notes)
     for warning in plain.warnings:
         st.warning(literal(warning))

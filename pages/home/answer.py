@@ -12,10 +12,12 @@ from core.numbers import bytes_text, count_text, unbroken
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
-from core.study.arms.choice import dropped_sentences
+from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import name_of
+from core.study.figures.palette import colours_of
 from core.study.report.answer import answer_of
+from core.study.report.evidence import named
 from core.wording.tasks import judged_text
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.start import was_known
@@ -62,7 +64,7 @@ def evidence_of(found: Verdict, members: list[Run], owner: str) -> None:
     measure = told.arm.spec.objective.primary
     left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
     with left:
-        difference_view(found, members, owner)
+        difference_view(found, named(chosen_arms(members)), colours_of(run.spec for run in members), owner)
     arms = [full, told.arm]
     with right:
         table = pd.DataFrame(

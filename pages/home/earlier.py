@@ -26,8 +26,7 @@ def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.caption(when(experiment.created), width="content")
                 st.markdown(f"**{literal(experiment.name)}**", width="content")
-                if not found.reason and not found.withheld:
-                    level_badge(found)
+                level_badge(found)
                 st.space("stretch")
                 # A link to the page that is open leaves the address as it is.
                 st.button(

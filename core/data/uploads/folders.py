@@ -12,7 +12,7 @@ from core.data.uploads.draft import Draft, Part, make_draft
 from core.data.uploads.faults import Faults
 from core.data.uploads.images import ENDINGS, decode
 from core.data.uploads.parts import part_of, train_and_test
-from core.data.uploads.text_file import NO_DATA
+from core.data.uploads.text_file import check_holds_data
 from core.errors import DatasetError
 from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipEntry
 
@@ -34,11 +34,8 @@ def read_folders(archive: UntrustedZip, leave_out: bool = False) -> Draft:
         DatasetError: there are no such folders, an entry is not allowed, or an image cannot be used.
     """
     files, skipped = _pictures(archive)
-    if not files and {"config.json", "adapter_config.json"} & {
-        entry.name.rpartition("/")[2] for entry in archive.entries
-    }:
-        raise DatasetError(NO_DATA)
     if not files:
+        check_holds_data(archive)
         raise DatasetError("The zip contains no images: put PNG or JPEG files into one folder per class.")
     faults = Faults()
     files = _in_class_folders(files, faults)

@@ -37,6 +37,9 @@ STRANGERS = {
 
 NO_DATA = "The zip holds a network or an adapter, not data: import it on the page Networks or Adapters."
 
+NETWORK_FILES = frozenset(("config.json", "adapter_config.json"))
+"""Names of files that folders of networks and of adapters have, and folders of data do not."""
+
 BINARY = "The file is not a CSV, TSV, JSON lines or Parquet file, or it is damaged: choose another one."
 
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x19\x1b-\x1f]")
@@ -128,8 +131,7 @@ def _unzipped(content: bytes) -> bytes:
     names = {entry.name for entry in archive.entries}
     if "xl/workbook.xml" in names:
         raise DatasetError("The file is an Excel workbook: save the sheet as CSV.")
-    if {"config.json", "adapter_config.json"} & {name.rpartition("/")[2] for name in names}:
-        raise DatasetError(NO_DATA)
+    check_holds_data(archive)
     tables = [
         entry
         for entry in archive.entries
@@ -138,3 +140,9 @@ def _unzipped(content: bytes) -> bytes:
     if len(tables) != 1:
         raise DatasetError(f"The zip has {len(tables)} files: put one table into it, or choose the table itself.")
     return archive.read(tables[0])
+
+
+def check_holds_data(archive: UntrustedZip) -> None:
+    """Check that a zip is no network and no adapter. Raises: DatasetError: it is one."""
+    if NETWORK_FILES & {entry.name.rpartition("/")[2] for entry in archive.entries}:
+        raise DatasetError(NO_DATA)

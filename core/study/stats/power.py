@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from scipy.special import ndtri, stdtrit
 
+from core.study.stats.claims import DEFAULT_SEEDS
 from core.study.stats.intervals import ERROR_RATE
 from core.study.stats.spending import CLAIM_SEEDS, level_of
 
@@ -16,9 +17,6 @@ POWER = 0.8
 
 MAX_SEEDS = 256
 """Maximum number of seeds that is named: what takes more counts as out of reach."""
-
-FIRST_LOOK = 8
-"""Number of seeds of a usual first look."""
 
 FEW_SEEDS = {7: 1.3, 8: 1.07, 9: 1.07}
 """Factors of the smallest difference where the sign-flip test costs power that the formula does not know, by number of
@@ -106,4 +104,4 @@ class Design:
     def _fewest(self, margin: float) -> int:
         """The number of test examples with which :func:`core.study.stats.family.fewest_p` allows a first look."""
         share = margin / self.width
-        return math.ceil(math.log(level_of(FIRST_LOOK) / 2) / math.log1p(-share)) if 0 < share < 1 else 0
+        return math.ceil(math.log(level_of(DEFAULT_SEEDS) / 2) / math.log1p(-share)) if 0 < share < 1 else 0

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import streamlit as st
 
 from core.engine.jobs.run_files import ADAPTER
 from core.methods.method import Role
-from core.store.record import Run
-from core.study.arms.choice import chosen_arms
+from core.study.arms.arm import Arm
 from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words
 from core.study.arms.withheld import NextStep
 from core.study.figures.differences import difference_rows
-from core.study.figures.palette import colours_of
-from core.study.report.evidence import named
 from core.study.stats.claims import Level
 from pages.shared.ui.download import download_of_run
 from pages.shared.ui.figure_panel import show
@@ -32,8 +29,9 @@ COLOURS: dict[Level, Literal["green", "orange", "gray"]] = {
 
 
 def level_badge(found: Verdict) -> None:
-    """Draw a badge with the verdict's level, which its tooltip explains."""
-    st.badge(level_words(found), color=COLOURS[found.level], help=MEANINGS[found.level])
+    """Draw a badge with the verdict's level, which its tooltip explains; nothing where it has none."""
+    if level := level_words(found):
+        st.badge(level, color=COLOURS[found.level], help=MEANINGS[found.level])
 
 
 def verdict_view(found: Verdict) -> None:
@@ -41,10 +39,10 @@ def verdict_view(found: Verdict) -> None:
     level = level_words(found)
     badge = f" :{COLOURS[found.level]}-badge[{level}]" if level else ""
     st.markdown(f"#### {literal(headline(found))}{badge}", help=MEANINGS[found.level] if level else None)
-    told, full = found.told, found.full
-    is_compared = told is not None and full is not None and not (found.reason or found.withheld)
-    forgot = forgetting_in_short(told.arm, full) if is_compared and told and full else ""
-    if sentences := [*filter(None, [*caveats(found), forgot])]:
+    sentences = caveats(found)
+    if found.told is not None and found.full is not None and not (found.reason or found.withheld):
+        sentences.append(forgetting_in_short(found.told.arm, found.full))
+    if sentences := [*filter(None, sentences)]:
         st.caption(literal(" ".join(sentences)))
 
 
@@ -61,19 +59,19 @@ def basis_view(found: Verdict, key: str, more: Sequence[str] = ()) -> None:
             st.markdown("\n".join(f"- {literal(sentence)}" for sentence in sentences))
 
 
-def difference_view(found: Verdict, members: Sequence[Run], owner: str) -> None:
+def difference_view(found: Verdict, arms: Sequence[Arm], colours: Mapping[str, str], owner: str) -> None:
     """Draw how far each setting is from full fine-tuning; nothing where nothing was compared.
 
     Args:
         found: the verdict.
-        members: all runs of the experiment.
+        arms: what the validation part chose, full fine-tuning among them.
+        colours: of each arm, by key.
         owner: id of the experiment.
     """
-    arms = named(chosen_arms(members))
     if found.unread or found.full is None or not found.candidates:
         return
     title = found.full.spec.objective.primary.title
-    figure = difference_rows(found, arms, colours_of(run.spec for run in members))
+    figure = difference_rows(found, arms, colours)
     alt = f"{title} of each setting minus that of full fine-tuning, by seed, with mean and interval"
     show(figure, owner, "difference", alt)
 
