@@ -64,6 +64,12 @@ class Tokenizer:
         """Kind of the model that makes tokens, as in ``WordPiece``."""
         return type(self._tokenizer.model).__name__
 
+    @property
+    def unknown(self) -> int | None:
+        """The token in place of what no other token stands for; None if its model has none."""
+        name = getattr(self._tokenizer.model, "unk_token", None)
+        return None if name is None else self._tokenizer.token_to_id(name)
+
     def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:
         """Token ids of each text, with the tokens that mark its beginning and end.
 

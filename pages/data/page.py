@@ -37,12 +37,7 @@ st.markdown(
 )
 
 infos = lab.catalog.list()
-published, brought = st.columns(2, gap="large")
-with published:
-    st.subheader("Published")
-    for info in infos:
-        if not info.is_own:
-            row(info)
+brought, published = st.columns(2, gap="large")  # on a phone the file in review is then at the top
 with brought:
     st.subheader("Your datasets")
     owned = [info for info in infos if info.is_own]
@@ -52,3 +47,8 @@ with brought:
         st.caption("Datasets that you upload are listed here. They stay on this machine.")
     st.subheader("Upload a dataset")
     upload_dataset(lab)
+with published:
+    st.subheader("Published")
+    for info in infos:
+        if not info.is_own:
+            row(info)

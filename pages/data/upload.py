@@ -25,7 +25,7 @@ TURN = "upload-turn"
 NOT_DELETED = "upload-not-deleted"
 """Session state key: error message of the last deletion that failed."""
 KEPT = "upload-kept"
-"""Session state key: name of the dataset that was just saved, for a success message."""
+"""Session state key: name of the dataset that was just saved, for a dialog about it."""
 
 UPLOADS: dict[str, UploadKind] = {"image": IMAGES, "text": TEXTS}
 """What can be uploaded, by the kind of data."""
@@ -49,12 +49,8 @@ def upload_dataset(lab: Lab) -> None:
     in_field = file_field(kind, upload.label, f"upload-file-{kind}-{turn}")
     with st.expander("Supported file formats", icon=":material/description:", expanded=False):
         st.markdown(upload.formats)
-    # Where the preview was, so that it is in sight: the page is as far down as the button was.
+    # In a dialog, so that it is in sight: the page is as far down as the button was, and shorter than it was then.
     if kept := st.session_state.pop(KEPT, None):
-        st.success(
-            f"{literal(kept)} is saved. You can now choose it wherever a dataset is selected.",
-            icon=":material/check_circle:",
-        )
         _next_steps(lab, kept)
     file = chosen_file()
     if file is None:
@@ -76,8 +72,10 @@ def upload_dataset(lab: Lab) -> None:
         _decide(lab, upload.preview(file.id, file.content), file)
 
 
+@st.dialog("Dataset saved", icon=":material/check_circle:")
 def _next_steps(lab: Lab, name: str) -> None:
     """Draw links to what can be done with a dataset that was just saved: fine-tune on it, or first what that needs."""
+    st.markdown(f"{literal(name)} is saved. You can now choose it wherever a dataset is selected.")
     kind = lab.catalog.info(name).kind
     starts = [run.id for run in lab.bases() if run.spec.network.learns == kind]
     starts += [card.digest for card in lab.networks.list() if lab.networks.spec(card.digest).learns == kind]

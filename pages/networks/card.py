@@ -32,22 +32,8 @@ def show_card(lab: Lab, card: NetworkCard) -> None:
             st.markdown(f"**{literal(card.title)}**", width="content")
             st.badge(card.architecture, color="blue")
             st.space("stretch")
-            if st.button(
-                "Rename",
-                icon=":material/edit:",
-                type="tertiary",
-                key=f"network-rename-{card.digest}",
-                help=f"Rename {literal(card.title)}",
-            ):
-                _ask_for_name(lab, card)
-            if st.button(
-                "Delete",
-                icon=":material/delete:",
-                type="tertiary",
-                key=f"network-delete-{card.digest}",
-                help=f"Delete {literal(card.title)}",
-            ):
-                _ask_to_delete(lab, card)
+            with st.container(horizontal=True, width="content", gap="small"):
+                _rename_and_delete(lab, card)
         if reason := st.session_state.pop(f"{NOT_DELETED}-{card.digest}", None):
             st.error(literal(reason))
         st.caption(literal(" · ".join(_facts(card))))
@@ -55,6 +41,13 @@ def show_card(lab: Lab, card: NetworkCard) -> None:
         with st.expander("Details", icon=":material/description:", key=f"network-details-{card.digest[:SHORT]}"):
             _details(card)
         _next_steps(lab, card)
+
+
+def _rename_and_delete(lab: Lab, card: NetworkCard) -> None:
+    for name, icon, ask in (("Rename", "edit", _ask_for_name), ("Delete", "delete", _ask_to_delete)):
+        key, about = f"network-{name.lower()}-{card.digest}", f"{name} {literal(card.title)}"
+        if st.button(name, icon=f":material/{icon}:", type="tertiary", key=key, help=about):
+            ask(lab, card)
 
 
 def _facts(card: NetworkCard) -> list[str]:

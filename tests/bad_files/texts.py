@@ -81,6 +81,7 @@ TEXTS: Table = {
     "a title above the header": (lambda: b"Fruit,2024\n" + lines(*SOUND), "names no columns: .* line 2 names them"),
     "one class": (lambda: lines(*(f"text {n},x" for n in range(20))), "has 1 class:"),
     "a class with one text": (lambda: after("a lonely text,plum"), "'plum' has 1 text: each class needs at least 5"),
+    "a class in capitals": (lambda: after("a lonely text,APPLE"), "to another class: 'apple' is the same word"),
     "100,000 labels": (lambda: lines(*(f"{n},label {n}" for n in range(100_000))), "column 'label' has 100,000"),
     "1,001 labels": (lambda: lines(*(f"text {n},label {n % 1001}" for n in range(5005))), "has 1,001 different labels"),
     "200,001 rows": (lambda: gzip.compress(lines(*(f"{n},{n % 2}" for n in range(200_001)))), "more than 200,000 rows"),

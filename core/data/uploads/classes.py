@@ -54,7 +54,10 @@ def check_counts(names: Sequence[str], train: Labels, test: Labels | None, what:
     for name, count in zip(names, np.bincount(train, minlength=len(names)).tolist(), strict=True):
         if count < fewest:
             examples = kind.removesuffix("s") if count == 1 else kind
-            raise DatasetError(f"The class {name!r} has {count} {examples}: each class needs at least {fewest}.")
+            raise DatasetError(
+                f"The class {name!r} has {count} {examples}: each class needs at least {fewest}. Add some, or give "
+                f"what it has to another class{_alike(name, names)}."
+            )
     if test is None:
         return
     for name, count in zip(names, np.bincount(test, minlength=len(names)).tolist(), strict=True):
@@ -63,6 +66,13 @@ def check_counts(names: Sequence[str], train: Labels, test: Labels | None, what:
                 f"The class {name!r} has no {what} in the test part: add some, or leave the test part out, and LoRA "
                 "Lab sets one aside."
             )
+
+
+def _alike(name: str, names: Sequence[str]) -> str:
+    """Another class that differs only in capitals or spaces, as the end of a sentence; empty if there is none."""
+    plain = "".join(name.split()).casefold()
+    other = next((each for each in names if each != name and "".join(each.split()).casefold() == plain), None)
+    return "" if other is None else f": {other!r} is the same word"
 
 
 def drawn_for_testing(labels: Labels, classes: int) -> NDArray[np.bool_]:

@@ -95,6 +95,8 @@ class TextPreview:
     """(n,): tokens of each training text, before anything is cut."""
     length: int
     """Tokens that are kept."""
+    share_unknown: float
+    """Share of all tokens that stand for something which the network's tokenizer does not know."""
 
     @property
     def cut(self) -> int:
@@ -122,5 +124,7 @@ def preview(spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer, batch: i
         (tuple(tokenizer.words(ids[mask.bool()].tolist())), int((mask == 0).sum()), label.item())
         for ids, mask, label in zip(seen["input_ids"], seen["attention_mask"], first.labels, strict=True)
     )
-    lengths = np.array([len(tokens) for tokens in tokenizer.encode([dataset.train_texts[row] for row in train])])
-    return TextPreview(rows, lengths, spec.length)
+    read = tokenizer.encode([dataset.train_texts[row] for row in train])
+    lengths = np.array([len(tokens) for tokens in read])
+    unknown = sum(tokens.count(tokenizer.unknown) for tokens in read) if tokenizer.unknown is not None else 0
+    return TextPreview(rows, lengths, spec.length, unknown / max(int(lengths.sum()), 1))

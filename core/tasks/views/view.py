@@ -59,6 +59,11 @@ class TextTokenizer(Protocol):
         """The token that fills up shorter texts."""
         ...
 
+    @property
+    def unknown(self) -> int | None:
+        """The token in place of what no other token stands for; None where every text has tokens of its own."""
+        ...
+
     def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:
         """Token ids of each text, with the tokens that mark its beginning and end.
 

@@ -11,7 +11,7 @@ from core.data.task_spec import TaskSpec
 from core.errors import LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
-from core.numbers import count_text, percent
+from core.numbers import count_text, counted, percent
 from core.study.figures.curves import chart_config
 from core.study.figures.lengths import length_histogram
 from core.tasks.views.text import TextPreview
@@ -27,6 +27,9 @@ SAMPLES = 8
 
 BATCH = 8
 """Texts in a preview."""
+
+MANY_UNKNOWN = 0.2
+"""Share of unknown tokens from which a preview of texts warns; texts in the network's language have few."""
 
 
 def task_preview(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> None:
@@ -126,9 +129,15 @@ def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
         alt="Number of training texts by their length in tokens",
         config=chart_config("lengths"),
     )
+    if seen.share_unknown >= MANY_UNKNOWN:
+        st.warning(
+            f"{percent(100 * seen.share_unknown)} of all tokens stand for words or characters that this network does "
+            "not know, so it cannot tell them apart: a network for this language and kind of text learns more.",
+            icon=":material/warning:",
+        )
     if seen.cut:
         st.caption(
-            f"{count_text(seen.cut)} texts are longer than {seen.length} tokens and are cut: "
+            f"{counted(seen.cut, 'text')} longer than {seen.length} tokens {'is' if seen.cut == 1 else 'are'} cut: "
             f"{percent(100 * seen.share_lost)} of all tokens are lost."
         )
     else:
