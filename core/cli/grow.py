@@ -11,7 +11,7 @@ from core.lab import Lab
 from core.plan.experiment import next_seeds
 from core.store.record import Experiment
 from core.study.arms.design_words import look_line
-from core.study.arms.growth import extended, longer, rates_beyond
+from core.study.arms.growth import extended, longer, rates_beside
 from core.study.report.answer import answer_of
 
 
@@ -45,7 +45,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--rates",
         action="store_true",
-        help="where a chosen learning rate is at an end of those tried, try the next one for every method and rank",
+        help="try the learning rates beside chosen ones that were not tried, half a decade lower and higher, for every "
+        "method and rank",
     )
     parser.add_argument(
         "--finish",
@@ -74,7 +75,7 @@ def grow(options: argparse.Namespace) -> int:
         members = lab.members(experiment)
         specs = [run.spec for run in members]
         settings = [*lab.arm_settings(experiment), *(longer(members) if options.epochs else ())]
-        rates = rates_beyond(members) if options.rates else ()
+        rates = rates_beside(members) if options.rates else ()
         arms = extended(settings, options.rank, rates=rates, network=specs[0].network)
         seeds = sorted({spec.seed for spec in specs})
         if options.seeds is not None:

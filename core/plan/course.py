@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from core.run_spec import OptimSpec
+from core.spec import bounds
 from core.store.record import Run
 
 LONGER = 3
@@ -18,6 +19,11 @@ LONGER = 3
 
 MIN_EPOCHS = 10
 """Minimum number of epochs whose trend says something: fewer were not simulated."""
+
+
+def can_be_longer(optim: OptimSpec) -> bool:
+    """Whether runs can take three times as many epochs. Args: optim: of the runs."""
+    return LONGER * optim.epochs <= (bounds(OptimSpec, "epochs").high or math.inf)
 
 
 def can_tell(optim: OptimSpec, has_shorter: bool) -> bool:

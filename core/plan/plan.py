@@ -20,12 +20,12 @@ from pydantic import Field
 
 from core.methods.method import MethodSpec
 from core.plan.configuration import ArmSpec, Configuration
-from core.plan.course import LONGER, can_tell, gain
+from core.plan.course import LONGER, can_be_longer, can_tell, gain
 from core.plan.experiment import Setting
 from core.plan.rate_grid import rates_around
 from core.plan.search import FIRST_POINTS, MOST, Results, best_rate, search_seeds, wanted
 from core.run_spec import OptimSpec, RunSpec
-from core.spec import Spec, bounds
+from core.spec import Spec
 from core.store.record import Run
 
 Place = tuple[str, int]
@@ -228,8 +228,7 @@ def _tripled(line: Setting) -> Setting:
 
 def _can_be_tripled(line: Setting) -> bool:
     """Whether it is a number of epochs that runs take, and training ends with it and not by itself."""
-    most = bounds(OptimSpec, "epochs").high or math.inf
-    return not line[0].patience and LONGER * line[0].epochs <= most
+    return not line[0].patience and can_be_longer(line[0])
 
 
 def _what(line: Setting) -> tuple[OptimSpec, MethodSpec]:

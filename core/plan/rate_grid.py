@@ -49,8 +49,16 @@ def default_search(network: type[NetworkSpec] | NetworkSpec) -> TuneSpec:
     return TuneSpec.of(longer=network.longer)
 
 
-def grid_rate(k: int) -> float:
-    """The learning rate 10^(k/2), to three digits, as in 0.00316 for k = −5: a point of the grid for all tuning.
+STEP = 0.5
+"""Distance of two neighbors on the grid, in powers of ten: half a decade."""
+
+NEIGHBORING = 0.1
+"""How far from :data:`STEP` two learning rates may be apart and still count as neighbors, as 0.001 and 0.003 do."""
+
+
+def grid_rate(k: float) -> float:
+    """The learning rate 10^(k/2), to three digits, as in 0.00316 for k = −5: of a whole k a point of the grid for all
+    tuning.
 
     All methods share the grid, so that a ratio of two best rates is not the ratio of the centres of two grids.
     """
@@ -85,6 +93,22 @@ def is_point(k: int) -> bool:
     """Whether the point 10^(k/2) is a learning rate that :class:`core.run_spec.OptimSpec` takes."""
     highest = bounds(OptimSpec, "learning_rate").high or math.inf
     return 0 < grid_rate(k) <= highest
+
+
+def are_neighbors(one: float, other: float) -> bool:
+    """Whether two learning rates are next to each other on the grid, or as far apart as two points that are."""
+    return abs(abs(math.log10(one / other)) - STEP) <= NEIGHBORING
+
+
+def neighbors_of(rate: float) -> tuple[float, ...]:
+    """The neighbors of a learning rate, ascending: the points of the grid beside it, or of one that is not on the grid
+    the rates half a decade from it. Only what :class:`core.run_spec.OptimSpec` takes.
+    """
+    place = 2 * math.log10(rate)
+    if grid_rate(round(place)) == rate:
+        place = round(place)
+    highest = bounds(OptimSpec, "learning_rate").high or math.inf
+    return tuple(beside for k in (place - 1, place + 1) if 0 < (beside := grid_rate(k)) <= highest)
 
 
 def tuned_arms(arms: Iterable[Setting], rates: int) -> list[Setting]:

@@ -23,8 +23,9 @@ class Look:
     """Number of seeds that all of them had finished."""
     level: float
     """Share of the error rate at which differences were tested; 0 for a look that could claim nothing."""
-    claims: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
-    """By member of the family, what was shown of it, and whether that was about methods."""
+    claims: Mapping[str, Mapping[str, bool | None]] = field(default_factory=dict)
+    """By member of the family, what was shown of it, and whether that was about methods; None where no neighboring
+    learning rate was trained, so that this was not tested."""
     at: float = 0.0
     """When it was recorded, in seconds since 1970."""
 
@@ -32,6 +33,11 @@ class Look:
     def key(self) -> tuple[int, tuple[str, ...], int]:
         """What two records of one look have in common."""
         return self.epochs, self.family, self.seeds
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something of it was not tested yet."""
+        return any(methods is None for own in self.claims.values() for methods in own.values())
 
 
 class Looks:
@@ -51,7 +57,7 @@ class Looks:
         return bool(self._store.rows("SELECT 1 FROM experiments WHERE id = ? AND keeps_looks", experiment))
 
     def record(self, experiment: str, looks: Iterable[Look]) -> None:
-        """Record looks; one that is there stays as it is, and counts once.
+        """Record looks; one that is there counts once, and gets the claims of what was not tested before.
 
         Raises:
             StoreError: the store cannot be written.
@@ -62,7 +68,11 @@ class Looks:
             for look in looks
         ]
         with self._store.transaction() as db:
-            db.executemany("INSERT OR IGNORE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            db.executemany(
+                "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET claims = excluded.claims WHERE claims LIKE '%null%'",
+                rows,
+            )
 
 
 def _look(row: Row) -> Look:

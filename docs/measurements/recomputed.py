@@ -45,6 +45,7 @@ from docs.measurements.recomputed_statistics import (
     level,
     method_p,
     next_look,
+    out_of_reach,
     two_way_p,
 )
 
@@ -101,6 +102,7 @@ class Recomputed:
             leans = bool(own) and 3 <= len(seeds) < 7 and agree and leaning[place] <= 0.05
             known = {"difference": mean, "interval": [low, high], "leaning": leans}
             known |= own | {"seeds": len(seeds), "examples": d.shape[1], "by": dict(zip(seeds, d.mean(1), strict=True))}
+            known |= {"lacking": [each.label for each in (self.full, one) if self._lacks(each, seeds)], "values": d}
             self.found[one.label] = known | {"claims": self._claims(one.label, known, own_level)}
 
     def _claims(self, label: str, found: Mapping[str, Any], of_look: float) -> list[dict[str, Any]]:
@@ -114,19 +116,27 @@ class Recomputed:
         for rule, p, of_methods, at in tests if of_look else []:
             if found[p] <= at + ROUNDING:
                 known = claims.get(rule, {"seeds": seeds, "about_methods": False})
-                about = known["about_methods"] or found[of_methods] <= at + ROUNDING
+                lacks = (label if rule == "lower" else self.full.label) in found["lacking"]
+                about = known["about_methods"] or (found[of_methods] <= at + ROUNDING and not lacks)
                 claims[rule] = {"rule": rule, "seeds": known["seeds"], "about_methods": about, "holds": True}
         return sorted(claims.values(), key=lambda own: str(own["rule"]))
 
-    def _beside(self, one: Setting, seeds: Sequence[int]) -> list[Setting | None]:
-        """The setting at the next lower and the next higher rate; None where it lacks one of these seeds, or failed."""
-        found = list[Setting | None]()
+    def _near(self, one: Setting) -> list[Setting | None]:
+        """The setting at the lower and at the higher neighbor: 10^0.4 to 10^0.6 times apart; None where not tried."""
         alike = [other for other in self.compared if other.first.key(rate=False) == one.first.key(rate=False)]
-        for side in (-1, 1):
-            beyond = [other for other in alike if side * other.rate > side * one.rate]
-            near = min(beyond, key=lambda other: abs(other.rate - one.rate), default=None)
-            found.append(near if near and not near.failed and near.runs.keys() >= set(seeds) else None)
-        return found
+        sides = (lambda other: one.rate / other.rate, lambda other: other.rate / one.rate)
+        near = [[other for other in alike if 10**0.4 <= ratio(other) <= 10**0.6] for ratio in sides]
+        return [min(found, key=lambda other: abs(other.rate - one.rate), default=None) for found in near]
+
+    def _beside(self, one: Setting, seeds: Sequence[int]) -> list[Setting | None]:
+        """The same; None where it lacks one of these seeds, or failed."""
+        return [
+            near if near and not near.failed and near.runs.keys() >= set(seeds) else None for near in self._near(one)
+        ]
+
+    def _lacks(self, one: Setting, seeds: Sequence[int]) -> bool:
+        """Whether a neighbor was not trained with these seeds, and has not failed either."""
+        return any(near is None or not (near.failed or near.runs.keys() >= set(seeds)) for near in self._near(one))
 
     def end_of(self, one: Setting) -> str | None:
         """Whether its learning rate is the lowest or the highest one that was tried."""
@@ -182,13 +192,15 @@ class Recomputed:
         settled, holds_on = is_settled(compared, float(self.margin)), self.holds_on(rule, one)
         about = self.about(claim, one, bool(settled or holds_on)) if claim else None
         looks = [*self.told["earlier_looks"], self.levels[0][0]]
+        low, high = found["interval"]
+        spent = low <= 0 <= high and out_of_reach(found["values"], len(self.found), float(self.margin), looks)
         center = np.mean([run.validated for run in one.runs.values()])
         typical = min(one.runs.values(), key=lambda run: (round(abs(run.validated - center), 9), run.spec["seed"]))
         return {name: found.get(name) for name in ("difference", "interval", "p", "seeds", "examples")} | {
             "level": "shown" if claim else "leaning" if found["leaning"] else "open",
             "about": about,
             "choice": (self.full if rule == "lower" else one).label if about == "methods" else None,
-            "seeds_needed": None if claim or self.told["withheld"] else next_look(found["seeds"], looks),
+            "seeds_needed": None if claim or self.told["withheld"] or spent else next_look(found["seeds"], looks),
             "adapter_run": typical.id,
             "settled": settled,
             "holds_on": holds_on,

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from itertools import combinations, count, product
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +140,21 @@ def level(n: int, earlier: Iterable[int] = ()) -> Fraction:
 
 
 def next_look(n: int, looks: Iterable[int]) -> int:
-    """The number of seeds of the next look that can claim something, at least twice as many."""
+    """The number of seeds of the next look that can claim something: twice as many, or at most 42 more."""
     before = [*looks, n]
-    return next(seeds for seeds in count(max(2 * n, 7)) if level(seeds, before))
+    twice = next(seeds for seeds in count(max(2 * n, 7)) if level(seeds, before))
+    return n + 42 if twice > n + 42 and level(n + 42, before) else twice
+
+
+def out_of_reach(d: Values, settings: int, margin: float, looks: Iterable[int]) -> bool:
+    """Whether these test examples are too few to show that a setting is within a margin in points of accuracy.
+    Args: d: of the setting; settings: that are compared; looks: numbers of seeds of all looks so far.
+    """
+    S, N = d.shape
+    if S < 3 or N < 2 or not margin:
+        return False
+    _, seed, example, rest = mean_squares(d)
+    normal, before = NormalDist(), [*looks]
+    z = normal.inv_cdf(1 - float(SHARE) / (2 * settings)) + normal.inv_cdf(0.8)
+    own = level(next_look(S, before), [*before, S]) if seed == example == rest == 0 else level(8)
+    return z * math.sqrt(max(0.0, example - rest) / S / N) > margin or (1 - margin / 100) ** N > own / 2

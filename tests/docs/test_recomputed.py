@@ -53,12 +53,20 @@ def test_neither_the_program_nor_what_it_imports_of_this_project_imports_the_lab
 class Drawn:
     """An experiment whose runs are right on examples by chance, in a home folder of its own."""
 
-    def __init__(self, home: Path, seed: int, seeds: int, better: float, rates: int = 3, failing: bool = False) -> None:
+    def __init__(
+        self,
+        home: Path,
+        seed: int,
+        seeds: int,
+        better: float,
+        rates: Sequence[float] = RATES,
+        failing: bool = False,
+    ) -> None:
         self.home, self.right, self.curves, self.runs = home, dict[str, Values](), dict[str, Values](), list[Run]()
         rng, self.failing = np.random.default_rng(seed), failing
         ease = rng.normal(2.5, 2, len(truth("digits")))
         for method, rank in (("full", 0), *(("lora", rank) for rank in RANKS)):
-            for place, rate in enumerate(RATES[1:2] if rates == 1 else RATES[:rates]):
+            for place, rate in enumerate(rates):
                 strength = (better if rank else 0.0) - (0.4 * abs(place - 1)) - 0.2 * (rank == 1)
                 for number in range(seeds):
                     logits = ease + strength + rng.normal(0, 0.1) + rng.normal(0, 0.5, len(ease))
@@ -119,19 +127,29 @@ def printed(runs: list[Run], found: Verdict, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("seed", "better", "stages", "rates", "failing", "said"),
     [
-        (2, 0.5, (7, 9), 3, False, ("shown", "methods", "LoRA r=4, lr 0.00316", None)),
-        (0, -1.0, (8,), 3, True, ("shown", "methods", "Full, lr 0.00316", None)),
-        (0, 0.2, (8,), 1, False, ("shown", "rates", None, None)),
-        (0, 0.0, (8,), 2, False, ("open", None, None, "withheld")),
-        (0, -1.0, (4,), 3, False, ("leaning", None, None, None)),
+        (2, 0.5, (7, 9), RATES, False, ("shown", "methods", "LoRA r=4, lr 0.00316", None)),
+        (0, -1.0, (8,), RATES, True, ("shown", "methods", "Full, lr 0.00316", None)),
+        (2, 0.5, (7, 9), (0.000316, 0.00316, 0.0316), False, ("shown", "rates", None, None)),
+        (0, 0.2, (8,), RATES[1:2], False, ("shown", "rates", None, None)),
+        (0, 0.0, (8,), RATES[:2], False, ("open", None, None, "withheld")),
+        (0, 0.0, (8,), RATES, False, ("open", None, None, None)),
+        (0, -1.0, (4,), RATES, False, ("leaning", None, None, None)),
     ],
-    ids=["after a second look", "a rank and a neighbor failed", "given rates", "withheld", "leaning"],
+    ids=[
+        "after a second look",
+        "a rank and a neighbor failed",
+        "no neighbor",
+        "given rates",
+        "withheld",
+        "too few examples",
+        "leaning",
+    ],
 )
 def test_an_answer_is_the_same_by_other_means(
     seed: int,
     better: float,
     stages: Sequence[int],
-    rates: int,
+    rates: Sequence[float],
     failing: bool,
     said: tuple[object, ...],
     tmp_path: Path,

@@ -73,6 +73,12 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     assert ":green-badge[shown" in texts(app)
     assert "#### At the learning rates given" in texts(app)
     assert "Use " not in texts(app), "one rate of each says nothing of the methods"
+    assert "so it is no choice of a method: extend the rates." in texts(app)
+    (primary,) = [each for each in app.button if each.proto.type == "primary"]
+    assert "Extend rates" in primary.label, "the button does what is advised"
+    primary.click().run()
+    assert "Adds 0.000316, 0.00158, 0.00316 and 0.0158 for every method and rank." in texts(app)
+    app = draw("compare", experiment=experiment.id)
     assert [(look.seeds, look.level > 0) for look in opened.looks.of(experiment.id)] == [(3, False), (8, True)]
     choose(app, "seeds")
     assert app.number_input[0].value == 8, "as many as there are"

@@ -180,6 +180,10 @@ def test_a_look_is_kept_once_as_it_was_and_goes_with_its_experiment(
     assert first[0].at > 0
     assert len(reopened) == 4
     assert not Looks(store).are_kept("e-3")
+    open_ = replace(look, seeds=32, claims={"lora 4": {"lower": None}})
+    for methods in (None, False, True):  # what was not tested is tested once
+        Looks(store).record("e-1", [replace(open_, claims={"lora 4": {"lower": methods}})])
+    assert Looks(store).of("e-1")[-1].claims == {"lora 4": {"lower": False}}
     notes.delete(["r-1"])
     assert [len(Looks(store).of(id)) for id in ("e-1", "e-2")] == [0, 1]
 

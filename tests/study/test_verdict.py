@@ -10,13 +10,18 @@ import pytest
 
 from core.methods.lora import LoRASpec
 from core.objectives.registry import CLASSIFICATION
+from core.plan.experiment import MAX_NEW_SEEDS
+from core.run_spec import OptimSpec
+from core.spec import bounds
 from core.store.record import Run
 from core.study.arms.arm import arms_of, judged_by
 from core.study.arms.candidate import Rule
+from core.study.arms.growth import rates_beside
 from core.study.arms.verdict import About, Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level
+from core.study.stats.spending import level_of
 from tests.pairs import pairwise
 from tests.study.samples import SPREAD, make_arm_runs, make_run, tuned, within
 
@@ -179,7 +184,11 @@ def test_given_rates_are_named_and_never_used() -> None:
     assert (found.rule, found.level, found.about, found.choice) == (Rule.LOWER, Level.SHOWN, About.RATES, None)
     start = "At the learning rates given (full fine-tuning 0.001 and LoRA r=4 0.005), LoRA r=4 is 4.00 points less"
     assert headline(found).startswith(start)
-    assert headline(found).endswith("run “Thorough” on Home, which finds the rates.")
+    assert headline(found).endswith(
+        "Neighboring rates of full fine-tuning and LoRA r=4 were not trained, so it is no choice of a method: extend "
+        "the rates."
+    )
+    assert found.next_step is NextStep.RATES
     assert "Use " not in said(found)
 
 
@@ -210,6 +219,114 @@ def test_a_sentence_about_methods_also_holds_at_the_neighboring_rates(neighbor: 
     if about is About.RATES:
         assert headline(found).startswith("At the chosen learning rates (full fine-tuning 0.001 and LoRA r=4 0.01), ")
         assert "That is not shown at the neighboring rates" in headline(found)
+
+
+def apart(method: str, accuracies: list[float], factor: float, middle: float) -> list[Run]:
+    """Settled runs at three learning rates that are so many times apart, of which validation chooses the middle one."""
+    runs = []
+    for place in (-1, 0, 1):
+        optim = {"learning_rate": float(f"{middle * factor**place:.3g}"), "epochs": 10}
+        values = [value - 0.2 * abs(place) for value in accuracies]
+        more = {"trends": {"validation_accuracy": 0.0}, "validation_accuracy": float(np.mean(values))}
+        runs += make_arm_runs(method, values, optim=optim, **more)
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("factor", "is_neighbor"), [(1.5, False), (2.0, False), (3.0, True), (10**0.5, True), (5.0, False), (10.0, False)]
+)
+@pytest.mark.parametrize(("points", "name"), [(4, "LoRA r=4"), (-4, "full fine-tuning")])
+def test_a_rate_that_is_no_point_beside_the_chosen_one_is_no_neighbor(
+    factor: float, is_neighbor: bool, points: float, name: str
+) -> None:
+    """What would have to be badly tuned for the claim to be wrong is tried at other rates; the other is well tuned."""
+    factors = (10**0.5, factor) if points > 0 else (factor, 10**0.5)
+    runs = apart("full", full(8), factors[0], 0.001) + apart("lora", below(points, 8), factors[1], 0.01)
+    found = verdict(runs)
+    assert found.level is Level.SHOWN
+    assert found.claim is not None
+    assert found.claim.about_methods is is_neighbor
+    assert found.about is (About.METHODS if is_neighbor else About.RATES)
+    assert ("also at the neighboring learning rates" in said(found)) is is_neighbor
+    missing = f"Neighboring rates of {name} were not trained, so it is no choice of a method: extend the rates."
+    assert (missing in headline(found)) is not is_neighbor
+    assert found.next_step is (None if is_neighbor else NextStep.RATES)
+    if not is_neighbor:  # half a decade below and above, and so there is a choice of a method
+        middle, kind = (0.01, "lora") if points > 0 else (0.001, "full")
+        rates = rates_beside(runs)
+        assert rates == tuple(float(f"{middle * 10**half:.3g}") for half in (-0.5, 0.5))
+        values = [value - 0.2 for value in (below(points, 8) if points > 0 else full(8))]
+        more = {"trends": {"validation_accuracy": 0.0}, "validation_accuracy": 80.0}
+        for rate in rates:
+            runs += make_arm_runs(kind, values, optim={"learning_rate": rate, "epochs": 10}, **more)
+        assert verdict(runs).about is About.METHODS
+
+
+@pytest.mark.parametrize(("beside", "about"), [(-0.2, About.METHODS), (9.0, About.RATES)])
+def test_a_claim_at_given_rates_becomes_one_about_methods_only_by_a_test_at_their_neighbors(
+    beside: float, about: About
+) -> None:
+    """Rates are added to what was looked at, with the same seeds."""
+    epochs = {"epochs": 10}
+    trends: dict[str, Any] = {"trends": {"validation_accuracy": 0.0}}
+    best = {"validation_accuracy": 90.0, **trends}
+    runs = make_arm_runs("full", full(8), optim=epochs, **best)
+    runs += make_arm_runs("lora", below(4, 8), optim=epochs | {"learning_rate": 0.01}, **best)
+    given_rates = verdict(runs)
+    assert (given_rates.rule, given_rates.about) == (Rule.LOWER, About.RATES)
+    assert [look.claims for look in given_rates.looks] == [{"lora 4": {"lower": None}}]
+    for rate in (0.00316, 0.0316):
+        more = {"validation_accuracy": 80.0, **trends}
+        values = [value + beside for value in below(4, 8)]
+        runs += make_arm_runs("lora", values, optim=epochs | {"learning_rate": rate}, **more)
+    for rate in (0.000316, 0.00316):
+        runs += make_arm_runs(
+            "full", full(8), optim=epochs | {"learning_rate": rate}, validation_accuracy=80.0, **trends
+        )
+    found = verdict(runs, looks=given_rates.looks)
+    assert (found.rule, found.about) == (Rule.LOWER, about)
+    assert [look.claims for look in found.looks] == [{"lora 4": {"lower": about is About.METHODS}}]
+    # Once it was tested, it is not tested again with the same seeds.
+    better = [run for run in runs if run.spec.optim.learning_rate not in (0.00316, 0.0316) or run.spec.kind == "full"]
+    for rate in (0.00316, 0.0316):
+        optim = epochs | {"learning_rate": rate}
+        better += make_arm_runs("lora", below(4, 8), optim=optim, validation_accuracy=80.0, **trends)
+    assert verdict(better, looks=found.looks).about is about
+
+
+def test_at_the_ceiling_no_further_look_is_proposed() -> None:
+    """Both are right on all test images, too few to show that they are equal, whatever the number of seeds."""
+    runs = runs_with([100.0] * 8, r4=[100.0] * 8)
+
+    def tested(examples: int) -> Verdict:
+        return verdict(runs, lambda run: np.full(examples, 100.0))
+
+    few, many = tested(360), tested(1000)
+    assert (few.level, few.needs_examples, few.next_look, few.next_step) == (Level.OPEN, True, 0, None)
+    assert "More seeds hardly help: these test examples are too few" in said(few)
+    assert "is out of reach with any number of seeds: it takes about 800 test images." in said(few)
+    assert "further look" not in said(few)
+    assert "“Good enough" in said(few)
+    assert "0.0 points" not in said(few).split("“Good enough")[1]
+    assert (many.level, many.rule) == (Level.SHOWN, Rule.WITHIN)
+
+
+def test_no_next_step_is_proposed_that_cannot_be_taken() -> None:
+    """A look of more seeds than can be added at once, and training for more epochs than runs take."""
+    unclear = [95 + 5 * (-1.0) ** seed for seed in range(60)]
+    found = verdict(runs_with([95.0] * 60, r4=unclear))
+    assert (found.next_step, found.seeds_to_add) == (NextStep.SEEDS, MAX_NEW_SEEDS)
+    assert level_of(found.next_look, found.spent) > 0
+    most = int(bounds(OptimSpec, "epochs").high or 0)
+    for epochs, step in ((most, None), (most // 3, NextStep.LONGER)):
+        runs = [
+            replace(
+                run, spec=run.spec.but(optim=run.spec.optim.but(epochs=epochs)), result=replace(run.result, trends={})
+            )
+            for run in runs_with(full(8), r4=below(4, 8))
+        ]
+        found = verdict(runs)
+        assert (found.about, found.next_step) == (About.BUDGET, step)
 
 
 def test_a_chosen_rate_at_an_end_withholds_the_verdict_and_is_no_look() -> None:

@@ -33,7 +33,7 @@ class Claim:
     seeds: int
     """Number of seeds of the look at which it was first shown."""
     about_methods: bool
-    """Whether it was shown at the neighboring learning rates as well."""
+    """Whether it was shown at the neighboring learning rates as well; False where none was trained."""
     holds: bool
     """Whether the present 95 % interval over seeds and test examples agrees with it."""
 
@@ -58,6 +58,10 @@ class Candidate:
     """Numbers of seeds of earlier looks at its family."""
     is_again: bool = False
     """Whether it would be shown now, but a look with as many seeds was taken before something changed."""
+    full_lacks: bool = False
+    """Whether full fine-tuning was not trained at a neighbor of its learning rate."""
+    own_lacks: bool = False
+    """Whether the setting was not trained at a neighbor of its own."""
     leans: bool = False
     """Whether it leans: with 3 to 6 seeds, all agree in sign and the t test rejects at 5 % at this look alone."""
 
@@ -69,6 +73,12 @@ class Candidate:
     def claim(self, *rules: Rule) -> Claim | None:
         """The claim of one of these rules that holds."""
         return next((claim for claim in self.claims if claim.rule in rules and claim.holds), None)
+
+    def lacks(self, rule: Rule) -> bool:
+        """Whether what a claim about methods takes was not trained: the neighbors of what would have to be badly tuned
+        for the claim to be wrong, the setting where that is worse, else full fine-tuning.
+        """
+        return self.own_lacks if rule is Rule.LOWER else self.full_lacks
 
     @property
     def within(self) -> Level:

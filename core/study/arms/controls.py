@@ -8,6 +8,7 @@ import numpy as np
 
 from core.methods.head import HeadSpec
 from core.methods.scratch import ScratchSpec
+from core.plan.course import can_be_longer
 from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt, unlearnt_sentence
 from core.study.arms.choice import common_seeds, winners
@@ -55,7 +56,8 @@ def _cure(arms: Sequence[Arm], compared: Sequence[Arm]) -> NextStep | None:
     """What may help settings that learned too little; None where other rates and longer training were tried."""
     if any(sum(other.tuning_group == arm.tuning_group for other in arms) < 2 for arm in compared):
         return NextStep.SETTINGS
-    return None if any(arm.shorter for arm in compared) else NextStep.LONGER
+    can_be = all(can_be_longer(arm.spec.optim) and not arm.shorter for arm in compared)
+    return NextStep.LONGER if can_be else None
 
 
 def _is_unlearnt(arm: Arm, tested: Tested, trivial: Tested) -> bool:

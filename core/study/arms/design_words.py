@@ -50,8 +50,7 @@ def power_sentences(
         seeds: of the look that these sentences are about.
         looks: numbers of seeds of earlier ones.
     """
-    nouns = noun(kind)
-    on = f" on {count_text(design.examples)} test {nouns}" if design.examples > 1 else ""
+    on = f" on {count_text(design.examples)} test {noun(kind)}" if design.examples > 1 else ""
     smallest = design.smallest(seeds, looks)
     if smallest is None:
         return [TOO_FEW if seeds < CLAIM_SEEDS else f"A look at {seeds} seeds could show nothing."]
@@ -61,16 +60,24 @@ def power_sentences(
         f"A true difference of about {measure.amount_text(smallest, 1)} ({low.removesuffix(unit)} to "
         f"{high.removesuffix(unit)}) would be shown by {seeds} seeds{on} with 80 % probability."
     ]
-    return [*sentences, *_good_enough(design, measure, margin, nouns, looks)]
+    return [*(sentences if design.varies else []), *_good_enough(design, measure, margin, kind, looks)]
 
 
-def _good_enough(design: Design, measure: Measure, margin: float, nouns: str, looks: Sequence[int]) -> list[str]:
+def examples_sentence(design: Design, measure: Measure, margin: float, kind: str) -> str:
+    """That "good enough" takes more test examples, and about how many. Args: see :func:`power_sentences`."""
+    examples = count_text(float(f"{design.examples_for(margin):.1g}"))
+    return (
+        f"“Good enough within {measure.margin_text(margin)}” is out of reach with any number of seeds: it takes about "
+        f"{examples} test {noun(kind)}."
+    )
+
+
+def _good_enough(design: Design, measure: Measure, margin: float, kind: str, looks: Sequence[int]) -> list[str]:
     within = f"“Good enough within {measure.margin_text(margin)}”"
     if not margin:
         return []
     if design.is_out_of_reach(margin):
-        examples = count_text(float(f"{design.examples_for(margin):.1g}"))
-        return [f"{within} is out of reach with any number of seeds: it takes about {examples} test {nouns}."]
+        return [examples_sentence(design, measure, margin, kind)]
     needed = design.seeds_for(margin, looks)
     if needed is None:
         return [f"{within} is out of reach: the seeds of such runs differ too much."]

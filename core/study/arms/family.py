@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.objectives.measure import Values
+from core.plan.rate_grid import are_neighbors
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate
@@ -45,7 +46,9 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
         _around(full, arms, seeds, lambda other: differences_between(arm, other, seeds, tested)),
         _around(arm, arms, seeds, lambda other: differences_between(other, full, seeds, tested)),
     )
-    return Candidate(arm, seen_difference(arm, full, seeds, chosen), compared)
+    full_lacks, own_lacks = (lacks_neighbor(each, arms, seeds) for each in (full, arm))
+    seen = seen_difference(arm, full, seeds, chosen)
+    return Candidate(arm, seen, compared, full_lacks=full_lacks, own_lacks=own_lacks)
 
 
 def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], values: Differences) -> Difference:
@@ -80,12 +83,15 @@ def differences_between(arm: Arm, other: Arm, seeds: Sequence[int], tested: Test
 
 
 def neighbors(arm: Arm, arms: Iterable[Arm]) -> tuple[Arm | None, Arm | None]:
-    """The same setting at the next lower and the next higher learning rate that was tried."""
+    """The same setting at the lower and at the higher neighbor of its learning rate, by
+    :func:`core.plan.rate_grid.are_neighbors`; None where that was not tried.
+    """
     rate = arm.learning_rate
     alike = [
         other
         for other in arms
         if other.tuning_group == arm.tuning_group
+        and are_neighbors(other.learning_rate, rate)
         and other.spec.but(optim=other.spec.optim.but(learning_rate=rate)).arm == arm.key
     ]
     below = [other for other in alike if other.learning_rate < rate]
@@ -93,6 +99,16 @@ def neighbors(arm: Arm, arms: Iterable[Arm]) -> tuple[Arm | None, Arm | None]:
     return (
         max(below, key=lambda other: other.learning_rate, default=None),
         min(above, key=lambda other: other.learning_rate, default=None),
+    )
+
+
+def lacks_neighbor(arm: Arm, arms: Iterable[Arm], seeds: Iterable[int]) -> bool:
+    """Whether nothing is known of a setting at a neighbor of its learning rate: it was not trained there with these
+    seeds, nor has it failed there, which makes the neighbor a wall.
+    """
+    wanted = set(seeds)
+    return any(
+        beside is None or not (beside.failed or wanted <= set(beside.finished)) for beside in neighbors(arm, arms)
     )
 
 

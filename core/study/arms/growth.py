@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from core.methods.method import Role
@@ -11,7 +10,7 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.course import LONGER
 from core.plan.experiment import Setting, with_ranks
-from core.plan.rate_grid import grid_rate, is_point, tuned_arms
+from core.plan.rate_grid import are_neighbors, grid_rate, neighbors_of, tuned_arms
 from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run
 from core.study.arms.arm import Arm
@@ -45,13 +44,16 @@ def longer(runs: Sequence[Run]) -> list[Setting]:
     return list(dict.fromkeys(found))
 
 
-def rates_beyond(runs: Sequence[Run]) -> tuple[float, ...]:
-    """The next learning rates of the grid where a chosen one is the first or last of those tried, ascending."""
-    found = set()
+def rates_beside(runs: Sequence[Run]) -> tuple[float, ...]:
+    """The neighbors of chosen learning rates that were not tried, ascending: beyond a chosen one that is the first or
+    last of those tried, and where none of these is half a decade away. What is searched for is found by the search.
+    """
+    found = set[float]()
     for choice in rate_choices(runs):
-        if choice.at_end and choice.arm.role in (Role.REFERENCE, Role.ADAPTER):
-            place = round(2 * math.log10(choice.arm.learning_rate)) + (1 if choice.at_end == "highest" else -1)
-            found |= {grid_rate(place)} if is_point(place) else set()
+        if choice.ranked and not choice.is_searched and choice.arm.role in (Role.REFERENCE, Role.ADAPTER):
+            rate = choice.arm.learning_rate
+            above = {other > rate for other in choice.tried if are_neighbors(other, rate)}
+            found |= {beside for beside in neighbors_of(rate) if (beside > rate) not in above}
     return tuple(sorted(found))
 
 

@@ -72,40 +72,48 @@ def look_at(
         found = [*p_values([each.compared for each in candidates], margin, failed, width)]
     before = tuple(sorted({look.seeds for look in family.looks if look.seeds != seeds}))
     known = next((look for look in family.looks if look.seeds == seeds), None)
-    claims: dict[str, dict[str, bool]] = {}
+    claims: dict[str, dict[str, bool | None]] = {}
     tested = []
     leans_of = leaning([each.difference.values for each in candidates], failed)
     for candidate, test, leans in zip(candidates, found, leans_of, strict=True):
         name = member_name(candidate.arm)
-        shown = _shown(test, level, candidate.crossed.mean) if test is not None else {}
+        shown = _shown(candidate, test, level) if test is not None else {}
         is_again = known is not None and bool(shown.keys() - {Rule(rule) for rule in known.claims.get(name, {})})
         if known is not None:  # nothing is tested twice with the same number of seeds
-            shown = {Rule(rule): methods for rule, methods in known.claims.get(name, {}).items()}
+            # ... but at neighboring rates that were not trained then, for the first time.
+            own = {Rule(rule): methods for rule, methods in known.claims.get(name, {}).items()}
+            shown = {rule: shown.get(rule) if methods is None else methods for rule, methods in own.items()}
         if shown:
             claims[name] = {str(rule): about_methods for rule, about_methods in shown.items()}
-        own = _claims(candidate, margin, name, shown, seeds, family.looks)
+        own_claims = _claims(candidate, margin, name, shown, seeds, family.looks)
         placed = replace(candidate, at=level, among=len(family.names), before=before, is_again=is_again)
-        tested.append(replace(placed, found=test, leans=leans, claims=own))
+        tested.append(replace(placed, found=test, leans=leans, claims=own_claims))
     return Look(epochs, family.names, seeds, level, claims), tested
 
 
-def _shown(test: Found, level: float, mean: float) -> dict[Rule, bool]:
-    """What is shown at a level, with whether it is about methods."""
-    side = Rule.HIGHER if mean > 0 else Rule.LOWER
+def _shown(candidate: Candidate, test: Found, level: float) -> dict[Rule, bool | None]:
+    """What is shown at a level, with whether it is about methods; None where that was not tested."""
+    side = Rule.HIGHER if candidate.crossed.mean > 0 else Rule.LOWER
     tests = (
         (side, test.differs, test.methods_differ, level),
         (Rule.WITHIN, test.within, test.methods_within, level / 2),
     )
     if not level:
         return {}
-    return {rule: methods <= at + ROUNDING for rule, p, methods, at in tests if p <= at + ROUNDING}
+    shown = [(rule, methods <= at + ROUNDING) for rule, p, methods, at in tests if p <= at + ROUNDING]
+    return {rule: None if candidate.lacks(rule) else about_methods for rule, about_methods in shown}
 
 
 def _claims(
-    candidate: Candidate, margin: float, name: str, shown: Mapping[Rule, bool], seeds: int, earlier: Sequence[Look]
+    candidate: Candidate,
+    margin: float,
+    name: str,
+    shown: Mapping[Rule, bool | None],
+    seeds: int,
+    earlier: Sequence[Look],
 ) -> tuple[Claim, ...]:
     """What is shown now, and what was shown at earlier looks with fewer seeds."""
-    first: dict[Rule, tuple[int, bool]] = {}
+    first: dict[Rule, tuple[int, bool | None]] = {}
     for look in sorted(earlier, key=lambda look: look.seeds):
         for rule, methods in look.claims.get(name, {}).items():
             first.setdefault(Rule(rule), (look.seeds, methods))
@@ -118,4 +126,7 @@ def _claims(
         Rule.LOWER: interval.high < 0,
         Rule.WITHIN: interval.low > -margin,
     }
-    return tuple(Claim(rule, at, methods, rule in shown or holds[rule]) for rule, (at, methods) in first.items())
+    return tuple(
+        Claim(rule, at, bool(methods) and not candidate.lacks(rule), rule in shown or holds[rule])
+        for rule, (at, methods) in first.items()
+    )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from core.methods.method import Role
+from core.plan.course import can_be_longer
+from core.plan.experiment import MAX_NEW_SEEDS
 from core.store.looks import Look
 from core.store.record import Run
 from core.study.arms.arm import Arm, judged_by
@@ -21,6 +23,7 @@ from core.study.arms.choice import (
 from core.study.arms.compared import compared_settings, no_ranking
 from core.study.arms.controls import scratch_sentence, unlearned_reason
 from core.study.arms.family import Tested, candidate_of, untested
+from core.study.arms.growth import rates_beside
 from core.study.arms.looks import Family, families_of, look_at
 from core.study.arms.settled import all_settled, holds_on
 from core.study.arms.tuning import RatesTried, rates_tried
@@ -28,7 +31,7 @@ from core.study.arms.withheld import NextStep, ends_reason, waiting_reason
 from core.study.stats.claims import Level
 from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.power import Design
-from core.study.stats.spending import next_look
+from core.study.stats.spending import level_of, next_look
 
 
 class About(StrEnum):
@@ -77,6 +80,8 @@ class Verdict:
     """What training from scratch says of the base, where it was trained beside; see :mod:`core.study.arms.controls`."""
     answerable: int = 0
     """Number of seeds of a verdict that waits for runs that were stopped, and could be given without them."""
+    can_extend: bool = False
+    """Whether there are learning rates beside chosen ones that were not tried, and can be."""
 
     @property
     def told(self) -> Candidate | None:
@@ -108,6 +113,19 @@ class Verdict:
     def is_given(self) -> bool:
         """Whether a compared setting was trained at one learning rate, so that nothing says it is a good one."""
         return any(arm.spec.label in self.rates.one for arm in self.compared)
+
+    @property
+    def lacking(self) -> list[Arm]:
+        """The compared settings of which a claim about methods lacks a neighboring learning rate."""
+        told, claim = self.told, self.claim
+        if told is None or claim is None:
+            return []
+        needed = told.arm if claim.rule is Rule.LOWER else self.full
+        return [
+            arm
+            for arm in self.compared
+            if arm.spec.label in self.rates.one or (arm is needed and told.lacks(claim.rule))
+        ]
 
     @property
     def compared(self) -> list[Arm]:
@@ -157,10 +175,23 @@ class Verdict:
 
     @property
     def next_look(self) -> int:
-        """Number of seeds that a further look is proposed for; 0 where something is shown, or training comes first."""
-        if not self.seeds or self.level is Level.SHOWN or self.withheld or self.reason:
+        """Number of seeds that a further look is proposed for; 0 where something is shown, where training comes first,
+        and where no number of seeds can show anything.
+        """
+        if not self.seeds or self.level is Level.SHOWN or self.withheld or self.reason or self._is_exhausted:
             return 0
-        return next_look(self.seeds, self.spent)
+        return self._proposed
+
+    @property
+    def _proposed(self) -> int:
+        """Number of seeds of the next look that can claim something, no more than can be added at once."""
+        most, proposed = self.seeds + MAX_NEW_SEEDS, next_look(self.seeds, self.spent)
+        return most if proposed > most and level_of(most, self.spent) else proposed
+
+    @property
+    def _is_exhausted(self) -> bool:
+        """Whether more seeds can show nothing: no difference is seen, and "good enough" is out of reach."""
+        return self.needs_examples and self.told is not None and self.told.difference.holds_zero
 
     @property
     def seeds_to_add(self) -> int:
@@ -173,18 +204,22 @@ class Verdict:
         if self.reason or self.withheld or self.told is None:
             return self.mend
         if self.claim is None:
-            return None if self.needs_examples and self.told.difference.holds_zero else NextStep.SEEDS
-        if self.about is About.METHODS:
-            return None
-        if self.about is About.BUDGET:
-            return NextStep.LONGER
-        return NextStep.SETTINGS if self.is_given else NextStep.SEEDS
+            return NextStep.SEEDS if self.next_look else None
+        match self.about:
+            case About.METHODS:
+                return None
+            case About.BUDGET:
+                return NextStep.LONGER if all(can_be_longer(arm.spec.optim) for arm in self.compared) else None
+            case _ if self.lacking:
+                return NextStep.RATES if self.can_extend else None
+            case _:
+                return NextStep.SEEDS
 
     @property
     def design(self) -> Design | None:
         """What determines what a further look can show, from the spread of these runs; None where it is not known."""
         told = self.told
-        if told is None or self.reason or told.crossed.seeds < MIN_SEEDS or not any(told.crossed.spreads):
+        if told is None or self.reason or told.crossed.seeds < MIN_SEEDS:
             return None
         width = told.arm.spec.objective.primary.width
         return Design(*told.crossed.spreads, told.crossed.examples, max(len(self.candidates), 1), width)
@@ -192,7 +227,11 @@ class Verdict:
     @property
     def needs_examples(self) -> bool:
         """Whether "good enough" is out of reach with these test examples, whatever the number of seeds."""
-        return self.level is not Level.SHOWN and self.design is not None and self.design.is_out_of_reach(self.margin)
+        design = self.design
+        if self.level is Level.SHOWN or design is None:
+            return False
+        # Where all seeds agree on all examples, as at 100 %, the level of the next look alone decides.
+        return design.is_out_of_reach(self.margin, None if design.varies else level_of(self._proposed, self.spent))
 
 
 def verdict(
@@ -230,8 +269,9 @@ def verdict(
     rates = rates_tried(run.spec for run in everything if run.spec.role in (Role.REFERENCE, Role.ADAPTER))
     full, arms, reason = compared_settings(everything)
     recorded = tuple(sorted({look.seeds for look in looks}))
+    can_extend = bool(rates_beside(everything))
     leading = best_arm(everything, is_adapter)
-    found = Verdict(margin, rates, full, reason=reason, recorded=recorded, leading=leading)
+    found = Verdict(margin, rates, full, reason=reason, recorded=recorded, leading=leading, can_extend=can_extend)
     if not selected and (waiting := waiting_reason(everything, len(common_seeds([full, *arms])) if full else 0)):
         return replace(found, reason=waiting.text, unread=True, mend=waiting.next_step, answerable=waiting.answerable)
     if reason or full is None:

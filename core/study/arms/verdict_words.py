@@ -5,11 +5,12 @@ from __future__ import annotations
 from core.numbers import bytes_text, count_text, listed, times_text
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Rule
-from core.study.arms.design_words import level_text, power_sentences
+from core.study.arms.design_words import examples_sentence, level_text, power_sentences
 from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.settled import course_sentences, updates_of
 from core.study.arms.tuning import name_in_sentence
 from core.study.arms.verdict import About, Verdict
+from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level
 from core.study.stats.measures import bare_text, value_text
 from core.study.stats.outliers import outlying
@@ -87,11 +88,16 @@ def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
             return f"After {count_text(updates_of(verdict.compared))} updates {subject} {words}."
         case _:
             rates = listed([f"{name_in_sentence(a.spec.label)} {a.learning_rate:g}" for a in verdict.compared])
-            if verdict.is_given:
-                ask = "To choose a method, run “Thorough” on Home, which finds the rates."
-                return f"At the learning rates given ({rates}), {subject} {words}. {ask}"
-            not_shown = "That is not shown at the neighboring rates, so it is no choice of a method."
-            return f"At the chosen learning rates ({rates}), {subject} {words}. {not_shown}"
+            start = "At the learning rates given" if verdict.is_given else "At the chosen learning rates"
+            return f"{start} ({rates}), {subject} {words}. {_why_rates(verdict)}"
+
+
+def _why_rates(verdict: Verdict) -> str:
+    """Why a claim chooses no method, and what to do."""
+    if not (lacking := [name_in_sentence(arm.spec.label) for arm in verdict.lacking]):
+        return "That is not shown at the neighboring rates, so it is no choice of a method."
+    ask = ": extend the rates." if verdict.next_step is NextStep.RATES else "."
+    return f"Neighboring rates of {listed(lacking)} were not trained, so it is no choice of a method{ask}"
 
 
 def _best_of(verdict: Verdict, name: str) -> str:
@@ -241,9 +247,12 @@ def _looks(verdict: Verdict) -> list[str]:
 
 def _further(verdict: Verdict, told: Candidate) -> list[str]:
     """What a further look can show; nothing where something is shown."""
-    seeds, design = verdict.next_look, verdict.design
+    seeds, design, objective = verdict.next_look, verdict.design, told.arm.spec.objective
+    kind, measure = told.arm.spec.network.learns, objective.primary
     if not seeds:
-        return []
+        if design is None or not verdict.needs_examples:
+            return []
+        return [examples_sentence(design, measure, verdict.margin, kind)]
     spent = verdict.spent
     start = f"A further look is proposed at {seeds} seeds, which allows {level_text(level_of(seeds, spent))}"
     one_more = verdict.seeds + 1
@@ -251,9 +260,7 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
     later = f"; one at {one_more} could show nothing" if is_told else ""
     if design is None:
         return [f"{start}{later}."]
-    objective = told.arm.spec.objective
-    kind = told.arm.spec.network.learns
-    return [f"{start}{later}.", *power_sentences(design, objective.primary, verdict.margin, kind, seeds, spent)]
+    return [f"{start}{later}.", *power_sentences(design, measure, verdict.margin, kind, seeds, spent)]
 
 
 def _rates_sentence(verdict: Verdict) -> str:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from core.numbers import counted, listed
 from core.store.record import Run
 from core.study.arms.arm import Arm
-from core.study.arms.growth import rates_beyond
+from core.study.arms.growth import rates_beside
 from core.study.arms.tuning import name_in_sentence, rate_choices
 
 
@@ -19,7 +19,7 @@ class NextStep(StrEnum):
     FINISH = "finish"
     """Train what was stopped to its end."""
     RATES = "extend rates"
-    """Try learning rates beyond those that were tried."""
+    """Try the learning rates beside chosen ones that were not tried."""
     LONGER = "train longer"
     """Train for three times as many epochs."""
     SEEDS = "add seeds"
@@ -85,7 +85,7 @@ def ends_reason(everything: Sequence[Run], compared: Sequence[Arm]) -> Reason | 
         f"{name_in_sentence(choice.arm.spec.label)} ({choice.arm.learning_rate:g} is the {choice.at_end})"
         for choice in choices
     ]
-    can_extend = bool(rates_beyond(everything)) and not any(choice.is_searched for choice in choices)
+    can_extend = bool(rates_beside(everything)) and not any(choice.is_searched for choice in choices)
     what = "Extend the rates to it." if can_extend else "No rate beyond it can be tried."
     return Reason(
         f"No verdict yet: the chosen learning rate is at an end of those tried for {listed(ends)}, so a better one may "

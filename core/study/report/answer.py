@@ -54,8 +54,8 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
     if not looks and not lab.looks.are_kept(experiment.id):
         looks = _from_launches(runs, tested, trivial)
     found = verdict(runs, tested, looks, trivial=trivial)
-    known = {look.key for look in lab.looks.of(experiment.id)}
-    if new := [look for look in (*looks, *found.looks) if look.key not in known]:
+    known = {look.key: look for look in lab.looks.of(experiment.id)}
+    if new := [look for look in (*looks, *found.looks) if _says_more(look, known.get(look.key))]:
         try:
             lab.looks.record(experiment.id, new)
         except LabError as error:  # a look that leaves no trace would not count
@@ -66,6 +66,11 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
         while len(_kept) > MAX_KEPT:
             _kept.popitem(last=False)
     return found
+
+
+def _says_more(look: Look, known: Look | None) -> bool:
+    """Whether a look was not recorded, or tests what was not tested when it was."""
+    return known is None or (known.is_open and look.claims != known.claims)
 
 
 def offered_adapter(lab: Lab) -> Run | None:

@@ -43,6 +43,11 @@ class Design:
     width: float = math.inf
     """Distance of the measure's bounds; see :func:`core.study.stats.family.fewest_p`."""
 
+    @property
+    def varies(self) -> bool:
+        """Whether seeds or test examples differ at all: not where every setting is right on all examples."""
+        return any((self.seed, self.example, self.rest))
+
     def error(self, seeds: int) -> float:
         """Standard error of a mean difference with so many seeds."""
         n, N = seeds, self.examples
@@ -97,11 +102,16 @@ class Design:
         z = float(ndtri(1 - ERROR_RATE / (2 * self.settings)) + ndtri(POWER))
         return max(math.ceil((z * self.example / margin) ** 2), self._fewest(margin)) if margin > 0 else 0
 
-    def is_out_of_reach(self, margin: float) -> bool:
-        """Whether "good enough" within a margin takes more test examples, whatever the number of seeds."""
-        return self.floor > margin > 0 or 1 < self.examples < self._fewest(margin)
+    def is_out_of_reach(self, margin: float, level: float | None = None) -> bool:
+        """Whether "good enough" within a margin takes more test examples, whatever the number of seeds.
 
-    def _fewest(self, margin: float) -> int:
-        """The number of test examples with which :func:`core.study.stats.family.fewest_p` allows a first look."""
-        share = margin / self.width
-        return math.ceil(math.log(level_of(DEFAULT_SEEDS) / 2) / math.log1p(-share)) if 0 < share < 1 else 0
+        Args:
+            margin: in the measure's unit.
+            level: of the look, above 0; None for a first look.
+        """
+        return self.floor > margin > 0 or 1 < self.examples < self._fewest(margin, level)
+
+    def _fewest(self, margin: float, level: float | None = None) -> int:
+        """The number of test examples with which :func:`core.study.stats.family.fewest_p` allows a look."""
+        share, at = margin / self.width, level_of(DEFAULT_SEEDS) if level is None else level
+        return math.ceil(math.log(at / 2) / math.log1p(-share)) if 0 < share < 1 else 0

@@ -20,7 +20,7 @@ from core.run_spec import inner_ranks
 from core.store.record import Experiment
 from core.study.arms.choice import chosen_arms
 from core.study.arms.design_words import look_line
-from core.study.arms.growth import RATES_OFFERED, extended, longer, rates_beyond
+from core.study.arms.growth import RATES_OFFERED, extended, longer, rates_beside
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict
 from core.study.stats.spending import CLAIM_SEEDS
@@ -45,10 +45,10 @@ def seeds_suggested(lab: Lab, experiment: Experiment, found: Verdict) -> int:
 
 
 def extend_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
-    """Try the learning rates beyond those at whose end a chosen one lies."""
+    """Try the learning rates beside chosen ones that were not tried."""
     members = lab.members(experiment)
     key = f"extend-rates-{experiment.id}-{len(members)}"
-    rates = rates_beyond(members)
+    rates = rates_beside(members)
     st.markdown(f"Adds {listed([f'{rate:g}' for rate in rates])} for every method and rank.")
     try:
         specs = [run.spec for run in members]
