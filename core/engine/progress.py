@@ -1,7 +1,9 @@
-"""How much of what was launched is done, as one share that the end of a run or of a bank does not lower."""
+"""How much of what was launched is done, as one share that only new launches lower."""
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from core.engine.growing import plan_of
@@ -15,12 +17,20 @@ from core.store.store import Store
 from core.tasks.tasks import Tasks
 from core.training.schedule import total_steps
 
+ENDED = ("finished", "failed", "stopped")
+"""States of runs of which nothing waits."""
+
+MAX_KEPT = 256
+"""Maximum number of launches whose share is remembered, so that it never falls."""
+
 
 class Progress:
     """Says which runs were launched together, and how far they are. Any thread may call any method."""
 
     def __init__(self, store: Store, tasks: Tasks) -> None:
         self._store, self._tasks = store, tasks
+        self._lock = threading.Lock()
+        self._shown: OrderedDict[frozenset[str], tuple[float, frozenset[str]]] = OrderedDict()
 
     def launched_with(self, runs: Iterable[Run]) -> list[Run]:
         """These runs, with those that were launched together with them: of their experiments and the bases of those."""
@@ -35,40 +45,56 @@ class Progress:
         return list(found.values())
 
     def share_done(self, runs: Sequence[Run]) -> float:
-        """Share of the work of these runs that is done, from 0 to 1, with the runs that their plans will at least add.
+        """Share of the work of these runs that is done, from 0 to 1, with what their plans are expected to add.
 
         Work is the number of parameters times that of the examples that they see. A run that has finished, failed or
-        been stopped counts as a whole: nothing of it waits.
+        been stopped counts as a whole: nothing of it waits. Where a search adds more than was expected, the share stays
+        what it was until as much of the whole is done, also for who opens the page anew.
         """
         total = done = 0.0
         for run in runs:
             own = self._work(run.spec, run.spec.optim)
             total += own
-            done += own if run.state in ("finished", "failed", "stopped") else own * run.progress
+            done += own if run.state in ENDED else own * run.progress
         for id in dict.fromkeys(run.experiment for run in runs if run.experiment and run.plan == "open"):
             total += self._coming(id)
-        return min(1.0, done / total) if total else 0.0
+        return self._at_least_as_before(runs, min(1.0, done / total) if total else 0.0)
+
+    def _at_least_as_before(self, runs: Sequence[Run], share: float) -> float:
+        """The share, or what it was before of the same launches, unless something that had ended is trained again."""
+        launches, ended = _launches(runs), frozenset(run.id for run in runs if run.state in ENDED)
+        with self._lock:
+            before, had_ended = self._shown.pop(launches, (0.0, ended))
+            share = max(share, before) if had_ended <= ended else share
+            self._shown[launches] = share, ended
+            while len(self._shown) > MAX_KEPT:
+                self._shown.popitem(last=False)
+        return share
 
     def _coming(self, id: str) -> float:
-        """Work of the runs that the plan of an experiment will add if every search ends as soon as it can, and no
-        setting trains for more epochs than it does now.
+        """Work of the runs that the plan of an experiment is expected to add: that every search ends as soon as it can,
+        and trains for as many epochs as it may until other seeds than its own say that it does not. It is one run at
+        least, so that a bar is full only when nothing can follow.
         """
         members = [run.spec for run in self._members(id)]
         plan = plan_of(self._store.experiment(id)) if members else None
         if plan is None:
             return 0.0
-        least = sum(self._work(members[0], optim) for (optim, _), _ in plan.at_least())
-        there = sum(self._work(spec, spec.optim) for spec in members)
-        first, seeds, missing = set(plan.first), len(plan.configuration.seeds), 0.0
+        first, work = set(plan.first), 0.0
+        later = len(plan.configuration.seeds) - len(first)
+        is_decided = any(spec.seed not in first for spec in members)
         for arm in plan.configuration.arms:
             own = [spec for spec in members if spec.method == arm.method]
-            epochs = max((spec.optim.epochs for spec in own), default=arm.optim.epochs)
-            early = [spec.seed in first for spec in own if spec.optim.epochs == epochs]
-            # More rates than the least were tried with the first seeds: that does not make the others fewer.
-            runs = max(0, FIRST_POINTS * len(first) - sum(early))
-            runs += max(0, FIRST_POINTS * (seeds - len(first)) - early.count(False))
-            missing += runs * self._work(members[0], arm.optim.but(epochs=epochs))
-        return max(least - there, missing)
+            reached = max((spec.optim.epochs for spec in own), default=arm.optim.epochs)
+            longer = [epochs for epochs in plan.budgets((arm.optim, arm.method)) if epochs > reached]
+            budgets = [reached] if is_decided else [reached, *longer]
+            for epochs in budgets:
+                early = [spec.seed in first for spec in own if spec.optim.epochs == epochs]
+                # More rates than the least were tried with the first seeds: that does not make the others fewer.
+                runs = max(0, FIRST_POINTS * len(first) - early.count(True))
+                runs += max(0, FIRST_POINTS * later - early.count(False)) if epochs == budgets[-1] else 0
+                work += runs * self._work(members[0], arm.optim.but(epochs=epochs))
+        return max(work, self._work(members[-1], members[-1].optim))
 
     def _members(self, id: str) -> list[Run]:
         """Runs of an experiment; none where it was deleted meanwhile."""
@@ -85,3 +111,13 @@ class Progress:
         except LabError:
             return 0.0
         return float(total_steps(optim, examples) * optim.batch_size * parameters)
+
+
+def _launches(runs: Sequence[Run]) -> frozenset[str]:
+    """The first run of each launch, which what a plan adds to it does not change; of runs without one all of them."""
+    by_experiment: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.experiment:
+            by_experiment.setdefault(run.experiment, []).append(run)
+    firsts = [stage[0].id for own in by_experiment.values() for stage in stages_of(own)]
+    return frozenset(firsts or [run.id for run in runs])

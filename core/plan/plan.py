@@ -88,6 +88,13 @@ class Plan(Spec):
         """
         return self._with_points(MOST, self._times)
 
+    def budgets(self, arm: Setting) -> list[int]:
+        """Numbers of epochs that a method may be trained for, ascending. Args: arm: as it was asked for."""
+        lines = [arm]
+        while len(lines) <= self._times and _can_be_tripled(lines[-1]):
+            lines.append(_tripled(lines[-1]))
+        return [line[0].epochs for line in lines]
+
     def _with_points(self, count: int, times: int) -> list[tuple[Setting, int]]:
         found: dict[Setting, Sequence[int]] = {}
         lines = [(arm.optim, arm.method) for arm in self.configuration.arms]
