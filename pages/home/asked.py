@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.data.sources.source import DatasetInfo
@@ -13,8 +14,10 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
 from core.plan.configuration import Configuration, preset_configuration, preset_of, preset_task
 from core.plan.defaults import default_shots, has_own_bases
+from core.plan.experiment import settings_of
 from core.run_spec import RunSpec, default_length, default_optim
-from core.store.record import Experiment
+from core.store.record import Experiment, Run
+from core.store.stages import stages_of
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import preset_tasks, presets_for
 from pages.home.plans import PLANS, Plan
@@ -107,7 +110,8 @@ def question_of(lab: Lab, experiment: Experiment) -> tuple[Question | None, str 
     """What an experiment asked, as far as Home can ask it; and which of its plans it was asked with.
 
     Returns:
-        The question, None where Home cannot ask it; and the name of the plan, None for other settings than those.
+        The question, None where Home cannot ask it; and the name of the plan, None for other settings than those. What
+        was added to the experiment since, as longer training, does not count.
     """
     members = lab.members(experiment)
     if not members:
@@ -119,7 +123,7 @@ def question_of(lab: Lab, experiment: Experiment) -> tuple[Question | None, str 
     start = spec.task if spec.source is None else spec.source
     asked = Question(start.dataset, target, spec.is_direct, spec.network, spec.task.length)
     try:
-        wanted = lab.configuration(experiment)
+        wanted = _as_launched(lab.configuration(experiment), experiment, members)
         for name, plan in PLANS.items():
             own = asked.configuration(lab, plan)
             if own.asks_the_same(wanted.but(seeds=own.seeds, trim=own.trim)):  # whatever seeds were added since
@@ -127,6 +131,19 @@ def question_of(lab: Lab, experiment: Experiment) -> tuple[Question | None, str 
     except LabError:
         pass  # its base is gone
     return asked, None
+
+
+def _as_launched(wanted: Configuration, experiment: Experiment, members: Sequence[Run]) -> Configuration:
+    """The configuration of an experiment without the settings that were added after its launch."""
+    first, *later = stages_of(members)
+    launched = set(settings_of(run.spec for run in first))
+    added = set(settings_of(run.spec for own in later for run in own)) - launched
+    if experiment.plan is not None:  # it has one arm for all rates and epochs of a method
+        methods = {method for _, method in added} - {method for _, method in launched}
+        arms = [arm for arm in wanted.arms if arm.method not in methods]
+    else:
+        arms = [arm for arm in wanted.arms if (arm.optim, arm.method) not in added]
+    return wanted.but(arms=tuple(arms)) if arms else wanted
 
 
 def _target_of(lab: Lab, spec: RunSpec) -> str | None:

@@ -12,6 +12,7 @@ from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
 from pages.shared.experiment.current import remember
 from pages.shared.experiment.verdict_view import level_badge
+from pages.shared.ui.in_view import ask_to_see
 from pages.shared.ui.links import ENTRIES
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
@@ -33,7 +34,13 @@ def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:
                     "Open",
                     icon=ENTRIES["home"].icon,
                     key=f"open-{experiment.id}",
-                    on_click=remember,
+                    on_click=_open,
                     args=(experiment.id,),
                 )
             st.caption(literal(headline(found)))
+
+
+def _open(id: str) -> None:
+    """Show an experiment, whose answer is far above on a small screen."""
+    remember(id)
+    ask_to_see(id)

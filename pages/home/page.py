@@ -15,6 +15,7 @@ from pages.home.question import question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
 from pages.shared.experiment.live import is_watched, live_panel
 from pages.shared.experiment.restore import offer_to_restore
+from pages.shared.ui.in_view import in_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 
@@ -71,6 +72,8 @@ if running:
 for experiment in running[::-1]:
     watch(experiment)
 
+if shown is not None:
+    in_view(shown.id)
 if shown is not None and shown not in running:
     answer(lab, shown)
     if is_watched(_panel(shown)):

@@ -17,6 +17,7 @@ from core.data.task_spec import TaskSpec
 from core.engine.launcher import Planned
 from core.forecast.estimates import Estimates
 from core.lab import Lab
+from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import Configuration
 from core.settings import Settings
@@ -143,6 +144,11 @@ def test_every_question_of_home_is_read_from_its_experiment(opened: Lab) -> None
             planned = opened.planned(question.configuration(opened, plan))
             experiment = opened.queue(replace(planned, runs=planned.runs[:3]), trim=name == "quick")
             assert question_of(opened, experiment) == (question, name)
+            if (target, name) == ("inversion", "quick"):  # and while it is trained for longer, or with a rank more
+                settings = opened.arm_settings(experiment)
+                more = [(optim.but(epochs=3 * optim.epochs), method) for optim, method in settings]
+                opened.grow(experiment, [*settings, *more, (settings[1][0], LoRASpec.of(rank=16))], range(8))
+                assert question_of(opened, opened.experiment(experiment.id)) == (question, name)
     other = compared(opened, "split", "digits", None, short(), BOTH, seeds=range(1))
     found, plan_name = question_of(opened, other)
     assert found is not None

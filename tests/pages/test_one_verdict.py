@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -27,7 +28,7 @@ from core.study.arms.verdict import SELECTED, Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report import answer
 from core.study.report.answer import answer_of, offered_adapter
-from core.study.report.expected import expected_design, expected_sentences
+from core.study.report.expected import MAX_KEPT, _design_of, _designs, expected_design, expected_sentences
 from core.study.stats.claims import Level
 from core.study.stats.words import p_text
 from core.web import predict
@@ -172,19 +173,41 @@ def test_a_look_that_cannot_be_recorded_says_so_on_every_page_and_is_none(
         assert lab.looks.of(experiment.id) == []
 
 
-def test_what_the_next_experiment_can_show_is_known_from_the_last_of_its_kind(lab: Lab, experiment: Experiment) -> None:
+def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_alike(
+    lab: Lab, experiment: Experiment
+) -> None:
     specs = [run.spec for run in lab.members(experiment)]
-    other = [spec.but(task=spec.task.but(rotation=0.0, invert=True)) for spec in specs]
+    later = compared(lab, "inversion", "digits", None, short(rate=0.001), SETTINGS[1::3], seeds=range(3))
+    finish(lab, *later.runs)
+    quick = [run.spec for run in lab.members(later)]
+    with (
+        as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 8)),
+        as_planted(lab, later, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 3)),
+    ):
+        found = [expected_design(lab, own) for own in (specs, quick)]
+        assert [each and each.like for each in found] == [
+            f"the spread of {experiment.name}",
+            f"the spread of {later.name}",
+        ], "the newest is of another task"
+        assert found[0] is not None
+        lab.notes.delete(list(later.runs))
+        assert expected_design(lab, quick) == found[0], "of the same dataset, with the same network"
+        for place in range(2 * MAX_KEPT):
+            _design_of(lab, replace(experiment, id=f"e-{place}"))
+        assert len(_designs) <= MAX_KEPT
+
+    other = [spec.but(task=spec.task.but(dataset="mnist-16k")) for spec in specs]
     with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 8)):
         own, example = expected_design(lab, specs), expected_design(lab, other)
         assert own is not None
         assert example is not None
-        assert (own.like, own.design.settings, own.design.examples) == (experiment.name, 2, 1)  # answers are made up
-        assert example.like.startswith("the example (")
-        assert example.design.examples == 360
+        assert own.like == f"the spread of {experiment.name}"
+        assert (own.design.settings, own.design.examples) == (2, 1)  # answers are made up
+        assert example.like.startswith("what is usual, the spread of the example (")
+        assert example.design.examples == 4000
         text = " ".join(expected_sentences(lab, specs))
         assert "would be shown by 8 seeds with 80 % probability" in text
-        assert f"By the spread of {experiment.name}." in text
+        assert f"From the spread of {experiment.name}." in text
         home = texts(draw("home"))
         assert "would be shown by 8 seeds on 4,000 test images with 80 % probability" in home
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,17 +11,25 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.run_spec import RunSpec
+from core.store.record import Experiment
 from core.study.arms.design_words import power_sentences
+from core.study.arms.tuning import rates_tried
 from core.study.arms.verdict import verdict
 from core.study.report.example import example, example_verdict
 from core.study.stats.power import Design
 from core.study.weights.predicted import tested_by, trivial_by
 
 MAX_LOOKED_AT = 20
-"""Maximum number of experiments, the newest first, among which one of the same kind is looked for."""
+"""Maximum number of experiments, the newest first, among which those of the same kind are looked for."""
 
-_designs: dict[tuple[object, ...], Design | None] = {}
-"""Designs of experiments by home folder, and by what became of their runs."""
+MAX_KEPT = 64
+"""Maximum number of experiments whose design is kept in memory: forms ask for the same ones at every click."""
+
+_Key = tuple[str, str]
+_State = tuple[object, ...]
+_designs: OrderedDict[_Key, tuple[_State, Design | None]] = OrderedDict()
+"""Designs by home folder and experiment, with what became of its runs."""
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -28,14 +38,15 @@ class Expected:
 
     design: Design
     like: str
-    """Name of the experiment whose spread was taken."""
+    """Whose spread was taken, as a sentence has it: that of an experiment, or what is usual."""
 
 
 def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
-    """What runs can be expected to show; None where no earlier ones are of their kind.
+    """What runs can be expected to show; None where nothing tells.
 
-    Of the same kind are runs of one network on one task, judged by the same measure. Before the first of them, the
-    example that ships with the project stands for perceptrons on images that are judged by accuracy.
+    It is known from an earlier experiment of their kind: on the same dataset, with the same kind of network, judged by
+    the same measure. Of several the one that is most alike counts, by :func:`_likeness`, and of these the newest.
+    Before there is one, the example that ships with the project says what is usual for perceptrons judged by accuracy.
 
     Args:
         lab: has earlier experiments.
@@ -48,20 +59,23 @@ def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
     settings = {(spec.kind, spec.method.size) for spec in specs if spec.role is Role.ADAPTER}
     if own is None or not settings:
         return None
-    examples = len(lab.tasks.outline(own.task).test)
-    for experiment in lab.experiments(MAX_LOOKED_AT):
-        if _kind_of(lab.run(experiment.runs[0]).spec) == _kind_of(own):
-            members = lab.members(experiment)
-            key = (str(lab.settings.home), *((run.id, run.state, run.archived) for run in members))
-            if key not in _designs:
-                found = verdict(members, tested_by(lab), trivial=trivial_by(lab))
-                _designs[key] = None if found.withheld else found.design
-            if (design := _designs[key]) is not None:
-                return Expected(replace(design, settings=len(settings)), experiment.name)
+    examples, tuned = len(lab.tasks.outline(own.task).test), bool(rates_tried(specs).several)
+    firsts = [(experiment, lab.run(experiment.runs[0]).spec) for experiment in lab.experiments(MAX_LOOKED_AT)]
+    alike = [
+        (_likeness(spec, own, (experiment.plan is not None) is tuned), experiment)
+        for experiment, spec in firsts
+        if _kind_of(spec) == _kind_of(own)
+    ]
+    for _, experiment in sorted(alike, key=lambda pair: pair[0], reverse=True):
+        design = _design_of(lab, experiment)
+        if design is not None:
+            count = examples if design.examples > 1 else 1
+            return Expected(replace(design, examples=count, settings=len(settings)), f"the spread of {experiment.name}")
     shown, like = example_verdict().design, example().runs[0].spec
     if shown is None or (type(own.network), own.objective.primary) != (type(like.network), like.objective.primary):
         return None
-    return Expected(replace(shown, examples=examples, settings=len(settings)), f"the example ({example().name})")
+    usual = f"what is usual, the spread of the example ({example().name})"
+    return Expected(replace(shown, examples=examples, settings=len(settings)), usual)
 
 
 def expected_sentences(lab: Lab, specs: Sequence[RunSpec]) -> list[str]:
@@ -75,12 +89,43 @@ def expected_sentences(lab: Lab, specs: Sequence[RunSpec]) -> list[str]:
         return []
     if expected is None:
         return []
-    tuned = [spec for spec in specs if spec.role is Role.REFERENCE]
-    spec, seeds = tuned[0], len({spec.seed for spec in tuned})
+    full = [spec for spec in specs if spec.role is Role.REFERENCE]
+    spec, seeds = full[0], len({spec.seed for spec in full})
     objective, kind = spec.objective, spec.network.learns
     found = power_sentences(expected.design, objective.primary, objective.margin, kind, seeds)
-    return [*found, f"By the spread of {expected.like}."]
+    return [*found, f"From {expected.like}."]
 
 
 def _kind_of(spec: RunSpec) -> tuple[object, ...]:
-    return spec.network, spec.task, spec.source, spec.objective.primary
+    return spec.task.dataset, type(spec.network), spec.objective.primary
+
+
+def _likeness(spec: RunSpec, own: RunSpec, is_tuned_alike: bool) -> tuple[bool, ...]:
+    """How alike two experiments of one kind are, the most important first: task, network, whether each seed has a base
+    of its own, how rates are found, and for how long rates that are given are trained.
+    """
+    return (
+        (spec.task, spec.source) == (own.task, own.source),
+        spec.network == own.network,
+        spec.own_base is own.own_base,
+        is_tuned_alike,
+        spec.optim.epochs == own.optim.epochs,
+    )
+
+
+def _design_of(lab: Lab, experiment: Experiment) -> Design | None:
+    """The design of an experiment, from the spread of its runs; None where these tell nothing."""
+    members = lab.members(experiment)
+    key = str(lab.settings.home), experiment.id
+    state = tuple((run.id, run.state, run.archived) for run in members)
+    with _lock:
+        known, design = _designs.get(key, (None, None))
+    if known != state:
+        found = verdict(members, tested_by(lab), trivial=trivial_by(lab))
+        design = found.design if found.design is not None and found.design.varies and not found.withheld else None
+    with _lock:
+        _designs[key] = state, design
+        _designs.move_to_end(key)
+        while len(_designs) > MAX_KEPT:
+            _designs.popitem(last=False)
+    return design
