@@ -18,6 +18,7 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of, shades_of
 from core.study.report.answer import answer_of
 from core.study.report.evidence import named
+from core.study.report.limits import held_sentence
 from core.study.weights.predicted import tested_by
 from pages.compare.selected import SELECTION
 
@@ -48,12 +49,8 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """What the intervals hold for, and macro-F1, as sentences."""
-        if self.members[0].spec.own_base:
-            held = "Each seed has a base of its own: the intervals hold for bases trained like these."
-        elif self.members[0].spec.is_direct:
-            held = "All runs start from one network as it was imported: the intervals hold for no other network."
-        else:
-            held = "All runs start from one base: the intervals hold for other fine-tuning seeds, not for other bases."
+        spec = self.members[0].spec
+        held = held_sentence(spec, self.lab.networks.title_of(spec.network))
         return [*filter(None, [held, macro_f1_sentence(self.shown)])]
 
     @property

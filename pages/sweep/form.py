@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.engine.launcher import Planned
 from core.errors import LabError
@@ -20,6 +21,7 @@ from core.networks.network import NetworkSpec
 from core.numbers import count_text, listed
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, objective_for
+from core.plan.experiment import Setting
 from core.plan.rate_grid import rates_around
 from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, bounds
@@ -28,7 +30,7 @@ from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
 from core.wording.defaults import explained
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
-from pages.shared.experiment.estimate import time_and_memory
+from pages.shared.experiment.estimate import SEE_FORM, time_and_memory
 from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.price import SEARCHED, count_of
 from pages.shared.experiment.start import start_button
@@ -76,39 +78,45 @@ def sweep_form(lab: Lab) -> Experiment | None:
         st.subheader("Settings to try")
         method = _adapter_method()
         network = base if isinstance(base, NetworkSpec) else base.spec.network
-        grid = _grid(method, network)
+        grid, refused = _grid(method, network), st.empty()
+        asked = planned = None
         try:
             optim, adapter, device = _training(lab, method, network)
             tune = search_form(KEY, network, optim) if grid.searched else None
             own_bases = own_bases_form(KEY, base)
             objective = objective_form(KEY, objective_for(lab.catalog, task) if task else CLASSIFICATION)
+            arms = _arms(grid, optim, adapter, refused)
+            if task is not None:
+                origin = base if isinstance(base, NetworkSpec) else base.spec
+                more = {"device": device, "objective": objective, "tune": tune, "own_bases": own_bases}
+                asked = Configuration.on(origin, task, arms, range(grid.seeds), **more)
+                planned = lab.planned(asked, base if isinstance(base, Run) else None)
         except LabError as error:
-            settle(lab, KEY, None)
-            st.error(literal(str(error)))
-            return None
+            asked = planned = None
+            if not isinstance(error, widgets.ShownError):
+                st.error(literal(str(error)))
     with cost, st.container(border=True):
         st.subheader("Estimated cost")
-        if task is None:
+        if asked is None or planned is None:
             settle(lab, KEY, None)
-            st.caption("Choose a task first.")
+            st.caption("Choose a task first." if task is None else SEE_FORM)
             return None
         try:
-            origin = base if isinstance(base, NetworkSpec) else base.spec
-            arms = grid.arms(optim, adapter)
-            more = {"device": device, "objective": objective, "tune": tune, "own_bases": own_bases}
-            asked = Configuration.on(origin, task, arms, range(grid.seeds), **more)
-            planned = lab.planned(asked, base if isinstance(base, Run) else None)
             asked = asked.but(trim=keep_networks(lab, planned.at_most, KEY))
-        except LabError as error:
-            settle(lab, KEY, None)
-            st.error(literal(str(error)))
-            return None
-        settle(lab, KEY, asked)
-        try:
+            settle(lab, KEY, asked)
             return _start(lab, asked, planned, grid, method)
         except LabError as error:
             st.error(literal(str(error)))
     return None
+
+
+def _arms(grid: Grid, optim: OptimSpec, adapter: MethodSpec, refused: DeltaGenerator) -> list[Setting]:
+    """The settings that are tried. Args: refused: where it says why they cannot be, beside what is varied."""
+    try:
+        return grid.arms(optim, adapter)
+    except LabError as error:
+        with refused:
+            raise widgets.refuse(str(error)) from error
 
 
 def _adapter_method() -> type[MethodSpec]:

@@ -21,6 +21,7 @@ from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
+from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.literal import literal
 from pages.sweep.live import comparison
 from tests.conftest import TURNED, finish, wait_until
@@ -125,7 +126,11 @@ def test_a_sweep_that_does_not_hold_cannot_be_started(
 ) -> None:
     app = draw("sweep")
     choose(app, ranks, RATES_OFFERED, full, seeds)
-    assert sentence in texts(app)
+    (form,) = [column for column in app.columns if "Settings to try" in [each.value for each in column.subheader]]
+    (error,) = form.error
+    assert sentence in error.value, "beside the fields"
+    (cost,) = [column for column in app.columns if "Estimated cost" in [each.value for each in column.subheader]]
+    assert (len(cost.error), [each.value for each in cost.caption]) == (0, [SEE_FORM])
     assert not [button for button in app.button if button.key == "sweep-start"]
 
 

@@ -29,6 +29,7 @@ MEANINGS = {
 """What each level means, for a tooltip."""
 
 SCOPES = {About.METHODS: "", About.BUDGET: " for this budget", About.RATES: " at these rates"}
+"""What a claim is limited to, as the end of a clause."""
 
 
 def level_words(verdict: Verdict) -> str:

@@ -20,21 +20,11 @@ def limits_of(evidence: Evidence) -> list[str]:
     specs, measure = [run.spec for run in evidence.members], evidence.objective.primary
     seeds, epochs = len(evidence.seeds), sorted({spec.optim.epochs for spec in specs})
     network, nouns = specs[0].network, noun(specs[0].network.learns)
-    if specs[0].own_base:
-        bases = (
-            "Each seed had a base of its own, and differences are paired by seed: the intervals hold for bases trained "
-            "like these, on this source, with this network."
-        )
-    elif specs[0].is_direct:
-        bases = (
-            f"All runs start from {evidence.network} as it was imported, with a head that each seed draws anew. The "
-            "intervals hold for that network only, and nothing tells what it has forgotten of what it knew before."
-        )
-    else:
-        bases = (
-            "All runs start from one and the same base, so the intervals hold for that base only: another one may give "
-            "other numbers. An experiment with a base for each seed would show that."
-        )
+    bases = held_sentence(specs[0], evidence.network)
+    if specs[0].is_direct:
+        bases += " Nothing tells what the network has forgotten of what it knew before."
+    elif not specs[0].own_base:
+        bases += " An experiment with a base for each seed would show what those give."
     sentences = [
         _network(network, evidence.network),
         bases,
@@ -83,6 +73,26 @@ def limits_of(evidence: Evidence) -> list[str]:
     if evidence.remeasured.missing:
         sentences.append(f"Some things could not be measured again: {evidence.remeasured.missing}")
     return sentences
+
+
+def held_sentence(spec: RunSpec, network: str) -> str:
+    """What the intervals of an experiment hold for, by what its runs start from.
+
+    Args:
+        spec: of any of its runs.
+        network: name of the network.
+    """
+    if spec.own_base:
+        return (
+            "Each seed has a base of its own, and differences are paired by seed: the intervals hold for bases trained "
+            "like these, on this source, with this network."
+        )
+    if spec.is_direct:
+        return (
+            f"All runs start from {network} as it was imported, with a head that each seed draws anew: the "
+            "intervals hold for no other network."
+        )
+    return "All runs start from one base: the intervals hold for other fine-tuning seeds, not for other bases."
 
 
 def _network(network: NetworkSpec, name: str) -> str:

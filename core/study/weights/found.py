@@ -6,12 +6,9 @@ from collections.abc import Mapping
 
 from core.numbers import percent
 from core.study.arms.candidate import Rule
-from core.study.arms.verdict import About, Verdict
-from core.study.arms.verdict_words import name_of
+from core.study.arms.verdict import Verdict
+from core.study.arms.verdict_words import SCOPES, name_of
 from core.study.weights.spectrum import ENERGY, Spectrum
-
-SCOPES = {About.METHODS: "", About.BUDGET: " with this number of updates", About.RATES: " at these learning rates"}
-"""What a claim that is not about methods is limited to."""
 
 
 def found_sentence(
