@@ -30,7 +30,7 @@ class Progress:
     def __init__(self, store: Store, tasks: Tasks) -> None:
         self._store, self._tasks = store, tasks
         self._lock = threading.Lock()
-        self._shown: OrderedDict[frozenset[str], tuple[float, frozenset[str]]] = OrderedDict()
+        self._reached: OrderedDict[frozenset[str], float] = OrderedDict()
 
     def launched_with(self, runs: Iterable[Run]) -> list[Run]:
         """These runs, with those that were launched together with them: of their experiments and the bases of those."""
@@ -51,25 +51,26 @@ class Progress:
         been stopped counts as a whole: nothing of it waits. Where a search adds more than was expected, the share stays
         what it was until as much of the whole is done, also for who opens the page anew.
         """
-        total = done = 0.0
+        total = over = trained = 0.0
         for run in runs:
             own = self._work(run.spec, run.spec.optim)
             total += own
-            done += own if run.state in ENDED else own * run.progress
+            over += own if run.state in ENDED else own * run.progress
+            trained += own if run.state in ("finished", "failed") else own * run.progress
         for id in dict.fromkeys(run.experiment for run in runs if run.experiment and run.plan == "open"):
             total += self._coming(id)
-        return self._at_least_as_before(runs, min(1.0, done / total) if total else 0.0)
+        return max(min(1.0, over / total), self._reached_by(runs, trained / total)) if total else 0.0
 
-    def _at_least_as_before(self, runs: Sequence[Run], share: float) -> float:
-        """The share, or what it was before of the same launches, unless something that had ended is trained again."""
-        launches, ended = _launches(runs), frozenset(run.id for run in runs if run.state in ENDED)
+    def _reached_by(self, runs: Sequence[Run], share: float) -> float:
+        """The largest share of these launches that was trained so far. What was stopped may be finished later, and
+        counts as far as it was. Args: share: the present one, or one of a moment ago, as a slow page asks for it.
+        """
+        launches = _launches(runs)
         with self._lock:
-            before, had_ended = self._shown.pop(launches, (0.0, ended))
-            share = max(share, before) if had_ended <= ended else share
-            self._shown[launches] = share, ended
-            while len(self._shown) > MAX_KEPT:
-                self._shown.popitem(last=False)
-        return share
+            reached = self._reached[launches] = max(share, self._reached.pop(launches, 0.0))
+            while len(self._reached) > MAX_KEPT:
+                self._reached.popitem(last=False)
+        return reached
 
     def _coming(self, id: str) -> float:
         """Work of the runs that the plan of an experiment is expected to add: that every search ends as soon as it can,

@@ -80,7 +80,7 @@ def test_a_bar_never_falls_while_a_search_adds_runs(
     assert stages > 1
 
 
-def test_it_begins_anew_with_new_seeds_and_with_what_is_trained_again(lab: Lab) -> None:
+def test_it_begins_anew_with_new_seeds(lab: Lab) -> None:
     replayed = Replayed(asked(0))
     progress = Progress(cast(Any, replayed), lab.tasks)
     for _ in replayed.moments(levelling({"full": 10, "lora": 10})):
@@ -89,6 +89,19 @@ def test_it_begins_anew_with_new_seeds_and_with_what_is_trained_again(lab: Lab) 
     assert progress.share_done(whole) == 1.0
     later = [replace(run, id=f"{run.id}-later", created=run.created + 10, state="queued", step=0) for run in whole]
     assert progress.share_done([*whole, *later]) == pytest.approx(0.5), "of another launch"
-    half = [replace(run, state="queued", step=0) if place % 2 else run for place, run in enumerate(whole)]
-    assert progress.share_done(half) == pytest.approx(0.5, abs=0.02), "somebody finishes what was stopped"
-    assert progress.share_done(whole) == 1.0
+
+
+def test_what_is_stopped_is_over_and_goes_on_from_where_it_was(lab: Lab) -> None:
+    replayed = Replayed(asked(0))
+    progress = Progress(cast(Any, replayed), lab.tasks)
+    next(replayed.moments(levelling({"full": 10, "lora": 10})))
+    queued = [replace(run, plan="complete") for run in replayed.now()]
+
+    def share_of(state: State, step: int) -> float:
+        return progress.share_done([replace(run, state=state, step=step) for run in queued])
+
+    assert share_of("running", 25) == pytest.approx(0.25)
+    assert share_of("queued", 0) == pytest.approx(0.25), "a page that read the runs earlier asks later"
+    assert share_of("stopped", 50) == 1.0
+    assert share_of("queued", 50) == pytest.approx(0.5)
+    assert share_of("running", 60) == pytest.approx(0.6)

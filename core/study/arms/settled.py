@@ -108,7 +108,7 @@ def course_sentences(arms: Sequence[Arm], holds: bool | None = None) -> list[str
     if improving := by_course.get(Course.IMPROVING):
         were = "was" if len(improving) == 1 else "were"
         start = f"After {count_text(updates_of(arms))} updates {listed(improving)} {were} still improving"
-        found.append(f"{start}: this says which learns faster, not which ends higher. Train longer.")
+        found.append(f"{start}: this says which learns faster, not which ends higher.")
     if unknown := by_course.get(Course.UNKNOWN):
         found.append(f"Whether longer training would change {listed(unknown)} is not known.")
     return found

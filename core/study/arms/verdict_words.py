@@ -144,7 +144,8 @@ def caveats(verdict: Verdict) -> list[str]:
         return []
     sentences = []
     if not verdict.withheld:
-        sentences = [_why_open(verdict, told), *course_sentences(verdict.compared, verdict.holds_on)]
+        longer = "Train longer." if verdict.next_step is NextStep.LONGER else ""
+        sentences = [_why_open(verdict, told), *course_sentences(verdict.compared, verdict.holds_on), longer]
     sentences.append(verdict.pretraining)
     for arm in verdict.compared:
         sentences += outlier_sentences(arm)

@@ -88,7 +88,6 @@ def say_if_known(experiment: Experiment) -> None:
     """Say that nothing was started, where that is so."""
     if was_known(experiment):
         st.info(
-            "This experiment has these runs already, so none is trained again. More seeds, added on Compare, make "
-            "the answer more certain.",
+            "This experiment has these runs already, so none is trained again.",
             icon=":material/info:",
         )
