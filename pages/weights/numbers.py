@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -27,6 +28,9 @@ from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import StrengthCurve, Switches, layer_alone, strength_curve, switches
 from core.study.weights.subspace import Amplification, Side, amplification, directions
 
+BAR_SECONDS = 0.2
+"""Seconds before a bar is drawn, and between two of its updates: a browser draws each one."""
+
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -44,7 +48,7 @@ def change_of(lab: Lab, run: Run) -> WeightChange:
 
 
 def each(items: Sequence[Item], compute: Callable[[Item], T], doing: str) -> list[T]:
-    """Compute something of each item, with a bar that shows how far it is; nothing is drawn for a single item.
+    """Compute something of each item; where that takes long, a bar shows how far it is.
 
     Args:
         items: what to compute it of.
@@ -53,9 +57,11 @@ def each(items: Sequence[Item], compute: Callable[[Item], T], doing: str) -> lis
     """
     if len(items) < 2:
         return [compute(item) for item in items]
-    bar, found = st.empty(), []
+    bar, found, drawn = st.empty(), [], time.monotonic()
     for place, item in enumerate(items):
-        bar.progress(place / len(items), f"{doing}: {place} of {len(items)}")
+        if time.monotonic() - drawn > BAR_SECONDS:
+            bar.progress(place / len(items), f"{doing}: {place} of {len(items)}")
+            drawn = time.monotonic()
         found.append(compute(item))
     bar.empty()
     return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from core.lab import Lab
 from core.methods.roles import Layers
+from core.settings import Settings
 from core.study.weights.change import Changes, layer_shapes
 from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
 from tests.study.changes import full_change
@@ -52,14 +54,16 @@ def test_the_sentence_names_the_highest_and_the_table_all():
 
 
 @pytest.mark.parametrize(("limit", "reads"), [(10**9, 3), (0, 4)])
-def test_changes_are_read_once_within_the_bound_and_the_latest_is_always_kept(limit, reads):
+def test_changes_are_read_once_within_the_bound_and_the_latest_is_always_kept(tmp_path, limit, reads):
     runs, seen = [make_run("full", seed) for seed in range(3)], []
 
-    def read(lab, run):
+    def read(lab, run, base):
         seen.append(run.id)
         return full_change(run.spec.seed)
 
+    lab = Lab(Settings(tmp_path))
     changes = Changes(limit, read)
     for run in (*runs, runs[2], runs[0]):
-        assert changes.get(None, run) is changes.get(None, run)
+        assert changes.get(lab, run) is changes.get(lab, run)
+    lab.close()
     assert len(seen) == reads

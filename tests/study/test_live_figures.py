@@ -11,7 +11,17 @@ import pytest
 
 from core.store.record import EPOCH_COLUMNS, Curve
 from core.study.arms.arm import Arm, all_arms
-from core.study.figures.live import MAX_OF_LINE, MAX_POINTS, latest, live_loss, live_measure, mean_loss, mean_measure
+from core.study.figures.live import (
+    MAX_OF_LINE,
+    MAX_POINTS,
+    SMOOTHING,
+    latest,
+    live_loss,
+    live_measure,
+    mean_loss,
+    mean_measure,
+)
+from core.study.figures.thinning import smooth
 from tests.study.samples import make_run
 
 NAN = float("nan")
@@ -59,6 +69,25 @@ def test_the_mean_is_of_the_runs_that_have_reached_a_step() -> None:
 def test_a_loss_that_is_not_finite_is_left_out_and_a_gap_where_no_run_has_one() -> None:
     _, loss = mean_loss(*one(curve([1.0, np.inf, NAN], []), curve([3.0, 5.0], [])))
     np.testing.assert_allclose(loss, [2.0, 5.0, NAN])
+
+
+def test_the_mean_and_the_axis_are_those_of_every_step_to_the_last_bit() -> None:
+    draws = np.random.default_rng(0)
+    losses = [draws.random(length).astype(np.float32) for length in (9_000, 5_000)]
+    losses[1][[3, 4_000]] = np.inf, NAN
+    # The second one lacks steps, which no run should, and the mean is of the others there.
+    steps = [np.arange(1, 9_001), np.r_[1:3_000, 4_000:6_001]]
+    arm, curves = one(*(replace(curve(list(own), []), step=at) for own, at in zip(losses, steps, strict=True)))
+    total, count = np.zeros(9_000), np.zeros(9_000)
+    for own, at in zip(losses, steps, strict=True):
+        for step, loss in zip(at, own, strict=True):
+            if np.isfinite(loss):
+                total[step - 1] += float(loss)
+                count[step - 1] += 1
+    np.testing.assert_array_equal(mean_loss(arm, curves)[1], total / count)
+    whole = smooth(total / count, SMOOTHING)
+    room = 0.05 * (whole.max() - whole.min())
+    assert live_loss([arm], curves)["layout"]["yaxis"]["range"] == [max(0.0, whole.min() - room), whole.max() + room]
 
 
 def test_the_best_arm_of_each_group_is_bold_drawn_last_and_stands_for_it_in_the_legend() -> None:

@@ -284,6 +284,9 @@ def differing_of(specs: Iterable[RunSpec]) -> dict[str, dict[str, str]]:
         by_label.setdefault(spec.label, {})[spec.arm] = spec
     found: dict[str, dict[str, str]] = {}
     for sharing in by_label.values():
+        if len(sharing) == 1:
+            found |= {key: {} for key in sharing}
+            continue
         settings = {key: _settings(spec) for key, spec in sharing.items()}
         known = dict.fromkeys(name for own in settings.values() for name in own)
         names = [name for name in known if len({own.get(name) for own in settings.values()}) > 1]

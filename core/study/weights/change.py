@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -130,8 +131,13 @@ class WeightChange:
             raise LoRAError(f"This network has no layer {path}; it has: {', '.join(self.weights)}.")
 
 
-def read_change(lab: Lab, run: Run) -> WeightChange:
+def read_change(lab: Lab, run: Run, base: nn.Module | None = None) -> WeightChange:
     """Read the weight change of a finished fine-tune run from its files.
+
+    Args:
+        lab: has the run.
+        run: which one.
+        base: the network that it started from, where that has been read already.
 
     Raises:
         UnknownRunError: the run is a base, or a file is missing.
@@ -139,7 +145,7 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
         NetworkFileError: a network's file is damaged.
         AdapterError: the adapter's file is damaged, or was trained on another base.
     """
-    base = lab.artifacts.base_network(run)
+    base = lab.artifacts.base_network(run) if base is None else base
     if run.spec.role is Role.ADAPTER:
         return WeightChange(base, apply_adapter(base, lab.artifacts.adapter(run.id)))
     return WeightChange(base, lab.artifacts.network(run.id))
@@ -148,10 +154,10 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
 class Changes:
     """Recently read weight changes, so that a page that looks at one layer after another reads files once. Thread-safe.
 
-    What is read never changes: runs that have ended stay as they are.
+    What is read never changes: runs that have ended stay as they are. Runs of one base share it.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES, read: Callable[[Lab, Run], WeightChange] = read_change) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES, read: Callable[..., WeightChange] = read_change) -> None:
         """Args:
         max_bytes: maximum size of all that are kept; the latest one is kept in any case.
         read: reads one from the files of a run.
@@ -159,6 +165,8 @@ class Changes:
         self._max_bytes = max_bytes
         self._read = read
         self._changes: OrderedDict[tuple[str, float | None], WeightChange] = OrderedDict()
+        self._sizes: dict[tuple[str, float | None], int] = {}
+        self._bases: WeakValueDictionary[tuple[str, float | None], nn.Module] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def get(self, lab: Lab, run: Run) -> WeightChange:
@@ -167,9 +175,14 @@ class Changes:
         # Held while files are read, so that threads that want the same change wait for it.
         with self._lock:
             if key not in self._changes:
-                self._changes[key] = self._read(lab, run)
-                while len(self._changes) > 1 and sum(map(_bytes, self._changes.values())) > self._max_bytes:
-                    self._changes.popitem(last=False)
+                base = _base_key(lab, run)
+                self._changes[key] = found = self._read(lab, run, self._bases.get(base) if base else None)
+                if base:
+                    self._bases[base] = found.base
+                self._sizes[key] = _bytes(found)
+                while len(self._changes) > 1 and sum(self._sizes.values()) > self._max_bytes:
+                    oldest, _ = self._changes.popitem(last=False)
+                    del self._sizes[oldest]
             self._changes.move_to_end(key)
             return self._changes[key]
 
@@ -212,6 +225,12 @@ def main_run(runs: Iterable[Run]) -> Run | None:
 def run_of_seed(arm: Arm, seed: int) -> Run:
     """Return the run of an arm with this seed, or else its first run."""
     return next((run for run in arm.runs if run.spec.seed == seed), arm.runs[0])
+
+
+def _base_key(lab: Lab, run: Run) -> tuple[str, float | None] | None:
+    """The base of a run, and when it ended, by which its network is known; None where the run started from none."""
+    bases = [] if run.spec.base is None else lab.runs_of([run.spec.base])
+    return (bases[0].id, bases[0].ended) if bases else None
 
 
 def _bytes(change: WeightChange) -> int:

@@ -11,6 +11,7 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import NOTHING, count_text, left_text
+from core.objectives.measure import Measure
 from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
 from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
@@ -28,6 +29,9 @@ FEW = 6
 
 MAX_ROWS = 50
 """Maximum number of runs that are listed with a button of their own."""
+
+MIN_CHART = 270
+"""Minimum width of a chart beside another one, in pixels; where there is less room, they stand below each other."""
 
 MAX_TABLE = 300
 """Maximum height of the table of arms in pixels; a longer one scrolls."""
@@ -54,10 +58,13 @@ def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
         before = before if is_under_way(lab.runs_of(before)) else ()
         watched[key] = tuple(dict.fromkeys([*before, *_with_experiments(lab, ids)]))
     runs = lab.runs_of(watched.get(key, ()))
-    if is_under_way(runs):
-        st.fragment(_update, run_every=interval(len(all_arms(runs))))(lab, watched[key], key, title)
-    elif runs:
-        _panel(lab, runs, key, title)
+    if not runs:
+        return
+    with st.container(border=True):
+        if is_under_way(runs):
+            st.fragment(_update, run_every=interval(len(all_arms(runs))))(lab, watched[key], key, title)
+        else:
+            _panel(lab, runs, key, title)
 
 
 def interval(settings: int) -> float:
@@ -85,45 +92,54 @@ def _update(lab: Lab, ids: tuple[str, ...], key: str, title: str) -> None:
 
 
 def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
+    """Draw the content of a panel, computed before its first element is sent: a browser that has some elements draws
+    them before it reads the others.
+    """
     launched = followed(lab, key, runs)
+    share = lab.progress.share_done(launched) if launched else None
     # A base is of interest until what is built on it begins, also while that waits for one that was interrupted.
     awaited = {"queued", "running", "interrupted"} if any(run.is_live for run in runs) else set()
     runs = [run for run in runs if run.spec.role is not Role.BASE or run.state in awaited] or runs
+    words = _words(lab, runs)
     labels = _labels(runs)
     arms = [replace(arm, label=labels[arm.key]) for arm in all_arms(runs)]
     curves = {run.id: _curve(lab, run) for run in runs if run.step}
-    with st.container(border=True):
-        _head(lab, runs, launched, key, title)
-        left, right = st.columns(2, gap="medium")
-        with left:
-            live_chart(live_loss(arms, curves), f"{key}-loss", HEIGHT, "Training loss of each setting, by epoch")
-        with right:
-            alt = f"Validation {judged_by(runs).primary.noun} of each setting, by epoch"
-            live_chart(live_measure(arms, curves), f"{key}-accuracy", HEIGHT, alt)
-        if len(arms) > 1:  # of one setting, everything else says the same
-            _table(arms, curves, key)
-        _runs(lab, [run for run in runs if run.is_live], labels, key)
+    loss, validation = live_loss(arms, curves), live_measure(arms, curves)
+    # Of one setting, everything else says the same.
+    table = _table_of(arms, curves) if len(arms) > 1 else None
+    measure = judged_by(runs).primary
+    _head(lab, runs, words, key, title)
+    if share is not None:
+        st.progress(share)
+    with st.grid(2, min_column_width=MIN_CHART, gap="medium"):
+        live_chart(loss, f"{key}-loss", HEIGHT, "Training loss of each setting, by epoch")
+        live_chart(validation, f"{key}-accuracy", HEIGHT, f"Validation {measure.noun} of each setting, by epoch")
+    if table is not None:
+        _table(table, measure, key)
+    _runs(lab, [run for run in runs if run.is_live], labels, key)
 
 
-def _head(lab: Lab, runs: list[Run], launched: list[Run], key: str, title: str) -> None:
-    """Draw title, states and buttons, and the progress of what was launched while any of it is live."""
-    live, goes_on = [run for run in runs if run.is_live], is_under_way(runs)
+def _words(lab: Lab, runs: list[Run]) -> str:
+    """States of runs, and when they will have ended."""
     words = state_text(runs)
     if any(run.plan == "open" for run in runs):
         words += ", more may follow while learning rates are searched for"
-    if live:
+    if live := [run for run in runs if run.is_live]:
         words += f" · {_time_left(lab, live)}"
+    return words
+
+
+def _head(lab: Lab, runs: list[Run], words: str, key: str, title: str) -> None:
+    """Draw title, states and buttons."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if title:
             st.markdown(f"**{literal(title)}**", width="content")
         st.caption(words, width="stretch")
-        if goes_on:
+        if is_under_way(runs):
             finish_button(lab, runs, key)  # afterwards the page offers it beside the result
             stop_button(lab, runs, key)
         else:
             st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
-    if launched:
-        st.progress(lab.progress.share_done(launched))
 
 
 def _time_left(lab: Lab, live: Sequence[Run]) -> str:
@@ -159,9 +175,9 @@ def _ended_curve(_lab: Lab, id: str, ended: float | None) -> Curve:
     return _lab.curve(id)
 
 
-def _table(arms: list[Arm], curves: Mapping[str, Curve], key: str) -> None:
-    """Draw one row per arm: how many runs have finished, how far they are, and their accuracy so far."""
-    table = pd.DataFrame(
+def _table_of(arms: list[Arm], curves: Mapping[str, Curve]) -> pd.DataFrame:
+    """One row per arm: how many runs have finished, how far they are, and their primary measure so far."""
+    return pd.DataFrame(
         {
             "Setting": [arm.label for arm in arms],
             "Progress": [100 * sum(map(_share, arm.runs)) / len(arm.runs) for arm in arms],
@@ -169,7 +185,11 @@ def _table(arms: list[Arm], curves: Mapping[str, Curve], key: str) -> None:
             "Runs": [state_text(arm.runs) for arm in arms],
         }
     )
-    column, measure = st.column_config, judged_by(arms).primary
+
+
+def _table(table: pd.DataFrame, measure: Measure, key: str) -> None:
+    """Draw the table of arms."""
+    column = st.column_config
     st.dataframe(
         table,
         hide_index=True,
