@@ -220,7 +220,7 @@ def adapter_spectrum(factors: Factors, weight: Array) -> Spectrum:
         weight: W before training, (out, in).
     """
     first, second = _array(factors.A), _array(factors.B.T)
-    upper: list[Array] = [np.linalg.qr(each, mode="r") for each in (first, second)]
+    upper: list[Array] = [np.asarray(np.linalg.qr(each, mode="r")) for each in (first, second)]
     core = upper[0] @ upper[1].T
     found = abs(factors.scaling) * singular_values(core)
     values = np.zeros(min(weight.shape))

@@ -111,7 +111,7 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     _head(lab, runs, words, key, title)
     if share is not None:
         st.progress(share)
-    with st.grid(2, min_column_width=MIN_CHART, gap="medium"):
+    with st.grid(2, min_column_width=MIN_CHART, gap=("small", "medium")):
         live_chart(loss, f"{key}-loss", HEIGHT, "Training loss of each setting, by epoch")
         live_chart(validation, f"{key}-accuracy", HEIGHT, f"Validation {measure.noun} of each setting, by epoch")
     if table is not None:
