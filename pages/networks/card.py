@@ -21,8 +21,8 @@ from pages.shared.ui.primary import on_primary
 SHORT = 12
 """Characters of a digest that a card shows; the details have all of it."""
 
-NOT_DELETED = "networks-not-deleted"
-"""Session state key: error message of the last deletion that failed."""
+FAILED = "networks-failed"
+"""Prefix of session state keys: why a network could not be deleted or renamed, by its digest."""
 
 
 def show_card(lab: Lab, card: NetworkCard) -> None:
@@ -34,7 +34,7 @@ def show_card(lab: Lab, card: NetworkCard) -> None:
             st.space("stretch")
             with st.container(horizontal=True, width="content", gap="small"):
                 _rename_and_delete(lab, card)
-        if reason := st.session_state.pop(f"{NOT_DELETED}-{card.digest}", None):
+        if reason := st.session_state.pop(f"{FAILED}-{card.digest}", None):
             st.error(literal(reason))
         st.caption(literal(" · ".join(_facts(card))))
         st.caption(literal(_origin(card)))
@@ -70,7 +70,7 @@ def _origin(card: NetworkCard) -> str:
 
 
 def _next_steps(lab: Lab, card: NetworkCard) -> None:
-    """Draw links to what can be done with the network, on the newest of people's own texts where there are some."""
+    """Draw links to what can be done with the network, on texts of people's own where there are some."""
     kind = lab.networks.spec(card.digest).learns
     own = [info.name for info in lab.catalog.list() if info.is_own and info.kind == kind and info.state == "ready"]
     with st.container(horizontal=True):
@@ -103,21 +103,25 @@ def _details(card: NetworkCard) -> None:
 
 @st.dialog("Rename this network", icon=":material/edit:")
 def _ask_for_name(lab: Lab, card: NetworkCard) -> None:
-    name = st.text_input(
+    key = f"network-name-{card.digest}"
+    st.text_input(
         "Name",
         card.title,
         max_chars=MAX_NAME,
-        key=f"network-name-{card.digest}",
+        key=key,
         help=f"Leave it empty for {literal(card.name)}, the name that it was imported as. Names of experiments, and "
         "files that were written, keep the name that they have.",
     )
-    if st.button(on_primary("Save name"), type="primary", key="network-name-save"):
-        try:
-            lab.networks.rename(card.digest, name or "")
-        except LabError as error:
-            st.error(literal(str(error)))
-            return
+    save = on_primary("Save name")
+    if st.button(save, type="primary", key="network-name-save", on_click=_rename, args=(lab, card.digest, key)):
         st.rerun()
+
+
+def _rename(lab: Lab, digest: str, key: str) -> None:
+    try:
+        lab.networks.rename(digest, st.session_state[key] or "")
+    except LabError as error:
+        st.session_state[f"{FAILED}-{digest}"] = str(error)
 
 
 @st.dialog("Delete this network?", icon=":material/delete:")
@@ -136,4 +140,4 @@ def _delete(lab: Lab, digest: str) -> None:
     try:
         lab.networks.remove(digest)
     except LabError as error:
-        st.session_state[f"{NOT_DELETED}-{digest}"] = str(error)
+        st.session_state[f"{FAILED}-{digest}"] = str(error)

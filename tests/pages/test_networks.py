@@ -60,7 +60,8 @@ def test_a_network_is_named_when_it_is_imported_and_renamed_and_shown_so_whereve
 ) -> None:
     app = draw("networks")
     app.text_input(key="networks-folder-title").set_value("two\nlines")
-    bring(app, opened, folder)
+    app.text_input(key="networks-folder-path").set_value(str(folder))
+    app.button(key="networks-folder-bring").click().run()
     assert "one line of at most 100 characters" in app.error[0].value
     assert opened.networks.list() == []
     app.text_input(key="networks-folder-title").set_value("Tickets *v1*")
