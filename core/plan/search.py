@@ -6,7 +6,8 @@ can be asked again after every result, by whoever is there, and after a kill bet
 Three points around the prior are trained with the first seeds. While the best mean on the validation part is at an end
 of what was tried, the next point beyond it is tried, up to :data:`MOST` in all. Then the best point and its neighbors
 are trained with all seeds, and while all seeds prefer another point, its neighbors are, too. A point at which a seed
-diverged is a wall: nothing is tried beyond it, and the best point beside it counts as one between others.
+diverged is a wall: nothing is tried beyond it, and the best point beside it counts as one between others. So does an
+end that is only as good as the next point: where nothing is learned at any rate, lower ones are not tried one by one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ FIRST_POINTS = 3
 
 MOST = 9
 """Maximum number of points that a search tries."""
+
+SETTLED_DIGITS = 9
+"""Decimals of a mean that count: what rounding alone tells apart is a tie."""
 
 SEARCH_SEEDS = 3
 """Number of seeds, the first ones of those planned, with which points are compared before all seeds are trained."""
@@ -47,7 +51,7 @@ def wanted(
         sign: 1 where a higher measure is better, −1 where a lower one is.
     """
     found = {grid_rate(k): tuple(first) for k in _compared(prior, first, results, sign)}
-    centre = best_rate(found, first, results, sign)
+    centre = _center(found, first, results, sign)
     if centre is None or not all(_has_ended(rate, first, results) for rate in found):
         return found
     walls = {rate for rate in found if None in [results[rate][seed] for seed in first]}
@@ -59,7 +63,7 @@ def _compared(prior: float, first: Sequence[int], results: Results, sign: float)
     """The points that are compared with the first seeds, ascending: with the next one, while one is needed."""
     points = list(points_around(prior, FIRST_POINTS))
     while all(_has_ended(grid_rate(k), first, results) for k in points) and len(points) < MOST:
-        best = best_rate([grid_rate(k) for k in points], first, results, sign)
+        best = _center([grid_rate(k) for k in points], first, results, sign)
         if best is None or best == grid_rate(points[0]):
             beyond = points[0] - 1
         elif best == grid_rate(points[-1]):
@@ -94,7 +98,7 @@ def _with_all_seeds(
         new = set(around) - walls - whole
         known |= new
         whole |= new
-        best = best_rate(sorted(whole), seeds, results, sign)
+        best = _center(whole, seeds, results, sign)
         if not new or best is None or not all(_has_ended(rate, seeds, results) for rate in whole):
             return whole
         place = next(k for k, rate in points.items() if rate == best)
@@ -104,12 +108,24 @@ def _has_ended(rate: float, seeds: Sequence[int], results: Results) -> bool:
     return set(seeds) <= results.get(rate, {}).keys()
 
 
+def _center(rates: Iterable[float], seeds: Sequence[int], results: Results, sign: float) -> float | None:
+    """The best of these rates; the second lowest where the lowest is only as good."""
+    lowest, *others = sorted(rates)
+    best = best_rate([lowest, *others], seeds, results, sign)
+    if best != lowest or not others:
+        return best
+    means = [_mean(rate, seeds, results) for rate in (lowest, others[0])]
+    return others[0] if means[0] == means[1] else best
+
+
+def _mean(rate: float, seeds: Sequence[int], results: Results) -> float | None:
+    """Mean over these seeds, of which the last digits do not count; None where one is missing or diverged."""
+    values = [results.get(rate, {}).get(seed) for seed in seeds]
+    known = [value for value in values if value is not None]
+    return round(fmean(known), SETTLED_DIGITS) if known and len(known) == len(values) else None
+
+
 def best_rate(rates: Iterable[float], seeds: Sequence[int], results: Results, sign: float) -> float | None:
     """The rate with the best mean over these seeds, of equal ones the lowest; None where none has them all."""
-    means: dict[float, float] = {}
-    for rate in rates:
-        values = [results.get(rate, {}).get(seed) for seed in seeds]
-        known = [value for value in values if value is not None]
-        if len(known) == len(seeds):
-            means[rate] = sign * fmean(known)
+    means = {rate: sign * mean for rate in rates if (mean := _mean(rate, seeds, results)) is not None}
     return max(sorted(means), key=means.__getitem__, default=None)

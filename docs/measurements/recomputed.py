@@ -142,14 +142,22 @@ class Recomputed:
         """Whether its learning rate is the lowest or the highest one that was tried."""
         alike = [other for other in self.compared if other.method == one.method and (other.runs or other.failed)]
         rates = sorted({other.rate for other in alike})
-        return {rates[-1]: "highest", rates[0]: "lowest"}.get(one.rate) if len(rates) > 1 else None
+        higher = [other for other in alike if other.rate > one.rate and other.first.key(False) == one.first.key(False)]
+        beside = min(higher, key=lambda other: other.rate, default=None)
+        # As good, so that nothing points beyond the lowest.
+        is_flat = beside is not None and _validated(one, one.runs) == _validated(beside, one.runs) is not None
+        return {rates[-1]: "highest", rates[0]: "lowest"}.get(one.rate) if len(rates) > 1 and not is_flat else None
+
+    def _learned(self, one: Setting) -> bool:
+        """Whether it is shown to be better than naming the most frequent class."""
+        return interval(np.array([run.right - run.chance for run in one.runs.values()]))[1] > 0
 
     def reasons(self) -> list[str]:
         """Why a verdict is withheld."""
-        found = [f"{one.label} at the {end} rate" for one in (self.full, *self.adapters) if (end := self.end_of(one))]
-        for one in (self.full, self.best or self.full):
-            above = np.array([run.right - run.chance for run in one.runs.values()])
-            found += [f"{one.label} may be no better than the most frequent class"] if interval(above)[1] <= 0 else []
+        ends = [one for one in (self.full, *self.adapters) if self._learned(one) or one in (self.full, self.best)]
+        found = [f"{one.label} at the {end} rate" for one in ends if (end := self.end_of(one))]
+        told = [one for one in (self.full, self.best or self.full) if not self._learned(one)]
+        found += [f"{one.label} may be no better than the most frequent class" for one in told]
         head = self.chosen.get(("head", None))
         seeds = sorted(shared([self.full, head])) if head else []
         if head and len(seeds) > 1 and interval(_minus(self.full, head, seeds))[1] <= 0:
@@ -233,6 +241,12 @@ class Recomputed:
             ):
                 yield name, f"{told['label']}: {name}", told[name], self.found.get(told["label"], {}).get(name)
         yield from (("verdict", f"verdict: {name}", self.told[name], own) for name, own in self.verdict().items())
+
+
+def _validated(one: Setting, seeds: Iterable[int]) -> float | None:
+    """Mean on the validation part over these seeds; None where one is missing."""
+    known = [one.runs[seed].validated for seed in seeds if seed in one.runs]
+    return round(float(np.mean(known)), 9) if one.runs.keys() >= set(seeds) else None
 
 
 def _minus(one: Setting, other: Setting, seeds: Iterable[int]) -> Values:

@@ -71,6 +71,13 @@ def test_a_point_at_which_a_seed_diverges_is_a_wall(wall: int, peak: int) -> Non
     assert {k for k, seeds in found.items() if seeds == SEEDS} == {best - 1, best}
 
 
+def test_no_lower_rates_are_tried_where_the_lowest_is_only_as_good_as_the_next() -> None:
+    """As where nothing is learned at any rate, and all answers are those of the most frequent class."""
+    assert searched(-5, lambda k, seed: 42.0) == dict.fromkeys((-6, -5, -4), SEEDS)
+    below = searched(-5, lambda k, seed: 42.0 if k < -5 else 40.0 + k)
+    assert {k for k, seeds in below.items() if seeds == SEEDS} == {-7, -6, -5}, "the plateau begins at −6"
+
+
 def test_where_every_seed_diverges_lower_rates_are_tried() -> None:
     found = searched(-5, peaked(-9, wall=-7))
     assert {k for k, seeds in found.items() if seeds == SEEDS} == {-10, -9, -8}

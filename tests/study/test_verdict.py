@@ -338,6 +338,22 @@ def test_a_chosen_rate_at_an_end_withholds_the_verdict_and_is_no_look() -> None:
     assert found.candidates[0].found is None
 
 
+def test_an_end_beside_a_rate_that_is_exactly_as_good_is_none() -> None:
+    runs = [run for run in runs_with(full(8), r4=below(4, 8)) if run.spec.optim.learning_rate != 0.00316]
+    assert "LoRA r=4 (0.01 is the lowest)" in headline(verdict(runs))
+    as_good = tuned("lora", below(4, 8), gap=0.0)
+    assert verdict([run for run in as_good if run.spec.optim.learning_rate != 0.00316] + tuned("full", full(8))).looks
+
+
+def test_an_end_of_a_setting_that_learned_nothing_keeps_no_other_from_an_answer() -> None:
+    nothing = [run for run in tuned("lora", [10.0] * 8, rank=1) if run.spec.optim.learning_rate != 0.00316]
+    found = verdict([*runs_with(full(8), r4=below(4, 8)), *nothing])
+    assert found.level is Level.SHOWN
+    assert len(found.looks[0].family) == 2, "it is one of those that were tried"
+    alone = verdict([*tuned("full", full(8)), *nothing])
+    assert "LoRA r=1 (0.01 is the lowest)" in headline(alone), "it is the one that the answer would be about"
+
+
 def test_a_failed_rate_beside_the_chosen_one_is_a_wall() -> None:
     runs = [run for run in runs_with(full(8), r4=below(4, 8)) if run.spec.optim.learning_rate != 0.0316]
     failed = make_run("lora", 0, state="failed", optim={"learning_rate": 0.0316, "epochs": 10})

@@ -18,14 +18,12 @@ from core.data.task_spec import TaskSpec
 from core.methods.method import Role
 from core.numbers import count_text, seeds_text
 from core.plan.course import LONGER
+from core.plan.search import SETTLED_DIGITS
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, all_arms, arm_order
 
 MAX_DROPPED = 3
 """Maximum number of settings that :func:`dropped_sentences` names; others are counted."""
-
-SETTLED_DIGITS = 9
-"""Decimals of a mean that count: what rounding alone tells apart is a tie."""
 
 
 def comparisons_of(runs: Iterable[Run]) -> list[list[Arm]]:
@@ -121,7 +119,7 @@ def _pick(able: Sequence[Arm]) -> Arm | None:
     if len(able) < 2:
         return able[0] if able else None
     seeds = able[0].planned if able[0].is_complete else able[0].common or common_seeds(able)
-    means = {arm.key: _validated(arm, seeds) for arm in able}
+    means = {arm.key: validated_mean(arm, seeds) for arm in able}
     if None in means.values():
         return None
 
@@ -133,7 +131,7 @@ def _pick(able: Sequence[Arm]) -> Arm | None:
     return min(able, key=order)
 
 
-def _validated(arm: Arm, seeds: Iterable[int]) -> float | None:
+def validated_mean(arm: Arm, seeds: Iterable[int]) -> float | None:
     """Mean of the primary measure on the validation part over these seeds; None where one is unknown."""
     values = [arm.finished[seed].validated if seed in arm.finished else None for seed in seeds]
     known = [value for value in values if value is not None]

@@ -40,7 +40,7 @@ def unlearned_reason(arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, 
         trivial: has the same of the answers that need no input.
     """
     step = _cure(arms, (full, told))
-    if sentence := unlearnt_sentence([arm for arm in (full, told) if _is_unlearnt(arm, tested, trivial)], CURES[step]):
+    if sentence := unlearnt_sentence([arm for arm in (full, told) if is_unlearnt(arm, tested, trivial)], CURES[step]):
         return Reason(f"No verdict: {sentence}", step)
     head = _beside(HeadSpec.name(), arms, full, tested)
     if head is None or _is_better(head):
@@ -60,7 +60,7 @@ def _cure(arms: Sequence[Arm], compared: Sequence[Arm]) -> NextStep | None:
     return NextStep.LONGER if can_be else None
 
 
-def _is_unlearnt(arm: Arm, tested: Tested, trivial: Tested) -> bool:
+def is_unlearnt(arm: Arm, tested: Tested, trivial: Tested) -> bool:
     """Whether the 95 % interval of what a setting is better than trivial answers, over seeds and test examples, does
     not lie above 0; with fewer than three seeds its mean. Where examples are not known, over seeds alone.
     """

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.numbers import listed, seeds_text
+from core.plan.search import SETTLED_DIGITS
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arm_order, tuning_groups
-from core.study.arms.choice import comparisons_of, winners
+from core.study.arms.choice import comparisons_of, validated_mean, winners
 
 
 def is_tuned(specs: Iterable[RunSpec]) -> bool:
@@ -67,6 +68,8 @@ class RateChoice:
     ranked: bool = True
     """Whether validation chose it; False where nothing tells the settings of its group apart, so that each has a
     choice of its own."""
+    is_flat: bool = False
+    """Whether the rate beside an end was exactly as good, so that nothing points beyond it."""
 
     @property
     def is_searched(self) -> bool:
@@ -76,7 +79,7 @@ class RateChoice:
     @property
     def at_end(self) -> str | None:
         """``lowest`` or ``highest`` where a better rate may lie beyond those tried."""
-        return end_of(self.arm.learning_rate, self.tried) if self.ranked else None
+        return end_of(self.arm.learning_rate, self.tried) if self.ranked and not self.is_flat else None
 
 
 def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
@@ -101,9 +104,24 @@ def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
                     sum(not run.is_live for other in tried for run in other.runs),
                     sum(run.training_seconds for other in tried for run in other.runs),
                     ranked,
+                    _is_flat(arm, tried),
                 )
             )
     return sorted(found, key=lambda choice: arm_order(choice.arm.spec))
+
+
+def _is_flat(chosen: Arm, tried: Iterable[Arm]) -> bool:
+    """Whether the next higher rate, all else alike, was as good to the last digit that counts."""
+    higher = [arm for arm in tried if _alike(arm, chosen) and arm.learning_rate > chosen.learning_rate]
+    beside = min(higher, key=lambda arm: arm.learning_rate, default=None)
+    means = [validated_mean(arm, chosen.judged) for arm in (chosen, beside) if arm is not None]
+    return len(means) == 2 and None not in means and len({round(mean or 0.0, SETTLED_DIGITS) for mean in means}) == 1
+
+
+def _alike(one: Arm, other: Arm) -> bool:
+    """Whether two settings differ in nothing but the learning rate."""
+    same = other.spec.optim.but(learning_rate=one.learning_rate)
+    return one.spec.method == other.spec.method and one.spec.optim == same
 
 
 def one_per_group(choices: Iterable[RateChoice]) -> list[RateChoice]:
@@ -154,7 +172,7 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
 
 def end_sentences(choices: Iterable[RateChoice]) -> list[str]:
     """A warning for each rate that is the first or last of those tried: a better one may lie beyond it."""
-    ranked = (choice for choice in choices if choice.ranked)
+    ranked = (choice for choice in choices if choice.ranked and not choice.is_flat)
     found = (end_sentence(choice.arm.learning_rate, choice.tried, choice.arm.spec.label) for choice in ranked)
     return [sentence for sentence in found if sentence]
 

@@ -21,7 +21,7 @@ from core.study.arms.choice import (
     typical_run,
 )
 from core.study.arms.compared import compared_settings, no_ranking
-from core.study.arms.controls import scratch_sentence, unlearned_reason
+from core.study.arms.controls import is_unlearnt, scratch_sentence, unlearned_reason
 from core.study.arms.family import Tested, candidate_of, untested
 from core.study.arms.growth import rates_beside
 from core.study.arms.looks import Family, families_of, look_at
@@ -294,7 +294,9 @@ def verdict(
         return replace(found, reason=no_ranking(judged_by(everything).primary))
     if selected:
         return replace(found, withheld=SELECTED)
-    if why := ends_reason(everything, [full, *arms]) or unlearned_reason(everyone, full, best.arm, tested, trivial):
+    # Where a setting has learned nothing, no end of its rates is the best of anything.
+    learned = [arm for arm in arms if arm.key == best.arm.key or not is_unlearnt(arm, tested, trivial)]
+    if why := ends_reason(everything, [full, *learned]) or unlearned_reason(everyone, full, best.arm, tested, trivial):
         return replace(found, withheld=why.text, mend=why.next_step)
     return _looked(found, families, epochs)
 
