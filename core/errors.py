@@ -143,6 +143,10 @@ class ExportError(LabError, ValueError):
     """A network cannot be written for another tool, or the tool computes something else with it."""
 
 
+class JudgeError(LabError, ValueError):
+    """Results that others report cannot be read or judged as they are."""
+
+
 class TrackerError(LabError, RuntimeError):
     """A tracker is unknown, cannot be reached, or cannot be written."""
 

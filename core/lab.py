@@ -45,6 +45,7 @@ from core.settings import Settings
 from core.store.backups import Backups
 from core.store.copies import Copies
 from core.store.database import store_error
+from core.store.judged import JudgedResults
 from core.store.looks import Looks
 from core.store.notes import RunNotes
 from core.store.record import Curve, Experiment, ExperimentRow, Run, State
@@ -66,7 +67,7 @@ class Lab(Growing):
 
     Methods launch (:class:`core.engine.launcher.Launcher`), let grow (:class:`core.engine.growing.Growing`), follow and
     control runs. Everything else is a part with methods of its own: :attr:`search`, :attr:`notes`, :attr:`looks`
-    (how often results were read), :attr:`artifacts` (files of runs), :attr:`exports` (files for other tools),
+    (how often results were read), :attr:`judged` (results that others report), :attr:`artifacts` (files of runs), :attr:`exports` (files for other tools),
     :attr:`origins` (the base of an adapter), :attr:`job_files`
     (runs that are trained elsewhere), :attr:`executors` (where runs train), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
@@ -91,6 +92,7 @@ class Lab(Growing):
         self.owner = self._process.name
         self.search = Search(self.store)
         self.looks = Looks(self.store)
+        self.judged = JudgedResults(self.store)
         self.notes = RunNotes(self.store, settings.home, self._trim_soon)
         self.artifacts = Artifacts(self.store, settings.runs, self.networks)
         self.origins = BaseFinder(self.store, self.artifacts, self.networks)

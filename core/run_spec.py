@@ -222,6 +222,11 @@ class RunSpec(Spec):
         return self.method.is_known and self.network.is_known and self.objective.is_known
 
     @property
+    def is_reported(self) -> bool:
+        """Whether others report what it came to, so that it was not trained here and what they do not say is unknown."""
+        return False
+
+    @property
     def learned(self) -> dict[str, Any]:
         """What keys say of the objective: nothing for classification, and never the primary measure and its margin,
         which do not change what is trained.

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from sqlite3 import Row
+from sqlite3 import Connection, Row
 
 from core.store.store import Store
 
@@ -62,17 +62,22 @@ class Looks:
         Raises:
             StoreError: the store cannot be written.
         """
-        now = time.time()
-        rows = [
-            (experiment, look.epochs, json.dumps(look.family), look.seeds, look.level, json.dumps(look.claims), now)
-            for look in looks
-        ]
         with self._store.transaction() as db:
-            db.executemany(
-                "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET claims = excluded.claims WHERE claims LIKE '%null%'",
-                rows,
-            )
+            insert_looks(db, experiment, looks)
+
+
+def insert_looks(db: Connection, experiment: str, looks: Iterable[Look]) -> None:
+    """Insert looks that are not there yet, and what was not tested of those that are. Args: db: in a transaction; experiment: its id, or of judged results."""
+    now = time.time()
+    rows = [
+        (experiment, look.epochs, json.dumps(look.family), look.seeds, look.level, json.dumps(look.claims), now)
+        for look in looks
+    ]
+    db.executemany(
+        "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET claims = excluded.claims WHERE claims LIKE '%null%'",
+        rows,
+    )
 
 
 def _look(row: Row) -> Look:

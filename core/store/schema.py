@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.store.record import State
 
-VERSION = 10
+VERSION = 11
 """Version of the tables below, stored in the file as ``user_version``."""
 
 EPOCH_MEASURES_7 = ("validation_loss", "validation_accuracy", "source_accuracy", "source_accuracy_masked")
@@ -67,6 +67,22 @@ CREATE TABLE looks (
 """
 """Looks at experiments; ``family`` and ``claims`` are JSON. See :class:`core.store.looks.Look`."""
 
+_JUDGED = """
+CREATE TABLE judged (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, note TEXT NOT NULL DEFAULT '',
+    content TEXT NOT NULL
+) STRICT;
+CREATE TABLE judged_files (
+    judged TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, at REAL NOT NULL
+) STRICT;
+CREATE INDEX judged_files_by_judged ON judged_files (judged);
+CREATE TABLE judged_values (
+    judged TEXT NOT NULL, run TEXT NOT NULL, measures BLOB NOT NULL, PRIMARY KEY (judged, run)
+) STRICT, WITHOUT ROWID;
+"""
+"""Results that were reported by others; ``content`` is JSON. See :class:`core.store.judged.Judged`. Looks at them are
+in the table of all looks, under the same id."""
+
 _EPOCHS = """
 CREATE TABLE epochs (
     run TEXT NOT NULL, epoch INTEGER NOT NULL, step INTEGER NOT NULL, seconds REAL NOT NULL,
@@ -97,7 +113,7 @@ CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL 
     trim INTEGER NOT NULL DEFAULT 0, plan TEXT, plan_state TEXT NOT NULL DEFAULT 'complete',
     keeps_looks INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-{_LOOKS}CREATE TABLE transitions (run TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL) STRICT;
+{_LOOKS}{_JUDGED}CREATE TABLE transitions (run TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL) STRICT;
 CREATE INDEX transitions_by_run ON transitions (run);
 CREATE TABLE losses (
     run TEXT NOT NULL, first_step INTEGER NOT NULL, losses BLOB NOT NULL, seconds BLOB NOT NULL,
@@ -163,6 +179,7 @@ ALTER TABLE experiments ADD COLUMN plan TEXT;
 ALTER TABLE experiments ADD COLUMN plan_state TEXT NOT NULL DEFAULT 'complete';
 """,
     9: f"ALTER TABLE experiments ADD COLUMN keeps_looks INTEGER NOT NULL DEFAULT 0;{_LOOKS}",
+    10: _JUDGED,
 }
 """SQL that upgrades the tables of each version to the next one."""
 

@@ -45,6 +45,10 @@ CREATE TABLE epochs (
 
 def as_it_was(sql: str, version: int) -> str | None:
     """A statement of this version's schema as in an earlier version; None if that version had none."""
+    if "judged" in sql:
+        return None  # of version 11
+    if version == 10:
+        return sql
     if sql.startswith("CREATE TABLE looks"):
         return None  # of version 10
     sql = re.sub(r",\s*keeps_looks INTEGER.*(?=\))", "", sql, flags=re.DOTALL)  # of version 10

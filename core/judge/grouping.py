@@ -1,0 +1,178 @@
+"""Rows of a table of results that belong together: epochs and parts of a run, and what is repeated."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core.errors import JudgeError, printable
+from core.judge.questions import Open
+from core.judge.reading import Reading, columns_text
+from core.judge.row import Row
+from core.numbers import counted
+from core.store.curves import trends_of
+
+MAX_EPOCHS = 10_000
+"""Maximum number of epochs of a run."""
+
+
+@dataclass
+class Cells:
+    """What the rows of a table say of one run."""
+
+    row: Row
+    place: str
+    order: float = math.nan
+    part: str = ""
+
+
+def setting_of(row: Row) -> tuple[object, ...]:
+    """What rows of one setting share: all but the seed and what came of it."""
+    return row.method, row.rank, row.alpha, row.learning_rate, row.epochs, tuple(sorted(row.settings.items()))
+
+
+def number(cells: Sequence[Cells], is_one: bool) -> None:
+    """Give rows without seeds one: 0 for all, or their places among the rows of their settings.
+
+    Args:
+        cells: of all rows.
+        is_one: whether all have one seed.
+
+    Raises:
+        JudgeError: a setting has several runs with one seed.
+    """
+    count: Counter[tuple[object, ...]] = Counter()
+    for each in cells:
+        setting = (*setting_of(each.row), each.part, each.order if not math.isnan(each.order) else None)
+        if is_one and count[setting]:
+            raise JudgeError(
+                f"{each.place}: its setting has several runs, so they have several seeds: add a column with seeds, or "
+                "say --unseeded order if the rows of all settings are in the order of the seeds."
+            )
+        each.row = replace(each.row, seed=count[setting])
+        count[setting] += 1
+
+
+def _by_run(cells: Sequence[Cells]) -> list[list[Cells]]:
+    groups: dict[tuple[object, ...], list[Cells]] = {}
+    for each in cells:
+        key = (each.row.run, setting_of(each.row), each.row.seed)
+        groups.setdefault(key, []).append(each)
+    return list(groups.values())
+
+
+def of_parts(cells: list[Cells], reading: Reading, found: Open) -> list[Cells]:
+    """Rows of the test part, with what those of the validation part say of the same run and epoch."""
+    parts = list(dict.fromkeys(each.part for each in cells))
+    test = reading.test or next((part for part in parts if part.lower() == "test"), "")
+    chosen_by = reading.chosen_by or next((part for part in parts if part.lower() == "validation"), "")
+    if test not in parts:
+        if test:
+            raise JudgeError(f"No row is of the part {printable(test)!r}; the file has {columns_text(parts)}.")
+        found.ask("test", "Rows are of several parts, and settings are compared on one.", parts)
+        return cells
+    others = [part for part in parts if part not in (test, chosen_by)]
+    if others and not reading.test:
+        found.ask("test", f"Rows are of the parts {columns_text(parts)}, and settings are compared on one.", parts)
+        return cells
+    values = {
+        (each.row.run, setting_of(each.row), each.row.seed, each.order): each.row.value
+        for each in cells
+        if chosen_by and each.part == chosen_by
+    }
+    kept = []
+    for each in cells:
+        if each.part == test:
+            key = (each.row.run, setting_of(each.row), each.row.seed, each.order)
+            if key in values:
+                each.row = replace(each.row, validation=values[key])
+            if each.row.value is None and math.isnan(each.order) and each.row.state == "finished":
+                each.row = replace(each.row, state="failed")
+                found.notes.append(f"{each.place} has no result and counts as a run that failed.")
+            kept.append(each)
+    return kept
+
+
+def of_epochs(cells: list[Cells], reading: Reading, found: Open, has_validation: bool, sign: float) -> list[Cells]:
+    """The row of each run that counts, with what its validation curve says of longer training.
+
+    Args:
+        cells: of all epochs.
+        reading: says which counts.
+        found: takes questions.
+        has_validation: whether there are values on the validation part.
+        sign: 1 where higher values are better, else −1.
+
+    Raises:
+        JudgeError: a run has an epoch twice, or the best one is asked for where nothing ranks them.
+    """
+    groups = _by_run(cells)
+    if max(map(len, groups)) > 1 and not reading.take:
+        options = ("last", "best") if has_validation else ("last",)
+        found.ask("take", "Runs have several rows, one for each epoch or step, and one of them counts.", options)
+        return cells
+    if reading.take == "best" and not has_validation:
+        raise JudgeError("The best epoch is chosen on the validation part, and no column has it: say --take last.")
+    kept, lengths = [], {max(each.order for each in group) for group in groups}
+    same = len(lengths) == 1 and max(lengths) <= MAX_EPOCHS and all(map(float.is_integer, lengths))
+    for group in groups:
+        ordered = sorted(group, key=lambda each: each.order)
+        if len({each.order for each in ordered}) < len(ordered):
+            raise JudgeError(f"{ordered[-1].place}: its run has several rows of one epoch.")
+        tested = [each for each in ordered if each.row.value is not None] or ordered
+        counts, validation = tested[-1], tested[-1].row.validation
+        ranked = [each for each in ordered if each.row.validation is not None]
+        if reading.take == "best" and ranked:
+            best = max(ranked, key=lambda each: sign * (each.row.validation or 0.0))
+            validation = best.row.validation
+            if len(tested) > 1:  # otherwise the network of the best epoch was tested at the end
+                counts = best
+        epochs = counts.row.epochs or (int(max(lengths)) if same else None)
+        curve = {each.order: each.row.validation for each in group}
+        counts.row = replace(counts.row, validation=validation, trend=trend_of(curve), epochs=epochs)
+        if counts.row.value is None and counts.row.state == "finished":
+            counts.row = replace(counts.row, state="failed")
+            found.notes.append(f"{counts.place}: its run has no result and counts as one that failed.")
+        kept.append(counts)
+    return kept
+
+
+def trend_of(curve: Mapping[int, float] | Mapping[float, float | None]) -> float | None:
+    """What three times the epochs would add to a measure; see :func:`core.store.curves.trends_of`.
+
+    Args:
+        curve: the measure by epoch, from 1; None where it was not measured.
+    """
+    if not curve or not all(epoch == int(epoch) and 1 <= epoch <= MAX_EPOCHS for epoch in curve):
+        return None
+    values = np.full(int(max(curve)), np.nan)
+    for epoch, value in curve.items():
+        values[int(epoch) - 1] = np.nan if value is None else value
+    return trends_of({"measure": values}).get("measure")
+
+
+def unique(rows: Sequence[Row], reading: Reading, found: Open) -> list[Row]:
+    """Rows of which each setting has one for each seed; what is repeated is asked for, unless it is the same."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((setting_of(row), row.seed), []).append(row)
+    kept, repeated = [], 0
+    for own in groups.values():
+        finished = [row for row in own if row.state == "finished"] or own
+        different = {(row.value, row.validation) for row in finished}
+        if len(different) > 1 and not reading.repeated:
+            method, seed = finished[0].method, finished[0].seed
+            text = (
+                f"{printable(method)!r} has {len(finished)} different rows with seed {seed}. Say which counts, or name "
+                "the columns that tell them apart with --settings"
+            )
+            found.ask("repeated", f"{text}.", ("first", "last"))
+        repeated += len(own) - 1
+        kept.append(finished[0] if reading.repeated == "first" else finished[-1])
+    if repeated and not found.questions:
+        found.notes.append(f"{counted(repeated, 'row')} repeated a setting and seed and did not count.")
+    return [replace(row, run=row.run or f"run-{place}") for place, row in enumerate(kept, 1)]

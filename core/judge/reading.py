@@ -1,0 +1,163 @@
+"""How a table of results is read: which column is what, and the answers to what a table leaves open."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from core.errors import JudgeError, printable
+from core.judge.table import Table
+from core.numbers import listed
+from core.spec import Spec, bounds
+
+MAX_COLUMN = 200
+"""Maximum number of characters of the name of a column, or of a value that is looked for in one."""
+
+MAX_NAMED = 12
+"""Maximum number of columns that a sentence names."""
+
+
+class Reading(Spec):
+    """Names of columns, empty for those that have a known name or are not there, and answers, empty where none is
+    needed. Title and description of each field are those of its option and of its field on the page.
+    """
+
+    method: str = Field(
+        "", max_length=MAX_COLUMN, title="Method", description="Column with the method or setting of each run."
+    )
+    rank: str = Field("", max_length=MAX_COLUMN, title="Rank", description="Column with the rank.")
+    alpha: str = Field("", max_length=MAX_COLUMN, title="Alpha", description="Column with alpha.")
+    learning_rate: str = Field(
+        "", max_length=MAX_COLUMN, title="Learning rate", description="Column with the learning rate."
+    )
+    seed: str = Field("", max_length=MAX_COLUMN, title="Seed", description="Column with the seed of each run.")
+    measure: str = Field(
+        "",
+        max_length=MAX_COLUMN,
+        title="Measure",
+        description="Column with the measure on the test part, by which settings are compared.",
+    )
+    validation: str = Field(
+        "",
+        max_length=MAX_COLUMN,
+        title="Validation",
+        description="Column with the same measure on the validation part, by which settings are chosen.",
+    )
+    epoch: str = Field(
+        "", max_length=MAX_COLUMN, title="Epoch or step", description="Column with the epoch or step of each row."
+    )
+    part: str = Field(
+        "", max_length=MAX_COLUMN, title="Part", description="Column that says of which part of the data a row is."
+    )
+    run: str = Field("", max_length=MAX_COLUMN, title="Run", description="Column with a name for each run.")
+    settings: tuple[str, ...] = Field(
+        (), max_length=40, title="Further settings", description="Columns that tell settings apart, such as layers."
+    )
+    only: str = Field(
+        "",
+        max_length=2 * MAX_COLUMN,
+        title="Only rows with",
+        description="A column and its value, as in model=llama-8b: all other rows are left out.",
+    )
+    test: str = Field(
+        "", max_length=MAX_COLUMN, title="Test part", description="Value of the part that is the test part."
+    )
+    chosen_by: str = Field(
+        "", max_length=MAX_COLUMN, title="Validation part", description="Value of the part that is the validation part."
+    )
+    take: Literal["", "last", "best"] = Field(
+        "",
+        title="Epoch taken",
+        description="Of a run with several epochs: the last one, or that which is best on the validation part.",
+    )
+    repeated: Literal["", "first", "last"] = Field(
+        "", title="Repeated runs", description="Which row counts where a setting has several with one seed."
+    )
+    unseeded: Literal["", "one", "order"] = Field(
+        "",
+        title="Without seeds",
+        description="Where no column has seeds: one run for each setting, all with one seed; or the rows of each "
+        "setting in order, where the first ones share a seed, and so on.",
+    )
+    seed_pattern: str = Field(
+        "",
+        max_length=MAX_COLUMN,
+        title="Seed in names",
+        description="What stands before the seed in the name of a run or folder, as in seed for lora-seed3.",
+    )
+    rate_pattern: str = Field(
+        "",
+        max_length=MAX_COLUMN,
+        title="Learning rate in names",
+        description="What stands before the learning rate in the name of a run or folder, as in lr for lora-lr0.001.",
+    )
+    reference: str = Field(
+        "", max_length=MAX_COLUMN, title="Reference", description="The method that the others are compared with."
+    )
+    unit: Literal["", "%", "fraction", "plain"] = Field(
+        "",
+        title="Unit",
+        description="Of the measure: percent, a fraction of 1 that is shown in percent, or a plain number.",
+    )
+    better: Literal["", "higher", "lower"] = Field("", title="Better", description="Whether higher or lower is better.")
+    within: float | None = Field(
+        None,
+        ge=0,
+        title="Margin",
+        description="How much worse than the reference a setting may be and still be good enough.",
+    )
+    examples: int | None = Field(
+        None,
+        ge=2,
+        le=10**9,
+        title="Test examples",
+        description="Number of test examples, where no file has them singly.",
+    )
+    noun: str = Field(
+        "",
+        max_length=30,
+        pattern=r"^[A-Za-z-]*$",
+        title="Called",
+        description="What one test example is called, as in question.",
+    )
+
+    def title_of(self, name: str) -> str:
+        """Title of a field."""
+        return bounds(type(self), name).title
+
+
+COLUMNS = ("method", "rank", "alpha", "learning_rate", "seed", "measure", "validation", "epoch", "part", "run")
+"""Fields of a :class:`Reading` that name columns."""
+
+KNOWN: dict[str, tuple[str, ...]] = {"method": ("method", "setting"), "measure": (), "epoch": ("epoch", "step")}
+"""Names by which columns are known where they are not the name of the field."""
+
+
+def column_of(table: Table, reading: Reading, name: str) -> str:
+    """The column of a table that a field names, or that has a known name; empty where there is none.
+
+    Raises:
+        JudgeError: the table has no such column.
+    """
+    asked: str = getattr(reading, name)
+    if asked:
+        check_column(table, asked, reading.title_of(name))
+        return asked
+    by_name = {column.strip().lower().replace(" ", "_"): column for column in reversed(table.columns)}
+    return next((by_name[known] for known in KNOWN.get(name, (name,)) if known in by_name), "")
+
+
+def check_column(table: Table, name: str, title: str) -> None:
+    """Check that a table has a column. Raises: JudgeError: it has none of that name."""
+    if name not in table.columns:
+        raise JudgeError(
+            f"{title}: there is no column {printable(name)!r}; the file has {columns_text(table.columns)}."
+        )
+
+
+def columns_text(names: object) -> str:
+    """Names of columns in a sentence, the first ones of many."""
+    shown = [repr(printable(str(name), 40)) for name in list(names)]  # type: ignore[call-overload]
+    more = len(shown) - MAX_NAMED
+    return listed(shown[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

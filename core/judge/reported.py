@@ -1,0 +1,247 @@
+"""Run records of what others report: specs that name what was trained, and cannot be trained.
+
+The rule for verdicts takes runs. A reported run is one whose spec has reported parts: a method with a name, a role and
+what the table says of it, a measure, and training of which the learning rate may not be known. Whatever a table does
+not say has a value here that no sentence reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from core.judge.row import Row
+from core.judge.scale import Scale
+from core.methods.method import MethodSpec, Role
+from core.methods.registry import METHODS
+from core.networks.network import NetworkSpec
+from core.objectives.classification import LARGEST_CLASS
+from core.objectives.measure import VALIDATION, Measure
+from core.objectives.objective import ObjectiveSpec
+from core.run_spec import OptimSpec, RunSpec
+from core.store.record import Result, Run
+
+UNKNOWN_RATE = 0.0
+"""Learning rate of a run of which it is not reported; no run has it."""
+
+UNKNOWN_DECAY = "not reported"
+
+_KNOWN = {method.name(): method for method in METHODS}
+
+
+class ReportedMethod(MethodSpec):
+    """A method by its name, with rank, alpha and what else tells settings apart."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+    is_reference: bool = False
+    rank: int | None = Field(None, title="Rank")
+    alpha: float | None = Field(None, title="Alpha")
+
+    @model_serializer(mode="wrap")
+    def _without_role(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what no label says."""
+        values: dict[str, Any] = handler(self)
+        values.pop("is_reference", None)
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def is_known(self) -> bool:
+        return False
+
+    @property
+    def role(self) -> Role:  # type: ignore[override]
+        """A control where the method is one here; an adapter unless it is the reference."""
+        if self.is_reference:
+            return Role.REFERENCE
+        known = _KNOWN.get(self.kind)
+        return Role.CONTROL if known is not None and known.role is Role.CONTROL else Role.ADAPTER
+
+    @property
+    def short(self) -> str:  # type: ignore[override]
+        known = _KNOWN.get(self.kind)
+        return known.short if known is not None else self.kind
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        known = _KNOWN.get(self.kind)
+        return known.title if known is not None else self.kind
+
+    @property
+    def label(self) -> str:
+        return self.short if self.rank is None else f"{self.short} r={self.rank}"
+
+    @property
+    def size_field(self) -> str:  # type: ignore[override]
+        return "" if self.rank is None else "rank"
+
+    @property
+    def strength_field(self) -> str:  # type: ignore[override]
+        return "" if self.alpha is None else "alpha"
+
+    @classmethod
+    def varied(cls) -> tuple[str, ...]:
+        return "rank", "alpha"
+
+    @property
+    def inner_rank(self) -> int | None:
+        return self.rank
+
+
+class ReportedNetwork(NetworkSpec):
+    """A network of which nothing is known but what it was tested on."""
+
+    kind: str = "reported"
+    noun: str = Field("example", max_length=30)
+    title = "network"
+
+    @property
+    def is_known(self) -> bool:
+        return False
+
+    @property
+    def learns(self) -> str:  # type: ignore[override]
+        """What one test example is called."""
+        return self.noun
+
+    @property
+    def sizes(self) -> str:
+        return "not reported"
+
+
+class ReportedObjective(ObjectiveSpec):
+    """A measure with its margin, of an objective that is not reported."""
+
+    kind: str = "reported"
+    title = "Reported"
+    targets = "numbers"
+    problem_type = ""
+    watched = ()
+    column: str
+    shown: str
+    unit: str
+    higher: bool
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_is_left_out(cls, values: object) -> object:
+        return values
+
+    @model_validator(mode="after")
+    def _measure_is_known(self) -> Self:
+        return self
+
+    @property
+    def is_known(self) -> bool:
+        return False
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:  # type: ignore[override]
+        return (self.primary,)
+
+    @property
+    def primary(self) -> Measure:
+        return Scale(self.column, self.shown, self.unit, self.higher, self.margin).measure
+
+    @property
+    def margin(self) -> float:
+        return self.within or 0.0
+
+
+class ReportedOptim(OptimSpec):
+    """Training, as far as it is reported."""
+
+    learning_rate: float = Field(UNKNOWN_RATE, ge=0, title="Learning rate")
+    epochs: int = Field(1, ge=1, title="Epochs")
+    patience: int = Field(0, ge=0, title="Patience")
+    decay: str = Field(UNKNOWN_DECAY, title="Decay")  # type: ignore[assignment]
+
+
+class ReportedSpec(RunSpec):
+    """What a table says of a run."""
+
+    optim: ReportedOptim
+    seed: int = Field(ge=0)
+
+    @property
+    def is_reported(self) -> bool:
+        return True
+
+
+def runs_of(rows: Sequence[Row], scale: Scale, reference: str, noun: str) -> list[Run]:
+    """Run records of rows, in their order.
+
+    Args:
+        rows: each with a name of its own.
+        scale: of the measure.
+        reference: the method that the others are compared with.
+        noun: what one test example is called.
+    """
+    objective = ReportedObjective(
+        within=scale.within, column=scale.name, shown=scale.title, unit=scale.unit, higher=scale.higher
+    )
+    network = ReportedNetwork(noun=noun or "example")
+    return [_run(place, row, objective, network, reference) for place, row in enumerate(rows)]
+
+
+def _run(place: int, row: Row, objective: ReportedObjective, network: ReportedNetwork, reference: str) -> Run:
+    method = ReportedMethod.model_validate(
+        {
+            **_others(row.settings),
+            "kind": row.method,
+            "is_reference": row.method == reference,
+            "rank": row.rank,
+            "alpha": row.alpha,
+        }
+    )
+    optim = ReportedOptim(
+        learning_rate=row.learning_rate or UNKNOWN_RATE,
+        epochs=row.epochs or 1,
+        patience=row.patience,
+        decay=row.decay or UNKNOWN_DECAY,
+    )
+    spec = ReportedSpec(method=method, network=network, optim=optim, objective=objective, seed=row.seed)
+    name = objective.primary.name
+    measures = {name: row.value, VALIDATION + name: row.validation, LARGEST_CLASS: row.largest_class}
+    result = Result(
+        measures={key: value for key, value in measures.items() if value is not None},
+        parameters=0,
+        trainable_parameters=row.trained or 0,
+        seconds=0.0,
+        examples_per_second=0.0,
+        memory=0,
+        checkpoint_bytes=0,
+        adapter_bytes=None,
+        epochs=row.epochs or 0,
+        steps=row.steps or 0,
+        kept_epoch=0,
+        device="",
+        threads=0,
+        trends=None if row.trend is None else {VALIDATION + name: row.trend},
+    )
+    return Run(
+        id=row.run,
+        spec=spec,
+        state=row.state,
+        experiment=None,
+        created=float(place),
+        started=None,
+        ended=None,
+        cause=row.cause or None,
+        traceback=None,
+        result=result if row.state == "finished" else None,
+        step=0,
+        steps=0,
+        training_seconds=0.0,
+        examples_per_second=None,
+        archived=row.archived,
+    )
+
+
+def _others(settings: Mapping[str, str]) -> dict[str, str]:
+    """Further settings under names that no field has."""
+    own = ReportedMethod.model_fields
+    return {f"{name} (column)" if name in own else name: text for name, text in settings.items()}

@@ -1,0 +1,207 @@
+"""Reported results as they are kept: the rows of all files that were read, what they mean, and how they were read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import msgspec
+
+from core.errors import JudgeError, printable
+from core.judge.beside import about_of, is_about, is_curves, is_each, measures_of, with_curves
+from core.judge.grouping import setting_of
+from core.judge.questions import Question
+from core.judge.reading import Reading
+from core.judge.row import Row
+from core.judge.scale import Scale
+from core.judge.sources import Given, read
+from core.judge.table import Table
+from core.judge.understood import MAX_RUNS, Understood, understood
+from core.methods.full import FullSpec
+from core.numbers import counted
+from core.objectives.measure import Values
+from core.store.judged import Judged, ReadFile
+from core.store.looks import Look
+
+FORMAT = 1
+"""Version of the JSON below."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Reported results: all that a verdict is computed of but the measures of single test examples."""
+
+    rows: tuple[Row, ...]
+    scale: Scale
+    reference: str
+    """The method that the others are compared with."""
+    reading: str
+    """JSON of the :class:`core.judge.reading.Reading`, by which a further file is read, too."""
+    noun: str = "example"
+    """What one test example is called."""
+    examples: int | None = None
+    """Number of test examples, where they are not known singly."""
+    seeds: tuple[int, ...] = ()
+    """Planned ones, where somebody says so."""
+    notes: tuple[str, ...] = ()
+    """What was assumed or left out, a sentence each."""
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """As it is stored."""
+        return msgspec.json.encode(self).decode()
+
+
+@lru_cache(maxsize=64)
+def results_of(content: str) -> Results:
+    """Read what :meth:`Results.to_json` wrote. Raises: JudgeError: a newer version wrote it."""
+    try:
+        return msgspec.json.decode(content, type=Results)
+    except msgspec.DecodeError as error:
+        raise JudgeError("These results were kept by a newer LoRA Lab: update it to see them.") from error
+
+
+@dataclass
+class Gathered:
+    """What was read of some files."""
+
+    files: list[ReadFile]
+    questions: list[Question] = field(default_factory=list)
+    """Nothing is judged while there are any."""
+    results: Results | None = None
+    measures: dict[str, Values] = field(default_factory=dict)
+    """The measure of each test example by run."""
+    looks: tuple[Look, ...] = ()
+    tables: list[tuple[str, Table]] = field(default_factory=list)
+    """Tables of results by the names of their files, for a preview."""
+
+
+def gather(
+    files: Sequence[Given],
+    reading: Reading,
+    before: Judged | None = None,
+    measures: Mapping[str, Values] | None = None,
+) -> Gathered:
+    """Read some files together: tables of results, and what lies beside them.
+
+    Args:
+        files: at least one.
+        reading: how to read the tables.
+        before: results that these files are added to.
+        measures: of the test examples of these results.
+
+    Raises:
+        JudgeError: a file cannot be read, or contradicts itself or another one.
+    """
+    if not files:
+        raise JudgeError("There is no file to judge.")
+    return gathered(
+        [(file.name, read(file)) for file in files], [file.about for file in files], reading, before, measures
+    )
+
+
+def gathered(
+    tables: Sequence[tuple[str, Table]],
+    files: Sequence[ReadFile],
+    reading: Reading,
+    before: Judged | None = None,
+    measures: Mapping[str, Values] | None = None,
+) -> Gathered:
+    """The same for tables that were read already; see :func:`gather`."""
+    found = Gathered(list(files))
+    old = results_of(before.content) if before is not None else None
+    abouts = [about_of(table) for _, table in tables if is_about(table)]
+    if len(abouts) > 1:
+        raise JudgeError("Several of the files say what results are: judge one experiment at a time.")
+    if abouts:
+        reading = _filled(reading, abouts[0].reading)
+        found.looks = abouts[0].looks
+    if old is not None:
+        reading = _filled(reading, Reading.from_json(old.reading).model_dump(exclude_defaults=True))
+    rest = [(name, table) for name, table in tables if not is_about(table)]
+    beside = [table for _, table in rest if is_each(table) or is_curves(table)]
+    found.tables = [(name, table) for name, table in rest if not any(table is other for other in beside)]
+    rows, scale, notes = list(old.rows) if old is not None else [], old.scale if old is not None else None, list[str]()
+    for name, table in found.tables:
+        own = _understood(name, table, reading)
+        found.questions += [question for question in own.questions if question not in found.questions]
+        notes += own.notes
+        if own.questions:
+            continue
+        if scale is not None and own.scale != scale:
+            raise JudgeError(f"{printable(name)} is judged by another measure than the results before it.")
+        scale = own.scale
+        rows = _joined(rows, own.rows, reading, found)
+    if found.questions:
+        return found
+    if scale is None or not rows:
+        raise JudgeError(
+            "None of the files is a table of results: it takes one with a method and a measure for each run."
+        )
+    if len(rows) > MAX_RUNS:
+        raise JudgeError(f"The files have more than {MAX_RUNS:,} runs: leave some out.")
+    found.measures = dict(measures or {})
+    for table in beside:
+        if is_each(table):
+            found.measures |= measures_of(table, rows, scale)
+        else:
+            rows = with_curves(rows, table, scale)
+    if len({len(each) for each in found.measures.values()}) > 1:
+        raise JudgeError("Some runs have other numbers of test examples: results are compared on the same ones.")
+    found.results = Results(
+        tuple(rows),
+        scale,
+        _reference(reading, old),
+        reading.to_json(),
+        reading.noun or "example",
+        reading.examples,
+        abouts[0].seeds if abouts else old.seeds if old is not None else (),
+        tuple(dict.fromkeys([*(old.notes if old is not None else ()), *notes])),
+    )
+    return found
+
+
+def _filled(reading: Reading, more: Mapping[str, object]) -> Reading:
+    """A reading whose empty fields have other values."""
+    given = reading.model_dump(exclude_defaults=True)
+    return Reading.of(**{**more, **given})
+
+
+def _reference(reading: Reading, old: Results | None) -> str:
+    if old is not None:
+        return old.reference
+    asked = reading.reference
+    return FullSpec.name() if asked.lower() in ("", FullSpec.name(), FullSpec.title.lower()) else asked
+
+
+def _understood(name: str, table: Table, reading: Reading) -> Understood:
+    """A table of results. Raises: JudgeError: the message names its file."""
+    try:
+        return understood(table, reading)
+    except JudgeError as error:
+        raise JudgeError(f"{printable(name)}: {error}") from error
+
+
+def _joined(rows: list[Row], more: Sequence[Row], reading: Reading, found: Gathered) -> list[Row]:
+    """Rows with those of a further file; what both have with other values is asked for."""
+    known = {(setting_of(row), row.seed): place for place, row in enumerate(rows)}
+    names = {row.run for row in rows}
+    joined = list(rows)
+    differing = 0
+    for row in more:
+        place = known.get((setting_of(row), row.seed))
+        if place is None:
+            name = row.run
+            while name in names:
+                name = f"{name}+"
+            names.add(name)
+            joined.append(replace(row, run=name))
+        elif (joined[place].value, joined[place].validation) != (row.value, row.validation):
+            differing += 1
+            if reading.repeated == "last":
+                joined[place] = replace(row, run=joined[place].run)
+    if differing and not reading.repeated:
+        text = f"{counted(differing, 'run')} of the further file have other values than there were for their seeds"
+        found.questions.append(Question("repeated", f"{text}: say which count.", ("first", "last")))
+    return joined

@@ -1,0 +1,111 @@
+"""The measure of a table of results: its unit, its direction and its margin."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from core.errors import JudgeError, printable
+from core.judge.reading import Reading
+from core.objectives.measure import Measure, Values
+from core.objectives.registry import measures_by_name
+
+MAX_NAME = 60
+"""Maximum number of characters of the name of a measure."""
+
+PERCENT = 100.0
+
+Ask = Callable[..., None]
+"""Adds a question: name of the field, text, options."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the values of a measure are read."""
+
+    name: str
+    """Lower-case letters, digits and underscores."""
+    title: str
+    unit: str
+    """``%``, or empty for a plain number."""
+    higher: bool
+    """Whether higher is better."""
+    within: float
+    """The margin, in the unit."""
+    factor: float = field(default=1.0, compare=False)
+    """What values in the table are multiplied by."""
+
+    @property
+    def measure(self) -> Measure:
+        """The measure: one of this lab where it is called alike, with its words."""
+        known = measures_by_name().get(self.name)
+        if known is not None and (known.unit, known.higher_is_better) == (self.unit, self.higher):
+            return known
+        noun = self.title[:1].lower() + self.title[1:] if not self.title[1:2].isupper() else self.title
+        better, worse = (f"{side} in {noun}" for side in (("higher", "lower") if self.higher else ("lower", "higher")))
+        return Measure(
+            name=self.name,
+            title=self.title,
+            each=_unknown,
+            better=better,
+            worse=worse,
+            margin=self.within,
+            max_margin=math.inf,
+            unit=self.unit,
+            limits=(0.0, PERCENT) if self.unit == "%" else (-math.inf, math.inf),
+            higher_is_better=self.higher,
+        )
+
+
+def _unknown(answers: object) -> Values:
+    raise NotImplementedError("A reported measure is not computed here.")
+
+
+def scale_of(column: str, values: Sequence[float], reading: Reading, ask: Ask) -> Scale | None:
+    """What a measure's values mean; None where something has to be asked first.
+
+    Args:
+        column: its name in the table.
+        values: all of them, finite.
+        reading: what is known.
+        ask: takes the questions.
+
+    Raises:
+        JudgeError: the answers contradict the values.
+    """
+    if not values:
+        raise JudgeError(f"The column {printable(column)!r} has no numbers: no run has a result.")
+    name = name_of(column)
+    known = measures_by_name().get(name)
+    title = known.title if known is not None else printable(column, MAX_NAME) or "Measure"
+    higher = reading.better == "higher" if reading.better else None if known is None else known.higher_is_better
+    low, high = min(values), max(values)
+    span = f"lies between {low:g} and {high:g}"
+    unit = reading.unit or ("plain" if known is not None and known.unit != "%" else "")
+    shown = printable(column, MAX_NAME)
+    if not unit and known is not None and high > 1.0:
+        unit = "%"  # more than a fraction can be
+    if not unit:
+        fits = ("%", "fraction", "plain") if low >= 0 and high <= 1 else ("%", "plain")
+        ask("unit", f"{shown} {span}, and its unit is not known.", fits if low >= 0 and high <= PERCENT else ("plain",))
+    if higher is None:
+        ask("better", f"Whether higher or lower values of {shown} are better is not known.", ("higher", "lower"))
+    if unit in ("%", "fraction") and not 0 <= low <= high <= (1 if unit == "fraction" else PERCENT):
+        raise JudgeError(f"{shown} {span}, which is no {'fraction of 1' if unit == 'fraction' else 'percentage'}.")
+    within = reading.within if reading.within is not None else None if known is None else known.margin
+    if within is None:
+        ask("within", f"The margin of {shown} is not known: how much worse than the reference is still good enough.")
+    if unit in ("%", "fraction") and within is not None and within > PERCENT:
+        raise JudgeError(f"The margin is in points, and at most {PERCENT:g}, not {within:g}.")
+    if not unit or higher is None or within is None:
+        return None
+    factor = PERCENT if unit == "fraction" else 1.0
+    return Scale(name, title, "" if unit == "plain" else "%", higher, within, factor)
+
+
+def name_of(column: str) -> str:
+    """The name of a measure from that of its column, without the part that it is of."""
+    bare = re.sub(r"^(test|eval|predict)_|\s*\(last\)$", "", column.lower())
+    return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")[:MAX_NAME] or "measure"

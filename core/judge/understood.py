@@ -1,0 +1,176 @@
+"""A table of results as rows, as far as it can be understood: what does not fit becomes questions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from core.errors import JudgeError, printable
+from core.judge.cells import KINDS, Names, cells_of, number_in
+from core.judge.grouping import number, of_epochs, of_parts, unique
+from core.judge.questions import Open
+from core.judge.reading import COLUMNS, Reading, check_column, column_of, columns_text
+from core.judge.row import Row
+from core.judge.scale import Scale, name_of, scale_of
+from core.judge.table import Table
+from core.methods.method import Role
+from core.methods.registry import METHODS
+from core.objectives.registry import measures_by_name
+
+MAX_RUNS = 20_000
+"""Maximum number of runs in a table."""
+
+VALIDATION_NAMES = ("validation", "validation_{}", "val_{}", "eval_{}")
+"""Names of the column of a measure on the validation part."""
+
+TEST_NAMES = ("{}", "test_{}")
+"""Names of the column of a measure of this lab on the test part."""
+
+
+@dataclass
+class Understood(Open):
+    """What is known of a table."""
+
+    rows: list[Row] = field(default_factory=list)
+    scale: Scale | None = None
+
+
+def understood(table: Table, reading: Reading) -> Understood:
+    """Read the rows of a table.
+
+    Raises:
+        JudgeError: a value is not what it has to be, or the reading names a column that is not there.
+    """
+    found = Understood(notes=list(table.notes))
+    table = _wanted(table, reading, found)
+    if found.questions:
+        return found
+    names = Names(
+        **{name: column_of(table, reading, name) for name in COLUMNS if name not in ("measure", "validation")}
+    )
+    for name in reading.settings:
+        check_column(table, name, reading.title_of("settings"))
+    if not names.method:
+        found.ask("method", "No column is called method or setting.", _words(table))
+    measure = _measure(table, reading, names, found)
+    if found.questions:
+        return found
+    names = replace(names, measure=measure, validation=_validation(table, reading, measure))
+    runs = _runs(table, reading, names, found)
+    if found.questions:
+        return found
+    found.scale = scale_of(measure, [*_values(runs)], reading, found.ask)
+    found.rows = _scaled(unique(runs, reading, found), found.scale)
+    _reference(found, reading)
+    if len(found.rows) > MAX_RUNS:
+        raise JudgeError(f"The file has more than {MAX_RUNS:,} runs: leave some out.")
+    return found
+
+
+def _wanted(table: Table, reading: Reading, found: Understood) -> Table:
+    """The rows that are asked for; of a file with several experiments those of one."""
+    if reading.only:
+        name, _, value = reading.only.partition("=")
+        check_column(table, name, reading.title_of("only"))
+        kept = [row for row, cell in enumerate(table.columns[name]) if cell == value]
+        if not kept:
+            raise JudgeError(f"No row has {printable(value)!r} in the column {printable(name)!r}.")
+        return table.only(kept)
+    groups = list(dict.fromkeys(table.columns.get("experiment", ())))
+    if len(groups) > 1:
+        text = f"The file has runs of {len(groups)} experiments, and one is judged at a time."
+        found.ask("only", text, [f"experiment={group}" for group in groups])
+    return table
+
+
+def _words(table: Table) -> list[str]:
+    """Names of columns that hold words in some row."""
+    return [name for name, cells in table.columns.items() if any(cell and number_in(cell) is None for cell in cells)]
+
+
+def _numbers(table: Table) -> list[str]:
+    """Names of columns that hold numbers alone, and some."""
+    return [
+        name
+        for name, cells in table.columns.items()
+        if any(cells) and all(not cell or number_in(cell) is not None for cell in cells)
+    ]
+
+
+def _measure(table: Table, reading: Reading, names: Names, found: Understood) -> str:
+    """The column with the measure that settings are compared by; asked for where none or several are known."""
+    if reading.measure:
+        return column_of(table, reading, "measure")
+    lower = {name.lower(): name for name in table.columns}
+    shapes = [shape.format(measure) for measure in measures_by_name() for shape in TEST_NAMES]
+    known = [lower[shape] for shape in shapes if shape in lower]
+    if len(known) == 1:
+        return known[0]
+    if len(known) > 1:
+        found.ask("measure", f"The file has {len(known)} measures, and settings are judged by one.", known)
+        return ""
+    taken = {*vars(names).values(), reading.validation, *reading.settings}
+    offered = [name for name in _numbers(table) if name not in taken]
+    if not offered:
+        raise JudgeError(f"No column of numbers can be the measure: the file has {columns_text(table.columns)}.")
+    found.ask("measure", "No column has the name of a known measure.", offered)
+    return ""
+
+
+def _validation(table: Table, reading: Reading, measure: str) -> str:
+    if reading.validation:
+        return column_of(table, reading, "validation")
+    lower = {name.lower(): name for name in table.columns}
+    bare = measure.lower().removeprefix("test_")
+    shapes = (shape.format(bare) for shape in VALIDATION_NAMES)
+    return next((lower[shape] for shape in shapes if shape in lower and lower[shape] != measure), "")
+
+
+def _runs(table: Table, reading: Reading, names: Names, found: Understood) -> list[Row]:
+    """One row for each run, of which a table may have several: for epochs and for parts."""
+    cells = [cells_of(table, place, reading, names, found) for place in range(len(table))]
+    if found.questions:
+        return []
+    if reading.unseeded and not names.seed and not reading.seed_pattern:
+        number(cells, is_one=reading.unseeded == "one")
+    if names.part:
+        cells = of_parts(cells, reading, found)
+    if names.epoch and not found.questions:
+        known = measures_by_name().get(name_of(names.measure))
+        is_lower = reading.better == "lower" or (not reading.better and known is not None and known.sign < 0)
+        has_validation = bool(names.validation or names.part)
+        cells = of_epochs(cells, reading, found, has_validation, -1.0 if is_lower else 1.0)
+    return [each.row for each in cells]
+
+
+def _reference(found: Understood, reading: Reading) -> None:
+    """Ask for the reference where no method is full fine-tuning."""
+    methods = list(dict.fromkeys(row.method for row in found.rows))
+    if reading.reference:
+        if KINDS.get(reading.reference.lower(), reading.reference) not in methods:
+            raise JudgeError(
+                f"No run is of the method {printable(reading.reference)!r}; the file has {columns_text(methods)}."
+            )
+        return
+    full = {method.name() for method in METHODS if method.role is Role.REFERENCE}
+    if not full & set(methods):
+        found.ask(
+            "reference", "No run is called full, so that it is not known what the others are compared with.", methods
+        )
+
+
+def _values(rows: Iterable[Row]) -> Iterable[float]:
+    for row in rows:
+        yield from (value for value in (row.value, row.validation) if value is not None and math.isfinite(value))
+
+
+def _scaled(rows: Sequence[Row], scale: Scale | None) -> list[Row]:
+    """Rows in the unit of the measure."""
+    if scale is None or scale.factor == 1.0:
+        return list(rows)
+
+    def by(value: float | None) -> float | None:
+        return None if value is None else scale.factor * value
+
+    return [replace(row, value=by(row.value), validation=by(row.validation), trend=by(row.trend)) for row in rows]
