@@ -67,8 +67,8 @@ class Lab(Growing):
 
     Methods launch (:class:`core.engine.launcher.Launcher`), let grow (:class:`core.engine.growing.Growing`), follow and
     control runs. Everything else is a part with methods of its own: :attr:`search`, :attr:`notes`, :attr:`looks`
-    (how often results were read), :attr:`judged` (results that others report), :attr:`artifacts` (files of runs), :attr:`exports` (files for other tools),
-    :attr:`origins` (the base of an adapter), :attr:`job_files`
+    (how often results were read), :attr:`judged` (results that others report), :attr:`artifacts` (files of runs),
+    :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter), :attr:`job_files`
     (runs that are trained elsewhere), :attr:`executors` (where runs train), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
     :attr:`tracking` (what is sent to TensorBoard and MLflow), :attr:`catalog` (datasets), :attr:`tasks`,

@@ -223,7 +223,7 @@ class RunSpec(Spec):
 
     @property
     def is_reported(self) -> bool:
-        """Whether others report what it came to, so that it was not trained here and what they do not say is unknown."""
+        """Whether others report what it came to, and it was not trained here: what they do not say is unknown."""
         return False
 
     @property

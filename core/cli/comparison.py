@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
@@ -155,8 +155,23 @@ def as_json(lab: Lab, experiment: Experiment, bases: Sequence[Run], runs: list[R
         bases: the pretrain runs that the experiment starts from; none for a network that is fine-tuned as imported.
         runs: of the experiment.
     """
-    results = {run.id: run.result for run in (*bases, *runs) if run.result}
-    arms, objective, found = [], judged_by(runs), answer_of(lab, experiment, runs)
+    found = answer_of(lab, experiment, runs)
+    return comparison_as_json(runs, found, _base_as_json(lab, bases, runs), lambda arm: _adapter_of(lab, arm))
+
+
+def comparison_as_json(
+    runs: list[Run], found: Verdict, base: Mapping[str, Any] | None, adapter_of: Callable[[Arm], str | None]
+) -> dict[str, Any]:
+    """The object of a comparison.
+
+    Args:
+        runs: all of an experiment, or of what others report.
+        found: the verdict on them.
+        base: what they start from, if that is known.
+        adapter_of: has the path of a setting's adapter file.
+    """
+    results = {run.id: run.result for run in runs if run.result}
+    arms, objective = [], judged_by(runs)
     chosen = {arm.key for arm in chosen_arms(runs)}
     compared = {arm.key: arm for group in comparisons_of(runs) for arm in group}
     ends = {choice.arm.key: choice.at_end for choice in rate_choices(runs)}
@@ -167,24 +182,24 @@ def as_json(lab: Lab, experiment: Experiment, bases: Sequence[Run], runs: list[R
                 "label": arm.label,
                 "method": FullSpec.name() if arm.role is Role.CONTROL else arm.spec.kind,
                 "control": arm.spec.kind if arm.role is Role.CONTROL else None,
-                "learning_rate": arm.learning_rate,
+                "learning_rate": arm.learning_rate or None,
                 "chosen": arm.key in chosen,
                 "rate_at_end": ends.get(arm.key),
                 "settled": all_settled([compared.get(arm.key, arm)]),
                 "rank": arm.spec.method.inner_rank,
-                "trainable_parameters": own[0].trainable_parameters,
+                "trainable_parameters": own[0].trainable_parameters or (None if arm.spec.is_reported else 0),
                 "validation_accuracy": [result.measures.get("validation_accuracy") for result in own],
                 "accuracy": [None if found.unread else result.measures.get("accuracy") for result in own],
                 "source_accuracy": [None if found.unread else result.measures.get("source_accuracy") for result in own],
                 "measures": _measures_as_json(arm, found.unread),
-                "seconds": fmean(result.seconds for result in own),
-                "adapter": _adapter_of(lab, arm) if arm.role is Role.ADAPTER else None,
+                "seconds": None if arm.spec.is_reported else fmean(result.seconds for result in own),
+                "adapter": adapter_of(arm) if arm.role is Role.ADAPTER else None,
                 "runs": [run.id for run in arm.runs],
             }
         )
     return {
-        "device": next((results[run.id].device for run in runs if run.id in results), None),
-        "base": _base_as_json(lab, bases, runs),
+        "device": next((results[run.id].device for run in runs if run.id in results), None) or None,
+        "base": base,
         "arms": arms,
         "missing": _missing_as_json(runs),
         "objective": {"kind": objective.kind, "measure": objective.primary.name, "within": objective.margin},

@@ -102,7 +102,7 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
             f"{where}: the state {printable(text('state') or text('status'), 40)!r} is not known: say "
             "finished, failed or stopped."
         )
-    known = {name: text(name)[:MAX_METHOD] for name in (*OPTIMISER, *reading.settings) if text(name)}
+    known = {plain(name): plain(text(name))[:MAX_METHOD] for name in (*OPTIMISER, *reading.settings) if text(name)}
     kind = KINDS.get(method.lower(), method)
     alpha = number(names.alpha)
     value = number(names.measure)
@@ -112,7 +112,7 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
     return Cells(
         Row(
             run=run,
-            method=" ".join("".join(filter(str.isprintable, kind)).split()) or "?",
+            method=plain(kind),
             seed=seed,
             rank=whole(names.rank, 1, 10**6),
             alpha=alpha,
@@ -122,7 +122,7 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
             patience=whole("patience", 0, MAX_EPOCHS) or 0,
             decay=text("decay") or text("lr_scheduler_type"),
             state=state,
-            cause=text("cause"),
+            cause=plain(text("cause"))[:400] if text("cause") else "",
             archived=text("archived").lower() == "true",
             validation=number(names.validation),
             value=value,
@@ -172,6 +172,15 @@ def _after(run: str, pattern: str, where: str) -> float:
         many = "no number follows" if not numbers else "several numbers follow"
         raise JudgeError(f"{where}: in {printable(run)!r} {many} {printable(pattern)!r}.")
     return float(numbers[0])
+
+
+BRACKETS = str.maketrans("<>", "‹›")
+"""What angle brackets in names are shown as: figures would take them for marks of their own."""
+
+
+def plain(text: str) -> str:
+    """A name from a table as pages, figures and reports show it: one line, printable, without angle brackets."""
+    return " ".join("".join(filter(str.isprintable, text)).split()).translate(BRACKETS) or "?"
 
 
 def number_in(text: str) -> float | None:

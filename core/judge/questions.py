@@ -28,7 +28,7 @@ class Question:
     @property
     def sentence(self) -> str:
         """The question for a terminal."""
-        choose = f" ({columns_text(self.options)})" if self.options else ""
+        choose = f" with one of {columns_text(self.options)}" if self.options else ""
         return f"{self.text} Say {self.option}{choose}."
 
 

@@ -17,8 +17,7 @@ from core.judge.row import Row
 from core.judge.scale import Scale
 from core.judge.sources import Given, read
 from core.judge.table import Table
-from core.judge.understood import MAX_RUNS, Understood, understood
-from core.methods.full import FullSpec
+from core.judge.understood import MAX_RUNS, Understood, reference_of, understood
 from core.numbers import counted
 from core.objectives.measure import Values
 from core.store.judged import Judged, ReadFile
@@ -152,7 +151,7 @@ def gathered(
     found.results = Results(
         tuple(rows),
         scale,
-        _reference(reading, old),
+        old.reference if old is not None else reference_of(reading),
         reading.to_json(),
         reading.noun or "example",
         reading.examples,
@@ -166,13 +165,6 @@ def _filled(reading: Reading, more: Mapping[str, object]) -> Reading:
     """A reading whose empty fields have other values."""
     given = reading.model_dump(exclude_defaults=True)
     return Reading.of(**{**more, **given})
-
-
-def _reference(reading: Reading, old: Results | None) -> str:
-    if old is not None:
-        return old.reference
-    asked = reading.reference
-    return FullSpec.name() if asked.lower() in ("", FullSpec.name(), FullSpec.title.lower()) else asked
 
 
 def _understood(name: str, table: Table, reading: Reading) -> Understood:

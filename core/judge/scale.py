@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import JudgeError, printable
+from core.judge.cells import plain
 from core.judge.reading import Reading
 from core.objectives.measure import Measure, Values
 from core.objectives.registry import measures_by_name
@@ -79,7 +80,7 @@ def scale_of(column: str, values: Sequence[float], reading: Reading, ask: Ask) -
         raise JudgeError(f"The column {printable(column)!r} has no numbers: no run has a result.")
     name = name_of(column)
     known = measures_by_name().get(name)
-    title = known.title if known is not None else printable(column, MAX_NAME) or "Measure"
+    title = known.title if known is not None else plain(column)[:MAX_NAME]
     higher = reading.better == "higher" if reading.better else None if known is None else known.higher_is_better
     low, high = min(values), max(values)
     span = f"lies between {low:g} and {high:g}"

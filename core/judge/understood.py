@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import JudgeError, printable
-from core.judge.cells import KINDS, Names, cells_of, number_in
+from core.judge.cells import KINDS, Names, cells_of, number_in, plain
 from core.judge.grouping import number, of_epochs, of_parts, unique
 from core.judge.questions import Open
 from core.judge.reading import COLUMNS, Reading, check_column, column_of, columns_text
 from core.judge.row import Row
 from core.judge.scale import Scale, name_of, scale_of
 from core.judge.table import Table
+from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.methods.registry import METHODS
 from core.objectives.registry import measures_by_name
@@ -148,7 +149,7 @@ def _reference(found: Understood, reading: Reading) -> None:
     """Ask for the reference where no method is full fine-tuning."""
     methods = list(dict.fromkeys(row.method for row in found.rows))
     if reading.reference:
-        if KINDS.get(reading.reference.lower(), reading.reference) not in methods:
+        if reference_of(reading) not in methods:
             raise JudgeError(
                 f"No run is of the method {printable(reading.reference)!r}; the file has {columns_text(methods)}."
             )
@@ -158,6 +159,12 @@ def _reference(found: Understood, reading: Reading) -> None:
         found.ask(
             "reference", "No run is called full, so that it is not known what the others are compared with.", methods
         )
+
+
+def reference_of(reading: Reading) -> str:
+    """The method that others are compared with, as rows call it."""
+    asked = reading.reference or FullSpec.name()
+    return KINDS.get(asked.lower()) or plain(asked)
 
 
 def _values(rows: Iterable[Row]) -> Iterable[float]:

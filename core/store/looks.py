@@ -67,7 +67,13 @@ class Looks:
 
 
 def insert_looks(db: Connection, experiment: str, looks: Iterable[Look]) -> None:
-    """Insert looks that are not there yet, and what was not tested of those that are. Args: db: in a transaction; experiment: its id, or of judged results."""
+    """Insert looks that are not there yet, and into those that are the claims of what was not tested before.
+
+    Args:
+        db: in a transaction.
+        experiment: id of an experiment, or of judged results.
+        looks: which ones.
+    """
     now = time.time()
     rows = [
         (experiment, look.epochs, json.dumps(look.family), look.seeds, look.level, json.dumps(look.claims), now)

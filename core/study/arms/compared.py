@@ -10,6 +10,7 @@ from core.store.record import Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter, is_full, no_choice_sentence
 from core.study.arms.pairs import against_full
+from core.study.arms.tuning import name_in_sentence
 
 
 def no_ranking(measure: Measure) -> str:
@@ -27,6 +28,9 @@ def compared_settings(runs: Sequence[Run]) -> tuple[Arm | None, list[Arm], str]:
     Args:
         runs: of an experiment.
     """
+    sides = "full fine-tuning and LoRA"
+    if reported := [run for run in runs if run.spec.is_reported and run.spec.role is Role.REFERENCE]:
+        sides = f"{name_in_sentence(reported[0].spec.label)} and the others"
     if not runs:
         return None, [], "No verdict yet: it takes finished runs of full fine-tuning and of LoRA."
     if reason := no_choice_sentence(runs):
@@ -38,13 +42,13 @@ def compared_settings(runs: Sequence[Run]) -> tuple[Arm | None, list[Arm], str]:
     if full is not None and pairs and any(set(lora.seeds) & set(full.seeds) for lora in pairs):
         return full, pairs, ""
     if pairs:
-        return full, [], "No verdict: full fine-tuning and LoRA have no finished seed in common."
+        return full, [], f"No verdict: {sides} have no finished seed in common."
     if {Role.REFERENCE, Role.ADAPTER} <= {arm.role for arm in chosen}:
         if full is None:
             return full, [], no_ranking(judged_by(runs).primary)
         return (
             full,
             [],
-            "No verdict: full fine-tuning and LoRA started from different bases or learned different tasks.",
+            f"No verdict: {sides} started from different bases or learned different tasks.",
         )
     return full, [], "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."

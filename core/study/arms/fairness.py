@@ -27,6 +27,8 @@ def is_rate_shared(settings: Iterable[tuple[float, Role]]) -> bool:
     """
     rates: dict[Role, set[float]] = {}
     for rate, role in settings:
+        if not rate:  # not reported
+            return False
         rates.setdefault(role, set()).add(rate)
     full, adapters = rates.get(Role.REFERENCE), rates.get(Role.ADAPTER)
     return full is not None and len(full) == 1 and full == adapters

@@ -87,6 +87,12 @@ def updates_of(arms: Iterable[Arm]) -> int:
     return max((run.result.steps for arm in arms for run in arm.finished.values() if run.result), default=0)
 
 
+def updates_text(arms: Iterable[Arm]) -> str:
+    """The length of the longest of these runs in words, as in ``1,200 updates``."""
+    updates = updates_of(arms)
+    return f"{count_text(updates)} updates" if updates else "the training reported"
+
+
 def course_sentences(arms: Sequence[Arm], holds: bool | None = None) -> list[str]:
     """Whether longer training would change what is said of some settings.
 
@@ -107,7 +113,7 @@ def course_sentences(arms: Sequence[Arm], holds: bool | None = None) -> list[str
     found = []
     if improving := by_course.get(Course.IMPROVING):
         were = "was" if len(improving) == 1 else "were"
-        start = f"After {count_text(updates_of(arms))} updates {listed(improving)} {were} still improving"
+        start = f"After {updates_text(arms)} {listed(improving)} {were} still improving"
         found.append(f"{start}: this says which learns faster, not which ends higher.")
     if unknown := by_course.get(Course.UNKNOWN):
         found.append(f"Whether longer training would change {listed(unknown)} is not known.")

@@ -46,6 +46,16 @@ def name_in_sentence(label: str) -> str:
     return "full fine-tuning" if label == FullSpec().label else label
 
 
+def reference_name(full: Arm | None) -> str:
+    """What others are compared with, in a sentence: full fine-tuning, but where reported results have another one."""
+    return "full fine-tuning" if full is None else name_in_sentence(full.spec.label)
+
+
+def rate_words(arm: Arm) -> str:
+    """A setting's learning rate behind its name, as in `` at learning rate 0.01``; empty where it is not reported."""
+    return f" at learning rate {arm.learning_rate:g}" if arm.learning_rate else ""
+
+
 @dataclass(frozen=True)
 class RateChoice:
     """The learning rate that validation chose for one method, rank or control."""
@@ -98,7 +108,9 @@ def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
                     arm.finished_only,
                     tuple(sorted({other.learning_rate for other in tried})),
                     len(tried),
-                    arm.learning_rate / full.learning_rate if full is not None and ranked else None,
+                    arm.learning_rate / full.learning_rate
+                    if full is not None and full.learning_rate and ranked
+                    else None,
                     arm.judged,
                     tuple(sorted({other.learning_rate for other in tried if other.failed})),
                     sum(not run.is_live for other in tried for run in other.runs),
@@ -160,13 +172,14 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
     compared = [*lora, *(choice for choice in choices if choice.arm.role is Role.REFERENCE)]
     rate = "best rate" if all(len(choice.tried) > 1 for choice in compared) else "rate"
     whose = f"{titles.pop()}'s {rate}" if len(titles) == 1 else f"The adapters' {rate}"
+    reference = reference_name(next((c.arm for c in choices if c.arm.role is Role.REFERENCE), None))
     if len(set(ratios.values())) == 1:
         times = next(iter(ratios.values()))
-        ratio = f"{'' if times == '1' else f'{times} times '}that of full fine-tuning"
+        ratio = f"{'' if times == '1' else f'{times} times '}that of {reference}"
         sentences.append(f"{whose} is {ratio}{', at every rank' if len(ratios) > 1 else ''}.")
     elif ratios:
         words = listed([f"{times} ({label})" for label, times in ratios.items()])
-        sentences.append(f"{whose}, as a multiple of that of full fine-tuning: {words}.")
+        sentences.append(f"{whose}, as a multiple of that of {reference}: {words}.")
     return " ".join(sentences)
 
 

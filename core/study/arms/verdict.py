@@ -22,7 +22,7 @@ from core.study.arms.choice import (
 )
 from core.study.arms.compared import compared_settings, no_ranking
 from core.study.arms.controls import is_unlearnt, scratch_sentence, unlearned_reason
-from core.study.arms.family import Tested, candidate_of, untested
+from core.study.arms.family import Tested, candidate_of, member_name, untested
 from core.study.arms.growth import rates_beside
 from core.study.arms.looks import Family, families_of, look_at
 from core.study.arms.settled import all_settled, holds_on
@@ -290,15 +290,26 @@ def verdict(
     candidates = tuple(sorted(beside, key=lambda candidate: candidate.arm.trained))
     best = _best(everything, candidates)
     found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
-    if best is None:
+    if best is None and not (full.spec.is_reported and len({member_name(arm) for arm in sharing}) == len(sharing)):
         return replace(found, reason=no_ranking(judged_by(everything).primary))
     if selected:
         return replace(found, withheld=SELECTED)
+    if best is None:
+        # Of reported settings without a validation part each is tested, and none is the best one.
+        looked = _looked(found, families, epochs)
+        return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED)
     # Where a setting has learned nothing, no end of its rates is the best of anything.
     learned = [arm for arm in arms if arm.key == best.arm.key or not is_unlearnt(arm, tested, trivial)]
     if why := ends_reason(everything, [full, *learned]) or unlearned_reason(everyone, full, best.arm, tested, trivial):
         return replace(found, withheld=why.text, mend=why.next_step)
     return _looked(found, families, epochs)
+
+
+UNRANKED = (
+    "No choice: no measure on a validation part is reported, by which one of these settings could be chosen. What is "
+    "shown of each stands in the table."
+)
+"""Of reported results whose settings nothing ranks."""
 
 
 SELECTED = (

@@ -7,8 +7,8 @@ from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
 from core.study.arms.forgetting_clause import forgetting_clause
-from core.study.arms.settled import course_sentences, updates_of
-from core.study.arms.tuning import name_in_sentence
+from core.study.arms.settled import course_sentences, updates_text
+from core.study.arms.tuning import name_in_sentence, rate_words, reference_name
 from core.study.arms.verdict import About, Verdict
 from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level
@@ -51,13 +51,12 @@ def headline(verdict: Verdict) -> str:
     full = _full_name(verdict)
     match verdict.rule:
         case Rule.WITHIN:
-            many = count_text(verdict.full.trained if verdict.full else None)
-            trained = f"with {count_text(told.arm.trained)} instead of {many} trainable parameters"
+            trained = _trained_words(verdict, told.arm)
             margin = f"the margin of {measure.margin_text(verdict.margin)}"
             limit = f"is at most {margin} {measure.worse} than {full}"
-            words = f"{limit} (observed: {off_text(told.difference, in_brackets=True)}), {trained}"
+            words = f"{limit} (observed: {off_text(told.difference, in_brackets=True)}){trained}"
             if told.claim(Rule.HIGHER):
-                words = f"is {off} than {full}, {trained}"
+                words = f"is {off} than {full}{trained}"
             return _claimed(verdict, f"Use {name}: it", name, words)
         case Rule.HIGHER:
             best = _best_of(verdict, name)
@@ -68,7 +67,7 @@ def headline(verdict: Verdict) -> str:
             return _claimed(verdict, f"Use {full}: {best}", best, f"is {off}{than}")
         case _:
             if told.difference.holds_zero:
-                among = f"in {measure.noun} is shown between {name} and full fine-tuning"
+                among = f"in {measure.noun} is shown between {name} and {reference_name(verdict.full)}"
                 return f"No choice yet: no difference {among}; it was {off}."
             return f"No choice yet: {name} was {off} in these runs, which is not enough for a claim."
 
@@ -86,9 +85,11 @@ def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
         case About.METHODS:
             return f"{use} {words}."
         case About.BUDGET:
-            return f"After {count_text(updates_of(verdict.compared))} updates {subject} {words}."
+            return f"After {updates_text(verdict.compared)} {subject} {words}."
         case _:
             rates = listed([f"{name_in_sentence(a.spec.label)} {a.learning_rate:g}" for a in verdict.compared])
+            if verdict.is_given and is_reported(verdict):
+                return _at_reported_rates(verdict, rates, f"{subject} {words}.")
             start = "At the learning rates given" if verdict.is_given else "At the chosen learning rates"
             return f"{start} ({rates}), {subject} {words}. {_why_rates(verdict)}"
 
@@ -99,6 +100,26 @@ def _why_rates(verdict: Verdict) -> str:
         return "That is not shown at the neighboring rates, so it is no choice of a method."
     ask = ": extend the rates." if verdict.next_step is NextStep.RATES else "."
     return f"Neighboring rates of {listed(lacking)} were not trained, so it is no choice of a method{ask}"
+
+
+def _at_reported_rates(verdict: Verdict, rates: str, words: str) -> str:
+    """A claim about reported settings of which one has one learning rate. Args: rates: of both; words: the claim."""
+    if all(arm.learning_rate for arm in verdict.compared):
+        return f"At the learning rates reported ({rates}), {words} Whether others were tried is not known."
+    return f"In the runs reported, {words} Their learning rates are not known."
+
+
+def _trained_words(verdict: Verdict, arm: Arm) -> str:
+    """How many parameters a setting trains, as the end of a clause; empty where that is not reported."""
+    many = verdict.full.trained if verdict.full is not None else 0
+    if not (many and arm.trained):
+        return ""
+    return f", with {count_text(arm.trained)} instead of {count_text(many)} trainable parameters"
+
+
+def is_reported(verdict: Verdict) -> bool:
+    """Whether a verdict is about what others report."""
+    return verdict.full is not None and verdict.full.spec.is_reported
 
 
 def _best_of(verdict: Verdict, name: str) -> str:
@@ -115,14 +136,13 @@ def name_of(arm: Arm, verdict: Verdict) -> str:
 
     The learning rate is there where some method or rank was tuned, unless the sentence names the rates anyway.
     """
-    return f"{arm.name} at learning rate {arm.learning_rate:g}" if _names_have_rates(verdict) else arm.name
+    return f"{arm.name}{rate_words(arm)}" if _names_have_rates(verdict) else arm.name
 
 
 def _full_name(verdict: Verdict) -> str:
     """Full fine-tuning in a sentence, with its learning rate where :func:`name_of` has that of the setting."""
-    if verdict.full is None or not _names_have_rates(verdict):
-        return "full fine-tuning"
-    return f"full fine-tuning at learning rate {verdict.full.learning_rate:g}"
+    name = reference_name(verdict.full)
+    return f"{name}{rate_words(verdict.full)}" if verdict.full is not None and _names_have_rates(verdict) else name
 
 
 def _names_have_rates(verdict: Verdict) -> bool:
@@ -267,6 +287,8 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
 
 def _rates_sentence(verdict: Verdict) -> str:
     one = verdict.rates.one
+    if is_reported(verdict) and not any(arm.validation for arm in verdict.compared):
+        return "The learning rates were not chosen by us, because no measure on a validation part is reported."
     if not verdict.rates.several:
         return "Each method was trained at one learning rate, so this holds at these rates."
     if not one:
@@ -292,7 +314,7 @@ def outlier_sentences(arm: Arm) -> list[str]:
 def costs(verdict: Verdict) -> str:
     """What the setting of the verdict costs beside full fine-tuning: parameters, storage, forgetting; else empty."""
     told, full = verdict.told, verdict.full
-    if told is None or full is None or verdict.reason:
+    if told is None or full is None or verdict.reason or not (full.trained and told.arm.trained):
         return ""
     arm, many, few = told.arm, full.trained, told.arm.trained
     ratio = f"{times_text(many / few)} times fewer" if few < many else f"{times_text(few / many)} times as many"

@@ -87,6 +87,8 @@ def ends_reason(everything: Sequence[Run], compared: Sequence[Arm]) -> Reason | 
     ]
     can_extend = bool(rates_beside(everything)) and not any(choice.is_searched for choice in choices)
     what = "Extend the rates to it." if can_extend else "No rate beyond it can be tried."
+    if everything[0].spec.is_reported:
+        can_extend, what = True, "Add the results of rates beyond it."
     return Reason(
         f"No verdict yet: the chosen learning rate is at an end of those tried for {listed(ends)}, so a better one may "
         f"lie beyond it. {what}",

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from core.methods.method import Role
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.difference_tables import full_differences
+from core.study.arms.tuning import reference_name
 from core.study.arms.verdict import Verdict
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import GRID, layout_of, markers
@@ -61,12 +62,13 @@ def difference_rows(verdict: Verdict, arms: Sequence[Arm], colours: Mapping[str,
                 )
             )
     unit = f"{measure.difference_unit} of {measure.noun}" if measure.difference_unit else measure.noun
+    reference = reference_name(verdict.full)
     full = " and ".join(_mean(arm) for arm in arms if arm.role is Role.REFERENCE)
     layout = layout_of(
-        "Difference from full fine-tuning",
+        f"Difference from {reference}",
         "dots: seeds, diamond: mean with 95 % interval; shaded: within the margin, "
         f"{measure.margin_text(verdict.margin)}",
-        f"{unit}, minus full fine-tuning ({full})",
+        f"{unit}, minus {reference} ({full})",
         None,
         height=ROW_HEIGHT * max(len(rows), 1) + 130,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,8 +113,11 @@ def shades_of(arms: Iterable[Arm | RunSpec]) -> dict[str, str]:
 
 
 def _number(spec: RunSpec) -> int:
-    """Return the place of a method among those with its role, in the order of the registry."""
-    return list(methods(spec.role)).index(spec.kind)
+    """Return the place of a method among those with its role, in the order of the registry; of one that is reported
+    and has none a place behind them, by its name.
+    """
+    known = list(methods(spec.role))
+    return known.index(spec.kind) if spec.kind in known else len(known) + crc32(spec.kind.encode()) % 3
 
 
 def _muted(colour: str, number: int) -> str:

@@ -108,9 +108,10 @@ def report_file(lab: Lab, experiment: Experiment) -> bytes:
 
 def report_html(report: Report) -> str:
     """The file's text."""
+    kind = "results" if report.origin else "experiment"
     body = [
         f"<h1>{escape(report.title)}</h1>",
-        f'<p class="faint">Decision report of LoRA Lab, experiment {escape(report.experiment)}, {report.made}</p>',
+        f'<p class="faint">Decision report of LoRA Lab, {kind} {escape(report.experiment)}, {report.made}</p>',
         "<h2>The answer</h2>",
         _answer(report),
         *(_paragraph(f"Note: {warning}") for warning in report.warnings),
@@ -119,10 +120,10 @@ def report_html(report: Report) -> str:
         *(_section(section) for section in report.sections),
         "<h2>What cannot be concluded</h2>",
         f"<ul>{''.join(f'<li>{escape(limit)}</li>' for limit in report.limits)}</ul>",
-        "<h2>What was run</h2>",
+        f"<h2>{'What was read' if report.origin else 'What was run'}</h2>",
         _pairs(report.facts),
-        "<h2>How to run it again</h2>",
-        _again(report),
+        f"<h2>{'Where it is from' if report.origin else 'How to run it again'}</h2>",
+        "".join(map(_paragraph, report.origin)) or _again(report),
         "<h2>Words</h2>",
         _pairs(report.words),
     ]

@@ -56,6 +56,8 @@ class Report(Opening):
     """JSON of one run of each arm that was chosen."""
     words: tuple[tuple[str, str], ...]
     """Terms and what they mean."""
+    origin: tuple[str, ...] = ()
+    """Where results are from that nobody can train again here, a sentence each; empty for an experiment."""
 
     @property
     def command(self) -> str:

@@ -78,7 +78,7 @@ def _accuracy(evidence: Evidence, _: int) -> Section:
     )
     share = share_sentence(evidence.chosen[0].runs[0].result, evidence.members[0].spec.network.learns)
     lead = f"{measure.title} on the target's test part, which took no part in any choice. {share}".strip()
-    within = {candidate.arm.key: _within(candidate, found.margin) for candidate in found.candidates}
+    within = {candidate.arm.key: within_text(candidate, found.margin) for candidate in found.candidates}
     columns = {
         "Setting": [arm.label for arm in arms],
         "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
@@ -176,7 +176,7 @@ def _cuts(evidence: Evidence, _: int) -> Section:
     return Section(CUTS, lead, tuple(tables))
 
 
-def _within(candidate: Candidate, margin: float) -> str:
+def within_text(candidate: Candidate, margin: float) -> str:
     """Whether a setting is good enough: shown, shown not to be, or neither."""
     if candidate.within is Level.SHOWN:
         return "shown"

@@ -1,0 +1,174 @@
+"""``python -m core judge``: the verdict on results that others report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from core.cli.comparison import comparison_as_json, save_report
+from core.cli.options import add_home, add_output, check_output, opened_lab
+from core.errors import LabError
+from core.judge.questions import check_answered
+from core.judge.reading import Reading
+from core.judge.results import Gathered, gather
+from core.judge.sources import SOURCES, given
+from core.lab import Lab
+from core.spec import bounds
+from core.store.judged import Judged
+from core.study.arms.tables import plain_table
+from core.study.arms.tuning import choice_sentence, rate_choices
+from core.study.arms.verdict_words import explanation, headline
+from core.study.report.judged import JudgedAnswer, carried, judged_answer, judged_warnings, network_sentences
+from core.study.report.judged_report import judged_report, networks_table, settings_table
+
+KEPT = "Nothing was kept of results that had not been judged."
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a parser."""
+    sources = " ".join(f"{source.title}: {source.line}" for source in SOURCES)
+    parser = commands.add_parser(
+        "judge",
+        help="give the verdict on results that others report",
+        description="Read results that other tools wrote, ask what does not fit, and give the verdict by the rule for "
+        f"our own experiments. {sources}",
+    )
+    parser.set_defaults(command=judge, kept=KEPT)
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="tables, folders of the Trainer, a SQLite file of MLflow, and files beside them",
+    )
+    parser.add_argument("--name", help="of the results (default: the name of the first file)")
+    parser.add_argument("--note", help="what to know of the results, to be kept with them")
+    parser.add_argument("--into", metavar="ID", help="add the files to judged results, which is a further look at them")
+    for name, about in Reading.model_fields.items():
+        kind = about.annotation
+        described = bounds(Reading, name).description.replace("%", "%%")
+        more: dict[str, Any] = {}
+        if get_origin(kind) is Literal:
+            more["choices"] = [choice for choice in get_args(kind) if choice]
+        elif name == "settings":
+            more |= {"nargs": "+", "metavar": "COLUMN"}
+        elif name in ("within", "examples"):
+            more |= {"type": float if name == "within" else int, "metavar": "N"}
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=f"read_{name}", help=described, **more)
+    add_home(parser)
+    add_output(parser)
+
+
+def judge(options: argparse.Namespace) -> int:
+    """Read the files, keep the results, and print the verdict."""
+    check_output(options)
+    with opened_lab(options) as lab:
+        judged = kept(lab, options)
+        answer = judged_answer(lab, judged)
+        if options.json:
+            print(json.dumps(judged_as_json(answer), indent=2))
+        else:
+            print_judged(answer)
+            print(f"Kept as {judged.id}.", file=sys.stderr)
+        if options.report:
+            save_report(options.report, judged_report(answer))
+            print(f"The report is in {options.report}.", file=sys.stderr)
+    return 0 if not answer.verdict.unread else 1
+
+
+def reading_of(options: argparse.Namespace) -> Reading:
+    """How the options say that tables are read. Raises: SpecError: one is out of bounds."""
+    asked = {name: getattr(options, f"read_{name}") for name in Reading.model_fields}
+    return Reading.of(**{name: value for name, value in asked.items() if value is not None})
+
+
+def kept(lab: Lab, options: argparse.Namespace) -> Judged:
+    """The results of the files: those that are kept already where nothing has changed.
+
+    Raises:
+        LabError: a file cannot be read, or something is open that only a person can answer; nothing was kept.
+    """
+    files, reading = given(options.files), reading_of(options)
+    before = lab.judged.get(options.into) if options.into else None
+    if before is not None and options.name:
+        lab.judged.rename(before.id, options.name)
+    found = gather(files, reading, before, lab.judged.measures(before.id) if before is not None else None)
+    check_answered(found.questions)
+    judged = keep(lab, found, options.name or files[0].name, before)
+    if options.note is not None:
+        lab.judged.set_note(judged.id, options.note)
+    return lab.judged.get(judged.id)
+
+
+def keep(lab: Lab, found: Gathered, name: str, before: Judged | None = None) -> Judged:
+    """Keep what was read of some files, or return what was kept of the same files before.
+
+    Args:
+        lab: keeps it.
+        found: without open questions.
+        name: of new results.
+        before: results that these files are added to.
+
+    Raises:
+        LabError: the store cannot be written, or the name is none.
+    """
+    if found.results is None:
+        raise LabError("Nothing can be judged while questions are open.")
+    content = found.results.to_json()
+    if before is not None:
+        known = {file.sha256 for file in before.files}
+        new = [file for file in found.files if file.sha256 not in known]
+        return lab.judged.grow(before, content, new, found.measures) if new else before
+    return lab.judged.like(content, found.files) or lab.judged.add(
+        name, content, found.files, found.measures, found.looks
+    )
+
+
+def print_judged(answer: JudgedAnswer) -> None:
+    """Print settings, the verdict, and what limits it."""
+    if not answer.verdict.unread:
+        print(plain_table(settings_table(answer), turned=True))
+        print()
+    print(headline(answer.verdict))
+    for sentence in [*explanation(answer.verdict), *carried(answer)]:
+        print(sentence)
+    if answer.networks:
+        print()
+        print(plain_table(networks_table(answer)))
+        for sentence in network_sentences(answer):
+            print(sentence)
+    if answer.is_tuned and answer.has_validation:
+        print(choice_sentence(rate_choices(answer.runs)))
+    for warning in judged_warnings(answer):
+        print(f"Note: {warning}")
+
+
+def judged_as_json(answer: JudgedAnswer) -> dict[str, Any]:
+    """The object that ``--json`` prints: the keys of ``compare``, and ``reported`` for what was read."""
+    judged = answer.judged
+    networks = [
+        {
+            "label": arm.label,
+            "difference": found.interval.mean,
+            "interval": [found.interval.low, found.interval.high],
+            "p": found.p,
+            "examples": found.interval.n,
+            "paired": found.is_paired,
+            "told_apart": found.is_told,
+        }
+        for arm, found in answer.networks
+    ]
+    return comparison_as_json([*answer.runs], answer.verdict, None, lambda arm: None) | {
+        "reported": {
+            "id": judged.id,
+            "name": judged.name,
+            "note": judged.note,
+            "reference": answer.reference,
+            "files": [{"name": file.name, "sha256": file.sha256, "bytes": file.bytes} for file in judged.files],
+            "carries": carried(answer),
+            "networks": networks,
+        }
+    }

@@ -1,0 +1,219 @@
+"""The verdict on results that others report, by the rule for our own experiments, and the record of its looks."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from core.errors import LabError
+from core.judge.beside import TRIVIAL
+from core.judge.reported import runs_of
+from core.judge.results import Results, results_of
+from core.lab import Lab
+from core.numbers import count_text, counted, listed, seeds_text
+from core.objectives.measure import Measure, Values
+from core.store.judged import Judged
+from core.store.record import Run
+from core.study.arms.arm import Arm, averaged_arms
+from core.study.arms.candidate import Rule
+from core.study.arms.choice import chosen_arms, dropped_sentences, is_adapter, is_full
+from core.study.arms.fairness import comparable
+from core.study.arms.tuning import end_sentences, is_tuned, rate_choices, reference_name
+from core.study.arms.verdict import Verdict, verdict
+from core.study.figures.palette import colours_of
+from core.study.report.evidence import named
+from core.study.stats.networks import NetworkDifference, corrected_networks, on_counts, on_examples, smallest_told
+from core.study.stats.power import Design
+from core.study.stats.spending import CLAIM_SEEDS
+from core.wording.examples import noun
+
+REPORTED = "Reported by others, not measured here."
+"""What every page, report and command says of such results."""
+
+MAX_KEPT = 32
+"""Maximum number of answers that are kept in memory."""
+
+MIN_SPREAD_SEEDS = 2
+"""Minimum number of seeds from which a spread is guessed, roughly."""
+
+_kept: OrderedDict[tuple[str, str], tuple[object, JudgedAnswer]] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedAnswer:
+    """Reported results with their verdict."""
+
+    judged: Judged
+    results: Results
+    runs: tuple[Run, ...]
+    measures: dict[str, Values]
+    """The measure of each test example by run, where it is reported."""
+    verdict: Verdict
+
+    @property
+    def measure(self) -> Measure:
+        """The measure by which settings are compared."""
+        return self.results.scale.measure
+
+    @cached_property
+    def arms(self) -> list[Arm]:
+        """The settings that are shown: as the validation part chose them, or all where nothing ranks them."""
+        return named(chosen_arms(self.runs) or averaged_arms(self.runs))
+
+    @cached_property
+    def colours(self) -> dict[str, str]:
+        """Color of each setting, by key."""
+        return colours_of(run.spec for run in self.runs)
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether a method or rank was reported in several ways."""
+        return is_tuned(run.spec for run in self.runs)
+
+    @property
+    def reference(self) -> str:
+        """What the others are compared with, in a sentence."""
+        full = next((arm for arm in self.arms if is_full(arm)), None)
+        return reference_name(self.verdict.full or full)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether some run has a measure on the validation part."""
+        return any(row.validation is not None for row in self.results.rows)
+
+    @cached_property
+    def networks(self) -> list[tuple[Arm, NetworkDifference]]:
+        """Each setting minus the reference on the test examples of one seed, where that is all there is."""
+        full = next((arm for arm in self.arms if is_full(arm)), None)
+        if full is None or max(len(arm.seeds) for arm in self.arms) > 1:
+            return []
+        rows = {row.run: row for row in self.results.rows}
+        found = []
+        for arm in self.arms:
+            if not is_adapter(arm) or arm.seeds != full.seeds:
+                continue
+            own, other = arm.runs[0].id, full.runs[0].id
+            if own in self.measures and other in self.measures:
+                found.append((arm, on_examples(self.measures[own], self.measures[other])))
+            elif self.results.examples and self.measure.unit == "%":
+                a, b = rows[own].value, rows[other].value
+                if a is not None and b is not None:
+                    found.append((arm, on_counts(a, b, self.results.examples)))
+        corrected = corrected_networks([each for _, each in found])
+        return [(arm, each) for (arm, _), each in zip(found, corrected, strict=True)]
+
+
+def judged_answer(lab: Lab, judged: Judged) -> JudgedAnswer:
+    """The verdict on reported results, whose look is recorded: a further file with further seeds is a further look."""
+    looks = lab.looks.of(judged.id)
+    key, state = (str(lab.settings.home), judged.id), (judged, tuple(look.key for look in looks))
+    with _lock:
+        known, found = _kept.get(key, (None, None))
+        if found is not None and known == state:
+            _kept.move_to_end(key)
+            return found
+    results = results_of(judged.content)
+    runs = tuple(runs_of(results.rows, results.scale, results.reference, results.noun))
+    measures = lab.judged.measures(judged.id)
+    found_verdict = verdict(runs, lambda run: measures.get(run.id), looks, trivial=lambda run: measures.get(TRIVIAL))
+    if new := [look for look in found_verdict.looks if look.key not in {known.key for known in looks}]:
+        try:
+            lab.looks.record(judged.id, new)
+        except LabError as error:  # a look that leaves no trace would not count
+            reason = f"No verdict yet: this look cannot be recorded. {error}"
+            found_verdict = replace(
+                found_verdict, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=()
+            )
+    answer = JudgedAnswer(judged, results, runs, measures, found_verdict)
+    if not found_verdict.unread:
+        with _lock:
+            _kept[key] = (judged, tuple(look.key for look in lab.looks.of(judged.id))), answer
+            while len(_kept) > MAX_KEPT:
+                _kept.popitem(last=False)
+    return answer
+
+
+def carried(answer: JudgedAnswer) -> list[str]:
+    """What these results can carry and what they cannot, in sentences: no sentence says more than the table does."""
+    results, measure = answer.results, answer.measure
+    seeds = sorted({row.seed for row in results.rows})
+    sentences = [REPORTED]
+    if not answer.has_validation:
+        sentences.append(
+            f"No {measure.noun} on a validation part is reported: the learning rates were not chosen by us, and "
+            "whoever chose them may have looked at the test part."
+        )
+    if not any(row.learning_rate for row in results.rows):
+        sentences.append("Learning rates are not reported.")
+    if not any(row.trend is not None for row in results.rows):
+        sentences.append("No curves are reported: whether the settings had settled is not known.")
+    if missing := sorted(set(results.seeds) - set(seeds)):
+        sentences.append(f"Planned and not there: {seeds_text(missing)}.")
+    sentences += _seeds_sentences(answer)
+    if not answer.measures:
+        one = noun(results.noun, 1)
+        sentences.append(
+            f"Answers to single test {noun(results.noun)} are not reported: a file with one row for each run "
+            f"and {one} would tell more."
+        )
+    return [*sentences, *results.notes]
+
+
+def _seeds_sentences(answer: JudgedAnswer) -> list[str]:
+    """What the number of seeds can claim, and what a difference as large as the one that was seen would take."""
+    counts = {len(arm.seeds) for arm in answer.arms}
+    most = max(counts, default=0)
+    if most >= CLAIM_SEEDS:
+        return []
+    have = "One seed each" if counts == {1} else f"{count_text(most)} seeds each" if len(counts) == 1 else "Few seeds"
+    sentence = f"{have}: nothing can be claimed of methods, which takes at least {CLAIM_SEEDS} seeds."
+    told = answer.verdict.told or next(iter(answer.verdict.candidates), None)
+    if told is None or told.crossed.seeds < MIN_SPREAD_SEEDS or not any(told.crossed.spreads):
+        return [sentence]
+    size = abs(told.crossed.mean)
+    design = Design(*told.crossed.spreads, told.crossed.examples, max(len(answer.verdict.candidates), 1))
+    needed = design.seeds_for(size) if size else None
+    amount = answer.measure.amount_text(size)
+    if needed is None:
+        return [
+            f"{sentence} A difference of {amount}, as between {answer.reference} and {told.arm.name}, is out of reach."
+        ]
+    return [f"{sentence} For a difference of {amount}, as seen with {told.arm.name}, it takes about {needed} seeds."]
+
+
+def network_sentences(answer: JudgedAnswer) -> list[str]:
+    """Which settings of one seed can be told from the reference on these test examples, and which cannot."""
+    if not answer.networks:
+        return []
+    told = [arm.name for arm, found in answer.networks if found.is_told]
+    open_ = [arm.name for arm, found in answer.networks if not found.is_told]
+    examples, nouns = answer.networks[0][1].interval.n, noun(answer.results.noun)
+    sentences = [
+        f"On these {count_text(examples)} test {nouns} {listed(told) if told else 'no setting'} can be told from "
+        f"{answer.reference}"
+        + (f"; {listed(open_)} cannot." if open_ and told else "." if told else f": {listed(open_)} cannot.")
+    ]
+    if not answer.networks[0][1].is_paired:
+        full = next(arm for arm in answer.arms if is_full(arm))
+        share = full.interval(full.primary).mean
+        if math.isfinite(share):
+            points = answer.measure.amount_text(smallest_told(share, examples), 1)
+            sentences.append(
+                f"Two networks at {answer.measure.text(share, 1)} differ by less than {points} too often by chance on "
+                f"so many {nouns}; with the answers to single {nouns} smaller differences could be told."
+            )
+    sentences.append(
+        f"This is about these networks on {nouns} like these, corrected by Holm for "
+        f"{counted(len(answer.networks), 'setting')}, and not about the methods: other seeds may give others."
+    )
+    return sentences
+
+
+def judged_warnings(answer: JudgedAnswer) -> list[str]:
+    """What makes the comparison unfair, and rates at an end of those reported."""
+    ends = end_sentences(rate_choices(answer.runs)) if answer.is_tuned and not answer.verdict.withheld else []
+    return [*ends, *dropped_sentences(answer.runs), *comparable(answer.runs)]

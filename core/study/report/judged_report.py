@@ -1,0 +1,191 @@
+"""The report on results that others report: the parts of an experiment's report, as far as the results carry them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from core.numbers import NOTHING, bytes_text, count_text, counted, listed, seeds_text
+from core.study.arms.arm import Arm
+from core.study.arms.candidate import Candidate
+from core.study.arms.choice import is_adapter, is_full
+from core.study.arms.difference_tables import differences_table, full_differences, interval_text, tested_settings
+from core.study.arms.sweep import sweep_arms
+from core.study.arms.tables import rates_table
+from core.study.arms.tuning import choice_sentence, rate_choices
+from core.study.arms.verdict_words import explanation, headline, level_words
+from core.study.figures.curves import arm_dots
+from core.study.figures.differences import difference_rows
+from core.study.figures.sweep import rate_curves
+from core.study.report.judged import REPORTED, JudgedAnswer, carried, judged_warnings, network_sentences
+from core.study.report.parts import Plot, Section, Table
+from core.study.report.report import Report
+from core.study.report.sections import within_text
+from core.study.report.words import WORDS
+from core.study.stats.claims import Level
+from core.study.stats.measures import bare_text, spread_text
+from core.study.stats.networks import NetworkDifference
+from core.study.stats.words import p_text
+from core.wording.examples import noun
+
+TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leaning, open", "Beats it")
+"""Terms of the report that reported results need."""
+
+
+def settings_table(answer: JudgedAnswer) -> pd.DataFrame:
+    """One row for each setting: its learning rate, seeds, and the measure on both parts, as people read it."""
+    arms, measure, found = answer.arms, answer.measure, answer.verdict
+    columns: dict[str, list[str]] = {"Setting": [arm.label for arm in arms]}
+    if any(arm.learning_rate for arm in arms):
+        columns["Learning rate"] = [f"{arm.learning_rate:g}" if arm.learning_rate else NOTHING for arm in arms]
+    if any(arm.trained for arm in arms):
+        columns["Trainable parameters"] = [count_text(arm.trained) if arm.trained else NOTHING for arm in arms]
+    columns["Seeds"] = [str(len(arm.runs)) for arm in arms]
+    if answer.has_validation:
+        columns[f"Validation {measure.noun}"] = [spread_text(arm.validated, arm.what()) for arm in arms]
+    columns[measure.title] = [arm.spread(measure.name) for arm in arms]
+    within = {each.arm.key: within_text(each, found.margin) for each in found.candidates}
+    columns[f"Within {measure.margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def networks_table(answer: JudgedAnswer) -> pd.DataFrame:
+    """One row for each setting of one seed: its difference from the reference on the test examples."""
+    what = answer.arms[0].what(answer.measure.name)
+    found = answer.networks
+    return pd.DataFrame(
+        {
+            "Setting": [arm.label for arm, _ in found],
+            "Difference": [bare_text(what.change, each.interval.mean) for _, each in found],
+            "95 % interval": [interval_text(each.interval, what) for _, each in found],
+            "p": [p_text(each.p) for _, each in found],
+            "Finding": [_finding(each, len(found)) for _, each in found],
+        },
+        dtype=object,
+    )
+
+
+def _finding(found: NetworkDifference, many: int) -> str:
+    if found.is_told:
+        return "Told apart"
+    alone = many > 1 and not found.interval.low <= 0 <= found.interval.high
+    return f"Told apart alone, not among {many}" if alone else "Not told apart"
+
+
+def judged_report(answer: JudgedAnswer) -> Report:
+    """The whole report on reported results."""
+    measure, found = answer.measure, answer.verdict
+    short = "below" if measure.higher_is_better else "above"
+    question = (
+        f"{answer.judged.name}: which setting is as good as {answer.reference}, by {measure.noun}? Good enough here "
+        f"means: at most {measure.margin_text(found.margin)} of {measure.noun} {short} {answer.reference}."
+    )
+    return Report(
+        question=question,
+        answer=(headline(found), REPORTED, *explanation(found), *network_sentences(answer)),
+        level=level_words(found),
+        warnings=tuple(judged_warnings(answer)),
+        experiment=answer.judged.id,
+        title=answer.judged.name,
+        made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        sections=tuple(section for section in sections_of(answer) if section.parts),
+        limits=tuple(limits_of(answer)),
+        facts=tuple(facts_of(answer)),
+        file=None,
+        specs=(),
+        words=tuple(pair for pair in WORDS if pair[0] in TERMS),
+        origin=(
+            f"{REPORTED} LoRA Lab read the files named above, and trained nothing.",
+            *([f"Note: {answer.judged.note}"] if answer.judged.note else []),
+        ),
+    )
+
+
+def sections_of(answer: JudgedAnswer) -> Iterator[Section]:
+    """Settings, differences, networks of one seed, and learning rates."""
+    measure, found, arms = answer.measure, answer.verdict, answer.arms
+    if found.unread or not arms:
+        return
+    dots = Plot("measure", arm_dots(arms, measure.name, answer.colours), f"{measure.title} of every run, by setting")
+    note = "In brackets: the 95 % interval over seeds."
+    lead = f"{measure.title} on the test part, as reported."
+    yield Section(measure.title, lead, (dots, Table("Settings", settings_table(answer), note)))
+    parts: list[Plot | Table] = []
+    if any(is_full(arm) for arm in arms) and any(is_adapter(arm) for arm in arms):
+        parts = list(difference_parts(answer))
+    yield Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(parts))
+    if answer.networks:
+        nouns = noun(answer.results.noun)
+        title = f"One seed on the same test {nouns}"
+        table = Table(f"{measure.title} minus that of {answer.reference}", networks_table(answer))
+        yield Section(title, " ".join(network_sentences(answer)), (table,))
+    if answer.is_tuned and answer.has_validation and all(arm.learning_rate for arm in arms):
+        choices = rate_choices(answer.runs)
+        figure = Plot(
+            "rates",
+            rate_curves(sweep_arms(answer.runs)),
+            f"{measure.title} on the validation part over the learning rate, one line per setting",
+        )
+        yield Section(
+            "A fair learning rate for each",
+            choice_sentence(choices),
+            (figure, Table("Learning rates", rates_table(choices))),
+        )
+
+
+def difference_parts(answer: JudgedAnswer) -> Iterator[Plot | Table]:
+    """The figure and the table of differences from the reference."""
+    arms, measure, found = answer.arms, answer.measure, answer.verdict
+    if found.full is not None and found.candidates:
+        alt = f"{measure.title} of each setting minus that of {answer.reference}, by seed, with mean and interval"
+        yield Plot("difference", difference_rows(found, arms, answer.colours), alt)
+    yield Table(
+        f"Differences in {measure.noun} from {answer.reference}, paired by seed{measure.difference_clause}",
+        differences_table(full_differences(arms, measure.name, found), tested_settings(arms, found)),
+    )
+
+
+def limits_of(answer: JudgedAnswer) -> Iterator[str]:
+    """What cannot be concluded, in sentences."""
+    yield from carried(answer)
+    yield (
+        "What else the runs differ in, on which data they were trained, and which runs were left out is known to "
+        "whoever reports them, and not here."
+    )
+    candidates = [each for each in answer.verdict.candidates if Level.SHOWN not in (each.level, each.within)]
+    if open_ := [each for each in candidates if each.difference.holds_zero]:
+        yield f"Not shown is not the same as equal: no difference from {answer.reference} is shown for {_names(open_)}."
+    if seen := [each for each in candidates if not each.difference.holds_zero]:
+        yield f"Seen is not the same as shown: a difference was seen, and is not a claim, for {_names(seen)}."
+
+
+def _names(candidates: list[Candidate]) -> str:
+    return listed([candidate.arm.name for candidate in candidates])
+
+
+def facts_of(answer: JudgedAnswer) -> Iterator[tuple[str, str]]:
+    """Files with their SHA-256, settings, seeds and measure."""
+    results, measure = answer.results, answer.measure
+    for file in answer.judged.files:
+        when = datetime.fromtimestamp(file.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        yield file.name, f"SHA-256 {file.sha256}, {bytes_text(file.bytes)}, read {when}"
+    yield "Runs", counted(len(results.rows), "run")
+    yield "Settings", listed(list(dict.fromkeys(_label(arm) for arm in answer.arms)))
+    yield "Seeds", seeds_text(sorted({row.seed for row in results.rows}))
+    way = "higher" if measure.higher_is_better else "lower"
+    yield "Measure", f"{measure.title}, {way} is better; margin {measure.margin_text(results.scale.within)}"
+    if answer.measures:
+        size = len(next(iter(answer.measures.values())))
+        yield (
+            f"Test {noun(results.noun)}",
+            f"{count_text(size)}, known singly for {counted(len(answer.measures), 'run')}",
+        )
+    elif results.examples:
+        yield f"Test {noun(results.noun)}", count_text(results.examples)
+
+
+def _label(arm: Arm) -> str:
+    return arm.spec.label
