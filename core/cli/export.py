@@ -1,4 +1,4 @@
-"""``python -m core export``: write a run's network or adapter for another tool."""
+"""``python -m core export``: write a run's network or adapter for another tool, or the results of an experiment."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.artifacts.exports import FORMATS, Format, MergedFormat
-from core.cli.options import NOTHING_KEPT, add_home, opened_lab
+from core.cli.options import NOTHING_KEPT, add_home, check_folder, opened_lab
 from core.errors import ExportError
 from core.files import write_atomically
+from core.lab import Lab
 from core.numbers import listed
-from core.store.record import Run
+from core.store.record import RUN_ID, Run
+from core.study.report.results_export import results_files
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
     job = commands.add_parser(
         "export",
-        help="write a run's network or adapter for another tool",
+        help="write a run's network or adapter for another tool, or the results of an experiment",
         description="Write the network of a run, with its adapter merged, or the adapter alone, as a file for another "
-        "tool. The tool reads it, and the difference from the trained network on the test part is printed.",
+        "tool. The tool reads it, and the difference from the trained network on the test part is printed. Of an "
+        "experiment, write the results as a table, with test examples, epochs and looks in files beside it, all of "
+        "which judge reads.",
     )
     job.set_defaults(command=export, kept=NOTHING_KEPT)
-    job.add_argument("run", metavar="RUN", help="id of a run with a result")
-    job.add_argument("file", type=Path, metavar="FILE", help="where to write it")
+    job.add_argument("run", metavar="RUN", help="id of a run with a result, or of an experiment")
+    job.add_argument(
+        "file", type=Path, metavar="FILE", help="where to write it; of an experiment a name that ends in .csv"
+    )
     kinds = "; ".join(f"{form.name}: {form.line.removesuffix('.')}" for form in FORMATS.values())
     job.add_argument(
         "--format",
@@ -38,6 +44,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def export(options: argparse.Namespace) -> int:
     """Write the file, and print its certificate as JSON."""
     with opened_lab(options) as lab:
+        if not RUN_ID.fullmatch(options.run):
+            return _results(lab, options)
         run = lab.run(options.run)
         form = _format(run, options.file, options.format)
         made = lab.exports.make(run, form)
@@ -46,6 +54,22 @@ def export(options: argparse.Namespace) -> int:
         except OSError as error:
             raise ExportError(f"{options.file} cannot be written: {error.strerror or error}.") from error
         print(json.dumps(asdict(made.certificate), indent=2))
+    return 0
+
+
+def _results(lab: Lab, options: argparse.Namespace) -> int:
+    """Write the results of an experiment, and print the names of the files."""
+    file: Path = options.file.expanduser()
+    experiment = lab.experiment(options.run)
+    if options.format is not None or file.suffix.lower() != ".csv":
+        raise ExportError("The results of an experiment are written as CSV: name a file such as results.csv.")
+    check_folder(file)
+    for name, content in results_files(lab, experiment, file.stem).items():
+        try:
+            write_atomically(file.with_name(name), content)
+        except OSError as error:
+            raise ExportError(f"{file.with_name(name)} cannot be written: {error.strerror or error}.") from error
+        print(file.with_name(name))
     return 0
 
 

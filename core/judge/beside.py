@@ -66,6 +66,8 @@ class About:
     """The planned ones."""
     looks: tuple[Look, ...] = ()
     """Looks that were taken, with what they have shown."""
+    searched: bool = False
+    """Whether a search found the learning rates."""
 
 
 def about_of(table: Table) -> About:
@@ -84,7 +86,7 @@ def about_of(table: Table) -> About:
     if not isinstance(looks, list) or len(looks) > MAX_LOOKS or not all(isinstance(look, dict) for look in looks):
         raise JudgeError(wrong.format("“looks”"))
     try:
-        return About(reading, tuple(seeds), tuple(_look(look) for look in looks))
+        return About(reading, tuple(seeds), tuple(_look(look) for look in looks), values.get("searched") is True)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise JudgeError(wrong.format("“looks”")) from error
 

@@ -13,12 +13,20 @@ from core.judge.reading import Reading
 from core.judge.row import Row, RowState
 from core.judge.table import Table
 from core.methods.registry import METHODS
+from core.run_spec import OptimSpec
+from core.spec import Spec
 
 MAX_METHOD = 120
 """Maximum number of characters of the name of a method, and of a value of a further setting."""
 
-OPTIMISER = ("batch_size", "weight_decay", "warmup", "clip", "keep", "target_modules", "layers", "scaling", "start")
-"""Columns that tell settings apart, as settings of this lab are called."""
+_OWN = {"kind", "rank", "alpha", "learning_rate", "epochs", "patience", "decay"}
+
+_SPECS: tuple[type[Spec], ...] = (*METHODS, OptimSpec)
+
+SETTINGS = tuple(
+    dict.fromkeys(["layers", *(name for spec in _SPECS for name in spec.model_fields if name not in _OWN)])
+)
+"""Columns that tell settings apart: those that are called as fields of methods and of their training are here."""
 
 STATES: dict[str, RowState] = {
     "": "finished",
@@ -102,10 +110,13 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
             f"{where}: the state {printable(text('state') or text('status'), 40)!r} is not known: say "
             "finished, failed or stopped."
         )
-    known = {plain(name): plain(text(name))[:MAX_METHOD] for name in (*OPTIMISER, *reading.settings) if text(name)}
+    known = {plain(name): plain(text(name))[:MAX_METHOD] for name in (*SETTINGS, *reading.settings) if text(name)}
     kind = KINDS.get(method.lower(), method)
     alpha = number(names.alpha)
     value = number(names.measure)
+    if any(_is_broken(text(column)) for column in (names.measure, names.validation)) and state == "finished":
+        state = "failed"
+        found.notes.append(f"{where} has a measure that is no finite number and counts as a run that failed.")
     if value is None and not names.part and not names.epoch and state == "finished":
         state = "failed"
         found.notes.append(f"{where} has no {printable(names.measure)} and counts as a run that failed.")
@@ -189,6 +200,12 @@ def number_in(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _is_broken(text: str) -> bool:
+    """Whether a cell is a number that is not finite, as where training diverged."""
+    value = number_in(text)
+    return value is not None and not math.isfinite(value)
 
 
 def _checked_number(text: str, column: str, where: str) -> float | None:

@@ -8,6 +8,7 @@ not say has a value here that no sentence reads.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -171,7 +172,7 @@ class ReportedSpec(RunSpec):
         return True
 
 
-def runs_of(rows: Sequence[Row], scale: Scale, reference: str, noun: str) -> list[Run]:
+def runs_of(rows: Sequence[Row], scale: Scale, reference: str, noun: str, searched: bool = False) -> list[Run]:
     """Run records of rows, in their order.
 
     Args:
@@ -179,12 +180,14 @@ def runs_of(rows: Sequence[Row], scale: Scale, reference: str, noun: str) -> lis
         scale: of the measure.
         reference: the method that the others are compared with.
         noun: what one test example is called.
+        searched: whether a search of this lab found the learning rates.
     """
     objective = ReportedObjective(
         within=scale.within, column=scale.name, shown=scale.title, unit=scale.unit, higher=scale.higher
     )
     network = ReportedNetwork(noun=noun or "example")
-    return [_run(place, row, objective, network, reference) for place, row in enumerate(rows)]
+    found = [_run(place, row, objective, network, reference) for place, row in enumerate(rows)]
+    return [replace(run, plan="complete") for run in found] if searched else found
 
 
 def _run(place: int, row: Row, objective: ReportedObjective, network: ReportedNetwork, reference: str) -> Run:
@@ -237,7 +240,7 @@ def _run(place: int, row: Row, objective: ReportedObjective, network: ReportedNe
         steps=0,
         training_seconds=0.0,
         examples_per_second=None,
-        archived=row.archived,
+        archived=row.archived or row.state == "stopped",  # others have left it out
     )
 
 

@@ -43,6 +43,8 @@ class Results:
     """Number of test examples, where they are not known singly."""
     seeds: tuple[int, ...] = ()
     """Planned ones, where somebody says so."""
+    searched: bool = False
+    """Whether a search of this lab found the learning rates."""
     notes: tuple[str, ...] = ()
     """What was assumed or left out, a sentence each."""
     format: int = FORMAT
@@ -156,6 +158,7 @@ def gathered(
         reading.noun or "example",
         reading.examples,
         abouts[0].seeds if abouts else old.seeds if old is not None else (),
+        abouts[0].searched if abouts else old is not None and old.searched,
         tuple(dict.fromkeys([*(old.notes if old is not None else ()), *notes])),
     )
     return found

@@ -117,7 +117,7 @@ def judged_answer(lab: Lab, judged: Judged) -> JudgedAnswer:
             _kept.move_to_end(key)
             return found
     results = results_of(judged.content)
-    runs = tuple(runs_of(results.rows, results.scale, results.reference, results.noun))
+    runs = tuple(runs_of(results.rows, results.scale, results.reference, results.noun, results.searched))
     measures = lab.judged.measures(judged.id)
     found_verdict = verdict(runs, lambda run: measures.get(run.id), looks, trivial=lambda run: measures.get(TRIVIAL))
     if new := [look for look in found_verdict.looks if look.key not in {known.key for known in looks}]:
