@@ -10,10 +10,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from core.cli.comparison import comparison_as_json, save_report
 from core.cli.options import add_home, add_output, check_output, opened_lab
-from core.errors import LabError
 from core.judge.questions import check_answered
 from core.judge.reading import Reading
-from core.judge.results import Gathered, gather
+from core.judge.results import gather
 from core.judge.sources import SOURCES, given
 from core.lab import Lab
 from core.spec import bounds
@@ -21,7 +20,14 @@ from core.store.judged import Judged
 from core.study.arms.tables import plain_table
 from core.study.arms.tuning import choice_sentence, rate_choices
 from core.study.arms.verdict_words import explanation, headline
-from core.study.report.judged import JudgedAnswer, carried, judged_answer, judged_warnings, network_sentences
+from core.study.report.judged import (
+    JudgedAnswer,
+    carried,
+    judged_answer,
+    judged_warnings,
+    keep_results,
+    network_sentences,
+)
 from core.study.report.judged_report import judged_report, networks_table, settings_table
 
 KEPT = "Nothing was kept of results that had not been judged."
@@ -97,34 +103,10 @@ def kept(lab: Lab, options: argparse.Namespace) -> Judged:
         lab.judged.rename(before.id, options.name)
     found = gather(files, reading, before, lab.judged.measures(before.id) if before is not None else None)
     check_answered(found.questions)
-    judged = keep(lab, found, options.name or files[0].name, before)
+    judged = keep_results(lab, found, options.name or files[0].name, before)
     if options.note is not None:
         lab.judged.set_note(judged.id, options.note)
     return lab.judged.get(judged.id)
-
-
-def keep(lab: Lab, found: Gathered, name: str, before: Judged | None = None) -> Judged:
-    """Keep what was read of some files, or return what was kept of the same files before.
-
-    Args:
-        lab: keeps it.
-        found: without open questions.
-        name: of new results.
-        before: results that these files are added to.
-
-    Raises:
-        LabError: the store cannot be written, or the name is none.
-    """
-    if found.results is None:
-        raise LabError("Nothing can be judged while questions are open.")
-    content = found.results.to_json()
-    if before is not None:
-        known = {file.sha256 for file in before.files}
-        new = [file for file in found.files if file.sha256 not in known]
-        return lab.judged.grow(before, content, new, found.measures) if new else before
-    return lab.judged.like(content, found.files) or lab.judged.add(
-        name, content, found.files, found.measures, found.looks
-    )
 
 
 def print_judged(answer: JudgedAnswer) -> None:

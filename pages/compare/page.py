@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.lab import current
 from core.numbers import count_text
+from core.store.judged import Judged
 from core.store.record import is_under_way
 from core.study.arms.arm import judged_by
 from core.study.arms.choice import no_choice_sentence
@@ -19,7 +20,8 @@ from pages.compare.examples import examples_part
 from pages.compare.parts import curves_part, measure_part, table_part, validation_part
 from pages.compare.selected import selected_runs, wanted_arms
 from pages.shared.experiment.actions import experiment_actions
-from pages.shared.experiment.current import experiment_picker
+from pages.shared.experiment.current import compared_picker
+from pages.shared.experiment.judged_view import judged_view
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.state import deleted_line, state_line
 from pages.shared.experiment.verdict_view import adapter_button, basis_view, difference_view, verdict_view
@@ -51,7 +53,12 @@ lab = current()
 
 st.title("Compare")
 selection = selected_runs(lab)
-experiment = selection or experiment_picker(lab)
+experiment = selection or compared_picker(lab)
+if isinstance(experiment, Judged):
+    judged_view(lab, experiment)
+    link("report", "Report", {"experiment": experiment.id})
+    link("judge", "Judge", {"experiment": experiment.id})
+    st.stop()
 if experiment is None:
     st.info("Experiments are compared here: the same base and task, fine-tuned in different ways.")
     link("home", "Run the comparison")

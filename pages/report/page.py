@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import current
+from core.store.judged import Judged
 from core.store.record import Experiment, is_under_way
 from core.study.arms.choice import chosen_arms, no_choice_sentence
 from core.study.arms.verdict_words import costs
@@ -23,7 +24,8 @@ from core.study.report.sections import COST, CUSTOMERS, Chapter, chapters_of
 from core.study.report.words import words_of
 from core.study.weights.remeasured import Caller, Remeasured, remeasure
 from pages.shared.experiment.configuration import save_experiment
-from pages.shared.experiment.current import experiment_picker
+from pages.shared.experiment.current import compared_picker
+from pages.shared.experiment.judged_view import judged_report_view
 from pages.shared.experiment.live import TICK
 from pages.shared.experiment.measured import measured, measured_unseen
 from pages.shared.experiment.verdict_view import basis_view, verdict_view
@@ -48,7 +50,10 @@ def redraw_at_end(experiment: Experiment) -> None:
 
 
 st.title("Report")
-experiment = experiment_picker(lab)
+experiment = compared_picker(lab)
+if isinstance(experiment, Judged):
+    judged_report_view(lab, experiment)
+    st.stop()
 if experiment is None:
     st.info("This page shows the decision report of an experiment, and there is no experiment yet.")
     link("home", "Run the comparison")

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from core.errors import LabError
+from core.errors import JudgeError, LabError
 from core.judge.beside import TRIVIAL
 from core.judge.reported import runs_of
-from core.judge.results import Results, results_of
+from core.judge.results import Gathered, Results, results_of
 from core.lab import Lab
 from core.numbers import count_text, counted, listed, seeds_text
 from core.objectives.measure import Measure, Values
@@ -135,6 +135,30 @@ def judged_answer(lab: Lab, judged: Judged) -> JudgedAnswer:
             while len(_kept) > MAX_KEPT:
                 _kept.popitem(last=False)
     return answer
+
+
+def keep_results(lab: Lab, found: Gathered, name: str, before: Judged | None = None) -> Judged:
+    """Keep what was read of some files, or return what was kept of the same files before.
+
+    Args:
+        lab: keeps it.
+        found: without open questions.
+        name: of new results.
+        before: results that these files are added to.
+
+    Raises:
+        LabError: the store cannot be written, or the name is none.
+    """
+    if found.results is None:
+        raise JudgeError("Nothing can be judged while questions are open.")
+    content = found.results.to_json()
+    if before is not None:
+        known = {file.sha256 for file in before.files}
+        new = [file for file in found.files if file.sha256 not in known]
+        return lab.judged.grow(before, content, new, found.measures) if new else before
+    return lab.judged.like(content, found.files) or lab.judged.add(
+        name, content, found.files, found.measures, found.looks
+    )
 
 
 def carried(answer: JudgedAnswer) -> list[str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import streamlit as st
 
 from core.errors import UnknownRunError
 from core.lab import Lab
+from core.store.judged import Judged
 from core.store.record import Experiment, Run
 from core.study.report.answer import answer_of, offered_adapter
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import experiment_text, pick
+from pages.shared.ui.pickers import experiment_text, pick, when
+
+E = TypeVar("E", Experiment, Judged, Experiment | Judged)
 
 QUERY = "experiment"
 """URL parameter with the experiment's id."""
@@ -28,8 +32,13 @@ def remember(id: str) -> None:
     st.query_params[QUERY] = st.session_state[CURRENT] = id
 
 
-def asked_for(lab: Lab) -> str | None:
-    """Id of the experiment that the address names, whether it exists or not, or else of the session's current one."""
+def asked_for(lab: Lab, judged: bool = False) -> str | None:
+    """Id of the experiment that the address names, whether it exists or not, or else of the session's current one.
+
+    Args:
+        lab: has experiments.
+        judged: whether the current one may be results that others report.
+    """
     if old := st.query_params.get(OLD_QUERY):
         del st.query_params[OLD_QUERY]
         st.query_params.setdefault(QUERY, old)
@@ -37,7 +46,7 @@ def asked_for(lab: Lab) -> str | None:
     if asked:
         return asked
     shown: str | None = st.session_state.get(CURRENT)
-    return shown if shown and known(lab, shown) else None
+    return shown if shown and (known(lab, shown) or (judged and lab.judged.find(shown))) else None
 
 
 def known(lab: Lab, id: str) -> Experiment | None:
@@ -60,6 +69,27 @@ def missing_sentence(id: str) -> str:
     return f"There is no experiment {id!r}; it may have been deleted."
 
 
+def compared_picker(lab: Lab) -> Experiment | Judged | None:
+    """Draw a choice of experiments and of results that others report; return None if there are none.
+
+    Otherwise as :func:`experiment_picker`.
+    """
+    experiments, asked = lab.experiments(), asked_for(lab, judged=True)
+    found = known(lab, asked) if asked else None
+    if found is not None and found.id not in {experiment.id for experiment in experiments}:
+        experiments.append(found)
+    names = {experiment.id: experiment_text(lab, experiment) for experiment in experiments}
+    reported = lab.judged.list()
+    names |= {each.id: judged_text(each) for each in reported}
+    everything: list[Experiment | Judged] = sorted([*experiments, *reported], key=lambda each: -each.created)
+    return choose_experiment("Experiment", everything, names, asked, missing_sentence(asked or ""))
+
+
+def judged_text(judged: Judged) -> str:
+    """Describe results that others report in one line."""
+    return f"{judged.name} · reported by others · {when(judged.created)}"
+
+
 def experiment_picker(lab: Lab) -> Experiment | None:
     """Draw a choice of experiments, newest first; return None if there are none.
 
@@ -74,8 +104,8 @@ def experiment_picker(lab: Lab) -> Experiment | None:
 
 
 def choose_experiment(
-    label: str, experiments: Sequence[Experiment], names: dict[str, str], asked: str | None, missing: str
-) -> Experiment | None:
+    label: str, experiments: Sequence[E], names: dict[str, str], asked: str | None, missing: str
+) -> E | None:
     """Draw a choice of these experiments, and remember it; return None if there are none.
 
     Args:
@@ -91,6 +121,6 @@ def choose_experiment(
         return None
     if asked:
         st.query_params[QUERY] = asked
-    id = pick(label, names, QUERY, missing=missing)
+    id = pick(label, {each.id: names[each.id] for each in experiments}, QUERY, missing=missing)
     remember(id)
     return next(experiment for experiment in experiments if experiment.id == id)

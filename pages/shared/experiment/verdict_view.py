@@ -11,6 +11,7 @@ from core.engine.jobs.run_files import ADAPTER
 from core.methods.method import Role
 from core.study.arms.arm import Arm
 from core.study.arms.forgetting_clause import forgetting_in_short
+from core.study.arms.tuning import reference_name
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words
 from core.study.arms.withheld import NextStep
@@ -72,7 +73,7 @@ def difference_view(found: Verdict, arms: Sequence[Arm], colours: Mapping[str, s
         return
     title = found.full.spec.objective.primary.title
     figure = difference_rows(found, arms, colours)
-    alt = f"{title} of each setting minus that of full fine-tuning, by seed, with mean and interval"
+    alt = f"{title} of each setting minus that of {reference_name(found.full)}, by seed, with mean and interval"
     show(figure, owner, "difference", alt)
 
 

@@ -28,6 +28,7 @@ ENTRIES = {
     "data": Entry("Data", ":material/database:", "Train"),
     "runs": Entry("Runs", ":material/list:", "Results"),
     "compare": Entry("Compare", ":material/stacked_line_chart:", "Results"),
+    "judge": Entry("Judge", ":material/gavel:", "Results"),
     "report": Entry("Report", ":material/description:", "Results"),
     "weights": Entry("Weights", ":material/grid_4x4:", "Results"),
     "adapters": Entry("Adapters", ":material/extension:", "Results"),
