@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from core.errors import JudgeError
-from core.judge.reading import columns_text
+from core.errors import JudgeError, printable
+
+MAX_SHOWN = 160
+"""Maximum number of characters of an answer to choose."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Question:
     @property
     def sentence(self) -> str:
         """The question for a terminal."""
-        choose = f" with one of {columns_text(self.options)}" if self.options else ""
+        choose = f" with one of {', '.join(repr(printable(each, MAX_SHOWN)) for each in self.options)}" * bool(
+            self.options
+        )
         return f"{self.text} Say {self.option}{choose}."
 
 

@@ -13,6 +13,7 @@ from pages.home.example import example_answer
 from pages.home.filled import fill_question
 from pages.home.question import question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
+from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.live import is_watched, live_panel
 from pages.shared.experiment.restore import offer_to_restore
 from pages.shared.ui.in_view import in_view
@@ -80,6 +81,10 @@ if shown is not None and shown not in running:
         watch(shown)
 if others := [e for e in experiments if e != shown and e not in running]:
     earlier(lab, others)
+if judged := lab.judged.list(LISTED):
+    st.subheader("Results from elsewhere")
+    for each in judged:
+        judged_row(lab, each)
 if not experiments:
     example_answer()
 form.draw_price()

@@ -47,9 +47,7 @@ def draw_fields(key: str, columns: Sequence[str], questions: Sequence[Question])
                 st.markdown(f":material/help: {literal(question.text)}")
             _field(key, name, columns, question.options)
     with st.expander("How the files are read", icon=":material/table_chart:", key=f"{key}:fold"):
-        st.caption(
-            "Columns with known names are found. A field is needed where a name differs or something is open."
-        )
+        st.caption("Columns with known names are found. A field is needed where a name differs or something is open.")
         left, right = st.columns(2, gap="large")
         rest = [name for name in Reading.model_fields if name not in asked]
         for place, name in enumerate(rest):

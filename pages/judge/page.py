@@ -16,8 +16,8 @@ lab = current()
 st.title("Judge")
 st.markdown(
     "Results of other tools, such as the Trainer, TRL, Unsloth or Axolotl, get the verdict of the same rule as "
-    "experiments here: seeds are paired, intervals and levels computed, looks counted. Such results are **reported by others, not "
-    "measured here**, and no sentence says more than they carry."
+    "experiments here: seeds are paired, intervals and levels computed, looks counted. Such results are **reported by "
+    "others, not measured here**, and no sentence says more than they carry."
 )
 results = lab.judged.list()
 asked = asked_for(lab, judged=True)

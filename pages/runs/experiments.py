@@ -13,6 +13,7 @@ from core.study.arms.verdict_words import headline, level_words
 from core.study.report.answer import answer_of
 from pages.runs.delete import ask_to_delete
 from pages.shared.experiment.current import QUERY, known, missing_sentence, remember
+from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.state import counts_text
 from pages.shared.experiment.verdict_view import verdict_view
 from pages.shared.ui.links import link
@@ -46,6 +47,15 @@ def experiments_list(lab: Lab) -> None:
         st.warning(literal(missing_sentence(asked)), icon=":material/link_off:")
     else:
         _selected(lab, asked)
+    judged_list(lab)
+
+
+def judged_list(lab: Lab) -> None:
+    """Draw the results that others report, the newest first; nothing where there are none."""
+    if judged := lab.judged.list():
+        st.subheader("Results from elsewhere")
+        for each in judged:
+            judged_row(lab, each)
 
 
 def _table(lab: Lab, rows: list[ExperimentRow], asked: str | None) -> None:

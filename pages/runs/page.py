@@ -16,7 +16,7 @@ from pages.runs.cluster import where_runs_train
 from pages.runs.delete import delete_dialog
 from pages.runs.detail import detail, heading
 from pages.runs.diff import diff
-from pages.runs.experiments import EXPERIMENTS, LEVEL, RUNS, experiments_list
+from pages.runs.experiments import EXPERIMENTS, LEVEL, RUNS, experiments_list, judged_list
 from pages.runs.filters import filters
 from pages.runs.table import runs_table, selected
 from pages.shared.experiment.live import live_panel
@@ -106,6 +106,7 @@ if live:
 if not lab.search.count(Query(archived=None)):
     st.info("Every run is listed here as soon as it is queued.", icon=":material/info:")
     link("home", "Run the comparison")
+    judged_list(lab)
     st.stop()
 
 level = st.segmented_control(

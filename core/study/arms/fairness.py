@@ -13,6 +13,9 @@ from core.study.arms.choice import comparisons_of
 from core.study.arms.missing import missing_runs, named_runs
 from core.study.stats.intervals import MIN_SEEDS
 
+TOO_FEW = f"Fewer than {MIN_SEEDS} seeds"
+"""Beginning of a warning about settings whose intervals say little."""
+
 RATE_SHARED = (
     "Full fine-tuning and LoRA share one learning rate: this usually handicaps LoRA, whose best rate is often several "
     "times higher."
@@ -70,7 +73,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
         ),
         (
             bool(few),
-            f"Fewer than {MIN_SEEDS} seeds in {listed(few)}: their intervals are too wide to be useful.",
+            f"{TOO_FEW} in {listed(few)}: their intervals are too wide to be useful.",
         ),
         (bool(stopped), f"Runs that were stopped early take no part in the verdict: {named_runs(stopped, labels)}."),
         (

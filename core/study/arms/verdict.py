@@ -31,7 +31,7 @@ from core.study.arms.withheld import NextStep, ends_reason, waiting_reason
 from core.study.stats.claims import Level
 from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.power import Design
-from core.study.stats.spending import level_of, next_look
+from core.study.stats.spending import CLAIM_SEEDS, level_of, next_look
 
 
 class About(StrEnum):
@@ -297,7 +297,8 @@ def verdict(
     if best is None:
         # Of reported settings without a validation part each is tested, and none is the best one.
         looked = _looked(found, families, epochs)
-        return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED)
+        few = max((len(each.difference.seeds) for each in candidates), default=0) < CLAIM_SEEDS
+        return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED + ("" if few else IN_TABLE))
     # Where a setting has learned nothing, no end of its rates is the best of anything.
     learned = [arm for arm in arms if arm.key == best.arm.key or not is_unlearnt(arm, tested, trivial)]
     if why := ends_reason(everything, [full, *learned]) or unlearned_reason(everyone, full, best.arm, tested, trivial):
@@ -305,11 +306,10 @@ def verdict(
     return _looked(found, families, epochs)
 
 
-UNRANKED = (
-    "No choice: no measure on a validation part is reported, by which one of these settings could be chosen. What is "
-    "shown of each stands in the table."
-)
+UNRANKED = "No choice: no measure on a validation part is reported, by which one of these settings could be chosen."
 """Of reported results whose settings nothing ranks."""
+
+IN_TABLE = " What is shown of each stands in the table."
 
 
 SELECTED = (

@@ -20,7 +20,7 @@ from core.store.record import Run
 from core.study.arms.arm import Arm, averaged_arms
 from core.study.arms.candidate import Rule
 from core.study.arms.choice import chosen_arms, dropped_sentences, is_adapter, is_full
-from core.study.arms.fairness import comparable
+from core.study.arms.fairness import TOO_FEW, comparable
 from core.study.arms.tuning import end_sentences, is_tuned, rate_choices, reference_name
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of
@@ -240,4 +240,5 @@ def network_sentences(answer: JudgedAnswer) -> list[str]:
 def judged_warnings(answer: JudgedAnswer) -> list[str]:
     """What makes the comparison unfair, and rates at an end of those reported."""
     ends = end_sentences(rate_choices(answer.runs)) if answer.is_tuned and not answer.verdict.withheld else []
-    return [*ends, *dropped_sentences(answer.runs), *comparable(answer.runs)]
+    fair = [each for each in comparable(answer.runs) if not each.startswith(TOO_FEW)]  # said in carried()
+    return [*ends, *dropped_sentences(answer.runs), *fair]

@@ -109,19 +109,20 @@ def sections_of(answer: JudgedAnswer) -> Iterator[Section]:
     measure, found, arms = answer.measure, answer.verdict, answer.arms
     if found.unread or not arms:
         return
-    dots = Plot("measure", arm_dots(arms, measure.name, answer.colours), f"{measure.title} of every run, by setting")
-    note = "In brackets: the 95 % interval over seeds."
-    lead = f"{measure.title} on the test part, as reported."
-    yield Section(measure.title, lead, (dots, Table("Settings", settings_table(answer), note)))
-    parts: list[Plot | Table] = []
-    if any(is_full(arm) for arm in arms) and any(is_adapter(arm) for arm in arms):
-        parts = list(difference_parts(answer))
-    yield Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(parts))
     if answer.networks:
         nouns = noun(answer.results.noun)
         title = f"One seed on the same test {nouns}"
         table = Table(f"{measure.title} minus that of {answer.reference}", networks_table(answer))
-        yield Section(title, " ".join(network_sentences(answer)), (table,))
+        lead = "Two networks on the same test part: an interval for other examples, and nothing about methods."
+        yield Section(title, lead, (table,))
+    parts: list[Plot | Table] = []
+    if any(is_full(arm) for arm in arms) and any(is_adapter(arm) for arm in arms):
+        parts = list(difference_parts(answer))
+    yield Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(parts))
+    dots = Plot("measure", arm_dots(arms, measure.name, answer.colours), f"{measure.title} of every run, by setting")
+    note = "In brackets: the 95 % interval over seeds."
+    lead = f"{measure.title} on the test part, as reported."
+    yield Section(measure.title, lead, (dots, Table("Settings", settings_table(answer), note)))
     if answer.is_tuned and answer.has_validation and all(arm.learning_rate for arm in arms):
         choices = rate_choices(answer.runs)
         figure = Plot(
