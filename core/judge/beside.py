@@ -192,11 +192,13 @@ def _in_rows(table: Table, rows: Sequence[Row], scale: Scale) -> dict[str, Value
     keys = ["run"] if "run" in table.columns else [key for key in KEYS if key in table.columns]
     if not keys:
         raise JudgeError("The file with test examples does not say of which run: add a column run, or method and seed.")
-    runs = _by_keys(keys, rows)
+    runs = {} if keys == ["run"] else _by_keys(keys, rows)
     items: dict[str, dict[str, str]] = {}
     for place in range(len(table)):
-        key = tuple(_normal(table.columns[each][place]) for each in keys)
-        run = key[0] if keys == ["run"] else runs.get(key, "")
+        if keys == ["run"]:
+            run = table.columns["run"][place]
+        else:
+            run = runs.get(tuple(_normal(table.columns[each][place]) for each in keys), "")
         if not run:
             raise JudgeError(f"{table.where(place)} is of no single run of the results: add a column run to both.")
         own = items.setdefault(run, {})

@@ -13,6 +13,7 @@ from core.judge.reading import Reading
 from core.judge.row import Row, RowState
 from core.judge.table import Table
 from core.methods.registry import METHODS
+from core.objectives.classification import ACCURACY
 from core.run_spec import OptimSpec
 from core.spec import Spec
 
@@ -140,6 +141,7 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
             trend=trend_of(table.curves.get(run, {}).get(names.validation, {})),
             trained=whole("trainable_parameters", 0, 10**15),
             steps=whole("steps", 0, 10**12),
+            accuracy=None if names.measure == ACCURACY.name else number(ACCURACY.name),
             largest_class=number("largest_class"),
         ),
         where,

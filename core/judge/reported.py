@@ -18,7 +18,7 @@ from core.judge.scale import Scale
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import METHODS
 from core.networks.network import NetworkSpec
-from core.objectives.classification import LARGEST_CLASS
+from core.objectives.classification import ACCURACY, LARGEST_CLASS
 from core.objectives.measure import VALIDATION, Measure
 from core.objectives.objective import ObjectiveSpec
 from core.run_spec import OptimSpec, RunSpec
@@ -144,6 +144,11 @@ class ReportedObjective(ObjectiveSpec):
         return (self.primary,)
 
     @property
+    def all_measures(self) -> dict[str, Measure]:
+        """Accuracy beside the measure: what has learned nothing is told by it."""
+        return {ACCURACY.name: ACCURACY, self.primary.name: self.primary}
+
+    @property
     def primary(self) -> Measure:
         return Scale(self.column, self.shown, self.unit, self.higher, self.margin).measure
 
@@ -208,7 +213,9 @@ def _run(place: int, row: Row, objective: ReportedObjective, network: ReportedNe
     )
     spec = ReportedSpec(method=method, network=network, optim=optim, objective=objective, seed=row.seed)
     name = objective.primary.name
-    measures = {name: row.value, VALIDATION + name: row.validation, LARGEST_CLASS: row.largest_class}
+    measures = {ACCURACY.name: row.accuracy, name: row.value, VALIDATION + name: row.validation}
+    if measures[ACCURACY.name] is not None:  # what is compared with the share
+        measures[LARGEST_CLASS] = row.largest_class
     result = Result(
         measures={key: value for key, value in measures.items() if value is not None},
         parameters=0,

@@ -44,5 +44,7 @@ class Row:
     """Number of trainable parameters."""
     steps: int | None = None
     """Number of updates."""
+    accuracy: float | None = None
+    """Percent of the test part that is right, where the measure is another one: it tells what has learned nothing."""
     largest_class: float | None = None
     """Percent of the test part that is of its most frequent class."""

@@ -16,7 +16,7 @@ from core.judge.reading import Reading
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
-from core.objectives.classification import LARGEST_CLASS
+from core.objectives.classification import ACCURACY, LARGEST_CLASS
 from core.objectives.measure import Values
 from core.store.record import Experiment, Run
 from core.study.arms.arm import judged_by
@@ -79,7 +79,7 @@ def _row(run: Run, measure: str) -> dict[str, str]:
         row |= {"validation": run.validated, measure: run.score, "steps": result.steps}
         row |= {
             "trainable_parameters": result.trainable_parameters,
-            "largest_class": result.measures.get(LARGEST_CLASS),
+            **{name: result.measures.get(name) for name in (LARGEST_CLASS, ACCURACY.name) if name != measure},
         }
     return {name: _text(value) for name, value in row.items() if value is not None}
 
