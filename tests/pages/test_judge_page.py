@@ -1,0 +1,139 @@
+"""The page Judge: files are asked about, judged, kept and grown; Home, Runs, Compare and Report show what was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab
+from core.reader import reading_here
+from core.store.judged import Judged
+from core.study.arms.verdict_words import headline
+from core.study.report.judged import REPORTED, judged_answer
+from pages.shared.ui.literal import literal
+from tests.judge.samples import csv_of, judged, rows_of
+from tests.judge.test_judged import HOSTILE
+from tests.pages.test_pages import draw, texts
+
+FULL = csv_of(rows_of())
+UNKNOWN = csv_of(
+    {"algo": row["method"], "r": row["rank"], "seed": row["seed"], "score": float(str(row["accuracy"])) / 100}
+    for row in rows_of(seeds=range(3), rates=(0.001,))
+)
+
+
+@pytest.fixture(autouse=True)
+def here(read_here: None) -> None:
+    """Read in the process of the test, also in the thread of a page."""
+
+
+@pytest.fixture
+def kept(opened: Lab) -> Iterator[Judged]:
+    with reading_here():
+        yield judged(opened, FULL).judged
+
+
+def upload(app: AppTest, content: bytes, name: str = "results.csv", place: int = 0) -> AppTest:
+    app.file_uploader[place].upload(name, content)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def test_a_table_with_known_names_is_judged_by_one_press(opened: Lab) -> None:
+    app = upload(draw("judge"), FULL)
+    assert "72 runs of 9 settings, seeds 0 to 7; compared with full; by accuracy, higher is better" in texts(app)
+    assert opened.judged.list() == [], "nothing is kept before somebody says so"
+    app.button(key="judge-new:judge").click().run()
+    assert not app.exception
+    (found,) = opened.judged.list()
+    assert app.query_params["experiment"] in (found.id, [found.id])
+    answer = judged_answer(opened, found)
+    assert literal(headline(answer.verdict)) in texts(app)
+    assert literal(REPORTED) in texts(app)
+    assert [look.seeds for look in opened.looks.of(found.id)] == [8]
+
+
+def test_what_is_open_is_asked_one_after_the_other_and_answers_stay(opened: Lab) -> None:
+    app = upload(draw("judge"), UNKNOWN)
+    prefix = "judge-new-0"
+    for field, answer, words in (
+        ("method", "algo", "No column is called method or setting"),
+        ("measure", "score", "No column has the name of a known measure"),
+        ("unit", "fraction", "its unit is not known"),
+        ("better", "higher", "Whether higher or lower values of score are better"),
+    ):
+        assert words in texts(app), field
+        assert not [button for button in app.button if button.key == "judge-new:judge"]
+        app.selectbox(key=f"{prefix}-{field}").select(answer).run()
+        assert not app.exception
+    assert "The margin of score is not known" in texts(app)
+    app.number_input(key=f"{prefix}-within").set_value(1.0).run()
+    assert app.selectbox(key=f"{prefix}-method").value == "algo"
+    app.button(key="judge-new:judge").click().run()
+    (found,) = opened.judged.list()
+    assert judged_answer(opened, found).measure.title == "score"
+
+
+def test_a_bad_file_is_one_sentence_and_keeps_nothing(opened: Lab) -> None:
+    app = upload(draw("judge"), b"\x80\x04\x95 a pickle")
+    (error,) = app.error
+    assert "pickle" in error.value
+    assert opened.judged.list() == []
+
+
+def test_what_was_kept_is_on_home_in_the_lists_on_compare_and_report_and_nowhere_else(
+    filled: Lab, kept: Judged
+) -> None:
+    said = literal(headline(judged_answer(filled, kept).verdict))
+    for page, query in (
+        ("home", {}),
+        ("runs", {"level": "Experiments"}),
+        ("compare", {"experiment": kept.id}),
+        ("report", {"experiment": kept.id}),
+        ("judge", {"experiment": kept.id}),
+    ):
+        app = draw(page, **query)
+        assert not app.exception, page
+        assert said in texts(app), page
+        assert "reported by others" in texts(app).lower(), page
+    for page in ("weights", "sweep", "adapters", "tryit"):
+        app = draw(page)
+        assert said not in texts(app), page
+        assert kept.id not in texts(app), page
+
+
+def test_a_further_file_is_a_further_look_and_name_and_note_can_be_changed(opened: Lab, kept: Judged) -> None:
+    app = draw("judge", experiment=kept.id)
+    assert [look.seeds for look in opened.looks.of(kept.id)] == [8]
+    upload(app, csv_of(rows_of(seeds=range(8, 16))), "more.csv", place=1)
+    app.button(key=f"judge-{kept.id}:judge").click().run()
+    assert not app.exception
+    assert [look.seeds for look in opened.looks.of(kept.id)] == [8, 16]
+    app.text_input(key=f"judged-name-{kept.id}").set_value("Mine")
+    app.text_area(key=f"judged-note-{kept.id}").set_value("**said**")
+    app.button(key=f"judged-save-{kept.id}").click().run()
+    assert (opened.judged.get(kept.id).name, opened.judged.get(kept.id).note) == ("Mine", "**said**")
+    assert literal("**said**") in texts(app)
+
+
+def test_results_that_are_gone_are_said_to_be(opened: Lab, kept: Judged) -> None:
+    opened.judged.delete(kept.id)
+    for page in ("judge", "compare", "report"):
+        app = draw(page, experiment=kept.id)
+        assert not app.exception
+        assert "may have been deleted" in texts(app), page
+
+
+def test_names_with_html_markdown_and_formulas_are_shown_as_they_are(opened: Lab) -> None:
+    rows = [{"method": name, "seed": seed, "accuracy": 50 + seed} for name in ("full", *HOSTILE) for seed in range(3)]
+    app = upload(draw("judge"), csv_of(rows))
+    app.button(key="judge-new:judge").click().run()
+    assert not app.exception
+    for element in app.markdown:
+        assert "<script" not in element.value
+        assert "<b>" not in element.value
+    labels = [label for frame in app.dataframe if "Setting" in frame.value for label in frame.value["Setting"]]
+    assert "**md** $x^2$ :smile:" in labels
