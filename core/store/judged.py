@@ -18,6 +18,9 @@ from core.store.notes import MAX_NOTE
 from core.store.store import Store
 from core.wording.experiments import MAX_NAME
 
+MAX_ADOPTED = 10_000
+"""Maximum number of results that are taken over from another store."""
+
 PREFIX = "j-"
 """Beginning of the ids of judged results, which tells them from experiments in an address."""
 
@@ -87,8 +90,10 @@ class JudgedResults:
 
     def measures(self, id: str) -> dict[str, Values]:
         """The measure of each test example, (n,), by the name of the run that has them."""
-        rows = self._store.rows("SELECT run, measures FROM judged_values WHERE judged = ?", id)
-        return {row["run"]: np.frombuffer(zlib.decompress(row["measures"]), "<f8").astype(np.float64) for row in rows}
+        rows = self._store.rows("SELECT reported, measures FROM judged_values WHERE judged = ?", id)
+        return {
+            row["reported"]: np.frombuffer(zlib.decompress(row["measures"]), "<f8").astype(np.float64) for row in rows
+        }
 
     def add(
         self,
@@ -143,6 +148,25 @@ class JudgedResults:
             _insert(db, judged.id, files, measures)
         return self.get(judged.id)
 
+    def adopt(self, other: JudgedResults, looks: Mapping[str, Sequence[Look]]) -> tuple[str, ...]:
+        """Take over all results of another store that this one lacks, such as a backup.
+
+        Args:
+            other: of the other store.
+            looks: at its results, by their ids.
+
+        Returns:
+            Ids of the results that were taken over.
+        """
+        found = [judged for judged in other.list(MAX_ADOPTED) if self.find(judged.id) is None]
+        with self._store.transaction() as db:
+            for judged in found:
+                values = judged.id, judged.name, judged.created, judged.note, judged.content
+                db.execute("INSERT INTO judged (id, name, created, note, content) VALUES (?, ?, ?, ?, ?)", values)
+                _insert(db, judged.id, judged.files, other.measures(judged.id))
+                insert_looks(db, judged.id, looks.get(judged.id, ()))
+        return tuple(judged.id for judged in found)
+
     def rename(self, id: str, name: str) -> None:
         """Rename results. Raises: NoteError: the name is empty or too long."""
         with self._store.transaction() as db:
@@ -186,7 +210,7 @@ def _insert(db: Connection, id: str, files: Sequence[ReadFile], measures: Mappin
     now = time.time()
     db.executemany(
         "INSERT INTO judged_files VALUES (?, ?, ?, ?, ?)",
-        [(id, file.name, file.sha256, file.bytes, now) for file in files],
+        [(id, file.name, file.sha256, file.bytes, file.at or now) for file in files],
     )
     db.executemany(
         "INSERT INTO judged_values VALUES (?, ?, ?)",

@@ -19,6 +19,8 @@ from core.errors import LabError, StoreDamagedError
 from core.store.backups import Backups
 from core.store.copies import Copies
 from core.store.deletions import Deletions
+from core.store.judged import JudgedResults
+from core.store.looks import Looks
 from core.store.record import RUN_ID
 from core.store.snapshot import put, remove, snapshot
 from core.store.store import Store
@@ -75,6 +77,7 @@ class Restorer:
         deleted = self._deletions.names()
         restored = self._copies.catch_up([id for id in self._folders() if id not in deleted])
         restored += self._from_backups(self.unlisted())
+        self._judged_from_backups()
         strays = [self._put_aside(id) for id in self.unlisted()]
         self._forget(deleted - set(self._folders()))
         log.info("Restored %d runs; %d strays.", len(restored), len(strays))
@@ -104,6 +107,27 @@ class Restorer:
                 finally:
                     store.close()
         return found
+
+    def _judged_from_backups(self) -> None:
+        """Take over judged results from the latest backup that has some, where the store has none: they are in no
+        folder.
+        """
+        own = JudgedResults(self._store)
+        for backup in self._backups.list() if not own.list(1) else []:
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    store = Store(Path(shutil.copy(backup, folder)))
+                except (LabError, OSError) as error:
+                    log.warning("%s: %s", backup, error)
+                    continue
+                try:
+                    found, looks = JudgedResults(store), Looks(store)
+                    if own.adopt(found, {each.id: looks.of(each.id) for each in found.list()}):
+                        return
+                except (LabError, sqlite3.DatabaseError) as error:
+                    log.warning("%s: %s", backup, error)
+                finally:
+                    store.close()
 
     def _put_aside(self, id: str) -> Path:
         self._strays.mkdir(parents=True, exist_ok=True)

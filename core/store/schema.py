@@ -77,11 +77,12 @@ CREATE TABLE judged_files (
 ) STRICT;
 CREATE INDEX judged_files_by_judged ON judged_files (judged);
 CREATE TABLE judged_values (
-    judged TEXT NOT NULL, run TEXT NOT NULL, measures BLOB NOT NULL, PRIMARY KEY (judged, run)
+    judged TEXT NOT NULL, reported TEXT NOT NULL, measures BLOB NOT NULL, PRIMARY KEY (judged, reported)
 ) STRICT, WITHOUT ROWID;
 """
 """Results that were reported by others; ``content`` is JSON. See :class:`core.store.judged.Judged`. Looks at them are
-in the table of all looks, under the same id."""
+in the table of all looks, under the same id. No column is called ``run``: by that, rows of deleted
+runs are found."""
 
 _EPOCHS = """
 CREATE TABLE epochs (

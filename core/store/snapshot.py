@@ -133,7 +133,10 @@ def remove(db: sqlite3.Connection, ids: Sequence[str]) -> None:
     """Remove all rows of these runs, and experiments that have no runs left."""
     _clear(db, ids)
     db.execute("DELETE FROM experiments WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment = experiments.id)")
-    db.execute("DELETE FROM looks WHERE NOT EXISTS (SELECT 1 FROM experiments WHERE id = looks.experiment)")
+    db.execute(
+        "DELETE FROM looks WHERE NOT EXISTS (SELECT 1 FROM experiments WHERE id = looks.experiment)"
+        " AND NOT EXISTS (SELECT 1 FROM judged WHERE id = looks.experiment)"
+    )
 
 
 def _clear(db: sqlite3.Connection, ids: Sequence[str]) -> None:

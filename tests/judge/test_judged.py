@@ -222,6 +222,30 @@ def test_examples_one_by_one_widen_the_interval_as_they_do_for_our_own(lab: Lab)
     }
 
 
+def test_what_becomes_of_runs_does_not_touch_judged_results_and_a_lost_store_gets_them_back(
+    trained_home: TrainedHome, tmp_path: Path
+) -> None:
+    with closing(Lab(Settings(trained_home.copy(tmp_path / "home")))) as lab:
+        files = results_files(lab, trained_home.plain, "results")
+        found = gather([Given(name, content) for name, content in files.items()], Reading())
+        answer = judged_answer(lab, keep_results(lab, found, "Own"))
+        looks = lab.looks.of(answer.judged.id)
+        assert looks
+        assert answer.measures
+        lab.notes.delete(trained_home.plain.runs)
+        assert lab.looks.of(answer.judged.id) == looks
+        assert lab.judged.measures(answer.judged.id).keys() == answer.measures.keys()
+        lab.start()
+    settings = Settings(tmp_path / "home")
+    assert list(settings.backups.iterdir())
+    settings.store.unlink()
+    with closing(Lab(settings)) as lab:
+        assert lab.judged.list() == []
+        lab.restore()
+        assert lab.judged.list() == [answer.judged]
+        assert verdict_of(judged_answer(lab, answer.judged)) == verdict_of(answer)
+
+
 HOSTILE = ("<b>bold</b>", "=HYPERLINK(1)", "**md** $x^2$ :smile:", "[a](http://x)", "<script>alert(1)</script>")
 
 

@@ -14,7 +14,11 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from core.cli.comparison import as_json, print_comparison
+from core.cli.judge import judged_as_json
 from core.errors import StoreError
+from core.judge.reading import Reading
+from core.judge.results import gather
+from core.judge.sources import Given
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -29,6 +33,8 @@ from core.study.arms.verdict_words import explanation, headline
 from core.study.report import answer
 from core.study.report.answer import answer_of, offered_adapter
 from core.study.report.expected import MAX_KEPT, _design_of, _designs, expected_design, expected_sentences
+from core.study.report.judged import judged_answer, keep_results
+from core.study.report.results_export import results_files
 from core.study.stats.claims import Level
 from core.study.stats.words import p_text
 from core.web import predict
@@ -117,6 +123,30 @@ def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
         assert "Validation accuracy" in table
         assert "\nAccuracy" not in table
         assert lab.looks.of(experiment.id) == []
+
+
+@pytest.mark.parametrize("failed", [None, "LoRA r=4"])
+def test_judged_from_its_exported_tables_the_experiment_has_the_verdict_of_compare(
+    lab: Lab, experiment: Experiment, failed: str | None
+) -> None:
+    """Several rates, 360 test images one by one, and with a run that failed."""
+    with as_planted(lab, experiment, None):
+        if failed is not None:
+            lost = next(run.id for run in lab.members(experiment) if run.spec.label == failed)
+            with lab.store.transaction() as db:
+                db.execute("UPDATE runs SET state = 'failed', cause = 'It was lost.' WHERE id = ?", (lost,))
+        own = as_json(lab, experiment, [], lab.members(experiment))
+        files = results_files(lab, experiment, "results")
+        found = gather([Given(name, content) for name, content in files.items()], Reading())
+        judged = keep_results(lab, found, "Own")
+        theirs = judged_as_json(judged_answer(lab, judged))
+        lab.judged.delete(judged.id)
+        assert own["verdict"]["examples"] == 360
+        assert len(own["missing"]) == (failed is not None)
+        for key, value in own["verdict"].items():
+            assert theirs["verdict"][key] == value or (own["verdict"]["withheld"] and key in ("sentence", "withheld"))
+        assert [arm["label"] for arm in theirs["arms"]] == [arm["label"] for arm in own["arms"]]
+        assert theirs["missing"] == own["missing"]
 
 
 def test_a_link_to_two_settings_changes_neither_what_is_said_nor_the_looks(lab: Lab, experiment: Experiment) -> None:
