@@ -97,7 +97,7 @@ class Row:
 
 def specs_of(shape: Shape, base: Run) -> list[RunSpec]:
     """The runs of a shape, as :meth:`core.lab.Lab.fine_tune` makes them."""
-    return arm_specs(base.id, base.spec, TARGET, every(shape.arms, range(shape.seeds)), "auto")
+    return arm_specs(base.id, base.spec, every(shape.arms, range(shape.seeds), TARGET), "auto")
 
 
 def forecast_of(lab: Lab, specs: Sequence[RunSpec]) -> Forecast | None:

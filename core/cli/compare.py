@@ -24,7 +24,7 @@ from core.cli.options import (
     opened_lab,
 )
 from core.cli.texts import add_texts, kept, read_own
-from core.cli.training import add_training, by_family, optim_of, settings_asked, tuning_asked
+from core.cli.training import add_training, by_family, optim_of, settings_asked, study_asked, tuning_asked
 from core.data.task_spec import TaskSpec
 from core.engine.launcher import Planned
 from core.errors import LabError
@@ -231,6 +231,7 @@ def _configuration(
     sizes = network or FAMILIES[0]
     arms, seeds = settings_asked(options, sizes), range(options.seeds)
     more = {"device": options.device, "tune": tuning_asked(options, sizes), "objective": objective_asked(options)}
+    more["vary"] = study_asked(options, network or FAMILIES[0].of())
     if network is not None and not source:
         length = default_length(network) if options.length is None else options.length
         task = TaskSpec.of(dataset=target, shots=options.shots, length=length)

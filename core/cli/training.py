@@ -15,6 +15,7 @@ from core.methods.method import MethodSpec, Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
+from core.plan.axes import AXES, VarySpec
 from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec, default_search
 from core.run_spec import OptimSpec, default_optim, default_rate, optim_for
@@ -64,6 +65,13 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "with --tune without a number",
         default=None,
         shown=by_family(lambda family: family.longer),
+    )
+    axes = "; ".join(f"{axis.name}: {axis.line.rstrip('.')}" for axis in AXES)
+    parser.add_argument(
+        "--vary",
+        metavar="AXIS=POINT,…",
+        help=f"make a study: compare everything at each of these points, with learning rates found there; {axes} "
+        "(default: no study; without points, the usual ones of the axis)",
     )
     adapters = methods(Role.ADAPTER)
     lines = "; ".join(f"{kind}: {method.line}" for kind, method in adapters.items())
@@ -150,6 +158,13 @@ def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | Net
     return [(optim_of(options, method, network, options.epochs), method) for method in chosen]
 
 
+def study_asked(options: argparse.Namespace, network: NetworkSpec) -> VarySpec | None:
+    """What the options vary; None for no study. Raises: SpecError: there is no such axis or point."""
+    if options.vary is None:
+        return None
+    return VarySpec.of_text(options.vary, network, optim_of(options, FullSpec(), network, options.epochs))
+
+
 def tuning_asked(options: argparse.Namespace, network: type[NetworkSpec] | NetworkSpec) -> TuneSpec | None:
     """How the options ask for rates to be tuned.
 
@@ -161,6 +176,10 @@ def tuning_asked(options: argparse.Namespace, network: type[NetworkSpec] | Netwo
         SpecError: too few or too many rates, or longer training without a search.
     """
     longer: dict[str, int] = {} if options.longer is None else {"longer": options.longer}
+    if options.vary is not None:
+        if options.tune not in (0, FOUND) or options.longer:
+            raise SpecError("--vary finds learning rates at each point: leave --longer and the number of --tune out.")
+        return TuneSpec.of()
     if options.tune == FOUND:
         return default_search(network).but(**longer)
     if longer and not options.tune:

@@ -14,7 +14,7 @@ from core.engine.writes import Trim
 from core.errors import LabError, QueueFullError, RunStateError
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration
-from core.plan.experiment import Setting, arm_specs, every, settings_of
+from core.plan.experiment import Setting, Wanted, arm_specs, every, settings_of
 from core.plan.plan import Plan
 from core.run_spec import RunSpec
 from core.store.notes import clean_name
@@ -122,11 +122,11 @@ class Growing(Launcher):
         """
         members, plan = self._members(experiment.id), plan_of(experiment)
         if plan is None:
-            return self._missing(members, every(arms, seeds), again)
+            return self._missing(members, every(arms, seeds, members[0].spec.task), again)
         plan = plan.with_more(arms, seeds)
         return replace(self._missing(members, plan.wanted(members), again), plan=plan)
 
-    def _missing(self, members: Sequence[Run], asked: Sequence[tuple[Setting, int]], again: bool = False) -> Planned:
+    def _missing(self, members: Sequence[Run], asked: Sequence[Wanted], again: bool = False) -> Planned:
         """Which runs of those that are asked for an experiment lacks. Raises: see :meth:`growth`."""
         first = members[0].spec
         base = None if first.is_direct else self.store.run(str(first.base))
@@ -136,12 +136,12 @@ class Growing(Launcher):
         if first.own_base and base is not None:
             bases = {run.id: run for run in self.store.runs_of(list({str(run.spec.base) for run in members}))}
             starts = {run.spec.seed: str(run.spec.base) for run in members if is_usable(bases.get(str(run.spec.base)))}
-            seeds = dict.fromkeys(seed for _, seed in asked)
+            seeds = dict.fromkeys(seed for *_, seed in asked)
             other, new = self._bases(base.spec, [seed for seed in seeds if seed not in starts])
             origin = starts | other
         elif base is not None and not is_usable(base):
             raise RunStateError(f"The base of this experiment, {base.id}, has no result: finish the experiment first.")
-        specs = arm_specs(origin, start, first.task, asked, first.device, first.objective)
+        specs = arm_specs(origin, start, asked, first.device, first.objective)
         ended = ("failed", "stopped") if again else ()
         there = {(run.spec.arm, run.spec.seed) for run in members if run.state not in ended}
         missing = tuple(spec for spec in specs if (spec.arm, spec.seed) not in there)

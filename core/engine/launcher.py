@@ -26,7 +26,7 @@ from core.methods.registry import methods
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration, outputs, suited
-from core.plan.experiment import Setting, arm_specs, every
+from core.plan.experiment import Setting, Wanted, arm_specs, every
 from core.plan.plan import Plan
 from core.run_spec import RunSpec
 from core.settings import Settings, check_device
@@ -213,7 +213,7 @@ class Launcher:
             LabError: a spec is not valid, or there is no such dataset.
         """
         task, spec, seeds = configuration.task, configuration.base, configuration.seeds
-        asked = every(configuration.settings, seeds)  # raises where two are the same
+        asked = every(configuration.settings, seeds, task)  # raises where two are the same
         objective = suited(configuration.objective, self.catalog, task)
         start: RunSpec | NetworkSpec
         origin: str | Mapping[int, str] | None
@@ -226,8 +226,8 @@ class Launcher:
             bases, new = self._bases(spec, seeds if configuration.own_bases else [spec.seed])
             origin, start = bases if configuration.own_bases else bases[spec.seed], spec
 
-        def specs(pairs: Iterable[tuple[Setting, int]]) -> tuple[RunSpec, ...]:
-            return tuple(arm_specs(origin, start, task, pairs, configuration.device, objective))
+        def specs(wanted: Iterable[Wanted]) -> tuple[RunSpec, ...]:
+            return tuple(arm_specs(origin, start, wanted, configuration.device, objective))
 
         if not configuration.is_search:
             return Planned(specs(asked), tuple(new))
@@ -303,7 +303,11 @@ def is_usable(base: Run | None) -> bool:
 
 def name_of(specs: Iterable[RunSpec], plan: Plan | None) -> str:
     """What an experiment is called as long as nobody has named it. Args: specs: of its runs; plan: if it has one."""
-    return experiment_name(specs, 0 if plan is None else len(plan.configuration.seeds))
+    if plan is None:
+        return experiment_name(specs)
+    asked = plan.configuration
+    own = [spec.but(task=asked.task) for spec in specs] if asked.vary is not None else specs
+    return experiment_name(own, len(asked.seeds), "" if asked.vary is None else asked.vary.short)
 
 
 def new_id(kind: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from core.engine.growing import plan_of
 from core.errors import LabError, UnknownRunError
 from core.forecast.cost import plan as plan_of_network
+from core.plan.plan import Plan
 from core.plan.search import FIRST_POINTS
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
@@ -79,7 +80,12 @@ class Progress:
         """
         members = [run.spec for run in self._members(id)]
         plan = plan_of(self._store.experiment(id)) if members else None
-        if plan is None:
+        parts = () if plan is None else plan.parts
+        return sum(self._coming_of(part, [spec for spec in members if part.has(spec)]) for part in parts)
+
+    def _coming_of(self, plan: Plan, members: Sequence[RunSpec]) -> float:
+        """The same of what an experiment compares, of a study at one point."""
+        if not members:
             return 0.0
         first, work = set(plan.first), 0.0
         later = len(plan.configuration.seeds) - len(first)

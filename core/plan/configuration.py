@@ -7,19 +7,22 @@ Forms, the command line and files (:mod:`core.plan.configuration_file`) make one
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Any, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
 from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
-from core.errors import LabError
+from core.errors import LabError, SpecError
 from core.methods.method import Role
 from core.methods.registry import AnyMethod
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, AnyNetwork
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION, AnyObjective, objective_of
+from core.plan.axes import VarySpec
+from core.plan.axis import Point
 from core.plan.experiment import Setting
 from core.plan.pretraining import pretraining_for
 from core.plan.rate_grid import TuneSpec, tuned_arms
@@ -58,6 +61,9 @@ class Configuration(Spec):
     )
     own_bases: bool = Field(
         False, title="A base for each seed", description="Each seed starts from a base that was pretrained with it."
+    )
+    vary: VarySpec | None = Field(
+        None, title="Study", description="What is varied beside method, rank and rate; empty where it is no study."
     )
     trim: bool = Field(
         False,
@@ -106,13 +112,25 @@ class Configuration(Spec):
             raise ValueError("A base must be a pretrain run.")
         if self.network is not None and self.own_bases:
             raise ValueError("A network that was imported is one base for all seeds: leave a base for each seed out.")
-        runs = len(self.arms) * len(self.seeds) * self._most_rates()
+        if self.vary is not None:
+            self._check_study()
+        points = 1 if self.vary is None else len(self.vary.points)
+        runs = len(self.arms) * len(self.seeds) * self._most_rates() * points
         if runs > MAX_RUNS:
             raise ValueError(
                 f"An experiment takes at most {MAX_RUNS:,} runs and this one has {runs:,}: choose fewer arms, rates or "
                 "seeds."
             )
         return self
+
+    def _check_study(self) -> None:
+        """Raises: ValueError: it is no search, or a point is out of bounds."""
+        if not self.is_search or (self.tune is not None and self.tune.longer):
+            raise ValueError("A study finds learning rates at each of its points: search for them, without longer.")
+        try:
+            self.parts  # noqa: B018 (raises)
+        except LabError as error:
+            raise ValueError(str(error)) from error
 
     def _most_rates(self) -> int:
         """How many learning rates each arm tries at most, with every number of epochs."""
@@ -133,8 +151,31 @@ class Configuration(Spec):
         """The settings that are trained: those of the arms, or each at the rates of the grid that it is tuned over; of
         a search those that it begins with.
         """
+        if self.vary is not None:
+            return list(dict.fromkeys(setting for part in self.parts for setting in part.settings))
         own: list[Setting] = [(arm.optim, arm.method) for arm in self.arms]
         return own if self.tune is None else tuned_arms(own, self.tune.rates or FIRST_POINTS)
+
+    @cached_property
+    def parts(self) -> tuple[Configuration, ...]:
+        """The configuration at each point of a study; itself where it is none."""
+        return (self,) if self.vary is None else tuple(self.at(point) for point in self.vary.points)
+
+    def at(self, point: Point) -> Configuration:
+        """The configuration at a point of a study: an experiment without an axis.
+
+        Raises:
+            SpecError: the point is none of the axis, or what it asks for is out of bounds.
+            LoRAError: adapters do not fit the network there.
+        """
+        if self.vary is None:
+            raise SpecError("This experiment is no study, so it has no points.")
+        axis, network = self.vary.axis, self.start
+        axis.point(str(point), network)
+        settings = [axis.setting((arm.optim, arm.method), point, network) for arm in self.arms]
+        # Ranks that are matched to numbers of parameters may become one where layers are small.
+        arms = tuple(ArmSpec.of(optim=optim, method=method) for optim, method in dict.fromkeys(settings))
+        return self.but(vary=None, task=axis.task(self.task, point), arms=arms)
 
     def asks_the_same(self, other: Configuration) -> bool:
         """Whether both ask for the same runs, in whatever order and however the rates are written down."""
@@ -145,7 +186,7 @@ class Configuration(Spec):
         brought = None if self.network is None else self.network.brought
         settings, seeds = frozenset(self.settings), frozenset(self.seeds)
         search = self.tune if self.is_search else None
-        own = search, self.own_bases, self.trim, self.device, self.objective
+        own = search, self.vary, self.own_bases, self.trim, self.device, self.objective
         return base, brought, self.task, settings, seeds, *own
 
 

@@ -23,6 +23,7 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION, OBJECTIVES
+from core.plan.axes import VarySpec
 from core.plan.configuration import ArmSpec, Configuration, objective_for, outputs
 from core.plan.json_part import JsonPart, json_text, placed
 from core.plan.pretraining import pretraining_for
@@ -53,7 +54,7 @@ OUTPUTS = "num_classes"
 """Field of a network that a base has of its own; without a base it follows from the task."""
 REST = ("seeds", "own_bases", "trim", "device")
 """Fields of a configuration that are in the file as they are."""
-KNOWN = ("format", "version", "preset", "base", "network", "task", "objective", "optim", "arms", "tune", *REST)
+KNOWN = ("format", "version", "preset", "base", "network", "task", "objective", "optim", "arms", "tune", "vary", *REST)
 
 K = TypeVar("K", bound=KindSpec)
 
@@ -89,6 +90,8 @@ def write_configuration(configuration: Configuration) -> str:
         }
         for arm, own in zip(configuration.arms, arms, strict=True)
     ]
+    if configuration.vary is not None:
+        values["vary"] = configuration.vary.model_dump(mode="json")
     values["tune"] = None if configuration.tune is None else configuration.tune.model_dump(mode="json")
     values |= {name: configuration.model_dump(mode="json", include={name})[name] for name in REST}
     return json_text(values) + "\n"
@@ -183,6 +186,7 @@ class _Reading:
         rest = {name: file.values[name] for name in REST if name in file.values}
         found: dict[str, Any] = {"seeds": tuple(range(DEFAULT_SEEDS)), "task": task, "objective": objective}
         found |= {"base" if isinstance(start, RunSpec) else "network": start, "arms": arms, "tune": tune}
+        found["vary"] = None if file.values.get("vary") is None else file.part("vary").spec(VarySpec)
         return file.made(Configuration.of, **found | rest)
 
     def _objective(self) -> ObjectiveSpec:

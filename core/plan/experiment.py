@@ -24,8 +24,12 @@ Setting = tuple[OptimSpec, MethodSpec]
 """An arm: how it is trained, and its method with the method's settings."""
 
 
-def every(arms: Sequence[Setting], seeds: Sequence[int]) -> list[tuple[Setting, int]]:
-    """Every arm with every seed, ordered by seed, so that all arms have first results early.
+Wanted = tuple[TaskSpec, Setting, int]
+"""A run that is to be trained: its task, its arm and its seed."""
+
+
+def every(arms: Sequence[Setting], seeds: Sequence[int], task: TaskSpec) -> list[Wanted]:
+    """Every arm with every seed on a task, ordered by seed, so that all arms have first results early.
 
     Raises:
         SpecError: there is nothing to train, or an arm or seed occurs twice.
@@ -34,14 +38,13 @@ def every(arms: Sequence[Setting], seeds: Sequence[int]) -> list[tuple[Setting, 
         raise SpecError("An experiment needs at least one method and one seed.")
     if len(set(arms)) < len(arms) or len(set(seeds)) < len(seeds):
         raise SpecError("Two arms or seeds of this experiment are the same: change one, or leave one out.")
-    return [(arm, seed) for seed in seeds for arm in arms]
+    return [(task, arm, seed) for seed in seeds for arm in arms]
 
 
 def arm_specs(
     base: str | Mapping[int, str] | None,
     start: RunSpec | NetworkSpec,
-    task: TaskSpec,
-    asked: Iterable[tuple[Setting, int]],
+    asked: Iterable[Wanted],
     device: Device,
     objective: ObjectiveSpec = CLASSIFICATION,
 ) -> list[RunSpec]:
@@ -50,8 +53,7 @@ def arm_specs(
     Args:
         base: id of the base, or the id of the base for each seed; None to fine-tune a network as it was imported.
         start: spec of the base, or of any one of several; or the network that was imported.
-        task: what to fine-tune on.
-        asked: arm and seed of each run.
+        asked: what each run is fine-tuned on, its arm and its seed.
         device: where to train.
         objective: what is learned, with the measure and the margin of the experiment.
 
@@ -59,17 +61,18 @@ def arm_specs(
         SpecError: a setting is out of bounds.
     """
     network, source = (start.network, start.task) if isinstance(start, RunSpec) else (start, None)
-    shared = {"network": network, "task": task, "source": source, "device": device, "objective": objective}
+    shared = {"network": network, "source": source, "device": device, "objective": objective}
     return [
         RunSpec.of(
             base=base[seed] if isinstance(base, Mapping) else base,
             own_base=isinstance(base, Mapping),
+            task=task,
             optim=optim,
             seed=seed,
             method=method,
             **shared,
         )
-        for (optim, method), seed in asked
+        for task, (optim, method), seed in asked
     ]
 
 

@@ -7,12 +7,14 @@ the same. The only thing that it remembers is what it has queued: what is missin
 Where it may train longer, the searches of all methods end first, with the first seeds alone. While one of them still
 gets better (:mod:`core.plan.course`), all are searched again with three times the epochs, each around the best rate
 that it had; then all seeds are trained, with the last of these numbers of epochs.
+
+The plan of a study is one such plan for each point of its axis (:mod:`core.plan.axis`), with one set of seeds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Self
 
@@ -21,7 +23,7 @@ from pydantic import Field
 from core.methods.method import MethodSpec
 from core.plan.configuration import ArmSpec, Configuration
 from core.plan.course import LONGER, can_be_longer, can_tell, gain
-from core.plan.experiment import Setting
+from core.plan.experiment import Setting, Wanted
 from core.plan.rate_grid import rates_around
 from core.plan.search import FIRST_POINTS, MOST, Results, best_rate, search_seeds, wanted
 from core.run_spec import OptimSpec, RunSpec
@@ -47,13 +49,36 @@ class Plan(Spec):
         """The plan of what was asked for, of which nothing has been queued."""
         return cls.of(configuration=configuration, first=search_seeds(configuration.seeds))
 
-    def wanted(self, runs: Iterable[Run]) -> list[tuple[Setting, int]]:
-        """Settings and seeds that are to be trained, as far as the results so far tell, ordered by seed.
+    @property
+    def parts(self) -> tuple[Self, ...]:
+        """The plan at each point of a study, each with its own searches; itself where the experiment is no study."""
+        return tuple(self.but(configuration=part) for part in self.configuration.parts)
+
+    def has(self, spec: RunSpec) -> bool:
+        """Whether a run is of this plan, whatever its learning rate; of the plan of a study whether of any point."""
+        if self.configuration.vary is not None:
+            return any(part.has(spec) for part in self.parts)
+        key = _what if self._times else _without_rate
+        arms = {key((arm.optim, arm.method)) for arm in self.configuration.arms}
+        return spec.task == self.configuration.task and key((spec.optim, spec.method)) in arms
+
+    def wanted(self, runs: Iterable[Run]) -> list[Wanted]:
+        """What is to be trained, as far as the results so far tell, ordered by seed.
 
         Args:
             runs: of the experiment, in any state.
         """
-        ended = _ended(runs)
+        everything = list(runs)
+        return self._of_parts(lambda part: part._settings(everything))
+
+    def _of_parts(self, read: Callable[[Plan], Sequence[tuple[Setting, int]]]) -> list[Wanted]:
+        """What is read of the plan at each point, with the task there, each once, ordered by seed."""
+        found = dict.fromkeys((part.configuration.task, *pair) for part in self.parts for pair in read(part))
+        return sorted(found, key=lambda each: self.configuration.seeds.index(each[2]))
+
+    def _settings(self, runs: Iterable[Run]) -> list[tuple[Setting, int]]:
+        """Settings and seeds that are wanted where nothing is varied."""
+        ended = _ended(run for run in runs if run.spec.task == self.configuration.task)
         lines, is_decided = self._lines(ended)
         longest = _longest(lines)
         found: dict[Setting, Sequence[int]] = {}
@@ -70,23 +95,28 @@ class Plan(Spec):
     def is_done(self, runs: Iterable[Run]) -> bool:
         """Whether all that it wants has ended, so that nothing will be added."""
         everything = list(runs)
-        there = {(run.spec.optim, run.spec.method, run.spec.seed) for run in everything if _has_ended(run)}
-        return all((*setting, seed) in there for setting, seed in self.wanted(everything))
+        there = {
+            (run.spec.task, (run.spec.optim, run.spec.method), run.spec.seed) for run in everything if _has_ended(run)
+        }
+        return there.issuperset(self.wanted(everything))
 
-    def at_least(self) -> list[tuple[Setting, int]]:
+    def at_least(self) -> list[Wanted]:
         """What it trains if the best rate of each method is the one in the middle of the first ones, and no method gets
         better as soon as anybody can tell.
         """
+        return self._of_parts(lambda part: part._fewest())
+
+    def _fewest(self) -> list[tuple[Setting, int]]:
         times, lines = 0, [(arm.optim, arm.method) for arm in self.configuration.arms]
         while times < self._times and any(_can_be_tripled(line) and not can_tell(line[0], times > 0) for line in lines):
             times, lines = times + 1, [_tripled(line) for line in lines if _can_be_tripled(line)]
         return self._with_points(FIRST_POINTS, times)
 
-    def at_most(self) -> list[tuple[Setting, int]]:
+    def at_most(self) -> list[Wanted]:
         """What it trains if every search tries as many rates as it may, :data:`FIRST_POINTS` of them with all seeds,
         for as many epochs as it may.
         """
-        return self._with_points(MOST, self._times)
+        return self._of_parts(lambda part: part._with_points(MOST, part._times))
 
     def budgets(self, arm: Setting) -> list[int]:
         """Numbers of epochs that a method may be trained for, ascending. Args: arm: as it was asked for."""

@@ -20,13 +20,14 @@ MAX_RANKS = 8
 """Maximum number of ranks that a name lists; more are counted."""
 
 
-def experiment_name(specs: Iterable[RunSpec], searched: int = 0) -> str:
+def experiment_name(specs: Iterable[RunSpec], searched: int = 0, varied: str = "") -> str:
     """The name of an experiment that nobody has named, as in ``Digits → rotated 45° · r 1, 4, 16 · 8 seeds``.
 
     Args:
         specs: of all its runs, at least one.
         searched: number of seeds with which learning rates are trained that were searched for; 0 where all runs were
             known when they were launched.
+        varied: what a study varies, in a few words; empty where it is none.
     """
     everything = list(specs)
     adapters = [spec for spec in everything if spec.role is Role.ADAPTER]
@@ -48,6 +49,7 @@ def experiment_name(specs: Iterable[RunSpec], searched: int = 0) -> str:
         )
     rates = _most(everything, lambda spec: spec.optim.learning_rate)
     alphas = _most(adapters, lambda spec: spec.method.strength)
+    words += [varied] if varied else []
     words += ["rates found"] if searched else [f"{rates} rates"] if rates > 1 else []
     words += [f"{alphas} alphas"] if alphas > 1 else []
     seeds = searched or len({spec.seed for spec in everything})

@@ -194,7 +194,7 @@ def test_the_pass_through_frozen_blocks_is_part_of_a_forecast(lab: Lab) -> None:
 
 def test_the_banks_of_a_forecast_are_those_that_are_trained(lab: Lab, base: Run) -> None:
     arms = [*BOTH, *((short(rate=rate), LoRASpec.of(rank=2)) for rate in (0.01, 0.02)), (short(), "head")]
-    specs = arm_specs(base.id, base.spec, TURNED, every(arms, range(3)), "auto")
+    specs = arm_specs(base.id, base.spec, every(arms, range(3), TURNED), "auto")
     experiment = lab.fine_tune(base, TURNED, arms, range(3), "x")
     runs = finish(lab, *experiment.runs)
     sizes = {number: len(bank) for bank in packed(specs, lab.tasks, lab.settings) for number in bank}
@@ -204,13 +204,13 @@ def test_the_banks_of_a_forecast_are_those_that_are_trained(lab: Lab, base: Run)
 def test_seeds_with_bases_of_their_own_are_trained_together(lab: Lab) -> None:
     starts = dict.fromkeys(range(40), "r-unknown-yet")
     for base in (starts, "r-1"):
-        specs = arm_specs(base, PRETRAIN, TURNED, every(BOTH, range(40)), "auto")
+        specs = arm_specs(base, PRETRAIN, every(BOTH, range(40), TURNED), "auto")
         sizes = sorted(len(bank) for bank in packed(specs, lab.tasks, lab.settings))
         assert sizes == [FULL_BANK] * 5 + [20, 20]  # two turns, although one bank could train 32
 
 
 def test_the_memory_of_a_forecast_is_the_plan_of_its_largest_bank(lab: Lab) -> None:
-    specs = arm_specs("r-1", PRETRAIN, TURNED, every(BOTH, range(4)), "auto")
+    specs = arm_specs("r-1", PRETRAIN, every(BOTH, range(4), TURNED), "auto")
     turns = [[spec for spec in specs if spec.kind == method][: turn_of(4)] for method in ("full", "lora")]
     plans = [memory_of(turn, lab.tasks) for turn in turns]
     assert lab.estimates.whole(specs).memory == max(plans)

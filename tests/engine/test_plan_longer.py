@@ -66,7 +66,7 @@ def trained(plan: Plan, value: Value, shuffled: int = 0, before: list[Run] | Non
     runs = {(run.spec.optim, run.spec.method, run.spec.seed): run for run in before or []}
     turn, asked_before = random.Random(shuffled), set[tuple[object, ...]]()
     while True:
-        wanted = {(*setting, seed) for setting, seed in plan.wanted(runs.values())}
+        wanted = {(*setting, seed) for _, setting, seed in plan.wanted(runs.values())}
         assert asked_before <= wanted, "what is wanted only grows"
         left = [key for key in sorted(wanted, key=str) if key not in runs]
         assert plan.is_done(runs.values()) is not bool(left)

@@ -25,7 +25,7 @@ THOROUGH = [(short(rate=rate), FullSpec()) for rate in RATES] + [
 
 def queue(store: Store, name: str, arms: Sequence[object], seeds: Sequence[int]) -> list[str]:
     """Queue an experiment on the finished base r-base; the ids of its runs."""
-    specs = arm_specs("r-base", SPEC, TURNED, every(arms, seeds), "auto")  # type: ignore[arg-type]
+    specs = arm_specs("r-base", SPEC, every(arms, seeds, TURNED), "auto")  # type: ignore[arg-type]
     members = [(f"{name}-{number}", spec) for number, spec in enumerate(specs)]
     experiment = Experiment(name, name, 0.0, "r-base", tuple(id for id, _ in members))
     store.add(members, "me", 1000, experiment)
@@ -97,8 +97,8 @@ def test_experiments_that_can_be_trained_together_still_share_banks(based: Store
 def test_seeds_with_bases_of_their_own_share_banks_base_by_base_as_soon_as_those_are_there(store: Store) -> None:
     for seed, state in ((0, "finished"), (2, "finished"), (1, "queued")):
         put(store, f"b-{seed}", state, SPEC.but(seed=seed))  # type: ignore[arg-type]
-    asked = every([(short(), LoRASpec.of(rank=rank)) for rank in (1, 2)], range(3))
-    specs = arm_specs({seed: f"b-{seed}" for seed in range(3)}, SPEC, TURNED, asked, "auto")
+    asked = every([(short(), LoRASpec.of(rank=rank)) for rank in (1, 2)], range(3), TURNED)
+    specs = arm_specs({seed: f"b-{seed}" for seed in range(3)}, SPEC, asked, "auto")
     by_rank = sorted(specs, key=lambda spec: spec.method.size or 0)
     store.add([(f"r-{number}", spec) for number, spec in enumerate(by_rank)], "me", 1000)
     base, bank = sorted(claim_all(store), key=len)

@@ -24,7 +24,7 @@ def lora(*ranks: int, rate: float = 0.005, alpha: float = 8.0) -> list[Setting]:
 
 def specs(arms: list[Setting], seeds: int = 8, task: TaskSpec = TURNED, source: TaskSpec = DIGITS) -> list[RunSpec]:
     base = RunSpec.of(method="pretrain", task=source)
-    return arm_specs("r-1", base, task, every(arms, range(seeds)), "auto")
+    return arm_specs("r-1", base, every(arms, range(seeds), task), "auto")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_network_that_was_brought_is_named_without_its_owner() -> None:
     model = "sentence-transformers/all-MiniLM-L6-v2"
     network = TransformerSpec(weights=64 * "0", model=model, config='{"model_type": "bert"}')
     task = TaskSpec.of(dataset="definitions")
-    runs = arm_specs(None, network, task, every([FULL, *lora(4)], range(2)), "auto")
+    runs = arm_specs(None, network, every([FULL, *lora(4)], range(2), task), "auto")
     assert experiment_name(runs) == "all-MiniLM-L6-v2 → Definitions · r 4 · 2 seeds"
 
 
