@@ -30,11 +30,13 @@ from core.study.arms.choice import chosen_arms, comparisons_of, dropped_sentence
 from core.study.arms.fairness import comparable
 from core.study.arms.missing import lost_runs, missing_runs
 from core.study.arms.settled import all_settled, updates_of
+from core.study.arms.study import StudyAnswer, standing_of
+from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
 from core.study.arms.tables import comparison_text, plain_table, validation_table
 from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import costs, explanation, headline
-from core.study.report.answer import answer_of
+from core.study.report.answer import answer_of, is_study, study_of
 from core.study.report.evidence import bases_of
 from core.study.report.html import write_report
 from core.study.report.report import Report, report_of
@@ -130,6 +132,9 @@ def follow(lab: Lab, experiment: Experiment, new: Sequence[str]) -> None:
 
 def print_comparison(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
     """Print the runs of an experiment as a table, the verdict, and what limits it."""
+    if is_study(experiment):
+        print_study(study_of(lab, experiment, members))
+        return
     found, chosen = answer_of(lab, experiment, members), chosen_arms(members)
     arms = chosen or averaged_arms(members)
     print(plain_table(validation_table(arms) if found.unread else comparison_text(arms), turned=True))
@@ -146,6 +151,16 @@ def print_comparison(lab: Lab, experiment: Experiment, members: list[Run]) -> No
         print(f"Note: {warning}")
 
 
+def print_study(found: StudyAnswer) -> None:
+    """Print a study as a table, its sentence, and what that rests on."""
+    if found.points and not found.unread:
+        print(plain_table(study_table(found), turned=True))
+        print()
+    print(study_headline(found))
+    for sentence in study_basis(found):
+        print(sentence)
+
+
 def as_json(lab: Lab, experiment: Experiment, bases: Sequence[Run], runs: list[Run]) -> dict[str, Any]:
     """The object that ``--json`` prints.
 
@@ -156,7 +171,8 @@ def as_json(lab: Lab, experiment: Experiment, bases: Sequence[Run], runs: list[R
         runs: of the experiment.
     """
     found = answer_of(lab, experiment, runs)
-    return comparison_as_json(runs, found, _base_as_json(lab, bases, runs), lambda arm: _adapter_of(lab, arm))
+    values = comparison_as_json(runs, found, _base_as_json(lab, bases, runs), lambda arm: _adapter_of(lab, arm))
+    return values | ({"study": _study_as_json(study_of(lab, experiment, runs))} if is_study(experiment) else {})
 
 
 def comparison_as_json(
@@ -296,6 +312,50 @@ def _verdict_as_json(found: Verdict) -> dict[str, Any]:
         "settled": all_settled(found.compared),
         "holds_on": found.holds_on,
         "updates": updates_of(found.compared),
+    }
+
+
+def _study_as_json(found: StudyAnswer) -> dict[str, Any]:
+    """What a study found at each point of its axis."""
+    return {
+        "axis": found.vary.name,
+        "points": list(found.vary.points),
+        "level": study_level(found) or None,
+        "sentence": study_headline(found),
+        "looks": [{"seeds": look.seeds, "level": look.level, "family": list(look.family)} for look in found.looks],
+        "at": [
+            {
+                "point": at.point,
+                "full": None if at.verdict.full is None or found.unread else _point_arm_as_json(at.verdict.full),
+                "settings": [
+                    _point_arm_as_json(candidate.arm)
+                    | _candidate_as_json(candidate)
+                    | {"line": line, "standing": str(standing_of(candidate)), "settled": at.settled(line)}
+                    | {"withheld": at.withheld.get(line)}
+                    for line, candidate in at.by_line.items()
+                ],
+            }
+            for at in found.points
+        ],
+    }
+
+
+def _point_arm_as_json(arm: Arm) -> dict[str, Any]:
+    """A setting of a study: its values by seed on both parts, and what it cost."""
+    done = arm.finished_only
+    results = [run.result for run in done.runs if run.result]
+    return {
+        "label": arm.label,
+        "learning_rate": arm.learning_rate,
+        "rank": arm.spec.method.inner_rank,
+        "layers": list(arm.spec.method.targets),
+        "trainable_parameters": done.trained,
+        "updates": updates_of([arm]),
+        "memory": fmean(result.memory for result in results),
+        "seconds": fmean(result.seconds for result in results),
+        "seeds": list(done.seeds),
+        "values": list(done.values(arm.primary)),
+        "runs": [run.id for run in done.runs],
     }
 
 

@@ -306,7 +306,10 @@ def name_of(specs: Iterable[RunSpec], plan: Plan | None) -> str:
     if plan is None:
         return experiment_name(specs)
     asked = plan.configuration
-    own = [spec.but(task=asked.task) for spec in specs] if asked.vary is not None else specs
+    own = list(specs)
+    if asked.vary is not None:  # called by what was asked for, not by what that is at one of its points
+        known = {arm.method for arm in asked.arms}
+        own = [spec.but(task=asked.task) for spec in own if spec.method in known] or own
     return experiment_name(own, len(asked.seeds), "" if asked.vary is None else asked.vary.short)
 
 

@@ -7,12 +7,13 @@ rank, with learning rates found there. The axes are in :mod:`core.plan.axes`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from core.data.task_spec import TaskSpec
 from core.errors import SpecError
 from core.networks.network import NetworkSpec
+from core.numbers import listed
 from core.plan.experiment import Setting
 from core.run_spec import OptimSpec
 from core.spec import Spec, bounds, shortened
@@ -52,6 +53,14 @@ class Axis(ABC):
     def text(self, point: Point) -> str:
         """A point in a sentence, as in ``30 epochs``."""
 
+    def tick(self, point: Point) -> str:
+        """A point on the figure's axis and in tables, beside the title."""
+        return f"{point:,}" if isinstance(point, int) else point
+
+    def texts(self, points: Sequence[Point]) -> str:
+        """Several points in a sentence, as in ``10 and 30 epochs``."""
+        return listed([self.text(point) for point in points])
+
     def task(self, task: TaskSpec, point: Point) -> TaskSpec:
         """What is learned at a point. Raises: SpecError: it is out of bounds."""
         return task
@@ -87,7 +96,10 @@ class NumberAxis(Axis):
         return found
 
     def text(self, point: Point) -> str:
-        return self.around.format(f"{point:,}" if isinstance(point, int) else point)
+        return self.texts([point])
+
+    def texts(self, points: Sequence[Point]) -> str:
+        return self.around.format(listed([self.tick(point) for point in points]))
 
 
 class ChoiceAxis(Axis):

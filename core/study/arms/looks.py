@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.store.looks import Look
@@ -11,6 +11,9 @@ from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.family import member_name
 from core.study.stats.family import Found, leaning, p_values
 from core.study.stats.spending import ROUNDING, level_of
+
+Named = Callable[[Arm], str]
+"""Returns what a member of a family is called in the store."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class Family:
     """Earlier looks at it."""
 
 
-def families_of(arms: Sequence[Arm], tried: Iterable[Arm], looks: Sequence[Look], epochs: int) -> list[Family]:
+def families_of(
+    arms: Sequence[Arm], tried: Iterable[Arm], looks: Sequence[Look], epochs: int, name: Named = member_name
+) -> list[Family]:
     """The families of an experiment: those of earlier looks, and one of what was added since.
 
     Settings that are added after a look have an account of their own: up to 5 % more of false claims.
@@ -35,15 +40,16 @@ def families_of(arms: Sequence[Arm], tried: Iterable[Arm], looks: Sequence[Look]
         tried: all adapter settings: those that failed stay in the family.
         looks: earlier ones at the experiment.
         epochs: number of epochs of the settings; looks with another number are at another question.
+        name: what a member is called in the store.
     """
     own = [look for look in sorted(looks, key=lambda look: look.at) if look.epochs == epochs]
     known = list(dict.fromkeys(look.family for look in own))
     taken = {name for names in known for name in names}
-    added = tuple(sorted({member_name(arm) for arm in tried} - taken))
+    added = tuple(sorted({name(arm) for arm in tried} - taken))
     return [
         Family(
             names,
-            tuple(arm for arm in arms if member_name(arm) in names),
+            tuple(arm for arm in arms if name(arm) in names),
             tuple(look for look in own if look.family == names),
         )
         for names in [*known, *([added] if added else [])]
@@ -51,7 +57,7 @@ def families_of(arms: Sequence[Arm], tried: Iterable[Arm], looks: Sequence[Look]
 
 
 def look_at(
-    family: Family, candidates: Sequence[Candidate], margin: float, epochs: int
+    family: Family, candidates: Sequence[Candidate], margin: float, epochs: int, name: Named = member_name
 ) -> tuple[Look, list[Candidate]]:
     """Test a family.
 
@@ -60,6 +66,7 @@ def look_at(
         candidates: its settings that have finished seeds in common, at least one.
         margin: how much worse than full fine-tuning a setting may be.
         epochs: number of epochs of the settings.
+        name: what a member is called in the store.
 
     Returns:
         The look, and the candidates with what was found.
@@ -76,18 +83,18 @@ def look_at(
     tested = []
     leans_of = leaning([each.difference.values for each in candidates], failed)
     for candidate, test, leans in zip(candidates, found, leans_of, strict=True):
-        name = member_name(candidate.arm)
+        own = name(candidate.arm)
         shown = _shown(candidate, test, level) if test is not None else {}
-        is_again = known is not None and bool(shown.keys() - {Rule(rule) for rule in known.claims.get(name, {})})
+        is_again = known is not None and bool(shown.keys() - {Rule(rule) for rule in known.claims.get(own, {})})
         if known is not None:  # nothing is tested twice with the same number of seeds
             # ... but at neighboring rates that were not trained then, for the first time.
-            own = {Rule(rule): methods for rule, methods in known.claims.get(name, {}).items()}
-            shown = {rule: shown.get(rule) if methods is None else methods for rule, methods in own.items()}
+            stored = {Rule(rule): methods for rule, methods in known.claims.get(own, {}).items()}
+            shown = {rule: shown.get(rule) if methods is None else methods for rule, methods in stored.items()}
         if shown:
-            claims[name] = {str(rule): about_methods for rule, about_methods in shown.items()}
-        own_claims = _claims(candidate, margin, name, shown, seeds, family.looks)
+            claims[own] = {str(rule): about_methods for rule, about_methods in shown.items()}
+        stays = _claims(candidate, margin, own, shown, seeds, family.looks)
         placed = replace(candidate, at=level, among=len(family.names), before=before, is_again=is_again)
-        tested.append(replace(placed, found=test, leans=leans, claims=own_claims))
+        tested.append(replace(placed, found=test, leans=leans, claims=stays))
     return Look(epochs, family.names, seeds, level, claims), tested
 
 

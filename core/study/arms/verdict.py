@@ -334,13 +334,14 @@ def _looked(found: Verdict, families: Sequence[Family], epochs: int) -> Verdict:
         found,
         candidates=decided,
         best=best,
-        rule=_decide(decided, best),
+        rule=decide(decided, best),
         looks=tuple(made.values()),
         later=tuple(arm.label for family in families if family is not first for arm in family.arms),
     )
 
 
-def _decide(candidates: Sequence[Candidate], best: Candidate | None) -> Rule:
+def decide(candidates: Sequence[Candidate], best: Candidate | None) -> Rule:
+    """The part of the rule that decides, of settings that were tested. Args: best: on the validation part."""
     if any(candidate.claim(Rule.WITHIN) for candidate in candidates):
         return Rule.WITHIN
     return next((rule for rule in (Rule.HIGHER, Rule.LOWER) if best is not None and best.claim(rule)), Rule.NONE)

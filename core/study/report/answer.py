@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from core.engine.growing import plan_of
 from core.errors import LabError
 from core.lab import Lab
 from core.store.looks import Look
@@ -19,6 +20,9 @@ from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.study.arms.candidate import Rule
 from core.study.arms.family import Tested
+from core.study.arms.study import StudyAnswer, study
+from core.study.arms.study_words import study_headline
+from core.study.arms.tuning import rates_tried
 from core.study.arms.verdict import Verdict, verdict
 from core.study.weights.predicted import tested_by, trivial_by
 
@@ -31,6 +35,7 @@ LATEST = 12
 _Key = tuple[str, str]
 _State = tuple[object, ...]
 _kept: OrderedDict[_Key, tuple[_State, Verdict]] = OrderedDict()
+_studies: OrderedDict[_Key, tuple[_State, StudyAnswer]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -43,6 +48,8 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
         members: its runs, where they were read already.
     """
     runs = lab.members(experiment) if members is None else list(members)
+    if is_study(experiment):
+        return _plain(study_of(lab, experiment, runs))
     key = str(lab.settings.home), experiment.id
     looks = lab.looks.of(experiment.id)
     with _lock:
@@ -71,6 +78,55 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
 def _says_more(look: Look, known: Look | None) -> bool:
     """Whether a look was not recorded, or tests what was not tested when it was."""
     return known is None or (known.is_open and look.claims != known.claims)
+
+
+def is_study(experiment: Experiment) -> bool:
+    """Whether an experiment varies an axis; see :mod:`core.study.arms.study`."""
+    plan = plan_of(experiment)
+    return plan is not None and plan.configuration.vary is not None
+
+
+def study_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> StudyAnswer:
+    """The answer of a study, whose look is recorded as that of any experiment.
+
+    Args:
+        lab: has the experiment.
+        experiment: which one.
+        members: its runs, where they were read already.
+
+    Raises:
+        ValueError: the experiment is no study.
+    """
+    runs = lab.members(experiment) if members is None else list(members)
+    key = str(lab.settings.home), experiment.id
+    state = experiment.plan, *_state(lab, runs, lab.looks.of(experiment.id))
+    with _lock:
+        before, known = _studies.get(key, (None, None))
+        if known is not None and before == state:
+            _studies.move_to_end(key)
+            return known
+    plan = plan_of(experiment)
+    if plan is None:
+        raise ValueError("This experiment is no study.")
+    looks = lab.looks.of(experiment.id)
+    found = study(plan, runs, tested_by(lab), looks, trivial_by(lab))
+    recorded = {look.key: look for look in looks}
+    if new := [look for look in found.looks if _says_more(look, recorded.get(look.key))]:
+        try:
+            lab.looks.record(experiment.id, new)
+        except LabError as error:  # a look that leaves no trace would not count
+            reason = f"No verdict yet: this look cannot be recorded. {error}"
+            return replace(found, reason=reason, unread=True, looks=())
+    with _lock:
+        _studies[key] = (experiment.plan, *_state(lab, runs, lab.looks.of(experiment.id))), found
+        while len(_studies) > MAX_KEPT:
+            _studies.popitem(last=False)
+    return found
+
+
+def _plain(found: StudyAnswer) -> Verdict:
+    """A verdict that says what a study says, where one of any experiment is shown: Study shows it point by point."""
+    return Verdict(found.margin, rates_tried([]), reason=study_headline(found), unread=found.unread)
 
 
 def offered_adapter(lab: Lab) -> Run | None:

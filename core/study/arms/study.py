@@ -1,0 +1,278 @@
+"""The answer of a study: full fine-tuning against each method and rank, at every point of the axis.
+
+At each point the validation part chooses among the learning rates that were found there. All points and ranks are one
+family, tested together at the level of one look (:mod:`core.study.arms.looks`), so that the chance of any false claim
+in the whole figure is that of one experiment. A setting that failed, whose rate is at an end of those tried or that has
+not been shown to have learned anything stays in the family as p = 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import pairwise
+
+from core.methods.method import MethodSpec, Role
+from core.plan.axes import VarySpec
+from core.plan.axis import Axis, Point
+from core.plan.experiment import Setting
+from core.plan.plan import Plan
+from core.store.looks import Look
+from core.store.record import Run
+from core.study.arms.arm import Arm, judged_by
+from core.study.arms.candidate import Candidate, Rule
+from core.study.arms.choice import best_arm, common_seeds, comparisons_of, is_adapter
+from core.study.arms.compared import compared_settings
+from core.study.arms.controls import unlearned_reason
+from core.study.arms.family import Tested, candidate_of, member_name, untested
+from core.study.arms.looks import families_of, look_at
+from core.study.arms.settled import all_settled
+from core.study.arms.tuning import rates_tried
+from core.study.arms.verdict import Verdict, decide
+from core.study.arms.withheld import ends_reason, waiting_reason
+from core.study.stats.claims import Level
+
+EPOCHS = 0
+"""Number of epochs that looks at a study have in the store: its points may have several."""
+
+
+class Standing(StrEnum):
+    """What was shown of a setting at a point, beside full fine-tuning."""
+
+    HIGHER = "higher"
+    WITHIN = "within"
+    LOWER = "lower"
+    OPEN = "open"
+    """Nothing was shown."""
+
+
+def standing_of(candidate: Candidate | None) -> Standing:
+    """What was shown of a setting; worse and yet within the margin counts as within."""
+    claims = {
+        Rule.HIGHER: Standing.HIGHER,
+        Rule.WITHIN: Standing.WITHIN,
+        Rule.LOWER: Standing.LOWER,
+    }
+    found = (standing for rule, standing in claims.items() if candidate is not None and candidate.claim(rule))
+    return next(found, Standing.OPEN)
+
+
+@dataclass(frozen=True, eq=False)
+class AtPoint:
+    """What a study found at one point of its axis."""
+
+    point: Point
+    runs: tuple[Run, ...]
+    """All of them; what does not depend on the axis is in those of every point."""
+    verdict: Verdict
+    """The verdict at this point, with what was tested in the family of all points."""
+    arms: tuple[Arm, ...] = ()
+    """The adapter settings that are compared, as the validation part chose them."""
+    by_line: Mapping[str, Candidate] = field(default_factory=dict)
+    """What is compared with full fine-tuning, by the label of :attr:`StudyAnswer.lines`."""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Why a setting that is compared was not tested, in a sentence, by the same label."""
+
+    def settled(self, line: str) -> bool:
+        """Whether full fine-tuning and a setting would gain nothing that matters by longer training."""
+        found, full = self.by_line.get(line), self.verdict.full
+        return found is not None and full is not None and bool(all_settled([full, found.arm]))
+
+
+@dataclass(frozen=True, eq=False)
+class StudyAnswer:
+    """The answer of a study, as far as its runs can give one."""
+
+    vary: VarySpec
+    margin: float
+    lines: Mapping[str, MethodSpec]
+    """The methods and ranks that are compared with full fine-tuning, by label, as they were asked for: where ranks are
+    matched to numbers of parameters, others were trained at some points."""
+    points: tuple[AtPoint, ...]
+    looks: tuple[Look, ...] = ()
+    """The looks that this answer is, as the store keeps them."""
+    reason: str = ""
+    """Why nothing was compared; empty where something was."""
+    unread: bool = False
+    """Whether the test part is not to be shown yet, because runs are to follow."""
+
+    @property
+    def axis(self) -> Axis:
+        """What was varied."""
+        return self.vary.axis
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Everything that is compared, point by point."""
+        return [each for at in self.points for each in at.by_line.values()]
+
+    @property
+    def level(self) -> Level:
+        """The level of what the study says: *shown* where anything was."""
+        if any(standing_of(each) is not Standing.OPEN for each in self.candidates):
+            return Level.SHOWN
+        return Level.LEANING if any(each.leans for each in self.candidates) else Level.OPEN
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds on which everything is compared; 0 where nothing is."""
+        return max((len(each.difference.seeds) for each in self.candidates), default=0)
+
+    def at(self, point: Point) -> AtPoint:
+        """What was found at a point. Raises: StopIteration: there is no such point."""
+        return next(each for each in self.points if each.point == point)
+
+    def standings(self, line: str) -> list[Standing]:
+        """What was shown of a method and rank, point by point."""
+        return [standing_of(at.by_line.get(line)) for at in self.points]
+
+    def turns(self, line: str) -> list[tuple[Point, Point, Standing, Standing]]:
+        """Where a method and rank meets full fine-tuning or parts from it: between which points, and what was shown
+        at these. Empty on an axis of choices, which has no order.
+        """
+        if not self.axis.is_scale:
+            return []
+        shown = [(at.point, standing_of(at.by_line.get(line))) for at in self.points]
+        shown = [(point, standing) for point, standing in shown if standing is not Standing.OPEN]
+        return [(one, two, before, after) for (one, before), (two, after) in pairwise(shown) if before is not after]
+
+    def crossings(self, line: str) -> list[tuple[Point, Point]]:
+        """Between which points the mean difference from full fine-tuning changes its sign: seen, not shown."""
+        return crossings([(at.point, at.by_line[line].crossed.mean) for at in self.points if line in at.by_line])
+
+
+def crossings(means: Sequence[tuple[Point, float]]) -> list[tuple[Point, Point]]:
+    """Between which points a mean difference changes its sign. Args: means: point and mean, in the order of points."""
+    return [(one, two) for (one, before), (two, after) in pairwise(means) if before * after < 0]
+
+
+def study(
+    plan: Plan,
+    runs: Sequence[Run],
+    tested: Tested = untested,
+    looks: Sequence[Look] = (),
+    trivial: Tested = untested,
+) -> StudyAnswer:
+    """Compare full fine-tuning with each method and rank at each point of an axis.
+
+    Args:
+        plan: of the experiment, whose configuration has the axis.
+        runs: all of the experiment, in any state.
+        tested: has the measure of each test example of a run.
+        looks: earlier ones at this experiment.
+        trivial: has the same measure of the answers that need no input.
+
+    Raises:
+        ValueError: the experiment has no axis.
+    """
+    vary = plan.configuration.vary
+    if vary is None:
+        raise ValueError("This experiment is no study.")
+    everything = list(runs)
+    margin = judged_by(everything).margin
+    arms = [arm.method for arm in plan.configuration.arms if arm.method.role is Role.ADAPTER]
+    lines = {method.label: method for method in arms}
+    seen = [
+        _seen(point, part, [run for run in everything if part.has(run.spec)], margin)
+        for point, part in zip(vary.points, plan.parts, strict=True)
+    ]
+    found = StudyAnswer(vary, margin, lines, tuple(seen))
+    common = common_seeds(arm for at in seen if at.verdict.full for arm in (at.verdict.full, *at.arms))
+    if waiting := waiting_reason(everything, len(common)):
+        return replace(found, reason=waiting.text, unread=True)
+    if not common:
+        reasons = [at.verdict.reason for at in seen if at.verdict.reason]
+        return replace(found, reason=next(iter(reasons), "No verdict: the settings have no finished seed in common."))
+    return _looked(found, _members(plan), common, tested, looks, trivial)
+
+
+def _seen(point: Point, part: Plan, runs: list[Run], margin: float) -> AtPoint:
+    """What is at a point before anything of the test part is read."""
+    full, arms, reason = compared_settings(runs)
+    rates = rates_tried(run.spec for run in runs if run.spec.role in (Role.REFERENCE, Role.ADAPTER))
+    leading = best_arm(runs, is_adapter)
+    return AtPoint(point, tuple(runs), Verdict(margin, rates, full, reason=reason, leading=leading), tuple(arms))
+
+
+def _members(plan: Plan) -> dict[Point, dict[str, str]]:
+    """The label of each line by the name of its member at a point: ranks may be others there."""
+    vary, asked = plan.configuration.vary, plan.configuration
+    found: dict[Point, dict[str, str]] = {}
+    for point in vary.points if vary is not None else ():
+        own = found.setdefault(point, {})
+        for arm in asked.arms:
+            if arm.method.role is Role.ADAPTER and vary is not None:
+                moved: Setting = vary.axis.setting((arm.optim, arm.method), point, asked.start)
+                own.setdefault(_name(moved[1]), arm.method.label)
+    return found
+
+
+def _name(method: MethodSpec) -> str:
+    """As :func:`core.study.arms.family.member_name` calls a setting."""
+    return f"{method.kind} {method.size}"
+
+
+def _looked(
+    found: StudyAnswer,
+    members: Mapping[Point, Mapping[str, str]],
+    seeds: tuple[int, ...],
+    tested: Tested,
+    looks: Sequence[Look],
+    trivial: Tested,
+) -> StudyAnswer:
+    """The answer with the differences at each point, and what the family of all of them is tested for."""
+    names: dict[str, str] = {}
+    candidates: dict[str, Candidate] = {}
+    reasons: dict[str, str] = {}
+    tried: list[Arm] = []
+    for at in found.points:
+        full = at.verdict.full
+        if full is None:
+            continue
+        everyone = next(group for group in comparisons_of(at.runs) if any(arm.key == full.key for arm in group))
+        own = [arm for arm in everyone if is_adapter(arm)]
+        names |= {arm.key: f"{found.vary.name}={at.point} {member_name(arm)}" for arm in own}
+        tried += own
+        for arm in at.arms:
+            candidates[arm.key] = candidate_of(arm, full, everyone, seeds, tested)
+            why = ends_reason(at.runs, [full, arm]) or unlearned_reason(everyone, full, arm, tested, trivial)
+            if why is not None:
+                reasons[arm.key] = why.text
+    able = [candidate.arm for key, candidate in candidates.items() if key not in reasons]
+    made = []
+    for family in families_of(able, tried, looks, EPOCHS, lambda arm: names[arm.key]):
+        if own_ones := [candidates[arm.key] for arm in family.arms]:
+            look, done = look_at(family, own_ones, found.margin, EPOCHS, lambda arm: names[arm.key])
+            made.append(look)
+            candidates |= {candidate.arm.key: candidate for candidate in done}
+    points = tuple(_decided(at, members[at.point], candidates, reasons, tuple(made)) for at in found.points)
+    return replace(found, points=points, looks=tuple(made))
+
+
+def _decided(
+    at: AtPoint,
+    labels: Mapping[str, str],
+    candidates: Mapping[str, Candidate],
+    reasons: Mapping[str, str],
+    looks: tuple[Look, ...],
+) -> AtPoint:
+    """What was found at a point, of all that was found."""
+    own = [candidates[arm.key] for arm in at.arms if arm.key in candidates]
+    own = sorted(own, key=lambda candidate: candidate.arm.trained)
+    if at.verdict.full is None or not own:
+        return at
+    keys = {candidate.arm.key: candidate for candidate in own}
+    picked = best_arm(at.runs, lambda arm: is_adapter(arm) and arm.key in keys)
+    best = keys[picked.key] if picked is not None else None
+    withheld = next((reasons[key] for key in keys if key in reasons and key == (best and best.arm.key)), "")
+    verdict = replace(
+        at.verdict, candidates=tuple(own), best=best, rule=decide(own, best), looks=looks, withheld=withheld
+    )
+    by_line = {labels[member_name(candidate.arm)]: candidate for candidate in own}
+    return replace(
+        at,
+        verdict=verdict,
+        by_line=by_line,
+        withheld={label: reasons[each.arm.key] for label, each in by_line.items() if each.arm.key in reasons},
+    )

@@ -1,0 +1,162 @@
+"""A study in sentences and as a table: what was shown of each method and rank at which points, and where they part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from core.methods.method import Role
+from core.numbers import bytes_text, count_text, listed
+from core.objectives.measure import Measure
+from core.plan.axis import Point
+from core.study.arms.arm import Arm, judged_by
+from core.study.arms.candidate import Candidate
+from core.study.arms.design_words import level_text
+from core.study.arms.settled import Course, course_of, updates_of
+from core.study.arms.study import AtPoint, Standing, StudyAnswer, standing_of
+from core.study.arms.tables import mean_text
+from core.study.stats.claims import Level
+from core.study.stats.measures import spread_text
+from core.study.stats.spending import CLAIM_SEEDS
+from core.study.stats.words import off_text, p_text
+from core.wording.examples import examples_text
+
+SCOPE = ", at the chosen learning rates"
+"""Of a difference that was not shown at the neighboring rates: it is one of settings, not of methods."""
+
+
+def study_headline(found: StudyAnswer) -> str:
+    """What a study says, in one sentence; why it says nothing where that is so."""
+    if found.reason:
+        return found.reason
+    measure = _measure(found)
+    if found.level is not Level.SHOWN:
+        names = listed(list(found.lines))
+        return f"No difference in {measure.noun} between full fine-tuning and {names} is shown at any point."
+    return "; ".join(filter(None, (_line_sentence(found, line, measure) for line in found.lines))) + "."
+
+
+def study_level(found: StudyAnswer) -> str:
+    """The level of a study; empty where nothing was compared."""
+    return "" if found.reason or not found.candidates else str(found.level)
+
+
+def _measure(found: StudyAnswer) -> Measure:
+    return judged_by(run for at in found.points for run in at.runs).primary
+
+
+def _line_sentence(found: StudyAnswer, line: str, measure: Measure) -> str:
+    """What was shown of one method and rank along the axis, with where it meets full fine-tuning or parts from it."""
+    points: dict[Standing, list[Point]] = {}
+    for at, standing in zip(found.points, found.standings(line), strict=True):
+        points.setdefault(standing, []).append(at.point)
+    margin = measure.margin_text(found.margin)
+    words = {
+        Standing.HIGHER: f"{measure.better} than full fine-tuning",
+        Standing.WITHIN: f"within the margin of {margin} of full fine-tuning",
+        Standing.LOWER: f"{measure.worse} than full fine-tuning",
+    }
+    clauses = [f"{words[each]} {_where(found, points[each])}" for each in words if each in points]
+    if not clauses:
+        return f"nothing is shown of {line}"
+    is_rates = any(
+        not claim.about_methods
+        for at in found.points
+        if line in at.by_line
+        for claim in at.by_line[line].claims
+        if claim.holds
+    )
+    turns = [_turn(found, *turn) for turn in found.turns(line)]
+    return f"{line} is {listed(clauses)}{SCOPE if is_rates else ''}{''.join(turns)}"
+
+
+def _where(found: StudyAnswer, points: Sequence[Point]) -> str:
+    return "at every point" if len(points) == len(found.points) else f"at {found.axis.texts(points)}"
+
+
+def _turn(found: StudyAnswer, one: Point, two: Point, before: Standing, after: Standing) -> str:
+    word = "they part" if after is Standing.LOWER else "they meet" if before is Standing.LOWER else "it gets ahead"
+    if (before, after) == (Standing.HIGHER, Standing.WITHIN):
+        word = "they meet"
+    between = found.axis.texts([one, two])
+    return f" ({word} between {between})"
+
+
+def study_basis(found: StudyAnswer) -> list[str]:
+    """What a study rests on, in sentences: tests, family, looks, what was not tested, and longer training."""
+    if found.reason or not found.candidates:
+        return []
+    first, seeds = found.candidates[0], found.seeds
+    sentences = []
+    for look in found.looks:
+        allows = level_text(look.level) if look.level else "nothing"
+        sentences.append(
+            f"One family of {len(look.family)} comparisons, every point and rank, at {seeds} seeds: this look allows "
+            f"{allows}, and half of that for each “within the margin”."
+        )
+    if seeds < CLAIM_SEEDS:
+        are = "is 1" if seeds == 1 else f"are {seeds}"
+        sentences.append(f"A claim takes at least {CLAIM_SEEDS} seeds, and there {are}.")
+    if first.difference.examples:
+        examples = examples_text(first.arm.spec.network.learns, first.difference.examples, "test")
+        sentences.append(f"Intervals are over seeds and {examples}, one by one at 95 %.")
+    sentences.append("Learning rates were found at each point, for every method and rank alike.")
+    for line in found.lines:
+        if crossings := found.crossings(line):
+            between = listed([found.axis.texts(pair) for pair in crossings])
+            sentences.append(f"The mean difference of {line} changes its sign between {between}: seen, not shown.")
+    for place in found.points:
+        for line, why in place.withheld.items():
+            where = found.axis.text(place.point)
+            sentences.append(f"{line} at {where} was not tested. {why.removeprefix('No verdict: ')}")
+    return [*sentences, *_unsettled(found)]
+
+
+def _unsettled(found: StudyAnswer) -> Iterator[str]:
+    """Which points are not settled."""
+    points = [at.point for at in found.points if not all(at.settled(line) for line in at.by_line)]
+    if points:
+        yield (
+            f"Not settled {_where(found, points)}, drawn open: three times the epochs may change these, so they say "
+            "what is reached with this training."
+        )
+
+
+def study_table(found: StudyAnswer) -> pd.DataFrame:
+    """One row per point and method or rank, as texts: what it reached, its difference, and what that cost."""
+    rows = [row for at in found.points for row in _rows(found, at)]
+    return pd.DataFrame(rows, dtype="string")
+
+
+def _rows(found: StudyAnswer, at: AtPoint) -> Iterator[dict[str, str]]:
+    measure = _measure(found)
+    if at.verdict.full is not None:
+        yield _row(found, at, at.verdict.full, None, measure)
+    for candidate in at.by_line.values():
+        yield _row(found, at, candidate.arm, candidate, measure)
+
+
+def _row(found: StudyAnswer, at: AtPoint, arm: Arm, candidate: Candidate | None, measure: Measure) -> dict[str, str]:
+    done, course = arm.finished_only, course_of(arm)
+    texts = {
+        found.axis.title: found.axis.tick(at.point),
+        "Setting": arm.spec.label if arm.role is Role.REFERENCE else arm.name,
+        "Learning rate": f"{arm.learning_rate:g}",
+        measure.axis: spread_text(done.interval(measure.name), done.what()),
+        "Difference from full": off_text(candidate.difference) if candidate is not None else "",
+        "Shown": _shown(candidate) if candidate is not None else "",
+        "p": p_text(candidate.found.differs) if candidate is not None and candidate.found is not None else "",
+        "Longer training": "settled" if course is Course.SETTLED else str(course),
+        "Updates": count_text(updates_of([arm])),
+        "Trainable": count_text(done.trained),
+        "Memory": bytes_text(done.interval("memory").mean),
+        "Time per run": mean_text(done, "seconds"),
+        "Seeds": str(len(done.runs)),
+    }
+    return texts
+
+
+def _shown(candidate: Candidate) -> str:
+    standing = standing_of(candidate)
+    return "" if standing is Standing.OPEN else str(standing)

@@ -1,0 +1,221 @@
+"""The figure of a study: the primary measure along the axis, and below it the difference from full fine-tuning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from core.study.arms.arm import Arm, judged_by
+from core.study.arms.study import Standing, StudyAnswer, standing_of
+from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
+from core.study.figures.style import GRID, layout_of, whiskers
+from core.study.stats.intervals import Interval
+from core.study.stats.measures import spread_text, value_text
+
+HEIGHT = 640
+"""Height of the figure, in pixels."""
+
+UPPER, LOWER = (0.53, 1.0), (0.0, 0.45)
+"""Share of the height that each of the two parts takes, from the bottom."""
+
+APART = 0.012
+"""Distance of the points of two methods at one place, as a share of the axis, so that no interval hides another."""
+
+
+def study_figure(found: StudyAnswer, unread: bool = False) -> go.Figure:
+    """Draw a study: filled points are settled, open ones are not.
+
+    Args:
+        found: with at least one point that has results.
+        unread: whether the test part is not to be read yet, so that the validation part is drawn, and no difference.
+    """
+    arms = [arm for at in found.points for arm in (*filter(None, [at.verdict.full]), *at.arms)]
+    measure = judged_by(arms).primary
+    traces = [*_measured(found, unread), *([] if unread else _differences(found))]
+    part = "validation" if unread else "test"
+    reading = "validation chose the rates" if unread else "open: not settled; shaded: within the margin"
+    layout = layout_of(
+        f"{measure.title} on the {part} part by {found.axis.title[:1].lower()}{found.axis.title[1:]}",
+        f"mean with 95 % interval; {reading}",
+        found.axis.title,
+        measure.axis,
+        height=HEIGHT if not unread else HEIGHT // 2,
+    )
+    layout["xaxis"] |= _ticks(found)
+    layout["legend"] |= {"y": 1, "yanchor": "bottom", "yref": "paper"}
+    layout["margin"]["t"] += 36
+    if not unread:
+        unit = measure.difference_unit or measure.noun
+        layout["xaxis"] |= {"anchor": "y2"}
+        layout["yaxis"] |= {"domain": UPPER}
+        layout["yaxis2"] = layout["yaxis"] | {"domain": LOWER, "title": {"text": f"Minus full ({unit})"}}
+        layout["shapes"] = [*_margin(found.margin), *_turns(found)]
+    return go.Figure(traces, layout)
+
+
+def _measured(found: StudyAnswer, unread: bool) -> list[dict[str, Any]]:
+    """The primary measure of full fine-tuning, and of each method and rank."""
+    by_name: dict[str, dict[int, Arm]] = {}
+    for place, at in enumerate(found.points):
+        if at.verdict.full is not None:
+            by_name.setdefault("Full", {})[place] = at.verdict.full
+        for line, candidate in at.by_line.items():
+            by_name.setdefault(line, {})[place] = candidate.arm
+        for arm in at.arms if not at.by_line else ():
+            by_name.setdefault(arm.spec.label, {})[place] = arm
+    traces = []
+    for number, (name, arms) in enumerate(by_name.items()):
+        intervals = {place: arm.validated if unread else arm.tested for place, arm in arms.items()}
+        solid = [place for place in arms if _is_settled(found, name, place)]
+        what = next(iter(arms.values())).what()
+        texts = [spread_text(interval, what) for interval in intervals.values()]
+        labels = [f"{arm.name} at learning rate {arm.learning_rate:g}: " for arm in arms.values()]
+        style = _style(found, name)
+        traces.append(
+            _line(found, name, number, intervals, whiskers(list(intervals.values()), what), style, solid, labels, texts)
+        )
+    return traces
+
+
+def _differences(found: StudyAnswer) -> list[dict[str, Any]]:
+    """The difference of each method and rank from full fine-tuning."""
+    traces = []
+    for number, line in enumerate(found.lines, start=1):
+        own = {place: at.by_line[line] for place, at in enumerate(found.points) if line in at.by_line}
+        if not own:
+            continue
+        intervals = {place: candidate.difference.interval for place, candidate in own.items()}
+        what = next(iter(own.values())).difference.what.change
+        bars = {
+            "symmetric": False,
+            "array": np.nan_to_num(np.array([each.high - each.mean for each in intervals.values()])),
+            "arrayminus": np.nan_to_num(np.array([each.mean - each.low for each in intervals.values()])),
+        }
+        solid = [place for place in own if _is_settled(found, line, place)]
+        texts = [
+            f"{value_text(what, interval.mean)} ({value_text(what, interval.low)} to {value_text(what, interval.high)})"
+            for interval in intervals.values()
+        ]
+        shown = [standing_of(candidate) for candidate in own.values()]
+        labels = [f"{line} minus full{'' if each is Standing.OPEN else f', shown to be {each}'}: " for each in shown]
+        trace = _line(found, line, number, intervals, bars, _style(found, line), solid, labels, texts)
+        traces.append(trace | {"yaxis": "y2", "showlegend": False})
+    return traces
+
+
+def _line(
+    found: StudyAnswer,
+    name: str,
+    number: int,
+    intervals: Mapping[int, Interval],
+    bars: Mapping[str, Any],
+    style: tuple[str, str],
+    solid: Sequence[int],
+    labels: Sequence[str],
+    texts: Sequence[str],
+) -> dict[str, Any]:
+    """One method along the axis.
+
+    Args:
+        found: the study.
+        name: of the method.
+        number: its place among all, by which its points are moved aside.
+        intervals: by the number of the point.
+        bars: lengths of their error bars.
+        style: colour and dash.
+        solid: numbers of the points that are settled.
+        labels: what comes before each value when it is pointed at.
+        texts: the values.
+    """
+    colour, dash = style
+    middle = len(found.lines) / 2
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if found.axis.is_scale else "markers",
+        "name": name,
+        "legendgroup": name,
+        "x": _places(found, intervals, number - middle),
+        "y": np.array([interval.mean for interval in intervals.values()]),
+        "error_y": {**bars, "color": colour, "thickness": 2, "width": 4},
+        "line": {"color": colour, "dash": dash, "width": 2},
+        "marker": {
+            "color": colour,
+            "size": 10,
+            "line": {"color": colour, "width": 2},
+            "symbol": ["circle" if place in solid else "circle-open" for place in intervals],
+        },
+        "text": [f"{label}{text}" for label, text in zip(labels, texts, strict=True)],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _style(found: StudyAnswer, name: str) -> tuple[str, str]:
+    """Colour and dash of a method: of an adapter those of the rank that was asked for."""
+    if name not in found.lines:
+        return FULL, "solid"
+    arm = next((arm for at in found.points for arm in at.arms), None)
+    if arm is None:
+        return NEUTRAL, "solid"
+    spec = arm.spec.but(method=found.lines[name])
+    return colour_of(spec), dash_of(spec)
+
+
+def _is_settled(found: StudyAnswer, name: str, place: int) -> bool:
+    at = found.points[place]
+    return at.settled(name) if name in at.by_line else all(at.settled(line) for line in at.by_line)
+
+
+def _places(found: StudyAnswer, numbers: Iterable[int], aside: float = 0.0) -> NDArray[np.float64]:
+    """Where points are on the horizontal axis. Args: numbers: of the points; aside: in multiples of APART."""
+    places = [float(number) for number in numbers]
+    low, high = _range(found)
+    off = APART * aside * (high - low)
+    if found.axis.is_scale:
+        return np.array([float(found.points[int(place)].point) for place in places]) * 10**off
+    return np.array(places) + off
+
+
+def _range(found: StudyAnswer) -> tuple[float, float]:
+    """Ends of the horizontal axis: decimal logarithms on a scale, else numbers of choices."""
+    if not found.axis.is_scale:
+        return -0.5, len(found.points) - 0.5
+    low, high = (math.log10(float(at.point)) for at in (found.points[0], found.points[-1]))
+    room = 0.08 * max(0.5, high - low)
+    return low - room, high + room
+
+
+def _ticks(found: StudyAnswer) -> dict[str, Any]:
+    return {
+        "type": "log" if found.axis.is_scale else "linear",
+        "tickvals": _places(found, range(len(found.points))),
+        "ticktext": [found.axis.tick(at.point) for at in found.points],
+        "range": list(_range(found)),
+    }
+
+
+def _margin(margin: float) -> list[dict[str, Any]]:
+    """The margin, and the line of no difference."""
+    across = {"xref": "paper", "x0": 0, "x1": 1, "yref": "y2", "layer": "below"}
+    return [
+        {"type": "rect", "y0": -margin, "y1": margin, "fillcolor": GRID, "line": {"width": 0}, **across},
+        {"type": "line", "y0": 0, "y1": 0, "line": {"color": NEUTRAL, "width": 1}, **across},
+    ]
+
+
+def _turns(found: StudyAnswer) -> list[dict[str, Any]]:
+    """The intervals of the axis in which a method meets full fine-tuning or parts from it, as dotted frames."""
+    shapes = []
+    numbers = {at.point: number for number, at in enumerate(found.points)}
+    for line in found.lines:
+        for one, two, _, _ in found.turns(line):
+            x0, x1 = _places(found, [numbers[one], numbers[two]])
+            frame = {"color": _style(found, line)[0], "width": 2, "dash": "dot"}
+            low, high = LOWER
+            place = {"x0": float(x0), "x1": float(x1), "yref": "paper", "y0": low, "y1": high, "layer": "below"}
+            shapes.append({"type": "rect", "line": frame, **place})
+    return shapes
