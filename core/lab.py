@@ -219,13 +219,13 @@ class Lab(Growing):
         """What a list shows of each experiment, the newest first; quick, since no run is read."""
         return self.store.experiment_rows(limit, skipped)
 
-    def members(self, experiment: Experiment) -> list[Run]:
-        """An experiment's runs, in the order in which they were queued."""
-        return self.store.runs(experiment=experiment.id)[::-1]
+    def members(self, experiment: Experiment | str) -> list[Run]:
+        """An experiment's runs, in the order in which they were queued. Args: experiment: itself, or its id."""
+        return self.store.members(experiment if isinstance(experiment, str) else experiment.id)
 
     def stop(self, *ids: str) -> None:
         """Stop runs, all at once, and keep what they have learned. Raises: UnknownRunError."""
-        experiments = {run.experiment for run in self.store.runs_of(ids) if run.experiment and not run.is_over}
+        experiments = self.store.experiments_of([run.id for run in self.store.runs_of(ids) if not run.is_over])
         self.store.ask_stop(*ids, owner=self.owner)
         self.workers.wake()
         for experiment in experiments:
@@ -277,9 +277,11 @@ class Lab(Growing):
             sqlite3.Error: the store cannot be used now; it is to be tried again.
         """
         try:
-            experiment = self.store.experiment(id)
-            for run in unchosen(self.members(experiment)) if experiment.trim else []:
-                self.artifacts.drop_network(run.id)
+            for one in map(self.store.experiment, self.store.experiments_of(self.store.experiment(id).runs)):
+                shared = self.store.shared(one.id)  # what another experiment has may be chosen there
+                for run in unchosen(self.members(one)) if one.trim else []:
+                    if run.id not in shared:
+                        self.artifacts.drop_network(run.id)
         except sqlite3.Error:
             raise
         except (LabError, OSError) as error:  # such as an experiment that somebody has deleted meanwhile

@@ -7,12 +7,13 @@ import sys
 
 from core.cli.comparison import answer, tell_shortage
 from core.cli.options import RUNS_KEPT, add_home, add_output, check_output, opened_lab
+from core.errors import SpecError
 from core.lab import Lab
 from core.plan.experiment import next_seeds
 from core.store.record import Experiment
 from core.study.arms.design_words import look_line
 from core.study.arms.growth import extended, longer, rates_beside
-from core.study.report.answer import answer_of
+from core.study.report.answer import answer_of, is_study
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -72,6 +73,11 @@ def grow(options: argparse.Namespace) -> int:
     check_output(options)
     with opened_lab(options, trains=True) as lab:
         experiment = lab.experiment(options.experiment)
+        if is_study(experiment) and (options.epochs or options.rates):
+            raise SpecError(
+                "A study has the epochs of its points and finds its rates: start one with other points instead, which "
+                "does not train again what this one has."
+            )
         members = lab.members(experiment)
         specs = [run.spec for run in members]
         settings = [*lab.arm_settings(experiment), *(longer(members) if options.epochs else ())]

@@ -78,7 +78,7 @@ class Growing(Launcher):
             plan = plan_of(experiment)
             if plan is not None and planned.plan is not None and not plan.asks_for(planned.plan.configuration):
                 continue
-            members = self.store.runs_of(experiment.runs)
+            members = self.store.members(experiment.id)
             if wanted <= {run.spec for run in members if not run.is_unfinished and run.plan != "waiting"}:
                 return experiment
             if left is None and wanted <= {run.spec for run in members}:
@@ -174,15 +174,18 @@ class Growing(Launcher):
 
     def _add(self, before: Experiment, growth: Planned, joins: bool) -> tuple[str, ...]:
         """Queue more runs of an experiment. Args: joins: see :meth:`core.store.store.Store.add`."""
-        new = [(new_id("r"), spec) for spec in growth.runs]
+        there = self.store.alike(growth.runs)
+        there = {spec: id for spec, id in there.items() if id not in before.runs}
+        members = [(there.get(spec) or new_id("r"), spec) for spec in growth.runs]
+        new = [(id, spec) for id, spec in members if spec not in there]
         known = [run.spec for run in self.store.runs_of(before.runs)]
         name, own = before.name, name_of(known, plan_of(before))
         if name == own or re.fullmatch(re.escape(own) + AGAIN, name):
             name = self._unused(name_of([*known, *growth.runs], growth.plan), before.id)
         plan = before.plan if growth.plan is None else growth.plan.with_queued(growth.runs).to_json()
-        after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in new)), plan=plan)
+        after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in members)), plan=plan)
         self._queue([*growth.bases, *new], after, before, joins)
-        return tuple(id for id, _ in new)
+        return tuple(id for id, _ in members)
 
     def deleted(self, experiment: Experiment) -> Planned:
         """What an experiment had queued and lacks now, because somebody deleted it. Raises: see :meth:`growth`."""
@@ -218,7 +221,7 @@ class Growing(Launcher):
                 self._end(experiment, "waiting")
 
     def _extend(self, experiment: Experiment) -> None:
-        plan, members = plan_of(experiment), self.store.runs_of(experiment.runs)
+        plan, members = plan_of(experiment), self.store.members(experiment.id)
         if plan is None or not members:
             return
         if any(run.is_unfinished for run in members):

@@ -144,9 +144,8 @@ class JobFiles:
             self._check(one)
         for one in results:
             self._record(one)
-        for experiment in {run.experiment for run in self._store.runs_of([one.run for one in results])}:
-            if experiment is not None:
-                self._trim(experiment)
+        for experiment in self._store.experiments_of([one.run for one in results]):
+            self._trim(experiment)
         return self._store.runs_of([one.run for one in results])
 
     def _check(self, one: RunResult) -> None:

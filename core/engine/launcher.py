@@ -56,21 +56,26 @@ class Planned:
     """All runs that will have been trained if no search tries more rates than its first ones; empty without a plan."""
     most: tuple[RunSpec, ...] = ()
     """All runs that will have been trained if every search tries as many as it may; empty without a plan."""
+    shared: frozenset[RunSpec] = frozenset()
+    """Those of all of these that a study finds trained in other experiments, so that they cost nothing."""
 
     @property
     def specs(self) -> list[RunSpec]:
         """Specs of all that are queued at once, the bases first."""
-        return [*(spec for _, spec in self.bases), *self.runs]
+        return [*(spec for _, spec in self.bases), *self._not_shared(self.runs)]
 
     @property
     def at_least(self) -> list[RunSpec]:
         """Specs of the bases and of the fewest runs that are trained in the end."""
-        return [*(spec for _, spec in self.bases), *(self.least or self.runs)]
+        return [*(spec for _, spec in self.bases), *self._not_shared(self.least or self.runs)]
 
     @property
     def at_most(self) -> list[RunSpec]:
         """Specs of the bases and of the most runs that are trained in the end."""
-        return [*(spec for _, spec in self.bases), *(self.most or self.runs)]
+        return [*(spec for _, spec in self.bases), *self._not_shared(self.most or self.runs)]
+
+    def _not_shared(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+        return [spec for spec in specs if spec not in self.shared]
 
 
 class Launcher:
@@ -127,7 +132,7 @@ class Launcher:
         if rest.anew:
             self.repeat(*(run.id for run in rest.anew))
         self.store.requeue(again, self.owner)
-        self.store.reopen_plans({run.experiment for run in self.store.runs_of(ids) if run.experiment})
+        self.store.reopen_plans(self.store.experiments_of(ids))
         self.workers.wake()
         return len(rest.everything)
 
@@ -145,23 +150,26 @@ class Launcher:
 
     # Experiments
 
-    def queue(self, planned: Planned, name: str = "", trim: bool = False) -> Experiment:
-        """Queue a new experiment.
+    def queue(self, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> Experiment:
+        """Queue a new experiment. Runs that other experiments have are not trained again: they belong to both.
 
         Args:
             planned: by :meth:`planned`, and not queued before.
             name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
             trim: whether only the networks of chosen settings are kept once all runs have ended; adapters always are.
+            anew: whether everything is trained again, also what other experiments have.
 
         Raises:
             LabError: a dataset is missing, or the queue is full; nothing was queued.
         """
-        members = [(new_id("r"), spec) for spec in planned.runs]
+        there = {} if anew else self.store.alike(planned.runs)
+        members = [(there.get(spec) or new_id("r"), spec) for spec in planned.runs]
         title = name or self._unused(name_of(planned.runs, planned.plan))
         base = planned.runs[0].base or ""
         plan = None if planned.plan is None else planned.plan.with_queued(planned.runs).to_json()
         experiment = Experiment(new_id("e"), title, time.time(), base, tuple(id for id, _ in members), trim, plan)
-        self._queue([*planned.bases, *members], experiment)
+        known = set(there.values())
+        self._queue([*planned.bases, *((id, spec) for id, spec in members if id not in known)], experiment)
         return experiment
 
     def compare(self, configuration: Configuration) -> Experiment:
@@ -232,7 +240,9 @@ class Launcher:
         if not configuration.is_search:
             return Planned(specs(asked), tuple(new))
         plan = Plan.of_configuration(configuration.but(objective=objective))
-        return Planned(specs(plan.wanted([])), tuple(new), plan, specs(plan.at_least()), specs(plan.at_most()))
+        least, most = specs(plan.at_least()), specs(plan.at_most())
+        shared = self.store.alike(most) if configuration.vary is not None else {}
+        return Planned(specs(plan.wanted([])), tuple(new), plan, least, most, frozenset(shared))
 
     def _unused(self, name: str, id: str = "") -> str:
         """A name with a number behind it, where other experiments than that with this id have it already."""
@@ -242,7 +252,7 @@ class Launcher:
 
     def _members(self, id: str) -> list[Run]:
         """Runs of an experiment, in the order in which they were queued. Raises: UnknownRunError."""
-        return self.store.runs_of(self.store.experiment(id).runs)
+        return self.store.members(self.store.experiment(id).id)
 
     def _bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], Queued]:
         """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be queued first."""

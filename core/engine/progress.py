@@ -106,7 +106,7 @@ class Progress:
     def _members(self, id: str) -> list[Run]:
         """Runs of an experiment; none where it was deleted meanwhile."""
         try:
-            return self._store.runs_of(self._store.experiment(id).runs)
+            return self._store.members(self._store.experiment(id).id)
         except UnknownRunError:
             return []
 

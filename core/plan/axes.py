@@ -34,7 +34,7 @@ class EpochsAxis(NumberAxis):
 
     name, question, title = "epochs", "How long?", "Epochs"
     line = "The number of epochs, without patience."
-    spec, field, around = OptimSpec, "epochs", "{} epochs"
+    spec, replaces, around = OptimSpec, "epochs", "{} epochs"
 
     def usual(self, network: NetworkSpec, optim: OptimSpec) -> tuple[Point, ...]:
         first = max(1, round(optim.epochs / SHORTEST))
@@ -51,7 +51,7 @@ class ShotsAxis(NumberAxis):
 
     name, question, title = "shots", "How much data?", "Shots per class"
     line = "The number of training examples of each class."
-    spec, field, around = TaskSpec, "shots", "{} per class"
+    spec, replaces, around = TaskSpec, "shots", "{} per class"
 
     def usual(self, network: NetworkSpec, optim: OptimSpec) -> tuple[Point, ...]:
         return 10, 30, 100, 300
@@ -65,7 +65,7 @@ class BatchAxis(NumberAxis):
 
     name, question, title = "batch", "How large a batch?", "Batch size"
     line = "The number of examples of each update, for the same number of epochs: larger batches make fewer updates."
-    spec, field, around = OptimSpec, "batch_size", "batches of {}"
+    spec, replaces, around = OptimSpec, "batch_size", "batches of {}"
 
     def usual(self, network: NetworkSpec, optim: OptimSpec) -> tuple[Point, ...]:
         most = int(bounds(OptimSpec, "batch_size").high or optim.batch_size)

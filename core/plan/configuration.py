@@ -187,7 +187,7 @@ class Configuration(Spec):
         settings, seeds = frozenset(self.settings), frozenset(self.seeds)
         search = self.tune if self.is_search else None
         own = search, self.vary, self.own_bases, self.trim, self.device, self.objective
-        return base, brought, self.task, settings, seeds, *own
+        return base, brought, tuple(part.task for part in self.parts), settings, seeds, *own
 
 
 def preset_configuration(

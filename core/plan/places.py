@@ -34,6 +34,7 @@ class LayersAxis(ChoiceAxis):
     name = "layers"
     question = "Where?"
     title = "Layers with adapters"
+    replaces = "target_modules"
     line = (
         "Adapters on some layers alone, with ranks that give as many trained parameters as on all linear layers. Full "
         "fine-tuning is the same everywhere, and is trained once."

@@ -6,10 +6,11 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from sqlite3 import Connection
 
 from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.store.deletions import Deletions
-from core.store.snapshot import remove
+from core.store.snapshot import leave, remove
 from core.store.store import Store
 from core.store.transitions import REOPEN
 from core.wording.experiments import MAX_NAME
@@ -39,6 +40,8 @@ class DeletionEffects:
     """Other runs that start from one of them; a base cannot be deleted without them."""
     experiments: tuple[str, ...]
     """Names of the experiments that would lose their last runs."""
+    kept: tuple[str, ...] = ()
+    """Runs of these that stay, because other experiments have them too."""
 
 
 class RunNotes:
@@ -105,35 +108,39 @@ class RunNotes:
 
         Checkpoints of archived runs are the first to go when room is needed.
         """
-        experiments = {run.experiment for run in self._store.runs_of(ids) if run.experiment and not run.is_over}
+        experiments = self._awaited(ids)
         with self._store.transaction() as db:
             db.executemany("UPDATE runs SET archived = ? WHERE id = ?", [(int(archived), id) for id in ids])
             db.executemany(f"{REOPEN} = ?", [(experiment,) for experiment in experiments])
         for experiment in experiments:
             self._on_end(experiment)
 
+    def _awaited(self, ids: Sequence[str]) -> list[str]:
+        """The experiments that wait for one of these runs."""
+        return self._store.experiments_of([run.id for run in self._store.runs_of(ids) if not run.is_over])
+
     def effects_of_deleting(self, ids: Sequence[str]) -> DeletionEffects:
         """What deleting these runs would do; unknown ids are skipped."""
-        marks = ", ".join("?" * len(ids))
-        rows = self._store.rows(f"SELECT id, state FROM runs WHERE id IN ({marks}) ORDER BY created", *ids)  # noqa: S608
+        with self._store.connection() as db:
+            emptied, kept = _emptied(db, ids)
+        gone = [id for id in ids if id not in kept]
+        marks = ", ".join("?" * len(gone))
+        rows = self._store.rows(f"SELECT id, state FROM runs WHERE id IN ({marks}) ORDER BY created", *gone)  # noqa: S608
         query = f"SELECT id FROM runs WHERE base IN ({marks}) AND id NOT IN ({marks}) ORDER BY created"  # noqa: S608
-        emptied = (
-            f"SELECT name FROM experiments e WHERE id IN (SELECT experiment FROM runs WHERE id IN ({marks}))"  # noqa: S608
-            f" AND NOT EXISTS (SELECT 1 FROM runs WHERE experiment = e.id AND id NOT IN ({marks})) ORDER BY created"
-        )
         return DeletionEffects(
             runs=tuple(row["id"] for row in rows),
             running=tuple(row["id"] for row in rows if row["state"] == "running"),
-            dependents=tuple(row["id"] for row in self._store.rows(query, *ids, *ids)),
-            experiments=tuple(row["name"] for row in self._store.rows(emptied, *ids, *ids)),
+            dependents=tuple(row["id"] for row in self._store.rows(query, *gone, *gone)),
+            experiments=tuple(emptied.values()),
+            kept=kept,
         )
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete runs with their rows in the store and their files, all or none.
 
         Runs that are gone already are skipped, so that two people may delete the same ones. An experiment is deleted
-        with its last run. If the process dies in between, the next start completes or undoes the deletion; see
-        :mod:`core.store.deletions`.
+        with its last run; those of its runs that other experiments have too stay, as runs of these. If the process dies
+        in between, the next start completes or undoes the deletion; see :mod:`core.store.deletions`.
 
         Returns:
             Ids of the runs that this call deleted.
@@ -143,7 +150,7 @@ class RunNotes:
                 nothing was deleted.
         """
         there: list[str] = []
-        experiments = {run.experiment for run in self._store.runs_of(ids) if run.experiment and not run.is_over}
+        experiments = self._awaited(ids)
         try:
             self._delete(ids, there)
         except BaseException:
@@ -162,6 +169,10 @@ class RunNotes:
     def _delete(self, ids: Sequence[str], there: list[str]) -> None:
         """Delete in one transaction; ``there`` receives runs whose folders were set aside, even if it fails later."""
         with self._store.transaction() as db:
+            emptied, kept = _emptied(db, ids)
+            for experiment in emptied:
+                leave(db, experiment, kept)
+            ids = [id for id in ids if id not in kept]
             marks = ", ".join("?" * len(ids))
             rows = db.execute(f"SELECT id, state FROM runs WHERE id IN ({marks})", ids).fetchall()  # noqa: S608
             if running := [row["id"] for row in rows if row["state"] == "running"]:
@@ -185,6 +196,26 @@ class RunNotes:
                 ) from error
             there += found
             remove(db, found)
+
+
+def _emptied(db: Connection, ids: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The experiments that would lose all of their runs with these, by id with their names, the oldest first; and those
+    of their runs that other experiments have, too.
+    """
+    marks = ", ".join("?" * len(ids))
+    rows = db.execute(
+        f"SELECT id, name FROM experiments e WHERE id IN (SELECT experiment FROM members WHERE run IN ({marks}))"  # noqa: S608
+        f" AND NOT EXISTS (SELECT 1 FROM members WHERE experiment = e.id AND run NOT IN ({marks})) ORDER BY created",
+        (*ids, *ids),
+    ).fetchall()
+    found = {row["id"]: row["name"] for row in rows}
+    own = ", ".join("?" * len(found))
+    kept = db.execute(
+        f"SELECT DISTINCT run FROM members WHERE experiment NOT IN ({own})"  # noqa: S608
+        f" AND run IN (SELECT run FROM members WHERE experiment IN ({own}))",
+        (*found, *found),
+    )
+    return found, tuple(row["run"] for row in kept)
 
 
 def clean_tag(tag: str) -> str:

@@ -103,6 +103,8 @@ class Run:
     spec: RunSpec
     state: State
     experiment: str | None
+    """The experiment as one of whose runs it was read: of those that have it the one in whose place in the queue it is
+    trained, where nobody asked for the runs of another one."""
     created: float
     started: float | None
     ended: float | None
@@ -208,7 +210,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Runs that are compared: same base, same task. It grows by further launches; see :mod:`core.store.stages`."""
+    """Runs that are compared: same base, and same task unless that is what a study varies. It grows by further
+    launches; see :mod:`core.store.stages`.
+    """
 
     id: str
     name: str
@@ -254,10 +258,17 @@ def is_under_way(runs: Iterable[Run]) -> bool:
     return any(run.is_live or run.plan == "open" for run in runs)
 
 
-COLUMNS_OF_RUN = (
-    "r.*, (SELECT plan_state FROM experiments e WHERE e.id = r.experiment AND plan IS NOT NULL) AS plan_state"
-)
-"""What :func:`run_of` reads, of the store's ``runs`` table under the name ``r``."""
+def columns_in(experiment: str) -> str:
+    """What :func:`run_of` reads, of the store's ``runs`` table under the name ``r``, as of a run of an experiment.
+
+    Args:
+        experiment: SQL of its id.
+    """
+    return f"r.*, (SELECT plan_state FROM experiments e WHERE e.id = {experiment} AND plan IS NOT NULL) AS plan_state"  # noqa: S608
+
+
+COLUMNS_OF_RUN = columns_in("r.experiment")
+"""The same for the experiment in whose place in the queue a run is trained."""
 
 
 @lru_cache(maxsize=4096)

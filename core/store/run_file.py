@@ -80,6 +80,9 @@ class RunFile:
     with the values of :data:`core.store.record.EPOCH_COLUMNS`, and ``epochs.NAME`` (m,) for each measure, NaN where an
     epoch has none."""
 
+    others: list[dict[str, Any]] = field(default_factory=list)
+    """The same of each other experiment that has the run."""
+
     @property
     def id(self) -> str:
         """Id of the run."""
@@ -103,6 +106,8 @@ class RunFile:
         """Serialise; :func:`run_file_of` reads it."""
         about = asdict(self)
         del about["curve"]
+        if not self.others:  # as earlier versions wrote it
+            del about["others"]
         text = json.dumps({"format": FORMAT, "sha256": _digest(about, self.curve), "about": about}, sort_keys=True)
         return safetensors.numpy.save(self.curve, metadata={KEY: text})
 

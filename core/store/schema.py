@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.store.record import State
 
-VERSION = 11
+VERSION = 12
 """Version of the tables below, stored in the file as ``user_version``."""
 
 EPOCH_MEASURES_7 = ("validation_loss", "validation_accuracy", "source_accuracy", "source_accuracy_masked")
@@ -54,10 +54,30 @@ CREATE TRIGGER tag_removed AFTER DELETE ON tags BEGIN UPDATE runs SET changes = 
 CREATE TRIGGER file_added AFTER INSERT ON files BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
 CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN UPDATE runs SET changes = changes + 1 WHERE id = OLD.run; END;
 CREATE TRIGGER log_added AFTER INSERT ON log BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
+"""
+"""Triggers that count the changes of each run, so that the copy in its folder is updated after every change."""
+
+_RENAMED_10 = """
 CREATE TRIGGER experiment_renamed AFTER UPDATE OF name ON experiments
 BEGIN UPDATE runs SET changes = changes + 1 WHERE experiment = NEW.id; END;
 """
-"""Triggers that count the changes of each run, so that the copy in its folder is updated after every change."""
+"""The trigger for names of experiments of versions in which a run belonged to one experiment."""
+
+_MEMBERS = """
+CREATE TABLE members (
+    experiment TEXT NOT NULL, run TEXT NOT NULL, PRIMARY KEY (experiment, run)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX members_by_run ON members (run);
+INSERT INTO members SELECT experiment, id FROM runs WHERE experiment IS NOT NULL;
+CREATE TRIGGER member_added AFTER INSERT ON members
+BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
+CREATE TRIGGER member_removed AFTER DELETE ON members
+BEGIN UPDATE runs SET changes = changes + 1 WHERE id = OLD.run; END;
+CREATE TRIGGER experiment_renamed AFTER UPDATE OF name ON experiments
+BEGIN UPDATE runs SET changes = changes + 1 WHERE id IN (SELECT run FROM members WHERE experiment = NEW.id); END;
+"""
+"""Which runs experiments have: a run may belong to several. The column ``experiment`` of a run has the one in whose
+place in the queue it is trained."""
 
 _LOOKS = """
 CREATE TABLE looks (
@@ -126,8 +146,7 @@ CREATE INDEX log_by_run ON log (run);
 CREATE TABLE files (
     run TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (run, name)
 ) STRICT, WITHOUT ROWID;
-{_COUNT_CHANGES}
-"""
+{_COUNT_CHANGES}{_MEMBERS}"""
 
 UPGRADES: dict[int, str] = {
     1: """
@@ -150,7 +169,8 @@ CREATE INDEX log_by_run ON log (run);
 ALTER TABLE runs ADD COLUMN changes INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE runs ADD COLUMN copied INTEGER NOT NULL DEFAULT 0;
 """
-    + _COUNT_CHANGES,
+    + _COUNT_CHANGES
+    + _RENAMED_10,
     4: f"""
 ALTER TABLE runs DROP COLUMN label;
 ALTER TABLE runs ADD COLUMN {_KIND};
@@ -181,6 +201,7 @@ ALTER TABLE experiments ADD COLUMN plan_state TEXT NOT NULL DEFAULT 'complete';
 """,
     9: f"ALTER TABLE experiments ADD COLUMN keeps_looks INTEGER NOT NULL DEFAULT 0;{_LOOKS}",
     10: _JUDGED,
+    11: f"DROP TRIGGER experiment_renamed;{_MEMBERS}",
 }
 """SQL that upgrades the tables of each version to the next one."""
 

@@ -57,8 +57,8 @@ _NETWORK = "json_extract(r.spec, '$.network.model')"
 _SEARCHED = (
     "r.id || ' ' || r.dataset || ' ' || r.note || ' ' || ifnull(r.base, '') || ' '"
     " || ifnull(json_extract(r.spec, '$.network.model'), '') || ' '"
-    " || ifnull(r.cause, '') || ' ' || ifnull(r.experiment, '')"
-    " || ' ' || ifnull((SELECT e.name FROM experiments e WHERE e.id = r.experiment), '')"
+    " || ifnull(r.cause, '') || ' ' || ifnull((SELECT group_concat(e.id || ' ' || e.name, ' ') FROM members m"
+    " JOIN experiments e ON e.id = m.experiment WHERE m.run = r.id), '')"
     " || ' ' || ifnull((SELECT group_concat(t.tag, ' ') FROM tags t WHERE t.run = r.id), '')"
 )
 
@@ -186,12 +186,15 @@ class Search:
             ("r.method", query.methods),
             ("r.dataset", query.datasets),
             (_NETWORK, query.networks),
-            ("r.experiment", query.experiments),
         )
         for column, allowed in filters:
             if allowed:
                 parts.append(f"{column} IN ({', '.join('?' * len(allowed))})")
                 values += allowed
+        if query.experiments:
+            marks = ", ".join("?" * len(query.experiments))
+            parts.append(f"r.id IN (SELECT run FROM members WHERE experiment IN ({marks}))")  # noqa: S608
+            values += query.experiments
         if query.archived is not None:
             parts.append("r.archived = ?")
             values.append(int(query.archived))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,9 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
     row = db.execute(f"SELECT {', '.join(COLUMNS)}, experiment FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608
     if row is None:
         return None
-    experiment = db.execute("SELECT * FROM experiments WHERE id = ?", (row["experiment"],))
-    known = experiment.fetchone()
+    having = "SELECT * FROM experiments WHERE id IN (SELECT experiment FROM members WHERE run = ?) ORDER BY created"
+    experiments = {found["id"]: found for found in db.execute(having, (id,))}
+    known = experiments.pop(row["experiment"], None)
     losses = db.execute("SELECT first_step, losses, seconds FROM losses WHERE run = ? ORDER BY first_step", (id,))
     reports = losses.fetchall()
     epochs = db.execute(f"SELECT {', '.join(EPOCH_COLUMNS)}, measures FROM epochs WHERE run = ? ORDER BY epoch", (id,))  # noqa: S608
@@ -39,6 +41,7 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
     return RunFile(
         row={name: row[name] for name in COLUMNS},
         experiment=_experiment(known) if known else None,
+        others=[_experiment(other) for other in experiments.values()],
         tags=[tag["tag"] for tag in db.execute("SELECT tag FROM tags WHERE run = ? ORDER BY tag", (id,))],
         files={f["name"]: f["sha256"] for f in db.execute("SELECT name, sha256 FROM files WHERE run = ?", (id,))},
         log=[
@@ -84,16 +87,8 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
         raise RunFileError(f"The spec of run {file.id} cannot be read: {error}") from error
     known = db.execute("SELECT 1 FROM runs WHERE id = ?", (file.id,)).fetchone()
     _clear(db, [file.id])
-    if file.experiment:
-        db.execute(
-            "INSERT OR IGNORE INTO experiments VALUES (:id, :name, :created, :base, :trim, :plan, :plan_state, 0)",
-            {"trim": 0, "plan": None, "plan_state": "complete"} | file.experiment,
-        )
-        if file.experiment.get("plan"):  # it only gets longer, and each run has it as it was when the run was copied
-            later = "SET plan = :plan, plan_state = 'open' WHERE id = :id AND length(plan) < length(:plan)"
-            db.execute(f"UPDATE experiments {later}", file.experiment)
-        if known:  # the file is later than what the store knew of the run, and so is the name in it
-            db.execute("UPDATE experiments SET name = :name WHERE id = :id AND name != :name", file.experiment)
+    for experiment in ([file.experiment] if file.experiment else []) + file.others:
+        _put_experiment(db, experiment, file.id, is_later=known is not None)
     values = file.row | {
         "method": spec.kind,
         "base": spec.base,
@@ -129,14 +124,43 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
         db.execute("INSERT INTO transitions VALUES (?, ?, 'interrupted')", (id, time.time()))
 
 
+def _put_experiment(db: sqlite3.Connection, experiment: dict[str, Any], run: str, is_later: bool) -> None:
+    """Write an experiment that a copy of one of its runs has, and that it has the run.
+
+    Args:
+        db: a connection in a transaction.
+        experiment: its columns.
+        run: id of the run.
+        is_later: whether the copy is later than what the store knew of the run.
+    """
+    db.execute(
+        "INSERT OR IGNORE INTO experiments VALUES (:id, :name, :created, :base, :trim, :plan, :plan_state, 0)",
+        {"trim": 0, "plan": None, "plan_state": "complete"} | experiment,
+    )
+    if experiment.get("plan"):  # it only gets longer, and each run has it as it was when the run was copied
+        later = "SET plan = :plan, plan_state = 'open' WHERE id = :id AND length(plan) < length(:plan)"
+        db.execute(f"UPDATE experiments {later}", experiment)
+    if is_later:  # and so is the name in it
+        db.execute("UPDATE experiments SET name = :name WHERE id = :id AND name != :name", experiment)
+    db.execute("INSERT OR IGNORE INTO members VALUES (?, ?)", (experiment["id"], run))
+
+
 def remove(db: sqlite3.Connection, ids: Sequence[str]) -> None:
     """Remove all rows of these runs, and experiments that have no runs left."""
     _clear(db, ids)
-    db.execute("DELETE FROM experiments WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment = experiments.id)")
+    db.execute("DELETE FROM experiments WHERE id NOT IN (SELECT experiment FROM members)")
     db.execute(
         "DELETE FROM looks WHERE NOT EXISTS (SELECT 1 FROM experiments WHERE id = looks.experiment)"
         " AND NOT EXISTS (SELECT 1 FROM judged WHERE id = looks.experiment)"
     )
+
+
+def leave(db: sqlite3.Connection, experiment: str, ids: Sequence[str]) -> None:
+    """Take runs out of an experiment, each of which another experiment has, too."""
+    for id in ids:
+        db.execute("DELETE FROM members WHERE experiment = ? AND run = ?", (experiment, id))
+        other = "(SELECT min(experiment) FROM members WHERE run = runs.id)"
+        db.execute(f"UPDATE runs SET experiment = {other} WHERE id = ? AND experiment = ?", (id, experiment))  # noqa: S608
 
 
 def _clear(db: sqlite3.Connection, ids: Sequence[str]) -> None:

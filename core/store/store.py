@@ -20,11 +20,15 @@ from core.store.record import (
     PlanState,
     Run,
     State,
+    columns_in,
     run_of,
 )
 from core.store.stages import LAUNCH_GAP
 from core.store.transitions import REOPEN, Transitions
 from core.training.sharing import bank_key
+
+MEMBERS = "SELECT run FROM members WHERE experiment = ?"
+"""SQL of the ids of the runs of an experiment."""
 
 
 class Store(Transitions):
@@ -48,7 +52,8 @@ class Store(Transitions):
             runs: ids and specs.
             owner: name of the process that will train them.
             limit: maximum number of queued runs in the store.
-            experiment: the experiment that they belong to, if they are to be compared, with all of its runs.
+            experiment: the experiment that they belong to, if they are to be compared, with all of its runs, of which
+                some may be there already, as those of other experiments.
             before: the same experiment without them, if it is in the store already.
             lines: first line of the log of each run; empty for none.
             joins: whether they belong to the last launch of the experiment, and take its place in the queue.
@@ -68,7 +73,7 @@ class Store(Transitions):
             created = now
             if experiment and before:
                 _check_unchanged(db, before)
-                query = "SELECT max(created) FROM runs WHERE experiment = ?"
+                query = f"SELECT max(created) FROM runs WHERE id IN ({MEMBERS})"  # noqa: S608
                 (latest,) = db.execute(query, (experiment.id,)).fetchone()
                 created = latest + 1e-6 if joins else max(now, latest + LAUNCH_GAP)
                 if experiment.name != before.name:
@@ -81,6 +86,10 @@ class Store(Transitions):
                 state = "complete" if experiment.plan is None else "open"
                 row = (*values, experiment.plan, state)
                 db.execute("INSERT INTO experiments VALUES (?, ?, ?, ?, ?, ?, ?, 1)", row)
+            if experiment:
+                known = set(before.runs if before else ())
+                rows = [(experiment.id, id) for id in experiment.runs if id not in known]
+                db.executemany("INSERT INTO members VALUES (?, ?)", rows)
             for offset, (id, spec) in enumerate(runs):
                 member = experiment.id if experiment and id in experiment.runs else None
                 at = created + offset * 1e-6
@@ -109,7 +118,6 @@ class Store(Transitions):
         *,
         states: Sequence[State] | None = None,
         methods: Sequence[str] | None = None,
-        experiment: str | None = None,
         limit: int = 10_000,
         before: str | None = None,
     ) -> list[Run]:
@@ -118,7 +126,6 @@ class Store(Transitions):
         Args:
             states: the runs are in one of these.
             methods: of the runs.
-            experiment: of the runs.
             limit: maximum number of runs.
             before: run after which the list goes on.
 
@@ -131,15 +138,47 @@ class Store(Transitions):
             if allowed is not None:
                 where.append(f"{column} IN ({', '.join('?' * len(allowed))})")
                 values += list(allowed)
-        if experiment is not None:
-            where.append("experiment = ?")
-            values.append(experiment)
         if before is not None:
             where.append("(created, id) < (?, ?)")
             values += [self.run(before).created, before]
         query = f"SELECT {COLUMNS_OF_RUN} FROM runs r WHERE {' AND '.join(where)}"  # noqa: S608
         rows = self.rows(f"{query} ORDER BY created DESC, id DESC LIMIT ?", *values, limit)
         return [run_of(row) for row in rows]
+
+    def members(self, experiment: str) -> list[Run]:
+        """An experiment's runs, in the order in which they were queued, each as one of this experiment."""
+        query = f"SELECT {columns_in('?')} FROM runs r WHERE id IN ({MEMBERS}) ORDER BY created, id"  # noqa: S608
+        return [replace(run_of(row), experiment=experiment) for row in self.rows(query, experiment, experiment)]
+
+    def experiments_of(self, ids: Sequence[str]) -> list[str]:
+        """Ids of the experiments that have one of these runs, the oldest first."""
+        marks = ", ".join("?" * len(ids))
+        having = f"SELECT experiment FROM members WHERE run IN ({marks})"  # noqa: S608
+        rows = self.rows(f"SELECT id FROM experiments WHERE id IN ({having}) ORDER BY created", *ids)  # noqa: S608
+        return [row["id"] for row in rows]
+
+    def shared(self, experiment: str) -> set[str]:
+        """Ids of the runs of an experiment that other experiments have, too."""
+        query = f"SELECT run FROM members WHERE run IN ({MEMBERS}) AND experiment <> ?"  # noqa: S608
+        rows = self.rows(query, experiment, experiment)
+        return {row["run"] for row in rows}
+
+    def alike(self, specs: Iterable[RunSpec]) -> dict[RunSpec, str]:
+        """Ids of runs that experiments have of these specs, by spec: finished ones with their files, those that will
+        be without anybody's action, and those that would diverge again. The newest of several.
+        """
+        wanted, found = set(specs), dict[RunSpec, str]()
+        for base in {spec.base for spec in wanted}:
+            rows = self.rows(
+                f"SELECT {COLUMNS_OF_RUN} FROM runs r WHERE base IS ? AND id IN (SELECT run FROM members)"  # noqa: S608
+                " AND (state IN ('queued', 'running', 'failed') OR (state = 'finished' AND EXISTS (SELECT 1 FROM files"
+                " WHERE run = r.id AND name IN ('network.safetensors', 'adapter.zip'))))"
+                " AND NOT stop_asked AND NOT archived ORDER BY created",
+                base,
+            )
+            runs = [run for run in map(run_of, rows) if run.state != "failed" or run.has_diverged]
+            found |= {run.spec: run.id for run in runs if run.spec in wanted}
+        return found
 
     def runs_of(self, ids: Sequence[str]) -> list[Run]:
         """These runs, in this order; unknown ids are skipped."""
@@ -176,7 +215,7 @@ class Store(Transitions):
         """Ids of experiments that were launched to keep chosen networks only, have ended, and have all networks yet."""
         rows = self.rows(
             "SELECT id FROM experiments e WHERE trim AND plan_state = 'complete'"
-            " AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.experiment = e.id"
+            " AND NOT EXISTS (SELECT 1 FROM members m JOIN runs r ON r.id = m.run WHERE m.experiment = e.id"
             " AND (r.state IN ('queued', 'running') OR (r.state IN ('interrupted', 'stopped') AND NOT r.archived)"
             " OR (r.result IS NOT NULL AND NOT EXISTS"
             " (SELECT 1 FROM files WHERE run = r.id AND name IN ('network.safetensors', 'adapter.zip')))))"
@@ -195,7 +234,7 @@ class Store(Transitions):
             "SELECT e.id, e.name, e.created, r.state, count(*) AS count, total(r.training_seconds) AS seconds,"
             " sum(r.changes) AS changes"
             " FROM (SELECT * FROM experiments ORDER BY created DESC, id LIMIT ? OFFSET ?) e"
-            " JOIN runs r ON r.experiment = e.id"
+            " JOIN members m ON m.experiment = e.id JOIN runs r ON r.id = m.run"
             " GROUP BY e.id, r.state ORDER BY e.created DESC, e.id, r.state",
             limit,
             skipped,
@@ -210,8 +249,9 @@ class Store(Transitions):
     def open_plans(self) -> list[Experiment]:
         """Experiments none of whose runs is live, and whose plans may have more to queue, the oldest first."""
         rows = self.rows(
-            "SELECT * FROM experiments e WHERE plan_state = 'open' AND NOT EXISTS (SELECT 1 FROM runs r"
-            " WHERE r.experiment = e.id AND r.state IN ('queued', 'running')) ORDER BY created"
+            "SELECT * FROM experiments e WHERE plan_state = 'open' AND NOT EXISTS (SELECT 1 FROM members m"
+            " JOIN runs r ON r.id = m.run WHERE m.experiment = e.id AND r.state IN ('queued', 'running'))"
+            " ORDER BY created"
         )
         return [self._experiment(row) for row in rows]
 
@@ -233,7 +273,8 @@ class Store(Transitions):
                 raise UnknownRunError(f"There is no experiment {id!r}.")
 
     def _experiment(self, row: Row) -> Experiment:
-        members = self.rows("SELECT id FROM runs WHERE experiment = ? ORDER BY created", row["id"])
+        query = f"SELECT id FROM runs WHERE id IN ({MEMBERS}) ORDER BY created, id"  # noqa: S608
+        members = self.rows(query, row["id"])
         runs = tuple(member["id"] for member in members)
         return Experiment(row["id"], row["name"], row["created"], row["base"], runs, bool(row["trim"]), row["plan"])
 
@@ -280,6 +321,6 @@ class Store(Transitions):
 def _check_unchanged(db: Connection, experiment: Experiment) -> None:
     """Raises: RunStateError: the experiment has another name, another plan or other runs by now."""
     known = db.execute("SELECT name, plan FROM experiments WHERE id = ?", (experiment.id,)).fetchone()
-    runs = {row["id"] for row in db.execute("SELECT id FROM runs WHERE experiment = ?", (experiment.id,))}
+    runs = {row["run"] for row in db.execute(MEMBERS, (experiment.id,))}
     if known is None or tuple(known) != (experiment.name, experiment.plan) or runs != set(experiment.runs):
         raise RunStateError("Somebody changed this experiment at the same time: look at it, and try again.")

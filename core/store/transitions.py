@@ -317,7 +317,7 @@ class Transitions(KeptCheckpoints):
             step=step,
             archived=False,
         )
-        db.execute(f"{REOPEN} = (SELECT experiment FROM runs WHERE id = ?)", (id,))  # noqa: S608
+        db.execute(f"{REOPEN} IN (SELECT experiment FROM members WHERE run = ?)", (id,))  # noqa: S608
 
     def take_over(self, dead: str, owner: str, cause: str | None = None) -> list[str]:
         """Take over the runs of a dead process: running ones are interrupted, queued ones change their owner.

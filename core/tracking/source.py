@@ -57,7 +57,7 @@ class Source:
 
     def of_experiment(self, experiment: Experiment) -> list[str]:
         """Ids of the runs of an experiment that have begun, after those of the bases that they start from."""
-        members = self._store.runs(experiment=experiment.id)[::-1]
+        members = self._store.members(experiment.id)
         bases = self._store.runs_of(list(dict.fromkeys(run.spec.base for run in members if run.spec.base)))
         return [run.id for run in [*bases, *members] if run.started is not None]
 
@@ -87,7 +87,7 @@ class Source:
 
     def report_version(self, experiment: Experiment) -> str | None:
         """Equal for reports on the same runs; None while one of them is not over."""
-        runs: Sequence[Run] = self._store.runs(experiment=experiment.id)
+        runs: Sequence[Run] = self._store.members(experiment.id)
         if not runs or any(run.state not in OVER for run in runs):
             return None
         return f"{len(runs)} runs until {max(run.ended or run.created for run in runs):.3f}"

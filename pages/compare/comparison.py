@@ -13,6 +13,7 @@ from core.study.arms.arm import Arm, arms_of, averaged_arms, judged_by, labels_o
 from core.study.arms.balance import macro_f1_sentence
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
+from core.study.arms.study import AtPoint
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of, shades_of
@@ -38,12 +39,16 @@ class Comparison:
     """Whether every setting of the runs is drawn, instead of those that the validation part chose."""
     masked: bool
     """Whether accuracy on the source is judged among its own classes."""
+    at: AtPoint | None = None
+    """The point of a study whose runs these are; None for an experiment without an axis."""
 
     @cached_property
     def verdict(self) -> Verdict:
         """The verdict of all runs: to show fewer settings makes no claim more certain."""
         if self.experiment.id == SELECTION:
             return verdict(self.everything, tested_by(self.lab), selected=True)
+        if self.at is not None:
+            return self.at.verdict
         return answer_of(self.lab, self.experiment, self.everything)
 
     @property

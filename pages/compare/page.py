@@ -18,6 +18,7 @@ from pages.compare.costs import cost_part, forgetting_part
 from pages.compare.evidence import rates_part
 from pages.compare.examples import examples_part
 from pages.compare.parts import curves_part, measure_part, table_part, validation_part
+from pages.compare.point import point_shown
 from pages.compare.selected import selected_runs, wanted_arms
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.current import compared_picker
@@ -64,7 +65,11 @@ if experiment is None:
     link("home", "Run the comparison")
     st.stop()
 
-everything = lab.runs_of(experiment.runs)
+at = None if selection else point_shown(lab, experiment)
+everything = list(at.runs) if at is not None else lab.runs_of(experiment.runs) if selection else lab.members(experiment)
+if not everything:
+    st.info("Nothing was queued at this point yet.", icon=":material/info:")
+    st.stop()
 bases = lab.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
 judged = judged_by(everything)
@@ -82,7 +87,9 @@ if len(failed) > MAX_FAILURES:
     st.caption(f"And {count_text(len(failed) - MAX_FAILURES)} more that failed; the Runs page has them all.")
 
 members = wanted_arms(everything)
-plain = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), all_tried=False, masked=False)
+plain = Comparison(
+    lab, experiment, tuple(everything), tuple(members), tuple(bases), all_tried=False, masked=False, at=at
+)
 is_whole = everything[0].experiment == experiment.id
 is_awaited = not plain.arms and any(run.is_live for run in members)
 if not is_under_way(everything):
@@ -129,7 +136,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         )
     )
 
-shown = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), bool(all_tried), bool(masked))
+shown = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), bool(all_tried), bool(masked), at)
 hidden = () if plain.objective.has_classes else OF_CLASSES
 parts = {plain.objective.primary.title: measure_part} | {k: part for k, part in PARTS.items() if k not in hidden}
 draw_tabs(UNREAD if plain.verdict.unread else parts, shown)

@@ -13,6 +13,7 @@ from core.lab import current
 from core.store.judged import Judged
 from core.store.record import Experiment, is_under_way
 from core.study.arms.choice import chosen_arms, no_choice_sentence
+from core.study.arms.study_words import study_basis
 from core.study.arms.verdict_words import costs
 from core.study.report.evidence import Evidence, epochs_of, gather
 from core.study.report.facts import facts_of
@@ -145,7 +146,8 @@ except LabError as error:
 
 with st.container(border=True):
     verdict_view(evidence.verdict)
-    basis_view(evidence.verdict, "report-basis", [*filter(None, [costs(evidence.verdict)])])
+    along = study_basis(evidence.study) if evidence.study is not None else []
+    basis_view(evidence.verdict, "report-basis", [*along, *filter(None, [costs(evidence.verdict)])])
 if begun.warnings:
     st.warning("\n".join(f"- {literal(warning)}" for warning in begun.warnings))
 number = int(st.session_state.get(NUMBER, CUSTOMERS))

@@ -44,7 +44,7 @@ def _close() -> None:
 @st.dialog("Delete permanently?", icon=":material/delete:", on_dismiss=_close)
 def _dialog(lab: Lab, ids: list[str]) -> None:
     effects = lab.notes.effects_of_deleting(ids)
-    if not effects.runs:
+    if not effects.runs and not effects.kept:
         st.info("These runs have been deleted already.")
         if st.button("Close", key="runs-delete-close"):
             _forget(lab, ids)
@@ -125,13 +125,18 @@ def _stop_first(lab: Lab, effects: DeletionEffects) -> None:
 
 def _what_is_deleted(lab: Lab, effects: DeletionEffects) -> None:
     runs = lab.runs_of(effects.runs)
+    if effects.kept:
+        stay = "1 run stays" if len(effects.kept) == 1 else f"{count_text(len(effects.kept))} runs stay"
+        have = "has it" if len(effects.kept) == 1 else "has them"
+        st.markdown(f"{stay}, because another experiment {have} too.")
     st.markdown("\n".join(f"- {_name(run)}" for run in runs[:MAX_NAMED]))
     if len(runs) > MAX_NAMED:
         st.markdown(f"and {count_text(len(runs) - MAX_NAMED)} more.")
     contents = "its settings, curve and result" if len(runs) == 1 else "their settings, curves and results"
     size = lab.usage.of(effects.runs)
     files = f", and {bytes_text(size)} of files" if size else ""
-    st.markdown(f"This deletes {contents}{files}. It cannot be undone.")
+    if runs:
+        st.markdown(f"This deletes {contents}{files}. It cannot be undone.")
     if effects.experiments:
         names = [f"“{literal(name)}”" for name in effects.experiments[:3]]
         if len(effects.experiments) > 3:

@@ -369,7 +369,7 @@ def everything(app: AppTest) -> str:
 @pytest.mark.parametrize(
     ("which", "page", "view"),
     [
-        *(("texts", page, "") for page in ("tryit", "runs", "sweep", "adapters", "serve", "data", "home", "report")),
+        *(("texts", page, "") for page in ("tryit", "runs", "study", "adapters", "serve", "data", "home", "report")),
         *(("texts", "compare", view) for view in ("R²", "Rates", "Cost", "Table")),
         *(("images", page, "") for page in ("tryit", "runs", "report", "finetune")),
         *(("images", "compare", view) for view in ("Curves", "Forgetting")),
@@ -378,13 +378,13 @@ def everything(app: AppTest) -> str:
 )
 def test_pages_draw_without_classes(done: Done, which: str, page: str, view: str) -> None:
     experiment = getattr(done, which)
-    named = {"experiment": experiment.id} if page in ("tryit", "sweep", "report", "compare", "weights") else {}
+    named = {"experiment": experiment.id} if page in ("tryit", "study", "report", "compare", "weights") else {}
     named |= {"run": done.run(experiment, "lora").id} if page in ("runs", "weights") else {}
     named |= {"base": done.images.base} if page == "finetune" else {}
     named |= {"view": view} if view else {}
     app = draw(page, **named)
     assert not app.error, [error.value for error in app.error]
-    if page in ("compare", "tryit", "runs", "report", "sweep", "weights"):
+    if page in ("compare", "tryit", "runs", "report", "study", "weights"):
         assert not CLASS_THINGS.findall(everything(app))
     assert "Examples" not in [tab.label for tab in app.tabs]
 

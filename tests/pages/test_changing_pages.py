@@ -104,7 +104,7 @@ def test_a_run_without_a_step_has_a_chart_that_grows_and_one_that_ended_has_none
     assert not app.get("plotly_chart")
 
 
-@pytest.mark.parametrize("page", ["home", "sweep"])
+@pytest.mark.parametrize("page", ["home", "study"])
 def test_no_bar_goes_back_when_a_run_a_bank_or_an_experiment_ends(opened: Lab, page: str) -> None:
     opened.workers.close(1.0)  # nothing takes runs from the queue
     arms = [(short(rate=0.001), FullSpec()), *((short(), LoRASpec.of(rank=rank)) for rank in (1, 4))]
@@ -197,5 +197,5 @@ def test_an_experiment_that_is_gone_is_not_the_current_one_any_more_nor_in_an_em
     assert "There is no experiment" not in texts(app)
     assert app.query_params["experiment"] == trained_home.plain.id
     filled.notes.delete([run.id for run in filled.runs()])
-    for page in ("compare", "report", "weights", "sweep", "home", "finetune"):
+    for page in ("compare", "report", "weights", "study", "home", "finetune"):
         assert "There is no experiment" in texts(draw(page, experiment=trained_home.plain.id)), page

@@ -48,7 +48,7 @@ def test_the_experiment_stays_from_page_to_page_and_the_address_decides_also_aft
 
 
 def test_an_unknown_experiment_is_told_of_and_the_choice_offered(opened: Lab, trained_home: TrainedHome) -> None:
-    for page in (*PAGES, "sweep"):
+    for page in (*PAGES, "study"):
         app = draw(page, experiment="e-<b>none")
         assert "There is no experiment" in texts(app), page
         choice = app.selectbox(key="pick-experiment")
@@ -72,14 +72,14 @@ def test_an_unknown_run_is_told_of(opened: Lab) -> None:
 def test_the_address_of_sweeps_of_earlier_versions_still_opens_them_and_what_is_no_sweep_is_told_of(
     opened: Lab, trained_home: TrainedHome
 ) -> None:
-    app = draw("sweep", sweep=trained_home.tuned.id)
+    app = draw("study", sweep=trained_home.tuned.id)
     assert app.selectbox(key="pick-experiment").value == trained_home.tuned.id
     assert dict(app.query_params)["experiment"] in (trained_home.tuned.id, [trained_home.tuned.id])
     assert "sweep" not in app.query_params
 
     older = trained_home.one_seed
-    app = go(draw("compare", experiment=older.id), "sweep")
-    assert f"“{older.name}” is not a sweep" in texts(app)
+    app = go(draw("compare", experiment=older.id), "study")
+    assert f"“{older.name}” is no study and no sweep" in texts(app)
     choice = app.selectbox(key="pick-experiment")
     assert choice.value is None
     choice.set_value(trained_home.sweep.id).run()

@@ -50,7 +50,7 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(opened: Lab
     def shown(page: str) -> dict[str, str]:
         return {metric.label: metric.value for metric in draw(page).metric}
 
-    pages = ("pretrain", "finetune", "sweep")
+    pages = ("pretrain", "finetune", "study")
     finish(opened, opened.launch(PRETRAIN).id)
     long = opened.launch(
         PRETRAIN.but(optim=short(epochs=200, batch_size=8), network=PerceptronSpec.of(num_hidden_1=500))

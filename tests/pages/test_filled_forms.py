@@ -42,9 +42,9 @@ BEYOND = "The form cannot show all that this file says"
 ODD = OptimSpec.of(learning_rate=0.0316, epochs=3, batch_size=48)
 FULL, LORA = (ODD, FullSpec()), (ODD, LoRASpec.of())
 HEAD = ODD.but(learning_rate=0.005), "head"
-PAGES = ["finetune", "sweep"]
-LABELS = {"finetune": "Start the experiment", "sweep": "Start the sweep"}
-ANEW = {"finetune": "finetune-run-anew", "sweep": "sweep-start-anew"}
+PAGES = ["finetune", "study"]
+LABELS = {"finetune": "Start the experiment", "study": "Start the sweep"}
+ANEW = {"finetune": "finetune-run-anew", "study": "study-start-anew"}
 FOUND = TuneSpec.of()
 
 
@@ -71,7 +71,7 @@ SHOWN = [
     ("finetune", DIGITS, [FULL, LORA], 1, {"tune": FOUND, "objective": CLASSIFICATION.but(within=0.037)}),
     ("finetune", SOME, [FULL], 2, {"device": "cpu"}),
     (
-        "sweep",
+        "study",
         DIGITS.but(invert=True),
         grid(ODD),
         2,
@@ -97,10 +97,10 @@ CANNOT: list[tuple[str, list[Any], tuple[int, ...], dict[str, Any], str]] = [
     ("finetune", [(ODD.but(patience=2, epochs=60), FullSpec())], (0, 1), {}, "Epochs 60; Patience 2"),
     ("finetune", [FULL, *adapter_arms(ODD, 1, alpha=1.0), *adapter_arms(ODD, 2)], (0,), {}, "Alpha 8"),
     ("finetune", [FULL, LORA], (0, 1), {"tune": TuneSpec.of(rates=3)}, "learning rates that are given"),
-    ("sweep", [*grid(ODD), HEAD], (0, 1), {"own_bases": True}, "Head only"),
-    ("sweep", grid(ODD)[:2], (0,), {}, ""),
+    ("study", [*grid(ODD), HEAD], (0, 1), {"own_bases": True}, "Head only"),
+    ("study", grid(ODD)[:2], (0,), {}, ""),
     (
-        "sweep",
+        "study",
         [arm for rate in (0.001, 0.002, 0.003, 0.005) for arm in gaussian(rate)],
         (0,),
         {},
@@ -219,7 +219,7 @@ def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experimen
 @pytest.mark.parametrize(
     ("arms", "page"),
     [
-        (BOTH, "sweep"),
+        (BOTH, "study"),
         ([*BOTH, (short(), DoRASpec.of())], "finetune"),
         ([BOTH[0], gaussian(0.005)[0]], "finetune"),
         ([BOTH[0], (short(), "head")], "finetune"),
@@ -355,7 +355,7 @@ def test_what_is_chosen_in_the_fold_is_what_is_started_and_its_label_says_so_unl
 ) -> None:
     app = draw(page)
     app.slider(key=f"{page}-seeds").set_value(1)
-    app.pills(key="sweep-ranks" if page == "sweep" else "finetune-rank").set_value([1])
+    app.pills(key="study-ranks" if page == "study" else "finetune-rank").set_value([1])
     app.slider(key=f"{page}-epochs").set_value(1).run()
     assert fold(app) == TITLE
     choice = app.selectbox(key=f"{page}-measure")
@@ -403,8 +403,8 @@ def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run
         app.toggle(key="finetune-found").set_value(False)
         app.pills(key="finetune-rank").set_value([4]).run()
     else:
-        app.session_state["sweep-seeds"] = 1
-        app.session_state["sweep-ranks"] = [1]
+        app.session_state["study-seeds"] = 1
+        app.session_state["study-ranks"] = [1]
         app.run()
     press(app, LABELS[page])
     (first,) = opened.experiments()
@@ -414,8 +414,8 @@ def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run
         assert {(spec.base, spec.task) for spec in specs} == {(base.id, specs[0].task)}
     said = "This experiment has these runs already"
     assert said not in texts(app)
-    if page == "sweep":  # the form is folded once its sweep has begun
-        app.session_state["sweep-new-1"] = True
+    if page == "study":  # the form is folded once its sweep has begun
+        app.session_state["study-new-1"] = True
         app.run()
     press(app, LABELS[page])
     assert opened.experiments() == [first]

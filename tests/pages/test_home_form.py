@@ -69,7 +69,7 @@ def test_home_fine_tune_and_sweep_begin_with_the_same_question(opened: Lab, aske
     assert home.base is not None
     base = opened.launch(home.base)
     finish(opened, base.id)
-    for page in ("finetune", "sweep"):
+    for page in ("finetune", "study"):
         asked.clear()
         draw(page, base=base.id)
         assert asked[-1].asks_the_same(home), page
@@ -189,11 +189,11 @@ def test_they_do_with_texts_and_an_imported_network_too(
     app.selectbox(key="home-dataset").set_value("pets").run()
     home = asked[-1]
     assert home.network is not None, "as it was imported"
-    for page in ("finetune", "sweep"):
+    for page in ("finetune", "study"):
         app = draw(page, base=trained_home.digest)
-        if page == "sweep":  # its form is folded where there is a sweep
+        if page == "study":  # its form is folded where there is a sweep
             for count in range(len(everything.experiments())):
-                app.session_state[f"sweep-new-{count}"] = True
+                app.session_state[f"study-new-{count}"] = True
             app.run()
         asked.clear()
         app.selectbox(key=f"{page}-dataset").set_value("pets").run()

@@ -107,7 +107,7 @@ def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
             db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (experiment.runs[-1],))
         members = lab.members(experiment)
         said = "No verdict yet: 1 of 80 runs was stopped. Finish the experiment"
-        for page in ("home", "compare", "report", "sweep"):
+        for page in ("home", "compare", "report", "study"):
             app = draw(page, experiment=experiment.id)
             assert said in texts(app), page
             assert not app.warning, "what is missing is said once, and not by setting"
@@ -267,7 +267,7 @@ def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) 
     said = literal(headline(found))
 
     drawn = {}
-    for page in ("home", "compare", "report", "sweep"):
+    for page in ("home", "compare", "report", "study"):
         answer._kept.clear()  # as in another process
         drawn[page] = draw(page, experiment=experiment.id)
         shown = texts(drawn[page]).replace("#### ", "")

@@ -62,7 +62,7 @@ def texts(app: AppTest) -> str:
     return "\n".join(str(element.value) for element in everything)
 
 
-EMPTY = {"report": "shows the decision report", "sweep": "starts from a pretrained network"}
+EMPTY = {"report": "shows the decision report", "study": "starts from a pretrained network"}
 """What a page says that has nothing to show yet."""
 
 
@@ -134,11 +134,11 @@ def test_runs_that_were_deleted_are_named_and_trained_again_when_somebody_asks_f
     filled.notes.delete([last.id])
     app = draw(page, experiment=experiment.id)
     assert "Deleted: LoRA r=4, seed 1." in texts(app)
-    assert len(filled.runs(experiment=experiment.id)) == 3
+    assert len(filled.members(experiment)) == 3
     key = f"home-{experiment.id}" if page == "home" else page
     app.button(key=f"{key}-deleted").click().run()
     assert not app.exception
-    new = filled.runs(experiment=experiment.id)
+    new = filled.members(experiment)
     assert last.spec in {run.spec for run in new}
     finish(filled, *(run.id for run in new))
     assert "Deleted" not in texts(draw(page, experiment=experiment.id))

@@ -176,7 +176,7 @@ def test_the_page_has_the_answer_at_the_margin_of_the_experiment(tuned: tuple[La
 
 
 def test_every_page_with_an_answer_says_what_it_is_judged_by(tuned: tuple[Lab, Experiment]) -> None:
-    for page in ("home", "compare", "sweep"):
+    for page in ("home", "compare", "study"):
         words = {True: "judged by accuracy, margin 0.5 points", False: "judged by macro-F1, margin 1 point"}
         for plain, sentence in words.items():
             objective = CLASSIFICATION if plain else CLASSIFICATION.but(measure="macro_f1", within=1.0)

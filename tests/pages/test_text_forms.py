@@ -83,11 +83,11 @@ def cut_by_a_press(
         [
             ("finetune", "base", "split"),
             ("finetune", "base", "ten-shot"),
-            ("sweep", "base", "same"),
+            ("study", "base", "same"),
             ("finetune", "network", "same"),
             ("pretrain", "network", None),
         ],
-        lambda form, start, preset: form == "sweep" or start == "network",
+        lambda form, start, preset: form == "study" or start == "network",
     ),
 )
 def test_a_press_cuts_the_texts_of_a_form_and_changes_nothing_else(
@@ -100,8 +100,8 @@ def test_a_press_cuts_the_texts_of_a_form_and_changes_nothing_else(
         assert preset is None or app.pills(key=f"{form}-preset").value == preset
     elif preset:
         app.pills(key=f"{form}-preset").set_value(preset)
-    if form == "sweep":
-        app.pills(key="sweep-ranks").set_value([1])  # few, since memory is counted for each
+    if form == "study":
+        app.pills(key="study-ranks").set_value([1])  # few, since memory is counted for each
     app.run()
     before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, form)
     assert preset is None or app.pills(key=f"{form}-preset").value == OWN
@@ -186,14 +186,14 @@ ADAPTERS = {"adapter", "rank", "alpha", "target_modules"}
 """Reasons for the defaults of adapters."""
 
 
-@pytest.mark.parametrize(("page", "left_out"), [("finetune", set()), ("sweep", {"rank"}), ("pretrain", ADAPTERS)])
+@pytest.mark.parametrize(("page", "left_out"), [("finetune", set()), ("study", {"rank"}), ("pretrain", ADAPTERS)])
 def test_the_help_of_a_field_gives_the_reason_for_the_value_that_it_starts_at(
     lab: Lab, page: str, left_out: set[str]
 ) -> None:
     app = draw(page, **({} if page == "pretrain" else {"base": lab.networks.list()[0].digest}))
     app.selectbox(key=f"{page}-dataset").set_value("long").run()
-    if page == "sweep":  # where rates are chosen by hand
-        app.toggle(key="sweep-found").set_value(False).run()
+    if page == "study":  # where rates are chosen by hand
+        app.toggle(key="study-found").set_value(False).run()
     told = "\n".join(widget.help for widget in widgets(app))
     for name, reason in TransformerSpec.reasons.items():
         assert (f": {reason}." in told) == (name not in left_out), name
@@ -255,7 +255,7 @@ def test_every_block_of_another_network_is_chosen_and_a_choice_for_it_stays_as_d
         lab.networks.remove(deep)
 
 
-@pytest.mark.parametrize("page", ["finetune", "sweep"])
+@pytest.mark.parametrize("page", ["finetune", "study"])
 def test_settings_that_contradict_each_other_are_a_sentence(lab: Lab, page: str) -> None:
     app = draw("networks")
     app.session_state[f"{page}-transformer-batch"] = 8

@@ -31,7 +31,7 @@ WEIGHTS = ("Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"
 """Tabs of pages. Weights is drawn for one experiment of a home, and of a transformer, for which it takes seconds, its
 first tab; so does the page Report, whose content is that of the file."""
 
-BY_EXPERIMENT = ("home", "report", "sweep")
+BY_EXPERIMENT = ("home", "report", "study")
 """Pages that show one experiment without tabs."""
 
 WHOLE = ("runs", "adapters")

@@ -88,6 +88,7 @@ def write_many(store: Store, count: int) -> list[str]:
         db.executemany("INSERT INTO transitions VALUES (?, ?, ?)", transitions)
         db.executemany("INSERT INTO tags VALUES (?, ?)", tags)
         db.executemany("INSERT INTO experiments (id, name, created, base) VALUES (?, ?, ?, ?)", experiments)
+        db.execute("INSERT INTO members SELECT experiment, id FROM runs WHERE experiment IS NOT NULL")
         db.executemany("INSERT INTO losses VALUES (?, ?, ?, ?)", losses)
         db.executemany(
             "INSERT INTO epochs (run, epoch, step, seconds, train_loss, measures) VALUES (?, ?, ?, ?, ?, ?)", epochs

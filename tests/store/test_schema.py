@@ -43,8 +43,21 @@ CREATE TABLE epochs (
 """A table of versions up to 7."""
 
 
+RENAMED = """
+CREATE TRIGGER experiment_renamed AFTER UPDATE OF name ON experiments
+BEGIN UPDATE runs SET changes = changes + 1 WHERE experiment = NEW.id; END
+"""
+"""A trigger of versions up to 11."""
+
+
 def as_it_was(sql: str, version: int) -> str | None:
     """A statement of this version's schema as in an earlier version; None if that version had none."""
+    if "members" in sql:  # of version 12
+        sql = RENAMED if sql.startswith("CREATE TRIGGER experiment_renamed") else ""
+    if not sql:
+        return None
+    if version == 11:
+        return sql
     if "judged" in sql:
         return None  # of version 11
     if version == 10:
@@ -71,7 +84,7 @@ def as_it_was(sql: str, version: int) -> str | None:
     sql = re.sub(r",\s*kind TEXT GENERATED.*(?=\))", "", sql, flags=re.DOTALL)
     sql = re.sub(r"(?=accuracy REAL GENERATED)", f"{LABEL}, ", sql)
     if version < 4:
-        if sql.startswith(("CREATE TRIGGER", "CREATE INDEX runs_to_copy")):
+        if sql.lstrip().startswith(("CREATE TRIGGER", "CREATE INDEX runs_to_copy")):
             return None
         sql = re.sub(r",\s*changes INTEGER.*(?=\))", "", sql, flags=re.DOTALL)
     if version < 3:
@@ -102,8 +115,8 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
         assert ("accuracy" in columns, "label" in columns) == (version >= 3, version in (3, 4))
         assert ("copied" in columns, "kind" in columns) == (version >= 4, version >= 5)
         db.execute(
-            "INSERT INTO runs (id, spec, method, bank_key, state, owner, created, result)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO runs (id, spec, method, bank_key, state, owner, created, result, experiment)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'e-1')",
             (
                 "r-1",
                 spec.to_json(),
@@ -122,6 +135,7 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
         db.execute(f"PRAGMA user_version = {version}")
         db.commit()
     assert Store(old).run("r-1").spec == spec
+    assert (Store(old).experiment("e-1").runs, Store(old).experiments_of(["r-1"])) == (("r-1",), ["e-1"])
     assert (Looks(Store(old)).of("e-1"), Looks(Store(old)).are_kept("e-1")) == ([], False)
     (epoch,) = Store(old).curve("r-1").epochs.to_dict("records")
     assert epoch == {

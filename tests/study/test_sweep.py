@@ -88,7 +88,7 @@ def test_a_grid_is_every_combination_once_and_full_fine_tuning_first():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"seeds": 56}, "at most 500 runs and this one has 504"),
+        ({"seeds": 250}, "at most 2,000 runs and this one has 2,250"),
         ({"varied": {"rank": (), "alpha": (8.0,)}}, "at least 4 settings and this one has 1"),
         ({"varied": {"rank": (), "alpha": (8.0,)}, "full_learning_rates": ()}, "this one has 0"),
         ({"varied": {"rank": (1, 1000), "alpha": (8.0,)}}, "Rank must be at most 512"),

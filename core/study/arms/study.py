@@ -180,10 +180,10 @@ def study(
     found = StudyAnswer(vary, margin, lines, tuple(seen))
     common = common_seeds(arm for at in seen if at.verdict.full for arm in (at.verdict.full, *at.arms))
     if waiting := waiting_reason(everything, len(common)):
-        return replace(found, reason=waiting.text, unread=True)
+        return _without(replace(found, unread=True), waiting.text)
     if not common:
         reasons = [at.verdict.reason for at in seen if at.verdict.reason]
-        return replace(found, reason=next(iter(reasons), "No verdict: the settings have no finished seed in common."))
+        return _without(found, next(iter(reasons), "No verdict: the settings have no finished seed in common."))
     return _looked(found, _members(plan), common, tested, looks, trivial)
 
 
@@ -193,6 +193,15 @@ def _seen(point: Point, part: Plan, runs: list[Run], margin: float) -> AtPoint:
     rates = rates_tried(run.spec for run in runs if run.spec.role in (Role.REFERENCE, Role.ADAPTER))
     leading = best_arm(runs, is_adapter)
     return AtPoint(point, tuple(runs), Verdict(margin, rates, full, reason=reason, leading=leading), tuple(arms))
+
+
+def _without(found: StudyAnswer, reason: str) -> StudyAnswer:
+    """The answer where nothing is compared, at no point."""
+    points = [
+        replace(at, verdict=replace(at.verdict, reason=at.verdict.reason or reason, unread=found.unread))
+        for at in found.points
+    ]
+    return replace(found, points=tuple(points), reason=reason)
 
 
 def _members(plan: Plan) -> dict[Point, dict[str, str]]:

@@ -25,8 +25,8 @@ from core.study.arms.tables import is_count, mean_text, varied_columns
 from core.study.arms.tuning import end_sentence, ratio_text
 from core.study.stats.measures import ends_text, value_text
 
-MAX_RUNS = 500
-"""Maximum number of runs in one sweep."""
+MAX_RUNS = 2000
+"""Maximum number of runs in one sweep or study."""
 
 MIN_ARMS = 4
 """Arms below which an experiment is not shown as a sweep: Compare shows so few better."""
@@ -43,6 +43,8 @@ class Grid:
     full_learning_rates: tuple[float, ...]
     """Learning rates of full fine-tuning, the reference; empty leaves it out."""
     seeds: int
+    points: int = 1
+    """Number of points of a study along an axis, at each of which all of them are tried; 1 for a sweep."""
     searched: bool = False
     """Whether these rates are only where a search begins, for full fine-tuning and for all values of these fields."""
 
@@ -51,7 +53,7 @@ class Grid:
         """Settings, each of which gets every seed; of a search the fewest."""
         values = math.prod(map(len, self.varied.values()))
         own = values * len(self.learning_rates) + len(self.full_learning_rates)
-        return own * FIRST_POINTS if self.searched else own
+        return self.points * (own * FIRST_POINTS if self.searched else own)
 
     @property
     def num_runs(self) -> int:
@@ -76,8 +78,8 @@ class Grid:
             )
         if self.num_runs > MAX_RUNS:
             raise SpecError(
-                f"A sweep takes at most {MAX_RUNS} runs and this one has {count_text(self.num_runs)}: choose fewer "
-                f"{', '.join([*names, 'learning rates'])} or seeds."
+                f"A sweep takes at most {count_text(MAX_RUNS)} runs and this one has {count_text(self.num_runs)}: "
+                f"choose fewer {', '.join([*names, 'learning rates'])} or seeds."
             )
         full: list[Setting] = [(optim.but(learning_rate=rate), FullSpec()) for rate in sorted(self.full_learning_rates)]
         return full + [

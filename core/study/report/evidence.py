@@ -21,10 +21,11 @@ from core.plan.configuration_file import write_configuration
 from core.store.record import Curve, Experiment, Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import chosen_arms
+from core.study.arms.study import StudyAnswer
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict
 from core.study.figures.palette import colours_of
-from core.study.report.answer import answer_of
+from core.study.report.answer import answer_of, is_study, study_of
 from core.study.weights.remeasured import Remeasured, remeasure
 
 
@@ -51,16 +52,25 @@ class Evidence:
     """Versions of Python and the libraries, as installed now."""
     network: str
     """The sizes of the network that all runs train, or what it is called if it was imported."""
+    study: StudyAnswer | None = None
+    """What a study found along its axis; None for an experiment without one."""
 
     @cached_property
     def chosen(self) -> list[Arm]:
-        """One arm for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`."""
-        return chosen_arms(self.members)
+        """One arm for each method, rank and control, of a study at each point; see
+        :func:`core.study.arms.choice.chosen_arms`.
+        """
+        if self.study is None:
+            return chosen_arms(self.members)
+        return list({arm.key: arm for at in self.study.points for arm in chosen_arms(at.runs)}.values())
 
     @cached_property
     def choices(self) -> list[RateChoice]:
         """The learning rate that was chosen for each."""
-        return rate_choices(self.members)
+        if self.study is None:
+            return rate_choices(self.members)
+        found = (choice for at in self.study.points for choice in rate_choices(at.runs))
+        return list({choice.arm.key: choice for choice in found}.values())
 
     @cached_property
     def tuned(self) -> bool:
@@ -111,7 +121,9 @@ def gather(
         curves: of all runs with results, by run id, where they were read already, or are not needed.
     """
     members = lab.members(experiment)
+    study = study_of(lab, experiment, members) if is_study(experiment) else None
     chosen = chosen_arms(members)
+    remeasured = Remeasured() if study is not None else remeasured
     return Evidence(
         experiment=experiment,
         bases=tuple(lab.runs_of(bases_of(members))),
@@ -124,6 +136,7 @@ def gather(
         frozen={arm.key: sentence for arm in chosen if (sentence := _frozen(lab, arm))},
         versions=versions(),
         network=lab.networks.title_of(members[0].spec.network),
+        study=study,
     )
 
 

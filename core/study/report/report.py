@@ -16,6 +16,7 @@ from core.store.record import Experiment
 from core.study.arms.balance import misleading_sentence
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.fairness import comparable
+from core.study.arms.study_words import study_basis, study_level
 from core.study.arms.verdict_words import costs, explanation, headline, level_words
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of
@@ -92,15 +93,17 @@ def opening(evidence: Evidence) -> Opening:
         raise RunStateError(found.reason)
     first = evidence.members[0].spec
     measure = first.objective.primary
+    along = study_basis(evidence.study) if evidence.study is not None else []
     short = "below" if measure.higher_is_better else "above"
     return Opening(
-        question=(
+        question=(f"{evidence.study.axis.question} " if evidence.study is not None else "")
+        + (
             f"{_start(first, evidence.network)} has to learn {task_text(first.task, first.objective)}. Does it take "
             "full fine-tuning, or is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
             f"{measure.margin_text(found.margin)} of {measure.noun} {short} full fine-tuning."
         ),
-        answer=tuple(filter(None, (headline(found), *explanation(found), costs(found)))),
-        level=level_words(found),
+        answer=tuple(filter(None, (headline(found), *explanation(found), *along, costs(found)))),
+        level=level_words(found) if evidence.study is None else study_level(evidence.study),
         warnings=(
             *filter(None, [misleading_sentence(evidence.chosen[0].runs[0])]),
             *dropped_sentences(evidence.members),

@@ -18,6 +18,7 @@ from core.study.arms.sweep import is_sweep
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict
 from core.study.arms.withheld import NextStep
+from core.study.report.answer import is_study
 from core.wording.experiments import MAX_NAME
 from pages.shared.experiment.configuration import save_experiment
 from pages.shared.experiment.growing import (
@@ -56,9 +57,11 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Verdict) -> None
         experiment: what to act on.
         found: its verdict, which says what would help it.
     """
-    if found.next_step in STEPS:
+    along = is_study(experiment)
+    if found.next_step in STEPS and not (along and STEPS[found.next_step] in NOT_OF_STUDIES):
         action_button(lab, experiment, found, STEPS[found.next_step], is_primary=True)
     known = {name: action for name, action in ACTIONS.items() if name != "rates" or found.next_step is NextStep.RATES}
+    known = {name: action for name, action in known.items() if not (along and name in NOT_OF_STUDIES)}
     titles = {name: f"{action.icon} {action.title}" for name, action in known.items()}
     st.menu_button(
         "More",
@@ -139,7 +142,7 @@ def _save(lab: Lab, experiment: Experiment, _: Verdict) -> None:
 def _run_again(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     """Go to the form that takes most of the experiment's settings, where they can be changed."""
     specs = [run.spec for run in lab.members(experiment)]
-    open_like("sweep" if _fits_sweep(specs) else "finetune", experiment.id, start_id(specs[0]))
+    open_like("study" if is_study(experiment) or _fits_sweep(specs) else "finetune", experiment.id, start_id(specs[0]))
 
 
 def _track(lab: Lab, experiment: Experiment, _: Verdict) -> None:
@@ -169,6 +172,9 @@ ACTIONS = {
     "track": Action("Send to a tracker", ":material/monitoring:", _track),
 }
 """All actions, by the name that :data:`pages.shared.experiment.growing.OPEN` has."""
+
+NOT_OF_STUDIES = ("rates", "longer")
+"""Actions that a study has none of: it searches for rates at its points, and another study has others."""
 
 STEPS = {
     NextStep.RATES: "rates",

@@ -65,7 +65,7 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
 
     Args:
         lab: has datasets, networks and bases.
-        key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
+        key: prefix of the form's widget keys: ``finetune`` or ``study``.
 
     Returns:
         The configuration if the form cannot show all of it, to draw :func:`opened_experiment` instead; else None.
@@ -91,7 +91,8 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
         start = _start_of(lab, configuration)
         if start is not None:
             search = configuration.tune if configuration.is_search else None
-            fill_from(lab, key, planned.least or planned.runs, start, search)
+            plain = planned if configuration.vary is None else lab.planned(configuration.but(vary=None))
+            fill_from(lab, key, plain.least or plain.runs, start, search, configuration.vary)
             st.session_state[f"{key}-trim"] = configuration.trim
         known = file.file_id, "filled" if start is not None else "beyond"
         st.session_state[f"{key}-open-state"] = known
@@ -200,6 +201,9 @@ def _lines(lab: Lab, configuration: Configuration, planned: Planned) -> dict[str
         )
     lines["Task"] = task_text(configuration.task)
     lines["Judged by"] = judged_text(configuration.objective)
+    if configuration.vary is not None:
+        axis = configuration.vary.axis
+        lines["Study"] = f"{axis.question} {axis.texts(configuration.vary.points)}"
     lines["Seeds"] = seeds_text(configuration.seeds).removeprefix("seeds ").removeprefix("seed ")
     lines["Device"] = first.device
     if configuration.trim:

@@ -37,6 +37,8 @@ def left_out(wanted: Configuration, shown: Configuration) -> list[str]:
         found.append(f"{_title(TuneSpec, 'longer')} {wanted.tune.longer}")
     if wanted.objective != shown.objective:
         found.append(f"judged by {judged_text(wanted.objective)}")
+    if wanted.vary is not None and wanted.vary != shown.vary:
+        found.append(f"{_title(Configuration, 'vary')} {wanted.vary.short}")
     for name in ("own_bases", "trim"):
         if getattr(wanted, name) and not getattr(shown, name):
             found.append(_title(Configuration, name))

@@ -11,6 +11,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import method_order
+from core.plan.axes import VarySpec
 from core.plan.configuration import Configuration, preset_of
 from core.plan.rate_grid import TuneSpec
 from core.run_spec import RunSpec
@@ -33,7 +34,7 @@ def open_like(page: str, experiment: str, base: str) -> NoReturn:
     """Open a form that is filled with the settings of an experiment, again each time.
 
     Args:
-        page: ``finetune`` or ``sweep``.
+        page: ``finetune`` or ``study``.
         experiment: id of the experiment.
         base: id of its base, or the digest of the network that was imported.
     """
@@ -50,7 +51,7 @@ def fill_form(lab: Lab, key: str) -> bool:
 
     Args:
         lab: has the experiment.
-        key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
+        key: prefix of the form's widget keys: ``finetune`` or ``study``.
 
     Returns:
         Whether it was filled by this call.
@@ -65,14 +66,15 @@ def fill_form(lab: Lab, key: str) -> bool:
     st.session_state[f"{key}-like-said"] = []
     try:
         experiment = lab.experiment(id)
-        specs, tune = [run.spec for run in lab.members(experiment)], None
+        specs, tune, vary = [run.spec for run in lab.members(experiment)], None, None
         if experiment.plan is not None and not _gone(lab, specs[0]):  # from where its search began
             asked = lab.configuration(experiment)
-            specs, tune = list(lab.planned(asked).least), asked.tune
+            vary, tune = asked.vary, asked.tune
+            specs = list(lab.planned(asked.but(vary=None)).least)
     except LabError as error:
         st.warning(literal(str(error)))
         return False
-    fill_from(lab, key, specs, start_id(specs[0]), tune)
+    fill_from(lab, key, specs, start_id(specs[0]), tune, vary)
     st.session_state[f"{key}-trim"] = experiment.trim
     st.session_state[f"{key}-like"] = id
     if gone := _gone(lab, specs[0]):
@@ -128,15 +130,23 @@ def _gone(lab: Lab, asked: RunSpec | Configuration) -> str:
     return ""
 
 
-def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str, search: TuneSpec | None) -> None:
+def fill_from(
+    lab: Lab,
+    key: str,
+    specs: Sequence[RunSpec],
+    start: str,
+    search: TuneSpec | None,
+    vary: VarySpec | None = None,
+) -> None:
     """Fill a form, before it is drawn, with what comes nearest to the settings of runs.
 
     Args:
         lab: has the datasets.
-        key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
+        key: prefix of the form's widget keys: ``finetune`` or ``study``.
         specs: of all runs, at least one.
         start: id of the base, or digest of the network that was imported; it is on this machine.
         search: how learning rates are searched for; None where they are not.
+        vary: what a study varies; the runs are those of its experiment at no point in particular.
     """
     first = specs[0]
     st.query_params["base"] = st.session_state["pick-base"] = start
@@ -145,7 +155,10 @@ def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str, search: 
     }
     values |= _arms(specs) if key == "finetune" else _grid(specs) | {"found": search is not None}
     found: dict[str, Any] = _own_rates(specs) if key == "finetune" else {}
-    found |= {"own-bases": first.own_base} | ({} if search is None else {"longer": search.longer})
+    found |= {"own-bases": first.own_base} | ({} if search is None or vary is not None else {"longer": search.longer})
+    if key == "study":
+        values["axis"] = "sweep" if vary is None else vary.name
+        found |= {} if vary is None else {f"points-{vary.name}": [str(point) for point in vary.points]}
     if first.device in lab.devices():
         values["device"] = first.device
     own = family_key(key, first.network)

@@ -78,8 +78,10 @@ def is_watched(key: str) -> bool:
 
 
 def _with_experiments(lab: Lab, ids: Sequence[str]) -> list[str]:
-    names = dict.fromkeys(run.experiment for run in lab.runs_of(ids) if run.experiment)
-    members = [run for name in names for run in lab.runs(experiment=name)[::-1]]
+    # What has ended may also belong to an experiment of which nothing trains.
+    going = [run for run in lab.runs_of(ids) if run.is_live or run.plan == "open"]
+    names = dict.fromkeys(run.experiment for run in going if run.experiment)
+    members = [run for name in names for run in lab.members(name)]
     return list(dict.fromkeys([*ids, *(run.id for run in (*interrupted_bases(lab, members), *members))]))
 
 

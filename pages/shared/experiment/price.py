@@ -83,7 +83,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
 
 def count_of(planned: Planned) -> str:
     """How many runs are trained, without bases, as in ``16`` or ``31 to 67``."""
-    low, high = len(planned.least or planned.runs), len(planned.most or planned.runs)
+    low, high = (len(specs) - len(planned.bases) for specs in (planned.at_least, planned.at_most))
     return f"{low}" if low == high else f"{low} to {high}"
 
 

@@ -43,11 +43,11 @@ def start_button(
         ShortOfMemoryError: it does not fit in memory, which was to be checked.
     """
 
-    def queue() -> Experiment:
+    def queue(anew: bool = False) -> Experiment:
         missing = lab.estimates.shortage(planned.specs) if check_memory else None
         if missing is not None:
             raise ShortOfMemoryError(missing.text)
-        return lab.queue(planned, trim=trim)
+        return lab.queue(planned, trim=trim, anew=anew)
 
     known = lab.find_experiment(planned)
     left = None if known is None else left_of(lab, lab.members(known))
@@ -68,7 +68,7 @@ def start_button(
     st.session_state.pop(KNOWN, None)
     with st.spinner("Queueing the runs"):
         if anew:
-            return queue()
+            return queue(anew=True)
         lab.finish(known.runs)
         return known
 

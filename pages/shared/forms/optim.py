@@ -31,12 +31,13 @@ def family_key(key: str, network: NetworkSpec) -> str:
     return key if network.kind == FAMILIES[0].name() else f"{key}-{network.kind}"
 
 
-def optim_form(key: str, network: NetworkSpec) -> OptimSpec:
+def optim_form(key: str, network: NetworkSpec, without: str = "") -> OptimSpec:
     """Draw epochs and batch size, and what else the network's family is trained with.
 
     Args:
         key: prefix of the widget keys.
         network: what is trained.
+        without: name of a field that is not asked for, of epochs and batch size.
 
     Returns:
         The settings, at a learning rate that is not chosen here.
@@ -47,10 +48,13 @@ def optim_form(key: str, network: NetworkSpec) -> OptimSpec:
     own, start = family_key(key, network), OptimSpec.of(**network.training)
     reasons = {name: network.reasons.get(name, "") for name in OptimSpec.model_fields}
     left, right = st.columns(2, gap="medium")
-    with left:
-        passes = widgets.whole(OptimSpec, "epochs", f"{own}-epochs", MAX_EPOCHS, start.epochs, reasons["epochs"])
-    with right:
-        batch = widgets.batch_size(f"{own}-batch", start.batch_size, reasons["batch_size"])
+    passes, batch = start.epochs, start.batch_size
+    if without != "epochs":
+        with left:
+            passes = widgets.whole(OptimSpec, "epochs", f"{own}-epochs", MAX_EPOCHS, start.epochs, reasons["epochs"])
+    if without != "batch_size":
+        with right if without != "epochs" else left:
+            batch = widgets.batch_size(f"{own}-batch", start.batch_size, reasons["batch_size"])
     more = _more(own, start, reasons) if start.beyond_plain_adam else {}
     if network.has_head:
         rates = [0.0, *widgets.LEARNING_RATE_CHOICES]

@@ -25,7 +25,7 @@ OWN = "own"
 """The choice beside the presets: every setting of the task is a field of the form."""
 
 
-def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
+def task_form(lab: Lab, base: Run | NetworkSpec, key: str, without: str = "") -> TaskSpec | None:
     """Draw the form; return None while the task is not ready, and show the reason on the page.
 
     Args:
@@ -33,6 +33,7 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
         base: the network to fine-tune. The dataset of a pretrain run is the default; a network that was imported has
             none, so that its presets change nothing.
         key: prefix of the widget keys.
+        without: name of a setting of the task that is not asked for.
     """
     st.subheader("Task")
     if isinstance(base, NetworkSpec):
@@ -64,11 +65,11 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
         return None
     try:
         if preset == OWN:
-            task = own_task(lab.catalog.info(dataset), key, network)
+            task = own_task(lab.catalog.info(dataset), key, network, without)
         else:
             share = widgets.validation_part(f"{key}-validation")
             task = preset_task(lab.catalog, preset, source, network, dataset, share)
-            if task.shots is None:
+            if task.shots is None and without != "shots":
                 task = task.but(shots=shots(lab.catalog.info(dataset), key, default_shots(lab.tasks, task)))
         task_preview(lab, task, key, network)
         if isinstance(base, Run) and (handicap := old_rows(lab.catalog, base.spec, task)):

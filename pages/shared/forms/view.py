@@ -21,20 +21,21 @@ ALL = "all"
 """The amount that leaves nothing out."""
 
 
-def own_task(info: DatasetInfo, key: str, network: NetworkSpec | None = None) -> TaskSpec:
+def own_task(info: DatasetInfo, key: str, network: NetworkSpec | None = None, without: str = "") -> TaskSpec:
     """Draw fields for every setting of a task of a dataset.
 
     Args:
         info: the dataset.
         key: prefix of the widget keys.
         network: which one learns it, and so limits what can be chosen; None while that is not known.
+        without: name of a setting that is not asked for.
 
     Raises:
         SpecError: the choices contradict each other.
     """
     values: dict[str, Any] = {}
     classes = {label: _class_text(label, info.class_names) for label in range(info.num_classes)}
-    drawn = fields_of(view_of(info.kind), info.has_classes)
+    drawn = [field for field in fields_of(view_of(info.kind), info.has_classes) if field.name != without]
     for side_by_side, fields in groupby(drawn, lambda field: field.widget == "switch"):
         with st.container(horizontal=side_by_side):
             values |= {field.name: _value(field, classes, f"{key}-{field.name}", network) for field in fields}

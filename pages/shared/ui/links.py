@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 import streamlit as st
@@ -23,7 +24,7 @@ ENTRIES = {
     "home": Entry("Home", ":material/home:", ""),
     "pretrain": Entry("Pretrain", ":material/school:", "Train"),
     "finetune": Entry("Fine-tune", ":material/tune:", "Train"),
-    "sweep": Entry("Sweep", ":material/grid_on:", "Train"),
+    "study": Entry("Study", ":material/grid_on:", "Train"),
     "networks": Entry("Networks", ":material/hub:", "Train"),
     "data": Entry("Data", ":material/database:", "Train"),
     "runs": Entry("Runs", ":material/list:", "Results"),
@@ -37,6 +38,10 @@ ENTRIES = {
     "learn": Entry("Learn", ":material/menu_book:", "Understand"),
 }
 """Pages in the order of the navigation, by the name of their folder, which is also their URL path."""
+
+
+MOVED = {"sweep": "study"}
+"""Where pages of earlier versions are now, by their URL paths: old links lead there."""
 
 
 def script(name: str) -> str:
@@ -53,7 +58,16 @@ def sections() -> dict[str, list[st.Page]]:
             script(name), title=entry.title, icon=entry.icon, url_path=None if first else name, default=first
         )
         found.setdefault(entry.section, []).append(page)
+    found[""] += [
+        st.Page(partial(_follow, now), title=ENTRIES[now].title, url_path=old, visibility="hidden")
+        for old, now in MOVED.items()
+    ]
     return found
+
+
+def _follow(name: str) -> NoReturn:
+    """Go to where a page is now, with the parameters of its old address."""
+    go(name, st.query_params.to_dict())
 
 
 def link(name: str, label: str, query: Mapping[str, str] | None = None) -> None:

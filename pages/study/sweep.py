@@ -1,21 +1,18 @@
-"""Sweep: LoRA over ranks, alphas and learning rates, beside full fine-tuning at rates of its own."""
+"""What Study shows of a sweep: LoRA over ranks, alphas and learning rates, beside full fine-tuning at its own rates."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import LabError
 from core.forecast.forecast import total
-from core.lab import Lab, current
+from core.lab import Lab
 from core.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
 from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
-    MIN_ARMS,
     chosen,
-    is_sweep,
     rates_sentence,
     shares_time,
     sweep_arms,
@@ -29,47 +26,67 @@ from core.study.report.answer import answer_of
 from core.study.stats.measures import TIME_NOTE
 from core.wording.csv_file import csv_of
 from core.wording.tasks import judged_text
-from pages.shared.experiment.current import asked_for, choose_experiment, known, missing_sentence, remember
-from pages.shared.experiment.like import fill_form
-from pages.shared.experiment.start import say_if_known
 from pages.shared.experiment.state import state_line
 from pages.shared.experiment.verdict_view import basis_view, verdict_view
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import start_text, task_text, when
-from pages.sweep.form import sweep_form
-from pages.sweep.live import comparison, measure_map, sweep_live
+from pages.shared.ui.pickers import start_text, task_text
+from pages.study.live import comparison, measure_map, sweep_live
 
 BEST_ALPHA = "Best"
 """Choice among the alphas that shows the best one at each place."""
 
-lab = current()
+
+def sweep_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
+    """Draw a sweep: while it trains its map, then its answer, figures and table.
+
+    Raises:
+        LabError: the look at its test part cannot be recorded.
+    """
+    first = members[0].spec
+    arms = sweep_arms(members)
+    trained = arms[0].spec.optim if arms else first.optim
+    st.caption(
+        f"Base: {literal(start_text(lab, first))}. Task: {literal(task_text(first.task, first.objective))}. "
+        f"{counted(trained.epochs, 'epoch')} each, batches of {trained.batch_size}. "
+        f"Judged by {judged_text(first.objective)}."
+    )
+    alphas = sorted({arm.spec.method.strength for arm in arms if arm.spec.method.strength is not None})
+    alpha = alphas[0] if alphas else None
+    if len(alphas) > 1:
+        choice = st.segmented_control(
+            "Alpha",
+            [BEST_ALPHA, *(f"{value:g}" for value in alphas)],
+            default=BEST_ALPHA,
+            key="alpha",
+            required=True,
+            bind="query-params",
+            help="For the heat map and the learning rates. Best: by validation, at each place.",
+        )
+        alpha = None if choice == BEST_ALPHA else float(choice)
+    if is_under_way(members):
+        sweep_live(lab, experiment, alpha)
+        return
+    took(lab, members)
+    decided = answer_of(lab, experiment, members)
+    troubles(lab, members, decided)
+    if not any(arm.validation for arm in arms):
+        st.info(no_choice_sentence(members), icon=":material/info:")
+        return
+    _answer(experiment, decided, arms)
+    _figures(experiment, arms, alpha, decided.unread)
+    _table(experiment, arms, decided.unread)
 
 
-@st.cache_data(show_spinner=False)
-def reads_as_sweep(_lab: Lab, runs: tuple[str, ...]) -> bool:
-    """Whether an experiment of these runs is a sweep; specs never change, so neither does the answer."""
-    return is_sweep(run.spec for run in _lab.runs_of(runs))
-
-
-def sweeps() -> dict[str, Experiment]:
-    """Experiments that are sweeps, the newest first."""
-    return {
-        experiment.id: experiment
-        for experiment in lab.experiments()
-        if len(experiment.runs) >= MIN_ARMS and reads_as_sweep(lab, experiment.runs)
-    }
-
-
-def answer(found: Verdict, arms: list[Arm]) -> None:
+def _answer(experiment: Experiment, found: Verdict, arms: list[Arm]) -> None:
     """Show the verdict, and what validation chooses."""
     st.subheader("The answer")
     full, lora = chosen(arms)
     best = [arm for arm in (lora, full) if arm is not None]
     verdict_view(found)
-    basis_view(found, "sweep-basis")
+    basis_view(found, "study-basis")
     st.markdown(rates_sentence(arms))
     for sentence in dropped_sentences(run for arm in arms for run in arm.runs):
         st.warning(literal(sentence))
@@ -87,7 +104,7 @@ def answer(found: Verdict, arms: list[Arm]) -> None:
         )
 
 
-def figures(arms: list[Arm], alpha: float | None, unread: bool) -> None:
+def _figures(experiment: Experiment, arms: list[Arm], alpha: float | None, unread: bool) -> None:
     """Draw the four figures of a sweep; while the test part is not to be read the two of the validation part."""
     title = judged_by(arms).primary.title
     left, right = st.columns(2, gap="large")
@@ -123,7 +140,7 @@ def figures(arms: list[Arm], alpha: float | None, unread: bool) -> None:
             st.caption(f"On the front, with their trainable parameters: {listed(names)}.")
 
 
-def table(arms: list[Arm], unread: bool) -> None:
+def _table(experiment: Experiment, arms: list[Arm], unread: bool) -> None:
     """Show every setting in numbers."""
     st.subheader("All settings")
     column = st.column_config.NumberColumn
@@ -154,7 +171,7 @@ def table(arms: list[Arm], unread: bool) -> None:
             lambda: csv_of(sweep_table(arms, unread)),
             f"{experiment.id}.csv",
             "text/csv",
-            "sweep-csv",
+            "study-csv",
             help="This table as numbers.",
         )
         link(
@@ -164,7 +181,7 @@ def table(arms: list[Arm], unread: bool) -> None:
         )
 
 
-def took(members: list[Run]) -> None:
+def took(lab: Lab, members: list[Run]) -> None:
     """Show how long training took, beside the forecast that was kept when the runs were queued."""
     seconds = trained_seconds(members)
     kept = lab.estimates.at_launch([run.id for run in members])
@@ -175,83 +192,12 @@ def took(members: list[Run]) -> None:
     st.caption(f"Training {words}.")
 
 
-def troubles(members: list[Run], found: Verdict) -> None:
+def troubles(lab: Lab, members: list[Run], found: Verdict) -> None:
     """Show which runs have no result, and why."""
-    state_line(lab, members, "sweep", found)
+    state_line(lab, members, "study", found)
     failed = [run for run in members if run.state == "failed"]
     if failed:
         st.warning(
             f"{count_text(len(failed))} of {count_text(len(members))} runs failed (✕), the first one because: "
             f"{literal(str(failed[0].cause))}"
         )
-
-
-st.title("Sweep")
-st.markdown(
-    "Try LoRA at many **ranks, alphas and learning rates**, and full fine-tuning at learning rates of its own. The "
-    "validation part chooses the settings, the test part then measures them."
-)
-found = sweeps()
-filled = st.session_state["sweep-filled"] = fill_form(lab, "sweep") or st.session_state.get("sweep-filled", False)
-# The key makes it a new one after each sweep: closed, where the old one was open.
-with st.expander(
-    "New sweep",
-    icon=":material/add:",
-    expanded=filled or not found,
-    key=f"sweep-new-{len(found)}{'-filled' if filled else ''}",
-    on_change="rerun",
-) as fold:
-    started = sweep_form(lab) if fold.open else None
-if started is not None:
-    st.session_state["sweep-filled"] = False
-    remember(started.id)
-    st.rerun()
-asked = asked_for(lab)
-other = known(lab, asked) if asked else None
-if other is not None and reads_as_sweep(lab, other.runs):
-    found.setdefault(other.id, other)  # older than those that are listed
-missing = f"“{other.name}” is not a sweep." if other else missing_sentence(asked or "")
-names = {id: f"{e.name} · {count_text(len(e.runs))} runs · {when(e.created)}" for id, e in found.items()}
-experiment = choose_experiment("Sweep", list(found.values()), names, asked, missing)
-if experiment is None:
-    st.caption("The sweep appears here as soon as it has started.")
-    st.stop()
-say_if_known(experiment)
-members = lab.members(experiment)
-first = members[0].spec
-arms = sweep_arms(members)
-trained = arms[0].spec.optim if arms else first.optim
-st.caption(
-    f"Base: {literal(start_text(lab, first))}. Task: {literal(task_text(first.task, first.objective))}. "
-    f"{counted(trained.epochs, 'epoch')} each, batches of {trained.batch_size}. "
-    f"Judged by {judged_text(first.objective)}."
-)
-alphas = sorted({arm.spec.method.strength for arm in arms if arm.spec.method.strength is not None})
-alpha = alphas[0] if alphas else None
-if len(alphas) > 1:
-    choice = st.segmented_control(
-        "Alpha",
-        [BEST_ALPHA, *(f"{value:g}" for value in alphas)],
-        default=BEST_ALPHA,
-        key="alpha",
-        required=True,
-        bind="query-params",
-        help="For the heat map and the learning rates. Best: by validation, at each place.",
-    )
-    alpha = None if choice == BEST_ALPHA else float(choice)
-
-try:
-    if is_under_way(members):
-        sweep_live(lab, experiment, alpha)
-        st.stop()
-    took(members)
-    decided = answer_of(lab, experiment, members)
-    troubles(members, decided)
-    if not any(arm.validation for arm in arms):
-        st.info(no_choice_sentence(members), icon=":material/info:")
-        st.stop()
-    answer(decided, arms)
-    figures(arms, alpha, decided.unread)
-    table(arms, decided.unread)
-except LabError as error:
-    st.error(literal(str(error)))

@@ -23,7 +23,7 @@ from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.literal import literal
-from pages.sweep.live import comparison
+from pages.study.live import comparison
 from tests.conftest import TURNED, finish, wait_until
 from tests.data.uploaded import noise
 from tests.pages.test_pages import draw, texts
@@ -39,13 +39,13 @@ def swept(trained_home: TrainedHome, opened: Lab, base: Run) -> Experiment:
 
 def choose(app: AppTest, ranks: list[int], rates: list[float], full: list[float], seeds: int) -> None:
     """Fill in the form, which is open, with these rates in place of a search."""
-    app.toggle(key="sweep-found").set_value(False).run()
-    app.toggle(key="sweep-own-bases").set_value(False).run()
-    app.pills(key="sweep-ranks").set_value(ranks).run()
-    app.pills(key="sweep-rates").set_value(rates).run()
-    app.pills(key="sweep-full-rates").set_value(full).run()
-    app.slider(key="sweep-seeds").set_value(seeds).run()
-    app.slider(key="sweep-epochs").set_value(1).run()
+    app.toggle(key="study-found").set_value(False).run()
+    app.toggle(key="study-own-bases").set_value(False).run()
+    app.pills(key="study-ranks").set_value(ranks).run()
+    app.pills(key="study-rates").set_value(rates).run()
+    app.pills(key="study-full-rates").set_value(full).run()
+    app.slider(key="study-seeds").set_value(seeds).run()
+    app.slider(key="study-epochs").set_value(1).run()
     assert not app.exception, app.exception
 
 
@@ -54,11 +54,11 @@ def metrics(app: AppTest) -> dict[str, str]:
 
 
 def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> None:
-    app = draw("sweep")
+    app = draw("study")
     choose(app, [1, 4], [0.00316, 0.01], [0.001], 2)
     shown = metrics(app)
     assert (shown["Runs"], shown["Trainable parameters"]) == ("10", "1,562 to 136,074")
-    app.button(key="sweep-start").click().run()
+    app.button(key="study-start").click().run()
     assert not app.exception, app.exception
     (experiment,) = opened.experiments()
     specs = [run.spec for run in opened.members(experiment)]
@@ -69,19 +69,19 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
     assert {spec.base for spec in specs} == {base.id}
     assert app.query_params["experiment"] == experiment.id
     finish(opened, *experiment.runs)
-    app = draw("sweep")
+    app = draw("study")
     assert "The answer" in texts(app)
     assert shown["Steps per run"] == str(opened.run(experiment.runs[0]).steps)
 
 
 def test_the_layers_that_are_chosen_get_adapters_and_without_any_there_is_a_sentence(opened: Lab, base: Run) -> None:
-    app = draw("sweep")
+    app = draw("study")
     choose(app, [1, 2], [0.00316, 0.01], [], 1)
-    assert app.pills(key="sweep-layers").value == list(target_layers(base.spec.network).groups)
-    app.pills(key="sweep-layers").set_value([]).run()
+    assert app.pills(key="study-layers").value == list(target_layers(base.spec.network).groups)
+    app.pills(key="study-layers").set_value([]).run()
     assert not app.exception, app.exception
     assert app.error
-    app.pills(key="sweep-layers").set_value(["layers.2"]).run()
+    app.pills(key="study-layers").set_value(["layers.2"]).run()
     assert not app.error
     methods = [LoRASpec.of(rank=rank, target_modules=("layers.2",)) for rank in (1, 2)]
     counts = [count_text(plan(base.spec.network, method).trainable_parameters) for method in methods]
@@ -91,14 +91,14 @@ def test_the_layers_that_are_chosen_get_adapters_and_without_any_there_is_a_sent
 def test_a_sweep_without_ranks_says_that_lora_is_left_out_and_it_can_be_of_another_method(
     opened: Lab, base: Run
 ) -> None:
-    app = draw("sweep")
-    app.segmented_control(key="sweep-adapters").set_value("dora").run()
+    app = draw("study")
+    app.segmented_control(key="study-adapters").set_value("dora").run()
     assert "DoRA: ranks" in [pills.label for pills in app.pills]
-    app.segmented_control(key="sweep-adapters").set_value("lora").run()
+    app.segmented_control(key="study-adapters").set_value("lora").run()
     choose(app, [1], [0.01], RATES_OFFERED[3:7], 1)
     left_out = "Without a rank, an alpha and a learning rate, LoRA is left out."
     assert left_out not in texts(app)
-    app.pills(key="sweep-ranks").set_value([]).run()
+    app.pills(key="study-ranks").set_value([]).run()
     assert left_out in texts(app)
 
 
@@ -106,10 +106,10 @@ def test_a_sweep_can_keep_only_the_networks_of_chosen_settings(
     opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pages.shared.experiment.keep.MUCH_SPACE", 0)
-    app = draw("sweep")
+    app = draw("study")
     choose(app, [1], [0.00316, 0.01], [0.001, 0.00316], 1)
-    app.toggle(key="sweep-trim").set_value(True).run()
-    app.button(key="sweep-start").click().run()
+    app.toggle(key="study-trim").set_value(True).run()
+    app.button(key="study-start").click().run()
     assert not app.exception, app.exception
     (experiment,) = opened.experiments()
     assert experiment.trim
@@ -119,25 +119,25 @@ def test_a_sweep_can_keep_only_the_networks_of_chosen_settings(
 
 @pytest.mark.parametrize(
     ("ranks", "full", "seeds", "sentence"),
-    [([1, 2, 4, 8, 16], [0.001], 10, "at most 500 runs and this one has 610"), ([], [], 3, "at least 4 settings")],
+    [([1, 2, 4, 8, 16], [0.001], 50, "at most 2,000 runs and this one has 3,050"), ([], [], 3, "at least 4 settings")],
 )
 def test_a_sweep_that_does_not_hold_cannot_be_started(
     opened: Lab, base: Run, ranks: list[int], full: list[float], seeds: int, sentence: str
 ) -> None:
-    app = draw("sweep")
+    app = draw("study")
     choose(app, ranks, RATES_OFFERED, full, seeds)
     (form,) = [column for column in app.columns if "Settings to try" in [each.value for each in column.subheader]]
     (error,) = form.error
     assert sentence in error.value, "beside the fields"
     (cost,) = [column for column in app.columns if "Estimated cost" in [each.value for each in column.subheader]]
     assert (len(cost.error), [each.value for each in cost.caption]) == (0, [SEE_FORM])
-    assert not [button for button in app.button if button.key == "sweep-start"]
+    assert not [button for button in app.button if button.key == "study-start"]
 
 
 def test_the_queues_limit_holds_and_nothing_is_queued(opened: Lab, base: Run) -> None:
-    app = draw("sweep")
+    app = draw("study")
     choose(app, [1, 2, 4, 8], RATES_OFFERED[3:7], [0.001], 3)
-    app.button(key="sweep-start").click().run()
+    app.button(key="study-start").click().run()
     assert not app.exception, app.exception
     assert "The queue takes 40 waiting runs" in texts(app)
     assert opened.experiments() == []
@@ -147,19 +147,19 @@ def test_while_it_runs_the_page_shows_how_far_it_is_and_stops_it(opened: Lab, ba
     arms = [(optim.but(epochs=200), lora) for optim, lora in SWEPT]
     experiment = opened.fine_tune(base, TURNED, arms, [0, 1], "Sweep, a to b")
     wait_until(lambda: opened.run(experiment.runs[0]).step > 0)
-    app = draw("sweep")
+    app = draw("study")
     assert "Training now: " in texts(app)
     assert "The answer" not in texts(app)
-    app.button(key=f"sweep-{experiment.id}-stop-all").click().run()
+    app.button(key=f"study-{experiment.id}-stop-all").click().run()
     runs = finish(opened, *experiment.runs)
     assert {run.state for run in runs} == {"stopped"}
-    app = draw("sweep")
+    app = draw("study")
     assert "0 of 20 finished, 20 stopped" in texts(app)
     assert "No setting has finished, so there is no verdict." in texts(app)
 
 
 def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: Lab, swept: Experiment) -> None:
-    app = draw("sweep")
+    app = draw("study")
     assert not app.error
     assert "LoRA's best learning rate is" in texts(app) or "same learning rate" in texts(app)
     assert literal(headline(answer_of(opened, swept))) in texts(app)
@@ -183,18 +183,18 @@ def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> N
 
 
 def test_every_choice_of_alpha_draws_also_with_the_form_open(opened: Lab, swept: Experiment) -> None:
-    app = draw("sweep", alpha="Best")
-    app.session_state["sweep-new-1"] = True
+    app = draw("study", alpha="Best")
+    app.session_state["study-new-1"] = True
     for alpha in ("Best", "8", "16"):
         app.segmented_control(key="alpha").set_value(alpha).run()
         assert not app.exception, app.exception
-        assert app.button(key="sweep-start")
+        assert app.button(key="study-start")
     for alpha in ("8", "16"):
-        assert draw("sweep", alpha=alpha).segmented_control(key="alpha").value == alpha
+        assert draw("study", alpha=alpha).segmented_control(key="alpha").value == alpha
 
 
 def test_an_experiment_of_few_settings_is_no_sweep(filled: Lab) -> None:
-    app = draw("sweep")
+    app = draw("study")
     assert "appears here as soon as it has started" in texts(app)
 
 
@@ -218,19 +218,19 @@ def test_pages_draw_while_runs_wait_whose_dataset_is_gone_and_their_base_is_fini
     opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
     experiment = opened.fine_tune(interrupted, TaskSpec.of(dataset="mine"), SWEPT[2:6], [0])
     opened.catalog.remove("mine")
-    for page in ("home", "runs", "compare", "sweep"):
+    for page in ("home", "runs", "compare", "study"):
         app = draw(page, experiment=experiment.id)
         said = "\n".join([texts(app), *(bar.proto.text for bar in app.main.get("progress"))])
         assert "0 of 5 finished, 4 queued, 1 interrupted · time left not known yet" in said, page
     assert "Waiting for the base, whose training was interrupted." in texts(app)
-    app.button(key=f"sweep-{experiment.id}-finish").click().run()
+    app.button(key=f"study-{experiment.id}-finish").click().run()
     assert not app.exception
     assert opened.run(interrupted.id).state != "interrupted"
 
 
 def test_an_experiment_that_grows_to_a_sweep_is_one(opened: Lab, interrupted: Run) -> None:
     experiment = opened.fine_tune(interrupted, TURNED, SWEPT[2:4], [0, 1])
-    assert "is not a sweep" in texts(draw("sweep", experiment=experiment.id))
+    assert "is no study and no sweep" in texts(draw("study", experiment=experiment.id))
     opened.grow(experiment, SWEPT[2:6], [0, 1])
-    app = draw("sweep", experiment=experiment.id)
+    app = draw("study", experiment=experiment.id)
     assert app.selectbox(key="pick-experiment").value == experiment.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import streamlit as st
 
@@ -42,7 +42,7 @@ def measure_map(experiment: Experiment, arms: Sequence[Arm], alpha: float | None
     words += ["Framed: chosen." if marked else "", "A tile opens its runs in Compare."]
     st.caption(" ".join(filter(None, words)))
     alt = f"Mean {measure.noun} on the validation part of each rank and learning rate; a tile opens its runs in Compare"
-    pressed = tile_map(heat_map(arms, alpha, (full, lora) if marked else ()), f"sweep-map-{experiment.id}", alt)
+    pressed = tile_map(heat_map(arms, alpha, (full, lora) if marked else ()), f"study-map-{experiment.id}", alt)
     if pressed in {arm.key for arm in arms}:
         go("compare", comparison(experiment, [pressed, *([full.key] if full else [])]))
 
@@ -53,11 +53,22 @@ def comparison(experiment: Experiment, arms: Iterable[str]) -> dict[str, str]:
 
 
 def sweep_live(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
-    """Show a sweep that is live; when its last run ends, the whole page is drawn again with the results."""
-    st.fragment(_panel, run_every=TICK)(lab, experiment, alpha)
+    """Show a sweep that is live, with its heat map so far."""
+    live_part(lab, experiment, lambda members: measure_map(experiment, sweep_arms(members), alpha))
 
 
-def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
+def live_part(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], None]) -> None:
+    """Show an experiment that is live; when its last run ends, the whole page is drawn again with the results.
+
+    Args:
+        lab: trains it.
+        experiment: what is shown.
+        draw: draws what is known so far of its runs.
+    """
+    st.fragment(_panel, run_every=TICK)(lab, experiment, draw)
+
+
+def _panel(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], None]) -> None:
     members = lab.members(experiment)
     live = [run for run in members if run.is_live]
     if not is_under_way(members):
@@ -65,11 +76,11 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
     runs = [*interrupted_bases(lab, live), *members]
     left, right = st.columns([5, 1], vertical_alignment="center")
     with left:
-        _progress(lab, runs, followed(lab, f"sweep-{experiment.id}", runs))
+        _progress(lab, runs, followed(lab, f"study-{experiment.id}", runs))
     with right:
-        finish_button(lab, runs, f"sweep-{experiment.id}")
-        stop_button(lab, runs, f"sweep-{experiment.id}")
-    measure_map(experiment, sweep_arms(members), alpha)
+        finish_button(lab, runs, f"study-{experiment.id}")
+        stop_button(lab, runs, f"study-{experiment.id}")
+    draw(members)
 
 
 def _progress(lab: Lab, runs: Sequence[Run], launched: Sequence[Run]) -> None:

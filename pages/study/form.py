@@ -1,4 +1,8 @@
-"""The form of a sweep: what to learn, which settings to try, what that costs, and the button that starts it."""
+"""The form of a study: what is varied, what to learn, which settings to try, what that costs, and the start.
+
+Its first choice is a sweep, over ranks, alphas and learning rates alone; the others are the axes of
+:mod:`core.plan.axes`.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +21,21 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import methods
+from core.methods.roles import ALL
 from core.networks.network import NetworkSpec
 from core.numbers import count_text, listed
 from core.objectives.registry import CLASSIFICATION
+from core.plan.axes import AXES, MAX_POINTS, VarySpec
+from core.plan.axis import Axis
 from core.plan.configuration import Configuration, objective_for
 from core.plan.experiment import Setting
-from core.plan.rate_grid import rates_around
+from core.plan.rate_grid import TuneSpec, rates_around
 from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
+from core.study.report.answer import is_study
 from core.wording.defaults import explained
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.estimate import SEE_FORM, time_and_memory
@@ -39,14 +47,17 @@ from pages.shared.forms.adapter import choices_of, draw_all, expander_title, not
 from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.layers import layer_form
 from pages.shared.forms.objective import objective_form
-from pages.shared.forms.optim import optim_form
+from pages.shared.forms.optim import family_key, optim_form
 from pages.shared.forms.search import is_searched, own_bases_form, search_form
 from pages.shared.forms.task import task_form
 from pages.shared.ui.links import go, link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import base_picker
 
-KEY = "sweep"
+KEY = "study"
+
+SWEEP = "sweep"
+"""The choice beside the axes."""
 
 RATES_AT_FIRST = 5
 """Number of learning rates that are chosen at first, where none are searched for."""
@@ -54,41 +65,45 @@ AROUND = "At first those around"
 """What comes before the default rate, where several around it are chosen."""
 
 
-def sweep_form(lab: Lab) -> Experiment | None:
+def study_form(lab: Lab) -> Experiment | None:
     """Draw the form.
 
     Returns:
-        The sweep that was just started, or that has these runs already; None otherwise.
+        The study that was just started, or that has these runs already; None otherwise.
     """
     beyond = open_file(lab, KEY)
     if beyond is not None:
         started = opened_experiment(lab, beyond, KEY)
-        if started is not None and not is_sweep(run.spec for run in lab.members(started)):
+        if started is not None and not is_study(started) and not is_sweep(run.spec for run in lab.members(started)):
             go("compare", {"experiment": started.id})
         return started
     base = base_picker(lab)
     if base is None:
-        st.info("A sweep starts from a pretrained network, and there is none yet.", icon=":material/info:")
+        st.info("A study starts from a pretrained network, and there is none yet.", icon=":material/info:")
         link("pretrain", "Pretrain a base")
         link("home", "Or let Home do the whole job")
         return None
     settings, cost = st.columns([3, 2], gap="large")
     with settings:
-        task = task_form(lab, base, KEY)
+        axis = _axis()
+        without = axis.replaces if axis is not None else ""
+        task = task_form(lab, base, KEY, without)
         st.subheader("Settings to try")
         method = _adapter_method()
         network = base if isinstance(base, NetworkSpec) else base.spec.network
-        grid, refused = _grid(method, network), st.empty()
+        refused = st.empty()
         asked = planned = None
         try:
-            optim, adapter, device = _training(lab, method, network)
-            tune = search_form(KEY, network, optim) if grid.searched else None
+            vary = _points(axis, network) if axis is not None else None
+            grid = _grid(method, network, vary)
+            optim, adapter, device = _training(lab, method, network, without)
+            tune = TuneSpec.of() if vary is not None else search_form(KEY, network, optim) if grid.searched else None
             own_bases = own_bases_form(KEY, base)
             objective = objective_form(KEY, objective_for(lab.catalog, task) if task else CLASSIFICATION)
             arms = _arms(grid, optim, adapter, refused)
             if task is not None:
                 origin = base if isinstance(base, NetworkSpec) else base.spec
-                more = {"device": device, "objective": objective, "tune": tune, "own_bases": own_bases}
+                more = {"device": device, "objective": objective, "tune": tune, "vary": vary, "own_bases": own_bases}
                 asked = Configuration.on(origin, task, arms, range(grid.seeds), **more)
                 planned = lab.planned(asked, base if isinstance(base, Run) else None)
         except LabError as error:
@@ -136,14 +151,56 @@ def _adapter_method() -> type[MethodSpec]:
     return known[kind]
 
 
-def _grid(method: type[MethodSpec], network: NetworkSpec) -> Grid:
+def _axis() -> Axis | None:
+    """The axis that is varied; None for a sweep."""
+    known = {axis.name: axis for axis in AXES}
+    titles = {SWEEP: "Which rank and rate?"} | {axis.name: axis.question for axis in AXES}
+    picked = st.pills(
+        "Question",
+        list(titles),
+        default=SWEEP,
+        format_func=titles.__getitem__,
+        key=f"{KEY}-axis",
+        persist_state="session",
+        required=True,
+        wrap=True,
+    )
+    axis = known.get(picked)
+    st.caption(literal(axis.line) if axis is not None else "Every rank, alpha and learning rate, as a map.")
+    return axis
+
+
+def _points(axis: Axis, network: NetworkSpec) -> VarySpec:
+    """Draw the points of an axis.
+
+    Raises:
+        SpecError: one is no point, or there are too few or too many.
+    """
+    usual = [str(point) for point in axis.usual(network, OptimSpec.of(**network.training))]
+    key = f"{family_key(KEY, network)}-points-{axis.name}"
+    picked = st.multiselect(
+        axis.title,
+        widgets.offered(usual, key),
+        usual,
+        key=key,
+        help="Where everything is compared, with learning rates found at each."
+        + (" Type a number to add it." if axis.is_scale else ""),
+        accept_new_options=axis.is_scale,
+        max_selections=MAX_POINTS,
+        persist_state="session",
+    )
+    return VarySpec.at(axis, picked, network)
+
+
+def _grid(method: type[MethodSpec], network: NetworkSpec, vary: VarySpec | None) -> Grid:
     fields = [field for field in own_fields([method]) if field.name in method.varied()]
     varied = {field.name: _varied(method, field, network) for field in fields}
-    searched = is_searched(KEY)
+    searched = vary is not None or is_searched(KEY)
     own, full = (default_rate(method, network),), (default_rate(FullSpec, network),)
     if not searched:
         own, full = _rates(method, network)
-    return Grid(varied, own, full, seeds=len(widgets.seeds(f"{KEY}-seeds")), searched=searched)
+    points = 1 if vary is None else len(vary.points)
+    return Grid(varied, own, full, len(widgets.seeds(f"{KEY}-seeds")), points, searched)
 
 
 def _rates(method: type[MethodSpec], network: NetworkSpec) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -200,12 +257,15 @@ def _several(label: str, choices: Sequence[Any], default: Sequence[Any], key: st
     return tuple(sorted(picked))
 
 
-def _training(lab: Lab, method: type[MethodSpec], network: NetworkSpec) -> tuple[OptimSpec, MethodSpec, Device]:
+def _training(
+    lab: Lab, method: type[MethodSpec], network: NetworkSpec, without: str
+) -> tuple[OptimSpec, MethodSpec, Device]:
     """What all runs of the sweep share: training, the adapter method but for what is varied, and the device."""
-    optim, fields = optim_form(KEY, network), not_varied(method)
-    with st.expander(expander_title(fields, "layers", "device"), icon=":material/tune:"):
+    optim, fields = optim_form(KEY, network, without), not_varied(method)
+    has_layers = without != "target_modules"
+    with st.expander(expander_title(fields, *(["layers"] if has_layers else []), "device"), icon=":material/tune:"):
         values = draw_all(KEY, fields)
-        targets = layer_form(KEY, network)
+        targets = layer_form(KEY, network) if has_layers else (ALL,)
         device = widgets.device(lab, f"{KEY}-device")
     (adapter,) = with_values(method, fields, values, targets)
     return optim, adapter, device
@@ -220,7 +280,7 @@ def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method:
     specs = planned.runs
     trained = sorted({plan(spec.network, spec.method).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):
-        settings = f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS} runs."
+        settings = f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS:,} runs."
         st.metric("Runs", count_of(planned), help=SEARCHED if grid.searched else settings)
         st.metric("Steps per run", count_text(lab.estimates.steps(specs[0])))
         time_and_memory(lab, planned)
@@ -233,7 +293,9 @@ def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method:
         needed = [*(bounds(method, name).title.lower() for name in grid.varied), "learning rate"]
         words = listed([f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in needed])
         st.caption(f"Without {words}, {method.title} is left out.")
-    started = start_button(lab, planned, asked.trim, "Start the sweep", f"{KEY}-start", wide=True)
+    started = start_button(
+        lab, planned, asked.trim, f"Start the {'study' if asked.vary else 'sweep'}", f"{KEY}-start", wide=True
+    )
     if started is None:
         save_button(asked, f"{KEY}-save")
     return started
