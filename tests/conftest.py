@@ -216,6 +216,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab,
     lab.close()
 
 
+@pytest.fixture(scope="session")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Experiment]]:
+    """A lab with a study that was trained to its end; read it, or take a copy of its home."""
+    from tests.studied_home import make_study
+
+    lab = Lab(Settings(made_once(tmp_path_factory, "studied", make_study) / "home", threads=1))
+    yield lab, lab.experiments()[0]
+    lab.close()
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:
     """Wait for something to become true, or fail."""
     deadline = time.monotonic() + seconds

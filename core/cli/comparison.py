@@ -323,6 +323,7 @@ def _study_as_json(found: StudyAnswer) -> dict[str, Any]:
         "level": study_level(found) or None,
         "sentence": study_headline(found),
         "looks": [{"seeds": look.seeds, "level": look.level, "family": list(look.family)} for look in found.looks],
+        "earlier_looks": sorted({seeds for candidate in found.candidates for seeds in candidate.before}),
         "at": [
             {
                 "point": at.point,

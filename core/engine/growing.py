@@ -174,7 +174,7 @@ class Growing(Launcher):
 
     def _add(self, before: Experiment, growth: Planned, joins: bool) -> tuple[str, ...]:
         """Queue more runs of an experiment. Args: joins: see :meth:`core.store.store.Store.add`."""
-        there = self.store.alike(growth.runs)
+        there = {} if before.plan is None else self.store.alike(growth.runs)
         there = {spec: id for spec, id in there.items() if id not in before.runs}
         members = [(there.get(spec) or new_id("r"), spec) for spec in growth.runs]
         new = [(id, spec) for id, spec in members if spec not in there]

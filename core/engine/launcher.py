@@ -151,7 +151,8 @@ class Launcher:
     # Experiments
 
     def queue(self, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> Experiment:
-        """Queue a new experiment. Runs that other experiments have are not trained again: they belong to both.
+        """Queue a new experiment. A search, such as a study, does not train again what other experiments have: these
+        runs belong to both. An experiment with given rates trains its own.
 
         Args:
             planned: by :meth:`planned`, and not queued before.
@@ -162,7 +163,7 @@ class Launcher:
         Raises:
             LabError: a dataset is missing, or the queue is full; nothing was queued.
         """
-        there = {} if anew else self.store.alike(planned.runs)
+        there = {} if anew or planned.plan is None else self.store.alike(planned.runs)
         members = [(there.get(spec) or new_id("r"), spec) for spec in planned.runs]
         title = name or self._unused(name_of(planned.runs, planned.plan))
         base = planned.runs[0].base or ""

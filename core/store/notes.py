@@ -41,7 +41,7 @@ class DeletionEffects:
     experiments: tuple[str, ...]
     """Names of the experiments that would lose their last runs."""
     kept: tuple[str, ...] = ()
-    """Runs of these that stay, because other experiments have them too."""
+    """Runs of these that stay, because another experiment has them too."""
 
 
 class RunNotes:
@@ -119,28 +119,35 @@ class RunNotes:
         """The experiments that wait for one of these runs."""
         return self._store.experiments_of([run.id for run in self._store.runs_of(ids) if not run.is_over])
 
-    def effects_of_deleting(self, ids: Sequence[str]) -> DeletionEffects:
-        """What deleting these runs would do; unknown ids are skipped."""
+    def effects_of_deleting(self, ids: Sequence[str], of: str = "") -> DeletionEffects:
+        """What deleting these runs would do; unknown ids are skipped. Args: ids, of: as of :meth:`delete`."""
         with self._store.connection() as db:
-            emptied, kept = _emptied(db, ids)
+            kept = _kept(db, ids, of)
         gone = [id for id in ids if id not in kept]
         marks = ", ".join("?" * len(gone))
         rows = self._store.rows(f"SELECT id, state FROM runs WHERE id IN ({marks}) ORDER BY created", *gone)  # noqa: S608
         query = f"SELECT id FROM runs WHERE base IN ({marks}) AND id NOT IN ({marks}) ORDER BY created"  # noqa: S608
+        losing = map(self._store.experiment, self._store.experiments_of(ids))
+        left = {one.id: set(one.runs).difference(gone, kept if one.id == of else ()) for one in losing}
         return DeletionEffects(
             runs=tuple(row["id"] for row in rows),
             running=tuple(row["id"] for row in rows if row["state"] == "running"),
             dependents=tuple(row["id"] for row in self._store.rows(query, *gone, *gone)),
-            experiments=tuple(emptied.values()),
+            experiments=tuple(self._store.experiment(id).name for id, runs in left.items() if not runs),
             kept=kept,
         )
 
-    def delete(self, ids: Sequence[str]) -> list[str]:
+    def delete(self, ids: Sequence[str], of: str = "") -> list[str]:
         """Delete runs with their rows in the store and their files, all or none.
 
         Runs that are gone already are skipped, so that two people may delete the same ones. An experiment is deleted
-        with its last run; those of its runs that other experiments have too stay, as runs of these. If the process dies
-        in between, the next start completes or undoes the deletion; see :mod:`core.store.deletions`.
+        with its last run. If the process dies in between, the next start completes or undoes the deletion; see
+        :mod:`core.store.deletions`.
+
+        Args:
+            ids: of the runs.
+            of: id of the experiment whose runs are deleted: those that another one has too stay, as runs of that one.
+                Empty to delete them wherever they belong.
 
         Returns:
             Ids of the runs that this call deleted.
@@ -152,7 +159,7 @@ class RunNotes:
         there: list[str] = []
         experiments = self._awaited(ids)
         try:
-            self._delete(ids, there)
+            self._delete(ids, of, there)
         except BaseException:
             self._deletions.put_back(there)
             raise
@@ -166,12 +173,11 @@ class RunNotes:
         with self._store.transaction() as db:
             self._deletions.finish({row["id"] for row in db.execute("SELECT id FROM runs")})
 
-    def _delete(self, ids: Sequence[str], there: list[str]) -> None:
+    def _delete(self, ids: Sequence[str], of: str, there: list[str]) -> None:
         """Delete in one transaction; ``there`` receives runs whose folders were set aside, even if it fails later."""
         with self._store.transaction() as db:
-            emptied, kept = _emptied(db, ids)
-            for experiment in emptied:
-                leave(db, experiment, kept)
+            kept = _kept(db, ids, of)
+            leave(db, of, kept)
             ids = [id for id in ids if id not in kept]
             marks = ", ".join("?" * len(ids))
             rows = db.execute(f"SELECT id, state FROM runs WHERE id IN ({marks})", ids).fetchall()  # noqa: S608
@@ -198,24 +204,14 @@ class RunNotes:
             remove(db, found)
 
 
-def _emptied(db: Connection, ids: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The experiments that would lose all of their runs with these, by id with their names, the oldest first; and those
-    of their runs that other experiments have, too.
-    """
+def _kept(db: Connection, ids: Sequence[str], of: str) -> tuple[str, ...]:
+    """Those of these runs that an experiment shares with another one."""
     marks = ", ".join("?" * len(ids))
-    rows = db.execute(
-        f"SELECT id, name FROM experiments e WHERE id IN (SELECT experiment FROM members WHERE run IN ({marks}))"  # noqa: S608
-        f" AND NOT EXISTS (SELECT 1 FROM members WHERE experiment = e.id AND run NOT IN ({marks})) ORDER BY created",
-        (*ids, *ids),
-    ).fetchall()
-    found = {row["id"]: row["name"] for row in rows}
-    own = ", ".join("?" * len(found))
-    kept = db.execute(
-        f"SELECT DISTINCT run FROM members WHERE experiment NOT IN ({own})"  # noqa: S608
-        f" AND run IN (SELECT run FROM members WHERE experiment IN ({own}))",
-        (*found, *found),
+    query = (
+        f"SELECT DISTINCT run FROM members WHERE run IN ({marks}) AND experiment <> ?"  # noqa: S608
+        " AND run IN (SELECT run FROM members WHERE experiment = ?)"
     )
-    return found, tuple(row["run"] for row in kept)
+    return tuple(row["run"] for row in db.execute(query, (*ids, of, of)))
 
 
 def clean_tag(tag: str) -> str:

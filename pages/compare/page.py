@@ -13,6 +13,7 @@ from core.study.arms.choice import no_choice_sentence
 from core.study.arms.tuning import is_tuned
 from core.study.report.evidence import bases_of
 from core.wording.tasks import judged_text
+from pages.compare.budgets import budget_part
 from pages.compare.comparison import Comparison
 from pages.compare.costs import cost_part, forgetting_part
 from pages.compare.evidence import rates_part
@@ -34,6 +35,7 @@ from pages.shared.ui.widget_key import widget_key
 
 PARTS = {
     "Rates": rates_part,
+    "By budget": budget_part,
     "Curves": curves_part,
     "Forgetting": forgetting_part,
     "Cost": cost_part,

@@ -16,7 +16,7 @@ from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import name_of
 from core.study.figures.palette import colours_of
-from core.study.report.answer import answer_of
+from core.study.report.answer import answer_of, is_study
 from core.study.report.evidence import named
 from core.wording.tasks import judged_text
 from pages.shared.experiment.actions import experiment_actions
@@ -45,6 +45,8 @@ def answer(lab: Lab, experiment: Experiment) -> None:
         evidence_of(found, members, experiment.id)
         with st.container(horizontal=True, vertical_alignment="center"):
             adapter_button(found, f"home-{experiment.id}")
+            if is_study(experiment):
+                link("study", "Study", {"experiment": experiment.id})
             link("compare", "Compare", {"experiment": experiment.id})
             link("report", "Report", {"experiment": experiment.id})
             experiment_actions(lab, experiment, found)

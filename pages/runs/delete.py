@@ -43,7 +43,8 @@ def _close() -> None:
 
 @st.dialog("Delete permanently?", icon=":material/delete:", on_dismiss=_close)
 def _dialog(lab: Lab, ids: list[str]) -> None:
-    effects = lab.notes.effects_of_deleting(ids)
+    of = st.query_params.get(EXPERIMENT, "")  # what is listed are the runs of this experiment
+    effects = lab.notes.effects_of_deleting(ids, of)
     if not effects.runs and not effects.kept:
         st.info("These runs have been deleted already.")
         if st.button("Close", key="runs-delete-close"):
@@ -58,7 +59,7 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
     with obstacles:
         if effects.dependents and _with_dependents(lab, effects):
             ids = [*ids, *effects.dependents]
-            effects = lab.notes.effects_of_deleting(ids)
+            effects = lab.notes.effects_of_deleting(ids, of)
         if effects.running:
             _stop_first(lab, effects)
     with summary:
@@ -82,7 +83,7 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
         problem.error(f"These are {count_text(count)} runs: type {count}, then press Delete.")
     elif sure:
         try:
-            gone = lab.notes.delete(ids)
+            gone = lab.notes.delete(ids, of)
         except LabError as error:
             problem.error(literal(str(error)))
             return

@@ -119,7 +119,7 @@ def printed(runs: list[Run], found: Verdict, monkeypatch: pytest.MonkeyPatch) ->
     """What ``--json`` prints of runs and their verdict."""
     lab: Any = SimpleNamespace(artifacts=SimpleNamespace(path=lambda *_: "adapter.zip"))
     monkeypatch.setattr(comparison, "answer_of", lambda *_: found)
-    experiment: Any = None
+    experiment: Any = SimpleNamespace(plan=None)
     told: dict[str, Any] = json.loads(json.dumps(comparison.as_json(lab, experiment, [], runs)))
     return told
 

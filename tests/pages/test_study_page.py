@@ -1,7 +1,8 @@
-"""The Sweep page: empty, started from its form, running, finished, and asked for too much."""
+"""The Study page, of sweeps and of studies: empty, started from its form, running, finished, asked for too much."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,17 +17,20 @@ from core.forecast.cost import plan, target_layers
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.numbers import count_text
+from core.plan.axes import VarySpec
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
+from core.study.arms.study_words import study_headline
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.verdict_words import headline
-from core.study.report.answer import answer_of
+from core.study.report.answer import answer_of, study_of
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.literal import literal
 from pages.study.live import comparison
 from tests.conftest import TURNED, finish, wait_until
 from tests.data.uploaded import noise
 from tests.pages.test_pages import draw, texts
+from tests.studied_home import POINTS
 from tests.trained_home import SWEPT, TrainedHome
 
 
@@ -234,3 +238,70 @@ def test_an_experiment_that_grows_to_a_sweep_is_one(opened: Lab, interrupted: Ru
     opened.grow(experiment, SWEPT[2:6], [0, 1])
     app = draw("study", experiment=experiment.id)
     assert app.selectbox(key="pick-experiment").value == experiment.id
+
+
+@pytest.fixture
+def along(studied: tuple[Lab, Experiment], opened: Lab) -> Experiment:
+    """A finished study of epochs, in the lab that pages find."""
+    lab, experiment = studied
+    for folder in (lab.settings.runs).iterdir():
+        shutil.copytree(folder, opened.settings.runs / folder.name)
+    opened.restore()
+    return opened.experiment(experiment.id)
+
+
+def test_a_study_shows_its_sentence_every_point_and_the_comparison_at_each(opened: Lab, along: Experiment) -> None:
+    found = study_of(opened, along)
+    app = draw("study", experiment=along.id)
+    assert literal(study_headline(found)) in texts(app)
+    assert "How long?" in texts(app)
+    table = next(frame.value for frame in app.dataframe if "Epochs" in frame.value)
+    assert list(table["Epochs"]) == ["1", "1", "2", "2"]
+    assert list(table["Setting"]) == ["Full", "LoRA r=2"] * 2
+    for point in POINTS:
+        app = draw("compare", experiment=along.id, point=str(point))
+        at = found.at(point)
+        assert literal(headline(at.verdict)) in texts(app)
+        assert next(c for c in app.segmented_control if c.label == "Epochs").value == str(point)
+    for page in ("home", "report"):
+        assert literal(study_headline(found)) in texts(draw(page, experiment=along.id))
+    assert [look.key for look in opened.looks.of(along.id)] == [look.key for look in found.looks]
+
+
+def test_the_form_starts_a_study_of_what_it_shows_and_its_file_opens_it_again(opened: Lab, base: Run) -> None:
+    app = draw("study")
+    app.toggle(key="study-own-bases").set_value(False).run()
+    app.pills(key="study-axis").set_value("batch").run()
+    assert not [slider for slider in app.select_slider if slider.key == "study-batch"], (
+        "what is varied is not asked for"
+    )
+    app.multiselect(key="study-points-batch").set_value(["16", "64"]).run()
+    app.pills(key="study-ranks").set_value([2]).run()
+    app.slider(key="study-seeds").set_value(3).run()
+    app.slider(key="study-epochs").set_value(1).run()
+    assert not app.exception, app.exception
+    assert metrics(app)["Runs"] == "36 to 108"
+    app.button(key="study-start").click().run()
+    assert not app.exception, app.exception
+    (experiment,) = opened.experiments()
+    asked = opened.configuration(experiment)
+    assert asked.vary == VarySpec.of(name="batch", points=(16, 64))
+    specs = {run.spec for run in opened.members(experiment)}
+    assert {(spec.optim.batch_size, spec.kind) for spec in specs} == {
+        (size, kind) for size in (16, 64) for kind in ("full", "lora")
+    }
+    assert "How large a batch?" in texts(app)
+    opened.stop(*experiment.runs)
+    app = draw("study", like=experiment.id, base=base.id)
+    assert app.pills(key="study-axis").value == "batch"
+    assert app.multiselect(key="study-points-batch").value == ["16", "64"]
+
+
+def test_points_that_are_none_are_refused_in_the_form(opened: Lab, base: Run) -> None:
+    app = draw("study")
+    app.pills(key="study-axis").set_value("shots").run()
+    for points, sentence in ((["10"], "A study has 2 to 8 points"), (["10", "many"], "'many' is no whole number")):
+        app.multiselect(key="study-points-shots").set_value(points).run()
+        assert not app.exception, app.exception
+        assert sentence in texts(app)
+        assert not [button for button in app.button if button.key == "study-start"]

@@ -26,7 +26,7 @@ SHELL = str(TESTS.parent / "pages" / "shell.py")
 SECONDS = 240.0
 """Time after which a page counts as hanging."""
 
-COMPARE = ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
+COMPARE = ("Accuracy", "Rates", "By budget", "Curves", "Forgetting", "Cost", "Examples", "Table")
 WEIGHTS = ("Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions")
 """Tabs of pages. Weights is drawn for one experiment of a home, and of a transformer, for which it takes seconds, its
 first tab; so does the page Report, whose content is that of the file."""

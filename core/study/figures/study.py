@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from core.study.arms.arm import Arm, judged_by
+from core.study.arms.settled import Course, course_of
 from core.study.arms.study import Standing, StudyAnswer, standing_of
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import GRID, layout_of, whiskers
@@ -71,7 +72,7 @@ def _measured(found: StudyAnswer, unread: bool) -> list[dict[str, Any]]:
     traces = []
     for number, (name, arms) in enumerate(by_name.items()):
         intervals = {place: arm.validated if unread else arm.tested for place, arm in arms.items()}
-        solid = [place for place in arms if _is_settled(found, name, place)]
+        solid = [place for place, arm in arms.items() if course_of(arm) is Course.SETTLED]
         what = next(iter(arms.values())).what()
         texts = [spread_text(interval, what) for interval in intervals.values()]
         labels = [f"{arm.name} at learning rate {arm.learning_rate:g}: " for arm in arms.values()]
@@ -96,7 +97,7 @@ def _differences(found: StudyAnswer) -> list[dict[str, Any]]:
             "array": np.nan_to_num(np.array([each.high - each.mean for each in intervals.values()])),
             "arrayminus": np.nan_to_num(np.array([each.mean - each.low for each in intervals.values()])),
         }
-        solid = [place for place in own if _is_settled(found, line, place)]
+        solid = [place for place in own if found.points[place].settled(line)]
         texts = [
             f"{value_text(what, interval.mean)} ({value_text(what, interval.low)} to {value_text(what, interval.high)})"
             for interval in intervals.values()
@@ -163,11 +164,6 @@ def _style(found: StudyAnswer, name: str) -> tuple[str, str]:
         return NEUTRAL, "solid"
     spec = arm.spec.but(method=found.lines[name])
     return colour_of(spec), dash_of(spec)
-
-
-def _is_settled(found: StudyAnswer, name: str, place: int) -> bool:
-    at = found.points[place]
-    return at.settled(name) if name in at.by_line else all(at.settled(line) for line in at.by_line)
 
 
 def _places(found: StudyAnswer, numbers: Iterable[int], aside: float = 0.0) -> NDArray[np.float64]:

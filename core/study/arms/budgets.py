@@ -1,0 +1,135 @@
+"""What an experiment says by budget: each method and rank beside full fine-tuning, after several numbers of epochs.
+
+An experiment that was trained longer has several budgets: at each, every method is at the rate that is best there, and
+the test part says what that reached. Where learning rates are constant, epochs that were merely passed say what shorter
+training would have reached, on the validation part. Nothing here is tested, and nothing of it is a look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.methods.method import Role
+from core.plan.axes import MAX_POINTS, EpochsAxis, VarySpec
+from core.store.record import Curve, Run
+from core.study.arms.arm import Arm, arm_order, judged_by
+from core.study.arms.choice import common_seeds, comparisons_of
+from core.study.arms.compared import compared_settings
+from core.study.arms.family import Tested, candidate_of, untested
+from core.study.arms.study import AtPoint, StudyAnswer
+from core.study.arms.tuning import rates_tried
+from core.study.arms.verdict import Verdict
+from core.study.stats.intervals import Interval, t_interval
+
+
+def by_budget(runs: Iterable[Run], tested: Tested = untested) -> StudyAnswer | None:
+    """What was reached with each number of epochs, as a study of epochs of which nothing was tested; None where there
+    are not two numbers with which full fine-tuning and an adapter have a finished seed in common.
+
+    Args:
+        runs: of an experiment without an axis.
+        tested: has the measure of each test example of a run.
+    """
+    everything = [run for run in runs if run.spec.role in (Role.REFERENCE, Role.ADAPTER)]
+    points = []
+    for epochs in sorted({run.spec.optim.epochs for run in everything}):
+        at = _at(epochs, [run for run in everything if run.spec.optim.epochs == epochs], tested)
+        points += [at] if at is not None else []
+    if len(points) < 2:
+        return None
+    adapters = {run.spec.label: run.spec for run in everything if run.spec.role is Role.ADAPTER}
+    lines = {spec.label: spec.method for spec in sorted(adapters.values(), key=arm_order)}
+    vary = VarySpec.of(name=EpochsAxis.name, points=tuple(at.point for at in points[-MAX_POINTS:]))
+    return StudyAnswer(vary, judged_by(everything).margin, lines, tuple(points[-MAX_POINTS:]))
+
+
+def _at(epochs: int, runs: list[Run], tested: Tested) -> AtPoint | None:
+    """What was reached with a number of epochs; each setting over the seeds that it shares with full fine-tuning."""
+    full, arms, reason = compared_settings(runs)
+    if reason or full is None:
+        return None
+    everyone = next(group for group in comparisons_of(runs) if any(arm.key == full.key for arm in group))
+    seeds = {arm.key: common_seeds([full, arm]) for arm in arms}
+    own = {arm.spec.label: candidate_of(arm, full, everyone, seeds[arm.key], tested) for arm in arms if seeds[arm.key]}
+    verdict = Verdict(judged_by(runs).margin, rates_tried(run.spec for run in runs), full, tuple(own.values()))
+    return AtPoint(epochs, tuple(runs), verdict, tuple(arms), own)
+
+
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """A method and rank minus full fine-tuning on the validation part, after epochs that its runs passed."""
+
+    label: str
+    spec_key: str
+    """Key of one of its arms, by which figures colour it."""
+    epochs: NDArray[np.int64]
+    """(n,) the epochs after which both were measured."""
+    intervals: tuple[Interval, ...]
+    """(n,) mean difference over seeds with its 95 % interval, each at the rates that are best after that epoch."""
+
+    @property
+    def means(self) -> list[tuple[int | str, float]]:
+        """Epoch and mean difference."""
+        return [(int(epoch), each.mean) for epoch, each in zip(self.epochs, self.intervals, strict=True)]
+
+
+def passed_epochs(runs: Sequence[Run], curves: Mapping[str, Curve]) -> list[Passed]:
+    """The differences from full fine-tuning after the epochs of the longest budget; none where rates are not constant.
+
+    Args:
+        runs: of an experiment.
+        curves: of its finished runs, by run id.
+    """
+    groups = [arms for arms in comparisons_of(runs) if any(arm.role is Role.REFERENCE for arm in arms)]
+    if not groups:
+        return []
+    arms = [arm for arm in groups[0] if arm.finished and not arm.failed]
+    if any(arm.spec.optim.decay != "constant" or arm.spec.optim.warmup or arm.spec.optim.patience for arm in arms):
+        return []
+    name = judged_by(arms).validated
+    by_label: dict[str, list[Arm]] = {}
+    for arm in arms:
+        by_label.setdefault(arm.spec.label, []).append(arm)
+    full = next((own for own in by_label.values() if own[0].role is Role.REFERENCE), [])
+    seeds = common_seeds([*full, *(arm for arm in arms if arm.role is Role.ADAPTER and arm.is_complete)])
+    values = {arm.key: _measured(arm, seeds, curves, name) for arm in arms if set(seeds) <= set(arm.finished)}
+    best = {label: _best_of(own, values) for label, own in by_label.items()}
+    reference = best.get(full[0].spec.label) if full else None
+    if reference is None or not seeds:
+        return []
+    found = []
+    for label, own in by_label.items():
+        mine = best[label]
+        if own[0].role is not Role.ADAPTER or mine is None:
+            continue
+        epochs = [epoch for epoch in mine if epoch in reference]
+        intervals = tuple(t_interval((mine[epoch] - reference[epoch]).tolist()) for epoch in epochs)
+        found.append(Passed(label, own[0].key, np.array(epochs, np.int64), intervals))
+    return found
+
+
+def _measured(arm: Arm, seeds: Sequence[int], curves: Mapping[str, Curve], name: str) -> dict[int, NDArray[np.float64]]:
+    """The measure on the validation part of each seed, by epoch, where all seeds have one."""
+    by_seed = [curves[arm.finished[seed].id].epochs for seed in seeds if arm.finished[seed].id in curves]
+    if len(by_seed) < len(seeds) or any(name not in epochs for epochs in by_seed):
+        return {}
+    own = [epochs.set_index("epoch")[name].dropna() for epochs in by_seed]
+    shared = set.intersection(*(set(each.index) for each in own)) if own else set()
+    return {int(epoch): np.array([float(each.loc[epoch]) for each in own]) for epoch in sorted(shared)}
+
+
+def _best_of(
+    arms: Sequence[Arm], values: Mapping[str, Mapping[int, NDArray[np.float64]]]
+) -> dict[int, NDArray[np.float64]] | None:
+    """The values of the arm that is best after each epoch, by epoch; None where none has any."""
+    sign = arms[0].spec.objective.primary.sign
+    found: dict[int, NDArray[np.float64]] = {}
+    for arm in arms:
+        for epoch, own in values.get(arm.key, {}).items():
+            if epoch not in found or sign * own.mean() > sign * found[epoch].mean():
+                found[epoch] = own
+    return dict(sorted(found.items())) or None
