@@ -17,14 +17,16 @@ from safetensors.numpy import save_file
 from scipy import stats
 
 from core.cli import comparison
+from core.lab import Lab
 from core.store.curves import trends_of
 from core.store.looks import Look
-from core.store.record import Run
+from core.store.record import Experiment, Run
 from core.study.arms.verdict import Verdict, verdict
 from docs.measurements import recomputed
 from docs.measurements.recomputed import TOLERANCE, deviation, main
 from docs.measurements.recomputed_runs import labels_of
 from docs.measurements.recomputed_statistics import by_signs, interval, two_way_p
+from docs.measurements.recomputed_study import main as study_main
 from tests.docs.source import ROOT, Module
 from tests.study.samples import make_run
 
@@ -37,7 +39,7 @@ truth = cache(labels_of)
 
 
 def test_neither_the_program_nor_what_it_imports_of_this_project_imports_the_lab() -> None:
-    names, known = ["docs.measurements.recomputed"], set[str]()
+    names, known = ["docs.measurements.recomputed_study"], set[str]()
     while names:
         name = names.pop()
         path = ROOT / f"{name.replace('.', '/')}.py"
@@ -47,7 +49,7 @@ def test_neither_the_program_nor_what_it_imports_of_this_project_imports_the_lab
             assert not [own for own in imports if own.split(".")[0] in ("core", "pages", "tests", "importlib", "app")]
             assert "__import__" not in path.read_text(encoding="utf-8")
             names += [each for own in imports for each in (own, own.rpartition(".")[0])]
-    assert len(known) == 3
+    assert len(known) == 4
 
 
 class Drawn:
@@ -193,3 +195,17 @@ def test_of_one_setting_the_tests_are_those_of_scipy() -> None:
         assert two_way_p(values[:, None]) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
         low, high = stats.ttest_1samp(values, 0).confidence_interval()
         assert interval(values[:, None]) == pytest.approx((values.mean(), low, high))
+
+
+def test_a_study_that_was_trained_is_computed_again_and_a_wrong_number_is_found(
+    studied: tuple[Lab, Experiment], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab, experiment = studied
+    members = lab.members(experiment)
+    told = json.loads(json.dumps(comparison.as_json(lab, experiment, [], members)))
+    file = tmp_path / "answer.json"
+    for change, status in ((0.0, 0), (1e-4, 1)):
+        told["study"]["at"][1]["settings"][0]["difference"] += change
+        file.write_text(json.dumps(told), encoding="utf-8")
+        assert study_main([str(lab.settings.home), str(file), "digits"]) == status, capsys.readouterr().out
+    assert "2, LoRA r=2: difference" in capsys.readouterr().out

@@ -14,10 +14,11 @@ from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import NETWORK
 from core.forecast.cost import plan, target_layers
-from core.lab import Lab
+from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.numbers import count_text
 from core.plan.axes import VarySpec
+from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.study_words import study_headline
@@ -241,31 +242,31 @@ def test_an_experiment_that_grows_to_a_sweep_is_one(opened: Lab, interrupted: Ru
 
 
 @pytest.fixture
-def along(studied: tuple[Lab, Experiment], opened: Lab) -> Experiment:
-    """A finished study of epochs, in the lab that pages find."""
+def along(studied: tuple[Lab, Experiment], settings: Settings) -> Iterator[tuple[Lab, Experiment]]:
+    """A lab that pages find, with a finished study of epochs."""
     lab, experiment = studied
-    for folder in (lab.settings.runs).iterdir():
-        shutil.copytree(folder, opened.settings.runs / folder.name)
-    opened.restore()
-    return opened.experiment(experiment.id)
+    shutil.copytree(lab.settings.home, settings.home)
+    yield open_lab(settings), experiment
+    close_lab()
 
 
-def test_a_study_shows_its_sentence_every_point_and_the_comparison_at_each(opened: Lab, along: Experiment) -> None:
-    found = study_of(opened, along)
-    app = draw("study", experiment=along.id)
+def test_a_study_shows_its_sentence_every_point_and_the_comparison_at_each(along: tuple[Lab, Experiment]) -> None:
+    lab, experiment = along
+    found = study_of(lab, experiment)
+    app = draw("study", experiment=experiment.id)
     assert literal(study_headline(found)) in texts(app)
     assert "How long?" in texts(app)
     table = next(frame.value for frame in app.dataframe if "Epochs" in frame.value)
     assert list(table["Epochs"]) == ["1", "1", "2", "2"]
     assert list(table["Setting"]) == ["Full", "LoRA r=2"] * 2
     for point in POINTS:
-        app = draw("compare", experiment=along.id, point=str(point))
+        app = draw("compare", experiment=experiment.id, point=str(point))
         at = found.at(point)
         assert literal(headline(at.verdict)) in texts(app)
         assert next(c for c in app.segmented_control if c.label == "Epochs").value == str(point)
     for page in ("home", "report"):
-        assert literal(study_headline(found)) in texts(draw(page, experiment=along.id))
-    assert [look.key for look in opened.looks.of(along.id)] == [look.key for look in found.looks]
+        assert literal(study_headline(found)) in texts(draw(page, experiment=experiment.id))
+    assert [look.key for look in lab.looks.of(experiment.id)] == [look.key for look in found.looks]
 
 
 def test_the_form_starts_a_study_of_what_it_shows_and_its_file_opens_it_again(opened: Lab, base: Run) -> None:

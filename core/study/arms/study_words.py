@@ -90,11 +90,10 @@ def study_basis(found: StudyAnswer) -> list[str]:
     first, seeds = found.candidates[0], found.seeds
     sentences = []
     for look in found.looks:
-        allows = level_text(look.level) if look.level else "nothing"
-        sentences.append(
-            f"One family of {len(look.family)} comparisons, every point and rank, at {seeds} seeds: this look allows "
-            f"{allows}, and half of that for each “within the margin”."
-        )
+        many = f"One family of {len(look.family)} comparisons, every point and rank, at {seeds} seeds"
+        half = "half of that for each “within the margin”"
+        can = f"this look allows {level_text(look.level)}, and {half}" if look.level else "this look can show nothing"
+        sentences.append(f"{many}: {can}.")
     if seeds < CLAIM_SEEDS:
         are = "is 1" if seeds == 1 else f"are {seeds}"
         sentences.append(f"A claim takes at least {CLAIM_SEEDS} seeds, and there {are}.")

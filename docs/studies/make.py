@@ -1,0 +1,88 @@
+"""The studies of this folder, and what its README says of them: ``python -m docs.studies.make``.
+
+Runs that are in the home folder already are used again, also those that were trained for another study. Names that are
+given leave the others as they are, so that what takes hours can be trained one study after another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.lab import Lab
+from core.settings import Settings
+from core.store.record import Experiment
+from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
+from core.study.arms.tables import plain_table
+from core.study.report.answer import study_of
+from core.study.report.html import write_report
+from core.study.report.report import report_of
+from docs.reports.make import experiment_of
+from docs.reports.readme import put_between
+
+HERE = Path(__file__).parent
+
+DIGITS = "--source mnist-16k --rank 1 4 16 --seeds 10 --vary-bases"
+MINILM = "--network minilm --direct --target definitions --rank 8 --seeds 5"
+TARGETS = {"rotation": "--preset rotation-45", "ten-shot": "--preset ten-shot"}
+"""On images: the same digits turned, and a target with so few examples that pretraining is worth much."""
+
+STUDIES = {
+    f"{target}-{axis}": f"{DIGITS} {preset} {more}--vary {axis}"
+    for target, preset in TARGETS.items()
+    for axis, more in (("epochs", ""), ("shots", ""), ("layers", ""), ("batch", ""), ("batch-updates", ""))
+    if (target, axis) != ("ten-shot", "shots")
+} | {
+    "minilm-layers": f"{MINILM} --shots 100 --vary layers=attention,feed-forward,all-linear",
+    "minilm-shots": f"{MINILM} --vary shots=10,30,100",
+}
+"""The command of each study by its name; images without a number of shots are learned from 100 per class."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what is not there yet, write the reports, and bring the README up to date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of reports and README")
+    parser.add_argument("--more", default="", help="options that every command gets, such as --seeds 3")
+    parser.add_argument("names", nargs="*", default=list(STUDIES), help=f"some of: {', '.join(STUDIES)}")
+    options = parser.parse_args(arguments)
+    lab = Lab(Settings.from_environment(options.home))
+    lab.start()
+    try:
+        for name in options.names:
+            line = f"compare {_with_shots(STUDIES[name])} {options.more}".strip()
+            print(f"{name}: python -m core {line}", file=sys.stderr)
+            _write(lab, experiment_of(lab, line), name, line, options.out)
+    finally:
+        lab.close()
+    return 0
+
+
+def _with_shots(command: str) -> str:
+    """The command with 100 shots per class, where nothing says how many."""
+    return command if re.search(r"shots|ten-shot", command) else f"{command} --shots 100"
+
+
+def _write(lab: Lab, experiment: Experiment, name: str, line: str, out: Path) -> None:
+    """Write the report of a study, and its part of the README."""
+    experiment = lab.experiment(experiment.id)
+    found = study_of(lab, experiment)
+    write_report(out / f"{name}.html", report_of(lab, experiment))
+    text = "\n\n".join(
+        [
+            f"## {found.axis.question} {experiment.name}",
+            f"**{study_headline(found)}** ({study_level(found) or 'no level'}; [report]({name}.html))",
+            " ".join(study_basis(found)),
+            f"```\n{plain_table(study_table(found))}\n```",
+            f"`python -m core {line}`",
+        ]
+    )
+    put_between(out / "README.md", f"<!-- {name} -->", text, f"<!-- end of {name} -->")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
