@@ -131,7 +131,7 @@ def rows_of(store: Store, ids: list[str]) -> int:
     total = 0
     for table in tables:
         columns = {row["name"] for row in store.rows(f"PRAGMA table_info({table})")}
-        column = next(name for name in ("run", "id", "experiment") if name in columns)
+        column = next(name for name in ("run", "id", "experiment", "judged") if name in columns)
         total += sum(store.rows(f"SELECT count(*) FROM {table} WHERE {column} = ?", id)[0][0] for id in ids)
     return total
 
