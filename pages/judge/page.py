@@ -40,7 +40,8 @@ with st.container(horizontal=True, vertical_alignment="center"):
         link("compare", "Compare", {"experiment": judged.id})
         link("report", "Report", {"experiment": judged.id})
     name_and_note(lab, judged)
-    st.button("Delete", icon=":material/delete:", key="judged-ask", on_click=ask_to_delete, args=(lab, judged))
+    if st.button("Delete", icon=":material/delete:", key="judged-ask"):
+        ask_to_delete(lab, judged)
 with st.expander("Files that were read", icon=":material/folder:", key="judged-files"):
     files_read(judged)
 with st.expander("Add a file", icon=":material/add:", key="judged-more"):

@@ -119,6 +119,18 @@ def test_a_further_file_is_a_further_look_and_name_and_note_can_be_changed(opene
     assert literal("**said**") in texts(app)
 
 
+def test_results_are_deleted_only_when_somebody_confirms_it(opened: Lab, kept: Judged) -> None:
+    app = draw("judge", experiment=kept.id)
+    app.button(key="judged-ask").click().run()
+    app.button(key="judged-delete-no").click().run()
+    assert opened.judged.list() == [kept]
+    app.button(key="judged-ask").click().run()
+    app.button(key="judged-delete-yes").click().run()
+    assert not app.exception
+    assert opened.judged.list() == []
+    assert opened.looks.of(kept.id) == []
+
+
 def test_results_that_are_gone_are_said_to_be(opened: Lab, kept: Judged) -> None:
     opened.judged.delete(kept.id)
     for page in ("judge", "compare", "report"):
