@@ -23,6 +23,9 @@ from core.objectives.measure import Values
 from core.store.judged import Judged, ReadFile
 from core.store.looks import Look
 
+MAX_NOTES = 12
+"""Maximum number of notes that are kept."""
+
 FORMAT = 1
 """Version of the JSON below."""
 
@@ -133,7 +136,7 @@ def gathered(
         if scale is not None and own.scale != scale:
             raise JudgeError(f"{printable(name)} is judged by another measure than the results before it.")
         scale = own.scale
-        rows = _joined(rows, own.rows, reading, found)
+        rows = _joined(rows, own.rows, reading, found, is_named=bool(beside) and "run" in table.columns)
     if found.questions:
         return found
     if scale is None or not rows:
@@ -159,9 +162,16 @@ def gathered(
         reading.examples,
         abouts[0].seeds if abouts else old.seeds if old is not None else (),
         abouts[0].searched if abouts else old is not None and old.searched,
-        tuple(dict.fromkeys([*(old.notes if old is not None else ()), *notes])),
+        _noted([*(old.notes if old is not None else ()), *notes]),
     )
     return found
+
+
+def _noted(notes: Sequence[str]) -> tuple[str, ...]:
+    """Notes, each once; of many the first."""
+    different = list(dict.fromkeys(notes))
+    more = len(different) - MAX_NOTES
+    return tuple([*different[:MAX_NOTES], f"And {counted(more, 'more note')} of this kind."] if more > 0 else different)
 
 
 def _filled(reading: Reading, more: Mapping[str, object]) -> Reading:
@@ -178,8 +188,19 @@ def _understood(name: str, table: Table, reading: Reading) -> Understood:
         raise JudgeError(f"{printable(name)}: {error}") from error
 
 
-def _joined(rows: list[Row], more: Sequence[Row], reading: Reading, found: Gathered) -> list[Row]:
-    """Rows with those of a further file; what both have with other values is asked for."""
+def _joined(rows: list[Row], more: Sequence[Row], reading: Reading, found: Gathered, is_named: bool) -> list[Row]:
+    """Rows with those of a further file; what both have with other values is asked for.
+
+    Args:
+        rows: of the files before.
+        more: of the further one.
+        reading: says which of two different rows counts.
+        found: takes the question.
+        is_named: whether files beside it refer to runs by their names.
+
+    Raises:
+        JudgeError: two runs have one name, by which a file refers to one of them.
+    """
     known = {(setting_of(row), row.seed): place for place, row in enumerate(rows)}
     names = {row.run for row in rows}
     joined = list(rows)
@@ -188,6 +209,8 @@ def _joined(rows: list[Row], more: Sequence[Row], reading: Reading, found: Gathe
         place = known.get((setting_of(row), row.seed))
         if place is None:
             name = row.run
+            if is_named and name in names:
+                raise JudgeError(f"Two files have a run called {printable(name)!r}: give runs names of their own.")
             while name in names:
                 name = f"{name}+"
             names.add(name)

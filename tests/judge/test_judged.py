@@ -111,7 +111,7 @@ def test_the_verdict_of_a_table_is_that_of_the_rule_and_says_what_the_table_carr
     answer = judged(lab, csv_of(rows_of()))
     found = answer.verdict
     assert (str(found.level), str(found.rule)) == ("shown", "within")
-    assert headline(found).startswith("After the training reported LoRA r=4 at learning rate 0.001 is at most")
+    assert headline(found).startswith("After the training reported, LoRA r=4 at learning rate 0.001 is at most")
     assert [claim.rule for candidate in found.candidates for claim in candidate.claims] == ["within", "lower"]
     said = carried(answer)
     assert said[0] == REPORTED

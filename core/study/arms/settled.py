@@ -90,7 +90,7 @@ def updates_of(arms: Iterable[Arm]) -> int:
 def updates_text(arms: Iterable[Arm]) -> str:
     """The length of the longest of these runs in words, as in ``1,200 updates``."""
     updates = updates_of(arms)
-    return f"{count_text(updates)} updates" if updates else "the training reported"
+    return f"{count_text(updates)} updates" if updates else "the training reported,"
 
 
 def course_sentences(arms: Sequence[Arm], holds: bool | None = None) -> list[str]:
