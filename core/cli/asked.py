@@ -13,10 +13,14 @@ from core.methods.registry import methods
 from core.networks.library.known import KNOWN
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, families_for
+from core.plan.axes import AXES
 
 FIRST = KNOWN[0].name
 """The network that sentences give as an example."""
 
+
+OPTIONS = {"target_modules": "--targets"}
+"""Options of fields that are not called as the fields are."""
 
 ANSWERING = ("--report", "--json")
 """Options that say how to answer."""
@@ -40,6 +44,10 @@ def check_consistent(options: argparse.Namespace) -> None:
         other = next((flag for flag in options.given if flag in ANSWERING), None)
         if other is not None:
             raise SpecError(f"--save-config trains nothing: leave {other} out.")
+    varied = next((axis for axis in AXES if options.vary and axis.name == options.vary.partition("=")[0].strip()), None)
+    flag = OPTIONS.get(varied.replaces, f"--{varied.replaces.replace('_', '-')}") if varied is not None else ""
+    if varied is not None and flag in options.given:
+        raise SpecError(f"--vary {varied.name} says what each point has: leave {flag} out.")
     adapters = methods(Role.ADAPTER)
     for kind, method in adapters.items():
         if f"--lr-{kind}" in options.given and kind not in options.adapters:

@@ -34,7 +34,8 @@ class EpochsAxis(NumberAxis):
 
     name, question, title = "epochs", "How long?", "Epochs"
     line = "The number of epochs, without patience."
-    spec, replaces, around = OptimSpec, "epochs", "{} epochs"
+    spec, around = OptimSpec, "{} epochs"
+    field = replaces = "epochs"
 
     def usual(self, network: NetworkSpec, optim: OptimSpec) -> tuple[Point, ...]:
         first = max(1, round(optim.epochs / SHORTEST))
@@ -51,7 +52,8 @@ class ShotsAxis(NumberAxis):
 
     name, question, title = "shots", "How much data?", "Shots per class"
     line = "The number of training examples of each class."
-    spec, replaces, around = TaskSpec, "shots", "{} per class"
+    spec, around = TaskSpec, "{} per class"
+    field = replaces = "shots"
 
     def usual(self, network: NetworkSpec, optim: OptimSpec) -> tuple[Point, ...]:
         return 10, 30, 100, 300
@@ -65,7 +67,8 @@ class BatchAxis(NumberAxis):
 
     name, question, title = "batch", "How large a batch?", "Batch size"
     line = "The number of examples of each update, for the same number of epochs: larger batches make fewer updates."
-    spec, replaces, around = OptimSpec, "batch_size", "batches of {}"
+    spec, around = OptimSpec, "batches of {}"
+    field = replaces = "batch_size"
 
     def usual(self, network: NetworkSpec, optim: OptimSpec) -> tuple[Point, ...]:
         most = int(bounds(OptimSpec, "batch_size").high or optim.batch_size)
@@ -79,8 +82,8 @@ class BatchAxis(NumberAxis):
 class UpdatesBatchAxis(BatchAxis):
     """The same at equal updates."""
 
-    name, question = "batch-updates", "How large a batch, at equal updates?"
-    line = "The number of examples of each update, for as many epochs as give the same number of updates."
+    name, question, replaces = "batch-updates", "How large a batch, at equal updates?", ""
+    line = "The number of examples of each update, for as many epochs as give the updates of the usual batch size."
 
     def setting(self, setting: Setting, point: Point, network: NetworkSpec) -> Setting:
         optim, method = setting

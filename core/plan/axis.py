@@ -33,8 +33,8 @@ class Axis(ABC):
     """What the points are, as in ``Shots per class``: the title of the figure's axis."""
     line: ClassVar[str]
     """What it changes, in a sentence for forms and the command line."""
-    replaces: ClassVar[str]
-    """Name of the field whose place it takes, so that forms do not ask for a value of it."""
+    replaces: ClassVar[str] = ""
+    """Name of the field whose place it takes, so that nobody is asked for a value of it; empty for none."""
     is_scale: ClassVar[bool] = True
     """Whether the points are numbers above 0, which have an order and distances; else they are choices."""
 
@@ -81,12 +81,14 @@ class NumberAxis(Axis):
     """An axis whose points are numbers, of which each is the value of one field of a spec."""
 
     spec: ClassVar[type[Spec]]
-    """Has the field that it replaces."""
+    """Has the field."""
+    field: ClassVar[str]
+    """Its name."""
     around: ClassVar[str]
     """A point in a sentence, with ``{}`` for the number, as in ``{} epochs``."""
 
     def point(self, text: str, network: NetworkSpec) -> int:
-        known = bounds(self.spec, self.replaces)
+        known = bounds(self.spec, self.field)
         try:
             found = int(text)
         except ValueError:

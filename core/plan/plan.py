@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from statistics import fmean
 from typing import Self
 
@@ -52,15 +53,22 @@ class Plan(Spec):
     @property
     def parts(self) -> tuple[Self, ...]:
         """The plan at each point of a study, each with its own searches; itself where the experiment is no study."""
-        return tuple(self.but(configuration=part) for part in self.configuration.parts)
+        if self.configuration.vary is None:
+            return (self,)
+        return tuple(self.model_copy(update={"configuration": part}) for part in self.configuration.parts)
 
     def has(self, spec: RunSpec) -> bool:
         """Whether a run is of this plan, whatever its learning rate; of the plan of a study whether of any point."""
         if self.configuration.vary is not None:
             return any(part.has(spec) for part in self.parts)
         key = _what if self._times else _without_rate
-        arms = {key((arm.optim, arm.method)) for arm in self.configuration.arms}
-        return spec.task == self.configuration.task and key((spec.optim, spec.method)) in arms
+        return spec.task == self.configuration.task and key((spec.optim, spec.method)) in self._own
+
+    @cached_property
+    def _own(self) -> frozenset[object]:
+        """What :meth:`has` knows the runs by."""
+        key = _what if self._times else _without_rate
+        return frozenset(key((arm.optim, arm.method)) for arm in self.configuration.arms)
 
     def wanted(self, runs: Iterable[Run]) -> list[Wanted]:
         """What is to be trained, as far as the results so far tell, ordered by seed.
@@ -254,6 +262,7 @@ def _at(setting: Setting, rate: float) -> Setting:
     return setting[0].but(learning_rate=rate), setting[1]
 
 
+@lru_cache(maxsize=4096)
 def _without_rate(setting: Setting) -> Setting:
     """A key that is equal for settings that differ only in the learning rate."""
     return _at(setting, 1.0)
@@ -268,6 +277,7 @@ def _can_be_tripled(line: Setting) -> bool:
     return not line[0].patience and can_be_longer(line[0])
 
 
+@lru_cache(maxsize=4096)
 def _what(line: Setting) -> tuple[OptimSpec, MethodSpec]:
     """A key that is equal for lines that differ only in rate and number of epochs."""
     return line[0].but(learning_rate=1.0, epochs=1), line[1]

@@ -28,6 +28,9 @@ from pages.shared.ui.pickers import start_text
 from pages.study.live import live_part
 from pages.study.sweep import took, troubles
 
+EVERY = 3.0
+"""Seconds between two updates while a study trains: its figure rests on all of its runs."""
+
 
 def study_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
     """Draw a study: while it trains what the validation part says so far, then its answer, figure and table.
@@ -44,7 +47,7 @@ def study_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
         f"{seeds_text(sorted({run.spec.seed for run in members}))}."
     )
     if is_under_way(members):
-        live_part(lab, experiment, lambda runs: _so_far(lab, experiment, runs))
+        live_part(lab, experiment, lambda runs: _so_far(lab, experiment, runs), EVERY)
         return
     took(lab, members)
     plain = answer_of(lab, experiment, members)

@@ -57,15 +57,16 @@ def sweep_live(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
     live_part(lab, experiment, lambda members: measure_map(experiment, sweep_arms(members), alpha))
 
 
-def live_part(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], None]) -> None:
+def live_part(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], None], every: float = TICK) -> None:
     """Show an experiment that is live; when its last run ends, the whole page is drawn again with the results.
 
     Args:
         lab: trains it.
         experiment: what is shown.
         draw: draws what is known so far of its runs.
+        every: seconds between two reads of the store.
     """
-    st.fragment(_panel, run_every=TICK)(lab, experiment, draw)
+    st.fragment(_panel, run_every=every)(lab, experiment, draw)
 
 
 def _panel(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], None]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.__main__ import main
 from core.engine.growing import plan_of
 from core.errors import LabError, SpecError
 from core.lab import Lab
@@ -236,3 +237,37 @@ def test_points_may_be_given_in_any_order_and_names_are_trimmed() -> None:
     found = VarySpec.of_text("shots = 30, 10,100", NETWORK, OPTIM)
     assert found.points == (10, 30, 100)
     assert all(one < two for one, two in pairwise(VarySpec.of_text("epochs", NETWORK, short()).points))
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ("--vary shots=5,10 --shots 5", "--vary shots says what each point has: leave --shots out."),
+        ("--vary layers --targets layers.0", "--vary layers says what each point has: leave --targets out."),
+        ("--vary epochs=1,3 --epochs 2", "--vary epochs says what each point has: leave --epochs out."),
+        ("--vary epochs=1,3 --tune 3", "--vary finds learning rates at each point: leave --longer and the number"),
+        ("--vary epochs=1,3 --longer 1", "--vary finds learning rates at each point: leave --longer and the number"),
+    ],
+)
+def test_options_that_contradict_a_study_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, sentence: str
+) -> None:
+    home = ["--home", str(tmp_path / "home"), "--save-config", str(tmp_path / "study.json")]
+    assert main(["compare", "--source", "digits", *more.split(), *home]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "study.json").exists()
+
+
+def test_a_study_grows_by_seeds_and_ranks_and_not_by_rates_or_epochs(
+    training: tuple[Lab, Experiment], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab, experiment = training
+    settings = lab.arm_settings(experiment)
+    more = lab.growth(experiment, [*settings, (settings[1][0], LoRASpec.of(rank=3))], range(SEEDS + 1))
+    assert {(spec.optim.epochs, spec.method.size) for spec in more.runs if spec.method.size == 3} == {(1, 3), (2, 3)}
+    assert {spec.seed for spec in more.runs if spec.method.size != 3} == {SEEDS}
+    assert {spec.optim.epochs for spec in more.runs} == set(POINTS)
+    home = str(lab.settings.home)
+    lab.close()
+    assert main(["grow", experiment.id, "--epochs", "--home", home]) == 1
+    assert "A study has the epochs of its points" in capsys.readouterr().err

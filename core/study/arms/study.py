@@ -119,10 +119,6 @@ class StudyAnswer:
         """Number of seeds on which everything is compared; 0 where nothing is."""
         return max((len(each.difference.seeds) for each in self.candidates), default=0)
 
-    def at(self, point: Point) -> AtPoint:
-        """What was found at a point. Raises: StopIteration: there is no such point."""
-        return next(each for each in self.points if each.point == point)
-
     def standings(self, line: str) -> list[Standing]:
         """What was shown of a method and rank, point by point."""
         return [standing_of(at.by_line.get(line)) for at in self.points]
