@@ -48,8 +48,6 @@ def study_figure(found: StudyAnswer, unread: bool = False) -> go.Figure:
         height=HEIGHT if not unread else HEIGHT // 2,
     )
     layout["xaxis"] |= _ticks(found)
-    layout["legend"] |= {"y": 1, "yanchor": "bottom", "yref": "paper"}
-    layout["margin"]["t"] += 36
     if not unread:
         unit = measure.difference_unit or measure.noun
         layout["xaxis"] |= {"anchor": "y2"}
