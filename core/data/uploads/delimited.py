@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ import numpy as np
 
 from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_TEXT
+from core.data.uploads.messages import conversations_in
+from core.data.uploads.plain_text import read_plain
 from core.data.uploads.text_columns import HEADINGS
 from core.data.uploads.text_table import Cells, TextTable, check_size, listed
 from core.errors import DatasetError
@@ -31,16 +34,31 @@ LONGER = 0.95
 NO_HEADER = "The first line has {cell!r} in it and so names no columns: put a line such as text,label above it."
 
 
+ONE_COLUMN = (
+    "The file has one column: LoRA Lab learns to classify, so a table needs one with texts and one with their labels."
+)
+
+
 def read_delimited(text: str, notes: tuple[str, ...] = ()) -> TextTable:
-    """Read a table.
+    """Read a table; what is none is read as plain text, and says why.
 
     Args:
         text: the file, with newlines for line breaks.
         notes: of the decoding.
 
     Raises:
-        DatasetError: not a table with a header, or too large; the message names the line.
+        DatasetError: it is empty, or too large.
     """
+    try:
+        return _read(text, notes)
+    except DatasetError as error:
+        with contextlib.suppress(DatasetError):
+            return read_plain(text, notes, str(error))
+        raise
+
+
+def _read(text: str, notes: tuple[str, ...]) -> TextTable:
+    """Read a table. Raises: DatasetError: not a table with a header, or too large; the message names the line."""
     delimiter = _delimiter(text)
     if delimiter != "\t":
         return _table(text, delimiter, csv.QUOTE_MINIMAL, notes)
@@ -83,10 +101,8 @@ def _delimiter(text: str) -> str:
     if fit(best)[1] < 2:
         if not start.strip():
             raise DatasetError("The file is empty: each line must hold a text and its label.")
-        raise DatasetError(
-            "The file has one column: LoRA Lab learns to classify, so a table needs one with texts and one with their "
-            "labels."
-        )
+        if start.lstrip().partition("\n")[0].strip().strip('"').lower() not in HEADINGS:
+            raise DatasetError(ONE_COLUMN)
     return best
 
 
@@ -125,8 +141,16 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
         raise DatasetError(sentence) from error
     faults.check(len(places), leave_out=True)
     note = _header_note(headings, names, columns, places)
-    found = {name: Cells.of(cells) for name, cells in zip(names, columns, strict=True)}
-    return TextTable(found, np.array(places, np.int64), "Line", empty, (*notes, note) if note else notes, faults)
+    return TextTable(
+        {name: Cells.of(cells) for name, cells in zip(names, columns, strict=True)},
+        np.array(places, np.int64),
+        "Line",
+        empty,
+        (*notes, note) if note else notes,
+        faults,
+        conversations_in(dict(zip(names, columns, strict=True)), {}),
+        ONE_COLUMN if len(names) < 2 else "",
+    )
 
 
 _SPELLED = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}

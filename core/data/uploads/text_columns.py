@@ -65,12 +65,8 @@ def guess(table: TextTable, numbers: bool = False) -> Guess:
         table: the rows.
         numbers: whether the labels are numbers, not classes.
     """
-    samples = {name: _sample(cells) for name, cells in table.columns.items()}
-    part = next((name for name in _named(samples, PART_NAMES) if _is_part(table.column(name), NEARLY_ALL)), None)
-    if part is None:
-        part = next((name for name in samples if _is_part(table.column(name))), None)
-    left = {name: cells for name, cells in samples.items() if name != part}
-    text = _text(left)
+    part, left = samples_of(table)
+    text = likely_text(left)
     others = {name: cells for name, cells in left.items() if name != text}
     label = _numbers(others) if numbers else _label(others)
     if pair := pair_in(left):
@@ -79,6 +75,15 @@ def guess(table: TextTable, numbers: bool = False) -> Guess:
     if not numbers and label in (flags := flags_in(others)):
         return Guess(text, None, part, f"The columns {listed(flags)} are several labels per text, {FLAGGED}")
     return Guess(text, label, part)
+
+
+def samples_of(table: TextTable) -> tuple[str | None, dict[str, list[str]]]:
+    """The column that says the part of each row, if there is one, and the first cells of every other one."""
+    samples = {name: _sample(cells) for name, cells in table.columns.items()}
+    part = next((name for name in _named(samples, PART_NAMES) if _is_part(table.column(name), NEARLY_ALL)), None)
+    if part is None:
+        part = next((name for name in samples if _is_part(table.column(name))), None)
+    return part, {name: cells for name, cells in samples.items() if name != part}
 
 
 def _sample(cells: Cells) -> list[str]:
@@ -105,7 +110,7 @@ def _is_part(cells: Cells, share: float = 1.0) -> bool:
     return "train" in known and len(known) > 1 and sum(found.values()) >= share * len(cells.numbers)
 
 
-def _text(columns: dict[str, list[str]]) -> str | None:
+def likely_text(columns: dict[str, list[str]]) -> str | None:
     """The column with the longest texts, among those with a name for texts if there are any."""
     longest = {name: sum(map(len, cells)) for name, cells in columns.items()}
     several = [name for name, cells in columns.items() if len(set(cells)) > 1]
