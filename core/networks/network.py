@@ -15,6 +15,7 @@ from core.data.task_spec import MAX_CLASSES
 from core.errors import SpecError
 from core.methods.linear import features, is_linear
 from core.methods.method import Role
+from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.initialization import initialize
 from core.spec import MAX_CHARACTERS, KindSpec
 
@@ -116,6 +117,11 @@ class NetworkSpec(KindSpec):
     @property
     def brought(self) -> str | None:
         """Digest of the files whose weights training starts from; None for a family whose weights start random."""
+        return None
+
+    @property
+    def tokenizer(self) -> ByteTokenizer | None:
+        """The tokenizer that the family has itself; None if it reads no texts, or those of an imported tokenizer."""
         return None
 
     @property

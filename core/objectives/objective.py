@@ -19,8 +19,8 @@ from core.errors import SpecError
 from core.objectives.measure import SOURCE, VALIDATION, Answers, Measure, Values
 from core.spec import KindSpec
 
-Targets = Literal["classes", "numbers"]
-"""What the targets of examples are: labels of classes, or numbers."""
+Targets = Literal["classes", "numbers", "texts"]
+"""What the targets of examples are: labels of classes, numbers, or the texts themselves."""
 
 
 OF_CLASSES = {"num_classes": "", "classes": "", "shots": "Shots"}
@@ -141,12 +141,13 @@ class ObjectiveSpec(KindSpec):
         """The same objective with the default measure and margin: what training depends on."""
         return self.but(measure="", within=None)
 
-    def check_dataset(self, name: str, kind: str) -> None:
+    def check_dataset(self, name: str, kind: str, examples: str = "") -> None:
         """Check that a dataset is for this objective.
 
         Args:
             name: of the dataset.
             kind: of the objective that its targets are for.
+            examples: kind of its examples, such as ``text``.
 
         Raises:
             SpecError: it is for another one.
@@ -170,6 +171,14 @@ class ObjectiveSpec(KindSpec):
             targets: (n,) labels or numbers.
         """
         raise NotImplementedError
+
+    def weight(self, targets: Tensor) -> float:
+        """What the loss of a batch is a mean over, by which the losses of its parts are weighted: its examples.
+
+        Args:
+            targets: see :meth:`loss`.
+        """
+        return len(targets)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Loss of each example, (n,); see :meth:`loss`."""

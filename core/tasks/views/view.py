@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from core.data.dataset import Dataset
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
+from core.data.tokenized import Tokenized
 from core.tasks.views.split import Outline
 
 Widget = Literal["classes", "slider", "switch", "amount", "choice", "share"]
@@ -57,6 +58,20 @@ class TextTokenizer(Protocol):
     @property
     def padding(self) -> int:
         """The token that fills up shorter texts."""
+        ...
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The tokens that mark the beginning of a text; empty where there are none."""
+        ...
+
+    @property
+    def end(self) -> int | None:
+        """The token that ends texts; None where there is none."""
+        ...
+
+    def spans(self, texts: Sequence[str]) -> Sequence[Tokenized]:
+        """The tokens of each text without marks of its beginning and end, with the bytes that each stands for."""
         ...
 
     def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:
