@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from core.data.tokenized import Tokenized
 
@@ -22,6 +22,8 @@ class ByteTokenizer:
     padding = PADDING
     prefix: tuple[int, ...] = (BEGIN,)
     end: int | None = END
+    template = ""
+    special: Mapping[str, str] = {}
 
     def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:
         """Tokens of each text, between those that begin and end it. Args: length: maximum number; None for no limit."""

@@ -41,10 +41,8 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 )
 def rendered(
     template: str,
-    conversations: tuple[Conversation, ...],
+    conversations: tuple[tuple[Conversation, bool], ...],
     tokens: dict[str, str],
-    all_scored: bool,
-    first: str = "",
 ) -> tuple[Parts, ...]:
     """Render conversations as transformers does, and find what the assistant says in them.
 
@@ -53,11 +51,8 @@ def rendered(
 
     Args:
         template: in Jinja's language.
-        conversations: messages of the roles system, user and assistant.
+        conversations: messages of the roles system, user and assistant, and whether all of them are scored.
         tokens: special tokens by the names that templates know, such as ``bos_token``.
-        all_scored: whether everything is scored.
-        first: the token that the tokenizer puts before each text by itself, which a template then must not: it is left
-            out at the beginning; empty if there is none.
 
     Raises:
         NetworkFileError: the template is no program, refuses a conversation, or takes too long; or changes earlier
@@ -83,7 +78,7 @@ def rendered(
         return text, places[0] if marked else []
 
     found = []
-    for number, conversation in enumerate(conversations, 1):
+    for number, (conversation, all_scored) in enumerate(conversations, 1):
         try:
             text, places = text_of(conversation)
             if not marked and not all_scored:
@@ -96,7 +91,7 @@ def rendered(
                 f"The chat template of this network cannot be used for conversation {number:,} ({cause}): choose "
                 "another network, or change the conversation."
             ) from problem
-        found.append(_parts(text, [(0, len(text))] if all_scored else places, first))
+        found.append(_parts(text, [(0, len(text))] if all_scored else places))
         if not any(scored for _, scored in found[-1]):
             raise NetworkFileError(
                 f"The chat template of this network leaves nothing to learn of conversation {number:,}: choose another "
@@ -128,9 +123,9 @@ def _answers(
     return found
 
 
-def _parts(text: str, places: Sequence[tuple[int, int]], first: str) -> Parts:
-    """A text in parts. Args: places: start and end of each scored part; first: what to leave out at the beginning."""
-    start = len(first) if first and text.startswith(first) else 0
+def _parts(text: str, places: Sequence[tuple[int, int]]) -> Parts:
+    """A text in parts. Args: places: start and end of each scored part."""
+    start = 0
     parts = []
     for begin, end in places:
         parts += [(text[start : max(begin, start)], False), (text[max(begin, start) : max(end, start)], True)]

@@ -10,6 +10,7 @@ from core.data.task_spec import TaskSpec
 from core.data.uploads import MAX_BYTES
 from core.errors import LabError
 from core.lab import Lab
+from core.networks.registry import families_for
 from core.spec import bounds
 from pages.data.image_upload import IMAGES
 from pages.data.text_upload import TEXTS
@@ -77,9 +78,9 @@ def _next_steps(lab: Lab, name: str) -> None:
     with st.container(horizontal=True):
         if starts:
             link("finetune", "Fine-tune on this dataset", {"base": starts[0], QUERY: name})
-        elif kind == "text":
+        elif kind != "image":
             link("networks", "Import a network that reads texts")
-        if kind == "image":
+        if any(not family.is_imported for family in families_for(kind)):
             link("pretrain", "Pretrain on this dataset", {QUERY: name})
         link("home", "Ask on Home", {QUERY: name})
 

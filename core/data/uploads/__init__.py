@@ -20,7 +20,7 @@ from core.data.uploads.passage_forms import (
 )
 from core.data.uploads.read import read_upload
 from core.data.uploads.read_texts import read_passages, read_text_table, read_texts
-from core.data.uploads.text_columns import Guess, TextColumns, guess
+from core.data.uploads.text_columns import Guess, TextColumns, guess, samples_of
 from core.data.uploads.text_draft import Lengths, TextDraft, draft_texts, first_texts
 from core.data.uploads.text_table import TextTable, short_name
 
@@ -52,5 +52,6 @@ __all__ = [
     "read_texts",
     "read_upload",
     "samples",
+    "samples_of",
     "short_name",
 ]

@@ -14,7 +14,8 @@ from core.data.uploads.text_table import Cell, Cells, TextTable, cell_text, chec
 from core.errors import DatasetError
 
 ONE_KEY = (
-    "The objects have one key: LoRA Lab learns to classify, so a table needs one with texts and one with their labels."
+    "The objects have one key: LoRA Lab learns to classify, so a table needs one with texts and one with their labels, "
+    "or to continue texts without labels, with the objective Language."
 )
 
 

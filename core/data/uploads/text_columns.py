@@ -21,7 +21,12 @@ LABEL_NAMES = (
     *("emotion", "rating", "stars", "score", "tag", "type", "language", "output", "y"),
 )
 PART_NAMES = ("part", "split", "set", "subset", "partition", "fold", "usage")
-HEADINGS = frozenset((*TEXT_NAMES, *LABEL_NAMES, *PART_NAMES))
+CONTINUED_NAMES = (
+    *("prompt", "completion", "response", "answer", "instruction", "problem", "solution", "context", "messages"),
+    "conversations",
+)
+"""Names of columns that language models are trained on, beside those of texts."""
+HEADINGS = frozenset((*TEXT_NAMES, *LABEL_NAMES, *PART_NAMES, *CONTINUED_NAMES))
 """Names that are those of columns, in lower case."""
 
 NEARLY_ALL = 0.9
@@ -30,7 +35,7 @@ NEARLY_ALL = 0.9
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 """Pattern of a number."""
 
-PAIR = "learns to classify single texts: choose one of them as the text, and the other one is not read."
+PAIR = "learns to classify single texts: choose one of them as the text, or the objective Language to continue both."
 FLAGGED = "and LoRA Lab learns one: choose one of them as the label, to learn that alone."
 
 SAMPLE = 2000
