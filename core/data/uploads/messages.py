@@ -43,7 +43,7 @@ def conversation_cell(value: Sequence[Any]) -> str:
 
 
 def conversations_in(columns: Mapping[str, Sequence[Cell]], cells: Mapping[str, Sequence[str]]) -> dict[str, Cells]:
-    """Columns with at least one conversation.
+    """Columns with at least one conversation, and those that are called so and have lists.
 
     Args:
         columns: all columns of the table; one that is named like conversations may hold them as JSON in texts.
@@ -53,10 +53,12 @@ def conversations_in(columns: Mapping[str, Sequence[Cell]], cells: Mapping[str, 
     for name, values in columns.items():
         given = [*cells.get(name, ())]
         given += [""] * (len(values) - len(given))
-        if not any(given) and name.strip().lower() not in NAMES:
+        is_named = name.strip().lower() in NAMES
+        if not any(given) and not is_named:
             continue
         whole = [cell or _of_text(text) for cell, text in zip(given, values, strict=True)]
-        if any(cell.startswith("[") for cell in whole):
+        is_list = is_named and (any(given) or any((text or "").lstrip().startswith("[") for text in values))
+        if is_list or any(cell.startswith("[") for cell in whole):
             found[name] = Cells.of(whole)
     return found
 
@@ -76,6 +78,8 @@ def _of_text(text: Cell) -> str:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
+        if text.lstrip().startswith("["):
+            return json.dumps("has messages that are not valid JSON: save the rows as JSON lines")
         value = None
     if not isinstance(value, list):
         return json.dumps("has a text in the place of a list of messages")
