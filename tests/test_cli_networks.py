@@ -408,3 +408,21 @@ def test_what_does_not_fit_is_told_with_what_would_before_anything_is_queued(
         told = capsys.readouterr().err
         assert re.search(r"^Note: .* will not fit: .* To make all fit, ", told, re.MULTILINE), told
         assert told.index("will not fit") < told.index("This test queues nothing.")
+
+
+def test_networks_are_imported_named_and_listed_by_a_command(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    assert main(["networks", *home]) == 0
+    assert capsys.readouterr().out == "No network has been imported to this home folder.\n"
+    assert main(["networks", str(files / "tiny"), "--name", "Tickets BERT", *home]) == 0
+    assert re.search(r"Tickets BERT +tiny +[0-9a-f]{12} +bert", capsys.readouterr().out)
+    assert main(["networks", "Tickets BERT", "--name", "Better name", "--json", *home]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["imported_as"], row["architecture"]) == ("Better name", "tiny", "bert")
+    assert main(["networks", "better name", "--name", "", "--json", *home]) == 0
+    assert json.loads(capsys.readouterr().out) == [row | {"name": "tiny"}]
+    for arguments in (["--name", "x"], ["tiny", "--name", "a\nb"]):
+        assert main(["networks", *arguments, *home]) == 1
+        assert re.fullmatch(r"error: .+\.\n", capsys.readouterr().err)

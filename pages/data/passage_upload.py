@@ -82,6 +82,7 @@ def _is_plain(file_id: str) -> bool:
         "Read as plain text",
         key=f"upload-plain-{file_id}",
         help="Without columns: passages that blank lines separate, or lines where there are no blank ones.",
+        persist_state="session",
     )
 
 
@@ -95,6 +96,7 @@ def _review(file_id: str, table: TextTable) -> LanguageDataset | None:
         key=f"upload-drop-passages-{file_id}",
         help="Passages that are the same from the first to the last character. Of one in both parts, that in the test "
         "part stays.",
+        persist_state="session",
     )
     if columns is None:
         st.caption("Choose the columns of which passages are made.")
@@ -127,6 +129,7 @@ def _form(file_id: str, table: TextTable) -> PassageForm:
             key=f"upload-form-{file_id}",
             required=True,
             help="What a language model continues: a text, a prompt, an instruction, or a conversation.",
+            persist_state="session",
         )
     return offered[kind]
 
@@ -144,7 +147,14 @@ def _columns(file_id: str, table: TextTable, form: PassageForm) -> PassageColumn
     def choice(title: str, among: Sequence[str], name: str | None, about: str, key: str) -> str | None:
         place = among.index(name) if name in among else None
         found: str | None = st.selectbox(
-            title, among, place, format_func=short_name, key=key, placeholder="None", help=about
+            title,
+            among,
+            place,
+            format_func=short_name,
+            key=key,
+            placeholder="None",
+            help=about,
+            persist_state="session",
         )
         return found
 
@@ -178,6 +188,7 @@ def _all_scored(file_id: str, form: PassageForm) -> bool:
         key=f"upload-loss-{form.kind}-{file_id}",
         required=True,
         help="What is scored, in training and in tests; it is kept with the dataset.",
+        persist_state="session",
     )
     return bool(found)
 

@@ -106,6 +106,7 @@ def _preview(file_id: str, content: bytes) -> Dataset | None:
         "Leave out repeated rows",
         key=f"upload-drop-{file_id}",
         help="Rows with the text and the label of another row. Of a row in both parts, the one in the test part stays.",
+        persist_state="session",
     )
     if columns is None:
         st.caption(f"Choose the columns with the texts and with the {_targets(objective)}.")
@@ -147,6 +148,7 @@ def _objective(file_id: str, table: TextTable) -> ObjectiveSpec:
             key=f"upload-objective-{file_id}",
             required=True,
             help="What is learned of each text: one of several classes, a number, or to continue it.",
+            persist_state="session",
         )
     return offered[kind]
 
@@ -180,7 +182,14 @@ def _columns(file_id: str, table: TextTable, guessed: Guess, objective: Objectiv
         place = None if name is None else names.index(name)
         key = f"upload-{title.lower()}-{file_id}"
         found: str | None = st.selectbox(
-            title, names, place, format_func=short_name, key=key, placeholder="None", help=about
+            title,
+            names,
+            place,
+            format_func=short_name,
+            key=key,
+            placeholder="None",
+            help=about,
+            persist_state="session",
         )
         return found
 
@@ -209,7 +218,7 @@ def _tokens(dataset: TextDataset, file_id: str) -> None:
     if not fold.open:
         return
     with fold:
-        names = distinct({digest: card.name for digest, card in cards.items()})
+        names = distinct({digest: card.title for digest, card in cards.items()})
         digest = st.selectbox("Network", list(cards), format_func=names.__getitem__, key=f"tokens-of-{file_id}")
         try:
             network = lab.networks.spec(digest)

@@ -13,7 +13,7 @@ from core.data.dataset import TextDataset
 from core.lab import Lab
 from tests.data.text_files import GOOD, ROWS, separated
 from tests.networks.tiny import save_tiny
-from tests.pages.test_data import HOSTILE, files, upload
+from tests.pages.test_data import HOSTILE, files, upload, visit
 from tests.pages.test_pages import draw, texts
 
 NAMES = ("Was gesagt wurde", "id", "Sorte", "welcher Teil")
@@ -118,6 +118,22 @@ def test_rows_without_a_label_are_in_one_list_and_left_out_by_a_button(opened: L
     form = draw("finetune", **address)
     assert not form.exception
     assert form.selectbox(key="finetune-dataset").value == "fruit"
+
+
+def test_choices_of_a_file_in_review_are_kept_over_a_visit_to_another_page(opened: Lab) -> None:
+    rows = [*((text, label, "x") for text, label in ROWS), ("one more", "", "y")]
+    app = with_texts("fruit.csv", separated(rows, ("text", "label", "other")).encode())
+    app.button(key=next(b.key for b in app.button if b.label == "Leave these out")).click().run()
+    app.toggle[0].set_value(True)
+    box(app, "Text").set_value("other").run()
+    visit(visit(app, "networks"), "data")
+    assert "fruit.csv is still here" in texts(app)
+    assert [box(app, name).value for name in ("Text", "Label", "Part")] == ["other", "label", None]
+    assert app.toggle[0].value is True
+    box(app, "Text").set_value("text").run()
+    assert "that cannot be used is left out" in texts(app)
+    app.button(key="upload-keep").click().run()
+    assert opened.catalog.info("fruit").kind == "text"
 
 
 def test_pairs_of_texts_are_told_before_a_column_is_chosen(opened: Lab) -> None:

@@ -15,7 +15,7 @@ import torch
 from core.errors import NetworkFileError, StorageFullError, printable
 from core.files import flush, put_in_place, sha256_of
 from core.memory import free_bytes
-from core.networks.library.card import NetworkCard, read_card, write_card
+from core.networks.library.card import MAX_NAME, NetworkCard, read_card, write_card
 from core.networks.library.check import inspect
 from core.networks.library.config import check_kind
 from core.networks.library.files import (
@@ -34,8 +34,6 @@ from core.networks.library.partial import BrokenOffError, arriving, clean
 from core.networks.library.place import Place
 from core.networks.transformer import TransformerSpec
 from core.settings import Settings
-
-MAX_NAME = 100
 
 SLACK = 2**26
 """Bytes of the disk that stay free."""

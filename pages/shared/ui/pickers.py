@@ -57,11 +57,11 @@ def when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%d %b %H:%M")
 
 
-def base_text(base: Run | NetworkSpec) -> str:
-    """Describe a base in one line: a pretrain run, or a network that was imported."""
+def base_text(lab: Lab, base: Run | NetworkSpec) -> str:
+    """Describe a base in one line: a pretrain run, or a network that was imported, as people call it now."""
     if isinstance(base, NetworkSpec):
-        return f"{base.sizes} · as it was imported"
-    brought = f"{base.spec.network.sizes} · " if base.spec.network.brought else ""
+        return f"{lab.networks.title_of(base)} · as it was imported"
+    brought = f"{lab.networks.title_of(base.spec.network)} · " if base.spec.network.brought else ""
     return f"{brought}{task_text(base.spec.task, base.spec.objective)} · {base_facts(base)}"
 
 
@@ -135,7 +135,7 @@ def base_picker(lab: Lab) -> Run | NetworkSpec | None:
     bases |= {card.digest: lab.networks.spec(card.digest) for card in lab.networks.list()}
     if not bases:
         return None
-    names = {id: base_text(base) for id, base in bases.items()}
+    names = {id: base_text(lab, base) for id, base in bases.items()}
     return bases[pick("Base", names, "base", "The network to start from: pretrained here, or imported as it is.")]
 
 
@@ -146,7 +146,7 @@ def start_id(spec: RunSpec) -> str:
 
 def start_text(lab: Lab, spec: RunSpec) -> str:
     """Describe what a fine-tune run starts from: its base, or the network that was imported."""
-    return base_text(spec.network if spec.base is None else lab.run(spec.base))
+    return base_text(lab, spec.network if spec.base is None else lab.run(spec.base))
 
 
 def experiment_text(lab: Lab, experiment: Experiment) -> str:

@@ -162,6 +162,37 @@ def test_the_same_files_are_kept_once_whatever_they_are_called(networks: Network
     assert [card.name for card in networks.list()] == ["other", "two"]
 
 
+def test_a_network_is_renamed_without_a_change_of_what_it_is_or_of_what_runs_record(
+    networks: Networks, tiny: Path, tmp_path: Path
+) -> None:
+    card = networks.import_folder(tiny, "checkpoint-3000")
+    before, spec = kept(networks), networks.spec(card.digest)
+    about = networks.folder(card.digest) / ABOUT
+    written = about.read_bytes()
+    renamed = networks.rename(card.digest, "  Tickets *BERT*  ")
+    assert networks.card(card.digest) == renamed == networks.find("tickets *bert*") == networks.find("checkpoint-3000")
+    assert (renamed.title, renamed.name, renamed.digest) == ("Tickets *BERT*", "checkpoint-3000", card.digest)
+    assert kept(networks) == before
+    assert networks.spec(card.digest) == spec
+    assert networks.titles() == {card.digest: "Tickets *BERT*"}
+    assert networks.title_of(spec) == "Tickets *BERT*"
+    assert networks.import_folder(tiny, "again").title == "Tickets *BERT*", "only a person changes the name"
+    for bad in ("two\nlines", "tab\there", "x" * 101):
+        with pytest.raises(NetworkFileError, match=r"one line of at most 100 characters.*choose another"):
+            networks.rename(card.digest, bad)
+    assert networks.card(card.digest).title == "Tickets *BERT*"
+    networks.import_folder(tiny, "checkpoint-3000")
+    networks.rename(card.digest, "")
+    assert about.read_bytes() == written, "a card without a name of one's own is that of earlier versions"
+    values = json.loads(written)
+    for name in (7, "a\nb", " x", "x" * 101):
+        about.write_text(json.dumps(values | {"own_name": name, "version": 2}))
+        with pytest.raises(NetworkFileError, match=r"description .* is damaged: import that network again"):
+            networks.card(card.digest)
+    networks.remove(card.digest)
+    assert networks.title_of(spec) == "checkpoint-3000"
+
+
 def test_networks_are_found_by_name_and_digest(networks: Networks, tiny: Path) -> None:
     card = networks.import_folder(tiny, "sentence-transformers/all-MiniLM-L6-v2")
     for name in ("minilm", "MiniLM", "sentence-transformers/all-minilm-l6-v2", card.digest, card.digest[:8]):
