@@ -151,7 +151,10 @@ def passage_preview(spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer, 
     Raises:
         DatasetError: see :meth:`LanguageView.task`.
     """
-    whole = LanguageView().task(spec.but(length=MAX_LENGTH), dataset, tokenizer).train
+    if not isinstance(dataset, LanguageDataset | TextDataset):
+        raise DatasetError(f"{dataset.name} has no texts: choose a dataset of texts.")
+    chosen = LanguageView().outline(spec, dataset).train
+    whole = _examples(dataset.train_texts, chosen, tokenizer, spec.but(length=MAX_LENGTH))
     rows = []
     for start, end in list(pairwise(whole.offsets.tolist()))[:batch]:
         words = tokenizer.words(whole.tokens[start:end].tolist())

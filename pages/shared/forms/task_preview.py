@@ -151,9 +151,10 @@ def _passages(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -
         f"{count_text(len(seen.lengths))} training texts. Of the first {len(seen.rows)}: :green-background[scored], "
         "read only, and :red-background[cut off]."
     )
+    between = "|" if network.tokenizer is None else ""  # every byte is a token
     for words, scored in seen.rows:
         parts = groupby(enumerate(zip(words, scored, strict=True)), lambda each: _part(each, seen.length))
-        st.markdown("".join(_coloured(color, [word for _, (word, _) in tokens]) for color, tokens in parts))
+        st.markdown("".join(_coloured(color, between.join(word for _, (word, _) in tokens)) for color, tokens in parts))
     _draw_lengths(seen, key)
 
 
@@ -163,9 +164,9 @@ def _part(token: tuple[int, tuple[str, bool]], length: int) -> str:
     return "red" if place >= length else "green" if scored else ""
 
 
-def _coloured(color: str, words: Sequence[str]) -> str:
-    """Tokens with bars between them, as Markdown."""
-    text = literal("|".join(word.replace("\n", "⏎") for word in words))
+def _coloured(color: str, tokens: str) -> str:
+    """Tokens as Markdown, in one line."""
+    text = literal(tokens.replace("\n", "⏎"))
     return f":{color}-background[{text}]" if color else text
 
 
