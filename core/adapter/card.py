@@ -78,7 +78,7 @@ class Card:
             labels: name of each class of the task's dataset.
             uploaded: number of test examples, if somebody uploaded the dataset.
         """
-        optim, texts = spec.optim, spec.network.brought is not None
+        optim, texts = spec.optim, spec.network.reads_tokens
         classes = spec.objective.has_classes
         lines = [f"Trained on: {_task_line(spec.task, texts, classes)}"]
         if spec.source is not None:

@@ -26,6 +26,7 @@ from core.errors import LabError, RunStateError, UnknownRunError
 from core.files import check_sha256, write_atomically
 from core.methods.merging import merged_copy
 from core.methods.method import Role
+from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.file import read_network, write_network
 from core.networks.library.networks import Networks
 from core.networks.pretrained import write_pretrained
@@ -121,9 +122,9 @@ class Artifacts:
         write_pretrained(path, network, self._networks.folder(digest), labels, task.length, objective)
         return path
 
-    def tokenizer(self, run: Run) -> Tokenizer:
-        """The tokenizer of a run of a network that was imported. Raises: NetworkFileError: it is gone or damaged."""
-        return self._networks.tokenizer(run.spec.network.brought or "")
+    def tokenizer(self, run: Run) -> Tokenizer | ByteTokenizer:
+        """The tokenizer of a run of a network that reads texts. Raises: NetworkFileError: it is gone or damaged."""
+        return self._networks.tokenizer_of(run.spec.network)
 
     def read(self, run: str, name: str) -> bytes:
         """Content of a run's file. Raises: see :meth:`path`."""

@@ -45,13 +45,6 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text", metavar="COLUMN", help="column with the texts (default: the likely one)")
     parser.add_argument("--label", metavar="COLUMN", help="column with the labels (default: the likely one)")
-    if len(objectives := text_objectives()) > 1:
-        parser.add_argument(
-            "--objective",
-            choices=list(objectives),
-            default=next(iter(objectives)),
-            help="what the labels of --data are for (default: %(default)s)",
-        )
     parser.add_argument(
         "--part",
         metavar="COLUMN",
@@ -72,7 +65,7 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
         DatasetError: it cannot be used.
     """
     file: Path = options.data
-    objective = getattr(options, "objective", USUAL_OBJECTIVE)
+    objective = options.objective
     numbers = text_objectives()[objective].targets == "numbers"
     draft = read_texts(file, options.text, options.label, options.part, objective=objective, numbers=numbers)
     print(f"{file.name}: {draft.line}", file=sys.stderr)

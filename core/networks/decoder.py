@@ -33,11 +33,18 @@ class DecoderSpec(LanguageModelSpec):
         "clip": 1.0,
     }
 
-    width: int = Field(128, ge=8, le=512, title="Width", description="Numbers that stand for a byte.")
+    reasons = {  # noqa: RUF012 (a constant)
+        "batch_size": "a text has many bytes to learn from",
+        "warmup": "Adam's estimates come from few steps at first, when large steps do lasting damage",
+        "decay": "the last steps are small, so that the result does not depend on the last batches",
+        "clip": "one odd batch must not undo what was learned",
+    }
+
+    width: int = Field(96, ge=8, le=512, title="Width", description="Numbers that stand for a byte.")
     blocks: int = Field(4, ge=1, le=16, title="Blocks", description="Number of blocks, each with attention.")
     heads: int = Field(4, ge=1, le=16, title="Heads", description="Attention heads of a block; divides the width.")
     feed_forward: int = Field(
-        384, ge=8, le=2048, title="Feed-forward", description="Width of the feed-forward part of a block."
+        256, ge=8, le=2048, title="Feed-forward", description="Width of the feed-forward part of a block."
     )
 
     @model_validator(mode="after")

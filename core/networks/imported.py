@@ -31,6 +31,8 @@ AFTER_PADDING = (
 class HuggingFaceSpec(NetworkSpec):
     """A network that transformers builds, which reads texts."""
 
+    reads_tokens = True
+
     @property
     def head_paths(self) -> tuple[str, ...]:
         """Modules that the weights came without; see :mod:`core.methods.heads`."""

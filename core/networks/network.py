@@ -39,6 +39,8 @@ class NetworkSpec(KindSpec):
     """Kind of the datasets that the family learns; see :class:`core.tasks.views.view.View`."""
     is_imported: ClassVar[bool] = False
     """Whether people import its networks, with weights; otherwise they choose sizes, and weights start random."""
+    reads_tokens: ClassVar[bool] = False
+    """Whether its networks read texts as tokens, so that what a step takes depends on the lengths of texts."""
     has_head: ClassVar[bool] = False
     """Whether its networks have a head that their weights came without; see :mod:`core.methods.heads`."""
     learning_rate: ClassVar[float] = 0.001

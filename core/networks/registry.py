@@ -19,8 +19,8 @@ from core.spec import by_kind
 FAMILIES: list[type[NetworkSpec]] = [
     PerceptronSpec,
     TransformerSpec,
-    CausalSpec,
     DecoderSpec,
+    CausalSpec,
 ]
 """One line per family. The first one is trained where none is chosen."""
 

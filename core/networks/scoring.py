@@ -8,6 +8,7 @@ hidden state h is (p − y) W, for which the forward pass has all it needs; so n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -156,7 +157,7 @@ def _in_pieces(
     to_weight = torch.zeros_like(weight, dtype=nats.dtype) if wanted[1] else None
     to_bias = torch.zeros_like(bias, dtype=nats.dtype) if wanted[2] and bias is not None else None
     size = max(PIECE // len(weight), 1)
-    with torch.autocast(states.device.type, enabled=False):
+    with nullcontext() if states.is_meta else torch.autocast(states.device.type, enabled=False):
         for start in range(0, len(states), size):
             part = slice(start, start + size)
             own, aims = states[part].to(low), targets[part]
@@ -183,4 +184,6 @@ def _in_pieces(
 def _product_dtype(states: Tensor) -> torch.dtype:
     """The number format of products here, which autocast may have set."""
     kind = states.device.type
+    if kind == "meta":
+        return states.dtype
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype

@@ -125,10 +125,6 @@ class LanguageSpec(ObjectiveSpec):
     def title_of(self, field: str, title: str) -> str:
         return {"num_classes": "", "classes": "Topics kept", "shots": "Shots"}.get(field, title)
 
-    def check_dataset(self, name: str, kind: str, examples: str = "") -> None:
-        if examples != "text":  # any text can be continued, whatever its own targets are
-            super().check_dataset(name, kind, examples)
-
     def check_outputs(self, outputs: int) -> None:
         if outputs != OUTPUTS:
             raise SpecError("This network does not continue texts: choose a language model.", ("num_classes",))

@@ -141,13 +141,12 @@ class ObjectiveSpec(KindSpec):
         """The same objective with the default measure and margin: what training depends on."""
         return self.but(measure="", within=None)
 
-    def check_dataset(self, name: str, kind: str, examples: str = "") -> None:
+    def check_dataset(self, name: str, kind: str) -> None:
         """Check that a dataset is for this objective.
 
         Args:
             name: of the dataset.
             kind: of the objective that its targets are for.
-            examples: kind of its examples, such as ``text``.
 
         Raises:
             SpecError: it is for another one.

@@ -81,7 +81,9 @@ def sweep_form(lab: Lab) -> Experiment | None:
             optim, adapter, device = _training(lab, method, network)
             tune = search_form(KEY, network, optim) if grid.searched else None
             own_bases = own_bases_form(KEY, base)
-            objective = objective_form(KEY, objective_for(lab.catalog, task) if task else CLASSIFICATION)
+            objective = objective_form(
+                KEY, objective_for(lab.catalog, task, network.learns) if task else CLASSIFICATION
+            )
         except LabError as error:
             settle(lab, KEY, None)
             st.error(literal(str(error)))

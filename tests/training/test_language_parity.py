@@ -17,10 +17,9 @@ from core.methods.registry import method_of
 from core.networks.forward import forward
 from core.objectives.language import LanguageSpec
 from core.run_spec import OptimSpec
-from core.tasks.views.language import scored_examples
 from core.training.evaluation import evaluate, predict
 from tests.training.test_peft_parity import theirs
-from tests.training.tiny_passages import CONFIGS, LONGEST, network_of, passages, task_of, tokenizer, tokenizer_folder
+from tests.training.tiny_passages import CONFIGS, LONGEST, network_of, passages, task_of, tokenizer_folder
 
 STEPS, BATCH = 50, 8
 OPTIM = OptimSpec.of(batch_size=BATCH, epochs=10, learning_rate=0.003, clip=1.0, accumulation=2)
@@ -109,7 +108,7 @@ def test_bits_per_byte_are_those_of_log_probabilities(name: str, begins: bool) -
         task_of(begins=begins),
         AutoTokenizer.from_pretrained(tokenizer_folder(begins)),
     )
-    bits = size = right = count = nats = 0.0
+    bits = size = right = count = 0.0
     for ids, labels in plain(passages(60, 1), begins):
         with torch.no_grad():
             logs = network(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)

@@ -51,7 +51,26 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 """Fields of the config by name: those of :data:`core.networks.causal.TESTED`, with tied embeddings and without."""
 
-_WORDS = "the cat sat on a small mat – naïve café 日本 and ran far away 🙂 very red".split()
+_WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "a",
+    "small",
+    "mat",
+    "–",
+    "naïve",
+    "café",
+    "日本",
+    "and",
+    "ran",
+    "far",
+    "away",
+    "🙂",
+    "very",
+    "red",
+]
 
 
 @cache
