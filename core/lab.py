@@ -341,10 +341,12 @@ class Lab(Growing):
         tokenizer = self.networks.tokenizer(network.brought or "")
         return text_preview(task, dataset or self.catalog.load(task.dataset), tokenizer, batch)
 
-    def passage_preview(self, task: TaskSpec, network: NetworkSpec, batch: int) -> PassagePreview:
+    def passage_preview(
+        self, task: TaskSpec, network: NetworkSpec, batch: int, dataset: Dataset | None = None
+    ) -> PassagePreview:
         """The same for a network that continues texts; see :meth:`text_preview`."""
         tokenizer = self.networks.tokenizer_of(network)
-        return passage_preview(task, self.catalog.load(task.dataset), tokenizer, batch)
+        return passage_preview(task, dataset or self.catalog.load(task.dataset), tokenizer, batch)
 
     def base_for(self, base: Run | NetworkSpec, adapter: bytes) -> nn.Module:
         """The network to try an adapter file on; one that was imported has as many outputs as the head in the file.

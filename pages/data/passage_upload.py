@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import streamlit as st
 
-from core.data.dataset import LanguageDataset
+from core.data.dataset import LANGUAGE, LanguageDataset
 from core.data.passage import SCORED_ROLE, Passage
+from core.data.task_spec import TaskSpec
 from core.data.uploads import (
     Lengths,
     PassageColumns,
@@ -23,18 +24,22 @@ from core.data.uploads import (
     short_name,
 )
 from core.errors import LabError
+from core.lab import Lab, current
+from core.networks.network import NetworkSpec
+from core.networks.registry import families_for
 from core.numbers import count_text
 from pages.data.faults import are_left_out
+from pages.shared.forms.task_preview import BATCH, SCORED
+from pages.shared.forms.task_preview import draw_passages as draw_as_tokens
+from pages.shared.forms.view import length
 from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import distinct, imported_bases
 
 SAMPLES = 5
 """Passages that are shown."""
 
 CHARACTERS = 600
 """Characters of a passage that are shown."""
-
-LEARNED = "primary"
-"""Color of the background of what is learned."""
 
 Read = Callable[[], TextTable | str]
 """Reads the file as plain text: a table, or the error message."""
@@ -112,7 +117,34 @@ def _review(file_id: str, table: TextTable) -> LanguageDataset | None:
         st.warning(literal(warning), icon=":material/warning:")
     _facts(draft)
     draw_passages(draft.dataset.train_texts)
+    _tokens(draft.dataset, file_id)
     return draft.dataset
+
+
+def _tokens(dataset: LanguageDataset, file_id: str) -> None:
+    """Draw the first passages token by token, as one of the networks that continue texts reads them."""
+    lab = current()
+    fold = st.expander("As a network reads them", icon=":material/token:", key=f"tokens-{file_id}", on_change="rerun")
+    if not fold.open:
+        return
+    with fold:
+        networks = _networks(lab)
+        names = distinct({id: lab.networks.title_of(network) for id, network in networks.items()})
+        chosen = st.selectbox("Network", list(names), format_func=names.__getitem__, key=f"tokens-of-{file_id}")
+        network = networks[chosen]
+        try:
+            longest = length(LANGUAGE, f"tokens-length-{file_id}-{chosen}", network)
+            seen = lab.passage_preview(TaskSpec.of(dataset=dataset.name, length=longest), network, BATCH, dataset)
+        except LabError as error:
+            st.error(literal(str(error)))
+            return
+        draw_as_tokens(seen, network, f"tokens-{file_id}")
+
+
+def _networks(lab: Lab) -> dict[str, NetworkSpec]:
+    """The networks that continue texts: imported ones, and those that are made here in the default size."""
+    found = {id: network for id, network in imported_bases(lab).items() if network.learns == LANGUAGE}
+    return found | {family.name(): family.of() for family in families_for(LANGUAGE) if not family.is_imported}
 
 
 def _form(file_id: str, table: TextTable) -> PassageForm:
@@ -223,7 +255,7 @@ def _lengths(lengths: Lengths) -> str:
 
 def draw_passages(passages: Sequence[Passage]) -> None:
     """Draw the first passages, with a background behind what is learned. Args: passages: at least one."""
-    st.caption(f"The first passages of the training part. What is learned has a :{LEARNED}-background[background].")
+    st.caption(f"The first passages of the training part. What is learned has a :{SCORED}-background[background].")
     for passage in passages[:SAMPLES]:
         with st.container(border=True):
             st.markdown(_shown(passage))
@@ -250,7 +282,7 @@ def _colored(parts: Sequence[tuple[str, bool]], most: int) -> str:
         most -= len(text)
         lines = [literal(line) for line in shown.split("\n")]
         # In brackets either way, so that a colon at the end of a prompt is not read with what follows it.
-        style = f"{LEARNED}-background" if scored else "color"
+        style = f"{SCORED}-background" if scored else "color"
         colored = [f":{style}[{line}]" if line else "" for line in lines]
         found += " " * shown[:1].isspace() + "\\\n".join(colored) + " " * (shown[-1:] == " ")
         if most <= 0:

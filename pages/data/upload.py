@@ -19,6 +19,7 @@ from pages.shared.forms.datasets import QUERY
 from pages.shared.ui.confirm import delete_or_cancel
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import imported_bases
 from pages.shared.ui.primary import on_primary
 
 TURN = "upload-turn"
@@ -81,7 +82,7 @@ def _next_steps(lab: Lab, name: str) -> None:
     """Draw links to what can be done with a dataset that was just saved: fine-tune on it, or first what that needs."""
     kind = lab.catalog.info(name).kind
     starts = [run.id for run in lab.bases() if run.spec.network.learns == kind]
-    starts += [card.digest for card in lab.networks.list() if lab.networks.spec(card.digest).learns == kind]
+    starts += [id for id, spec in imported_bases(lab).items() if spec.learns == kind]
     with st.container(horizontal=True):
         if starts:
             link("finetune", "Fine-tune on this dataset", {"base": starts[0], QUERY: name})

@@ -74,7 +74,7 @@ def test_everything_is_scored_where_the_dataset_says_so(tmp_path: Path) -> None:
 
 def test_a_network_that_cannot_be_used_for_conversations_is_a_sentence(tmp_path: Path) -> None:
     spec, view = TaskSpec.of(dataset="chats"), LanguageView()
-    with pytest.raises(DatasetError, match="consists of messages, and this network has no chat template"):
+    with pytest.raises(DatasetError, match="has conversations, and this network has no chat template"):
         view.task(spec, dataset(CHATS), ByteTokenizer())
     own, _ = tokenizer(tmp_path / "tokenizer", FORGETFUL, True)
     with pytest.raises(NetworkFileError, match="writes earlier messages in another way"):

@@ -102,8 +102,8 @@ def in_parts(passages: Sequence[Passage], tokenizer: TextTokenizer, dataset: str
         return list(passages)
     if not tokenizer.template:
         raise DatasetError(
-            f"{dataset} consists of messages, and this network has no chat template: choose a network that was "
-            "trained to chat."
+            f"{dataset} has conversations, and this network has no chat template: choose a network that was trained "
+            "to chat."
         )
     parts = iter(rendered(tokenizer.template, chats, dict(tokenizer.special)))
     return [replace(passage, parts=next(parts)) if passage.messages else passage for passage in passages]

@@ -30,6 +30,9 @@ SAMPLES = 8
 BATCH = 8
 """Texts in a preview."""
 
+SCORED, CUT = "primary", "red"
+"""Colors of the background of what is scored, and of what is cut off."""
+
 
 def task_preview(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> None:
     """Draw an expander with examples of a task as the network will see them.
@@ -146,10 +149,20 @@ def _passages(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -
     if network is None:
         st.caption("Choose a network to see the tokens that it reads.")
         return
-    seen = lab.passage_preview(task, network, BATCH)
+    draw_passages(lab.passage_preview(task, network, BATCH), network, key)
+
+
+def draw_passages(seen: PassagePreview, network: NetworkSpec, key: str) -> None:
+    """Draw passages token by token, and the lengths of all.
+
+    Args:
+        seen: what the network reads.
+        network: whose tokens these are.
+        key: prefix of the widget keys.
+    """
     st.caption(
-        f"{count_text(len(seen.lengths))} training texts. Of the first {len(seen.rows)}: :green-background[scored], "
-        "read only, and :red-background[cut off]."
+        f"{count_text(len(seen.lengths))} training texts. Of the first {len(seen.rows)}: "
+        f":{SCORED}-background[scored], read only, and :{CUT}-background[cut off]."
     )
     between = "|" if network.tokenizer is None else ""  # every byte is a token
     for words, scored in seen.rows:
@@ -161,7 +174,7 @@ def _passages(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -
 def _part(token: tuple[int, tuple[str, bool]], length: int) -> str:
     """The color of a token by its place and whether it is scored; empty for one that is only read."""
     place, (_, scored) = token
-    return "red" if place >= length else "green" if scored else ""
+    return CUT if place >= length else SCORED if scored else ""
 
 
 def _coloured(color: str, tokens: str) -> str:

@@ -135,13 +135,18 @@ CONTINUES = "language-"
 """Before the digest of an imported network that is to continue texts, as an address has it."""
 
 
+def imported_bases(lab: Lab) -> dict[str, NetworkSpec]:
+    """Imported networks by their id in addresses, once for each kind of data that they learn."""
+    cards = lab.networks.list()
+    found: dict[str, NetworkSpec] = {card.digest: lab.networks.spec(card.digest) for card in cards}
+    continuing = [card.digest for card in cards if card.architecture in TESTED]
+    return found | {CONTINUES + digest: lab.networks.spec(digest, learns=LANGUAGE) for digest in continuing}
+
+
 def base_picker(lab: Lab) -> Run | NetworkSpec | None:
     """Draw a choice of bases, newest first, and of networks that were imported; return None if there are none."""
     bases: dict[str, Run | NetworkSpec] = {run.id: run for run in lab.bases()}
-    cards = lab.networks.list()
-    bases |= {card.digest: lab.networks.spec(card.digest) for card in cards}
-    continuing = [card.digest for card in cards if card.architecture in TESTED]
-    bases |= {CONTINUES + digest: lab.networks.spec(digest, learns=LANGUAGE) for digest in continuing}
+    bases |= imported_bases(lab)
     if not bases:
         return None
     names = {id: base_text(lab, base) for id, base in bases.items()}
