@@ -58,7 +58,7 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
             help=f"column with the {what}, with --objective language (default: the likely one)",
         )
     parser.add_argument(
-        "--loss-on-everything",
+        EVERYTHING,
         action="store_true",
         help="with --objective language, learn prompts, too, and not only completions and answers",
     )
@@ -66,6 +66,9 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
 
 CONTINUED = {"prompt": "prompts", "completion": "completions", "messages": "conversations"}
 """Columns of passages beside that with texts, by the keys of fields, and what they hold."""
+
+EVERYTHING = "--loss-on-everything"
+"""The option by which prompts are learned, too."""
 
 
 def read_own(options: argparse.Namespace) -> OwnTexts:
