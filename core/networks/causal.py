@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,3 @@ class CausalSpec(LanguageModelSpec, ImportedSpec):
                 f"LoRA Lab trains language models of the architectures {', '.join(TESTED)}, not {kind[:60]!r}: choose "
                 "another network, or learn classes with this one."
             )
-
-    @property
-    def pretrained(self) -> dict[str, Any]:
-        return {"dtype": "float32"}

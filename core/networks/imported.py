@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.methods.heads import HEAD
 from core.methods.method import Role
-from core.networks.network import SPEC, NetworkSpec
+from core.networks.network import SPEC, NetworkSpec, Quick
 
 RANDOM_LENGTH = 16
 """Tokens of the random texts that networks are tried on."""
@@ -46,6 +46,11 @@ class HuggingFaceSpec(NetworkSpec):
     @property
     def padding(self) -> int:
         """The token that pads texts."""
+        raise NotImplementedError
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The fields of the config of transformers."""
         raise NotImplementedError
 
     def drawn(self, device: torch.device, seed: int | None = None) -> nn.Module:
@@ -98,6 +103,7 @@ class ImportedSpec(HuggingFaceSpec):
     is_imported = True
     learning_rate = 5e-5
     rate_factors = {Role.ADAPTER: 20.0}  # noqa: RUF012 (a constant)
+    quick = Quick(times=1)
     longer = 0  # hours on a CPU; Fine-tune offers more
     evaluation_batch = 32
     max_bytes = 8 * 2**30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -18,6 +19,7 @@ class LanguageModelSpec(HuggingFaceSpec):
     """A causal language model: texts are scored by :mod:`core.networks.scoring`."""
 
     learns = "language"
+    task_type = "CAUSAL_LM"
 
     num_classes: int = Field(
         SCORES, ge=SCORES, le=SCORES, title="Numbers per text", description="Nats, and tokens predicted rightly."
@@ -28,6 +30,10 @@ class LanguageModelSpec(HuggingFaceSpec):
     ) -> LanguageExamples:
         length = max(2, min(length or RANDOM_LENGTH, self.longest_input or length or RANDOM_LENGTH))
         return LanguageExamples.random(count, length, self.vocabulary, self.padding, self.num_classes, generator)
+
+    @property
+    def pretrained(self) -> dict[str, Any]:
+        return {"dtype": "float32"}
 
     def can_read(self, batch: Mapping[str, Tensor]) -> bool:
         return SCORED in batch and super().can_read({name: batch[name] for name in batch if name != SCORED})

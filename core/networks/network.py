@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
@@ -26,6 +27,16 @@ METADATA = "network"
 """Key of a spec's JSON in the metadata of a network file."""
 
 
+@dataclass(frozen=True)
+class Quick:
+    """A comparison at given learning rates, of full fine-tuning and one rank on one base."""
+
+    rank: int = 4
+    seeds: int = 8
+    times: int = 3
+    """Factor on the number of epochs of :attr:`NetworkSpec.training`."""
+
+
 class NetworkSpec(KindSpec):
     """A network without its weights. A subclass is one family, and is listed in :mod:`core.networks.registry`.
 
@@ -43,6 +54,8 @@ class NetworkSpec(KindSpec):
     """Whether its networks read texts as tokens, so that what a step takes depends on the lengths of texts."""
     has_head: ClassVar[bool] = False
     """Whether its networks have a head that their weights came without; see :mod:`core.methods.heads`."""
+    task_type: ClassVar[str | None] = None
+    """What PEFT calls the task of a network without a head; see :class:`core.adapter.config.AdapterConfig`."""
     learning_rate: ClassVar[float] = 0.001
     """Default learning rate of full fine-tuning."""
     rate_factors: ClassVar[Mapping[Role, float]] = {}
@@ -52,6 +65,8 @@ class NetworkSpec(KindSpec):
     """Default settings of training that differ from those of :class:`core.run_spec.OptimSpec`; without the rate."""
     longer: ClassVar[int] = 2
     """How many times a search for learning rates may triple the number of epochs, where nobody says otherwise."""
+    quick: ClassVar[Quick] = Quick()
+    """What a quick comparison on a network of the family trains."""
     reasons: ClassVar[Mapping[str, str]] = {}
     """Why defaults suit the family, a clause each for the help of forms: by the name of a field of
     :class:`core.run_spec.OptimSpec` or of adapters, or by the role for a rate of :attr:`rate_factors`."""
@@ -162,7 +177,7 @@ class NetworkSpec(KindSpec):
 
     @property
     def pretrained(self) -> Mapping[str, Any] | None:
-        """Arguments with which ``from_pretrained`` of transformers' classifiers reads the network from its folder.
+        """Arguments with which ``from_pretrained`` of transformers' class for the task reads the network's folder.
 
         None for a family that transformers does not have.
         """

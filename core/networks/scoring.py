@@ -65,8 +65,17 @@ def hidden_states(network: nn.Module, batch: Batch) -> Tensor:
 
     Without the mask: padding is on the right, where no token of a text sees it, and without one attention is faster.
     """
-    inner: Any = network.get_submodule(str(getattr(network, "base_model_prefix", "model")))
-    found: Tensor = inner(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
+    whole: Any = network
+    found: Tensor = whole.get_decoder()(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
+    return found
+
+
+def last_logits(network: nn.Module, batch: Batch) -> Tensor:
+    """(n, vocabulary): the logits of the token that would follow each text; see :func:`scores`."""
+    ends = batch["attention_mask"].sum(1) - 1
+    states = hidden_states(network, batch)[torch.arange(len(ends), device=ends.device), ends]
+    layer: Any = output_layer(network)
+    found: Tensor = layer(states)
     return found
 
 

@@ -15,7 +15,6 @@ from core.plan.configuration import Configuration, preset_configuration, preset_
 from core.plan.defaults import default_shots, has_own_bases
 from core.run_spec import RunSpec, default_length, default_optim
 from core.store.record import Experiment
-from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import preset_tasks, presets_for
 from pages.home.plans import PLANS, Plan
 from pages.shared.ui.literal import literal
@@ -40,7 +39,8 @@ class Question:
 
     def configuration(self, lab: Lab, plan: Plan) -> Configuration:
         """What is asked for with a plan. Raises: LabError: a dataset is missing, or not for the preset."""
-        settings, seeds, tune = plan.settings(self.network), range(DEFAULT_SEEDS), plan.search(self.network)
+        network = self.network
+        settings, seeds, tune = plan.settings(network), range(plan.seeds(network)), plan.search(network)
         if self.direct:
             task = preset_task(lab.catalog, self.target, None, self.network, self.source)
             return Configuration.on(self.network, task.but(length=self.length), settings, seeds, tune=tune)

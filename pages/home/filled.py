@@ -10,7 +10,7 @@ from core.data.dataset import LANGUAGE
 from core.lab import Lab
 from core.store.record import Experiment
 from pages.home.asked import DATASET, is_imported, question_of, targets
-from pages.home.question import KEY, LEARNED, direct_key
+from pages.home.question import KEY, LEARNED, direct_key, target_key
 from pages.shared.forms import widgets
 from pages.shared.forms.datasets import QUERY, take_dataset
 
@@ -38,7 +38,7 @@ def fill_question(lab: Lab, asked: Experiment | None, running: Experiment | None
     question, plan = question_of(lab, shown)
     if question is None:
         return
-    values: dict[str, Any] = {f"{KEY}-dataset": question.source, f"{KEY}-target": question.target}
+    values: dict[str, Any] = {f"{KEY}-dataset": question.source, target_key(question.network.learns): question.target}
     if question.network.learns in ("text", LANGUAGE):
         values[LEARNED] = question.network.learns
     if is_imported(question.network.learns):

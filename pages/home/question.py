@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.engine.launcher import Planned
 from core.errors import LabError
 from core.lab import Lab
@@ -33,6 +34,11 @@ KEY = "home"
 
 LEARNED = f"{KEY}-learned"
 """Key of the choice between the classes of texts and the texts themselves."""
+
+
+def target_key(kind: str) -> str:
+    """Key of the choice of what is learned. Args: kind: of the data, as the network learns it."""
+    return f"{KEY}-target-{kind}" if kind == LANGUAGE else f"{KEY}-target"
 
 
 def direct_key(kind: str) -> str:
@@ -64,7 +70,7 @@ def question(lab: Lab) -> Asked:
             list(choices),
             list(choices).index(suggested_preset(info.kind, direct, info.has_classes) or next(iter(choices))),
             format_func=choices.__getitem__,
-            key=f"{KEY}-target",
+            key=target_key(info.kind),
             persist_state="session",
         )
         st.caption(target_line(lab, target, info, direct))
@@ -91,7 +97,7 @@ def question(lab: Lab) -> Asked:
             "How thoroughly",
             list(PLANS),
             format_func=lambda name: PLANS[name].title,
-            captions=[f"{runs_text(planned[name])}: {plan.caption}" for name, plan in PLANS.items()],
+            captions=[f"{runs_text(planned[name])}: {plan.caption(network)}" for name, plan in PLANS.items()],
             key=f"{KEY}-plan",
             persist_state="session",
             horizontal=True,
