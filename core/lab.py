@@ -318,9 +318,7 @@ class Lab(Growing):
     # Tasks and estimates
 
     def preview(self, task: TaskSpec) -> tuple[Images, Targets]:
-        """One image per class of a task, of shape (k, 28, 28), with labels; without classes the first images, with
-        their numbers. Raises: DatasetError.
-        """
+        """Images of a task, (k, 28, 28), and their targets: one per class, or the first ones. Raises: DatasetError."""
         return ImageView().preview(task, self.catalog.load(task.dataset))
 
     def text_preview(
@@ -335,8 +333,7 @@ class Lab(Growing):
             dataset: the task's, where it is not kept yet.
 
         Raises:
-            DatasetError: the dataset is missing, or has no texts.
-            NetworkFileError: the network is not on this machine, or reads no texts.
+            LabError: the dataset has no texts, or it or the network is not on this machine.
         """
         tokenizer = self.networks.tokenizer(network.brought or "")
         return text_preview(task, dataset or self.catalog.load(task.dataset), tokenizer, batch)
@@ -355,8 +352,7 @@ class Lab(Growing):
             base: a pretrain run, or a network that was imported.
             adapter: the adapter zip.
 
-        Raises:
-            LabError: the file or the network cannot be read.
+        Raises: LabError: the file or the network cannot be read.
         """
         if isinstance(base, Run):
             return self.artifacts.network(base.id)

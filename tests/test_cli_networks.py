@@ -362,7 +362,7 @@ DATA = [*NETWORK, "--data", "FILE"]
         ([*DATA, "--prompt", "What?"], "--prompt is for texts to continue: give --objective language"),
         ([*DATA, "--loss-on-everything"], "--loss-on-everything is for texts to continue"),
         ([*DATA, "--objective", "language", "--label", "Which one"], "--label names the column of classes"),
-        ([*DATA, "--objective", "language", "--prompt", "Nothing"], "no column 'Nothing'|does not continue texts"),
+        ([*DATA, "--objective", "language", "--prompt", "Nothing"], "Which column has the completion is not clear"),
         (["--direct"], "as in --network minilm"),
         ([*NETWORK, "--direct", "--source", "definitions"], "leave --source out"),
         ([*NETWORK, "--source", "digits"], "NETWORK reads texts, but digits has images"),
