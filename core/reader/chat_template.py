@@ -36,7 +36,7 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 @in_reader(
     NetworkFileError,
     "The chat template of this network",
-    Limits(memory=2**30, cpu=60, wall=180),
+    Limits(memory=2**30, cpu=60, wall=600),
     imports=("transformers.utils.chat_template_utils",),
 )
 def rendered(
