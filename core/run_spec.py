@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from core.data.dataset import LANGUAGE
 from core.data.task_spec import TaskSpec
 from core.errors import SpecError
 from core.methods.method import MethodSpec, Role
@@ -188,6 +189,8 @@ class RunSpec(Spec):
             raise ValueError("A pretrain run starts from random weights: it has no base and no source.")
         if self.role is not Role.BASE and not (self.base and self.source) and not self.is_direct:
             raise ValueError("Fine-tuning needs a base: choose a finished pretrain run, or a network with weights.")
+        if (self.network.learns == LANGUAGE) != (self.objective.targets == "texts"):
+            raise ValueError(f"A {self.network.title} does not learn {self.objective.kind}: choose another network.")
         self.objective.check_outputs(self.network.num_classes)
         longest = self.network.longest_input
         if longest is not None and max(task.length for task in (self.task, self.source) if task) > longest:

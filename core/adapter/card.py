@@ -11,8 +11,9 @@ from itertools import starmap
 from typing import Protocol, Self
 
 from core.adapter.card_data import classes_code, images_code, measure_images, measure_texts, outputs_text
-from core.adapter.card_texts import CARD, FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
+from core.adapter.card_texts import CARD, FOLDER, LANGUAGE_FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
 from core.adapter.certificate import Certificate
+from core.adapter.config import CAUSAL
 from core.data.dataset import SIDE
 from core.data.examples import shapes_of
 from core.data.task_spec import TaskSpec
@@ -78,7 +79,7 @@ class Card:
             labels: name of each class of the task's dataset.
             uploaded: number of test examples, if somebody uploaded the dataset.
         """
-        optim, texts = spec.optim, spec.network.brought is not None
+        optim, texts = spec.optim, spec.network.reads_tokens
         classes = spec.objective.has_classes
         lines = [f"Trained on: {_task_line(spec.task, texts, classes)}"]
         if spec.source is not None:
@@ -148,6 +149,8 @@ def render(
 
 def _outputs(card: Card, network: NetworkSpec) -> str:
     """What the network gives for one input: a logit for each class, or numbers."""
+    if network.task_type == CAUSAL:
+        return "the logits of each next token"
     if card.has_classes:
         return f"a row of {network.num_classes} logits"
     return "a row of one number" if network.num_classes == 1 else f"a row of {network.num_classes} numbers"
@@ -192,6 +195,8 @@ def _usage(card: Card, network: NetworkSpec, head: Sequence[str]) -> str:
         code = network.torch_code
         loading = WITH_LORA_LAB if code is None else WITHOUT_LORA_LAB
         return NETWORK_FILE.substitute(files, loading=loading.substitute(files, code=code))
+    if network.task_type == CAUSAL:
+        return LANGUAGE_FOLDER.substitute(files, where=_where(card, network))
     named = bool(card.labels) and card.has_classes
     return FOLDER.substitute(
         files,
@@ -262,7 +267,7 @@ def _task_line(task: TaskSpec, texts: bool, classes: bool) -> str:
     """What a network was trained on. Args: task: what; texts: not images; classes: whether its targets are classes."""
     parts = [f"dataset {task.dataset}"]
     if task.classes is not None:
-        parts.append(f"classes {', '.join(map(str, task.classes))}")
+        parts.append(f"{'classes' if classes else 'topics'} {', '.join(map(str, task.classes))}")
     if task.rotation:
         parts.append(f"rotated by {task.rotation:g} degrees")
     if task.invert:

@@ -134,3 +134,42 @@ replaces. `model.merge_and_unload()` adds the adapter to the base's weights.
 `python -m core verify $adapter_file --base base` checks the file against the base.
 
 """)
+
+LANGUAGE_FOLDER = Template("""\
+## Load it with PEFT
+
+Put `$adapter_file` and the folder of the base, `base`, into one folder. $where
+
+```python
+import math
+import zipfile
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("base")
+base = AutoModelForCausalLM.from_pretrained("base", dtype="float32")
+with zipfile.ZipFile("$adapter_file") as archive:
+    archive.extractall("adapter")
+model = PeftModel.from_pretrained(base, "adapter").eval()
+
+
+def bits_per_byte(text):
+    \"\"\"Of a whole text and its end. A first token that nothing precedes is not scored.\"\"\"
+    ids = tokenizer(text)["input_ids"] + [tokenizer.eos_token_id]
+    with torch.no_grad():
+        logs = model(input_ids=torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+    nats = -logs.gather(1, torch.tensor(ids[1:])[:, None]).sum().item()
+    unscored = "" if ids[0] == tokenizer.bos_token_id else tokenizer.decode(ids[:1])
+    return nats / math.log(2) / (len(text.encode()) - len(unscored.encode()))
+
+
+print(bits_per_byte("A text."))
+```
+
+`model.merge_and_unload()` adds the adapter to the base's weights.
+
+`python -m core verify $adapter_file --base base` checks the file against the base.
+
+""")

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from core.adapter.archive import CERTIFICATE, json_bytes, json_object
 from core.adapter.rounding import largest_summed
 from core.data.examples import Batch
+from core.data.language_examples import SCORED
 from core.errors import AdapterError, VerificationError, printable
 from core.methods.merging import merge, unmerge
 from core.networks.forward import forward
 from core.networks.modes import evaluating
+from core.networks.scoring import last_logits
 
 RELOADED_TOLERANCE = 1e-5
 MERGED_TOLERANCE = 1e-4
@@ -136,11 +138,13 @@ class Certificate:
 def logits_of(network: nn.Module, probe: Batch) -> Tensor:
     """Logits of ``network`` in evaluation mode; the mode of each module is restored afterwards.
 
+    Of a language model they are those of the token that would follow each text.
+
     Raises:
         VerificationError: they are not all finite.
     """
     with evaluating(network), torch.no_grad():
-        logits = forward(network, probe)
+        logits = last_logits(network, probe) if SCORED in probe else forward(network, probe)
     if not torch.isfinite(logits).all():
         raise VerificationError("the network with it has outputs that are not finite numbers")
     return logits

@@ -34,10 +34,10 @@ HARMLESS = {
 SUPPORTED = {"modules_to_save", "peft_type", "target_modules"}
 """Fields of all types that are read."""
 
-CLASSIFICATION = "SEQ_CLS"
-"""PEFT's task type of networks that classify texts."""
+CLASSIFICATION, CAUSAL = "SEQ_CLS", "CAUSAL_LM"
+"""PEFT's task types of networks that classify texts, and of those that continue them."""
 CLASSIFIERS = ("classifier", "score")
-"""What PEFT adds to ``modules_to_save`` for that task type."""
+"""What PEFT adds to ``modules_to_save`` for the first of these."""
 
 MAX_SAVED = 64
 """Maximum number of modules that are trained whole."""
@@ -67,11 +67,19 @@ class AdapterConfig:
     """Names, each a path or its last components; or one regular expression; or ``all-linear``."""
     modules_to_save: tuple[str, ...] = ()
     """Ends of the paths of modules that are trained whole and saved with the adapter: the head."""
+    task_type: str | None = None
+    """What PEFT calls the task of a network without a head; of one with a head it follows from that."""
     fan_in_fan_out: bool = False
     """Whether all adapted layers are transposed. PEFT finds out by itself, but warns where this says otherwise."""
 
     @classmethod
-    def of(cls, method: AdapterSpec, layers: Mapping[str, AdaptedLinear], head: Iterable[str] = ()) -> AdapterConfig:
+    def of(
+        cls,
+        method: AdapterSpec,
+        layers: Mapping[str, AdaptedLinear],
+        head: Iterable[str] = (),
+        task_type: str | None = None,
+    ) -> AdapterConfig:
         """The config with which PEFT computes the same as ``layers``.
 
         Layers are named by their full paths, because ``0`` would also match any other path that ends in ``.0``.
@@ -80,12 +88,14 @@ class AdapterConfig:
             method: the settings of the adapters.
             layers: the adapted layers, by path.
             head: paths of the modules that are trained whole.
+            task_type: see the field.
         """
         return cls(
             method=type(method),
             own=method.peft_config(layers),
             target_modules=tuple(sorted(layers)),
             modules_to_save=tuple(head),
+            task_type=task_type,
             fan_in_fan_out=bool(layers) and all(is_transposed(layer.linear) for layer in layers.values()),
         )
 
@@ -108,6 +118,7 @@ class AdapterConfig:
             own=method.peft.read(values),
             target_modules=_targets(values.get("target_modules")),
             modules_to_save=_saved(values),
+            task_type=CAUSAL if values.get("task_type") == CAUSAL else None,
             fan_in_fan_out=bool(values.get("fan_in_fan_out")),
         )
 
@@ -124,7 +135,7 @@ class AdapterConfig:
                 "target_modules": (
                     self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
                 ),
-                "task_type": CLASSIFICATION if self.modules_to_save else None,
+                "task_type": CLASSIFICATION if self.modules_to_save else self.task_type,
                 **({"modules_to_save": list(self.modules_to_save)} if self.modules_to_save else {}),
                 **self.own.written(),
                 **self.method.marks,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, read_entries
 from core.adapter.certificate import Certificate
-from core.adapter.config import AdapterConfig
+from core.adapter.config import CAUSAL, AdapterConfig
 from core.errors import AdapterError, BaseMismatchError, printable
 from core.methods.adapted import AdaptedLinear
 from core.methods.heads import head_state, unfreeze_head
@@ -63,6 +63,11 @@ class AdapterFile:
     def head_parameters(self) -> int:
         """Number of values in the tensors of the head."""
         return sum(tensor.numel() for tensor in self.head.values())
+
+    @property
+    def continues(self) -> bool:
+        """Whether it is for a language model; the same network can be a classifier, too."""
+        return self.config.task_type == CAUSAL
 
     def num_classes(self, network: NetworkSpec) -> int | None:
         """Number of outputs of the head, for those who build its base; None if it has none of this architecture.

@@ -69,7 +69,7 @@ def adapter_bytes(model: nn.Module, method: AdapterSpec, *, base_fingerprint: st
         raise AdapterError("The network's adapters are not those of its LoRA settings: the adapter was not written.")
     probe = _checked_probe(probe, spec)
 
-    config = AdapterConfig.of(method, layers, head_paths(trained))
+    config = AdapterConfig.of(method, layers, head_paths(trained), spec.task_type)
     entries = {CONFIG: config.to_json(), TENSORS: _tensors_file(layers, head, base_fingerprint)}
     in_layers = sum(tensor.numel() for layer in layers.values() for tensor in layer.tensors().values())
     head_parameters = sum(tensor.numel() for tensor in head.values())

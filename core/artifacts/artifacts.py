@@ -26,6 +26,7 @@ from core.errors import LabError, RunStateError, UnknownRunError
 from core.files import check_sha256, write_atomically
 from core.methods.merging import merged_copy
 from core.methods.method import Role
+from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.file import read_network, write_network
 from core.networks.library.networks import Networks
 from core.networks.pretrained import write_pretrained
@@ -100,30 +101,32 @@ class Artifacts:
         merged into the base.
 
         Args:
-            run: of a network that was imported.
+            run: of a network that transformers has.
             labels: name of each class.
 
         Returns:
             Its path, a temporary name in the folder of the run.
 
         Raises:
-            UnknownRunError: there is no such run, or its network is not one that was imported.
+            UnknownRunError: there is no such run, or transformers does not have its network.
             LabError: see :meth:`path`.
             OSError: it cannot be written.
         """
         record = self._store.run(run)
         digest = record.spec.network.brought
-        if digest is None:
+        if record.spec.network.pretrained is None:
             raise UnknownRunError(f"Run {run} trained a network that transformers does not have.")
         network = read_network(self.path(run, MERGED if record.spec.role is Role.ADAPTER else NETWORK))
         path = self._runs / run / f".{PRETRAINED}.{secrets.token_hex(8)}.part"
         task, objective = record.spec.task, record.spec.objective
-        write_pretrained(path, network, self._networks.folder(digest), labels, task.length, objective)
+        write_pretrained(
+            path, network, self._networks.folder(digest) if digest else None, labels, task.length, objective
+        )
         return path
 
-    def tokenizer(self, run: Run) -> Tokenizer:
-        """The tokenizer of a run of a network that was imported. Raises: NetworkFileError: it is gone or damaged."""
-        return self._networks.tokenizer(run.spec.network.brought or "")
+    def tokenizer(self, run: Run) -> Tokenizer | ByteTokenizer:
+        """The tokenizer of a run of a network that reads texts. Raises: NetworkFileError: it is gone or damaged."""
+        return self._networks.tokenizer_of(run.spec.network)
 
     def read(self, run: str, name: str) -> bytes:
         """Content of a run's file. Raises: see :meth:`path`."""

@@ -88,7 +88,7 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
         },
         labels=own.class_names if len(names) == 1 else (),
         data=first.spec.task if objective.has_classes and len({run.spec.task for run, _ in parts}) == 1 else None,
-        length=min(run.spec.task.length for run, _ in parts) if first.spec.network.brought else None,
+        length=min(run.spec.task.length for run, _ in parts) if first.spec.network.reads_tokens else None,
         has_classes=objective.has_classes,
         written="blend",
     )

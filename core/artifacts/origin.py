@@ -11,10 +11,12 @@ from core.adapter import read_adapter
 from core.adapter.archive import CARD, read_entries
 from core.adapter.card import base_named
 from core.artifacts.artifacts import Artifacts
+from core.data.dataset import LANGUAGE
 from core.engine.jobs.run_files import NETWORK
 from core.errors import LabError, printable
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.networks.causal import TESTED
 from core.networks.fingerprint import base_fingerprint
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
@@ -66,7 +68,7 @@ class BaseFinder:
         """
         self._store, self._artifacts, self._networks = store, artifacts, networks
         self._known: dict[str, str] = {}
-        """Fingerprint by SHA-256 of a base's file, or digest of a network's files."""
+        """Fingerprint by SHA-256 of a base's file, or digest of a network's files and what it learns."""
         self._lock = threading.Lock()
 
     def find(self, fingerprint: str) -> Run | NetworkSpec | None:
@@ -76,8 +78,9 @@ class BaseFinder:
             if run.result and self._of_run(run) == fingerprint:
                 return run
         for card in self._networks.list():
-            if self._of_network(card.digest) == fingerprint:
-                return self._networks.spec(card.digest)
+            for learns in ("text", *([LANGUAGE] if card.architecture in TESTED else [])):
+                if self._of_network(card.digest, learns) == fingerprint:
+                    return self._networks.spec(card.digest, learns=learns)
         return None
 
     def _of_run(self, run: Run) -> str | None:
@@ -91,12 +94,14 @@ class BaseFinder:
                     return None
             return self._known[sha256]
 
-    def _of_network(self, digest: str) -> str | None:
+    def _of_network(self, digest: str, learns: str) -> str | None:
+        key = f"{digest} {learns}"
         with self._lock:
-            if digest not in self._known:
+            if key not in self._known:
                 try:
-                    self._known[digest] = base_fingerprint(self._networks.start(self._networks.spec(digest), seed=0))
+                    network = self._networks.start(self._networks.spec(digest, learns=learns), seed=0)
+                    self._known[key] = base_fingerprint(network)
                 except (LabError, OSError) as error:
                     log.warning("The network %s is left out: %s", digest[:12], error)
                     return None
-            return self._known[digest]
+            return self._known[key]

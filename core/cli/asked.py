@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from core.cli.objective import objective_asked
+from core.cli.texts import CONTINUED, EVERYTHING
+from core.data.dataset import LANGUAGE
 from core.data.sources.catalog import Catalog
 from core.errors import SpecError
 from core.methods.fields import own_fields
@@ -13,7 +15,9 @@ from core.methods.registry import methods
 from core.networks.library.known import KNOWN
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, families_for
+from core.objectives.registry import CLASSIFICATION
 from core.plan.axes import AXES
+from core.wording.examples import noun
 
 FIRST = KNOWN[0].name
 """The network that sentences give as an example."""
@@ -59,9 +63,14 @@ def check_consistent(options: argparse.Namespace) -> None:
             others = " or ".join(kinds)
             raise SpecError(f"--{field.key} is a setting of {others}: add {others} to --adapters, or leave it out.")
     direct = "--data" if options.data is not None else "--direct" if options.direct else ""
-    columns = [flag for flag in ("text", "label", "part") if getattr(options, flag) is not None]
+    columns = [flag for flag in ("text", "label", "part", *CONTINUED) if getattr(options, flag) is not None]
     if columns and options.data is None:
         raise SpecError(f"--{columns[0]} names a column of a file: name the file with --data.")
+    continued = next((flag for flag in (*(f"--{key}" for key in CONTINUED), EVERYTHING) if flag in options.given), None)
+    if continued is not None and options.objective != LANGUAGE:
+        raise SpecError(f"{continued} is for texts to continue: give --objective {LANGUAGE}, or leave it out.")
+    if options.label is not None and options.objective == LANGUAGE:
+        raise SpecError("--label names the column of classes, and texts are continued without: leave it out.")
     if direct and options.network is None:
         raise SpecError(f"{direct} fine-tunes a network that has weights: name one, as in --network {FIRST}.")
     if options.data is not None and options.target is not None:
@@ -100,34 +109,46 @@ def dataset_names(catalog: Catalog, options: argparse.Namespace) -> tuple[str, s
     if options.direct:
         source, target = "", target or catalog.best(kind)
     elif source is None:
-        source = catalog.best(kind if options.network is not None else "")
+        source = catalog.best(kind if options.network is not None or kind == LANGUAGE else "")
     for name in filter(None, (source, target)):
-        check_kind(catalog, options.network, name)
-        own = catalog.info(name).kind
-        if options.length is not None and own != "text":
+        check_kind(catalog, options.network, name, kind)
+        own = catalog.info(name, kind).kind
+        if options.length is not None and own not in ("text", LANGUAGE):
             raise SpecError(f"--length is for texts, but {name} has {own}s: leave it out.")
     return source, target
 
 
 def family_of(options: argparse.Namespace) -> type[NetworkSpec]:
-    """The family of the network that the options name, or the first one if they name none."""
-    return next(family for family in FAMILIES if family.is_imported == (options.network is not None))
+    """The first family of networks that learn the objective: of those with weights if the options name one."""
+    continues = getattr(options, "objective", CLASSIFICATION.kind) == LANGUAGE
+    found = (family for family in FAMILIES if (family.learns == LANGUAGE) == continues)
+    return next(family for family in found if family.is_imported == (options.network is not None))
 
 
-def check_kind(catalog: Catalog, network: str | None, dataset: str) -> None:
+def check_kind(catalog: Catalog, network: str | None, dataset: str, learns: str = "") -> None:
     """Check that a dataset is of the kind that a network learns.
 
     Args:
         catalog: all datasets.
         network: the name of one with weights; None for one that is made for the data.
         dataset: name of the dataset.
+        learns: kind of data that the objective is for, where that is language.
 
     Raises:
         DatasetError: there is no such dataset.
         SpecError: it is of another kind.
     """
-    kind = catalog.info(dataset).kind
-    learned = {family.learns for family in FAMILIES if family.is_imported}
+    kind = catalog.info(dataset, learns).kind
+    if LANGUAGE in (kind, learns):
+        if kind == learns:
+            return
+        if kind == LANGUAGE:
+            raise SpecError(f"{dataset} has texts to continue: give --objective language, or name another dataset.")
+        raise SpecError(
+            f"{dataset} has {noun(kind)}, and language is learned from texts: name a dataset of texts such as "
+            f"{catalog.best(LANGUAGE)}."
+        )
+    learned = {family.learns for family in FAMILIES if family.is_imported and family.learns != LANGUAGE}
     if network is not None and kind not in learned:
         wanted = next(iter(learned))
         raise SpecError(

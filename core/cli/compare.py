@@ -25,6 +25,7 @@ from core.cli.options import (
 )
 from core.cli.texts import add_texts, kept, read_own
 from core.cli.training import add_training, by_family, optim_of, settings_asked, study_asked, tuning_asked
+from core.data.dataset import LANGUAGE
 from core.data.task_spec import TaskSpec
 from core.engine.launcher import Planned
 from core.errors import LabError
@@ -33,7 +34,6 @@ from core.forecast.cost import plan
 from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
-from core.networks.registry import FAMILIES
 from core.numbers import bytes_text, range_text
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.configuration_file import MAX_FILE, read_configuration, write_configuration
@@ -43,12 +43,13 @@ from core.store.record import Experiment
 from core.study.report.expected import expected_sentences
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import PRESETS, presets_for, suggested_preset
+from core.wording.examples import noun
 
 TIMING_SECONDS = 30.0
 """Longest time to wait until the time that training will take is known."""
 
-KINDS = tuple(dict.fromkeys(kind for preset in PRESETS.values() for kind in preset.views))
-"""Kinds of data that there are presets for."""
+KINDS = tuple(dict.fromkeys(kind for preset in PRESETS.values() for kind in preset.views if kind != LANGUAGE))
+"""Kinds of data that there are presets for; texts to continue have those of texts."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -76,7 +77,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--direct", action="store_true", help="fine-tune the network on the target as it is, without a source"
     )
     lines = "; ".join(f"{preset.name}: {preset.line.rstrip('.')}" for preset in PRESETS.values())
-    usual = ", ".join(f"{suggested_preset(kind)} for {kind}s" for kind in KINDS)
+    usual = ", ".join(f"{suggested_preset(kind)} for {noun(kind)}" for kind in KINDS)
     parser.add_argument("--preset", choices=list(PRESETS), help=f"{lines} (default: {usual})".replace("%", "%%"))
     add_field(parser, "--shots", TaskSpec, "shots", "of the target", metavar="N", shown="those of the preset")
     add_field(
@@ -146,7 +147,7 @@ def _announce(lab: Lab, planned: Planned) -> None:
     specs = planned.at_least
     if not specs:
         return
-    patience = TIMING_SECONDS if any(spec.network.brought for spec in specs) else 0.0
+    patience = TIMING_SECONDS if any(spec.network.reads_tokens for spec in specs) else 0.0
     lab.estimates.wait(specs, patience)
     expected = lab.estimates.between(specs, planned.at_most)
     if expected.basis != "unknown":
@@ -176,7 +177,8 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
     own = read_own(options) if options.data else None
     network: NetworkSpec | None = None
     if options.network is not None:
-        network = lab.networks.spec(network_named(lab.networks, options.network).digest)
+        digest = network_named(lab.networks, options.network).digest
+        network = lab.networks.spec(digest, learns=family_of(options).learns)
         for _, method in settings_asked(options, network):
             plan(network, method)  # raises where adapters do not fit
     with kept(lab.catalog, own) if own else nullcontext():
@@ -228,15 +230,15 @@ def _configuration(
     lab: Lab, options: argparse.Namespace, source: str, target: str | None, network: NetworkSpec | None
 ) -> Configuration:
     """The configuration from a source, or from a network as it is if there is none. Raises: LabError."""
-    sizes = network or FAMILIES[0]
+    sizes = network or family_of(options)
     arms, seeds = settings_asked(options, sizes), range(options.seeds)
     more = {"device": options.device, "tune": tuning_asked(options, sizes), "objective": objective_asked(options)}
-    more["vary"] = study_asked(options, network or FAMILIES[0].of())
+    more["vary"] = study_asked(options, network or sizes.of())
     if network is not None and not source:
         length = default_length(network) if options.length is None else options.length
         task = TaskSpec.of(dataset=target, shots=options.shots, length=length)
         return Configuration.on(network, task, arms, seeds, **more)
-    info = lab.catalog.info(source)
+    info = lab.catalog.info(source, sizes.learns)
     kind, has_classes = info.kind, info.has_classes
     usual = suggested_preset(kind, has_classes=has_classes) or next(iter(presets_for(kind, has_classes=has_classes)))
     return preset_configuration(
@@ -247,7 +249,7 @@ def _configuration(
         pretraining=optim_of(options, PretrainSpec(), sizes, options.pretrain_epochs),
         arms=arms,
         seeds=seeds,
-        network=network,
+        network=network or family_of(options).of(),
         shots=options.shots,
         length=options.length,
         own_bases=options.vary_bases,

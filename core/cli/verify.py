@@ -10,6 +10,7 @@ from torch import nn
 
 from core.adapter import read_adapter, verify_adapter
 from core.cli.options import NOTHING_KEPT, add_home
+from core.data.dataset import LANGUAGE
 from core.errors import NetworkFileError
 from core.networks.library.files import CONFIG, INDEX, WEIGHTS
 from core.networks.library.networks import Networks
@@ -67,5 +68,8 @@ def _in_folder(folder: Path, adapter: Path) -> nn.Module:
 
 def _base(networks: Networks, digest: str, adapter: Path) -> nn.Module:
     """An imported network with a head for as many classes as an adapter has; the head is the adapter's own."""
+    file = read_adapter(adapter)
+    if file.continues:
+        return networks.start(networks.spec(digest, learns=LANGUAGE), seed=0)
     spec = networks.spec(digest, BINARY)
-    return networks.start(spec.but(num_classes=read_adapter(adapter).num_classes(spec) or BINARY), seed=0)
+    return networks.start(spec.but(num_classes=file.num_classes(spec) or BINARY), seed=0)

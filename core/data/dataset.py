@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.passage import Passage
+
 SIDE = 28
 """Pixels along each side of an image."""
 
@@ -110,4 +112,38 @@ class TextDataset:
     @property
     def num_classes(self) -> int:
         """Number of labels; 0 without classes."""
+        return len(self.class_names)
+
+
+LANGUAGE = "language"
+"""Kind of datasets of passages, and of the objective that they are for."""
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageDataset:
+    """Texts to continue, with the parts that are scored; the arrays of labels are shared and read-only."""
+
+    name: str
+    train_texts: tuple[Passage, ...]
+    """n passages, each with a scored part or a message that is scored."""
+    train_labels: Labels
+    """(n,) topics from 0; zeros where there are none."""
+    test_texts: tuple[Passage, ...]
+    test_labels: Labels
+    class_names: tuple[str, ...] = ()
+    """Names of topics 0, 1, …, by which passages can be chosen; empty where there are none."""
+
+    @property
+    def kind(self) -> str:
+        """``language``."""
+        return LANGUAGE
+
+    @property
+    def objective(self) -> str:
+        """``language``: topics only choose passages, and are not learned."""
+        return LANGUAGE
+
+    @property
+    def num_classes(self) -> int:
+        """Number of topics; 0 without."""
         return len(self.class_names)

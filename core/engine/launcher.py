@@ -223,12 +223,15 @@ class Launcher:
         """
         task, spec, seeds = configuration.task, configuration.base, configuration.seeds
         asked = every(configuration.settings, seeds, task)  # raises where two are the same
-        objective = suited(configuration.objective, self.catalog, task)
+        objective = suited(configuration.objective, self.catalog, task, configuration.start.learns)
         start: RunSpec | NetworkSpec
         origin: str | Mapping[int, str] | None
         new: Queued = []
         if spec is None:
-            origin, start = None, configuration.start.but(num_classes=outputs(self.catalog, task))
+            origin, start = (
+                None,
+                configuration.start.but(num_classes=outputs(self.catalog, configuration.start.learns, task)),
+            )
         elif base is not None and not configuration.own_bases:
             origin, start = base.id, spec
         else:
@@ -283,7 +286,7 @@ class Launcher:
             if network.brought is not None:
                 self.networks.card(network.brought)  # raises if it is not on this machine
             if task is not None:
-                info, classes = self.catalog.info(task.dataset), self.tasks.outline(task).classes
+                info, classes = self.catalog.info(task.dataset, network.learns), self.tasks.outline(task).classes
                 objective.check_dataset(task.dataset, info.objective)
                 inputs = view_of(info.kind).inputs
                 network.check_fit(task.dataset, inputs, classes)

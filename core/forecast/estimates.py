@@ -230,7 +230,7 @@ class Estimates:
             device = device_name(choose_device(spec.device))
         except DeviceError:  # only a cluster has it, and nothing is measured there
             return _Bank(unknown, unknown)
-        train = self._tasks.get(spec.task, network=spec.network).train if spec.network.brought is not None else None
+        train = self._tasks.get(spec.task, network=spec.network).train if spec.network.reads_tokens else None
         length = _batch_length(train, spec.optim.batch_size) if isinstance(train, TextExamples) else 0
         work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
         seconds, basis, spread = self._training(bank, work, records, steps, examples / per_epoch, length, ask)

@@ -143,7 +143,7 @@ def _parts(specs: Sequence[RunSpec]) -> Iterator[int]:
     """Twice as many parts and so on; none for perceptrons, whose fast step computes whole batches."""
     network, optim = specs[0].network, specs[0].optim
     parts = optim.accumulation
-    while network.brought and (parts := 2 * parts) <= optim.batch_size:
+    while network.reads_tokens and (parts := 2 * parts) <= optim.batch_size:
         yield parts
 
 
@@ -152,7 +152,7 @@ def _in_parts(spec: RunSpec, parts: int, tasks: Tasks) -> int:
 
 
 def _lengths(specs: Sequence[RunSpec]) -> Iterator[int]:
-    return _halves(specs[0].task.length if specs[0].network.brought else 0, SHORTEST)
+    return _halves(specs[0].task.length if specs[0].network.reads_tokens else 0, SHORTEST)
 
 
 def _cut(spec: RunSpec, length: int, tasks: Tasks) -> int:

@@ -137,7 +137,7 @@ def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) 
         LoRAError: adapters do not fit the network.
     """
     first = bank[0]
-    if first.network.brought is not None:
+    if first.network.reads_tokens:
         source = tasks.get(first.source, network=first.network) if first.source else None
         texts = Sizes.of_texts(tasks.get(first.task, network=first.network), source, length)
         if texts is not None:

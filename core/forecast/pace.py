@@ -68,7 +68,7 @@ class Work:
             members=len(bank),
             rank=fmean(spec.method.size or 0 for spec in bank),
             threads=threads,
-            task=first.task if steps_per_epoch < LONG_EPOCH or first.network.brought else None,
+            task=first.task if steps_per_epoch < LONG_EPOCH or first.network.reads_tokens else None,
             training=tuple(sorted(first.optim.but(head_rate=None).beyond_plain_adam.items())),
             objective=first.objective.without_choices(),
         )
@@ -186,7 +186,7 @@ def overhead_seconds(records: Iterable[Record], spec: RunSpec) -> float | None:
 
     def key(spec: RunSpec) -> tuple[object, ...]:
         # What a method trains of a network of blocks decides which of them are frozen, and computed beforehand.
-        method = _shape(spec) if spec.network.brought else spec.role is not Role.ADAPTER
+        method = _shape(spec) if spec.network.reads_tokens else spec.role is not Role.ADAPTER
         return spec.network, method, spec.task, spec.source, spec.optim.epochs
 
     found = [record.overhead for record in records if record.overhead is not None and key(record.like) == key(spec)]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from core.data.examples import Batch
+from core.networks.scoring import is_scored, scores
 
 
 def forward(network: Callable[..., Any], batch: Batch) -> Tensor:
-    """Logits of a batch of examples, of shape (n, classes).
+    """Logits of a batch of examples, (n, classes); of passages what :func:`core.networks.scoring.scores` gives, (n, 2).
 
     A network is called with the only tensor of a batch, whatever its name; with several, each by its name. It returns
     logits, or an object that has them, as those of transformers do.
@@ -24,6 +25,8 @@ def forward(network: Callable[..., Any], batch: Batch) -> Tensor:
 
 
 def _called(network: Callable[..., Any], batch: Batch) -> Tensor:
+    if isinstance(network, nn.Module) and is_scored(network, batch):
+        return scores(network, batch)
     outputs = network(*batch.values()) if len(batch) == 1 else network(**batch)
     logits: Tensor = outputs if isinstance(outputs, Tensor) else outputs.logits
     return logits

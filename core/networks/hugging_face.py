@@ -37,8 +37,8 @@ UNUSED = (
 NEVER = ("attn_implementation", "experts_implementation", "transformers_weights", "use_kernels")
 """Fields that choose what computes a network, which may be code from elsewhere: a config does not decide this."""
 
-CLASSIFIER = "a classifier of texts"
-"""What most functions build, in words."""
+CLASSIFIER, CAUSAL = "a classifier of texts", "a language model"
+"""What functions build, in words."""
 
 # The logging settings of transformers are global.
 _BUILDING = threading.Lock()
@@ -77,6 +77,23 @@ def build_classifier(config: str, num_classes: int, device: torch.device, seed: 
         SpecError: this version of transformers cannot build it.
     """
     return _built(config, num_classes, _classifier, CLASSIFIER, device, seed).float()
+
+
+def build_causal(config: str, device: torch.device, seed: int | None = None) -> nn.Module:
+    """A causal language model with weights as transformers draws them; see :func:`build_classifier`."""
+    return _built(config, 2, _causal, CAUSAL, device, seed).float()
+
+
+def fill_causal(config: str, weights: Mapping[str, Tensor]) -> nn.Module:
+    """A causal language model with all its weights from a checkpoint, in which tied ones may be once.
+
+    Raises:
+        SpecError: the weights are of another architecture, or without an output layer.
+    """
+    network, missing = _filled(config, 2, weights, 0, _causal, CAUSAL)
+    if missing:
+        raise SpecError(f"This network has no weights for {missing[0]:.100}: choose one that continues texts.")
+    return network
 
 
 def build_language_model(config: str) -> nn.Module:
@@ -129,10 +146,17 @@ def fill_classifier(
     Raises:
         SpecError: the weights are of another architecture.
     """
+    return _filled(config, num_classes, weights, seed, _classifier, CLASSIFIER)
+
+
+def _filled(
+    config: str, num_classes: int, weights: Mapping[str, Tensor], seed: int, find: Callable[[Any], Any], what: str
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """A network of the class that ``find`` gives, with weights; see :func:`fill_classifier`."""
     own = _config(json.loads(config), num_classes)
     with _building(seed):
         try:
-            network, found = _classifier(own).from_pretrained(
+            network, found = find(own).from_pretrained(
                 None,  # no files: the weights are given
                 config=own,
                 state_dict=dict(weights),
@@ -141,7 +165,7 @@ def fill_classifier(
                 dtype=torch.float32,
             )
         except (ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
-            raise _no_network(own.model_type, error) from error
+            raise _no_network(own.model_type, error, what) from error
     if found["mismatched_keys"]:
         name = min(str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"])
         raise SpecError(f"These weights do not fit their config: {name:.100} has another shape. Choose other files.")
@@ -226,6 +250,14 @@ def _classifier(config: Any) -> Any:
     classes = transformers("models.auto.modeling_auto").MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if type(config) not in classes:
         raise ValueError("it has no classifier")
+    return classes[type(config)]
+
+
+def _causal(config: Any) -> Any:
+    """The class of the causal language model for a config. Raises: ValueError: there is none."""
+    classes = transformers("models.auto.modeling_auto").MODEL_FOR_CAUSAL_LM_MAPPING
+    if type(config) not in classes:
+        raise ValueError("it does not continue texts")
     return classes[type(config)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,6 +16,7 @@ from core.data.task_spec import MAX_CLASSES
 from core.errors import SpecError
 from core.methods.linear import features, is_linear
 from core.methods.method import Role
+from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.initialization import initialize
 from core.spec import MAX_CHARACTERS, KindSpec
 
@@ -23,6 +25,16 @@ SPEC = "spec"
 
 METADATA = "network"
 """Key of a spec's JSON in the metadata of a network file."""
+
+
+@dataclass(frozen=True)
+class Quick:
+    """A comparison at given learning rates, of full fine-tuning and one rank on one base."""
+
+    rank: int = 4
+    seeds: int = 8
+    times: int = 3
+    """Factor on the number of epochs of :attr:`NetworkSpec.training`."""
 
 
 class NetworkSpec(KindSpec):
@@ -38,8 +50,12 @@ class NetworkSpec(KindSpec):
     """Kind of the datasets that the family learns; see :class:`core.tasks.views.view.View`."""
     is_imported: ClassVar[bool] = False
     """Whether people import its networks, with weights; otherwise they choose sizes, and weights start random."""
+    reads_tokens: ClassVar[bool] = False
+    """Whether its networks read texts as tokens, so that what a step takes depends on the lengths of texts."""
     has_head: ClassVar[bool] = False
     """Whether its networks have a head that their weights came without; see :mod:`core.methods.heads`."""
+    task_type: ClassVar[str | None] = None
+    """What PEFT calls the task of a network without a head; see :class:`core.adapter.config.AdapterConfig`."""
     learning_rate: ClassVar[float] = 0.001
     """Default learning rate of full fine-tuning."""
     rate_factors: ClassVar[Mapping[Role, float]] = {}
@@ -49,6 +65,8 @@ class NetworkSpec(KindSpec):
     """Default settings of training that differ from those of :class:`core.run_spec.OptimSpec`; without the rate."""
     longer: ClassVar[int] = 2
     """How many times a search for learning rates may triple the number of epochs, where nobody says otherwise."""
+    quick: ClassVar[Quick] = Quick()
+    """What a quick comparison on a network of the family trains."""
     reasons: ClassVar[Mapping[str, str]] = {}
     """Why defaults suit the family, a clause each for the help of forms: by the name of a field of
     :class:`core.run_spec.OptimSpec` or of adapters, or by the role for a rate of :attr:`rate_factors`."""
@@ -119,6 +137,11 @@ class NetworkSpec(KindSpec):
         return None
 
     @property
+    def tokenizer(self) -> ByteTokenizer | None:
+        """The tokenizer that the family has itself; None if it reads no texts, or those of an imported tokenizer."""
+        return None
+
+    @property
     def longest_input(self) -> int | None:
         """Tokens that the network can read at once; None if there is no limit, or if it reads no texts."""
         return None
@@ -154,7 +177,7 @@ class NetworkSpec(KindSpec):
 
     @property
     def pretrained(self) -> Mapping[str, Any] | None:
-        """Arguments with which ``from_pretrained`` of transformers' classifiers reads the network from its folder.
+        """Arguments with which ``from_pretrained`` of transformers' class for the task reads the network's folder.
 
         None for a family that transformers does not have.
         """

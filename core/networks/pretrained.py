@@ -11,6 +11,7 @@ from torch import nn
 from core.errors import NetworkFileError
 from core.files import sha256_of, written_atomically
 from core.networks.file import network_bytes
+from core.networks.imported import HuggingFaceSpec
 from core.networks.registry import known_spec
 from core.networks.tokenizer import FILES, SETTINGS, SPECIAL, Tokenizer
 from core.networks.transformer import TransformerSpec
@@ -24,17 +25,18 @@ WEIGHTS = "model.safetensors"
 
 def pretrained_files(
     network: nn.Module,
-    tokenizer: Path,
+    tokenizer: Path | None,
     labels: Sequence[str] = (),
     length: int | None = None,
     objective: ObjectiveSpec = CLASSIFICATION,
 ) -> Iterator[tuple[str, bytes]]:
-    """The files of a folder from which ``AutoModelForSequenceClassification`` and ``AutoTokenizer`` load.
+    """The files of a folder from which transformers' class for the task and ``AutoTokenizer`` load.
 
     Args:
         network: a transformer without adapters, such as a merged one; its file of weights is also one that
             :func:`core.networks.file.read_network` reads.
-        tokenizer: folder with the tokenizer's files, such as that of the network that training started from.
+        tokenizer: folder with the tokenizer's files, such as that of the network that training started from; None for
+            a network that has a tokenizer itself.
         labels: name of each class; classes without one are called by their number.
         length: tokens after which texts were cut off in training; None for the limit that the tokenizer's files have.
         objective: what the network has learned.
@@ -46,31 +48,47 @@ def pretrained_files(
         NetworkFileError: the network is no transformer, or the tokenizer's files cannot be read.
     """
     spec = known_spec(network)
-    if not isinstance(spec, TransformerSpec):
+    if not isinstance(spec, HuggingFaceSpec):
         raise NetworkFileError(f"Only transformers can be saved for Hugging Face, not a {spec.title}.")
+    config = spec.values | {"architectures": [type(network).__name__], "dtype": "float32"}
+    if spec.tokenizer is not None:
+        texts = spec.tokenizer.files(length)
+    else:
+        texts = _tokenizer_files(tokenizer, spec.padding, length)
+    if isinstance(spec, TransformerSpec):
+        config |= _classes(spec, labels, objective)
+    yield CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
+    yield from texts.items()
+    yield WEIGHTS, network_bytes(network)
+
+
+def _classes(spec: TransformerSpec, labels: Sequence[str], objective: ObjectiveSpec) -> dict[str, object]:
+    """What a config says of the outputs of a classifier."""
+    names = [*labels, *(f"LABEL_{label}" for label in range(len(labels), spec.num_classes))][: spec.num_classes]
+    return {
+        "id2label": {str(label): name for label, name in enumerate(names)},
+        "label2id": {name: label for label, name in enumerate(names)},
+        "problem_type": objective.problem_type,
+    }
+
+
+def _tokenizer_files(tokenizer: Path | None, padding: int, length: int | None) -> dict[str, bytes]:
+    """The files of a tokenizer in a folder. Raises: NetworkFileError: there are none, or they cannot be read."""
+    if tokenizer is None:
+        raise NetworkFileError("There is no tokenizer for this network: import the network again.")
     try:
         texts = {name: (tokenizer / name).read_bytes() for name in FILES if (tokenizer / name).is_file()}
     except OSError as error:
         raise NetworkFileError(f"The tokenizer in {tokenizer.name:.80} cannot be read: {error.strerror}.") from error
     if not texts:
         raise NetworkFileError(f"There is no tokenizer in {tokenizer.name:.80}: import the network again.")
-    names = [*labels, *(f"LABEL_{label}" for label in range(len(labels), spec.num_classes))][: spec.num_classes]
-    config = spec.values | {
-        "architectures": [type(network).__name__],
-        "dtype": "float32",
-        "id2label": {str(label): name for label, name in enumerate(names)},
-        "label2id": {name: label for label, name in enumerate(names)},
-        "problem_type": objective.problem_type,
-    }
-    yield CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
-    yield from (texts | _settings(tokenizer, texts, spec.padding, length)).items()
-    yield WEIGHTS, network_bytes(network)
+    return texts | _settings(tokenizer, texts, padding, length)
 
 
 def write_pretrained(
     path: Path,
     network: nn.Module,
-    tokenizer: Path,
+    tokenizer: Path | None,
     labels: Sequence[str] = (),
     length: int | None = None,
     objective: ObjectiveSpec = CLASSIFICATION,

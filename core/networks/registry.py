@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo
 from torch import Tensor, nn
 
 from core.errors import NetworkFileError, SpecError
+from core.networks.causal import CausalSpec
+from core.networks.decoder import DecoderSpec
 from core.networks.network import NetworkSpec, UnknownNetwork, spec_on
 from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
@@ -17,6 +19,8 @@ from core.spec import by_kind
 FAMILIES: list[type[NetworkSpec]] = [
     PerceptronSpec,
     TransformerSpec,
+    DecoderSpec,
+    CausalSpec,
 ]
 """One line per family. The first one is trained where none is chosen."""
 

@@ -6,14 +6,17 @@ of a form that is known to be harmless; that is what reads texts here.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tokenizers
 
+from core.data.tokenized import Tokenized
 from core.errors import NetworkFileError
 from core.networks.tokenizer_form import check_form
 from core.networks.transformers_library import transformers
@@ -40,6 +43,12 @@ class OpenedTokenizer:
     """Number of tokens that it knows."""
     largest: int
     """The largest id of a token, that of padding included."""
+    end: int | None = None
+    """The token that ends texts, where there is one."""
+    template: str = ""
+    """The chat template, a program in Jinja's language; empty where there is none."""
+    special: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Special tokens by the names that chat templates know them by, such as ``bos_token``."""
 
 
 class Tokenizer:
@@ -57,7 +66,8 @@ class Tokenizer:
         self.digest = digest
         opened = opened_tokenizer(folder.absolute())
         self._tokenizer = _unless_it_panics(lambda: tokenizers.Tokenizer.from_str(opened.form.decode()), UNREADABLE)
-        self.padding, self.size, self.largest = opened.padding, opened.size, opened.largest
+        self.padding, self.size, self.largest, self.end = opened.padding, opened.size, opened.largest, opened.end
+        self.template, self.special = opened.template, opened.special
 
     @property
     def kind(self) -> str:
@@ -82,6 +92,32 @@ class Tokenizer:
         """
         read = _unless_it_panics(lambda: self._tokenizer.encode_batch(list(texts)), WITHOUT_TEXTS)
         return [_cut(text, length) or [self.padding] for text in read]
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The tokens that mark the beginning of a text."""
+        read = self._tokenizer.encode("a")
+        marks = takewhile(lambda each: each[1], zip(read.ids, read.special_tokens_mask, strict=True))
+        return tuple(token for token, _ in marks)
+
+    def spans(self, texts: Sequence[str]) -> list[Tokenized]:
+        """The tokens of each text without marks of its beginning and end, with the bytes that each stands for.
+
+        Raises:
+            NetworkFileError: it cannot read one of the texts.
+        """
+        read = _unless_it_panics(
+            lambda: self._tokenizer.encode_batch(list(texts), add_special_tokens=False), WITHOUT_TEXTS
+        )
+        return [self._tokenized(text, each) for text, each in zip(texts, read, strict=True)]
+
+    def _tokenized(self, text: str, read: Any) -> Tokenized:
+        """What was read of a text: by the bytes of each token where its letters are bytes, else by its characters."""
+        if type(self._tokenizer.decoder).__name__ == "ByteLevel":
+            sizes = [len(token) for token in read.tokens]
+            if sum(sizes) == len(text.encode()):
+                return Tokenized.of_sizes(read.ids, sizes)
+        return Tokenized.of_offsets(text, read.ids, read.offsets)
 
     def words(self, tokens: Sequence[int]) -> list[str]:
         """Each token as text, as people can read it."""
@@ -111,7 +147,8 @@ def opened_tokenizer(folder: Path) -> OpenedTokenizer:
     form = _unless_it_panics(backend.to_str, UNREADABLE)
     check_form(json.loads(form))
     ids, padding = backend.get_vocab(with_added_tokens=True).values(), _padding(found)
-    return OpenedTokenizer(form.encode(), padding, len(ids), max(padding, *ids, 0))
+    largest, (template, special) = max(padding, *ids, 0), _chat(found)
+    return OpenedTokenizer(form.encode(), padding, len(ids), largest, found.eos_token_id, template, special)
 
 
 UNREADABLE = "The tokenizer of this network cannot be read: import a network with a tokenizer.json."
@@ -136,6 +173,14 @@ def _cut(text: Any, length: int | None) -> list[int]:
         return ids
     behind = next((i for i, mark in enumerate(reversed(text.special_tokens_mask)) if not mark), 0)
     return ids[: length - behind] + ids[len(ids) - behind :]
+
+
+def _chat(tokenizer: Any) -> tuple[str, dict[str, str]]:
+    """The chat template, of several the one for plain conversations, and the special tokens that it may use."""
+    found = tokenizer.chat_template
+    template = found.get("default") if isinstance(found, dict) else found
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return template if isinstance(template, str) else "", special
 
 
 def _padding(tokenizer: Any) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 _IMPORTING = threading.Lock()
 
-_AT_ONCE = ("AutoConfig", "AutoTokenizer", "AutoModelForSequenceClassification")
+_AT_ONCE = ("AutoConfig", "AutoTokenizer", "AutoModelForSequenceClassification", "AutoModelForCausalLM")
 """Names for which the library imports parts of itself; they are looked up here, with the same delay."""
 
 

@@ -19,8 +19,8 @@ from core.errors import SpecError
 from core.objectives.measure import SOURCE, VALIDATION, Answers, Measure, Values
 from core.spec import KindSpec
 
-Targets = Literal["classes", "numbers"]
-"""What the targets of examples are: labels of classes, or numbers."""
+Targets = Literal["classes", "numbers", "texts"]
+"""What the targets of examples are: labels of classes, numbers, or the texts themselves."""
 
 
 OF_CLASSES = {"num_classes": "", "classes": "", "shots": "Shots"}
@@ -170,6 +170,14 @@ class ObjectiveSpec(KindSpec):
             targets: (n,) labels or numbers.
         """
         raise NotImplementedError
+
+    def weight(self, targets: Tensor) -> float:
+        """What the loss of a batch is a mean over, by which the losses of its parts are weighted: its examples.
+
+        Args:
+            targets: see :meth:`loss`.
+        """
+        return len(targets)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Loss of each example, (n,); see :meth:`loss`."""

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo
 
 from core.objectives.classification import ClassificationSpec
+from core.objectives.language import LanguageSpec
 from core.objectives.measure import Measure
 from core.objectives.objective import ObjectiveSpec, Targets, UnknownObjective
 from core.spec import by_kind, class_of
 
 OBJECTIVES: list[type[ObjectiveSpec]] = [
     ClassificationSpec,
+    LanguageSpec,
 ]
 """One line per objective."""
 

@@ -226,20 +226,21 @@ def preset_configuration(
     Raises:
         LabError: a value is not valid, or a dataset is missing.
     """
+    network = network or FAMILIES[0].of()
+    learns = network.learns
     source_task, target_task = (
         task.but(length=default_length(network) if length is None else length)
-        for task in preset_tasks(preset, source, catalog, target)
+        for task in preset_tasks(preset, source, catalog, target, learns=learns)
     )
     if shots is not None:
         target_task = target_task.but(shots=shots)
-    classes = outputs(catalog, source_task, target_task)
-    network = (network or FAMILIES[0].of()).but(num_classes=classes)
+    network = network.but(num_classes=outputs(catalog, learns, source_task, target_task))
     base = RunSpec.of(
         method=pretraining_for(catalog, source_task, network),
         network=network,
         task=source_task,
         optim=pretraining,
-        objective=objective_for(catalog, source_task),
+        objective=objective_for(catalog, source_task, learns),
         device=device,
     )
     return Configuration.on(base, target_task, arms, seeds, device=device, objective=objective, **more)
@@ -270,8 +271,9 @@ def preset_task(
         LabError: the preset is not for such a start, or not for the dataset.
     """
     if source is None:
-        return direct_task(preset, dataset, catalog, validation).but(length=default_length(network))
-    return preset_tasks(preset, source.dataset, catalog, dataset, validation)[1].but(length=source.length)
+        return direct_task(preset, dataset, catalog, validation, network.learns).but(length=default_length(network))
+    _, found = preset_tasks(preset, source.dataset, catalog, dataset, validation, network.learns)
+    return found.but(length=source.length)
 
 
 def preset_of(catalog: Catalog, spec: RunSpec) -> str | None:
@@ -295,20 +297,34 @@ def preset_of(catalog: Catalog, spec: RunSpec) -> str | None:
     return next(iter([*exact, *close]), None)
 
 
-def outputs(catalog: Catalog, *tasks: TaskSpec) -> int:
-    """Outputs that a network needs for all of these tasks. Raises: DatasetError: there is no such dataset."""
-    return max(catalog.info(task.dataset).num_outputs for task in tasks)
-
-
-def objective_for(catalog: Catalog, task: TaskSpec) -> ObjectiveSpec:
-    """What the targets of a task are for, with its default measure. Raises: DatasetError: there is no such dataset."""
-    return objective_of(catalog.info(task.dataset).objective)
-
-
-def suited(objective: ObjectiveSpec, catalog: Catalog, task: TaskSpec) -> ObjectiveSpec:
-    """The objective that was asked for; where that is the default one, what the targets of the task are for.
+def outputs(catalog: Catalog, learns: str, *tasks: TaskSpec) -> int:
+    """Outputs that a network needs for all of these tasks. Args: learns: kind of data that it learns.
 
     Raises:
         DatasetError: there is no such dataset.
     """
-    return objective_for(catalog, task) if objective == CLASSIFICATION else objective
+    return max(catalog.info(task.dataset, learns).num_outputs for task in tasks)
+
+
+def objective_for(catalog: Catalog, task: TaskSpec, learns: str = "") -> ObjectiveSpec:
+    """What the targets of a task are for, with its default measure. Args: learns: kind of data that a network learns.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    return objective_of(catalog.info(task.dataset, learns).objective)
+
+
+def suited(objective: ObjectiveSpec, catalog: Catalog, task: TaskSpec, learns: str) -> ObjectiveSpec:
+    """The objective that was asked for; where that is the default one, what the targets of the task are for.
+
+    Args:
+        objective: that was asked for.
+        catalog: all datasets.
+        task: what is learned.
+        learns: kind of data that the network learns.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    return objective_for(catalog, task, learns) if objective == CLASSIFICATION else objective

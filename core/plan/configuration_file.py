@@ -211,7 +211,7 @@ class _Reading:
         of_network = part.part("network")
         network = self._network(of_network)
         before, after = part.part("task"), self._file.part("task")
-        firsts, seconds = self._preset(before, after)
+        firsts, seconds = self._preset(before, after, network.learns)
         length = {"length": default_length(network)}
         source = self._task(before, firsts | length)
         task = self._task(after, seconds | length)
@@ -223,10 +223,10 @@ class _Reading:
         part.check_numbers(RunSpec)
         own = {name: part.values[name] for name in ("seed", "device") if name in part.values}
         fields = {"device": device, "method": method, "network": network, "task": source, "optim": optim}
-        fields["objective"] = objective_for(self._catalog, source)
+        fields["objective"] = objective_for(self._catalog, source, network.learns)
         return part.made(RunSpec.of, **fields | own), task
 
-    def _preset(self, before: JsonPart, after: JsonPart) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _preset(self, before: JsonPart, after: JsonPart, learns: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """What a preset makes of the source and of the target, where the file does not say otherwise."""
         name = self._file.values.get("preset")
         if name is None:
@@ -236,7 +236,7 @@ class _Reading:
         with placed(self._file.at("preset")):
             if not all(isinstance(each, str) for each in (name, names[0], names[1] or "")):
                 raise SpecError("A preset and datasets are given by their names.")
-            tasks = preset_tasks(str(name), str(names[0]), self._catalog, names[1] or None)
+            tasks = preset_tasks(str(name), str(names[0]), self._catalog, names[1] or None, learns=learns)
         return tasks[0].model_dump(), tasks[1].model_dump()
 
     def _task(self, part: JsonPart, defaults: Mapping[str, Any]) -> TaskSpec:
@@ -253,7 +253,7 @@ class _Reading:
             return part.spec(family)
         part.only((*OF_IMPORTED, OUTPUTS))
         with placed(part.place):
-            return self._networks.spec(self._card(part).digest)
+            return self._networks.spec(self._card(part).digest, learns=family.learns)
 
     def _card(self, part: JsonPart) -> NetworkCard:
         """The network of a digest, or of a name where there is no digest."""
@@ -277,11 +277,11 @@ class _Reading:
     def _with_outputs(self, network: NetworkSpec, part: JsonPart, *tasks: TaskSpec) -> NetworkSpec:
         """The network with as many outputs as the file says, or else as the tasks need."""
         part.check_numbers(type(network))
-        count = part.values.get(OUTPUTS, outputs(self._catalog, *tasks))
+        count = part.values.get(OUTPUTS, outputs(self._catalog, network.learns, *tasks))
         found = part.made(network.but, num_classes=count)
         with placed(part.place):
             for task in tasks:
-                objective_for(self._catalog, task).check_outputs(found.num_classes)
+                objective_for(self._catalog, task, network.learns).check_outputs(found.num_classes)
         return found
 
     def _arm(self, part: JsonPart, network: NetworkSpec) -> ArmSpec:

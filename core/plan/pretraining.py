@@ -5,6 +5,7 @@ See :mod:`core.networks.new_rows` for what these are. Specs and files of earlier
 
 from __future__ import annotations
 
+from core.data.dataset import LANGUAGE
 from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
 from core.methods.pretrain import PretrainSpec
@@ -23,7 +24,7 @@ def pretraining_for(catalog: Catalog, task: TaskSpec, network: NetworkSpec) -> P
     Raises:
         DatasetError: there is no such dataset.
     """
-    classes = _classes(catalog, task)
+    classes = _classes(catalog, task) if catalog.info(task.dataset, network.learns).kind != LANGUAGE else frozenset()
     return PretrainSpec(new_rows=bool(classes) and not classes.issuperset(range(network.num_classes)))
 
 

@@ -35,6 +35,7 @@ from core.serving.request import (
 )
 from core.store.record import Run, State
 from core.store.store import Store
+from core.wording.examples import noun
 from core.wording.tasks import task_text
 
 log = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ class Predictor:
         tasks = [(runs[adapter] if adapter else _pretrained(base)).spec.task for adapter in adapters]
         read = READ.get(base.network.learns)
         if read is None:
-            raise ServingError(f"Networks that learn {base.network.learns}s cannot be served; name another base.")
+            raise ServingError(f"Networks that learn {noun(base.network.learns)} cannot be served; name another base.")
         inputs = read(request.rows, [task.length for task in tasks], base.network, self._tokenizer)
         waiting = _Waiting(base, inputs, adapters, arrived, Future())
         self._submit(waiting)

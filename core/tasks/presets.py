@@ -29,6 +29,8 @@ class Preset:
     """Whether the target must be a different dataset from the source."""
     lines: Mapping[str, str] = field(default_factory=dict)
     """What it shows, for the kinds of data for which :attr:`line` says too little."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """What it is called, for the kinds of data for which :attr:`title` is another word."""
     by_class: bool = False
     """Whether it chooses classes, or counts examples of each, and so is for datasets with classes alone."""
     plain_line: str = ""
@@ -36,6 +38,10 @@ class Preset:
     direct: Mapping[str, Any] | None = None
     """The fields above that are others where a network is fine-tuned as it was imported, with no source to change; None
     for a preset that takes a source."""
+
+    def title_for(self, kind: str) -> str:
+        """What it is called for data of a kind."""
+        return self.titles.get(kind, self.title)
 
     def line_for(self, kind: str) -> str:
         """What it shows with data of a kind, in one line."""
@@ -60,7 +66,7 @@ class Preset:
         return TaskSpec.of(**first), TaskSpec.of(**second)
 
 
-ANY: Mapping[str, Mapping[str, Any]] = {"image": {}, "text": {}}
+ANY: Mapping[str, Mapping[str, Any]] = {"image": {}, "text": {}, "language": {}}
 """Views of a preset that is for every kind of data and changes no field."""
 
 TEN_SHOTS: Mapping[str, Mapping[str, Any]] = {"image": {"shots": 10}, "text": {"shots": 10}}
@@ -77,6 +83,7 @@ PRESETS: dict[str, Preset] = {
             direct={
                 "title": "Whole dataset",
                 "line": "Every class, and all training examples.",
+                "lines": {"language": "All training texts."},
                 "plain_line": "All training examples.",
             },
         ),
@@ -85,6 +92,11 @@ PRESETS: dict[str, Preset] = {
             "New classes",
             "Pretrain on the first half of the classes, fine-tune on the second: what is learned, what is forgotten.",
             ANY,
+            lines={
+                "language": "Pretrain on the first half of the topics, fine-tune on the second: what is learned, what "
+                "is forgotten.",
+            },
+            titles={"language": "New topics"},
             halves=True,
             by_class=True,
         ),
@@ -157,7 +169,12 @@ def presets_for(kind: str, direct: bool = False, has_classes: bool = True) -> di
 
 
 def preset_tasks(
-    name: str, source: str, catalog: Catalog, target: str | None = None, validation: float | None = None
+    name: str,
+    source: str,
+    catalog: Catalog,
+    target: str | None = None,
+    validation: float | None = None,
+    learns: str = "",
 ) -> tuple[TaskSpec, TaskSpec]:
     """The source task and the target task of a preset.
 
@@ -168,6 +185,7 @@ def preset_tasks(
         target: dataset to fine-tune on. Default: the source, or for ``transfer`` the best other dataset that is ready
             and has no more classes than the source.
         validation: fraction that both tasks hold out; None for the default of :class:`core.data.task_spec.TaskSpec`.
+        learns: kind of data that the network learns; empty for that of the source.
 
     Raises:
         SpecError: there is no such preset, or the fraction is out of bounds.
@@ -177,20 +195,23 @@ def preset_tasks(
     if name not in PRESETS:
         raise SpecError(f"There is no preset {name!r}; choose one of: {', '.join(PRESETS)}.")
     preset = PRESETS[name]
-    kind = _kind(preset, source, catalog)
+    kind = _kind(preset, source, catalog, learns)
     if target is None:
-        target = _other(source, catalog) if preset.other_dataset else source
+        target = _other(source, catalog, learns) if preset.other_dataset else source
     if preset.other_dataset and target == source:
         raise DatasetError(f"The preset {name} needs a target other than its source {source}; choose another dataset.")
-    if catalog.info(target).kind != kind:
+    before, after = (catalog.info(each, learns) for each in (source, target))
+    if after.kind != kind:
         raise DatasetError(f"{target} is not of the same kind of data as {source}: choose another dataset.")
-    if not catalog.info(target).is_like(catalog.info(source)):
+    if not after.is_like(before):
         raise DatasetError(f"{target} does not have the kind of targets that {source} has: choose another dataset.")
     shared: dict[str, Any] = {} if validation is None else {"validation": validation}
-    return preset.tasks(catalog.info(source), catalog.info(target), **shared)
+    return preset.tasks(before, after, **shared)
 
 
-def direct_task(name: str, dataset: str, catalog: Catalog, validation: float | None = None) -> TaskSpec:
+def direct_task(
+    name: str, dataset: str, catalog: Catalog, validation: float | None = None, learns: str = ""
+) -> TaskSpec:
     """The task of a preset for a network that is fine-tuned as it was imported.
 
     Args:
@@ -198,12 +219,13 @@ def direct_task(name: str, dataset: str, catalog: Catalog, validation: float | N
         dataset: what to fine-tune on.
         catalog: all datasets.
         validation: fraction to hold out; None for the default of :class:`core.data.task_spec.TaskSpec`.
+        learns: kind of data that the network learns; empty for that of the dataset.
 
     Raises:
         SpecError: there is no such preset for such a network, or the fraction is out of bounds.
         DatasetError: there is no such dataset.
     """
-    info = catalog.info(dataset)
+    info = catalog.info(dataset, learns)
     kind = info.kind
     known = presets_for(kind, direct=True, has_classes=info.has_classes)
     if name not in known:
@@ -212,9 +234,9 @@ def direct_task(name: str, dataset: str, catalog: Catalog, validation: float | N
     return TaskSpec.of(dataset=dataset, **shared, **known[name].views[kind])
 
 
-def _kind(preset: Preset, dataset: str, catalog: Catalog) -> str:
+def _kind(preset: Preset, dataset: str, catalog: Catalog, learns: str) -> str:
     """The kind of a dataset. Raises: DatasetError: the preset is not for it, or there is no such dataset."""
-    info = catalog.info(dataset)
+    info = catalog.info(dataset, learns)
     kind = info.kind
     if preset.by_class and kind in preset.views and not info.has_classes and info.state == "ready":
         names = ", ".join(presets_for(kind, has_classes=False))
@@ -229,12 +251,12 @@ def _kind(preset: Preset, dataset: str, catalog: Catalog) -> str:
     return kind
 
 
-def _other(source: str, catalog: Catalog) -> str:
+def _other(source: str, catalog: Catalog, learns: str) -> str:
     """The default dataset to transfer to from ``source``."""
-    base = catalog.info(source)
+    base = catalog.info(source, learns)
     others = [
         info
-        for info in catalog.list()
+        for info in (each.seen_by(learns) for each in catalog.list())
         if info.as_target and info.name != source and info.is_like(base) and info.num_classes <= base.num_classes
     ]
     choices = sorted(others, key=lambda info: info.as_target, reverse=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from cachetools import LRUCache
 
+from core.data.dataset import LANGUAGE
 from core.data.sources.catalog import Catalog
 from core.data.sources.source import Revision
 from core.data.task import Task
@@ -33,7 +34,7 @@ class Tasks:
         tokenizer: gives the tokenizer of texts of a network that was imported, by its digest.
         """
         self.catalog, self._tokenizer = catalog, tokenizer
-        self._tasks: LRUCache[tuple[TaskSpec, str, Revision, str | None], Task] = LRUCache(keep)
+        self._tasks: LRUCache[tuple[TaskSpec, str, Revision, str | None, bool], Task] = LRUCache(keep)
         self._outlines: LRUCache[tuple[TaskSpec, Revision], Outline] = LRUCache(MAX_OUTLINES)
         # Held while a task is made, so that threads that want the same one wait for it instead of making it twice.
         self._making_task, self._making_outline = threading.Lock(), threading.Lock()
@@ -52,13 +53,15 @@ class Tasks:
                 :meth:`core.tasks.views.view.View.task`.
         """
         # The revision, because the file of a dataset can be replaced while its tasks are kept.
-        digest = network.brought if network else None
-        key = (spec, str(device), self.revision(spec), digest)
+        digest, own = (network.brought, network.tokenizer) if network else (None, None)
+        continued = network is not None and network.learns == LANGUAGE
+        key = (spec, str(device), self.revision(spec), own.digest if own else digest, continued)
         with self._making_task:
             if key not in self._tasks:
                 dataset = self.catalog.load(spec.dataset)
-                tokenizer = self._tokenizer(digest) if digest and self._tokenizer else None
-                self._tasks[key] = view_of(dataset.kind).task(spec, dataset, tokenizer).to(device)
+                tokenizer = self._tokenizer(digest) if digest and self._tokenizer else own
+                kind = LANGUAGE if continued else dataset.kind
+                self._tasks[key] = view_of(kind).task(spec, dataset, tokenizer).to(device)
             return self._tasks[key]
 
     def revision(self, spec: TaskSpec) -> Revision:

@@ -118,7 +118,8 @@ class AutogradStepper:
                 logits = forward(self._model, self._known[0].train.batch(part))
             loss = self.objective.loss(logits.to(self._loss_dtype(logits)), self.task.train.labels[part])
             if len(part) != len(batch):
-                loss = loss * (len(part) / len(batch))
+                own, whole = (self.objective.weight(self.task.train.labels[rows]) for rows in (part, batch))
+                loss = loss * (own / whole)
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()

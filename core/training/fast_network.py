@@ -47,7 +47,7 @@ def fast(network: nn.Module, model: nn.Module, precision: str = "float32", fixed
         fixed: the weights stay as they are now, and no gradients are wanted.
     """
     spec = spec_on(network)
-    if spec is None or spec.brought is None or precision != "float32":
+    if spec is None or not spec.reads_tokens or precision != "float32":
         return model
     layers = fast_layers(network, fixed)
     if not layers:

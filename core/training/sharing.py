@@ -13,6 +13,8 @@ from typing import Literal
 
 from core.data.task_spec import TaskSpec
 from core.errors import DeviceError
+from core.networks.causal import CausalSpec
+from core.networks.decoder import DecoderSpec
 from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
 from core.objectives.objective import ObjectiveSpec
@@ -46,6 +48,9 @@ AUTOGRAD_BANK = 8
 
 ALONE = Sharing("autograd", 1)
 
+TOKENS = tuple(family.name() for family in (TransformerSpec, CausalSpec, DecoderSpec))
+"""Kinds of the networks that read tokens, which train side by side."""
+
 SHARING = {
     "pretrain": Sharing("full", FULL_BANK),
     "full": Sharing("full", FULL_BANK),
@@ -66,7 +71,7 @@ def sharing(kind: str, network: str) -> Sharing:
         kind: of the method.
         network: kind of the network.
     """
-    if network == TransformerSpec.name():
+    if network in TOKENS:
         return Sharing("autograd", min(available_cores(), AUTOGRAD_BANK))
     return SHARING.get(kind, ALONE) if network == PerceptronSpec.name() else ALONE
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.data.dataset import LANGUAGE
 from core.numbers import count_text, number_text
 
 
@@ -11,10 +12,11 @@ def noun(kind: str, count: float = 2) -> str:
     """The word for this many examples of a kind of data, as in ``image`` for 1 and ``texts`` for 12.
 
     Args:
-        kind: of a dataset, or what a network learns; the kinds are named after one example.
+        kind: of a dataset, or what a network learns; the kinds are named after one example, but for language.
         count: how many; several by default.
     """
-    return kind if count == 1 else f"{kind}s"
+    one = "text" if kind == LANGUAGE else kind
+    return one if count == 1 else f"{one}s"
 
 
 def examples_text(kind: str, count: float, part: str = "") -> str:

@@ -65,7 +65,7 @@ def _what_is_new(spec: RunSpec) -> str:
     fine-tuned as it is has no source, as in ``minilm → Definitions``.
     """
     source, target = spec.source or spec.task, spec.task
-    old, new = changes_of(source), changes_of(target)
+    old, new = (changes_of(task, spec.objective) for task in (source, target))
     start = ", ".join([_title(source.dataset), *old])
     if spec.network.brought is not None:
         start = f"{spec.network.sizes.rpartition('/')[2]} → {start}"

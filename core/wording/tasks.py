@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from core.data.task_spec import TaskSpec
-from core.objectives.objective import ObjectiveSpec
+from core.objectives.objective import ObjectiveSpec, Targets
 from core.objectives.registry import CLASSIFICATION
+
+SHOTS: Mapping[Targets, str] = {"classes": "per class", "texts": "shots"}
+"""What follows a number of shots where it is of each class, or may be of each topic."""
 
 
 def task_text(task: TaskSpec, objective: ObjectiveSpec = CLASSIFICATION) -> str:
@@ -18,7 +23,8 @@ def changes_of(task: TaskSpec, objective: ObjectiveSpec = CLASSIFICATION) -> lis
     if task.classes:
         first, last = task.classes[0], task.classes[-1]
         run = task.classes == tuple(range(first, last + 1))
-        words.append(f"classes {first}–{last}" if run else f"classes {', '.join(map(str, task.classes))}")
+        what = "topics" if objective.targets == "texts" else "classes"
+        words.append(f"{what} {first}–{last}" if run else f"{what} {', '.join(map(str, task.classes))}")
     if task.rotation:
         words.append(f"rotated {task.rotation:g}°")
     if task.invert:
@@ -28,7 +34,7 @@ def changes_of(task: TaskSpec, objective: ObjectiveSpec = CLASSIFICATION) -> lis
     if task.length != TaskSpec.model_fields["length"].default:
         words.append(f"at most {task.length} tokens")
     if task.shots:
-        words.append(f"{task.shots} per class" if objective.has_classes else f"{task.shots} examples")
+        words.append(f"{task.shots} {SHOTS.get(objective.targets, 'examples')}")
     return words
 
 

@@ -9,6 +9,7 @@ from core.data.sources.own import suggested_name
 from core.data.task_spec import TaskSpec
 from core.errors import LabError
 from core.lab import Lab
+from core.networks.registry import families_for
 from core.spec import bounds
 from pages.data.chosen_file import ChosenFile, chosen_file, file_field, forget_file
 from pages.data.image_upload import IMAGES
@@ -18,6 +19,7 @@ from pages.shared.forms.datasets import QUERY
 from pages.shared.ui.confirm import delete_or_cancel
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import imported_bases
 from pages.shared.ui.primary import on_primary
 
 TURN = "upload-turn"
@@ -78,13 +80,13 @@ def _next_steps(lab: Lab, name: str) -> None:
     st.markdown(f"{literal(name)} is saved. You can now choose it wherever a dataset is selected.")
     kind = lab.catalog.info(name).kind
     starts = [run.id for run in lab.bases() if run.spec.network.learns == kind]
-    starts += [card.digest for card in lab.networks.list() if lab.networks.spec(card.digest).learns == kind]
+    starts += [id for id, spec in imported_bases(lab).items() if spec.learns == kind]
     with st.container(horizontal=True):
         if starts:
             link("finetune", "Fine-tune on this dataset", {"base": starts[0], QUERY: name})
-        elif kind == "text":
+        elif kind != "image":
             link("networks", "Import a network that reads texts")
-        if kind == "image":
+        if any(not family.is_imported for family in families_for(kind)):
             link("pretrain", "Pretrain on this dataset", {QUERY: name})
         link("home", "Ask on Home", {QUERY: name})
 

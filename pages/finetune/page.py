@@ -115,7 +115,9 @@ with settings:
             with nothing:
                 raise widgets.refuse("Choose at least one method or control.")
         tune, own_bases = fairness(base, optim)
-        objective = objective_form("finetune", objective_for(lab.catalog, task) if task else CLASSIFICATION)
+        objective = objective_form(
+            "finetune", objective_for(lab.catalog, task, network.learns) if task else CLASSIFICATION
+        )
         if task is not None:
             origin = base if isinstance(base, NetworkSpec) else base.spec
             more = {"device": device, "own_bases": own_bases, "tune": tune, "objective": objective}

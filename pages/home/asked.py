@@ -18,7 +18,6 @@ from core.plan.experiment import settings_of
 from core.run_spec import RunSpec, default_length, default_optim
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
-from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import preset_tasks, presets_for
 from pages.home.plans import PLANS, Plan
 from pages.shared.ui.literal import literal
@@ -43,7 +42,8 @@ class Question:
 
     def configuration(self, lab: Lab, plan: Plan) -> Configuration:
         """What is asked for with a plan. Raises: LabError: a dataset is missing, or not for the preset."""
-        settings, seeds, tune = plan.settings(self.network), range(DEFAULT_SEEDS), plan.search(self.network)
+        network = self.network
+        settings, seeds, tune = plan.settings(network), range(plan.seeds(network)), plan.search(network)
         if self.direct:
             task = preset_task(lab.catalog, self.target, None, self.network, self.source)
             return Configuration.on(self.network, task.but(length=self.length), settings, seeds, tune=tune)
@@ -57,7 +57,7 @@ class Question:
             settings,
             seeds,
             self.network,
-            shots=shots_of(lab, tasks_of(lab, self.source, self.target)[1]),
+            shots=shots_of(lab, tasks_of(lab, self.source, self.target, self.network.learns)[1]),
             length=self.length,
             tune=tune,
             own_bases=plan.tuned and has_own_bases(self.network),
@@ -65,8 +65,13 @@ class Question:
 
 
 def is_imported(kind: str) -> bool:
-    """Whether people import the networks for datasets of a kind."""
+    """Whether people import networks for datasets of a kind."""
     return any(family.is_imported for family in families_for(kind))
+
+
+def is_made(kind: str) -> bool:
+    """Whether networks for datasets of a kind are made here, from random weights."""
+    return not all(family.is_imported for family in families_for(kind))
 
 
 def targets(lab: Lab, source: DatasetInfo, direct: bool) -> dict[str, str]:
@@ -75,8 +80,9 @@ def targets(lab: Lab, source: DatasetInfo, direct: bool) -> dict[str, str]:
     Without pretraining there is no other dataset: the one that is learned is the one that was chosen.
     """
     presets = presets_for(source.kind, direct, source.has_classes).items()
-    found = {name: preset.title for name, preset in presets if not preset.other_dataset}
-    ready = [info for info in lab.catalog.list() if info.state == "ready" and info.is_like(source)]
+    found = {name: preset.title_for(source.kind) for name, preset in presets if not preset.other_dataset}
+    known = [info.seen_by(source.kind) for info in lab.catalog.list() if info.state == "ready"]
+    ready = [info for info in known if info.is_like(source)]
     others = [info for info in ready if info.name != source.name]
     return found | {f"{DATASET}{info.name}": f"{info.title}, another dataset" for info in others if not direct}
 
@@ -93,12 +99,14 @@ def preset_named(target: str) -> tuple[str, str | None]:
     return ("transfer", target.removeprefix(DATASET)) if target.startswith(DATASET) else (target, None)
 
 
-def tasks_of(lab: Lab, source: str, target: str) -> tuple[TaskSpec, TaskSpec]:
-    """The task to pretrain on and the one to fine-tune on. Raises: LabError: a dataset is missing, or not for the
-    preset.
+def tasks_of(lab: Lab, source: str, target: str, learns: str) -> tuple[TaskSpec, TaskSpec]:
+    """The task to pretrain on and the one to fine-tune on. Args: learns: kind of data that the network learns.
+
+    Raises:
+        LabError: a dataset is missing, or not for the preset.
     """
     preset, other = preset_named(target)
-    return preset_tasks(preset, source, lab.catalog, other)
+    return preset_tasks(preset, source, lab.catalog, other, learns=learns)
 
 
 def shots_of(lab: Lab, task: TaskSpec) -> int | None:
@@ -149,7 +157,7 @@ def _as_launched(wanted: Configuration, experiment: Experiment, members: Sequenc
 def _target_of(lab: Lab, spec: RunSpec) -> str | None:
     """The choice of :func:`targets` that a run learns; None where there is none."""
     try:
-        infos = [lab.catalog.info(task.dataset) for task in (spec.source or spec.task, spec.task)]
+        infos = [lab.catalog.info(task.dataset, spec.network.learns) for task in (spec.source or spec.task, spec.task)]
         source, network = infos[0], spec.network
         offered = targets(lab, source, spec.is_direct)
     except LabError:

@@ -6,10 +6,11 @@ from typing import Any
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.lab import Lab
 from core.store.record import Experiment
 from pages.home.asked import DATASET, is_imported, question_of, targets
-from pages.home.question import DIRECT, KEY
+from pages.home.question import KEY, LEARNED, direct_key, target_key
 from pages.shared.forms import widgets
 from pages.shared.forms.datasets import QUERY, take_dataset
 
@@ -37,13 +38,16 @@ def fill_question(lab: Lab, asked: Experiment | None, running: Experiment | None
     question, plan = question_of(lab, shown)
     if question is None:
         return
-    values: dict[str, Any] = {f"{KEY}-dataset": question.source, f"{KEY}-target": question.target}
+    values: dict[str, Any] = {f"{KEY}-dataset": question.source, target_key(question.network.learns): question.target}
+    if question.network.learns in ("text", LANGUAGE):
+        values[LEARNED] = question.network.learns
     if is_imported(question.network.learns):
         values |= {
-            DIRECT: question.direct,
-            f"{KEY}-network": question.network.brought,
+            direct_key(question.network.learns): question.direct,
             f"{KEY}-length": question.length,
         }
+        if question.network.brought is not None:
+            values[f"{KEY}-network"] = question.network.brought
     widgets.fill(values if plan is None else values | {f"{KEY}-plan": plan})
 
 

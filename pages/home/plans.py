@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.networks.network import NetworkSpec
-from core.plan.course import LONGER
+from core.numbers import counted
 from core.plan.defaults import SIZES, default_settings
 from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec, default_search
+from core.study.stats.claims import DEFAULT_SEEDS
 
 
 @dataclass(frozen=True)
@@ -16,25 +17,30 @@ class Plan:
     """Which settings the button compares."""
 
     title: str
-    caption: str
-    ranks: tuple[int, ...]
     tuned: bool
     """Whether learning rates are searched for, each seed has a base of its own, and all train until they settle."""
 
+    def caption(self, network: NetworkSpec) -> str:
+        """What is compared, in a line."""
+        if self.tuned:
+            return "ranks 1, 4 and 16, the best learning rate found for each, trained until settled"
+        seeds = "" if self.seeds(network) == DEFAULT_SEEDS else f"{counted(self.seeds(network), 'seed')}, "
+        return f"rank {network.quick.rank}, {seeds}one base, default learning rates; the answer holds at these"
+
+    def seeds(self, network: NetworkSpec) -> int:
+        """With how many seeds each setting is trained."""
+        return DEFAULT_SEEDS if self.tuned else network.quick.seeds
+
     def settings(self, network: NetworkSpec) -> list[Setting]:
         """Full fine-tuning and LoRA of each rank, at their default learning rates."""
-        longer = 1 if self.tuned or network.brought is not None else LONGER
-        found = default_settings(network, self.ranks)
-        return [(optim.but(epochs=longer * optim.epochs), method) for optim, method in found]
+        if self.tuned:
+            return default_settings(network, SIZES)
+        found = default_settings(network, (network.quick.rank,))
+        return [(optim.but(epochs=network.quick.times * optim.epochs), method) for optim, method in found]
 
     def search(self, network: NetworkSpec) -> TuneSpec | None:
         """How learning rates are found; None where they are the default ones."""
         return default_search(network) if self.tuned else None
 
 
-PLANS = {
-    "thorough": Plan(
-        "Thorough", "ranks 1, 4 and 16, the best learning rate found for each, trained until settled", SIZES, True
-    ),
-    "quick": Plan("Quick", "rank 4, one base, default learning rates; the answer holds at these", (4,), False),
-}
+PLANS = {"thorough": Plan("Thorough", True), "quick": Plan("Quick", False)}

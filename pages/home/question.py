@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.engine.launcher import Planned
 from core.errors import LabError
 from core.lab import Lab
@@ -15,12 +16,12 @@ from core.run_spec import default_length
 from core.store.record import Experiment
 from core.study.report.expected import expected_sentences
 from core.tasks.presets import suggested_preset
-from pages.home.asked import Question, is_imported, shots_of, target_line, targets, tasks_of
+from pages.home.asked import Question, is_imported, is_made, shots_of, target_line, targets, tasks_of
 from pages.home.plans import PLANS
 from pages.shared.experiment.estimate import redraw_when_measured
 from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.start import runs_text, start_button
-from pages.shared.forms.datasets import dataset_picker
+from pages.shared.forms.datasets import dataset_picker, learned
 from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.network import default_network
 from pages.shared.forms.task_preview import before_and_after
@@ -31,8 +32,18 @@ from pages.shared.ui.literal import literal
 KEY = "home"
 """Prefix of the widget keys."""
 
-DIRECT = f"{KEY}-direct"
-"""Key of the choice to fine-tune a network as it was imported."""
+LEARNED = f"{KEY}-learned"
+"""Key of the choice between the classes of texts and the texts themselves."""
+
+
+def target_key(kind: str) -> str:
+    """Key of the choice of what is learned. Args: kind: of the data, as the network learns it."""
+    return f"{KEY}-target-{kind}" if kind == LANGUAGE else f"{KEY}-target"
+
+
+def direct_key(kind: str) -> str:
+    """Key of the choice to fine-tune a network as it was imported. Args: kind: of what is learned."""
+    return f"{KEY}-direct-{kind}" if is_made(kind) else f"{KEY}-direct"
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ def question(lab: Lab) -> Asked:
     left, right = st.columns(2, gap="medium")
     with left:
         source = dataset_picker(lab, "Dataset" if _is_direct(lab) else "Pretrained on", f"{KEY}-dataset")
-        info = lab.catalog.info(source or lab.catalog.best())
+        info = learned(lab.catalog.info(source or lab.catalog.best()), LEARNED)
         direct = _choose_start(info.kind)
     with right:
         choices = targets(lab, info, direct)
@@ -59,7 +70,7 @@ def question(lab: Lab) -> Asked:
             list(choices),
             list(choices).index(suggested_preset(info.kind, direct, info.has_classes) or next(iter(choices))),
             format_func=choices.__getitem__,
-            key=f"{KEY}-target",
+            key=target_key(info.kind),
             persist_state="session",
         )
         st.caption(target_line(lab, target, info, direct))
@@ -70,15 +81,15 @@ def question(lab: Lab) -> Asked:
         return Asked()
     try:
         if not direct:
-            before, after = tasks_of(lab, source, target)
+            before, after = tasks_of(lab, source, target, info.kind)
             before_and_after(lab, before, after)
             if shots := shots_of(lab, after):
                 st.caption(f"Learned from {shots} images of each class; Fine-tune also takes all of them.")
-        network = default_network(lab, lab.catalog.info(source), KEY)
+        network = default_network(lab, info, KEY, direct)
         if network is None:
             return Asked()
         longest = default_length(network)
-        if network.learns == "text":
+        if network.reads_tokens:
             longest = length(info.kind, f"{KEY}-length", network)
         asked = Question(source, target, direct, network, longest)
         planned = {name: lab.planned(asked.configuration(lab, plan)) for name, plan in PLANS.items()}
@@ -86,7 +97,7 @@ def question(lab: Lab) -> Asked:
             "How thoroughly",
             list(PLANS),
             format_func=lambda name: PLANS[name].title,
-            captions=[f"{runs_text(planned[name])}: {plan.caption}" for name, plan in PLANS.items()],
+            captions=[f"{runs_text(planned[name])}: {plan.caption(network)}" for name, plan in PLANS.items()],
             key=f"{KEY}-plan",
             persist_state="session",
             horizontal=True,
@@ -131,15 +142,17 @@ def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
 def _is_direct(lab: Lab) -> bool:
     """Whether the choice of :func:`_choose_start` was made, and is drawn for the dataset that was chosen."""
     kinds = {info.name: info.kind for info in lab.catalog.list()}
-    return is_imported(kinds.get(st.session_state.get(f"{KEY}-dataset", ""), "")) and st.session_state.get(DIRECT, True)
+    kind = kinds.get(st.session_state.get(f"{KEY}-dataset", ""), "")
+    kind = st.session_state.get(LEARNED, kind) if kind == "text" else kind
+    return is_imported(kind) and st.session_state.get(direct_key(kind), not is_made(kind))
 
 
 def _choose_start(kind: str) -> bool:
     """Where people import networks, draw the choice to fine-tune one as it is; return whether that is chosen."""
     return is_imported(kind) and st.toggle(
         "Fine-tune the network as it was imported",
-        value=True,
-        key=DIRECT,
+        value=not is_made(kind),
+        key=direct_key(kind),
         persist_state="session",
         help="Without pretraining it on a source task first, so that there is nothing whose forgetting could be "
         "measured.",

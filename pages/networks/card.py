@@ -70,7 +70,7 @@ def _origin(card: NetworkCard) -> str:
 
 
 def _next_steps(lab: Lab, card: NetworkCard) -> None:
-    """Draw links to what can be done with the network, on texts of people's own where there are some."""
+    """Draw links to what can be done with the network, on the newest of people's own texts where there are some."""
     kind = lab.networks.spec(card.digest).learns
     own = [info.name for info in lab.catalog.list() if info.is_own and info.kind == kind and info.state == "ready"]
     with st.container(horizontal=True):

@@ -20,7 +20,7 @@ from core.store.record import Run
 from pages.shared.experiment.estimate import SEE_FORM, time_and_memory
 from pages.shared.experiment.live import live_panel
 from pages.shared.forms import widgets
-from pages.shared.forms.datasets import dataset_picker, take_dataset
+from pages.shared.forms.datasets import dataset_picker, learned, take_dataset
 from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.network import network_form
 from pages.shared.forms.optim import family_key, optim_form
@@ -60,7 +60,7 @@ def asked_for(model: NetworkSpec, task: TaskSpec) -> RunSpec:
         seed=seed,
         device=device,
         optim=optim.but(learning_rate=rate, patience=patience, keep=keep),
-        objective=objective_for(lab.catalog, task),
+        objective=objective_for(lab.catalog, task, model.learns),
     )
 
 
@@ -87,7 +87,7 @@ with settings:
         needed = "Choose a dataset that is available on this machine."
     else:
         try:
-            info = lab.catalog.info(dataset)
+            info = learned(lab.catalog.info(dataset), "pretrain-learned")
             settings_of_task = st.expander("Task: classes, rotation, validation part", icon=":material/transform:")
             model = network_form(lab, info, "pretrain")
             with settings_of_task:

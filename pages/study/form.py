@@ -99,7 +99,9 @@ def study_form(lab: Lab) -> Experiment | None:
             optim, adapter, device = _training(lab, method, network, without)
             tune = TuneSpec.of() if vary is not None else search_form(KEY, network, optim) if grid.searched else None
             own_bases = own_bases_form(KEY, base)
-            objective = objective_form(KEY, objective_for(lab.catalog, task) if task else CLASSIFICATION)
+            objective = objective_form(
+                KEY, objective_for(lab.catalog, task, network.learns) if task else CLASSIFICATION
+            )
             arms = _arms(grid, optim, adapter, refused)
             if task is not None:
                 origin = base if isinstance(base, NetworkSpec) else base.spec

@@ -16,7 +16,7 @@ from core.store.record import Experiment
 from core.study.arms.answers_table import EXAMPLE as NUMBER
 from core.study.arms.answers_table import answers_table, disputed
 from core.study.weights.answering import base_predictions, source_predictions
-from core.study.weights.predicted import predictions, test_texts, true_labels
+from core.study.weights.predicted import predictions, test_texts, true_targets
 from core.wording.csv_file import csv_of
 from core.wording.examples import examples_text
 from pages.shared.experiment.measured import measured
@@ -67,7 +67,7 @@ def find_disputes(lab: Lab, chosen: Chosen) -> Disputes:
 def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Disputes) -> None:
     """Draw the table of all test examples on which the networks disagree, and offer it as a file."""
     rows, answers, learns = found.rows, found.answers, chosen.runs[0].spec.network.learns
-    truth = true_labels(lab, chosen.task)
+    truth = true_targets(lab, chosen.runs[0].spec)
     names = lab.catalog.load(chosen.task.dataset).class_names
     st.subheader("Where they disagree")
     share = percent(100 * len(rows) / max(len(truth), 1), 1)

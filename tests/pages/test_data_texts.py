@@ -152,7 +152,7 @@ def test_a_bad_table_gives_a_message_and_the_next_file_is_accepted(opened: Lab) 
     app.run()
     for number, (content, sentence) in enumerate(
         (
-            (b"hello\nthere", "has one column"),
+            (b"hello\nthere", "has 1 passage: it needs at least 4"),
             (b"\x80\x04", "pickle"),
             ("\n".join(f"{text},{label}" for text, label in ROWS).encode(), "names no columns"),
             (GOOD["parquet"][:-9], "damaged or incomplete"),

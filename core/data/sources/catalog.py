@@ -31,13 +31,18 @@ class Catalog:
         self._loaded: LRUCache[tuple[str, Revision], Dataset] = LRUCache(keep)
         self._loading = threading.Lock()
 
-    def info(self, name: str) -> DatasetInfo:
+    def info(self, name: str, learns: str = "") -> DatasetInfo:
         """Describe one dataset.
+
+        Args:
+            name: of the dataset.
+            learns: kind of data that a network learns, to which a dataset of texts is also one to continue; see
+                :meth:`core.data.sources.source.DatasetInfo.seen_by`.
 
         Raises:
             DatasetError: there is no dataset of that name.
         """
-        return self._source(name).info(name)
+        return self._source(name).info(name).seen_by(learns)
 
     def list(self) -> builtins.list[DatasetInfo]:
         """All datasets: built-in and downloadable ones, then the uploaded ones."""
@@ -53,7 +58,7 @@ class Catalog:
             DatasetError: none of that kind is on this machine.
         """
         built_in = self._infos(self._built_in())
-        ready = [info for info in built_in if info.state == "ready" and kind in ("", info.kind)]
+        ready = [info for info in built_in if info.state == "ready" and kind in ("", info.seen_by(kind).kind)]
         if not ready:
             raise DatasetError(f"No dataset of kind {kind!r} is on this machine: download or upload one.")
         return max(ready, key=lambda info: info.as_source).name

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from core.data.dataset import USUAL_OBJECTIVE, Dataset
+from core.data.dataset import LANGUAGE, USUAL_OBJECTIVE, Dataset
 from core.errors import DatasetError
 from core.objectives.registry import objective_of
 
@@ -55,6 +55,15 @@ class DatasetInfo:
     def num_outputs(self) -> int:
         """Number of outputs of a network that learns it. Raises: SpecError: this version has no such objective."""
         return objective_of(self.objective).outputs_for(self.num_classes)
+
+    def seen_by(self, learns: str) -> DatasetInfo:
+        """What it is for a network that learns a kind of data: one that continues texts takes labelled ones, too.
+
+        Args:
+            learns: see :attr:`core.networks.network.NetworkSpec.learns`; empty for the dataset as it is.
+        """
+        continued = learns == LANGUAGE and self.kind == "text"
+        return replace(self, kind=LANGUAGE, objective=LANGUAGE) if continued else self
 
     def is_like(self, other: DatasetInfo) -> bool:
         """Whether a network that learns one of both can learn the other: examples and targets are of one kind."""

@@ -87,7 +87,8 @@ class BankRun:
         self.growth = Growth()
         inputs = shapes_of(self.task.train.batch(slice(0, 1)))
         for task in (spec.task, *([spec.source] if spec.source else [])):
-            spec.objective.check_dataset(task.dataset, dependencies.tasks.catalog.info(task.dataset).objective)
+            info = dependencies.tasks.catalog.info(task.dataset, spec.network.learns)
+            spec.objective.check_dataset(task.dataset, info.objective)
         spec.network.check_fit(self.task.spec.dataset, inputs, self.task.classes)
         self.refused: dict[int, Fault] = {}
         """Why members of the job are not trained."""

@@ -82,7 +82,7 @@ class Importing:
         check_tokenizer(files, place.what)
         if INDEX in files.texts:
             files = with_shards(files, place.read(INDEX), sizes.keys(), place.what)
-        self._check_sizes({file: sizes[file] for file in files.all}, files)
+        self._check_sizes({file: sizes[file] for file in files.kept}, files)
         licence = licence_in(place.read(README)) if README in sizes else ""
         clean(self._settings.networks)
         try:
@@ -107,7 +107,7 @@ class Importing:
                 f"{what} has {size / 1e9:.1f} GB, more than the {TransformerSpec.max_bytes / 1e9:.1f} GB that a "
                 "network may have: choose a smaller one."
             )
-        for file in files.texts:
+        for file in (*files.texts, *files.beside):
             if sizes[file] > max_bytes_of(file):
                 raise NetworkFileError(
                     f"{what} has a {file} of more than {max_bytes_of(file) // 2**20} MiB: choose another network."
@@ -132,10 +132,10 @@ class Importing:
         for path in folder.iterdir():
             if path.is_dir():  # of a process that was killed when it moved the files into place
                 shutil.rmtree(path)
-            elif path.name not in files.all:  # of another revision
+            elif path.name not in files.kept:  # of another revision
                 path.unlink()
-        done, total = 0, sum(sizes[file] for file in files.all) or 1
-        for file in files.all:
+        done, total = 0, sum(sizes[file] for file in files.kept) or 1
+        for file in files.kept:
             path, size = folder / file, sizes[file]
             start = path.stat().st_size if path.exists() else 0
             if start > size:
@@ -183,10 +183,12 @@ class Importing:
         if is_whole(final, card):
             card = dataclasses.replace(read_card(final), name=card.name)
             write_card(final, card)
+            for file in files.beside:
+                (folder / file).replace(final / file)
         else:
             staged = folder / card.digest
             staged.mkdir()
-            for file in files.all:
+            for file in files.kept:
                 (folder / file).rename(staged / file)
             write_card(staged, card)
             flush(staged)

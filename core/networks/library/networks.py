@@ -13,6 +13,9 @@ from cachetools import LRUCache
 from torch import nn
 
 from core.errors import LabError, NetworkFileError, NetworkInUseError, printable
+from core.networks.byte_tokenizer import ByteTokenizer
+from core.networks.causal import CausalSpec
+from core.networks.imported import ImportedSpec
 from core.networks.library.card import NetworkCard, checked_name, read_card, write_card
 from core.networks.library.check import read_all
 from core.networks.library.files import NetworkFiles
@@ -142,14 +145,23 @@ class Networks:
         """The known networks, and where each would be imported from."""
         return [Offer(network, packaged_path(network) is not None, self.find(network.name)) for network in KNOWN]
 
-    def spec(self, digest: str, num_classes: int = 2) -> TransformerSpec:
+    def spec(self, digest: str, num_classes: int = 2, learns: str = TransformerSpec.learns) -> ImportedSpec:
         """The network as a spec, for data with this number of classes.
+
+        Args:
+            digest: of the network.
+            num_classes: number of outputs of a classifier.
+            learns: kind of data that it is to learn: ``text`` for classes, ``language`` for texts to continue.
 
         Raises:
             NetworkFileError: it is not in this library.
             SpecError: a network cannot have so many classes.
         """
         card = self.card(digest)
+        if learns == CausalSpec.learns:
+            found = CausalSpec.of(weights=card.digest, model=card.name, config=card.config)
+            found.check_tested()
+            return found
         return TransformerSpec.of(
             weights=card.digest, model=card.name, config=card.config, head=card.head, num_classes=num_classes
         )
@@ -161,7 +173,7 @@ class Networks:
             NetworkFileError: the weights are not in this library, or damaged.
             SpecError: this version of transformers cannot build it.
         """
-        if not isinstance(spec, TransformerSpec):
+        if not isinstance(spec, ImportedSpec):
             return spec.build(seed)
         card = self.card(spec.weights)
         weights = read_all(self.folder(card.digest), _weights_of(card), card.files)
@@ -176,6 +188,10 @@ class Networks:
                 tokenizer.padding = self.spec(digest).padding
                 self._tokenizers[digest] = tokenizer
             return self._tokenizers[digest]
+
+    def tokenizer_of(self, network: NetworkSpec) -> Tokenizer | ByteTokenizer:
+        """The tokenizer of a network that reads texts. Raises: NetworkFileError: see :meth:`tokenizer`."""
+        return network.tokenizer or self.tokenizer(network.brought or "")
 
     def folder(self, digest: str) -> Path:
         """The folder with the network's files, for ``from_pretrained``.

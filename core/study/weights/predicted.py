@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.data.dataset import TextDataset
+from core.data.dataset import LanguageDataset, TextDataset
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.predictions import StoredAnswers, stored
 from core.errors import DatasetError, LabError, PredictionsError
 from core.lab import Lab
 from core.objectives.measure import Answers, Values
+from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.examples import (
@@ -50,13 +51,13 @@ def predictions(lab: Lab, run: Run) -> StoredAnswers:
         run: one with a result.
 
     Returns:
-        Answers in the order of :func:`true_labels`.
+        Answers in the order of :func:`true_targets`.
 
     Raises:
         PredictionsError: the dataset has been replaced since by another of its name.
         LabError: the dataset or a network is gone or damaged, or the run has no result.
     """
-    truth = true_labels(lab, run.spec.task)
+    truth = true_targets(lab, run.spec)
 
     def compute() -> Evaluation:
         task = lab.tasks.get(run.spec.task, network=run.spec.network)
@@ -70,8 +71,17 @@ def predictions(lab: Lab, run: Run) -> StoredAnswers:
     return answers
 
 
-def true_labels(lab: Lab, task: TaskSpec) -> NDArray[Any]:
-    """(n,) the label or number of each example of a task's test part. Raises: DatasetError: the dataset is gone."""
+def true_targets(lab: Lab, spec: RunSpec) -> NDArray[Any]:
+    """(n, …) the targets of each example of a run's test part: a label or number, or the tokens and bytes of a text.
+
+    Raises:
+        DatasetError: the dataset is gone.
+        NetworkFileError: so is the network, by whose tokens texts are counted.
+    """
+    task = spec.task
+    if spec.objective.targets == "texts":
+        counted: NDArray[Any] = lab.tasks.get(task, network=spec.network).test.labels.numpy()
+        return counted
     labels: NDArray[Any] = lab.catalog.load(task.dataset).test_labels[lab.tasks.outline(task).test]
     return labels
 
@@ -102,9 +112,10 @@ def test_texts(lab: Lab, task: TaskSpec, texts: Sequence[int]) -> tuple[str, ...
         DatasetError: the dataset is gone, or has no texts.
     """
     dataset, rows = lab.catalog.load(task.dataset), lab.tasks.outline(task).test
-    if not isinstance(dataset, TextDataset):
+    if not isinstance(dataset, TextDataset | LanguageDataset):
         raise DatasetError(f"{task.dataset} has no texts: choose a run on a dataset of texts.")
-    return tuple(dataset.test_texts[rows[place]] for place in texts)
+    chosen = [dataset.test_texts[rows[place]] for place in texts]
+    return tuple(each if isinstance(each, str) else each.text for each in chosen)
 
 
 def tested_by(lab: Lab) -> Tested:
@@ -112,21 +123,21 @@ def tested_by(lab: Lab) -> Tested:
 
     Nothing is computed from a stored network, which takes minutes with transformers.
     """
-    truths: dict[TaskSpec, NDArray[Any]] = {}
+    truths: dict[tuple[TaskSpec, str], NDArray[Any]] = {}
 
     def nothing() -> Evaluation:
         raise PredictionsError("Its answers were not kept.")
 
     def tested(run: Run) -> Values | None:
-        measure = run.spec.objective.primary
+        measure, key = run.spec.objective.primary, (run.spec.task, run.spec.network.kind)
         try:
-            if run.spec.task not in truths:
-                truths[run.spec.task] = true_labels(lab, run.spec.task)
+            if key not in truths:
+                truths[key] = true_targets(lab, run.spec)
             answers = lab.artifacts.predictions(run.id, nothing, measure.needs_losses)
-            _check(answers, truths[run.spec.task], run)
+            _check(answers, truths[key], run)
         except LabError:
             return None
-        return measure.each(Answers(answers.predicted, truths[run.spec.task], answers.losses))
+        return measure.each(Answers(answers.predicted, truths[key], answers.losses))
 
     return tested
 
@@ -138,11 +149,13 @@ def trivial_by(lab: Lab) -> Tested:
 
     def trivial(run: Run) -> Values | None:
         objective, measure = run.spec.objective, run.spec.objective.primary
+        if measure.needs_losses:
+            return None
         try:
-            truth = true_labels(lab, run.spec.task)
+            truth = true_targets(lab, run.spec)
         except LabError:
             return None
-        answers = None if measure.needs_losses else objective.trivial(truth)
+        answers = objective.trivial(truth)
         return None if answers is None else measure.each(Answers(answers, truth))
 
     return trivial
@@ -155,7 +168,7 @@ def arm_predictions(lab: Lab, arms: Sequence[Arm]) -> list[ArmPredictions]:
             arm.key,
             arm.seeds,
             np.stack([predictions(lab, run).predicted for run in arm.runs]),
-            true_labels(lab, arm.spec.task),
+            true_targets(lab, arm.spec),
             arm.spec.network.learns,
         )
         for arm in arms

@@ -20,7 +20,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.cut import Accuracies, CutArm
 from core.study.stats.claims import ExampleDifference, example_difference
 from core.study.weights.cuts import Cuts, accuracies_of, cuts_of, tasks_of
-from core.study.weights.predicted import predictions, true_labels
+from core.study.weights.predicted import predictions, true_targets
 from core.tasks.views.text import TextPreview, TextView
 
 P = ParamSpec("P")
@@ -128,6 +128,6 @@ def parallel(lab: Lab, a: Run, b: Run) -> ExampleDifference:
     """
     if a.spec.task != b.spec.task:
         raise RunStateError("These two runs learned different tasks: choose two of one experiment.")
-    truth = true_labels(lab, a.spec.task)
+    truth = true_targets(lab, a.spec)
     left, right = (predictions(lab, run).predicted == truth for run in (a, b))
     return example_difference(left.tolist(), right.tolist())

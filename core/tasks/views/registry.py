@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from core.errors import DatasetError
 from core.tasks.views.image import ImageView
+from core.tasks.views.language import LanguageView
 from core.tasks.views.text import TextView
 from core.tasks.views.view import View
 
 VIEWS: list[View] = [
     ImageView(),
     TextView(),
+    LanguageView(),
 ]
 """One line per view."""
 

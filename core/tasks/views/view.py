@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from core.data.dataset import Dataset
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
+from core.data.tokenized import Tokenized
 from core.tasks.views.split import Outline
 
 Widget = Literal["classes", "slider", "switch", "amount", "choice", "share"]
@@ -62,6 +63,30 @@ class TextTokenizer(Protocol):
     @property
     def unknown(self) -> int | None:
         """The token in place of what no other token stands for; None where every text has tokens of its own."""
+        ...
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The tokens that mark the beginning of a text; empty where there are none."""
+        ...
+
+    @property
+    def end(self) -> int | None:
+        """The token that ends texts; None where there is none."""
+        ...
+
+    @property
+    def template(self) -> str:
+        """The chat template, a program in Jinja's language; empty where there is none."""
+        ...
+
+    @property
+    def special(self) -> Mapping[str, str]:
+        """Special tokens by the names that chat templates know them by, such as ``bos_token``."""
+        ...
+
+    def spans(self, texts: Sequence[str]) -> Sequence[Tokenized]:
+        """The tokens of each text without marks of its beginning and end, with the bytes that each stands for."""
         ...
 
     def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:

@@ -173,7 +173,9 @@ def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
     values: dict[str, Any] = {"validation": task.validation}
     if _gone(lab, spec):
         return values | {"preset": OWN}
-    own = own_values(lab.catalog.info(task.dataset).kind, task) | values | {"dataset": task.dataset}
+    own = (
+        own_values(lab.catalog.info(task.dataset, spec.network.learns).kind, task) | values | {"dataset": task.dataset}
+    )
     preset = preset_of(lab.catalog, spec)
     return own if preset is None else {name: own[name] for name in (*values, "dataset", "shots")} | {"preset": preset}
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.data.sources.source import DatasetInfo
 from core.lab import Lab
 from core.numbers import bytes_text
+from core.objectives.registry import objective_of
 from pages.shared.ui.literal import literal
 
 QUERY = "dataset"
@@ -44,7 +46,7 @@ def dataset_picker(
     def is_wanted(info: DatasetInfo) -> bool:
         return kind in ("", info.kind) and objective in ("", info.objective)
 
-    infos = {info.name: info for info in lab.catalog.list() if is_wanted(info)}
+    infos = {info.name: info for info in (each.seen_by(kind) for each in lab.catalog.list()) if is_wanted(info)}
     names = list(infos)
     if not infos:
         st.info("There is no dataset that this network can learn: upload one.", icon=":material/info:")
@@ -68,6 +70,29 @@ def dataset_picker(
     return None
 
 
+def learned(info: DatasetInfo, key: str) -> DatasetInfo:
+    """Where texts have classes, draw the choice to learn these or to continue the texts; return what is learned.
+
+    Args:
+        info: the dataset.
+        key: of the widget.
+    """
+    if info.kind != "text":
+        return info
+    titles = {"text": objective_of(info.objective).title, LANGUAGE: objective_of(LANGUAGE).title}
+    kind = st.segmented_control(
+        "Objective",
+        list(titles),
+        default="text",
+        format_func=titles.__getitem__,
+        key=key,
+        persist_state="session",
+        required=True,
+        help="Classification names the class of a text; language continues it, and is measured in bits per byte.",
+    )
+    return info.seen_by(kind)
+
+
 def take_dataset(lab: Lab, key: str, kind: str = "") -> bool:
     """Choose the dataset that the address names, before the picker with this key is drawn; return whether it did.
 
@@ -82,7 +107,7 @@ def take_dataset(lab: Lab, key: str, kind: str = "") -> bool:
     if name is None:
         return False
     del st.query_params[QUERY]
-    kinds = {info.name: info.kind for info in lab.catalog.list()}
+    kinds = {info.name: info.seen_by(kind).kind for info in lab.catalog.list()}
     if name in kinds and kind in ("", kinds[name]):
         st.session_state[key] = name
         return True

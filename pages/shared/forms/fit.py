@@ -70,7 +70,9 @@ def _values(lab: Lab, change: Change, key: str, spec: RunSpec) -> dict[str, Any]
             values: dict[str, Any] = {f"{family_key(key, spec.network)}-accumulation": change.value}
         case "length" if f"{key}-preset" in st.session_state:
             # A preset has no choice of the length: the same task with every setting as a field has.
-            own = own_values(lab.catalog.info(spec.task.dataset).kind, spec.task.but(length=change.value))
+            own = own_values(
+                lab.catalog.info(spec.task.dataset, spec.network.learns).kind, spec.task.but(length=change.value)
+            )
             return {f"{key}-{name}": value for name, value in own.items()}
         case "length":
             values = {f"{key}-length": change.value}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.data.sources.source import DatasetInfo
 from core.lab import Lab
+from core.networks.causal import TESTED
 from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
 from pages.shared.forms import widgets
@@ -27,8 +29,8 @@ def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
     Raises:
         SpecError: a size is out of bounds.
     """
-    families = {each.name(): each for each in families_for(info.kind)}
-    if any(family.is_imported for family in families.values()):
+    families = {each.name(): each for each in families_for(info.kind) if not each.is_imported}
+    if not families:
         return imported_form(lab, info, key)
     family = next(iter(families.values()))
     if len(families) > 1:
@@ -46,21 +48,23 @@ def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
         return family.of(**widgets.sizes(family, key), num_classes=info.num_outputs)
 
 
-def default_network(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
-    """The network of default size that learns a dataset; where people import networks, draw a choice among those.
+def default_network(lab: Lab, info: DatasetInfo, key: str, direct: bool) -> NetworkSpec | None:
+    """The network of default size that learns a dataset; where none is made here, draw a choice of imported ones.
 
     Args:
         lab: has the networks that were imported.
         info: the dataset.
         key: prefix of the widget keys.
+        direct: whether the network is fine-tuned as it was imported.
     """
-    family = families_for(info.kind)[0]
-    return imported_form(lab, info, key) if family.is_imported else family.of(num_classes=info.num_outputs)
+    made = [family for family in families_for(info.kind) if not family.is_imported]
+    return imported_form(lab, info, key) if direct or not made else made[0].of(num_classes=info.num_outputs)
 
 
 def imported_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
     """Draw a choice among the networks that were imported, or a link to where they are; see :func:`network_form`."""
-    cards = {card.digest: card for card in lab.networks.list()}
+    continues = info.kind == LANGUAGE
+    cards = {card.digest: card for card in lab.networks.list() if not continues or card.architecture in TESTED}
     if not cards:
         st.info("Texts are learned by a network that you import, and there is none yet.", icon=":material/info:")
         link("networks", "Import a network")
@@ -78,6 +82,6 @@ def imported_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
         format_func=names.__getitem__,
         key=f"{key}-network",
         persist_state="session",
-        help="Training starts from its weights. The classifier on top of it is new.",
+        help="Training starts from its weights." + ("" if continues else " The classifier on top of it is new."),
     )
-    return lab.networks.spec(digest, info.num_outputs)
+    return lab.networks.spec(digest, info.num_outputs, info.kind)

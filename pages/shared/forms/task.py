@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, LabError
 from core.lab import Lab
@@ -37,15 +38,16 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str, without: str = "") ->
     """
     st.subheader("Task")
     if isinstance(base, NetworkSpec):
-        source, network, kind, label, own = None, base, base.learns, "Training data", "Custom"
-        objective, has_classes = "", _chosen_has_classes(lab, f"{key}-dataset")
+        source, network, label, own = None, base, "Training data", "Custom"
+        kind, objective, has_classes = base.learns, "", _chosen_has_classes(lab, f"{key}-dataset")
     else:
-        source, network, kind = base.spec.task, base.spec.network, _kind(lab, base)
+        source, network = base.spec.task, base.spec.network
         label, own = "What changes from the base's task", "Custom change"
-        objective, has_classes = base.spec.objective.kind, base.spec.objective.has_classes
+        info, objective = _learned(lab, base), base.spec.objective.kind
+        kind, has_classes = info.kind, info.has_classes
     direct = source is None
     presets = presets_for(kind, direct, has_classes)
-    titles = {name: preset.title for name, preset in presets.items()} | {OWN: own}
+    titles = {name: preset.title_for(kind) for name, preset in presets.items()} | {OWN: own}
     preset = st.pills(
         label,
         list(titles),
@@ -65,12 +67,12 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str, without: str = "") ->
         return None
     try:
         if preset == OWN:
-            task = own_task(lab.catalog.info(dataset), key, network, without)
+            task = own_task(lab.catalog.info(dataset, kind), key, network, without)
         else:
             share = widgets.validation_part(f"{key}-validation")
             task = preset_task(lab.catalog, preset, source, network, dataset, share)
             if task.shots is None and without != "shots":
-                task = task.but(shots=shots(lab.catalog.info(dataset), key, default_shots(lab.tasks, task)))
+                task = task.but(shots=shots(lab.catalog.info(dataset, kind), key, default_shots(lab.tasks, task)))
         task_preview(lab, task, key, network)
         if isinstance(base, Run) and (handicap := old_rows(lab.catalog, base.spec, task)):
             st.warning(literal(handicap))
@@ -105,9 +107,10 @@ def own_values(kind: str, task: TaskSpec) -> dict[str, Any]:
     return {"preset": OWN, **widget_values(kind, task)}
 
 
-def _kind(lab: Lab, base: Run) -> str:
-    """What the examples of a base's task are; of a dataset that was deleted, what those of the best other one are."""
+def _learned(lab: Lab, base: Run) -> DatasetInfo:
+    """The dataset of a base's task, as its network learns it; the best other one where it was deleted."""
+    learns = base.spec.network.learns
     try:
-        return lab.catalog.info(base.spec.task.dataset).kind
+        return lab.catalog.info(base.spec.task.dataset, learns)
     except DatasetError:
-        return lab.catalog.info(lab.catalog.best()).kind
+        return lab.catalog.info(lab.catalog.best(), learns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import pandas as pd
 import streamlit as st
@@ -14,6 +15,7 @@ from core.networks.network import NetworkSpec
 from core.numbers import count_text, counted, percent
 from core.study.figures.curves import chart_config
 from core.study.figures.lengths import length_histogram
+from core.tasks.views.language import PassagePreview
 from core.tasks.views.text import TextPreview
 from core.wording.examples import target_text
 from pages.shared.ui.figure_panel import readable
@@ -31,6 +33,9 @@ BATCH = 8
 MANY_UNKNOWN = 0.2
 """Share of unknown tokens from which a preview of texts warns; texts in the network's language have few."""
 
+SCORED, CUT = "primary", "red"
+"""Colors of the background of what is scored, and of what is cut off."""
+
 
 def task_preview(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> None:
     """Draw an expander with examples of a task as the network will see them.
@@ -41,7 +46,7 @@ def task_preview(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None
         key: prefix of the widget keys.
         network: what learns it; None while it is not chosen.
     """
-    kind = lab.catalog.info(task.dataset).kind
+    kind = lab.catalog.info(task.dataset, network.learns if network else "").kind
     title, icon, draw = PREVIEWS[kind]
     fold = st.expander(title, icon=icon, key=f"{key}-preview", on_change="rerun")
     if not fold.open:
@@ -123,6 +128,10 @@ def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
         hide_index=True,
         alt="The first batch of training texts as tokens, with labels and attention mask",
     )
+    _draw_lengths(seen, key)
+
+
+def _draw_lengths(seen: TextPreview | PassagePreview, key: str) -> None:
     st.plotly_chart(
         readable(length_histogram(seen.lengths, seen.length)),
         key=f"{key}-lengths",
@@ -144,8 +153,48 @@ def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
         st.caption(f"No text is longer than {seen.length} tokens: nothing is cut.")
 
 
+def _passages(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> None:
+    """Draw the first passages token by token, with those that are scored and those that are cut, and all lengths."""
+    if network is None:
+        st.caption("Choose a network to see the tokens that it reads.")
+        return
+    draw_passages(lab.passage_preview(task, network, BATCH), network, key)
+
+
+def draw_passages(seen: PassagePreview, network: NetworkSpec, key: str) -> None:
+    """Draw passages token by token, and the lengths of all.
+
+    Args:
+        seen: what the network reads.
+        network: whose tokens these are.
+        key: prefix of the widget keys.
+    """
+    st.caption(
+        f"{count_text(len(seen.lengths))} training texts. Of the first {len(seen.rows)}: "
+        f":{SCORED}-background[scored], read only, and :{CUT}-background[cut off]."
+    )
+    between = "|" if network.tokenizer is None else ""  # every byte is a token
+    for words, scored in seen.rows:
+        parts = groupby(enumerate(zip(words, scored, strict=True)), lambda each: _part(each, seen.length))
+        st.markdown("".join(_coloured(color, between.join(word for _, (word, _) in tokens)) for color, tokens in parts))
+    _draw_lengths(seen, key)
+
+
+def _part(token: tuple[int, tuple[str, bool]], length: int) -> str:
+    """The color of a token by its place and whether it is scored; empty for one that is only read."""
+    place, (_, scored) = token
+    return CUT if place >= length else SCORED if scored else ""
+
+
+def _coloured(color: str, tokens: str) -> str:
+    """Tokens as Markdown, in one line."""
+    text = literal(tokens.replace("\n", "⏎"))
+    return f":{color}-background[{text}]" if color else text
+
+
 PREVIEWS: dict[str, tuple[str, str, Callable[[Lab, TaskSpec, str, NetworkSpec | None], None]]] = {
     "image": ("Preview images", ":material/image:", _images),
     "text": ("Preview texts", ":material/notes:", _texts),
+    "language": ("Preview tokens", ":material/notes:", _passages),
 }
 """By kind of data: title and icon of the expander, and what is in it."""

@@ -8,7 +8,9 @@ from datetime import datetime
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.lab import Lab
+from core.networks.causal import TESTED
 from core.networks.network import NetworkSpec
 from core.numbers import counted
 from core.run_spec import RunSpec
@@ -129,10 +131,22 @@ def _to_address(query: str, key: str) -> None:
         st.query_params[query] = choice
 
 
+CONTINUES = "language-"
+"""Before the digest of an imported network that is to continue texts, as an address has it."""
+
+
+def imported_bases(lab: Lab) -> dict[str, NetworkSpec]:
+    """Imported networks by their id in addresses, once for each kind of data that they learn."""
+    cards = lab.networks.list()
+    found: dict[str, NetworkSpec] = {card.digest: lab.networks.spec(card.digest) for card in cards}
+    continuing = [card.digest for card in cards if card.architecture in TESTED]
+    return found | {CONTINUES + digest: lab.networks.spec(digest, learns=LANGUAGE) for digest in continuing}
+
+
 def base_picker(lab: Lab) -> Run | NetworkSpec | None:
     """Draw a choice of bases, newest first, and of networks that were imported; return None if there are none."""
     bases: dict[str, Run | NetworkSpec] = {run.id: run for run in lab.bases()}
-    bases |= {card.digest: lab.networks.spec(card.digest) for card in lab.networks.list()}
+    bases |= imported_bases(lab)
     if not bases:
         return None
     names = {id: base_text(lab, base) for id, base in bases.items()}
@@ -141,7 +155,7 @@ def base_picker(lab: Lab) -> Run | NetworkSpec | None:
 
 def start_id(spec: RunSpec) -> str:
     """Id of the base of a fine-tune run, or digest of the network that was imported, as in the address of a form."""
-    return str(spec.base or spec.network.brought)
+    return str(spec.base or f"{CONTINUES * (spec.network.learns == LANGUAGE)}{spec.network.brought}")
 
 
 def start_text(lab: Lab, spec: RunSpec) -> str:

@@ -15,7 +15,7 @@ from core.data.text_examples import TextExamples
 from core.errors import NetworkFileError, NetworkInUseError, StorageFullError
 from core.networks.forward import forward
 from core.networks.library.card import ABOUT
-from core.networks.library.files import licence_in
+from core.networks.library.files import CHAT_TEMPLATE, licence_in
 from core.networks.library.importing import Importing
 from core.networks.library.networks import Networks
 from core.networks.library.partial import PARTIAL, RESUMED
@@ -93,6 +93,28 @@ def test_padding_that_is_no_token_is_that_of_the_tokenizer(networks: Networks, t
     assert spec.padding == networks.tokenizer(digest).padding == 0
     uneven = TextExamples.of([[5], [5, 6, 7]], torch.zeros(2, dtype=torch.int64), spec.padding).batch(slice(None))
     assert forward(networks.start(spec, seed=0), uneven).shape == (2, 3)
+
+
+def test_a_chat_template_is_kept_beside_a_network_and_outside_its_digest(networks: Networks, tiny: Path) -> None:
+    before = networks.import_folder(tiny)
+    assert networks.tokenizer(before.digest).template == ""
+    networks._tokenizers.clear()
+    (tiny / CHAT_TEMPLATE).write_text("{{ messages }}{# ünïcode #}")
+    for template in ("{{ messages }}{# ünïcode #}", "{{ bos_token }}"):
+        (tiny / CHAT_TEMPLATE).write_text(template)
+        card = networks.import_folder(tiny)
+        assert (card.digest, card.files, card.bytes) == (before.digest, before.files, before.bytes)
+        assert networks.tokenizer(card.digest).template == template
+        assert networks.tokenizer(card.digest).special["pad_token"] == "[PAD]"
+        networks._tokenizers.clear()
+    networks.remove(card.digest)
+    digest = networks.import_folder(tiny).digest
+    assert digest == before.digest
+    assert networks.tokenizer(digest).template == "{{ bos_token }}"
+    assert kept(networks) >= {f"{digest}/{CHAT_TEMPLATE}"}
+    (tiny / CHAT_TEMPLATE).write_bytes(b"x" * (2**20 + 1))
+    with pytest.raises(NetworkFileError, match=r"a chat_template\.jinja of more than 1 MiB"):
+        networks.import_folder(tiny)
 
 
 def test_what_pages_could_not_plan_is_refused_at_once(networks: Networks, tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""Passages as tokens: which of them are scored, how many bytes they stand for, and what is cut."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.data.dataset import LanguageDataset
+from core.data.language_examples import LanguageExamples
+from core.data.passage import Passage
+from core.data.task_spec import TaskSpec
+from core.errors import DatasetError
+from core.networks.byte_tokenizer import BEGIN, END, ByteTokenizer
+from core.tasks.views.language import LanguageView, passage_preview, scored_examples
+from tests.training.tiny_passages import passages, tokenizer
+
+PROMPTED = Passage.prompted("naïve?", " 日本 🙂")
+BYTES = ByteTokenizer()
+
+
+def rows_of(examples: LanguageExamples) -> list[tuple[list[int], list[bool]]]:
+    found = []
+    for start, end in zip(examples.offsets[:-1].tolist(), examples.offsets[1:].tolist(), strict=True):
+        found.append((examples.tokens[start:end].tolist(), examples.scored[start:end].tolist()))
+    return found
+
+
+def test_what_follows_a_prompt_is_scored_with_the_end_and_counted_in_bytes() -> None:
+    examples = scored_examples([PROMPTED], BYTES, 128)
+    ((ids, scored),) = rows_of(examples)
+    prompt, completion = "naïve?".encode(), " 日本 🙂".encode()
+    assert ids == [BEGIN, *prompt, *completion, END]
+    assert scored == [False] * (1 + len(prompt)) + [True] * (len(completion) + 1)
+    assert examples.labels.tolist() == [[len(completion) + 1, len(completion)]]
+
+
+@pytest.mark.parametrize("length", range(8, 22))
+def test_a_cut_text_has_the_bytes_of_the_tokens_that_were_kept_and_no_end(length: int) -> None:
+    examples = scored_examples([PROMPTED], BYTES, length)
+    ((ids, scored),) = rows_of(examples)
+    whole = [BEGIN, *PROMPTED.text.encode()]
+    assert ids == ([*whole, END] if length > len(whole) else whole[:length])
+    kept = sum(scored) - (ids[-1] == END)
+    assert examples.labels.tolist() == [[sum(scored), kept]]
+
+
+def test_no_second_token_begins_a_text_that_has_one_and_messages_end_as_their_template_says() -> None:
+    own = tokenizer()
+    (twice, plain) = rows_of(scored_examples([Passage.whole("<s>the cat"), Passage.whole("the cat")], own, 99))
+    assert twice[0].count(0) == plain[0].count(0) == 1
+    assert plain[0][-1] == own.end
+    said = Passage((("the cat", False), (" sat</s>", True)), messages=(("user", "the cat"), ("assistant", "sat")))
+    ((ids, scored),) = rows_of(scored_examples([said], own, 99))
+    assert ids.count(own.end) == 1
+    assert scored[-1]
+
+
+def test_a_token_that_nothing_precedes_is_not_scored_and_its_bytes_do_not_count() -> None:
+    first, second = (scored_examples([Passage.whole("the cat sat")], tokenizer(begins), 99) for begins in (True, False))
+    assert first.labels[0].tolist() == [rows_of(first)[0][1].count(True), 11.0]
+    assert second.labels[0, 1].item() == 11 - len(own_words(second)[0])
+
+
+def own_words(examples: LanguageExamples) -> list[str]:
+    return tokenizer(False).words(rows_of(examples)[0][0])
+
+
+def test_batches_choose_and_move_as_the_texts_do() -> None:
+    examples = scored_examples(passages(12), tokenizer(), 24)
+    some = examples.at(torch.tensor([5, 2]))
+    assert rows_of(some) == [rows_of(examples)[row] for row in (5, 2)]
+    assert torch.equal(some.labels, examples.labels[[5, 2]])
+    batch = examples.batch(slice(None))
+    assert torch.equal(batch["scored"].sum(1).float(), examples.labels[:, 0])
+    assert not (batch["scored"] & ~batch["attention_mask"].bool()).any()
+
+
+def dataset(*texts: Passage) -> LanguageDataset:
+    zeros = torch.zeros(len(texts), dtype=torch.int64).numpy()
+    return LanguageDataset("mine", texts, zeros, texts, zeros)
+
+
+def test_a_task_of_prompts_longer_than_the_input_is_refused_and_so_are_messages_without_a_template() -> None:
+    spec = TaskSpec.of(dataset="mine", length=8)
+    long = dataset(*[Passage.prompted("a prompt that is long", " yes")] * 5)
+    with pytest.raises(DatasetError, match="Nothing of mine is left to score in texts of 8 tokens: choose a longer"):
+        LanguageView().task(spec, long, BYTES)
+    with pytest.raises(DatasetError, match="no chat template"):
+        LanguageView().task(spec, dataset(*[Passage(messages=(("user", "a"), ("assistant", "b")))] * 5), BYTES)
+    seen = passage_preview(spec, long, BYTES, 2)
+    assert (len(seen.rows), seen.cut, seen.length) == (2, 4, 8)
+    assert "".join(seen.rows[0][0]) == "<s>a prompt that is long yes</s>"

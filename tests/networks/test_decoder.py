@@ -1,0 +1,100 @@
+"""Language models: a decoder's weights and tokenizer are what transformers reads, and imported ones must be causal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.errors import NetworkFileError, SpecError
+from core.methods.parameters import count_parameters
+from core.networks.byte_tokenizer import ByteTokenizer
+from core.networks.decoder import MAX_PARAMETERS, DecoderSpec
+from core.networks.file import read_network, write_network
+from core.networks.library.networks import Networks
+from core.networks.pretrained import pretrained_files
+from core.networks.scoring import last_logits
+from core.reader import reading_here
+from core.settings import Settings
+from core.tasks.views.language import scored_examples
+from tests.networks.tiny import save_tiny
+from tests.training.tiny_passages import CONFIGS, network_of, passages, tokenizer_folder
+
+SMALL = DecoderSpec.of(width=16, blocks=2, heads=2, feed_forward=24)
+TEXTS = ["hello", "naïve 日本 🙂\n\t x", "", " lead and trail ", "<s> </s>"]
+
+
+@pytest.mark.parametrize("spec", [SMALL, DecoderSpec.of()])
+def test_parameters_are_counted_with_the_embedding_once(spec: DecoderSpec) -> None:
+    assert spec.parameters == count_parameters(spec.build()) <= MAX_PARAMETERS
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(SpecError, match="at most 1,000,000 weights"):
+        DecoderSpec.of(width=512, blocks=16)
+    with pytest.raises(SpecError, match="multiple of twice the heads"):
+        DecoderSpec.of(width=20, heads=4)
+
+
+def test_transformers_reads_a_decoder_and_its_tokenizer_from_a_folder(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    network = SMALL.build(3)
+    for name, content in pretrained_files(network, None, length=16):
+        (tmp_path / name).write_bytes(content)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer(TEXTS[:-1], truncation=True)["input_ids"] == ByteTokenizer().encode(TEXTS[:-1], 16)
+    assert tokenizer.decode(tokenizer(TEXTS[1])["input_ids"], skip_special_tokens=True) == TEXTS[1]
+    other = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    batch = scored_examples(passages(8), ByteTokenizer(), 60).batch(slice(None))
+    with torch.no_grad():
+        assert torch.equal(last_logits(network, batch), last_logits(other, batch))
+
+
+def test_its_file_is_read_back_with_tied_weights(tmp_path: Path) -> None:
+    network = SMALL.build(0)
+    write_network(tmp_path / "network.safetensors", network)
+    found = read_network(tmp_path / "network.safetensors")
+    assert found.get_output_embeddings().weight is found.get_input_embeddings().weight
+    assert all(torch.equal(tensor, found.state_dict()[name]) for name, tensor in network.state_dict().items())
+
+
+def imported(folder: Path, home: Path) -> tuple[Networks, str]:
+    networks = Networks(Settings(home=home))
+    with reading_here():
+        return networks, networks.import_folder(folder).digest
+
+
+@pytest.mark.parametrize("name", ["llama", "llama tied", "gpt2"])
+def test_the_same_files_are_a_language_model_and_a_classifier(name: str, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "tiny"
+    own = network_of(name, dtype=torch.float32)
+    own.save_pretrained(folder)
+    for file in tokenizer_folder().iterdir():
+        shutil.copy(file, folder)
+    networks, digest = imported(folder, tmp_path / "home")
+    network = networks.start(networks.spec(digest, learns="language"), 0)
+    assert networks.start(networks.spec(digest, 3), 0).config.num_labels == 3
+    with reading_here():
+        tokenizer = networks.tokenizer(digest)
+    batch = scored_examples(passages(8), tokenizer, 24).batch(slice(None))
+    with torch.no_grad():
+        assert torch.equal(last_logits(network, batch), last_logits(own.eval(), batch))
+
+
+def test_networks_that_do_not_continue_texts_are_refused_by_name(tmp_path: Path) -> None:
+    networks, digest = imported(save_tiny(tmp_path / "bert"), tmp_path / "home")
+    with pytest.raises(SpecError, match="gpt2, llama, qwen2, qwen3, not 'bert'"):
+        networks.spec(digest, learns="language")
+    networks, digest = imported(save_tiny(tmp_path / "llama", "llama"), tmp_path / "home")
+    with pytest.raises((SpecError, NetworkFileError), match=r"no weights for lm_head.weight: choose one"):
+        networks.start(networks.spec(digest, learns="language"), 0)
+
+
+def test_every_tested_architecture_is_in_the_parity() -> None:
+    from core.networks.causal import TESTED
+
+    assert {config["model_type"] for config in CONFIGS.values()} == set(TESTED)

@@ -1,0 +1,135 @@
+"""Language models learn and are measured as transformers and PEFT do it, written plainly, to 1e-9."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.data.passage import Passage
+from core.engine.jobs.choice import stepper_of
+from core.methods.lora import LoRASpec
+from core.methods.registry import method_of
+from core.networks.forward import forward
+from core.objectives.language import LanguageSpec
+from core.run_spec import OptimSpec
+from core.training.evaluation import evaluate, predict
+from tests.training.test_peft_parity import theirs
+from tests.training.tiny_passages import CONFIGS, LONGEST, network_of, passages, task_of, tokenizer_folder
+
+STEPS, BATCH = 50, 8
+OPTIM = OptimSpec.of(batch_size=BATCH, epochs=10, learning_rate=0.003, clip=1.0, accumulation=2)
+LANGUAGE = LanguageSpec()
+
+
+def plain(passages: tuple[Passage, ...], begins: bool) -> list[tuple[list[int], list[int]]]:
+    """Token ids and labels of passages, as one would make them with transformers: −100 is not scored."""
+    from transformers import AutoTokenizer
+
+    own = AutoTokenizer.from_pretrained(tokenizer_folder(begins))
+    found = []
+    for passage in passages:
+        ids = own(passage.text)["input_ids"] + [own.eos_token_id]
+        prompt = own(passage.prompt)["input_ids"] if passage.prompt else []
+        labels = [-100] * len(prompt) + ids[len(prompt) :]
+        found.append((ids[:LONGEST], labels[:LONGEST]))
+    return found
+
+
+def padded(rows: list[tuple[list[int], list[int]]]) -> dict[str, Tensor]:
+    """A batch for transformers."""
+    width = max(len(ids) for ids, _ in rows)
+    return {
+        "input_ids": torch.tensor([ids + [2] * (width - len(ids)) for ids, _ in rows]),
+        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in rows]),
+        "labels": torch.tensor([labels + [-100] * (width - len(labels)) for _, labels in rows]),
+    }
+
+
+def loop(model: nn.Module, rows: list[tuple[list[int], list[int]]], batches: Tensor) -> list[float]:
+    """Training as one would write it with transformers."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    adam, losses = torch.optim.Adam(trained, lr=OPTIM.learning_rate), []
+    for batch in batches:
+        adam.zero_grad()
+        inputs = padded([rows[row] for row in batch.tolist()])
+        labels = inputs.pop("labels")
+        # Not the loss that the model gives itself, which is computed in float32.
+        loss = F.cross_entropy(model(**inputs).logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, OPTIM.clip)
+        adam.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.filterwarnings("ignore:.*fan_in_fan_out.*")
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_every_step_is_that_of_transformers_and_peft(name: str, kind: str) -> None:
+    method = LoRASpec.of(rank=2, alpha=3, target_modules=("all-linear",)) if kind == "lora" else method_of("full")
+    base = network_of(name)
+    own = method.prepare(copy.deepcopy(base), torch.Generator().manual_seed(1))
+    other, trained = theirs(copy.deepcopy(base), method, own)
+    task = task_of()
+    batches = torch.randint(task.num_train, (STEPS, BATCH), generator=torch.Generator().manual_seed(3))
+    # The rows of the plain loop are found by their tokens, since the view holds some out.
+    rows = {tuple(ids): (ids, labels) for ids, labels in plain(passages(60, 0), True)}
+    train = task.train
+    order = [rows[tuple(train.tokens[slice(*train.offsets[i : i + 2].tolist())].tolist())] for i in range(len(train))]
+    assert any(len(ids) == LONGEST for ids, _ in order)
+    assert any(-100 in labels for _, labels in order)
+
+    stepper = stepper_of([own], method.kind, [OPTIM], [0], task, objectives=[LANGUAGE])
+    losses, expected = stepper.advance(batches[None]).flatten().tolist(), loop(other, order, batches)
+    assert losses == pytest.approx(expected, rel=1e-9)
+    assert expected[-1] < expected[0] - 0.05  # something was learned
+    stepper.write_back(0)
+    ours = {path: p.detach() for path, p in own.named_parameters() if p.requires_grad}
+    wanted = trained()
+    assert ours.keys() == wanted.keys()
+    for path, tensor in ours.items():
+        assert (tensor - wanted[path]).abs().max() < 1e-8, path
+
+
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_bits_per_byte_are_those_of_log_probabilities(name: str, begins: bool) -> None:
+    """Summed token by token and text by text; bytes are counted in what is decoded from the scored tokens."""
+    from transformers import AutoTokenizer
+
+    network, task, known = (
+        network_of(name).eval(),
+        task_of(begins=begins),
+        AutoTokenizer.from_pretrained(tokenizer_folder(begins)),
+    )
+    bits = size = right = count = 0.0
+    for ids, labels in plain(passages(60, 1), begins):
+        with torch.no_grad():
+            logs = network(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        scored = [place for place in range(1, len(ids)) if labels[place] != -100]
+        bits -= sum(logs[place - 1, ids[place]].item() / math.log(2) for place in scored)
+        right += sum(logs[place - 1].argmax().item() == ids[place] for place in scored)
+        count += len(scored)
+        text = [ids[place] for place in scored if ids[place] != known.eos_token_id]
+        size += sum(len(known._tokenizer.id_to_token(token)) for token in text)  # a character of its alphabet is a byte
+    found = evaluate(network, task.test, (), objective=LANGUAGE).measures
+    assert found["bits_per_byte"] == pytest.approx(bits / size, rel=1e-9)
+    assert found["token_accuracy"] == pytest.approx(100 * right / count, rel=1e-9)
+    assert found["loss"] == pytest.approx(bits * math.log(2) / count, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_text_alone_has_the_score_that_it_has_in_a_batch(name: str) -> None:
+    network, examples = network_of(name, dtype=torch.float32).eval(), task_of().test
+    together = predict(network, examples)
+    alone = predict(network, examples, size=1)
+    assert (together - alone).abs().max() < 1e-5 * together.abs().max()
+    with torch.no_grad():
+        first = forward(network, examples.batch(slice(0, 20)))
+    assert torch.allclose(first, together[:20], rtol=1e-6)
