@@ -54,7 +54,6 @@ from core.store.store import Store
 from core.study.arms.choice import unchosen
 from core.tasks.tasks import Tasks
 from core.tasks.views.image import ImageView
-from core.tasks.views.language import PassagePreview, passage_preview
 from core.tasks.views.text import TextPreview
 from core.tasks.views.text import preview as text_preview
 from core.tracking.tracking import Tracking
@@ -340,11 +339,6 @@ class Lab(Growing):
         """
         tokenizer = self.networks.tokenizer(network.brought or "")
         return text_preview(task, dataset or self.catalog.load(task.dataset), tokenizer, batch)
-
-    def passage_preview(self, task: TaskSpec, network: NetworkSpec, batch: int) -> PassagePreview:
-        """The same for a network that continues texts; see :meth:`text_preview`."""
-        tokenizer = self.networks.tokenizer_of(network)
-        return passage_preview(task, self.catalog.load(task.dataset), tokenizer, batch)
 
     def base_for(self, base: Run | NetworkSpec, adapter: bytes) -> nn.Module:
         """The network to try an adapter file on; one that was imported has as many outputs as the head in the file.

@@ -346,22 +346,19 @@ class Exports:
             if isinstance(dataset, TextDataset | LanguageDataset):
                 texts = [each if isinstance(each, str) else each.text for each in dataset.test_texts[:TEXTS]]
                 tokenizer = self._artifacts.tokenizer(run)
-                if not _are_read(
-                    form.tokens(made, texts), tokenizer.encode(texts, spec.task.length), tokenizer.padding
-                ):
+                read = tokenizer.encode(texts, spec.task.length)
+                if not _are_read(form.tokens(made, texts), read, tokenizer.padding):
                     raise ExportError(
                         f"The tokenizer in the file for {form.name} reads texts as other tokens than training did: the "
                         "file is not offered."
                     )
             network, tool = form.read(made, lambda: self._artifacts.base_network(run))
             logits = predict(network, test, size=batch_of(trained))
-            what, own, other = "logits", expected, logits
-            if spec.objective.targets == "texts":  # which tokens are most likely may change by rounding
-                what, own, other = "scores", expected[:, :1], logits[:, :1]
-            found = LogitComparison.of(f"{what} by {tool} and of the trained network", own, other, TOLERANCE)
+            objective = spec.objective
+            alike = objective.compared(expected), objective.compared(logits)
+            found = LogitComparison.of(f"logits by {tool} and of the trained network", *alike, TOLERANCE)
             if not found.is_same:
                 raise ExportError(f"The {found}: the file is not offered.")
-            objective = spec.objective
             apart = (objective.predict(expected) - objective.predict(logits)).abs()
             certificate = ExportCertificate(
                 form.name,

@@ -15,7 +15,7 @@ from core.networks.network import NetworkSpec
 from core.numbers import count_text, percent
 from core.study.figures.curves import chart_config
 from core.study.figures.lengths import length_histogram
-from core.tasks.views.language import PassagePreview
+from core.tasks.views.language import PassagePreview, passage_preview
 from core.tasks.views.text import TextPreview
 from core.wording.examples import target_text
 from pages.shared.ui.figure_panel import readable
@@ -146,7 +146,8 @@ def _passages(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -
     if network is None:
         st.caption("Choose a network to see the tokens that it reads.")
         return
-    seen = lab.passage_preview(task, network, BATCH)
+    tokenizer = lab.networks.tokenizer_of(network)
+    seen = passage_preview(task, lab.catalog.load(task.dataset), tokenizer, BATCH)
     st.caption(
         f"{count_text(len(seen.lengths))} training texts. Of the first {len(seen.rows)}: :green-background[scored], "
         "read only, and :red-background[cut off]."
