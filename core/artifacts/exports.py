@@ -27,7 +27,7 @@ from core.files import check_sha256, sha256_of, write_atomically
 from core.methods.method import Role
 from core.networks.file import read_network
 from core.networks.onnx_file import OPSET, OnnxNetwork, onnx_bytes
-from core.networks.pretrained import CONFIG
+from core.networks.pretrained import CONFIG, are_read
 from core.networks.tokenizer import FILES
 from core.networks.transformers_library import transformers
 from core.numbers import count_text, listed
@@ -347,7 +347,7 @@ class Exports:
                 texts = [each if isinstance(each, str) else each.text for each in dataset.test_texts[:TEXTS]]
                 tokenizer = self._artifacts.tokenizer(run)
                 read = tokenizer.encode(texts, spec.task.length)
-                if not _are_read(form.tokens(made, texts), read, tokenizer.padding):
+                if not are_read(form.tokens(made, texts), read, tokenizer.padding):
                     raise ExportError(
                         f"The tokenizer in the file for {form.name} reads texts as other tokens than training did: the "
                         "file is not offered."
@@ -381,25 +381,3 @@ class Exports:
 def _network_file(run: Run) -> str:
     """The file with a run's network: its own, or the base with the adapter merged into it."""
     return MERGED if run.spec.role is Role.ADAPTER else NETWORK
-
-
-def _are_read(
-    found: Mapping[str, Sequence[Sequence[int]]] | None, tokens: Sequence[Sequence[int]], padding: int
-) -> bool:
-    """Whether a file's tokenizer, if it has one, makes the tokens of training, with padding behind the shorter texts.
-
-    Args:
-        found: what it makes.
-        tokens: of each text, as in training.
-        padding: the token that pads.
-    """
-    if found is None:
-        return True
-    width = max(map(len, tokens))
-    for text, ids, mask in zip(tokens, found["input_ids"], found["attention_mask"], strict=True):
-        if list(text) == [padding]:  # a text without any token, of which every tokenizer makes something else
-            continue
-        missing = width - len(text)
-        if list(ids) != [*text, *[padding] * missing] or list(mask) != [1] * len(text) + [0] * missing:
-            return False
-    return True
