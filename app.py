@@ -36,11 +36,12 @@ from core.errors import AccessError, LabError
 from core.settings import Settings
 from core.study.report.answer import offered_adapter
 from core.study.report.html import report_file
-from core.web import downloads, predict
+from core.web import below_pages, downloads, predict
 from core.web.access import Access
 from core.web.answers import server_error
 from core.web.chain import Limits, chain
 from core.web.server import limited
+from pages.shared.ui.links import ENTRIES
 
 STOP_SECONDS = 3.0
 """Timeout for the workers to finish their current step when the server stops."""
@@ -155,6 +156,10 @@ app = st.App(
     Path(__file__).parent / "pages" / "shell.py",
     lifespan=lifespan,
     middleware=doors(ACCESS),
-    routes=[*downloads.routes(at), *predict.routes(at, offered_adapter)],
+    routes=[
+        *downloads.routes(at),
+        *predict.routes(at, offered_adapter),
+        *below_pages.routes(at, {name: entry.title for name, entry in ENTRIES.items() if entry.section}),
+    ],
     exception_handlers={Exception: server_error},
 )

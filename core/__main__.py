@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from core.cli import compare, export, grow, jobs, report, restore, run, serve, step_time, track, verify
+from core.cli import compare, export, grow, jobs, networks, report, restore, run, serve, step_time, track, verify
 from core.errors import LabError
 from core.signals import Signalled, raised
 
-COMMANDS = (compare, grow, report, run, restore, step_time, serve, verify, export, track, jobs)
+COMMANDS = (compare, grow, report, run, restore, step_time, serve, verify, export, track, jobs, networks)
 """Modules of the commands, in the order of the help."""
 
 DESCRIPTION = "LoRA Lab without the dashboard: compare settings, train elsewhere, serve and export adapters."

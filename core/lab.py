@@ -54,6 +54,7 @@ from core.store.store import Store
 from core.study.arms.choice import unchosen
 from core.tasks.tasks import Tasks
 from core.tasks.views.image import ImageView
+from core.tasks.views.language import PassagePreview, passage_preview
 from core.tasks.views.text import TextPreview
 from core.tasks.views.text import preview as text_preview
 from core.tracking.tracking import Tracking
@@ -317,9 +318,7 @@ class Lab(Growing):
     # Tasks and estimates
 
     def preview(self, task: TaskSpec) -> tuple[Images, Targets]:
-        """One image per class of a task, of shape (k, 28, 28), with labels; without classes the first images, with
-        their numbers. Raises: DatasetError.
-        """
+        """Images of a task, (k, 28, 28), and their targets: one per class, or the first ones. Raises: DatasetError."""
         return ImageView().preview(task, self.catalog.load(task.dataset))
 
     def text_preview(
@@ -334,11 +333,17 @@ class Lab(Growing):
             dataset: the task's, where it is not kept yet.
 
         Raises:
-            DatasetError: the dataset is missing, or has no texts.
-            NetworkFileError: the network is not on this machine, or reads no texts.
+            LabError: the dataset has no texts, or it or the network is not on this machine.
         """
         tokenizer = self.networks.tokenizer(network.brought or "")
         return text_preview(task, dataset or self.catalog.load(task.dataset), tokenizer, batch)
+
+    def passage_preview(
+        self, task: TaskSpec, network: NetworkSpec, batch: int, dataset: Dataset | None = None
+    ) -> PassagePreview:
+        """The same for a network that continues texts; see :meth:`text_preview`."""
+        tokenizer = self.networks.tokenizer_of(network)
+        return passage_preview(task, dataset or self.catalog.load(task.dataset), tokenizer, batch)
 
     def base_for(self, base: Run | NetworkSpec, adapter: bytes) -> nn.Module:
         """The network to try an adapter file on; one that was imported has as many outputs as the head in the file.
@@ -347,8 +352,7 @@ class Lab(Growing):
             base: a pretrain run, or a network that was imported.
             adapter: the adapter zip.
 
-        Raises:
-            LabError: the file or the network cannot be read.
+        Raises: LabError: the file or the network cannot be read.
         """
         if isinstance(base, Run):
             return self.artifacts.network(base.id)

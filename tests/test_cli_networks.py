@@ -9,6 +9,7 @@ import json
 import random
 import re
 import shlex
+import shutil
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from core.__main__ import main, parser
 from core.adapter import apply_adapter, read_adapter
@@ -33,8 +34,11 @@ from core.networks.file import read_network
 from core.networks.forward import forward
 from core.settings import Settings
 from core.store.record import Run
+from tests.data.passage_files import chat
 from tests.networks.tiny import save_tiny
+from tests.reader.test_chat_template import CHATML
 from tests.soak.sizes import full_or_short
+from tests.training.tiny_passages import CONFIGS, tokenizer_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
 
@@ -316,6 +320,28 @@ def unused(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("unused")
 
 
+def test_conversations_of_a_file_are_learned_once_the_network_has_a_chat_template(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, file, home = tmp_path / "chatty", tmp_path / "chats.jsonl", tmp_path / "home"
+    shutil.copytree(tokenizer_folder(), folder)
+    config = CONFIGS["llama"] | {"max_position_embeddings": 256}
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(**config)).save_pretrained(folder)
+    file.write_text("\n".join(json.dumps({"messages": chat(f"the cat {n}", f"sat on {n}")}) for n in range(40)))
+    quick = ["--seeds", "1", "--epochs", "1", "--rank", "2", "--length", "128", "--device", "cpu"]
+    own = ["compare", "--network", str(folder), "--data", str(file), "--objective", "language", *quick]
+    assert main([*own, "--home", str(home)]) == 1
+    assert "has conversations, and this network has no chat template" in capsys.readouterr().err
+    assert list((home / "datasets").rglob("*.safetensors")) == []
+    (folder / "chat_template.jinja").write_text(CHATML)
+    asked(capsys, home, *own)
+    (kept,) = (home / "datasets").rglob("*.safetensors")
+    assert re.fullmatch(r"chats-[0-9a-f]{10}\.passages\.safetensors", kept.name)
+    runs = members(home)
+    assert len(runs) == 2
+    assert all(run.result and (run.result.measures["bits_per_byte"] or 0) > 0 for run in runs)
+
+
 NETWORK = ["--network", "NETWORK"]
 DATA = [*NETWORK, "--data", "FILE"]
 
@@ -332,6 +358,11 @@ DATA = [*NETWORK, "--data", "FILE"]
         (["--data", "FILE"], "as in --network minilm"),
         ([*NETWORK, "--text", "What?"], "name the file with --data"),
         ([*NETWORK, "--part", "What?"], "name the file with --data"),
+        ([*NETWORK, "--prompt", "What?"], "name the file with --data"),
+        ([*DATA, "--prompt", "What?"], "--prompt is for texts to continue: give --objective language"),
+        ([*DATA, "--loss-on-everything"], "--loss-on-everything is for texts to continue"),
+        ([*DATA, "--objective", "language", "--label", "Which one"], "--label names the column of classes"),
+        ([*DATA, "--objective", "language", "--prompt", "Nothing"], "Which column has the completion is not clear"),
         (["--direct"], "as in --network minilm"),
         ([*NETWORK, "--direct", "--source", "definitions"], "leave --source out"),
         ([*NETWORK, "--source", "digits"], "NETWORK reads texts, but digits has images"),
@@ -408,3 +439,21 @@ def test_what_does_not_fit_is_told_with_what_would_before_anything_is_queued(
         told = capsys.readouterr().err
         assert re.search(r"^Note: .* will not fit: .* To make all fit, ", told, re.MULTILINE), told
         assert told.index("will not fit") < told.index("This test queues nothing.")
+
+
+def test_networks_are_imported_named_and_listed_by_a_command(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    assert main(["networks", *home]) == 0
+    assert capsys.readouterr().out == "No network has been imported to this home folder.\n"
+    assert main(["networks", str(files / "tiny"), "--name", "Tickets BERT", *home]) == 0
+    assert re.search(r"Tickets BERT +tiny +[0-9a-f]{12} +bert", capsys.readouterr().out)
+    assert main(["networks", "Tickets BERT", "--name", "Better name", "--json", *home]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["imported_as"], row["architecture"]) == ("Better name", "tiny", "bert")
+    assert main(["networks", "better name", "--name", "", "--json", *home]) == 0
+    assert json.loads(capsys.readouterr().out) == [row | {"name": "tiny"}]
+    for arguments in (["--name", "x"], ["tiny", "--name", "a\nb"]):
+        assert main(["networks", *arguments, *home]) == 1
+        assert re.fullmatch(r"error: .+\.\n", capsys.readouterr().err)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from core.cli.objective import objective_asked
+from core.cli.texts import CONTINUED, EVERYTHING
 from core.data.dataset import LANGUAGE
 from core.data.sources.catalog import Catalog
 from core.errors import SpecError
@@ -54,9 +55,14 @@ def check_consistent(options: argparse.Namespace) -> None:
             others = " or ".join(kinds)
             raise SpecError(f"--{field.key} is a setting of {others}: add {others} to --adapters, or leave it out.")
     direct = "--data" if options.data is not None else "--direct" if options.direct else ""
-    columns = [flag for flag in ("text", "label", "part") if getattr(options, flag) is not None]
+    columns = [flag for flag in ("text", "label", "part", *CONTINUED) if getattr(options, flag) is not None]
     if columns and options.data is None:
         raise SpecError(f"--{columns[0]} names a column of a file: name the file with --data.")
+    continued = next((flag for flag in (*(f"--{key}" for key in CONTINUED), EVERYTHING) if flag in options.given), None)
+    if continued is not None and options.objective != LANGUAGE:
+        raise SpecError(f"{continued} is for texts to continue: give --objective {LANGUAGE}, or leave it out.")
+    if options.label is not None and options.objective == LANGUAGE:
+        raise SpecError("--label names the column of classes, and texts are continued without: leave it out.")
     if direct and options.network is None:
         raise SpecError(f"{direct} fine-tunes a network that has weights: name one, as in --network {FIRST}.")
     if options.data is not None and options.target is not None:

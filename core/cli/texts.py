@@ -8,16 +8,16 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from core.data.dataset import USUAL_OBJECTIVE, TextDataset
+from core.data.dataset import USUAL_OBJECTIVE, LanguageDataset, TextDataset
+from core.data.passage import Passage
 from core.data.sources.catalog import Catalog
 from core.data.sources.own import suggested_name
-from core.data.uploads import TextDraft, read_texts
+from core.data.uploads import PassageDraft, TextDraft, read_passages, read_texts
 from core.errors import LabError
-from core.objectives.objective import ObjectiveSpec
-from core.objectives.registry import objectives_for
+from core.objectives.registry import objective_of
 
 DIGITS = 10
 """Digits of the digest that are part of a name."""
@@ -31,7 +31,7 @@ class OwnTexts:
     """Texts that were read from a file, and the name that they are kept under."""
 
     name: str
-    draft: TextDraft
+    draft: TextDraft | PassageDraft
 
 
 def add_texts(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="your own labelled texts, in place of --source: CSV, TSV, JSON lines or Parquet, plain or gzipped; the "
-        "network is fine-tuned on them directly",
+        "network is fine-tuned on them directly; with --objective language also a plain text, and without labels",
     )
     parser.add_argument("--text", metavar="COLUMN", help="column with the texts (default: the likely one)")
     parser.add_argument("--label", metavar="COLUMN", help="column with the labels (default: the likely one)")
@@ -51,11 +51,24 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
         help="column that says train or test (default: the one that does; without one, a fifth of each class is drawn "
         "for testing)",
     )
+    for key, what in CONTINUED.items():
+        parser.add_argument(
+            f"--{key}",
+            metavar="COLUMN",
+            help=f"column with the {what}, with --objective language (default: the likely one)",
+        )
+    parser.add_argument(
+        EVERYTHING,
+        action="store_true",
+        help="with --objective language, learn prompts, too, and not only completions and answers",
+    )
 
 
-def text_objectives() -> dict[str, ObjectiveSpec]:
-    """The objectives that uploaded texts can be for, by their kinds."""
-    return {objective.kind: objective for objective in (*objectives_for("classes"), *objectives_for("numbers"))}
+CONTINUED = {"prompt": "prompts", "completion": "completions", "messages": "conversations"}
+"""Columns of passages beside that with texts, by the keys of fields, and what they hold."""
+
+EVERYTHING = "--loss-on-everything"
+"""The option by which prompts are learned, too."""
 
 
 def read_own(options: argparse.Namespace) -> OwnTexts:
@@ -65,9 +78,17 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
         DatasetError: it cannot be used.
     """
     file: Path = options.data
-    objective = options.objective
-    numbers = text_objectives()[objective].targets == "numbers"
-    draft = read_texts(file, options.text, options.label, options.part, objective=objective, numbers=numbers)
+    targets = objective_of(options.objective).targets
+    draft: TextDraft | PassageDraft
+    if targets == "texts":
+        columns = {key: name for key in ("text", *CONTINUED) if (name := getattr(options, key)) is not None}
+        draft = read_passages(file, columns, options.part, options.loss_on_everything)
+    else:
+        draft = read_texts(
+            *(file, options.text, options.label, options.part),
+            objective=options.objective,
+            numbers=targets == "numbers",
+        )
     print(f"{file.name}: {draft.line}", file=sys.stderr)
     for warning in draft.warnings:
         print(f"Note: {warning}", file=sys.stderr)
@@ -75,11 +96,15 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
     return OwnTexts(f"{stem}-{content_digest(draft.dataset)[:DIGITS]}", draft)
 
 
-def content_digest(dataset: TextDataset) -> str:
+def content_digest(dataset: TextDataset | LanguageDataset) -> str:
     """SHA-256 over texts, labels and classes, in hex: equal for what a network learns alike."""
+    train, test = (
+        [astuple(text) if isinstance(text, Passage) else text for text in part]
+        for part in (dataset.train_texts, dataset.test_texts)
+    )
     parts: list[object] = [
-        [dataset.class_names, dataset.train_texts, dataset.train_labels.tolist()],
-        [dataset.test_texts, dataset.test_labels.tolist()],
+        [dataset.class_names, train, dataset.train_labels.tolist()],
+        [test, dataset.test_labels.tolist()],
         *([] if dataset.objective == USUAL_OBJECTIVE else [dataset.objective]),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -26,6 +26,8 @@ class ByteTokenizer:
     padding = PADDING
     prefix: tuple[int, ...] = (BEGIN,)
     end: int | None = END
+    template = ""
+    special: Mapping[str, str] = {}
 
     def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:
         """Tokens of each text, behind that which begins it. Args: length: maximum number; None for no limit."""

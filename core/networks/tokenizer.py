@@ -6,6 +6,7 @@ of a form that is known to be harmless; that is what reads texts here.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ class OpenedTokenizer:
     """The largest id of a token, that of padding included."""
     end: int | None = None
     """The token that ends texts, where there is one."""
+    template: str = ""
+    """The chat template, a program in Jinja's language; empty where there is none."""
+    special: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Special tokens by the names that chat templates know them by, such as ``bos_token``."""
 
 
 class Tokenizer:
@@ -62,6 +67,7 @@ class Tokenizer:
         opened = opened_tokenizer(folder.absolute())
         self._tokenizer = _unless_it_panics(lambda: tokenizers.Tokenizer.from_str(opened.form.decode()), UNREADABLE)
         self.padding, self.size, self.largest, self.end = opened.padding, opened.size, opened.largest, opened.end
+        self.template, self.special = opened.template, opened.special
 
     @property
     def kind(self) -> str:
@@ -135,7 +141,8 @@ def opened_tokenizer(folder: Path) -> OpenedTokenizer:
     form = _unless_it_panics(backend.to_str, UNREADABLE)
     check_form(json.loads(form))
     ids, padding = backend.get_vocab(with_added_tokens=True).values(), _padding(found)
-    return OpenedTokenizer(form.encode(), padding, len(ids), max(padding, *ids, 0), found.eos_token_id)
+    largest, (template, special) = max(padding, *ids, 0), _chat(found)
+    return OpenedTokenizer(form.encode(), padding, len(ids), largest, found.eos_token_id, template, special)
 
 
 UNREADABLE = "The tokenizer of this network cannot be read: import a network with a tokenizer.json."
@@ -160,6 +167,14 @@ def _cut(text: Any, length: int | None) -> list[int]:
         return ids
     behind = next((i for i, mark in enumerate(reversed(text.special_tokens_mask)) if not mark), 0)
     return ids[: length - behind] + ids[len(ids) - behind :]
+
+
+def _chat(tokenizer: Any) -> tuple[str, dict[str, str]]:
+    """The chat template, of several the one for plain conversations, and the special tokens that it may use."""
+    found = tokenizer.chat_template
+    template = found.get("default") if isinstance(found, dict) else found
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return template if isinstance(template, str) else "", special
 
 
 def _padding(tokenizer: Any) -> int:

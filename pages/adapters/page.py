@@ -142,8 +142,9 @@ def show_loading(run: Run) -> None:
     """Show code that loads the adapter without this app."""
     st.subheader("Load the adapter")
     if run.spec.base is None:
+        name = literal(lab.networks.title_of(run.spec.network))
         st.caption(
-            f"The base is the network {literal(run.spec.network.sizes)} as it was imported, from its own folder; the "
+            f"The base is the network {name} as it was imported, from its own folder; the "
             "trained head is in the zip. This is from the model card in the zip:"
         )
         st.code(_code_of_card(run), language="python", wrap_lines=True)

@@ -7,16 +7,19 @@ from typing import Any
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.data.sources.source import DatasetInfo
 from core.errors import LabError
 from core.lab import Lab
 from pages.data.image_upload import draw_images
+from pages.data.passage_upload import draw_passages
 from pages.data.text_upload import draw_texts
 from pages.shared.ui.literal import literal
 
 EXAMPLES: dict[str, Callable[[Any, str], None]] = {
     "image": lambda dataset, key: draw_images(dataset),
     "text": draw_texts,
+    LANGUAGE: lambda dataset, key: draw_passages(dataset.train_texts),
 }
 """By kind of data, what draws a dataset of that kind, given a prefix of widget keys."""
 

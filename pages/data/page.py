@@ -32,8 +32,9 @@ def row(info: DatasetInfo) -> None:
 
 st.title("Data")
 st.markdown(
-    "The datasets that networks can learn to classify: published ones, and your own images and texts. Each image or "
-    "text has one class. Pairs of texts, several labels per text, and numbers to be predicted are not learned."
+    "The datasets that networks learn from: published ones, and your own images and texts. They are classified, each "
+    "image or text as one class, or texts are continued by a language model: passages, completions of prompts, or "
+    "answers in conversations. Several labels per text, and numbers to be predicted, are not learned."
 )
 
 infos = lab.catalog.list()

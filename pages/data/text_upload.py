@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.data.dataset import TextDataset
+from core.data.dataset import Dataset, TextDataset
 from core.data.task_spec import TaskSpec
 from core.data.uploads import (
     Guess,
@@ -16,18 +16,20 @@ from core.data.uploads import (
     draft_texts,
     first_texts,
     guess,
+    is_for_language,
     read_text_table,
     short_name,
 )
 from core.errors import LabError
 from core.lab import current
 from core.numbers import count_text
-from core.objectives.objective import ObjectiveSpec
+from core.objectives.objective import ObjectiveSpec, Targets
 from core.objectives.registry import objective_of, objectives_for
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
 from pages.data.faults import are_left_out
+from pages.data.passage_upload import draw_passages_upload, read_as_plain
 from pages.data.upload_kind import UploadKind
 from pages.shared.forms.task_preview import BATCH, draw_tokens
 from pages.shared.forms.view import length
@@ -48,19 +50,27 @@ CHARACTERS = 400
 FORMATS = """\
 - A **CSV**, or a table with semicolons, tabs or bars, with the names of its columns in the first line.
 - **JSON lines**: one object per line.
+- **JSON**: one list of objects.
 - **Parquet**.
+- **Plain text**, to be continued: passages that blank lines separate, or lines where there are no blank ones.
 
-Each can be gzipped, or alone in a zip. Columns can have any names: one holds the texts, one the labels, as words or
-numbers, and one may say `train`, `test` or `validation`; without it, a fifth of each class is held out for testing. A
-text can have 100,000 characters and has one class, and there can be 1,000 classes.
+Each can be gzipped, or alone in a zip. Columns can have any names, and one may say `train`, `test` or `validation`;
+without it, a fifth is held out for testing. A text can have 100,000 characters.
+
+**To classify**, one column holds the texts and one the labels, as words or numbers. A text has one class, and there can
+be 1,000 classes.
+
+**To continue**, as a language model does, rows have a text; a `prompt` and a `completion`; an `instruction`, an `input`
+and an `output`, which become the prompt of Alpaca; or `messages`, each with `role` and `content`, or with `from` and
+`value`. A network writes messages in its own chat template.
 """
 
 
 @st.cache_resource(max_entries=2, ttl="30m", show_spinner="Reading the file")
-def _table(file_id: str, _content: bytes) -> TextTable | str:
+def _table(file_id: str, _content: bytes, is_plain: bool = False) -> TextTable | str:
     """Parse an uploaded file; return the table, or the error message. Cached because every click redraws the page."""
     try:
-        return read_text_table(_content)
+        return read_text_table(_content, is_plain)
     except LabError as error:
         return str(error)
 
@@ -76,12 +86,17 @@ def _draft(
         return str(error)
 
 
-def _preview(file_id: str, content: bytes) -> TextDataset | None:
+def _preview(file_id: str, content: bytes) -> Dataset | None:
     table = _table(file_id, content)
     if isinstance(table, str):
         st.error(literal(table))
+        return read_as_plain(file_id, lambda: _table(f"{file_id} plain", content, is_plain=True))
+    objective = _objective(file_id, table)
+    if objective.targets == "texts":
+        return draw_passages_upload(file_id, table, lambda: _table(f"{file_id} plain", content, is_plain=True))
+    if table.unlabelled:
+        st.error(literal(table.unlabelled))
         return None
-    objective = _objective(file_id)
     guessed = guess(table, numbers=not objective.has_classes)
     if guessed.obstacle:
         st.warning(literal(guessed.obstacle), icon=":material/block:")
@@ -91,6 +106,7 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
         "Leave out repeated rows",
         key=f"upload-drop-{file_id}",
         help="Rows with the text and the label of another row. Of a row in both parts, the one in the test part stays.",
+        persist_state="session",
     )
     if columns is None:
         st.caption(f"Choose the columns with the texts and with the {_targets(objective)}.")
@@ -117,10 +133,12 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
     return draft.dataset
 
 
-def _objective(file_id: str) -> ObjectiveSpec:
+def _objective(file_id: str, table: TextTable) -> ObjectiveSpec:
     """What the texts are to be learned for; where there is more than one objective for them, draw the choice."""
-    offered = {objective.kind: objective for objective in (*objectives_for("classes"), *objectives_for("numbers"))}
-    kind = next(iter(offered))
+    every: tuple[Targets, ...] = ("classes", "numbers", "texts")
+    offered = {objective.kind: objective for targets in every for objective in objectives_for(targets)}
+    continued = [kind for kind, objective in offered.items() if objective.targets == "texts"]
+    kind = continued[0] if continued and is_for_language(table) else next(iter(offered))
     if len(offered) > 1:
         kind = st.segmented_control(
             "Objective",
@@ -129,7 +147,8 @@ def _objective(file_id: str) -> ObjectiveSpec:
             format_func=lambda kind: offered[kind].title,
             key=f"upload-objective-{file_id}",
             required=True,
-            help="What is learned of each text: one of several classes, or a number.",
+            help="What is learned of each text: one of several classes, a number, or to continue it.",
+            persist_state="session",
         )
     return offered[kind]
 
@@ -163,7 +182,14 @@ def _columns(file_id: str, table: TextTable, guessed: Guess, objective: Objectiv
         place = None if name is None else names.index(name)
         key = f"upload-{title.lower()}-{file_id}"
         found: str | None = st.selectbox(
-            title, names, place, format_func=short_name, key=key, placeholder="None", help=about
+            title,
+            names,
+            place,
+            format_func=short_name,
+            key=key,
+            placeholder="None",
+            help=about,
+            persist_state="session",
         )
         return found
 
@@ -192,7 +218,7 @@ def _tokens(dataset: TextDataset, file_id: str) -> None:
     if not fold.open:
         return
     with fold:
-        names = distinct({digest: card.name for digest, card in cards.items()})
+        names = distinct({digest: card.title for digest, card in cards.items()})
         digest = st.selectbox("Network", list(cards), format_func=names.__getitem__, key=f"tokens-of-{file_id}")
         try:
             network = lab.networks.spec(digest)
@@ -248,4 +274,4 @@ def _shortened(text: str) -> str:
     return literal(text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…")
 
 
-TEXTS = UploadKind("Texts", "Labelled texts, as a CSV, TSV, JSON lines or Parquet file", FORMATS, _preview)
+TEXTS = UploadKind("Texts", "Texts, as a CSV, TSV, JSON lines, Parquet or text file", FORMATS, _preview)

@@ -7,10 +7,11 @@ import streamlit as st
 from core.data.dataset import Dataset
 from core.data.sources.own import suggested_name
 from core.data.task_spec import TaskSpec
-from core.data.uploads import MAX_BYTES
 from core.errors import LabError
 from core.lab import Lab
+from core.networks.registry import families_for
 from core.spec import bounds
+from pages.data.chosen_file import ChosenFile, chosen_file, file_field, forget_file
 from pages.data.image_upload import IMAGES
 from pages.data.text_upload import TEXTS
 from pages.data.upload_kind import UploadKind
@@ -18,6 +19,7 @@ from pages.shared.forms.datasets import QUERY
 from pages.shared.ui.confirm import delete_or_cancel
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import imported_bases
 from pages.shared.ui.primary import on_primary
 
 TURN = "upload-turn"
@@ -32,7 +34,7 @@ UPLOADS: dict[str, UploadKind] = {"image": IMAGES, "text": TEXTS}
 
 
 def upload_dataset(lab: Lab) -> None:
-    """Draw the file uploader and, once there is a file, a preview with buttons to save or discard it."""
+    """Draw the field for a file and, once there is one, a preview with buttons to save or discard it."""
     turn = st.session_state.setdefault(TURN, 0)
     if reason := st.session_state.pop(NOT_DELETED, None):
         st.error(literal(reason))
@@ -45,15 +47,10 @@ def upload_dataset(lab: Lab) -> None:
         persist_state="session",
         required=True,
     )
-    chosen = UPLOADS[kind]
-    # Any type: the reader says what is wrong with a file, while the field would keep each refused one in its list.
-    file = st.file_uploader(
-        chosen.label,
-        key=f"upload-file-{kind}-{turn}",
-        max_upload_size=MAX_BYTES // 2**20,
-    )
+    upload = UPLOADS[kind]
+    in_field = file_field(kind, upload.label, f"upload-file-{kind}-{turn}")
     with st.expander("Supported file formats", icon=":material/description:", expanded=False):
-        st.markdown(chosen.formats)
+        st.markdown(upload.formats)
     # Where the preview was, so that it is in sight: the page is as far down as the button was.
     if kept := st.session_state.pop(KEPT, None):
         st.success(
@@ -61,25 +58,37 @@ def upload_dataset(lab: Lab) -> None:
             icon=":material/check_circle:",
         )
         _next_steps(lab, kept)
+    file = chosen_file()
     if file is None:
         return
+    if file.kind != kind:
+        st.info(
+            f"{literal(file.name)} is not saved yet: choose {UPLOADS[file.kind].title} above to go on with it. Another "
+            "file takes its place.",
+            icon=":material/draft:",
+        )
+        return
+    if not in_field:
+        st.info(
+            f"{literal(file.name)} is still here and not saved yet: save or discard it below. It is kept until you "
+            "choose another file or reload the page.",
+            icon=":material/draft:",
+        )
     with st.container(border=True):
-        dataset = chosen.preview(file.file_id, file.getvalue())
-        if dataset is not None:
-            _decide(lab, dataset, file.name, file.file_id)
+        _decide(lab, upload.preview(file.id, file.content), file)
 
 
 def _next_steps(lab: Lab, name: str) -> None:
     """Draw links to what can be done with a dataset that was just saved: fine-tune on it, or first what that needs."""
     kind = lab.catalog.info(name).kind
     starts = [run.id for run in lab.bases() if run.spec.network.learns == kind]
-    starts += [card.digest for card in lab.networks.list() if lab.networks.spec(card.digest).learns == kind]
+    starts += [id for id, spec in imported_bases(lab).items() if spec.learns == kind]
     with st.container(horizontal=True):
         if starts:
             link("finetune", "Fine-tune on this dataset", {"base": starts[0], QUERY: name})
-        elif kind == "text":
+        elif kind != "image":
             link("networks", "Import a network that reads texts")
-        if kind == "image":
+        if any(not family.is_imported for family in families_for(kind)):
             link("pretrain", "Pretrain on this dataset", {QUERY: name})
         link("home", "Ask on Home", {QUERY: name})
 
@@ -92,20 +101,25 @@ def delete_button(lab: Lab, name: str) -> None:
         _ask_to_delete(lab, name)
 
 
-def _decide(lab: Lab, dataset: Dataset, file_name: str, file_id: str) -> None:
+def _decide(lab: Lab, dataset: Dataset | None, file: ChosenFile) -> None:
+    """Draw the end of a review: to save the dataset, if the file has one, or to discard the file."""
     about = bounds(TaskSpec, "dataset")
+    keep = False
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input(
-            "Name",
-            suggested_name(file_name),
-            max_chars=64,
-            key=f"upload-name-{file_id}",
-            width=220,
-            help=f"{about.title}: lower-case letters, digits and hyphens. A name cannot be reused for another dataset.",
-        )
-        keep = st.button(on_primary("Save"), type="primary", icon=":material/save:", key="upload-keep")
+        if dataset is not None:
+            name = st.text_input(
+                "Name",
+                suggested_name(file.name),
+                max_chars=64,
+                key=f"upload-name-{file.id}",
+                width=220,
+                help=f"{about.title}: lower-case letters, digits and hyphens. A name cannot be reused for another "
+                "dataset.",
+                persist_state="session",
+            )
+            keep = st.button(on_primary("Save"), type="primary", icon=":material/save:", key="upload-keep")
         discard = st.button("Discard", icon=":material/close:", key="upload-discard")
-    if keep:
+    if keep and dataset is not None:
         try:
             lab.catalog.keep(dataset, name or "")
         except LabError as error:
@@ -113,6 +127,7 @@ def _decide(lab: Lab, dataset: Dataset, file_name: str, file_id: str) -> None:
             return
         st.session_state[KEPT] = name
     if keep or discard:
+        forget_file()
         st.session_state[TURN] += 1
         st.rerun()
 

@@ -91,5 +91,5 @@ def _of_rank(kind: type[MethodSpec], rank: int) -> MethodSpec:
 def _networks(lab: Lab) -> dict[str, NetworkSpec]:
     """The known networks, then those that were imported and are others, by name."""
     known: dict[str, NetworkSpec] = {spec.model: spec for spec in known_architectures().values()}
-    imported = {f"{card.name} · {card.digest[:8]}": lab.networks.spec(card.digest) for card in lab.networks.list()}
+    imported = {f"{card.title} · {card.digest[:8]}": lab.networks.spec(card.digest) for card in lab.networks.list()}
     return known | imported

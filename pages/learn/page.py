@@ -133,8 +133,9 @@ with st.container(width=READING_WIDTH):
     st.title("Learn LoRA", anchor=False)
     st.markdown(
         "LoRA fine-tunes a network by training a few additional numbers while the original weights stay frozen. This "
-        "page explains why that works and what it saves. All numbers are computed live as you move the sliders, and "
-        "the URL keeps your settings, so you can share what you see."
+        "page explains why that works and what it saves. All numbers are computed live as you move the sliders. Your "
+        "settings stay while you visit other pages, and the page's address has them, so you can share what you see; "
+        "opened anew without them, the page starts with its example."
     )
     st.markdown(" · ".join(f"[{title}](#{anchor})" for anchor, title in SECTIONS.items()))
     from_scratch()

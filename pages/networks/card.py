@@ -1,4 +1,4 @@
-"""The card of an imported network, and its deletion."""
+"""The card of an imported network, with what can be done with it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.networks.library.card import NetworkCard
+from core.networks.library.card import MAX_NAME, NetworkCard
 from core.numbers import bytes_text, count_text
+from pages.shared.forms.datasets import QUERY as DATASET
+from pages.shared.forms.network import QUERY as NETWORK
 from pages.shared.ui.confirm import delete_or_cancel
+from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.primary import on_primary
 
 SHORT = 12
 """Characters of a digest that a card shows; the details have all of it."""
@@ -25,15 +29,23 @@ def show_card(lab: Lab, card: NetworkCard) -> None:
     """Draw what a network is and where it came from, with details on request."""
     with st.container(border=True, gap="small", key=f"network-{card.digest[:SHORT]}"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{literal(card.name)}**", width="content")
+            st.markdown(f"**{literal(card.title)}**", width="content")
             st.badge(card.architecture, color="blue")
             st.space("stretch")
+            if st.button(
+                "Rename",
+                icon=":material/edit:",
+                type="tertiary",
+                key=f"network-rename-{card.digest}",
+                help=f"Rename {literal(card.title)}",
+            ):
+                _ask_for_name(lab, card)
             if st.button(
                 "Delete",
                 icon=":material/delete:",
                 type="tertiary",
                 key=f"network-delete-{card.digest}",
-                help=f"Delete {literal(card.name)}",
+                help=f"Delete {literal(card.title)}",
             ):
                 _ask_to_delete(lab, card)
         if reason := st.session_state.pop(f"{NOT_DELETED}-{card.digest}", None):
@@ -42,6 +54,7 @@ def show_card(lab: Lab, card: NetworkCard) -> None:
         st.caption(literal(_origin(card)))
         with st.expander("Details", icon=":material/description:", key=f"network-details-{card.digest[:SHORT]}"):
             _details(card)
+        _next_steps(lab, card)
 
 
 def _facts(card: NetworkCard) -> list[str]:
@@ -59,7 +72,20 @@ def _facts(card: NetworkCard) -> list[str]:
 def _origin(card: NetworkCard) -> str:
     revision = f" {card.revision[:SHORT]}" if card.revision else ""
     day = time.strftime("%d %b %Y", time.localtime(card.brought))
-    return f"From {card.origin}{revision}, {day} · SHA-256 {card.digest[:SHORT]}"
+    name = f" as {card.name}" if card.own_name else ""
+    return f"From {card.origin}{revision}{name}, {day} · SHA-256 {card.digest[:SHORT]}"
+
+
+def _next_steps(lab: Lab, card: NetworkCard) -> None:
+    """Draw links to what can be done with the network, on the newest of people's own texts where there are some."""
+    kind = lab.networks.spec(card.digest).learns
+    own = [info.name for info in lab.catalog.list() if info.is_own and info.kind == kind and info.state == "ready"]
+    with st.container(horizontal=True):
+        data = {DATASET: own[-1]} if own else {}
+        link("finetune", "Fine-tune this network", {"base": card.digest, **data})
+        link("home", "Ask on Home", {DATASET: own[-1] if own else lab.catalog.best(kind), NETWORK: card.digest})
+        if not own:
+            link("data", "Upload texts")
 
 
 def _details(card: NetworkCard) -> None:
@@ -82,10 +108,29 @@ def _details(card: NetworkCard) -> None:
     )
 
 
+@st.dialog("Rename this network", icon=":material/edit:")
+def _ask_for_name(lab: Lab, card: NetworkCard) -> None:
+    name = st.text_input(
+        "Name",
+        card.title,
+        max_chars=MAX_NAME,
+        key=f"network-name-{card.digest}",
+        help=f"Leave it empty for {literal(card.name)}, the name that it was imported as. Names of experiments, and "
+        "files that were written, keep the name that they have.",
+    )
+    if st.button(on_primary("Save name"), type="primary", key="network-name-save"):
+        try:
+            lab.networks.rename(card.digest, name or "")
+        except LabError as error:
+            st.error(literal(str(error)))
+            return
+        st.rerun()
+
+
 @st.dialog("Delete this network?", icon=":material/delete:")
 def _ask_to_delete(lab: Lab, card: NetworkCard) -> None:
     using = lab.networks.runs_from(card.digest)
-    st.markdown(f"This deletes **{literal(card.name)}** and its {bytes_text(card.bytes)} of files from this machine.")
+    st.markdown(f"This deletes **{literal(card.title)}** and its {bytes_text(card.bytes)} of files from this machine.")
     if using:
         st.warning(
             f"{'1 run starts' if len(using) == 1 else f'{count_text(len(using))} runs start'} from it: "

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.errors import LabError
 from core.lab import Lab
+from core.networks.library.card import MAX_NAME, checked_name
 from core.networks.library.hub import is_hub_name
 from core.networks.library.networks import Offer
 from core.networks.library.zip_place import MAX_UPLOAD, is_place
@@ -61,12 +63,13 @@ def by_hub_name(lab: Lab) -> None:
             help="As in the address of its page. A branch, tag or commit can follow after an @. Only weights as "
             "safetensors are read, and no code of the network's authors is run.",
         )
+        title = _title_field("networks-hub")
         asked = st.form_submit_button("Download", icon=":material/download:", key="networks-hub-bring")
     if asked and not is_hub_name(name or ""):
         st.error("Enter a name as in sentence-transformers/all-MiniLM-L6-v2.")
-    elif asked:
+    elif asked and _is_title(title):
         _forget_refused(lab)
-        lab.arrivals.import_known(name.strip())
+        lab.arrivals.import_known(name.strip(), title.strip())
         st.rerun()
 
 
@@ -80,12 +83,13 @@ def by_folder(lab: Lab) -> None:
             help="With the files that save_pretrained of transformers writes: config.json, tokenizer.json, and weights "
             "as model.safetensors or in shards; a zip has them at its top or in one folder. The files are copied.",
         )
+        title = _title_field("networks-folder")
         asked = st.form_submit_button("Copy", icon=":material/folder_copy:", key="networks-folder-bring")
     if asked and not _is_place(path or ""):
         st.error("There is no such folder or zip: enter its whole path.")
-    elif asked:
+    elif asked and _is_title(title):
         _forget_refused(lab)
-        lab.arrivals.import_folder(Path(path.strip()).expanduser())
+        lab.arrivals.import_folder(Path(path.strip()).expanduser(), title.strip())
         st.rerun()
 
 
@@ -100,16 +104,43 @@ def by_zip(lab: Lab) -> None:
             "that LoRA Lab runs on: enter its path above where nobody else has access, or as --network of "
             "`python -m core compare`. Or download the network by its name.",
         )
-        if file is not None and st.button("Import this network", icon=":material/add:", key="networks-zip-bring"):
+        if file is None:
+            return
+        title = _title_field("networks-zip")
+        asked = st.button("Import this network", icon=":material/add:", key="networks-zip-bring")
+        if asked and _is_title(title):
             _forget_refused(lab)
-            lab.arrivals.import_zip(file.getvalue(), file.name)
+            lab.arrivals.import_zip(file.getvalue(), file.name, title.strip())
             st.rerun()
+
+
+def _title_field(key: str) -> str:
+    """Draw a field for what people call a network that they import. Args: key: prefix of the widget keys."""
+    return (
+        st.text_input(
+            "Call it (optional)",
+            key=f"{key}-title",
+            max_chars=MAX_NAME,
+            help="A name of your own, shown wherever the network is. It can be changed later.",
+        )
+        or ""
+    )
+
+
+def _is_title(title: str) -> bool:
+    """Whether a network can be called so; draws why not."""
+    try:
+        checked_name(title)
+    except LabError as error:
+        st.error(literal(str(error)))
+        return False
+    return True
 
 
 def _offer(lab: Lab, offer: Offer) -> None:
     network = offer.network
     if offer.card is not None:
-        st.caption(f"In your networks as {literal(offer.card.name)}.")
+        st.caption(f"In your networks as {literal(offer.card.title)}.")
         return
     state = lab.arrivals.state(network.name)
     source = f"its package {network.distribution}" if offer.is_installed else f"Hugging Face ({network.hub})"

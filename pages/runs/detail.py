@@ -51,7 +51,7 @@ def heading(lab: Lab, entry: Entry) -> None:
             st.badge("archived", icon=":material/archive:", color="gray")
     words = [run.id, literal(task_text(run.spec.task, run.spec.objective)), when(run.created)]
     if run.spec.base or run.spec.network.brought:
-        words.append(f"from {literal(run.spec.base or run.spec.network.sizes)}")
+        words.append(f"from {literal(run.spec.base or lab.networks.title_of(run.spec.network))}")
     if run.experiment:
         words.append(literal(lab.experiment(run.experiment).name))
     st.caption(" · ".join(words))

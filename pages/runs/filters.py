@@ -47,7 +47,8 @@ def filters(lab: Lab) -> Query:
         titles = {method.name(): method.title for method in METHODS}
         methods = _several("Method", list(titles), "method", titles)
         datasets = _several("Dataset", lab.search.datasets(), "dataset")
-        networks = _several("Network", lab.search.networks(), "network")
+        called = {card.name: card.title for card in reversed(lab.networks.list())}
+        networks = _several("Network", lab.search.networks(), "network", called)
         tags = _several("Tag", lab.search.tags(), "tag")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         states = _pills("State", get_args(State), "state")

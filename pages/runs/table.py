@@ -63,7 +63,7 @@ def runs_table(lab: Lab, query: Query) -> None:
         st.session_state[key] = {"selection": {"rows": rows}}
     with place:
         st.dataframe(
-            entries_table(page.entries),
+            entries_table(page.entries, lab.networks.titles()),
             hide_index=True,
             on_select=lambda: _take(ids, st.session_state[key]["selection"]["rows"]),
             selection_mode="multi-row",
@@ -80,7 +80,8 @@ def _file(lab: Lab, query: Query) -> str:
     first = lab.search.find(query, 1, BATCH)
     pages = -(-first.found // BATCH)
     others = [lab.search.find(query, page, BATCH) for page in range(2, pages + 1)]
-    return csv_of(entries_table(entry for page in (first, *others) for entry in page.entries))
+    entries = (entry for page in (first, *others) for entry in page.entries)
+    return csv_of(entries_table(entries, lab.networks.titles()))
 
 
 def _take(ids: tuple[str, ...], rows: list[int]) -> None:

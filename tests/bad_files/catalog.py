@@ -50,9 +50,9 @@ class BadFile:
 
 def catalog() -> dict[str, BadFile]:
     """All bad files by their kind and name."""
-    from tests.bad_files import adapters, arrays, images, networks, texts, tokenizers
+    from tests.bad_files import adapters, arrays, images, networks, passages, texts, tokenizers
 
-    modules = (images, arrays, texts, adapters, networks, tokenizers)
+    modules = (images, arrays, texts, passages, adapters, networks, tokenizers)
     return {str(file): file for module in modules for file in module.bad_files()}
 
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from core.artifacts.trial import evaluate_adapter, merged_with
 from core.data.task_spec import TaskSpec
-from core.data.uploads import read_texts, read_upload
+from core.data.uploads import read_passages, read_texts, read_upload
 from core.data.uploads.images import decode
 from core.errors import LabError
 from core.lab import Lab
@@ -39,6 +39,7 @@ from tests.bad_files.adapters import BASE, SOUND
 from tests.bad_files.catalog import MAX_GROWTH, catalog
 from tests.bad_files.networks import TOKENIZER, sound, stored
 from tests.bad_files.tokenizers import form
+from tests.data.passage_files import ROWS, written
 from tests.data.text_files import GOOD as GOOD_TEXTS
 from tests.data.uploaded import GOOD, noise, picture
 
@@ -84,6 +85,7 @@ def entry_points(root: Path) -> Mapping[str, Callable[[bytes], object]]:
     return {
         "images": read_upload,
         "texts": read_texts,
+        "passages": read_passages,
         "adapter": adapter,
         "picture": lambda content: decode(content, "The picture"),
         "network": lambda content: lab.networks.import_zip(content, "a.zip"),
@@ -100,6 +102,8 @@ def sound_files() -> list[tuple[str, bytes]]:
     return [
         *(("images", content) for content in GOOD.values()),
         *(("texts", content) for content in GOOD_TEXTS.values()),
+        *(("passages", written(rows, "jsonl")) for rows in ROWS),
+        ("passages", written("messages", "parquet")),
         *(("adapter", SOUND), ("picture", picture(noise(1))), ("base", network_bytes(BASE))),
         *(
             ("folder", network),

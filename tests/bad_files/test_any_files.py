@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +20,22 @@ from hypothesis import strategies as st
 from core.adapter import apply_adapter, read_adapter
 from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, zip_bytes
 from core.adapter.verify import verification
-from core.data.dataset import ImageDataset, TextDataset
+from core.data.dataset import ImageDataset, LanguageDataset, TextDataset
+from core.data.passage import Passage
 from core.data.sources.catalog import Catalog
-from core.data.uploads import Draft, read_texts, read_upload
+from core.data.sources.own_passages import OwnPassages
+from core.data.uploads import (
+    Draft,
+    PassageDraft,
+    columns_of,
+    draft_passages,
+    read_passages,
+    read_text_table,
+    read_texts,
+    read_upload,
+)
 from core.data.uploads.images import decode
+from core.data.uploads.text_table import without_surrogates
 from core.errors import LabError
 from core.networks.file import read_network
 from core.networks.fingerprint import fingerprint
@@ -37,6 +50,7 @@ from tests.bad_files.arrays import member
 from tests.bad_files.damage import Change, changes, damaged, is_cut
 from tests.bad_files.images import ONE
 from tests.bad_files.sentences import faults_of
+from tests.data import passage_files
 from tests.data.text_files import GOOD as TEXTS
 from tests.data.text_files import PARQUET
 from tests.data.uploaded import FOLDERS, GOOD, NPZ, flat, held, noise, npy, picture, zipped
@@ -152,7 +166,11 @@ def test_damage_to_the_file_of_a_base(tmp_path_factory: pytest.TempPathFactory, 
         assert all(torch.isfinite(parameter).all() for parameter in found.parameters())
 
 
-SAVED = {".safetensors": read_upload(NPZ).dataset, ".texts.safetensors": read_texts(TEXTS["csv"]).dataset}
+SAVED = {
+    ".safetensors": read_upload(NPZ).dataset,
+    ".texts.safetensors": read_texts(TEXTS["csv"]).dataset,
+    ".passages.safetensors": read_passages(passage_files.written("messages", "jsonl")).dataset,
+}
 
 
 @often
@@ -325,6 +343,89 @@ def test_any_table(rows: list[list[str]], parted: str, ends: str, encoding: str)
     assert draft is None or _is_whole(draft)
 
 
+odd_messages = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "system", "Human", "tool", ""]) | anything},
+        optional={"content": words | anything, "weight": numbers},
+    )
+    | st.fixed_dictionaries({"from": st.sampled_from(["human", "gpt", "x"]), "value": words | anything})
+    | anything,
+    max_size=5,
+)
+odd_rows = st.lists(
+    st.dictionaries(
+        st.sampled_from(["prompt", "completion", "instruction", "input", "output", "messages", "conversations", "text"])
+        | words,
+        words | anything | odd_messages,
+        max_size=4,
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=1000, suppress_health_check=QUIET, deadline=None)
+@given(
+    st.sampled_from(sorted(passage_files.ROWS)),
+    odd_rows,
+    st.booleans(),
+    st.booleans(),
+    changes | st.just([]),
+    st.sampled_from(["jsonl", "one list"]),
+)
+def test_a_thousand_odd_files_of_prompts_and_messages(
+    form: str, odd: list[dict[str, Any]], only: bool, all_scored: bool, how: list[Change], format_: str
+) -> None:
+    rows = [*odd, *([] if only else passage_files.ROWS[form])]
+    content = damaged(passage_files.FORMATS[format_](rows), how)
+    draft = taken(lambda: passages_in(content, all_scored))
+    if draft is None:
+        return
+    found = (*draft.dataset.train_texts, *draft.dataset.test_texts)
+    assert all(is_a_passage(passage) for passage in found)
+    if not how:  # each row is a passage, is empty, or is one of the faults
+        assert len(found) + draft.empty_rows + draft.faults.count == len(rows)
+        texts = {spelled(cell) for row in rows for cell in row.values()}
+        said = {text_in(message) for row in rows for cell in row.values() if isinstance(cell, list) for message in cell}
+        for passage in found:
+            if passage.messages:
+                assert {content for _, content in passage.messages} <= said
+            elif draft.columns.form != "instructions":
+                assert {text for text, _ in passage.parts} <= texts
+    home = Settings(Path("not written"))
+    source = OwnPassages(home)
+    header, arrays = source.format.read("a", source.content(draft.dataset))
+    assert in_it(source.dataset("a", header, arrays)) == in_it(draft.dataset)
+
+
+def passages_in(content: bytes, all_scored: bool) -> PassageDraft:
+    """What a file becomes once the rows that cannot be used are left out."""
+    table = read_text_table(content)
+    return draft_passages(table, columns_of(table, {}), all_scored, leave_out=True)
+
+
+def is_a_passage(passage: Passage) -> bool:
+    """Whether something of it is scored, and it is either a text or a conversation."""
+    scored = [text for text, is_scored in passage.parts if is_scored]
+    scored += [text for role, text in passage.messages if role == "assistant"]
+    return any(text.strip() for text in scored) and bool(passage.parts) != bool(passage.messages)
+
+
+def spelled(cell: Any) -> Any:
+    """A value of JSON as a cell of a table."""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    return repr(cell) if isinstance(cell, int | float) else without_surrogates(cell) if isinstance(cell, str) else None
+
+
+def text_in(message: Any) -> str | None:
+    """What a message says, where it is one."""
+    value = message.get("content", message.get("value")) if isinstance(message, dict) else None
+    if isinstance(value, list):
+        pieces = [piece.get("text") if isinstance(piece, dict) else piece for piece in value]
+        value = "".join(map(str, pieces))
+    return without_surrogates(value) if isinstance(value, str) else None
+
+
 FIELDS = st.sampled_from(
     [
         *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size", "hidden_act"),
@@ -381,9 +482,9 @@ def _is_whole(draft: object) -> bool:
     return True
 
 
-def in_it(dataset: ImageDataset | TextDataset) -> tuple[object, ...]:
+def in_it(dataset: ImageDataset | TextDataset | LanguageDataset) -> tuple[object, ...]:
     """Examples and labels of a dataset."""
-    if isinstance(dataset, TextDataset):
+    if isinstance(dataset, TextDataset | LanguageDataset):
         parts: tuple[Any, ...] = (dataset.train_texts, dataset.test_texts)
     else:
         parts = tuple([image.tobytes() for image in part] for part in (dataset.train_images, dataset.test_images))

@@ -131,7 +131,7 @@ def done(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     app.session_state["upload-kind"] = "text"
     app = upload(app.run(), "Reviews.csv", FILE)
     (choice,) = [each for each in app.button_group if each.label == "Objective"]
-    assert list(choice.options) == ["Classification", "Regression"]
+    assert list(choice.options) == ["Classification", "Regression", "Language"]
     choice.set_value("regression").run()
     assert not app.error, [error.value for error in app.error]
     assert [(box.label, box.value) for box in app.selectbox[:3]] == [

@@ -21,6 +21,7 @@ from core.lab import Lab
 from core.networks.file import read_network
 from core.networks.fingerprint import base_fingerprint
 from core.run_spec import RunSpec
+from pages.shared.ui.links import script
 from pages.shared.ui.literal import literal
 from tests.adapter.samples import BASE, WHOLE
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
@@ -110,6 +111,50 @@ def test_an_upload_has_a_name_of_its_own_which_must_be_valid_and_discarding_it_l
     app.button(key="dataset-delete-yes").click().run()
     assert not app.exception
     assert "yes.safetensors" not in files(opened)
+
+
+def visit(app: AppTest, page: str) -> AppTest:
+    """Go to another page in the same session."""
+    app.switch_page(script(page)).run()
+    assert not app.exception, app.exception
+    return app
+
+
+def test_a_file_in_review_is_kept_over_a_visit_to_another_page_until_it_is_saved_or_discarded(opened: Lab) -> None:
+    app = upload(draw("data"), "a *b*.npz", GOOD)
+    app.text_input[0].set_value("shapes").run()
+    assert "is still here" not in texts(app)
+    visit(visit(app, "networks"), "data")
+    assert "a \\*b\\*.npz is still here and not saved yet" in texts(app)
+    assert "60 images in 3 classes" in texts(app)
+    assert app.text_input[0].value == "shapes"
+    app.segmented_control(key="upload-kind").set_value("text").run()
+    assert "choose Images above to go on with it" in texts(app)
+    assert not app.text_input
+    app.segmented_control(key="upload-kind").set_value("image").run()
+    app.button(key="upload-keep").click().run()
+    assert "shapes is saved" in texts(app)
+    assert "shapes.safetensors" in files(opened)
+    visit(visit(app, "home"), "data")
+    assert "not saved yet" not in texts(app)
+
+    upload(app, "second.npz", GOOD)
+    visit(visit(app, "networks"), "data")
+    upload(app, "third.npz", GOOD)  # in place of the one before
+    visit(visit(app, "networks"), "data")
+    assert "third.npz is still here" in texts(app)
+    app.button(key="upload-discard").click().run()
+    assert "not saved yet" not in texts(app)
+    upload(app, "bad.npz", b"\x80")
+    visit(visit(app, "networks"), "data")
+    assert len(app.error) == 1
+    app.button(key="upload-discard").click().run()
+    assert not app.error, "a file that cannot be used can be discarded too"
+    upload(app, "fourth.npz", GOOD)
+    app.file_uploader[0].set_value(None).run()  # as by the cross in the field
+    assert not app.text_input
+    visit(visit(app, "networks"), "data")
+    assert "not saved yet" not in texts(app)
 
 
 def test_images_that_cannot_be_used_are_in_one_list_and_left_out_by_a_button(opened: Lab) -> None:

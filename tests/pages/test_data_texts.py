@@ -13,7 +13,7 @@ from core.data.dataset import TextDataset
 from core.lab import Lab
 from tests.data.text_files import GOOD, ROWS, separated
 from tests.networks.tiny import save_tiny
-from tests.pages.test_data import HOSTILE, files, upload
+from tests.pages.test_data import HOSTILE, files, upload, visit
 from tests.pages.test_pages import draw, texts
 
 NAMES = ("Was gesagt wurde", "id", "Sorte", "welcher Teil")
@@ -120,6 +120,22 @@ def test_rows_without_a_label_are_in_one_list_and_left_out_by_a_button(opened: L
     assert form.selectbox(key="finetune-dataset").value == "fruit"
 
 
+def test_choices_of_a_file_in_review_are_kept_over_a_visit_to_another_page(opened: Lab) -> None:
+    rows = [*((text, label, "x") for text, label in ROWS), ("one more", "", "y")]
+    app = with_texts("fruit.csv", separated(rows, ("text", "label", "other")).encode())
+    app.button(key=next(b.key for b in app.button if b.label == "Leave these out")).click().run()
+    app.toggle[0].set_value(True)
+    box(app, "Text").set_value("other").run()
+    visit(visit(app, "networks"), "data")
+    assert "fruit.csv is still here" in texts(app)
+    assert [box(app, name).value for name in ("Text", "Label", "Part")] == ["other", "label", None]
+    assert app.toggle[0].value is True
+    box(app, "Text").set_value("text").run()
+    assert "that cannot be used is left out" in texts(app)
+    app.button(key="upload-keep").click().run()
+    assert opened.catalog.info("fruit").kind == "text"
+
+
 def test_pairs_of_texts_are_told_before_a_column_is_chosen(opened: Lab) -> None:
     rows = [(f"the text {n}", f"another text {n}", "ab"[n % 2]) for n in range(20)]
     app = with_texts("pairs.csv", separated(rows, ("premise", "hypothesis", "label")).encode())
@@ -136,7 +152,7 @@ def test_a_bad_table_gives_a_message_and_the_next_file_is_accepted(opened: Lab) 
     app.run()
     for number, (content, sentence) in enumerate(
         (
-            (b"hello\nthere", "has one column"),
+            (b"hello\nthere", "has 1 passage: it needs at least 4"),
             (b"\x80\x04", "pickle"),
             ("\n".join(f"{text},{label}" for text, label in ROWS).encode(), "names no columns"),
             (GOOD["parquet"][:-9], "damaged or incomplete"),

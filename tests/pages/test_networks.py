@@ -6,6 +6,7 @@ import io
 import threading
 import zipfile
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -13,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from core.lab import Lab
 from core.run_spec import RunSpec
 from pages.shared.ui import access
+from pages.shared.ui.literal import literal
 from tests.conftest import HANG, wait_until
 from tests.networks.library.hub_server import HubServer
 from tests.networks.tiny import save_tiny
@@ -51,6 +53,41 @@ def test_a_folder_is_brought_listed_with_its_card_and_deleted_after_a_question(o
     app.button(key="network-delete-yes").click().run()
     assert not app.exception
     assert opened.networks.list() == []
+
+
+def test_a_network_is_named_when_it_is_imported_and_renamed_and_shown_so_wherever_it_is_offered(
+    opened: Lab, folder: Path
+) -> None:
+    app = draw("networks")
+    app.text_input(key="networks-folder-title").set_value("two\nlines")
+    bring(app, opened, folder)
+    assert "one line of at most 100 characters" in app.error[0].value
+    assert opened.networks.list() == []
+    app.text_input(key="networks-folder-title").set_value("Tickets *v1*")
+    bring(app, opened, folder)
+    (card,) = opened.networks.list()
+    assert (card.title, card.name) == ("Tickets *v1*", "Tickets *v1*")
+    app.button(key=f"network-rename-{card.digest}").click().run()
+    assert app.text_input(key=f"network-name-{card.digest}").value == "Tickets *v1*"
+    app.text_input(key=f"network-name-{card.digest}").set_value("Tickets *v2*")
+    app.button(key="network-name-save").click().run()
+    assert not app.exception
+    assert opened.networks.spec(card.digest).sizes == "Tickets *v1*", "what runs record does not change"
+    named = literal("Tickets *v2*")
+    assert f"**{named}**" in texts(app)
+    assert "as Tickets" in texts(app)  # what it was imported as
+    links = {each.proto.label: dict(parse_qsl(each.proto.query_string)) for each in app.get("page_link")}
+    assert "Upload texts" in links
+
+    form = draw("finetune", **links["Fine-tune this network"])
+    assert form.selectbox(key="pick-base").value == card.digest
+    assert any("Tickets *v2* · as it was imported" in option for option in form.selectbox(key="pick-base").options)
+    home = draw("home", **links["Ask on Home"])
+    assert home.selectbox(key="home-network").options == ["Tickets *v2*"]
+    assert home.selectbox(key="home-network").value == card.digest
+    assert "network" not in home.query_params
+    assert any(option.startswith("Tickets *v2*") for option in draw("learn").selectbox(key="learn_network").options)
+    assert "That network is not here" in texts(draw("home", **links["Ask on Home"] | {"network": "0" * 64}))
 
 
 def test_a_bad_network_gives_its_sentence_which_can_be_dismissed_or_tried_again(opened: Lab, folder: Path) -> None:

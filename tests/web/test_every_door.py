@@ -46,6 +46,8 @@ class House:
             ("HEAD", "/"),
             ("GET", "/runs"),
             ("GET", "/data"),
+            ("GET", "/runs/r-0a1b2c3d"),
+            ("GET", "/learn/nothing"),
             ("GET", f"/{self.asset}"),
             ("GET", "/healthz"),
             ("GET", "/assets/plotly.min.js"),
@@ -102,6 +104,8 @@ def test_the_guest_gets_all_of_it_with_the_security_headers(house: House) -> Non
     expected = {
         "/api/predict": {400},  # without a body
         "/nothing/here": {200, 405},
+        "/runs/r-0a1b2c3d": {302},
+        "/learn/nothing": {404},
         f"/download/{house.run}/none.zip": {404},
         "/download/page/guessed/table": {404},
         "/media/0123.png": {404},

@@ -78,8 +78,10 @@ class OwnDatasets(Source):
         except DatasetError as error:
             return DatasetInfo(name, name, str(error), 0, "damaged", is_own=True, kind=self.kind)
         total = header.num_train + header.num_test
-        targets = f"in {len(header.class_names)} classes" if header.class_names else "with numbers"
-        line = f"Uploaded: {total:,} {self.what} {targets}{self.form}, {header.num_train:,} of them for training."
+        line = (
+            f"Uploaded: {total:,} {self.what}{self.targets(header)}{self.form}, {header.num_train:,} of them for "
+            "training."
+        )
         names = header.class_names
         state: Literal["ready", "damaged"] = "ready"
         if header.objective not in {objective.name() for objective in OBJECTIVES}:
@@ -118,6 +120,10 @@ class OwnDatasets(Source):
             raise damaged(name)
         header, arrays = self.format.read(name, content)
         return self.dataset(name, header, arrays)
+
+    def targets(self, header: Header) -> str:
+        """What a dataset has beside its examples, to follow their number; begins with a space."""
+        return f" in {len(header.class_names)} classes" if header.class_names else " with numbers"
 
     @abstractmethod
     def arrays(self, dataset: Dataset) -> Arrays:

@@ -8,6 +8,7 @@ from core.data.sources.definitions import Definitions
 from core.data.sources.digits import Digits
 from core.data.sources.mnist_16k import Mnist16k
 from core.data.sources.own_images import OwnImages
+from core.data.sources.own_passages import OwnPassages
 from core.data.sources.own_texts import OwnTexts
 from core.data.sources.published import Published
 from core.data.sources.source import Source
@@ -23,5 +24,6 @@ SOURCES: list[SourceFactory] = [
     Definitions,
     OwnImages,
     OwnTexts,
+    OwnPassages,
 ]
 """One line per source. A catalog asks those that are listed when it is made."""

@@ -1,15 +1,27 @@
 """Uploaded datasets: read within limits, checked, and previewed before they are saved.
 
-Images come as a zip, an npz or a CSV of pixels, and are converted to 28×28 grey; texts come as a table.
+Images come as a zip, an npz or a CSV of pixels, and are converted to 28×28 grey; texts come as a table, and passages
+for language models as a table or a plain text.
 """
 
 from core.data.uploads.draft import Draft, first_images, samples
 from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_BYTES
 from core.data.uploads.number_draft import draft_numbers
+from core.data.uploads.passage_draft import PassageDraft, draft_passages
+from core.data.uploads.passage_forms import (
+    PassageColumns,
+    PassageForm,
+    columns_for,
+    columns_of,
+    form_of,
+    forms_for,
+    guess_passages,
+    is_for_language,
+)
 from core.data.uploads.read import read_upload
-from core.data.uploads.read_texts import read_text_table, read_texts
-from core.data.uploads.text_columns import Guess, TextColumns, guess
+from core.data.uploads.read_texts import read_passages, read_text_table, read_texts
+from core.data.uploads.text_columns import Guess, TextColumns, guess, samples_of
 from core.data.uploads.text_draft import Lengths, TextDraft, draft_texts, first_texts
 from core.data.uploads.text_table import TextTable, short_name
 
@@ -19,17 +31,29 @@ __all__ = [
     "Faults",
     "Guess",
     "Lengths",
+    "PassageColumns",
+    "PassageDraft",
+    "PassageForm",
     "TextColumns",
     "TextDraft",
     "TextTable",
+    "columns_for",
+    "columns_of",
     "draft_numbers",
+    "draft_passages",
     "draft_texts",
     "first_images",
     "first_texts",
+    "form_of",
+    "forms_for",
     "guess",
+    "guess_passages",
+    "is_for_language",
+    "read_passages",
     "read_text_table",
     "read_texts",
     "read_upload",
     "samples",
+    "samples_of",
     "short_name",
 ]

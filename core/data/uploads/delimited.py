@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from itertools import islice
 from typing import Literal
@@ -12,6 +13,8 @@ import numpy as np
 
 from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_TEXT
+from core.data.uploads.messages import conversations_in
+from core.data.uploads.plain_text import read_plain
 from core.data.uploads.text_columns import HEADINGS
 from core.data.uploads.text_table import Cells, TextTable, check_size, listed
 from core.errors import DatasetError
@@ -22,6 +25,9 @@ SAMPLE = 20
 """Number of rows from which the delimiter is guessed."""
 SAMPLE_CHARACTERS = 2**18
 
+ALIKE = 0.5
+"""Share of these rows with as many cells as the first one, from which on a file without usual headings is a table."""
+
 NAME_WORDS = 3
 """Words of a heading that is taken for the name of a column by its form alone."""
 
@@ -31,17 +37,25 @@ LONGER = 0.95
 NO_HEADER = "The first line has {cell!r} in it and so names no columns: put a line such as text,label above it."
 
 
+ONE_COLUMN = (
+    "The file has one column: LoRA Lab learns to classify, so a table needs one with texts and one with their labels, "
+    "or to continue texts without labels, with the objective Language."
+)
+
+
 def read_delimited(text: str, notes: tuple[str, ...] = ()) -> TextTable:
-    """Read a table.
+    """Read a table; a text that does not look like one is read as plain text.
 
     Args:
         text: the file, with newlines for line breaks.
         notes: of the decoding.
 
     Raises:
-        DatasetError: not a table with a header, or too large; the message names the line.
+        DatasetError: it looks like a table but is none, is empty, or too large; the message names the line.
     """
     delimiter = _delimiter(text)
+    if delimiter is None:
+        return read_plain(text, notes, ONE_COLUMN)
     if delimiter != "\t":
         return _table(text, delimiter, csv.QUOTE_MINIMAL, notes)
     # Tables with tabs are often written without quotes, and then quotes are characters like any other.
@@ -61,8 +75,10 @@ def read_delimited(text: str, notes: tuple[str, ...] = ()) -> TextTable:
     return quoted if len(quoted) == len(plain) or all(map(_is_quoted, plain.columns)) else plain
 
 
-def _delimiter(text: str) -> str:
-    """The delimiter that gives the first rows as many cells as the first line has, at least two."""
+def _delimiter(text: str) -> str | None:
+    """The delimiter that gives the first rows as many cells as the first line has; None if it names no columns and most
+    rows have others.
+    """
     start = text[:SAMPLE_CHARACTERS]
     if len(start) < len(text):
         start = start[: start.rfind("\n") + 1] or start
@@ -80,14 +96,13 @@ def _delimiter(text: str) -> str:
         return (sum(len(row) == width for row in rows) / len(rows), width) if width > 1 else (0.0, width)
 
     best = max(DELIMITERS, key=fit)
-    if fit(best)[1] < 2:
-        if not start.strip():
-            raise DatasetError("The file is empty: each line must hold a text and its label.")
-        raise DatasetError(
-            "The file has one column: LoRA Lab learns to classify, so a table needs one with texts and one with their "
-            "labels."
-        )
-    return best
+    if not start.strip():
+        raise DatasetError("The file is empty: each line must hold a text and its label.")
+    first = next(line for line in start.split("\n") if line.strip())
+    is_heading = any(
+        cell.strip().strip('"').lower() in HEADINGS for cell in re.split(f"[{re.escape(DELIMITERS)}]", first)
+    )
+    return best if is_heading or (fit(best)[1] > 1 and fit(best)[0] >= ALIKE) else None
 
 
 def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, ...]) -> TextTable:
@@ -125,8 +140,16 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
         raise DatasetError(sentence) from error
     faults.check(len(places), leave_out=True)
     note = _header_note(headings, names, columns, places)
-    found = {name: Cells.of(cells) for name, cells in zip(names, columns, strict=True)}
-    return TextTable(found, np.array(places, np.int64), "Line", empty, (*notes, note) if note else notes, faults)
+    return TextTable(
+        {name: Cells.of(cells) for name, cells in zip(names, columns, strict=True)},
+        np.array(places, np.int64),
+        "Line",
+        empty,
+        (*notes, note) if note else notes,
+        faults,
+        conversations_in(dict(zip(names, columns, strict=True)), {}),
+        ONE_COLUMN if len(names) < 2 else "",
+    )
 
 
 _SPELLED = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}

@@ -1,14 +1,22 @@
-"""Read a table of texts from JSON lines: one object per line, with the same keys in each."""
+"""Read a table of texts from JSON lines: one object per line, with the same keys in each; or from one list of them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from core.data.uploads.faults import Faults
+from core.data.uploads.messages import conversation_cell, conversations_in
 from core.data.uploads.text_table import Cell, Cells, TextTable, cell_text, check_size, without_surrogates
 from core.errors import DatasetError
+
+ONE_KEY = (
+    "The objects have one key: LoRA Lab learns to classify, so a table needs one with texts and one with their labels, "
+    "or to continue texts without labels, with the objective Language."
+)
 
 
 def is_json(text: str) -> bool:
@@ -17,7 +25,7 @@ def is_json(text: str) -> bool:
 
 
 def read_json_lines(text: str, notes: tuple[str, ...] = ()) -> TextTable:
-    """Read a table.
+    """Read a table, also where the objects are those of one list.
 
     Args:
         text: the file, with newlines for line breaks.
@@ -26,20 +34,19 @@ def read_json_lines(text: str, notes: tuple[str, ...] = ()) -> TextTable:
     Raises:
         DatasetError: a line is not an object, or there are too many; the message names the line.
     """
-    if text.lstrip().startswith("["):
-        raise DatasetError("The file is one JSON list: save JSON lines, with one object per line and no brackets.")
+    is_list = text.lstrip().startswith("[")
     columns: dict[str, list[Cell]] = {}
+    conversations: dict[str, list[str]] = {}
     places: list[int] = []
-    empty, number, start, faults = 0, 0, 0, Faults()
-    while start < len(text):
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end
-        line, start, number = text[start:end].strip(), end + 1, number + 1
-        try:
-            row = _row(line, number) if line else {}
-        except DatasetError as error:
-            faults.add(str(error))
+    empty, faults, unit = 0, Faults(), "Entry" if is_list else "Line"
+    for number, value in _listed(text) if is_list else _lines(text):
+        if isinstance(value, DatasetError):
+            faults.add(str(value))
             continue
+        if not isinstance(value, dict):
+            faults.add(f"{unit} {number} is JSON but not an object such as {{'text': …, 'label': …}}.")
+            continue
+        row = {without_surrogates(name): cell_text(cell) for name, cell in value.items()}
         if not any(cell != "" for cell in row.values()):
             empty += 1
             continue
@@ -49,26 +56,57 @@ def read_json_lines(text: str, notes: tuple[str, ...] = ()) -> TextTable:
                 columns[name] = [""] * len(places)
         for name, cells in columns.items():
             cells.append(row.get(name, ""))
+        for name, cell in value.items():
+            if isinstance(cell, list):
+                name = without_surrogates(name)
+                found = conversations.setdefault(name, [])
+                found.extend([""] * (len(places) - len(found)))
+                found.append(conversation_cell(cell))
         places.append(number)
     faults.check(len(places), leave_out=True)
     if not places:
         raise DatasetError("The file is empty: each line must hold an object with a text and its label.")
-    if len(columns) < 2:
-        raise DatasetError(
-            "The objects have one key: LoRA Lab learns to classify, so a table needs one with texts and one with their "
-            "labels."
-        )
-    found = {name: Cells.of(cells) for name, cells in columns.items()}
-    return TextTable(found, np.array(places, np.int64), "Line", empty, notes, faults)
+    return TextTable(
+        {name: Cells.of(cells) for name, cells in columns.items()},
+        np.array(places, np.int64),
+        unit,
+        empty,
+        notes,
+        faults,
+        conversations_in(columns, conversations),
+        ONE_KEY if len(columns) < 2 else "",
+    )
 
 
-def _row(line: str, number: int) -> dict[str, Cell]:
+def _lines(text: str) -> Iterator[tuple[int, Any]]:
+    """The number of each line that is not blank, and its value, or the error for a line that is no JSON."""
+    number = start = 0
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        line, start, number = text[start:end].strip(), end + 1, number + 1
+        if not line:
+            yield number, {}
+            continue
+        try:
+            yield number, json.loads(line)
+        except (ValueError, RecursionError):
+            yield (
+                number,
+                DatasetError(
+                    f"Line {number} is not a JSON object: save JSON lines, with one complete object per line."
+                ),
+            )
+
+
+def _listed(text: str) -> Iterator[tuple[int, Any]]:
+    """The number of each value of a list, and the value. Raises: DatasetError: the text is no list."""
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
         raise DatasetError(
-            f"Line {number} is not a JSON object: save JSON lines, with one complete object per line."
+            f"The file begins as one JSON list but is damaged in line {error.lineno}: save it again, or as JSON lines."
         ) from error
-    if not isinstance(row, dict):
-        raise DatasetError(f"Line {number} is JSON but not an object such as {{'text': …, 'label': …}}.")
-    return {without_surrogates(name): cell_text(value) for name, value in row.items()}
+    except (ValueError, RecursionError) as error:
+        raise DatasetError("The file is one JSON list that cannot be read: save JSON lines.") from error
+    yield from enumerate(values, 1)

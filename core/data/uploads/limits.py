@@ -24,8 +24,8 @@ MIN_CLASSES, MAX_CLASSES = 2, 1000
 MIN_TRAIN, MIN_TEST = 4, 1
 """Images per class; with fewer, none would be left for training besides the validation part."""
 
-MIN_NUMBERS = 4
-"""Texts per part of a dataset of numbers."""
+MIN_PER_PART = 4
+"""Texts per part of a dataset without classes."""
 
 MAX_NAME = 64
 """Characters of a class name."""

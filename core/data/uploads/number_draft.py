@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
-from core.data.uploads.limits import MIN_NUMBERS
+from core.data.uploads.limits import MIN_PER_PART
 from core.data.uploads.text_columns import TextColumns
 from core.data.uploads.text_draft import Lengths, TextDraft, dataset_of, number_of, repeated, text_warnings
 from core.data.uploads.text_rows import Row, Rows, rows_of, without_repeats
@@ -51,8 +51,8 @@ def _draft(table: TextTable, columns: TextColumns, read: Rows, objective: str, d
     numbers = np.array([float(row.label) for row in rows], np.float32)
     testing = _testing(rows, columns)
     for part, own in (("training", numbers[~testing]), ("test", numbers[testing])):
-        if len(own) < MIN_NUMBERS:
-            raise DatasetError(f"The {part} part has {len(own)} texts: it needs at least {MIN_NUMBERS}.")
+        if len(own) < MIN_PER_PART:
+            raise DatasetError(f"The {part} part has {len(own)} texts: it needs at least {MIN_PER_PART}.")
         if own.min() == own.max():
             raise DatasetError(
                 f"All numbers of the {part} part in {quoted(columns.label)} are {own[0]:g}: there is nothing to learn."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from core.data.dataset import USUAL_OBJECTIVE
@@ -10,12 +12,18 @@ from core.data.uploads.json_lines import is_json, read_json_lines
 from core.data.uploads.limits import MAX_BYTES
 from core.data.uploads.number_draft import draft_numbers
 from core.data.uploads.parquet import MAGIC, read_parquet
+from core.data.uploads.passage_draft import PassageDraft, draft_passages
+from core.data.uploads.passage_forms import columns_of
+from core.data.uploads.plain_text import read_plain
 from core.data.uploads.text_columns import TextColumns, guess
 from core.data.uploads.text_draft import TextDraft, draft_texts
 from core.data.uploads.text_file import decoded, unpacked
 from core.data.uploads.text_table import TextTable, listed
 from core.errors import DatasetError
 from core.reader import Limits, in_reader
+
+PLAIN = (".txt", ".txt.gz", ".md")
+"""Ends of names of plain texts, in lower case."""
 
 
 def read_texts(
@@ -43,6 +51,8 @@ def read_texts(
         DatasetError: it cannot be used; the message says why.
     """
     table = read_text_table(source)
+    if table.unlabelled:
+        raise DatasetError(table.unlabelled)
     guessed = guess(table, numbers)
     chosen = {"text": text or guessed.text, "label": label or guessed.label}
     for what, name in chosen.items():
@@ -58,8 +68,38 @@ def read_texts(
     return draft_texts(table, columns, drop_duplicates, objective)
 
 
-def read_text_table(source: bytes | Path) -> TextTable:
+def read_passages(
+    source: bytes | Path,
+    columns: Mapping[str, str] | None = None,
+    part: str | None = None,
+    all_scored: bool = False,
+    drop_duplicates: bool = False,
+) -> PassageDraft:
+    """Read a dataset of passages for a language model from a file; nothing is written to disk.
+
+    Args:
+        source: the file, or where it is: a plain text, or a table with texts, prompts and completions, conversations or
+            instructions. A file whose name ends with ``.txt`` is a plain text whatever it looks like.
+        columns: the column of each field of a form, by the field's key, such as ``prompt`` and ``completion``; None for
+            those that look like it.
+        part: name of the column that says train or test; None for the one that looks like it, if there is one.
+        all_scored: whether prompts are scored, too.
+        drop_duplicates: leave out passages that repeat another one.
+
+    Raises:
+        DatasetError: it cannot be used; the message says why.
+    """
+    table = read_text_table(source, isinstance(source, Path) and source.name.lower().endswith(PLAIN))
+    chosen = columns_of(table, columns or {})
+    return draft_passages(table, replace(chosen, part=part or chosen.part), all_scored, drop_duplicates)
+
+
+def read_text_table(source: bytes | Path, is_plain: bool = False) -> TextTable:
     """Read the rows of a file.
+
+    Args:
+        source: the file, or where it is.
+        is_plain: whether it is a plain text, whatever it looks like.
 
     Raises:
         DatasetError: it is not such a file, damaged, or too large.
@@ -69,15 +109,17 @@ def read_text_table(source: bytes | Path) -> TextTable:
         raise DatasetError("The file is empty: choose a CSV, TSV, JSON lines or Parquet file.")
     if len(content) > MAX_BYTES:
         raise DatasetError(f"The file is larger than {MAX_BYTES // 2**20} MiB: leave rows out, or gzip it.")
-    return _table(content)
+    return _table(content, is_plain)
 
 
 @in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180), imports=("pyarrow.parquet",))
-def _table(content: bytes) -> TextTable:
+def _table(content: bytes, is_plain: bool) -> TextTable:
     content = unpacked(content)
     if content.startswith(MAGIC):
         return read_parquet(content)
     characters, notes = decoded(content)
+    if is_plain:
+        return read_plain(characters, notes)
     read = read_json_lines if is_json(characters) else read_delimited
     return read(characters, notes)
 

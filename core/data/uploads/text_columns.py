@@ -21,7 +21,12 @@ LABEL_NAMES = (
     *("emotion", "rating", "stars", "score", "tag", "type", "language", "output", "y"),
 )
 PART_NAMES = ("part", "split", "set", "subset", "partition", "fold", "usage")
-HEADINGS = frozenset((*TEXT_NAMES, *LABEL_NAMES, *PART_NAMES))
+CONTINUED_NAMES = (
+    *("prompt", "completion", "response", "answer", "instruction", "problem", "solution", "context", "messages"),
+    "conversations",
+)
+"""Names of columns that language models are trained on, beside those of texts."""
+HEADINGS = frozenset((*TEXT_NAMES, *LABEL_NAMES, *PART_NAMES, *CONTINUED_NAMES))
 """Names that are those of columns, in lower case."""
 
 NEARLY_ALL = 0.9
@@ -30,7 +35,7 @@ NEARLY_ALL = 0.9
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 """Pattern of a number."""
 
-PAIR = "learns to classify single texts: choose one of them as the text, and the other one is not read."
+PAIR = "learns to classify single texts: choose one of them as the text, or the objective Language to continue both."
 FLAGGED = "and LoRA Lab learns one: choose one of them as the label, to learn that alone."
 
 SAMPLE = 2000
@@ -65,12 +70,8 @@ def guess(table: TextTable, numbers: bool = False) -> Guess:
         table: the rows.
         numbers: whether the labels are numbers, not classes.
     """
-    samples = {name: _sample(cells) for name, cells in table.columns.items()}
-    part = next((name for name in _named(samples, PART_NAMES) if _is_part(table.column(name), NEARLY_ALL)), None)
-    if part is None:
-        part = next((name for name in samples if _is_part(table.column(name))), None)
-    left = {name: cells for name, cells in samples.items() if name != part}
-    text = _text(left)
+    part, left = samples_of(table)
+    text = likely_text(left)
     others = {name: cells for name, cells in left.items() if name != text}
     label = _numbers(others) if numbers else _label(others)
     if pair := pair_in(left):
@@ -79,6 +80,15 @@ def guess(table: TextTable, numbers: bool = False) -> Guess:
     if not numbers and label in (flags := flags_in(others)):
         return Guess(text, None, part, f"The columns {listed(flags)} are several labels per text, {FLAGGED}")
     return Guess(text, label, part)
+
+
+def samples_of(table: TextTable) -> tuple[str | None, dict[str, list[str]]]:
+    """The column that says the part of each row, if there is one, and the first cells of every other one."""
+    samples = {name: _sample(cells) for name, cells in table.columns.items()}
+    part = next((name for name in _named(samples, PART_NAMES) if _is_part(table.column(name), NEARLY_ALL)), None)
+    if part is None:
+        part = next((name for name in samples if _is_part(table.column(name))), None)
+    return part, {name: cells for name, cells in samples.items() if name != part}
 
 
 def _sample(cells: Cells) -> list[str]:
@@ -105,7 +115,7 @@ def _is_part(cells: Cells, share: float = 1.0) -> bool:
     return "train" in known and len(known) > 1 and sum(found.values()) >= share * len(cells.numbers)
 
 
-def _text(columns: dict[str, list[str]]) -> str | None:
+def likely_text(columns: dict[str, list[str]]) -> str | None:
     """The column with the longest texts, among those with a name for texts if there are any."""
     longest = {name: sum(map(len, cells)) for name, cells in columns.items()}
     several = [name for name, cells in columns.items() if len(set(cells)) > 1]

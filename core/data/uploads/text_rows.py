@@ -67,13 +67,11 @@ def rows_of(
             f"The column {quoted(named[-1])} is chosen twice: text, {target} and part are different columns."
         )
     cells = table.column(columns.text), table.column(columns.label)
-    written = [None] * len(table) if columns.part is None else list(table.column(columns.part))
-    named_parts = ["train" if columns.part is None else part_of(cell or "") for cell in written]
-    parts, note = train_and_test([part or "train" for part in named_parts])
+    parts = parts_of(table, columns.part)
     rows, empty, faults = [], table.empty_rows, Faults()
     for number, (text, label) in enumerate(zip(*cells, strict=True)):
         where = f"{table.unit} {table.places[number]}"
-        row = Row((text or "").strip(), (label or "").strip(), parts[number], where)
+        row = Row((text or "").strip(), (label or "").strip(), parts.of_rows[number], where)
         if text is None:
             faults.add(f"{where} has a list or an object in {quoted(columns.text)}, not a text: choose another column.")
         elif not row.text:
@@ -90,11 +88,8 @@ def rows_of(
             faults.add(
                 f"{where} has a text but no {target} in {quoted(columns.label)}{stands}: fill it in, or remove the row."
             )
-        elif named_parts[number] is None:
-            faults.add(
-                f"{where} has {(written[number] or '')[:40]!r} in {quoted(columns.part or '')}: the parts are train, "
-                "test and validation."
-            )
+        elif number in parts.faults:
+            faults.add(f"{where} {parts.faults[number]}")
         elif fault := fault_of(row):
             faults.add(fault)
         else:
@@ -103,7 +98,33 @@ def rows_of(
     faults.check(len(rows), leave_out)
     if not rows:
         raise DatasetError(f"The column {quoted(columns.text)} has no texts: choose another one.")
-    return Rows(rows, empty, note, faults)
+    return Rows(rows, empty, parts.note, faults)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which part each row of a table belongs to."""
+
+    of_rows: list[str]
+    """``train`` or ``test``."""
+    faults: dict[int, str]
+    """What is wrong with the cells of some rows, by their numbers from 0; goes on after the place of the row."""
+    note: str | None
+    """On a validation part, if there is one."""
+
+
+def parts_of(table: TextTable, column: str | None) -> Parts:
+    """Read a column of parts; without one every row is for training. Raises: DatasetError: there is no such column."""
+    written = [None] * len(table) if column is None else list(table.column(column))
+    named = ["train" if column is None else part_of(cell or "") for cell in written]
+    of_rows, note = train_and_test([part or "train" for part in named])
+    faults = {
+        number: f"has {(written[number] or '')[:40]!r} in {quoted(column or '')}: the parts are train, test and "
+        "validation."
+        for number, part in enumerate(named)
+        if part is None
+    }
+    return Parts(of_rows, faults, note)
 
 
 def without_repeats(rows: Sequence[Row]) -> list[Row]:

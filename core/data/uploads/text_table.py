@@ -72,6 +72,12 @@ class TextTable:
     """What the reader had to assume, one sentence each."""
     faults: Faults = field(default_factory=Faults)
     """Rows that are none, and are not in the columns."""
+    messages: Mapping[str, Cells] = field(default_factory=dict)
+    """Columns that hold conversations, as :mod:`core.data.uploads.messages` writes them; empty where a cell is."""
+    unlabelled: str = ""
+    """Why there are no labels in it, a sentence; empty where there may be."""
+    is_plain: bool = False
+    """Whether the file is no table but a plain text, of which each row is a passage."""
 
     def __len__(self) -> int:
         return len(self.places)

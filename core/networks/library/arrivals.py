@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.background import Background, Work
+from core.networks.library.card import NetworkCard
 from core.networks.library.networks import Networks
 
 
@@ -23,24 +24,39 @@ class Arrivals(Background):
         self._zips: dict[str, str] = {}
         """First digits of the SHA-256 of the latest zip of each name."""
 
-    def import_known(self, name: str) -> None:
-        """Begin with a known network or one at Hugging Face; see :meth:`Networks.import_known`."""
-        self._repeatable(name, lambda progress, stop: self._networks.import_known(name, progress, stop))
+    def import_known(self, name: str, title: str = "") -> None:
+        """Begin with a known network or one at Hugging Face; see :meth:`Networks.import_known`.
 
-    def import_folder(self, folder: Path) -> None:
-        """Begin to copy a folder."""
-        self._repeatable(str(folder), lambda progress, stop: self._networks.import_folder(folder, "", progress, stop))
+        Args:
+            name: of the network.
+            title: what people call it; empty for its name.
+        """
+        self._repeatable(
+            name, lambda progress, stop: self._titled(self._networks.import_known(name, progress, stop), title)
+        )
 
-    def import_zip(self, content: bytes, file: str) -> None:
+    def import_folder(self, folder: Path, title: str = "") -> None:
+        """Begin to copy a folder. Args: folder: it; title: what people call the network; empty for its name."""
+        self._repeatable(
+            str(folder),
+            lambda progress, stop: self._titled(self._networks.import_folder(folder, title, progress, stop), title),
+        )
+
+    def import_zip(self, content: bytes, file: str, title: str = "") -> None:
         """Begin with a zip, which cannot be repeated: its bytes are not kept.
 
         While another zip of the same name is on its way, this one's name is followed by digits of its SHA-256.
+
+        Args:
+            content: the zip.
+            file: its name.
+            title: what people call the network; empty for the file's name.
         """
         digest = hashlib.sha256(content).hexdigest()[:8]
         self._again.pop(file, None)
 
         def work(progress: Callable[[float], None], stop: threading.Event) -> object:
-            return self._networks.import_zip(content, file, progress, stop)
+            return self._titled(self._networks.import_zip(content, file, progress, stop, title), title)
 
         if self.begin(file, work):
             self._zips[file] = digest
@@ -55,6 +71,10 @@ class Arrivals(Background):
         """Begin again; a download goes on where it ended. Does nothing if :meth:`can_repeat` is false."""
         if work := self._again.get(name):
             self.begin(name, work)
+
+    def _titled(self, card: NetworkCard, title: str) -> NetworkCard:
+        """A network that has arrived, called as somebody wants, also if it was here by another name."""
+        return self._networks.rename(card.digest, title) if title else card
 
     def _repeatable(self, name: str, work: Work) -> None:
         self._again[name] = work

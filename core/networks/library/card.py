@@ -16,7 +16,12 @@ ABOUT = "about.json"
 """Name of the card's file, beside the network's."""
 
 VERSION = 1
+NAMED = 2
+"""Version of a card with a name that somebody gave; versions of LoRA Lab that know no such name say so."""
+
 MAX_ABOUT = 2**20
+MAX_NAME = 100
+"""Characters of a network's name."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class NetworkCard(Inspection):
     digest: str
     """SHA-256 over the names and hashes of :attr:`files`; the network's address."""
     name: str
+    """What it was imported as, which runs from it record and which never changes."""
     revision: str
     """Commit of a Hugging Face repository, or version of a package; empty where there is none."""
     origin: str
@@ -64,6 +70,32 @@ class NetworkCard(Inspection):
     """SHA-256 of each file, by its name."""
     brought: float
     """When it was imported, in seconds since 1970."""
+    own_name: str = ""
+    """What people call it since they renamed it; empty if they did not."""
+
+    @property
+    def title(self) -> str:
+        """What it is called wherever it is shown."""
+        return self.own_name or self.name
+
+
+def checked_name(name: str) -> str:
+    """A name that somebody gives to a network, without spaces around it.
+
+    Raises:
+        NetworkFileError: it is too long, or has more than one line.
+    """
+    found = name.strip()
+    if not _is_name(found):
+        raise NetworkFileError(
+            f"A network's name is one line of at most {MAX_NAME} characters, without tabs or other control characters: "
+            "choose another one."
+        )
+    return found
+
+
+def _is_name(name: str) -> bool:
+    return len(name) <= MAX_NAME and name.isprintable() and name == name.strip()
 
 
 def read_card(folder: Path) -> NetworkCard:
@@ -77,13 +109,15 @@ def read_card(folder: Path) -> NetworkCard:
         with (folder / ABOUT).open("rb") as file:
             values = json.loads(file.read(MAX_ABOUT))
         version = values.pop("version")
-        if version != VERSION:
+        if version not in (VERSION, NAMED):
             raise NetworkFileError(
                 f"The network {folder.name[:12]} was imported by a newer version of LoRA Lab: update this one."
             )
         card = NetworkCard(**values | {"head": tuple(values["head"])})
         if card.digest != folder.name or digest_of(card.files) != card.digest:
             raise ValueError("the card is of another network")
+        if not _is_name(card.own_name):
+            raise ValueError("nobody can have given it this name")
     except NetworkFileError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -95,5 +129,7 @@ def read_card(folder: Path) -> NetworkCard:
 
 def write_card(folder: Path, card: NetworkCard) -> None:
     """Write the card into a network's folder. Raises: OSError: the disk is full or not writable."""
-    values = dataclasses.asdict(card) | {"version": VERSION}
+    values = dataclasses.asdict(card) | {"version": NAMED if card.own_name else VERSION}
+    if not card.own_name:
+        del values["own_name"]
     write_atomically(folder / ABOUT, json.dumps(values, sort_keys=True, indent=1).encode())

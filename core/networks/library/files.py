@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import NetworkFileError, printable
 from core.methods.peft_config import CONFIG_FILE
@@ -17,13 +17,15 @@ ADAPTER = CONFIG_FILE
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+CHAT_TEMPLATE = "chat_template.jinja"
+"""Kept beside a network and outside its digest: it changes no weight and no token, and earlier versions left it out."""
 README = "README.md"
 """Read for the licence, and not kept."""
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx")
 """Endings of files with weights in formats that are never read."""
 
-MAX_TEXT = {CONFIG: 2**20, INDEX: 2**24, README: 2**24}
+MAX_TEXT = {CONFIG: 2**20, INDEX: 2**24, CHAT_TEMPLATE: 2**20, README: 2**24}
 MAX_TOKENIZER = 2**26
 """Maximum bytes of the files beside the weights; the largest tokenizers have some 40 MB."""
 
@@ -41,10 +43,18 @@ class NetworkFiles:
     weights: tuple[str, ...]
     """Files of weights; empty as long as the index of shards has not been read."""
 
+    beside: tuple[str, ...] = ()
+    """What is kept with the network, but is no part of it."""
+
     @property
     def all(self) -> tuple[str, ...]:
-        """Every file."""
+        """Every file of the network."""
         return (*self.texts, *self.weights)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Every file that is kept."""
+        return (*self.all, *self.beside)
 
 
 def choose(names: Collection[str], what: str) -> NetworkFiles:
@@ -75,9 +85,10 @@ def choose(names: Collection[str], what: str) -> NetworkFiles:
             else f"{what} has no {WEIGHTS}: choose a network with weights as safetensors."
         )
     found = tuple(name for name in tokenizer.FILES if name in names)
+    beside = (CHAT_TEMPLATE,) if CHAT_TEMPLATE in names else ()
     if WEIGHTS in names:
-        return NetworkFiles((CONFIG, *found), (WEIGHTS,))
-    return NetworkFiles((CONFIG, *found, INDEX), ())
+        return NetworkFiles((CONFIG, *found), (WEIGHTS,), beside)
+    return NetworkFiles((CONFIG, *found, INDEX), (), beside)
 
 
 def check_tokenizer(files: NetworkFiles, what: str) -> None:
@@ -95,7 +106,7 @@ def with_shards(files: NetworkFiles, index: bytes, names: Collection[str], what:
     shards = sorted(set(read_index(index, what).values()))
     if missing := [shard for shard in shards if shard not in names]:
         raise NetworkFileError(f"{what} is incomplete: {INDEX} names {missing[0]:.80}, which is not there.")
-    return NetworkFiles(files.texts, tuple(shards))
+    return replace(files, weights=tuple(shards))
 
 
 def read_index(content: bytes, what: str) -> dict[str, str]:

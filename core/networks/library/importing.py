@@ -15,7 +15,7 @@ import torch
 from core.errors import NetworkFileError, StorageFullError, printable
 from core.files import flush, put_in_place, sha256_of
 from core.memory import free_bytes
-from core.networks.library.card import NetworkCard, read_card, write_card
+from core.networks.library.card import MAX_NAME, NetworkCard, read_card, write_card
 from core.networks.library.check import inspect
 from core.networks.library.config import check_kind
 from core.networks.library.files import (
@@ -34,8 +34,6 @@ from core.networks.library.partial import BrokenOffError, arriving, clean
 from core.networks.library.place import Place
 from core.networks.transformer import TransformerSpec
 from core.settings import Settings
-
-MAX_NAME = 100
 
 SLACK = 2**26
 """Bytes of the disk that stay free."""
@@ -84,7 +82,7 @@ class Importing:
         check_tokenizer(files, place.what)
         if INDEX in files.texts:
             files = with_shards(files, place.read(INDEX), sizes.keys(), place.what)
-        self._check_sizes({file: sizes[file] for file in files.all}, files)
+        self._check_sizes({file: sizes[file] for file in files.kept}, files)
         licence = licence_in(place.read(README)) if README in sizes else ""
         clean(self._settings.networks)
         try:
@@ -109,7 +107,7 @@ class Importing:
                 f"{what} has {size / 1e9:.1f} GB, more than the {TransformerSpec.max_bytes / 1e9:.1f} GB that a "
                 "network may have: choose a smaller one."
             )
-        for file in files.texts:
+        for file in (*files.texts, *files.beside):
             if sizes[file] > max_bytes_of(file):
                 raise NetworkFileError(
                     f"{what} has a {file} of more than {max_bytes_of(file) // 2**20} MiB: choose another network."
@@ -134,10 +132,10 @@ class Importing:
         for path in folder.iterdir():
             if path.is_dir():  # of a process that was killed when it moved the files into place
                 shutil.rmtree(path)
-            elif path.name not in files.all:  # of another revision
+            elif path.name not in files.kept:  # of another revision
                 path.unlink()
-        done, total = 0, sum(sizes[file] for file in files.all) or 1
-        for file in files.all:
+        done, total = 0, sum(sizes[file] for file in files.kept) or 1
+        for file in files.kept:
             path, size = folder / file, sizes[file]
             start = path.stat().st_size if path.exists() else 0
             if start > size:
@@ -185,10 +183,12 @@ class Importing:
         if is_whole(final, card):
             card = dataclasses.replace(read_card(final), name=card.name)
             write_card(final, card)
+            for file in files.beside:
+                (folder / file).replace(final / file)
         else:
             staged = folder / card.digest
             staged.mkdir()
-            for file in files.all:
+            for file in files.kept:
                 (folder / file).rename(staged / file)
             write_card(staged, card)
             flush(staged)

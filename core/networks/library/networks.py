@@ -6,7 +6,7 @@ import builtins
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cachetools import LRUCache
@@ -16,7 +16,7 @@ from core.errors import LabError, NetworkFileError, NetworkInUseError, printable
 from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.causal import CausalSpec
 from core.networks.imported import ImportedSpec
-from core.networks.library.card import NetworkCard, read_card
+from core.networks.library.card import NetworkCard, checked_name, read_card, write_card
 from core.networks.library.check import read_all
 from core.networks.library.files import NetworkFiles
 from core.networks.library.hub import HubPlace
@@ -97,16 +97,49 @@ class Networks:
             ) from error
 
     def find(self, name: str) -> NetworkCard | None:
-        """The newest network with this name: that of a known network, a name at Hugging Face, or the first characters
-        of a digest, at least eight; None if there is none.
+        """The newest network with this name: one that people gave it, that of a known network, a name at Hugging Face,
+        or the first characters of a digest, at least eight; None if there is none.
         """
-        network = known(name)
-        names = network.names if network else frozenset({name.strip().lower()})
+        network, own = known(name), name.strip().lower()
+        names = network.names if network else frozenset({own})
         cards = self.list()
-        by_name = next((card for card in cards if card.name.lower() in names), None)
+        named = (
+            *(card for card in cards if card.name.lower() in names),
+            *(card for card in cards if card.own_name.lower() == own != ""),
+        )
+        by_name = next(iter(named), None)
         if by_name is not None or len(name) < MIN_PREFIX:
             return by_name
         return next((card for card in cards if card.digest.startswith(name.lower())), None)
+
+    def titles(self) -> dict[str, str]:
+        """What each network is called wherever it is shown, by its digest."""
+        return {card.digest: card.title for card in self.list()}
+
+    def title_of(self, network: NetworkSpec) -> str:
+        """What the network of a run is called: as people call it now, if it was imported and is still here."""
+        try:
+            return network.sizes if network.brought is None else self.card(network.brought).title
+        except NetworkFileError:
+            return network.sizes
+
+    def rename(self, digest: str, name: str) -> NetworkCard:
+        """Give a network another name. Files, digest, and what runs record stay as they are.
+
+        Args:
+            digest: of the network.
+            name: the name; empty for the one that it was imported as.
+
+        Raises:
+            NetworkFileError: it is not in this library, the name is none, or it cannot be written.
+        """
+        card, own = self.card(digest), checked_name(name)
+        card = replace(card, own_name="" if own == card.name else own)
+        try:
+            write_card(self._settings.networks / card.digest, card)
+        except OSError as error:
+            raise NetworkFileError(f"The name could not be saved: {error.strerror or error}.") from error
+        return card
 
     def offers(self) -> builtins.list[Offer]:
         """The known networks, and where each would be imported from."""
@@ -228,16 +261,18 @@ class Networks:
         file: str,
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
+        name: str = "",
     ) -> NetworkCard:
         """Take a network from a zip; see :meth:`import_known`.
 
         Args:
             content: the zip.
-            file: its name, after which the network is named.
+            file: its name.
             progress: called with the fraction that is done, 0 to 1.
             stop: once set, bringing ends at the next piece.
+            name: what people call the network; default: the file's name without its ending.
         """
-        return self._import(ZipPlace(content, file), stem_of(file), progress, stop)
+        return self._import(ZipPlace(content, file), name or stem_of(file), progress, stop)
 
     def remove(self, digest: str) -> None:
         """Delete a network; does nothing if it is not there.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -156,16 +156,21 @@ def mean_text(arm: Arm, name: str) -> str:
     return spread_text(interval, what)
 
 
-def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row per run, in the order given, as numbers and times (UTC); values that a run does not have are missing."""
-    everything = list(runs)
+def runs_table(runs: Iterable[Run], titles: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """One row per run, in the order given, as numbers and times (UTC); values that a run does not have are missing.
+
+    Args:
+        runs: to be listed.
+        titles: what imported networks are called now, by digest; others are called as their runs record.
+    """
+    everything, called = list(runs), titles or {}
     settings: dict[str, Callable[[Run], object]] = {
         "Run": lambda run: run.id,
         # Short: what else tells the arms of many experiments apart has columns of its own.
         "Setting": lambda run: run.spec.label,
         "Method": lambda run: run.spec.kind,
         "Dataset": lambda run: run.spec.task.dataset,
-        "Network": lambda run: run.spec.network.sizes,
+        "Network": lambda run: called.get(run.spec.network.brought or "", run.spec.network.sizes),
         "Seed": lambda run: run.spec.seed,
         "State": lambda run: run.state,
     }
@@ -199,10 +204,10 @@ def _value(run: Run, name: str) -> float | None:
     return quantity(name, objective).of(run.result)
 
 
-def entries_table(entries: Iterable[Entry]) -> pd.DataFrame:
+def entries_table(entries: Iterable[Entry], titles: Mapping[str, str] | None = None) -> pd.DataFrame:
     """The table of :func:`runs_table` with the steps made, tags, note and archive flag of each run."""
     everything = list(entries)
-    table = runs_table(entry.run for entry in everything)
+    table = runs_table((entry.run for entry in everything), titles)
     table["Steps"] = pd.array([entry.run.step for entry in everything], dtype="Int64")
     table["Tags"] = pd.array([", ".join(entry.tags) for entry in everything], dtype="string")
     table["Note"] = pd.array([" ".join(entry.note.split()) for entry in everything], dtype="string")

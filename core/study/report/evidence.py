@@ -49,6 +49,8 @@ class Evidence:
     :func:`core.forecast.cost.frozen_sentence`."""
     versions: dict[str, str]
     """Versions of Python and the libraries, as installed now."""
+    network: str
+    """The sizes of the network that all runs train, or what it is called if it was imported."""
 
     @cached_property
     def chosen(self) -> list[Arm]:
@@ -121,6 +123,7 @@ def gather(
         forecasts=lab.estimates.at_launch([run.id for arm in chosen for run in arm.runs]),
         frozen={arm.key: sentence for arm in chosen if (sentence := _frozen(lab, arm))},
         versions=versions(),
+        network=lab.networks.title_of(members[0].spec.network),
     )
 
 

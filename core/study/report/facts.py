@@ -23,7 +23,7 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Experiment", f"{evidence.experiment.id}, started {_moment(evidence.experiment.created)}"
     # A run with adapters counts them as well: the network itself is the smallest.
     plain = min((result.parameters for result in results), default=None)
-    yield "Network", f"{first.network.title} {first.network.sizes}, {count_text(plain)} parameters"
+    yield "Network", f"{first.network.title} {evidence.network}, {count_text(plain)} parameters"
     yield from first.network.facts.items()
     yield from _bases(evidence)
     yield "Target", f"{task_text(first.task, first.objective)}{_counts(evidence)}"

@@ -27,7 +27,7 @@ def limits_of(evidence: Evidence) -> list[str]:
         )
     elif specs[0].is_direct:
         bases = (
-            f"All runs start from {network.sizes} as it was imported, with a head that each seed draws anew. The "
+            f"All runs start from {evidence.network} as it was imported, with a head that each seed draws anew. The "
             "intervals hold for that network only, and nothing tells what it has forgotten of what it knew before."
         )
     else:
@@ -36,7 +36,7 @@ def limits_of(evidence: Evidence) -> list[str]:
             "other numbers. An experiment with a base for each seed would show that."
         )
     sentences = [
-        _network(network),
+        _network(network, evidence.network),
         bases,
         f"The intervals are over {counted(seeds, 'seed')}, that is over {_drawn(specs)}. Those of adapter settings "
         f"minus full fine-tuning are over test {nouns} as well, where the answers to each are known; all others hold "
@@ -85,15 +85,15 @@ def limits_of(evidence: Evidence) -> list[str]:
     return sentences
 
 
-def _network(network: NetworkSpec) -> str:
+def _network(network: NetworkSpec, name: str) -> str:
     reads = view_of(network.learns).reads
     if network.brought is not None:
         return (
-            f"The network is {network.sizes}, a {network.title} that reads {reads}. What holds here need not "
+            f"The network is {name}, a {network.title} that reads {reads}. What holds here need not "
             "hold for another network, and least for a much larger one."
         )
     return (
-        f"The network is a {network.title} of {network.sizes} units on {reads}. What holds here need not "
+        f"The network is a {network.title} of {name} units on {reads}. What holds here need not "
         "hold for a language model or a larger network."
     )
 

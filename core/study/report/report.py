@@ -93,8 +93,8 @@ def opening(evidence: Evidence) -> Opening:
     short = "below" if measure.higher_is_better else "above"
     return Opening(
         question=(
-            f"{_start(first)} has to learn {task_text(first.task, first.objective)}. Does it take full fine-tuning, or "
-            "is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
+            f"{_start(first, evidence.network)} has to learn {task_text(first.task, first.objective)}. Does it take "
+            "full fine-tuning, or is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
             f"{measure.margin_text(found.margin)} of {measure.noun} {short} full fine-tuning."
         ),
         answer=tuple(filter(None, (headline(found), *explanation(found), costs(found)))),
@@ -132,9 +132,9 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
     )
 
 
-def _start(spec: RunSpec) -> str:
+def _start(spec: RunSpec, network: str) -> str:
     """What the runs start from, as the subject of a sentence."""
-    name = f"The network {spec.network.sizes}" if spec.network.brought is not None else "A network"
+    name = f"The network {network}" if spec.network.brought is not None else "A network"
     return (
         f"{name} was trained on {task_text(spec.source, spec.objective)} and"
         if spec.source

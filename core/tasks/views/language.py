@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +15,7 @@ from core.data.passage import Passage
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError
+from core.reader.chat_template import rendered
 from core.tasks.views.split import Outline
 from core.tasks.views.text import TextView
 from core.tasks.views.view import FormField, TextTokenizer, shots_field
@@ -76,17 +77,36 @@ def _examples(
     """Some passages of a dataset as the tokens of a network."""
     chosen = [texts[row] for row in rows]
     passages = [Passage.whole(each) if isinstance(each, str) else each for each in chosen]
-    if any(passage.messages and not passage.parts for passage in passages):
-        raise DatasetError(
-            f"{spec.dataset} consists of messages, and this network has no chat template: choose a network that was "
-            "trained to chat."
-        )
-    found = scored_examples(passages, tokenizer, spec.length)
+    found = scored_examples(in_parts(passages, tokenizer, spec.dataset), tokenizer, spec.length)
     if not found.scored.any():
         raise DatasetError(
             f"Nothing of {spec.dataset} is left to score in texts of {spec.length} tokens: choose a longer input."
         )
     return found
+
+
+def in_parts(passages: Sequence[Passage], tokenizer: TextTokenizer, dataset: str) -> list[Passage]:
+    """The same passages, conversations as the parts that a network's chat template makes of them.
+
+    Args:
+        passages: some of a dataset.
+        tokenizer: of the network.
+        dataset: name of the dataset.
+
+    Raises:
+        DatasetError: there are conversations, and no chat template.
+        NetworkFileError: the template cannot be used; see :func:`core.reader.chat_template.rendered`.
+    """
+    chats = tuple((passage.messages, passage.all_scored) for passage in passages if passage.messages)
+    if not chats:
+        return list(passages)
+    if not tokenizer.template:
+        raise DatasetError(
+            f"{dataset} has conversations, and this network has no chat template: choose a network that was trained "
+            "to chat."
+        )
+    parts = iter(rendered(tokenizer.template, chats, dict(tokenizer.special)))
+    return [replace(passage, parts=next(parts)) if passage.messages else passage for passage in passages]
 
 
 def scored_examples(passages: Sequence[Passage], tokenizer: TextTokenizer, length: int) -> LanguageExamples:

@@ -70,6 +70,16 @@ class TextTokenizer(Protocol):
         """The token that ends texts; None where there is none."""
         ...
 
+    @property
+    def template(self) -> str:
+        """The chat template, a program in Jinja's language; empty where there is none."""
+        ...
+
+    @property
+    def special(self) -> Mapping[str, str]:
+        """Special tokens by the names that chat templates know them by, such as ``bos_token``."""
+        ...
+
     def spans(self, texts: Sequence[str]) -> Sequence[Tokenized]:
         """The tokens of each text without marks of its beginning and end, with the bytes that each stands for."""
         ...

@@ -147,7 +147,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
         planned = lab.planned(configuration)
         with about:
             st.subheader("What the file says")
-            for title, line in _lines(configuration, planned).items():
+            for title, line in _lines(lab, configuration, planned).items():
                 st.markdown(f"**{title}:** {literal(line)}")
             st.dataframe(settings_table(configuration.settings), hide_index=True, alt="Every setting that is trained")
             st.button("Close the file", icon=":material/close:", key=f"{key}-close", on_click=close_file, args=(key,))
@@ -185,17 +185,18 @@ def _is_like(spec: RunSpec, wanted: RunSpec, configuration: Configuration) -> bo
     return (spec.but(seed=wanted.seed) if configuration.own_bases else spec) == wanted
 
 
-def _lines(configuration: Configuration, planned: Planned) -> dict[str, str]:
+def _lines(lab: Lab, configuration: Configuration, planned: Planned) -> dict[str, str]:
     """What a configuration says, by titles."""
     base, first = configuration.base, planned.runs[0]
     lines: dict[str, str] = {}
     if base is None:
-        lines["Base"] = base_text(configuration.start)
+        lines["Base"] = base_text(lab, configuration.start)
     else:
         start = configuration.start
         each = "one for each seed, " if configuration.own_bases else ""
         lines["Base"] = (
-            f"{each}{start.title} {start.sizes} · {task_text(base.task, base.objective)} · {_trained(base.optim)}"
+            f"{each}{start.title} {lab.networks.title_of(start)} · {task_text(base.task, base.objective)} · "
+            f"{_trained(base.optim)}"
         )
     lines["Task"] = task_text(configuration.task)
     lines["Judged by"] = judged_text(configuration.objective)

@@ -14,6 +14,9 @@ from pages.shared.forms import widgets
 from pages.shared.ui.links import link
 from pages.shared.ui.pickers import distinct
 
+QUERY = "network"
+"""URL parameter of links that choose an imported network, by its digest."""
+
 
 def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
     """Draw a choice among the networks that can learn a dataset; return None, and say why, where there is none.
@@ -66,7 +69,13 @@ def imported_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
         st.info("Texts are learned by a network that you import, and there is none yet.", icon=":material/info:")
         link("networks", "Import a network")
         return None
-    names = distinct({digest: card.name for digest, card in cards.items()})
+    names = distinct({digest: card.title for digest, card in cards.items()})
+    if wanted := st.query_params.get(QUERY):
+        del st.query_params[QUERY]  # so that another choice stays
+        if wanted in cards:
+            st.session_state[f"{key}-network"] = wanted
+        else:
+            st.warning("That network is not here; it may have been deleted.", icon=":material/link_off:")
     digest = st.selectbox(
         "Network",
         list(cards),

@@ -15,7 +15,7 @@ from core.networks.network import NetworkSpec
 from core.numbers import count_text, percent
 from core.study.figures.curves import chart_config
 from core.study.figures.lengths import length_histogram
-from core.tasks.views.language import PassagePreview, passage_preview
+from core.tasks.views.language import PassagePreview
 from core.tasks.views.text import TextPreview
 from core.wording.examples import target_text
 from pages.shared.ui.figure_panel import readable
@@ -29,6 +29,9 @@ SAMPLES = 8
 
 BATCH = 8
 """Texts in a preview."""
+
+SCORED, CUT = "primary", "red"
+"""Colors of the background of what is scored, and of what is cut off."""
 
 
 def task_preview(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> None:
@@ -146,11 +149,20 @@ def _passages(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -
     if network is None:
         st.caption("Choose a network to see the tokens that it reads.")
         return
-    tokenizer = lab.networks.tokenizer_of(network)
-    seen = passage_preview(task, lab.catalog.load(task.dataset), tokenizer, BATCH)
+    draw_passages(lab.passage_preview(task, network, BATCH), network, key)
+
+
+def draw_passages(seen: PassagePreview, network: NetworkSpec, key: str) -> None:
+    """Draw passages token by token, and the lengths of all.
+
+    Args:
+        seen: what the network reads.
+        network: whose tokens these are.
+        key: prefix of the widget keys.
+    """
     st.caption(
-        f"{count_text(len(seen.lengths))} training texts. Of the first {len(seen.rows)}: :green-background[scored], "
-        "read only, and :red-background[cut off]."
+        f"{count_text(len(seen.lengths))} training texts. Of the first {len(seen.rows)}: "
+        f":{SCORED}-background[scored], read only, and :{CUT}-background[cut off]."
     )
     between = "|" if network.tokenizer is None else ""  # every byte is a token
     for words, scored in seen.rows:
@@ -162,7 +174,7 @@ def _passages(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -
 def _part(token: tuple[int, tuple[str, bool]], length: int) -> str:
     """The color of a token by its place and whether it is scored; empty for one that is only read."""
     place, (_, scored) = token
-    return "red" if place >= length else "green" if scored else ""
+    return CUT if place >= length else SCORED if scored else ""
 
 
 def _coloured(color: str, tokens: str) -> str:

@@ -59,11 +59,11 @@ def when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%d %b %H:%M")
 
 
-def base_text(base: Run | NetworkSpec) -> str:
-    """Describe a base in one line: a pretrain run, or a network that was imported."""
+def base_text(lab: Lab, base: Run | NetworkSpec) -> str:
+    """Describe a base in one line: a pretrain run, or a network that was imported, as people call it now."""
     if isinstance(base, NetworkSpec):
-        return f"{base.sizes} · as it was imported"
-    brought = f"{base.spec.network.sizes} · " if base.spec.network.brought else ""
+        return f"{lab.networks.title_of(base)} · as it was imported"
+    brought = f"{lab.networks.title_of(base.spec.network)} · " if base.spec.network.brought else ""
     return f"{brought}{task_text(base.spec.task, base.spec.objective)} · {base_facts(base)}"
 
 
@@ -135,16 +135,21 @@ CONTINUES = "language-"
 """Before the digest of an imported network that is to continue texts, as an address has it."""
 
 
+def imported_bases(lab: Lab) -> dict[str, NetworkSpec]:
+    """Imported networks by their id in addresses, once for each kind of data that they learn."""
+    cards = lab.networks.list()
+    found: dict[str, NetworkSpec] = {card.digest: lab.networks.spec(card.digest) for card in cards}
+    continuing = [card.digest for card in cards if card.architecture in TESTED]
+    return found | {CONTINUES + digest: lab.networks.spec(digest, learns=LANGUAGE) for digest in continuing}
+
+
 def base_picker(lab: Lab) -> Run | NetworkSpec | None:
     """Draw a choice of bases, newest first, and of networks that were imported; return None if there are none."""
     bases: dict[str, Run | NetworkSpec] = {run.id: run for run in lab.bases()}
-    cards = lab.networks.list()
-    bases |= {card.digest: lab.networks.spec(card.digest) for card in cards}
-    continuing = [card.digest for card in cards if card.architecture in TESTED]
-    bases |= {CONTINUES + digest: lab.networks.spec(digest, learns=LANGUAGE) for digest in continuing}
+    bases |= imported_bases(lab)
     if not bases:
         return None
-    names = {id: base_text(base) for id, base in bases.items()}
+    names = {id: base_text(lab, base) for id, base in bases.items()}
     return bases[pick("Base", names, "base", "The network to start from: pretrained here, or imported as it is.")]
 
 
@@ -155,7 +160,7 @@ def start_id(spec: RunSpec) -> str:
 
 def start_text(lab: Lab, spec: RunSpec) -> str:
     """Describe what a fine-tune run starts from: its base, or the network that was imported."""
-    return base_text(spec.network if spec.base is None else lab.run(spec.base))
+    return base_text(lab, spec.network if spec.base is None else lab.run(spec.base))
 
 
 def experiment_text(lab: Lab, experiment: Experiment) -> str:

@@ -30,9 +30,10 @@ class Waiting(Networks):
         file: str,
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
+        name: str = "",
     ) -> NetworkCard:
         assert self.told.wait(HANG)
-        return super().import_zip(content, file, progress, stop)
+        return super().import_zip(content, file, progress, stop, name)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from core.data.text_examples import TextExamples
 from core.errors import NetworkFileError, NetworkInUseError, StorageFullError
 from core.networks.forward import forward
 from core.networks.library.card import ABOUT
-from core.networks.library.files import licence_in
+from core.networks.library.files import CHAT_TEMPLATE, licence_in
 from core.networks.library.importing import Importing
 from core.networks.library.networks import Networks
 from core.networks.library.partial import PARTIAL, RESUMED
@@ -95,6 +95,28 @@ def test_padding_that_is_no_token_is_that_of_the_tokenizer(networks: Networks, t
     assert forward(networks.start(spec, seed=0), uneven).shape == (2, 3)
 
 
+def test_a_chat_template_is_kept_beside_a_network_and_outside_its_digest(networks: Networks, tiny: Path) -> None:
+    before = networks.import_folder(tiny)
+    assert networks.tokenizer(before.digest).template == ""
+    networks._tokenizers.clear()
+    (tiny / CHAT_TEMPLATE).write_text("{{ messages }}{# ünïcode #}")
+    for template in ("{{ messages }}{# ünïcode #}", "{{ bos_token }}"):
+        (tiny / CHAT_TEMPLATE).write_text(template)
+        card = networks.import_folder(tiny)
+        assert (card.digest, card.files, card.bytes) == (before.digest, before.files, before.bytes)
+        assert networks.tokenizer(card.digest).template == template
+        assert networks.tokenizer(card.digest).special["pad_token"] == "[PAD]"
+        networks._tokenizers.clear()
+    networks.remove(card.digest)
+    digest = networks.import_folder(tiny).digest
+    assert digest == before.digest
+    assert networks.tokenizer(digest).template == "{{ bos_token }}"
+    assert kept(networks) >= {f"{digest}/{CHAT_TEMPLATE}"}
+    (tiny / CHAT_TEMPLATE).write_bytes(b"x" * (2**20 + 1))
+    with pytest.raises(NetworkFileError, match=r"a chat_template\.jinja of more than 1 MiB"):
+        networks.import_folder(tiny)
+
+
 def test_what_pages_could_not_plan_is_refused_at_once(networks: Networks, tmp_path: Path) -> None:
     with pytest.raises(NetworkFileError, match="in a way that LoRA Lab cannot plan for"):
         networks.import_folder(save_tiny(tmp_path / "made", "xlnet", classifier=True))
@@ -138,6 +160,37 @@ def test_the_same_files_are_kept_once_whatever_they_are_called(networks: Network
     other = networks.import_folder(save_tiny(tmp_path / "other", seed=1))
     assert other.digest != first.digest
     assert [card.name for card in networks.list()] == ["other", "two"]
+
+
+def test_a_network_is_renamed_without_a_change_of_what_it_is_or_of_what_runs_record(
+    networks: Networks, tiny: Path, tmp_path: Path
+) -> None:
+    card = networks.import_folder(tiny, "checkpoint-3000")
+    before, spec = kept(networks), networks.spec(card.digest)
+    about = networks.folder(card.digest) / ABOUT
+    written = about.read_bytes()
+    renamed = networks.rename(card.digest, "  Tickets *BERT*  ")
+    assert networks.card(card.digest) == renamed == networks.find("tickets *bert*") == networks.find("checkpoint-3000")
+    assert (renamed.title, renamed.name, renamed.digest) == ("Tickets *BERT*", "checkpoint-3000", card.digest)
+    assert kept(networks) == before
+    assert networks.spec(card.digest) == spec
+    assert networks.titles() == {card.digest: "Tickets *BERT*"}
+    assert networks.title_of(spec) == "Tickets *BERT*"
+    assert networks.import_folder(tiny, "again").title == "Tickets *BERT*", "only a person changes the name"
+    for bad in ("two\nlines", "tab\there", "x" * 101):
+        with pytest.raises(NetworkFileError, match=r"one line of at most 100 characters.*choose another"):
+            networks.rename(card.digest, bad)
+    assert networks.card(card.digest).title == "Tickets *BERT*"
+    networks.import_folder(tiny, "checkpoint-3000")
+    networks.rename(card.digest, "")
+    assert about.read_bytes() == written, "a card without a name of one's own is that of earlier versions"
+    values = json.loads(written)
+    for name in (7, "a\nb", " x", "x" * 101):
+        about.write_text(json.dumps(values | {"own_name": name, "version": 2}))
+        with pytest.raises(NetworkFileError, match=r"description .* is damaged: import that network again"):
+            networks.card(card.digest)
+    networks.remove(card.digest)
+    assert networks.title_of(spec) == "checkpoint-3000"
 
 
 def test_networks_are_found_by_name_and_digest(networks: Networks, tiny: Path) -> None:

@@ -1,0 +1,251 @@
+"""An uploaded dataset of passages, for a language model: read and checked, but not saved yet."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.dataset import LanguageDataset
+from core.data.passage import SCORED_ROLE, Passage
+from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
+from core.data.uploads.faults import Faults
+from core.data.uploads.limits import MAX_TEXT, MIN_PER_PART
+from core.data.uploads.passage_forms import PassageColumns, cells_of, form_of
+from core.data.uploads.text_draft import Lengths
+from core.data.uploads.text_rows import parts_of
+from core.data.uploads.text_table import TextTable, quoted
+from core.errors import DatasetError
+
+GLUED = 0.5
+"""Share of prompts that end, and completions that begin, with a letter, from which on they are said to run together."""
+
+
+@dataclass(frozen=True, eq=False)
+class PassageDraft:
+    """The dataset of passages that a table would become; nothing is on disk yet."""
+
+    dataset: LanguageDataset
+    columns: PassageColumns
+    line: str
+    """What was read and how it was split, in one sentence."""
+    warnings: tuple[str, ...]
+    """Possible problems with the data, one sentence each."""
+    given: Lengths
+    """UTF-8 bytes of each passage; of a conversation those of its messages, without what a chat template adds."""
+    scored: Lengths
+    """The same of what is scored."""
+    scored_bytes: tuple[int, int]
+    """Scored bytes of the training part and of the test part."""
+    empty_rows: int
+    """Rows without content, which were left out."""
+    duplicates: int
+    """Passages that repeat another one."""
+    without_duplicates: bool
+    """Whether these were left out."""
+    overlap: int
+    """Test passages that are also in the training part."""
+    shared_prompts: int
+    """Test passages whose prompt is also in the training part, those that are there as a whole included."""
+    faults: Faults
+    """Rows that were left out because they cannot be used."""
+
+
+def draft_passages(
+    table: TextTable,
+    columns: PassageColumns,
+    all_scored: bool = False,
+    drop_duplicates: bool = False,
+    leave_out: bool = False,
+) -> PassageDraft:
+    """Make a dataset of passages of the columns of a table.
+
+    Without a column of parts a fifth is drawn for testing, such that no prompt is in both parts.
+
+    Args:
+        table: the rows.
+        columns: what they are, and which columns to use.
+        all_scored: whether prompts are scored, too.
+        drop_duplicates: leave out passages that repeat another one; of one in both parts that of the test part stays.
+        leave_out: whether rows that cannot be used, such as those without a completion, are left out.
+
+    Raises:
+        DatasetError: a column is missing or used twice, a row cannot be used, or there are too few passages.
+    """
+    form, cells, parts = form_of(columns.form), cells_of(table, columns), parts_of(table, columns.part)
+    found: list[tuple[Passage, str]] = []
+    empty, faults = table.empty_rows, Faults()
+    for number, row in enumerate(zip(*cells.values(), strict=True)):
+        where = f"{table.unit} {table.places[number]}"
+        of_field = dict(zip(cells, row, strict=True))
+        if listed := next((key for key, cell in of_field.items() if cell is None), None):
+            name = quoted(dict(columns.columns)[listed])
+            faults.add(f"{where} has a list or an object in {name}, not a text: choose another column.")
+            continue
+        written = {key: cell or "" for key, cell in of_field.items()}
+        passage = form.passage(written, all_scored)
+        if passage is None:
+            empty += 1
+        elif isinstance(passage, str):
+            faults.add(f"{where} {passage}.")
+        elif (length := max(len(cell) for cell in written.values())) > MAX_TEXT and not passage.messages:
+            faults.add(f"{where} has a text of {length:,} characters: the limit is {MAX_TEXT:,}.")
+        elif number in parts.faults:
+            faults.add(f"{where} {parts.faults[number]}")
+        else:
+            found.append((passage, parts.of_rows[number]))
+    faults = table.faults.plus(faults)
+    faults.check(len(found), leave_out)
+    if not found:
+        raise DatasetError(f"The column {quoted(columns.columns[0][1])} has no texts: choose another one.")
+
+    def draft() -> PassageDraft:
+        return _draft(table, columns, found, (empty, parts.note, faults), drop_duplicates)
+
+    return faults.without(draft, "rows")
+
+
+def _draft(
+    table: TextTable,
+    columns: PassageColumns,
+    everything: Sequence[tuple[Passage, str]],
+    read: tuple[int, str | None, Faults],
+    drop_duplicates: bool,
+) -> PassageDraft:
+    """The draft of what can be used. Raises: DatasetError: there is too little of it."""
+    form, (empty, note, faults) = form_of(columns.form), read
+    in_test = {passage for passage, part in everything if part == "test"}
+    once = {passage: "test" if passage in in_test else "train" for passage, _ in everything}
+    rows = list(once.items()) if drop_duplicates else everything
+    passages = [passage for passage, _ in rows]
+    testing = _testing([prompt_of(each) or each for each in passages])
+    if columns.part is not None:
+        testing = np.array([part == "test" for _, part in rows], bool)
+        if not testing.any():
+            raise DatasetError(f"The column {quoted(columns.part)} says test of no row: choose no column for the part.")
+    for part, count in (("training", int((~testing).sum())), ("test", int(testing.sum()))):
+        if count < MIN_PER_PART:
+            raise DatasetError(
+                f"The {part} part has {count} passage{'s' * (count != 1)}: it needs at least {MIN_PER_PART}."
+            )
+    dataset = dataset_of(passages, testing)
+    known, prompts = {*dataset.train_texts}, {prompt_of(passage) for passage in dataset.train_texts}
+    overlap = sum(passage in known for passage in dataset.test_texts)
+    shared = sum(prompt is not None and prompt in prompts for prompt in map(prompt_of, dataset.test_texts))
+    answered_otherwise = sum(
+        passage not in known and (prompt := prompt_of(passage)) is not None and prompt in prompts
+        for passage in dataset.test_texts
+    )
+    scored = [sum(map(scored_bytes, part)) for part in (dataset.train_texts, dataset.test_texts)]
+    split = "split as in the file" if columns.part else "with a random test part"
+    what = f"the {form.completes} are" if form.completes and not _all_scored(passages[0]) else "everything is"
+    return PassageDraft(
+        dataset=dataset,
+        columns=columns,
+        line=(
+            f"{len(rows):,} passages, of which {what} learned: {len(dataset.train_texts):,} for training and "
+            f"{len(dataset.test_texts):,} for testing, {split}."
+        ),
+        warnings=tuple(
+            each
+            for each in (
+                *table.notes,
+                note,
+                _overlap_warning(overlap, len(dataset.test_texts)),
+                _shared_warning(answered_otherwise, len(dataset.test_texts)),
+                _glued_warning(passages),
+            )
+            if each
+        ),
+        given=Lengths.of([_bytes(_pieces(passage)) for passage in passages]),
+        scored=Lengths.of([scored_bytes(passage) for passage in passages]),
+        scored_bytes=(scored[0], scored[1]),
+        empty_rows=empty,
+        duplicates=len(everything) - len(once),
+        without_duplicates=drop_duplicates,
+        overlap=overlap,
+        shared_prompts=shared,
+        faults=faults,
+    )
+
+
+def dataset_of(passages: Sequence[Passage], testing: NDArray[np.bool_]) -> LanguageDataset:
+    """The dataset of some passages. Args: testing: (n,) whether each is to be tested on."""
+    parts = [
+        tuple(passage for passage, tested in zip(passages, testing.tolist(), strict=True) if tested == wanted)
+        for wanted in (False, True)
+    ]
+    labels = [np.zeros(len(part), np.int64) for part in parts]
+    for array in labels:
+        array.flags.writeable = False
+    return LanguageDataset("upload", parts[0], labels[0], parts[1], labels[1])
+
+
+def prompt_of(passage: Passage) -> Hashable | None:
+    """What a passage begins with and is the same for all answers to it; None for a text without a prompt."""
+    if passage.parts:
+        return passage.parts[0][0] if len(passage.parts) > 1 else None
+    first = next(number for number, (role, _) in enumerate(passage.messages) if role == SCORED_ROLE)
+    return passage.messages[:first] or None
+
+
+def scored_bytes(passage: Passage) -> int:
+    """UTF-8 bytes of what is scored; of a conversation without what a chat template adds."""
+    scored = [text for text, is_scored in passage.parts if is_scored]
+    scored += [text for role, text in passage.messages if passage.all_scored or role == SCORED_ROLE]
+    return _bytes(scored)
+
+
+def _pieces(passage: Passage) -> list[str]:
+    return [text for text, _ in passage.parts] + [content for _, content in passage.messages]
+
+
+def _bytes(texts: Iterable[str]) -> int:
+    return sum(len(text.encode()) for text in texts)
+
+
+def _all_scored(passage: Passage) -> bool:
+    return passage.all_scored or (all(is_scored for _, is_scored in passage.parts) and not passage.messages)
+
+
+def _testing(keys: Sequence[Hashable]) -> NDArray[np.bool_]:
+    """Which passages to test on: about a fifth of all, drawn with a fixed seed, those with equal keys together.
+
+    Where most have one key, which so cannot be parted, they are drawn one by one.
+    """
+    number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    groups = np.array([number_of[key] for key in keys], np.int64)
+    if np.bincount(groups).max() > len(groups) // 2:
+        groups = np.arange(len(groups))
+    # NumPy guarantees that the stream of RandomState never changes between versions.
+    order = np.random.RandomState([SPLIT_SEED]).permutation(int(groups.max()) + 1)
+    sizes = np.bincount(groups)[order]
+    wanted = max(1, round(TEST_SHARE * len(groups)))
+    taken = order[sizes.cumsum() - sizes < wanted]
+    return np.isin(groups, taken)
+
+
+def _overlap_warning(overlap: int, tested: int) -> str:
+    if not overlap:
+        return ""
+    return f"{overlap:,} of {tested:,} test passages are also in the training part: the test part looks too easy."
+
+
+def _shared_warning(shared: int, tested: int) -> str:
+    if not shared:
+        return ""
+    return f"{shared:,} of {tested:,} test passages have a prompt that the training part answers in another way."
+
+
+def _glued_warning(passages: Sequence[Passage]) -> str:
+    """A sentence where prompts run into their completions."""
+    pairs = [passage.parts for passage in passages if len(passage.parts) == 2]
+    glued = sum(pair[0][0][-1].isalnum() and pair[1][0][0].isalnum() for pair in pairs)
+    if not pairs or glued < GLUED * len(pairs):
+        return ""
+    return (
+        "Prompts run into their completions, as in …"
+        f"{pairs[0][0][0][-12:]!r}{pairs[0][1][0][:12]!r}…: end prompts with a space or a line break."
+    )

@@ -1,0 +1,285 @@
+"""Passages come through character by character, whatever they are written in, and what should give pause is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.data.dataset import LanguageDataset
+from core.data.passage import Passage
+from core.data.sources import own
+from core.data.sources.catalog import Catalog
+from core.data.sources.own_passages import OwnPassages
+from core.data.uploads import (
+    PassageDraft,
+    draft_passages,
+    guess_passages,
+    is_for_language,
+    read_passages,
+    read_text_table,
+    read_texts,
+)
+from core.data.uploads.limits import MAX_TEXT
+from core.data.uploads.passage_draft import prompt_of, scored_bytes
+from core.data.uploads.plain_text import LONGEST, pieces_of
+from core.errors import DatasetError
+from core.settings import Settings
+from tests.bad_files.sentences import faults_of
+from tests.data.passage_files import FORMATS, PASSAGES, QUESTIONS, ROWS, chat, written
+from tests.data.text_files import CSV, GOOD
+
+pytestmark = pytest.mark.usefixtures("read_here")
+
+
+def held(draft: PassageDraft) -> list[Passage]:
+    """All passages, sorted."""
+    return sorted((*draft.dataset.train_texts, *draft.dataset.test_texts), key=repr)
+
+
+def json_lines(*rows: Any) -> bytes:
+    return "\n".join(json.dumps(row) for row in rows).encode()
+
+
+def refused(content: bytes, **how: Any) -> str:
+    """The sentence with which a file is refused."""
+    with pytest.raises(DatasetError) as caught:
+        read_passages(content, **how)
+    assert faults_of(str(caught.value)) == []
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("format_", FORMATS)
+def test_every_form_in_every_format_gives_the_same_passages(rows: str, format_: str) -> None:
+    content = written(rows, format_)
+    draft = read_passages(content)
+    assert held(draft) == sorted(PASSAGES[rows], key=repr)
+    assert is_for_language(read_text_table(content))
+    assert (len(draft.dataset.train_texts), len(draft.dataset.test_texts)) == (16, 4)
+    assert draft.dataset.train_texts == read_passages(written(rows, "jsonl")).dataset.train_texts
+    assert not draft.dataset.train_labels.flags.writeable
+    assert draft.warnings == ()
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_tables_with_labels_are_not_taken_for_language(kind: str) -> None:
+    assert not is_for_language(read_text_table(GOOD[kind]))
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_scored_bytes_are_those_of_the_answers_or_of_everything(rows: str) -> None:
+    answers, everything = (read_passages(written(rows, "jsonl"), all_scored=flag) for flag in (False, True))
+    sizes = [len(a.encode()) + 4 * (rows == "messages") for _, a in QUESTIONS]
+    if rows != "texts":
+        assert sum(answers.scored_bytes) == sum(sizes)
+        assert answers.given == everything.given
+    assert everything.scored == everything.given
+    assert all(scored_bytes(passage) > 0 for passage in held(answers))
+
+
+def test_the_test_part_shares_no_prompt_with_the_training_part_unless_the_file_says_so() -> None:
+    rows = [{"prompt": f"p {n % 12}", "completion": f" c {n}"} for n in range(60)]
+    drawn = read_passages(json_lines(*rows))
+    of_parts = [{prompt_of(each) for each in part} for part in (drawn.dataset.train_texts, drawn.dataset.test_texts)]
+    assert of_parts[0] & of_parts[1] == set()
+    assert (drawn.overlap, drawn.shared_prompts, drawn.warnings) == (0, 0, ())
+    parted = [row | {"part": "test" if n < 20 else "train"} for n, row in enumerate(rows + rows[:1])]
+    given_parts = read_passages(json_lines(*parted))
+    assert (given_parts.overlap, given_parts.shared_prompts, given_parts.duplicates) == (1, 20, 1)
+    assert "1 of 20 test passages are also in the training part" in " ".join(given_parts.warnings)
+    assert "19 of 20 test passages have a prompt" in " ".join(given_parts.warnings)
+    without = read_passages(json_lines(*parted), drop_duplicates=True)
+    assert (len(without.dataset.train_texts), len(without.dataset.test_texts), without.overlap) == (40, 20, 0)
+
+
+def test_passages_with_one_prompt_are_parted_all_the_same() -> None:
+    draft = read_passages(json_lines(*({"prompt": "Write: ", "completion": f"text {n}"} for n in range(40))))
+    assert (len(draft.dataset.test_texts), draft.shared_prompts) == (8, 8)
+
+
+def test_prompts_that_run_into_their_completions_are_told() -> None:
+    draft = read_passages(json_lines(*({"prompt": f"What {n}", "completion": f"that {n}"} for n in range(20))))
+    assert "Prompts run into their completions, as in …'What 0''that 0'…" in draft.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("messages", "sentence"),
+    [
+        ([], "Line 21 has a conversation without messages."),
+        (chat("Hi"), "Line 21 has a conversation in which the assistant says nothing"),
+        (chat("Hi", " "), "the assistant says nothing"),
+        ([{"role": "robot", "content": "x"}], "Line 21 has a message of the role 'robot': roles are system, user"),
+        ([{"role": 7, "content": "x"}], "of the role '7'"),
+        ([*chat("a", "b"), {"content": "x"}], "Line 21 has a message without a role, number 3"),
+        ([*chat("a", "b"), "c"], "has a message without a role, number 3"),
+        ([{"role": "user", "content": {"x": 1}}], "Line 21 has a message that is no text, number 1"),
+        ([{"role": "assistant", "content": None, "tool_calls": []}], "is no text, number 1"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "is no text, number 1"),
+        (chat("a", "x" * MAX_TEXT), f"has a conversation of {MAX_TEXT + 1:,} characters"),
+        (chat(*"ab" * 501), "has a conversation of 1,002 messages"),
+        ("hello", "Line 21 has a text in the place of a list of messages"),
+        ({"role": "user"}, "Line 21 has an object in the place of a list of messages"),
+    ],
+)
+def test_a_conversation_that_is_none_is_a_sentence_and_can_be_left_out(messages: Any, sentence: str) -> None:
+    content = json_lines(*ROWS["messages"], {"messages": messages})
+    assert sentence in refused(content)
+    table = read_text_table(content)
+    columns = guess_passages(table)
+    assert columns
+    draft = draft_passages(table, columns, leave_out=True)
+    assert held(draft) == sorted(PASSAGES["messages"], key=repr)
+    assert draft.faults.count == 1
+
+
+def test_words_for_roles_and_contents_in_pieces_are_understood() -> None:
+    pieces = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
+    rows = [
+        [
+            {"role": "developer", "content": "s"},
+            {"from": "Human", "value": f"{n}"},
+            {"role": "model", "content": pieces},
+        ]
+        for n in range(20)
+    ]
+    draft = read_passages(json_lines(*({"chat": row} for row in rows)))
+    assert {each.messages[0] for each in held(draft)} == {("system", "s")}
+    assert {each.messages[2] for each in held(draft)} == {("assistant", "Hello")}
+
+
+@pytest.mark.parametrize(
+    ("content", "how", "sentence"),
+    [
+        (json_lines(*ROWS["prompts"], {"prompt": "x"}), {}, "Line 21 has a prompt but no completion"),
+        (json_lines(*ROWS["instructions"], {"instruction": "x"}), {}, "Line 21 has no output"),
+        (json_lines(*ROWS["instructions"], {"output": "x"}), {}, "Line 21 has no instruction"),
+        (json_lines(*ROWS["prompts"], {"prompt": ["x"], "completion": "y"}), {}, "a list or an object in 'prompt'"),
+        (json_lines({"prompt": "x" * (MAX_TEXT + 1), "completion": "y"}), {}, "Line 1 has a text of 100,001"),
+        (json_lines(*ROWS["prompts"][:5]), {}, "The test part has 1 passage: it needs at least 4."),
+        (json_lines(*ROWS["prompts"]), {"columns": {"prompt": "a"}}, "has no column 'a'"),
+        (json_lines(*ROWS["prompts"]), {"columns": {"prompt": "completion"}}, "'completion' is chosen twice"),
+        (json_lines(*ROWS["prompts"]), {"columns": {"messages": "prompt"}}, "has no conversations"),
+        (json_lines(*ROWS["prompts"]), {"columns": {"x": "prompt"}}, "No passages are made of x: name columns for"),
+        (json_lines(*ROWS["prompts"]), {"part": "prompt"}, "'prompt' is chosen twice"),
+        (b"", {}, "The file is empty"),
+        (b"\n \n", {}, "The file is empty"),
+    ],
+)
+def test_rows_that_are_no_passages_are_a_sentence(content: bytes, how: dict[str, Any], sentence: str) -> None:
+    assert sentence in refused(content, **how)
+
+
+def test_a_file_without_labels_is_refused_for_classes_and_says_what_takes_it() -> None:
+    for content in (b"text\nhello\nthere", b"Once upon a time.\nThere was a cat.\n" * 9, json_lines({"text": "a"})):
+        with pytest.raises(DatasetError, match="with the objective Language"):
+            read_texts(content)
+        assert is_for_language(read_text_table(content))
+
+
+PROSE = "It was dark;\nthe rain fell.\n\nNo, it was, in fact, light.\n \n\nThe end."
+
+
+def test_a_plain_text_is_parted_by_blank_lines_or_else_by_lines(tmp_path: Path) -> None:
+    table = read_text_table(PROSE.encode())
+    assert table.is_plain
+    assert list(table.column("text")) == ["It was dark;\nthe rain fell.", "No, it was, in fact, light.", "The end."]
+    assert table.places.tolist() == [1, 4, 7]
+    lines = "\n".join(f"name {n}" for n in range(30))
+    assert held(read_passages(lines.encode())) == sorted(map(Passage.whole, lines.split("\n")), key=repr)
+    for name in ("a.txt", "A.MD"):
+        (tmp_path / name).write_bytes(CSV)
+        assert Passage.whole("text,label") in held(read_passages(tmp_path / name))
+    (tmp_path / "a.csv").write_bytes(CSV)
+    assert Passage.whole("text,label") not in held(read_passages(tmp_path / "a.csv"))
+
+
+@settings(max_examples=100)
+@given(st.text("ab .\n!", max_size=6000))
+def test_long_passages_are_cut_between_words_and_lose_nothing_else(text: str) -> None:
+    pieces = list(pieces_of(text))
+    assert all(0 < len(piece) <= LONGEST for piece in pieces)
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+
+
+def test_cuts_are_at_the_end_of_a_sentence_where_there_is_one() -> None:
+    text = " ".join(f"Sentence number {n} is here." for n in range(200))
+    assert all(piece.endswith(".") and piece.startswith("Sentence") for piece in pieces_of(text))
+
+
+# Kept datasets
+
+
+def same(one: object, two: LanguageDataset) -> bool:
+    assert isinstance(one, LanguageDataset)
+    for part in ("train_labels", "test_labels"):
+        np.testing.assert_array_equal(getattr(one, part), getattr(two, part))
+        assert getattr(one, part).dtype == np.int64
+        assert not getattr(one, part).flags.writeable
+    return (one.train_texts, one.test_texts, one.class_names) == (two.train_texts, two.test_texts, two.class_names)
+
+
+def topics(dataset: LanguageDataset) -> LanguageDataset:
+    labels = [np.arange(len(part)) % 2 for part in (dataset.train_texts, dataset.test_texts)]
+    return replace(dataset, train_labels=labels[0], test_labels=labels[1], class_names=("a", "b"))
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("all_scored", [False, True])
+def test_a_kept_dataset_of_passages_is_read_as_it_was(rows: str, all_scored: bool, tmp_path: Path) -> None:
+    catalog = Catalog(Settings(tmp_path))
+    dataset = read_passages(written(rows, "jsonl"), all_scored=all_scored).dataset
+    catalog.keep(dataset, "mine")
+    catalog.keep(topics(dataset), "with-topics")
+    for one in (catalog, Catalog(Settings(tmp_path))):
+        info = one.info("mine")
+        assert (info.state, info.kind, info.objective, info.num_classes) == ("ready", "language", "language", 0)
+        assert info.line == "Uploaded: 20 passages, 16 of them for training."
+        assert same(one.load("mine"), dataset)
+        assert one.info("with-topics").line == "Uploaded: 20 passages on 2 topics, 16 of them for training."
+    kept = Catalog(Settings(tmp_path)).load("with-topics")
+    assert kept.train_labels.tolist() == [0, 1] * 8
+    assert catalog.as_file("mine") == ("mine.passages.safetensors", OwnPassages(Settings(tmp_path)).content(dataset))
+
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: arrays["train_kinds"].fill(9),
+        lambda arrays: arrays["train_kinds"].fill(0),
+        lambda arrays: arrays["train_kinds"].__setitem__(0, 3),
+        lambda arrays: arrays["train_counts"].fill(0),
+        lambda arrays: arrays["train_counts"].__setitem__(0, 2**62),
+        lambda arrays: arrays["train_ends"].__setitem__(0, 10**6),
+        lambda arrays: arrays["train_ends"].__setitem__(-1, 1),
+        lambda arrays: arrays["train_texts"].fill(255),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_damaged(change: Change, tmp_path: Path) -> None:
+    source = OwnPassages(Settings(tmp_path))
+    dataset = read_passages(written("prompts", "jsonl")).dataset
+    arrays = {name: array.copy() for name, array in source.arrays(dataset).items()}
+    change(arrays)
+    content = source.format.written(arrays, (), "language")
+    header, read = source.format.read("mine", content)
+    with pytest.raises(DatasetError, match="The file of your dataset mine is damaged"):
+        source.dataset("mine", header, read)
+
+
+def test_passages_are_not_kept_as_texts_nor_texts_as_passages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DatasetError, match="Only datasets of passages"):
+        OwnPassages(Settings(tmp_path)).keep(read_texts(CSV).dataset, "a")
+    monkeypatch.setattr(own, "MAX_FILE", 100)
+    with pytest.raises(DatasetError, match="leave some of its passages out"):
+        Catalog(Settings(tmp_path)).keep(read_passages(written("texts", "csv")).dataset, "a")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,38 @@
+"""No address below a page is a white page: Runs shows a run, and of others it is said that they are not there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from starlette.applications import Starlette
+
+from core.web import below_pages
+from tests.web.asking import ask
+
+APP = Starlette(routes=below_pages.routes(lambda path: f"/lab{path}", {"runs": "Runs", "tryit": "Try it"}))
+BROWSER = {"Accept": "text/html,*/*"}
+
+
+def test_a_run_is_shown_by_the_page_runs_which_says_it_where_there_is_none() -> None:
+    for path in ("/lab/runs/r-0a1b2c3d", "/lab/runs/r-0a1b2c3d/"):
+        status, _, headers = ask(APP, path, **BROWSER)
+        assert (status, headers["location"]) == (302, "/lab/runs?run=r-0a1b2c3d")
+
+
+@pytest.mark.parametrize("path", ["runs/r-0a1b2c3d/curve", "runs/r-XYZ", "tryit/r-0a1b2c3d", "runs/<b>x</b>"])
+def test_what_is_not_there_has_a_sentence_and_a_link_to_the_page(path: str) -> None:
+    status, body, _ = ask(APP, f"/lab/{path}", **BROWSER)
+    name = path.partition("/")[0]
+    assert status == 404
+    assert f"There is no page at {name}/" in body
+    assert "<b>" not in body
+    assert f'<a href="/lab/{name}">Open the page {"Runs" if name == "runs" else "Try it"}</a>' in body
+    assert ask(APP, f"/lab/{path}", "POST")[0] == 405
+
+
+def test_what_streamlit_looks_for_below_a_page_is_not_there_and_a_slash_at_the_end_is_no_other_page() -> None:
+    status, body, _ = ask(APP, "/lab/runs/_stcore/health")
+    assert (status, json.loads(body)) == (404, {"error": "There is no page at runs/_stcore/health."})
+    status, _, headers = ask(APP, "/lab/runs/?run=r-1", **BROWSER)
+    assert (status, headers["location"]) == (301, "/lab/runs?run=r-1")
