@@ -27,7 +27,7 @@ from core.files import check_sha256, sha256_of, write_atomically
 from core.methods.method import Role
 from core.networks.file import read_network
 from core.networks.onnx_file import OPSET, OnnxNetwork, onnx_bytes
-from core.networks.pretrained import CONFIG
+from core.networks.pretrained import CONFIG, are_read
 from core.networks.tokenizer import FILES
 from core.networks.transformers_library import transformers
 from core.numbers import count_text, listed
@@ -346,22 +346,19 @@ class Exports:
             if isinstance(dataset, TextDataset | LanguageDataset):
                 texts = [each if isinstance(each, str) else each.text for each in dataset.test_texts[:TEXTS]]
                 tokenizer = self._artifacts.tokenizer(run)
-                if not _are_read(
-                    form.tokens(made, texts), tokenizer.encode(texts, spec.task.length), tokenizer.padding
-                ):
+                read = tokenizer.encode(texts, spec.task.length)
+                if not are_read(form.tokens(made, texts), read, tokenizer.padding):
                     raise ExportError(
                         f"The tokenizer in the file for {form.name} reads texts as other tokens than training did: the "
                         "file is not offered."
                     )
             network, tool = form.read(made, lambda: self._artifacts.base_network(run))
             logits = predict(network, test, size=batch_of(trained))
-            what, own, other = "logits", expected, logits
-            if spec.objective.targets == "texts":  # which tokens are most likely may change by rounding
-                what, own, other = "scores", expected[:, :1], logits[:, :1]
-            found = LogitComparison.of(f"{what} by {tool} and of the trained network", own, other, TOLERANCE)
+            objective = spec.objective
+            alike = objective.compared(expected), objective.compared(logits)
+            found = LogitComparison.of(f"logits by {tool} and of the trained network", *alike, TOLERANCE)
             if not found.is_same:
                 raise ExportError(f"The {found}: the file is not offered.")
-            objective = spec.objective
             apart = (objective.predict(expected) - objective.predict(logits)).abs()
             certificate = ExportCertificate(
                 form.name,
@@ -384,25 +381,3 @@ class Exports:
 def _network_file(run: Run) -> str:
     """The file with a run's network: its own, or the base with the adapter merged into it."""
     return MERGED if run.spec.role is Role.ADAPTER else NETWORK
-
-
-def _are_read(
-    found: Mapping[str, Sequence[Sequence[int]]] | None, tokens: Sequence[Sequence[int]], padding: int
-) -> bool:
-    """Whether a file's tokenizer, if it has one, makes the tokens of training, with padding behind the shorter texts.
-
-    Args:
-        found: what it makes.
-        tokens: of each text, as in training.
-        padding: the token that pads.
-    """
-    if found is None:
-        return True
-    width = max(map(len, tokens))
-    for text, ids, mask in zip(tokens, found["input_ids"], found["attention_mask"], strict=True):
-        if list(text) == [padding]:  # a text without any token, of which every tokenizer makes something else
-            continue
-        missing = width - len(text)
-        if list(ids) != [*text, *[padding] * missing] or list(mask) != [1] * len(text) + [0] * missing:
-            return False
-    return True

@@ -125,3 +125,25 @@ def _settings(folder: Path, texts: Mapping[str, bytes], padding: int, length: in
 def _changed(content: bytes, change: Mapping[str, object]) -> bytes:
     """A file of JSON with other values of some fields."""
     return (json.dumps(json.loads(content) | change, indent=2, sort_keys=True) + "\n").encode()
+
+
+def are_read(
+    found: Mapping[str, Sequence[Sequence[int]]] | None, tokens: Sequence[Sequence[int]], padding: int
+) -> bool:
+    """Whether a file's tokenizer, if it has one, makes the tokens of training, with padding behind the shorter texts.
+
+    Args:
+        found: what it makes.
+        tokens: of each text, as in training.
+        padding: the token that pads.
+    """
+    if found is None:
+        return True
+    width = max(map(len, tokens))
+    for text, ids, mask in zip(tokens, found["input_ids"], found["attention_mask"], strict=True):
+        if list(text) == [padding]:  # a text without any token, of which every tokenizer makes something else
+            continue
+        missing = width - len(text)
+        if list(ids) != [*text, *[padding] * missing] or list(mask) != [1] * len(text) + [0] * missing:
+            return False
+    return True

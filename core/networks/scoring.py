@@ -47,6 +47,22 @@ def scores(network: nn.Module, batch: Batch) -> Tensor:
         network: a causal language model of transformers.
         batch: see :class:`core.data.language_examples.LanguageExamples`.
     """
+    ids = batch["input_ids"]
+    nats, right, places = _of_tokens(network, batch)
+    texts = places.div(max(ids.shape[1] - 1, 1), rounding_mode="floor")
+    empty = torch.zeros(len(ids), dtype=nats.dtype, device=ids.device)
+    return torch.stack([empty.index_add(0, texts, each) for each in (nats, right)], 1)
+
+
+def token_nats(network: nn.Module, batch: Batch) -> Tensor:
+    """(t,): −ln p of each scored token, text after text. Args: see :func:`scores`."""
+    return _of_tokens(network, batch)[0]
+
+
+def _of_tokens(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """−ln p of each scored token, 1 where it is the most likely one, and its place in all positions but the first of
+    each text; all (t,).
+    """
     ids, scored = batch["input_ids"], batch[SCORED]
     hidden = hidden_states(network, batch)[:, :-1]
     if ids.is_meta:  # where no values are, all tokens are scored
@@ -54,10 +70,7 @@ def scores(network: nn.Module, batch: Batch) -> Tensor:
     else:
         places = scored[:, 1:].flatten().nonzero().flatten()
     states = hidden.flatten(0, 1).index_select(0, places)
-    nats, right = token_scores(network, states, ids[:, 1:].flatten().index_select(0, places))
-    texts = places.div(max(ids.shape[1] - 1, 1), rounding_mode="floor")
-    empty = torch.zeros(len(ids), dtype=nats.dtype, device=ids.device)
-    return torch.stack([empty.index_add(0, texts, each) for each in (nats, right)], 1)
+    return *token_scores(network, states, ids[:, 1:].flatten().index_select(0, places)), places
 
 
 def hidden_states(network: nn.Module, batch: Batch) -> Tensor:

@@ -144,6 +144,9 @@ class LanguageSpec(ObjectiveSpec):
     def random_targets(self, count: int, outputs: int, generator: torch.Generator) -> Tensor:
         return torch.ones(count, OUTPUTS, device=generator.device)
 
+    def compared(self, outputs: Tensor) -> Tensor:
+        return outputs[:, : NATS + 1]  # which token is the most likely one may change by rounding
+
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs[:, RIGHT].round().long()
 

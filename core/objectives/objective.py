@@ -189,6 +189,10 @@ class ObjectiveSpec(KindSpec):
             return torch.randint(outputs, (count,), generator=generator, device=generator.device)
         return torch.randn(count, generator=generator, device=generator.device)
 
+    def compared(self, outputs: Tensor) -> Tensor:
+        """The outputs that two networks which compute the same share, to rounding: all. Args: outputs: (n, outputs)."""
+        return outputs
+
     def predict(self, outputs: Tensor) -> Tensor:
         """What the network answers, (n,): a label or a number for each example. Args: outputs: (n, outputs)."""
         raise NotImplementedError

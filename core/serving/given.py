@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from core.data.dataset import SIDE
 from core.data.examples import Batch
+from core.data.language_examples import SCORED, LanguageExamples
+from core.data.passage import Passage
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
+from core.objectives.language import BYTES
 from core.tasks.views.image import as_seen, images_of
+from core.tasks.views.language import scored_examples
 from core.tasks.views.view import TextTokenizer
 from core.training.side_by_side import pool_of
 
@@ -32,11 +36,21 @@ class Given:
     """(28, 28) as the networks see it, 0 black to 255 white; None for a text."""
     tokens: int = 0
     """Number of tokens of a text, with the marks of its beginning and end."""
+    size: int = 0
+    """Bytes that the scored tokens of a text stand for, where a network continues it."""
+
+    @property
+    def scored(self) -> list[int]:
+        """The tokens that are scored, where a network continues the text."""
+        found: list[int] = self.batch["input_ids"][self.batch[SCORED]].tolist()
+        return found
 
 
 def given_example(task: Task, row: int) -> Given:
     """An example of a task's test part. Args: task: on the CPU; row: its index."""
     batch = task.test.batch(slice(row, row + 1))
+    if isinstance(task.test, LanguageExamples):
+        return _passage(task.test.at(torch.tensor([row])))
     label = task.test.labels[row].item()
     if "pixels" in batch:
         return Given(batch, label, images_of(task.test, torch.tensor([row]))[0])
@@ -48,6 +62,17 @@ def own_image(pixels: NDArray[np.uint8], task: TaskSpec) -> Given:
     seen = _ALONE.submit(as_seen, pixels[None], task).result()
     image: NDArray[np.uint8] = (seen * 255).round().to(torch.uint8).view(SIDE, SIDE).numpy()
     return Given({"pixels": seen}, image=image)
+
+
+def own_passage(text: str, tokenizer: TextTokenizer, length: int) -> Given:
+    """A text that is scored as a whole. Args: see :func:`own_text`."""
+    return _passage(scored_examples([Passage.whole(text)], tokenizer, length))
+
+
+def _passage(examples: LanguageExamples) -> Given:
+    """The first of some passages."""
+    batch = examples.batch(slice(0, 1))
+    return Given(batch, tokens=batch["input_ids"].shape[1], size=int(examples.labels[0, BYTES]))
 
 
 def own_text(text: str, tokenizer: TextTokenizer, length: int) -> Given:

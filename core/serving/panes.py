@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -85,13 +85,20 @@ class Panes:
         unscaled = dict.fromkeys(words for layer in layers for words in layer.unscaled)
         return (*unscaled, *(["head"] if head_paths(network) else []))
 
-    def answer(self, batch: Batch, names: Sequence[str], strengths: Mapping[str, float] | None = None) -> Answers:
+    def answer(
+        self,
+        batch: Batch,
+        names: Sequence[str],
+        strengths: Mapping[str, float] | None = None,
+        ask: Callable[[nn.Module, Batch], Tensor] = forward,
+    ) -> Answers:
         """Ask some networks, and the base in any case; each computes on one core, so that several do at once.
 
         Args:
             batch: inputs.
             names: of the networks to ask.
             strengths: factors on the adapters, by name of the network: alpha over that of the training; 1 where absent.
+            ask: what is computed, where that is not a row of outputs for each input.
 
         Raises:
             UnknownRunError: there is no network of such a name.
@@ -102,7 +109,7 @@ class Panes:
         def answered(of: tuple[nn.Module, float]) -> Tensor:
             network, factor = of
             with torch.no_grad(), _strengthened(network, factor):  # every thread has its own switch
-                return forward(network, batch)
+                return ask(network, batch)
 
         with self._answering:
             # The longest of all, so it begins first.

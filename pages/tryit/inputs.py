@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.data.drawing import centred
 from core.data.task import Task
 from core.data.uploads.images import ENDINGS, decode
 from core.errors import LabError
 from core.lab import Lab
 from core.numbers import count_text
-from core.serving.given import Given, given_example, own_image, own_text
+from core.serving.given import Given, given_example, own_image, own_passage, own_text
 from core.store.record import Run
 from core.study.weights.answering import drawn_box
 from core.study.weights.predicted import test_texts
@@ -102,10 +103,11 @@ def _typed(asked: Asked) -> Given | None:
     text = st.text_area(
         "Text", key="try-text", max_chars=MAX_CHARACTERS, placeholder="Type a text, then press Ctrl+Enter"
     )
-    digest = asked.run.spec.network.brought
-    if not text or digest is None:
+    if not text:
         return None
-    given = own_text(text, asked.lab.networks.tokenizer(digest), asked.task.spec.length)
+    network = asked.run.spec.network
+    read = own_passage if network.learns == LANGUAGE else own_text
+    given = read(text, asked.lab.networks.tokenizer_of(network), asked.task.spec.length)
     st.caption(f"{count_text(given.tokens)} tokens, with the marks of its beginning and end.")
     return given
 
@@ -113,6 +115,7 @@ def _typed(asked: Asked) -> Given | None:
 WAYS: Mapping[str, Mapping[str, Callable[[Asked], Given | None]]] = {
     "image": {TEST: _test_image, "Draw": _drawing, "Picture": _picture},
     "text": {TEST: _test_text, "Type": _typed},
+    LANGUAGE: {TEST: _test_text, "Type": _typed},
 }
 """By kind of data: the ways to give an input, by what they are called. Each returns None while there is none.
 

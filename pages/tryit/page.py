@@ -7,9 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.errors import LabError
 from core.lab import current
 from core.methods.method import Role
+from core.networks.forward import forward
+from core.networks.scoring import token_nats
 from core.numbers import listed, number_text
 from core.serving.panes import BASE, Answers, Panes
 from core.spec import bounds
@@ -19,7 +22,7 @@ from pages.shared.experiment.current import experiment_picker
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import base_label
-from pages.tryit.answers import show_answers
+from pages.tryit.answers import show_answers, show_scores
 from pages.tryit.choice import Chosen, choose
 from pages.tryit.disputes import find_disputes, show_disputes
 from pages.tryit.inputs import Asked, ask_input
@@ -145,9 +148,16 @@ def _answered(
             st.info("The networks answer as soon as there is an input.", icon=":material/info:")
             return
         start = time.perf_counter()
-        answers = panes.answer(asked.batch, list(labels), strengths)
+        continues = first.spec.network.learns == LANGUAGE
+        answers = panes.answer(asked.batch, list(labels), strengths, token_nats if continues else forward)
         milliseconds = 1000 * (time.perf_counter() - start)
-        show_answers(answers, labels, task.class_names, asked.truth, first.spec.objective)
+        if continues:
+            words = lab.artifacts.tokenizer(first).words(asked.scored)
+            show_scores(
+                {label: answers.logits[name].double().numpy() for name, label in labels.items()}, words, asked.size
+            )
+        else:
+            show_answers(answers, labels, task.class_names, asked.truth, first.spec.objective)
         st.caption(f"{len(labels)} networks answered in {number_text(milliseconds, 1)} ms. {_base_text(answers)}")
         if not answers.base_is_base:
             st.error("Something changed the base in memory: restart LoRA Lab.")

@@ -1,0 +1,146 @@
+"""Language from networks to a verdict, adapters and pages: a decoder pretrained here, and an imported network."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from core.adapter.archive import read_entries
+from core.artifacts.exports import FORMATS
+from core.data.task_spec import TaskSpec
+from core.engine.jobs.run_files import ADAPTER
+from core.lab import Lab, close_lab, open_lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.networks.decoder import DecoderSpec
+from core.networks.network import NetworkSpec
+from core.objectives.language import LanguageSpec
+from core.settings import Settings
+from core.store.record import Experiment, Run
+from core.study.report.answer import answer_of
+from core.study.stats.measures import FORGETTING, quantity
+from core.study.weights import predicted
+from tests.conftest import compared, finish, short
+from tests.pages.test_pages import draw, texts
+from tests.text_home import pets
+from tests.training.tiny_passages import network_of, tokenizer_folder
+
+ARMS = [(short(2, 0.003), FullSpec()), (short(2, 0.02), LoRASpec.of(rank=2))]
+
+
+@dataclass
+class Done:
+    """A lab with two experiments that have ended."""
+
+    lab: Lab
+    imported: NetworkSpec
+    topics: Experiment
+    """New topics on a decoder."""
+    direct: Experiment
+    """An imported network, fine-tuned as it is."""
+
+    def run(self, experiment: Experiment, kind: str) -> Run:
+        return next(run for run in self.lab.members(experiment) if run.spec.kind == kind)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+    folder = tmp_path_factory.mktemp("language")
+    network_of("llama tied", dtype=torch.float32).save_pretrained(folder / "tiny")
+    for file in tokenizer_folder().iterdir():
+        shutil.copy(file, folder / "tiny")
+    lab = open_lab(Settings(home=folder / "home"))
+    lab.catalog.keep(pets(), "pets")
+    card = lab.networks.import_folder(folder / "tiny", "tiny-llama")
+    network = lab.networks.spec(card.digest, learns="language")
+    decoder = DecoderSpec.of(width=16, blocks=2, heads=2, feed_forward=24)
+    topics = compared(lab, "split", "pets", None, short(2, 0.01), ARMS, range(2), network=decoder, length=64)
+    direct = lab.fine_tune(network, TaskSpec.of(dataset="pets", length=32), ARMS, range(2))
+    runs = finish(lab, topics.base, *topics.runs, *direct.runs)
+    assert {run.state for run in runs} == {"finished"}, [run.cause for run in runs]
+    yield Done(lab, network, topics, direct)
+    close_lab()
+
+
+def test_results_are_bits_per_byte_and_forgetting_is_told_in_them(done: Done) -> None:
+    for experiment in (done.topics, done.direct):
+        for run in done.lab.members(experiment):
+            assert run.spec.objective == LanguageSpec()
+            assert 0 < run.result.measures["bits_per_byte"] < 20
+            assert run.result.measures["validation_bits_per_byte"] < 20
+    full = done.run(done.topics, "full").result
+    before, after = (full.measures[f"source_bits_per_byte{end}"] for end in ("_before", ""))
+    assert quantity(FORGETTING, LanguageSpec()).of(full) == pytest.approx(after - before)
+    assert full.measures["bits_per_byte"] < full.measures["bits_per_byte_before"]
+
+
+def test_the_measure_of_each_text_is_kept_and_means_that_of_the_run(done: Done) -> None:
+    for experiment in (done.topics, done.direct):
+        for run in done.lab.members(experiment):
+            values = predicted.tested_by(done.lab)(run)
+            assert values.mean() == pytest.approx(run.result.measures["bits_per_byte"], rel=1e-5)
+            assert values.std() > 0
+        assert answer_of(done.lab, experiment, done.lab.members(experiment)).told is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+@pytest.mark.parametrize("which", ["topics", "direct"])
+def test_peft_and_transformers_read_what_is_exported_and_score_texts_alike(done: Done, which: str) -> None:
+    run = done.run(getattr(done, which), "lora")
+    config = json.loads(read_entries(done.lab.artifacts.path(run.id, ADAPTER))["adapter_config.json"])
+    assert config["task_type"] == "CAUSAL_LM"
+    offered = [form.name for form in done.lab.exports.offered(run)]
+    assert offered == ["peft", "safetensors", "transformers"]
+    for name in offered:
+        certificate = done.lab.exports.make(run, FORMATS[name]).certificate
+        assert certificate.examples == len(pets().test_texts) or which == "topics"
+    assert done.lab.artifacts.verify(run.id)
+    assert "AutoModelForCausalLM" in done.lab.artifacts.card(run.id)
+
+
+def test_the_base_of_an_adapter_is_found_among_language_models(done: Done) -> None:
+    run = done.run(done.direct, "lora")
+    certificate = done.lab.artifacts.certificate(run.id)
+    found = done.lab.origins.find(certificate["base_fingerprint"])
+    assert found == done.imported
+
+
+CLASS_THINGS = re.compile(r".{0,60}(?:\bclass(?:es)?\b|confus|probabilit|macro-f1|languages).{0,60}", re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("which", "page", "view"),
+    [
+        *(("topics", page, "") for page in ("home", "report", "runs", "finetune", "pretrain", "adapters", "data")),
+        *(("topics", "compare", view) for view in ("Bits per byte", "Rates", "Curves", "Forgetting", "Cost", "Table")),
+        *(("topics", "weights", view) for view in ("Spectrum", "Rank", "Alpha and layers", "Subspaces")),
+        *(("direct", page, "") for page in ("report", "runs", "finetune", "serve", "tryit", "sweep")),
+        ("topics", "tryit", ""),
+    ],
+)
+def test_pages_speak_of_texts_and_not_of_classes(done: Done, which: str, page: str, view: str) -> None:
+    experiment = getattr(done, which)
+    named = {"experiment": experiment.id} if page in ("tryit", "sweep", "report", "compare", "weights") else {}
+    named |= {"run": done.run(experiment, "lora").id} if page in ("runs", "weights") else {}
+    if page == "finetune":
+        named |= {"base": experiment.base or f"language-{done.imported.brought}"}
+    app = draw(page, **named | ({"view": view} if view else {}))
+    assert not app.error, [error.value for error in app.error]
+    if page in ("compare", "report", "runs", "weights"):
+        assert not CLASS_THINGS.findall(texts(app))
+
+
+def test_home_asks_for_new_topics_with_a_decoder(done: Done) -> None:
+    app = draw("home")
+    app.selectbox(key="home-dataset").set_value("definitions").run()
+    app.button_group(key="home-learned").set_value("language").run()
+    assert not app.exception
+    target = app.selectbox(key="home-target-language")
+    assert (target.value, target.options[target.index]) == ("split", "New topics")
+    assert "rank 8, 3 seeds, one base" in app.radio(key="home-plan").proto.captions[1]
