@@ -25,6 +25,8 @@ from playwright.sync_api import Browser, Page, TimeoutError, expect
 from core.data.dataset import ImageDataset
 from core.lab import Lab
 from core.settings import Settings
+from core.study.report.judged import keep_results
+from core.wording.experiments import MAX_NAME
 from pages.shared.experiment.actions import ACTIONS
 from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import (
@@ -39,6 +41,7 @@ from tests.browser.conftest import (
     settled,
 )
 from tests.conftest import HANG
+from tests.judge.samples import csv_of, read
 from tests.same_numbers.homes import copy_of
 from tests.soak.sizes import FULL, full_or_short
 
@@ -368,6 +371,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         lab.notes.set_tags(entry.run.id, [*entry.tags, NAME[:40]])
     images, labels = np.zeros((20, 28, 28), np.uint8), np.arange(20) % 2
     lab.catalog.keep(ImageDataset("own", images, labels, images, labels, (NAME[:60], "**bold**")), "own")
+    reported = [{"method": name, "seed": 0, "accuracy": 50.0} for name in ("full", NAME[:100], "**bold**")]
+    judged = keep_results(lab, read(csv_of(reported)), NAME[:MAX_NAME])
+    lab.judged.set_note(judged.id, NAME)
     with closing(sqlite3.connect(home / "lab.sqlite3")) as db, db:
         db.execute("UPDATE runs SET cause = ? WHERE id = ?", (NAME, FAILED))
     return lab

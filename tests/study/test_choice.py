@@ -321,8 +321,11 @@ def test_what_wins_has_no_failed_seed_and_the_best_of_all_wins_its_own_group(run
 
 ACCURACY = re.compile(r"accura|validat|tested|worth|interval|\.mean\b|by_seed|\.values\(")
 
-ALLOWED = ["sorted(found, key=lambda candidate: candidate.trained)"]
-"""Calls whose key reads something else: here, trainable parameters."""
+ALLOWED = [
+    "sorted(found, key=lambda candidate: candidate.trained)",
+    "max(ranked, key=lambda each: sign * (each.row.validation or 0.0))",
+]
+"""Calls whose key reads something else, here trainable parameters, or that order no settings: the epochs of one run."""
 
 
 def choosing_calls(source: str) -> Iterator[str]:
