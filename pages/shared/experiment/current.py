@@ -70,7 +70,7 @@ def missing_sentence(id: str) -> str:
 
 
 def compared_picker(lab: Lab) -> Experiment | Judged | None:
-    """Draw a choice of experiments and of results that others report; return None if there are none.
+    """Draw a choice of experiments, and then of results that others report; return None if there are none.
 
     Otherwise as :func:`experiment_picker`.
     """
@@ -81,7 +81,7 @@ def compared_picker(lab: Lab) -> Experiment | Judged | None:
     names = {experiment.id: experiment_text(lab, experiment) for experiment in experiments}
     reported = lab.judged.list()
     names |= {each.id: judged_text(each) for each in reported}
-    everything: list[Experiment | Judged] = sorted([*experiments, *reported], key=lambda each: -each.created)
+    everything: list[Experiment | Judged] = [*experiments, *reported]
     return choose_experiment("Experiment", everything, names, asked, missing_sentence(asked or ""))
 
 
