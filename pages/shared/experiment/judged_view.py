@@ -25,6 +25,7 @@ from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
+from pages.shared.ui.primary import on_primary
 
 
 def judged_view(lab: Lab, judged: Judged) -> JudgedAnswer | None:
@@ -65,8 +66,9 @@ def judged_report_view(lab: Lab, judged: Judged) -> None:
 
 def report_button(answer: JudgedAnswer, primary: bool = False) -> None:
     """Offer the report as one HTML file."""
+    title = "Report as one HTML file"
     download(
-        "Report as one HTML file",
+        on_primary(title) if primary else title,
         lambda: report_html(judged_report(answer)),
         f"{answer.judged.id}-report.html",
         "text/html",
