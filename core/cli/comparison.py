@@ -331,9 +331,10 @@ def _study_as_json(found: StudyAnswer) -> dict[str, Any]:
                 "settings": [
                     _point_arm_as_json(candidate.arm)
                     | _candidate_as_json(candidate)
-                    | {"line": line, "standing": str(standing_of(candidate)), "settled": at.settled(line)}
-                    | {"withheld": at.withheld.get(line)}
-                    for line, candidate in at.by_line.items()
+                    | {"lines": (lines := [line for line, own in at.by_line.items() if own is candidate])}
+                    | {"standing": str(standing_of(candidate)), "settled": at.settled(lines[0])}
+                    | {"withheld": at.withheld.get(lines[0])}
+                    for candidate in at.verdict.candidates
                 ],
             }
             for at in found.points

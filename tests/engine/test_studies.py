@@ -271,3 +271,13 @@ def test_a_study_grows_by_seeds_and_ranks_and_not_by_rates_or_epochs(
     lab.close()
     assert main(["grow", experiment.id, "--epochs", "--home", home]) == 1
     assert "A study has the epochs of its points" in capsys.readouterr().err
+
+
+def test_ranks_that_are_one_where_a_layer_is_small_are_trained_once(studied: tuple[Lab, Experiment]) -> None:
+    lab, _ = studied
+    asked = study_asked(lab)
+    arms = (*asked.arms, *(asked.arms[1].but(method=LoRASpec.of(rank=rank)) for rank in (4, 16)))
+    whole = asked.but(arms=arms, vary=VarySpec.of(name="layers", points=("all-linear", "layers.4")))
+    sizes = [[arm.method.size for arm in part.arms if arm.method.size] for part in whole.parts]
+    assert sizes == [[2, 4, 16], [10]], "the last layer has ten outputs"
+    assert sum(spec.method.targets == ("layers.4",) for spec in lab.planned(whole).runs) == 3 * 3

@@ -104,8 +104,8 @@ class StudyAnswer:
 
     @property
     def candidates(self) -> list[Candidate]:
-        """Everything that is compared, point by point."""
-        return [each for at in self.points for each in at.by_line.values()]
+        """Everything that is compared, point by point, each once."""
+        return [each for at in self.points for each in at.verdict.candidates]
 
     @property
     def level(self) -> Level:
@@ -201,7 +201,7 @@ def _without(found: StudyAnswer, reason: str) -> StudyAnswer:
 
 
 def _members(plan: Plan) -> dict[Point, dict[str, str]]:
-    """The label of each line by the name of its member at a point: ranks may be others there."""
+    """The name of its member at each point, by the label of a line: ranks may be others there, and one for several."""
     vary, asked = plan.configuration.vary, plan.configuration
     found: dict[Point, dict[str, str]] = {}
     for point in vary.points if vary is not None else ():
@@ -209,7 +209,7 @@ def _members(plan: Plan) -> dict[Point, dict[str, str]]:
         for arm in asked.arms:
             if arm.method.role is Role.ADAPTER and vary is not None:
                 moved: Setting = vary.axis.setting((arm.optim, arm.method), point, asked.start)
-                own.setdefault(_name(moved[1]), arm.method.label)
+                own[arm.method.label] = _name(moved[1])
     return found
 
 
@@ -257,7 +257,7 @@ def _looked(
 
 def _decided(
     at: AtPoint,
-    labels: Mapping[str, str],
+    members: Mapping[str, str],
     candidates: Mapping[str, Candidate],
     reasons: Mapping[str, str],
     looks: tuple[Look, ...],
@@ -274,7 +274,8 @@ def _decided(
     verdict = replace(
         at.verdict, candidates=tuple(own), best=best, rule=decide(own, best), looks=looks, withheld=withheld
     )
-    by_line = {labels[member_name(candidate.arm)]: candidate for candidate in own}
+    named = {member_name(candidate.arm): candidate for candidate in own}
+    by_line = {label: named[name] for label, name in members.items() if name in named}
     return replace(
         at,
         verdict=verdict,

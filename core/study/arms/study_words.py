@@ -132,7 +132,7 @@ def _rows(found: StudyAnswer, at: AtPoint) -> Iterator[dict[str, str]]:
     measure = _measure(found)
     if at.verdict.full is not None:
         yield _row(found, at, at.verdict.full, None, measure)
-    for candidate in at.by_line.values():
+    for candidate in at.verdict.candidates:
         yield _row(found, at, candidate.arm, candidate, measure)
 
 

@@ -27,7 +27,7 @@ from core.study.arms.tuning import choice_sentence
 from core.study.figures.curves import arm_dots
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_over_time
-from core.study.report.along import study_section
+from core.study.report.along import rates_section, study_section
 from core.study.report.evidence import Evidence
 from core.study.report.forgetting import forgetting_section
 from core.study.report.parts import Plot, Section, Table
@@ -38,7 +38,6 @@ CUSTOMERS = 100
 """Default number of customers for which storage is computed."""
 
 RATES = "A fair learning rate for each"
-RATES_OF_STUDY = "Learning rates were found at each point, for every method and rank alike, on one grid."
 COST = "Cost"
 CUTS = "How much rank did full fine-tuning need?"
 
@@ -59,9 +58,7 @@ def chapters_of(evidence: Evidence) -> list[Chapter]:
     if (study := evidence.study) is not None:
         return [
             Chapter(study.axis.question, lambda _, __: study_section(study), remeasures=False),
-            Chapter(
-                RATES, lambda evidence, _: Section(RATES, RATES_OF_STUDY, (_rates_table(evidence),)), remeasures=False
-            ),
+            Chapter(RATES, lambda _, __: rates_section(study, RATES), remeasures=False),
         ]
     measure, spec = evidence.objective.primary, evidence.members[0].spec
     learning = "Learning" if spec.is_direct else "Learning and forgetting"
@@ -122,15 +119,7 @@ def _rates(evidence: Evidence, _: int) -> Section:
         f"{evidence.objective.primary.title} on the validation part over the learning rate, one line per setting",
     )
     lead = choice_sentence(evidence.choices)
-    return Section(RATES, lead, (figure, _rates_table(evidence)))
-
-
-def _rates_along(evidence: Evidence, _: int) -> Section:
-    return Section(RATES, RATES_OF_STUDY, (_rates_table(evidence),))
-
-
-def _rates_table(evidence: Evidence) -> Table:
-    return Table("Learning rates", rates_table(evidence.choices))
+    return Section(RATES, lead, (figure, Table("Learning rates", rates_table(evidence.choices))))
 
 
 def _cost(evidence: Evidence, customers: int) -> Section:
