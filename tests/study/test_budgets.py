@@ -1,0 +1,76 @@
+"""By budget: what was reached with each number of epochs, and what epochs that were passed say; nothing is a look."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import fmean
+
+import pytest
+
+from core.lab import Lab
+from core.store.record import Experiment, Run
+from core.study.arms.budgets import by_budget, passed_epochs
+from core.study.arms.choice import chosen_arms
+from core.study.arms.study import Standing, crossings
+from core.study.report.evidence import epochs_of
+from core.study.weights import predicted
+
+
+def test_each_budget_has_every_method_at_its_best_rate_and_nothing_is_tested(
+    undisturbed: tuple[Lab, Experiment],
+) -> None:
+    lab, experiment = undisturbed
+    runs = lab.members(experiment)
+    before = lab.looks.of(experiment.id)
+    found = by_budget(runs, predicted.tested_by(lab))
+    assert found is not None
+    assert [at.point for at in found.points] == [1, 3]
+    for at in found.points:
+        own = {arm.spec.label: arm for arm in chosen_arms(run for run in runs if run.spec.optim.epochs == at.point)}
+        (candidate,) = at.by_line.values()
+        full = at.verdict.full
+        assert full is not None
+        assert (full.key, candidate.arm.key) == (own["Full"].key, own["LoRA r=2"].key)
+        seeds = sorted(set(full.finished) & set(candidate.arm.finished))
+        ours, theirs = candidate.arm.by_seed("accuracy"), full.by_seed("accuracy")
+        assert candidate.difference.interval.mean == pytest.approx(fmean(ours[s] - theirs[s] for s in seeds))
+        assert (candidate.found, candidate.claims) == (None, ())
+    assert set(found.standings("LoRA r=2")) == {Standing.OPEN}
+    assert (found.looks, lab.looks.of(experiment.id)) == ((), before)
+
+
+def test_epochs_that_were_passed_end_with_what_the_validation_part_says(undisturbed: tuple[Lab, Experiment]) -> None:
+    lab, experiment = undisturbed
+    runs = lab.members(experiment)
+    curves = epochs_of(lab, runs)
+    (found,) = passed_epochs(runs, curves)
+    assert (found.label, list(found.epochs)) == ("LoRA r=2", [1, 2, 3])
+    whole = [run for run in runs if run.spec.optim.epochs == 3]
+    seeds = sorted({run.spec.seed for run in whole})
+
+    def best(kind: str) -> float:
+        by_rate: dict[float, list[Run]] = {}
+        for run in whole:
+            if run.spec.kind == kind:
+                by_rate.setdefault(run.spec.optim.learning_rate, []).append(run)
+        full = [own for own in by_rate.values() if sorted(run.spec.seed for run in own) == seeds]
+        return max(fmean(float(run.validated or 0.0) for run in own) for own in full)
+
+    assert found.intervals[-1].mean == pytest.approx(best("lora") - best("full"))
+
+
+@pytest.mark.parametrize("change", [{"decay": "linear"}, {"patience": 2}, {"warmup": 0.1}])
+def test_where_rates_change_or_training_ends_by_itself_passed_epochs_say_nothing(
+    undisturbed: tuple[Lab, Experiment], change: dict[str, object]
+) -> None:
+    lab, experiment = undisturbed
+    runs = lab.members(experiment)
+    curves = epochs_of(lab, runs)
+    changed = [replace(run, spec=run.spec.but(optim=run.spec.optim.but(**change))) for run in runs]
+    assert passed_epochs(changed, curves) == []
+
+
+def test_one_budget_is_none_and_a_crossing_lies_where_the_sign_changes(undisturbed: tuple[Lab, Experiment]) -> None:
+    lab, experiment = undisturbed
+    assert by_budget([run for run in lab.members(experiment) if run.spec.optim.epochs == 3]) is None
+    assert crossings([(1, -2.0), (3, -0.5), (10, 0.5), (30, 0.0), (90, -1.0)]) == [(3, 10)]
