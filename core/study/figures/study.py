@@ -40,6 +40,8 @@ def study_figure(found: StudyAnswer, unread: bool = False) -> go.Figure:
     traces = [*_measured(found, unread), *([] if unread else _differences(found))]
     part = "validation" if unread else "test"
     reading = "validation chose the rates" if unread else "open: not settled; shaded: within the margin"
+    if not unread and any(found.turns(line) for line in found.lines):
+        reading += "; dotted: where they meet or part"
     layout = layout_of(
         f"{measure.title} on the {part} part by {found.axis.title[:1].lower()}{found.axis.title[1:]}",
         f"mean with 95 % interval; {reading}",
