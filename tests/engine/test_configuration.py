@@ -306,7 +306,7 @@ BAD = [
     (by_hand(objective=None), "objective must be an object in braces, not None."),
     (
         by_hand(objective={"kind": "nope"}),
-        "objective.kind: There is no objective 'nope'; choose one of: classification.",
+        "objective.kind: There is no objective 'nope'; choose one of: classification, language.",
     ),
     (by_hand(objective={"kind": 3}), "objective.kind: The kind of an objective is given by its name."),
     (by_hand(objective={"margin": 1}), "objective.margin is not a setting; known here: kind, measure, within."),
