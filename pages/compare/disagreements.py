@@ -12,6 +12,7 @@ from core.store.record import Experiment
 from core.study.arms.answers_table import RIGHT, differing_table
 from core.study.arms.arm import Arm
 from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed
+from core.study.weights.text_costs import text_costs
 from core.wording.csv_file import csv_of
 from core.wording.examples import class_name, shortened
 from pages.shared.experiment.measured import measured
@@ -26,6 +27,27 @@ TEXTS_SHOWN = 500
 
 CHARACTERS = 400
 """Maximum number of characters of a text in the table; the file has all."""
+
+
+def passages_apart(lab: Lab, a: Arm, b: Arm) -> None:
+    """Draw a table of the texts on which two settings that continue them differ by most bits."""
+    found = measured(text_costs, lab, a, b, TEXTS_SHOWN)
+    what = a.spec.objective.primary
+    st.markdown(f"**Where {literal(a.label)} and {literal(b.label)} differ most**")
+    st.caption(
+        f"Bits per byte of each text, as the mean over {counted(found.seeds, 'seed')}; lower is better. First come "
+        f"those that differ by most bits in all, of {counted(found.tested, 'test text')}."
+    )
+    st.dataframe(
+        {
+            "Text": [shortened(text, CHARACTERS) for text in found.texts],
+            a.label: [what.text(value) for value in found.bits[:, 0]],
+            b.label: [what.text(value) for value in found.bits[:, 1]],
+            "Bits apart": found.apart.round(1),
+        },
+        hide_index=True,
+        alt=f"Test texts on which {a.label} and {b.label} differ most, with the bits per byte of each",
+    )
 
 
 def _images(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[str]) -> None:

@@ -19,15 +19,19 @@ from core.study.figures.examples import (
 )
 from core.study.weights.predicted import results_by_class
 from pages.compare.comparison import Comparison
-from pages.compare.disagreements import DISAGREEMENTS
+from pages.compare.disagreements import DISAGREEMENTS, passages_apart
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.figure_panel import show
+from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 
 
 def examples_part(shown: Comparison) -> None:
     """What the networks predict for the test examples, by class and one by one."""
     lab, experiment, arms, colours = shown.lab, shown.experiment, shown.shown, shown.colours
+    if arms[0].spec.objective.targets == "texts":
+        _passages(shown)
+        return
     try:
         names = lab.catalog.load(arms[0].spec.task.dataset).class_names
         results = measured(results_by_class, lab, arms)
@@ -54,6 +58,19 @@ def examples_part(shown: Comparison) -> None:
         st.caption(f"{literal(a.label)} and {literal(b.label)} share no seed, so their answers cannot be compared.")
         return
     DISAGREEMENTS[a.spec.network.learns](lab, experiment, a, b, names)
+
+
+def _passages(shown: Comparison) -> None:
+    """The test texts on which the networks that continue them differ most."""
+    pair = _pair(shown.shown, shown.verdict)
+    if len(pair) < 2 or not set(pair[0].seeds) & set(pair[1].seeds):
+        st.caption("Two settings that share a seed can be compared text by text.")
+        return
+    try:
+        passages_apart(shown.lab, *pair)
+    except LabError as error:
+        st.error(literal(str(error)))
+    link("tryit", "See texts token by token on Try it", {"experiment": shown.experiment.id})
 
 
 def _pair(arms: Sequence[Arm], decided: Verdict) -> list[Arm]:

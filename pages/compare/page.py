@@ -47,7 +47,7 @@ UNREAD = {"Validation": validation_part, "Rates": rates_part, "Curves": curves_p
 """The parts while the test part is not to be read yet."""
 
 OF_CLASSES = ("Examples",)
-"""The parts that tell classes apart, and so are left out where there are none."""
+"""The parts that tell right answers from wrong ones, and so are left out where answers are numbers."""
 
 MAX_FAILURES = 3
 """Maximum number of failed runs whose cause is shown; the Runs page has all."""
@@ -139,6 +139,6 @@ with st.container(horizontal=True, vertical_alignment="center"):
     )
 
 shown = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), bool(all_tried), bool(masked), at)
-hidden = () if plain.objective.has_classes else OF_CLASSES
+hidden = OF_CLASSES if plain.objective.targets == "numbers" else ()
 parts = {plain.objective.primary.title: measure_part} | {k: part for k, part in PARTS.items() if k not in hidden}
 draw_tabs(UNREAD if plain.verdict.unread else parts, shown)

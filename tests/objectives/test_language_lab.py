@@ -118,7 +118,10 @@ CLASS_THINGS = re.compile(r".{0,60}(?:\bclass(?:es)?\b|confus|probabilit|macro-f
     ("which", "page", "view"),
     [
         *(("topics", page, "") for page in ("home", "report", "runs", "finetune", "pretrain", "adapters", "data")),
-        *(("topics", "compare", view) for view in ("Bits per byte", "Rates", "Curves", "Forgetting", "Cost", "Table")),
+        *(
+            ("topics", "compare", view)
+            for view in ("Bits per byte", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
+        ),
         *(("topics", "weights", view) for view in ("Spectrum", "Rank", "Alpha and layers", "Subspaces")),
         *(("direct", page, "") for page in ("report", "runs", "finetune", "serve", "tryit", "sweep")),
         ("topics", "tryit", ""),

@@ -13,10 +13,13 @@ from torch.nn import functional as F
 from core.data.passage import Passage
 from core.engine.jobs.choice import stepper_of
 from core.methods.lora import LoRASpec
+from core.methods.merging import merged_copy
 from core.methods.registry import method_of
+from core.networks import scoring
 from core.networks.forward import forward
 from core.objectives.language import LanguageSpec
 from core.run_spec import OptimSpec
+from core.training.autograd import AutogradStepper
 from core.training.evaluation import evaluate, predict
 from tests.training.test_peft_parity import theirs
 from tests.training.tiny_passages import CONFIGS, LONGEST, network_of, passages, task_of, tokenizer_folder
@@ -133,3 +136,63 @@ def test_a_text_alone_has_the_score_that_it_has_in_a_batch(name: str) -> None:
     with torch.no_grad():
         first = forward(network, examples.batch(slice(0, 20)))
     assert torch.allclose(first, together[:20], rtol=1e-6)
+
+
+@pytest.mark.parametrize("piece", [1, 1000, scoring.PIECE])
+@pytest.mark.parametrize("name", ["llama", "llama tied", "gpt2"])
+def test_gradients_in_pieces_are_those_of_all_logits_at_once(
+    name: str, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where texts weigh differently, so that the forward pass does not know the gradient of the output layer."""
+    monkeypatch.setattr(scoring, "PIECE", piece)
+    one, batch = network_of(name), task_of().train.batch(slice(0, 6))
+    other, weights = copy.deepcopy(one), torch.arange(1.0, 7.0, dtype=torch.float64)
+    (forward(one, batch)[:, 0] * weights).sum().backward()
+    logits = other(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    nats = F.cross_entropy(logits.transpose(1, 2), batch["input_ids"][:, 1:], reduction="none")
+    ((nats * batch["scored"][:, 1:]).sum(1) * weights).sum().backward()
+    wanted = dict(other.named_parameters())
+    for path, parameter in one.named_parameters():
+        assert (parameter.grad - wanted[path].grad).abs().max() < 1e-9, path
+
+
+def test_an_output_layer_with_an_adapter_is_scored_by_its_own_forward() -> None:
+    base = network_of("llama")
+    adapted = LoRASpec.of(rank=2, target_modules=("lm_head",)).prepare(copy.deepcopy(base), torch.Generator())
+    with torch.no_grad():
+        adapted.lm_head.lora.B.normal_()
+    batch = task_of().train.batch(slice(0, 6))
+    with torch.no_grad():
+        plain, found = forward(base, batch), forward(adapted, batch)
+        merged = forward(merged_copy(adapted), batch)
+    assert not torch.allclose(plain, found)
+    assert torch.allclose(merged, found, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_a_resumed_run_has_the_bits_of_one_that_was_never_stopped(kind: str) -> None:
+    task = task_of()
+    batches = torch.randint(task.num_train, (1, 10, BATCH), generator=torch.Generator().manual_seed(3))
+
+    def stepper() -> AutogradStepper:
+        network = method_of(kind).prepare(network_of("llama", dtype=torch.float32), torch.Generator().manual_seed(1))
+        return AutogradStepper(network, OPTIM, task, objective=LANGUAGE)
+
+    whole, first, second = stepper(), stepper(), stepper()
+    whole.advance(batches)
+    first.advance(batches[:, :5])
+    second.resume([first.train_state(0)])
+    second.advance(batches[:, 5:])
+    assert all(torch.equal(*pair) for pair in zip(whole.trained(0), second.trained(0), strict=True))
+
+
+def test_bfloat16_products_give_a_loss_near_that_of_float32() -> None:
+    task = task_of()
+    batches = torch.randint(task.num_train, (1, 8, BATCH), generator=torch.Generator().manual_seed(3))
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        network = network_of("llama tied", dtype=torch.float32)
+        optim = OPTIM.but(precision=precision)
+        losses.append(AutogradStepper(network, optim, task, objective=LANGUAGE).advance(batches).flatten())
+    assert not torch.equal(*losses)
+    assert (losses[0] - losses[1]).abs().max() < 0.05

@@ -33,7 +33,7 @@ class LanguageView:
     fields: Sequence[FormField] = (
         FormField("classes", "classes", title="Topics kept"),
         FormField("length", "choice", (64, 128, 256, 512, 1024), limit="longest_input"),
-        shots_field("texts"),
+        replace(shots_field("texts"), title="Shots per topic", help="Training texts per topic."),
         FormField("validation", "share"),
     )
 
