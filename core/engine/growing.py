@@ -203,6 +203,23 @@ class Growing(Launcher):
 
     # Plans
 
+    def rate_search(self, experiment: Experiment) -> Planned:
+        """Plan the experiment that asks the same as one whose learning rates were given, and searches for them; see
+        :meth:`core.plan.configuration.Configuration.searched`. What is trained already is not trained again.
+
+        Raises:
+            RunStateError: the rates of the experiment are searched for already.
+            LabError: its base is gone, or a spec is not valid.
+        """
+        if experiment.plan is not None:
+            raise RunStateError("The learning rates of this experiment are searched for already.")
+        first = self._members(experiment.id)[0].spec
+        base = None if first.is_direct else self.store.run(str(first.base))
+        asked = self.configuration(experiment).searched()
+        planned = self.planned(asked, base if is_usable(base) else None)
+        shared = self.store.alike([*planned.runs, *planned.least, *planned.most])
+        return replace(planned, shared=frozenset(shared))
+
     def extend_plans(self) -> None:
         """Queue what follows in experiments all of whose runs have ended, and whose plans may have more to train.
 

@@ -25,9 +25,9 @@ from core.plan.axes import VarySpec
 from core.plan.axis import Point
 from core.plan.experiment import Setting
 from core.plan.pretraining import pretraining_for
-from core.plan.rate_grid import TuneSpec, tuned_arms
+from core.plan.rate_grid import TuneSpec, default_search, tuned_arms
 from core.plan.search import FIRST_POINTS, MOST
-from core.run_spec import OptimSpec, RunSpec, default_length
+from core.run_spec import OptimSpec, RunSpec, default_length, default_rate
 from core.spec import Device, Spec
 from core.tasks.presets import PRESETS, direct_task, preset_tasks
 
@@ -176,6 +176,21 @@ class Configuration(Spec):
         # Ranks that are matched to numbers of parameters may become one where layers are small.
         arms = tuple(ArmSpec.of(optim=optim, method=method) for optim, method in dict.fromkeys(settings))
         return self.but(vary=None, task=axis.task(self.task, point), arms=arms)
+
+    def searched(self) -> Self:
+        """The same question where learning rates were given, with a search that finds them: one arm for each method and
+        its settings, at the method's usual rate and the fewest epochs that it was given.
+
+        Raises:
+            SpecError: that would be more runs than an experiment takes.
+        """
+        found: dict[Setting, OptimSpec] = {}
+        for arm in self.arms:
+            usual = arm.optim.but(learning_rate=default_rate(arm.method, self.start))
+            key = usual.but(epochs=1), arm.method
+            found[key] = min(found.get(key, usual), usual, key=lambda optim: optim.epochs)
+        arms = tuple(ArmSpec.of(optim=optim, method=method) for (_, method), optim in found.items())
+        return self.but(arms=arms, tune=default_search(self.start))
 
     def asks_the_same(self, other: Configuration) -> bool:
         """Whether both ask for the same runs, in whatever order and however the rates are written down."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.errors import RunStateError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.experiment import Setting, settings_of
+from core.plan.rate_grid import default_search
 from core.store.record import Run
 from core.study.arms.choice import chosen_arms
 from core.study.arms.design_words import look_line
 from core.study.arms.tuning import rate_choices
 from core.study.stats.spending import CLAIM_SEEDS
+from pages.shared.experiment.start import runs_text
 from pages.shared.ui.primary import on_primary
 from tests.conftest import TURNED, finish, short
 from tests.pages.test_pages import draw, texts
@@ -73,18 +77,52 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     assert ":green-badge[shown" in texts(app)
     assert "#### At the learning rates given" in texts(app)
     assert "Use " not in texts(app), "one rate of each says nothing of the methods"
-    assert "so it is no choice of a method: extend the rates." in texts(app)
+    assert "To choose a method, find the rates." in texts(app)
     (primary,) = [each for each in app.button if each.proto.type == "primary"]
-    assert "Extend rates" in primary.label, "the button does what is advised"
-    primary.click().run()
-    assert "Adds 0.000316, 0.00158, 0.00316 and 0.0158 for every method and rank." in texts(app)
-    app = draw("compare", experiment=experiment.id)
+    assert "Find the rates" in primary.label, "the button does what is advised"
+    assert not any("Extend rates" in option for option in app.menu_button[0].options), "no rates are added one by one"
     assert [(look.seeds, look.level > 0) for look in opened.looks.of(experiment.id)] == [(3, False), (8, True)]
     choose(app, "seeds")
     assert app.number_input[0].value == 8, "as many as there are"
     app.number_input[0].set_value(1).run()
     assert look_line(9, [8]) in texts(app)
     assert look_line(9, [8]).startswith("A look at 9 seeds could")
+
+
+def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains_nothing_again(
+    opened: Lab, base: Run
+) -> None:
+    """Two rates of full fine-tuning and one of each rank, which are made one arm each."""
+    adapters = [LoRASpec.of(rank=1), LoRASpec.of(rank=4)]
+    arms: list[Setting] = [(short(rate=rate), FullSpec()) for rate in (0.001, 0.00316)]
+    arms += [(short(rate=0.01), adapter) for adapter in adapters]
+    experiment = opened.fine_tune(base, TURNED, arms, range(2))
+    before = finish(opened, *experiment.runs)
+    planned = opened.rate_search(experiment)
+    assert planned.plan is not None
+    asked, given = planned.plan.configuration, opened.configuration(experiment)
+    assert [arm.method for arm in asked.arms] == [FullSpec(), *adapters]
+    same = ("base", "network", "task", "seeds", "own_bases", "objective", "device")
+    assert [getattr(asked, name) for name in same] == [getattr(given, name) for name in same]
+    assert asked.tune == default_search(given.start)
+    there = {run.spec for run in before}
+    trained = {spec for spec in planned.runs if spec in there}
+    assert trained, "a search tries the rates of full fine-tuning"
+    assert not there & set(planned.at_least), "what is there costs nothing"
+    app = draw("compare", experiment=experiment.id)
+    choose(app, "find")
+    assert f"{runs_text(planned)}. Time: " in texts(app)
+    app.button(key=f"find-rates-{experiment.id}-start").click().run()
+    assert not app.exception
+    (found,) = [each for each in opened.experiments() if each.id != experiment.id]
+    assert app.query_params["experiment"] == found.id, "the page shows what was started"
+    opened.stop(*(run.id for run in opened.live()))
+    assert trained <= {run.spec for run in opened.runs_of(sorted({*found.runs} & {*experiment.runs}))}
+    assert opened.experiment(experiment.id) == experiment
+    app = draw("compare", experiment=found.id)
+    assert not any("Find the rates" in option for option in app.menu_button[0].options), "it does so already"
+    with pytest.raises(RunStateError, match="searched for already"):
+        opened.rate_search(found)
 
 
 def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened: Lab, base: Run) -> None:

@@ -96,10 +96,14 @@ def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
 
 def _why_rates(verdict: Verdict) -> str:
     """Why a claim chooses no method, and what to do."""
+    if verdict.is_given and verdict.next_step is NextStep.RATES:
+        return "To choose a method, find the rates."
     if not (lacking := [name_in_sentence(arm.spec.label) for arm in verdict.lacking]):
         return "That is not shown at the neighboring rates, so it is no choice of a method."
-    ask = ": extend the rates." if verdict.next_step is NextStep.RATES else "."
-    return f"Neighboring rates of {listed(lacking)} were not trained, so it is no choice of a method{ask}"
+    ask = ""
+    if verdict.next_step is NextStep.RATES:
+        ask = ": add the results of rates beside them" if is_reported(verdict) else ": find the rates"
+    return f"Neighboring rates of {listed(lacking)} were not trained, so it is no choice of a method{ask}."
 
 
 def _at_reported_rates(verdict: Verdict, rates: str, words: str) -> str:

@@ -18,14 +18,14 @@ class NextStep(StrEnum):
 
     FINISH = "finish"
     """Train what was stopped to its end."""
-    RATES = "extend rates"
-    """Try the learning rates beside chosen ones that were not tried."""
+    RATES = "find rates"
+    """Find the learning rates by a search, where they were given."""
     LONGER = "train longer"
     """Train for three times as many epochs."""
     SEEDS = "add seeds"
     """Train every setting with more seeds."""
-    SETTINGS = "add settings"
-    """Try several learning rates, where each method has one."""
+    SETTINGS = "other rates"
+    """The same, where nothing was learned at the one rate that each method was given."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def ends_reason(everything: Sequence[Run], compared: Sequence[Arm]) -> Reason | 
         for choice in choices
     ]
     can_extend = bool(rates_beside(everything)) and not any(choice.is_searched for choice in choices)
-    what = "Extend the rates to it." if can_extend else "No rate beyond it can be tried."
+    what = "Find the rates." if can_extend else "No rate beyond it can be tried."
     if everything[0].spec.is_reported:
         can_extend, what = True, "Add the results of rates beyond it."
     return Reason(

@@ -27,6 +27,7 @@ from pages.shared.experiment.growing import (
     add_settings,
     close,
     extend_rates,
+    find_rates,
     seeds_suggested,
     train_longer,
 )
@@ -60,8 +61,11 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Verdict) -> None
     along = is_study(experiment)
     if found.next_step in STEPS and not (along and STEPS[found.next_step] in NOT_OF_STUDIES):
         action_button(lab, experiment, found, STEPS[found.next_step], is_primary=True)
-    known = {name: action for name, action in ACTIONS.items() if name != "rates" or found.next_step is NextStep.RATES}
-    known = {name: action for name, action in known.items() if not (along and name in NOT_OF_STUDIES)}
+    known = {name: action for name, action in ACTIONS.items() if not (along and name in NOT_OF_STUDIES)}
+    if experiment.plan is not None:  # the search finds its rates
+        known.pop("find")
+    if found.next_step is not NextStep.RATES or not found.rates.several:
+        known.pop("rates", None)
     titles = {name: f"{action.icon} {action.title}" for name, action in known.items()}
     st.menu_button(
         "More",
@@ -162,6 +166,7 @@ def _fits_sweep(specs: Sequence[RunSpec]) -> bool:
 
 
 ACTIONS = {
+    "find": Action("Find the rates", ":material/search:", find_rates),
     "rates": Action("Extend rates", ":material/tune:", extend_rates),
     "seeds": Action("Add seeds", ":material/add:", add_seeds),
     "settings": Action("Add settings", ":material/add_row_below:", add_settings),
@@ -177,9 +182,9 @@ NOT_OF_STUDIES = ("rates", "longer")
 """Actions that a study has none of: it searches for rates at its points, and another study has others."""
 
 STEPS = {
-    NextStep.RATES: "rates",
+    NextStep.RATES: "find",
     NextStep.SEEDS: "seeds",
     NextStep.LONGER: "longer",
-    NextStep.SETTINGS: "settings",
+    NextStep.SETTINGS: "find",
 }
 """The action that takes a next step."""

@@ -1,4 +1,4 @@
-"""Forms that let an experiment grow: learning rates, seeds, settings, and longer training.
+"""Forms that let an experiment grow: rates that a search finds, further rates, seeds, settings, and longer training.
 
 Each is the content of a dialog of :mod:`pages.shared.experiment.actions`. It says how many runs are missing and what
 they take, and closes when they are queued.
@@ -14,7 +14,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
-from core.numbers import counted, listed, range_text
+from core.numbers import bytes_text, counted, listed, range_text
 from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
 from core.run_spec import inner_ranks
 from core.store.record import Experiment
@@ -24,7 +24,10 @@ from core.study.arms.growth import RATES_OFFERED, extended, longer, rates_beside
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict
 from core.study.stats.spending import CLAIM_SEEDS
+from pages.shared.experiment.current import remember
 from pages.shared.experiment.estimate import redraw_when_measured
+from pages.shared.experiment.price import SEARCHED
+from pages.shared.experiment.start import runs_text, start_button
 from pages.shared.forms.adapter import RANK_CHOICES
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
@@ -42,6 +45,30 @@ def seeds_suggested(lab: Lab, experiment: Experiment, found: Verdict) -> int:
     """How many seeds to add: those of the next look, or else as many as there are."""
     there = len({run.spec.seed for run in lab.members(experiment)})
     return min(found.seeds_to_add or max(there, CLAIM_SEEDS - there), MAX_NEW_SEEDS)
+
+
+def find_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+    """Ask the same again, with learning rates that a search finds, as an experiment of its own that the page shows."""
+    st.markdown(
+        "Asks the same again, as an experiment of its own that searches for the learning rate of every method and "
+        "rank. What was trained stays, and is used."
+    )
+    st.caption(SEARCHED)
+    try:
+        planned = lab.rate_search(experiment)
+        price = lab.estimates.between(planned.at_least, planned.at_most)
+        time = range_text(price.seconds_low, price.seconds_high)
+        st.caption(f"{runs_text(planned)}. Time: {time}. Memory: {bytes_text(price.memory)}.")
+        redraw_when_measured(lab, price, planned)
+        key = f"find-rates-{experiment.id}-start"
+        started = start_button(lab, planned, experiment.trim, "Find the rates", key, check_memory=True)
+    except LabError as error:
+        st.error(literal(str(error)))
+        return
+    if started is not None:
+        close()
+        remember(started.id)
+        st.rerun()
 
 
 def extend_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
