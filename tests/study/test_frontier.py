@@ -221,8 +221,10 @@ def test_less_forgetting_and_its_interval_point_the_same_way():
     assert "(95 % interval 10.19 to 11.06)" in forgetting_clause(lora, full)
     assert (
         forgetting_in_short(lora, full)
-        == "LoRA r=4 forgot 10.62 points less of the source than full fine-tuning, each at its own learning rate."
+        == "LoRA r=4 forgot 10.62 points less of the source than full fine-tuning, each at its own learning rate, "
+        "which compares rates as much as methods."
     )
+    assert "compares rates" not in forgetting_in_short(*pair([10, 10], [20, 21], optim={"learning_rate": 0.002}))
 
 
 def test_the_clause_says_which_classes_counted():

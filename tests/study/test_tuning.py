@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,8 @@ from core.study.arms.tuning import (
     rates_tried,
     ratio_text,
 )
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
 from tests.study.samples import make_arm_runs
 
 GRID = [grid_rate(k) for k in range(-40, 1)]
@@ -146,6 +149,24 @@ def test_where_nothing_ranks_the_settings_none_is_said_to_be_chosen_or_best(meth
         f"{other.arm.learning_rate:g} is the highest learning rate tried for {other.arm.spec.label}: a better one may "
         "lie beyond it."
     ]
+
+
+def test_what_is_said_of_the_rates_tried_names_their_epochs_where_other_numbers_were_trained():
+    def tried(rates, epochs):
+        return [run for name in ("full", "lora") for run in with_epochs(at_rates(name, rates), epochs)]
+
+    short, long = tried((0.001, 0.002, 0.004, 0.008), 30), tried((0.001, 0.002, 0.004), 90)
+    for runs, words in ((long, ""), ([*short, *long], " with 90 epochs")):
+        choices = rate_choices(runs)
+        assert [choice.tried for choice in choices] == [(0.001, 0.002, 0.004)] * 2
+        assert choice_sentence(choices).startswith(f"Each setting was trained{words} at 3 learning rates; ")
+        end = f"0.004 is the highest learning rate tried for LoRA r=4{words}: a better one may lie beyond it."
+        assert end in end_sentences(choices)
+        assert f"LoRA r=4 (0.004 is the highest{words})" in headline(verdict(runs))
+
+
+def with_epochs(runs, epochs):
+    return [replace(run, spec=run.spec.but(optim=run.spec.optim.but(epochs=epochs))) for run in runs]
 
 
 def test_where_nothing_ranks_any_setting_nothing_else_is_said():

@@ -21,6 +21,9 @@ OWN_RATES = (
 )
 """Under a table of forgetting, where settings have rates of their own."""
 
+AS_MUCH = "which compares rates as much as methods"
+"""The same at the end of a sentence."""
+
 
 def rates_note(arms: Sequence[Arm]) -> str:
     """:data:`OWN_RATES` where it is true of these arms; empty where all have one rate."""
@@ -53,7 +56,7 @@ def forgetting_clause(arm: Arm, full: Arm) -> str:
         observed = value_text(difference.what, difference.interval.mean)
         span = span_text(difference.interval, difference.what)
         return f"no difference from full fine-tuning was seen {rates}{among} ({observed}, {span})"
-    why = ", which compares rates as much as methods" if mine != other else ""
+    why = f", {AS_MUCH}" if mine != other else ""
     span = size_span_text(difference.interval, difference.what)
     return f"it was seen to forget {more_or_less(difference)} than full fine-tuning {rates}{among} ({span}){why}"
 
@@ -63,7 +66,7 @@ def forgetting_in_short(arm: Arm, full: Arm) -> str:
     difference = _difference(arm, full)
     if difference is None:
         return ""
-    rates = ", each at its own learning rate" if arm.learning_rate != full.learning_rate else ""
+    rates = f", each at its own learning rate, {AS_MUCH}" if arm.learning_rate != full.learning_rate else ""
     if difference.holds_zero:
         return f"No difference in forgetting of the source was seen{rates}."
     return f"{arm.name} forgot {more_or_less(difference)} than full fine-tuning{rates}."

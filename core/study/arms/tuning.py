@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from core.data.task_spec import TaskSpec
 from core.methods.full import FullSpec
 from core.methods.method import Role
-from core.numbers import listed, seeds_text
+from core.numbers import counted, listed, seeds_text
 from core.plan.search import SETTLED_DIGITS
 from core.run_spec import RunSpec
 from core.store.record import Run
@@ -80,6 +81,13 @@ class RateChoice:
     choice of its own."""
     is_flat: bool = False
     """Whether the rate beside an end was exactly as good, so that nothing points beyond it."""
+    epochs: int | None = None
+    """Number of epochs that all of these settings have, where others were trained for another number; else None."""
+
+    @property
+    def epochs_words(self) -> str:
+        """Its number of epochs behind what is said of the rates tried, as in `` with 90 epochs``; else empty."""
+        return f" with {counted(self.epochs, 'epoch')}" if self.epochs is not None else ""
 
     @property
     def is_searched(self) -> bool:
@@ -94,8 +102,12 @@ class RateChoice:
 
 def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
     """The rate chosen in each tuning group, full fine-tuning first; see :mod:`core.study.arms.choice`."""
-    found = []
-    for arms in comparisons_of(runs):
+    everything, found = list(runs), []
+    trained: dict[tuple[str | None, TaskSpec], set[int]] = {}
+    for run in everything:
+        if run.spec.role in (Role.REFERENCE, Role.ADAPTER):
+            trained.setdefault((run.spec.start, run.spec.task), set()).add(run.spec.optim.epochs)
+    for arms in comparisons_of(everything):
         chosen = winners(arms)
         count = Counter(arm.tuning_group for arm in chosen)
         full = next((arm for arm in chosen if arm.role is Role.REFERENCE and count[arm.tuning_group] == 1), None)
@@ -103,6 +115,8 @@ def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
             tried = [other for other in arms if other.tuning_group == arm.tuning_group]
             tried = [other for other in tried if other.finished or other.failed]
             ranked = count[arm.tuning_group] == 1
+            own = {other.spec.optim.epochs for other in tried}
+            others = trained.get((arm.spec.start, arm.spec.task), set()) - own
             found.append(
                 RateChoice(
                     arm.finished_only,
@@ -117,6 +131,7 @@ def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
                     sum(run.training_seconds for other in tried for run in other.runs),
                     ranked,
                     _is_flat(arm, tried),
+                    own.pop() if others and len(own) == 1 else None,
                 )
             )
     return sorted(found, key=lambda choice: arm_order(choice.arm.spec))
@@ -158,10 +173,13 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
     measure = choices[0].arm.spec.objective.primary.noun
     alike = len({choice.seeds for choice in choices}) == 1
     seeds = seeds_text(choices[0].seeds) if alike else "the seeds that could be compared"
+    epochs = {choice.epochs_words for choice in choices}
+    longest = epochs.pop() if len(epochs) == 1 else ""
     if any(choice.is_searched for choice in choices):
-        how = f"with {how.removeprefix('at ')}, as many as it took until the best lay between two others"
+        how = how if longest else f"with {how.removeprefix('at ')}"
+        how += ", as many as it took until the best lay between two others"
     sentences = [
-        f"Each setting was trained {how}; the mean {measure} on the validation part over "
+        f"Each setting was trained{longest} {how}; the mean {measure} on the validation part over "
         f"{seeds} chose one for each, and the same seeds are compared. The test part was not "
         "looked at for that choice."
     ]
@@ -186,7 +204,7 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
 def end_sentences(choices: Iterable[RateChoice]) -> list[str]:
     """A warning for each rate that is the first or last of those tried: a better one may lie beyond it."""
     ranked = (choice for choice in choices if choice.ranked and not choice.is_flat)
-    found = (end_sentence(choice.arm.learning_rate, choice.tried, choice.arm.spec.label) for choice in ranked)
+    found = (end_sentence(c.arm.learning_rate, c.tried, f"{c.arm.spec.label}{c.epochs_words}") for c in ranked)
     return [sentence for sentence in found if sentence]
 
 

@@ -82,8 +82,8 @@ def ends_reason(everything: Sequence[Run], compared: Sequence[Arm]) -> Reason | 
     if not choices:
         return None
     ends = [
-        f"{name_in_sentence(choice.arm.spec.label)} ({choice.arm.learning_rate:g} is the {choice.at_end})"
-        for choice in choices
+        f"{name_in_sentence(each.arm.spec.label)} ({each.arm.learning_rate:g} is the {each.at_end}{each.epochs_words})"
+        for each in choices
     ]
     can_extend = bool(rates_beside(everything)) and not any(choice.is_searched for choice in choices)
     what = "Find the rates." if can_extend else "No rate beyond it can be tried."
