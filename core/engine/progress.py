@@ -58,8 +58,7 @@ class Progress:
             total += own
             over += own if run.state in ENDED else own * run.progress
             trained += own if run.state in ("finished", "failed") else own * run.progress
-        for id in dict.fromkeys(run.experiment for run in runs if run.experiment and run.plan == "open"):
-            total += self._coming(id)
+        total += sum(self._work(spec, spec.optim) for specs in self.coming(runs).values() for spec in specs)
         return max(min(1.0, over / total), self._reached_by(runs, trained / total)) if total else 0.0
 
     def _reached_by(self, runs: Sequence[Run], share: float) -> float:
@@ -73,21 +72,29 @@ class Progress:
                 self._reached.popitem(last=False)
         return reached
 
-    def _coming(self, id: str) -> float:
-        """Work of the runs that the plan of an experiment is expected to add: that every search ends as soon as it can,
-        and trains for as many epochs as it may until other seeds than its own say that it does not. It is one run at
-        least, so that a bar is full only when nothing can follow.
+    def coming(self, runs: Iterable[Run]) -> dict[str, list[RunSpec]]:
+        """Runs that the plans of experiments are expected to add, by experiment: that every search ends as soon as it
+        can, and trains for as many epochs as it may until other seeds than its own say that it does not. Of each it is
+        one run at least, so that a bar is full only when nothing can follow. Seeds and rates stand for others.
+
+        Args:
+            runs: of the experiments; those without an open plan add nothing.
         """
+        ids = dict.fromkeys(run.experiment for run in runs if run.experiment and run.plan == "open")
+        return {id: self._coming(id) for id in ids}
+
+    def _coming(self, id: str) -> list[RunSpec]:
         members = [run.spec for run in self._members(id)]
         plan = plan_of(self._store.experiment(id)) if members else None
         parts = () if plan is None else plan.parts
-        return sum(self._coming_of(part, [spec for spec in members if part.has(spec)]) for part in parts)
+        own = [(part, [spec for spec in members if part.has(spec)]) for part in parts]
+        return [spec for part, there in own for spec in self._coming_of(part, there)]
 
-    def _coming_of(self, plan: Plan, members: Sequence[RunSpec]) -> float:
+    def _coming_of(self, plan: Plan, members: Sequence[RunSpec]) -> list[RunSpec]:
         """The same of what an experiment compares, of a study at one point."""
         if not members:
-            return 0.0
-        first, work = set(plan.first), 0.0
+            return []
+        first, found = set(plan.first), list[RunSpec]()
         later = len(plan.configuration.seeds) - len(first)
         is_decided = any(spec.seed not in first for spec in members)
         for arm in plan.configuration.arms:
@@ -100,8 +107,8 @@ class Progress:
                 # More rates than the least were tried with the first seeds: that does not make the others fewer.
                 runs = max(0, FIRST_POINTS * len(first) - early.count(True))
                 runs += max(0, FIRST_POINTS * later - early.count(False)) if epochs == budgets[-1] else 0
-                work += runs * self._work(members[0], arm.optim.but(epochs=epochs))
-        return max(work, self._work(members[-1], members[-1].optim))
+                found += [members[0].but(method=arm.method, optim=arm.optim.but(epochs=epochs))] * runs
+        return found or [members[-1]]
 
     def _members(self, id: str) -> list[Run]:
         """Runs of an experiment; none where it was deleted meanwhile."""

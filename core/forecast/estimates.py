@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import fmean
@@ -179,11 +179,15 @@ class Estimates:
         """
         return self._together([run.spec for run in runs], [1 - run.progress for run in runs])
 
-    def remaining(self, runs: Sequence[Run]) -> Forecast:
-        """Forecast of the time until these runs have ended.
+    def remaining(self, runs: Sequence[Run], coming: Mapping[str, Sequence[RunSpec]] | None = None) -> Forecast:
+        """Forecast of the time until these runs have ended, and those that follow them.
 
         Those in training are expected to keep their pace, and those that wait to take as much longer than forecast as
         the finished runs of their experiment did.
+
+        Args:
+            runs: those that are queued or running.
+            coming: what is expected to follow them, by experiment; see :meth:`core.engine.progress.Progress.coming`.
 
         Raises:
             LabError: see :meth:`whole`.
@@ -191,8 +195,9 @@ class Estimates:
         begun = sum(run.eta or 0.0 for run in runs)
         parts = [Forecast.around(begun, 0, "measured")] if begun else []
         waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
-        for experiment in dict.fromkeys(run.experiment for run in waiting):
-            left = self.rest([run for run in waiting if run.experiment == experiment])
+        lefts = [(own, self.rest([r for r in waiting if r.experiment == own])) for own in _experiments(waiting)]
+        lefts += [(own, self.whole(specs)) for own, specs in (coming or {}).items() if specs]
+        for experiment, left in lefts:
             factor = self._correction(experiment) if experiment and left.basis != "measured" else None
             if factor is not None and left.seconds is not None:
                 left = Forecast.around(left.seconds * factor, left.memory, "calibrated")
@@ -295,6 +300,11 @@ class Estimates:
                 runs.sort(key=lambda run: -(run.ended or 0.0))
                 self._records = (count, newest), records_of(runs, self._settings.threads)
             return self._records[1]
+
+
+def _experiments(runs: Iterable[Run]) -> list[str | None]:
+    """The experiments by which these runs were launched, each once."""
+    return list(dict.fromkeys(run.experiment for run in runs))
 
 
 def _rounded(work: Work, images: float, length: int) -> Work:

@@ -8,13 +8,12 @@ import streamlit as st
 
 from core.lab import Lab
 from core.methods.method import Role
-from core.numbers import left_text
 from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
 from pages.shared.experiment.progress import followed
-from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
+from pages.shared.experiment.state import finish_button, interrupted_bases, state_text, stop_button, time_left
 from pages.shared.ui.links import go
 from pages.shared.ui.literal import literal
 from pages.shared.ui.tile_map import tile_map
@@ -86,7 +85,7 @@ def _panel(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], Non
 
 def _progress(lab: Lab, runs: Sequence[Run], launched: Sequence[Run]) -> None:
     live = [run for run in runs if run.is_live]
-    st.progress(lab.progress.share_done(launched), f"{state_text(runs)} · {left_text(*seconds_left(lab, live))}")
+    st.progress(lab.progress.share_done(launched), f"{state_text(runs)} · {time_left(lab, live)}")
     running = [run for run in live if run.state == "running"]
     if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")

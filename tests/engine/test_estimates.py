@@ -255,6 +255,8 @@ def test_what_is_left_is_corrected_by_what_has_finished(lab: Lab, base: Run) -> 
     corrected = found.remaining([waiting])
     assert plain.seconds
     assert corrected.seconds == pytest.approx(3 * plain.seconds, rel=0.02)
+    both = found.remaining([waiting], {experiment.id: [waiting.spec]})
+    assert both.seconds == pytest.approx(2 * corrected.seconds), "what follows is corrected alike"
     assert found.remaining([first, second]) == Forecast(0, 0, 0, "measured")
     found.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
@@ -27,6 +28,9 @@ class Replayed:
     def runs_of(self, ids: list[str]) -> list[Run]:
         return [self.runs[id] for id in ids]
 
+    def members(self, id: str) -> list[Run]:
+        return self.now()
+
     def now(self) -> list[Run]:
         return list(self.runs.values())
 
@@ -35,7 +39,7 @@ class Replayed:
         while True:
             done = [run for run in self.now() if run.state in ("finished", "failed")]
             known = {(run.spec.optim, run.spec.method, run.spec.seed) for run in done}
-            queued = [(*setting, seed) for setting, seed in self.plan.wanted(done)]
+            queued = [(*setting, seed) for _, setting, seed in self.plan.wanted(done)]
             queued = [each for each in queued if each not in known]
             if not queued:
                 self.runs = {id: replace(run, plan="complete") for id, run in self.runs.items()}
@@ -78,6 +82,22 @@ def test_a_bar_never_falls_while_a_search_adds_runs(
         is_over = all(run.state in ("finished", "failed") and run.plan == "complete" for run in replayed.now())
         assert (shares[-1] == 1.0) is is_over
     assert stages > 1
+
+
+def test_what_is_expected_of_a_search_that_ends_as_soon_as_it_can_is_what_it_trains(lab: Lab) -> None:
+    replayed = Replayed(asked(0))
+    progress = Progress(cast(Any, replayed), lab.tasks)
+    moments = replayed.moments(levelling({"full": 10, "lora": 10}))
+    begun = next(moments)
+    ((id, expected),) = progress.coming(replayed.now()).items()
+    assert id == replayed.now()[0].experiment
+    for _ in moments:
+        pass
+    assert len(replayed.now()) > begun
+    after = [run.spec for run in replayed.now()[begun:]]
+    kinds = [Counter((spec.method, spec.optim.epochs, spec.task) for spec in specs) for specs in (expected, after)]
+    assert kinds[0] == kinds[1]
+    assert progress.coming(replayed.now()) == {}, "nothing follows once the plan is complete"
 
 
 def test_it_begins_anew_with_new_seeds(lab: Lab) -> None:

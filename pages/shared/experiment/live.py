@@ -10,13 +10,13 @@ import streamlit as st
 
 from core.lab import Lab
 from core.methods.method import Role
-from core.numbers import NOTHING, count_text, left_text
+from core.numbers import NOTHING, count_text
 from core.objectives.measure import Measure
 from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
 from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
 from pages.shared.experiment.progress import followed
-from pages.shared.experiment.state import finish_button, interrupted_bases, seconds_left, state_text, stop_button
+from pages.shared.experiment.state import finish_button, interrupted_bases, state_text, stop_button, time_left
 from pages.shared.ui.literal import literal
 from pages.shared.ui.live_chart import live_chart
 from pages.shared.ui.pickers import state_badge
@@ -148,7 +148,7 @@ def _time_left(lab: Lab, live: Sequence[Run]) -> str:
     """When live runs will have ended; forecasts are of training, and measuring on many test texts takes long, too."""
     if all(run.state == "running" and run.progress >= 1 for run in live):
         return "trained, being measured on the test part"
-    return left_text(*seconds_left(lab, live))
+    return time_left(lab, live)
 
 
 def _dismiss(key: str) -> None:

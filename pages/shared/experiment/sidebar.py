@@ -9,7 +9,7 @@ from core.numbers import left_text
 from core.settings import choose_device, device_name
 from core.store.record import Run
 from pages.shared.experiment.progress import followed
-from pages.shared.experiment.state import seconds_left
+from pages.shared.experiment.state import time_left
 
 POLL_SECONDS = 2.0
 """Seconds between two updates while there are live runs."""
@@ -37,6 +37,6 @@ def _activity(was_live: bool) -> None:
         count = sum(run.state == "running" for run in live)
         words = [f"{count} running"] if count else []
         words += [f"{len(live) - count} queued"] if count < len(live) else []
-        low, high = seconds_left(lab.current(), live)
-        words += [left_text(low, high)] if low is not None else []
+        left = time_left(lab.current(), live)
+        words += [left] if left != left_text(None, None) else []
         st.progress(lab.current().progress.share_done(runs), " · ".join(words))

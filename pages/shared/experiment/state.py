@@ -10,7 +10,7 @@ import streamlit as st
 from core.engine.rest import Rest
 from core.errors import LabError
 from core.lab import Lab
-from core.numbers import counted, range_text, seeds_text
+from core.numbers import counted, left_text, range_text, seeds_text
 from core.plan.experiment import settings_of
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run, State
@@ -175,13 +175,18 @@ def interrupted_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
     return [base for base in bases if base.state == "interrupted"]
 
 
-def seconds_left(lab: Lab, live: Sequence[Run]) -> tuple[float | None, float | None]:
-    """The least and the most seconds that live runs will still take; None for both while that is not known."""
+def time_left(lab: Lab, live: Sequence[Run]) -> str:
+    """The time that live runs will still take, with what searches are expected to add, as in ``5 to 10 s left``; where
+    only that of the live runs is known, as in ``at least 5 to 10 s left``; else that it is not known yet.
+    """
     try:
         left = lab.estimates.remaining(live)
+        whole = lab.estimates.remaining(live, coming) if (coming := lab.progress.coming(live)) else left
     except LabError:
-        return None, None  # A dataset is gone: its runs will fail, and say so.
-    return left.seconds_low, left.seconds_high
+        return left_text(None, None)  # A dataset is gone: its runs will fail, and say so.
+    if whole.seconds is None and left.seconds is not None:
+        return f"at least {left_text(left.seconds_low, left.seconds_high)}"
+    return left_text(whole.seconds_low, whole.seconds_high)
 
 
 def _stop_all(lab: Lab, ids: Sequence[str]) -> None:
