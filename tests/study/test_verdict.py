@@ -308,6 +308,37 @@ def test_at_the_ceiling_no_further_look_is_proposed() -> None:
     assert (many.level, many.rule) == (Level.SHOWN, Rule.WITHIN)
 
 
+def with_trends(runs: list[Run], epochs: int, **gains: float) -> list[Run]:
+    """These runs with another number of epochs, and what three times as many would add, by method; else not known."""
+    found = []
+    for run in runs:
+        trends = {"validation_accuracy": gains[run.spec.kind]} if run.spec.kind in gains else {}
+        spec = run.spec.but(optim=run.spec.optim.but(epochs=epochs))
+        found.append(replace(run, spec=spec, result=replace(run.result, trends=trends)))
+    return found
+
+
+@pytest.mark.parametrize("is_claimed", [True, False])
+def test_what_still_improves_is_trained_longer_or_was_trained_as_long_as_it_may(is_claimed: bool) -> None:
+    """Where something is shown, and where more seeds can show nothing."""
+    runs = runs_with(full(8), r4=below(4, 8)) if is_claimed else runs_with([100.0] * 8, r4=[100.0] * 8)
+    most = int(bounds(OptimSpec, "epochs").high or 0)
+    cap = "LoRA r=4 was trained as long as this experiment may."
+
+    def found(epochs: int, gain: float) -> Verdict:
+        longer = with_trends(runs, epochs, full=0.0, lora=gain)
+        return verdict(longer, lambda run: np.full(360, run.score or 0.0))
+
+    for epochs, step in ((most, None), (most // 3, NextStep.LONGER)):
+        improving = found(epochs, 5.0)
+        assert (improving.claim is not None) is is_claimed
+        assert improving.next_step is step
+        assert "LoRA r=4 was still improving" in said(improving)
+        assert ("Train longer." in said(improving), cap in said(improving)) == (step is not None, step is None)
+    settled = found(most, 0.0)
+    assert (settled.next_step, cap in said(settled)) == (None, False)
+
+
 def test_no_next_step_is_proposed_that_cannot_be_taken() -> None:
     """A look of more seeds than can be added at once, and training for more epochs than runs take."""
     unclear = [95 + 5 * (-1.0) ** seed for seed in range(60)]
@@ -316,13 +347,7 @@ def test_no_next_step_is_proposed_that_cannot_be_taken() -> None:
     assert level_of(found.next_look, found.spent) > 0
     most = int(bounds(OptimSpec, "epochs").high or 0)
     for epochs, step in ((most, None), (most // 3, NextStep.LONGER)):
-        runs = [
-            replace(
-                run, spec=run.spec.but(optim=run.spec.optim.but(epochs=epochs)), result=replace(run.result, trends={})
-            )
-            for run in runs_with(full(8), r4=below(4, 8))
-        ]
-        found = verdict(runs)
+        found = verdict(with_trends(runs_with(full(8), r4=below(4, 8)), epochs))
         assert (found.about, found.next_step) == (About.BUDGET, step)
 
 

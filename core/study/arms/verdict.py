@@ -199,17 +199,23 @@ class Verdict:
         return max(0, self.next_look - self.seeds)
 
     @property
+    def can_be_longer(self) -> bool:
+        """Whether runs can take three times the epochs of the compared settings."""
+        return all(can_be_longer(arm.spec.optim) for arm in self.compared)
+
+    @property
     def next_step(self) -> NextStep | None:
         """What a person can do so that there is a verdict, or one about the methods; None where there is one."""
         if self.reason or self.withheld or self.told is None:
             return self.mend
+        longer = NextStep.LONGER if self.can_be_longer else None
         if self.claim is None:
-            return NextStep.SEEDS if self.next_look else None
+            return NextStep.SEEDS if self.next_look else None if all_settled(self.compared) else longer
         match self.about:
             case About.METHODS:
                 return None
             case About.BUDGET:
-                return NextStep.LONGER if all(can_be_longer(arm.spec.optim) for arm in self.compared) else None
+                return longer
             case _ if self.lacking:
                 return NextStep.RATES if self.can_extend else None
             case _:

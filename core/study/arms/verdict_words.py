@@ -7,7 +7,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
 from core.study.arms.forgetting_clause import forgetting_clause
-from core.study.arms.settled import course_sentences, updates_text
+from core.study.arms.settled import Course, course_of, course_sentences, updates_text
 from core.study.arms.tuning import name_in_sentence, rate_words, reference_name
 from core.study.arms.verdict import About, Verdict
 from core.study.arms.withheld import NextStep
@@ -168,12 +168,24 @@ def caveats(verdict: Verdict) -> list[str]:
         return []
     sentences = []
     if not verdict.withheld:
-        longer = "Train longer." if verdict.next_step is NextStep.LONGER else ""
-        sentences = [_why_open(verdict, told), *course_sentences(verdict.compared, verdict.holds_on), longer]
+        course = course_sentences(verdict.compared, verdict.holds_on)
+        sentences = [_why_open(verdict, told), *course, _longer_sentence(verdict)]
     sentences.append(verdict.pretraining)
     for arm in verdict.compared:
         sentences += outlier_sentences(arm)
     return [sentence for sentence in sentences if sentence]
+
+
+def _longer_sentence(verdict: Verdict) -> str:
+    """To train longer, where that is the next step, or that settings which still improved cannot; else empty."""
+    if verdict.next_step is NextStep.LONGER:
+        return "Train longer."
+    improving = [arm for arm in verdict.compared if course_of(arm) is Course.IMPROVING]
+    if not improving or verdict.holds_on or verdict.can_be_longer:
+        return ""
+    names = listed([name_in_sentence(arm.name) for arm in improving])
+    were = "was" if len(improving) == 1 else "were"
+    return f"{names[0].upper()}{names[1:]} {were} trained as long as this experiment may."
 
 
 def basis(verdict: Verdict) -> list[str]:
