@@ -1,4 +1,4 @@
-"""Filling Home's form: with the question of the experiment that is shown, or with a dataset that the address names."""
+"""Filling Home's form: with the question of an experiment that is opened, or with a dataset that the address names."""
 
 from __future__ import annotations
 
@@ -11,31 +11,42 @@ from core.lab import Lab
 from core.store.record import Experiment
 from pages.home.asked import DATASET, is_imported, question_of, targets
 from pages.home.question import KEY, LEARNED, direct_key, target_key
+from pages.shared.experiment.current import QUERY as QUERY_EXPERIMENT
 from pages.shared.forms import widgets
 from pages.shared.forms.datasets import QUERY, take_dataset
 
-FILLED = f"{KEY}-filled"
-"""Session state key: id of the experiment that the form was filled from last; empty for a dataset."""
+SHOWN = f"{KEY}-shown"
+"""Session state key: id of the experiment that Home showed last; empty for none."""
 
 
-def fill_question(lab: Lab, asked: Experiment | None, running: Experiment | None) -> None:
+def fill_question(lab: Lab, named: Experiment | None, shown: Experiment | None, running: Experiment | None) -> None:
     """Fill the form before it is drawn, so that after a reload and in a second tab it shows what is asked.
 
-    It is filled once for each experiment that somebody asks for, so that changes to the form stay; and where nobody has
-    asked for one, once with what trains.
+    It is filled at the visit that opens an experiment: where the address names another one than Home showed last, or at
+    the first visit of a session. Nothing that happens later fills it again, whatever ends, starts or gets more runs,
+    because the form then has what a person or a link has chosen.
 
     Args:
         lab: has the experiments.
-        asked: the experiment that somebody asks for; None if there is none.
-        running: one that trains or waits; None if there is none.
+        named: the experiment that the address names, or else the current one of the session; None if there is none.
+        shown: the experiment whose answer Home shows; None if there is none.
+        running: an experiment that trains or waits; None if there is none.
     """
+    is_first, before = SHOWN not in st.session_state, st.session_state.get(SHOWN)
+    st.session_state[SHOWN] = shown.id if shown is not None else ""
     if _take_dataset(lab):
         return
-    shown = asked or running
-    if shown is None or st.session_state.get(FILLED) == shown.id or (asked is None and FILLED in st.session_state):
-        return
-    st.session_state[FILLED] = shown.id
-    question, plan = question_of(lab, shown)
+    if is_first:
+        opened = named or running
+    else:
+        opened = named if QUERY_EXPERIMENT in st.query_params and named is not None and named.id != before else None
+    if opened is not None:
+        _fill(lab, opened)
+
+
+def _fill(lab: Lab, opened: Experiment) -> None:
+    """Choose in the form what an experiment asked, as far as Home can ask it."""
+    question, plan = question_of(lab, opened)
     if question is None:
         return
     values: dict[str, Any] = {f"{KEY}-dataset": question.source, target_key(question.network.learns): question.target}
@@ -56,7 +67,6 @@ def _take_dataset(lab: Lab) -> bool:
     name = st.query_params.get(QUERY)
     if name is None:
         return False
-    st.session_state[FILLED] = ""
     take_dataset(lab, f"{KEY}-dataset")
     if st.session_state.get(f"{KEY}-dataset") == name and not is_imported(lab.catalog.info(name).kind):
         best = lab.catalog.info(lab.catalog.best(lab.catalog.info(name).kind))

@@ -59,7 +59,7 @@ running = [experiment for experiment in experiments if experiment.id in live]
 if shown is not None and shown not in running and is_running(shown):
     running.append(shown)
 
-fill_question(lab, named, next(iter(running), None))
+fill_question(lab, named, shown, next(iter(running), None))
 with st.container(border=True):
     form = question(lab)
 if form.started is not None:

@@ -136,6 +136,41 @@ def test_what_trains_is_in_the_form_after_a_reload_and_what_somebody_changes_sta
     assert chosen(draw("home"))[0] == "mnist-16k", "nothing trains, and nobody asks for it"
 
 
+def test_what_a_link_or_a_person_chose_stays_while_experiments_get_runs_and_end(
+    opened: Lab, trained_home: TrainedHome
+) -> None:
+    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
+    opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    app = draw_with_digits("home")
+    app.selectbox(key="home-target").set_value("rotation-45").run()
+    app.radio(key="home-plan").set_value("quick").run()
+    app.button(key="home-run").click().run()
+    (rotation,) = opened.experiments()
+    assert app.query_params["experiment"] in (rotation.id, [rotation.id])
+
+    app.switch_page(script("data")).run()
+    app.query_params.clear()
+    app.query_params["dataset"] = "mine"  # as "Ask on Home" does
+    app.switch_page(script("home")).run()
+    assert chosen(app)[:2] == ("mnist-16k", "data:mine")
+    opened.stop(*(run.id for run in opened.live()))
+    finish(opened, *(run.id for run in opened.runs()))
+    app.radio(key="home-plan").set_value("thorough").run()
+    assert chosen(app) == ("mnist-16k", "data:mine", "thorough"), "an experiment has ended meanwhile"
+
+    app.query_params["experiment"] = rotation.id  # as adding runs to the experiment that is shown does
+    app.run()
+    assert chosen(app) == ("mnist-16k", "data:mine", "thorough")
+    trained_home.bring(opened, str(trained_home.plain.base), *trained_home.plain.runs)
+    app.run()
+    assert chosen(app) == ("mnist-16k", "data:mine", "thorough"), "another experiment is there"
+    app.button(key=f"open-{trained_home.plain.id}").click().run()
+    assert not app.exception
+    assert chosen(app)[0] == "digits", "somebody has opened another experiment"
+    app.selectbox(key="home-target").set_value("permutation").run()
+    assert chosen(app)[:2] == ("digits", "permutation")
+
+
 def test_every_question_of_home_is_read_from_its_experiment(opened: Lab) -> None:
     opened.workers.close(1.0)  # what is queued waits
     for target in targets(opened, opened.catalog.info("digits"), direct=False):
