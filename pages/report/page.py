@@ -20,7 +20,7 @@ from core.study.report.facts import facts_of
 from core.study.report.html import report_html
 from core.study.report.limits import limits_of
 from core.study.report.parts import Plot, Section
-from core.study.report.report import command_of, opening, report
+from core.study.report.report import command_of, opening, report, seen_sentence
 from core.study.report.sections import COST, CUSTOMERS, Chapter, chapters_of
 from core.study.report.words import words_of
 from core.study.weights.remeasured import Caller, Remeasured, remeasure
@@ -146,6 +146,8 @@ except LabError as error:
 
 with st.container(border=True):
     verdict_view(evidence.verdict)
+    for sentence in filter(None, (seen_sentence(evidence.verdict), begun.scope)):
+        st.caption(literal(sentence))
     along = study_basis(evidence.study) if evidence.study is not None else []
     basis_view(evidence.verdict, "report-basis", [*along, *filter(None, [costs(evidence.verdict)])])
 if begun.warnings:

@@ -124,7 +124,7 @@ def test_the_report_begins_with_the_answer_and_folds_away_all_but_its_figure_and
     assert len(app.get("plotly_chart")) == sum(isinstance(part, Plot) for part in parts)
     assert len(app.dataframe) == sum(isinstance(part, Table) for part in parts)
     shown = texts(app)
-    for told in (*found.answer, *found.warnings, *found.limits, found.question):
+    for told in (*found.answer, *found.warnings, *found.limits, found.question, found.scope):
         assert literal(told) in shown
     for name, value in (*found.facts, *found.words):
         assert f"**{literal(name)}:** {literal(value)}" in shown

@@ -32,7 +32,7 @@ from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.parts import Plot, Table
 from core.study.report.report import report
 from core.study.stats.measures import digits_of
-from core.study.stats.words import p_text
+from core.study.stats.words import off_text, p_text
 from tests.study.samples import SPREAD, make_arm_runs, make_curve, tuned, within
 
 
@@ -138,6 +138,12 @@ def test_the_answer_has_everything_that_a_reader_asks_for(decided):
     found = report(decided)
     assert "2 points" in found.question
     assert found.answer[0] == headline(decided.verdict)
+    assert not any("nothing is claimed" in sentence for sentence in found.answer)
+    parameters = min(run.result.parameters for run in decided.members)
+    about = f"multilayer perceptron {decided.network}, {parameters:,} parameters; digits, rotated 45°: "
+    assert found.scope.startswith(f"This answer is about: {about}"), found.scope
+    assert found.scope.endswith(f" images to train on, 142 to choose by, 360 to test with; {len(decided.seeds)} seeds.")
+    assert report_html(found).index(escape(found.scope)) < report_html(found).index("<h2>The question")
     assert f'{escape(found.answer[0])}</strong> <span class="level">shown</span>' in report_html(found)
     assert found.answer[0].startswith("Use LoRA r=16 at learning rate 0.01: it is at most")
     for words in (
@@ -153,6 +159,13 @@ def test_where_the_best_rate_may_lie_beyond_nothing_is_shown_and_it_says_so(evid
     """The rates of the experiment are two, so the better one is at an end."""
     assert found.answer[0] == headline(evidence.verdict) == evidence.verdict.withheld
     assert not any("Use " in sentence or "Shown with" in sentence for sentence in found.answer)
+    told = evidence.verdict.told
+    assert told is not None
+    seen = (
+        f"nothing is claimed: beside full fine-tuning, {told.arm.name} at learning rate {told.arm.learning_rate:g} was "
+    )
+    assert seen in found.answer[1]
+    assert found.answer[1].endswith(f"{off_text(told.difference)}.")
     differences = [part.frame for part in found.sections[1].parts if "Differences" in part.title]
     assert set(differences[0]["Setting"]) == {"LoRA r=1", "LoRA r=4", "Head only", "Biases only", "From scratch"}
     findings = dict(zip(differences[0]["Setting"], differences[0]["Finding"], strict=True))

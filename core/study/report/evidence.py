@@ -52,6 +52,10 @@ class Evidence:
     """Versions of Python and the libraries, as installed now."""
     network: str
     """The sizes of the network that all runs train, or what it is called if it was imported."""
+    examples: tuple[int, int, int] | None = None
+    """Number of the target's training, validation and test examples; None where its dataset is gone, or where the runs
+    have several targets, as along an axis.
+    """
     study: StudyAnswer | None = None
     """What a study found along its axis; None for an experiment without one."""
 
@@ -136,6 +140,7 @@ def gather(
         frozen={arm.key: sentence for arm in chosen if (sentence := _frozen(lab, arm))},
         versions=versions(),
         network=lab.networks.title_of(members[0].spec.network),
+        examples=_examples(lab, members),
         study=study,
     )
 
@@ -145,6 +150,16 @@ def _file(lab: Lab, experiment: Experiment) -> str | None:
         return write_configuration(lab.configuration(experiment))
     except LabError:
         return None
+
+
+def _examples(lab: Lab, members: Sequence[Run]) -> tuple[int, int, int] | None:
+    """Number of training, validation and test examples of the runs' only target."""
+    tasks = {run.spec.task for run in members}
+    try:
+        outline = lab.tasks.outline(tasks.pop()) if len(tasks) == 1 else None
+    except LabError:
+        return None
+    return (len(outline.train), len(outline.validation), len(outline.test)) if outline else None
 
 
 def _frozen(lab: Lab, arm: Arm) -> str | None:

@@ -16,14 +16,23 @@ from core.wording.examples import examples_text
 from core.wording.tasks import task_text
 
 
+def scope_of(evidence: Evidence) -> str:
+    """What an answer is about, in one line: network with its size, task, number of examples, and seeds."""
+    spec = evidence.members[0].spec
+    parts = [
+        f"{spec.network.title} {evidence.network}, {count_text(_parameters(evidence))} parameters",
+        f"{task_text(spec.task, spec.objective)}{_counts(evidence)}",
+        counted(len(evidence.seeds), "seed"),
+    ]
+    return f"This answer is about: {'; '.join(parts)}."
+
+
 def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     """Network, base, task, settings, seeds, device and versions of an experiment."""
     specs = [run.spec for run in evidence.members]
     first, results = specs[0], [run.result for run in evidence.members if run.result]
     yield "Experiment", f"{evidence.experiment.id}, started {_moment(evidence.experiment.created)}"
-    # A run with adapters counts them as well: the network itself is the smallest.
-    plain = min((result.parameters for result in results), default=None)
-    yield "Network", f"{first.network.title} {evidence.network}, {count_text(plain)} parameters"
+    yield "Network", f"{first.network.title} {evidence.network}, {count_text(_parameters(evidence))} parameters"
     yield from first.network.facts.items()
     yield from _bases(evidence)
     yield "Target", f"{task_text(first.task, first.objective)}{_counts(evidence)}"
@@ -42,14 +51,19 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Learning rates", "; ".join(_rates(evidence))
     yield "Seeds", _seeds(evidence)
     states = Counter(run.state for run in evidence.members)
-    counted = listed([f"{count} {state}" for state, count in states.items()])
+    by_state = listed([f"{count} {state}" for state, count in states.items()])
     spent = sum(run.training_seconds for run in evidence.members)
-    yield "Runs", f"{counted}; {seconds_text(spent)} of training in all"
+    yield "Runs", f"{by_state}; {seconds_text(spent)} of training in all"
     devices = sorted({result.device for result in results})
     threads = sorted({result.threads for result in results})
     many = "thread" if threads == [1] else "threads"
     yield "Device", f"{listed(devices)}, {listed([str(count) for count in threads])} {many}"
     yield "Versions, now", ", ".join(f"{name} {number}" for name, number in evidence.versions.items())
+
+
+def _parameters(evidence: Evidence) -> int | None:
+    """Parameters of the network itself: a run with adapters counts them as well, so the network is the smallest."""
+    return min((run.result.parameters for run in evidence.members if run.result), default=None)
 
 
 def _frozen(evidence: Evidence) -> Iterator[str]:
@@ -64,7 +78,7 @@ def _frozen(evidence: Evidence) -> Iterator[str]:
 
 def _counts(evidence: Evidence) -> str:
     """How many examples the target has, as in ``: 108 texts to train on, 12 to choose by, 2,400 to test with``."""
-    found = evidence.remeasured.examples
+    found = evidence.examples
     if found is None:
         return ""
     train = examples_text(evidence.members[0].spec.network.learns, found[0])

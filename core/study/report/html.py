@@ -114,6 +114,7 @@ def report_html(report: Report) -> str:
         f'<p class="faint">Decision report of LoRA Lab, {kind} {escape(report.experiment)}, {report.made}</p>',
         "<h2>The answer</h2>",
         _answer(report),
+        *([f'<p class="faint">{escape(report.scope)}</p>'] if report.scope else []),
         *(_paragraph(f"Note: {warning}") for warning in report.warnings),
         "<h2>The question</h2>",
         _paragraph(report.question),

@@ -86,6 +86,7 @@ def judged_report(answer: JudgedAnswer) -> Report:
     return Report(
         question=question,
         answer=(headline(found), REPORTED, *explanation(found), *network_sentences(answer)),
+        scope="",
         level=level_words(found),
         warnings=tuple(judged_warnings(answer)),
         experiment=answer.judged.id,

@@ -17,13 +17,16 @@ from core.study.arms.balance import misleading_sentence
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.study_words import study_basis, study_level
-from core.study.arms.verdict_words import costs, explanation, headline, level_words
+from core.study.arms.tuning import reference_name
+from core.study.arms.verdict import Verdict
+from core.study.arms.verdict_words import costs, explanation, headline, level_words, name_of
 from core.study.report.evidence import Evidence, gather
-from core.study.report.facts import facts_of
+from core.study.report.facts import facts_of, scope_of
 from core.study.report.limits import limits_of
 from core.study.report.parts import Section
 from core.study.report.sections import CUSTOMERS, chapters_of
 from core.study.report.words import words_of
+from core.study.stats.words import off_text
 from core.wording.tasks import task_text
 
 
@@ -34,6 +37,8 @@ class Opening:
     question: str
     answer: tuple[str, ...]
     """The verdict, what it rests on, and what its setting costs, a sentence each."""
+    scope: str
+    """Network, task, number of examples and seeds, in one line; empty where others report the results."""
     level: str
     """How far the verdict is shown, as in ``shown at these rates``; empty where there is none."""
     warnings: tuple[str, ...]
@@ -102,7 +107,8 @@ def opening(evidence: Evidence) -> Opening:
             "full fine-tuning, or is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
             f"{measure.margin_text(found.margin)} of {measure.noun} {short} full fine-tuning."
         ),
-        answer=tuple(filter(None, (headline(found), *explanation(found), *along, costs(found)))),
+        answer=tuple(filter(None, (headline(found), seen_sentence(found), *explanation(found), *along, costs(found)))),
+        scope=scope_of(evidence),
         level=level_words(found) if evidence.study is None else study_level(evidence.study),
         warnings=(
             *filter(None, [misleading_sentence(evidence.chosen[0].runs[0])]),
@@ -110,6 +116,15 @@ def opening(evidence: Evidence) -> Opening:
             *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
         ),
     )
+
+
+def seen_sentence(found: Verdict) -> str:
+    """The difference that was seen where the verdict is withheld, for a reader who cannot train on; else empty."""
+    told = found.told
+    if not found.withheld or told is None or found.reason or found.unread:
+        return ""
+    name, full = name_of(told.arm, found), reference_name(found.full)
+    return f"Seen so far, and nothing is claimed: beside {full}, {name} was {off_text(told.difference)}."
 
 
 def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:

@@ -46,8 +46,6 @@ class Remeasured:
     cuts: tuple[CutArm, ...] = ()
     start: Accuracies | None = None
     """The base on the validation parts; the mean of the bases where each seed has one."""
-    examples: tuple[int, int, int] | None = None
-    """Number of the target's training, validation and test examples."""
     truncated: TextPreview | None = None
     """The lengths of the target's training texts, and how many are cut; None for other data."""
     left_out: str = ""
@@ -69,14 +67,12 @@ def remeasure(lab: Lab, arms: Sequence[Arm], call: Caller = called) -> Remeasure
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
     ranks = inner_ranks(arm.spec for arm in arms)
     try:
-        outline = lab.tasks.outline(arms[0].spec.task) if arms else None
         truncated = _lengths(lab, arms[0].spec) if arms else None
         start = mean_accuracies(list(call(base_accuracies, lab, arms).values()))
         cuts = _cuts(lab, full, ranks, call) if full else Cuts(())
     except LabError as error:
         return Remeasured(missing=str(error))
-    examples = (len(outline.train), len(outline.validation), len(outline.test)) if outline else None
-    return Remeasured(cuts.arms, start, examples, truncated, cuts.left_out)
+    return Remeasured(cuts.arms, start, truncated, cuts.left_out)
 
 
 def _cuts(lab: Lab, full: Arm, ranks: Sequence[int], call: Caller) -> Cuts:
