@@ -109,9 +109,9 @@ def rank_sentence(
         )
     else:
         is_fine = worth <= tolerance
-        claim = f"**Rank {rank} was enough**" if is_fine else f"Rank {rank} was enough"
+        claim = f"Full fine-tuning's own change, cut to rank {rank} after training, was enough"
         text = (
-            f"{claim}: {where}, cut to rank {rank} after training, stayed within {amount} of its {measure.noun} "
+            f"{f'**{claim}**' if is_fine else claim}: {where}, cut so, stayed within {amount} of its {measure.noun} "
             "on the target."
         )
         if not is_fine and math.isfinite(worth):
