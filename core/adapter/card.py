@@ -194,7 +194,7 @@ def _usage(card: Card, network: NetworkSpec, head: Sequence[str]) -> str:
     if arguments is None:
         code = network.torch_code
         loading = WITH_LORA_LAB if code is None else WITHOUT_LORA_LAB
-        return NETWORK_FILE.substitute(files, loading=loading.substitute(files, code=code))
+        return NETWORK_FILE.substitute(files, loading=loading.substitute(files, code=code, where=_where_file(card)))
     if network.task_type == CAUSAL:
         return LANGUAGE_FOLDER.substitute(files, where=_where(card, network))
     named = bool(card.labels) and card.has_classes
@@ -233,6 +233,12 @@ def _reads(card: Card, network: NetworkSpec) -> bool:
 def _code(value: str | int) -> str:
     """A value in code, with strings in the quotes that the rest of a card has."""
     return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _where_file(card: Card) -> str:
+    """Where the base's weights are to be had."""
+    run = f" of run {plain(card.base)}" if card.base else ""
+    return f"The base is the network{run}, which LoRA Lab's page Adapters offers as *Base*, beside the adapter."
 
 
 def _where(card: Card, network: NetworkSpec) -> str:

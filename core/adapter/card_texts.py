@@ -68,7 +68,8 @@ model = apply_adapter(base, read_adapter(Path("$adapter_file"))).eval()
 """)
 
 WITHOUT_LORA_LAB = Template("""\
-Put `$adapter_file` and the base's weights, `$base_file`, into one folder. This needs only PyTorch and PEFT:
+Put `$adapter_file` and the base's weights, `$base_file`, into one folder. $where
+This needs only PyTorch and PEFT:
 
 ```python
 import zipfile
@@ -90,7 +91,8 @@ With LoRA Lab installed, its own network class can be used as the base:
 """)
 
 WITH_LORA_LAB = Template("""\
-Put `$adapter_file` and the base's weights, `$base_file`, into one folder. LoRA Lab reads the base:
+Put `$adapter_file` and the base's weights, `$base_file`, into one folder. $where
+LoRA Lab reads the base:
 
 """)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import streamlit as st
 
-from core.engine.jobs.run_files import ADAPTER
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.methods.method import Role
 from core.study.arms.arm import Arm
 from core.study.arms.forgetting_clause import forgetting_in_short
@@ -89,15 +89,24 @@ def adapter_button(found: Verdict, key: str) -> None:
     if run is None or run.result is None or (found.withheld and found.mend is not NextStep.RATES):
         return
     measure = run.spec.objective.primary
-    mean = f" · {measure.text(told.arm.interval(measure.name).mean, 1)}" if told is not None else ""
+    mean = f", mean of its seeds {measure.text(told.arm.interval(measure.name).mean, 1)}" if told is not None else ""
     is_chosen = found.choice is not None and found.choice.role is Role.ADAPTER
-    title = f"Adapter {run.spec.label}{mean}, seed {run.spec.seed}"
+    title = f"Adapter {run.spec.label}, seed {run.spec.seed}: {run.score_text()}{mean}"
     download_of_run(
         on_primary(title) if is_chosen else title,
         run.id,
         ADAPTER,
         f"{key}-adapter",
         kind="primary" if is_chosen else "secondary",
-        help=f"For Hugging Face PEFT. {measure.title} is the mean of the setting; of its seeds this one is nearest to "
-        "the mean on the validation part.",
+        help=f"For Hugging Face PEFT. {measure.title} on the test part, of this file and the mean of its setting: of "
+        "its seeds this one is nearest to the mean on the validation part.",
     )
+    if run.spec.base is not None:
+        download_of_run(
+            "Its base",
+            run.spec.base,
+            NETWORK,
+            f"{key}-base",
+            kind="tertiary",
+            help=f"{run.spec.base}-{NETWORK}, the network that the adapter applies to and needs.",
+        )
