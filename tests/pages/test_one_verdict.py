@@ -232,11 +232,12 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
         assert own is not None
         assert example is not None
         assert own.like == f"the spread of {experiment.name}"
-        assert (own.design.settings, own.design.examples) == (2, 1)  # answers are made up
+        assert (own.design.settings, own.design.examples) == (2, 360)
         assert example.like.startswith("what is usual, the spread of the example (")
         assert example.design.examples == 4000
         text = " ".join(expected_sentences(lab, specs))
-        assert "would be shown by 8 seeds with 80 % probability" in text
+        assert "would be shown by 8 seeds on 360 test images with 80 % probability" in text
+        assert "out of reach with any number of seeds" in text, "also where answers to single examples are not known"
         assert f"From the spread of {experiment.name}." in text
         home = texts(draw("home"))
         assert "would be shown by 8 seeds on 4,000 test images with 80 % probability" in home

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.objectives.classification import ACCURACY
+from core.study.arms.design_words import power_sentences
 from core.study.stats.family import family_p
 from core.study.stats.power import FEW_SEEDS, MAX_SEEDS, Design
 from core.study.stats.spending import ROUNDING, level_of
@@ -44,6 +46,23 @@ def test_the_seeds_that_are_asked_for_show_a_planted_difference_in_about_four_of
     samples = np.random.default_rng(4).normal(effect, 1, (400, n, 1))
     shown = np.mean([family_p([sample])[0] <= level_of(n) + ROUNDING for sample in samples])
     assert 0.74 <= shown <= 0.9
+
+
+@pytest.mark.parametrize("example", [5.0, 8.65, 10.0, 14.0])
+@pytest.mark.parametrize("examples", [360, 1000, 4000, 40_000])
+def test_what_an_answer_may_well_call_out_of_reach_is_not_promised_before_the_press(
+    example: float, examples: int
+) -> None:
+    guess = Design(0.0, example, 20.6, examples, settings=3, width=100.0)
+    before = " ".join(power_sentences(guess, ACCURACY, 0.5, "image", 8))
+    for times in (0.75, 1.0, 1.4):  # what such guesses are off by in four of five cases
+        truth = guess.scaled(times)
+        after = " ".join(power_sentences(truth, ACCURACY, 0.5, "image", 8))
+        assert ("out of reach with any number of seeds" in after) >= truth.is_out_of_reach(0.5)
+        if truth.is_out_of_reach(0.5):
+            assert "out of reach with any number of seeds" in before
+    if example == 5.0 and examples == 40_000:
+        assert before.endswith("seeds if the methods are equal.")
 
 
 def test_what_a_look_cannot_claim_takes_no_number_of_seeds() -> None:

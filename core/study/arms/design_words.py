@@ -65,11 +65,14 @@ def power_sentences(
 
 def examples_sentence(design: Design, measure: Measure, margin: float, kind: str) -> str:
     """That "good enough" takes more test examples, and about how many. Args: see :func:`power_sentences`."""
-    examples = count_text(float(f"{design.examples_for(margin):.1g}"))
     return (
         f"“Good enough within {measure.margin_text(margin)}” is out of reach with any number of seeds: it takes about "
-        f"{examples} test {noun(kind)}."
+        f"{_examples_text(design, margin)} test {noun(kind)}."
     )
+
+
+def _examples_text(design: Design, margin: float) -> str:
+    return count_text(float(f"{design.examples_for(margin):.1g}"))
 
 
 def _good_enough(design: Design, measure: Measure, margin: float, kind: str, looks: Sequence[int]) -> list[str]:
@@ -81,4 +84,12 @@ def _good_enough(design: Design, measure: Measure, margin: float, kind: str, loo
     needed = design.seeds_for(margin, looks)
     if needed is None:
         return [f"{within} is out of reach: the seeds of such runs differ too much."]
-    return [f"{within} takes about {needed} seeds if the methods are equal."]
+    takes, larger = f"{within} takes about {needed} seeds if the methods are equal", 1 / GUESSED[1]
+    most = design.scaled(larger)
+    if not most.is_out_of_reach(margin):
+        return [f"{takes}."]
+    return [
+        f"{takes}. Where they differ {larger:.1f} times as much from one of the {count_text(design.examples)} test "
+        f"{noun(kind)} to another as is guessed here, it is out of reach with any number of seeds, and takes about "
+        f"{_examples_text(most, margin)} of them."
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.special import ndtri, stdtrit
 
@@ -47,6 +47,10 @@ class Design:
     def varies(self) -> bool:
         """Whether seeds or test examples differ at all: not where every setting is right on all examples."""
         return any((self.seed, self.example, self.rest))
+
+    def scaled(self, factor: float) -> Design:
+        """The same with all spreads times a factor, such as the ends of :data:`GUESSED`."""
+        return replace(self, seed=factor * self.seed, example=factor * self.example, rest=factor * self.rest)
 
     def error(self, seeds: int) -> float:
         """Standard error of a mean difference with so many seeds."""
