@@ -500,6 +500,10 @@ def test_an_outlying_run_is_named_beside_the_claim() -> None:
     found = verdict(runs_with(full(8), r4=[*below(0, 7), 60.0]))
     (sentence,) = [sentence for sentence in explanation(found) if "seed 7" in sentence]
     assert "LoRA r=4 reached 60.00 % with seed 7, far from its other seeds" in sentence
+    assert " to " in sentence.partition("(")[2].partition(")")[0]
+    found = verdict(runs_with(full(8), r4=[*[35.0] * 7, 60.0]))
+    (sentence,) = [sentence for sentence in explanation(found) if "seed 7" in sentence]
+    assert "far from its other seeds (35.00 %)" in sentence
 
 
 @pytest.mark.parametrize(("points", "seeds", "noise"), pairwise((-3, -0.3, 0, 0.3, 3), range(1, 11), (0, 1, 10)))
