@@ -63,7 +63,7 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Labelled grey images of 28×28 pixels; the arrays are shared and read-only."""
+    """Labelled gray images of 28×28 pixels; the arrays are shared and read-only."""
 
     name: str
     train_images: Images

@@ -58,7 +58,7 @@ def _facts(card: NetworkCard) -> list[str]:
         f"{card.tokenizer} tokenizer of {count_text(card.vocabulary)} tokens",
         longest,
         bytes_text(card.bytes),
-        f"licence: {card.licence or 'none stated'}",
+        f"license: {card.licence or 'none stated'}",
     ]
 
 

@@ -53,7 +53,7 @@ class Stripes(Source):
         return ("stripes",)
 
     def info(self, name: str) -> DatasetInfo:
-        return DatasetInfo(name, "Stripes", "480 images of stripes, 28×28 grey.", num_classes=4, state="ready")
+        return DatasetInfo(name, "Stripes", "480 images of stripes, 28×28 gray.", num_classes=4, state="ready")
 
     def load(self, name: str) -> ImageDataset:
         images, labels = drawn(TRAIN + TEST)

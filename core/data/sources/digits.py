@@ -26,7 +26,7 @@ class Digits(Source):
         return DatasetInfo(
             name,
             "Digits",
-            "1,797 small handwritten digits, 8×8 grey scaled to 28×28; part of scikit-learn, always available.",
+            "1,797 small handwritten digits, 8×8 gray scaled to 28×28; part of scikit-learn, always available.",
             num_classes=10,
             state="ready",
             licence="CC BY 4.0",

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 DATASET = IdxDataset(
     name="mnist-16k",
     title="MNIST-16k",
-    line="16,000 handwritten digits of MNIST, 28×28 grey, 12,000 of them for training; part of LoRA Lab, always "
+    line="16,000 handwritten digits of MNIST, 28×28 gray, 12,000 of them for training; part of LoRA Lab, always "
     "available.",
     class_names=tuple("0123456789"),
     folder="",

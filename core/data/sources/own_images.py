@@ -18,7 +18,7 @@ class OwnImages(OwnDatasets):
     kind = "image"
     ending = ENDING
     what = "images"
-    form = ", 28×28 grey"
+    form = ", 28×28 gray"
     format = FileFormat("lora-lab-dataset-1", _part)
 
     def arrays(self, dataset: Dataset) -> Arrays:

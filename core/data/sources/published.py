@@ -34,7 +34,7 @@ PUBLISHED: tuple[IdxDataset, ...] = (
     IdxDataset(
         name="mnist",
         title="MNIST",
-        line="70,000 handwritten digits, 28×28 grey, 60,000 of them for training.",
+        line="70,000 handwritten digits, 28×28 gray, 60,000 of them for training.",
         class_names=tuple("0123456789"),
         folder="MNIST",
         mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
@@ -53,7 +53,7 @@ PUBLISHED: tuple[IdxDataset, ...] = (
     IdxDataset(
         name="fashion-mnist",
         title="Fashion-MNIST",
-        line="70,000 pieces of clothing in ten classes, 28×28 grey, 60,000 of them for training.",
+        line="70,000 pieces of clothing in ten classes, 28×28 gray, 60,000 of them for training.",
         class_names=(
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
@@ -75,7 +75,7 @@ PUBLISHED: tuple[IdxDataset, ...] = (
     IdxDataset(
         name="kmnist",
         title="KMNIST",
-        line="70,000 cursive Japanese characters in ten classes, 28×28 grey, 60,000 of them for training.",
+        line="70,000 cursive Japanese characters in ten classes, 28×28 gray, 60,000 of them for training.",
         class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
         folder="KMNIST",
         mirrors=("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
@@ -94,7 +94,7 @@ PUBLISHED: tuple[IdxDataset, ...] = (
     IdxDataset(
         name="emnist-letters",
         title="EMNIST letters",
-        line="145,600 handwritten letters, 28×28 grey, 124,800 of them for training.",
+        line="145,600 handwritten letters, 28×28 gray, 124,800 of them for training.",
         class_names=tuple(ascii_lowercase),
         folder="EMNIST",
         mirrors=("https://biometrics.nist.gov/cs_links/EMNIST/",),

@@ -1,6 +1,6 @@
 """Uploaded datasets: read within limits, checked, and previewed before they are saved.
 
-Images come as a zip, an npz or a CSV of pixels, and are converted to 28×28 grey; texts come as a table, and passages
+Images come as a zip, an npz or a CSV of pixels, and are converted to 28×28 gray; texts come as a table, and passages
 for language models as a table or a plain text.
 """
 

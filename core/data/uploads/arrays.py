@@ -91,7 +91,7 @@ def _size(x: NDArray[np.generic], name: str) -> tuple[int, int]:
         side = square_side(shape[0], name)
         return side, side
     if len(shape) != 2:
-        raise DatasetError(f"{name} has the shape {x.shape}: grey images have (n, 28, 28) or (n, 784).")
+        raise DatasetError(f"{name} has the shape {x.shape}: gray images have (n, 28, 28) or (n, 784).")
     check_size(shape[0], shape[1], f"An image of {name}")
     return shape[0], shape[1]
 

@@ -24,7 +24,7 @@ FULL = "#129DD9"
 """Full fine-tuning: blue."""
 
 NEUTRAL = "#808080"
-"""Pretraining, and everything that is not an arm: grey."""
+"""Pretraining, and everything that is not an arm: gray."""
 
 RANKS = {
     1: "#E17401",
@@ -42,7 +42,7 @@ CONTROLS = ("#08A479", "#7D8A4B", "#0A7269")
 """Controls in the order of the registry: greens. Figures also draw them dotted, or with other markers."""
 
 MUTED = 0.55
-"""Share of grey in the colours of the second adapter method, and of each one after it once more."""
+"""Share of gray in the colours of the second adapter method, and of each one after it once more."""
 
 DARKEST, LIGHTEST = 0.1245, 0.295
 """Relative luminance of shades; beyond, the contrast with the dark or the light page is below 3:1."""
@@ -121,7 +121,7 @@ def _number(spec: RunSpec) -> int:
 
 
 def _muted(colour: str, number: int) -> str:
-    """Mix a colour with grey of the same luminance, the more the later the method is in the registry."""
+    """Mix a colour with gray of the same luminance, the more the later the method is in the registry."""
     linear = _linear(_parts(colour))
     share = 1 - (1 - MUTED) ** number
     return _hex(_encoded((1 - share) * linear + share * float(linear @ LUMINANCE)))

@@ -127,9 +127,9 @@ def _follow(key: str, default: str, is_wanted: bool) -> None:
 
 
 def about(info: DatasetInfo) -> None:
-    """Draw what a dataset is, with its licence and a link where they are known."""
+    """Draw what a dataset is, with its license and a link where they are known."""
     st.caption(literal(info.line))
-    facts = [f"Licence: {info.licence}"] * bool(info.licence) + [f"[about it]({info.link})"] * bool(info.link)
+    facts = [f"License: {info.licence}"] * bool(info.licence) + [f"[about it]({info.link})"] * bool(info.link)
     if facts:
         st.markdown(f":small[{' · '.join(facts)}]")  # a caption is too pale for a link
 

@@ -40,7 +40,7 @@ def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
 def readable(figure: go.Figure) -> dict[str, Any]:
     """Return a copy for ``st.plotly_chart`` that can be read in both themes, on the page and in the PNG of its toolbar.
 
-    Streamlit draws ticks, titles of axes and subtitles in a fixed grey whose contrast with white is 3.8:1, and no color
+    Streamlit draws ticks, titles of axes and subtitles in a fixed gray whose contrast with white is 3.8:1, and no color
     has 4.5:1 in both themes. ``currentColor`` is the browser's name for the color of the surrounding text. In a file,
     which has no surroundings, it is black; the background of a PNG is transparent, and may be shown on any color.
 
