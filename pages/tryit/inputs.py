@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.data.dataset import LANGUAGE
 from core.data.drawing import centred
@@ -20,6 +21,7 @@ from core.study.weights.answering import drawn_box
 from core.study.weights.predicted import test_texts
 from core.wording.examples import target_text
 from pages.shared.experiment.measured import measured
+from pages.shared.ui.in_view import ask_to_see, in_view
 from pages.shared.ui.literal import literal
 from pages.tryit.canvas import canvas
 
@@ -50,6 +52,8 @@ class Asked:
     """The target or the source: images are transformed as its own, and it has the test examples."""
     disputed: Sequence[int]
     """The test examples on which networks disagree, in the order in which they are stepped through; may be empty."""
+    below: DeltaGenerator
+    """Place below the answers, for the input as the networks see it: on a phone the answers follow what was drawn."""
 
 
 def _test_image(asked: Asked) -> Given:
@@ -76,8 +80,11 @@ def _drawing(asked: Asked) -> Given | None:
         return None
     box = measured(drawn_box, asked.lab, asked.task.spec.dataset)
     given = own_image(centred(drawn, box), asked.task.spec)
-    _show(given, "The drawing as the networks see it", "small")
-    st.caption("As the networks see it: centred, as large as the images of the dataset, then transformed as the task.")
+    with asked.below:
+        _show(given, "The drawing as the networks see it", "small")
+        st.caption(
+            "As the networks see it: centred, as large as the images of the dataset, then transformed as the task."
+        )
     return given
 
 
@@ -87,7 +94,7 @@ def _picture(asked: Asked) -> Given | None:
         type=[ending[1:] for ending in ENDINGS],
         key="try-picture",
         max_upload_size=MAX_MEBIBYTES,
-        help="It becomes a grey image of 28 × 28 pixels, transformed as the task's.",
+        help="It becomes a gray image of 28 × 28 pixels, transformed as the task's.",
     )
     if file is None:
         return None
@@ -95,7 +102,9 @@ def _picture(asked: Asked) -> Given | None:
     if st.toggle("Invert it first", key="try-invert", help="MNIST's digits are white on black."):
         pixels = 255 - pixels
     given = own_image(pixels, asked.task.spec)
-    _show(given, "The picture as the networks see it")
+    with asked.below:
+        _show(given, "The picture as the networks see it")
+        st.caption("As the networks see it: a gray image of 28 × 28 pixels, transformed as the task.")
     return given
 
 
@@ -128,7 +137,8 @@ def ask_input(asked: Asked) -> Given | None:
     ways = WAYS[asked.run.spec.network.learns]
     if st.session_state.get(INPUT) not in ways:
         st.session_state[INPUT] = TEST
-    way = st.segmented_control("Input", list(ways), required=True, key=INPUT)
+    in_view(INPUT, only_stacked=True)  # so that a drawing and the answers below it are in sight together
+    way = st.segmented_control("Input", list(ways), required=True, key=INPUT, on_change=ask_to_see, args=(INPUT,))
     try:
         return ways[way or TEST](asked)
     except LabError as error:

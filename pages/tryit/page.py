@@ -141,9 +141,11 @@ def _answered(
     first = chosen.runs[0]
     task = lab.tasks.get(chosen.task, network=first.spec.network)
     given, told = st.columns([1, 2], gap="large")
-    with given:
-        asked = ask_input(Asked(lab, first, task, disputed))
     with told:
+        answers_place, below = st.container(), st.container()
+    with given:
+        asked = ask_input(Asked(lab, first, task, disputed, below))
+    with answers_place:
         if asked is None:
             st.info("The networks answer as soon as there is an input.", icon=":material/info:")
             return

@@ -121,7 +121,8 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         assert offered is not None
         assert offered.result is not None
         mean = found.told.arm.interval("accuracy").mean
-        label = f"Adapter {offered.spec.label} · {percent(mean, 1)}, seed {offered.spec.seed}"
+        own = f"seed {offered.spec.seed}: {offered.score_text()}"
+        label = f"Adapter {offered.spec.label}, {own} (mean {percent(mean, 1)})"
         downloaded(page.get_by_role("link", name=label)).save_as(tmp_path / "adapter.zip")
         assert (tmp_path / "adapter.zip").read_bytes() == lab.artifacts.read(offered.id, ADAPTER)
 

@@ -304,7 +304,12 @@ def check_offered(lab: Lab, experiment: Experiment, found: Verdict, home: AppTes
     ]
     assert f"/{run.id}/" in button.url
     mean = told.arm.interval("accuracy").mean
-    assert f"Adapter {run.spec.label} · {percent(mean, 1)}, seed {run.spec.seed}" in button.label
+    own = f"seed {run.spec.seed}: {run.score_text()}"
+    assert f"Adapter {run.spec.label}, {own} (mean {percent(mean, 1)})" in button.label, (
+        "of the file and of its setting"
+    )
+    bases = [link.proto.url for link in app.get("link_button") if link.proto.label == "Its base"]
+    assert bases == [f"/download/{run.spec.base}/network.safetensors"]
     adapters = draw("adapters").selectbox[0]
     assert adapters.value == run.id
     assert f"learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed} · " in adapters.options[0]

@@ -89,7 +89,7 @@ def _good_enough(design: Design, measure: Measure, margin: float, kind: str, loo
     if not most.is_out_of_reach(margin):
         return [f"{takes}."]
     return [
-        f"{takes}. Where they differ {larger:.1f} times as much from one of the {count_text(design.examples)} test "
-        f"{noun(kind)} to another as is guessed here, it is out of reach with any number of seeds, and takes about "
-        f"{_examples_text(most, margin)} of them."
+        f"{takes}. If the spread over the {count_text(design.examples)} test {noun(kind)} is {larger:.1f} times what "
+        f"is assumed, it is out of reach with any number of seeds, and takes about {_examples_text(most, margin)} "
+        f"test {noun(kind)}."
     ]

@@ -89,7 +89,7 @@ def adapter_button(found: Verdict, key: str) -> None:
     if run is None or run.result is None or (found.withheld and found.mend is not NextStep.RATES):
         return
     measure = run.spec.objective.primary
-    mean = f", mean of its seeds {measure.text(told.arm.interval(measure.name).mean, 1)}" if told is not None else ""
+    mean = f" (mean {measure.text(told.arm.interval(measure.name).mean, 1)})" if told is not None else ""
     is_chosen = found.choice is not None and found.choice.role is Role.ADAPTER
     title = f"Adapter {run.spec.label}, seed {run.spec.seed}: {run.score_text()}{mean}"
     download_of_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import streamlit as st
@@ -9,7 +10,7 @@ import streamlit as st
 _element = st.components.v2.component("in_view", js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"))
 
 ASKED = "in-view"
-"""Session state key: what a press has asked to see."""
+"""Session state key: what a press has asked to see, and when."""
 
 
 def ask_to_see(what: str) -> None:
@@ -18,11 +19,17 @@ def ask_to_see(what: str) -> None:
     Args:
         what: is shown there, such as the id of an experiment.
     """
-    st.session_state[ASKED] = what
+    st.session_state[ASKED] = what, time.time()
 
 
-def in_view(what: str) -> None:
-    """Scroll to this place if a press has asked to see what is shown here; draws nothing."""
-    if st.session_state.get(ASKED) == what:
+def in_view(what: str, *, only_stacked: bool = False) -> None:
+    """Scroll to this place if a press has asked to see what is shown here; draws nothing.
+
+    Args:
+        what: is shown here.
+        only_stacked: whether to scroll only where columns stand below each other, as on a phone.
+    """
+    asked, when = st.session_state.get(ASKED, ("", 0.0))
+    if asked == what:
         del st.session_state[ASKED]
-        _element(key="in-view", data=what, height=0)
+        _element(key="in-view-place", data={"press": f"{what} {when}", "onlyStacked": only_stacked}, height=0)
