@@ -97,6 +97,9 @@ def test_a_filter_lets_through_what_fits_and_nothing_else(store: Store, everythi
 def test_an_order_is_that_of_the_values_with_those_that_lack_one_last(
     store: Store, everything: list[Entry], sort: str
 ) -> None:
+    def negative(value: float | None) -> float | None:
+        return None if value is None else -value
+
     def stored(run: Run) -> float | None:
         return run.result and (run.result.adapter_bytes or run.result.checkpoint_bytes)
 
@@ -106,6 +109,8 @@ def test_an_order_is_that_of_the_values_with_those_that_lack_one_last(
         "highest accuracy": lambda run: run.result and -run.score,
         "highest macro-F1": lambda run: run.result and -run.result.measures["macro_f1"],
         "lowest loss": lambda run: run.result and run.result.measures.get("loss"),
+        "lowest bits per byte": lambda run: run.result and run.result.measures.get("bits_per_byte"),
+        "highest next-token accuracy": lambda run: run.result and negative(run.result.measures.get("token_accuracy")),
         "shortest training": lambda run: run.result and run.result.seconds,
         "longest training": lambda run: run.result and -run.result.seconds,
         "largest files": lambda run: run.result and -(stored(run) or 0),

@@ -117,6 +117,10 @@ def rate_of(found: Arm | None) -> float | None:
     return found.spec.optim.learning_rate if found is not None else None
 
 
+WITHOUT_PLAN = SimpleNamespace(plan=None)
+"""All that the command line asks of an experiment whose rates were given."""
+
+
 def rates_of(found: list[Arm]) -> dict[str, float]:
     return {arm.spec.label: rate_of(arm) for arm in found}
 
@@ -138,7 +142,7 @@ def test_every_caller_names_the_same_winner(case, monkeypatch):
     assert {found.arm.key for found in rate_choices(runs)} == keys
     fake = SimpleNamespace(artifacts=SimpleNamespace(path=lambda id, name: Path(f"/{id}/{name}")))
     base = make_run("pretrain")
-    printed = json.loads(json.dumps(as_json(fake, None, [base], runs)))
+    printed = json.loads(json.dumps(as_json(fake, WITHOUT_PLAN, [base], runs)))
     named = {("LoRA r=4" if arm["rank"] else "Full"): arm["learning_rate"] for arm in printed["arms"] if arm["chosen"]}
     assert named == expected
 
@@ -176,7 +180,7 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named(case, capsys, monkeypat
     sentences = dropped_sentences(case.runs)
     words = "; ".join(case.dropped)
     assert sentences == ([f"Left out of the choice because a seed failed: {words}."] if case.dropped else [])
-    print_comparison(None, None, case.runs)
+    print_comparison(None, WITHOUT_PLAN, case.runs)
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note: Left out of the choice")]
     assert notes == [f"Note: {sentence}" for sentence in sentences]
 
