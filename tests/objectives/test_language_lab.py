@@ -123,13 +123,13 @@ CLASS_THINGS = re.compile(r".{0,60}(?:\bclass(?:es)?\b|confus|probabilit|macro-f
             for view in ("Bits per byte", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
         ),
         *(("topics", "weights", view) for view in ("Spectrum", "Rank", "Alpha and layers", "Subspaces")),
-        *(("direct", page, "") for page in ("report", "runs", "finetune", "serve", "tryit", "sweep")),
+        *(("direct", page, "") for page in ("report", "runs", "finetune", "serve", "tryit", "study")),
         ("topics", "tryit", ""),
     ],
 )
 def test_pages_speak_of_texts_and_not_of_classes(done: Done, which: str, page: str, view: str) -> None:
     experiment = getattr(done, which)
-    named = {"experiment": experiment.id} if page in ("tryit", "sweep", "report", "compare", "weights") else {}
+    named = {"experiment": experiment.id} if page in ("tryit", "study", "report", "compare", "weights") else {}
     named |= {"run": done.run(experiment, "lora").id} if page in ("runs", "weights") else {}
     if page == "finetune":
         named |= {"base": experiment.base or f"language-{done.imported.brought}"}
