@@ -203,6 +203,17 @@ class Growing(Launcher):
 
     # Plans
 
+    def queue(self, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> Experiment:
+        """Queue a new experiment, see :meth:`core.engine.launcher.Launcher.queue`; where other experiments have all
+        that its search begins with, also what follows, so that something trains or the search is over.
+        """
+        before, experiment = None, super().queue(planned, name, trim, anew)
+        while experiment != before and any(each.id == experiment.id for each in self.store.open_plans()):
+            before = experiment
+            self.extend_plans()
+            experiment = self.store.experiment(experiment.id)
+        return experiment
+
     def rate_search(self, experiment: Experiment) -> Planned:
         """Plan the experiment that asks the same as one whose learning rates were given, and searches for them; see
         :meth:`core.plan.configuration.Configuration.searched`. What is trained already is not trained again.

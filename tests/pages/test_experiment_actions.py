@@ -10,7 +10,9 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.experiment import Setting, settings_of
-from core.plan.rate_grid import default_search
+from core.plan.rate_grid import default_search, tuned_arms
+from core.plan.search import FIRST_POINTS
+from core.run_spec import default_rate
 from core.store.record import Run
 from core.study.arms.choice import chosen_arms
 from core.study.arms.design_words import look_line
@@ -92,10 +94,10 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
 def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains_nothing_again(
     opened: Lab, base: Run
 ) -> None:
-    """Two rates of full fine-tuning and one of each rank, which are made one arm each."""
+    """All rates that a search begins with, which are made one arm for each method and rank."""
     adapters = [LoRASpec.of(rank=1), LoRASpec.of(rank=4)]
-    arms: list[Setting] = [(short(rate=rate), FullSpec()) for rate in (0.001, 0.00316)]
-    arms += [(short(rate=0.01), adapter) for adapter in adapters]
+    usual: list[Setting] = [(short(rate=default_rate(method)), method) for method in (FullSpec(), *adapters)]
+    arms = tuned_arms(usual, FIRST_POINTS)
     experiment = opened.fine_tune(base, TURNED, arms, range(2))
     before = finish(opened, *experiment.runs)
     planned = opened.rate_search(experiment)
@@ -106,8 +108,7 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
     assert [getattr(asked, name) for name in same] == [getattr(given, name) for name in same]
     assert asked.tune == default_search(given.start)
     there = {run.spec for run in before}
-    trained = {spec for spec in planned.runs if spec in there}
-    assert trained, "a search tries the rates of full fine-tuning"
+    assert set(planned.runs) <= there, "each of the first rates was given"
     assert not there & set(planned.at_least), "what is there costs nothing"
     app = draw("compare", experiment=experiment.id)
     choose(app, "find")
@@ -116,8 +117,10 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
     assert not app.exception
     (found,) = [each for each in opened.experiments() if each.id != experiment.id]
     assert app.query_params["experiment"] == found.id, "the page shows what was started"
+    assert {run.experiment for run in opened.live()} == {found.id}, "what follows trains"
+    assert "still to finish" in texts(app)
     opened.stop(*(run.id for run in opened.live()))
-    assert trained <= {run.spec for run in opened.runs_of(sorted({*found.runs} & {*experiment.runs}))}
+    assert set(planned.runs) <= {run.spec for run in opened.runs_of(sorted({*found.runs} & {*experiment.runs}))}
     assert opened.experiment(experiment.id) == experiment
     app = draw("compare", experiment=found.id)
     assert not any("Find the rates" in option for option in app.menu_button[0].options), "it does so already"
