@@ -308,7 +308,7 @@ def check_offered(lab: Lab, experiment: Experiment, found: Verdict, home: AppTes
     assert f"Adapter {run.spec.label}, {own} (mean {percent(mean, 1)})" in button.label, (
         "of the file and of its setting"
     )
-    bases = [link.proto.url for link in app.get("link_button") if link.proto.label == "Its base"]
+    bases = [link.proto.url for link in home.get("link_button") if link.proto.label == "Its base"]
     assert bases == [f"/download/{run.spec.base}/network.safetensors"]
     adapters = draw("adapters").selectbox[0]
     assert adapters.value == run.id
