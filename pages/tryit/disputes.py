@@ -67,7 +67,7 @@ def find_disputes(lab: Lab, chosen: Chosen) -> Disputes:
 def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Disputes) -> None:
     """Draw the table of all test examples on which the networks disagree, and offer it as a file."""
     rows, answers, learns = found.rows, found.answers, chosen.runs[0].spec.network.learns
-    truth = true_targets(lab, chosen.runs[0].spec)
+    truth = true_targets(lab, chosen.runs[0].spec, chosen.task)
     names = lab.catalog.load(chosen.task.dataset).class_names
     st.subheader("Where they disagree")
     share = percent(100 * len(rows) / max(len(truth), 1), 1)

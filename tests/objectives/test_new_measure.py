@@ -81,7 +81,7 @@ def test_it_is_measured_chooses_and_decides(experiment: Experiment, opened: Lab)
         adapter.interval(BALANCED.name).mean - found.full.interval(BALANCED.name).mean
     )
     tested, run = predicted.tested_by(opened), adapter.runs[0]
-    answers = Answers(predicted.predictions(opened, run).predicted, predicted.true_labels(opened, run.spec.task))
+    answers = Answers(predicted.predictions(opened, run).predicted, predicted.true_targets(opened, run.spec))
     np.testing.assert_array_equal(tested(run), BALANCED.each(answers))
     over = crossed(differences_between(adapter, found.full, common_seeds([adapter, found.full]), tested)).interval()
     assert (interval.low, interval.high) == pytest.approx((over.low, over.high), abs=0.01)

@@ -17,7 +17,7 @@ from core.serving.given import own_image
 from core.study.arms.answers_table import disputed
 from core.study.report.answer import answer_of
 from core.study.weights.answering import base_predictions
-from core.study.weights.predicted import predictions, true_labels
+from core.study.weights.predicted import predictions, true_targets
 from core.web import downloads
 from core.wording.answers import answers_text
 from tests.data.uploaded import picture
@@ -43,7 +43,7 @@ def answers(app: AppTest) -> dict[str, dict[str, object]]:
 def test_every_network_answers_a_test_example_as_it_was_measured(filled: Lab) -> None:
     experiment = filled.experiments()[0]
     runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
-    truth = true_labels(filled, next(iter(runs.values())).spec.task)
+    truth = true_targets(filled, next(iter(runs.values())).spec)
     expected = {label: predictions(filled, run).predicted for label, run in runs.items()}
     expected["Base"] = base_predictions(filled, next(iter(runs.values())))
     app = draw("tryit")
@@ -95,7 +95,7 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut_and_the_source
     expected = {
         label: forward(network.eval(), test.batch(slice(None))).argmax(1).numpy() for label, network in networks.items()
     }
-    truth = true_labels(filled, spec)
+    truth = true_targets(filled, first.spec, spec)
     compared = [labels for label, labels in expected.items() if on_source or label != "Base"]
     rows = disputed(compared).tolist()  # on the source with the base, which has learned these classes
     assert len(rows) > 3

@@ -21,7 +21,7 @@ from core.files import sha256_of
 from core.lab import Lab
 from core.networks.file import read_network
 from core.settings import Settings
-from core.study.weights.predicted import predictions, true_labels
+from core.study.weights.predicted import predictions, true_targets
 from core.training.sharing import bank_key
 from tests.conftest import copied, finish, wait_until
 
@@ -162,7 +162,7 @@ def test_predictions_of_its_runs_are_computed_once_and_kept(lab: Lab) -> None:
         labels = made[run.id]
         assert labels.dtype == np.uint8
         # To one image, since another machine trained them.
-        accuracy = 100 * np.mean(labels == true_labels(lab, run.spec.task))
+        accuracy = 100 * np.mean(labels == true_targets(lab, run.spec))
         assert accuracy == pytest.approx(run.score, abs=100 / len(labels) + 1e-9)
         path = lab.settings.runs / run.id / PREDICTIONS
         assert lab.store.files(run.id)[PREDICTIONS] == sha256_of(path)

@@ -20,7 +20,7 @@ from core.study.weights.predicted import (
     predictions,
     results_by_class,
     test_images,
-    true_labels,
+    true_targets,
 )
 from tests.conftest import DIGITS, finish, short
 from tests.study.samples import measured
@@ -38,8 +38,8 @@ def test_runs_of_a_bank_keep_what_their_stored_networks_predict(studied):
         with torch.no_grad():
             again = lab.artifacts.trained(run)(task.test.all_pixels()).argmax(1).numpy()
         assert np.count_nonzero(kept != again) <= 1  # merging an adapter rounds
-        np.testing.assert_array_equal(true_labels(lab, run.spec.task), task.test.labels)
-        assert 100 * np.mean(kept == true_labels(lab, run.spec.task)) == pytest.approx(run.score)
+        np.testing.assert_array_equal(true_targets(lab, run.spec), task.test.labels)
+        assert 100 * np.mean(kept == true_targets(lab, run.spec)) == pytest.approx(run.score)
         np.testing.assert_array_equal(predictions(lab, run).predicted, kept)
 
 
@@ -47,7 +47,7 @@ def test_arms_are_summarised_as_their_results_are(studied):
     lab, experiment = studied
     arms = chosen_arms(lab.members(experiment))
     found = results_by_class(lab, arms)
-    counts = np.bincount(true_labels(lab, arms[0].spec.task))
+    counts = np.bincount(true_targets(lab, arms[0].spec))
     for arm, single in zip(arms, arm_predictions(lab, arms), strict=True):
         np.testing.assert_allclose(100 * single.right.mean(1), arm.values("accuracy"))
         by_class = [interval.mean for interval in found.accuracies[arm.key]]
@@ -57,7 +57,7 @@ def test_arms_are_summarised_as_their_results_are(studied):
     gap = sum(a.by_seed("accuracy").values()) - sum(b.by_seed("accuracy").values())
     everything = [disagreed(lab, *pair, 10_000).first for pair in ((a, b), (b, a))]
     plus, minus = (sum(each.seeds for each in found) for found in everything)
-    assert 100 * (plus - minus) / len(true_labels(lab, a.spec.task)) == pytest.approx(gap)
+    assert 100 * (plus - minus) / len(true_targets(lab, a.spec)) == pytest.approx(gap)
     for part, all_of_them in zip((one, other), everything, strict=True):
         assert part.first == all_of_them[:5]
         assert part.count == len(all_of_them)

@@ -71,14 +71,19 @@ def predictions(lab: Lab, run: Run) -> StoredAnswers:
     return answers
 
 
-def true_targets(lab: Lab, spec: RunSpec) -> NDArray[Any]:
-    """(n, …) the targets of each example of a run's test part: a label or number, or the tokens and bytes of a text.
+def true_targets(lab: Lab, spec: RunSpec, of: TaskSpec | None = None) -> NDArray[Any]:
+    """(n, …) the targets of each example of a test part: a label or number, or the tokens and bytes of a text.
+
+    Args:
+        lab: has the dataset.
+        spec: of the run.
+        of: the task, such as the run's source; None for what the run has learned.
 
     Raises:
         DatasetError: the dataset is gone.
         NetworkFileError: so is the network, by whose tokens texts are counted.
     """
-    task = spec.task
+    task = spec.task if of is None else of
     if spec.objective.targets == "texts":
         counted: NDArray[Any] = lab.tasks.get(task, network=spec.network).test.labels.numpy()
         return counted
