@@ -56,8 +56,7 @@ from core.study.arms.choice import unchosen
 from core.tasks.tasks import Tasks
 from core.tasks.views.image import ImageView
 from core.tasks.views.language import PassagePreview, passage_preview
-from core.tasks.views.text import TextPreview
-from core.tasks.views.text import preview as text_preview
+from core.tasks.views.text import TextPreview, text_preview
 from core.tracking.tracking import Tracking
 
 log = logging.getLogger(__name__)
@@ -274,8 +273,7 @@ class Lab(Growing):
 
         A worker calls this, and no error may end that: a file that cannot be deleted stays until its run is deleted.
 
-        Raises:
-            sqlite3.Error: the store cannot be used now; it is to be tried again.
+        Raises: sqlite3.Error: the store cannot be used now; it is to be tried again.
         """
         try:
             for one in map(self.store.experiment, self.store.experiments_of(self.store.experiment(id).runs)):
@@ -314,8 +312,7 @@ class Lab(Growing):
     def check(self, whole: bool = False) -> None:
         """Check that the store can be read, or that the whole of it is intact.
 
-        Raises:
-            StoreError: it cannot be read, or is damaged; the message says what to do.
+        Raises: StoreError: it cannot be read, or is damaged; the message says what to do.
         """
         return self.store.verify() if whole else self.store.check()
 
@@ -336,8 +333,7 @@ class Lab(Growing):
             batch: number of texts.
             dataset: the task's, where it is not kept yet.
 
-        Raises:
-            LabError: the dataset has no texts, or it or the network is not on this machine.
+        Raises: LabError: the dataset has no texts, or it or the network is not on this machine.
         """
         tokenizer = self.networks.tokenizer(network.brought or "")
         return text_preview(task, dataset or self.catalog.load(task.dataset), tokenizer, batch)

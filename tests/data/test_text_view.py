@@ -16,7 +16,7 @@ from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
 from core.errors import DatasetError
 from core.networks.tokenizer import Tokenizer
-from core.tasks.views.text import TextView, preview
+from core.tasks.views.text import TextView, text_preview
 from tests.networks.tiny import save_tiny
 
 pytestmark = pytest.mark.usefixtures("read_here")
@@ -88,11 +88,11 @@ def test_a_text_without_any_token_can_be_read(reader: Tokenizer) -> None:
 
 def test_a_preview_says_what_is_cut_and_how_much_the_network_does_not_know(reader: Tokenizer) -> None:
     texts = ["cat"] * 20 + ["very " * 20] * 20
-    strange = preview(TaskSpec.of(dataset="texts"), dataset(["Katze"] * 20 + ["cat"] * 20), reader, batch=4)
+    strange = text_preview(TaskSpec.of(dataset="texts"), dataset(["Katze"] * 20 + ["cat"] * 20), reader, batch=4)
     marks = len(reader.encode([""])[0])
     assert 1 / (2 + 2 * marks) == pytest.approx(strange.share_unknown, rel=0.1)
-    assert preview(TaskSpec.of(dataset="texts"), dataset(texts), reader, batch=4).share_unknown == 0
-    seen = preview(TaskSpec.of(dataset="texts", length=8), dataset(texts), reader, batch=4)
+    assert text_preview(TaskSpec.of(dataset="texts"), dataset(texts), reader, batch=4).share_unknown == 0
+    seen = text_preview(TaskSpec.of(dataset="texts", length=8), dataset(texts), reader, batch=4)
     assert len(seen.rows) == 4
     assert seen.cut == int((seen.lengths > 8).sum()) > 0
     assert seen.share_lost == pytest.approx(sum(max(n - 8, 0) for n in seen.lengths) / sum(seen.lengths))

@@ -109,7 +109,7 @@ class TextPreview:
         return float(np.maximum(self.lengths - self.length, 0).sum() / max(self.lengths.sum(), 1))
 
 
-def preview(spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer, batch: int) -> TextPreview:
+def text_preview(spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer, batch: int) -> TextPreview:
     """The first ``batch`` training texts as the network will read them, and the lengths of all.
 
     Raises:
