@@ -79,6 +79,22 @@ def test_an_earlier_answer_is_in_sight_once_it_is_opened_on_a_phone(
         expect(top).to_be_in_viewport(ratio=1)
 
 
+def test_a_drawing_and_its_answers_are_in_sight_together_on_a_phone(
+    chromium: Browser, trained_site: str, trained_home: TrainedHome
+) -> None:
+    with new_context(chromium, viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        page.goto(f"{trained_site}/tryit?experiment={trained_home.plain.id}")
+        page.get_by_text("Draw", exact=True).click()
+        canvas = page.get_by_role("img", name="A square to draw on with mouse, pen or finger.")
+        expect(page.get_by_text("The networks answer after each stroke")).to_be_visible()
+        expect(page.get_by_text("Input", exact=True)).to_be_in_viewport()
+        settled(page)
+        draw_seven(page, canvas)
+        expect(page.locator('[aria-label^="The most probable class for each network."]')).to_be_in_viewport()
+        expect(canvas).to_be_in_viewport(ratio=1)
+
+
 # The fold for measure and margin
 
 
