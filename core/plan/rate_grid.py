@@ -96,14 +96,18 @@ def is_point(k: int) -> bool:
 
 
 def are_neighbors(one: float, other: float) -> bool:
-    """Whether two learning rates are next to each other on the grid, or as far apart as two points that are."""
-    return abs(abs(math.log10(one / other)) - STEP) <= NEIGHBORING
+    """Whether two learning rates are next to each other on the grid, or as far apart as two points that are; a rate
+    that is not known, 0, has no neighbors.
+    """
+    return one > 0 and other > 0 and abs(abs(math.log10(one / other)) - STEP) <= NEIGHBORING
 
 
 def neighbors_of(rate: float) -> tuple[float, ...]:
     """The neighbors of a learning rate, ascending: the points of the grid beside it, or of one that is not on the grid
-    the rates half a decade from it. Only what :class:`core.run_spec.OptimSpec` takes.
+    the rates half a decade from it. Only what :class:`core.run_spec.OptimSpec` takes; none of a rate that is not known.
     """
+    if not rate:
+        return ()
     place = 2 * math.log10(rate)
     if grid_rate(round(place)) == rate:
         place = round(place)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.run_spec import RunSpec
 from core.store.record import Curve, Experiment, Result, Run, State
-from core.tasks.views.text import OF_IMAGES, TextView
+from core.tasks.views.text import OF_IMAGES
 
 OVER: tuple[State, ...] = ("finished", "stopped", "failed")
 """States in which a run stays unless somebody has it trained further."""
@@ -130,7 +130,7 @@ def settings_of(spec: RunSpec) -> dict[str, Scalar]:
     """
     found: dict[str, Scalar] = {}
     _collect(found, "", spec.model_dump(mode="json"))
-    if spec.network.learns == TextView.kind:
+    if spec.network.reads_tokens:
         for part in ("task", "source"):
             for name in OF_IMAGES:
                 found.pop(f"{part}.{name}", None)

@@ -34,5 +34,7 @@ def test_many_threads_may_import_it_at_once() -> None:
 
 
 def test_nothing_in_core_imports_it_in_another_way() -> None:
-    names = [name for module in modules().values() if module.name.startswith("core.") for name in module.imports]
+    # The reader runs one function in a process of its own, where no thread imports beside another.
+    elsewhere = [each for each in modules().values() if each.name.startswith("core.") and "reader" not in each.name]
+    names = [name for module in elsewhere for name in module.imports]
     assert [name for name in names if name.split(".")[0] == "transformers"] == []

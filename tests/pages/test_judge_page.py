@@ -99,7 +99,7 @@ def test_what_was_kept_is_on_home_in_the_lists_on_compare_and_report_and_nowhere
         assert not app.exception, page
         assert said in texts(app), page
         assert "reported by others" in texts(app).lower(), page
-    for page in ("weights", "sweep", "adapters", "tryit"):
+    for page in ("weights", "study", "adapters", "tryit"):
         app = draw(page)
         assert said not in texts(app), page
         assert kept.id not in texts(app), page

@@ -46,7 +46,7 @@ def test_a_folder_is_brought_listed_with_its_card_and_deleted_after_a_question(o
     shown = texts(app)
     assert "*network*" not in shown  # names are shown verbatim
     assert "linear layers: 8 in attention, 4 in feed" in shown.replace("\\", "")
-    assert "licence: mit" in shown.replace(":color[:]", ":")
+    assert "license: mit" in shown.replace(":color[:]", ":")
     assert card.digest[:12] in shown
     app.button(key=f"network-delete-{card.digest}").click().run()
     assert opened.networks.list() == [card]

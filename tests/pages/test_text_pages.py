@@ -234,7 +234,7 @@ def test_home_offers_to_keep_only_the_networks_of_chosen_settings_where_all_take
     assert "Keep only the networks of chosen settings" in app.toggle(key="home-trim").label
     queued: list[bool] = []
 
-    def queue(lab: Lab, planned: Planned, name: str = "", trim: bool = False) -> None:
+    def queue(lab: Lab, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> None:
         queued.append(trim)
         raise LabError("Nothing is queued in this test.")
 

@@ -45,23 +45,23 @@ def newer(opened: Lab) -> str:
     return "r-newer"
 
 
-def add_language_run(lab: Lab) -> str:
+def add_ranking_run(lab: Lab) -> str:
     """Id of a finished run with an objective of a newer version."""
     full = lab.runs(methods=["full"])[0]
-    objective = {"kind": "language", "measure": "bits_per_byte", "within": 0.1, "completions": True}
+    objective = {"kind": "ranking", "measure": "hits_at_ten", "within": 0.1, "completions": True}
     spec = json.dumps(json.loads(full.spec.to_json()) | {"objective": objective})
-    result = json.dumps(RESULT.to_dict() | {"bits_per_byte": 1.25, "validation_bits_per_byte": 1.3})
+    result = json.dumps(RESULT.to_dict() | {"hits_at_ten": 1.25, "validation_hits_at_ten": 1.3})
     with lab.store.transaction() as db:
         db.execute(
             "INSERT INTO runs (id, spec, method, base, bank_key, state, owner, created, result)"
-            " VALUES ('r-language', ?, 'full', ?, 'k', 'finished', ?, 2.0, ?)",
+            " VALUES ('r-ranking', ?, 'full', ?, 'k', 'finished', ?, 2.0, ?)",
             (spec, full.spec.base, lab.owner, result),
         )
-    run = lab.run("r-language")
+    run = lab.run("r-ranking")
     assert (run.spec.is_known, run.score, run.spec.arm == full.spec.arm) == (False, None, False)
     assert json.loads(run.spec.to_json())["objective"] == objective
     assert run.result is not None
-    assert run.result.measures["bits_per_byte"] == 1.25
+    assert run.result.measures["hits_at_ten"] == 1.25
     return run.id
 
 
@@ -70,10 +70,10 @@ def test_what_is_newer_is_listed_found_and_shown_on_every_page(opened: Lab, newe
     assert (run.spec.label, run.spec.is_known, run.spec.base is not None) == ("galore", False, True)
     assert run.spec.arm != opened.runs(methods=["full"])[0].spec.arm
     assert [entry.run.id for entry in opened.search.find(Query(text="galore")).entries] == [newer]
-    language = add_language_run(opened)
+    ranking = add_ranking_run(opened)
     for page in PAGES:
         draw(page)
-    for id in (newer, language):
+    for id in (newer, ranking):
         draw("runs", run=id)
 
 

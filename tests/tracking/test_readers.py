@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_g
 from core.__main__ import main
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
+from core.networks.decoder import DecoderSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.store.record import Experiment
@@ -206,10 +207,12 @@ def test_the_usual_loader_of_tensorboard_shows_every_point(idle: Lab, experiment
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.kind)
 def test_settings_of_a_run_on_texts_have_nothing_that_only_images_have(view: View) -> None:
-    is_text = view.kind == "text"
-    network = sample("bert").spec if is_text else PerceptronSpec()
+    is_text = view.kind != "image"
+    network = {"image": PerceptronSpec(), "text": sample("bert").spec, "language": DecoderSpec()}[view.kind]
     task = TaskSpec.of(dataset="mine", classes=(0, 1), shots=5, length=16)
-    told = settings_of(RunSpec(method="lora", network=network, task=task, source=task, base="b"))
+    learned = "language" if view.kind == "language" else "classification"
+    spec = RunSpec(method="lora", network=network, task=task, source=task, base="b", objective={"kind": learned})
+    told = settings_of(spec)
     assert {"task.dataset", "task.classes", "task.shots", "source.dataset", "task.length"} <= told.keys()
     others = {field.name for other in VIEWS for field in other.fields} - {field.name for field in view.fields}
     of_others = {name for name in told if name.rpartition(".")[2] in others}
