@@ -406,6 +406,7 @@ def visitor(url: str, chromium: Browser) -> Visitor:
 def test_every_dialog_of_the_project_was_looked_at(visitor: Visitor) -> None:
     dialogs = sum(file.read_text().count("@st.dialog(") for file in (REPO / "pages").rglob("*.py"))
     asked = {(state.split()[0], name) for state in visitor.violations for name in ASKING if f" {name} " in state}
+    asked.discard(("/", "Rename"))  # an action of experiments, which are below
     assert len(asked) == dialogs - 1, "all but the one that is there once a dataset was saved"
     actions = {action.title for action in ACTIONS.values() if action.has_dialog} - {"Extend rates"}
     assert {title for title in actions for state in visitor.violations if f" {title} " in state} == actions
