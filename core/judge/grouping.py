@@ -51,7 +51,7 @@ def number(cells: Sequence[Cells], is_one: bool) -> None:
         if is_one and count[setting]:
             raise JudgeError(
                 f"{each.place}: its setting has several runs, so they have several seeds: add a column with seeds, or "
-                "say --unseeded order if the rows of all settings are in the order of the seeds."
+                "choose “order” as what rows without seeds are, if those of all settings are in the order of the seeds."
             )
         each.row = replace(each.row, seed=count[setting])
         count[setting] += 1
@@ -116,7 +116,7 @@ def of_epochs(cells: list[Cells], reading: Reading, found: Open, has_validation:
         found.ask("take", "Runs have several rows, one for each epoch or step, and one of them counts.", options)
         return cells
     if reading.take == "best" and not has_validation:
-        raise JudgeError("The best epoch is chosen on the validation part, and no column has it: say --take last.")
+        raise JudgeError("The best epoch is chosen on the validation part, and no column has it: take the last.")
     kept, lengths = [], {max(each.order for each in group) for group in groups}
     same = len(lengths) == 1 and max(lengths) <= MAX_EPOCHS and all(map(float.is_integer, lengths))
     for group in groups:
@@ -168,7 +168,7 @@ def unique(rows: Sequence[Row], reading: Reading, found: Open) -> list[Row]:
             method, seed = finished[0].method, finished[0].seed
             text = (
                 f"{printable(method)!r} has {len(finished)} different rows with seed {seed}. Say which counts, or name "
-                "the columns that tell them apart with --settings"
+                "the columns that tell them apart, such as the learning rate, or others as further settings"
             )
             found.ask("repeated", f"{text}.", ("first", "last"))
         repeated += len(own) - 1
