@@ -22,10 +22,6 @@ def _right(answers: Answers) -> Values:
     return np.where(answers.predicted == answers.targets, 100.0, 0.0)
 
 
-def _losses(answers: Answers) -> Values:
-    return np.full(len(answers.targets), np.nan) if answers.losses is None else answers.losses.astype(np.float64)
-
-
 ACCURACY = Measure(
     name="accuracy",
     title="Accuracy",
@@ -52,7 +48,7 @@ MACRO_F1 = Measure(
 LOSS = Measure(
     name="loss",
     title="Loss",
-    each=_losses,
+    each=lambda answers: answers.known_losses,
     better="lower in loss",
     worse="higher in loss",
     margin=0.02,

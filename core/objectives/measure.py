@@ -42,6 +42,11 @@ class Answers:
     losses: NDArray[np.float32] | None = None
     """(n,) loss of each example; None for runs of versions that did not store it."""
 
+    @property
+    def known_losses(self) -> Values:
+        """(n,) loss of each example; NaN where it was not stored."""
+        return np.full(len(self.targets), np.nan) if self.losses is None else self.losses.astype(np.float64)
+
 
 @dataclass(frozen=True)
 class Measure:

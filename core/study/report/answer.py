@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from core.engine.growing import plan_of
@@ -61,18 +61,33 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
     if not looks and not lab.looks.are_kept(experiment.id):
         looks = _from_launches(runs, tested, trivial)
     found = verdict(runs, tested, looks, trivial=trivial)
-    known = {look.key: look for look in lab.looks.of(experiment.id)}
-    if new := [look for look in (*looks, *found.looks) if _says_more(look, known.get(look.key))]:
-        try:
-            lab.looks.record(experiment.id, new)
-        except LabError as error:  # a look that leaves no trace would not count
-            reason = f"No verdict yet: this look cannot be recorded. {error}"
-            return replace(found, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=())
+    if reason := recording_reason(lab, experiment.id, (*looks, *found.looks)):
+        return replace(found, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=())
     with _lock:
         _kept[key] = _state(lab, runs, lab.looks.of(experiment.id)), found
         while len(_kept) > MAX_KEPT:
             _kept.popitem(last=False)
     return found
+
+
+def recording_reason(lab: Lab, id: str, looks: Iterable[Look]) -> str:
+    """Record looks that are not there yet.
+
+    Args:
+        lab: keeps them.
+        id: of the experiment, or of judged results.
+        looks: at it.
+
+    Returns:
+        Why they cannot be recorded, so that nothing is said; empty where they are.
+    """
+    known = {look.key: look for look in lab.looks.of(id)}
+    if new := [look for look in looks if _says_more(look, known.get(look.key))]:
+        try:
+            lab.looks.record(id, new)
+        except LabError as error:  # a look that leaves no trace would not count
+            return f"No verdict yet: this look cannot be recorded. {error}"
+    return ""
 
 
 def _says_more(look: Look, known: Look | None) -> bool:
@@ -110,13 +125,8 @@ def study_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = N
         raise ValueError("This experiment is no study.")
     looks = lab.looks.of(experiment.id)
     found = study(plan, runs, tested_by(lab), looks, trivial_by(lab))
-    recorded = {look.key: look for look in looks}
-    if new := [look for look in found.looks if _says_more(look, recorded.get(look.key))]:
-        try:
-            lab.looks.record(experiment.id, new)
-        except LabError as error:  # a look that leaves no trace would not count
-            reason = f"No verdict yet: this look cannot be recorded. {error}"
-            return replace(found, reason=reason, unread=True, looks=())
+    if reason := recording_reason(lab, experiment.id, found.looks):
+        return replace(found, reason=reason, unread=True, looks=())
     with _lock:
         _studies[key] = (experiment.plan, *_state(lab, runs, lab.looks.of(experiment.id))), found
         while len(_studies) > MAX_KEPT:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from core.errors import JudgeError, LabError
+from core.errors import JudgeError
 from core.judge.beside import TRIVIAL
 from core.judge.reported import runs_of
 from core.judge.results import Gathered, Results, results_of
@@ -24,6 +24,7 @@ from core.study.arms.fairness import TOO_FEW, comparable
 from core.study.arms.tuning import end_sentences, is_tuned, rate_choices, reference_name
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of
+from core.study.report.answer import recording_reason
 from core.study.report.evidence import named
 from core.study.stats.networks import NetworkDifference, corrected_networks, on_counts, on_examples, smallest_told
 from core.study.stats.power import Design
@@ -120,14 +121,10 @@ def judged_answer(lab: Lab, judged: Judged) -> JudgedAnswer:
     runs = tuple(runs_of(results.rows, results.scale, results.reference, results.noun, results.searched))
     measures = lab.judged.measures(judged.id)
     found_verdict = verdict(runs, lambda run: measures.get(run.id), looks, trivial=lambda run: measures.get(TRIVIAL))
-    if new := [look for look in found_verdict.looks if look.key not in {known.key for known in looks}]:
-        try:
-            lab.looks.record(judged.id, new)
-        except LabError as error:  # a look that leaves no trace would not count
-            reason = f"No verdict yet: this look cannot be recorded. {error}"
-            found_verdict = replace(
-                found_verdict, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=()
-            )
+    if reason := recording_reason(lab, judged.id, found_verdict.looks):
+        found_verdict = replace(
+            found_verdict, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=()
+        )
     answer = JudgedAnswer(judged, results, runs, measures, found_verdict)
     if not found_verdict.unread:
         with _lock:
