@@ -9,11 +9,12 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.method import Role
 from core.store.record import Experiment, Run, is_under_way
-from core.study.arms.arm import Arm, judged_by
+from core.study.arms.arm import Arm, judged_by, labels_of
 from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
 from pages.shared.experiment.progress import followed
-from pages.shared.experiment.state import finish_button, interrupted_bases, state_text, stop_button, time_left
+from pages.shared.experiment.state import finish_button, interrupted_bases, state_text, time_left
+from pages.shared.experiment.stop import stop_button
 from pages.shared.ui.links import go
 from pages.shared.ui.literal import literal
 from pages.shared.ui.tile_map import tile_map
@@ -79,7 +80,7 @@ def _panel(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], Non
         _progress(lab, runs, followed(lab, f"study-{experiment.id}", runs))
     with right:
         finish_button(lab, runs, f"study-{experiment.id}")
-        stop_button(lab, runs, f"study-{experiment.id}")
+        stop_button(lab, runs, labels_of(run.spec for run in runs), f"study-{experiment.id}")
     draw(members)
 
 

@@ -163,11 +163,10 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(
     second = page.context.new_page()
     open_page(second, f"{site.url}/runs", "Runs")
     expect(second.get_by_text(TRAINING).first).to_be_visible()
-    second.get_by_text("Stop single runs").click()
-    # While a page's script runs, Streamlit has a button in the header that is called the same.
-    second.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).first.click()
-    expect(page.get_by_text(re.compile("1 stopped")).first).to_be_visible()
     second.get_by_role("button", name="Stop all").click()
+    single = second.get_by_test_id("stPopoverBody").get_by_role("button", name="Stop", exact=True)
+    single.first.click()  # Streamlit's own in the header is called the same
+    expect(page.get_by_text(re.compile("1 stopped")).first).to_be_visible()
     second.get_by_role("button", name="Stop 15 runs").click()
     expect(second.get_by_role("button", name="Stop all")).to_have_count(0)
     second.close()

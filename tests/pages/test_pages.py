@@ -59,7 +59,8 @@ def draw_with_digits(page: str) -> AppTest:
 
 def texts(app: AppTest) -> str:
     everything = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.success, *app.subheader]
-    return "\n".join(str(element.value) for element in everything)
+    bars = [bar.proto.text for bar in app.get("progress")]
+    return "\n".join([*(str(element.value) for element in everything), *bars])
 
 
 EMPTY = {"report": "shows the decision report", "study": "starts from a pretrained network"}
@@ -93,7 +94,8 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     panel = f"home-{experiment.id}"
     assert "0 of 4 finished" in texts(app)
     assert app.dataframe[0].value["Setting"].tolist() == ["Full", "LoRA r=4"]
-    app.button(key=f"{panel}-stop-all").click().run()
+    app.session_state[f"{panel}-stop"] = True  # the popover is open
+    app.run().button(key=f"{panel}-stop-all").click().run()
     finish(opened, *experiment.runs)
     app.run()
     assert not app.exception

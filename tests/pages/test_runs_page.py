@@ -342,7 +342,7 @@ def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab)
         db.execute("UPDATE runs SET state = 'running', step = 5, steps = 100 WHERE id = ?", (id,))
     stop = f"runs-live-stop-{id}"
     app = draw("runs", run=id)
-    app.session_state["runs-live-runs"] = True  # the list of single runs is open
+    app.session_state["runs-live-stop"] = True  # the popover is open
     app.run()
     assert not app.button(key=stop).disabled
     assert "stopping" not in texts(app)

@@ -155,7 +155,8 @@ def test_while_it_runs_the_page_shows_how_far_it_is_and_stops_it(opened: Lab, ba
     app = draw("study")
     assert "Training now: " in texts(app)
     assert "The answer" not in texts(app)
-    app.button(key=f"study-{experiment.id}-stop-all").click().run()
+    app.session_state[f"study-{experiment.id}-stop"] = True  # the popover is open
+    app.run().button(key=f"study-{experiment.id}-stop-all").click().run()
     runs = finish(opened, *experiment.runs)
     assert {run.state for run in runs} == {"stopped"}
     app = draw("study")

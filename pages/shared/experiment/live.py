@@ -10,28 +10,22 @@ import streamlit as st
 
 from core.lab import Lab
 from core.methods.method import Role
-from core.numbers import NOTHING, count_text
+from core.numbers import NOTHING
 from core.objectives.measure import Measure
 from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
 from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
 from pages.shared.experiment.progress import followed
-from pages.shared.experiment.state import finish_button, interrupted_bases, state_text, stop_button, time_left
+from pages.shared.experiment.state import finish_button, interrupted_bases, state_text, time_left
+from pages.shared.experiment.stop import stop_button
 from pages.shared.ui.literal import literal
-from pages.shared.ui.live_chart import live_chart
-from pages.shared.ui.pickers import state_badge
+from pages.shared.ui.live_chart import live_charts
 
 TICK = 1.0
 """Seconds between two updates of a few settings."""
 
 FEW = 6
 """Settings beyond which updates come less often: curves of 24 take a browser half a second, of cores that train."""
-
-MAX_ROWS = 50
-"""Maximum number of runs that are listed with a button of their own."""
-
-MIN_CHART = 270
-"""Minimum width of a chart beside another one, in pixels; where there is less room, they stand below each other."""
 
 MAX_TABLE = 300
 """Maximum height of the table of arms in pixels; a longer one scrolls."""
@@ -110,15 +104,14 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     # Of one setting, everything else says the same.
     table = _table_of(arms, curves) if len(arms) > 1 else None
     measure = judged_by(runs).primary
-    _head(lab, runs, words, key, title)
-    if share is not None:
-        st.progress(share)
-    with st.grid(2, min_column_width=MIN_CHART, gap=("small", "medium")):
-        live_chart(loss, f"{key}-loss", HEIGHT, "Training loss of each setting, by epoch")
-        live_chart(validation, f"{key}-accuracy", HEIGHT, f"Validation {measure.noun} of each setting, by epoch")
+    _head(lab, runs, share, words, labels, key, title)
+    charts = {
+        f"{key}-loss": (loss, "Training loss of each setting, by epoch"),
+        f"{key}-accuracy": (validation, f"Validation {measure.noun} of each setting, by epoch"),
+    }
+    live_charts(charts, f"{key}-curves", HEIGHT)
     if table is not None:
         _table(table, measure, key)
-    _runs(lab, [run for run in runs if run.is_live], labels, key)
 
 
 def _words(lab: Lab, runs: list[Run]) -> str:
@@ -131,15 +124,20 @@ def _words(lab: Lab, runs: list[Run]) -> str:
     return words
 
 
-def _head(lab: Lab, runs: list[Run], words: str, key: str, title: str) -> None:
-    """Draw title, states and buttons."""
+def _head(
+    lab: Lab, runs: list[Run], share: float | None, words: str, labels: Mapping[str, str], key: str, title: str
+) -> None:
+    """Draw title, states and buttons; each element of a panel costs a browser milliseconds at each update."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if title:
             st.markdown(f"**{literal(title)}**", width="content")
-        st.caption(words, width="stretch")
+        if share is None:
+            st.caption(words, width="stretch")
+        else:
+            st.progress(share, words)
         if is_under_way(runs):
             finish_button(lab, runs, key)  # afterwards the page offers it beside the result
-            stop_button(lab, runs, key)
+            stop_button(lab, runs, labels, key)
         else:
             st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
 
@@ -206,40 +204,3 @@ def _table(table: pd.DataFrame, measure: Measure, key: str) -> None:
             ),
         },
     )
-
-
-def _runs(lab: Lab, live: list[Run], labels: dict[str, str], key: str) -> None:
-    """Draw an expander that lists live runs; its content is drawn only while open, as there may be hundreds."""
-    if not live:
-        return
-    fold = st.expander("Stop single runs", icon=":material/list:", key=f"{key}-runs", on_change="rerun")
-    if not fold.open:
-        return
-    with fold:
-        for run in live[:MAX_ROWS]:
-            _run(lab, run, labels[run.spec.arm], key)
-        if len(live) > MAX_ROWS:
-            st.caption(f"And {len(live) - MAX_ROWS} more; the Runs page lists them all.")
-
-
-def _run(lab: Lab, run: Run, label: str, key: str) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}-{run.id}"):
-        state_badge(run)
-        st.markdown(literal(f"{label}, seed {run.spec.seed}"), width="content")
-        epochs = run.spec.optim.epochs
-        words = [
-            f"Epoch {min(epochs, 1 + int(run.progress * epochs))} of {epochs}",
-            f"step {count_text(run.step)} of {count_text(run.steps)}",
-        ]
-        if run.examples_per_second:
-            words.append(f"{count_text(run.examples_per_second)} examples/s")
-        st.caption(" · ".join(words) if run.steps else "", width="stretch")
-        st.button(
-            "Stop",
-            icon=":material/stop:",
-            key=f"{key}-stop-{run.id}",
-            on_click=lab.stop,
-            args=(run.id,),
-            help="Keeps what has been learned so far.",
-            disabled=run.stop_asked,
-        )

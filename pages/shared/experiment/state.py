@@ -26,12 +26,6 @@ STATES: tuple[State, ...] = ("running", "queued", "stopped", "failed", "interrup
 MAX_DELETED = 3
 """Maximum number of settings with deleted runs that are named; others are counted."""
 
-STAYS = (
-    "What has been learned stays, and so does where each run was: *Finish* trains them to their ends later, with the "
-    "numbers that they would have had."
-)
-"""Said before several runs are stopped."""
-
 
 def state_text(runs: Sequence[Run]) -> str:
     """Describe the states of runs, as in ``12 of 20 finished, 8 interrupted``."""
@@ -155,20 +149,6 @@ def _named(missing: Sequence[RunSpec], others: Sequence[RunSpec]) -> str:
     return "; ".join(words[:MAX_DELETED]) + (f"; and of {counted(rest, 'other setting')}" if rest > 0 else "")
 
 
-def stop_button(lab: Lab, runs: Sequence[Run], key: str) -> None:
-    """Draw a popover with a button that stops the live ones of these runs, and a word on what stays."""
-    live = [run.id for run in runs if run.is_live]
-    with st.popover("Stop all", icon=":material/stop:", key=f"{key}-stop"):
-        st.markdown(STAYS)
-        st.button(
-            f"Stop {counted(len(live), 'run')}",
-            icon=":material/stop:",
-            key=f"{key}-stop-all",
-            on_click=_stop_all,
-            args=(lab, [run.id for run in runs]),
-        )
-
-
 def interrupted_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
     """Bases that were interrupted, and for which live ones of these runs wait until somebody finishes them."""
     bases = lab.runs_of(bases_of([run for run in runs if run.is_live]))
@@ -187,8 +167,3 @@ def time_left(lab: Lab, live: Sequence[Run]) -> str:
     if whole.seconds is None and left.seconds is not None:
         return f"at least {left_text(left.seconds_low, left.seconds_high)}"
     return left_text(whole.seconds_low, whole.seconds_high)
-
-
-def _stop_all(lab: Lab, ids: Sequence[str]) -> None:
-    """Stop those of these runs that are queued or running, in one call."""
-    lab.stop(*(run.id for run in lab.runs_of(ids) if run.is_live))

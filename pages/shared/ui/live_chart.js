@@ -1,4 +1,4 @@
-// A Plotly chart that is updated in place: zoom, legend choices and an open hover label survive new data.
+// Plotly charts that are updated in place: zoom, legend choices and an open hover label survive new data.
 // Streamlit calls the default export whenever data or theme change, and the function it returned last on unmount.
 
 /** Loads plotly.js once per page, for all charts; after a failure the next call tries again. */
@@ -133,11 +133,18 @@ class Chart {
 }
 
 export default function ({ data, parentElement }) {
-  const host = parentElement.querySelector(".live-chart");
-  host.chart ??= new Chart(host, data.name);
-  host.chart.show(data);
+  const frame = parentElement.querySelector(".live-charts");
+  const parts = parentElement.querySelector(".live-chart-parts").content;
+  while (frame.childElementCount < data.charts.length) frame.append(parts.cloneNode(true));
+  const hosts = [...frame.querySelectorAll(".live-chart")];
+  data.charts.forEach((one, place) => {
+    hosts[place].chart ??= new Chart(hosts[place], one.name);
+    hosts[place].chart.show(one);
+  });
   return () => {
-    host.chart?.close();
-    host.chart = undefined;
+    for (const host of hosts) {
+      host.chart?.close();
+      host.chart = undefined;
+    }
   };
 }
