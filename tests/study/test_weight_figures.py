@@ -45,8 +45,8 @@ def drawn(figure, name: str):
     return next(trace for trace in figure.data if trace.name == name)
 
 
-def named(values: list[float], label: str = "LoRA r=2", chosen: bool = True) -> NamedSpectrum:
-    return NamedSpectrum(label, RED, 0, Spectrum(np.array(values), 1.0), chosen)
+def named(values: list[float], label: str = "LoRA r=2", chosen: bool = True, seed: int = 0) -> NamedSpectrum:
+    return NamedSpectrum(label, RED, seed, Spectrum(np.array(values), 1.0), chosen)
 
 
 def test_values_of_zero_are_left_out_of_a_logarithmic_figure():
@@ -58,11 +58,14 @@ def test_values_of_zero_are_left_out_of_a_logarithmic_figure():
     assert drawn(figure, "W before training").line.color == NEUTRAL
 
 
-def test_an_arm_stands_in_the_legend_once_and_its_other_seeds_beneath():
-    figure = singular_values([named([3.0, 2.0]), named([2.5, 2.0], chosen=False)], np.ones(2))
+def test_an_arm_stands_in_the_legend_once_and_its_other_seeds_beneath_in_one_line_with_gaps():
+    others = [named([2.5, 2.0], chosen=False, seed=seed) for seed in (1, 2)]
+    figure = singular_values([others[0], named([3.0, 2.0]), others[1]], np.ones(2))
     lines = [trace for trace in figure.data if trace.name == "LoRA r=2"]
     assert [line.showlegend for line in lines] == [False, True]
     assert lines[0].opacity < lines[1].opacity
+    np.testing.assert_array_equal(lines[0].y, [2.5, 2.0, np.nan, 2.5, 2.0])
+    assert (lines[0].x[[0, 1, 3, 4]].tolist(), lines[0].customdata[[0, 4]].tolist()) == ([1, 2, 1, 2], [1, 2])
 
 
 def test_energy_is_drawn_in_percent_with_the_share_marked():

@@ -6,7 +6,7 @@ Colours stand for arms. Lines of the target are solid, those of the source are d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figur
     )
     ranks = np.arange(1, len(weight) + 1)
     traces = [_scatter("lines", name, ranks, _positive(weight), f"{name}<br>{sigma}", line=line)]
-    traces += [_spectrum_trace(named, _positive(named.spectrum.values), sigma) for named in _chosen_last(spectra)]
+    traces += _spectrum_traces(spectra, lambda spectrum: _positive(spectrum.values), sigma)
     layout = layout_of(
         "Singular values of ΔW", "bold: the chosen seed; faint: other seeds", "Index i, log scale", "σᵢ, log scale"
     )
@@ -91,10 +91,7 @@ def energy_held(spectra: Sequence[NamedSpectrum], share: float) -> go.Figure:
         spectra: of runs.
         share: marked by a line, 0 to 1.
     """
-    traces = [
-        _spectrum_trace(named, 100 * named.spectrum.energy, "the first %{x}: %{y:.1f} %")
-        for named in _chosen_last(spectra)
-    ]
+    traces = _spectrum_traces(spectra, lambda spectrum: 100 * spectrum.energy, "the first %{x}: %{y:.1f} %")
     limit = max((len(named.spectrum.values) for named in spectra), default=1)
     layout = layout_of(
         "Energy in the first r directions", f"dashed: {percent(100 * share, 0)}", "Rank r, log scale", "Energy (%)"
@@ -296,25 +293,33 @@ def scores_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Figu
     return go.Figure(traces, layout)
 
 
-def _chosen_last(spectra: Sequence[NamedSpectrum]) -> list[NamedSpectrum]:
-    """Put faint lines first, so that they are drawn beneath the others."""
-    return sorted(spectra, key=lambda named: named.chosen)
-
-
-def _spectrum_trace(named: NamedSpectrum, values: Array, hover: str) -> dict[str, Any]:
-    few = np.isfinite(values).sum() <= 20
-    return _scatter(
-        "lines+markers" if few and named.chosen else "lines",
-        named.label,
-        np.arange(1, len(values) + 1),
-        values,
-        f"{named.label}, seed {named.seed}<br>{hover}",
-        legendgroup=named.label,
-        showlegend=named.chosen,
-        line={"color": named.colour, "width": 2.5 if named.chosen else 1},
-        marker={"size": 6},
-        opacity=1.0 if named.chosen else 0.3,
-    )
+def _spectrum_traces(
+    spectra: Sequence[NamedSpectrum], values: Callable[[Spectrum], Array], hover: str
+) -> list[dict[str, Any]]:
+    """One line for the other seeds of each arm, with gaps between them, and above all a line for each chosen seed."""
+    traces = []
+    for chosen in (False, True):
+        alike = [named for named in spectra if named.chosen == chosen]
+        for label in dict.fromkeys(named.label for named in alike):
+            members = [named for named in alike if named.label == label]
+            lines = [np.append(values(named.spectrum), np.nan) for named in members]
+            few = max(np.isfinite(line).sum() for line in lines) <= 20
+            traces.append(
+                _scatter(
+                    "lines+markers" if few and chosen else "lines",
+                    label,
+                    np.concatenate([np.arange(1, len(line) + 1) for line in lines])[:-1],
+                    np.concatenate(lines)[:-1],
+                    f"{label}, seed %{{customdata}}<br>{hover}",
+                    customdata=np.repeat([named.seed for named in members], [len(line) for line in lines])[:-1],
+                    legendgroup=label,
+                    showlegend=chosen,
+                    line={"color": members[0].colour, "width": 2.5 if chosen else 1},
+                    marker={"size": 6},
+                    opacity=1.0 if chosen else 0.3,
+                )
+            )
+    return traces
 
 
 def _scatter(mode: str, name: str | None, x: Any, y: Any, hover: str | None, **rest: Any) -> dict[str, Any]:
