@@ -34,7 +34,16 @@ def study_headline(found: StudyAnswer) -> str:
     if found.level is not Level.SHOWN:
         names = listed(list(found.lines))
         return f"No difference in {measure.noun} between full fine-tuning and {names} is shown at any point."
-    return "; ".join(filter(None, (_line_sentence(found, line, measure) for line in found.lines))) + "."
+    alike: dict[str, list[str]] = {}
+    for line in found.lines:
+        alike.setdefault(_line_finding(found, line, measure), []).append(line)
+    sentences = [
+        f"{listed(lines)} {'is' if len(lines) == 1 else 'are'} {words}"
+        if words
+        else f"nothing is shown of {listed(lines)}"
+        for words, lines in alike.items()
+    ]
+    return "; ".join(sentences) + "."
 
 
 def study_level(found: StudyAnswer) -> str:
@@ -46,8 +55,10 @@ def _measure(found: StudyAnswer) -> Measure:
     return judged_by(run for at in found.points for run in at.runs).primary
 
 
-def _line_sentence(found: StudyAnswer, line: str, measure: Measure) -> str:
-    """What was shown of one method and rank along the axis, with where it meets full fine-tuning or parts from it."""
+def _line_finding(found: StudyAnswer, line: str, measure: Measure) -> str:
+    """What one method and rank was shown to be along the axis, with where it meets full fine-tuning or parts from it;
+    empty where nothing is shown.
+    """
     points: dict[Standing, list[Point]] = {}
     for at, standing in zip(found.points, found.standings(line), strict=True):
         points.setdefault(standing, []).append(at.point)
@@ -59,7 +70,7 @@ def _line_sentence(found: StudyAnswer, line: str, measure: Measure) -> str:
     }
     clauses = [f"{words[each]} {_where(found, points[each])}" for each in words if each in points]
     if not clauses:
-        return f"nothing is shown of {line}"
+        return ""
     is_rates = any(
         not claim.about_methods
         for at in found.points
@@ -68,7 +79,7 @@ def _line_sentence(found: StudyAnswer, line: str, measure: Measure) -> str:
         if claim.holds
     )
     turns = [_turn(found, *turn) for turn in found.turns(line)]
-    return f"{line} is {listed(clauses)}{SCOPE if is_rates else ''}{''.join(turns)}"
+    return f"{listed(clauses)}{SCOPE if is_rates else ''}{''.join(turns)}"
 
 
 def _where(found: StudyAnswer, points: Sequence[Point]) -> str:
