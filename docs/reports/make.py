@@ -35,6 +35,7 @@ BEGIN, END = "<!-- written by make.py -->", "<!-- end of what make.py writes -->
 COMMON = "--source mnist-16k --shots 100 --rank 1 4 16 --controls head biases scratch --tune --vary-bases"
 REPORTS = {
     "rotation-45": "--preset rotation-45",
+    "ten-shot": "--preset rotation-45 --shots 10",
     "split": "--preset split",
     "permutation": "--preset permutation",
     "fashion": "--preset transfer --target fashion-mnist",
