@@ -51,7 +51,7 @@ forecasts: $(VENV)/.development  ## expected times beside what runs took, on dig
 
 reports: $(VENV)/.development  ## the reports of docs/reports, one on the Fashion-MNIST that LORA_LAB_DATA names, and Home's example
 	PYTHONPATH=. $(BIN)/python docs/reports/make.py
-	PYTHONPATH=. $(BIN)/python -m docs.reports.transformers
+	PYTHONPATH=. $(BIN)/python -m docs.reports.texts
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 
 DIGITS = "--source mnist-16k --rank 1 4 16 --seeds 10 --vary-bases"
 MINILM = "--network minilm --direct --target definitions --rank 8 --seeds 5"
+LONGER = "--network minilm --rank 8 --seeds 6 --shots 100 --vary epochs=3,10"
 TARGETS = {"rotation": "--preset rotation-45", "ten-shot": "--preset ten-shot"}
 """On images: the same digits turned, and a target with so few examples that pretraining is worth much."""
 
@@ -36,6 +37,8 @@ STUDIES = {
     for axis, more in (("epochs", ""), ("shots", ""), ("layers", ""), ("batch", ""), ("batch-updates", ""))
     if (target, axis) != ("ten-shot", "shots")
 } | {
+    "minilm-epochs": f"{LONGER} --direct --target definitions",
+    "minilm-epochs-split": f"{LONGER} --source definitions --preset split",
     "minilm-layers": f"{MINILM} --shots 100 --vary layers=attention,feed-forward,all-linear",
     "minilm-shots": f"{MINILM} --vary shots=10,30,100",
 }
