@@ -44,7 +44,7 @@ def stop_button(lab: Lab, runs: Sequence[Run], labels: Mapping[str, str], key: s
             icon=":material/stop:",
             key=f"{key}-stop-all",
             on_click=_stop_all,
-            args=(lab, [run.id for run in runs]),
+            args=(lab, [run.id for run in runs], f"{key}-stop"),
         )
         for run in live[:MAX_ROWS] if len(live) > 1 else ():
             _run(lab, run, labels[run.spec.arm], key)
@@ -52,8 +52,9 @@ def stop_button(lab: Lab, runs: Sequence[Run], labels: Mapping[str, str], key: s
             st.caption(f"And {len(live) - MAX_ROWS} more; the Runs page lists them all.")
 
 
-def _stop_all(lab: Lab, ids: Sequence[str]) -> None:
-    """Stop those of these runs that are queued or running, in one call."""
+def _stop_all(lab: Lab, ids: Sequence[str], popover: str) -> None:
+    """Stop those of these runs that are queued or running, in one call, and close the popover."""
+    st.session_state[popover] = False
     lab.stop(*(run.id for run in lab.runs_of(ids) if run.is_live))
 
 
