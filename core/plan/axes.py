@@ -6,6 +6,7 @@ a study follow from it.
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 from pydantic import Field, StrictInt, StrictStr, field_validator, model_validator
@@ -62,6 +63,10 @@ class ShotsAxis(NumberAxis):
         return task.but(shots=point)
 
 
+SMALLER = 4
+"""How many times smaller than the usual batch the smallest is that a study proposes, and larger the largest."""
+
+
 class BatchAxis(NumberAxis):
     """How many examples each update is computed from, at equal epochs or at equal updates."""
 
@@ -72,7 +77,9 @@ class BatchAxis(NumberAxis):
 
     def usual(self, network: NetworkSpec, optim: OptimSpec) -> tuple[Point, ...]:
         most = int(bounds(OptimSpec, "batch_size").high or optim.batch_size)
-        return tuple(sorted({min(most, max(1, optim.batch_size * times // 4)) for times in (1, 4, 16)}))
+        return tuple(
+            sorted({min(most, max(1, optim.batch_size * times // SMALLER)) for times in (1, SMALLER, SMALLER**2)})
+        )
 
     def setting(self, setting: Setting, point: Point, network: NetworkSpec) -> Setting:
         optim, method = setting
@@ -83,12 +90,17 @@ class UpdatesBatchAxis(BatchAxis):
     """The same at equal updates."""
 
     name, question, replaces = "batch-updates", "How large a batch, at equal updates?", ""
-    line = "The number of examples of each update, for as many epochs as give the updates of the usual batch size."
+    line = (
+        "The number of examples of each update, for as many epochs as make equally many updates, at least those of the "
+        "usual batch size."
+    )
 
     def setting(self, setting: Setting, point: Point, network: NetworkSpec) -> Setting:
         optim, method = setting
-        larger = optim.but(batch_size=point)
-        return larger.but(epochs=max(1, round(optim.epochs * larger.batch_size / optim.batch_size))), method
+        other = optim.but(batch_size=point)
+        smallest = max(1, optim.batch_size // SMALLER)
+        epochs = math.ceil(optim.epochs * smallest / optim.batch_size) * other.batch_size / smallest
+        return other.but(epochs=max(1, round(epochs))), method
 
 
 AXES: list[Axis] = [EpochsAxis(), ShotsAxis(), LayersAxis(), BatchAxis(), UpdatesBatchAxis()]

@@ -216,7 +216,7 @@ def test_an_axis_changes_what_it_names_at_each_of_its_usual_points(studied: tupl
 
 def test_batches_at_equal_updates_train_for_more_epochs() -> None:
     setting: Setting = OPTIM.but(epochs=10, batch_size=64), FullSpec()
-    for name, epochs in (("batch", (10, 10, 10)), ("batch-updates", (2, 10, 40))):
+    for name, epochs in (("batch", (10, 10, 10)), ("batch-updates", (3, 12, 48))):
         found = [axis_of(name).setting(setting, size, NETWORK)[0] for size in (16, 64, 256)]
         assert [optim.batch_size for optim in found] == [16, 64, 256]
         assert tuple(optim.epochs for optim in found) == epochs
