@@ -32,16 +32,10 @@ TARGETS = {"rotation": "--preset rotation-45", "ten-shot": "--preset ten-shot"}
 """On images: the same digits turned, and a target with so few examples that pretraining is worth much."""
 
 STUDIES = {
-    f"{target}-{name}": f"{DIGITS} {preset} --vary {name}{points}"
+    f"{target}-{vary.partition('=')[0]}": f"{DIGITS} {preset} --vary {vary}"
     for target, preset in TARGETS.items()
-    for name, points in {
-        "epochs": "=1,3,10,30,100",
-        "shots": "",
-        "layers": "",
-        "batch": "",
-        "batch-updates": "",
-    }.items()
-    if (target, name) != ("ten-shot", "shots")
+    for vary in ("epochs=1,3,10,30,100", "shots", "layers", "batch", "batch-updates")
+    if (target, vary) != ("ten-shot", "shots")
 } | {
     "minilm-epochs": f"{LONGER} --direct --target definitions",
     "minilm-epochs-split": f"{LONGER} --source definitions --preset split",
