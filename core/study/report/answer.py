@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 from core.engine.growing import plan_of
 from core.errors import LabError
@@ -32,11 +33,51 @@ MAX_KEPT = 64
 LATEST = 12
 """Number of experiments among which :func:`offered_adapter` looks for an answer."""
 
-_Key = tuple[str, str]
-_State = tuple[object, ...]
-_kept: OrderedDict[_Key, tuple[_State, Verdict]] = OrderedDict()
-_studies: OrderedDict[_Key, tuple[_State, StudyAnswer]] = OrderedDict()
-_lock = threading.Lock()
+Found = TypeVar("Found")
+
+
+class Kept(Generic[Found]):
+    """Answers that are kept in memory, the latest :data:`MAX_KEPT`, each while what it depends on stays the same."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[tuple[str, str], tuple[object, Found]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(
+        self,
+        lab: Lab,
+        id: str,
+        state: Callable[[], object],
+        make: Callable[[], tuple[Found, Iterable[Look]]],
+        unread: Callable[[Found, str], Found],
+    ) -> Found:
+        """An answer whose looks are recorded: the one that is kept, or a new one.
+
+        Args:
+            lab: keeps the looks.
+            id: of the experiment, or of judged results.
+            state: returns what the answer depends on, looks included.
+            make: returns the answer, and the looks at it that are to be recorded.
+            unread: makes of an answer whose looks cannot be recorded one that says nothing but why.
+        """
+        key = str(lab.settings.home), id
+        with self._lock:
+            before, known = self._found.get(key, (None, None))
+            if known is not None and before == state():
+                self._found.move_to_end(key)
+                return known
+        found, looks = make()
+        if reason := _recording_reason(lab, id, looks):
+            return unread(found, reason)
+        with self._lock:
+            self._found[key] = state(), found
+            while len(self._found) > MAX_KEPT:
+                self._found.popitem(last=False)
+        return found
+
+
+_verdicts: Kept[Verdict] = Kept()
+_studies: Kept[StudyAnswer] = Kept()
 
 
 def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Verdict:
@@ -50,37 +91,24 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
     runs = lab.members(experiment) if members is None else list(members)
     if is_study(experiment):
         return _plain(study_of(lab, experiment, runs))
-    key = str(lab.settings.home), experiment.id
-    looks = lab.looks.of(experiment.id)
-    with _lock:
-        state, found = _kept.get(key, (None, None))
-        if found is not None and state == _state(lab, runs, looks):
-            _kept.move_to_end(key)
-            return found
-    tested, trivial = tested_by(lab), trivial_by(lab)
-    if not looks and not lab.looks.are_kept(experiment.id):
-        looks = _from_launches(runs, tested, trivial)
-    found = verdict(runs, tested, looks, trivial=trivial)
-    if reason := recording_reason(lab, experiment.id, (*looks, *found.looks)):
-        return replace(found, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=())
-    with _lock:
-        _kept[key] = _state(lab, runs, lab.looks.of(experiment.id)), found
-        while len(_kept) > MAX_KEPT:
-            _kept.popitem(last=False)
-    return found
+
+    def made() -> tuple[Verdict, Iterable[Look]]:
+        looks, tested, trivial = lab.looks.of(experiment.id), tested_by(lab), trivial_by(lab)
+        if not looks and not lab.looks.are_kept(experiment.id):
+            looks = _from_launches(runs, tested, trivial)
+        found = verdict(runs, tested, looks, trivial=trivial)
+        return found, (*looks, *found.looks)
+
+    return _verdicts.of(lab, experiment.id, lambda: _state(lab, experiment, runs), made, unread_verdict)
 
 
-def recording_reason(lab: Lab, id: str, looks: Iterable[Look]) -> str:
-    """Record looks that are not there yet.
+def unread_verdict(found: Verdict, reason: str) -> Verdict:
+    """A verdict that says nothing. Args: reason: why its look cannot be recorded."""
+    return replace(found, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=())
 
-    Args:
-        lab: keeps them.
-        id: of the experiment, or of judged results.
-        looks: at it.
 
-    Returns:
-        Why they cannot be recorded, so that nothing is said; empty where they are.
-    """
+def _recording_reason(lab: Lab, id: str, looks: Iterable[Look]) -> str:
+    """Record looks that are not there yet; return why they cannot be recorded, empty where they are."""
     known = {look.key: look for look in lab.looks.of(id)}
     if new := [look for look in looks if _says_more(look, known.get(look.key))]:
         try:
@@ -113,25 +141,18 @@ def study_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = N
         ValueError: the experiment is no study.
     """
     runs = lab.members(experiment) if members is None else list(members)
-    key = str(lab.settings.home), experiment.id
-    state = experiment.plan, *_state(lab, runs, lab.looks.of(experiment.id))
-    with _lock:
-        before, known = _studies.get(key, (None, None))
-        if known is not None and before == state:
-            _studies.move_to_end(key)
-            return known
     plan = plan_of(experiment)
     if plan is None:
         raise ValueError("This experiment is no study.")
-    looks = lab.looks.of(experiment.id)
-    found = study(plan, runs, tested_by(lab), looks, trivial_by(lab))
-    if reason := recording_reason(lab, experiment.id, found.looks):
+
+    def made() -> tuple[StudyAnswer, Iterable[Look]]:
+        found = study(plan, runs, tested_by(lab), lab.looks.of(experiment.id), trivial_by(lab))
+        return found, found.looks
+
+    def unread(found: StudyAnswer, reason: str) -> StudyAnswer:
         return replace(found, reason=reason, unread=True, looks=())
-    with _lock:
-        _studies[key] = (experiment.plan, *_state(lab, runs, lab.looks.of(experiment.id))), found
-        while len(_studies) > MAX_KEPT:
-            _studies.popitem(last=False)
-    return found
+
+    return _studies.of(lab, experiment.id, lambda: _state(lab, experiment, runs), made, unread)
 
 
 def _plain(found: StudyAnswer) -> Verdict:
@@ -153,10 +174,11 @@ def offered_adapter(lab: Lab) -> Run | None:
     return first
 
 
-def _state(lab: Lab, runs: Sequence[Run], looks: Sequence[Look]) -> _State:
-    """What a verdict depends on."""
+def _state(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> object:
+    """What the answer of an experiment depends on."""
     answered = lab.artifacts.answered([run.id for run in runs])
-    return (answered, *(look.key for look in looks), *((run.id, run.state, run.archived, run.plan) for run in runs))
+    looks = [look.key for look in lab.looks.of(experiment.id)]
+    return experiment.plan, answered, looks, [(run.id, run.state, run.archived, run.plan) for run in runs]
 
 
 def _from_launches(runs: Sequence[Run], tested: Tested, trivial: Tested) -> list[Look]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,15 +15,15 @@ from core.lab import Lab
 from core.numbers import count_text, counted, listed, seeds_text
 from core.objectives.measure import Measure, Values
 from core.store.judged import Judged
+from core.store.looks import Look
 from core.store.record import Run
 from core.study.arms.arm import Arm, averaged_arms
-from core.study.arms.candidate import Rule
 from core.study.arms.choice import chosen_arms, dropped_sentences, is_adapter, is_full
 from core.study.arms.fairness import TOO_FEW, comparable
 from core.study.arms.tuning import end_sentences, is_tuned, rate_choices, reference_name
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of
-from core.study.report.answer import recording_reason
+from core.study.report.answer import Kept, unread_verdict
 from core.study.report.evidence import named
 from core.study.stats.networks import NetworkDifference, corrected_networks, on_counts, on_examples, smallest_told
 from core.study.stats.power import Design
@@ -34,14 +33,8 @@ from core.wording.examples import noun
 REPORTED = "Reported by others, not measured here."
 """What every page, report and command says of such results."""
 
-MAX_KEPT = 32
-"""Maximum number of answers that are kept in memory."""
-
 MIN_SPREAD_SEEDS = 2
 """Minimum number of seeds from which a spread is guessed, roughly."""
-
-_kept: OrderedDict[tuple[str, str], tuple[object, JudgedAnswer]] = OrderedDict()
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,30 +101,27 @@ class JudgedAnswer:
         return [(arm, each) for (arm, _), each in zip(found, corrected, strict=True)]
 
 
+_answers: Kept[JudgedAnswer] = Kept()
+
+
 def judged_answer(lab: Lab, judged: Judged) -> JudgedAnswer:
     """The verdict on reported results, whose look is recorded: a further file with further seeds is a further look."""
-    looks = lab.looks.of(judged.id)
-    key, state = (str(lab.settings.home), judged.id), (judged, tuple(look.key for look in looks))
-    with _lock:
-        known, found = _kept.get(key, (None, None))
-        if found is not None and known == state:
-            _kept.move_to_end(key)
-            return found
-    results = results_of(judged.content)
-    runs = tuple(runs_of(results.rows, results.scale, results.reference, results.noun, results.searched))
-    measures = lab.judged.measures(judged.id)
-    found_verdict = verdict(runs, lambda run: measures.get(run.id), looks, trivial=lambda run: measures.get(TRIVIAL))
-    if reason := recording_reason(lab, judged.id, found_verdict.looks):
-        found_verdict = replace(
-            found_verdict, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=()
+
+    def made() -> tuple[JudgedAnswer, Iterable[Look]]:
+        results, measures = results_of(judged.content), lab.judged.measures(judged.id)
+        runs = tuple(runs_of(results.rows, results.scale, results.reference, results.noun, results.searched))
+        found = verdict(
+            runs,
+            lambda run: measures.get(run.id),
+            lab.looks.of(judged.id),
+            trivial=lambda run: measures.get(TRIVIAL),
         )
-    answer = JudgedAnswer(judged, results, runs, measures, found_verdict)
-    if not found_verdict.unread:
-        with _lock:
-            _kept[key] = (judged, tuple(look.key for look in lab.looks.of(judged.id))), answer
-            while len(_kept) > MAX_KEPT:
-                _kept.popitem(last=False)
-    return answer
+        return JudgedAnswer(judged, results, runs, measures, found), found.looks
+
+    def unread(found: JudgedAnswer, reason: str) -> JudgedAnswer:
+        return replace(found, verdict=unread_verdict(found.verdict, reason))
+
+    return _answers.of(lab, judged.id, lambda: (judged, [look.key for look in lab.looks.of(judged.id)]), made, unread)
 
 
 def keep_results(lab: Lab, found: Gathered, name: str, before: Judged | None = None) -> Judged:
