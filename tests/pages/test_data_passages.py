@@ -76,6 +76,11 @@ def test_the_loss_is_on_completions_or_on_everything_and_that_is_kept(opened: La
     assert loss.options == ["Completions only", "Everything"]
     before = facts(app)["Bytes learned in all"]
     loss.set_value(True).run()
+    (key,) = [fold.proto.id for fold in app.expander if fold.label == "As a network reads them"]
+    app.session_state[f"tokens-{key.rpartition('-tokens-')[2]}"] = True
+    app.run()
+    assert not app.exception
+    assert "No text is longer than" in texts(app)
     assert facts(app)["Bytes learned in all"] != before
     assert facts(app)["Bytes learned per passage"] == facts(app)["Bytes per passage"]
     app.button(key="upload-keep").click().run()

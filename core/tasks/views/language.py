@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.dataset import LANGUAGE, Dataset, Labels, LanguageDataset, TextDataset
+from core.data.dataset import LANGUAGE, Dataset, LanguageDataset, TextDataset
 from core.data.language_examples import LanguageExamples
 from core.data.passage import Passage
 from core.data.task import Task
@@ -18,7 +18,7 @@ from core.errors import DatasetError
 from core.reader.chat_template import rendered
 from core.tasks.views.split import Outline
 from core.tasks.views.text import TextView
-from core.tasks.views.view import FormField, TextTokenizer, shots_field
+from core.tasks.views.view import FormField, Preview, TextTokenizer, shots_field
 
 MAX_LENGTH = 8192
 """Tokens up to which a passage is looked at before it is cut."""
@@ -143,26 +143,8 @@ def scored_examples(passages: Sequence[Passage], tokenizer: TextTokenizer, lengt
     return LanguageExamples.of_passages(ids, flags, sizes, tokenizer.padding)
 
 
-@dataclass(frozen=True)
-class PassagePreview:
-    """What a network will read of a task."""
-
-    rows: tuple[tuple[tuple[str, ...], tuple[bool, ...]], ...]
-    """The first passages: each token as text, and whether it is scored; those behind :attr:`length` are cut off."""
-    lengths: Labels
-    """(n,): tokens of each training passage, before anything is cut."""
-    length: int
-    """Tokens that are kept."""
-
-    @property
-    def cut(self) -> int:
-        """Number of training passages that are cut."""
-        return int((self.lengths > self.length).sum())
-
-    @property
-    def share_lost(self) -> float:
-        """Share of all tokens that are cut off."""
-        return float(np.maximum(self.lengths - self.length, 0).sum() / max(self.lengths.sum(), 1))
+PassagePreview = Preview[tuple[tuple[str, ...], tuple[bool, ...]]]
+"""Of the first passages each token as text, and whether it is scored; those behind the length are cut off."""
 
 
 def passage_preview(spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer, batch: int) -> PassagePreview:
@@ -179,7 +161,9 @@ def passage_preview(spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer, 
     for start, end in list(pairwise(whole.offsets.tolist()))[:batch]:
         words = tokenizer.words(whole.tokens[start:end].tolist())
         rows.append((tuple(words), tuple(whole.scored[start:end].tolist())))
-    return PassagePreview(tuple(rows), whole.lengths.numpy(), spec.length)
+    lengths = whole.lengths.numpy()
+    unknown = 0 if tokenizer.unknown is None else int((whole.tokens == tokenizer.unknown).sum())
+    return PassagePreview(tuple(rows), lengths, spec.length, unknown / max(int(lengths.sum()), 1))
 
 
 def _scored_spans(passage: Passage) -> list[tuple[int, int]]:

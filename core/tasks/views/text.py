@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.data.dataset import Dataset, Labels, Targets, TextDataset
+from core.data.dataset import Dataset, Targets, TextDataset
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
 from core.errors import DatasetError
 from core.tasks.views.split import Outline, outline
-from core.tasks.views.view import FormField, TextTokenizer, shots_field
+from core.tasks.views.view import FormField, Preview, TextTokenizer, shots_field
 
 OF_IMAGES = ("rotation", "invert", "permutation")
 """Fields of a task that only images have."""
@@ -85,28 +84,8 @@ def _examples(
     return TextExamples.of(tokens, torch.from_numpy(labels[rows]), tokenizer.padding)
 
 
-@dataclass(frozen=True)
-class TextPreview:
-    """What a network will read of a task."""
-
-    rows: tuple[tuple[tuple[str, ...], int, int | float], ...]
-    """The first batch: the tokens of each text, how many tokens of padding follow them, and its label or number."""
-    lengths: Labels
-    """(n,): tokens of each training text, before anything is cut."""
-    length: int
-    """Tokens that are kept."""
-    share_unknown: float
-    """Share of all tokens that stand for something which the network's tokenizer does not know."""
-
-    @property
-    def cut(self) -> int:
-        """Number of training texts that are cut."""
-        return int((self.lengths > self.length).sum())
-
-    @property
-    def share_lost(self) -> float:
-        """Share of all tokens that are cut off."""
-        return float(np.maximum(self.lengths - self.length, 0).sum() / max(self.lengths.sum(), 1))
+TextPreview = Preview[tuple[tuple[str, ...], int, int | float]]
+"""Of each text of the first batch the tokens, how many tokens of padding follow them, and its label or number."""
 
 
 def text_preview(spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer, batch: int) -> TextPreview:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from core.data.dataset import Dataset
+import numpy as np
+
+from core.data.dataset import Dataset, Labels
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.tokenized import Tokenized
@@ -142,6 +144,34 @@ class View(Protocol):
             DatasetError: see :func:`core.tasks.views.split.outline`; or the dataset is of another kind.
         """
         ...
+
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Preview(Generic[Row]):
+    """What a network will read of the training texts of a task."""
+
+    rows: tuple[Row, ...]
+    """The first ones."""
+    lengths: Labels
+    """(n,): tokens of each, before anything is cut."""
+    length: int
+    """Tokens that are kept."""
+    share_unknown: float
+    """Share of all tokens that stand for something which the network's tokenizer does not know."""
+
+    @property
+    def cut(self) -> int:
+        """Number of training texts that are cut."""
+        return int((self.lengths > self.length).sum())
+
+    @property
+    def share_lost(self) -> float:
+        """Share of all tokens that are cut off."""
+        lost = np.maximum(self.lengths - self.length, 0).sum()
+        return float(lost / max(self.lengths.sum(), 1))
 
 
 def fields_of(view: View, has_classes: bool) -> list[FormField]:
