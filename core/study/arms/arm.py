@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from core.data.task_spec import TaskSpec
 from core.methods.method import Role
@@ -24,6 +24,9 @@ MAX_LAYERS = 4
 
 FLOAT_BYTES = 4
 """Size of a float32."""
+
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -248,6 +251,14 @@ def all_arms(runs: Iterable[Run]) -> list[Arm]:
         Arm(_label(members[0].spec, differing[key]), tuple(members), differing[key]) for key, members in by_arm.items()
     ]
     return sorted(arms, key=lambda arm: arm_order(arm.spec))
+
+
+def grouped(arms: Iterable[Arm], by: Callable[[Arm], Key]) -> dict[Key, list[Arm]]:
+    """Arms by what a function says of each, in the order in which that first occurs."""
+    found: dict[Key, list[Arm]] = {}
+    for arm in arms:
+        found.setdefault(by(arm), []).append(arm)
+    return found
 
 
 def arms_of(runs: Iterable[Run]) -> list[Arm]:

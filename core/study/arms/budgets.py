@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.methods.method import Role
 from core.plan.axes import MAX_POINTS, EpochsAxis, VarySpec
 from core.store.record import Curve, Run
-from core.study.arms.arm import Arm, arm_order, judged_by
+from core.study.arms.arm import Arm, arm_order, grouped, judged_by
 from core.study.arms.choice import common_seeds, comparisons_of
 from core.study.arms.compared import compared_settings
 from core.study.arms.family import Tested, candidate_of, untested
@@ -91,9 +91,7 @@ def passed_epochs(runs: Sequence[Run], curves: Mapping[str, Curve]) -> list[Pass
     if any(arm.spec.optim.decay != "constant" or arm.spec.optim.warmup or arm.spec.optim.patience for arm in arms):
         return []
     name = judged_by(arms).validated
-    by_label: dict[str, list[Arm]] = {}
-    for arm in arms:
-        by_label.setdefault(arm.spec.label, []).append(arm)
+    by_label = grouped(arms, lambda arm: arm.spec.label)
     full = next((own for own in by_label.values() if own[0].role is Role.REFERENCE), [])
     seeds = common_seeds([*full, *(arm for arm in arms if arm.role is Role.ADAPTER and arm.is_complete)])
     values = {arm.key: _measured(arm, seeds, curves, name) for arm in arms if set(seeds) <= set(arm.finished)}

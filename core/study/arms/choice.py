@@ -14,13 +14,12 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from core.data.task_spec import TaskSpec
 from core.methods.method import Role
 from core.numbers import count_text, seeds_text
 from core.plan.course import LONGER
 from core.plan.search import SETTLED_DIGITS
 from core.store.record import Run
-from core.study.arms.arm import Arm, TuningGroup, all_arms, arm_order
+from core.study.arms.arm import Arm, all_arms, arm_order, grouped
 
 MAX_DROPPED = 3
 """Maximum number of settings that :func:`dropped_sentences` names; others are counted."""
@@ -35,10 +34,8 @@ def comparisons_of(runs: Iterable[Run]) -> list[list[Arm]]:
     Each has its :attr:`core.study.arms.arm.Arm.planned` and :attr:`core.study.arms.arm.Arm.common` seeds, and what was
     trained for a third of the epochs.
     """
-    found: dict[tuple[str | None, TaskSpec], list[Arm]] = {}
-    for arm in all_arms(runs):
-        if arm.role is not Role.BASE:
-            found.setdefault((arm.spec.start, arm.spec.task), []).append(arm)
+    trained = (arm for arm in all_arms(runs) if arm.role is not Role.BASE)
+    found = grouped(trained, lambda arm: (arm.spec.start, arm.spec.task))
     return [_with_shorter(_with_seeds(_of_one_budget(arms)), arms) for arms in found.values()]
 
 
@@ -216,10 +213,7 @@ def no_choice_sentence(runs: Iterable[Run]) -> str:
 
 def by_group(arms: Iterable[Arm]) -> list[list[Arm]]:
     """Arms by tuning group, in the order in which the groups first occur."""
-    groups: dict[TuningGroup, list[Arm]] = {}
-    for arm in arms:
-        groups.setdefault(arm.tuning_group, []).append(arm)
-    return list(groups.values())
+    return list(grouped(arms, lambda arm: arm.tuning_group).values())
 
 
 def common_seeds(arms: Iterable[Arm]) -> tuple[int, ...]:

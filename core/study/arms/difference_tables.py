@@ -10,7 +10,7 @@ import pandas as pd
 
 from core.methods.method import Role
 from core.numbers import NOTHING, counted
-from core.study.arms.arm import Arm
+from core.study.arms.arm import Arm, grouped
 from core.study.arms.candidate import Candidate
 from core.study.arms.cut import CutArm
 from core.study.arms.pairs import against_full, paired_differences
@@ -88,10 +88,8 @@ def tested_settings(arms: Sequence[Arm], found: Verdict) -> dict[str, Candidate]
 
 def rank_differences(arms: Sequence[Arm]) -> list[Difference]:
     """The primary measure of every higher rank minus that of the lowest of the same method."""
-    by_method: dict[str, list[Arm]] = {}
-    for arm in sorted((arm for arm in arms if arm.spec.method.size_field), key=lambda arm: arm.spec.method.size):
-        by_method.setdefault(arm.spec.kind, []).append(arm)
-    pairs = [(arm, own[0]) for own in by_method.values() for arm in own[1:]]
+    sized = sorted((arm for arm in arms if arm.spec.method.size_field), key=lambda arm: arm.spec.method.size)
+    pairs = [(arm, own[0]) for own in grouped(sized, lambda arm: arm.spec.kind).values() for arm in own[1:]]
     return paired_differences(pairs, arms[0].primary) if pairs else []
 
 

@@ -19,7 +19,7 @@ from core.plan.search import FIRST_POINTS
 from core.run_spec import OptimSpec, RunSpec
 from core.spec import bounds
 from core.store.record import Run
-from core.study.arms.arm import Arm, arm_order, judged_by
+from core.study.arms.arm import Arm, arm_order, grouped, judged_by
 from core.study.arms.choice import best, comparisons_of, is_adapter, is_full, no_choice_sentence
 from core.study.arms.tables import is_count, mean_text, varied_columns
 from core.study.arms.tuning import end_sentence, ratio_text
@@ -115,11 +115,8 @@ def sweep_arms(runs: Iterable[Run]) -> list[Arm]:
 
 def best_adapters(arms: Iterable[Arm]) -> dict[str, Arm]:
     """The best alpha and learning rate of each adapter method and rank, by its label, in the order of the arms."""
-    by_label: dict[str, list[Arm]] = {}
-    for arm in sorted(arms, key=lambda arm: arm_order(arm.spec)):
-        if arm.role is Role.ADAPTER:
-            by_label.setdefault(arm.spec.label, []).append(arm)
-    found = {label: best(members) for label, members in by_label.items()}
+    adapters = sorted(filter(is_adapter, arms), key=lambda arm: arm_order(arm.spec))
+    found = {label: best(members) for label, members in grouped(adapters, lambda arm: arm.spec.label).items()}
     return {label: arm for label, arm in found.items() if arm is not None}
 
 
@@ -136,11 +133,8 @@ def at_alpha(arms: Iterable[Arm], alpha: float | None) -> list[Arm]:
         arms: of a sweep.
         alpha: the arms' alpha; None takes the best one for each rank and learning rate.
     """
-    tiles: dict[tuple[str, Any, float], list[Arm]] = {}
-    for arm in arms:
-        method = arm.spec.method
-        if alpha is None or method.strength in (None, alpha):
-            tiles.setdefault((method.kind, method.size, arm.learning_rate), []).append(arm)
+    own = (arm for arm in arms if alpha is None or arm.spec.method.strength in (None, alpha))
+    tiles = grouped(own, lambda arm: (arm.spec.kind, arm.spec.method.size, arm.learning_rate))
     return [best(members) or members[0] for members in tiles.values()]
 
 

@@ -17,7 +17,7 @@ from plotly.colors import sample_colorscale
 from core.methods.method import MethodSpec, Role
 from core.numbers import count_text
 from core.spec import bounds
-from core.study.arms.arm import Arm, arm_order, judged_by
+from core.study.arms.arm import Arm, arm_order, grouped, judged_by
 from core.study.arms.choice import best
 from core.study.arms.sweep import at_alpha, best_adapters, chosen, on_front
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
@@ -100,12 +100,9 @@ def rate_curves(arms: Sequence[Arm], alpha: float | None = None) -> go.Figure:
 
     Args: see :func:`heat_map`.
     """
-    groups = dict[str, list[Arm]]()
-    for arm in sorted(at_alpha(arms, alpha), key=lambda arm: arm_order(arm.spec)):
-        if arm.validation:
-            groups.setdefault(arm.spec.label, []).append(arm)
+    known = sorted((arm for arm in at_alpha(arms, alpha) if arm.validation), key=lambda arm: arm_order(arm.spec))
     traces = []
-    for name, members in groups.items():
+    for name, members in grouped(known, lambda arm: arm.spec.label).items():
         members.sort(key=lambda arm: arm.learning_rate)
         first, spec = best(members), members[0].spec
         intervals = [arm.validated for arm in members]
@@ -133,13 +130,13 @@ def rate_curves(arms: Sequence[Arm], alpha: float | None = None) -> go.Figure:
         )
     which = "best alpha for each point" if alpha is None else f"alpha {alpha:g}"
     measure = judged_by(arms).primary
-    means = [measure.sign * arm.validated.mean for members in groups.values() for arm in members]
+    means = [measure.sign * arm.validated.mean for arm in known]
     low, high = lowest_of_interest(means), max(means, default=math.nan)
     cut = bool(means) and low > min(means)
     side = "lower" if measure.higher_is_better else "higher"
     reading = f"validation part; {which}; star: best" + f"; {side} values are cut off" * cut
     layout = layout_of(f"{measure.title} over the learning rate", reading, "Learning rate, log scale", measure.axis)
-    layout["xaxis"] |= _rate_axis({arm.learning_rate for members in groups.values() for arm in members})
+    layout["xaxis"] |= _rate_axis({arm.learning_rate for arm in known})
     if cut:
         ends = (low - 0.05 * (high - low), high + 0.15 * (high - low))
         layout["yaxis"]["range"] = sorted(measure.sign * end for end in ends)
