@@ -5,9 +5,12 @@ Streamlit runs it before every page. A page is a folder with a ``page.py`` and a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitSecretNotFoundError
 
 from core.errors import LabError
 from core.lab import current
@@ -15,7 +18,34 @@ from pages.shared.experiment.sidebar import sidebar
 from pages.shared.ui.back import one_step_back
 from pages.shared.ui.links import sections
 from pages.shared.ui.literal import literal
-from pages.shared.ui.login import require_login
+from pages.shared.ui.primary import on_primary
+
+
+def require_login() -> None:
+    """Stop the script unless the visitor has signed in or ``.streamlit/secrets.toml`` configures no sign-in."""
+    try:
+        login: Mapping[str, Any] | None = st.secrets.get("auth")
+    except StreamlitSecretNotFoundError:
+        return
+    if login is None:
+        return
+    if st.user.get("is_logged_in") is True:
+        st.sidebar.button("Sign out", icon=":material/logout:", type="tertiary", on_click=st.logout)
+        return
+    st.header("Sign in")
+    st.write("You need to sign in to use LoRA Lab on this server.")
+    providers = [name for name, value in login.items() if isinstance(value, Mapping) and "client_id" in value]
+    for provider in providers or [None]:
+        label = f"Sign in with {provider}" if provider else "Sign in"
+        st.button(
+            on_primary(label),
+            icon=":material/login:",
+            type="primary",
+            on_click=st.login,
+            args=[provider] if provider else [],
+        )
+    st.stop()
+
 
 HERE = Path(__file__).parent
 

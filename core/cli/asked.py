@@ -1,10 +1,9 @@
-"""What the options of ``compare`` ask for together: which datasets, and which options contradict each other."""
+"""What the options of ``compare`` ask for together: datasets and objective, and which options contradict each other."""
 
 from __future__ import annotations
 
 import argparse
 
-from core.cli.objective import objective_asked
 from core.cli.texts import CONTINUED, EVERYTHING
 from core.data.dataset import LANGUAGE
 from core.data.sources.catalog import Catalog
@@ -15,8 +14,10 @@ from core.methods.registry import methods
 from core.networks.library.known import KNOWN
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, families_for
-from core.objectives.registry import CLASSIFICATION
+from core.objectives.objective import ObjectiveSpec
+from core.objectives.registry import CLASSIFICATION, OBJECTIVES, measures_by_name, objective_of
 from core.plan.axes import AXES
+from core.spec import bounds
 from core.wording.examples import noun
 
 FIRST = KNOWN[0].name
@@ -157,3 +158,35 @@ def check_kind(catalog: Catalog, network: str | None, dataset: str, learns: str 
         )
     if network is None and all(family.is_imported for family in families_for(kind)):
         raise SpecError(f"{dataset} has {kind}s: name a network that reads them, as in --network {FIRST}.")
+
+
+def add_objective(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    lines = ", ".join(f"{objective.title} ({objective.name()})" for objective in OBJECTIVES)
+    parser.add_argument(
+        "--objective",
+        choices=[objective.name() for objective in OBJECTIVES],
+        default=CLASSIFICATION.kind,
+        help=f"what is learned: {lines} (default: %(default)s)",
+    )
+    known = measures_by_name()
+    about = bounds(ObjectiveSpec, "measure")
+    parser.add_argument(
+        "--measure",
+        choices=list(known),
+        help=f"{about.title}: {about.description} (default: {CLASSIFICATION.primary.name})".replace("%", "%%"),
+    )
+    about = bounds(ObjectiveSpec, "within")
+    limits = "; ".join(
+        " ".join(filter(None, [f"of {name}: 0 to {measure.max_margin:g}", measure.difference_unit]))
+        + f", default {measure.margin:g}"
+        for name, measure in known.items()
+    )
+    parser.add_argument(
+        "--within", type=float, metavar="X", help=f"{about.title}: {about.description} ({limits})".replace("%", "%%")
+    )
+
+
+def objective_asked(options: argparse.Namespace) -> ObjectiveSpec:
+    """The objective that the options ask for. Raises: SpecError: the margin is out of bounds for the measure."""
+    return objective_of(options.objective).but(measure=options.measure or "", within=options.within)

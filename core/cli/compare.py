@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from core.cli.asked import BESIDE_CONFIG, check_consistent, dataset_names, family_of
+from core.cli.asked import BESIDE_CONFIG, add_objective, check_consistent, dataset_names, family_of, objective_asked
 from core.cli.comparison import answer, tell_shortage
 from core.cli.networks import NAMES, network_named
-from core.cli.objective import add_objective, objective_asked
 from core.cli.options import (
     NOTHING_KEPT,
     RUNS_KEPT,

@@ -27,8 +27,7 @@ from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, averaged_arms, judged_by, labels_of
 from core.study.arms.candidate import Candidate
 from core.study.arms.choice import chosen_arms, comparisons_of, dropped_sentences
-from core.study.arms.fairness import comparable
-from core.study.arms.missing import lost_runs, missing_runs
+from core.study.arms.fairness import comparable, lost_runs, missing_runs
 from core.study.arms.settled import all_settled, updates_of
 from core.study.arms.study import StudyAnswer, standing_of
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_table

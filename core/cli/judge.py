@@ -10,8 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from core.cli.comparison import comparison_as_json, save_report
 from core.cli.options import add_home, add_output, check_output, opened_lab
-from core.judge.questions import check_answered
-from core.judge.reading import Reading
+from core.judge.reading import Reading, check_answered
 from core.judge.results import gather
 from core.judge.sources import SOURCES, given
 from core.lab import Lab

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from core.errors import JudgeError, printable
 from core.judge.grouping import MAX_EPOCHS, Cells, trend_of
-from core.judge.questions import Open
-from core.judge.reading import Reading
+from core.judge.reading import Open, Reading
 from core.judge.row import Row, RowState
 from core.judge.table import Table
 from core.methods.registry import METHODS

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.errors import JudgeError, printable
-from core.judge.questions import Open
-from core.judge.reading import Reading, columns_text
+from core.judge.reading import Open, Reading, columns_text
 from core.judge.row import Row
 from core.numbers import counted
 from core.store.curves import trends_of

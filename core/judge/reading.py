@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -18,54 +20,36 @@ MAX_NAMED = 12
 """Maximum number of columns that a sentence names."""
 
 
+def _named(title: str, description: str, most: int = MAX_COLUMN) -> Any:
+    """A field with the name of a column, or with a value in one."""
+    return Field("", max_length=most, title=title, description=description)
+
+
 class Reading(Spec):
     """Names of columns, empty for those that have a known name or are not there, and answers, empty where none is
     needed. Title and description of each field are those of its option and of its field on the page.
     """
 
-    method: str = Field(
-        "", max_length=MAX_COLUMN, title="Method", description="Column with the method or setting of each run."
+    method: str = _named("Method", "Column with the method or setting of each run.")
+    rank: str = _named("Rank", "Column with the rank.")
+    alpha: str = _named("Alpha", "Column with alpha.")
+    learning_rate: str = _named("Learning rate", "Column with the learning rate.")
+    seed: str = _named("Seed", "Column with the seed of each run.")
+    measure: str = _named("Measure", "Column with the measure on the test part, by which settings are compared.")
+    validation: str = _named(
+        "Validation", "Column with the same measure on the validation part, by which settings are chosen."
     )
-    rank: str = Field("", max_length=MAX_COLUMN, title="Rank", description="Column with the rank.")
-    alpha: str = Field("", max_length=MAX_COLUMN, title="Alpha", description="Column with alpha.")
-    learning_rate: str = Field(
-        "", max_length=MAX_COLUMN, title="Learning rate", description="Column with the learning rate."
-    )
-    seed: str = Field("", max_length=MAX_COLUMN, title="Seed", description="Column with the seed of each run.")
-    measure: str = Field(
-        "",
-        max_length=MAX_COLUMN,
-        title="Measure",
-        description="Column with the measure on the test part, by which settings are compared.",
-    )
-    validation: str = Field(
-        "",
-        max_length=MAX_COLUMN,
-        title="Validation",
-        description="Column with the same measure on the validation part, by which settings are chosen.",
-    )
-    epoch: str = Field(
-        "", max_length=MAX_COLUMN, title="Epoch or step", description="Column with the epoch or step of each row."
-    )
-    part: str = Field(
-        "", max_length=MAX_COLUMN, title="Part", description="Column that says of which part of the data a row is."
-    )
-    run: str = Field("", max_length=MAX_COLUMN, title="Run", description="Column with a name for each run.")
+    epoch: str = _named("Epoch or step", "Column with the epoch or step of each row.")
+    part: str = _named("Part", "Column that says of which part of the data a row is.")
+    run: str = _named("Run", "Column with a name for each run.")
     settings: tuple[str, ...] = Field(
         (), max_length=40, title="Further settings", description="Columns that tell settings apart, such as layers."
     )
-    only: str = Field(
-        "",
-        max_length=2 * MAX_COLUMN,
-        title="Only rows with",
-        description="A column and its value, as in model=llama-8b: all other rows are left out.",
+    only: str = _named(
+        "Only rows with", "A column and its value, as in model=llama-8b: all other rows are left out.", 2 * MAX_COLUMN
     )
-    test: str = Field(
-        "", max_length=MAX_COLUMN, title="Test part", description="Value of the part that is the test part."
-    )
-    chosen_by: str = Field(
-        "", max_length=MAX_COLUMN, title="Validation part", description="Value of the part that is the validation part."
-    )
+    test: str = _named("Test part", "Value of the part that is the test part.")
+    chosen_by: str = _named("Validation part", "Value of the part that is the validation part.")
     take: Literal["", "last", "best"] = Field(
         "",
         title="Epoch taken",
@@ -80,21 +64,14 @@ class Reading(Spec):
         description="Where no column has seeds: one run for each setting, all with one seed; or the rows of each "
         "setting in order, where the first ones share a seed, and so on.",
     )
-    seed_pattern: str = Field(
-        "",
-        max_length=MAX_COLUMN,
-        title="Seed in names",
-        description="What stands before the seed in the name of a run or folder, as in seed for lora-seed3.",
+    seed_pattern: str = _named(
+        "Seed in names", "What stands before the seed in the name of a run or folder, as in seed for lora-seed3."
     )
-    rate_pattern: str = Field(
-        "",
-        max_length=MAX_COLUMN,
-        title="Learning rate in names",
-        description="What stands before the learning rate in the name of a run or folder, as in lr for lora-lr0.001.",
+    rate_pattern: str = _named(
+        "Learning rate in names",
+        "What stands before the learning rate in the name of a run or folder, as in lr for lora-lr0.001.",
     )
-    reference: str = Field(
-        "", max_length=MAX_COLUMN, title="Reference", description="The method that the others are compared with."
-    )
+    reference: str = _named("Reference", "The method that the others are compared with.")
     unit: Literal["", "%", "fraction", "plain"] = Field(
         "",
         title="Unit",
@@ -161,3 +138,53 @@ def columns_text(names: object) -> str:
     shown = [repr(printable(str(name), 40)) for name in list(names)]  # type: ignore[call-overload]
     more = len(shown) - MAX_NAMED
     return listed(shown[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+MAX_SHOWN = 160
+"""Maximum number of characters of an answer to choose."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a table, which a field of the reading answers."""
+
+    field: str
+    """Name of the field of :class:`Reading`."""
+    text: str
+    """One sentence: what does not fit, and what has to be said."""
+    options: tuple[str, ...] = ()
+    """Answers to choose from; empty for a free text."""
+
+    @property
+    def option(self) -> str:
+        """The option of the command line that answers it."""
+        return f"--{self.field.replace('_', '-')}"
+
+    @property
+    def sentence(self) -> str:
+        """The question for a terminal."""
+        choose = f" with one of {', '.join(repr(printable(each, MAX_SHOWN)) for each in self.options)}" * bool(
+            self.options
+        )
+        return f"{self.text} Say {self.option}{choose}."
+
+
+@dataclass
+class Open:
+    """What a table leaves open, and what was assumed or left out of it."""
+
+    questions: list[Question] = field(default_factory=list)
+    """Nothing is judged while there are any."""
+    notes: list[str] = field(default_factory=list)
+    """A sentence each."""
+
+    def ask(self, name: str, text: str, options: Iterable[str] = ()) -> None:
+        """Add a question; of one field only the first."""
+        if all(question.field != name for question in self.questions):
+            self.questions.append(Question(name, text, tuple(options)))
+
+
+def check_answered(questions: Iterable[Question]) -> None:
+    """Check that nothing is open. Raises: JudgeError: something is; it names the first question."""
+    for question in questions:
+        raise JudgeError(question.sentence)

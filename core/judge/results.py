@@ -11,8 +11,7 @@ import msgspec
 from core.errors import JudgeError, printable
 from core.judge.beside import about_of, is_about, is_curves, is_each, measures_of, with_curves
 from core.judge.grouping import setting_of
-from core.judge.questions import Question
-from core.judge.reading import Reading
+from core.judge.reading import Question, Reading
 from core.judge.row import Row
 from core.judge.scale import Scale
 from core.judge.sources import Given, read

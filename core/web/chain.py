@@ -9,10 +9,9 @@ from starlette.middleware import Middleware
 
 from core.web.access import Access
 from core.web.bodies import BodyLimit
-from core.web.guard import Guard, Key
+from core.web.guard import Guard, Key, SignedIn
 from core.web.headers import SecurityHeaders
 from core.web.request_origin import Authorized, Hosts, LocalOnly, Origins
-from core.web.signed_in import SignedIn
 
 
 @dataclass(frozen=True)

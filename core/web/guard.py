@@ -1,21 +1,77 @@
-"""Token authentication: by a link, a form or a header, and then by a cookie in the browser."""
+"""Authentication: by a token in a link, a form or a header, and then by a cookie; or by a login with a provider."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import math
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from urllib.parse import parse_qsl, urlencode
 
+from cachetools import LRUCache
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.web.answers import answer, page, refuse, wants_page
-from core.web.attempts import Attempts
+from core.web.peers import peer_of
+
+
+class Attempts:
+    """Counts recent wrong attempts per peer; those of one peer do not affect others.
+
+    A correct token is always accepted; otherwise, wrong attempts of others could lock out the owner. Protection against
+    guessing is the strength of the token, see :mod:`core.web.access`.
+    """
+
+    def __init__(
+        self,
+        per_peer: int = 10,
+        max_peers: int = 4096,
+        seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start without any attempts.
+
+        Args:
+            per_peer: wrong attempts allowed per peer within ``seconds``.
+            max_peers: number of peers to remember; the one with the oldest last attempt is forgotten first.
+            seconds: how long a wrong attempt counts.
+            clock: returns the time in seconds.
+        """
+        self._per_peer = per_peer
+        self._seconds = seconds
+        self._clock = clock
+        self._times: LRUCache[str, deque[float]] = LRUCache(max_peers)
+
+    def __len__(self) -> int:
+        """Number of peers that are remembered."""
+        return len(self._times)
+
+    def wrong(self, address: str | None, count: int = 1) -> float:
+        """Count wrong attempts.
+
+        Args:
+            address: address of the peer.
+            count: number of attempts, at least one.
+
+        Returns:
+            Seconds until this peer may try again; 0 if these attempts were within its limit.
+        """
+        now, peer = self._clock(), peer_of(address)
+        times = self._times.get(peer) or deque(maxlen=self._per_peer)
+        while times and times[0] <= now - self._seconds:
+            times.popleft()
+        allowed = len(times) + count <= self._per_peer
+        if allowed:
+            times.extend([now] * count)
+        self._times[peer] = times
+        return 0.0 if allowed or not times else times[0] + self._seconds - now
+
 
 KEY_ROUNDS = 200_000
 """PBKDF2 iterations from token to cookie, so that a stolen cookie does not reveal a short token."""
@@ -185,3 +241,34 @@ def _reload(target: str) -> Response:
     """A page that requests the target again, now from this site, so that the strict cookie is sent."""
     head = f'<meta http-equiv="refresh" content="0; url={escape(target)}">\n'
     return page("One moment.", 200, f'<p><a href="{escape(target)}">Continue</a></p>\n', head)
+
+
+SENTENCE = "Sign in on the first page of LoRA Lab; programs need the server's token, which LORA_LAB_TOKEN sets."
+
+
+class SignedIn:
+    """Requires visitors to be signed in for downloads, uploads, the API and the health of the workers.
+
+    Requests that the guard has found to have the token in their header need no login. Without a token there is no
+    guard, and all need it.
+    """
+
+    def __init__(self, app: ASGIApp, closed: Sequence[str], is_signed_in: Callable[[Mapping[str, str]], bool]) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the application.
+            closed: prefixes of paths that require the login.
+            is_signed_in: decides by a visitor's cookies.
+        """
+        self.app = app
+        self.closed = tuple(closed)
+        self.is_signed_in = is_signed_in
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_closed = scope["type"] == "http" and scope["path"].startswith(self.closed)
+        needs_login = is_closed and scope.get(Guard.PROGRAM) is not True
+        if needs_login and not self.is_signed_in(HTTPConnection(scope).cookies):
+            await refuse(scope, receive, send, answer(scope, SENTENCE, 401))
+        else:
+            await self.app(scope, receive, send)

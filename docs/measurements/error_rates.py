@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from core.objectives.macro_f1 import macro_f1, macro_f1_of_each
+from core.objectives.classification import macro_f1, macro_f1_of_each
 from core.objectives.measure import Answers
 from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.family import Compared, family_p, leaning, p_values, within_p

@@ -8,8 +8,7 @@ from core.numbers import listed
 from core.study.arms.budgets import by_budget, passed_epochs
 from core.study.arms.study import StudyAnswer, crossings
 from core.study.arms.study_words import study_table
-from core.study.figures.budgets import passed_figure
-from core.study.figures.study import study_figure
+from core.study.figures.study import passed_figure, study_figure
 from core.study.report.evidence import epochs_of
 from core.study.weights.predicted import tested_by
 from pages.compare.comparison import Comparison

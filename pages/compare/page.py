@@ -19,8 +19,7 @@ from pages.compare.costs import cost_part, forgetting_part
 from pages.compare.evidence import rates_part
 from pages.compare.examples import examples_part
 from pages.compare.parts import curves_part, measure_part, table_part, validation_part
-from pages.compare.point import point_shown
-from pages.compare.selected import selected_runs, wanted_arms
+from pages.compare.selected import point_shown, selected_runs, wanted_arms
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.current import compared_picker
 from pages.shared.experiment.judged_view import judged_view

@@ -1,4 +1,4 @@
-"""Runs that were selected on the Runs page, as an experiment that Compare can show."""
+"""What Compare shows in place of a whole experiment: runs that were selected on Runs, or a point of a study."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from core.lab import Lab
 from core.numbers import counted, listed
 from core.store.record import Experiment, Run
 from core.study.arms.settings import share_base_and_task
+from core.study.arms.study import AtPoint
+from core.study.report.answer import is_study, study_of
+from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 
 SELECTION = "selection"
@@ -51,3 +54,30 @@ def _narrowed(shown: str, label: str, icon: str, query: str) -> None:
         if st.button(label, icon=icon, type="tertiary"):
             del st.query_params[query]
             st.rerun()
+
+
+QUERY = "point"
+"""URL parameter with the point of a study."""
+
+
+def point_shown(lab: Lab, experiment: Experiment) -> AtPoint | None:
+    """Draw the choice of a point; return what was found there, or None for an experiment without an axis."""
+    if not is_study(experiment):
+        return None
+    found = study_of(lab, experiment)
+    points = {str(at.point): at for at in found.points}
+    asked = st.query_params.get(QUERY, "")
+    if asked not in points:
+        st.query_params.pop(QUERY, None)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        picked = st.segmented_control(
+            found.axis.title,
+            list(points),
+            default=next(iter(points)),
+            format_func=lambda name: found.axis.tick(points[name].point),
+            key=QUERY,
+            bind="query-params",
+            required=True,
+        )
+        link("study", "The whole study", {"experiment": experiment.id})
+    return points[picked]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from core.errors import LabError
@@ -9,13 +11,15 @@ from core.lab import current
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import Role
-from core.methods.registry import methods
+from core.methods.registry import method_of, methods
 from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, objective_for
+from core.plan.experiment import Setting
+from core.plan.rate_grid import TuneSpec
+from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run, is_under_way
 from core.study.report.expected import expected_sentences
-from pages.finetune.form import fairness, settings_of
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.current import known, missing_sentence, remember
 from pages.shared.experiment.estimate import SEE_FORM
@@ -26,14 +30,65 @@ from pages.shared.experiment.price import price_table, rate_warning
 from pages.shared.experiment.start import say_if_known, start_button
 from pages.shared.experiment.state import finish_button, state_text
 from pages.shared.forms import widgets
+from pages.shared.forms.adapter import adapter_form
 from pages.shared.forms.datasets import take_dataset
 from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.objective import objective_form
-from pages.shared.forms.optim import optim_form
+from pages.shared.forms.optim import family_key, optim_form
+from pages.shared.forms.search import is_searched, own_bases_form, search_form
 from pages.shared.forms.task import OWN, task_form
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import base_picker
+
+
+def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkSpec, optim: OptimSpec) -> list[Setting]:
+    """Draw the learning rate of each method, and the settings that adapters share.
+
+    Args:
+        kinds: of the methods, full fine-tuning and those with adapters.
+        controls: kinds of the controls, which are trained at their default rates.
+        network: of the base.
+        optim: what all are trained with, but for the learning rate.
+
+    Returns:
+        Every method, those with adapters at each chosen size, then every control.
+
+    Raises:
+        SpecError: a setting is out of bounds, or no size is chosen for methods that have one.
+    """
+    chosen, columns = [method_of(kind) for kind in kinds], st.columns(2, gap="medium")
+    rates: dict[str, float] = {}
+    for number, method in enumerate(chosen):
+        title = f"Learning rate of {method.title.replace('Full', 'full')}"
+        with columns[number % 2]:
+            key = f"{family_key('finetune', network)}-rate-{method.kind}"
+            rates[method.kind] = widgets.learning_rate(type(method), network, key, title)
+    adapters = adapter_form("finetune", network, [type(method) for method in chosen if method.role is Role.ADAPTER])
+    found: list[Setting] = []
+    for method in chosen:
+        own = adapters.get(method.kind, [method])
+        found += [(optim.but(learning_rate=rates[method.kind]), each) for each in own]
+    return found + [
+        (optim_for(control, optim.but(learning_rate=default_rate(control, network))), control)
+        for control in map(method_of, controls)
+    ]
+
+
+def fairness(base: Run | NetworkSpec, optim: OptimSpec) -> tuple[TuneSpec | None, bool]:
+    """Draw the options that make a comparison fairer.
+
+    Args:
+        base: the network to fine-tune.
+        optim: what all are trained with.
+
+    Returns:
+        How learning rates are tuned, or None; and whether each seed gets its own base.
+    """
+    network = base if isinstance(base, NetworkSpec) else base.spec.network
+    tune = search_form("finetune", network, optim) if is_searched("finetune") else None
+    return tune, own_bases_form("finetune", base)
+
 
 lab = current()
 

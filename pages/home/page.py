@@ -2,23 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import streamlit as st
 
-from core.lab import current
+from core.lab import Lab, current
 from core.store.record import Experiment, is_under_way
+from core.study.arms.verdict_words import headline
+from core.study.report.answer import answer_of
 from core.study.report.evidence import bases_of
-from pages.home.answer import answer
-from pages.home.earlier import earlier
-from pages.home.example import example_answer
-from pages.home.filled import fill_question
-from pages.home.question import question
+from core.study.report.example import example, example_verdict
+from pages.home.answer import answer, evidence_of
+from pages.home.question import fill_question, question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
 from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.live import is_watched, live_panel
 from pages.shared.experiment.restore import offer_to_restore
-from pages.shared.ui.in_view import in_view
-from pages.shared.ui.links import link
+from pages.shared.experiment.verdict_view import level_badge, verdict_view
+from pages.shared.ui.in_view import ask_to_see, in_view
+from pages.shared.ui.links import ENTRIES, link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import when
+
+
+def example_answer() -> None:
+    """Draw the answer of the experiment that ships with the project; no run of it can be opened."""
+    shown = example()
+    found = example_verdict()
+    with st.container(border=True):
+        st.caption(
+            f"**Example: {literal(shown.name)}.** This is what an answer looks like. These {len(shown.runs)} runs were "
+            "not trained on this machine; your own answer takes their place."
+        )
+        verdict_view(found)
+        evidence_of(found, list(shown.runs), "example")
+
+
+def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:
+    """Draw one row per experiment: time, name and level, below them the answer, and a link."""
+    st.subheader("Earlier")
+    for experiment in experiments:
+        found = answer_of(lab, experiment, lab.members(experiment))
+        with st.container(border=True, gap="small"):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.caption(when(experiment.created), width="content")
+                st.markdown(f"**{literal(experiment.name)}**", width="content")
+                level_badge(found)
+                st.space("stretch")
+                # A link to the page that is open leaves the address as it is.
+                st.button(
+                    "Open",
+                    icon=ENTRIES["home"].icon,
+                    key=f"open-{experiment.id}",
+                    on_click=_open,
+                    args=(experiment.id,),
+                )
+            st.caption(literal(headline(found)))
+
+
+def _open(id: str) -> None:
+    """Show an experiment, whose answer is far above on a small screen."""
+    remember(id)
+    ask_to_see(id)
+
 
 LISTED = 12
 """Number of experiments on the page; Compare has them all."""

@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
 from core.errors import UnknownRunError
 from core.lab import Lab, current
-from core.numbers import bytes_text
+from core.numbers import bytes_text, count_text
 from core.store.record import UNFINISHED
-from core.store.search import Query
+from core.store.search import Entry, Query
+from core.study.arms.arm import labels_of
+from core.study.arms.settings import differences
+from core.study.figures.curves import Axis, NamedCurve, chart_config, loss_curves
+from core.study.figures.palette import shades_of
 from pages.runs.actions import actions, problem
 from pages.runs.cluster import where_runs_train
 from pages.runs.delete import delete_dialog
 from pages.runs.detail import detail, heading
-from pages.runs.diff import diff
 from pages.runs.experiments import EXPERIMENTS, LEVEL, RUNS, experiments_list, judged_list
 from pages.runs.filters import filters
 from pages.runs.table import runs_table, selected
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.restore import offer_to_restore
 from pages.shared.experiment.state import finish_button
+from pages.shared.ui.figure_panel import readable
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+
+MAX_CURVES = 12
+"""Curves drawn at once; more would be hard to tell apart."""
+
+
+def diff(lab: Lab, entries: Sequence[Entry]) -> None:
+    """Show the settings in which the runs differ, and their curves."""
+    runs = [entry.run for entry in entries]
+    st.markdown("**Settings that differ**")
+    table = differences(runs)
+    if len(table):
+        st.dataframe(table, hide_index=True, alt="Settings in which the selected runs differ")
+    else:
+        st.caption("None: these runs have the same settings, so their numbers should match too.")
+    begun = [run for run in runs if run.step]
+    if not begun:
+        return
+    st.markdown("**Loss curves**")
+    axis: Axis = st.segmented_control(
+        "Horizontal axis",
+        ["step", "epoch", "seconds"],
+        default="step",
+        key="runs-axis",
+        required=True,
+        persist_state="session",
+    )
+    labels, colours = labels_of(run.spec for run in runs), shades_of(run.spec for run in runs)
+    curves = [
+        NamedCurve.of(run, labels[run.spec.arm], colours[run.spec.arm], lab.curve(run.id)) for run in begun[:MAX_CURVES]
+    ]
+    st.plotly_chart(
+        readable(loss_curves(curves, axis, smoothing=0.9, log=False)),
+        key="runs-curves",
+        alt="Training and validation loss of the selected runs",
+        config=chart_config("runs-loss"),
+    )
+    if len(begun) > MAX_CURVES:
+        st.caption(f"Showing the first {MAX_CURVES} of {count_text(len(begun))} curves.")
+
 
 MAX_FINISHED = 1000
 """Maximum number of runs that are finished at once."""

@@ -6,22 +6,114 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import current
-from core.study.arms.arm import judged_by
+from core.methods.method import Role
+from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import dropped_sentences
+from core.study.arms.verdict import Verdict
 from core.study.report.answer import answer_of
+from core.study.weights.change import run_of_seed
+from core.study.weights.found import found_sentence
+from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
+from core.study.weights.spectrum import Spectrum
+from core.wording.csv_file import csv_of
 from pages.shared.experiment.current import experiment_picker
+from pages.shared.ui.download import download
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import start_text, task_text
-from pages.shared.ui.tabs import draw_tabs
-from pages.weights.blocks import MAP, OPENED, map_part
-from pages.weights.focus import choose_focus
-from pages.weights.found import what_was_found
+from pages.shared.ui.tabs import VIEW, draw_tabs
+from pages.shared.ui.tile_map import tile_map
+from pages.weights.effort import is_quick
+from pages.weights.focus import Focus, choose_focus
 from pages.weights.instruments import instruments_part
 from pages.weights.new import new_directions_part
+from pages.weights.numbers import each, map_value, spectrum_of
 from pages.weights.rank import rank_part
 from pages.weights.spectrum import spectrum_part
 from pages.weights.subspaces import subspaces_part
+
+MAP = "Map"
+"""Title of the tab."""
+
+OPENED = "Spectrum"
+"""Title of the tab that a press on a tile opens."""
+
+
+def map_part(focus: Focus) -> None:
+    """Draw the map of the chosen run; a press on a tile chooses that layer."""
+    st.markdown(
+        "One tile per linear layer: rows are blocks, from the input at the top to the output, columns are what a layer "
+        "does in its block. **Press a tile to open its layer.**"
+    )
+    name = st.segmented_control(
+        "Measure",
+        list(MAP_MEASURES),
+        default=next(iter(MAP_MEASURES)),
+        format_func=lambda name: MAP_MEASURES[name].title,
+        key="measure",
+        required=True,
+        bind="query-params",
+    )
+    measure = MAP_MEASURES[name]
+    values = _values(focus, name)
+    key = f"weights-map-{focus.run.id}"
+
+    def open_layer(tile: str) -> None:
+        if tile in focus.shapes:
+            st.query_params["layer"] = tile
+            st.session_state[VIEW] = OPENED
+
+    tile_map(
+        layer_map(focus.layers, focus.shapes, measure, values, focus.layer, focus.colour),
+        key,
+        f"{measure.title} of each layer of {focus.name}, by block and role",
+        open_layer,
+    )
+    st.caption(literal(f"{focus.name}. {measure.reading} {map_sentence(measure, values)}"))
+    empty = len(focus.shapes) - len(values)
+    head = " The new head is not shown: it has no base to differ from." if focus.has_new_head else ""
+    framed = "Framed: the chosen layer."
+    st.caption(f"{framed} {f'{empty} tiles are empty: training did not change these layers.' if empty else ''}{head}")
+    download(
+        "Download CSV",
+        lambda: csv_of(map_numbers(focus.layers, {MAP_MEASURES[name].title: values})),
+        f"{focus.run.id}-map.csv",
+        "text/csv",
+        "map-csv",
+        help="One row per layer, with the measure that is shown.",
+    )
+
+
+def _values(focus: Focus, name: str) -> dict[str, float]:
+    doing = "Comparing directions" if MAP_MEASURES[name].slow else "Reading the weights"
+    found = each(list(focus.shapes), lambda path: map_value(focus.lab, focus.run, path, name), doing)
+    return {path: value for path, value in zip(focus.shapes, found, strict=True) if value is not None}
+
+
+def what_was_found(focus: Focus, found: Verdict) -> str:
+    """Say what training changed and how that fits the answer; of a large network, what its adapter changed.
+
+    Decomposing ΔW of every layer of a large network takes minutes, those of an adapter seconds.
+    """
+    told = found.told.arm if found.told is not None else _adapter(focus)
+    full = focus.full if is_quick(focus) else None
+    try:
+        spectra = [_spectra(focus, arm) if arm is not None else None for arm in (full, told)]
+    except LabError:  # a file is gone, which the open tab says if it needs it
+        return ""
+    return found_sentence(found, *spectra, focus.seed)
+
+
+def _adapter(focus: Focus) -> Arm | None:
+    return next((arm for arm in focus.arms if arm.role is Role.ADAPTER), None)
+
+
+def _spectra(focus: Focus, arm: Arm) -> dict[str, Spectrum]:
+    run = run_of_seed(arm, focus.seed)
+    paths = list(focus.shapes)
+    spectra = each(paths, lambda path: spectrum_of(focus.lab, run, path), "Reading the weights")
+    return dict(zip(paths, spectra, strict=True))
+
 
 PARTS = {
     OPENED: spectrum_part,

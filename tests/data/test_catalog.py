@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torchvision
+from torchvision import datasets
 
 from core.data.dataset import TextDataset
 from core.data.sources import mnist_16k
@@ -197,3 +198,15 @@ def test_mnist_at_full_size_is_read_whole(tmp_path: Path) -> None:
     assert hashlib.md5(idx(mnist.train_images)).hexdigest() == "6bbc9ace898e44ae57da46a324031adb"
     assert np.bincount(mnist.train_labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert catalog.best() == "mnist"
+
+
+def test_addresses_checksums_and_classes_are_those_of_torchvision() -> None:
+    mnist, fashion, kmnist, letters = PUBLISHED
+    for own, theirs in ((mnist, datasets.MNIST), (fashion, datasets.FashionMNIST), (kmnist, datasets.KMNIST)):
+        assert list(own.mirrors) == list(theirs.mirrors)
+        assert list(own.resources) == list(theirs.resources)
+    assert fashion.class_names == tuple(datasets.FashionMNIST.classes)
+    assert kmnist.class_names == tuple(datasets.KMNIST.classes)
+    assert letters.class_names == tuple(datasets.EMNIST.classes_split_dict["letters"][1:])
+    assert letters.mirrors[0] + letters.resources[0][0] == datasets.EMNIST.url
+    assert letters.resources[0][1] == datasets.EMNIST.md5

@@ -1,6 +1,8 @@
-"""Controls and per-seed bases: what they train and start from, and that old specs are unchanged."""
+"""Controls, layers and per-seed bases: what they train and start from, and that old specs are unchanged."""
 
 from __future__ import annotations
+
+from itertools import combinations
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ import torch
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import NETWORK
 from core.errors import SpecError
-from core.forecast.cost import plan
+from core.forecast.cost import chosen_for, plan, target_layers
 from core.lab import Lab
 from core.methods.biases import BiasesSpec
 from core.methods.full import FullSpec
@@ -17,11 +19,14 @@ from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.registry import method_of, methods
 from core.methods.scratch import ScratchSpec
+from core.methods.targets import find_targets
 from core.networks.file import read_network
+from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.conftest import compared, finish, short
+from tests.training.tiny_texts import ARCHITECTURES, spec_of
 
 FULL = RunSpec.of(method="full", base="b", source=TaskSpec.of())
 
@@ -104,3 +109,46 @@ def test_a_control_that_makes_no_sense_is_one_sentence(values: dict[str, object]
 def test_a_head_is_the_last_layer() -> None:
     assert plan(PerceptronSpec.of(), HeadSpec()).trainable_parameters == 257 * 10
     assert plan(PerceptronSpec.of(), BiasesSpec()).trainable_parameters == 128 + 256 + 10
+
+
+SPECS: dict[str, NetworkSpec] = {"perceptron": PerceptronSpec.of()} | {
+    name: spec_of(name, layers=2) for name in ARCHITECTURES
+}
+
+
+@pytest.mark.parametrize("network", SPECS.values(), ids=SPECS)
+def test_what_is_chosen_is_what_the_targets_name(network: NetworkSpec) -> None:
+    choices = target_layers(network)
+    built = network.build()
+    some = [list(choices.blocks)[-1:], None] if choices.blocks else [None]
+    for size in (1, 2):
+        for names in combinations(choices.groups, size):
+            for blocks in some:
+                targets = choices.targets(names, blocks)
+                inside = choices.paths if blocks is None else [p for b in blocks for p in choices.blocks[b]]
+                wanted = {path for name in names for path in choices.groups[name]} & set(inside)
+                if wanted:
+                    assert set(find_targets(built, targets)) == wanted, (names, blocks, targets)
+
+
+@pytest.mark.parametrize("network", SPECS.values(), ids=SPECS)
+def test_targets_are_shown_as_the_choice_that_makes_them(network: NetworkSpec) -> None:
+    choices = target_layers(network)
+    for name in choices.groups:
+        targets = choices.targets([name])
+        names, blocks = chosen_for(network, targets)
+        assert choices.targets(names, blocks or None) == targets
+
+
+def test_everything_is_spelled_in_one_way() -> None:
+    choices = target_layers(SPECS["bert"])
+    assert choices.targets(choices.start) == ("all-linear",)
+    assert choices.targets(["attention", "feed-forward"], choices.blocks) == ("attention", "feed-forward")
+
+
+def test_two_layers_with_one_ending_are_told_apart() -> None:
+    """``output.dense`` as a target would name ``attention.output.dense`` too."""
+    choices = target_layers(SPECS["bert"])
+    found = find_targets(SPECS["bert"].build(), choices.targets(["output.dense"]))
+    assert found
+    assert not any("attention" in path for path in found)

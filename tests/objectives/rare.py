@@ -3,7 +3,7 @@
 ``python -m tests.objectives.rare`` simulates two methods, each with seeds whose accuracy differs by class, on one test
 part of examples that are easy or hard for both, and for each by itself. The truth is the mean difference over many
 seeds, on many more examples. Intervals over seeds and examples come from the linearization of macro-F1
-(:func:`core.objectives.macro_f1.macro_f1_of_each`), those over seeds alone from the macro-F1 of each seed.
+(:func:`core.objectives.classification.macro_f1_of_each`), those over seeds alone from the macro-F1 of each seed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from core.objectives.macro_f1 import macro_f1, macro_f1_of_each
+from core.objectives.classification import macro_f1, macro_f1_of_each
 from core.objectives.measure import Answers
 from core.study.stats.images import crossed_interval
 

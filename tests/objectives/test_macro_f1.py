@@ -8,8 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.objectives.classification import LARGEST_CLASS, ClassificationSpec
-from core.objectives.macro_f1 import macro_f1, macro_f1_of_each
+from core.objectives.classification import LARGEST_CLASS, ClassificationSpec, macro_f1, macro_f1_of_each
 from core.objectives.measure import Answers
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=40)

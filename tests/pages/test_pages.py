@@ -21,11 +21,13 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.store.record import Run
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
 from tests.data.idx_files import MNIST, idx_files, put
 from tests.data.uploaded import noise
+from tests.docs.examples import example
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
 PAGES = list(ENTRIES)
@@ -403,3 +405,10 @@ def test_each_of_two_adapters_that_read_alike_can_be_chosen(filled: Lab) -> None
         assert not app.exception
         assert app.query_params["adapter"] in (id, [id])
         assert any(f"{id}-adapter.zip" in code.value for code in app.code)
+
+
+def test_the_page_of_the_example_lists_runs_by_the_size_of_their_files(opened: Lab, base: Run) -> None:
+    app = AppTest.from_string(example("a page")).run()
+    assert not app.exception
+    assert app.title[0].value == "Largest"
+    assert list(app.dataframe[0].value["Run"]) == [base.id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from functools import cache
 
 import pytest
@@ -10,12 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from transformers import AutoConfig
 
 from core.adapter import AdapterFile, apply_adapter, read_adapter
 from core.errors import BaseMismatchError, ServingError
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec, add_lora
+from core.networks.forward import forward
+from core.networks.hugging_face import architecture
+from core.networks.transformer import TransformerSpec
 from core.serving.mixed import MixedNetwork
 from core.serving.rows import FIRST_ROWS, Places
 from tests.adapter.samples import SMALL, packed, perturb, probe
@@ -148,3 +153,36 @@ def assert_base_answers(network: MixedNetwork) -> None:
     rows = probe(rows=4)
     with torch.no_grad():
         assert torch.equal(network.answer({"pixels": rows}, [None] * 4), BASE(rows))
+
+
+SIZES = {
+    "vocab_size": 20,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+    "max_position_embeddings": 26,
+    "pad_token_id": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "padding"),
+    [(kind, 1) for kind in ("bert", "camembert", "mpnet", "roberta-prelayernorm")]
+    + [(kind, 4) for kind in ("bert", "esm", "markuplm", "roberta", "xlm-roberta")],
+)
+def test_the_longest_input_is_the_longest_that_can_be_read(kind: str, padding: int) -> None:
+    values = json.loads(AutoConfig.for_model(kind, **SIZES | {"pad_token_id": padding}).to_json_string(use_diff=False))
+    spec = TransformerSpec.of(weights="0" * 64, config=architecture(values), num_classes=2)
+    longest = spec.longest_input
+    assert longest == (26 if kind == "bert" else 25 - padding)
+    network = spec.build(0)
+
+    def read(tokens: int) -> torch.Size:
+        ids = torch.full((1, tokens), 5)
+        with torch.no_grad():
+            return forward(network, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}).shape
+
+    assert read(longest) == (1, 2)
+    with pytest.raises((IndexError, RuntimeError)):
+        read(longest + 1)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
 
 from core.errors import RunStateError
+from core.lab import Lab
+from core.run_spec import RunSpec
 from core.store.record import State
 from core.store.schema import NEXT
 from core.store.store import Store
 from core.training.events import StepLoss
+from tests.conftest import DIGITS, finish, short
 from tests.store.states import SPEC, begun, claim, keep, put, train
 from tests.study.samples import RESULT
 
@@ -163,3 +169,14 @@ def test_a_checkpoint_ends_with_its_run(store: Store, end: str) -> None:
         store.fail(run, "x", None)
     assert store.checkpoint("r-1") is None
     assert len(store.files("r-1")) == (end == "finish")
+
+
+def test_history_and_log_keep_their_order_when_the_clock_was_put_back(lab: Lab) -> None:
+    (run,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    for text in ("first", "second", "third"):
+        lab.store.add_log(run.id, text)
+    with closing(sqlite3.connect(lab.settings.home / "lab.sqlite3")) as db, db:
+        db.execute("UPDATE transitions SET at = 1e9 - rowid")
+        db.execute("UPDATE log SET at = 1e9 - rowid")
+    assert [state for _, state in lab.history(run.id)] == ["queued", "running", "finished"]
+    assert [text for _, text in lab.log(run.id)][-3:] == ["first", "second", "third"]

@@ -19,7 +19,7 @@ from core.methods.parameters import count_parameters
 from core.networks.library.known import KNOWN
 from core.study.learn.architectures import CONFIGS, adapted, alt_text, known_architectures
 from core.study.learn.counting import kinds_table
-from pages.learn.network_drawing import network_drawing
+from pages.learn.adapters import network_drawing
 from tests.conftest import some_of
 from tests.study.transformers_changed import tiny_spec
 

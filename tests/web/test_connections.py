@@ -23,12 +23,11 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.sync.client import connect
 
-from core.web.connection import BODY_GRACE, HEAD_SECONDS, MAX_HEAD, MIN_BODY_RATE
+from core.web.connection import BODY_GRACE, HEAD_SECONDS, MAX_HEAD, MIN_BODY_RATE, STALL_SECONDS
 from core.web.connections import LINE_SECONDS, OUT_OF_DESCRIPTORS, Connections
 from core.web.descriptors import KEPT_BACK, MAX_IN_ALL, Room
 from core.web.peers import Proxies
 from core.web.request_origin import Authorized
-from core.web.transport import STALL_SECONDS
 from tests.browser.conftest import free_port
 from tests.conftest import wait_until
 from tests.soak.stalling import OPENINGS

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.web.attempts import Attempts
-from core.web.guard import Guard, Key
+from core.web.guard import Attempts, Guard, Key
 from tests.web.asking import KEY, TOKEN, ask, inside
 
 

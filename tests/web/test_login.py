@@ -18,7 +18,7 @@ from core.lab import close_lab, open_lab
 from core.settings import Settings
 from core.web.access import Access
 from core.web.chain import Limits, chain
-from core.web.signed_in import SignedIn
+from core.web.guard import SignedIn
 from pages.shared.ui.primary import on_primary
 from tests.browser.conftest import REPO
 from tests.web.asking import KEY, TOKEN, ask, inside

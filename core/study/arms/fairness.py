@@ -1,16 +1,15 @@
-"""Checks for an unfair comparison."""
+"""Checks for an unfair comparison, and the runs that are missing in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from core.methods.method import Role
-from core.numbers import counted, listed
+from core.numbers import counted, listed, seeds_text
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
-from core.study.arms.arm import arms_of, labels_of, tuning_groups
-from core.study.arms.choice import comparisons_of
-from core.study.arms.missing import missing_runs, named_runs
+from core.study.arms.arm import arm_order, arms_of, labels_of, tuning_group, tuning_groups
+from core.study.arms.choice import candidates, comparisons_of
 from core.study.stats.intervals import MIN_SEEDS
 
 TOO_FEW = f"Fewer than {MIN_SEEDS} seeds"
@@ -134,3 +133,53 @@ def _settings_tried(specs: Iterable[RunSpec]) -> dict[int, list[str]]:
     for arms in tuning_groups(specs):
         tried.setdefault(len(arms), {})[arms[0].label] = None
     return {count: list(labels) for count, labels in tried.items()}
+
+
+MAX_NAMED = 8
+"""Settings that a sentence names with their seeds; more are counted."""
+
+
+def missing_runs(runs: Iterable[Run]) -> list[Run]:
+    """The runs that an answer lacks: the latest of each arm and seed of which none has finished, whatever became of it.
+
+    In :func:`core.study.arms.arm.arm_order`, and by seed. Left out is what somebody has put away.
+
+    Args:
+        runs: of an experiment, in any state.
+    """
+    latest: dict[tuple[str, int], Run] = {}
+    finished: set[tuple[str, int]] = set()
+    for run in sorted(runs, key=lambda run: (run.created, run.id)):
+        place = run.spec.arm, run.spec.seed
+        if run.state == "finished":
+            finished.add(place)
+        if not run.archived:
+            latest[place] = run
+    found = [run for place, run in latest.items() if place not in finished]
+    return sorted(found, key=lambda run: (arm_order(run.spec), run.spec.seed))
+
+
+def lost_runs(runs: Iterable[Run]) -> list[Run]:
+    """Those of :func:`missing_runs` that make an answer incomplete.
+
+    A rate at which training diverges is a result where others were tried for the same method and rank, and one of them
+    could be chosen.
+    """
+    everything = list(runs)
+    able = {arm.tuning_group for arms in comparisons_of(everything) for arm in candidates(arms)}
+    return [run for run in missing_runs(everything) if not (run.has_diverged and tuning_group(run.spec) in able)]
+
+
+def named_runs(runs: Sequence[Run], labels: Mapping[str, str]) -> str:
+    """Runs in a sentence, as in ``Full (seed 1) and LoRA r=4 (seeds 0 and 2)``.
+
+    Args:
+        runs: to be named.
+        labels: of arms by their keys; see :func:`core.study.arms.arm.labels_of`.
+    """
+    seeds: dict[str, set[int]] = {}
+    for run in runs:
+        seeds.setdefault(run.spec.arm, set()).add(run.spec.seed)
+    names = [f"{labels[arm]} ({seeds_text(sorted(found))})" for arm, found in seeds.items()]
+    more = len(names) - MAX_NAMED
+    return listed([*names[:MAX_NAMED], counted(more, "more setting")] if more > 0 else names)

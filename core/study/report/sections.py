@@ -20,14 +20,16 @@ from core.study.arms.difference_tables import (
     rank_differences,
     tested_settings,
 )
+from core.study.arms.study import StudyAnswer
+from core.study.arms.study_words import study_table
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import mean_text, rates_table
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
-from core.study.arms.tuning import choice_sentence
+from core.study.arms.tuning import choice_sentence, rate_choices
 from core.study.figures.curves import arm_dots
+from core.study.figures.study import study_figure
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_over_time
-from core.study.report.along import rates_section, study_section
 from core.study.report.evidence import Evidence
 from core.study.report.forgetting import forgetting_section
 from core.study.report.parts import Plot, Section, Table
@@ -188,3 +190,24 @@ def within_text(candidate: Candidate, margin: float) -> str:
         return "shown"
     is_worse = candidate.claim(Rule.LOWER) is not None and candidate.crossed.interval().high < -margin
     return "no" if is_worse else "not shown"
+
+
+def study_section(found: StudyAnswer) -> Section:
+    """The section. Args: found: with at least one point that has results, and read."""
+    alt = f"The measure along {found.axis.title.lower()}, and below it the difference from full fine-tuning"
+    parts = (
+        Plot("study", study_figure(found), alt),
+        Table("Every point", study_table(found), "In brackets: the 95 % interval."),
+    )
+    return Section(found.axis.question, found.axis.line, parts)
+
+
+def rates_section(found: StudyAnswer, title: str) -> Section:
+    """The learning rates that were tried and chosen at each point. Args: found: as above; title: of the section."""
+    tables = []
+    for at in found.points:
+        table = rates_table(rate_choices(at.runs))
+        table.insert(0, found.axis.title, found.axis.tick(at.point))
+        tables.append(table)
+    lead = "Learning rates were found at each point, for every method and rank alike, on one grid."
+    return Section(title, lead, (Table("Learning rates", pd.concat(tables, ignore_index=True)),))

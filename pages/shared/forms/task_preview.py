@@ -13,8 +13,8 @@ from core.errors import LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.numbers import count_text, counted, percent
+from core.study.figures.class_counts import length_histogram
 from core.study.figures.curves import chart_config
-from core.study.figures.lengths import length_histogram
 from core.tasks.views.language import PassagePreview
 from core.tasks.views.text import TextPreview
 from core.wording.examples import target_text
