@@ -18,7 +18,7 @@ from pages.adapters.upload import upload_adapter
 from pages.shared.experiment.exports import export_files
 from pages.shared.ui.download import download_of_run
 from pages.shared.ui.links import link
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import pick
 from pages.shared.ui.primary import on_primary
 
@@ -117,10 +117,8 @@ def show_certificate(run: Run) -> None:
     with st.expander("Certificate as JSON", icon=":material/description:"):
         st.code(json.dumps(certificate, indent=2), language=None, wrap_lines=True)
     if st.button("Verify again", icon=":material/verified:"):
-        try:
+        with errors_shown():
             st.success(literal(str(lab.artifacts.verify(run.id))), icon=":material/verified:")
-        except LabError as error:
-            st.error(literal(str(error)))
 
 
 def _by_rank(ranks: Mapping[str, int]) -> dict[int, str]:

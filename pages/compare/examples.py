@@ -23,7 +23,7 @@ from pages.compare.disagreements import DISAGREEMENTS, passages_apart
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 
 
 def examples_part(shown: Comparison) -> None:
@@ -66,10 +66,8 @@ def _passages(shown: Comparison) -> None:
     if len(pair) < 2 or not set(pair[0].seeds) & set(pair[1].seeds):
         st.caption("Two settings that share a seed can be compared text by text.")
         return
-    try:
+    with errors_shown():
         passages_apart(shown.lab, *pair)
-    except LabError as error:
-        st.error(literal(str(error)))
     link("tryit", "See texts token by token on Try it", {"experiment": shown.experiment.id})
 
 

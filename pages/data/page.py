@@ -9,14 +9,13 @@ import streamlit as st
 
 from core.data.dataset import LANGUAGE
 from core.data.sources.source import DatasetInfo
-from core.errors import LabError
 from core.lab import Lab, current
 from pages.data.image_upload import draw_images
 from pages.data.passage_upload import draw_passages
 from pages.data.text_upload import draw_texts
 from pages.data.upload import delete_button, upload_dataset
 from pages.shared.forms.datasets import STATES, about, download
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 
 EXAMPLES: dict[str, Callable[[Any, str], None]] = {
     "image": lambda dataset, key: draw_images(dataset),
@@ -33,13 +32,10 @@ def browse(lab: Lab, info: DatasetInfo) -> None:
     fold = st.expander("Examples", icon=":material/visibility:", key=f"browse-{info.name}", on_change="rerun")
     if not fold.open:
         return
-    with fold:
-        try:
-            with st.spinner("Reading the dataset"):
-                dataset = lab.catalog.load(info.name)
-            EXAMPLES[info.kind](dataset, f"browse-{info.name}")
-        except LabError as error:
-            st.error(literal(str(error)))
+    with fold, errors_shown():
+        with st.spinner("Reading the dataset"):
+            dataset = lab.catalog.load(info.name)
+        EXAMPLES[info.kind](dataset, f"browse-{info.name}")
 
 
 lab = current()

@@ -38,7 +38,7 @@ from pages.shared.forms.optim import family_key, optim_form
 from pages.shared.forms.search import is_searched, own_bases_form, search_form
 from pages.shared.forms.task import OWN, task_form
 from pages.shared.ui.links import link
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_picker
 
 
@@ -185,7 +185,7 @@ with settings:
 
 with cost, st.container(border=True):
     st.subheader("Estimated cost")
-    try:
+    with errors_shown():
         if asked is None or planned is None:
             settle(lab, "finetune", None)
             st.caption(SEE_FORM if failed else "Choose a task first.")
@@ -202,5 +202,3 @@ with cost, st.container(border=True):
                 remember(started.id)
                 st.rerun()
             save_button(asked, "finetune-save")
-    except LabError as error:
-        st.error(literal(str(error)))

@@ -40,7 +40,7 @@ from pages.shared.forms.network import default_network
 from pages.shared.forms.task_preview import before_and_after
 from pages.shared.forms.view import length
 from pages.shared.ui.links import link
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 
 KEY = "home"
 """Prefix of the widget keys."""
@@ -121,10 +121,8 @@ def question(lab: Lab) -> Asked:
         st.error(literal(str(error)))
         return Asked()
     started = None
-    try:
+    with errors_shown():
         started = start_button(lab, planned[name], trim, "Run the comparison", f"{KEY}-run", check_memory=True)
-    except LabError as error:
-        st.error(literal(str(error)))
     below = st.container()
 
     def draw_price() -> None:
@@ -136,7 +134,7 @@ def question(lab: Lab) -> Asked:
 
 def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
     """Draw time and memory of each plan, what the chosen one can show, and what of it does not fit."""
-    try:
+    with errors_shown():
         words = []
         for name, each in planned.items():
             forecast = lab.estimates.between(each.at_least, each.at_most)
@@ -148,8 +146,6 @@ def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
             st.caption(literal(" ".join(sentences)))
         if not fit_warning(lab, chosen.specs, KEY):
             link("finetune", "Choose other settings on Fine-tune")
-    except LabError as error:
-        st.error(literal(str(error)))
 
 
 def _is_direct(lab: Lab) -> bool:

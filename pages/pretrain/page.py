@@ -27,7 +27,7 @@ from pages.shared.forms.optim import family_key, optim_form
 from pages.shared.forms.task_preview import task_preview
 from pages.shared.forms.view import own_task
 from pages.shared.ui.links import link
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_facts, task_text
 from pages.shared.ui.primary import on_primary
 
@@ -106,7 +106,7 @@ with cost, st.container(border=True):
     if spec is None:
         st.caption(needed)
     else:
-        try:
+        with errors_shown():
             with st.grid(2, min_column_width=130):
                 st.metric("Trainable parameters", count_text(plan(spec.network, spec.method).trainable_parameters))
                 st.metric("Steps", count_text(lab.estimates.steps(spec)))
@@ -121,8 +121,6 @@ with cost, st.container(border=True):
                     st.rerun()
                 st.info(f"This base is there already: {known.id}. Another seed gives another one.")
                 link("runs", "Open it", {"run": known.id})
-        except LabError as error:
-            st.error(literal(str(error)))
 
 st.subheader("Bases")
 bases = lab.bases()

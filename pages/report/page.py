@@ -19,7 +19,6 @@ from core.study.report.evidence import Evidence, epochs_of, gather
 from core.study.report.facts import facts_of
 from core.study.report.html import report_html
 from core.study.report.limits import limits_of
-from core.study.report.parts import Plot, Section
 from core.study.report.report import command_of, opening, report, seen_sentence
 from core.study.report.sections import COST, CUSTOMERS, Chapter, chapters_of
 from core.study.report.words import words_of
@@ -32,9 +31,9 @@ from pages.shared.experiment.measured import measured, measured_unseen
 from pages.shared.experiment.verdict_view import basis_view, verdict_view
 from pages.shared.ui.customers import customers
 from pages.shared.ui.download import download
-from pages.shared.ui.figure_panel import show
+from pages.shared.ui.figure_panel import section_view
 from pages.shared.ui.links import link
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.primary import on_primary
 
 NUMBER = "report-customers"
@@ -95,28 +94,12 @@ def whole() -> Evidence:
     return complete(evidence, measured)
 
 
-def draw(section: Section) -> None:
-    """Draw what a section says, its figures and its tables."""
-    st.markdown(literal(section.lead))
-    for part in section.parts:
-        if isinstance(part, Plot):
-            show(part.figure, experiment.id, part.key, part.alt)
-        else:
-            st.markdown(f"**{literal(part.title)}**")
-            st.dataframe(part.frame, hide_index=True, alt=part.title)
-            if part.note:
-                st.caption(literal(part.note))
-
-
 def fold(title: str, content: Callable[[], None]) -> None:
     """Draw an expander whose content is made while it is open."""
     expander = st.expander(literal(title), key=f"report-{title}", on_change="rerun")
     if expander.open:
-        with expander:
-            try:
-                content()
-            except LabError as error:
-                st.error(literal(str(error)))
+        with expander, errors_shown():
+            content()
 
 
 def pairs(found: tuple[tuple[str, str], ...]) -> None:
@@ -168,7 +151,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
 st.markdown(f"**The question:** {literal(begun.question)}")
 
 main, *others = chapters_of(evidence)
-draw(main.make(evidence, number))
+section_view(main.make(evidence, number), experiment.id)
 
 
 def chapter(one: Chapter) -> None:
@@ -176,7 +159,7 @@ def chapter(one: Chapter) -> None:
     shown = number
     if one.title == COST:
         shown = customers(NUMBER, "Number of customers, each with a network of their own.")
-    draw(one.make(whole() if one.remeasures else evidence, shown))
+    section_view(one.make(whole() if one.remeasures else evidence, shown), experiment.id)
 
 
 for each in others:

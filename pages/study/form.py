@@ -51,7 +51,7 @@ from pages.shared.forms.optim import family_key, optim_form
 from pages.shared.forms.search import is_searched, own_bases_form, search_form
 from pages.shared.forms.task import task_form
 from pages.shared.ui.links import go, link
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_picker
 
 KEY = "study"
@@ -118,12 +118,10 @@ def study_form(lab: Lab) -> Experiment | None:
             settle(lab, KEY, None)
             st.caption("Choose a task first." if task is None else SEE_FORM)
             return None
-        try:
+        with errors_shown():
             asked = asked.but(trim=keep_networks(lab, planned.at_most, KEY))
             settle(lab, KEY, asked)
             return _start(lab, asked, planned, grid, method)
-        except LabError as error:
-            st.error(literal(str(error)))
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import LabError
 from core.lab import Lab, current
 from core.numbers import count_text
 from core.store.record import Experiment
@@ -13,7 +12,7 @@ from core.study.report.answer import is_study
 from pages.shared.experiment.current import asked_for, choose_experiment, known, missing_sentence, remember
 from pages.shared.experiment.like import fill_form
 from pages.shared.experiment.start import say_if_known
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown
 from pages.shared.ui.pickers import when
 from pages.study.along import study_part
 from pages.study.form import study_form
@@ -65,7 +64,5 @@ if experiment is None:
     st.caption("The study appears here as soon as it has started.")
     st.stop()
 say_if_known(experiment)
-try:
+with errors_shown():
     (study_part if is_study(experiment) else sweep_part)(lab, experiment, lab.members(experiment))
-except LabError as error:
-    st.error(literal(str(error)))

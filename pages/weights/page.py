@@ -19,7 +19,7 @@ from core.wording.csv_file import csv_of
 from pages.shared.experiment.current import experiment_picker
 from pages.shared.ui.download import download
 from pages.shared.ui.links import link
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import start_text, task_text
 from pages.shared.ui.tabs import VIEW, draw_tabs
 from pages.shared.ui.tile_map import tile_map
@@ -136,7 +136,7 @@ if experiment is None:
     link("home", "Run the comparison")
     st.stop()
 
-try:
+with errors_shown():
     focus = choose_focus(lab, experiment, members)
     if focus is None:
         waits = any(run.is_live for run in members)
@@ -163,5 +163,3 @@ try:
     if sentence := what_was_found(focus, answer_of(lab, experiment, members)):
         intro.markdown(literal(sentence))
     draw_tabs({MAP: map_part, **PARTS} if focus.has_map else PARTS, focus)
-except LabError as error:
-    st.error(literal(str(error)))

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from core.numbers import number_text, percent
 from core.study.arms.examples import ClassResults
-from core.study.figures.style import layout_of
+from core.study.figures.style import layout_of, scatter
 from core.wording.examples import class_name, noun, shortened
 
 MAX_WRITTEN = 12
@@ -77,17 +77,17 @@ def confusion_map(
     if written:
         places = [(i, j) for i, j in np.ndindex(shares.shape) if shares[i, j] >= 0.05]
         traces.append(
-            {
-                "type": "scatter",
-                "mode": "text",
-                "x": [j for _, j in places],
-                "y": [i for i, _ in places],
+            scatter(
+                "text",
+                None,
+                [j for _, j in places],
+                [i for i, _ in places],
+                None,
                 # Whole percent from 10 on, as there is no room for more on a phone.
-                "text": [number_text(float(shares[at]), 0 if shares[at] >= 9.95 else 1) for at in places],
-                "textfont": {"size": 11},
-                "hoverinfo": "skip",
-                "showlegend": False,
-            }
+                text=[number_text(float(shares[at]), 0 if shares[at] >= 9.95 else 1) for at in places],
+                textfont={"size": 11},
+                showlegend=False,
+            )
         )
     layout = layout_of(
         f"Confusions of {label}",
@@ -132,24 +132,23 @@ def class_accuracy(
         mean = np.array([interval.mean for interval in found])
         spread = np.array([[interval.high, interval.low] for interval in found]).T - mean
         traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": label,
-                "uid": key,
-                "x": np.arange(len(shown)) + 0.7 * ((turn + 0.5) / len(labels) - 0.5),
-                "y": mean,
-                "marker": {"color": colours[key], "size": 8},
-                "error_y": {
+            scatter(
+                "markers",
+                label,
+                np.arange(len(shown)) + 0.7 * ((turn + 0.5) / len(labels) - 0.5),
+                mean,
+                f"{label}, class %{{customdata}}<br>%{{y:.2f}} %",
+                uid=key,
+                marker={"color": colours[key], "size": 8},
+                error_y={
                     "array": np.nan_to_num(spread[0]),
                     "arrayminus": np.nan_to_num(-spread[1]),
                     "color": colours[key],
                     "thickness": 1.5,
                     "width": 0,
                 },
-                "customdata": shown,
-                "hovertemplate": f"{label}, class %{{customdata}}<br>%{{y:.2f}} %<extra></extra>",
-            }
+                customdata=shown,
+            )
         )
     layout = layout_of(
         "Accuracy on each class", "test part, mean over seeds; bars: 95 % interval", "Class", "Accuracy (%)"

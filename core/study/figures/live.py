@@ -12,7 +12,7 @@ from core.numbers import counted
 from core.store.record import Curve
 from core.study.arms.arm import Arm, judged_by
 from core.study.figures.palette import colour_of
-from core.study.figures.style import layout_of, plain
+from core.study.figures.style import layout_of, plain, scatter
 from core.study.figures.thinning import smooth, thin
 
 Values = NDArray[np.floating]
@@ -106,20 +106,19 @@ def _trace(arm: Arm, x: Values, y: Values, seeds: int, best: set[str], number: s
     shown, bold = thin(y, max_points), arm.key in best
     # A legend of one entry says nothing, and takes a third of the time of drawing.
     in_legend = bold and len(best) > 1
-    return {
-        "type": "scatter",
+    return scatter(
         # An accuracy that was measured once is a point, which a line does not show.
-        "mode": "lines+markers" if len(y) < 3 else "lines",
-        "name": arm.spec.label,
-        "legendgroup": arm.spec.label,
-        "showlegend": in_legend,
-        "uid": arm.key,
-        "x": x[shown],
-        "y": y[shown],
-        "opacity": 1.0 if bold else 0.35,
-        "line": {"color": colour_of(arm.spec), "width": 2.5 if bold else 1},
-        "hovertemplate": f"{arm.label}, {counted(seeds, 'seed')}<br>{number} at epoch %{{x:.3g}}<extra></extra>",
-    }
+        "lines+markers" if len(y) < 3 else "lines",
+        arm.spec.label,
+        x[shown],
+        y[shown],
+        f"{arm.label}, {counted(seeds, 'seed')}<br>{number} at epoch %{{x:.3g}}",
+        legendgroup=arm.spec.label,
+        showlegend=in_legend,
+        uid=arm.key,
+        opacity=1.0 if bold else 0.35,
+        line={"color": colour_of(arm.spec), "width": 2.5 if bold else 1},
+    )
 
 
 def _best_of_groups(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> set[str]:

@@ -16,7 +16,7 @@ from core.study.arms.budgets import Passed
 from core.study.arms.settled import Course, course_of
 from core.study.arms.study import Standing, StudyAnswer, standing_of
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
-from core.study.figures.style import GRID, layout_of, log_ticks, whiskers
+from core.study.figures.style import GRID, layout_of, log_ticks, scatter, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import spread_text, value_text
 
@@ -137,24 +137,23 @@ def _line(
     """
     colour, dash = style
     middle = len(found.lines) / 2
-    return {
-        "type": "scatter",
-        "mode": "lines+markers" if found.axis.is_scale else "markers",
-        "name": name,
-        "legendgroup": name,
-        "x": _places(found, intervals, number - middle),
-        "y": np.array([interval.mean for interval in intervals.values()]),
-        "error_y": {**bars, "color": colour, "thickness": 2, "width": 4},
-        "line": {"color": colour, "dash": dash, "width": 2},
-        "marker": {
+    return scatter(
+        "lines+markers" if found.axis.is_scale else "markers",
+        name,
+        _places(found, intervals, number - middle),
+        np.array([interval.mean for interval in intervals.values()]),
+        "%{text}",
+        legendgroup=name,
+        error_y={**bars, "color": colour, "thickness": 2, "width": 4},
+        line={"color": colour, "dash": dash, "width": 2},
+        marker={
             "color": colour,
             "size": 10,
             "line": {"color": colour, "width": 2},
             "symbol": ["circle" if place in solid else "circle-open" for place in intervals],
         },
-        "text": [f"{label}{text}" for label, text in zip(labels, texts, strict=True)],
-        "hovertemplate": "%{text}<extra></extra>",
-    }
+        text=[f"{label}{text}" for label, text in zip(labels, texts, strict=True)],
+    )
 
 
 def _style(found: StudyAnswer, name: str) -> tuple[str, str]:
@@ -232,17 +231,16 @@ def passed_figure(found: Sequence[Passed], objective: ObjectiveSpec, colours: Ma
         colour = colours.get(each.spec_key, NEUTRAL)
         half = np.nan_to_num(np.array([interval.half_width for interval in each.intervals]))
         traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": each.label,
-                "x": each.epochs,
-                "y": np.array([interval.mean for interval in each.intervals]),
-                "error_y": {"array": half, "color": colour, "thickness": 1.5, "width": 3},
-                "line": {"color": colour, "width": 2},
-                "marker": {"color": colour, "size": 6},
-                "hovertemplate": f"{each.label}, after %{{x}} epochs: %{{y:.2f}}<extra></extra>",
-            }
+            scatter(
+                "lines+markers",
+                each.label,
+                each.epochs,
+                np.array([interval.mean for interval in each.intervals]),
+                f"{each.label}, after %{{x}} epochs: %{{y:.2f}}",
+                error_y={"array": half, "color": colour, "thickness": 1.5, "width": 3},
+                line={"color": colour, "width": 2},
+                marker={"color": colour, "size": 6},
+            )
         )
     layout = layout_of(
         f"{measure.title} on the validation part, minus full fine-tuning",

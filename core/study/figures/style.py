@@ -51,6 +51,12 @@ def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: i
     }
 
 
+def scatter(mode: str, name: str | None, x: Any, y: Any, hover: str | None, **more: Any) -> dict[str, Any]:
+    """Return a trace of points or lines; ``hover`` is its hover text, None for none, ``more`` its other attributes."""
+    shown = {"hoverinfo": "skip"} if hover is None else {"hovertemplate": f"{hover}<extra></extra>"}
+    return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, **shown, **more}
+
+
 def markers(name: str | None, x: Any, y: Any, **more: Any) -> dict[str, Any]:
     """Return a trace of points without an entry in the legend; ``more`` are its other attributes."""
     points = {"x": np.asarray(x), "y": np.asarray(y)}

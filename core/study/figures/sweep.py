@@ -22,7 +22,7 @@ from core.study.arms.choice import best
 from core.study.arms.sweep import at_alpha, best_adapters, chosen, on_front
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
-from core.study.figures.style import layout_of, log_ticks, markers, whiskers
+from core.study.figures.style import layout_of, log_ticks, markers, scatter, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import Quantity, bare_text, bounded, quantity, spread_text, value_text
 
@@ -107,26 +107,25 @@ def rate_curves(arms: Sequence[Arm], alpha: float | None = None) -> go.Figure:
         first, spec = best(members), members[0].spec
         intervals = [arm.validated for arm in members]
         traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": name,
-                "uid": name,
-                "x": np.array([arm.learning_rate for arm in members]),
-                "y": np.array([i.mean for i in intervals]),
-                "line": {
+            scatter(
+                "lines+markers",
+                name,
+                np.array([arm.learning_rate for arm in members]),
+                np.array([i.mean for i in intervals]),
+                "%{hovertext}",
+                uid=name,
+                line={
                     "color": colour_of(spec),
                     "width": 2 if spec.role is Role.ADAPTER else 3,
                     "dash": dash_of(spec),
                 },
-                "error_y": _bars(intervals, members[0].what(), colour_of(spec)),
-                "marker": {
+                error_y=_bars(intervals, members[0].what(), colour_of(spec)),
+                marker={
                     "size": [13 if arm is first else 6 for arm in members],
                     "symbol": ["star" if arm is first else "circle" for arm in members],
                 },
-                "hovertext": ["<br>".join(_lines(arm)) for arm in members],
-                "hovertemplate": "%{hovertext}<extra></extra>",
-            }
+                hovertext=["<br>".join(_lines(arm)) for arm in members],
+            )
         )
     which = "best alpha for each point" if alpha is None else f"alpha {alpha:g}"
     measure = judged_by(arms).primary
@@ -187,33 +186,31 @@ def size_curve(arms: Sequence[Arm], title: str = "Rank") -> go.Figure:
 def _reference(full: Arm, left: float, right: float) -> list[dict[str, Any]]:
     """Return full fine-tuning as a line from ``left`` to ``right``, with a band for its 95 % interval."""
     interval, ends = bounded(full.tested, full.what()), np.array([left, right])
-    line = {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "Full",
-        "x": ends,
-        "y": np.full(2, interval.mean),
-        "line": {"color": FULL, "width": 2, "dash": "dash"},
-        "legendgroup": "Full",
-        "showlegend": True,
-        "hovertemplate": f"{full.label}<br>test {spread_text(interval, full.what())}<extra></extra>",
-    }
+    line = scatter(
+        "lines",
+        "Full",
+        ends,
+        np.full(2, interval.mean),
+        f"{full.label}<br>test {spread_text(interval, full.what())}",
+        line={"color": FULL, "width": 2, "dash": "dash"},
+        legendgroup="Full",
+        showlegend=True,
+    )
     if interval.n < 2:
         return [line]
-    band = {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "Full, 95 % interval",
-        "x": np.r_[ends, ends[::-1]],
-        "y": np.r_[np.full(2, interval.low), np.full(2, interval.high)],
-        "fill": "toself",
-        "fillcolor": FULL,
-        "opacity": 0.2,
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-        "legendgroup": "Full",
-        "showlegend": False,
-    }
+    band = scatter(
+        "lines",
+        "Full, 95 % interval",
+        np.r_[ends, ends[::-1]],
+        np.r_[np.full(2, interval.low), np.full(2, interval.high)],
+        None,
+        fill="toself",
+        fillcolor=FULL,
+        opacity=0.2,
+        line={"width": 0},
+        legendgroup="Full",
+        showlegend=False,
+    )
     return [band, line]
 
 
@@ -232,27 +229,26 @@ def pareto(arms: Sequence[Arm]) -> go.Figure:
     for arm in points:
         name, interval, colour = columns[arm.spec.label], arm.tested, colour_of(arm.spec)
         traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers+text",
-                "name": name,
-                "uid": name,
-                "showlegend": False,
-                "x": np.array([arm.trained]),
-                "y": np.array([interval.mean]),
-                "text": [name],
-                "textposition": "top right",
-                "error_y": _bars([interval], arm.what(), colour),
-                "cliponaxis": False,
-                "marker": {
+            scatter(
+                "markers+text",
+                name,
+                np.array([arm.trained]),
+                np.array([interval.mean]),
+                f"{arm.label}<br>{count_text(arm.trained)} trainable parameters"
+                f"<br>test {spread_text(interval, arm.what())}",
+                uid=name,
+                showlegend=False,
+                text=[name],
+                textposition="top right",
+                error_y=_bars([interval], arm.what(), colour),
+                cliponaxis=False,
+                marker={
                     "color": colour,
                     "size": 12,
                     "line": {"width": 2, "color": colour},
                     "symbol": "circle" if arm in front else "circle-open",
                 },
-                "hovertemplate": f"{arm.label}<br>{count_text(arm.trained)} trainable parameters"
-                f"<br>test {spread_text(interval, arm.what())}<extra></extra>",
-            }
+            )
         )
     measure = judged_by(arms).primary
     layout = layout_of(
@@ -323,16 +319,7 @@ def _dots_and_mean(arm: Arm, rank: int) -> list[dict[str, Any]]:
 
 
 def _line(name: str, x: Any, y: Any, shape: str = "linear") -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": name,
-        "x": x,
-        "y": y,
-        "hoverinfo": "skip",
-        "showlegend": True,
-        "line": {"color": NEUTRAL, "width": 2, "shape": shape},
-    }
+    return scatter("lines", name, x, y, None, showlegend=True, line={"color": NEUTRAL, "width": 2, "shape": shape})
 
 
 def _bars(intervals: Sequence[Interval], what: Quantity, colour: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from core.store.record import EPOCH_COLUMNS, Curve
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.cut import Accuracies, CutArm
 from core.study.figures.palette import NEUTRAL, dash_of
-from core.study.figures.style import layout_of, log_ticks, whiskers
+from core.study.figures.style import layout_of, log_ticks, scatter, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import COSTS, Quantity, quantity, spread_text, value_text
 
@@ -78,16 +78,15 @@ def learning_and_forgetting(
         traces.append(_epochs_line(arm, x, y, colours[arm.key], sizes, epochs, f"%{{text}}<br>{reached}"))
     if start is not None and first is not None:
         traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "Base",
-                "x": np.array([first]),
-                "y": np.array([start.target]),
-                "marker": {"symbol": "x", "size": 11, "color": NEUTRAL},
-                "showlegend": True,
-                "hovertemplate": f"The base<br>{reached}<extra></extra>",
-            }
+            scatter(
+                "markers",
+                "Base",
+                np.array([first]),
+                np.array([start.target]),
+                f"The base<br>{reached}",
+                marker={"symbol": "x", "size": 11, "color": NEUTRAL},
+                showlegend=True,
+            )
         )
     among = ", its own classes only" if masked else ""
     layout = layout_of(
@@ -132,18 +131,17 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
 def _epochs_line(
     arm: Arm, x: Values, y: Values, colour: str, size: int | Values, text: Sequence[str], hover: str
 ) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": arm.spec.label,
-        "uid": arm.key,
-        "x": x,
-        "y": y,
-        "line": {"color": colour, "width": 2, "dash": dash_of(arm.spec)},
-        "marker": {"size": size, "color": colour},
-        "text": text,
-        "hovertemplate": f"{arm.label}, {hover}<extra></extra>",
-    }
+    return scatter(
+        "lines+markers",
+        arm.spec.label,
+        x,
+        y,
+        f"{arm.label}, {hover}",
+        uid=arm.key,
+        line={"color": colour, "width": 2, "dash": dash_of(arm.spec)},
+        marker={"size": size, "color": colour},
+        text=text,
+    )
 
 
 def accuracy_against(
@@ -208,19 +206,18 @@ def _text(cost: Cost, value: float) -> str:
 def _point(
     name: str, x: float, interval: Interval, what: Quantity, colour: str, text: str, symbol: str
 ) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "uid": name,
-        "x": np.array([x]),
-        "y": np.array([interval.mean]),
-        "marker": {
+    return scatter(
+        "markers",
+        name,
+        np.array([x]),
+        np.array([interval.mean]),
+        f"{name}<br>{spread_text(interval, what)}, {text}",
+        uid=name,
+        marker={
             "color": colour,
             "size": 11,
             "symbol": symbol,
             "line": {"width": 2, "color": colour},
         },
-        "error_y": whiskers([interval], what) | {"color": colour, "thickness": 1.5, "width": 4},
-        "hovertemplate": f"{name}<br>{spread_text(interval, what)}, {text}<extra></extra>",
-    }
+        error_y=whiskers([interval], what) | {"color": colour, "thickness": 1.5, "width": 4},
+    )

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from core.numbers import percent
 from core.study.figures.palette import NEUTRAL
-from core.study.figures.style import layout_of
+from core.study.figures.style import layout_of, scatter
 from core.study.weights.decomposition import Array
 from core.study.weights.directions import ScalingCheck
 from core.study.weights.rank import CutCurve
@@ -74,7 +74,7 @@ def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figur
         {"color": NEUTRAL, "width": 1.5, "dash": "dot"},
     )
     ranks = np.arange(1, len(weight) + 1)
-    traces = [_scatter("lines", name, ranks, _positive(weight), f"{name}<br>{sigma}", line=line)]
+    traces = [scatter("lines", name, ranks, _positive(weight), f"{name}<br>{sigma}", line=line)]
     traces += _spectrum_traces(spectra, lambda spectrum: _positive(spectrum.values), sigma)
     layout = layout_of(
         "Singular values of ΔW", "bold: the chosen seed; faint: other seeds", "Index i, log scale", "σᵢ, log scale"
@@ -127,9 +127,9 @@ def scores_of_cuts(
         style = {"dash": "solid" if on == "target" else "dot", "color": colour}
         if len(lines) > 1:
             faint = {"yaxis": axis, "opacity": 0.3, "line": style | {"width": 1}, "showlegend": False}
-            traces += [_scatter("lines", None, np.array(ranks), line, None, **faint) for line in lines]
+            traces += [scatter("lines", None, np.array(ranks), line, None, **faint) for line in lines]
         traces.append(
-            _scatter(
+            scatter(
                 "lines+markers",
                 "Full, cut to rank r",
                 np.array(ranks),
@@ -145,7 +145,7 @@ def scores_of_cuts(
         for label in dict.fromkeys(run.label for run in trained):
             members = [run for run in trained if run.label == label]
             traces.append(
-                _scatter(
+                scatter(
                     "markers",
                     label,
                     np.array([run.rank for run in members]),
@@ -224,8 +224,8 @@ def scores_over_strength(curve: StrengthCurve, strength: float, colour: str, mas
         here, there = curve.strengths[[place]], each.values[[place]]
         rest = {"legendgroup": name, "showlegend": False, "uid": f"{name}:chosen"}
         traces += [
-            _scatter("lines", name, curve.strengths, each.values, hover, legendgroup=name, uid=name, line=line),
-            _scatter("markers", name, here, there, hover, marker=marker, **rest),
+            scatter("lines", name, curve.strengths, each.values, hover, legendgroup=name, uid=name, line=line),
+            scatter("markers", name, here, there, hover, marker=marker, **rest),
         ]
     title = f"{measure.title} against the strength of ΔW"
     layout = layout_of(title, "test part", "Multiple of the trained ΔW", measure.axis)
@@ -286,7 +286,7 @@ def scores_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Figu
             if np.isfinite(values).all():
                 hover = f"{name} at λ = %{{x}}<br>{on} {measure.hover_text()}"
                 style = {"line": {"color": line, "width": 2, "dash": dash}, "marker": {"size": 7, "symbol": symbol}}
-                traces.append(_scatter("lines+markers", f"{name}, {on}", check.factors, values, hover, **style))
+                traces.append(scatter("lines+markers", f"{name}, {on}", check.factors, values, hover, **style))
     title = f"{measure.title} with directions scaled by λ"
     layout = layout_of(title, "validation part; λ = 1: as trained", "λ", measure.axis, height=360)
     layout["xaxis"] |= {"tickvals": check.factors, "range": [-0.05, 1.05]}
@@ -305,7 +305,7 @@ def _spectrum_traces(
             lines = [np.append(values(named.spectrum), np.nan) for named in members]
             few = max(np.isfinite(line).sum() for line in lines) <= 20
             traces.append(
-                _scatter(
+                scatter(
                     "lines+markers" if few and chosen else "lines",
                     label,
                     np.concatenate([np.arange(1, len(line) + 1) for line in lines])[:-1],
@@ -320,11 +320,6 @@ def _spectrum_traces(
                 )
             )
     return traces
-
-
-def _scatter(mode: str, name: str | None, x: Any, y: Any, hover: str | None, **rest: Any) -> dict[str, Any]:
-    shown = {"hoverinfo": "skip"} if hover is None else {"hovertemplate": f"{hover}<extra></extra>"}
-    return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, **shown, **rest}
 
 
 def _positive(values: Array) -> Array:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import counted
@@ -33,7 +32,7 @@ from pages.shared.experiment.growing import (
 )
 from pages.shared.experiment.like import open_like
 from pages.shared.experiment.trackers import send_to_tracker
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown
 from pages.shared.ui.pickers import start_id
 from pages.shared.ui.primary import on_primary
 
@@ -129,12 +128,10 @@ def _rename(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         help="Leave it empty for a name that says what was trained.",
     )
     if st.button(on_primary("Save name"), type="primary", key=f"{key}-save"):
-        try:
+        with errors_shown():
             lab.rename(experiment.id, name or "")
             close()
             st.rerun()
-        except LabError as error:
-            st.error(literal(str(error)))
 
 
 def _save(lab: Lab, experiment: Experiment, _: Verdict) -> None:

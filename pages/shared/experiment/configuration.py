@@ -21,7 +21,7 @@ from pages.shared.experiment.price import price_table, rate_warning
 from pages.shared.experiment.start import start_button
 from pages.shared.forms.fit import fit_warning
 from pages.shared.ui.download import download
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_text
 
 SAVE = "Save experiment as file"
@@ -144,7 +144,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
     """
     st.info("The form cannot show all that this file says, so here it is as a whole.", icon=":material/description:")
     about, cost = st.columns([3, 2], gap="large")
-    try:
+    with errors_shown():
         planned = lab.planned(configuration)
         with about:
             st.subheader("What the file says")
@@ -162,8 +162,6 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
             if experiment is not None:
                 close_file(key)
             return experiment
-    except LabError as error:
-        st.error(literal(str(error)))
     return None
 
 

@@ -29,7 +29,7 @@ from pages.shared.experiment.estimate import redraw_when_measured
 from pages.shared.experiment.price import SEARCHED
 from pages.shared.experiment.start import runs_text, start_button
 from pages.shared.forms.adapter import RANK_CHOICES
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.primary import on_primary
 
 OPEN = "open-action"
@@ -77,12 +77,10 @@ def extend_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     key = f"extend-rates-{experiment.id}-{len(members)}"
     rates = rates_beside(members)
     st.markdown(f"Adds {listed([f'{rate:g}' for rate in rates])} for every method and rank.")
-    try:
+    with errors_shown():
         specs = [run.spec for run in members]
         settings = extended(lab.arm_settings(experiment), rates=rates, network=specs[0].network)
         _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
-    except LabError as error:
-        st.error(literal(str(error)))
 
 
 def add_seeds(lab: Lab, experiment: Experiment, found: Verdict) -> None:
@@ -103,10 +101,8 @@ def add_seeds(lab: Lab, experiment: Experiment, found: Verdict) -> None:
         or suggested
     )
     st.caption(look_line(there + count, found.spent))
-    try:
+    with errors_shown():
         _grow(lab, experiment, lab.arm_settings(experiment), next_seeds(specs, count), key)
-    except LabError as error:
-        st.error(literal(str(error)))
 
 
 def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
@@ -143,12 +139,10 @@ def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
             help="For every method and rank that does not have them yet.",
         )
     )
-    try:
+    with errors_shown():
         own = lab.arm_settings(experiment)
         settings = extended(own, new_ranks, new_kinds, new_rates, specs[0].network)
         _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
-    except LabError as error:
-        st.error(literal(str(error)))
 
 
 def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
@@ -160,13 +154,11 @@ def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         f"Full fine-tuning and each adapter and rank, at {rates}, for **three times as many epochs**. The answer is "
         "then about these; what was trained stays."
     )
-    try:
+    with errors_shown():
         specs = [run.spec for run in members]
         settings = [*lab.arm_settings(experiment), *longer(members)]
         seeds = sorted({spec.seed for arm in chosen_arms(members) for spec in (run.spec for run in arm.runs)})
         _grow(lab, experiment, settings, seeds or sorted({spec.seed for spec in specs}), key)
-    except LabError as error:
-        st.error(literal(str(error)))
 
 
 def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequence[int], key: str) -> None:

@@ -18,10 +18,9 @@ from core.study.report.judged import (
     network_sentences,
 )
 from core.study.report.judged_report import judged_report
-from core.study.report.parts import Plot, Section
 from pages.shared.experiment.verdict_view import basis_view, level_badge, verdict_view
 from pages.shared.ui.download import download
-from pages.shared.ui.figure_panel import show
+from pages.shared.ui.figure_panel import section_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
@@ -40,7 +39,7 @@ def judged_view(lab: Lab, judged: Judged) -> JudgedAnswer | None:
     _verdict(answer)
     for section in judged_report(answer).sections:
         st.subheader(literal(section.title))
-        _section(section, judged.id)
+        section_view(section, judged.id)
     return answer
 
 
@@ -58,7 +57,7 @@ def judged_report_view(lab: Lab, judged: Judged) -> None:
     st.markdown(f"**The question:** {literal(report.question)}")
     for section in report.sections:
         st.subheader(literal(section.title))
-        _section(section, judged.id)
+        section_view(section, judged.id)
     _pairs("What cannot be concluded", [("", limit) for limit in report.limits])
     _pairs("What was read", list(report.facts))
     _pairs("Words", list(report.words))
@@ -117,18 +116,6 @@ def _verdict(answer: JudgedAnswer) -> None:
         st.markdown(f"**Note:** {literal(judged.note)}")
     for warning in judged_warnings(answer):
         st.warning(literal(warning))
-
-
-def _section(section: Section, owner: str) -> None:
-    st.caption(literal(section.lead))
-    for part in section.parts:
-        if isinstance(part, Plot):
-            show(part.figure, owner, part.key, part.alt)
-        else:
-            st.markdown(f"**{literal(part.title)}**")
-            st.dataframe(part.frame, hide_index=True, alt=part.title)
-            if part.note:
-                st.caption(literal(part.note))
 
 
 def _pairs(title: str, found: list[tuple[str, str]]) -> None:

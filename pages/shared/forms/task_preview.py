@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
-from core.errors import LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.numbers import count_text, counted, percent
@@ -19,7 +18,7 @@ from core.tasks.views.language import PassagePreview
 from core.tasks.views.text import TextPreview
 from core.wording.examples import target_text
 from pages.shared.ui.figure_panel import readable
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 
 CLASSES_SHOWN = 50
 """Maximum number of classes in a preview of images."""
@@ -51,12 +50,8 @@ def task_preview(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None
     fold = st.expander(title, icon=icon, key=f"{key}-preview", on_change="rerun")
     if not fold.open:
         return
-    with fold:
-        try:
-            with st.spinner("Preparing the examples"):
-                draw(lab, task, key, network)
-        except LabError as error:
-            st.error(literal(str(error)))
+    with fold, errors_shown(), st.spinner("Preparing the examples"):
+        draw(lab, task, key, network)
 
 
 def before_and_after(lab: Lab, before: TaskSpec, after: TaskSpec) -> None:

@@ -1,4 +1,4 @@
-"""A figure on a page, with a link that downloads it."""
+"""A figure on a page, with a link that downloads it, and the sections of a report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.study.figures.curves import chart_config, export_html
+from core.study.report.parts import Plot, Section
 from pages.shared.ui.download import download
+from pages.shared.ui.literal import literal
 
 START = '<span style="color: currentColor; stroke: Canvas; stroke-width: 3px; paint-order: stroke">'
 END = "</span>"
@@ -35,6 +37,19 @@ def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
         kind="tertiary",
         help="An interactive HTML file that works offline.",
     )
+
+
+def section_view(section: Section, owner: str) -> None:
+    """Draw what a section of a report says, its figures and its tables. Args: owner: id of what the report is on."""
+    st.markdown(literal(section.lead))
+    for part in section.parts:
+        if isinstance(part, Plot):
+            show(part.figure, owner, part.key, part.alt)
+        else:
+            st.markdown(f"**{literal(part.title)}**")
+            st.dataframe(part.frame, hide_index=True, alt=part.title)
+            if part.note:
+                st.caption(literal(part.note))
 
 
 def readable(figure: go.Figure) -> dict[str, Any]:

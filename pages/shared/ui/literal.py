@@ -1,8 +1,14 @@
-"""Escaping of text from users and files, so that Streamlit shows it verbatim."""
+"""Escaping of text from users and files, so that Streamlit shows it verbatim; errors are shown so, too."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from core.errors import LabError
 
 _MARKED = r"[\\`*_{}\[\]<>()#|~!&$]"
 """Markdown punctuation that a backslash escapes."""
@@ -34,3 +40,12 @@ def _plain(found: re.Match[str]) -> str:
     character = found[0]
     escaped = character if character in ":@.-=" else f"\\{character}"
     return f":color[{escaped}]" if found["apart"] else escaped
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show the sentence of an error in place of the rest of what is drawn within."""
+    try:
+        yield
+    except LabError as error:
+        st.error(literal(str(error)))

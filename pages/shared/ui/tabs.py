@@ -7,8 +7,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from core.errors import LabError
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown
 
 T = TypeVar("T")
 
@@ -25,8 +24,5 @@ def draw_tabs(parts: Mapping[str, Callable[[T], None]], shown: T) -> None:
     """
     for tab, part in zip(st.tabs(list(parts), key=VIEW, bind="query-params"), parts.values(), strict=True):
         if tab.open:
-            with tab:
-                try:
-                    part(shown)
-                except LabError as error:
-                    st.error(literal(str(error)))
+            with tab, errors_shown():
+                part(shown)
