@@ -8,7 +8,7 @@ import pickle
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -164,6 +164,22 @@ def lab(settings: Settings) -> Iterator[Lab]:
     lab.start()
     yield lab
     lab.close()
+
+
+Opener = Callable[[], Lab]
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Opener]:
+    """A function that opens a lab on one home folder; all are closed at the end of the test."""
+    with ExitStack() as labs:
+
+        def start() -> Lab:
+            lab = labs.enter_context(closing(Lab(settings)))
+            lab.start()
+            return lab
+
+        yield start
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

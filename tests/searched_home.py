@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from core.lab import Lab
@@ -45,6 +47,16 @@ def trained(runs: list[Run]) -> Counter[tuple[str, int, float, int]]:
 
 def chosen(runs: list[Run]) -> set[str]:
     return {arm.label for arm in chosen_arms(runs)}
+
+
+@contextmanager
+def trained_on(home: Path, of: tuple[Lab, Experiment]) -> Iterator[tuple[Lab, Experiment]]:
+    """A lab that trains with a copy of the home folder of another lab. Args: home: where to copy it."""
+    there, experiment = of
+    shutil.copytree(there.settings.home, home)
+    with closing(Lab(Settings(home, threads=1, settle_seconds=0.2))) as lab:
+        lab.start()
+        yield lab, experiment
 
 
 def search(folder: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_can_show
     lab.close()
 
     def grown(*options: str) -> tuple[str, str]:
-        answers._verdicts._found.clear()  # as in a process of its own
+        answers._verdicts.clear()  # as in a process of its own
         assert main(["grow", experiment.id, *options, "--home", str(lab.settings.home)]) == 0
         captured = capsys.readouterr()
         return captured.out, captured.err
@@ -112,7 +112,7 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_can_show
     with after.store.transaction() as db:
         db.execute("DELETE FROM looks")
         db.execute("UPDATE experiments SET keeps_looks = 0")
-    answers._verdicts._found.clear()
+    answers._verdicts.clear()
     assert answer_of(after, after.experiment(experiment.id)).before == (8, 9)
     assert [look.key for look in after.looks.of(experiment.id)] == kept
     after.close()

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from core.errors import JudgeError, SpecError, printable
-from core.judge.grouping import trend_of
+from core.judge.grouping import Row, trend_of
 from core.judge.reading import Reading
-from core.judge.row import Row
 from core.judge.scale import PERCENT, Scale
 from core.judge.table import Table
 from core.numbers import counted

@@ -7,9 +7,8 @@ import re
 from dataclasses import dataclass
 
 from core.errors import JudgeError, printable
-from core.judge.grouping import MAX_EPOCHS, Cells, trend_of
+from core.judge.grouping import MAX_EPOCHS, Cells, Row, RowState, trend_of
 from core.judge.reading import Open, Reading
-from core.judge.row import Row, RowState
 from core.judge.table import Table
 from core.methods.registry import METHODS
 from core.objectives.classification import ACCURACY

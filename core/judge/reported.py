@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from core.judge.row import Row
+from core.judge.grouping import Row
 from core.judge.scale import Scale
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import METHODS

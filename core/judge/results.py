@@ -10,9 +10,8 @@ import msgspec
 
 from core.errors import JudgeError, printable
 from core.judge.beside import about_of, is_about, is_curves, is_each, measures_of, with_curves
-from core.judge.grouping import setting_of
+from core.judge.grouping import Row, setting_of
 from core.judge.reading import Question, Reading
-from core.judge.row import Row
 from core.judge.scale import Scale
 from core.judge.sources import Given, read
 from core.judge.table import Table

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from starlette.middleware import Middleware
 
 from core.web.access import Access
+from core.web.answers import SecurityHeaders
 from core.web.bodies import BodyLimit
 from core.web.guard import Guard, Key, SignedIn
-from core.web.headers import SecurityHeaders
 from core.web.request_origin import Authorized, Hosts, LocalOnly, Origins
 
 

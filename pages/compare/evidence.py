@@ -9,9 +9,10 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
-from core.numbers import count_text, points_text
+from core.numbers import count_text, listed, points_text
 from core.store.record import Run
 from core.study.arms.arm import Arm
+from core.study.arms.budgets import by_budget, passed_epochs
 from core.study.arms.candidate import Candidate
 from core.study.arms.difference_tables import (
     differences_table,
@@ -20,14 +21,19 @@ from core.study.arms.difference_tables import (
     tested_settings,
 )
 from core.study.arms.forgetting_clause import rates_note
+from core.study.arms.study import StudyAnswer, crossings
+from core.study.arms.study_words import study_table
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import rates_table
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
+from core.study.figures.study import passed_figure, study_figure
 from core.study.figures.sweep import rate_curves
+from core.study.report.evidence import epochs_of
 from core.study.stats.claims import Difference, corrected
 from core.study.stats.measures import FORGETTING, FORGETTING_MASKED
 from core.study.stats.spending import CLAIM_SEEDS
 from core.study.stats.words import p_words
+from core.study.weights.predicted import tested_by
 from core.study.weights.remeasured import parallel
 from core.wording.examples import noun
 from pages.compare.comparison import Comparison
@@ -148,3 +154,47 @@ def rates_part(shown: Comparison) -> None:
     title = shown.objective.primary.title
     alt = f"{title} on the validation part over the learning rate, one line per setting"
     show(rate_curves(sweep_arms(shown.everything)), shown.experiment.id, "rates", alt)
+
+
+NO_LEVEL = "Nothing here is tested, and nothing of it counts as a look: a study of epochs finds rates for each budget."
+
+
+def budget_part(shown: Comparison) -> None:
+    """The budgets that the experiment has, and epochs that were passed at constant rates."""
+    runs, owner = shown.everything, shown.experiment.id
+    found = by_budget(runs, tested_by(shown.lab))
+    finished = [run for run in runs if run.state == "finished"]
+    passed = passed_epochs(runs, measured(epochs_of, shown.lab, finished))
+    if found is not None:
+        show(study_figure(found), owner, "budgets", "Each method after each number of epochs, and minus full")
+        st.caption(f"Every method at its best learning rate for each number of epochs. {NO_LEVEL}")
+        _turns(found)
+        table = study_table(found).drop(columns=["Shown", "p"])
+        st.dataframe(table, hide_index=True, alt="Every method after each number of epochs")
+    if passed:
+        st.markdown("**Epochs that were passed**")
+        show(passed_figure(passed, shown.objective, shown.colours), owner, "passed", "Minus full fine-tuning, by epoch")
+        beyond = "" if found is not None else f" {NO_LEVEL}"
+        st.caption(
+            "At constant learning rates a run passes what shorter training would have reached. Rates are chosen by the "
+            f"same validation part on which this is measured, which flatters every method a little.{beyond}"
+        )
+        for each in passed:
+            _turn(each.label, [f"{one} and {two}" for one, two in crossings(each.means)])
+    if found is None and not passed:
+        st.caption(
+            "The runs have one number of epochs. Where the learning rate decays, or training stops by patience, epochs "
+            "on the way say nothing of shorter training. A study of epochs does."
+        )
+    link("study", "Study: how long?", {})
+
+
+def _turns(found: StudyAnswer) -> None:
+    for line in found.lines:
+        _turn(line, [found.axis.texts(pair).removesuffix(" epochs") for pair in found.crossings(line)])
+
+
+def _turn(label: str, between: list[str]) -> None:
+    """Say where a mean difference changes its sign."""
+    if between:
+        st.markdown(f"{label} crosses full fine-tuning between {listed(between)} epochs: seen, not shown.")

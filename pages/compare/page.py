@@ -13,10 +13,9 @@ from core.study.arms.choice import no_choice_sentence
 from core.study.arms.tuning import is_tuned
 from core.study.report.evidence import bases_of
 from core.wording.tasks import judged_text
-from pages.compare.budgets import budget_part
 from pages.compare.comparison import Comparison
 from pages.compare.costs import cost_part, forgetting_part
-from pages.compare.evidence import rates_part
+from pages.compare.evidence import budget_part, rates_part
 from pages.compare.examples import examples_part
 from pages.compare.parts import curves_part, measure_part, table_part, validation_part
 from pages.compare.selected import point_shown, selected_runs, wanted_arms

@@ -16,12 +16,11 @@ from core.study.arms.choice import chosen_arms, no_choice_sentence
 from core.study.arms.study_words import study_basis
 from core.study.arms.verdict_words import costs
 from core.study.report.evidence import Evidence, epochs_of, gather
-from core.study.report.facts import facts_of
+from core.study.report.facts import facts_of, words_of
 from core.study.report.html import report_html
 from core.study.report.limits import limits_of
 from core.study.report.report import command_of, opening, report, seen_sentence
 from core.study.report.sections import COST, CUSTOMERS, Chapter, chapters_of
-from core.study.report.words import words_of
 from core.study.weights.remeasured import Caller, Remeasured, remeasure
 from pages.shared.experiment.configuration import save_experiment
 from pages.shared.experiment.current import compared_picker

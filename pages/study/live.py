@@ -12,8 +12,7 @@ from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.arm import Arm, judged_by, labels_of
 from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
-from pages.shared.experiment.progress import followed
-from pages.shared.experiment.state import finish_button, interrupted_bases, state_text, time_left
+from pages.shared.experiment.state import finish_button, followed, interrupted_bases, state_text, time_left
 from pages.shared.experiment.stop import stop_button
 from pages.shared.ui.links import go
 from pages.shared.ui.literal import literal

@@ -26,17 +26,14 @@ from core.study.arms.fairness import comparable
 from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
 from tests.conftest import finish, short, wait_until
-from tests.searched_home import SEEDS, asked, chosen, ended, trained
+from tests.searched_home import SEEDS, asked, chosen, ended, trained, trained_on
 
 
 @pytest.fixture
 def copied_home(undisturbed: tuple[Lab, Experiment], tmp_path: Path) -> Iterator[tuple[Lab, Experiment]]:
     """A lab that trains, with a copy of it."""
-    there, experiment = undisturbed
-    shutil.copytree(there.settings.home, tmp_path / "home")
-    with closing(Lab(Settings(tmp_path / "home", threads=1, settle_seconds=0.2))) as lab:
-        lab.start()
-        yield lab, experiment
+    with trained_on(tmp_path / "home", undisturbed) as found:
+        yield found
 
 
 def test_the_best_rates_are_found_and_trained_with_all_seeds(undisturbed: tuple[Lab, Experiment]) -> None:

@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from core.settings import Settings
 from core.store.checkpoints import PREFIX
 from core.store.record import Run
 from core.store.run_file import NAME
-from tests.conftest import DIGITS, TURNED, braked, finish, short, wait_until
+from tests.conftest import DIGITS, TURNED, Opener, braked, finish, short, wait_until
 from tests.engine.child import held_back, lab_process, when_read
 from tests.soak.sizes import full_or_short
 from tests.text_home import FIRST, LAST, PETS, import_tiny
@@ -40,29 +39,11 @@ from tests.text_home import FIRST, LAST, PETS, import_tiny
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 EPOCHS = 30
 
-Opener = Callable[[], Lab]
-
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """One thread, with which resumed runs end bit for bit like uninterrupted ones."""
     return replace(settings, threads=1, settle_seconds=0.2)
-
-
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Opener]:
-    """A function that opens a lab on one home folder; all are closed at the end of the test."""
-    labs: list[Lab] = []
-
-    def start() -> Lab:
-        lab = Lab(settings)
-        lab.start()
-        labs.append(lab)
-        return lab
-
-    yield start
-    for lab in labs:
-        lab.close()
 
 
 def checkpoints(settings: Settings, id: str) -> list[Path]:

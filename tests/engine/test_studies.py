@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -36,7 +35,7 @@ from core.study.stats.claims import Level
 from core.study.stats.family import p_values
 from core.study.stats.spending import level_of
 from tests.conftest import short
-from tests.searched_home import ended
+from tests.searched_home import ended, trained_on
 from tests.studied_home import POINTS, SEEDS, study_asked
 
 NETWORK = PerceptronSpec()
@@ -46,11 +45,8 @@ OPTIM = OptimSpec()
 @pytest.fixture
 def training(studied: tuple[Lab, Experiment], tmp_path: Path) -> Iterator[tuple[Lab, Experiment]]:
     """A lab that trains, with a copy of the study."""
-    there, experiment = studied
-    shutil.copytree(there.settings.home, tmp_path / "home")
-    with closing(Lab(Settings(tmp_path / "home", threads=1, settle_seconds=0.2))) as lab:
-        lab.start()
-        yield lab, experiment
+    with trained_on(tmp_path / "home", studied) as found:
+        yield found
 
 
 def test_learning_rates_are_found_at_each_point(studied: tuple[Lab, Experiment]) -> None:

@@ -6,11 +6,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.methods.dora import DoRASpec
@@ -30,7 +28,7 @@ from pages.shared.forms.objective import TITLE
 from pages.shared.ui.links import ENTRIES, script
 from pages.shared.ui.primary import on_primary
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, some_of
-from tests.data.uploaded import noise
+from tests.data.uploaded import keep_noise
 from tests.pages.test_experiment_actions import choose
 from tests.pages.test_pages import draw, texts
 from tests.text_home import PETS, import_tiny
@@ -331,8 +329,7 @@ def test_an_experiment_is_saved_as_a_file_by_a_button_of_one_name(filled: Lab) -
 
 
 def test_a_form_whose_dataset_was_deleted_says_so_and_chooses_none_in_its_place(opened: Lab, base: Run) -> None:
-    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
-    opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    keep_noise(opened)
     experiment = opened.fine_tune(base, TaskSpec.of(dataset="mine"), BOTH, [0])
     ended(opened)
     opened.catalog.remove("mine")

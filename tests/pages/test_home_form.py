@@ -7,12 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
 from core.engine.launcher import Planned
 from core.forecast.estimates import Estimates
@@ -30,7 +28,7 @@ from pages.shared.ui.links import script
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
 from tests.conftest import BOTH, compared, finish, short
-from tests.data.uploaded import noise
+from tests.data.uploaded import keep_noise
 from tests.pages.test_pages import draw, draw_with_digits, texts
 from tests.text_home import import_tiny
 from tests.trained_home import TrainedHome
@@ -64,6 +62,22 @@ def chosen(app: AppTest) -> tuple[Any, ...]:
         app.selectbox(key="home-target").value,
         app.radio(key="home-plan").value,
     )
+
+
+def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -> None:
+    app = draw("home")
+    assert f"**Example: {example().name}.**" in texts(app).replace("\\", "")
+    assert literal(headline(example_verdict())) in texts(app)
+    assert "The interval is over seeds and 4,000 test images." in texts(app)
+    (chart,) = app.get("plotly_chart")
+    assert "each setting minus that of full fine-tuning" in chart.proto.alt
+    assert [each.proto.label for each in app.get("link_button")] == ["Download chart"]
+    assert [button.key for button in app.button if not button.key.startswith("home-run")] == []
+
+
+def test_the_example_goes_when_there_is_an_experiment(opened: Lab) -> None:
+    compared(opened, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(1))
+    assert "Example:" not in texts(draw("home"))
 
 
 def test_home_fine_tune_and_sweep_begin_with_the_same_question(opened: Lab, asked: list[Configuration]) -> None:
@@ -142,8 +156,7 @@ def test_what_trains_is_in_the_form_after_a_reload_and_what_somebody_changes_sta
 def test_what_a_link_or_a_person_chose_stays_while_experiments_get_runs_and_end(
     opened: Lab, trained_home: TrainedHome
 ) -> None:
-    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
-    opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    keep_noise(opened)
     app = draw_with_digits("home")
     app.selectbox(key="home-target").set_value("rotation-45").run()
     app.radio(key="home-plan").set_value("quick").run()
@@ -198,8 +211,7 @@ def test_own_images_own_texts_and_imported_networks_can_be_asked_about(opened: L
     links = {link.proto.label: link.proto.page for link in draw("home").get("page_link")}
     assert links["Upload images or texts"].endswith("data")
     assert links["Import a network"].endswith("networks")
-    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
-    opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    keep_noise(opened)
     app = draw("home", dataset="mine")
     assert chosen(app)[:2] == ("mnist-16k", "data:mine")
     app.button(key="home-run").click().run()
@@ -262,19 +274,3 @@ def test_earlier_experiments_have_their_time_and_their_name(everything: Lab, tra
     for experiment in listed:
         assert when(experiment.created) in [caption.value for caption in app.caption]
         assert f"**{experiment.name}**" in texts(app).replace("\\", "")
-
-
-def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -> None:
-    app = draw("home")
-    assert f"**Example: {example().name}.**" in texts(app).replace("\\", "")
-    assert literal(headline(example_verdict())) in texts(app)
-    assert "The interval is over seeds and 4,000 test images." in texts(app)
-    (chart,) = app.get("plotly_chart")
-    assert "each setting minus that of full fine-tuning" in chart.proto.alt
-    assert [each.proto.label for each in app.get("link_button")] == ["Download chart"]
-    assert [button.key for button in app.button if not button.key.startswith("home-run")] == []
-
-
-def test_the_example_goes_when_there_is_an_experiment(opened: Lab) -> None:
-    compared(opened, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(1))
-    assert "Example:" not in texts(draw("home"))

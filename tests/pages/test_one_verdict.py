@@ -253,14 +253,14 @@ def as_planted(lab: Lab, experiment: Experiment, case: Case | None) -> Iterator[
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET state = ?, result = coalesce(?, result) WHERE id = ?", rows)
             db.execute("UPDATE runs SET archived = 1 WHERE state = 'stopped'")  # so that no verdict waits for them
-    answer._kept.clear()  # results change nowhere but here
+    answer._verdicts.clear()  # results change nowhere but here
     try:
         yield
     finally:
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET state = ?, result = ?, archived = 0 WHERE id = ?", kept)
             db.execute("DELETE FROM looks")
-        answer._kept.clear()
+        answer._verdicts.clear()
 
 
 def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,7 +270,7 @@ def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) 
 
     drawn = {}
     for page in ("home", "compare", "report", "study"):
-        answer._kept.clear()  # as in another process
+        answer._verdicts.clear()  # as in another process
         drawn[page] = draw(page, experiment=experiment.id)
         shown = texts(drawn[page]).replace("#### ", "")
         assert said in shown, page

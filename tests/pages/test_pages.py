@@ -9,12 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block, Node
 
-from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
 from core.lab import Lab, close_lab, open_lab
 from core.methods.pretrain import PretrainSpec
@@ -26,7 +24,7 @@ from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
 from tests.data.idx_files import MNIST, idx_files, put
-from tests.data.uploaded import noise
+from tests.data.uploaded import keep_noise
 from tests.docs.examples import example
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
@@ -372,8 +370,7 @@ def test_a_full_queue_gives_a_message(settings: Settings) -> None:
 
 
 def test_the_dataset_of_finetune_is_that_of_the_base_until_somebody_chooses_one(filled: Lab) -> None:
-    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
-    filled.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    keep_noise(filled)
     digits = filled.bases()[0]
     spec = RunSpec.of(method="pretrain", network=PerceptronSpec(num_classes=3), task=TaskSpec.of(dataset="mine"))
     (mine,) = finish(filled, filled.launch(spec.but(optim=short())).id)

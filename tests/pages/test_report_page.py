@@ -48,13 +48,13 @@ def judged(lab: Lab, experiment: Experiment, objective: ObjectiveSpec) -> Iterat
     """The experiment with another measure and margin, until the block ends."""
     kept = [(run.id, run.spec.to_json()) for run in lab.members(experiment)]
     rows = [(run.spec.but(objective=objective).to_json(), run.id) for run in lab.members(experiment)]
-    answer._kept.clear()  # no measure changes but here
+    answer._verdicts.clear()  # no measure changes but here
     try:
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET spec = ? WHERE id = ?", rows)
         yield
     finally:
-        answer._kept.clear()
+        answer._verdicts.clear()
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET spec = ? WHERE id = ?", [(spec, id) for id, spec in kept])
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import NETWORK
 from core.forecast.cost import plan, target_layers
@@ -29,7 +27,7 @@ from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.literal import literal
 from pages.study.live import comparison
 from tests.conftest import TURNED, finish, wait_until
-from tests.data.uploaded import noise
+from tests.data.uploaded import keep_noise
 from tests.pages.test_pages import draw, texts
 from tests.studied_home import POINTS
 from tests.trained_home import SWEPT, TrainedHome
@@ -220,8 +218,7 @@ def interrupted(opened: Lab, base: Run) -> Iterator[Run]:
 def test_pages_draw_while_runs_wait_whose_dataset_is_gone_and_their_base_is_finished_by_a_press(
     opened: Lab, interrupted: Run
 ) -> None:
-    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
-    opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    keep_noise(opened)
     experiment = opened.fine_tune(interrupted, TaskSpec.of(dataset="mine"), SWEPT[2:6], [0])
     opened.catalog.remove("mine")
     for page in ("home", "runs", "compare", "study"):

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,35 +27,18 @@ from core.store.stages import stages_of
 from core.store.store import Store
 from core.web.downloads import health
 from tests import forked
-from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, Opener, copied, finish, short, wait_until
 from tests.engine.child import lab_process
 from tests.store.harm import AS_NOBODY, cut, lose, restore, scribble
 from tests.store.test_old_home import said
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 LONG = SPEC.but(optim=short(epochs=200, batch_size=16, rate=0.001))
-Opener = Callable[[], Lab]
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return replace(settings, threads=1, checkpoint_seconds=0.05, settle_seconds=0.2)
-
-
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Opener]:
-    """A function that starts a lab on the home folder; all are closed at the end of the test."""
-    labs: list[Lab] = []
-
-    def start() -> Lab:
-        lab = Lab(settings)
-        labs.append(lab)
-        lab.start()
-        return lab
-
-    yield start
-    for lab in labs:
-        lab.close()
 
 
 def fill(lab: Lab) -> None:

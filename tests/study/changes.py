@@ -20,6 +20,11 @@ SIZES = PerceptronSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num
 PATHS = ("layers.0", "layers.2", "layers.4")
 
 
+def orthonormal(dimension: int, count: int, seed: int = 0) -> np.ndarray:
+    """A matrix of shape (dimension, count) with orthonormal columns."""
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(dimension, count)))[0]
+
+
 def lora_change(seed: int = 0, sizes: PerceptronSpec = SIZES, **settings: object) -> WeightChange:
     """A base with adapters that learned something."""
     base = sizes.build(seed)

@@ -14,7 +14,7 @@ from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import EPOCH_COLUMNS, Curve, Result, Run, State
 from core.study.arms.arm import Arm
-from core.study.arms.pairs import paired_differences
+from core.study.arms.compared import paired_differences
 from core.study.stats.claims import Difference
 from core.study.stats.measures import COSTS
 

@@ -17,8 +17,8 @@ from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of, averaged_arms, labels_of
 from core.study.arms.candidate import Rule
 from core.study.arms.choice import chosen_arms
+from core.study.arms.compared import against_full
 from core.study.arms.fairness import comparable
-from core.study.arms.pairs import against_full
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import basis, costs, explanation, headline

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import math
 
 import numpy as np
@@ -10,10 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import BaseMismatchError, LoRAError
-from core.methods.lora import LoRASpec
-from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers, base_copy, merge, merged_copy
-from core.networks.perceptron import PerceptronSpec
 from core.study.weights.change import WeightChange
 from core.study.weights.spectrum import (
     Spectrum,
@@ -24,10 +20,8 @@ from core.study.weights.spectrum import (
     truncations,
     with_weights,
 )
-from tests.study.changes import spectra_of
+from tests.study.changes import PATHS, SIZES, full_change, lora_change, spectra_of
 
-SIZES = PerceptronSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
-PATHS = ["layers.0", "layers.2", "layers.4"]
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -36,25 +30,6 @@ def with_values(values, out: int, inputs: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     left, right = (np.linalg.qr(rng.normal(size=(size, len(values))))[0] for size in (out, inputs))
     return (left * values) @ right.T
-
-
-def adapted(seed: int = 0, **settings):
-    """A base and the same with adapters that learned something."""
-    base = SIZES.build(seed)
-    tuned = add_lora(copy.deepcopy(base), LoRASpec.of(**settings), torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        for layer in adapted_layers(tuned).values():
-            layer.lora.B.normal_(generator=torch.Generator().manual_seed(seed))
-    return base, tuned
-
-
-def tuned_fully(base, seed: int = 9):
-    tuned = copy.deepcopy(base)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in tuned.parameters():
-            parameter += torch.randn(parameter.shape, generator=generator) / 10
-    return tuned
 
 
 def test_a_spectrum_of_known_singular_values():
@@ -111,12 +86,13 @@ def test_what_is_cut_off_is_what_the_other_singular_values_hold(seed, rank):
 @pytest.mark.parametrize("scaling", ["alpha/r", "alpha", "alpha/sqrt(r)"])
 @pytest.mark.parametrize("merged", [False, True])
 def test_the_delta_of_an_adapter_has_its_rank_exactly(scaling, merged):
-    base, tuned = adapted(rank=3, alpha=6.0, scaling=scaling)
+    found = lora_change(rank=3, alpha=6.0, scaling=scaling)
+    base, tuned = found.base, found.tuned
     expected = {path: layer.lora.delta().detach() for path, layer in adapted_layers(tuned).items()}
     if merged:
         merge(tuned)
     deltas = delta_weights(base, tuned)
-    assert list(deltas) == PATHS
+    assert tuple(deltas) == PATHS
     for path, delta in deltas.items():
         assert delta == pytest.approx(expected[path].numpy(), rel=1e-5, abs=1e-6)
         assert np.linalg.matrix_rank(delta) == 3
@@ -126,21 +102,23 @@ def test_the_delta_of_an_adapter_has_its_rank_exactly(scaling, merged):
 
 
 def test_layers_without_an_adapter_did_not_move():
-    base, tuned = adapted(rank=2, target_modules=("layers.2",))
+    found = lora_change(rank=2, target_modules=("layers.2",))
+    base, tuned = found.base, found.tuned
     norms = {path: found.norm for path, found in spectra_of(WeightChange(base, tuned)).items()}
     assert norms["layers.2"] > 0
     assert norms["layers.0"] == norms["layers.4"] == 0
 
 
 def test_the_delta_of_full_fine_tuning_leads_from_the_base_to_it():
-    base = SIZES.build(0)
-    tuned = tuned_fully(base)
+    found = full_change()
+    base, tuned = found.base, found.tuned
     deltas, before, after = delta_weights(base, tuned), linear_weights(base), linear_weights(tuned)
     assert all(before[path] + deltas[path] == pytest.approx(after[path], abs=1e-12) for path in PATHS)
 
 
 def test_weights_of_another_base_or_size_are_refused():
-    base, tuned = adapted()
+    found = lora_change()
+    base, tuned = found.base, found.tuned
     other = SIZES.build(1)
     with pytest.raises(BaseMismatchError, match="another base"):
         delta_weights(other, tuned)
@@ -153,7 +131,8 @@ def test_weights_of_another_base_or_size_are_refused():
 
 
 def test_a_network_is_put_together_from_base_and_deltas_and_neither_changes():
-    base, tuned = adapted(rank=4)
+    found = lora_change(rank=4)
+    base, tuned = found.base, found.tuned
     x = torch.randn(6, 20, generator=torch.Generator().manual_seed(1))
     weights, deltas = linear_weights(base), delta_weights(base, tuned)
     with torch.no_grad():
@@ -166,8 +145,8 @@ def test_a_network_is_put_together_from_base_and_deltas_and_neither_changes():
 
 
 def test_full_fine_tuning_cut_to_a_rank_has_deltas_of_that_rank_and_its_own_biases():
-    base = SIZES.build(0)
-    tuned = tuned_fully(base)
+    found = full_change()
+    base, tuned = found.base, found.tuned
     cut, whole = cut_networks(base, tuned, [2, {"layers.0": 12, "layers.2": 99, "layers.4": 5}])
     for path, delta in delta_weights(base, cut).items():
         (expected,) = truncations(delta_weights(base, tuned)[path], [2])

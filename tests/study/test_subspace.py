@@ -24,12 +24,9 @@ from core.study.weights.subspace import (
     scaled_directions,
     similarity,
 )
+from tests.study.changes import orthonormal
 
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def orthonormal(dimension: int, count: int, seed: int = 0) -> np.ndarray:
-    return np.linalg.qr(np.random.default_rng(seed).normal(size=(dimension, count)))[0]
 
 
 def well_spread(seed: int = 0, out: int = 40, inputs: int = 60) -> np.ndarray:

@@ -19,12 +19,8 @@ from core.study.weights.directions import (
 )
 from core.study.weights.spectrum import with_weights
 from core.study.weights.subspace import directions, intruders, random_likeness
-from tests.study.changes import SIZES, evaluator_of, full_change, lora_change
+from tests.study.changes import SIZES, evaluator_of, full_change, lora_change, orthonormal
 from tests.study.samples import SOURCE, TARGET
-
-
-def orthonormal(dimension: int, count: int, seed: int = 0) -> np.ndarray:
-    return np.linalg.qr(np.random.default_rng(seed).normal(size=(dimension, count)))[0]
 
 
 def test_identical_directions_overlap_fully_and_orthogonal_ones_not_at_all():

@@ -8,14 +8,30 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.lab import Lab
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
+from core.settings import Settings
 from tests import forked
 from tests.browser.conftest import REPO, START_SECONDS, answers, free_port
+from tests.conftest import DIGITS, finish, short
 from tests.forked import Process
 
 TOKEN_LINK = re.compile(r"http://localhost:\d+/\?token=([\w-]{43})$", re.MULTILINE)
+
+
+def home_with_a_run(home: Path) -> str:
+    """Train a run in a home folder; return its id."""
+    with closing(Lab(Settings(home=home))) as lab:
+        lab.start()
+        network = PerceptronSpec.of(num_classes=10)
+        run = lab.launch(RunSpec.of(method="pretrain", network=network, task=DIGITS, optim=short()))
+        assert finish(lab, run.id)[0].state == "finished"
+    return run.id
 
 
 @dataclass

@@ -10,15 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from core.lab import Lab
-from core.networks.perceptron import PerceptronSpec
-from core.run_spec import RunSpec
-from core.settings import Settings
-from core.web.headers import SECURITY_HEADERS
+from core.web.answers import SECURITY_HEADERS
 from tests.browser.conftest import stop_server
-from tests.conftest import DIGITS, finish, short
 from tests.web.clients import against_forgery, drawn_page, put
-from tests.web.conftest import TOKEN_LINK, Server, Visitor, start
+from tests.web.conftest import TOKEN_LINK, Server, Visitor, home_with_a_run, start
 
 HANDSHAKE = {
     "Upgrade": "websocket",
@@ -79,19 +74,13 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("doors")
-    lab = Lab(Settings(home=folder / "home"))
-    lab.start()
-    run = lab.launch(
-        RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=10), task=DIGITS, optim=short())
-    )
-    assert finish(lab, run.id)[0].state == "finished"
-    lab.close()
+    run = home_with_a_run(folder / "home")
     server = start(folder, "--server.address", "0.0.0.0")
     try:
         guest = server.entered()
         asset = re.findall(r'"\./(static/js/[^"]+\.js)"', guest.ask("GET", "/")[1].decode())[0]
         with drawn_page(guest) as session:
-            yield House(server, guest, session, run.id, asset)
+            yield House(server, guest, session, run, asset)
     finally:
         stop_server(server.process)
 

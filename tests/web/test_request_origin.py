@@ -13,8 +13,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from core.errors import AccessError
-from core.web.answers import server_error
-from core.web.headers import SECURITY_HEADERS, SecurityHeaders
+from core.web.answers import SECURITY_HEADERS, SecurityHeaders, server_error
 from core.web.peers import Proxies
 from core.web.request_origin import Hosts, LocalOnly, Origins, host_name, is_allowed, is_loopback
 from tests.web.asking import ELSEWHERE, LOCAL, ask, inside

@@ -12,14 +12,9 @@ from urllib.parse import urlencode
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from core.lab import Lab
-from core.networks.perceptron import PerceptronSpec
-from core.run_spec import RunSpec
-from core.settings import Settings
 from tests.browser.conftest import stop_server
-from tests.conftest import DIGITS, finish, short
 from tests.web.clients import drawn_page, put, stream
-from tests.web.conftest import TOKEN_LINK, Server, start
+from tests.web.conftest import TOKEN_LINK, Server, home_with_a_run, start
 
 FORM = {"Content_Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
 
@@ -28,15 +23,9 @@ FORM = {"Content_Type": "application/x-www-form-urlencoded", "Accept": "text/htm
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
     """A server on all addresses, told nothing else, with one finished run."""
     folder = tmp_path_factory.mktemp("token")
-    lab = Lab(Settings(home=folder / "home"))
-    lab.start()
-    run = lab.launch(
-        RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=10), task=DIGITS, optim=short())
-    )
-    assert finish(lab, run.id)[0].state == "finished"
-    lab.close()
+    run = home_with_a_run(folder / "home")
     server = start(folder, "--server.address", "0.0.0.0", LORA_LAB_HOSTS="lab.example, *.lab.example")
-    yield server, run.id
+    yield server, run
     stop_server(server.process)
 
 

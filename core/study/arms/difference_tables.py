@@ -12,8 +12,8 @@ from core.methods.method import Role
 from core.numbers import NOTHING, counted
 from core.study.arms.arm import Arm, grouped
 from core.study.arms.candidate import Candidate
+from core.study.arms.compared import against_full, paired_differences
 from core.study.arms.cut import CutArm
-from core.study.arms.pairs import against_full, paired_differences
 from core.study.arms.verdict import Verdict
 from core.study.stats.claims import Difference, Level, Pair, difference_of
 from core.study.stats.intervals import Interval

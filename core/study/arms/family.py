@@ -12,7 +12,7 @@ from core.plan.rate_grid import are_neighbors
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate
-from core.study.arms.pairs import paired_differences
+from core.study.arms.compared import paired_differences
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import crossed
 from core.study.stats.family import Around, Compared, Differences

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from core.study.arms.arm import Arm
-from core.study.arms.pairs import paired_differences
+from core.study.arms.compared import paired_differences
 from core.study.stats.claims import Difference
 from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, value_text
 from core.study.stats.words import more_or_less, size_span_text, span_text

@@ -13,9 +13,8 @@ from core.study.arms.settled import Course, course_of, course_sentences, updates
 from core.study.arms.tuning import name_in_sentence, rate_words, reference_name
 from core.study.arms.verdict import About, Verdict
 from core.study.arms.withheld import NextStep
-from core.study.stats.claims import Level
+from core.study.stats.claims import Level, outlying
 from core.study.stats.measures import Quantity, bare_text, value_text
-from core.study.stats.outliers import outlying
 from core.study.stats.spending import CLAIM_SEEDS, level_of
 from core.study.stats.words import off_text, p_words
 from core.wording.examples import examples_text, noun

@@ -20,9 +20,8 @@ from core.spec import bounds
 from core.study.arms.arm import Arm, arm_order, grouped, judged_by
 from core.study.arms.choice import best
 from core.study.arms.sweep import at_alpha, best_adapters, chosen, on_front
-from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
-from core.study.figures.style import layout_of, log_ticks, markers, scatter, whiskers
+from core.study.figures.style import SCALE, HeatMap, Tile, ink_on, layout_of, log_ticks, markers, scatter, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import Quantity, bare_text, bounded, quantity, spread_text, value_text
 

@@ -43,6 +43,10 @@ class Kept(Generic[Found]):
         self._found: OrderedDict[tuple[str, str], tuple[object, Found]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def clear(self) -> None:
+        """Forget all of them, as a process that begins."""
+        self._found.clear()
+
     def of(
         self,
         lab: Lab,

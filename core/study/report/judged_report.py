@@ -20,11 +20,11 @@ from core.study.arms.verdict_words import explanation, headline, level_words
 from core.study.figures.curves import arm_dots
 from core.study.figures.differences import difference_rows
 from core.study.figures.sweep import rate_curves
+from core.study.report.facts import WORDS
 from core.study.report.judged import REPORTED, JudgedAnswer, carried, judged_warnings, network_sentences
 from core.study.report.parts import Plot, Section, Table
 from core.study.report.report import Report
 from core.study.report.sections import within_text
-from core.study.report.words import WORDS
 from core.study.stats.claims import Level
 from core.study.stats.measures import bare_text, spread_text
 from core.study.stats.networks import NetworkDifference

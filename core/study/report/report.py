@@ -21,11 +21,10 @@ from core.study.arms.tuning import reference_name
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import costs, explanation, headline, level_words, name_of
 from core.study.report.evidence import Evidence, gather
-from core.study.report.facts import facts_of, scope_of
+from core.study.report.facts import facts_of, scope_of, words_of
 from core.study.report.limits import limits_of
 from core.study.report.parts import Section
 from core.study.report.sections import CUSTOMERS, chapters_of
-from core.study.report.words import words_of
 from core.study.stats.words import off_text
 from core.wording.tasks import task_text
 

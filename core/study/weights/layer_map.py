@@ -11,7 +11,7 @@ from plotly.colors import sample_colorscale
 
 from core.methods.roles import OUTSIDE, Layers
 from core.numbers import count_text, number_text, percent
-from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
+from core.study.figures.style import SCALE, HeatMap, Tile, ink_on
 from core.study.weights.decomposition import Array
 from core.study.weights.directions import count_new
 from core.study.weights.spectrum import ENERGY, Spectrum

@@ -15,8 +15,7 @@ from core.objectives.measure import Measure
 from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
 from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
-from pages.shared.experiment.progress import followed
-from pages.shared.experiment.state import finish_button, interrupted_bases, state_text, time_left
+from pages.shared.experiment.state import finish_button, followed, interrupted_bases, state_text, time_left
 from pages.shared.experiment.stop import stop_button
 from pages.shared.ui.literal import literal
 from pages.shared.ui.live_chart import live_charts

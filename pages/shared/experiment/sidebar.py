@@ -8,8 +8,7 @@ from core import lab
 from core.numbers import left_text
 from core.settings import choose_device, device_name
 from core.store.record import Run
-from pages.shared.experiment.progress import followed
-from pages.shared.experiment.state import time_left
+from pages.shared.experiment.state import followed, time_left
 
 POLL_SECONDS = 2.0
 """Seconds between two updates while there are live runs."""

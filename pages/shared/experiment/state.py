@@ -13,13 +13,35 @@ from core.lab import Lab
 from core.numbers import counted, left_text, range_text, seeds_text
 from core.plan.experiment import settings_of
 from core.run_spec import RunSpec
-from core.store.record import Experiment, Run, State
+from core.store.record import Experiment, Run, State, is_under_way
 from core.study.arms.arm import labels_of
 from core.study.arms.design_words import look_line
 from core.study.arms.verdict import Verdict
 from core.study.report.evidence import bases_of
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
+
+FOLLOWED = "followed-runs"
+"""Session state key: ids of the runs that each bar is of, by the key of the bar."""
+
+
+def followed(lab: Lab, key: str, runs: Sequence[Run]) -> list[Run]:
+    """What a bar is of: those of these runs that are live, what was launched with them, and what the bar was of before;
+    nothing once all of it has ended.
+
+    Args:
+        lab: has the runs.
+        key: of the bar, unique in the session.
+        runs: what is looked at.
+    """
+    known: dict[str, tuple[str, ...]] = st.session_state.setdefault(FOLLOWED, {})
+    before = lab.runs_of(known.get(key, ()))
+    found = {run.id: run for run in before} if is_under_way(before) else {}
+    if new := [run for run in runs if run.is_live and run.id not in found]:
+        found |= {run.id: run for run in lab.progress.launched_with(new)}
+    known[key] = tuple(found)
+    return list(found.values())
+
 
 STATES: tuple[State, ...] = ("running", "queued", "stopped", "failed", "interrupted")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.study.figures.heat_map import HeatMap
+from core.study.figures.style import HeatMap
 
 _HTML = """
 <div class="tile-map">
