@@ -1,9 +1,11 @@
-"""Language models learn and are measured as transformers and PEFT do it, written plainly, to 1e-9."""
+"""Language models learn and are measured as transformers and PEFT do it, written plainly, to 1e-9; and as TRL does."""
 
 from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.passage import Passage
+from core.data.task import Task
 from core.engine.jobs.choice import stepper_of
 from core.methods.lora import LoRASpec
 from core.methods.merging import merged_copy
+from core.methods.method import MethodSpec
 from core.methods.registry import method_of
 from core.networks import scoring
 from core.networks.forward import forward
@@ -21,12 +25,20 @@ from core.objectives.language import LanguageSpec
 from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.evaluation import evaluate, predict
+from tests.soak.sizes import full_or_short
 from tests.training.test_peft_parity import theirs
 from tests.training.tiny_passages import CONFIGS, LONGEST, network_of, passages, task_of, tokenizer_folder
 
 STEPS, BATCH = 50, 8
+PLAIN_STEPS = full_or_short(STEPS, 25)
+"""Of the loop that is written plainly."""
+
 OPTIM = OptimSpec.of(batch_size=BATCH, epochs=10, learning_rate=0.003, clip=1.0, accumulation=2)
 LANGUAGE = LanguageSpec()
+METHODS: dict[str, MethodSpec] = {
+    "full": method_of("full"),
+    "lora": LoRASpec.of(rank=2, alpha=3, target_modules=("all-linear",)),
+}
 
 
 def plain(passages: tuple[Passage, ...], begins: bool) -> list[tuple[list[int], list[int]]]:
@@ -41,6 +53,21 @@ def plain(passages: tuple[Passage, ...], begins: bool) -> list[tuple[list[int], 
         labels = [-100] * len(prompt) + ids[len(prompt) :]
         found.append((ids[:LONGEST], labels[:LONGEST]))
     return found
+
+
+def in_order(task: Task) -> tuple[Passage, ...]:
+    """The passages of a training part, found by their tokens, since the view holds some out."""
+    known = passages(60, 0)
+    found = {tuple(ids): own for own, (ids, _) in zip(known, plain(known, True), strict=True)}
+    train = task.train
+    return tuple(
+        found[tuple(train.tokens[slice(*train.offsets[i : i + 2].tolist())].tolist())] for i in range(len(train))
+    )
+
+
+def batches_of(task: Task) -> Tensor:
+    """(steps, batch): rows of the training part."""
+    return torch.randint(task.num_train, (STEPS, BATCH), generator=torch.Generator().manual_seed(3))
 
 
 def padded(rows: list[tuple[list[int], list[int]]]) -> dict[str, Tensor]:
@@ -75,16 +102,11 @@ def loop(model: nn.Module, rows: list[tuple[list[int], list[int]]], batches: Ten
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("kind", ["full", "lora"])
 def test_every_step_is_that_of_transformers_and_peft(name: str, kind: str) -> None:
-    method = LoRASpec.of(rank=2, alpha=3, target_modules=("all-linear",)) if kind == "lora" else method_of("full")
-    base = network_of(name)
+    method, base = METHODS[kind], network_of(name)
     own = method.prepare(copy.deepcopy(base), torch.Generator().manual_seed(1))
     other, trained = theirs(copy.deepcopy(base), method, own)
     task = task_of()
-    batches = torch.randint(task.num_train, (STEPS, BATCH), generator=torch.Generator().manual_seed(3))
-    # The rows of the plain loop are found by their tokens, since the view holds some out.
-    rows = {tuple(ids): (ids, labels) for ids, labels in plain(passages(60, 0), True)}
-    train = task.train
-    order = [rows[tuple(train.tokens[slice(*train.offsets[i : i + 2].tolist())].tolist())] for i in range(len(train))]
+    batches, order = batches_of(task)[:PLAIN_STEPS], plain(in_order(task), True)
     assert any(len(ids) == LONGEST for ids, _ in order)
     assert any(-100 in labels for _, labels in order)
 
@@ -98,6 +120,65 @@ def test_every_step_is_that_of_transformers_and_peft(name: str, kind: str) -> No
     assert ours.keys() == wanted.keys()
     for path, tensor in ours.items():
         assert (tensor - wanted[path]).abs().max() < 1e-8, path
+
+
+def trl_losses(model: nn.Module, known: tuple[Passage, ...], batches: Tensor, folder: Path) -> Tensor:
+    """(steps,): losses of TRL's SFTTrainer, which makes tokens, labels and batches itself, but takes our order."""
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    losses: list[Tensor] = []
+
+    class Ordered(SFTTrainer):
+        def _get_train_sampler(self, *_: Any) -> list[int]:
+            found: list[int] = batches.flatten().tolist()
+            return found
+
+        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+            loss = super().compute_loss(*args, **kwargs)
+            losses.append(loss.detach())
+            return loss
+
+    config = SFTConfig(
+        output_dir=str(folder),
+        completion_only_loss=True,
+        max_length=LONGEST,
+        per_device_train_batch_size=BATCH // OPTIM.accumulation,
+        gradient_accumulation_steps=OPTIM.accumulation,
+        max_steps=STEPS,
+        learning_rate=OPTIM.learning_rate,
+        lr_scheduler_type="constant",
+        max_grad_norm=OPTIM.clip,
+        bf16=False,
+        use_cpu=True,
+        dataloader_pin_memory=False,
+        **{"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True},
+    )
+    rows = [{"prompt": own.prompt, "completion": own.text.removeprefix(own.prompt)} for own in known]
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder())
+    with torch.random.fork_rng():
+        Ordered(model, config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer).train()
+    return torch.stack(losses).view(STEPS, OPTIM.accumulation).sum(1)
+
+
+@pytest.mark.filterwarnings("ignore:.*fan_in_fan_out.*")
+@pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize(("name", "kind"), [("llama", "lora"), ("gpt2", "full")])
+def test_every_loss_is_that_of_trl(name: str, kind: str, tmp_path: Path) -> None:
+    """From prompts and completions to the loss of each step, the mean over all scored tokens of the batch.
+
+    TRL divides by their number in the whole batch as well, however many parts it is computed in. Weights and gradients
+    are float64; TRL finds the loss of a token in float32.
+    """
+    method, task = METHODS[kind], task_of()
+    base, batches, known = network_of(name), batches_of(task), in_order(task)
+    own = method.prepare(copy.deepcopy(base), torch.Generator().manual_seed(1))
+    other, _ = theirs(base, method, own)
+    expected = trl_losses(other, known, batches, tmp_path).tolist()
+    stepper = stepper_of([own], method.kind, [OPTIM], [0], task, objectives=[LANGUAGE])
+    assert stepper.advance(batches[None]).flatten().tolist() == pytest.approx(expected, rel=1e-5)
+    assert expected[-1] < expected[0] - 0.05  # something was learned
 
 
 @pytest.mark.parametrize("begins", [True, False])
