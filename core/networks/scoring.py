@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from core.data.examples import Batch
 from core.data.language_examples import SCORED
+from core.methods.linear import fast_product, has_fast_product
 
 SCORES = 2
 """Numbers that a text gets; see :func:`scores`."""
@@ -179,11 +180,12 @@ def _in_pieces(
     to_weight = torch.zeros_like(weight, dtype=nats.dtype) if wanted[1] else None
     to_bias = torch.zeros_like(bias, dtype=nats.dtype) if wanted[2] and bias is not None else None
     size = max(PIECE // len(weight), 1)
+    times = fast_product if has_fast_product(kept) else _product
     with nullcontext() if states.is_meta else torch.autocast(states.device.type, enabled=False):
         for start in range(0, len(states), size):
             part = slice(start, start + size)
             own, aims = states[part].to(low), targets[part]
-            logits = (own @ kept.T).to(nats.dtype)
+            logits = times(own, kept).to(nats.dtype)
             if bias is not None:
                 logits += bias
             nats[part], right[part], total = _scored(logits, aims)
@@ -195,12 +197,19 @@ def _in_pieces(
                 logits *= weights[part, None]
             change = logits.to(low)
             if to_states is not None:
-                to_states[part] = change @ kept
-            if to_weight is not None:
+                to_states[part] = times(change, kept.T)
+            if to_weight is not None and change.dtype == to_weight.dtype:
+                to_weight.addmm_(change.T, own)  # without a second tensor of its size
+            elif to_weight is not None:
                 to_weight += change.T @ own
             if to_bias is not None:
                 to_bias += logits.sum(0)
     return (nats, right), (to_states, to_weight, to_bias)
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    """The product x Wᵀ."""
+    return x @ weight.T
 
 
 def _product_dtype(states: Tensor) -> torch.dtype:

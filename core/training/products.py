@@ -1,8 +1,8 @@
 """Linear layers of networks that autograd trains, as few and as fast operations as there are for float32 on a CPU.
 
-Forward and backward use oneDNN's products, which for batches of texts take some seven percent less than those of other
-libraries. A layer with a LoRA adapter is one function of autograd instead of seven. Small products are written in the
-order of memory, so x A is computed as its transpose; s · (x A) B is added to x Wᵀ + b in place.
+Forward and backward use oneDNN's products. A layer with a LoRA adapter is one function of autograd instead of seven.
+Small products are written in the order of memory, so x A is computed as its transpose; s · (x A) B is added to x Wᵀ + b
+in place.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.methods.layers import LinearWithLoRA
+from core.methods.linear import fast_product, has_fast_product
 from core.training.swapped import Forward
 
 
@@ -27,9 +28,7 @@ def fast_layers(network: nn.Module, fixed: bool = False) -> dict[nn.Module, Forw
         fixed: its weights stay as they are now, and no gradients are wanted. Plain layers then take less time, and a
             second copy of their weights.
     """
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return {}
-    if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in network.parameters()):
+    if not all(map(has_fast_product, network.parameters())):
         return {}
     found: dict[nn.Module, Forward] = {}
     for module in network.modules():
@@ -79,15 +78,9 @@ def _adapted(layer: LinearWithLoRA) -> Forward:
     return run
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The product x Wᵀ + b for x (n, in), W (out, in) of any strides, and b (out,): (n, out)."""
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return found
-
-
 def _rows_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The same for x (..., in): (..., out)."""
-    return _product(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])
+    return fast_product(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])
 
 
 class _Linear(torch.autograd.Function):
@@ -98,14 +91,14 @@ class _Linear(torch.autograd.Function):
         rows = x.reshape(-1, x.shape[-1])
         ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weight)
         ctx.shape = x.shape
-        return _product(rows, weight, bias).view(*x.shape[:-1], weight.shape[0])
+        return fast_product(rows, weight, bias).view(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         g = gradients[0].reshape(-1, gradients[0].shape[-1])
-        to_x = _product(g, weight.t()).view(ctx.shape) if wanted[0] else None
+        to_x = fast_product(g, weight.t()).view(ctx.shape) if wanted[0] else None
         return to_x, g.t() @ x if wanted[1] else None, g.sum(0) if wanted[2] else None
 
 
@@ -120,7 +113,7 @@ class _LinearWithLoRA(torch.autograd.Function):
         low = A.t() @ rows.t()
         ctx.save_for_backward(rows, weight, A, B, low)
         ctx.shape, ctx.scaling = x.shape, scaling
-        return _product(rows, weight, bias).addmm_(low.t(), B, alpha=scaling).view(*x.shape[:-1], weight.shape[0])
+        return fast_product(rows, weight, bias).addmm_(low.t(), B, alpha=scaling).view(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -129,5 +122,5 @@ class _LinearWithLoRA(torch.autograd.Function):
         to_low = (B @ g.t()).mul_(ctx.scaling)
         to_x = None
         if ctx.needs_input_grad[0]:
-            to_x = _product(g, weight.t()).addmm_(to_low.t(), A.t()).view(ctx.shape)
+            to_x = fast_product(g, weight.t()).addmm_(to_low.t(), A.t()).view(ctx.shape)
         return to_x, None, None, (to_low @ x).t(), (low @ g).mul_(ctx.scaling), None
