@@ -10,7 +10,10 @@ import numpy as np
 from core.data.dataset import Labels, TextDataset
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
+from core.networks.decoder import DecoderSpec
 from core.networks.transformer import TransformerSpec
+from core.objectives.language import LanguageSpec
+from core.run_spec import OptimSpec, RunSpec
 from tests.networks.tiny import save_tiny
 
 NAMES = ("cat", "**dog**", "<b>mat</b>", "far")
@@ -30,6 +33,14 @@ PETS = TaskSpec.of(dataset="pets", length=LENGTH)
 
 FIRST, LAST = PETS.but(classes=(0, 1)), PETS.but(classes=(2, 3))
 """A source task, and one to fine-tune on afterwards."""
+
+DECODER = DecoderSpec.of(width=16, blocks=2, heads=2, feed_forward=24)
+"""A tiny language model, which is pretrained on the same texts."""
+
+
+def decoder_base(optim: OptimSpec, seed: int = 0) -> RunSpec:
+    """A base that has learned to continue the texts of the source task."""
+    return RunSpec.of(method="pretrain", network=DECODER, task=FIRST, optim=optim, seed=seed, objective=LanguageSpec())
 
 
 def texts_of(counts: tuple[int, ...], seed: int) -> tuple[tuple[str, ...], Labels]:

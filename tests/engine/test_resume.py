@@ -34,7 +34,7 @@ from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, Opener, braked, finish, short, wait_until
 from tests.engine.child import held_back, lab_process, when_read
 from tests.soak.sizes import full_or_short
-from tests.text_home import FIRST, LAST, PETS, import_tiny
+from tests.text_home import FIRST, LAST, PETS, decoder_base, import_tiny
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 EPOCHS = 30
@@ -57,15 +57,16 @@ def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
     return RunSpec.of(method=method, task=TURNED, source=DIGITS, base=base, optim=optim, seed=seed)
 
 
-def text_spec(lab: Lab, scratch: Path, method: str, keep: str, after_source: bool) -> RunSpec:
-    """A run of an imported network, with dropout: of the network itself, or of one that has learned a source task."""
+def text_spec(lab: Lab, scratch: Path, method: str, keep: str, data: str) -> RunSpec:
+    """A run of an imported network, with dropout, itself or after a source task; or of a language model after one."""
     network = import_tiny(lab, scratch)
     optim = short(epochs=12, rate=0.01, keep=keep, batch_size=16)
-    if not after_source:
+    if data == "texts":
         return RunSpec.of(method=method, network=network, task=PETS, optim=optim)
     base = RunSpec.of(method="pretrain", network=network, task=FIRST, optim=optim.but(epochs=1))
+    base = decoder_base(base.optim) if data == "language" else base
     id = finish(lab, lab.launch(base).id)[0].id
-    return RunSpec.of(method=method, network=network, task=LAST, source=FIRST, base=id, optim=optim)
+    return base.but(method=method, task=LAST, source=FIRST, base=id, optim=optim)
 
 
 def weights(lab: Lab, run: Run) -> dict[str, torch.Tensor]:
@@ -102,6 +103,7 @@ def same(lab: Lab, run: Run, other: Run) -> None:
         ("full", "best", "images", True),
         ("lora", "last", "images", False),
         ("lora", "last", "texts after a source", True),
+        ("full", "best", "language", False),
         pytest.param("pretrain", "last", "images", False, marks=pytest.mark.minutes),
         pytest.param("lora", "last", "images", True, marks=pytest.mark.minutes),
         pytest.param("full", "best", "texts", False, marks=pytest.mark.minutes),
@@ -114,7 +116,7 @@ def test_what_was_stopped_or_was_in_a_lab_that_was_closed_goes_on_from_where_it_
     if data == "images":
         spec = spec_of(method, finish(lab, lab.launch(PRETRAIN).id)[0].id, keep)
     else:
-        spec = text_spec(lab, tmp_path / "tiny", method, keep, "source" in data)
+        spec = text_spec(lab, tmp_path / "tiny", method, keep, data)
     with braked():
         id = lab.launch(spec).id
         wait_until(lambda: lab.run(id).step > 20)

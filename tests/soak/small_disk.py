@@ -1,7 +1,7 @@
 """A lab whose disk becomes full at bad moments; prints results as JSON. Run by ``test_full_disk.py``.
 
-It trains perceptrons on digits, or transformers on texts, one of which is imported on a full disk first. The disk is a
-small file system that a file fills up, or a limit on file sizes, which any user may set.
+It trains perceptrons on digits, language models, or transformers on texts, one of which is imported on a full disk
+first. The disk is a small file system that a file fills up, or a limit on file sizes, which any user may set.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from core.errors import LabError
 from core.files import sha256_of
 from core.lab import Lab
 from core.methods.lora import LoRASpec
+from core.networks.decoder import DecoderSpec
 from core.networks.transformer import TransformerSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
@@ -29,19 +30,23 @@ from core.store.record import Run
 from core.store.run_file import NAME as COPY
 from tests.conftest import DIGITS, finish, short, wait_until
 from tests.networks.tiny import save_tiny
-from tests.text_home import PETS, import_tiny
+from tests.text_home import PETS, decoder_base, import_tiny, pets
 
 SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 256, "max_position_embeddings": 512}
 """Of a transformer that is about as large as the perceptron: 0.6 MB."""
 
 
-class Digits:
-    """Perceptrons: a base, and others that are stopped."""
+DECODER = DecoderSpec.of(width=64, blocks=2, heads=2, feed_forward=256)
+"""A language model of the same size."""
 
-    quick = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-    long = quick.but(optim=short(epochs=200, rate=0.001))
-    last = long
-    """The one whose store cannot be written."""
+
+class Pretrained:
+    """A network that is pretrained here: a base, and others that are stopped."""
+
+    def __init__(self, quick: RunSpec) -> None:
+        self.quick, self.long = quick, quick.but(optim=quick.optim.but(epochs=200))
+        self.last = self.long
+        """The one whose store cannot be written."""
 
 
 class Texts:
@@ -134,13 +139,20 @@ def main(home: Path, kind: str, data: str) -> dict[str, Any]:
     """Args:
     home: an empty folder, on the small disk if there is one.
     kind: ``disk`` or ``limit``.
-    data: ``digits`` or ``texts``.
+    data: ``digits``, ``language`` or ``texts``.
     """
     disk = Disk(home) if kind == "disk" else Limit()
     lab = Lab(Settings(home=home / "lab", threads=1, checkpoint_seconds=0.1))
     lab.start()
     found: dict[str, Any] = {}
-    specs = Digits() if data == "digits" else Texts(brought(lab, disk, home / "tiny", found))
+    specs: Pretrained | Texts
+    if data == "digits":
+        specs = Pretrained(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001)))
+    elif data == "language":
+        lab.catalog.keep(pets(), "pets")
+        specs = Pretrained(decoder_base(short(rate=0.001, batch_size=16)).but(network=DECODER))
+    else:
+        specs = Texts(brought(lab, disk, home / "tiny", found))
     base = finish(lab, lab.launch(specs.quick).id)[0]
 
     # A checkpoint has 1.6 MB; the store's writes have a few kilobytes.

@@ -29,7 +29,7 @@ from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.engine.test_resume import weights
 from tests.soak.sizes import keep
-from tests.text_home import FIRST, LAST, PETS, import_tiny
+from tests.text_home import DECODER, FIRST, LAST, PETS, decoder_base, import_tiny
 
 pytestmark = pytest.mark.minutes
 
@@ -41,7 +41,7 @@ EPOCHS, TEXT_EPOCHS = (100, 60)
 LATEST = 0.5
 """Maximum seconds from a start or a checkpoint to the kill."""
 
-KINDS = ("pretrain", "full", "lora", "full on texts", "lora on texts")
+KINDS = ("pretrain", "full", "lora", "full on texts", "lora on texts", "full of language", "lora of language")
 """What :func:`kind_of` says of a run."""
 
 MOMENTS = (*KINDS, None)
@@ -54,7 +54,9 @@ TEXTS = short(epochs=TEXT_EPOCHS, rate=0.01, batch_size=16)
 
 
 def kind_of(run: Run) -> str:
-    """The method, and whether it is a brought transformer that learns texts."""
+    """The method, and whether it is a brought transformer that learns texts, or a language model."""
+    if run.spec.network == DECODER:
+        return f"{run.spec.kind} of language"
     return run.spec.kind if run.spec.network.brought is None else f"{run.spec.kind} on texts"
 
 
@@ -87,9 +89,9 @@ class Processes:
         return process
 
 
-def queue(reader: Lab, base: Run, text_base: Run, seed: int) -> list[str]:
-    """Runs of every method: two on their own, and banks of three and four; and a transformer fine-tuned directly with
-    two seeds, side by side where there are cores for it, and after a source task with one.
+def queue(reader: Lab, base: Run, text_base: Run, decoder: Run, seed: int) -> list[str]:
+    """Runs of every method: two on their own, and banks of three and four; a transformer fine-tuned directly with two
+    seeds, side by side where there are cores for it, and after a source task with one; and a language model.
     """
     pretrain = [reader.launch(PRETRAIN.but(seed=seed + k, optim=PRETRAIN.optim.but(keep="best"))).id for k in range(2)]
     full_arm = [(short(epochs=EPOCHS, rate=0.001), FullSpec())]
@@ -98,7 +100,8 @@ def queue(reader: Lab, base: Run, text_base: Run, seed: int) -> list[str]:
     images = [*pretrain, *full, *reader.fine_tune(base, TURNED, arms, range(seed, seed + 2), "LoRA").runs]
     arms = [(TEXTS, FullSpec()), (TEXTS, LoRASpec.of(rank=2))]
     direct = reader.fine_tune(text_base.spec.network, PETS, arms, range(seed, seed + 2), "texts").runs
-    return [*images, *direct, *reader.fine_tune(text_base, LAST, arms, [seed], "texts after a source").runs]
+    later = [reader.fine_tune(own, LAST, arms, [seed], "texts after a source") for own in (text_base, decoder)]
+    return [*images, *direct, *(id for experiment in later for id in experiment.runs)]
 
 
 def check_store(settings: Settings) -> None:
@@ -124,7 +127,8 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     begun = time.monotonic()
     network = import_tiny(reader, tmp_path / "tiny")
     text_base = RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS.but(epochs=2))
-    bases = [reader.launch(spec).id for spec in (PRETRAIN.but(seed=1000), text_base)]
+    specs = (PRETRAIN.but(seed=1000), text_base, decoder_base(text_base.optim))
+    bases = [reader.launch(spec).id for spec in specs]
     first = processes.start()
     wait_until(lambda: all(reader.run(id).state == "finished" for id in bases), 300)
     ids = queue(reader, *map(reader.run, bases), 0)
@@ -168,7 +172,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         left = [path.name for path in settings.runs.rglob("*") if path.is_file()]
         assert not [name for name in left if name.startswith(PREFIX) or name.endswith(".part")]
         # Beside each result its predictions and a copy of what the store knows.
-        assert Counter(left)[NAME] == len(ids) + 2 == len(left) / 3
+        assert Counter(left)[NAME] == len(ids) + len(bases) == len(left) / 3
         assert not list((settings.home / "staging").rglob("*.part"))
         assert sorted(last.networks.runs_from(network.weights)) == sorted(
             run.id for run in last.runs() if run.spec.network.brought

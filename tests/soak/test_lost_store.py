@@ -32,7 +32,7 @@ from tests.engine.child import lab_process
 from tests.soak.sizes import keep
 from tests.store.harm import AS_NOBODY, cut, lose, restore
 from tests.store.test_old_home import said
-from tests.text_home import FIRST, LAST, PETS, import_tiny
+from tests.text_home import FIRST, LAST, PETS, decoder_base, import_tiny
 
 pytestmark = pytest.mark.minutes
 
@@ -46,7 +46,7 @@ TEXT_ARMS = [(TEXTS, FullSpec()), (TEXTS, LoRASpec.of(rank=2)), (TEXTS, "head")]
 
 
 def fill(settings: Settings, scratch: Path) -> str:
-    """Make runs of every method and state, 34, or 17 in a short run, some of them of a network that was imported; the
+    """Make 38 runs of every method and state, some of a network that was imported, and some of a language model; the
     last ones are interrupted in training, one on images and one on texts. Returns: the digest of the network.
     """
     lab = Lab(settings)
@@ -55,7 +55,8 @@ def fill(settings: Settings, scratch: Path) -> str:
     text_base = lab.launch(RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS))
     on_texts = [text_base.id, *lab.fine_tune(text_base, LAST, TEXT_ARMS[:2], range(SEEDS)).runs]
     on_texts += lab.fine_tune(network, PETS, TEXT_ARMS[: 1 + SEEDS], [0]).runs
-    finish(lab, *on_texts)
+    decoder = lab.launch(decoder_base(TEXTS))
+    finish(lab, *on_texts, decoder.id, *lab.fine_tune(decoder, LAST, TEXT_ARMS[:2], [0]).runs)
     long_texts = lab.fine_tune(network, PETS, [(TEXTS.but(epochs=200), LoRASpec.of())], [0]).runs[0]
     wait_until(lambda: lab.store.checkpoint(long_texts) is not None)
     lab.close()

@@ -28,13 +28,13 @@ from tests.soak.test_kills import (
     check_untouched,
     kind_of,
 )
-from tests.text_home import FIRST, LAST, PETS, import_tiny
+from tests.text_home import FIRST, LAST, PETS, decoder_base, import_tiny
 
 pytestmark = pytest.mark.minutes
 
 STOPS = 30
 
-KINDS = ("images", "texts", "texts after a source")
+KINDS = ("images", "texts", "texts after a source", "language")
 """Of experiments."""
 
 MOST = 3
@@ -56,6 +56,8 @@ def launched(lab: Lab, kind: str, network: RunSpec, seed: int) -> Experiment:
             return lab.fine_tune(base, TURNED, adapters, [seed, seed + 1])
         case "texts":
             return lab.fine_tune(network.network, PETS, texts, [seed, seed + 1])
+        case "language":
+            return lab.fine_tune(lab.launch(decoder_base(TEXTS, seed)), LAST, texts, [seed])
         case _:
             return lab.fine_tune(lab.launch(network.but(seed=seed)), LAST, texts, [seed])
 
