@@ -1,8 +1,4 @@
-"""``python -m benchmarks.transformers``: MiniLM on ``definitions``, side by side with Hugging Face's Trainer and PEFT.
-
-Each contender lives in a process of its own, and all are timed in turns on the same cores, so that noise meets all of
-them alike.
-"""
+"""``python -m benchmarks.transformers``: MiniLM on ``definitions``, side by side with the Trainer and PEFT."""
 
 from __future__ import annotations
 
@@ -10,14 +6,11 @@ import argparse
 import json
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,19 +25,18 @@ from transformers import (
     AutoTokenizer,
     DataCollatorWithPadding,
     Trainer,
-    TrainerCallback,
     TrainingArguments,
 )
-from transformers.utils import logging as messages
 
+from benchmarks import turns
 from benchmarks.machine import machine
+from benchmarks.turns import Clock, Contender, Timed, batches, timed
 from core.data.dataset import TextDataset
 from core.data.sources.definitions import Definitions
 from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.engine.jobs.choice import stepper_of
 from core.errors import NetworkFileError
-from core.memory import freed_memory_kept
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.registry import method_of
@@ -55,8 +47,6 @@ from core.networks.transformer import TransformerSpec
 from core.run_spec import default_optim
 from core.settings import Settings
 from core.training.autograd import AutogradStepper
-from core.training.bank.shard import no_denormals
-from core.training.loop import SLOW_SECONDS, data_order, steps_at_once
 from core.training.threads import available_cores
 
 BATCH = 32
@@ -79,9 +69,6 @@ TARGETS = (
     ("engine, LoRA on the last two layers", "engine, LoRA", 2.0),
 )
 """Contender, what it is compared with, and the ratio of examples per second that is asked for."""
-
-Timed = Callable[[int], tuple[float, int]]
-"""Does the work of one round; returns the seconds and the number of examples."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +156,7 @@ def trained(subject: Subject, model: Any, rows: Sequence[dict[str, Any]], **argu
         rows: tokens and label of each text.
         arguments: of the training, besides those that all have here.
     """
-    clock = _Clock()
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         whole = TrainingArguments(
             output_dir=folder,
@@ -191,20 +178,8 @@ def trained(subject: Subject, model: Any, rows: Sequence[dict[str, Any]], **argu
     return clock.seconds
 
 
-class _Clock(TrainerCallback):
-    """Times the steps of a Trainer, without what it prepares."""
-
-    seconds = 0.0
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.start = time.perf_counter()
-
-    def on_train_end(self, *_: Any, **__: Any) -> None:
-        self.seconds = time.perf_counter() - self.start
-
-
 def engine(subject: Subject, task: Task, method: MethodSpec, members: int, steps: int) -> Timed:
-    """The engine: an experiment of several runs at once, reported as often as the loop reports.
+    """The engine: an experiment of several runs at once.
 
     Args:
         subject: network and texts.
@@ -220,41 +195,7 @@ def engine(subject: Subject, task: Task, method: MethodSpec, members: int, steps
     prepared = time.perf_counter() - start
     if prepared > 1:
         print(f"    computed once what is frozen: {prepared:.1f} s", flush=True)
-
-    pace = SLOW_SECONDS
-
-    def run(number: int) -> tuple[float, int]:
-        nonlocal pace
-        stepper.use_threads(available_cores())
-        rows = torch.stack([_batches(task, seed, number, steps) for seed in range(members)])
-        start, done = time.perf_counter(), 0
-        while done < steps:
-            count = min(steps_at_once(pace), steps - done)
-            stepper.advance(rows[:, done : done + count])
-            done += count
-            pace = (time.perf_counter() - start) / done
-        return time.perf_counter() - start, members * steps * BATCH
-
-    return run
-
-
-def _batches(task: Task, seed: int, number: int, steps: int) -> Tensor:
-    """(steps, batch): batches of an epoch, in the order in which the engine takes them.
-
-    Of as many parts of the epoch, sorted by length, it is the batch of average length each, so that a round has as many
-    tokens per text as an epoch. All seeds have those of
-    the same steps, so that runs which train side by side have batches of equal length, as in an epoch.
-    """
-
-    def batches(seed: int) -> Tensor:
-        order = task.train.batched(data_order(task.num_train, seed, number), BATCH, number)
-        return order[: len(order) // BATCH * BATCH].view(-1, BATCH)
-
-    assert isinstance(task.train, TextExamples)
-    longest = task.train.lengths[batches(0)].amax(1).double()
-    parts = longest.argsort(stable=True).tensor_split(steps)
-    places = torch.stack([part[(longest[part] - longest[part].mean()).abs().argmin()] for part in parts])
-    return batches(seed)[places.sort().values]
+    return turns.engine(stepper, steps, BATCH)
 
 
 def floor(subject: Subject, task: Task, method: MethodSpec, members: int, steps: int) -> Timed:
@@ -263,7 +204,7 @@ def floor(subject: Subject, task: Task, method: MethodSpec, members: int, steps:
     plain = AutogradStepper(network, optim, task)  # without anything that was computed once
     products: list[Callable[[], object]] = []
     buffers: dict[tuple[Any, ...], Tensor] = {}
-    for rows in _batches(task, 0, 0, steps):
+    for rows in batches(task, 0, 0, steps, BATCH):
         with _Products() as recorded:
             plain.rehearse(rows.view(1, 1, -1))
         products += [_product(call, buffers) for call in recorded.calls]
@@ -361,42 +302,6 @@ def build(name: str, steps: int, members: int) -> Timed:
     return (engine if who == "engine" else floor)(subject, subject.task(), METHODS[kind], members, steps)
 
 
-def compete(name: str, steps: int, members: int, turns: Connection) -> None:
-    """Be timed whenever the number of a round comes, until None does."""
-    messages.set_verbosity_error()
-    messages.disable_progress_bar()  # type: ignore[no-untyped-call]
-    warnings.simplefilter("ignore", FutureWarning)
-    with ExitStack() as settings:
-        if not name.startswith("Trainer"):  # those of a run
-            settings.enter_context(no_denormals())
-            settings.enter_context(freed_memory_kept())
-        run = build(name, steps, members)
-        run(0)  # the first round allocates buffers
-        turns.send(None)
-        while (number := turns.recv()) is not None:
-            turns.send(run(number))
-
-
-def timed(contenders: Sequence[str], steps: int, members: int, rounds: int) -> dict[str, list[float]]:
-    """Time each contender once per round. Returns: examples per second of each."""
-    spawn, turns = get_context("spawn"), {}
-    for name in contenders:
-        print(f"  {name}", flush=True)
-        turns[name], own = spawn.Pipe()
-        spawn.Process(target=compete, args=(name, steps, members, own), daemon=True).start()
-        turns[name].recv()
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(1, rounds + 1):
-        for name, turn in turns.items():
-            turn.send(number)
-            seconds, examples = turn.recv()
-            rates[name].append(examples / seconds)
-        print(f"  round {number}: " + ", ".join(f"{name} {own[-1]:.0f}" for name, own in rates.items()), flush=True)
-    for turn in turns.values():
-        turn.send(None)
-    return rates
-
-
 def main() -> None:
     """Parse arguments, run, report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.transformers", description=__doc__)
@@ -408,7 +313,11 @@ def main() -> None:
     arguments = parser.parse_args()
     start = time.perf_counter()
     chosen = [name for name in names() if arguments.only in name]
-    rates = timed(chosen, arguments.steps, arguments.members, arguments.rounds)
+    contenders = {
+        name: Contender(partial(build, name, arguments.steps, arguments.members), not name.startswith("Trainer"))
+        for name in chosen
+    }
+    rates = {name: found.rates for name, found in timed(contenders, arguments.rounds).items()}
     print(report(rates))
     date = time.strftime("%Y-%m-%d", time.gmtime())
     print(f"\n{machine()}; {date}; {time.perf_counter() - start:.0f} s in all.")
