@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from core.data.dataset import LANGUAGE
 from core.data.task_spec import TaskSpec
@@ -84,6 +84,7 @@ class OptimSpec(Spec):
         None,
         gt=0,
         le=1.0,
+        exclude_if=lambda rate: rate is None,  # so that specs and copies are those of versions without it
         title="Learning rate of the head",
         description="Of a head that the network's weights came without, the same for all methods; empty (0 in forms) "
         "for that of the method.",
@@ -102,14 +103,6 @@ class OptimSpec(Spec):
                 f"A batch of {self.batch_size} cannot be computed in {self.accumulation} parts: choose fewer."
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_default_head_rate(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the field where it is not used, so that specs and copies are those of versions without it."""
-        values: dict[str, Any] = handler(self)
-        if self.head_rate is None:
-            values.pop("head_rate", None)
-        return values
 
     @property
     def part_size(self) -> int:
@@ -140,7 +133,11 @@ class RunSpec(Spec):
     method: AnyMethod = Field(title="Method", description="What is trained, and how.")
     network: AnyNetwork = Field(default=PerceptronSpec(), title="Network")
     task: TaskSpec = Field(default=TaskSpec(), title="Task")
-    source: TaskSpec | None = Field(None, title="Source task", description="The task that the base was trained on.")
+    source: TaskSpec | None = Field(
+        None,
+        title="Source task",
+        description="The task that the base was trained on; without a base, texts on which forgetting is measured.",
+    )
     base: str | None = Field(
         None,
         min_length=1,
@@ -150,7 +147,10 @@ class RunSpec(Spec):
     )
     optim: OptimSpec = Field(default=OptimSpec(), title="Training")
     objective: AnyObjective = Field(
-        default=CLASSIFICATION, title="Objective", description="What is learned, and by which measure it is judged."
+        default=CLASSIFICATION,
+        exclude_if=lambda objective: objective == CLASSIFICATION,  # as in versions without objectives
+        title="Objective",
+        description="What is learned, and by which measure it is judged.",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Seed of initial weights and data order.")
     device: Device = Field("auto", title="Device", description="Device to train on; auto picks the fastest one.")
@@ -189,6 +189,8 @@ class RunSpec(Spec):
             raise ValueError("A pretrain run starts from random weights: it has no base and no source.")
         if self.role is not Role.BASE and not (self.base and self.source) and not self.is_direct:
             raise ValueError("Fine-tuning needs a base: choose a finished pretrain run, or a network with weights.")
+        if self.is_direct and self.source is not None:
+            self._check_forgetting(self.source)
         if (self.network.learns == LANGUAGE) != (self.objective.targets == "texts"):
             raise ValueError(f"A {self.network.title} does not learn {self.objective.kind}: choose another network.")
         self.objective.check_outputs(self.network.num_classes)
@@ -205,19 +207,22 @@ class RunSpec(Spec):
             raise ValueError("A network that was imported is one base for all seeds: leave a base for each seed out.")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_default_objective(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the default objective, so that specs, keys and copies are those of versions without objectives."""
-        values: dict[str, Any] = handler(self)
-        if self.objective == CLASSIFICATION:
-            values.pop("objective", None)
-        return values
+    def _check_forgetting(self, source: TaskSpec) -> None:
+        """Raises: ValueError: what an imported network forgets cannot be measured on this task."""
+        if self.has_new_head:
+            raise ValueError("The head of this network is new, so that it can forget nothing: leave the source out.")
+        if source.dataset == self.task.dataset:
+            raise ValueError(f"{source.dataset} is what is learned: measure forgetting on another dataset.")
 
     @property
     def is_direct(self) -> bool:
         """Whether a network that somebody imported is fine-tuned as it is, without a pretrain run in between."""
-        brought = self.network.brought is not None
-        return brought and self.role is not Role.BASE and self.base is None and self.source is None
+        return self.network.brought is not None and self.role is not Role.BASE and self.base is None
+
+    @property
+    def has_new_head(self) -> bool:
+        """Whether it starts from an imported network whose head is new: drawn from the seed, it knows nothing yet."""
+        return self.is_direct and self.network.has_head
 
     @property
     def is_known(self) -> bool:

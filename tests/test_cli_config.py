@@ -37,6 +37,7 @@ LINES = [
     "--warmup 0.25 --clip 0.3 --patience 2 --keep best --batch-size 128",
     "--network tiny-bert --source pets --preset split --weight-decay 0.1 --length 24",
     "--network tiny-bert --target pets --direct --shots 5 --epochs 2 --tune",
+    "--network tiny-llama --objective language --target pets --direct --forgetting definitions --length 24",
 ]
 """Options of ``compare``."""
 
@@ -47,6 +48,7 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("brought")
     lab = Lab(Settings(home=folder / "home"))
     import_tiny(lab, folder / "tiny")
+    lab.networks.import_folder(save_tiny(folder / "llama", "llama"), "tiny-llama")
     lab.close()
     return folder / "home"
 

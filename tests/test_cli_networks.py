@@ -364,6 +364,7 @@ DATA = [*NETWORK, "--data", "FILE"]
         ([*DATA, "--objective", "language", "--label", "Which one"], "--label names the column of classes"),
         ([*DATA, "--objective", "language", "--prompt", "Nothing"], "Which column has the completion is not clear"),
         (["--direct"], "as in --network minilm"),
+        ([*NETWORK, "--direct", "--forgetting", "definitions"], "--forgetting is for a language model"),
         ([*NETWORK, "--direct", "--source", "definitions"], "leave --source out"),
         ([*NETWORK, "--source", "digits"], "NETWORK reads texts, but digits has images"),
         ([*NETWORK, "--target", "digits"], "NETWORK reads texts, but digits has images"),

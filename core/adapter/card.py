@@ -83,7 +83,8 @@ class Card:
         classes = spec.objective.has_classes
         lines = [f"Trained on: {_task_line(spec.task, texts, classes)}"]
         if spec.source is not None:
-            lines.append(f"The base was trained on: {_task_line(spec.source, texts, classes)}")
+            what = "Forgetting was measured on" if spec.is_direct else "The base was trained on"
+            lines.append(f"{what}: {_task_line(spec.source, texts, classes)}")
         lines.append(
             f"{'AdamW' if optim.weight_decay else 'Adam'}, learning rate {optim.learning_rate:g}, "
             f"batch size {optim.batch_size}, {result.epochs} of {optim.epochs} epochs, seed {spec.seed}, "

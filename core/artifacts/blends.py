@@ -47,9 +47,9 @@ class Blend:
 def start_of(run: Run) -> tuple[str | None, NetworkSpec, int | None, str]:
     """What a run started from, and the kind of its objective; runs that share all of it can be blended.
 
-    A network that was imported gets a head that is drawn from the seed, so that each seed has another start.
+    A new head is drawn from the seed, so that each seed has another start.
     """
-    return run.spec.base, run.spec.network, run.spec.seed if run.spec.is_direct else None, run.spec.objective.kind
+    return run.spec.base, run.spec.network, run.spec.seed if run.spec.has_new_head else None, run.spec.objective.kind
 
 
 def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float]], rank: int | None = None) -> Blend:

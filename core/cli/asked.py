@@ -76,6 +76,11 @@ def check_consistent(options: argparse.Namespace) -> None:
         raise SpecError(f"{direct} fine-tunes a network that has weights: name one, as in --network {FIRST}.")
     if options.data is not None and options.target is not None:
         raise SpecError("--data is what the network learns, and so is --target: leave one of them out.")
+    if options.forgetting is not None and (not direct or options.objective != LANGUAGE):
+        raise SpecError(
+            "--forgetting is for a language model that is fine-tuned as it was imported: give --objective "
+            f"{LANGUAGE} with --direct or --data, or leave it out."
+        )
     for flag, given in {
         "--source": options.source is not None,
         "--preset": options.preset is not None,
@@ -105,6 +110,8 @@ def dataset_names(catalog: Catalog, options: argparse.Namespace) -> tuple[str, s
     source: str | None = options.source
     target: str | None = options.target
     kind = family_of(options).learns
+    if options.forgetting is not None:
+        check_kind(catalog, options.network, options.forgetting, kind)
     if options.data is not None:
         return "", None
     if options.direct:

@@ -37,7 +37,7 @@ from core.numbers import bytes_text, range_text
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.configuration_file import MAX_FILE, read_configuration, write_configuration
 from core.run_spec import OptimSpec, default_length, default_optim
-from core.spec import DEVICES, Device
+from core.spec import DEVICES, Device, bounds
 from core.store.record import Experiment
 from core.study.report.expected import expected_sentences
 from core.study.stats.claims import DEFAULT_SEEDS
@@ -74,6 +74,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_texts(parser)
     parser.add_argument(
         "--direct", action="store_true", help="fine-tune the network on the target as it is, without a source"
+    )
+    about = bounds(Configuration, "forgetting")
+    parser.add_argument(
+        "--forgetting", metavar="DATASET", help=f"{about.title}: {about.description} (default: nothing)"
     )
     lines = "; ".join(f"{preset.name}: {preset.line.rstrip('.')}" for preset in PRESETS.values())
     usual = ", ".join(f"{suggested_preset(kind)} for {noun(kind)}" for kind in KINDS)
@@ -236,6 +240,8 @@ def _configuration(
     if network is not None and not source:
         length = default_length(network) if options.length is None else options.length
         task = TaskSpec.of(dataset=target, shots=options.shots, length=length)
+        if options.forgetting is not None:
+            more["forgetting"] = TaskSpec.of(dataset=options.forgetting, length=length)
         return Configuration.on(network, task, arms, seeds, **more)
     info = lab.catalog.info(source, sizes.learns)
     kind, has_classes = info.kind, info.has_classes

@@ -56,7 +56,7 @@ class Growing(Launcher):
         start = first.network if first.is_direct else self.store.run(str(first.base)).spec
         seeds = sorted({spec.seed for spec in specs})
         more: dict[str, Any] = {"device": first.device, "own_bases": first.own_base, "trim": experiment.trim}
-        more["objective"] = first.objective
+        more |= {"objective": first.objective, "forgetting": first.source if first.is_direct else None}
         return Configuration.on(start, first.task, settings_of(specs), seeds, **more)
 
     def arm_settings(self, experiment: Experiment) -> list[Setting]:
@@ -141,7 +141,7 @@ class Growing(Launcher):
             origin = starts | other
         elif base is not None and not is_usable(base):
             raise RunStateError(f"The base of this experiment, {base.id}, has no result: finish the experiment first.")
-        specs = arm_specs(origin, start, asked, first.device, first.objective)
+        specs = arm_specs(origin, start, asked, first.device, first.objective, first.source)
         ended = ("failed", "stopped") if again else ()
         there = {(run.spec.arm, run.spec.seed) for run in members if run.state not in ended}
         missing = tuple(spec for spec in specs if (spec.arm, spec.seed) not in there)

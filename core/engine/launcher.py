@@ -239,7 +239,8 @@ class Launcher:
             origin, start = bases if configuration.own_bases else bases[spec.seed], spec
 
         def specs(wanted: Iterable[Wanted]) -> tuple[RunSpec, ...]:
-            return tuple(arm_specs(origin, start, wanted, configuration.device, objective))
+            forgetting = configuration.forgetting
+            return tuple(arm_specs(origin, start, wanted, configuration.device, objective, forgetting))
 
         if not configuration.is_search:
             return Planned(specs(asked), tuple(new))

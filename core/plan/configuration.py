@@ -52,6 +52,13 @@ class Configuration(Spec):
         None, title="Network", description="A network that was imported, in place of a base: it is fine-tuned as it is."
     )
     task: TaskSpec = Field(title="Task", description="What is learned by fine-tuning.")
+    forgetting: TaskSpec | None = Field(
+        None,
+        exclude_if=lambda forgetting: forgetting is None,  # as in versions without it
+        title="Forgetting measured on",
+        description="Other texts, on which an imported language model is measured before and after: it has no source. "
+        "Takes an evaluation of them after each epoch.",
+    )
     arms: tuple[ArmSpec, ...] = Field(title="Arms", description="What is compared.")
     tune: TuneSpec | None = Field(
         None, title="Tuning", description="Learning rates that every arm tries; empty for its own alone."
@@ -110,6 +117,8 @@ class Configuration(Spec):
             raise ValueError("An experiment starts from a base or from a network that was imported: give one of them.")
         if self.base is not None and self.base.role is not Role.BASE:
             raise ValueError("A base must be a pretrain run.")
+        if self.base is not None and self.forgetting is not None:
+            raise ValueError("What a base forgets is measured on its source: leave forgetting out.")
         if self.network is not None and self.own_bases:
             raise ValueError("A network that was imported is one base for all seeds: leave a base for each seed out.")
         if self.vary is not None:
@@ -201,7 +210,7 @@ class Configuration(Spec):
         brought = None if self.network is None else self.network.brought
         settings, seeds = frozenset(self.settings), frozenset(self.seeds)
         search = self.tune if self.is_search else None
-        own = search, self.vary, self.own_bases, self.trim, self.device, self.objective
+        own = search, self.vary, self.own_bases, self.trim, self.device, self.objective, self.forgetting
         return base, brought, tuple(part.task for part in self.parts), settings, seeds, *own
 
 
@@ -299,7 +308,7 @@ def preset_of(catalog: Catalog, spec: RunSpec) -> str | None:
         catalog: all datasets.
         spec: of a fine-tune run.
     """
-    task, source = spec.task, spec.source
+    task, source = spec.task, None if spec.is_direct else spec.source
     same = source is None or task.dataset == source.dataset
     found: dict[str, TaskSpec] = {}
     for name in sorted(PRESETS, key=lambda name: PRESETS[name].other_dataset == same):

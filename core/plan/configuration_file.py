@@ -52,9 +52,12 @@ OF_IMPORTED = ("kind", "weights", "model")
 """What names a network that was imported: the rest is in the library."""
 OUTPUTS = "num_classes"
 """Field of a network that a base has of its own; without a base it follows from the task."""
+FORGETTING = "forgetting"
+"""The task on which that of an imported network is measured; left out where it is not."""
 REST = ("seeds", "own_bases", "trim", "device")
 """Fields of a configuration that are in the file as they are."""
-KNOWN = ("format", "version", "preset", "base", "network", "task", "objective", "optim", "arms", "tune", "vary", *REST)
+TASKS = ("preset", "base", "network", "task", FORGETTING)
+KNOWN = ("format", "version", *TASKS, "objective", "optim", "arms", "tune", "vary", *REST)
 
 K = TypeVar("K", bound=KindSpec)
 
@@ -80,6 +83,8 @@ def write_configuration(configuration: Configuration) -> str:
     if network is not None:
         values["network"] = {name: _network_values(network)[name] for name in OF_IMPORTED}
     values["task"] = configuration.task.model_dump(mode="json")
+    if configuration.forgetting is not None:
+        values[FORGETTING] = configuration.forgetting.model_dump(mode="json")
     if configuration.objective != CLASSIFICATION:
         values["objective"] = _objective_values(configuration.objective)
     values["optim"] = shared
@@ -186,6 +191,8 @@ class _Reading:
         rest = {name: file.values[name] for name in REST if name in file.values}
         found: dict[str, Any] = {"seeds": tuple(range(DEFAULT_SEEDS)), "task": task, "objective": objective}
         found |= {"base" if isinstance(start, RunSpec) else "network": start, "arms": arms, "tune": tune}
+        if file.values.get(FORGETTING) is not None:
+            found[FORGETTING] = self._task(file.part(FORGETTING), {"length": task.length})
         found["vary"] = None if file.values.get("vary") is None else file.part("vary").spec(VarySpec)
         return file.made(Configuration.of, **found | rest)
 

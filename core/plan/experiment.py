@@ -47,6 +47,7 @@ def arm_specs(
     asked: Iterable[Wanted],
     device: Device,
     objective: ObjectiveSpec = CLASSIFICATION,
+    forgetting: TaskSpec | None = None,
 ) -> list[RunSpec]:
     """Specs of the runs of an experiment.
 
@@ -56,11 +57,12 @@ def arm_specs(
         asked: what each run is fine-tuned on, its arm and its seed.
         device: where to train.
         objective: what is learned, with the measure and the margin of the experiment.
+        forgetting: on what that of an imported network is measured; a base has its task for it.
 
     Raises:
         SpecError: a setting is out of bounds.
     """
-    network, source = (start.network, start.task) if isinstance(start, RunSpec) else (start, None)
+    network, source = (start.network, start.task) if isinstance(start, RunSpec) else (start, forgetting)
     shared = {"network": network, "source": source, "device": device, "objective": objective}
     return [
         RunSpec.of(

@@ -64,7 +64,7 @@ def _what_is_new(spec: RunSpec) -> str:
     Before them the network, where somebody imported one, without its owner at Hugging Face; a network that is
     fine-tuned as it is has no source, as in ``minilm → Definitions``.
     """
-    source, target = spec.source or spec.task, spec.task
+    source, target = spec.task if spec.is_direct else spec.source or spec.task, spec.task
     old, new = (changes_of(task, spec.objective) for task in (source, target))
     start = ", ".join([_title(source.dataset), *old])
     if spec.network.brought is not None:

@@ -70,7 +70,7 @@ def blend_adapters(lab: Lab) -> None:
             f"{blend.cut[0].upper()}{blend.cut[1:]}. A higher rank keeps more.",
             icon=":material/content_cut:",
         )
-    show_scores(blend.scores, first.spec.source, has_new_head=first.spec.is_direct)
+    show_scores(blend.scores, first.spec.source, first.spec.has_new_head)
     download(
         "Adapter for PEFT",
         lambda: blend.content,

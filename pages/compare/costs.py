@@ -16,7 +16,7 @@ from core.run_spec import inner_ranks
 from core.settings import choose_device
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
-from core.study.arms.forgetting_clause import NO_SOURCE
+from core.study.arms.forgetting_clause import no_source, source_note
 from core.study.arms.frontier import (
     FRONTIER_NOTE,
     at_equal_accuracy,
@@ -48,17 +48,19 @@ TICK = 1.0
 
 def forgetting_part(shown: Comparison) -> None:
     """What the network still knows of the source: each run, the learning–forgetting plane, and the frontier."""
-    measure, owner = shown.objective.primary, shown.experiment.id
+    measure, owner, spec = shown.objective.primary, shown.experiment.id, shown.members[0].spec
     if not shown.has_source:
-        is_direct = shown.members[0].spec.is_direct
-        st.caption(NO_SOURCE if is_direct else f"{measure.title} on the source was not measured.")
+        unmeasured = no_source(spec) if spec.is_direct and spec.source is None else ""
+        st.caption(unmeasured or f"{measure.title} on the source was not measured.")
         return
+    st.caption(source_note(spec))
     figure = arm_dots(shown.shown, shown.source_measure, shown.colours, shown.stopped)
     show(figure, owner, "source", f"{measure.title} on the source of each run, with mean and interval")
-    if len(shown.bases) == 1:
+    if len(shown.bases) == 1 or spec.is_direct:
         first = next(run.result for run in shown.members if run.result)
         before = measure.text(first.measures.get(f"{shown.source_measure}_before"))
-        st.caption(f"Before fine-tuning the base had {before} on the source.")
+        who = "network" if spec.is_direct else "base"
+        st.caption(f"Before fine-tuning the {who} had {before} on the source.")
     forgetting_differences(shown)
     st.subheader("Learning and forgetting")
     start = None

@@ -36,7 +36,7 @@ from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.objective import objective_form
 from pages.shared.forms.optim import family_key, optim_form
 from pages.shared.forms.search import is_searched, own_bases_form, search_form
-from pages.shared.forms.task import OWN, task_form
+from pages.shared.forms.task import OWN, forgetting_form, task_form
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_picker
@@ -132,6 +132,9 @@ asked, planned, failed = None, None, False
 settings, cost = st.columns([3, 2], gap="large")
 with settings:
     task = task_form(lab, base, "finetune")
+    forgetting = None
+    if task is not None and isinstance(base, NetworkSpec):
+        forgetting = forgetting_form(lab, base, task.dataset, task.length, "finetune")
     st.subheader("Methods")
     offered = methods(Role.REFERENCE) | methods(Role.ADAPTER)
     chosen = st.pills(
@@ -176,6 +179,7 @@ with settings:
         if task is not None:
             origin = base if isinstance(base, NetworkSpec) else base.spec
             more = {"device": device, "own_bases": own_bases, "tune": tune, "objective": objective}
+            more["forgetting"] = forgetting
             asked = Configuration.on(origin, task, arms, seeds, **more)
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
     except LabError as error:

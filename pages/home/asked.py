@@ -39,14 +39,17 @@ class Question:
     network: NetworkSpec
     length: int
     """Longest input, in tokens; images have none."""
+    forgetting: str = ""
+    """Dataset on which the forgetting of an imported language model is measured; empty for none."""
 
     def configuration(self, lab: Lab, plan: Plan) -> Configuration:
         """What is asked for with a plan. Raises: LabError: a dataset is missing, or not for the preset."""
         network = self.network
         settings, seeds, tune = plan.settings(network), range(plan.seeds(network)), plan.search(network)
         if self.direct:
-            task = preset_task(lab.catalog, self.target, None, self.network, self.source)
-            return Configuration.on(self.network, task.but(length=self.length), settings, seeds, tune=tune)
+            task = preset_task(lab.catalog, self.target, None, self.network, self.source).but(length=self.length)
+            other = TaskSpec.of(dataset=self.forgetting, length=self.length) if self.forgetting else None
+            return Configuration.on(self.network, task, settings, seeds, tune=tune, forgetting=other)
         preset, other = preset_named(self.target)
         return preset_configuration(
             lab.catalog,
@@ -128,8 +131,9 @@ def question_of(lab: Lab, experiment: Experiment) -> tuple[Question | None, str 
     target = _target_of(lab, spec)
     if target is None:
         return None, None
-    start = spec.task if spec.source is None else spec.source
-    asked = Question(start.dataset, target, spec.is_direct, spec.network, spec.task.length)
+    start, other = (spec.task, spec.source) if spec.is_direct else (spec.source or spec.task, None)
+    forgetting = other.dataset if other else ""
+    asked = Question(start.dataset, target, spec.is_direct, spec.network, spec.task.length, forgetting)
     try:
         wanted = _as_launched(lab.configuration(experiment), experiment, members)
         for name, plan in PLANS.items():
@@ -157,13 +161,14 @@ def _as_launched(wanted: Configuration, experiment: Experiment, members: Sequenc
 def _target_of(lab: Lab, spec: RunSpec) -> str | None:
     """The choice of :func:`targets` that a run learns; None where there is none."""
     try:
-        infos = [lab.catalog.info(task.dataset, spec.network.learns) for task in (spec.source or spec.task, spec.task)]
+        start = None if spec.is_direct else spec.source
+        infos = [lab.catalog.info(task.dataset, spec.network.learns) for task in (start or spec.task, spec.task)]
         source, network = infos[0], spec.network
         offered = targets(lab, source, spec.is_direct)
     except LabError:
         return None
     # Home has a field of its own for the longest input.
-    task = spec.task.but(length=spec.source.length if spec.source else default_length(network))
+    task = spec.task.but(length=start.length if start else default_length(network))
     preset = preset_of(lab.catalog, spec.but(task=task))
     target = f"{DATASET}{spec.task.dataset}" if preset == "transfer" else preset
     ready = all(info.state == "ready" for info in infos)

@@ -37,6 +37,7 @@ from pages.shared.forms import widgets
 from pages.shared.forms.datasets import QUERY, dataset_picker, learned, take_dataset
 from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.network import default_network
+from pages.shared.forms.task import forgetting_form, forgetting_key
 from pages.shared.forms.task_preview import before_and_after
 from pages.shared.forms.view import length
 from pages.shared.ui.links import link
@@ -104,7 +105,8 @@ def question(lab: Lab) -> Asked:
         longest = default_length(network)
         if network.reads_tokens:
             longest = length(info.kind, f"{KEY}-length", network)
-        asked = Question(source, target, direct, network, longest)
+        forgetting = forgetting_form(lab, network, source, longest, KEY) if direct else None
+        asked = Question(source, target, direct, network, longest, forgetting.dataset if forgetting else "")
         planned = {name: lab.planned(asked.configuration(lab, plan)) for name, plan in PLANS.items()}
         name = st.radio(
             "How thoroughly",
@@ -163,8 +165,7 @@ def _choose_start(kind: str) -> bool:
         value=not is_made(kind),
         key=direct_key(kind),
         persist_state="session",
-        help="Without pretraining it on a source task first, so that there is nothing whose forgetting could be "
-        "measured.",
+        help="Without pretraining it on a source task first, whose forgetting could be measured.",
     )
 
 
@@ -209,6 +210,7 @@ def _fill(lab: Lab, opened: Experiment) -> None:
         values |= {
             direct_key(question.network.learns): question.direct,
             f"{KEY}-length": question.length,
+            forgetting_key(KEY): question.forgetting,
         }
         if question.network.brought is not None:
             values[f"{KEY}-network"] = question.network.brought

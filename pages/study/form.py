@@ -49,7 +49,7 @@ from pages.shared.forms.layers import layer_form
 from pages.shared.forms.objective import objective_form
 from pages.shared.forms.optim import family_key, optim_form
 from pages.shared.forms.search import is_searched, own_bases_form, search_form
-from pages.shared.forms.task import task_form
+from pages.shared.forms.task import forgetting_form, task_form
 from pages.shared.ui.links import go, link
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_picker
@@ -88,6 +88,9 @@ def study_form(lab: Lab) -> Experiment | None:
         axis = _axis()
         without = axis.replaces if axis is not None else ""
         task = task_form(lab, base, KEY, without)
+        forgetting = None
+        if task is not None and isinstance(base, NetworkSpec):
+            forgetting = forgetting_form(lab, base, task.dataset, task.length, KEY)
         st.subheader("Settings to try")
         method = _adapter_method()
         network = base if isinstance(base, NetworkSpec) else base.spec.network
@@ -106,6 +109,7 @@ def study_form(lab: Lab) -> Experiment | None:
             if task is not None:
                 origin = base if isinstance(base, NetworkSpec) else base.spec
                 more = {"device": device, "objective": objective, "tune": tune, "vary": vary, "own_bases": own_bases}
+                more["forgetting"] = forgetting
                 asked = Configuration.on(origin, task, arms, range(grid.seeds), **more)
                 planned = lab.planned(asked, base if isinstance(base, Run) else None)
         except LabError as error:

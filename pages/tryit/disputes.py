@@ -52,8 +52,7 @@ class Disputes:
 def find_disputes(lab: Lab, chosen: Chosen) -> Disputes:
     """Compare what the runs and their base predicted. Raises: LabError: a dataset or network is gone or damaged."""
     first, on_source = chosen.runs[0], not chosen.is_target
-    # A network that was imported has a new head, which knows no class yet.
-    base = {} if first.spec.is_direct else {"Base": measured(base_predictions, lab, first, on_source)}
+    base = {} if first.spec.has_new_head else {"Base": measured(base_predictions, lab, first, on_source)}
     # Runs keep what they predict for their target.
     tuned = {
         arm.label: measured(source_predictions, lab, run) if on_source else predictions(lab, run).predicted

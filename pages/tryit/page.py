@@ -105,7 +105,7 @@ def _tried(chosen: Chosen, disputed: Sequence[int]) -> None:
             st.caption("Merged networks keep the alpha of their training.")
     for sentence in problems.values():
         st.warning(literal(sentence))
-    labels = {BASE: base_label(first.spec.is_direct)}
+    labels = {BASE: base_label(first.spec.has_new_head)}
     for arm, run in zip(chosen.arms, chosen.runs, strict=True):
         if run.id in problems:
             continue

@@ -7,7 +7,7 @@ import math
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -27,12 +27,17 @@ from core.networks.decoder import DecoderSpec
 from core.networks.network import NetworkSpec
 from core.objectives.language import LanguageSpec
 from core.objectives.measure import Answers
+from core.plan.configuration_file import read_configuration, write_configuration
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
+from core.study.arms.arm import arms_of
+from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.report.answer import answer_of
+from core.study.report.report import report_of
 from core.study.stats.measures import FORGETTING, quantity
 from core.study.weights import predicted
+from core.training.evaluation import evaluate
 from tests.conftest import compared, finish, short
 from tests.pages.test_pages import draw, texts
 from tests.text_home import pets
@@ -50,7 +55,7 @@ class Done:
     topics: Experiment
     """New topics on a decoder."""
     direct: Experiment
-    """An imported network, fine-tuned as it is."""
+    """An imported network, fine-tuned as it is; its forgetting is measured on other texts."""
 
     def run(self, experiment: Experiment, kind: str) -> Run:
         return next(run for run in self.lab.members(experiment) if run.spec.kind == kind)
@@ -64,11 +69,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
         shutil.copy(file, folder / "tiny")
     lab = open_lab(Settings(home=folder / "home"))
     lab.catalog.keep(pets(), "pets")
+    lab.catalog.keep(replace(pets(), test_texts=pets().train_texts, test_labels=pets().train_labels), "others")
     card = lab.networks.import_folder(folder / "tiny", "tiny-llama")
     network = lab.networks.spec(card.digest, learns="language")
     decoder = DecoderSpec.of(width=16, blocks=2, heads=2, feed_forward=24)
     topics = compared(lab, "split", "pets", None, short(2, 0.01), ARMS, range(2), network=decoder, length=64)
-    direct = lab.fine_tune(network, TaskSpec.of(dataset="pets", length=32), ARMS, range(2))
+    task = TaskSpec.of(dataset="pets", length=32)
+    direct = lab.fine_tune(network, task, ARMS, range(2), forgetting=task.but(dataset="others"))
     runs = finish(lab, topics.base, *topics.runs, *direct.runs)
     assert {run.state for run in runs} == {"finished"}, [run.cause for run in runs]
     yield Done(lab, network, topics, direct)
@@ -85,6 +92,23 @@ def test_results_are_bits_per_byte_and_forgetting_is_told_in_them(done: Done) ->
     before, after = (full.measures[f"source_bits_per_byte{end}"] for end in ("_before", ""))
     assert quantity(FORGETTING, LanguageSpec()).of(full) == pytest.approx(after - before)
     assert full.measures["bits_per_byte"] < full.measures["bits_per_byte_before"]
+
+
+def test_an_imported_network_is_measured_on_other_texts_before_and_after(done: Done) -> None:
+    for run in done.lab.members(done.direct):
+        source = done.lab.tasks.get(run.spec.source, network=run.spec.network)
+        assert source.spec.dataset == "others"
+        networks = {"_before": done.lab.artifacts.base_network(run), "": done.lab.artifacts.trained(run)}
+        for end, network in networks.items():
+            found = evaluate(network, source.test, (), objective=LanguageSpec()).measures["bits_per_byte"]
+            assert run.result.measures[f"source_bits_per_byte{end}"] == pytest.approx(found, rel=1e-5)
+    assert "of the source" in forgetting_in_short(*arms_of(done.lab.members(done.direct))[::-1])
+    assert ("Forgetting measured on", "others, at most 32 tokens") in report_of(done.lab, done.direct).facts
+    asked = done.lab.configuration(done.direct)
+    assert read_configuration(write_configuration(asked), done.lab.catalog, done.lab.networks) == asked
+    assert "forgetting" not in asked.but(forgetting=None).to_json()
+    with pytest.raises(SpecError, match="another dataset"):
+        done.lab.planned(asked.but(forgetting=asked.task))
 
 
 def test_the_measure_of_each_text_is_kept_and_means_that_of_the_run(done: Done) -> None:
@@ -130,7 +154,8 @@ CLASS_THINGS = re.compile(r".{0,60}(?:\bclass(?:es)?\b|confus|probabilit|macro-f
             for view in ("Bits per byte", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
         ),
         *(("topics", "weights", view) for view in ("Spectrum", "Rank", "Alpha and layers", "Subspaces")),
-        *(("direct", page, "") for page in ("report", "runs", "finetune", "serve", "tryit", "study")),
+        *(("direct", page, "") for page in ("home", "report", "runs", "finetune", "serve", "tryit", "study")),
+        ("direct", "compare", "Forgetting"),
         ("topics", "tryit", ""),
     ],
 )
@@ -142,6 +167,8 @@ def test_pages_speak_of_texts_and_not_of_classes(done: Done, which: str, page: s
         named |= {"base": experiment.base or f"language-{done.imported.brought}"}
     app = draw(page, **named | ({"view": view} if view else {}))
     assert not app.error, [error.value for error in app.error]
+    if which == "direct" and page == "compare":
+        assert "The source is others" in texts(app)
     if page in ("compare", "report", "runs", "weights"):
         assert not CLASS_THINGS.findall(texts(app))
 
@@ -154,6 +181,20 @@ def test_home_asks_for_new_topics_with_a_decoder(done: Done) -> None:
     target = app.selectbox(key="home-target-language")
     assert (target.value, target.options[target.index]) == ("split", "New topics")
     assert "rank 8, 3 seeds, one base" in app.radio(key="home-plan").proto.captions[1]
+    assert not [box for box in app.selectbox if box.key == "home-forgetting"]
+
+
+def test_forms_offer_other_texts_to_measure_the_forgetting_of_an_imported_network(done: Done) -> None:
+    app = draw("home", experiment=done.direct.id)
+    assert app.toggle(key="home-direct-language").value
+    box = app.selectbox(key="home-forgetting")
+    assert (box.value, box.options) == ("others", ["nothing", "Definitions", "others"])
+    app = draw("finetune", like=done.direct.id)
+    assert app.selectbox(key="finetune-forgetting").value == "others"
+    app.selectbox(key="finetune-dataset").set_value("others").run()
+    box = app.selectbox(key="finetune-forgetting")
+    assert (box.value, box.options) == ("", ["nothing", "Definitions", "pets"])
+    assert not app.exception
 
 
 TEXTS = st.lists(

@@ -157,21 +157,24 @@ class BankRun:
         del starts
         self._check()
         # Every method is compared with the base, so one evaluation of the base serves all its runs. A network that
-        # was imported has no classifier yet, so there is nothing to evaluate.
-        before = self._evaluated(base, networks[0], first) if base else None
+        # was imported is evaluated where it may forget something; a classifier has a new head, and nothing to forget.
+        before = self._evaluated(base, networks[0], first) if base or first.spec.source else None
         self._check()
         return {place: _Origin(network, fingerprint, before) for place, network in zip(places, networks, strict=True)}
 
-    def _evaluated(self, base: nn.Module, network: nn.Module, member: Member) -> Pair:
-        """How well a base does on the test parts; ``network`` is that of a member before its first step."""
+    def _evaluated(self, base: nn.Module | None, network: nn.Module, member: Member) -> Pair:
+        """How well a base does on the test parts, or a network that was imported if there is none; ``network`` is that
+        of a member before its first step.
+        """
         spec, tasks = member.spec, self.dependencies.tasks
-        key = None
-        if member.base:
+        key, start = None, member.base if spec.base else spec.network.brought
+        if start:
             parts = tuple((task, tasks.revision(task)) for task in (spec.task, spec.source) if task)
-            key = member.base, parts, f"{self.device} {spec.objective.kind}"
+            key = start, parts, f"{self.device} {spec.objective.kind}"
 
         def evaluate() -> Pair:
             own = network if spec.method.starts_from_base else copy.deepcopy(base)
+            own = own or _untouched(spec, self.dependencies)
             return evaluate_both(own.to(self.device), self.task, self.source, "test", self._check, spec.objective)
 
         return self.dependencies.bases.get(key, evaluate)
@@ -377,6 +380,11 @@ def _imported(spec: RunSpec, dependencies: Dependencies) -> nn.Module | None:
     """The network that a run without a base starts from, if it has weights that somebody imported."""
     if spec.network.brought is None or not spec.method.starts_from_base:
         return None
+    return _untouched(spec, dependencies)
+
+
+def _untouched(spec: RunSpec, dependencies: Dependencies) -> nn.Module:
+    """The network that somebody imported, before a run. Raises: LabError: it cannot be read, or is not here."""
     if dependencies.networks is None:
         raise SpecError("This run starts from a network that somebody imported: train it where that network is.")
     return dependencies.networks.start(spec.network, spec.seed)

@@ -15,7 +15,8 @@ Pair = tuple[Evaluation, Evaluation | None]
 """Evaluations of a base on its target and, if there is one, on its source."""
 
 Key = tuple[str, tuple[tuple[TaskSpec, Revision], ...], str]
-"""SHA-256 of the base's file; target and, if there is one, source, each with the revision of its dataset; device."""
+"""SHA-256 of the base's file, or digest of a network that was imported; target and, if there is one, source, each with
+the revision of its dataset; device."""
 
 REMEMBERED = 64
 """Evaluations that are kept; each has a predicted label per test example."""

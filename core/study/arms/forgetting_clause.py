@@ -5,14 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from core.run_spec import RunSpec
 from core.study.arms.arm import Arm
 from core.study.arms.compared import paired_differences
 from core.study.stats.claims import Difference
 from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, value_text
 from core.study.stats.words import more_or_less, size_span_text, span_text
+from core.wording.tasks import task_text
 
 NO_SOURCE = "Nothing was learned on a source before this, so there is nothing whose forgetting could be measured."
 """Instead of forgetting, where a network that was imported is fine-tuned as it is."""
+
+UNMEASURED = "Forgetting was not measured: choose the texts for it before the start, as definitions."
+"""The same of a language model, which could be measured on any texts."""
+
+
+def no_source(spec: RunSpec) -> str:
+    """Why forgetting was not measured where a network was fine-tuned as it was imported."""
+    return NO_SOURCE if spec.has_new_head else UNMEASURED
+
+
+def source_note(spec: RunSpec) -> str:
+    """What stands for the source of an imported network, in a sentence; empty where a base has learned the source."""
+    if spec.source is None or not spec.is_direct:
+        return ""
+    what = task_text(spec.source, spec.objective)
+    return (
+        f"The source is {what}: the imported network is measured on it before and after, and learned it nowhere here."
+    )
 
 
 OWN_RATES = (

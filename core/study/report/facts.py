@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from core.methods.method import Role
 from core.numbers import count_text, counted, listed, percent, seconds_text, seeds_text
 from core.objectives.objective import ObjectiveSpec
+from core.plan.configuration import Configuration
 from core.run_spec import OptimSpec
 from core.study.arms.balance import share_sentence
 from core.study.arms.tuning import one_per_group
@@ -120,8 +121,11 @@ def _training(optims: Sequence[OptimSpec]) -> str:
 
 def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if not evidence.bases:
-        if evidence.members[0].spec.is_direct:
-            yield "Base", "none: the network was fine-tuned as it was imported, and its head is drawn from each seed"
+        if (spec := evidence.members[0].spec).is_direct:
+            head = ", and its head is drawn from each seed" if spec.has_new_head else ""
+            yield "Base", f"none: the network was fine-tuned as it was imported{head}"
+            if spec.source is not None:
+                yield str(Configuration.model_fields["forgetting"].title), task_text(spec.source, spec.objective)
         return
     first = evidence.bases[0]
     optim = first.spec.optim

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from core.numbers import NOTHING
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import full_differences, interval_text
-from core.study.arms.forgetting_clause import NO_SOURCE, rates_note
+from core.study.arms.forgetting_clause import no_source, rates_note, source_note
 from core.study.arms.frontier import (
     FRONTIER_NOTE,
     at_equal_accuracy,
@@ -38,9 +38,10 @@ def forgetting_section(evidence: Evidence, title: str) -> Section:
         title: of the section.
     """
     measure, colours = evidence.objective.primary, evidence.colours
-    if evidence.members[0].spec.is_direct:
+    spec = evidence.members[0].spec
+    if spec.source is None:
         alt = f"Mean {measure.noun} on the target after each epoch, one line per setting"
-        return Section(title, NO_SOURCE, (Plot("curves", _curves(evidence, colours), alt),))
+        return Section(title, no_source(spec), (Plot("curves", _curves(evidence, colours), alt),))
     arms = evidence.named
     kinds = [False, True] if evidence.split else [False]
     parts: list[Plot | Table] = []
@@ -68,7 +69,7 @@ def forgetting_section(evidence: Evidence, title: str) -> Section:
     for masked in kinds:
         parts += _frontier(evidence, colours, masked)
     lead = "What the network still knows of the source while it learns the target."
-    return Section(title, lead, tuple(parts))
+    return Section(title, f"{lead} {source_note(spec)}".strip(), tuple(parts))
 
 
 def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list[Plot | Table]:

@@ -21,8 +21,10 @@ def limits_of(evidence: Evidence) -> list[str]:
     seeds, epochs = len(evidence.seeds), sorted({spec.optim.epochs for spec in specs})
     network, nouns = specs[0].network, noun(specs[0].network.learns)
     bases = held_sentence(specs[0], evidence.network)
-    if specs[0].is_direct:
+    if specs[0].source is None:
         bases += " Nothing tells what the network has forgotten of what it knew before."
+    elif specs[0].is_direct:
+        bases += " What it knew before is more than what its forgetting is measured on."
     elif not specs[0].own_base:
         bases += " An experiment with a base for each seed would show what those give."
     sentences = [
@@ -88,10 +90,8 @@ def held_sentence(spec: RunSpec, network: str) -> str:
             "like these, on this source, with this network."
         )
     if spec.is_direct:
-        return (
-            f"All runs start from {network} as it was imported, with a head that each seed draws anew: the "
-            "intervals hold for no other network."
-        )
+        head = ", with a head that each seed draws anew" if spec.has_new_head else ""
+        return f"All runs start from {network} as it was imported{head}: the intervals hold for no other network."
     return "All runs start from one base: the intervals hold for other fine-tuning seeds, not for other bases."
 
 
@@ -111,6 +111,6 @@ def _network(network: NetworkSpec, name: str) -> str:
 def _drawn(specs: Sequence[RunSpec]) -> str:
     """What a seed draws."""
     spec, own = specs[0], dict.fromkeys(spec.method.drawn for spec in specs if spec.method.drawn)
-    head = ["the draw of the head"] if spec.is_direct else []
+    head = ["the draw of the head"] if spec.has_new_head else []
     dropout = ["dropout"] if spec.network.facts.get("Dropout", "none") != "none" else []
     return listed(["data order", *dropout, *head, *own])

@@ -156,6 +156,6 @@ def _start(spec: RunSpec, network: str) -> str:
     name = f"The network {network}" if spec.network.brought is not None else "A network"
     return (
         f"{name} was trained on {task_text(spec.source, spec.objective)} and"
-        if spec.source
+        if spec.source and not spec.is_direct
         else f"{name}, as it was imported,"
     )

@@ -63,7 +63,7 @@ def chapters_of(evidence: Evidence) -> list[Chapter]:
             Chapter(RATES, lambda _, __: rates_section(study, RATES), remeasures=False),
         ]
     measure, spec = evidence.objective.primary, evidence.members[0].spec
-    learning = "Learning" if spec.is_direct else "Learning and forgetting"
+    learning = "Learning" if spec.source is None else "Learning and forgetting"
     chapters = [
         Chapter(measure.title, _accuracy, remeasures=False),
         Chapter(f"Differences in {measure.noun}", _differences, remeasures=False),

@@ -101,17 +101,19 @@ def mean_accuracies(measured: Sequence[Accuracies]) -> Accuracies | None:
 
 
 def base_accuracies(lab: Lab, arms: Iterable[Arm]) -> dict[str, Accuracies]:
-    """Evaluate each base on the validation parts of target and source before fine-tuning, by its id.
+    """Evaluate each base on the validation parts of target and source before fine-tuning, by its id; or a network that
+    was imported, by its digest, where its forgetting is measured.
 
     Raises:
         LabError: a network or dataset is gone.
     """
     found: dict[str, Accuracies] = {}
-    for run in (run for arm in arms for run in arm.runs if run.spec.base):
-        if str(run.spec.base) not in found:
+    for run in (run for arm in arms for run in arm.runs if run.spec.source):
+        start = str(run.spec.base or run.spec.network.brought)
+        if start not in found:
             target, source = tasks_of(lab, run.spec)
             base = lab.artifacts.base_network(run)
-            found[str(run.spec.base)] = accuracies_of(base, target, source, "validation", run.spec.objective)
+            found[start] = accuracies_of(base, target, source, "validation", run.spec.objective)
     return found
 
 

@@ -27,6 +27,8 @@ def left_out(wanted: Configuration, shown: Configuration) -> list[str]:
     found = _of_methods(wanted.settings, shown.settings)
     if wanted.task != shown.task:
         found.append(f"{_title(Configuration, 'task')} {task_text(wanted.task)}")
+    if wanted.forgetting is not None and wanted.forgetting != shown.forgetting:
+        found.append(f"{_title(Configuration, 'forgetting')} {task_text(wanted.forgetting)}")
     if seeds := [seed for seed in wanted.seeds if seed not in shown.seeds]:
         found.append(seeds_text(seeds))
     if wanted.device != shown.device:

@@ -153,6 +153,9 @@ def fill_from(
     values = _task(lab, first) | {
         "seeds": min(len({spec.seed for spec in specs}), widgets.MAX_FORM_SEEDS),
     }
+    if first.is_direct:
+        found_source = "" if first.source is None else first.source.dataset
+        values |= {"forgetting": found_source}
     values |= _arms(specs) if key == "finetune" else _grid(specs) | {"found": search is not None}
     found: dict[str, Any] = _own_rates(specs) if key == "finetune" else {}
     found |= {"own-bases": first.own_base} | ({} if search is None or vary is not None else {"longer": search.longer})

@@ -11,9 +11,10 @@ from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
-from core.plan.configuration import preset_task
+from core.plan.configuration import Configuration, preset_task
 from core.plan.defaults import default_shots
 from core.plan.pretraining import old_rows
+from core.spec import bounds
 from core.store.record import Run
 from core.tasks.presets import presets_for, suggested_preset
 from pages.shared.forms import widgets
@@ -80,6 +81,43 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str, without: str = "") ->
         st.error(literal(str(error)))
         return None
     return task
+
+
+def forgetting_key(key: str) -> str:
+    """Key of the widget of :func:`forgetting_form`. Args: key: prefix of the form's widget keys."""
+    return f"{key}-forgetting"
+
+
+def forgetting_form(lab: Lab, network: NetworkSpec, learned: str, length: int, key: str) -> TaskSpec | None:
+    """Draw the choice of texts on which an imported language model is measured before and after; others have none.
+
+    Args:
+        lab: has the datasets.
+        network: that is fine-tuned as it was imported.
+        learned: dataset to fine-tune on, which is not offered.
+        length: longest input, in tokens.
+        key: prefix of the widget keys.
+
+    Returns:
+        The task; None for nothing.
+    """
+    if network.has_head:
+        return None
+    known = [info for info in (each.seen_by(network.learns) for each in lab.catalog.list()) if info.state == "ready"]
+    titles = {info.name: info.title for info in known if info.kind == network.learns and info.name != learned}
+    titles, own = {"": "nothing"} | titles, forgetting_key(key)
+    if st.session_state.get(own, "") not in titles:
+        st.session_state[own] = ""
+    about = bounds(Configuration, "forgetting")
+    name = st.selectbox(
+        about.title,
+        list(titles),
+        format_func=titles.__getitem__,
+        key=own,
+        help=about.description,
+        persist_state="session",
+    )
+    return TaskSpec.of(dataset=name, length=length) if name else None
 
 
 def _leave(lab: Lab, source: str, key: str) -> None:
