@@ -95,6 +95,12 @@ class OptimSpec(Spec):
         description="Number format of the matrix products in training; bfloat16 is faster where the processor has it. "
         "Weights, and all of the evaluation, stay in float32.",
     )
+    recompute: bool = Field(
+        False,
+        exclude_if=lambda recompute: not recompute,  # as in versions without it
+        title="Recomputed activations",
+        description="Keep only what enters each block of a transformer, and compute the rest again for gradients.",
+    )
 
     @model_validator(mode="after")
     def _parts_are_not_empty(self) -> Self:
@@ -115,7 +121,7 @@ class OptimSpec(Spec):
         return {name: getattr(self, name) for name in BEYOND_PLAIN_ADAM if getattr(self, name) != _default(name)}
 
 
-BEYOND_PLAIN_ADAM = ("weight_decay", "warmup", "decay", "clip", "accumulation", "head_rate", "precision")
+BEYOND_PLAIN_ADAM = ("weight_decay", "warmup", "decay", "clip", "accumulation", "head_rate", "precision", "recompute")
 """Fields of :class:`OptimSpec` that only autograd trains with: the fast step of perceptrons has none of them."""
 
 
@@ -197,6 +203,8 @@ class RunSpec(Spec):
         longest = self.network.longest_input
         if longest is not None and max(task.length for task in (self.task, self.source) if task) > longest:
             raise ValueError(f"This network reads at most {longest} tokens: choose a longest input of at most that.")
+        if self.optim.recompute and not self.network.reads_tokens:
+            raise ValueError(f"A {self.network.title} has no blocks to compute again: leave recompute out.")
         if self.optim.head_rate is not None and not self.network.has_head:
             raise ValueError("This network has no head of its own: leave the learning rate of the head out.")
         if optim_for(self.method, self.optim) != self.optim:

@@ -267,6 +267,8 @@ def plain(text: str) -> str:
 def _setting(name: str, value: float | str) -> str:
     """A setting of training with its value. Args: name: of the field; value: other than by default."""
     title = OptimSpec.model_fields[name].title or name
+    if value is True:
+        return title.lower()
     return f"{title.lower()} {value if isinstance(value, str) else f'{value:g}'}"
 
 

@@ -107,7 +107,7 @@ def add_field(
         parser: of the command.
         flag: the option, as in ``--rank``.
         spec: the class of the spec.
-        field: its field: a number, or one of several words.
+        field: its field: a number, one of several words, or yes or no.
         more: what the value is of, after the field's title.
         shown: the default in words; None shows the value itself.
         settings: of :meth:`argparse.ArgumentParser.add_argument`; ``default`` replaces that of the field.
@@ -118,7 +118,10 @@ def add_field(
     limits = f"{about.low:g} to {about.high:g}" if about.low is not None and about.high is not None else ""
     title = f"{about.title}, {more}" if more else about.title
     notes = "; ".join(filter(None, [limits, f"default {shown}"]))
-    settings |= {"choices": get_args(kind)} if get_origin(kind) is Literal else {"type": number_type(kind)}
+    if kind is bool:
+        settings["action"] = "store_true"
+    else:
+        settings |= {"choices": get_args(kind)} if get_origin(kind) is Literal else {"type": number_type(kind)}
     parser.add_argument(flag, help=f"{title}: {about.description} ({notes})".replace("%", "%%"), **settings)
 
 

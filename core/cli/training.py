@@ -99,7 +99,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 def _default(family: type[NetworkSpec], field: str) -> object:
     value = getattr(default_optim(FullSpec, family), field)
-    return "that of the method" if value is None else value
+    return "that of the method" if value is None else "off" if value is False else value
 
 
 def add_targets(parser: argparse.ArgumentParser) -> None:

@@ -68,7 +68,8 @@ ImportNetwork = Callable[[str], NetworkCard]
 def write_configuration(configuration: Configuration) -> str:
     """The file of a configuration; what all arms are trained with alike stands once, under ``optim``."""
     arms = [_optim_values(arm.optim, configuration.start) for arm in configuration.arms]
-    shared = {name: value for name, value in arms[0].items() if all(arm[name] == value for arm in arms)} if arms else {}
+    first = arms[0] if arms else {}
+    shared = {name: value for name, value in first.items() if all(arm.get(name) == value for arm in arms)}
     base, network = configuration.base, configuration.network
     values: dict[str, Any] = {"format": FORMAT, "version": VERSION}
     if base is not None:

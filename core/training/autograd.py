@@ -23,6 +23,7 @@ from core.training.fast_network import fast
 from core.training.frozen import FrozenStates, Resumed
 from core.training.optimizer import Optimizer
 from core.training.random_numbers import RandomNumbers
+from core.training.recompute import Recomputed
 from core.training.schedule import total_steps
 from core.training.vocabulary import TrainedRows
 
@@ -56,7 +57,9 @@ class AutogradStepper:
             :attr:`core.methods.method.MethodSpec.tensor_rates`.
         """
         self.network = network
-        self._model = fast(network, Resumed(network, states.frozen) if states else network, optim.precision)
+        self._numbers = RandomNumbers(seed, task.device)
+        model = fast(network, Resumed(network, states.frozen) if states else network, optim.precision)
+        self._model = Recomputed(network, model, self._numbers) if optim.recompute else model
         self._note = states.sentence if states else None
         self._still = [network.get_submodule(path) for path in states.frozen.still] if states else []
         self._known = (states.on(task), states.on(source) if source else None) if states else (task, source)
@@ -76,7 +79,6 @@ class AutogradStepper:
         if self._rows:
             named = {name: self._rows.weight if self._is_words(p) else p for name, p in named.items()}
         self.optimizer = Optimizer(named, optim, total_steps(optim, task.num_train), rates)
-        self._numbers = RandomNumbers(seed, self.device)
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = []

@@ -27,10 +27,10 @@ class FastNetwork(nn.Module):
         super().__init__()
         self.model = model
         setattr(self, SPEC, spec)
-        self._swapped = Swapped(forwards)
+        self.swapped = Swapped(forwards)
 
     def forward(self, **batch: Tensor) -> Tensor:
-        with self._swapped:
+        with self.swapped:
             return forward(self.model, batch)
 
 

@@ -8,7 +8,8 @@ that train side by side in one process do not disturb each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,26 @@ class RandomNumbers(TorchFunctionMode):
         self._bits = np.random.SFC64(entropy)
         # Any further stream of the same step, such as one on another device, has a seed of its own.
         self._generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
+
+    def repeated(self) -> AbstractContextManager[None]:
+        """A context that draws what is drawn from now on once more; after it the numbers go on where they were."""
+
+        @contextmanager
+        def inside(wanted: tuple[Any, Tensor]) -> Iterator[None]:
+            before, (self._bits.state, state) = self._state, wanted
+            self._generator.set_state(state)
+            try:
+                with self:
+                    yield
+            finally:
+                self._bits.state, state = before
+                self._generator.set_state(state)
+
+        return inside(self._state)
+
+    @property
+    def _state(self) -> tuple[Any, Tensor]:
+        return self._bits.state, self._generator.get_state()
 
     def __torch_function__(
         self, func: _Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

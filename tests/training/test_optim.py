@@ -150,19 +150,21 @@ def test_the_head_has_a_rate_of_its_own_whatever_the_method(method: MethodSpec) 
     assert others == pytest.approx(dict.fromkeys(others, 0.001), rel=1e-2)
 
 
-def test_a_rate_of_the_head_is_for_networks_that_have_one_and_methods_that_train_more() -> None:
+def test_a_setting_is_for_networks_that_have_what_it_is_of_and_left_out_where_it_is_not_used() -> None:
     optim = OptimSpec.of(head_rate=0.01)
     with pytest.raises(SpecError, match="This network has no head of its own"):
         RunSpec.of(method="full", base="b", source=TaskSpec.of(dataset="d"), task=TaskSpec.of(dataset="d"), optim=optim)
     with pytest.raises(SpecError, match="Head only trains the head alone"):
         RunSpec.of(method="head", network=spec_of("bert"), task=TaskSpec.of(dataset="d", length=16), optim=optim)
+    with pytest.raises(SpecError, match="has no blocks to compute again"):
+        RunSpec.of(method="pretrain", optim=OptimSpec.of(recompute=True))
     assert optim_for(HeadSpec, optim).head_rate is None
     assert optim_for(FullSpec, optim) == optim
-    assert "head_rate" not in OptimSpec.of().to_json()
+    assert not {"head_rate", "recompute"} & OptimSpec.of().model_dump().keys()
     assert OptimSpec.from_json(optim.to_json()) == optim
 
 
-@pytest.mark.parametrize("name", sorted(set(BEYOND_PLAIN_ADAM) - {"head_rate"}))
+@pytest.mark.parametrize("name", sorted(set(BEYOND_PLAIN_ADAM) - {"head_rate", "recompute"}))
 def test_a_perceptron_that_uses_a_newer_setting_is_trained_by_autograd_alone(name: str) -> None:
     task = TaskSpec.of(dataset="digits")
     plain = RunSpec.of(method="full", base="b", source=task, task=task)

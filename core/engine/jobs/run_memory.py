@@ -45,7 +45,7 @@ def run_memory(
     Args:
         network: what is trained.
         method: how.
-        optim: batch size, parts of a batch, precision and clipping.
+        optim: batch size, parts of a batch, precision, clipping, and whether activations are recomputed.
         examples: number of training examples.
         longest: tokens of the longest text; None for images.
         objective: what is learned; the fast step has classification alone.
@@ -79,14 +79,15 @@ def step_bytes(
     Args:
         network: what is trained.
         method: how.
-        optim: precision and clipping.
+        optim: precision, clipping, and whether activations are recomputed.
         batch: examples that are computed at once.
         longest: tokens of each text; None for images.
 
     Raises:
         LoRAError: the adapters do not fit the network.
     """
-    plain = OptimSpec.of(batch_size=batch, precision=optim.precision, clip=optim.clip)
+    own = {name: getattr(optim, name) for name in ("precision", "clip", "recompute")}
+    plain = OptimSpec.of(batch_size=batch, **own)
     return _step(network, method.shape(), plain, longest)
 
 

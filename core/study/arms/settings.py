@@ -34,7 +34,8 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
         if isinstance(value, Spec):
             for field, about in type(value).model_fields.items():
                 title = spec.objective.title_of(field, about.title or field)
-                if field == "head_rate" and not spec.network.has_head:
+                left_out = {"head_rate": not spec.network.has_head, "recompute": not spec.network.reads_tokens}
+                if left_out.get(field):
                     continue
                 if field != "kind" and about.repr and title:
                     found[f"{_PARTS.get(name, '')}{title}"] = _text(getattr(value, field))

@@ -114,9 +114,15 @@ def _training(optims: Sequence[OptimSpec]) -> str:
         if name not in ("learning_rate", "epochs", "batch_size") and values != {about.default}:
             own = ["that of the method"] if None in values else []
             known = sorted(value for value in values if value is not None)
-            shown = listed([*(value if isinstance(value, str) else f"{value:g}" for value in known), *own])
+            shown = listed([*map(_value, known), *own])
             words.append(f"{str(about.title).lower()} {shown}")
     return ", ".join(words)
+
+
+def _value(value: float | str) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:

@@ -71,13 +71,16 @@ def optim_values(optim: OptimSpec) -> dict[str, Any]:
 
 def _more(key: str, start: OptimSpec, reasons: Mapping[str, str]) -> dict[str, Any]:
     """Draw the settings of the optimizer beyond Adam at one rate on whole batches."""
-    with st.expander("Optimizer: decay, warm-up, clipping, accumulation, precision", icon=":material/tune:"):
+    with st.expander(
+        "Optimizer: decay, warm-up, clipping, accumulation, precision, recomputed activations", icon=":material/tune:"
+    ):
         values = {name: _one_of(name, choices, key, start, reasons) for name, choices in DECIMALS.items()}
         values["decay"] = widgets.word(OptimSpec, "decay", f"{key}-decay", start.decay, reasons["decay"])
         values["accumulation"] = _one_of("accumulation", PARTS, key, start, reasons)
         values["precision"] = widgets.word(
             OptimSpec, "precision", f"{key}-precision", start.precision, reasons["precision"]
         )
+        values["recompute"] = widgets.field(OptimSpec, "recompute", f"{key}-recompute")
     return values
 
 
