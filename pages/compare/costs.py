@@ -71,7 +71,8 @@ def forgetting_part(shown: Comparison) -> None:
     figure = learning_and_forgetting(shown.shown, shown.curves, shown.colours, shown.masked, start)
     alt = f"{measure.title} on the target against {measure.noun} on the source, one line per setting"
     show(figure, owner, "plane", alt)
-    st.caption("Up is more learned, right is less forgotten.")
+    up, right = ("Up", "right") if measure.higher_is_better else ("Down", "left")
+    st.caption(f"{up} is more learned, {right} is less forgotten.")
     known = (start.source_masked if shown.masked else start.source) if start else None
     if known is not None:
         _frontier(shown, known)

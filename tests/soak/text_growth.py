@@ -1,4 +1,4 @@
-"""A process that fine-tunes a packaged network on definitions: ``python -m tests.soak.text_growth``.
+"""A process that fine-tunes a network on definitions: ``python -m tests.soak.text_growth HOME NETWORK JSON``.
 
 It resumes the runs of its home folder that are interrupted, or else queues new ones. It prints their ids, and once they
 have ended one line of JSON for each: its state, and the peak memory that was measured and that was forecast, in bytes.
@@ -14,7 +14,9 @@ from typing import Any
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.methods.registry import method_of
-from core.run_spec import OptimSpec
+from core.networks.decoder import DecoderSpec
+from core.objectives.language import LanguageSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from tests.conftest import wait_until
 
@@ -25,11 +27,11 @@ LIMIT = 3000.0
 def main(home: Path, network: str, asked: dict[str, Any]) -> None:
     """Args:
     home: of the lab.
-    network: a known one, which is imported from its package.
-    asked: ``method`` and ``optim``, fields of both; ``task``, fields of the task; ``seeds``; ``settings`` of the lab.
+    network: a known one, which is imported from its package; or ``decoder``, which is pretrained.
+    asked: ``method`` and ``optim``, fields of both; ``task``, fields of the task; ``seeds``; ``settings`` of the lab;
+        ``learns``, where that is language.
     """
     lab = Lab(Settings(home=home, **asked.get("settings", {})))
-    card = lab.networks.find(network) or lab.networks.import_known(network)
     lab.start()
     ids = [run.id for run in lab.runs(states=["interrupted"])]
     if ids:
@@ -38,7 +40,13 @@ def main(home: Path, network: str, asked: dict[str, Any]) -> None:
         method = method_of(asked["method"].pop("kind")).but(**asked["method"])
         task = TaskSpec.of(dataset="definitions", **asked["task"])
         arm = (OptimSpec.of(**asked["optim"]), method)
-        ids = list(lab.fine_tune(lab.networks.spec(card.digest), task, [arm], asked["seeds"]).runs)
+        if network == "decoder":
+            fields = {"network": DecoderSpec.of(), "task": task, "objective": LanguageSpec(), "optim": arm[0]}
+            ids = [lab.launch(RunSpec.of(method=method, **fields)).id]
+        else:
+            card = lab.networks.find(network) or lab.networks.import_known(network)
+            start = lab.networks.spec(card.digest, learns=asked.get("learns", "text"))
+            ids = list(lab.fine_tune(start, task, [arm], asked["seeds"]).runs)
     print(*ids, flush=True)
     forecasts = lab.estimates.at_launch(ids)
     wait_until(lambda: not any(run.is_live for run in lab.runs_of(ids)), LIMIT)
@@ -55,7 +63,8 @@ def main(home: Path, network: str, asked: dict[str, Any]) -> None:
                     "together": result and result.bank,
                     "threads": result and result.threads,
                     "seconds": result and result.seconds,
-                    "accuracy": result and result.measures["accuracy"],
+                    "forecast": forecast and (forecast.seconds_low, forecast.seconds_high),
+                    "value": result and result.measures[run.spec.objective.primary.name],
                     "memory": result and result.memory,
                 }
             ),

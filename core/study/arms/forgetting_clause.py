@@ -16,7 +16,7 @@ from core.wording.tasks import task_text
 NO_SOURCE = "Nothing was learned on a source before this, so there is nothing whose forgetting could be measured."
 """Instead of forgetting, where a network that was imported is fine-tuned as it is."""
 
-UNMEASURED = "Forgetting was not measured: choose the texts for it before the start, as definitions."
+UNMEASURED = "Forgetting was not measured: Home and Fine-tune ask before the start on which texts it is to be."
 """The same of a language model, which could be measured on any texts."""
 
 
@@ -30,9 +30,7 @@ def source_note(spec: RunSpec) -> str:
     if spec.source is None or not spec.is_direct:
         return ""
     what = task_text(spec.source, spec.objective)
-    return (
-        f"The source is {what}: the imported network is measured on it before and after, and learned it nowhere here."
-    )
+    return f"The source is {what}: the network is measured on it as it was imported, and after fine-tuning."
 
 
 OWN_RATES = (

@@ -215,5 +215,6 @@ def words_of(objective: ObjectiveSpec) -> tuple[tuple[str, str], ...]:
     """The terms of a report on runs that learn this; without classes those that need none."""
     if objective.has_classes:
         return WORDS
-    lost = ("Forgetting", f"{objective.primary.noun} on the source before fine-tuning minus after it.")
+    ends = ("before", "after") if objective.primary.higher_is_better else ("after", "before")
+    lost = ("Forgetting", f"{objective.primary.noun} on the source {ends[0]} fine-tuning minus {ends[1]} it.")
     return (*(words for words in WORDS if words[0] not in OF_CLASSES), lost)
