@@ -16,8 +16,9 @@ from core.tasks.tasks import Tasks
 SHORTEST = 16
 """Tokens below which no shorter input is suggested: it would cut off most of a sentence."""
 
-Field = Literal["accumulation", "length", "blocks"]
-"""What a change is of: parts that a batch is computed in, tokens of the longest input, or blocks with adapters."""
+Field = Literal["accumulation", "recompute", "length", "blocks"]
+"""What a change is of: parts that a batch is computed in, whether activations are recomputed, tokens of the longest
+input, or blocks with adapters."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Change:
 
     field: Field
     value: int
-    """Parts of a batch, tokens per text, or the number of the last blocks that have adapters."""
+    """Parts of a batch, 1 for recomputed activations, tokens per text, or the number of the last blocks that have
+    adapters."""
     memory: int
     """Bytes that the largest run takes then."""
 
@@ -45,6 +47,8 @@ class Change:
         match self.field:
             case "accumulation":
                 return f"compute each batch in {self.value} parts"
+            case "recompute":
+                return "recompute activations"
             case "length":
                 return f"cut texts at {self.value} tokens"
             case "blocks" if self.value == 1:
@@ -151,6 +155,15 @@ def _in_parts(spec: RunSpec, parts: int, tasks: Tasks) -> int:
     return memory_of([spec.but(optim=spec.optim.but(accumulation=parts))], tasks)
 
 
+def _again(specs: Sequence[RunSpec]) -> Iterator[int]:
+    if specs[0].network.reads_tokens and not specs[0].optim.recompute:
+        yield 1
+
+
+def _recomputed(spec: RunSpec, _: int, tasks: Tasks) -> int:
+    return memory_of([spec.but(optim=spec.optim.but(recompute=True))], tasks)
+
+
 def _lengths(specs: Sequence[RunSpec]) -> Iterator[int]:
     return _halves(specs[0].task.length if specs[0].network.reads_tokens else 0, SHORTEST)
 
@@ -175,6 +188,7 @@ def _at_the_top(spec: RunSpec, blocks: int, tasks: Tasks) -> int:
 
 _CHANGES: dict[Field, tuple[Callable[[Sequence[RunSpec]], Iterator[int]], Callable[[RunSpec, int, Tasks], int]]] = {
     "accumulation": (_parts, _in_parts),
+    "recompute": (_again, _recomputed),
     "length": (_lengths, _cut),
     "blocks": (_blocks, _at_the_top),
 }

@@ -118,12 +118,14 @@ def test_every_change_that_is_named_makes_all_runs_fit(lab: Lab) -> None:
     found = shortage(specs, lab.tasks, needed - 1)
     assert found is not None
     assert (found.label, found.memory, found.free) == ("LoRA r=8", needed, needed - 1)
-    assert {change.field for change in found.changes} == {"accumulation", "length", "blocks"}
+    assert {change.field for change in found.changes} == {"accumulation", "recompute", "length", "blocks"}
     for change in found.changes:
         assert change.memory <= needed - 1
         assert change.clause in found.advice
     parts = next(change.value for change in found.changes if change.field == "accumulation")
     changed = [spec.but(optim=spec.optim.but(accumulation=parts)) for spec in specs]
+    assert shortage(changed, lab.tasks, needed - 1) is None
+    changed = [spec.but(optim=spec.optim.but(recompute=True)) for spec in specs]
     assert shortage(changed, lab.tasks, needed - 1) is None
     length = next(change.value for change in found.changes if change.field == "length")
     changed = [spec.but(task=spec.task.but(length=length)) for spec in specs]

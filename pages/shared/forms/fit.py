@@ -68,6 +68,8 @@ def _values(lab: Lab, change: Change, key: str, spec: RunSpec) -> dict[str, Any]
     match change.field:
         case "accumulation":
             values: dict[str, Any] = {f"{family_key(key, spec.network)}-accumulation": change.value}
+        case "recompute":
+            values = {f"{family_key(key, spec.network)}-recompute": True}
         case "length" if f"{key}-preset" in st.session_state:
             # A preset has no choice of the length: the same task with every setting as a field has.
             own = own_values(
