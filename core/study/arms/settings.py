@@ -34,7 +34,7 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
         if isinstance(value, Spec):
             for field, about in type(value).model_fields.items():
                 title = spec.objective.title_of(field, about.title or field)
-                left_out = {"head_rate": not spec.network.has_head, "recompute": not spec.network.reads_tokens}
+                left_out = {"head_rate": not spec.network.has_head, "recompute": not spec.optim.recompute}
                 if left_out.get(field):
                     continue
                 if field != "kind" and about.repr and title:
