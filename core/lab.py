@@ -105,7 +105,7 @@ class Lab(Growing):
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
-        self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.tokenizer)
+        self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.tokenizer_of)
         self.timer = StepTimer(self.tasks, settings.threads, self._is_anything_training)
         self.tracking = Tracking(settings, self.store, self.artifacts, self.store.is_busy)
         self._unlisted: list[str] = []

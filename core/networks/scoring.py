@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from core.data.examples import Batch
@@ -56,8 +57,11 @@ def scores(network: nn.Module, batch: Batch) -> Tensor:
 
 
 def token_nats(network: nn.Module, batch: Batch) -> Tensor:
-    """(t,): −ln p of each scored token, text after text. Args: see :func:`scores`."""
-    return _of_tokens(network, batch)[0]
+    """(n, tokens): −ln p of each scored token at its place, 0 at the others. Args: see :func:`scores`."""
+    count, width = batch["input_ids"].shape
+    nats, _, places = _of_tokens(network, batch)
+    behind_first = nats.new_zeros(count * (width - 1)).index_copy(0, places, nats)
+    return F.pad(behind_first.view(count, width - 1), (1, 0))
 
 
 def _of_tokens(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

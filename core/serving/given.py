@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from core.data.dataset import SIDE
 from core.data.examples import Batch
@@ -16,6 +18,7 @@ from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
 from core.objectives.language import BYTES
+from core.serving.request import TextScore, TokenBits
 from core.tasks.views.image import as_seen, images_of
 from core.tasks.views.language import scored_examples
 from core.tasks.views.view import TextTokenizer
@@ -39,11 +42,21 @@ class Given:
     size: int = 0
     """Bytes that the scored tokens of a text stand for, where a network continues it."""
 
-    @property
-    def scored(self) -> list[int]:
-        """The tokens that are scored, where a network continues the text."""
-        found: list[int] = self.batch["input_ids"][self.batch[SCORED]].tolist()
-        return found
+    def scored_by(self, nats: Tensor, tokenizer: TextTokenizer) -> TextScore:
+        """What the text costs a network that continues it.
+
+        Args:
+            nats: (tokens,) the text's row of :func:`core.networks.scoring.token_nats`, perhaps with padding behind it.
+            tokenizer: of the network.
+        """
+        (ids,), (scored,) = self.batch["input_ids"], self.batch[SCORED]
+        bits = nats[: len(ids)][scored].double() / math.log(2)
+        words = tokenizer.words(ids[scored].tolist())
+        return TextScore(
+            bits_per_byte=float(bits.sum()) / self.size if self.size else None,
+            bytes=self.size,
+            tokens=[TokenBits(word, own) for word, own in zip(words, bits.tolist(), strict=True)],
+        )
 
 
 def given_example(task: Task, row: int) -> Given:
@@ -64,9 +77,10 @@ def own_image(pixels: NDArray[np.uint8], task: TaskSpec) -> Given:
     return Given({"pixels": seen}, image=image)
 
 
-def own_passage(text: str, tokenizer: TextTokenizer, length: int) -> Given:
-    """A text that is scored as a whole. Args: see :func:`own_text`."""
-    return _passage(scored_examples([Passage.whole(text)], tokenizer, length))
+def own_passage(text: str, tokenizer: TextTokenizer, length: int, prompt: str = "") -> Given:
+    """A text that is scored as a whole. Args: prompt: what stands before it; for the others see :func:`own_text`."""
+    passage = Passage.prompted(prompt, text) if prompt else Passage.whole(text)
+    return _passage(scored_examples([passage], tokenizer, length))
 
 
 def _passage(examples: LanguageExamples) -> Given:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from core.adapter.read import AdapterFile, check_head, layers_of
 from core.data.examples import Batch
@@ -19,6 +20,7 @@ from core.methods.linear import features, is_linear
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
 from core.networks.network import spec_on
+from core.networks.scoring import is_scored, output_layer, token_nats
 from core.serving.own_heads import OwnHeads, state_of
 from core.serving.positions import compute_positions_by_adapter
 from core.serving.rows import Places, Rows
@@ -107,11 +109,12 @@ class MixedNetwork:
         self._network = copy.deepcopy(self._base, dict(shared))
         self._places = Places()
         modules, heads = dict(self._network.named_modules()), head_paths(self._network)
+        output = output_layer(self._network)
         self._heads = {path: OwnHeads(modules[path], self._places) for path in heads}
         self._layers = {
             path: MixedLinear(module, self._places)
             for path, module in modules.items()
-            if is_linear(module) and not is_in_head(path, heads)
+            if is_linear(module) and not is_in_head(path, heads) and module is not output
         }
         for path, module in (self._heads | self._layers).items():
             parent, _, name = path.rpartition(".")
@@ -137,7 +140,7 @@ class MixedNetwork:
         return Use(len(self._held), self._nbytes, self._hits, self._misses)
 
     def answer(self, batch: Batch, adapters: Sequence[str | None]) -> Tensor:
-        """Logits of a batch.
+        """Logits of a batch; of texts to continue what :func:`core.networks.scoring.token_nats` gives.
 
         The base's products are computed once for all rows of a forward pass. That is the whole batch, unless it has
         more than :data:`MAX_TOKENS`: then texts of similar length are answered together. A row without an adapter gets
@@ -148,11 +151,11 @@ class MixedNetwork:
             adapters: name of the adapter of each row, or None.
 
         Returns:
-            (n, classes), in the order of the rows.
+            (n, classes) or (n, tokens), in the order of the rows.
 
         Raises:
-            ServingError: the adapters of the batch do not fit in memory together, or the architecture is one whose
-                layers do not read the rows.
+            ServingError: the adapters of the batch do not fit in memory together, one of them changes the output layer
+                of a language model, or the architecture is one whose layers do not read the rows.
             LabError: raised by ``read``, or the adapter does not fit the base.
         """
         if self._refusal and any(name is not None for name in adapters):
@@ -168,12 +171,16 @@ class MixedNetwork:
                 )
                 for rows, longest in parts
             ]
-            order, logits = torch.cat([rows for rows, _ in parts]), torch.cat(found)
+            width = max(each.shape[1] for each in found)
+            order = torch.cat([rows for rows, _ in parts])
+            logits = torch.cat([F.pad(each, (0, width - each.shape[1])) for each in found])
             return torch.empty_like(logits).index_copy_(0, order, logits)
 
     def _pass(self, batch: Batch, numbers: Sequence[int | None]) -> Tensor:
-        """Logits of one forward pass. Args: batch: its inputs; numbers: of the adapter of each row."""
+        """What one forward pass gives. Args: batch: its inputs; numbers: of the adapter of each row."""
         self._places.select(numbers)
+        if is_scored(self._network, batch):
+            return token_nats(self._network, batch)
         return forward(self._network if None in numbers else self._fast, batch)
 
     def _tried(self, base: nn.Module) -> str | None:
@@ -222,6 +229,8 @@ class MixedNetwork:
         """Hold one more adapter for the batch that is to be answered."""
         file = self._read(name)
         terms = terms_of(self._base, file, self._fingerprint)
+        if other := terms.keys() - self._layers.keys():
+            raise ServingError(f"Adapter {name} changes the output layer, {min(other)}: load it with PEFT.")
         rank = max(1, *(each.rank for each in terms.values()))
         vectors = sum(each.vector_bytes for each in terms.values())
         size = rank * self._row_bytes + vectors + self._head_bytes

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from core.artifacts.artifacts import Artifacts
+from core.data.dataset import LANGUAGE
 from core.data.sources.catalog import Catalog
 from core.errors import LabError, ServingBusyError, ServingError, UnknownRunError
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
-from core.serving.inputs import READ, Inputs, TokenizerOf
+from core.serving.inputs import READ, Inputs, Passages, TokenizerOf
 from core.serving.mixed import MixedNetwork, Use
 from core.serving.rate import Answered, Rate, rate_of
 from core.serving.request import (
@@ -31,6 +32,7 @@ from core.serving.request import (
     Prediction,
     PredictRequest,
     PredictResponse,
+    ScoresResponse,
     ServedAdapter,
 )
 from core.store.record import Run, State
@@ -49,10 +51,12 @@ MAX_BASES = 4
 MAX_WAITING = 8 * MAX_ROWS
 """Maximum number of rows that wait to be answered; further requests are refused."""
 
-IMPORTED = re.compile("[0-9a-f]{64}/[0-9]+")
-"""What a network that was imported is called as a base: its digest, and its number of outputs."""
+IMPORTED = re.compile(f"[0-9a-f]{{64}}/([0-9]+|{LANGUAGE})")
+"""What a network that was imported is called as a base: its digest, and its number of outputs or what it learns."""
 
 NO_CLASSES = "A network that was imported knows no classes by itself: name an adapter in each row."
+
+NOT_ALONE = "A network that was imported answers beside its adapters: name one of them in at least one row."
 
 LATENCIES = 1000
 """Number of requests that latency and rate are computed over."""
@@ -113,7 +117,7 @@ class Predictor:
         store: knows the runs.
         artifacts: has their files.
         catalog: has the names of classes.
-        tokenizer: gives the tokenizer of texts of a network that was imported.
+        tokenizer: gives the tokenizer of texts of a network.
         max_bytes: limit on the adapters of one base in memory.
         """
         self._store, self._artifacts, self._catalog = store, artifacts, catalog
@@ -133,11 +137,12 @@ class Predictor:
         self._since = time.perf_counter()
         self._latest: deque[Answered] = deque(maxlen=LATENCIES)
 
-    def predict(self, request: PredictRequest) -> PredictResponse | NumbersResponse:
+    def predict(self, request: PredictRequest) -> PredictResponse | NumbersResponse | ScoresResponse:
         """Answer a request, together with others that arrived while the last batch was computed.
 
         Returns:
-            Classes with their probabilities; or numbers, where that is what the networks have learned.
+            Classes with their probabilities; or numbers, or what each token of a text costs, where that is what the
+            networks have learned.
 
         Raises:
             ServingError: rows are on several bases, or do not fit the network, or nothing reads rows for it.
@@ -150,7 +155,10 @@ class Predictor:
         named = [request.base] if request.base and not is_imported(request.base) else []
         runs = self._runs([*filter(None, adapters), *named])
         base = self._base_of(request, runs)
-        tasks = [(runs[adapter] if adapter else _pretrained(base)).spec.task for adapter in adapters]
+        own = base.run
+        if base.network.learns == LANGUAGE and any(adapters):  # to be compared with them, so as long as theirs
+            own = max((runs[adapter] for adapter in adapters if adapter), key=lambda run: run.spec.task.length)
+        tasks = [(runs[adapter] if adapter else _pretrained(own)).spec.task for adapter in adapters]
         read = READ.get(base.network.learns)
         if read is None:
             raise ServingError(f"Networks that learn {noun(base.network.learns)} cannot be served; name another base.")
@@ -165,7 +173,9 @@ class Predictor:
             if len(self._latest) == LATENCIES:
                 self._since = self._latest[0].at
             self._latest.append(Answered(now, len(adapters), now - arrived))
-        objective = (runs[named_first] if (named_first := adapters[0]) else _pretrained(base)).spec.objective
+        if isinstance(inputs, Passages):
+            return inputs.response(logits)
+        objective = (runs[named_first] if (named_first := adapters[0]) else _pretrained(own)).spec.objective
         if not objective.has_classes:  # of all rows, since they are on one base
             numbers = objective.predict(logits).tolist()
             return NumbersResponse(predictions=[NumberPrediction(number=number) for number in numbers])
@@ -204,6 +214,7 @@ class Predictor:
                     seed=run.spec.seed,
                     task=task_text(run.spec.task, run.spec.objective),
                     accuracy=run.result.measures.get("accuracy"),
+                    bits_per_byte=run.result.measures.get("bits_per_byte"),
                     bytes=run.result.adapter_bytes or 0,
                     held=run.id in held,
                     objective=run.spec.objective.kind,
@@ -260,7 +271,7 @@ class Predictor:
         if named and named[0].spec.is_direct:
             return _Base(key, named[0].spec.network, lambda: self._artifacts.base_network(named[0]), None)
         if is_imported(key):
-            raise ServingError(NO_CLASSES)
+            raise ServingError(NOT_ALONE if key.endswith(LANGUAGE) else NO_CLASSES)
         (base,) = self._runs([key]).values()
         if base.spec.role is not Role.BASE or base.result is None:
             raise UnknownRunError(f"Run {base.id} is not a base that has been trained.")
@@ -355,11 +366,12 @@ class Predictor:
 
 
 def key_of(run: Run) -> str:
-    """What a run started from: its base, or a network that was imported, with its number of outputs.
+    """What a run started from: its base, or a network that was imported, with its number of outputs or what it learns.
 
     The same for all adapters that can be mixed, and what requests and the list of adapters call the base.
     """
-    return run.spec.base or f"{run.spec.network.brought}/{run.spec.network.num_classes}"
+    network = run.spec.network
+    return run.spec.base or f"{network.brought}/{LANGUAGE if network.learns == LANGUAGE else network.num_classes}"
 
 
 def is_imported(key: str) -> bool:
@@ -367,8 +379,8 @@ def is_imported(key: str) -> bool:
     return IMPORTED.fullmatch(key) is not None
 
 
-def _pretrained(base: _Base) -> Run:
-    """The pretrain run, which answers the rows without an adapter."""
-    if base.run is None:
+def _pretrained(run: Run | None) -> Run:
+    """The run whose task the rows without an adapter have. Raises: ServingError: there is none."""
+    if run is None:
         raise ServingError(NO_CLASSES)
-    return base.run
+    return run

@@ -31,16 +31,23 @@ Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 RunId = Annotated[str, Meta(min_length=1, max_length=64)]
 
 BaseName = Annotated[str, Meta(min_length=1, max_length=96)]
-"""A run, or the digest of a network that was imported with its number of outputs."""
+"""A run, or the digest of a network that was imported with its number of outputs, or ``language`` where it continues
+texts."""
 
 
 class Row(Struct, frozen=True, forbid_unknown_fields=True):
-    """One example, and who answers it: an image for a base that reads images, a text for one that reads texts."""
+    """One example, and who answers it: an image for a base that reads images, a text for one that reads or continues
+    texts.
+    """
 
     pixels: Annotated[
         Pixels | None, Meta(description="Pixels from 0 to 1, row by row, preprocessed as in training.")
     ] = None
     text: Annotated[Text | None, Meta(description="A text, which is cut where the adapter was trained to.")] = None
+    prompt: Annotated[
+        Text | None,
+        Meta(description="What stands before the text and is not scored, for a base that continues texts."),
+    ] = None
     adapter: Annotated[RunId | None, Meta(description="Run whose adapter answers; null for the base alone.")] = None
 
     def __post_init__(self) -> None:
@@ -88,6 +95,29 @@ class NumbersResponse(Struct, frozen=True):
     predictions: list[NumberPrediction]
 
 
+class TokenBits(Struct, frozen=True, gc=False):
+    """A token of a text that is scored."""
+
+    token: Annotated[str, Meta(description="As the tokenizer names it.")]
+    bits: Annotated[float, Meta(description="−log₂ of the probability that the network gave it.")]
+
+
+class TextScore(Struct, frozen=True):
+    """The answer to one row where a network continues texts."""
+
+    bits_per_byte: Annotated[
+        float | None, Meta(description="The bits of all scored tokens over their bytes; null where nothing is scored.")
+    ]
+    bytes: Annotated[int, Meta(description="Bytes of UTF-8 that the scored tokens stand for.")]
+    tokens: Annotated[list[TokenBits], Meta(description="The scored tokens in their order.")]
+
+
+class ScoresResponse(Struct, frozen=True):
+    """What texts cost networks that continue them, in the order of the rows."""
+
+    predictions: list[TextScore]
+
+
 class ServedAdapter(Struct, frozen=True, omit_defaults=True):
     """An adapter that can be named in a row."""
 
@@ -95,11 +125,11 @@ class ServedAdapter(Struct, frozen=True, omit_defaults=True):
     base: Annotated[
         str,
         Meta(
-            description="Run of its base, or DIGEST/OUTPUTS of the network that was imported: the rows of a request "
-            "name adapters of one base."
+            description="Run of its base, or DIGEST/OUTPUTS of the network that was imported, DIGEST/language where it "
+            "continues texts: the rows of a request name adapters of one base."
         ),
     ]
-    reads: Annotated[str, Meta(description="What its rows are: image or text.")]
+    reads: Annotated[str, Meta(description="What its rows are: image, text, or language for a text to continue.")]
     label: Annotated[str, Meta(description="Method and rank, such as LoRA r=4.")]
     method: str
     rank: int | None
@@ -111,6 +141,7 @@ class ServedAdapter(Struct, frozen=True, omit_defaults=True):
     objective: Annotated[str, Meta(description="What it has learned to answer.")] = CLASSIFICATION.kind
     alpha: Annotated[float | None, Meta(description="By which its matrices were scaled.")] = None
     learning_rate: Annotated[float | None, Meta(description="At which it was trained.")] = None
+    bits_per_byte: Annotated[float | None, Meta(description="On the test part, where it continues texts.")] = None
 
 
 class AdaptersResponse(Struct, frozen=True):

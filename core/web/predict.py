@@ -27,6 +27,7 @@ from core.serving.request import (
     NumbersResponse,
     PredictRequest,
     PredictResponse,
+    ScoresResponse,
 )
 from core.store.record import Run
 
@@ -121,6 +122,7 @@ def description(base: str = "") -> dict[str, Any]:
     """
     answers: list[type[msgspec.Struct]] = [PredictResponse]
     answers += [NumbersResponse] if objectives_for("numbers") else []
+    answers += [ScoresResponse] if objectives_for("texts") else []
     types = [PredictRequest, *answers, AdaptersQuery, AdaptersResponse, ErrorResponse]
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     query = schemas.pop(AdaptersQuery.__name__)["properties"]

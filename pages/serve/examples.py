@@ -10,10 +10,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.data.dataset import LANGUAGE
 from core.web.predict import PREDICT
 
 TEXT = json.dumps("a round fruit with red or green skin")
 """A text to ask about, in JSON and in Python."""
+
+CLASS = 'print(prediction["name"], max(prediction["probabilities"]))'
+NUMBER = 'print(prediction["number"])'
+SCORE = """print(prediction["bits_per_byte"])
+    for each in prediction["tokens"]:
+        print(each["bits"], each["token"], sep="\t")"""
+"""What a program does with an answer."""
 
 CURL_HEADERS = "-H 'content-type: application/json' -H \"authorization: Bearer $LORA_LAB_TOKEN\""
 
@@ -30,6 +38,8 @@ class Example:
     """Its value in Python."""
     before: str = ""
     """Lines before the command."""
+    printed: str = CLASS
+    """What a program does with an answer, unless that is a number."""
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -40,6 +50,7 @@ EXAMPLES: Mapping[str, Example] = {
         '# 784 pixels from 0 to 1, here all 0.5\nP=$(python3 -c \'print(", ".join(["0.5"] * 784))\')\n',
     ),
     "text": Example("text", TEXT, TEXT),
+    LANGUAGE: Example("text", TEXT, TEXT, printed=SCORE),
 }
 """By kind of data."""
 
@@ -76,7 +87,7 @@ def python(
 ) -> str:
     """A request in Python's standard library. Args: as in :func:`curl`."""
     key = EXAMPLES[reads].key
-    printed = 'prediction["name"], max(prediction["probabilities"])' if has_classes else 'prediction["number"]'
+    printed = EXAMPLES[reads].printed if has_classes or reads == LANGUAGE else NUMBER
     row, body = (f'{{"adapter": name, "{key}": {key}}}', '{"rows": rows}')
     names = json.dumps(list(adapters))
     rows = f"[{row} for name in {names}]"
@@ -93,5 +104,5 @@ token = os.environ.get("LORA_LAB_TOKEN", "")
 headers = {{"content-type": "application/json", "authorization": f"Bearer {{token}}"}}
 request = Request("{address}{PREDICT}", json.dumps({body}).encode(), headers)
 for prediction in json.load(urlopen(request))["predictions"]:
-    print({printed})
+    {printed}
 '''

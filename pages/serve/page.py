@@ -6,12 +6,15 @@ from statistics import median, quantiles
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.lab import current
 from core.numbers import bytes_text, count_text, number_text
+from core.objectives.language import BITS_PER_BYTE
 from core.objectives.registry import objective_of
 from core.serving.predictor import LATENCIES, Statistics
 from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
 from core.web.predict import ADAPTERS, OPENAPI
+from core.wording.examples import noun
 from pages.serve.examples import curl, python
 from pages.shared.experiment.current import offered_here
 from pages.shared.ui.access import token_sentence
@@ -29,7 +32,9 @@ def examples(adapters: list[ServedAdapter]) -> None:
     has_classes = objective_of(first.objective).has_classes
     names = [each.adapter for each in adapters if each.base == first.base][:2]
     address = str(st.context.url or "http://localhost:8501/serve").rsplit("/", 1)[0]
-    asked: dict[str, tuple[list[str | None], str | None]] = {"Rows with adapters": ([*names], None)}
+    continues = first.reads == LANGUAGE
+    rows_of = ("Base and adapters", [None, *names]) if continues else ("Rows with adapters", [*names])
+    asked: dict[str, tuple[list[str | None], str | None]] = {rows_of[0]: (rows_of[1], None)}
     if lab.runs_of([first.base]):  # a network that was imported answers with adapters only
         asked["Base alone"] = ([None], first.base)
     for tab, (rows, base) in zip(st.tabs(list(asked)), asked.values(), strict=True):
@@ -37,6 +42,11 @@ def examples(adapters: list[ServedAdapter]) -> None:
             for title, code in (("curl", curl), ("Python", python)):
                 st.caption(title)
                 st.code(code(address, rows, first.reads, base, has_classes), language=None, wrap_lines=True)
+    if continues:
+        st.caption(
+            "The answer to each row has the bits per byte of the text, lower is better, and the bits of each token. A "
+            "row may have a prompt, too, which stands before the text and is not scored."
+        )
     st.caption(
         f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. A row without an adapter gets the answer "
         f"of the base alone; where no row has one, the request names the base. {token_sentence()} "
@@ -76,7 +86,8 @@ def _latency(found: Statistics) -> str:
 st.title("Serve")
 st.markdown(
     "One base in memory, many small adapters beside it: each row of a request may name a different adapter. The base "
-    "computes all rows at once, and each adapter adds its part. Rows are images or texts, as their base reads."
+    "computes all rows at once, and each adapter adds its part. Rows are images or texts, as their base reads; a base "
+    "that continues texts answers with the bits of each token."
 )
 listed = lab.predictor.adapters()
 if not listed.adapters:
@@ -91,19 +102,20 @@ examples(known)
 st.subheader("Adapters")
 if listed.next:
     st.caption(f"The newest; `GET {ADAPTERS}` lists all, {count_text(MAX_LISTED)} at a time.")
-has_accuracy = any(each.accuracy is not None for each in known)
+results = {"Accuracy (%)": lambda each: each.accuracy, BITS_PER_BYTE.title: lambda each: each.bits_per_byte}
+shown = {title: value for title, value in results.items() if any(value(each) is not None for each in known)}
 st.dataframe(
     [
         {
             "Adapter": each.adapter,
-            "Reads": f"{each.reads}s",
+            "Reads": noun(each.reads),
             "Base": each.base,
             "Method": each.label,
             "Alpha": each.alpha,
             "Learning rate": each.learning_rate,
             "Seed": each.seed,
             "Task": each.task,
-            **({"Accuracy (%)": each.accuracy} if has_accuracy else {}),
+            **{title: value(each) for title, value in shown.items()},
             "Size": bytes_text(each.bytes),
         }
         for each in known
@@ -114,6 +126,7 @@ st.dataframe(
         "Alpha": st.column_config.NumberColumn(format="%g"),
         "Learning rate": st.column_config.NumberColumn(format="%g"),
         "Accuracy (%)": st.column_config.NumberColumn(format="%.2f"),
+        BITS_PER_BYTE.title: st.column_config.NumberColumn(format="%.3f"),
     },
     alt="Adapters that rows can name, with what they have learned",
 )

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from core.numbers import number_text
 from core.objectives.language import BITS_PER_BYTE
 from core.objectives.objective import ObjectiveSpec
 from core.serving.panes import Answers
+from core.serving.request import TextScore
 from core.study.figures.probabilities import Probabilities, probabilities, probabilities_alt
 from core.wording.answers import answers_text
 from core.wording.examples import class_name
@@ -65,29 +63,27 @@ def show_answers(
     _show(probabilities(found, names, right), "try-answers")
 
 
-def show_scores(nats: Mapping[str, NDArray[np.float64]], words: Sequence[str], size: int) -> None:
+def show_scores(scores: Mapping[str, TextScore]) -> None:
     """Draw what a text costs each network, in bits per byte and token by token.
 
     Args:
-        nats: (t,) −ln p of each scored token, by what the network is called; the first is the base.
-        words: the scored tokens.
-        size: bytes that they stand for.
+        scores: by what the network is called; the first is the base.
     """
-    bits = {label: each / math.log(2) for label, each in nats.items()}
-    if not words or not size:
+    found = {label: score.bits_per_byte for label, score in scores.items() if score.bits_per_byte is not None}
+    if not found:
         st.info("Nothing of this text is scored: give a longer one.", icon=":material/info:")
         return
     st.dataframe(
-        {
-            "Network": list(bits),
-            BITS_PER_BYTE.title: [BITS_PER_BYTE.text(float(each.sum()) / size) for each in bits.values()],
-        },
+        {"Network": list(found), BITS_PER_BYTE.title: [BITS_PER_BYTE.text(each) for each in found.values()]},
         hide_index=True,
         alt="Bits per byte of the text by each network, lower is better",
     )
     st.caption(f"{BITS_PER_BYTE.about} Lower is better. Below: the bits of each token.")
     st.dataframe(
-        {"Token": list(words), **{label: each.round(3) for label, each in bits.items()}},
+        {
+            "Token": [each.token for each in next(iter(scores.values())).tokens],
+            **{label: [round(each.bits, 3) for each in score.tokens] for label, score in scores.items()},
+        },
         hide_index=True,
         alt="Bits of each token of the text by each network",
     )

@@ -154,10 +154,8 @@ def _answered(
         answers = panes.answer(asked.batch, list(labels), strengths, token_nats if continues else forward)
         milliseconds = 1000 * (time.perf_counter() - start)
         if continues:
-            words = lab.artifacts.tokenizer(first).words(asked.scored)
-            show_scores(
-                {label: answers.logits[name].double().numpy() for name, label in labels.items()}, words, asked.size
-            )
+            tokenizer = lab.artifacts.tokenizer(first)
+            show_scores({label: asked.scored_by(answers.logits[name][0], tokenizer) for name, label in labels.items()})
         else:
             show_answers(answers, labels, task.class_names, asked.truth, first.spec.objective)
         st.caption(f"{len(labels)} networks answered in {number_text(milliseconds, 1)} ms. {_base_text(answers)}")

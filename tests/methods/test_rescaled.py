@@ -187,7 +187,7 @@ def test_a_recipe_gives_its_very_weights_again(done: Done, tmp_path: Path) -> No
 
 def test_rows_of_one_request_have_it_lora_or_no_adapter(done: Done) -> None:
     lab = done.lab
-    predictor = Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.tokenizer)
+    predictor = Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.tokenizer_of)
     try:
         assert {(each.label, each.rank) for each in predictor.adapters().adapters} >= {("IA3 g=1", None)}
         check_served(done, predictor, "IA3 g=1", None, "LoRA r=2", "IA3 g=16")

@@ -400,7 +400,7 @@ def test_the_time_of_its_steps_is_measured_without_a_bank(done: Done) -> None:
 
 def test_rows_of_one_request_are_answered_by_its_adapters_and_its_base(done: Done) -> None:
     lab = done.lab
-    predictor = Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.tokenizer)
+    predictor = Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.tokenizer_of)
     try:
         check_served(done, predictor, "LoRA r=4", "DoRA r=2", "LoRA r=2", None)
         with pytest.raises(SpecError, match="reads pixels"):

@@ -19,7 +19,7 @@ from core.adapter.archive import read_entries
 from core.artifacts.exports import FORMATS
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import ADAPTER
-from core.errors import SpecError
+from core.errors import ServingError, SpecError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -29,6 +29,8 @@ from core.objectives.language import LanguageSpec
 from core.objectives.measure import Answers
 from core.plan.configuration_file import read_configuration, write_configuration
 from core.run_spec import RunSpec
+from core.serving import inputs
+from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.study.arms.arm import arms_of
@@ -38,6 +40,7 @@ from core.study.report.report import report_of
 from core.study.stats.measures import FORGETTING, quantity
 from core.study.weights import predicted
 from core.training.evaluation import evaluate
+from core.web.predict import description
 from tests.conftest import compared, finish, short
 from tests.pages.test_pages import draw, texts
 from tests.text_home import pets
@@ -140,6 +143,53 @@ def test_the_base_of_an_adapter_is_found_among_language_models(done: Done) -> No
     certificate = done.lab.artifacts.certificate(run.id)
     found = done.lab.origins.find(certificate["base_fingerprint"])
     assert found == done.imported
+
+
+@pytest.mark.parametrize("which", ["topics", "direct"])
+def test_served_texts_cost_base_and_adapter_what_evaluation_counted(done: Done, which: str) -> None:
+    lab, run = done.lab, done.run(getattr(done, which), "lora")
+    known = pets()
+    kept = [text for text, label in zip(known.test_texts, known.test_labels, strict=True) if has(run, int(label))]
+    asked = [Row(text=text, adapter=name) for name in (None, run.id) for text in kept]
+    found = lab.predictor.predict(PredictRequest(rows=asked)).predictions
+    for part, name in (found[: len(kept)], "bits_per_byte_before"), (found[len(kept) :], "bits_per_byte"):
+        bits = sum(each.bits for answer in part for each in answer.tokens)
+        counted = run.result.measures.get(name)
+        if counted is not None or which == "topics":  # of an imported network the base is not measured
+            assert bits / sum(answer.bytes for answer in part) == pytest.approx(counted, rel=1e-5)
+    listed = {each.adapter: each for each in lab.predictor.adapters().adapters}
+    assert (listed[run.id].reads, listed[run.id].bits_per_byte) == ("language", run.result.measures["bits_per_byte"])
+    assert ("language" in listed[run.id].base) == (which == "direct")
+    assert "TextScore" in description()["components"]["schemas"]
+
+
+def has(run: Run, label: int) -> bool:
+    """Whether a run's task has the texts of a topic."""
+    return run.spec.task.classes is None or label in run.spec.task.classes
+
+
+def test_a_prompt_is_read_and_not_scored(done: Done) -> None:
+    run, (prompt, text) = done.run(done.topics, "lora"), ("the dog – ", "a cat")
+    rows = [Row(text=prompt + text), Row(text=text, prompt=prompt), Row(text="", prompt=prompt), Row(text="")]
+    whole, last, *none = done.lab.predictor.predict(PredictRequest(rows=rows, base=run.spec.base)).predictions
+    assert last.bytes == len(text)
+    assert [each.token for each in last.tokens] == [each.token for each in whole.tokens[-len(last.tokens) :]]
+    bits = [each.bits for each in last.tokens]
+    assert bits == pytest.approx([each.bits for each in whole.tokens[-len(bits) :]], rel=1e-4)
+    assert last.bits_per_byte == pytest.approx(sum(bits) / last.bytes)
+    assert [each.bits_per_byte for each in none] == [None, None]
+
+
+def test_texts_that_cannot_be_answered_are_one_sentence(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = done.run(done.direct, "lora")
+    key = f"{done.imported.brought}/language"
+    with pytest.raises(ServingError, match="name one of them in at least one row"):
+        done.lab.predictor.predict(PredictRequest(rows=[Row(text="a cat")], base=key))
+    with pytest.raises(ServingError, match="reads texts: give each row its text"):
+        done.lab.predictor.predict(PredictRequest(rows=[Row(pixels=[0.5], adapter=run.id)]))
+    monkeypatch.setattr(inputs, "MAX_SCORED", 5)
+    with pytest.raises(ServingError, match="more than 5 tokens: send them in several requests"):
+        done.lab.predictor.predict(PredictRequest(rows=[Row(text="a cat", adapter=run.id)] * 6))
 
 
 CLASS_THINGS = re.compile(r".{0,60}(?:\bclass(?:es)?\b|confus|probabilit|macro-f1|languages).{0,60}", re.IGNORECASE)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from core.lab import Lab
+from core.serving.inputs import READ
 from core.serving.request import PredictRequest, Row
 from core.store.record import Run
 from core.web.predict import PREDICT
-from pages.serve.examples import curl, python
+from pages.serve.examples import EXAMPLES, curl, python
 from pages.shared.ui import access
 from tests.pages.test_pages import draw, texts
 from tests.trained_home import TrainedHome
@@ -18,17 +19,13 @@ def test_without_an_adapter_it_says_how_to_get_one(opened: Lab, base: Run) -> No
     assert "train an adapter first" in texts(draw("serve"))
 
 
-@pytest.mark.parametrize("reads", ["image", "text"])
-def test_the_code_asks_for_what_the_base_reads(reads: str) -> None:
+@pytest.mark.parametrize("reads", READ)
+def test_the_code_asks_for_what_the_base_reads_and_names_a_base_alone_beside_the_rows(reads: str) -> None:
     command, program = curl("http://here", ["r-1"], reads), python("http://here", ["r-1"], reads)
-    key = {"image": "pixels", "text": "text"}[reads]
+    key = EXAMPLES[reads].key
     assert f'"{key}": ' in command
     assert f'"{key}": {key}' in program
     compile(program, "program", "exec")
-
-
-@pytest.mark.parametrize("reads", ["image", "text"])
-def test_the_code_for_the_base_alone_names_it_beside_rows_without_an_adapter(reads: str) -> None:
     for code in (curl("http://here", [None], reads, "r-2"), python("http://here", [None], reads, "r-2")):
         assert '"base": "r-2"' in code
         assert "adapter" not in code

@@ -37,6 +37,8 @@ from tests.conftest import finish, short
 from tests.networks.tiny import SIZES
 from tests.text_home import PETS, texts_of
 from tests.trained_home import TrainedHome
+from tests.training.tiny_passages import CONFIGS, task_of
+from tests.training.tiny_passages import network_of as language_model
 from tests.training.tiny_texts import ARCHITECTURES, network_of, spec_of, texts
 
 SPECS: dict[str, LowRankSpec] = {
@@ -80,15 +82,19 @@ def adapters(kind: str) -> tuple[torch.nn.Module, dict[str, AdapterFile]]:
 @cache
 def _made(kind: str) -> tuple[torch.nn.Module, dict[str, AdapterFile]]:
     base = network_of(NETWORKS[kind]()).eval()
+    return base, files_of(base, texts(4).batch(slice(None)))
+
+
+def files_of(base: torch.nn.Module, probe: Batch, specs: dict[str, LowRankSpec] = SPECS) -> dict[str, AdapterFile]:
+    """Files of adapters for a network that add something. Args: probe: inputs that it reads."""
     files = {}
-    for seed, (name, spec) in enumerate(SPECS.items()):
+    for seed, (name, spec) in enumerate(specs.items()):
         model = spec.prepare(copy.deepcopy(base), torch.Generator().manual_seed(seed))
         perturb(*(parameter for parameter in model.parameters() if parameter.requires_grad), seed=seed)
-        probe = texts(4).batch(slice(None))
         files[name] = read_adapter(
             adapter_bytes(model, spec, base_fingerprint=base_fingerprint(base), card=Card("r-1", "r-0"), probe=probe)
         )
-    return base, files
+    return files
 
 
 def test_the_head_is_left_at_a_strength_of_zero() -> None:
@@ -159,6 +165,39 @@ def test_many_texts_are_answered_in_parts_of_similar_length(kind: str, monkeypat
                 torch.testing.assert_close(found[part[mine]], wanted, **exact)
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_each_token_of_a_row_costs_what_its_own_adapter_gives_however_many_texts_there_are(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = language_model(kind, dtype=torch.float32).eval()
+    files = files_of(base, task_of().test.batch(slice(0, 4)))
+    network = MixedNetwork(base, files.__getitem__, 2**24)
+    alone = {name: apply_adapter(base, file).eval() for name, file in files.items()} | {None: base}
+    for names in [*MIXES, [None, "a", "b", "c", None] * 5]:
+        own = task_of().test.first(len(names))
+        batch = own.batch(slice(None))
+        for tokens in mixed.MAX_TOKENS, 60:
+            monkeypatch.setattr(mixed, "MAX_TOKENS", tokens)
+            found = network.answer(batch, names)
+            for row, name in enumerate(names):
+                with torch.no_grad():
+                    scored = own.scored[slice(*own.offsets[row : row + 2].tolist())].nonzero().flatten()
+                    ids = own.tokens[slice(*own.offsets[row : row + 2].tolist())]
+                    logs = alone[name](input_ids=ids[None]).logits[0].log_softmax(1)
+                wanted = torch.zeros(found.shape[1])
+                wanted[scored] = -logs[scored - 1, ids[scored]]
+                torch.testing.assert_close(found[row], wanted, rtol=1e-4, atol=1e-5)
+        monkeypatch.undo()
+
+
+def test_an_adapter_of_the_output_layer_is_one_sentence() -> None:
+    base = language_model("llama", dtype=torch.float32).eval()
+    files = files_of(base, task_of().test.batch(slice(0, 4)), {"out": LoRASpec.of(target_modules=("lm_head",))})
+    network = MixedNetwork(base, files.__getitem__, 2**24)
+    with pytest.raises(ServingError, match="changes the output layer, lm_head: load it with PEFT"):
+        network.answer(task_of().test.batch(slice(0, 1)), ["out"])
+
+
 def test_heads_come_and_go_with_their_adapters_and_count() -> None:
     base, files = adapters("modernbert")
     network = MixedNetwork(base, files.__getitem__, 2**24)
@@ -200,13 +239,8 @@ def test_an_architecture_whose_layers_read_no_rows_is_refused_however_many_rows_
     kind: str, changes: dict[str, Any], head: tuple[str, ...]
 ) -> None:
     base = network_of(built(kind, changes, *head)).eval()
-    model = LoRASpec.of(rank=2).prepare(copy.deepcopy(base), torch.Generator().manual_seed(1))
-    perturb(*(parameter for parameter in model.parameters() if parameter.requires_grad), seed=1)
-    card, probe = Card("r-1", "r-0"), texts(4).batch(slice(None))
-    file = read_adapter(
-        adapter_bytes(model, LoRASpec.of(rank=2), base_fingerprint=base_fingerprint(base), card=card, probe=probe)
-    )
-    network = MixedNetwork(base, lambda name: file, 2**24)
+    files = files_of(base, texts(4).batch(slice(None)), {"a": LoRASpec.of(rank=2)})
+    network = MixedNetwork(base, files.__getitem__, 2**24)
     for rows, tokens in (4, 4), (4, 6), (1, 1), (1, 4):
         tensors = {"input_ids": torch.full((rows, tokens), 7), "attention_mask": torch.ones(rows, tokens).long()}
         with pytest.raises(ServingError, match="read more than the rows: load each adapter with PEFT"):
@@ -274,6 +308,7 @@ def test_rows_of_the_wrong_kind_and_without_an_adapter_are_one_sentence(trained_
     for rows, sentence in (
         ([Row(pixels=[0.5], adapter=run.id)], "reads texts: give each row its text"),
         ([Row(text="a", adapter=run.id), Row(text="a")], "name an adapter in each row"),
+        ([Row(text="a", prompt="b", adapter=run.id)], "takes a prompt: leave it out"),
     ):
         with pytest.raises(ServingError, match=sentence):
             lab.predictor.predict(PredictRequest(rows=rows))

@@ -315,7 +315,7 @@ def test_the_description_names_what_is_sent_and_is_served(served: Served) -> Non
     assert status == 200
     assert found == json.loads(json.dumps(description()))
     schemas = found["components"]["schemas"]
-    assert set(schemas["Row"]["properties"]) == {"pixels", "text", "adapter"}
+    assert set(schemas["Row"]["properties"]) == {"pixels", "text", "prompt", "adapter"}
     text = json.dumps(found)
     for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in schemas
