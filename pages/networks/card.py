@@ -7,8 +7,10 @@ import time
 
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.errors import LabError
 from core.lab import Lab
+from core.networks.causal import TESTED
 from core.networks.library.card import MAX_NAME, NetworkCard
 from core.numbers import bytes_text, count_text
 from pages.shared.forms.datasets import QUERY as DATASET
@@ -16,6 +18,7 @@ from pages.shared.forms.network import QUERY as NETWORK
 from pages.shared.ui.confirm import delete_or_cancel
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.pickers import CONTINUES
 from pages.shared.ui.primary import on_primary
 
 SHORT = 12
@@ -72,12 +75,16 @@ def _origin(card: NetworkCard) -> str:
 def _next_steps(lab: Lab, card: NetworkCard) -> None:
     """Draw links to what can be done with the network, on the newest of people's own texts where there are some."""
     kind = lab.networks.spec(card.digest).learns
-    own = [info.name for info in lab.catalog.list() if info.is_own and info.kind == kind and info.state == "ready"]
+    starts = {kind: ("Fine-tune this network", card.digest)}
+    if card.architecture in TESTED:
+        starts[LANGUAGE] = ("Fine-tune as a language model", f"{CONTINUES}{card.digest}")
+    own = [info for info in lab.catalog.list() if info.is_own and info.state == "ready"]
+    newest = {learns: info.name for learns in starts for info in own if info.seen_by(learns).kind == learns}
     with st.container(horizontal=True):
-        data = {DATASET: own[-1]} if own else {}
-        link("finetune", "Fine-tune this network", {"base": card.digest, **data})
-        link("home", "Ask on Home", {DATASET: own[-1] if own else lab.catalog.best(kind), NETWORK: card.digest})
-        if not own:
+        for learns, (label, base) in starts.items():
+            link("finetune", label, {"base": base, **({DATASET: newest[learns]} if learns in newest else {})})
+        link("home", "Ask on Home", {DATASET: newest.get(kind, lab.catalog.best(kind)), NETWORK: card.digest})
+        if not newest:
             link("data", "Upload texts")
 
 

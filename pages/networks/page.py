@@ -5,6 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import current
+from core.networks.causal import TESTED
+from core.numbers import listed
 from pages.networks.card import show_card
 from pages.networks.importing import arrivals, by_folder, by_hub_name, by_zip, known_networks
 from pages.shared.ui.access import is_local
@@ -14,8 +16,9 @@ lab = current()
 st.title("Networks")
 st.markdown(
     "Networks that somebody else has trained, to be fine-tuned to classify your texts: any encoder or decoder of "
-    "Hugging Face with weights as safetensors. Each is checked once and kept on this machine. Networks for images or "
-    "sound, encoders with a decoder, mixtures of experts and quantized weights are refused."
+    f"Hugging Face with weights as safetensors. Those of {listed([*TESTED])} can also learn to continue texts. Each is "
+    "checked once and kept on this machine. Networks for images or sound, encoders with a decoder, mixtures of experts "
+    "and quantized weights are refused."
 )
 
 mine, others = st.columns(2, gap="large")

@@ -19,6 +19,7 @@ from tests.conftest import HANG, wait_until
 from tests.networks.library.hub_server import HubServer
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw, texts
+from tests.text_home import pets
 
 
 @pytest.fixture
@@ -53,6 +54,30 @@ def test_a_folder_is_brought_listed_with_its_card_and_deleted_after_a_question(o
     app.button(key="network-delete-yes").click().run()
     assert not app.exception
     assert opened.networks.list() == []
+
+
+def test_a_network_that_continues_texts_is_offered_for_that_too_and_others_are_not(
+    opened: Lab, folder: Path, tmp_path: Path
+) -> None:
+    bert = opened.networks.import_folder(folder, "bert")
+    llama = opened.networks.import_folder(save_tiny(tmp_path / "llama", "llama"), "llama")
+    opened.catalog.keep(pets(), "mine")
+    links = [
+        (each.proto.label, dict(parse_qsl(each.proto.query_string)))
+        for each in draw("networks").get("page_link")
+        if each.proto.label.startswith("Fine-tune")
+    ]
+    named = {(label, asked["base"]) for label, asked in links}
+    assert named == {
+        ("Fine-tune this network", bert.digest),
+        ("Fine-tune this network", llama.digest),
+        ("Fine-tune as a language model", f"language-{llama.digest}"),
+    }
+    (asked,) = (asked for label, asked in links if label.endswith("language model"))
+    form = draw("finetune", **asked)
+    assert not form.error
+    assert form.selectbox(key="pick-base").value == asked["base"]
+    assert form.selectbox(key="finetune-dataset").value == "mine"
 
 
 def test_a_network_is_named_when_it_is_imported_and_renamed_and_shown_so_wherever_it_is_offered(
