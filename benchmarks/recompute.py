@@ -73,7 +73,8 @@ def main(home: Path) -> None:
     lab = Lab(Settings(home=home))
     print(machine())
     print(
-        "| network | MiB kept, counted | measured | MiB recomputed, counted | measured | s of the cores kept | s recomputed | |"
+        "| network | MiB kept, counted | measured | MiB recomputed, counted | measured "
+        "| s of the cores kept | s recomputed | |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for card in lab.networks.list():

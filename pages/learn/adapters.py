@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
+from core.data.dataset import LANGUAGE
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import methods
-from core.networks.network import NetworkSpec
+from core.networks.causal import TESTED, CausalSpec
+from core.networks.imported import ImportedSpec
 from core.numbers import count_text, percent
 from core.study.figures.palette import LORA
 from core.study.learn.architectures import Adapted, adapted, alt_text, known_architectures
@@ -53,7 +57,8 @@ def network_drawing(found: Adapted) -> str:
     for kind in (kind for kind in found.kinds if not kind.is_in_blocks):
         parts += _layer(kind, y)
         y += LAYER
-    parts += [box(INSET, y, WIDTH - 2 * INSET, LAYER - 6, "new"), text(WIDTH / 2, y + 12, "new head: trained whole")]
+    look, what = ("new", "new head: trained whole") if found.head else ("frozen", "output layer: frozen")
+    parts += [box(INSET, y, WIDTH - 2 * INSET, LAYER - 6, look), text(WIDTH / 2, y + 12, what)]
     return svg(y + LAYER + 4, *parts)
 
 
@@ -77,8 +82,8 @@ def where_adapters_go(lab: Lab) -> None:
         "A transformer is a stack of equal blocks. In each block, **attention** lets every token look at the others: "
         "it has linear layers for queries, keys, values and its output. The **feed-forward** part then works on each "
         "token alone, with two or three wider layers. An adapter can stand beside any of them: beside all, it can "
-        "change most; beside those of attention alone, it is smaller. The classifier at the end is new, so every "
-        "method trains it whole."
+        "change most; beside those of attention alone, it is smaller. A classifier at the end is new, so every "
+        "method trains it whole; the output layer of a network that continues texts stays as it is."
     )
     networks = _networks(lab)
     name = st.selectbox("Network", list(networks), key="learn_network", bind="query-params")
@@ -105,15 +110,16 @@ def where_adapters_go(lab: Lab) -> None:
             st.metric(
                 f"{title}, rank {rank}" if each.rank else title,
                 count_text(each.adapters),
-                f"{percent(each.share)} of the network, head included",
+                f"{percent(each.share)} of the network{', head included' * bool(each.head)}",
                 delta_color="off",
                 delta_arrow="off",
                 border=True,
             )
+        kind = "a language model" if network.learns == LANGUAGE else "a classifier with two classes"
+        head = f", {count_text(first.head)} of them in the new head" if first.head else ""
         st.caption(
-            f"{literal(first.name)} has {count_text(first.parameters)} parameters as a classifier with two classes, "
-            f"{count_text(first.head)} of them in the new head. Full fine-tuning trains all of them. DoRA also trains "
-            "one magnitude per output of each adapted layer."
+            f"{literal(first.name)} has {count_text(first.parameters)} parameters as {kind}{head}. Full fine-tuning "
+            "trains all of them. DoRA also trains one magnitude per output of each adapted layer."
         )
         st.markdown(f"Target modules: `{','.join(targets)}`" if len(targets) < 9 else f"{len(targets)} target modules")
     counts_table(
@@ -139,8 +145,13 @@ def _of_rank(kind: type[MethodSpec], rank: int) -> MethodSpec:
     return method if method.inner_rank is None else method.of_size(rank)
 
 
-def _networks(lab: Lab) -> dict[str, NetworkSpec]:
-    """The known networks, then those that were imported and are others, by name."""
-    known: dict[str, NetworkSpec] = {spec.model: spec for spec in known_architectures().values()}
-    imported = {f"{card.title} · {card.digest[:8]}": lab.networks.spec(card.digest) for card in lab.networks.list()}
-    return known | imported
+def _networks(lab: Lab) -> Mapping[str, ImportedSpec]:
+    """The known networks, then those that were imported and are others, by name; those that continue texts twice."""
+    found: dict[str, ImportedSpec] = {spec.model: spec for spec in known_architectures().values()}
+    found |= {f"{card.title} · {card.digest[:8]}": lab.networks.spec(card.digest) for card in lab.networks.list()}
+    continuing = {
+        f"{name} · as a language model": CausalSpec.of(weights=spec.weights, model=spec.model, config=spec.config)
+        for name, spec in found.items()
+        if spec.values["model_type"] in TESTED
+    }
+    return found | continuing

@@ -6,22 +6,56 @@ import pandas as pd
 import streamlit as st
 from pandas.api.types import is_numeric_dtype
 
+from core.errors import LabError
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
 from core.numbers import bytes_text, times_text
-from core.study.learn.counting import perceptron, storage
+from core.study.learn.counting import Network, perceptron, storage
 from core.study.learn.figures import storage_figure
-from core.study.learn.language_models import language_models, model_table, projection_table, target_choices
+from core.study.learn.language_models import (
+    OWN,
+    counted_file,
+    language_models,
+    model_table,
+    projection_table,
+    target_choices,
+)
 from core.study.report.sections import CUSTOMERS
 from pages.shared.ui.customers import CHOICES
 from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.literal import literal
 
 MODEL_RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 STILL = {"displayModeBar": False}
 
 
-def model_counts() -> tuple[str, int]:
-    """Show the counts for published models; return the name of the chosen model, and the rank."""
+@st.cache_data(max_entries=4, ttl="30m", show_spinner="Counting")
+def _counted(content: bytes) -> Network | str:
+    """A network, or what is wrong with its config."""
+    try:
+        return counted_file(content)
+    except LabError as error:
+        return str(error)
+
+
+def _own() -> Network | None:
+    """Draw the field for a config.json; return what it describes, if there is one."""
+    file = st.file_uploader(
+        "config.json",
+        type=["json"],
+        key="learn_config",
+        max_upload_size=1,
+        help="Of a language model that transformers has; its weights are not needed.",
+    )
+    found = None if file is None else _counted(file.getvalue())
+    if isinstance(found, str):
+        st.error(literal(found))
+        return None
+    return found
+
+
+def model_counts() -> tuple[Network, int]:
+    """Show the counts for published models; return the chosen model, and the rank."""
     st.header("For language models", anchor="models")
     st.markdown(
         "The blocks of a language model consist of such layers: four projections for attention ($q$, $k$, $v$ and the "
@@ -54,10 +88,17 @@ def model_counts() -> tuple[str, int]:
         "and output layer stay frozen. Adam: two float32 means per trained number, with adapters on all linear layers."
     )
     models = language_models()
-    name = st.selectbox(
-        "Model in detail", list(models), list(models).index("Llama 3 8B"), key="learn_model", bind="query-params"
-    )
-    network = models[name]
+    usual, names = models["Llama 3 8B"], [*models, OWN]
+    name = st.selectbox("Model in detail", names, names.index(usual.name), key="learn_model", bind="query-params")
+    network = _own() if name == OWN else models[name]
+    if network is None:
+        return usual, rank
+    _in_detail(network, rank)
+    return network, rank
+
+
+def _in_detail(network: Network, rank: int) -> None:
+    """Draw the layers of a model, and what adapters on the chosen ones train."""
     choices = target_choices(network)
     chosen = st.selectbox(
         "Layers with adapters", list(choices), len(choices) - 1, key="learn_targets", bind="query-params"
@@ -77,18 +118,22 @@ def model_counts() -> tuple[str, int]:
             "fields": "Shape by config fields",
         },
         {"times_fewer": "%.0f ×"},
-        f"The linear layers of {name} with their shapes and what LoRA of rank {rank} trains.",
+        f"The linear layers of {network.name} with their shapes and what LoRA of rank {rank} trains.",
     )
+    layer = f"is a layer of its own, {network.output:,} of them" if network.output else "is the embedding, counted once"
+    total = f"Including embeddings and norms, they add up to {network.parameters:,} parameters"
+    if not network.checkpoint:
+        st.caption(f"{total}; the output layer {layer}.")
+        return
     fields = ", ".join(f"`{key}` {value:,}" for key, value in network.config.items())
     # Text that is as small as a caption, and not as pale, since nobody could read the link.
     st.markdown(
         f":small[From `config.json` of [{network.checkpoint}](https://huggingface.co/{network.checkpoint}): {fields}. "
-        f"Including embeddings and norms, they add up to {network.parameters:,} parameters, the published count.]"
+        f"{total}, the published count; the output layer {layer}.]"
     )
-    return name, rank
 
 
-def many_customers(name: str, rank: int) -> None:
+def many_customers(model: Network, rank: int) -> None:
     """Show disk space for many fine-tuned networks: full copies, or one base with many adapters."""
     st.header("One base, many adapters", anchor="customers")
     st.markdown(
@@ -97,9 +142,8 @@ def many_customers(name: str, rank: int) -> None:
         "base in memory and picks $A$ and $B$ for each request, which adds a small product to the large one."
     )
     customers = int(st.select_slider("Customers", CHOICES, CUSTOMERS, key="learn_customers", bind="query-params"))
-    model = language_models()[name]
     own = perceptron(PerceptronSpec())
-    for title, network, r in (("LoRA Lab's default network", own, LoRASpec().rank), (name, model, rank)):
+    for title, network, r in (("LoRA Lab's default network", own, LoRASpec().rank), (model.name, model, rank)):
         need = storage(network, r, customers)
         with st.container(border=True):
             st.markdown(
@@ -118,11 +162,11 @@ def many_customers(name: str, rank: int) -> None:
         config=STILL,
         key="learn_storage",
         alt=(
-            f"Disk space against number of customers for {name}: for {customers:,}, full copies take "
+            f"Disk space against number of customers for {model.name}: for {customers:,}, full copies take "
             f"{bytes_text(need.full_copies)}, one base with adapters takes {bytes_text(need.shared)}."
         ),
     )
-    st.caption(f"{name} at rank {rank}, as chosen in the section above, without file headers.")
+    st.caption(f"{model.name} at rank {rank}, as chosen in the section above, without file headers.")
 
 
 def counts_table(frame: pd.DataFrame, labels: dict[str, str], formats: dict[str, str], alt: str) -> None:

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.lab import close_lab, open_lab
 from core.settings import Settings
+from core.study.learn.architectures import CONFIGS
 from pages.learn import diagram
 from tests.pages.test_pages import draw
 
@@ -115,6 +116,21 @@ def test_the_trained_numbers_follow_model_rank_and_layers(page):
     assert metrics(page)["Trained numbers"] == f"{12 * 8 * (768 + 3 * 768):,}"
     page.selectbox(key="learn_targets").set_value("all linear").run()
     assert metrics(page)["Trained numbers"] == "1,179,648"
+
+
+def test_the_language_model_of_a_config_is_counted_or_its_sentence_is_shown(page):
+    page.selectbox(key="learn_model").set_value("Your config.json").run()
+    assert "Trained numbers" not in metrics(page)
+    page.file_uploader(key="learn_config").upload("config.json", (CONFIGS / "smollm2.json").read_bytes()).run()
+    page.selectbox(key="learn_targets").set_value("all linear")
+    page.select_slider(key="learn_model_rank").set_value(8).run()
+    assert metrics(page)["Trained numbers"] == "2,442,240"
+    assert any("134,515,008 parameters; the output layer is the embedding" in each.value for each in page.caption)
+    page.file_uploader(key="learn_config").upload("config.json", b'{"model_type": "t5"}').run()
+    assert "cannot build a language model" in page.error[0].value
+    page.selectbox(key="learn_network").set_value("SmolLM2-135M · as a language model").run()
+    assert any("as a language model. Full" in each.value for each in page.caption)
+    assert not page.exception
 
 
 def test_the_printed_program_follows_its_rank(page):

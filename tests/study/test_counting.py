@@ -6,12 +6,14 @@ import json
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from core.errors import LoRAError, SpecError
+from core.errors import LabError, LoRAError, SpecError
 from core.methods.layers import LoRALayer
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
@@ -22,7 +24,14 @@ from core.networks.hugging_face import build_language_model
 from core.networks.perceptron import PerceptronSpec
 from core.study.learn.counting import ADAM_STATE, LayerCount, Network, perceptron, storage
 from core.study.learn.language_models import PUBLISHED as CONFIGS
-from core.study.learn.language_models import counted, language_models, model_table, projection_table, target_choices
+from core.study.learn.language_models import (
+    counted,
+    counted_file,
+    language_models,
+    model_table,
+    projection_table,
+    target_choices,
+)
 
 PUBLISHED = {  # safetensors totals on huggingface.co
     "RoBERTa base": 124_697_433,
@@ -138,6 +147,35 @@ def test_the_fields_of_a_shape_multiply_to_it(network):
     for row in projection_table(network, 16).to_dict("records"):
         sides = [[int(values.get(part, part)) for part in side.split(" · ")] for side in row["fields"].split(" → ")]
         assert [math.prod(side) for side in sides] == [row["in"], row["out"]]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt2"])
+def test_the_whole_config_of_a_decoder_is_counted_as_transformers_saves_it(kind, tied, read_here):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 40}
+    config = AutoConfig.for_model(kind, **sizes, tie_word_embeddings=tied, intermediate_size=32)
+    found = counted_file(config.to_json_string().encode())
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(config)
+    assert found.parameters == sum(each.numel() for each in set(plain.parameters()))
+    assert found.output == (0 if tied else 40 * 16)
+    peft = inject_adapter_in_model(LoraConfig(r=2, target_modules=ALL, fan_in_fan_out=kind == "gpt2"), plain)
+    assert found.trainable(2) == count_parameters(peft, trainable=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"not JSON", "not valid JSON"),
+        (b"[]", "does not say which architecture"),
+        (b'{"model_type": "nobodys"}', "'nobodys', which transformers does not know: choose another network"),
+        (b'{"model_type": "t5"}', "cannot build a language model from the architecture 't5'"),
+        (b'{"model_type": "llama", "num_hidden_layers": 100000}', "has 100000 as num_hidden_layers"),
+    ],
+)
+def test_a_config_that_cannot_be_counted_is_one_sentence(content, sentence, read_here):
+    with pytest.raises(LabError, match=sentence):
+        counted_file(content)
 
 
 def test_any_language_model_is_counted_from_its_config_and_others_are_refused_by_name():

@@ -9,19 +9,23 @@ from xml.etree import ElementTree
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from core.errors import LoRAError
 from core.forecast.cost import target_layers
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.parameters import count_parameters
+from core.networks.causal import CausalSpec
 from core.networks.library.known import KNOWN
 from core.study.learn.architectures import CONFIGS, adapted, alt_text, known_architectures
 from core.study.learn.counting import kinds_table
 from pages.learn.adapters import network_drawing
 from tests.conftest import some_of
 from tests.study.transformers_changed import tiny_spec
+
+# PEFT asks transformers for what that calls otherwise now.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 
 SVG = "{http://www.w3.org/2000/svg}"
 PUBLISHED = {"minilm": 22_713_216, "smollm2": 134_515_008}
@@ -30,11 +34,11 @@ PUBLISHED = {"minilm": 22_713_216, "smollm2": 134_515_008}
 names = pytest.mark.parametrize("name", [known.name for known in KNOWN])
 
 
-def real(name: str) -> torch.nn.Module:
+def real(name: str, kind: type = AutoModelForSequenceClassification) -> torch.nn.Module:
     values = json.loads((CONFIGS / f"{name}.json").read_text())
-    kind = values.pop("model_type")
+    architecture = values.pop("model_type")
     with torch.device("meta"):
-        return AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, **values, num_labels=2))
+        return kind.from_config(AutoConfig.for_model(architecture, **values, num_labels=2))
 
 
 @names
@@ -44,8 +48,6 @@ def test_every_known_network_can_be_drawn_and_has_its_published_size(name):
     assert found.parameters - found.head == PUBLISHED[name]
 
 
-# PEFT asks transformers for what that calls otherwise now.
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 @pytest.mark.parametrize(
     ("method", "name"),
     some_of(
@@ -66,6 +68,16 @@ def test_each_choice_of_layers_trains_what_peft_trains(method, name):
         assert sorted(paths) == sorted(choices.groups[chosen])
         if method is LoRASpec:
             assert kinds_table(found.kinds, 8)["lora_all"].sum() == found.adapters
+
+
+def test_a_language_model_has_no_new_head_and_trains_what_peft_trains():
+    spec = known_architectures()["smollm2"]
+    found = adapted(CausalSpec.of(weights=spec.weights, config=spec.config), LoRASpec.of(rank=8))
+    assert (found.parameters, found.head) == (PUBLISHED["smollm2"], 0)
+    config = LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    peft = get_peft_model(real("smollm2", AutoModelForCausalLM), config, low_cpu_mem_usage=True)
+    assert found.adapters == count_parameters(peft, trainable=True)
+    assert "output layer: frozen" in network_drawing(found)
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "deberta-v2", "modernbert"])

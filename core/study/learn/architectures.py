@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from core.data.dataset import LANGUAGE
 from core.forecast.cost import plan, target_layers
 from core.methods.head import HeadSpec
 from core.methods.method import MethodSpec
@@ -60,7 +61,7 @@ class Adapted:
     adapters: int
     """Numbers that are trained in the adapters."""
     head: int
-    """Numbers that are trained in the head, which every method trains."""
+    """Numbers that are trained in the head, which every method trains; 0 for a language model, which has none."""
 
     @property
     def share(self) -> float:
@@ -74,7 +75,8 @@ def adapted(network: NetworkSpec, method: MethodSpec) -> Adapted:
     Raises:
         LoRAError: the targets name nothing, the rank is too high for all of them, or the network has no blocks.
     """
-    trained, head = plan(network, method), plan(network, HeadSpec()).trainable_parameters
+    trained = plan(network, method)
+    head = 0 if network.learns == LANGUAGE else plan(network, HeadSpec()).trainable_parameters
     return Adapted(
         network.sizes,
         method.inner_rank,

@@ -179,6 +179,8 @@ class Network:
     """Repository on huggingface.co with its published config."""
     config: Mapping[str, int] = field(default_factory=dict)
     """The fields of ``config.json`` that the shapes come from."""
+    output: int = 0
+    """Numbers of the output layer of a language model; 0 where it is the embedding, and for other networks."""
 
     def trainable(self, rank: int, *targets: str) -> int:
         """Return how many numbers LoRA trains.

@@ -10,13 +10,20 @@ from typing import Any
 
 import pandas as pd
 
+from core.errors import NetworkFileError
 from core.methods.parameters import count_parameters
 from core.methods.roles import ALL, ROLES
 from core.networks.hugging_face import build_language_model
+from core.networks.library.config import check_kind, check_numbers
+from core.networks.scoring import output_layer
+from core.reader import Limits, in_reader
 from core.study.learn.counting import ADAM_STATE, BFLOAT16, KindOfLayer, Network, kinds_of, kinds_table
 
 PUBLISHED = Path(__file__).parent / "configs" / "language_models.json"
 """Names, and the fields of each ``config.json`` that shapes depend on."""
+
+OWN = "Your config.json"
+"""Display name of a language model that somebody else's config describes."""
 
 HEADS = {"query": "num_attention_heads", "key": "num_key_value_heads", "value": "num_key_value_heads"}
 """Field with the number of heads that a layer computes, by what it is for."""
@@ -42,14 +49,35 @@ def counted(name: str, config: Mapping[str, Any], bytes_each: int = BFLOAT16, ch
         LoRAError: it has no linear layer.
     """
     network = build_language_model(json.dumps(dict(config)))
+    layer, embedding = output_layer(network), network.get_input_embeddings()
+    separate = layer is not None and layer.weight is not embedding.weight
     fields = {field: value for field, value in config.items() if type(value) is int}
-    return Network(name, count_parameters(network), kinds_of(network), bytes_each, checkpoint, fields)
+    kinds, output = kinds_of(network), layer.weight.numel() if separate else 0
+    return Network(name, count_parameters(network), kinds, bytes_each, checkpoint, fields, output)
 
 
 @lru_cache(maxsize=1)
 def language_models() -> Mapping[str, Network]:
     """The well-known language models by name, from small to large."""
     return {each["name"]: counted(**each) for each in json.loads(PUBLISHED.read_text(encoding="utf-8"))}
+
+
+@in_reader(
+    NetworkFileError,
+    "This config.json",
+    Limits(memory=2**31, cpu=60, wall=180),
+    imports=("transformers.models.auto.modeling_auto",),
+)
+def counted_file(content: bytes) -> Network:
+    """Count a language model from the ``config.json`` that somebody has.
+
+    Raises:
+        NetworkFileError: not a config, or a number in it is out of bounds.
+        SpecError, LoRAError: see :func:`counted`.
+    """
+    values = check_kind(content, "This network")
+    check_numbers(values, (), "This network")
+    return counted(OWN, values)
 
 
 def target_choices(network: Network) -> dict[str, tuple[str, ...]]:
