@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -20,8 +21,10 @@ from core.data.uploads import (
     draft_passages,
     forms_for,
     guess_passages,
+    likely_topic,
     samples_of,
     short_name,
+    topic_columns,
 )
 from core.errors import LabError
 from core.lab import Lab, current
@@ -176,13 +179,13 @@ def _columns(file_id: str, table: TextTable, form: PassageForm) -> PassageColumn
     if len(names) == 1:
         return PassageColumns(form.kind, ((form.fields[0].key, names[0]),))
 
-    def choice(title: str, among: Sequence[str], name: str | None, about: str, key: str) -> str | None:
+    def choice(title: str, among: Sequence[str | None], name: str | None, about: str, key: str) -> str | None:
         place = among.index(name) if name in among else None
         found: str | None = st.selectbox(
             title,
             among,
             place,
-            format_func=short_name,
+            format_func=lambda name: "None" if name is None else short_name(name),
             key=key,
             placeholder="None",
             help=about,
@@ -191,7 +194,7 @@ def _columns(file_id: str, table: TextTable, form: PassageForm) -> PassageColumn
         return found
 
     texts = [name for name in names if name not in table.messages]
-    boxes = st.columns(len(form.fields) + 1)
+    boxes = st.columns(len(form.fields) + 2)
     chosen: dict[str, str] = {}
     for field, box in zip(form.fields, boxes, strict=False):
         with box:
@@ -200,12 +203,18 @@ def _columns(file_id: str, table: TextTable, form: PassageForm) -> PassageColumn
             name = choice(field.title, among, guessed.get(field.key), field.about, key)
         if name is not None:
             chosen[field.key] = name
-    with boxes[-1]:
+    with boxes[-2]:
         about = "The column that says train or test; none to draw a test part."
-        part = choice("Part", texts, part, about, f"upload-passage-part-{file_id}")
+        part = choice("Part", [None, *texts], part, about, f"upload-passage-part-{file_id}")
     if any(field.key not in chosen and not field.is_optional for field in form.fields):
         return None
-    return PassageColumns(form.kind, tuple(chosen.items()), part)
+    columns = PassageColumns(form.kind, tuple(chosen.items()), part)
+    if not (left := topic_columns(table, columns)):
+        return columns
+    with boxes[-1]:
+        about = "The column that names the topic of each row, so that some topics can be learned before others."
+        topic = choice("Topic", [None, *left], likely_topic(table, columns), about, f"upload-passage-topic-{file_id}")
+    return replace(columns, topic=topic)
 
 
 def _all_scored(file_id: str, form: PassageForm) -> bool:

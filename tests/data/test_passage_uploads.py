@@ -18,6 +18,7 @@ from core.data.passage import Passage
 from core.data.sources import own
 from core.data.sources.catalog import Catalog
 from core.data.sources.own_passages import OwnPassages
+from core.data.task_spec import TaskSpec
 from core.data.uploads import (
     PassageDraft,
     draft_passages,
@@ -32,6 +33,7 @@ from core.data.uploads.passage_draft import prompt_of, scored_bytes
 from core.data.uploads.plain_text import LONGEST, pieces_of
 from core.errors import DatasetError
 from core.settings import Settings
+from core.tasks.views.language import LanguageView
 from tests.bad_files.sentences import faults_of
 from tests.data.passage_files import FORMATS, PASSAGES, QUESTIONS, ROWS, chat, written
 from tests.data.text_files import CSV, GOOD
@@ -98,6 +100,59 @@ def test_the_test_part_shares_no_prompt_with_the_training_part_unless_the_file_s
     assert "19 of 20 test passages have a prompt" in " ".join(given_parts.warnings)
     without = read_passages(json_lines(*parted), drop_duplicates=True)
     assert (len(without.dataset.train_texts), len(without.dataset.test_texts), without.overlap) == (40, 20, 0)
+
+
+TOPICS = ("birds", "cars", "fish")
+
+
+def topical(count: int = 60) -> list[dict[str, str]]:
+    """Prompts with two completions each, and a column of topics."""
+    return [
+        {"prompt": f"p {n // 2} ", "completion": f"c {n}", "topic": TOPICS[n // 2 % len(TOPICS)]} for n in range(count)
+    ]
+
+
+def test_topics_choose_passages_for_source_and_target_and_each_has_a_test_part(tmp_path: Path) -> None:
+    rows = topical()
+    drawn = read_passages(json_lines(*rows), topic="topic")
+    catalog = Catalog(Settings(home=tmp_path))
+    catalog.keep(drawn.dataset, "mine")
+    info, dataset = catalog.info("mine"), catalog.load("mine")
+    assert "60 passages on 3 topics, of which the completions are learned" in drawn.line
+    assert (info.class_names, info.objective) == (TOPICS, "language")
+    assert "60 passages on 3 topics" in info.line
+    topic_of = {row["completion"]: row["topic"] for row in rows}
+    parts = [(dataset.train_texts, dataset.train_labels), (dataset.test_texts, dataset.test_labels)]
+    for label, name in enumerate(TOPICS):
+        chosen = LanguageView().outline(TaskSpec.of(dataset="mine", classes=(label, (label + 1) % 3)), dataset)
+        assert label in chosen.classes
+        for texts, labels in parts:
+            found = [text.parts[1][0] for text, own in zip(texts, labels, strict=True) if own == label]
+            assert len(found) >= 4
+            assert {topic_of[each] for each in found} == {name}
+    in_parts = [{prompt_of(each) for each in texts} for texts, _ in parts]
+    assert in_parts[0] & in_parts[1] == set()
+    assert read_passages(json_lines(*rows)).dataset.class_names == ()
+    parted = [row | {"part": "test" if n % 5 == 0 else "train"} for n, row in enumerate(rows)]
+    assert read_passages(json_lines(*parted, *parted[:9]), topic="topic", drop_duplicates=True).dataset.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"topic": ""}, "has no topic in 'topic': fill it in, or remove the row."),
+        ({"topic": "rare"}, "The topic 'rare' has 1 passage: each topic needs at least 5."),
+    ],
+)
+def test_topics_that_cannot_be_used_are_one_sentence(changed: dict[str, str], sentence: str) -> None:
+    rows = topical()
+    assert sentence in refused(json_lines(*rows[:-1], rows[-1] | changed), topic="topic")
+    alike = [row | {"topic": "a"} for row in rows]
+    assert "has 1 topic: a dataset needs 2" in refused(json_lines(*alike), topic="topic")
+    assert "is chosen twice" in refused(json_lines(*rows), topic="prompt")
+    view, dataset = LanguageView(), replace(read_passages(json_lines(*rows)).dataset, name="mine")
+    with pytest.raises(DatasetError, match="mine has no topics: leave the topics kept out"):
+        view.outline(TaskSpec.of(dataset="mine", classes=(0, 1)), dataset)
 
 
 def test_passages_with_one_prompt_are_parted_all_the_same() -> None:

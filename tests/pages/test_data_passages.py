@@ -91,6 +91,7 @@ def test_the_loss_is_on_completions_or_on_everything_and_that_is_kept(opened: La
 
 def test_columns_are_chosen_on_the_page(opened: Lab) -> None:
     rows = [{"a": f"one {n} ", "b": f"two {n}", "c": ["train", "test"][n % 4 == 0]} for n in range(24)]
+    rows = [row | {"Topic": "xyz"[n % 3], "other": f"o {n // 4 % 2}"} for n, row in enumerate(rows)]
     app = with_texts("a.jsonl", "\n".join(map(json.dumps, rows)).encode())
     control(app, "Objective").set_value("language").run()
     control(app, "Rows are").set_value("prompts").run()
@@ -99,6 +100,11 @@ def test_columns_are_chosen_on_the_page(opened: Lab) -> None:
     box(app, "Prompt").set_value("a").run()
     box(app, "Completion").set_value("b").run()
     assert box(app, "Part").value == "c"
+    assert box(app, "Topic").value == "Topic"
+    assert "24 passages on 3 topics, of which the completions are learned: 18 for training and 6" in texts(app)
+    box(app, "Topic").set_value("other").run()
+    assert "24 passages on 2 topics" in texts(app)
+    box(app, "Topic").set_value(None).run()
     assert "24 passages, of which the completions are learned: 18 for training and 6 for testing" in texts(app)
     box(app, "Completion").set_value("a").run()
     assert "'a' is chosen twice" in app.error[0].value

@@ -24,6 +24,7 @@ from core.data.uploads.read_texts import read_passages, read_text_table, read_te
 from core.data.uploads.text_columns import Guess, TextColumns, guess, samples_of
 from core.data.uploads.text_draft import Lengths, TextDraft, draft_texts, first_texts
 from core.data.uploads.text_table import TextTable, short_name
+from core.data.uploads.topics import likely_topic, topic_columns
 
 __all__ = [
     "MAX_BYTES",
@@ -49,6 +50,7 @@ __all__ = [
     "guess",
     "guess_passages",
     "is_for_language",
+    "likely_topic",
     "read_passages",
     "read_text_table",
     "read_texts",
@@ -56,4 +58,5 @@ __all__ = [
     "samples",
     "samples_of",
     "short_name",
+    "topic_columns",
 ]

@@ -21,23 +21,28 @@ UNEVEN = 5
 """Warn if the largest class has at least this many times as many examples as the smallest."""
 
 
-def check_classes(names: Sequence[str]) -> None:
+def check_classes(names: Sequence[str], one: str = "class", several: str = "classes") -> None:
     """Check number and names of classes.
+
+    Args:
+        names: by label.
+        one: what they are, for messages.
+        several: the same in the plural.
 
     Raises:
         DatasetError: too few, too many, or a name that cannot be shown.
     """
     if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
         raise DatasetError(
-            f"The file has {len(names)} {'class' if len(names) == 1 else 'classes'}: "
+            f"The file has {len(names)} {one if len(names) == 1 else several}: "
             f"a dataset needs {MIN_CLASSES} to {MAX_CLASSES}."
         )
     for name in names:
         if not name or len(name) > MAX_NAME or not name.isprintable():
-            raise DatasetError(f"The class {name[:80]!r} has no usable name: 1 to {MAX_NAME} printable characters.")
+            raise DatasetError(f"The {one} {name[:80]!r} has no usable name: 1 to {MAX_NAME} printable characters.")
 
 
-def check_counts(names: Sequence[str], train: Labels, test: Labels | None, what: str) -> None:
+def check_counts(names: Sequence[str], train: Labels, test: Labels | None, what: str, one: str = "class") -> None:
     """Check that every class has enough examples in every part.
 
     Args:
@@ -45,6 +50,7 @@ def check_counts(names: Sequence[str], train: Labels, test: Labels | None, what:
         train: labels of the training part, or of everything if there is no test part.
         test: labels of the test part, if there is one.
         what: the examples are, in the plural.
+        one: what a class is called.
 
     Raises:
         DatasetError: a class has too few.
@@ -55,15 +61,15 @@ def check_counts(names: Sequence[str], train: Labels, test: Labels | None, what:
         if count < fewest:
             examples = kind.removesuffix("s") if count == 1 else kind
             raise DatasetError(
-                f"The class {name!r} has {count} {examples}: each class needs at least {fewest}. Add some, or give "
-                f"what it has to another class{_alike(name, names)}."
+                f"The {one} {name!r} has {count} {examples}: each {one} needs at least {fewest}. Add some, or give "
+                f"what it has to another {one}{_alike(name, names)}."
             )
     if test is None:
         return
     for name, count in zip(names, np.bincount(test, minlength=len(names)).tolist(), strict=True):
         if count < MIN_TEST:
             raise DatasetError(
-                f"The class {name!r} has no {what} in the test part: add some, or leave the test part out, and LoRA "
+                f"The {one} {name!r} has no {what} in the test part: add some, or leave the test part out, and LoRA "
                 "Lab sets one aside."
             )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.dataset import LanguageDataset
+from core.data.dataset import Labels, LanguageDataset
 from core.data.passage import SCORED_ROLE, Passage
 from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
 from core.data.uploads.faults import Faults
@@ -17,10 +18,21 @@ from core.data.uploads.passage_forms import PassageColumns, cells_of, form_of
 from core.data.uploads.text_draft import Lengths
 from core.data.uploads.text_rows import parts_of
 from core.data.uploads.text_table import TextTable, quoted
+from core.data.uploads.topics import check_topics, drawn_of_each, labelled, topic_in
 from core.errors import DatasetError
 
 GLUED = 0.5
 """Share of prompts that end, and completions that begin, with a letter, from which on they are said to run together."""
+
+
+class Row(NamedTuple):
+    """A row of the table that can be used."""
+
+    passage: Passage
+    part: str
+    """``train`` or ``test``."""
+    topic: str
+    """Empty without topics."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +74,8 @@ def draft_passages(
 ) -> PassageDraft:
     """Make a dataset of passages of the columns of a table.
 
-    Without a column of parts a fifth is drawn for testing, such that no prompt is in both parts.
+    Without a column of parts a fifth is drawn for testing, of each topic, such that none of its prompts is in both
+    parts.
 
     Args:
         table: the rows.
@@ -75,7 +88,8 @@ def draft_passages(
         DatasetError: a column is missing or used twice, a row cannot be used, or there are too few passages.
     """
     form, cells, parts = form_of(columns.form), cells_of(table, columns), parts_of(table, columns.part)
-    found: list[tuple[Passage, str]] = []
+    topics = [""] * len(table) if columns.topic is None else [topic_in(cell) for cell in table.column(columns.topic)]
+    found: list[Row] = []
     empty, faults = table.empty_rows, Faults()
     for number, row in enumerate(zip(*cells.values(), strict=True)):
         where = f"{table.unit} {table.places[number]}"
@@ -94,8 +108,10 @@ def draft_passages(
             faults.add(f"{where} has a text of {length:,} characters: the limit is {MAX_TEXT:,}.")
         elif number in parts.faults:
             faults.add(f"{where} {parts.faults[number]}")
+        elif columns.topic is not None and not topics[number]:
+            faults.add(f"{where} has no topic in {quoted(columns.topic)}: fill it in, or remove the row.")
         else:
-            found.append((passage, parts.of_rows[number]))
+            found.append(Row(passage, parts.of_rows[number], topics[number]))
     faults = table.faults.plus(faults)
     faults.check(len(found), leave_out)
     if not found:
@@ -110,27 +126,33 @@ def draft_passages(
 def _draft(
     table: TextTable,
     columns: PassageColumns,
-    everything: Sequence[tuple[Passage, str]],
+    everything: Sequence[Row],
     read: tuple[int, str | None, Faults],
     drop_duplicates: bool,
 ) -> PassageDraft:
     """The draft of what can be used. Raises: DatasetError: there is too little of it."""
     form, (empty, note, faults) = form_of(columns.form), read
-    in_test = {passage for passage, part in everything if part == "test"}
-    once = {passage: "test" if passage in in_test else "train" for passage, _ in everything}
-    rows = list(once.items()) if drop_duplicates else everything
-    passages = [passage for passage, _ in rows]
-    testing = _testing([prompt_of(each) or each for each in passages])
-    if columns.part is not None:
-        testing = np.array([part == "test" for _, part in rows], bool)
+    once: dict[Passage, Row] = {}
+    for row in everything:  # of several the first one of the test part, else the first one
+        if row.passage not in once or (row.part == "test" != once[row.passage].part):
+            once[row.passage] = row
+    rows = list(once.values()) if drop_duplicates else everything
+    passages = [row.passage for row in rows]
+    names, labels = labelled([row.topic for row in rows])
+    if columns.part is None:
+        check_topics(names, labels, None)
+        testing = drawn_of_each(labels, [prompt_of(each) or each for each in passages], _testing)
+    else:
+        testing = np.array([row.part == "test" for row in rows], bool)
         if not testing.any():
             raise DatasetError(f"The column {quoted(columns.part)} says test of no row: choose no column for the part.")
+    check_topics(names, labels, testing)
     for part, count in (("training", int((~testing).sum())), ("test", int(testing.sum()))):
         if count < MIN_PER_PART:
             raise DatasetError(
                 f"The {part} part has {count} passage{'s' * (count != 1)}: it needs at least {MIN_PER_PART}."
             )
-    dataset = dataset_of(passages, testing)
+    dataset = dataset_of(passages, testing, labels, names)
     known, prompts = {*dataset.train_texts}, {prompt_of(passage) for passage in dataset.train_texts}
     overlap = sum(passage in known for passage in dataset.test_texts)
     shared = sum(prompt is not None and prompt in prompts for prompt in map(prompt_of, dataset.test_texts))
@@ -140,13 +162,14 @@ def _draft(
     )
     scored = [sum(map(scored_bytes, part)) for part in (dataset.train_texts, dataset.test_texts)]
     split = "split as in the file" if columns.part else "with a random test part"
+    of_topics = f" on {len(names)} topics" if names else ""
     what = f"the {form.completes} are" if form.completes and not _all_scored(passages[0]) else "everything is"
     return PassageDraft(
         dataset=dataset,
         columns=columns,
         line=(
-            f"{len(rows):,} passages, of which {what} learned: {len(dataset.train_texts):,} for training and "
-            f"{len(dataset.test_texts):,} for testing, {split}."
+            f"{len(rows):,} passages{of_topics}, of which {what} learned: {len(dataset.train_texts):,} for training "
+            f"and {len(dataset.test_texts):,} for testing, {split}."
         ),
         warnings=tuple(
             each
@@ -171,16 +194,24 @@ def _draft(
     )
 
 
-def dataset_of(passages: Sequence[Passage], testing: NDArray[np.bool_]) -> LanguageDataset:
-    """The dataset of some passages. Args: testing: (n,) whether each is to be tested on."""
-    parts = [
-        tuple(passage for passage, tested in zip(passages, testing.tolist(), strict=True) if tested == wanted)
-        for wanted in (False, True)
-    ]
-    labels = [np.zeros(len(part), np.int64) for part in parts]
-    for array in labels:
-        array.flags.writeable = False
-    return LanguageDataset("upload", parts[0], labels[0], parts[1], labels[1])
+def dataset_of(
+    passages: Sequence[Passage], testing: NDArray[np.bool_], labels: Labels, names: tuple[str, ...]
+) -> LanguageDataset:
+    """The dataset of some passages.
+
+    Args:
+        passages: n of them.
+        testing: (n,) whether each is to be tested on.
+        labels: (n,) of their topics.
+        names: of the topics; empty without.
+    """
+    parts: list[Any] = []
+    for wanted in (False, True):
+        rows = np.flatnonzero(testing == wanted)
+        own = labels[rows]
+        own.flags.writeable = False
+        parts += [tuple(passages[row] for row in rows), own]
+    return LanguageDataset("upload", *parts, class_names=names)
 
 
 def prompt_of(passage: Passage) -> Hashable | None:

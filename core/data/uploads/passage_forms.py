@@ -57,6 +57,8 @@ class PassageColumns:
     """The column of each field, by its key."""
     part: str | None = None
     """Column that says of each row which part it belongs to; None to draw a test part."""
+    topic: str | None = None
+    """Column that names the topic of each row; None for passages without topics."""
 
 
 def _text(cells: Mapping[str, str], all_scored: bool) -> Passage | str | None:
@@ -222,7 +224,7 @@ def cells_of(table: TextTable, columns: PassageColumns) -> dict[str, list[str | 
     form, chosen = form_of(columns.form), dict(columns.columns)
     if missing := [field for field in form.fields if field.key not in chosen and not field.is_optional]:
         raise DatasetError(f"Which column has the {missing[0].title.lower()} is not clear: choose one.")
-    names = [*chosen.values(), *([columns.part] if columns.part else [])]
+    names = [*chosen.values(), *filter(None, (columns.part, columns.topic))]
     if twice := [name for name in names if names.count(name) > 1]:
         raise DatasetError(f"The column {quoted(twice[0])} is chosen twice: choose different columns.")
     found: dict[str, list[str | None]] = {}

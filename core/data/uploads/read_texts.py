@@ -74,6 +74,7 @@ def read_passages(
     part: str | None = None,
     all_scored: bool = False,
     drop_duplicates: bool = False,
+    topic: str | None = None,
 ) -> PassageDraft:
     """Read a dataset of passages for a language model from a file; nothing is written to disk.
 
@@ -85,13 +86,15 @@ def read_passages(
         part: name of the column that says train or test; None for the one that looks like it, if there is one.
         all_scored: whether prompts are scored, too.
         drop_duplicates: leave out passages that repeat another one.
+        topic: name of the column that names the topic of each row; None for passages without topics.
 
     Raises:
         DatasetError: it cannot be used; the message says why.
     """
     table = read_text_table(source, isinstance(source, Path) and source.name.lower().endswith(PLAIN))
     chosen = columns_of(table, columns or {})
-    return draft_passages(table, replace(chosen, part=part or chosen.part), all_scored, drop_duplicates)
+    chosen = replace(chosen, part=part or chosen.part, topic=topic)
+    return draft_passages(table, chosen, all_scored, drop_duplicates)
 
 
 def read_text_table(source: bytes | Path, is_plain: bool = False) -> TextTable:

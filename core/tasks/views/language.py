@@ -16,8 +16,8 @@ from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError
 from core.reader.chat_template import rendered
-from core.tasks.views.split import Outline
-from core.tasks.views.text import TextView
+from core.tasks.views.split import TOPICS, Outline
+from core.tasks.views.text import outline_of_texts
 from core.tasks.views.view import FormField, Preview, TextTokenizer, shots_field
 
 MAX_LENGTH = 8192
@@ -38,8 +38,8 @@ class LanguageView:
     )
 
     def outline(self, spec: TaskSpec, dataset: Dataset) -> Outline:
-        """Choose a task's passages. Raises: DatasetError: see :meth:`core.tasks.views.text.TextView.outline`."""
-        return TextView().outline(spec, dataset)
+        """Choose a task's passages. Raises: DatasetError: see :func:`core.tasks.views.text.outline_of_texts`."""
+        return outline_of_texts(spec, dataset, TOPICS)
 
     def task(self, spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer | None = None) -> Task:
         """Make a task from a dataset. The same spec, dataset and tokenizer give the same task, bit for bit.

@@ -33,7 +33,19 @@ class Outline:
     """Test rows, as indices into the dataset's test part."""
 
 
-def outline(spec: TaskSpec, dataset: Dataset) -> Outline:
+@dataclass(frozen=True)
+class Kind:
+    """What classes are called in messages."""
+
+    one: str
+    several: str
+
+
+CLASSES, TOPICS = Kind("class", "classes"), Kind("topic", "topics")
+"""Those that are learned, and those of texts to continue."""
+
+
+def outline(spec: TaskSpec, dataset: Dataset, kind: Kind = CLASSES) -> Outline:
     """Choose a task's examples.
 
     Raises:
@@ -42,20 +54,22 @@ def outline(spec: TaskSpec, dataset: Dataset) -> Outline:
     if spec.dataset != dataset.name:
         raise DatasetError(f"This task is made of {spec.dataset}, not of {dataset.name}; choose the matching dataset.")
     if not dataset.num_classes:
-        return _without_classes(spec, dataset)
+        return _without_classes(spec, dataset, kind)
     present = np.intersect1d(dataset.train_labels, dataset.test_labels).tolist()
     classes = tuple(present) if spec.classes is None else tuple(sorted(spec.classes))
     lacking = [label for label in classes if label not in present]
     if lacking:
         raise DatasetError(
-            f"{dataset.name} has no training or no test examples of class {lacking[0]}; "
-            f"choose among its classes {present[0]} to {present[-1]}."
+            f"{dataset.name} has no training or no test examples of {kind.one} {lacking[0]}; "
+            f"choose among its {kind.several} {present[0]} to {present[-1]}."
         )
-    train, validation = _split(spec, dataset, classes)
+    train, validation = _split(spec, dataset, classes, kind)
     return Outline(classes, train, validation, np.flatnonzero(np.isin(dataset.test_labels, classes)))
 
 
-def _split(spec: TaskSpec, dataset: Dataset, classes: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _split(
+    spec: TaskSpec, dataset: Dataset, classes: tuple[int, ...], kind: Kind
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows of the training part to train on and rows to hold out, each sorted.
 
     Each class has one fixed random order. Validation rows are taken from its front and shots from its back, so a
@@ -69,18 +83,18 @@ def _split(spec: TaskSpec, dataset: Dataset, classes: tuple[int, ...]) -> tuple[
         trained, held_out, available = _divided(rows, spec)
         if trained is None:
             raise DatasetError(
-                f"{dataset.name} has {available} training examples of class {dataset.class_names[label]} besides the "
-                f"validation part, not {spec.shots or 1}: choose “all” or fewer shots, or leave the class out."
+                f"{dataset.name} has {available} training examples of {kind.one} {dataset.class_names[label]} besides "
+                f"the validation part, not {spec.shots or 1}: choose “all” or fewer shots, or leave the {kind.one} out."
             )
         train.append(trained)
         validation.append(held_out)
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(validation))
 
 
-def _without_classes(spec: TaskSpec, dataset: Dataset) -> Outline:
+def _without_classes(spec: TaskSpec, dataset: Dataset, kind: Kind) -> Outline:
     """The examples of a task whose targets are no classes: all of them have one fixed random order."""
     if spec.classes is not None:
-        raise DatasetError(f"{dataset.name} has no classes: leave the classes kept out.")
+        raise DatasetError(f"{dataset.name} has no {kind.several}: leave the {kind.several} kept out.")
     rows = np.random.RandomState([SPLIT_SEED]).permutation(len(dataset.train_labels))
     trained, held_out, available = _divided(rows, spec)
     if trained is None:

@@ -13,7 +13,7 @@ from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
 from core.errors import DatasetError
-from core.tasks.views.split import Outline, outline
+from core.tasks.views.split import CLASSES, Kind, Outline, outline
 from core.tasks.views.view import FormField, Preview, TextTokenizer, shots_field
 
 OF_IMAGES = ("rotation", "invert", "permutation")
@@ -34,15 +34,8 @@ class TextView:
     )
 
     def outline(self, spec: TaskSpec, dataset: Dataset) -> Outline:
-        """Choose a task's texts.
-
-        Raises:
-            DatasetError: it is to be rotated, inverted or shuffled; or see :func:`core.tasks.views.split.outline`.
-        """
-        changed = [name for name in OF_IMAGES if getattr(spec, name) != TaskSpec.model_fields[name].default]
-        if changed:
-            raise DatasetError(f"{dataset.name} consists of texts, which have no {changed[0]}: leave that out.")
-        return outline(spec, dataset)
+        """Choose a task's texts. Raises: DatasetError: see :func:`outline_of_texts`."""
+        return outline_of_texts(spec, dataset)
 
     def task(self, spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer | None = None) -> Task:
         """Make a task from a dataset. The same spec, dataset and tokenizer give the same task, bit for bit.
@@ -74,6 +67,23 @@ class TextView:
             validation=_examples(*train, chosen.validation, tokenizer, spec.length),
             test=_examples(*test, chosen.test, tokenizer, spec.length),
         )
+
+
+def outline_of_texts(spec: TaskSpec, dataset: Dataset, kind: Kind = CLASSES) -> Outline:
+    """Choose a task's texts.
+
+    Args:
+        spec: classes, shots and validation part.
+        dataset: the one that ``spec`` names.
+        kind: what its classes are called.
+
+    Raises:
+        DatasetError: it is to be rotated, inverted or shuffled; or see :func:`core.tasks.views.split.outline`.
+    """
+    changed = [name for name in OF_IMAGES if getattr(spec, name) != TaskSpec.model_fields[name].default]
+    if changed:
+        raise DatasetError(f"{dataset.name} consists of texts, which have no {changed[0]}: leave that out.")
+    return outline(spec, dataset, kind)
 
 
 def _examples(
