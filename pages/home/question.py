@@ -12,7 +12,7 @@ from core.data.dataset import LANGUAGE
 from core.engine.launcher import Planned
 from core.errors import LabError
 from core.lab import Lab
-from core.numbers import bytes_text, range_text
+from core.numbers import bytes_text
 from core.run_spec import default_length
 from core.store.record import Experiment
 from core.study.report.expected import expected_sentences
@@ -30,7 +30,7 @@ from pages.home.asked import (
 )
 from pages.home.plans import PLANS
 from pages.shared.experiment.current import QUERY as QUERY_EXPERIMENT
-from pages.shared.experiment.estimate import redraw_when_measured
+from pages.shared.experiment.estimate import redraw_when_measured, time_text
 from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.start import runs_text, start_button
 from pages.shared.forms import widgets
@@ -141,8 +141,7 @@ def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
         for name, each in planned.items():
             forecast = lab.estimates.between(each.at_least, each.at_most)
             redraw_when_measured(lab, forecast, each)
-            time = range_text(forecast.seconds_low, forecast.seconds_high)
-            words.append(f"{PLANS[name].title}: {time}, {bytes_text(forecast.memory)} of memory.")
+            words.append(f"{PLANS[name].title}: {time_text(lab, forecast)}, {bytes_text(forecast.memory)} of memory.")
         st.caption(" ".join(words))
         if sentences := expected_sentences(lab, chosen.at_least):
             st.caption(literal(" ".join(sentences)))

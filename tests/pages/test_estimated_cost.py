@@ -21,6 +21,7 @@ from core.plan.configuration import Configuration
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.store.record import Run
+from pages.shared.experiment.state import time_left
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
@@ -59,8 +60,13 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(opened: Lab
     before = list(calls)
     for page in pages:
         found = shown(page)
-        assert found["Time"] == "measuring …", page
+        assert found["Time"] == "not known yet", page
         assert found["Memory"].endswith("MB"), page
+    begun = opened.run(long.id)
+    other = begun.spec.but(network=PerceptronSpec.of(num_hidden_1=300))
+    waiting = replace(begun, id="r-waiting", spec=other, state="queued", step=0)
+    assert time_left(opened, [begun, waiting]).startswith("at least ")
+    assert time_left(opened, [waiting]) == "time left not known yet"
     assert opened.run(long.id).is_live
     assert calls == before == []
     opened.stop(long.id)

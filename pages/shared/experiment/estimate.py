@@ -37,7 +37,7 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
     forecast = lab.estimates.between(planned.at_least, planned.at_most)
     st.metric(
         "Time",
-        range_text(forecast.seconds_low, forecast.seconds_high),
+        time_text(lab, forecast),
         help=f"Training, evaluation and files, once these runs begin. {BASES[forecast.basis]}",
     )
     st.metric(
@@ -48,6 +48,13 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
         "Images are left out.",
     )
     redraw_when_measured(lab, forecast, planned)
+
+
+def time_text(lab: Lab, forecast: Forecast) -> str:
+    """The expected time as a range; where it is unknown, whether it is being measured, which waits for all runs."""
+    if forecast.basis == "unknown" and not lab.estimates.can_measure():
+        return "not known yet"
+    return range_text(forecast.seconds_low, forecast.seconds_high)
 
 
 def redraw_when_measured(lab: Lab, forecast: Forecast, planned: Planned) -> None:

@@ -179,11 +179,14 @@ def interrupted_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
 
 def time_left(lab: Lab, live: Sequence[Run]) -> str:
     """The time that live runs will still take, with what searches are expected to add, as in ``5 to 10 s left``; where
-    only that of the live runs is known, as in ``at least 5 to 10 s left``; else that it is not known yet.
+    only that of the live runs is known, or of those in training, as in ``at least 5 to 10 s left``; else that it is not
+    known yet.
     """
     try:
         left = lab.estimates.remaining(live)
         whole = lab.estimates.remaining(live, coming) if (coming := lab.progress.coming(live)) else left
+        if left.seconds is None and (begun := [run for run in live if run.eta is not None]):
+            left = lab.estimates.remaining(begun)
     except LabError:
         return left_text(None, None)  # A dataset is gone: its runs will fail, and say so.
     if whole.seconds is None and left.seconds is not None:
