@@ -14,7 +14,7 @@ from pages.adapters.scores import show_scores
 from pages.shared.ui.download import download
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import distinct
+from pages.shared.ui.pickers import distinct, has_new_head
 from pages.shared.ui.primary import on_primary
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
@@ -70,7 +70,7 @@ def blend_adapters(lab: Lab) -> None:
             f"{blend.cut[0].upper()}{blend.cut[1:]}. A higher rank keeps more.",
             icon=":material/content_cut:",
         )
-    show_scores(blend.scores, first.spec.source, first.spec.has_new_head)
+    show_scores(blend.scores, first.spec.source, has_new_head(first.spec))
     download(
         "Adapter for PEFT",
         lambda: blend.content,

@@ -19,7 +19,7 @@ from pages.shared.forms.task import task_form
 from pages.shared.ui.download import download
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import base_picker
+from pages.shared.ui.pickers import base_picker, has_new_head
 
 SEEN = "adapter-seen"
 """Session state key: the file whose base was found, or that names none."""
@@ -56,7 +56,7 @@ def upload_adapter(lab: Lab) -> None:
         return
     st.success(literal(str(found)), icon=":material/verified:")
     if scores:
-        show_scores(scores, tasks[0] if isinstance(base, Run) else None, has_new_head=not isinstance(base, Run))
+        show_scores(scores, tasks[0] if isinstance(base, Run) else None, has_new_head(base))
     download(
         "Merged network",
         lambda: merged_with(content, lab.base_for(base, content)),

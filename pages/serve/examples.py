@@ -20,7 +20,7 @@ CLASS = 'print(prediction["name"], max(prediction["probabilities"]))'
 NUMBER = 'print(prediction["number"])'
 SCORE = """print(prediction["bits_per_byte"])
     for each in prediction["tokens"]:
-        print(each["bits"], each["token"], sep="\t")"""
+        print(each["bits"], each["token"])"""
 """What a program does with an answer."""
 
 CURL_HEADERS = "-H 'content-type: application/json' -H \"authorization: Bearer $LORA_LAB_TOKEN\""
@@ -89,7 +89,7 @@ def python(
     key = EXAMPLES[reads].key
     printed = EXAMPLES[reads].printed if has_classes or reads == LANGUAGE else NUMBER
     row, body = (f'{{"adapter": name, "{key}": {key}}}', '{"rows": rows}')
-    names = json.dumps(list(adapters))
+    names = f"[{', '.join('None' if name is None else json.dumps(name) for name in adapters)}]"
     rows = f"[{row} for name in {names}]"
     if base is not None:
         rows, body = f'[{{"{key}": {key}}}] * {len(adapters)}', f'{{"base": {json.dumps(base)}, "rows": rows}}'

@@ -21,7 +21,7 @@ from core.study.weights.answering import MERGED, panes_of
 from pages.shared.experiment.current import experiment_picker
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import base_label
+from pages.shared.ui.pickers import base_label, has_new_head
 from pages.tryit.answers import show_answers, show_scores
 from pages.tryit.choice import Chosen, choose
 from pages.tryit.disputes import find_disputes, show_disputes
@@ -105,7 +105,7 @@ def _tried(chosen: Chosen, disputed: Sequence[int]) -> None:
             st.caption("Merged networks keep the alpha of their training.")
     for sentence in problems.values():
         st.warning(literal(sentence))
-    labels = {BASE: base_label(first.spec.has_new_head)}
+    labels = {BASE: base_label(has_new_head(first.spec))}
     for arm, run in zip(chosen.arms, chosen.runs, strict=True):
         if run.id in problems:
             continue

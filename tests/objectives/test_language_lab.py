@@ -219,6 +219,8 @@ def test_pages_speak_of_texts_and_not_of_classes(done: Done, which: str, page: s
     assert not app.error, [error.value for error in app.error]
     if which == "direct" and page == "compare":
         assert "The source is others" in texts(app)
+    if page == "tryit":
+        assert next(iter(app.dataframe[0].value["Network"])) == "Base"  # whose output layer is not new
     if page in ("compare", "report", "runs", "weights"):
         assert not CLASS_THINGS.findall(texts(app))
 

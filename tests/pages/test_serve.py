@@ -21,7 +21,8 @@ def test_without_an_adapter_it_says_how_to_get_one(opened: Lab, base: Run) -> No
 
 @pytest.mark.parametrize("reads", READ)
 def test_the_code_asks_for_what_the_base_reads_and_names_a_base_alone_beside_the_rows(reads: str) -> None:
-    command, program = curl("http://here", ["r-1"], reads), python("http://here", ["r-1"], reads)
+    command, program = curl("http://here", ["r-1"], reads), python("http://here", [None, "r-1"], reads)
+    assert 'name in [None, "r-1"]' in program
     key = EXAMPLES[reads].key
     assert f'"{key}": ' in command
     assert f'"{key}": {key}' in program

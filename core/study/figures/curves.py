@@ -374,8 +374,8 @@ def _loss_layout(axis: Axis, log: bool) -> dict[str, Any]:
 
 def _rows_layout(arms: Sequence[Arm], what: Quantity, subtitle: str | None) -> dict[str, Any]:
     """Return a layout with one row per arm; labels are wrapped at commas to save space on phones."""
-    units = {"%": "percent", "s": "seconds", "examples/s": "examples per second", "": "number"}
-    title = what.measure.noun if what.measure and not what.unit else units.get(what.unit, what.unit)
+    units = {"%": "percent", "s": "seconds", "examples/s": "examples per second"}
+    title = units.get(what.unit, what.unit) or ("number" if what.measure is None else what.measure.noun)
     layout = layout_of(what.title, subtitle, title, None, height=(150 if subtitle else 126) + 52 * len(arms))
     ticks = {"tickvals": list(range(len(arms))), "ticktext": [arm.label.replace(", ", "<br>") for arm in arms]}
     layout["yaxis"] |= {"range": [len(arms) - 0.5, -0.5], "showgrid": False, "fixedrange": True, **ticks}

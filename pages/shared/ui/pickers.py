@@ -62,13 +62,24 @@ def when(seconds: float) -> str:
 def base_text(lab: Lab, base: Run | NetworkSpec) -> str:
     """Describe a base in one line: a pretrain run, or a network that was imported, as people call it now."""
     if isinstance(base, NetworkSpec):
-        return f"{lab.networks.title_of(base)} · as it was imported"
+        purpose = ", to continue texts" if base.learns == LANGUAGE else ""
+        return f"{lab.networks.title_of(base)} · as it was imported{purpose}"
     brought = f"{lab.networks.title_of(base.spec.network)} · " if base.spec.network.brought else ""
     return f"{brought}{task_text(base.spec.task, base.spec.objective)} · {base_facts(base)}"
 
 
+def has_new_head(base: Run | RunSpec | NetworkSpec) -> bool:
+    """Whether nothing has trained the head of a base, given as such or by a run from it.
+
+    So it is with an imported classifier; the output layer of a language model comes with its weights.
+    """
+    if isinstance(base, RunSpec):
+        return base.is_direct and has_new_head(base.network)
+    return not isinstance(base, Run) and base.learns != LANGUAGE
+
+
 def base_label(has_new_head: bool) -> str:
-    """What a base is called beside what was trained from it. Args: has_new_head: whether nothing trained its head."""
+    """What a base is called beside what was trained from it. Args: has_new_head: see :func:`has_new_head`."""
     return "Base, with a new head" if has_new_head else "Base"
 
 
