@@ -327,6 +327,19 @@ def bad_files() -> list[BadFile]:
             for content in (b"", b"\x80\x04.", b"PK\x03\x04", b"\xff" * 64, b"{}" * 9, bytes(8))
         },
     }
+    configs: Table = {
+        repr(content[:48]): (lambda content=content: content, says)
+        for content, says in (
+            (b"", "is not valid JSON"),
+            (b"\x80\x04.", "is not"),
+            (b"[]", "does not say which architecture"),
+            (b"[" * 99_999, "is nested too deeply"),
+            (b'{"model_type": "t5"}', "cannot build a language model from the architecture 't5'"),
+            (b'{"model_type": "nobodys"}', "'nobodys', which transformers does not know: choose another network"),
+            (b'{"model_type": "llama", "num_hidden_layers": 100000}', "has 100000 as num_hidden_layers"),
+            (b'{"model_type": "llama", "hidden_size": "wide"}', "hidden_size"),
+        )
+    }
     folders: Table = {name: (partial(changed, change), says) for name, (change, says) in FOLDERS.items()}
     zips = of_kind("network", ZIPS) + of_kind("network", unsafe(beside), is_hostile=True)
-    return of_kind("folder", folders) + zips + of_kind("base", bases)
+    return of_kind("folder", folders) + zips + of_kind("base", bases) + of_kind("config", configs)

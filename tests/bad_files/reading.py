@@ -35,9 +35,10 @@ from core.networks.tokenizer import Tokenizer
 from core.networks.tokenizer_form import check_form
 from core.reader import process, reading_here
 from core.settings import Settings
+from core.study.learn.language_models import counted_file
 from tests.bad_files.adapters import BASE, SOUND
 from tests.bad_files.catalog import MAX_GROWTH, catalog
-from tests.bad_files.networks import TOKENIZER, sound, stored
+from tests.bad_files.networks import CONFIG, TOKENIZER, sound, stored
 from tests.bad_files.tokenizers import form
 from tests.data.passage_files import ROWS, written
 from tests.data.text_files import GOOD as GOOD_TEXTS
@@ -91,6 +92,7 @@ def entry_points(root: Path) -> Mapping[str, Callable[[bytes], object]]:
         "network": lambda content: lab.networks.import_zip(content, "a.zip"),
         "folder": lambda content: in_folder(content, lab.networks.import_folder),
         "base": lambda content: in_folder(stored(("base.safetensors", content)), base),
+        "config": counted_file,
         "form": lambda content: check_form(json.loads(content)),
         "tokenizer": tokenizer,
     }
@@ -108,6 +110,7 @@ def sound_files() -> list[tuple[str, bytes]]:
         *(
             ("folder", network),
             ("network", network),
+            ("config", sound()[CONFIG]),
             ("tokenizer", sound()[TOKENIZER]),
             ("form", json.dumps(form()).encode()),
         ),
