@@ -104,7 +104,7 @@ def test_columns_are_chosen_on_the_page(opened: Lab) -> None:
     assert "24 passages on 3 topics, of which the completions are learned: 18 for training and 6" in texts(app)
     box(app, "Topic").set_value("other").run()
     assert "24 passages on 2 topics" in texts(app)
-    box(app, "Topic").set_value(None).run()
+    box(app, "Topic").set_value("None").run()
     assert "24 passages, of which the completions are learned: 18 for training and 6 for testing" in texts(app)
     box(app, "Completion").set_value("a").run()
     assert "'a' is chosen twice" in app.error[0].value

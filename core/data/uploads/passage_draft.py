@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,13 +205,12 @@ def dataset_of(
         labels: (n,) of their topics.
         names: of the topics; empty without.
     """
-    parts: list[Any] = []
-    for wanted in (False, True):
-        rows = np.flatnonzero(testing == wanted)
-        own = labels[rows]
-        own.flags.writeable = False
-        parts += [tuple(passages[row] for row in rows), own]
-    return LanguageDataset("upload", *parts, class_names=names)
+    train, test = np.flatnonzero(~testing), np.flatnonzero(testing)
+    train_labels, test_labels = labels[train], labels[test]
+    for array in (train_labels, test_labels):
+        array.flags.writeable = False
+    known, tested = (tuple(passages[row] for row in rows.tolist()) for rows in (train, test))
+    return LanguageDataset("upload", known, train_labels, tested, test_labels, names)
 
 
 def prompt_of(passage: Passage) -> Hashable | None:

@@ -91,5 +91,5 @@ def drawn_of_each(
     testing = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        testing[rows] = draw([keys[row] for row in rows])
+        testing[rows] = draw([keys[row] for row in rows.tolist()])
     return testing

@@ -48,9 +48,9 @@ def counted(name: str, config: Mapping[str, Any], bytes_each: int = BFLOAT16, ch
         SpecError: transformers has no language model of this architecture.
         LoRAError: it has no linear layer.
     """
-    network = build_language_model(json.dumps(dict(config)))
-    layer, embedding = output_layer(network), network.get_input_embeddings()
-    separate = layer is not None and layer.weight is not embedding.weight
+    network: Any = build_language_model(json.dumps(dict(config)))
+    layer: Any = output_layer(network)
+    separate = layer is not None and layer.weight is not network.get_input_embeddings().weight
     fields = {field: value for field, value in config.items() if type(value) is int}
     kinds, output = kinds_of(network), layer.weight.numel() if separate else 0
     return Network(name, count_parameters(network), kinds, bytes_each, checkpoint, fields, output)
