@@ -44,12 +44,7 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
         "network is fine-tuned on them directly; with --objective language also a plain text, and without labels",
     )
     parser.add_argument("--text", metavar="COLUMN", help="column with the texts (default: the likely one)")
-    parser.add_argument(
-        "--label",
-        metavar="COLUMN",
-        help="column with the labels (default: the likely one); with --objective language with the topics (default: "
-        "none)",
-    )
+    parser.add_argument("--label", metavar="COLUMN", help="column with the labels (default: the likely one)")
     parser.add_argument(
         "--part",
         metavar="COLUMN",
@@ -87,7 +82,7 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
     draft: TextDraft | PassageDraft
     if targets == "texts":
         columns = {key: name for key in ("text", *CONTINUED) if (name := getattr(options, key)) is not None}
-        draft = read_passages(file, columns, options.part, options.loss_on_everything, topic=options.label)
+        draft = read_passages(file, columns, options.part, options.loss_on_everything)
     else:
         draft = read_texts(
             *(file, options.text, options.label, options.part),
