@@ -90,6 +90,7 @@ class UpdatesBatchAxis(BatchAxis):
     """The same at equal updates."""
 
     name, question, replaces = "batch-updates", "How large a batch, at equal updates?", ""
+    equal_updates = True
     line = (
         "The number of examples of each update, for as many epochs as make equally many updates, at least those of the "
         "usual batch size."

@@ -35,6 +35,8 @@ class Axis(ABC):
     """What it changes, in a sentence for forms and the command line."""
     replaces: ClassVar[str] = ""
     """Name of the field whose place it takes, so that nobody is asked for a value of it; empty for none."""
+    equal_updates: ClassVar[bool] = False
+    """Whether all points make equally many updates, as far as there are enough examples."""
     is_scale: ClassVar[bool] = True
     """Whether the points are numbers above 0, which have an order and distances; else they are choices."""
 

@@ -28,13 +28,13 @@ HERE = Path(__file__).parent
 DIGITS = "--source mnist-16k --rank 1 4 16 --seeds 10 --vary-bases"
 MINILM = "--network minilm --direct --target definitions --rank 8 --seeds 5"
 LONGER = "--network minilm --rank 8 --seeds 6 --shots 100 --vary epochs=3,10"
-TARGETS = {"rotation": "--preset rotation-45", "ten-shot": "--preset ten-shot"}
-"""On images: the same digits turned, and a target with so few examples that pretraining is worth much."""
+TARGETS = {"rotation": ("--preset rotation-45", "16,64,256"), "ten-shot": ("--preset ten-shot", "4,16,64")}
+"""On images, with batch sizes: the same digits turned, and 100 of them, where pretraining is worth much."""
 
 STUDIES = {
     f"{target}-{vary.partition('=')[0]}": f"{DIGITS} {preset} --vary {vary}"
-    for target, preset in TARGETS.items()
-    for vary in ("epochs=1,3,10,30,100", "shots", "layers", "batch", "batch-updates")
+    for target, (preset, batches) in TARGETS.items()
+    for vary in ("epochs=1,3,10,30,100", "shots", "layers", f"batch={batches}", f"batch-updates={batches}")
     if (target, vary) != ("ten-shot", "shots")
 } | {
     "minilm-epochs": f"{LONGER} --direct --target definitions",

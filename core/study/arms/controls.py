@@ -79,7 +79,7 @@ def scratch_sentence(arms: Sequence[Arm], full: Arm, tested: Tested) -> str:
         return ""
     return (
         f"Against training from scratch, full fine-tuning was {off_text(scratch)}: pretraining is not shown to be "
-        "worth anything on this task, so this compares ranks, not fine-tuning."
+        "worth anything on this task."
     )
 
 

@@ -31,7 +31,7 @@ from core.study.arms.settled import all_settled
 from core.study.arms.tuning import rates_tried
 from core.study.arms.verdict import Verdict, decide
 from core.study.arms.withheld import ends_reason, waiting_reason
-from core.study.stats.claims import Level
+from core.study.stats.claims import Difference, Level, Pair, difference_of
 
 EPOCHS = 0
 """Number of epochs that looks at a study have in the store: its points may have several."""
@@ -132,6 +132,17 @@ class StudyAnswer:
         shown = [(at.point, standing_of(at.by_line.get(line))) for at in self.points]
         shown = [(point, standing) for point, standing in shown if standing is not Standing.OPEN]
         return [(one, two, before, after) for (one, before), (two, after) in pairwise(shown) if before is not after]
+
+    def change(self, line: str) -> Difference | None:
+        """The difference from full fine-tuning at the last point minus that at the first, seed by seed: seen, never
+        tested. None where one of them is not known, or the axis has no order.
+        """
+        ends = [at.by_line.get(line) for at in (self.points[0], self.points[-1])]
+        known = [each.difference for each in ends if each is not None]
+        if not self.axis.is_scale or len(known) < len(ends):
+            return None
+        before, after = (dict(zip(each.seeds, each.values, strict=True)) for each in known)
+        return difference_of(Pair(line, line, after, before), known[0].what)
 
     def crossings(self, line: str) -> list[tuple[Point, Point]]:
         """Between which points the mean difference from full fine-tuning changes its sign: seen, not shown."""

@@ -13,14 +13,18 @@ from core.plan.axis import Point
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate
 from core.study.arms.design_words import level_text
+from core.study.arms.difference_tables import interval_text
 from core.study.arms.settled import Course, course_of, updates_of
 from core.study.arms.study import AtPoint, Standing, StudyAnswer, standing_of
 from core.study.arms.tables import mean_text
-from core.study.stats.claims import Level
-from core.study.stats.measures import spread_text
+from core.study.stats.claims import Difference, Level
+from core.study.stats.measures import digits_of, spread_text, value_text
 from core.study.stats.spending import CLAIM_SEEDS
 from core.study.stats.words import off_text, p_text
 from core.wording.examples import examples_text
+
+ALIKE = 0.8
+"""Share of the largest number of updates above which numbers of updates are called equal."""
 
 SCOPE = ", at the chosen learning rates"
 """Of a difference that was not shown at the neighboring rates: it is one of settings, not of methods."""
@@ -112,6 +116,19 @@ def study_basis(found: StudyAnswer) -> list[str]:
         examples = examples_text(first.arm.spec.network.learns, first.difference.examples, "test")
         sentences.append(f"Intervals are over seeds and {examples}, one by one at 95 %.")
     sentences.append("Learning rates were found at each point, for every method and rank alike.")
+    updates = sorted(updates_of([at.verdict.full]) for at in found.points if at.verdict.full)
+    if found.axis.equal_updates and updates[0] < ALIKE * updates[-1]:
+        sentences.append(
+            f"Updates are not equal: {count_text(updates[0])} to {count_text(updates[-1])}. A batch has at most all "
+            "training examples, and epochs are whole."
+        )
+    if changes := [change for line in found.lines if (change := found.change(line))]:
+        ends = f"{found.points[0].point} to {found.points[-1].point} ({found.axis.title.lower()})"
+        each = [f"{_change_text(change)} for {change.a}" for change in changes]
+        sentences.append(
+            f"From {ends}, the difference from full fine-tuning changes by {listed(each)}: seen, not tested, with 95 % "
+            "intervals over seeds."
+        )
     for line in found.lines:
         if crossings := found.crossings(line):
             between = listed([found.axis.texts(pair) for pair in crossings])
@@ -121,6 +138,13 @@ def study_basis(found: StudyAnswer) -> list[str]:
             where = found.axis.text(place.point)
             sentences.append(f"{line} at {where} was not tested. {why.removeprefix('No verdict: ')}")
     return [*sentences, *_unsettled(found)]
+
+
+def _change_text(change: Difference) -> str:
+    """A change of a difference with its interval, as in ``+6.3 points (+4.1 to +8.5)``."""
+    what = change.what.change
+    mean = value_text(what, change.interval.mean, digits_of(change.interval, what))
+    return f"{mean} ({interval_text(change.interval, change.what)})"
 
 
 def _unsettled(found: StudyAnswer) -> Iterator[str]:

@@ -68,7 +68,8 @@ def limits_of(evidence: Evidence) -> list[str]:
     if evidence.remeasured.cuts:
         sentences.append(
             "Full fine-tuning cut to a rank was trained in full and cut afterwards: it is a reference for what a "
-            "change of that rank can hold, not a cheaper way to train."
+            "change of that rank can hold, not a cheaper way to train. It keeps the biases that were trained with it; "
+            "adapters train none."
         )
     if evidence.remeasured.left_out:
         sentences.append(evidence.remeasured.left_out)

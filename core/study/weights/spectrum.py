@@ -268,7 +268,8 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
 def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:
     """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncations`.
 
-    Biases keep their tuned values, and so does the head: every method trains all of it, adapters too.
+    Biases keep their tuned values, and so does a new head, which every method trains whole. Adapters train no biases,
+    so this has a little more than one of that rank.
 
     Args:
         base: the network that training started from.
