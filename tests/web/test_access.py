@@ -8,7 +8,7 @@ import string
 import pytest
 
 from core.errors import AccessError
-from core.web import token_strength
+from core.web import access
 from core.web.access import Access
 from tests.web.asking import ELSEWHERE, LOCAL, TOKEN
 
@@ -90,6 +90,6 @@ def test_only_so_much_of_a_token_is_judged_as_can_be_judged_soon(monkeypatch: py
         judged.append(text)
         return {"guesses": 1e20}
 
-    monkeypatch.setattr(token_strength, "zxcvbn", note)
-    assert not token_strength.is_weak("@4({[<6931!|7$500%2" * 13)
-    assert [len(text) for text in judged] == [token_strength.JUDGED]
+    monkeypatch.setattr(access, "zxcvbn", note)
+    assert not access.is_weak("@4({[<6931!|7$500%2" * 13)
+    assert [len(text) for text in judged] == [access.JUDGED]
