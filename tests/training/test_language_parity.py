@@ -250,23 +250,6 @@ def test_an_output_layer_with_an_adapter_is_scored_by_its_own_forward() -> None:
     assert torch.allclose(merged, found, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["full", "lora"])
-def test_a_resumed_run_has_the_bits_of_one_that_was_never_stopped(kind: str) -> None:
-    task = task_of()
-    batches = torch.randint(task.num_train, (1, 10, BATCH), generator=torch.Generator().manual_seed(3))
-
-    def stepper() -> AutogradStepper:
-        network = method_of(kind).prepare(network_of("llama", dtype=torch.float32), torch.Generator().manual_seed(1))
-        return AutogradStepper(network, OPTIM, task, objective=LANGUAGE)
-
-    whole, first, second = stepper(), stepper(), stepper()
-    whole.advance(batches)
-    first.advance(batches[:, :5])
-    second.resume([first.train_state(0)])
-    second.advance(batches[:, 5:])
-    assert all(torch.equal(*pair) for pair in zip(whole.trained(0), second.trained(0), strict=True))
-
-
 def test_bfloat16_products_give_a_loss_near_that_of_float32() -> None:
     task = task_of()
     batches = torch.randint(task.num_train, (1, 8, BATCH), generator=torch.Generator().manual_seed(3))
