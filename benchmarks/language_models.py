@@ -201,7 +201,8 @@ def main() -> None:
     parser.add_argument("--who", nargs="+", choices=WHO, default=list(WHO), help="contenders (default: all)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/language_models.json"), help="JSON file to write")
     arguments = parser.parse_args()
-    start, found = time.perf_counter(), {}
+    start = time.perf_counter()
+    found: dict[str, dict[str, Turns]] = {}
     with tempfile.TemporaryDirectory() as folder:
         home = arguments.home or Path(folder)
         with closing(Lab(Settings(home))) as lab:
@@ -220,11 +221,15 @@ def main() -> None:
                         for who in arguments.who
                     }
                     found[what] = timed(contenders, arguments.rounds)
+                    _write(found, arguments.out)  # whatever ends the rest
     print(report(found))
-    date = time.strftime("%Y-%m-%d", time.gmtime())
-    print(f"\n{machine()}; {date}; {time.perf_counter() - start:.0f} s in all.")
+    print(f"\n{machine()}; {time.strftime('%Y-%m-%d', time.gmtime())}; {time.perf_counter() - start:.0f} s in all.")
+
+
+def _write(found: Mapping[str, Mapping[str, Turns]], file: Path) -> None:
     values = {what: {who: vars(one) for who, one in own.items()} for what, own in found.items()}
-    arguments.out.write_text(json.dumps({"machine": machine(), "date": date, "found": values}, indent=1))
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    file.write_text(json.dumps({"machine": machine(), "date": date, "found": values}, indent=1))
 
 
 if __name__ == "__main__":
