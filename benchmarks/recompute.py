@@ -72,10 +72,7 @@ def main(home: Path) -> None:
     """Print the table."""
     lab = Lab(Settings(home=home))
     print(machine())
-    print(
-        "| network | MiB kept, counted | measured | MiB recomputed, counted | measured "
-        "| s of the cores kept | s recomputed | |"
-    )
+    print("| network | MiB kept, counted | measured | MiB again, counted | measured | s of the cores kept | again | |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for card in lab.networks.list():
         network = lab.networks.spec(card.digest)

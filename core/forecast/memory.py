@@ -78,8 +78,8 @@ class Sizes:
     """Number of distinct ones among those that are trained on."""
     trained: int | None = None
     """Tokens of the longest text that is trained on."""
-    longest: int | None = None
-    """Tokens of the longest text that is evaluated."""
+    widest: tuple[int, ...] = ()
+    """Tokens of the longest texts of the batches that the cores evaluate at once; empty for images."""
 
     @classmethod
     def of(cls, task: Outline, source: Outline | None = None) -> Sizes:
@@ -88,13 +88,14 @@ class Sizes:
         return cls(len(task.train), tuple(map(len, parts)))
 
     @classmethod
-    def of_texts(cls, task: Task, source: Task | None = None, length: int | None = None) -> Sizes | None:
+    def of_texts(cls, task: Task, source: Task | None = None, length: int | None = None, size: int = 1) -> Sizes | None:
         """The sizes of texts; None if the task has none.
 
         Args:
             task: what is learned.
             source: what the base has learned.
             length: tokens that the texts of the task are cut at; None for as they are.
+            size: texts in a batch of an evaluation.
         """
         own, train = _lengths(task, length), task.train
         if not own or not isinstance(train, TextExamples):
@@ -107,8 +108,13 @@ class Sizes:
             sum(int(part.sum()) for part in kept),
             _words(train),
             int(own[train].max()),
-            max(int(part.max()) for part in (*own.values(), *others.values())),
+            max((_widest(part, size) for part in (*own.values(), *others.values())), key=sum),
         )
+
+
+def _widest(lengths: torch.Tensor, size: int) -> tuple[int, ...]:
+    """Tokens of the longest text of each of the largest batches, one per core: batches have texts of like length."""
+    return tuple(lengths.sort(descending=True).values[::size][: available_cores()].tolist())
 
 
 @lru_cache(maxsize=64)
@@ -139,7 +145,8 @@ def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) 
     first = bank[0]
     if first.network.reads_tokens:
         source = tasks.get(first.source, network=first.network) if first.source else None
-        texts = Sizes.of_texts(tasks.get(first.task, network=first.network), source, length)
+        task, size = tasks.get(first.task, network=first.network), first.network.evaluation_batch or 1
+        texts = Sizes.of_texts(task, source, length, size)
         if texts is not None:
             return memory_for(bank, texts)
     other = tasks.outline(first.source) if first.source and first.source != first.task else None
@@ -246,10 +253,10 @@ def _side_by_side(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
         states = frozen_blocks(spec.network, spec.method.shape()).kept_bytes(sizes.tokens)
         known[_base(spec)] = max(states, known.get(_base(spec), 0))
     kept += sum(known.values())
-    if sizes.longest is None:
+    if not sizes.widest:
         return kept, max(activations, _evaluation(first.network, min(BATCH, max(sizes.held_out)), None))
-    evaluation = _evaluation(first.network, first.network.evaluation_batch or 1, sizes.longest)
-    return kept, max(activations, evaluation * available_cores())
+    evaluation = sum(_evaluation(first.network, first.network.evaluation_batch or 1, width) for width in sizes.widest)
+    return kept, max(activations, evaluation)
 
 
 @lru_cache(maxsize=256)

@@ -24,6 +24,7 @@ from core.settings import Settings
 from core.tasks.tasks import Tasks
 from core.training.frozen import frozen_blocks, texts_of
 from core.training.sharing import FULL_BANK, LORA_BANK
+from core.training.threads import available_cores
 from tests.conftest import DIGITS, TURNED
 from tests.training.tiny_texts import spec_of, task_of
 
@@ -115,7 +116,7 @@ def on_texts(count: int, method: MethodSpec, tokens: int = 10_000, words: int = 
     """Peak memory of runs on BERT."""
     optim = OptimSpec.of(batch_size=16)
     specs = [RunSpec.of(method=method, network=BERT, optim=optim, seed=seed) for seed in range(count)]
-    return memory_for(specs, Sizes(100, (10, 10), tokens, words, longest, longest))
+    return memory_for(specs, Sizes(100, (10, 10), tokens, words, longest, (longest,)))
 
 
 def test_side_by_side_every_run_needs_its_own() -> None:
@@ -126,7 +127,7 @@ def test_side_by_side_every_run_needs_its_own() -> None:
 def test_runs_on_one_base_share_what_its_frozen_blocks_give_and_those_on_two_do_not() -> None:
     texts, tokens = TaskSpec.of(dataset="digits", length=32), 1_000_000
     spec = RunSpec.of(method="head", network=BERT, base="b", own_base=True, source=texts, task=texts)
-    sizes = Sizes(100, (10, 10), tokens, 0, 64, 64)
+    sizes = Sizes(100, (10, 10), tokens, 0, 64, (64,))
     one, two = (memory_for([spec, spec.but(seed=seed)], sizes) for seed in (0, 1))
     assert two - one == pytest.approx(frozen_blocks(BERT, HeadSpec()).kept_bytes(tokens), rel=0.1)
 
@@ -142,6 +143,12 @@ def test_what_is_kept_is_of_the_texts_that_are_read_in_every_epoch(length: int |
     own = length or task.train.longest
     read = [part.lengths.clamp(max=part.longest if part is source.validation else own) for part in parts]
     assert sizes.tokens == sum(int(part.sum()) for part in read)
+    # Texts of like length are evaluated together, so that a second core has shorter ones than the first.
+    batches = Sizes.of_texts(task, source, length, 8)
+    widths = task.test.lengths.clamp(max=own).sort(descending=True).values[::8][: available_cores()].tolist()
+    assert batches is not None
+    assert sum(batches.widest) >= sum(widths)
+    assert len(batches.widest) == len(widths)
 
 
 def test_a_checkpoint_is_there_as_tensors_and_as_bytes() -> None:
