@@ -130,9 +130,10 @@ def _forgetting(found: dict[str, Evidence]) -> list[str]:
         "**At equal accuracy on the target** the two methods are compared on the frontiers of all rates and epochs, at "
         "the highest accuracy that both reach and at 95 and 90 % of it; "
         "a rank is left out where the frontiers share no such accuracy. "
-        f"Forgetting of LoRA minus that of full fine-tuning, over ranks and accuracies: {'. '.join(by_report)}. Full "
-        "fine-tuning passes the highest accuracy of LoRA in its first epochs, so that this compares few epochs of it "
-        "with many of LoRA. Published for large language models: LoRA learns less and forgets less (Biderman "
+        f"Forgetting of LoRA minus that of full fine-tuning, over ranks and accuracies: {'. '.join(by_report)}. The "
+        "frontiers are over all epochs: what LoRA reaches in its last ones full fine-tuning often passes in its first, "
+        "so that this also compares few epochs with many. Published for large language models: LoRA learns less and "
+        "forgets less (Biderman "
         "et al., arXiv 2405.09673); here every layer of a small network changes, and most of the target is new.",
     ]
 

@@ -43,7 +43,7 @@ REPORTS = {
 """A name of each report, with what its command has beside :data:`COMMON`."""
 
 EXAMPLE = "example"
-EXAMPLE_COMMAND = "compare --preset rotation-45 --shots 100 --rank 1 4 16 --tune --vary-bases"
+EXAMPLE_COMMAND = "compare --source mnist-16k --preset rotation-45 --shots 100 --rank 1 4 16 --tune --vary-bases"
 """What the button of Home trains with *Thorough*."""
 
 
