@@ -32,8 +32,22 @@ class OptimSpec(Spec):
     """
 
     learning_rate: float = Field(0.001, gt=0, le=1.0, title="Learning rate", description="Learning rate of Adam.")
-    batch_size: int = Field(64, ge=1, le=8192, title="Batch size", description="Examples per step.")
-    epochs: int = Field(10, ge=1, le=1000, title="Epochs", description="Passes over the training part.")
+    batch_size: int = Field(
+        64,
+        ge=1,
+        le=8192,
+        title="Batch size",
+        description="Examples per step. On rotated digits, for equal epochs, LoRA of rank 1 fell 2.1 points further "
+        "behind full fine-tuning from batches of 16 to 256, and rank 16 did not (docs/studies).",
+    )
+    epochs: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        title="Epochs",
+        description="Passes over the training part. On rotated digits LoRA of rank 16 was 8.2 points behind full "
+        "fine-tuning after 1 epoch, 2.4 after 10 and 1.06 after 100 (docs/studies).",
+    )
     patience: int = Field(
         0,
         ge=0,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -285,3 +287,18 @@ def _is_one_sentence(message: str) -> None:
     assert message.endswith(".")
     assert message.isprintable()
     assert len(message) < 400
+
+
+def test_what_a_help_text_says_of_studies_is_what_they_found() -> None:
+    found = (Path(__file__).parents[1] / "docs" / "studies" / "README.md").read_text(encoding="utf-8")
+    told = [
+        field.description
+        for spec in SPECS
+        for field in spec.model_fields.values()
+        if field.description and "docs/studies" in field.description
+    ]
+    assert len(told) == 5
+    for text in told:
+        numbers = re.findall(r"\d+\.\d+", text)
+        assert numbers
+        assert [number for number in numbers if number not in found] == []

@@ -36,7 +36,12 @@ class TaskSpec(Spec):
         description="Seed of a shuffle of the pixels that is the same for every image; empty for no shuffle.",
     )
     shots: int | None = Field(
-        None, ge=1, le=10_000, title="Shots per class", description="Training examples per class; empty keeps all."
+        None,
+        ge=1,
+        le=10_000,
+        title="Shots per class",
+        description="Training examples per class; empty keeps all. On rotated digits LoRA of "
+        "rank 4 was 7.5 points behind full fine-tuning with 10 per class, and 2.8 with 300 (docs/studies).",
     )
     length: int = Field(
         128, ge=8, le=8192, title="Longest input", description="Tokens per text; what goes beyond is cut off."

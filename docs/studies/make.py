@@ -18,8 +18,6 @@ from core.store.record import Experiment
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
 from core.study.arms.tables import plain_table
 from core.study.report.answer import study_of
-from core.study.report.html import write_report
-from core.study.report.report import report_of
 from docs.reports.make import experiment_of
 from docs.reports.readme import put_between
 
@@ -46,10 +44,10 @@ STUDIES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is not there yet, write the reports, and bring the README up to date."""
+    """Train what is not there yet, and bring the README up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of reports and README")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the README")
     parser.add_argument("--more", default="", help="options that every command gets, such as --seeds 3")
     parser.add_argument("names", nargs="*", default=list(STUDIES), help=f"some of: {', '.join(STUDIES)}")
     options = parser.parse_args(arguments)
@@ -71,14 +69,13 @@ def _with_shots(command: str) -> str:
 
 
 def _write(lab: Lab, experiment: Experiment, name: str, line: str, out: Path) -> None:
-    """Write the report of a study, and its part of the README."""
+    """Write what the README says of a study."""
     experiment = lab.experiment(experiment.id)
     found = study_of(lab, experiment)
-    write_report(out / f"{name}.html", report_of(lab, experiment))
     text = "\n\n".join(
         [
             f"## {found.axis.question} {experiment.name}",
-            f"**{study_headline(found)}** ({study_level(found) or 'no level'}; [report]({name}.html))",
+            f"**{study_headline(found)}** ({study_level(found) or 'no level'})",
             " ".join(study_basis(found)),
             f"```\n{plain_table(study_table(found))}\n```",
             f"`python -m core {line}`",
