@@ -37,7 +37,7 @@ class Definitions(Source):
         return DatasetInfo(
             name,
             "Definitions",
-            "14,400 dictionary definitions of nouns from WordNet, 12,000 of them for training, in 12 classes from act "
+            "14,400 dictionary definitions of nouns from WordNet, 12,000 of them for training, in 12 topics from act "
             "to substance; part of LoRA Lab, always available.",
             num_classes=len(CLASS_NAMES),
             class_names=CLASS_NAMES,
