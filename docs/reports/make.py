@@ -101,7 +101,10 @@ def _outline(lab: Lab, experiment: Experiment) -> set[tuple[str, str]]:
     """Each run's spec with that of its base in place of the base's id, which differs between homes."""
     members = lab.members(experiment)
     bases = {id: lab.run(id).spec.to_json() for id in bases_of(members)}
-    return {(run.spec.but(base="base").to_json(), bases[str(run.spec.base)]) for run in members}
+    return {
+        (run.spec.but(base="base").to_json(), bases[run.spec.base]) if run.spec.base else (run.spec.to_json(), "")
+        for run in members
+    }
 
 
 def keep_example(lab: Lab, experiment: Experiment) -> None:

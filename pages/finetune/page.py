@@ -25,7 +25,7 @@ from pages.shared.experiment.current import known, missing_sentence, remember
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.like import fill_form
-from pages.shared.experiment.live import live_panel
+from pages.shared.experiment.live import live_panels
 from pages.shared.experiment.price import price_table, rate_warning
 from pages.shared.experiment.start import say_if_known, start_button
 from pages.shared.experiment.state import finish_button, state_text
@@ -95,7 +95,7 @@ lab = current()
 st.title("Fine-tune")
 st.markdown("Choose a base and a task, and train full fine-tuning and LoRA side by side.")
 
-live_panel(lab, [run.id for run in lab.live() if run.spec.role is not Role.BASE], "finetune-live")
+live_panels(lab, "finetune-live")
 # Kept in the URL, so that the page still knows after a reload what was started here.
 asked = st.query_params.get("experiment")
 launched = known(lab, asked) if asked else None

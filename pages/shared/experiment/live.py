@@ -55,9 +55,26 @@ def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
         return
     with st.container(border=True):
         if is_under_way(runs):
-            st.fragment(_update, run_every=interval(len(all_arms(runs))))(lab, watched[key], key, title)
+            st.fragment(_update, run_every=interval(len(all_arms(runs))))(lab, key, title)
         else:
             _panel(lab, runs, key, title)
+
+
+def live_panels(lab: Lab, key: str) -> None:
+    """Show a panel for each experiment that trains or was shown here and not dismissed, with its name.
+
+    Args:
+        lab: has the runs.
+        key: prefix of the panels, unique in the session.
+    """
+    watched = [name.removeprefix(f"{key}-") for name in st.session_state.get(WATCHED, {}) if name.startswith(f"{key}-")]
+    own: dict[str, list[str]] = {experiment: [] for experiment in watched}
+    for run in lab.live():
+        if run.spec.role is not Role.BASE:
+            own.setdefault(run.experiment or "", []).append(run.id)
+    names = {experiment.id: experiment.name for experiment in lab.experiments()}
+    for experiment, ids in own.items():
+        live_panel(lab, ids, f"{key}-{experiment}", names.get(experiment, ""))
 
 
 def interval(settings: int) -> float:
@@ -78,10 +95,12 @@ def _with_experiments(lab: Lab, ids: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*ids, *(run.id for run in (*interrupted_bases(lab, members), *members))]))
 
 
-def _update(lab: Lab, ids: tuple[str, ...], key: str, title: str) -> None:
-    runs = lab.runs_of(_with_experiments(lab, ids))  # with what a search has added since
+def _update(lab: Lab, key: str, title: str) -> None:
+    watched: dict[str, tuple[str, ...]] = st.session_state[WATCHED]
+    # With what a search has added since, also after its end.
+    watched[key] = tuple(_with_experiments(lab, watched[key]))
+    runs = lab.runs_of(watched[key])
     if not is_under_way(runs):
-        st.session_state[WATCHED][key] = tuple(run.id for run in runs)
         st.rerun()
     _panel(lab, runs, key, title)
 
