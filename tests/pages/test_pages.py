@@ -22,6 +22,7 @@ from core.settings import Settings
 from core.store.record import Run
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.links import ENTRIES, script
+from pages.shared.ui.literal import literal
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
 from tests.data.idx_files import MNIST, idx_files, put
 from tests.data.uploaded import keep_noise
@@ -154,7 +155,7 @@ def test_what_ended_early_or_waits_for_its_base_is_told_of_on_every_page_and_fin
             "UPDATE runs SET state = ?, result = NULL WHERE id = ?",
             zip(states, (experiment.base, *experiment.runs), strict=True),
         )
-    panels = {"finetune": "finetune-live", "runs": "runs-live"}
+    panels = {"finetune": f"finetune-live-{experiment.id}", "runs": "runs-live"}
     for page in ("home", "compare", "finetune", "runs"):
         app = draw(page, experiment=experiment.id)
         assert "0 of 5 finished, 2 queued, 1 stopped, 2 interrupted" in texts(app), page
@@ -162,6 +163,26 @@ def test_what_ended_early_or_waits_for_its_base_is_told_of_on_every_page_and_fin
     button.click().run()
     assert not app.exception
     assert {run.state for run in finish(filled, str(experiment.base), *experiment.runs)} == {"finished"}
+
+
+def test_finetune_shows_each_experiment_by_itself_and_stops_no_other(opened: Lab) -> None:
+    arms = [(optim.but(epochs=200), lora) for optim, lora in BOTH]
+    one, other = (
+        compared(opened, preset, "digits", None, short(rate=0.001), arms, seeds=range(2))
+        for preset in ("rotation-45", "inversion")
+    )
+    app = draw("finetune")
+    panels = [f"finetune-live-{each.id}" for each in (one, other)]
+    for panel in panels:
+        app.session_state[f"{panel}-stop"] = True  # the popover is open
+    app.run()
+    assert [app.button(key=f"{panel}-stop-all").label for panel in panels] == ["Stop 4 runs"] * 2
+    assert all(literal(each.name) in texts(app) for each in (one, other))
+    app.button(key=f"{panels[1]}-stop-all").click().run()
+    assert {run.state for run in finish(opened, *other.runs)} == {"stopped"}
+    assert any(run.is_live for run in opened.members(one))
+    opened.stop(*one.runs)
+    finish(opened, *one.runs)
 
 
 def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
