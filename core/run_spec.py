@@ -308,7 +308,7 @@ def default_rate(
     head_rate: float | None = network.training.get("head_rate") if method.only_head else None
     if head_rate is not None:
         return head_rate
-    return network.learning_rate * network.rate_factors.get(method.role, method.rate_factor)
+    return float(f"{network.learning_rate * network.rate_factors.get(method.role, method.rate_factor):.12g}")
 
 
 def rate_reason(method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec) -> str:

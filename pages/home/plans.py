@@ -10,6 +10,7 @@ from core.plan.defaults import SIZES, default_settings
 from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec, default_search
 from core.study.stats.claims import DEFAULT_SEEDS
+from core.study.stats.spending import CLAIM_SEEDS
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Plan:
         if self.tuned:
             return "ranks 1, 4 and 16, the best learning rate found for each, trained until settled"
         seeds = "" if self.seeds(network) == DEFAULT_SEEDS else f"{counted(self.seeds(network), 'seed')}, "
-        return f"rank {network.quick.rank}, {seeds}one base, default learning rates; the answer holds at these"
+        few = ", and so few seeds show nothing" if self.seeds(network) < CLAIM_SEEDS else ""
+        return f"rank {network.quick.rank}, {seeds}one base, default learning rates; the answer holds at these{few}"
 
     def seeds(self, network: NetworkSpec) -> int:
         """With how many seeds each setting is trained."""

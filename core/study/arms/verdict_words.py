@@ -279,7 +279,8 @@ def _looks(verdict: Verdict) -> list[str]:
     if verdict.later:
         are = "was" if len(verdict.later) == 1 else "were"
         found.append(
-            f"{listed([*verdict.later])} {are} added after a look and tested apart, which adds up to 5 % false claims."
+            f"{listed([*verdict.later])} {are} added after a look and tested apart, which adds up to 5 % to "
+            "the chance of a false claim."
         )
     return found
 

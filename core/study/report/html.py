@@ -40,6 +40,7 @@ p { margin: .5rem 0; }
 .level { border: 1px solid var(--accent); border-radius: 1rem; padding: 0 .6rem; font-size: .875rem;
   white-space: nowrap; }
 .scroll { overflow-x: auto; margin: .5rem 0; }
+@media (min-width: 64rem) { .scroll { margin-inline: calc((62rem - min(86rem, 100vw - 3rem)) / 2); } }
 table { border-collapse: collapse; font-size: .875rem; min-width: 100%; }
 th, td { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
   font-variant-numeric: tabular-nums; }

@@ -111,9 +111,8 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     """
     launched = followed(lab, key, runs)
     share = lab.progress.share_done(launched) if launched else None
-    # A base is of interest until what is built on it begins, also while that waits for one that was interrupted.
-    awaited = {"queued", "running", "interrupted"} if any(run.is_live for run in runs) else set()
-    runs = [run for run in runs if run.spec.role is not Role.BASE or run.state in awaited] or runs
+    # A base is of interest until what is built on it begins, also where it was interrupted or stopped.
+    runs = [run for run in runs if run.spec.role is not Role.BASE or run.state != "finished"] or runs
     words = _words(lab, runs)
     labels = _labels(runs)
     arms = [replace(arm, label=labels[arm.key]) for arm in all_arms(runs)]

@@ -66,7 +66,10 @@ def imported_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
     continues = info.kind == LANGUAGE
     cards = {card.digest: card for card in lab.networks.list() if not continues or card.architecture in TESTED}
     if not cards:
-        st.info("Texts are learned by a network that you import, and there is none yet.", icon=":material/info:")
+        st.info(
+            "Classes of texts are learned by a network that you import; there is none yet, and language needs none.",
+            icon=":material/info:",
+        )
         link("networks", "Import a network")
         return None
     names = distinct({digest: card.title for digest, card in cards.items()})

@@ -111,11 +111,15 @@ class Chart {
       for (const trace of data) if (trace.uid) trace.uid = trace.uid.replace(/[^\w-]/g, "_");
       const { paper_bgcolor, plot_bgcolor } = template.layout;
       const settled = { uirevision: "live", ...layout, template, paper_bgcolor, plot_bgcolor, width, height };
+      // Plotly cannot update a chart none of whose lines has a point: it is drawn anew, also when the first point comes.
+      const empty = data.every((trace) => trace.x?.length === 0);
+      if (empty || this.empty) this.plotly.purge(this.host);
+      this.empty = empty;
       await this.plotly.react(this.host, data, settled, this.config);
       this.drawn = wanted;
       this.message.hidden = true;
     } catch (error) {
-      console.warn(`The chart could not be drawn: ${error.message}`);
+      console.warn(`The chart could not be drawn: ${error?.message ?? error}`);
       this.message.hidden = false;
       setTimeout(() => this.draw(), 3000);
     } finally {
