@@ -480,8 +480,17 @@ def test_controls_take_no_part_and_say_what_the_comparison_is_of() -> None:
     assert verdict([*runs, *head]).level is Level.SHOWN
     alike = make_arm_runs("full", below(-0.01, 10), spec={"method": "head"}, trainable_parameters=2570)
     found = verdict([*runs, *alike])
-    assert (found.rule, found.looks, found.mend) == (Rule.NONE, (), NextStep.LONGER)
+    assert (found.rule, found.looks, found.mend) == (Rule.NONE, (), None)
     assert "full fine-tuning is not shown to be better than training only the head" in headline(found)
+    assert "training for longer is projected to add little" in headline(found)
+    most = int(bounds(OptimSpec, "epochs").high or 0)
+    for epochs, step in ((most, None), (most // 3, NextStep.LONGER)):
+        found = verdict(with_trends([*runs, *alike], epochs, full=5.0, lora=0.0))
+        assert found.mend is step
+        assert ("Train longer before" in headline(found), "cannot be longer" in headline(found)) == (
+            step is not None,
+            step is None,
+        )
     scratch = make_arm_runs("full", below(-0.01, 10), spec={"method": "scratch"})
     assert "pretraining is not shown to be worth anything" in said(verdict([*runs, *scratch]))
     scratch = make_arm_runs("full", below(3, 10), spec={"method": "scratch"})
@@ -564,14 +573,14 @@ def test_storage_of_a_worked_example() -> None:
         (
             8.0,
             8.1,
-            "No verdict: Full (8.0 %) and LoRA r=4 (8.1 %) have not been shown to have learned more than naming ",
+            "No verdict: after 100 updates Full (8.0 %) and LoRA r=4 (8.1 %) have not been shown to have learned ",
         ),
-        (50.0, 8.0, "No verdict: LoRA r=4 (8.0 %) has not been shown to have learned more"),
-        (10.3, 50.0, "No verdict: Full (10.3 %) has not been shown to have learned more"),
+        (50.0, 8.0, "No verdict: after 100 updates LoRA r=4 (8.0 %) has not been shown to have learned more"),
+        (10.3, 50.0, "No verdict: after 100 updates Full (10.3 %) has not been shown to have learned more"),
         (
             10.402,
             50.0,
-            "No verdict: Full (10.4 %) has not been shown to have",
+            "No verdict: after 100 updates Full (10.4 %) has not been shown to have",
         ),  # the mean is above 10.4, the interval is not
         (10.7, 10.8, None),
     ],
@@ -583,3 +592,4 @@ def test_what_is_not_shown_to_beat_the_most_frequent_class_has_no_verdict(
     assert headline(found).startswith(start) if start else "most frequent class" not in said(found)
     if start:
         assert (found.mend, found.looks, found.seeds_to_add) == (NextStep.SETTINGS, (), 0)
+        assert "over seeds do" in headline(found)  # nothing is known of single examples

@@ -78,10 +78,8 @@ def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
     return found
 
 
-def unlearnt_sentence(found: Sequence[Arm], cure: str = "train longer or at another learning rate") -> str:
-    """That these arms are not shown to have learned anything, and what to do; empty for none. See :func:`unlearnt`."""
-    if not found:
-        return ""
+def unlearnt_sentence(found: Sequence[Arm], why: str = "") -> str:
+    """That these arms are not shown to have learned anything, without a full stop. Args: why: that is so."""
     share, have = largest_class(found[0].runs[0].result), "has" if len(found) == 1 else "have"
     what = "to be better than answers that need no input"
     names = [f"{arm.name} ({value_text(arm.what(), arm.interval(arm.primary).mean, 1)})" for arm in found]
@@ -90,7 +88,7 @@ def unlearnt_sentence(found: Sequence[Arm], cure: str = "train longer or at anot
             f"to have learned more than naming the most frequent class, which is right in {percent(share, 1)} of cases"
         )
         names = [f"{arm.name} ({percent(arm.interval(ACCURACY.name).mean, 1)})" for arm in found]
-    return f"{listed(names)} {have} not been shown {what}: {cure}."
+    return f"{listed(names)} {have} not been shown {what}{why}"
 
 
 def macro_f1_sentence(arms: Sequence[Arm]) -> str:

@@ -13,19 +13,21 @@ from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt, unlearnt_sentence
 from core.study.arms.choice import common_seeds, winners
 from core.study.arms.family import Tested, differences_between, seen_difference
+from core.study.arms.settled import all_settled, updates_text
 from core.study.arms.withheld import NextStep, Reason
 from core.study.stats.claims import Difference
-from core.study.stats.crossed import crossed
+from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.words import off_text
+from core.wording.examples import examples_text
 
 CURES = {
-    NextStep.SETTINGS: "try other learning rates before adding seeds",
-    NextStep.LONGER: "train longer before adding seeds",
-    None: "other learning rates and longer training were tried, so the network, its input or the number of training "
-    "examples may be the limit",
+    NextStep.SETTINGS: "Try other learning rates before adding seeds.",
+    NextStep.LONGER: "Train longer before adding seeds.",
+    None: "Other learning rates were tried, and training {}: the network, its input, or the number of training or test "
+    "examples may be the limit.",
 }
-"""What to do, by the next step, as the end of a sentence."""
+"""What to do, by the next step; where there is none, with why training is not made longer."""
 
 
 def unlearned_reason(arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, trivial: Tested) -> Reason | None:
@@ -39,37 +41,68 @@ def unlearned_reason(arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, 
         tested: has the measure of each test example.
         trivial: has the same of the answers that need no input.
     """
-    step = _cure(arms, (full, told))
-    if sentence := unlearnt_sentence([arm for arm in (full, told) if is_unlearnt(arm, tested, trivial)], CURES[step]):
-        return Reason(f"No verdict: {sentence}", step)
+    after = f"No verdict: after {updates_text((full, told))}"
+    if found := [arm for arm in (full, told) if is_unlearnt(arm, tested, trivial)]:
+        step, cure = _cure(arms, (full, told), found)
+        return Reason(f"{after} {unlearnt_sentence(found, _interval_words(found, tested, trivial))}. {cure}", step)
     head = _beside(HeadSpec.name(), arms, full, tested)
     if head is None or _is_better(head):
         return None
+    step, cure = _cure(arms, (full, told), [full])
     return Reason(
-        f"No verdict: full fine-tuning is not shown to be better than training only the head; it was {off_text(head)}. "
-        f"These runs do not tell what fine-tuning the network gives: {CURES[step]}.",
+        f"{after} full fine-tuning is not shown to be better than training only the head; it was {off_text(head)}. "
+        f"These runs do not tell what fine-tuning the network gives. {cure}",
         step,
     )
 
 
-def _cure(arms: Sequence[Arm], compared: Sequence[Arm]) -> NextStep | None:
-    """What may help settings that learned too little; None where other rates and longer training were tried."""
+def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) -> tuple[NextStep | None, str]:
+    """What may help where settings learned too little, and the same in words.
+
+    Args:
+        arms: all settings of the comparison.
+        compared: those that the verdict would be about, which are trained longer together.
+        short: those of them that learned too little.
+    """
     if any(sum(other.tuning_group == arm.tuning_group for other in arms) < 2 for arm in compared):
-        return NextStep.SETTINGS
-    can_be = all(can_be_longer(arm.spec.optim) and not arm.shorter for arm in compared)
-    return NextStep.LONGER if can_be else None
+        return NextStep.SETTINGS, CURES[NextStep.SETTINGS]
+    if not all(can_be_longer(arm.spec.optim) for arm in compared):
+        return None, CURES[None].format("cannot be longer")
+    if all_settled(short):
+        return None, CURES[None].format("for longer is projected to add little")
+    if any(arm.shorter for arm in short) and all_settled(short) is None:
+        return None, CURES[None].format("for longer is not shown to help")
+    return NextStep.LONGER, CURES[NextStep.LONGER]
 
 
 def is_unlearnt(arm: Arm, tested: Tested, trivial: Tested) -> bool:
     """Whether the 95 % interval of what a setting is better than trivial answers, over seeds and test examples, does
     not lie above 0; with fewer than three seeds its mean. Where examples are not known, over seeds alone.
     """
+    found = _above_trivial(arm, tested, trivial)
+    if found is None:
+        return bool(unlearnt([arm]))
+    return (found.interval().low if found.seeds >= MIN_SEEDS else found.mean) <= 0
+
+
+def _above_trivial(arm: Arm, tested: Tested, trivial: Tested) -> Crossed | None:
+    """What a setting is better than trivial answers; None where that is not known of each test example."""
     pairs = [(tested(run), trivial(run)) for run in arm.finished.values()]
     known = [own - base for own, base in pairs if own is not None and base is not None and len(own) == len(base)]
     if len(known) < len(pairs) or not known:
-        return bool(unlearnt([arm]))
-    found = crossed(arm.what(arm.primary).sign * np.stack(known))
-    return (found.interval().low if len(known) >= MIN_SEEDS else found.mean) <= 0
+        return None
+    return crossed(arm.what(arm.primary).sign * np.stack(known))
+
+
+def _interval_words(found: Sequence[Arm], tested: Tested, trivial: Tested) -> str:
+    """What :func:`is_unlearnt` judges by, as the end of a sentence; empty with fewer than three seeds."""
+    if any(len(arm.finished) < MIN_SEEDS for arm in found):
+        return ""
+    known = [each.examples for arm in found if (each := _above_trivial(arm, tested, trivial))]
+    kind = found[0].spec.network.learns
+    examples = f" and {examples_text(kind, min(known), 'test')}" if len(known) == len(found) else ""
+    own = ("interval", "does", "it is") if len(found) == 1 else ("intervals", "do", "they are")
+    return f": the 95 % {own[0]} over seeds{examples} {own[1]} not rule out that {own[2]} no better"
 
 
 def scratch_sentence(arms: Sequence[Arm], full: Arm, tested: Tested) -> str:
