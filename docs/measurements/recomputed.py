@@ -190,6 +190,17 @@ class Recomputed:
             return "rates"
         return "methods" if lasts else "budget"
 
+    def is_saturated(self, one: Setting, looks: Sequence[int]) -> bool:
+        """Whether test examples hardly tell a setting from full fine-tuning, and cannot show that both are as good."""
+        d, margin = self.found[one.label]["values"], float(self.margin)
+        N = d.shape[1]
+        compared, seeds = [self.full, one], self.found[one.label]["by"]
+        is_right = any(all((own.runs[seed].right == 100).all() for seed in seeds) for own in compared)
+        is_best = is_right and abs(d.mean()) <= 3 * 100 / N
+        if N < 2 or not (is_best or (not d.any() and is_settled(compared, margin) is not False)):
+            return False
+        return not margin or (1 - margin / 100) ** N > float(level(next_look(len(d), looks), [*looks, len(d)])) / 2
+
     def verdict(self) -> dict[str, Any]:
         """The verdict, under the names of the answer."""
         rule, one = self.rule()
@@ -202,6 +213,7 @@ class Recomputed:
         looks = [*self.told["earlier_looks"], self.levels[0][0]]
         low, high = found["interval"]
         spent = low <= 0 <= high and out_of_reach(found["values"], len(self.found), float(self.margin), looks)
+        spent |= low <= 0 <= high and not found["leaning"] and self.is_saturated(one, looks)
         center = np.mean([run.validated for run in one.runs.values()])
         typical = min(one.runs.values(), key=lambda run: (round(abs(run.validated - center), 9), run.spec["seed"]))
         return {name: found.get(name) for name in ("difference", "interval", "p", "seeds", "examples")} | {

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from core.methods.lora import LoRASpec
+from core.objectives.measure import Values
 from core.objectives.registry import CLASSIFICATION
 from core.plan.experiment import MAX_NEW_SEEDS
 from core.run_spec import OptimSpec
@@ -300,12 +301,42 @@ def test_at_the_ceiling_no_further_look_is_proposed() -> None:
 
     few, many = tested(360), tested(1000)
     assert (few.level, few.needs_examples, few.next_look, few.next_step) == (Level.OPEN, True, 0, None)
-    assert "More seeds hardly help: these test examples are too few" in said(few)
+    assert "These 360 test images are too easy, or too few, to tell LoRA r=4 and full fine-tuning apart" in said(few)
     assert "is out of reach with any number of seeds: it takes about 800 test images." in said(few)
     assert "further look" not in said(few)
     assert "“Good enough" in said(few)
     assert "0.0 points" not in said(few).split("“Good enough")[1]
     assert (many.level, many.rule) == (Level.SHOWN, Rule.WITHIN)
+
+
+@pytest.mark.parametrize(
+    ("reached", "wrong", "examples", "step"),
+    [
+        (100.0, [0, 0], 45, None),  # equality takes more test examples
+        (100.0, [0, 0], 4000, NextStep.SEEDS),  # which more seeds show with so many
+        (100.0, [0, 1], 45, None),
+        (100.0, [0, 30], 45, NextStep.SEEDS),  # these examples do tell them apart
+        (100.0, [0, 0, 0, 2, 4, 0, 0], 45, None),
+        (60.0, [0, 0], 45, None),  # no example tells them apart
+        (60.0, [0, 1], 45, NextStep.SEEDS),
+    ],
+)
+def test_examples_that_cannot_tell_settings_apart_ask_for_neither_seeds_nor_training(
+    reached: float, wrong: list[int], examples: int, step: NextStep | None
+) -> None:
+    """Args: wrong: by seed, the test examples that only full fine-tuning is right on."""
+    right = round(reached * examples / 100)
+    lora = [100 * (right - each) / examples for each in wrong]
+    runs = given([100 * right / examples] * len(wrong), r4=lora)
+
+    def tested(run: Run) -> Values:
+        hits = round((run.score or 0.0) * examples / 100)
+        return np.repeat([100.0, 0.0], [hits, examples - hits])
+
+    found = verdict(runs, tested)
+    assert (found.next_step, found.next_look > 0) == (step, step is not None)
+    assert ("too easy, or too few" in said(found)) == (step is None)
+    assert step is not None or "rain longer" not in said(found)
 
 
 def with_trends(runs: list[Run], epochs: int, **gains: float) -> list[Run]:
@@ -321,7 +352,7 @@ def with_trends(runs: list[Run], epochs: int, **gains: float) -> list[Run]:
 @pytest.mark.parametrize("is_claimed", [True, False])
 def test_what_still_improves_is_trained_longer_or_was_trained_as_long_as_it_may(is_claimed: bool) -> None:
     """Where something is shown, and where more seeds can show nothing."""
-    runs = runs_with(full(8), r4=below(4, 8)) if is_claimed else runs_with([100.0] * 8, r4=[100.0] * 8)
+    runs = runs_with(full(8), r4=below(4, 8)) if is_claimed else runs_with([95.0] * 8, r4=[95.0] * 8)
     most = int(bounds(OptimSpec, "epochs").high or 0)
     cap = "LoRA r=4 was trained as long as this experiment may."
 

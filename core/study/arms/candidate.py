@@ -11,6 +11,10 @@ from core.study.stats.claims import Difference, Level
 from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.family import Compared, Found
 
+FEW_EXAMPLES = 3
+"""Number of test examples, per seed, that a difference may be of so that other examples may well have none: the rule of
+three; see :func:`core.study.stats.family.fewest_p`."""
+
 
 class Rule(StrEnum):
     """The part of the rule that decided."""
@@ -91,3 +95,13 @@ class Candidate:
         if self.claim(Rule.HIGHER, Rule.LOWER):
             return Level.SHOWN
         return Level.LEANING if self.leans else Level.OPEN
+
+    def is_at_best(self, full: Arm) -> bool:
+        """Whether it or full fine-tuning has the best value of the measure with every seed, and the other one is worse
+        by at most :data:`FEW_EXAMPLES` test examples.
+        """
+        measure, seeds = self.arm.spec.objective.primary, self.difference.seeds
+        best = measure.limits[measure.higher_is_better]
+        if not any(all(arm.by_seed(measure.name)[seed] == best for seed in seeds) for arm in (self.arm, full)):
+            return False
+        return abs(self.difference.interval.mean) <= FEW_EXAMPLES * measure.width / self.crossed.examples

@@ -178,9 +178,9 @@ class Verdict:
         """Number of seeds that a further look is proposed for; 0 where something is shown, where training comes first,
         and where no number of seeds can show anything.
         """
-        if not self.seeds or self.level is Level.SHOWN or self.withheld or self.reason or self._is_exhausted:
+        if not self.seeds or self.level is Level.SHOWN or self.withheld or self.reason:
             return 0
-        return self._proposed
+        return 0 if self._is_exhausted or self.is_saturated else self._proposed
 
     @property
     def _proposed(self) -> int:
@@ -192,6 +192,23 @@ class Verdict:
     def _is_exhausted(self) -> bool:
         """Whether more seeds can show nothing: no difference is seen, and "good enough" is out of reach."""
         return self.needs_examples and self.told is not None and self.told.difference.holds_zero
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether neither more seeds nor longer training help, because the test examples are too easy or too few: a
+        setting has nothing left to gain, or none of them tells both apart although neither is improving, and to agree
+        on all of them would not show that the setting is good enough.
+        """
+        told, full = self.told, self.full
+        if told is None or full is None or self.reason or self.withheld or self.level is not Level.OPEN:
+            return False
+        if told.crossed.examples < 2 or not told.difference.holds_zero:
+            return False
+        is_alike = not told.compared.chosen.any() and all_settled(self.compared) is not False
+        if not (is_alike or told.is_at_best(full)):
+            return False
+        alike = Design(0, 0, 0, told.crossed.examples, len(self.candidates), told.arm.spec.objective.primary.width)
+        return not self.margin or alike.is_out_of_reach(self.margin, level_of(self._proposed, self.spent))
 
     @property
     def seeds_to_add(self) -> int:
@@ -210,7 +227,9 @@ class Verdict:
             return self.mend
         longer = NextStep.LONGER if self.can_be_longer else None
         if self.claim is None:
-            return NextStep.SEEDS if self.next_look else None if all_settled(self.compared) else longer
+            if self.next_look:
+                return NextStep.SEEDS
+            return None if self.is_saturated or all_settled(self.compared) else longer
         match self.about:
             case About.METHODS:
                 return None

@@ -169,8 +169,9 @@ def caveats(verdict: Verdict) -> list[str]:
         return []
     sentences = []
     if not verdict.withheld:
-        course = course_sentences(verdict.compared, verdict.holds_on)
-        sentences = [_why_open(verdict, told), *course, _longer_sentence(verdict)]
+        sentences = [_why_open(verdict, told)]
+        if not verdict.is_saturated:
+            sentences += [*course_sentences(verdict.compared, verdict.holds_on), _longer_sentence(verdict)]
     sentences.append(verdict.pretraining)
     for arm in verdict.compared:
         sentences += outlier_sentences(arm)
@@ -203,6 +204,12 @@ def _why_open(verdict: Verdict, told: Candidate) -> str:
     seeds = verdict.seeds
     if verdict.claim is not None:
         return ""
+    if verdict.is_saturated:
+        examples = examples_text(told.arm.spec.network.learns, told.crossed.examples, "test")
+        return (
+            f"These {examples} are too easy, or too few, to tell {told.arm.name} and {reference_name(verdict.full)} "
+            "apart: that takes more of them or harder ones, not more seeds or longer training."
+        )
     if told.leans:
         return (
             f"Leaning: all {seeds} seeds point the same way. That decides nothing: one such experiment in eight leans "
