@@ -95,12 +95,16 @@ def _above_trivial(arm: Arm, tested: Tested, trivial: Tested) -> Crossed | None:
 
 
 def _interval_words(found: Sequence[Arm], tested: Tested, trivial: Tested) -> str:
-    """What :func:`is_unlearnt` judges by, as the end of a sentence; empty with fewer than three seeds."""
+    """What :func:`is_unlearnt` judges by, as the end of a sentence; empty where the means say enough."""
     if any(len(arm.finished) < MIN_SEEDS for arm in found):
         return ""
-    known = [each.examples for arm in found if (each := _above_trivial(arm, tested, trivial))]
+    known = [each for arm in found if (each := _above_trivial(arm, tested, trivial))]
+    if len(known) == len(found) and all(each.mean <= 0 for each in known):
+        return ""
     kind = found[0].spec.network.learns
-    examples = f" and {examples_text(kind, min(known), 'test')}" if len(known) == len(found) else ""
+    examples = (
+        f" and {examples_text(kind, min(each.examples for each in known), 'test')}" if len(known) == len(found) else ""
+    )
     own = ("interval", "does", "it is") if len(found) == 1 else ("intervals", "do", "they are")
     return f": the 95 % {own[0]} over seeds{examples} {own[1]} not rule out that {own[2]} no better"
 
