@@ -177,9 +177,11 @@ class Estimates:
         Raises:
             LabError: see :meth:`whole`.
         """
-        return self._together([run.spec for run in runs], [1 - run.progress for run in runs])
+        return self._rest(runs)
 
-    def remaining(self, runs: Sequence[Run], coming: Mapping[str, Sequence[RunSpec]] | None = None) -> Forecast:
+    def remaining(
+        self, runs: Sequence[Run], coming: Mapping[str, Sequence[RunSpec]] | None = None, partly: bool = False
+    ) -> Forecast:
         """Forecast of the time until these runs have ended, and those that follow them.
 
         Those in training are expected to keep their pace, and those that wait to take as much longer than forecast as
@@ -188,6 +190,7 @@ class Estimates:
         Args:
             runs: those that are queued or running.
             coming: what is expected to follow them, by experiment; see :meth:`core.engine.progress.Progress.coming`.
+            partly: whether banks whose time is not known are left out, which gives a lower bound.
 
         Raises:
             LabError: see :meth:`whole`.
@@ -195,8 +198,9 @@ class Estimates:
         begun = sum(run.eta or 0.0 for run in runs)
         parts = [Forecast.around(begun, 0, "measured")] if begun else []
         waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
-        lefts = [(own, self.rest([r for r in waiting if r.experiment == own])) for own in _experiments(waiting)]
-        lefts += [(own, self.whole(specs)) for own, specs in (coming or {}).items() if specs]
+        owners = _experiments(waiting)
+        lefts = [(own, self._rest([run for run in waiting if run.experiment == own], partly)) for own in owners]
+        lefts += [(own, self._together(specs, [1.0] * len(specs), partly)) for own, specs in (coming or {}).items()]
         for experiment, left in lefts:
             factor = self._correction(experiment) if experiment and left.basis != "measured" else None
             if factor is not None and left.seconds is not None:
@@ -220,10 +224,21 @@ class Estimates:
         known = [(line.seconds, took) for line, took in pairs if line and line.seconds and took]
         return sum(took for _, took in known) / sum(seconds for seconds, _ in known) if known else None
 
-    def _together(self, specs: Sequence[RunSpec], left: Sequence[float]) -> Forecast:
-        """Forecast of all these runs together. Args: specs: of the runs; left: share of each that is still to do."""
+    def _rest(self, runs: Sequence[Run], partly: bool = False) -> Forecast:
+        return self._together([run.spec for run in runs], [1 - run.progress for run in runs], partly)
+
+    def _together(self, specs: Sequence[RunSpec], left: Sequence[float], partly: bool = False) -> Forecast:
+        """Forecast of all these runs together.
+
+        Args:
+            specs: of the runs.
+            left: share of each that is still to do.
+            partly: whether banks whose time is not known are left out.
+        """
         banks = packed(specs, self._tasks, self._settings)
         walls = [self._bank([specs[k] for k in bank]).wall.scaled(fmean(left[k] for k in bank)) for bank in banks]
+        if partly:
+            walls = [wall for wall in walls if wall.seconds is not None]
         return total(walls).scaled(1 / min(self._machines(), max(1, len(banks))))
 
     def _bank(self, bank: Sequence[RunSpec], ask: bool = True) -> _Bank:

@@ -87,11 +87,12 @@ class Work:
         """Time of this work's step as a multiple of the other's, both for each run; None if they do not compare.
 
         1 for the same work. Between banks of different sizes on a CPU it follows from :attr:`share`. A run alone
-        splits its products over the cores instead, so it compares with no bank.
+        splits its products over the cores instead, so it compares with no bank; but a network that reads tokens keeps
+        all cores busy alone or side by side.
         """
         if replace(other, members=self.members, rank=self.rank) != self:
             return None
-        if (self.members, self.rank) == (other.members, other.rank):
+        if self.rank == other.rank and (self.members == other.members or self.network.reads_tokens):
             return 1.0
         sizes = sorted((self.members, other.members))
         alike = max(self.rank, other.rank) <= 2 * min(self.rank, other.rank) and sizes[1] <= 4 * sizes[0]

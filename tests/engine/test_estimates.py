@@ -284,7 +284,7 @@ def test_a_pace_is_the_median_of_the_newest_banks_of_the_same_work() -> None:
     assert not longer.exact
 
 
-def test_banks_of_other_sizes_count_by_their_shards_and_a_run_alone_by_none() -> None:
+def test_banks_of_other_sizes_count_by_their_shards_and_a_run_alone_by_none_but_of_texts() -> None:
     two = replace(WORK, threads=2)
     records = [record(replace(two, members=8), 1.0)]
     near = pace_of(records, replace(two, members=7), 1000)  # four shards on one of two cores, as for eight
@@ -295,3 +295,7 @@ def test_banks_of_other_sizes_count_by_their_shards_and_a_run_alone_by_none() ->
     records = [record(lora, 1.0)]
     assert pace_of(records, replace(lora, rank=30.0), 1000) is None
     assert pace_of(records, replace(lora, rank=8.0), 1000) is not None
+    texts = replace(two, network=spec_of("bert"), members=2)
+    alone = pace_of([record(texts, 1.0)], replace(texts, members=1), 1000)
+    assert alone is not None
+    assert (alone.exact, alone.step) == (False, 1.0), "the last of seven seeds trains alone, as the others did in pairs"

@@ -177,18 +177,21 @@ def interrupted_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
     return [base for base in bases if base.state == "interrupted"]
 
 
+MIN_BOUND = 60.0
+"""Seconds below which a lower bound of the time left is not worth showing."""
+
+
 def time_left(lab: Lab, live: Sequence[Run]) -> str:
     """The time that live runs will still take, with what searches are expected to add, as in ``5 to 10 s left``; where
-    only that of the live runs is known, or of those in training, as in ``at least 5 to 10 s left``; else that it is not
+    that of some is not known, a lower bound of a minute or more, as in ``at least 5 min left``; else that it is not
     known yet.
     """
     try:
-        left = lab.estimates.remaining(live)
-        whole = lab.estimates.remaining(live, coming) if (coming := lab.progress.coming(live)) else left
-        if left.seconds is None and (begun := [run for run in live if run.eta is not None]):
-            left = lab.estimates.remaining(begun)
+        coming = lab.progress.coming(live)
+        left = lab.estimates.remaining(live, coming)
+        if left.seconds is not None:
+            return left_text(left.seconds_low, left.seconds_high)
+        bound = lab.estimates.remaining(live, coming, partly=True).seconds_low or 0.0
     except LabError:
         return left_text(None, None)  # A dataset is gone: its runs will fail, and say so.
-    if whole.seconds is None and left.seconds is not None:
-        return f"at least {left_text(left.seconds_low, left.seconds_high)}"
-    return left_text(whole.seconds_low, whole.seconds_high)
+    return left_text(bound if bound >= MIN_BOUND else None, None)
