@@ -171,7 +171,9 @@ st.markdown(
     "the base."
 )
 
-of_runs, of_files, of_two = st.tabs(["From runs", "From a file", "Blend two"], key="adapters-from", on_change="rerun")
+of_runs, of_files, of_two = st.tabs(
+    ["From runs", "From a file", "Blend two"], key="adapters-from", on_change="rerun", bind="query-params"
+)
 if of_runs.open:
     with of_runs:
         adapter_of_a_run()

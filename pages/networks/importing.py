@@ -1,47 +1,29 @@
-"""Ways to import a network, and the progress of those on their way."""
+"""Ways to import a network, each with the progress of those on their way below its button."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
 
+from core.background import BackgroundState
 from core.errors import LabError
 from core.lab import Lab
 from core.networks.library.card import MAX_NAME, checked_name
+from core.networks.library.files import IS_ADAPTER
 from core.networks.library.hub import is_hub_name
+from core.networks.library.known import KNOWN
 from core.networks.library.networks import Offer
 from core.networks.library.zip_place import MAX_UPLOAD, is_place
+from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 
 TICK = 0.5
 """Seconds between two updates of the progress."""
 
-
-def arrivals(lab: Lab) -> None:
-    """Draw the progress of networks on their way, each with a button to stop, and why others did not arrive."""
-    running = any(state.running for state in lab.arrivals.states())
-
-    @st.fragment(run_every=TICK if running else None)
-    def progress() -> None:
-        states = lab.arrivals.states()
-        if running and not any(state.running for state in states):
-            st.rerun()
-        for state in states:
-            name = literal(state.name)
-            if state.running:
-                with st.container(horizontal=True, vertical_alignment="center"):
-                    st.progress(min(state.progress, 1.0), f"Importing {name}: {state.progress:.0%}")
-                    if st.button("Stop", icon=":material/stop:", key=f"arrival-stop-{state.name}"):
-                        lab.arrivals.stop(state.name)
-            elif state.error:
-                st.error(literal(state.error), icon=":material/error:")
-                _ended(lab, state.name)
-            elif state.progress < 1:
-                st.info(f"{name} was stopped.", icon=":material/stop_circle:")
-                _ended(lab, state.name)
-
-    progress()
+ARRIVED = "networks-arrived"
+"""Session state key: names of networks that arrived while they were watched, until that was said."""
 
 
 def known_networks(lab: Lab) -> None:
@@ -71,6 +53,8 @@ def by_hub_name(lab: Lab) -> None:
         _forget_refused(lab)
         lab.arrivals.import_known(name.strip(), title.strip())
         st.rerun()
+    offered = {network.name for network in KNOWN}
+    _arrivals(lab, lambda: [state for state in lab.arrivals.states_of("name") if state.name not in offered])
 
 
 def by_folder(lab: Lab) -> None:
@@ -91,6 +75,7 @@ def by_folder(lab: Lab) -> None:
         _forget_refused(lab)
         lab.arrivals.import_folder(Path(path.strip()).expanduser(), title.strip())
         st.rerun()
+    _arrivals(lab, lambda: lab.arrivals.states_of("folder"))
 
 
 def by_zip(lab: Lab) -> None:
@@ -104,14 +89,14 @@ def by_zip(lab: Lab) -> None:
             "that LoRA Lab runs on: enter its path above where nobody else has access, or as --network of "
             "`python -m core compare`. Or download the network by its name.",
         )
-        if file is None:
-            return
-        title = _title_field("networks-zip")
-        asked = st.button("Import this network", icon=":material/add:", key="networks-zip-bring")
-        if asked and _is_title(title):
-            _forget_refused(lab)
-            lab.arrivals.import_zip(file.getvalue(), file.name, title.strip())
-            st.rerun()
+        if file is not None:
+            title = _title_field("networks-zip")
+            asked = st.button("Import this network", icon=":material/add:", key="networks-zip-bring")
+            if asked and _is_title(title):
+                _forget_refused(lab)
+                lab.arrivals.import_zip(file.getvalue(), file.name, title.strip())
+                st.rerun()
+        _arrivals(lab, lambda: lab.arrivals.states_of("zip"))
 
 
 def _title_field(key: str) -> str:
@@ -154,6 +139,44 @@ def _offer(lab: Lab, offer: Offer) -> None:
         _forget_refused(lab)
         lab.arrivals.import_known(network.name)
         st.rerun()
+    _arrivals(lab, lambda: [state for state in lab.arrivals.states_of("name") if state.name == network.name])
+
+
+def _arrivals(lab: Lab, states: Callable[[], Sequence[BackgroundState]]) -> None:
+    """Draw the progress of networks on their way, each with a button to stop, and why others did not arrive.
+
+    Args:
+        lab: where they arrive.
+        states: reads those that are imported by the button above.
+    """
+    running = [state.name for state in states() if state.running]
+
+    @st.fragment(run_every=TICK if running else None)
+    def progress() -> None:
+        arrived: set[str] = st.session_state.setdefault(ARRIVED, set())
+        if running and not any(state.running for state in states()):
+            arrived.update(running)
+            st.rerun()
+        for state in states():
+            name = literal(state.name)
+            if state.running:
+                with st.container(horizontal=True, vertical_alignment="center"):
+                    st.progress(min(state.progress, 1.0), f"Importing {name}: {state.progress:.0%}")
+                    if st.button("Stop", icon=":material/stop:", key=f"arrival-stop-{state.name}"):
+                        lab.arrivals.stop(state.name)
+            elif state.error:
+                st.error(literal(state.error), icon=":material/error:")
+                if IS_ADAPTER in state.error:
+                    link("adapters", "Check this adapter", {"adapters-from": "From a file"})
+                _ended(lab, state.name)
+            elif state.progress < 1:
+                st.info(f"{name} was stopped.", icon=":material/stop_circle:")
+                _ended(lab, state.name)
+            elif state.name in arrived:
+                arrived.remove(state.name)
+                st.success(f"{name} is in your networks.", icon=":material/check_circle:")
+
+    progress()
 
 
 def _forget_refused(lab: Lab) -> None:

@@ -8,7 +8,7 @@ from core.lab import current
 from core.networks.causal import TESTED
 from core.numbers import listed
 from pages.networks.card import show_card
-from pages.networks.importing import arrivals, by_folder, by_hub_name, by_zip, known_networks
+from pages.networks.importing import by_folder, by_hub_name, by_zip, known_networks
 from pages.shared.ui.access import is_local
 
 lab = current()
@@ -24,7 +24,6 @@ st.markdown(
 mine, others = st.columns(2, gap="large")
 with mine:
     st.subheader("Your networks")
-    arrivals(lab)
     cards = lab.networks.list()
     for card in cards:
         show_card(lab, card)

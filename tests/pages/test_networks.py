@@ -139,7 +139,10 @@ def test_the_refusal_of_one_network_replaces_the_one_before(opened: Lab, folder:
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     bring(app, opened, tmp_path / "adapter")
     (error,) = app.error
+    assert [len(column.error) for column in app.columns] == [0, 1], "beside the button, and not on the other side"
     assert "is an adapter, not a network: check it on the page Adapters" in error.value.replace("\\", "")
+    (link,) = (each.proto for each in app.get("page_link") if each.proto.label == "Check this adapter")
+    assert draw("adapters", **dict(parse_qsl(link.query_string))).file_uploader
 
 
 def test_a_zip_is_brought(opened: Lab, folder: Path) -> None:

@@ -6,10 +6,14 @@ import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
-from core.background import Background, Work
+from core.background import Background, BackgroundState, Work
 from core.networks.library.card import NetworkCard
 from core.networks.library.networks import Networks
+
+Way = Literal["name", "folder", "zip"]
+"""What a network is imported from: a name, here or at Hugging Face, or a folder or zip."""
 
 
 class Arrivals(Background):
@@ -23,6 +27,11 @@ class Arrivals(Background):
         """How to begin again with what is still there."""
         self._zips: dict[str, str] = {}
         """First digits of the SHA-256 of the latest zip of each name."""
+        self._ways: dict[str, Way] = {}
+
+    def states_of(self, way: Way) -> list[BackgroundState]:
+        """Those of :meth:`states` that are imported in one way."""
+        return [state for state in self.states() if self._ways.get(state.name) == way]
 
     def import_known(self, name: str, title: str = "") -> None:
         """Begin with a known network or one at Hugging Face; see :meth:`Networks.import_known`.
@@ -32,13 +41,14 @@ class Arrivals(Background):
             title: what people call it; empty for its name.
         """
         self._repeatable(
-            name, lambda progress, stop: self._titled(self._networks.import_known(name, progress, stop), title)
+            name, "name", lambda progress, stop: self._titled(self._networks.import_known(name, progress, stop), title)
         )
 
     def import_folder(self, folder: Path, title: str = "") -> None:
         """Begin to copy a folder. Args: folder: it; title: what people call the network; empty for its name."""
         self._repeatable(
             str(folder),
+            "folder",
             lambda progress, stop: self._titled(self._networks.import_folder(folder, title, progress, stop), title),
         )
 
@@ -58,10 +68,13 @@ class Arrivals(Background):
         def work(progress: Callable[[float], None], stop: threading.Event) -> object:
             return self._titled(self._networks.import_zip(content, file, progress, stop, title), title)
 
+        name = file
         if self.begin(file, work):
             self._zips[file] = digest
         elif self._zips.get(file) != digest:
-            self.begin(f"{file} ({digest})", work)
+            name = f"{file} ({digest})"
+            self.begin(name, work)
+        self._ways[name] = "zip"
 
     def can_repeat(self, name: str) -> bool:
         """Whether bringing that has ended can begin again."""
@@ -76,6 +89,6 @@ class Arrivals(Background):
         """A network that has arrived, called as somebody wants, also if it was here by another name."""
         return self._networks.rename(card.digest, title) if title else card
 
-    def _repeatable(self, name: str, work: Work) -> None:
-        self._again[name] = work
+    def _repeatable(self, name: str, way: Way, work: Work) -> None:
+        self._again[name], self._ways[name] = work, way
         self.begin(name, work)

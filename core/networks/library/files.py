@@ -14,6 +14,9 @@ from core.reader import in_reader
 from core.reader.json_text import json_value
 
 ADAPTER = CONFIG_FILE
+IS_ADAPTER = "is an adapter, not a network"
+"""Part of the message about an adapter, by which a page tells where to go with it."""
+
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -69,8 +72,8 @@ def choose(names: Collection[str], what: str) -> NetworkFiles:
     """
     if ADAPTER in names and WEIGHTS not in names and INDEX not in names:
         raise NetworkFileError(
-            f"{what} is an adapter, not a network: check it on the page Adapters, under From a file, and import the "
-            "network that it was trained on here."
+            f"{what} {IS_ADAPTER}: check it on the page Adapters, under From a file, and import the network "
+            "that it was trained on here."
         )
     if CONFIG not in names:
         raise NetworkFileError(
