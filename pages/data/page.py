@@ -13,7 +13,7 @@ from core.lab import Lab, current
 from pages.data.image_upload import draw_images
 from pages.data.passage_upload import draw_passages
 from pages.data.text_upload import draw_texts
-from pages.data.upload import delete_button, upload_dataset
+from pages.data.upload import delete_button, next_steps, upload_dataset
 from pages.shared.forms.datasets import STATES, about, download
 from pages.shared.ui.literal import errors_shown, literal
 
@@ -53,6 +53,8 @@ def row(info: DatasetInfo) -> None:
                 delete_button(lab, info.name)
         about(info)
         browse(lab, info)
+        if info.is_own and info.state == "ready":
+            next_steps(lab, info.name)
         if info.state == "absent":
             download(lab, info, f"data-{info.name}")
 

@@ -53,7 +53,7 @@ def upload_dataset(lab: Lab) -> None:
         st.markdown(upload.formats)
     # In a dialog, so that it is in sight: the page is as far down as the button was, and shorter than it was then.
     if kept := st.session_state.pop(KEPT, None):
-        _next_steps(lab, kept)
+        _saved(lab, kept)
     file = chosen_file()
     if file is None:
         return
@@ -75,9 +75,13 @@ def upload_dataset(lab: Lab) -> None:
 
 
 @st.dialog("Dataset saved", icon=":material/check_circle:")
-def _next_steps(lab: Lab, name: str) -> None:
-    """Draw links to what can be done with a dataset that was just saved: fine-tune on it, or first what that needs."""
+def _saved(lab: Lab, name: str) -> None:
     st.markdown(f"{literal(name)} is saved. You can now choose it wherever a dataset is selected.")
+    next_steps(lab, name)
+
+
+def next_steps(lab: Lab, name: str) -> None:
+    """Draw links to what can be done with an uploaded dataset: fine-tune on it, or first what that needs."""
     kind = lab.catalog.info(name).kind
     starts = [run.id for run in lab.bases() if run.spec.network.learns == kind]
     starts += [id for id, spec in imported_bases(lab).items() if spec.learns == kind]

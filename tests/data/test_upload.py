@@ -212,7 +212,11 @@ def test_samples_are_the_first_of_a_class_side_by_side() -> None:
         (arrays(x_train=np.zeros((50, 28, 28)), y_train=np.arange(50) % 2), "50 of 50 images are a single color"),
         (arrays(x_train=noise(1, (50, 28, 28)) // 16, y_train=np.arange(50) % 2), "brightest pixel is 15"),
         (arrays(x_train=X, y_train=Y, x_test=X[:8] / 255, y_test=Y[:8]), "of the test part is 1 of 255"),
-        (zipped(*folders({"a": 25, "b": 25}), ("a/readme.txt", b"hi")), "1 file that is not an image was skipped"),
+        (
+            zipped(*folders({"a": 25, "b": 25}), ("a/readme.txt", b"hi")),
+            "1 file that is not an image was skipped: a/readme.txt.",
+        ),
+        (zipped(*folders({"a": 25, "b": 25}), *((f"a/{n}.txt", b"hi") for n in range(5))), "a/2.txt and 2 more."),
     ],
 )
 def test_what_should_give_pause_is_said(content: bytes, sentence: str) -> None:

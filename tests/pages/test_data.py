@@ -178,8 +178,9 @@ def test_images_that_cannot_be_used_are_in_one_list_and_left_out_by_a_button(ope
 def test_a_saved_dataset_is_fine_tuned_next_as_it_is(filled: Lab) -> None:
     app = upload(draw("data"), "mine.zip", zipped(*folders({"cat": 12, "dog": 9})))
     app.button(key="upload-keep").click().run()
-    links = {each.proto.label: dict(parse_qsl(each.proto.query_string)) for each in app.get("page_link")}
+    links = _links(app)
     assert {"Fine-tune on this dataset", "Pretrain on this dataset", "Ask on Home"} <= links.keys()
+    assert _links(draw("data")) == links, "the card has the links of the dialog"
     address = links["Fine-tune on this dataset"]
     assert filled.run(address["base"]).spec.network.learns == "image"
     form = draw("finetune", **address)
@@ -187,6 +188,10 @@ def test_a_saved_dataset_is_fine_tuned_next_as_it_is(filled: Lab) -> None:
     assert form.selectbox(key="finetune-dataset").value == "mine"
     assert not form.warning, [warning.value for warning in form.warning]
     assert "dataset" not in form.query_params
+
+
+def _links(app: AppTest) -> dict[str, dict[str, str]]:
+    return {each.proto.label: dict(parse_qsl(each.proto.query_string)) for each in app.get("page_link")}
 
 
 def test_class_names_are_shown_verbatim(opened: Lab) -> None:

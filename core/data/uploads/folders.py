@@ -13,12 +13,16 @@ from core.data.uploads.faults import Faults
 from core.data.uploads.images import ENDINGS, decode
 from core.data.uploads.parts import part_of, train_and_test
 from core.data.uploads.text_file import check_holds_data
-from core.errors import DatasetError
+from core.errors import DatasetError, printable
+from core.numbers import listed
 from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipEntry
 
 NO_FOLDER = (
     "The image {!r} is in no class folder: put the images into one folder per class, directly or below train and test."
 )
+
+MAX_SKIPPED = 3
+"""Maximum number of files that are no images that are named."""
 
 PACKED = (".zip", ".npz", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -58,14 +62,21 @@ def read_folders(archive: UntrustedZip, leave_out: bool = False) -> Draft:
             count += 1
         parts[part] = Part(images[:count], labels[:count])
     faults.check(sum(len(part.labels) for part in parts.values()), leave_out)
-    what = "1 file that is not an image was" if skipped == 1 else f"{skipped:,} files that are not images were"
-    notes = [*([f"{what} skipped."] if skipped else []), *([part_note] if part_note else [])]
+    notes = [*([_skipped(skipped)] if skipped else []), *([part_note] if part_note else [])]
     return faults.without(lambda: make_draft(names, parts["train"], parts.get("test"), notes, faults), "images")
 
 
-def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], ZipEntry]], int]:
-    """The folders and entry of every image, sorted by path, and the number of other files."""
-    files, skipped = [], 0
+def _skipped(names: Sequence[str]) -> str:
+    """A note on files that are no images, as in ``1 file that is not an image was skipped: a/readme.txt.``"""
+    what = "1 file that is not an image was" if len(names) == 1 else f"{len(names):,} files that are not images were"
+    shown = [printable(name[-80:]) for name in names[:MAX_SKIPPED]]
+    more = [f"{len(names) - MAX_SKIPPED:,} more"] if len(names) > MAX_SKIPPED else []
+    return f"{what} skipped: {listed([*shown, *more])}."
+
+
+def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], ZipEntry]], list[str]]:
+    """The folders and entry of every image, sorted by path, and the names of other files."""
+    files, skipped = [], []
     for entry in archive.entries:
         *folders, name = entry.name.split("/")
         if name.startswith(".") or "__MACOSX" in folders or name in ("Thumbs.db", "desktop.ini"):
@@ -78,7 +89,7 @@ def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], ZipEnt
         if ending in ENDINGS:
             files.append((tuple(folders), entry))
         else:
-            skipped += 1
+            skipped.append(entry.name)
     return sorted(files, key=lambda file: file[1].name), skipped
 
 
