@@ -7,6 +7,7 @@ import streamlit as st
 from core.data.dataset import ImageDataset
 from core.data.uploads import Draft, first_images, read_upload, samples
 from core.errors import LabError
+from core.numbers import counted
 from core.objectives.registry import objectives_for
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
@@ -65,6 +66,9 @@ def _preview(file_id: str, content: bytes) -> ImageDataset | None:
         config=chart_config("upload-classes"),
     )
     draw_images(draft.dataset)
+    if draft.colored:
+        images = counted(draft.colored, "color image")
+        st.caption(f"As networks see them: {images} converted to 28×28 grayscale.")
     return draft.dataset
 
 

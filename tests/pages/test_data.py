@@ -63,7 +63,7 @@ def test_an_upload_is_previewed_then_saved_then_trained_on_then_deleted(opened: 
     assert not app.exception
     assert files(opened) == {"my-shapes-2.safetensors", "my-shapes-2.sha256"}
     assert "my-shapes-2 is saved" in texts(app)
-    (link,) = [each.proto for each in app.get("page_link") if each.proto.label == "Pretrain on this dataset"]
+    link, *_ = (each.proto for each in app.get("page_link") if each.proto.label == "Pretrain on this dataset")
     address = dict(parse_qsl(link.query_string))
     assert not app.text_input
 
@@ -176,7 +176,8 @@ def test_images_that_cannot_be_used_are_in_one_list_and_left_out_by_a_button(ope
 
 
 def test_a_saved_dataset_is_fine_tuned_next_as_it_is(filled: Lab) -> None:
-    app = upload(draw("data"), "mine.zip", zipped(*folders({"cat": 12, "dog": 9})))
+    app = upload(draw("data"), "mine.zip", zipped(*folders({"cat": 12}), *folders({"dog": 9}, (40, 60, 3))))
+    assert "As networks see them: 9 color images converted to 28×28 grayscale." in texts(app)
     app.button(key="upload-keep").click().run()
     links = _links(app)
     assert {"Fine-tune on this dataset", "Pretrain on this dataset", "Ask on Home"} <= links.keys()

@@ -41,6 +41,8 @@ class Draft:
     test_counts: tuple[int, ...]
     faults: Faults = field(default_factory=Faults)
     """Files or lines that were left out."""
+    colored: int = 0
+    """Number of images that had colors before they were converted."""
 
 
 def make_draft(

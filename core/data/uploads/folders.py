@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def read_folders(archive: UntrustedZip, leave_out: bool = False) -> Draft:
     by_part, part_note = _by_part(files)
     names = sorted({name for part in by_part.values() for name, _ in part}, key=_order)
     label_of = {name: label for label, name in enumerate(names)}
-    parts = {}
+    parts, colored = {}, 0
     for part, pictures in by_part.items():
         images = np.empty((len(pictures), SIDE, SIDE), np.uint8)
         labels = np.empty(len(pictures), np.int64)
@@ -54,16 +55,18 @@ def read_folders(archive: UntrustedZip, leave_out: bool = False) -> Draft:
         for name, entry in pictures:
             content = archive.read(entry)
             try:
-                images[count] = decode(content, f"The image {entry.name[-80:]!r}")
+                images[count], has_colors = decode(content, f"The image {entry.name[-80:]!r}")
             except DatasetError as error:
                 faults.add(str(error))
                 continue
+            colored += has_colors
             labels[count] = label_of[name]
             count += 1
         parts[part] = Part(images[:count], labels[:count])
     faults.check(sum(len(part.labels) for part in parts.values()), leave_out)
     notes = [*([_skipped(skipped)] if skipped else []), *([part_note] if part_note else [])]
-    return faults.without(lambda: make_draft(names, parts["train"], parts.get("test"), notes, faults), "images")
+    draft = faults.without(lambda: make_draft(names, parts["train"], parts.get("test"), notes, faults), "images")
+    return replace(draft, colored=colored)
 
 
 def _skipped(names: Sequence[str]) -> str:

@@ -14,11 +14,14 @@ from core.errors import DatasetError
 from core.reader import in_reader
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+MAX_GRAY = 16
+"""Largest difference between the red, green and blue of a pixel that counts as gray, as JPEG rounds them."""
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 
 
 @in_reader(DatasetError)
-def decode(content: bytes, what: str) -> Images:
+def decode(content: bytes, what: str) -> tuple[Images, bool]:
     """Decode a picture file to a grey image.
 
     The size is read from the header before anything is decoded. Only the first frame of an animation is used. A photo
@@ -29,7 +32,7 @@ def decode(content: bytes, what: str) -> Images:
         what: subject of error messages.
 
     Returns:
-        The image, of shape (28, 28).
+        The image, of shape (28, 28), and whether the picture has colors.
 
     Raises:
         DatasetError: not a picture, damaged, too large or too small.
@@ -37,7 +40,7 @@ def decode(content: bytes, what: str) -> Images:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             check_size(image.height, image.width, what)
-            return _turned(grey_square(_grey(image)), _orientation(image))
+            return _turned(grey_square(_grey(image)), _orientation(image)), _has_colors(image)
     except DatasetError:
         raise
     except Image.DecompressionBombError as error:
@@ -109,6 +112,14 @@ def _grey(image: Image.Image) -> Image.Image:
         paper.alpha_composite(clear)
         return paper.convert("L")
     return image.convert("L")
+
+
+def _has_colors(image: Image.Image) -> bool:
+    """Whether a picture, made small, has a pixel that is not gray."""
+    if image.mode.startswith("I") or image.mode in ("1", "L", "LA", "F"):
+        return False
+    small = np.asarray(image.convert("RGBA").resize((SIDE, SIDE)))
+    return bool(np.ptp(small[..., :3], axis=2).max() > MAX_GRAY)
 
 
 def _too_large(name: str) -> DatasetError:
