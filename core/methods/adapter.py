@@ -33,8 +33,8 @@ def targets_field() -> Any:
         max_length=MAX_TARGETS,
         title="Layers",
         description="Layers to adapt: full names, last components of names, attention, feed-forward, or all-linear. On "
-        "rotated digits the first layer alone did as well as all with as many parameters (88.9 and 88.5 %), and the "
-        "last alone did not (78.9 %; docs/studies).",
+        "rotated digits the first layer alone did as well as all with as many parameters (accuracy 88.9 and 88.5), and "
+        "the last alone did not (78.9; docs/studies).",
     )
 
 

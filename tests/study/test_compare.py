@@ -226,7 +226,7 @@ def test_each_way_to_be_unfair_is_named(odd, word):
     assert warnings[0].endswith(".")
 
 
-@pytest.mark.parametrize("name", sorted(OptimSpec.model_fields.keys() - {"learning_rate", "head_rate"}))
+@pytest.mark.parametrize("name", sorted(OptimSpec.model_fields.keys() - {"learning_rate", "head_rate", "recompute"}))
 def test_every_setting_of_training_that_one_side_alone_has_is_named(name):
     words = {"keep": "best", "decay": "cosine", "precision": "bfloat16"}
     other = words.get(name, 0.25 if OptimSpec.model_fields[name].annotation is float else 3)

@@ -75,8 +75,8 @@ def test_every_field_of_a_spec_has_a_title_of_its_own() -> None:
 
     settings = settings_of(make_run("lora").spec)
     parts = fields(PerceptronSpec) + 2 * fields(TaskSpec) + fields(LoRASpec) + fields(OptimSpec)
-    # A perceptron has no head with a learning rate of its own.
-    assert len(settings) == fields(RunSpec) - 6 + parts - 1 + fields(ClassificationSpec)
+    # A perceptron has no head with a learning rate of its own, and no activations that are computed again.
+    assert len(settings) == fields(RunSpec) - 6 + parts - 2 + fields(ClassificationSpec)
 
 
 def test_runs_can_be_compared_when_they_share_base_and_task() -> None:
