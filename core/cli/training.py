@@ -110,7 +110,7 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="LAYER",
         default=list(targets.default),
-        help=f"{targets.title}: {targets.description} (default: {' '.join(targets.default)})",
+        help=f"{targets.title}: {targets.description} (default: {' '.join(targets.default)})".replace("%", "%%"),
     )
 
 
