@@ -98,7 +98,7 @@ def _picture(asked: Asked) -> Given | None:
     )
     if file is None:
         return None
-    pixels = decode(file.getvalue(), "The picture")
+    pixels, _ = decode(file.getvalue(), "The picture")
     if st.toggle("Invert it first", key="try-invert", help="MNIST's digits are white on black."):
         pixels = 255 - pixels
     given = own_image(pixels, asked.task.spec)

@@ -112,8 +112,9 @@ def test_rows_without_a_label_are_in_one_list_and_left_out_by_a_button(opened: L
     assert "18 texts" not in texts(app), "another column has other faults"
     box(app, "Label").set_value("label").run()
     app.button(key="upload-keep").click().run()
-    (link,) = [each.proto for each in app.get("page_link") if each.proto.label == "Fine-tune on this dataset"]
-    address = dict(parse_qsl(link.query_string))
+    links = [each.proto for each in app.get("page_link") if each.proto.label == "Fine-tune on this dataset"]
+    (query,) = {link.query_string for link in links}  # of the dialog and of the card
+    address = dict(parse_qsl(query))
     assert address == {"base": card.digest, "dataset": "fruit"}
     form = draw("finetune", **address)
     assert not form.exception

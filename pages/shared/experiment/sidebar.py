@@ -10,7 +10,7 @@ from core.settings import choose_device, device_name
 from core.store.record import Run
 from pages.shared.experiment.state import followed, time_left
 
-POLL_SECONDS = 2.0
+POLL_SECONDS = 4.0
 """Seconds between two updates while there are live runs."""
 
 
