@@ -350,6 +350,7 @@ class Visitor:
             self.page.set_viewport_size({"width": self.page.evaluate("window.innerWidth"), "height": height})
             self._settle()
         for _ in range(20):
+            self.page.locator(where).first.wait_for(state="attached")  # a rerun may replace what was opened
             runs = self.page.evaluate("window.runs")
             known = [list(entry) for entry in STREAMLITS]
             audit: list[dict[str, Any]] = self.page.evaluate(AUDIT, [where, rules, known])
