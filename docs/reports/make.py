@@ -10,7 +10,7 @@ import argparse
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +72,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if found:
             text = f"## What was found\n\n{findings(found)}\n\n## Figures\n\n{figures(found)}"
             put_between(options.out / "README.md", BEGIN, text, END)
+    finally:
+        lab.close()
+    return 0
+
+
+def write_sections(
+    about: str | None,
+    here: Path,
+    commands: Mapping[str, str],
+    section: Callable[[Lab, Experiment, str, Path], list[str]],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Run commands of ``compare`` as far as that was not done yet, and write a part of a README for each.
+
+    Args:
+        about: what the program says of itself.
+        here: folder of the README, unless the arguments name another.
+        commands: by name, all of which are run unless the arguments name some.
+        section: paragraphs on an experiment that has ended, given its name and the folder.
+        arguments: those of the program; None for those of the process.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
+    parser.add_argument("--out", type=Path, default=here, help="folder of what is written")
+    parser.add_argument("--more", default="", help="options that every command gets, such as --seeds 3")
+    parser.add_argument("names", nargs="*", default=list(commands), help=f"some of: {', '.join(commands)}")
+    options = parser.parse_args(arguments)
+    lab = Lab(Settings.from_environment(options.home))
+    lab.start()
+    try:
+        for name in options.names:
+            line = f"compare {commands[name]} {options.more}".strip()
+            print(f"{name}: python -m core {line}", file=sys.stderr)
+            ended = lab.experiment(experiment_of(lab, line).id)
+            text = "\n\n".join([*section(lab, ended, name, options.out), f"`python -m core {line}`"])
+            put_between(options.out / "README.md", f"<!-- {name} -->", text, f"<!-- end of {name} -->")
     finally:
         lab.close()
     return 0

@@ -6,20 +6,17 @@ given leave the others as they are, so that what takes hours can be trained one 
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from core.lab import Lab
-from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
 from core.study.arms.tables import plain_table
 from core.study.report.answer import study_of
-from docs.reports.make import experiment_of
-from docs.reports.readme import put_between
+from docs.reports.make import write_sections
 
 HERE = Path(__file__).parent
 
@@ -45,22 +42,9 @@ STUDIES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is not there yet, and bring the README up to date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of the README")
-    parser.add_argument("--more", default="", help="options that every command gets, such as --seeds 3")
-    parser.add_argument("names", nargs="*", default=list(STUDIES), help=f"some of: {', '.join(STUDIES)}")
-    options = parser.parse_args(arguments)
-    lab = Lab(Settings.from_environment(options.home))
-    lab.start()
-    try:
-        for name in options.names:
-            line = f"compare {_with_shots(STUDIES[name])} {options.more}".strip()
-            print(f"{name}: python -m core {line}", file=sys.stderr)
-            _write(lab, experiment_of(lab, line), name, line, options.out)
-    finally:
-        lab.close()
-    return 0
+    return write_sections(
+        __doc__, HERE, {name: _with_shots(line) for name, line in STUDIES.items()}, _section, arguments
+    )
 
 
 def _with_shots(command: str) -> str:
@@ -68,20 +52,15 @@ def _with_shots(command: str) -> str:
     return command if re.search(r"shots|ten-shot", command) else f"{command} --shots 100"
 
 
-def _write(lab: Lab, experiment: Experiment, name: str, line: str, out: Path) -> None:
-    """Write what the README says of a study."""
-    experiment = lab.experiment(experiment.id)
+def _section(lab: Lab, experiment: Experiment, _name: str, _out: Path) -> list[str]:
+    """What the README says of a study."""
     found = study_of(lab, experiment)
-    text = "\n\n".join(
-        [
-            f"## {found.axis.question} {experiment.name}",
-            f"**{study_headline(found)}** ({study_level(found) or 'no level'})",
-            " ".join(study_basis(found)),
-            f"```\n{plain_table(study_table(found))}\n```",
-            f"`python -m core {line}`",
-        ]
-    )
-    put_between(out / "README.md", f"<!-- {name} -->", text, f"<!-- end of {name} -->")
+    return [
+        f"## {found.axis.question} {experiment.name}",
+        f"**{study_headline(found)}** ({study_level(found) or 'no level'})",
+        " ".join(study_basis(found)),
+        f"```\n{plain_table(study_table(found))}\n```",
+    ]
 
 
 if __name__ == "__main__":
