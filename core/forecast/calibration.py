@@ -19,7 +19,7 @@ import torch
 from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.engine.jobs.choice import stepper_of
-from core.errors import LabError, LoRAError
+from core.errors import LabError
 from core.forecast.pace import Work
 from core.methods.method import MethodSpec
 from core.objectives.registry import CLASSIFICATION
@@ -246,11 +246,7 @@ def _stepper(work: Work) -> Stepper:
         examples = examples.with_targets(work.objective.random_targets(count, sizes.num_classes, generator))
     task = Task.of_one_part(examples, sizes.num_classes).to(torch.device(device))
     method = _method(work)
-    try:
-        networks = [method.prepare(sizes.build(0), generator).to(device) for _ in range(work.members)]
-    except LoRAError:  # the mean rank of a bank is too high for the layers of its first run; that run's own is not
-        method = work.method
-        networks = [method.prepare(sizes.build(0), generator).to(device) for _ in range(work.members)]
+    networks = [method.prepare(sizes.build(0), generator).to(device) for _ in range(work.members)]
     optim = OptimSpec.of(batch_size=work.batch, **dict(work.training), learning_rate=1e-4)
     objectives = [work.objective] * work.members
     return stepper_of(networks, method.kind, [optim] * work.members, range(work.members), task, objectives=objectives)

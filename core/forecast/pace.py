@@ -62,7 +62,8 @@ class Work:
         first = bank[0]
         return cls(
             network=first.network,
-            method=_shape(first),
+            # Of the highest rank, whose layers have room for the mean.
+            method=_shape(max(bank, key=lambda spec: spec.method.size or 0)),
             batch=first.optim.batch_size,
             device=device,
             members=len(bank),

@@ -155,6 +155,10 @@ def test_a_form_that_has_changed_is_not_calibrated_any_more(monkeypatch: pytest.
     calibrator.close()
 
 
+ON_LAST = RunSpec.of(method=LoRASpec.of(rank=6, target_modules=("layers.4",)), base="b", source=TURNED, task=TURNED)
+"""On a layer whose highest rank is below the mean with that of another run."""
+
+
 @pytest.mark.parametrize(
     "work",
     [
@@ -162,6 +166,7 @@ def test_a_form_that_has_changed_is_not_calibrated_any_more(monkeypatch: pytest.
         replace(WORK, members=8),
         replace(WORK, method=LoRASpec.of(rank=1), members=6, rank=3.0),
         replace(WORK, method=HeadSpec()),
+        Work.of([ON_LAST, ON_LAST.but(method=LoRASpec.of(rank=26, target_modules=("layers.0",)))], 100.0, "cpu", 1),
     ],
 )
 def test_every_kind_of_work_can_be_calibrated(work: Work) -> None:
