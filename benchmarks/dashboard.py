@@ -22,8 +22,6 @@ from statistics import median
 
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.data import mnist_folder
 from core.store.record import Run
@@ -38,39 +36,24 @@ SETTLE = 2.5
 PAIRS = 8
 """Number of measurements with and without the page, in turn."""
 RECORDER = """
-window.frames_seen = [];
-const keep = (way, data) => {
-  // The end of an answer is a short frame; what people type is not looked at.
-  if (!(data instanceof ArrayBuffer || ArrayBuffer.isView(data)) || data.byteLength > 65536) return;
-  const bytes = new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
-  window.frames_seen.push([way, performance.now(), Array.from(bytes)]);
-};
-window.WebSocket = class extends WebSocket {
-  constructor(...all) {
-    super(...all);
-    this.addEventListener("message", (event) => keep("received", event.data));
-  }
-  send(data) {
-    keep("sent", data);
-    super.send(data);
-  }
+window.trips = [];
+const fetched = window.fetch;
+window.fetch = async (source, ...rest) => {
+  const asked = performance.now();
+  const answer = await fetched(source, ...rest);
+  if (!/live-curves$/.test(source)) return answer;
+  const read = answer.json.bind(answer);
+  answer.json = async () => {
+    const content = await read();
+    window.trips.push(performance.now() - asked);
+    return content;
+  };
+  return answer;
 };
 """
-"""Script in the page that records when each frame was sent or received, by the page's clock."""
-
-
-def trips(page: Page) -> list[float]:
-    """Milliseconds from each fragment's request to the end of its answer, since the page was opened."""
-    found, asked = [], None
-    for way, moment, content in page.evaluate("window.frames_seen"):
-        if way == "sent":
-            message = BackMsg.FromString(bytes(content))
-            if message.WhichOneof("type") == "rerun_script" and message.rerun_script.fragment_id:
-                asked = moment
-        elif asked is not None and ForwardMsg.FromString(bytes(content)).WhichOneof("type") == "script_finished":
-            found.append(moment - asked)
-            asked = None
-    return found
+"""Script in the page that records how long each look of the live panel took, by the page's clock, in milliseconds:
+from the question to when the page has read the answer.
+"""
 
 
 def free_port() -> int:
@@ -149,10 +132,10 @@ def measure() -> dict[str, object]:
             for is_open in (True, False) if len(alone) % 2 else (False, True):
                 page.goto(f"{url}/pretrain" if is_open else "about:blank")
                 page.wait_for_timeout(SETTLE * 1000)
-                seen = len(trips(page)) if is_open else 0
+                seen = len(page.evaluate("window.trips")) if is_open else 0
                 (beside if is_open else alone).append(pace(store, run))
                 if is_open:
-                    ticks += trips(page)[seen:]
+                    ticks += page.evaluate("window.trips")[seen:]
             store.ask_stop(run.id, owner=run.owner)
             while store.run(run.id).is_live:
                 time.sleep(0.1)

@@ -28,7 +28,7 @@ from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import readable
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.live_chart import live_chart
+from pages.shared.ui.live_view import View, live_view
 from pages.shared.ui.pickers import STATE_ICONS, state_badge, task_text, when
 
 ROUNDING = (
@@ -127,11 +127,10 @@ def _curve(lab: Lab, run: Run) -> None:
     def named() -> NamedCurve:
         return NamedCurve(run=run.id, label=run.spec.label, colour=colour, curve=lab.curve(run.id))
 
-    def growing() -> None:
-        live_chart(live_figure_data([named()]), key="runs-own", height=380, alt=alt)
-
     if run.is_live:
-        st.fragment(growing, run_every=TICK)()
+        live_view(
+            lambda: View(charts={f"{run.id}-loss": (live_figure_data([named()]), alt)}, height=380), "runs-own", TICK
+        )
     else:
         figure = readable(loss_curves([named()], axis="step", smoothing=0.9, log=False))
         st.plotly_chart(figure, key="runs-curve", alt=alt, config=chart_config(f"{run.id}-loss"))

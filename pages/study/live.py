@@ -12,7 +12,7 @@ from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.arm import Arm, judged_by, labels_of
 from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
-from pages.shared.experiment.state import finish_button, followed, interrupted_bases, state_text, time_left
+from pages.shared.experiment.state import finish_button, followed, interrupted_bases, known_bars, state_text, time_left
 from pages.shared.experiment.stop import stop_button
 from pages.shared.ui.links import go
 from pages.shared.ui.literal import literal
@@ -76,7 +76,7 @@ def _panel(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], Non
     runs = [*interrupted_bases(lab, live), *members]
     left, right = st.columns([5, 1], vertical_alignment="center")
     with left:
-        _progress(lab, runs, followed(lab, f"study-{experiment.id}", runs))
+        _progress(lab, runs, followed(lab, known_bars(), f"study-{experiment.id}", runs))
     with right:
         finish_button(lab, runs, f"study-{experiment.id}")
         stop_button(lab, runs, labels_of(run.spec for run in runs), f"study-{experiment.id}")

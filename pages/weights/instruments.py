@@ -11,7 +11,7 @@ from core.study.weights.scores import Scores
 from core.study.weights.strength import COARSE_STEP, MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weights.tables import combinations_text, contributions_text, layer_text
 from pages.shared.ui.literal import literal
-from pages.shared.ui.live_chart import live_chart
+from pages.shared.ui.live_view import live_chart
 from pages.weights.effort import choose_limit, is_quick
 from pages.weights.focus import Focus
 from pages.weights.formulas import formulas

@@ -31,7 +31,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from core.study.figures.style import layout_of
 from pages.shared.ui.figure_panel import show
-from pages.shared.ui.live_chart import live_chart
+from pages.shared.ui.live_view import live_chart
 
 def line(name, points):
     return {{"type": "scatter", "mode": "lines", "name": name, "uid": f"{{name}}:raw",

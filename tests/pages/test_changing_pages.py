@@ -17,7 +17,7 @@ from core.study.arms.verdict import verdict
 from pages.adapters import listed
 from pages.shared.ui.links import script
 from tests.conftest import BOTH, compared, short
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import draw, texts, views
 from tests.store.many import write_many
 from tests.trained_home import TrainedHome
 
@@ -32,10 +32,6 @@ def query_of(app: AppTest, label: str) -> dict[str, list[str]]:
     """The parameters of the link with this label."""
     (found,) = [link for link in app.get("page_link") if link.proto.label == label]
     return parse_qs(found.proto.query_string)
-
-
-def live_charts(app: AppTest) -> list[Any]:
-    return [each for each in app.get("bidi_component") if each.proto.component_name.endswith("live_chart")]
 
 
 def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_for(
@@ -71,11 +67,11 @@ def test_a_selection_shows_no_panel_of_the_selection_before(filled: Lab) -> None
     live, *ended = filled.members(filled.experiments()[0])
     put(filled, "running", live.id)
     app = draw("compare", runs=live.id)
-    assert live_charts(app)
+    assert views(app).keys() > {"sidebar-activity"}
     app.query_params["runs"] = ",".join(run.id for run in ended)
     app.run()
     assert f"Showing {len(ended)} selected runs" in texts(app)
-    assert not live_charts(app)
+    assert views(app).keys() <= {"sidebar-activity"}
     assert "Stop all" not in [button.label for button in app.button]
 
 
@@ -97,10 +93,10 @@ def test_a_run_without_a_step_has_a_chart_that_grows_and_one_that_ended_has_none
     filled.workers.close(1.0)  # nothing takes it from the queue
     run = filled.launch(filled.runs(methods=["full"])[0].spec.but(seed=9))
     put(filled, state, run.id)
-    assert "runs-own" in {chart.key for chart in live_charts(draw("runs", run=run.id))}
+    assert "runs-own" in views(draw("runs", run=run.id))
     put(filled, "failed", run.id)
     app = draw("runs", run=run.id)
-    assert not live_charts(app)
+    assert "runs-own" not in views(app)
     assert not app.get("plotly_chart")
 
 
@@ -120,7 +116,10 @@ def test_no_bar_goes_back_when_a_run_a_bank_or_an_experiment_ends(opened: Lab, p
             db.executemany(change, [(state, step, id) for id in ids])
         app.run()
         assert not app.exception
-        seen.append([bar.proto.value for bar in (*app.sidebar.get("progress"), *app.main.get("progress"))])
+        bars = {key: round(100 * view["share"]) for key, view in views(app).items() if view["share"] is not None}
+        seen.append(
+            [bars.pop("sidebar-activity", 100), *bars.values(), *(bar.proto.value for bar in app.main.get("progress"))]
+        )
 
     for base in dict.fromkeys(bases):
         look("running", 5, base)
@@ -144,7 +143,7 @@ def test_no_bar_goes_back_when_a_run_a_bank_or_an_experiment_ends(opened: Lab, p
     assert of_all == sorted(of_all)
     assert 80 < of_all[-1] < 100
     look("stopped", 9, *(run.id for run in opened.live()))
-    assert not app.sidebar.get("progress")
+    assert "sidebar-activity" not in views(app)
 
 
 def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
 from pages.shared.experiment.estimate import SEE_FORM
+from pages.shared.ui.download import OFFERS
 from pages.shared.ui.links import ENTRIES, script
 from pages.shared.ui.literal import literal
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
@@ -60,8 +63,22 @@ def draw_with_digits(page: str) -> AppTest:
 
 def texts(app: AppTest) -> str:
     everything = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.success, *app.subheader]
-    bars = [bar.proto.text for bar in app.get("progress")]
+    bars = [*(bar.proto.text for bar in app.get("progress")), *(view["words"] for view in views(app).values())]
     return "\n".join([*(str(element.value) for element in everything), *bars])
+
+
+def views(app: AppTest) -> dict[str, dict[str, Any]]:
+    """What the script drew in each live view, by its key."""
+    found = [each for each in app.get("bidi_component") if each.proto.component_name.endswith("live_view")]
+    return {each.key: json.loads(each.proto.json)["now"] for each in found}
+
+
+def asked_anew(app: AppTest, key: str) -> dict[str, Any]:
+    """What the server answers a live view that asks what it shows now, in a thread without a page."""
+    offer = app.session_state[OFFERS].get(key)
+    with ThreadPoolExecutor(1) as thread:
+        found: dict[str, Any] = json.loads(thread.submit(offer.content).result())
+    return found
 
 
 EMPTY = {"report": "shows the decision report", "study": "starts from a pretrained network"}
@@ -94,10 +111,18 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     assert "No setting has finished" not in texts(app)
     panel = f"home-{experiment.id}"
     assert "0 of 4 finished" in texts(app)
-    assert app.dataframe[0].value["Setting"].tolist() == ["Full", "LoRA r=4"]
+    table = views(app)[f"{panel}-curves"]["table"]
+    assert [row[table["titles"].index("Setting")] for row in table["rows"]] == ["Full", "LoRA r=4"]
+    drawn = views(app)
+    assert drawn.keys() == {f"{panel}-curves", "sidebar-activity"}
+    for key, shown in drawn.items():
+        asked = asked_anew(app, key)
+        assert asked["version"] == shown["version"], "the page need not be drawn again for what the view fetches"
+        assert asked["words"]
     app.session_state[f"{panel}-stop"] = True  # the popover is open
     app.run().button(key=f"{panel}-stop-all").click().run()
     finish(opened, *experiment.runs)
+    assert all(asked_anew(app, key)["version"] != shown["version"] for key, shown in views(app).items())
     app.run()
     assert not app.exception
     assert "Running now" not in texts(app)
@@ -108,7 +133,7 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     assert not [button for button in app.button if button.key == f"{panel}-stop-all"]
     app.button(key=f"{panel}-dismiss").click().run()
     assert texts(app).count("0 of 4 finished, 4 stopped") == 1
-    assert not app.dataframe
+    assert not views(app)
 
 
 @pytest.mark.parametrize("page", ["home", "compare"])

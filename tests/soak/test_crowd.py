@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from benchmarks.dashboard import RECORDER, trips
+from benchmarks.dashboard import RECORDER
 from core.lab import Lab
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
@@ -122,8 +122,7 @@ class Visitor:
         for fault in ("stException", "stAlertContentError", "stConnectionStatus"):
             for text in self.page.get_by_test_id(fault).all_inner_texts():
                 self.complaints.append(f"{fault}: {text}")
-        self.ticks += trips(self.page)
-        self.page.evaluate("() => { window.frames_seen = []; }")
+        self.ticks += self.page.evaluate("() => window.trips.splice(0)")
 
     def _see(self, heading: str) -> None:
         main = self.page.get_by_test_id("stMain")

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isnan
 
-import pandas as pd
 import streamlit as st
 
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import NOTHING
-from core.objectives.measure import Measure
 from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
 from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
-from pages.shared.experiment.state import finish_button, followed, interrupted_bases, state_text, time_left
+from pages.shared.experiment.state import (
+    finish_button,
+    followed,
+    interrupted_bases,
+    known_bars,
+    left_of,
+    state_text,
+    time_left,
+)
 from pages.shared.experiment.stop import stop_button
 from pages.shared.ui.literal import literal
-from pages.shared.ui.live_chart import live_charts
+from pages.shared.ui.live_view import View, live_view
 
 TICK = 1.0
 """Seconds between two updates of a few settings."""
 
 FEW = 6
 """Settings beyond which updates come less often: curves of 24 take a browser half a second, of cores that train."""
-
-MAX_TABLE = 300
-"""Maximum height of the table of arms in pixels; a longer one scrolls."""
 
 WATCHED = "watched-runs"
 """Session state key: ids of the runs of each panel that has been live and was not dismissed, by the panel's key."""
@@ -42,7 +46,7 @@ def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
         lab: has the runs.
         ids: what to show, with the other runs of the same experiments.
         key: of the panel, unique in the session.
-        title: what is trained, as plain text.
+        title: what is trained, as plain text; by default that it is.
     """
     watched: dict[str, tuple[str, ...]] = st.session_state.setdefault(WATCHED, {})
     if is_under_way(lab.runs_of(ids)):
@@ -55,7 +59,7 @@ def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
         return
     with st.container(border=True):
         if is_under_way(runs):
-            st.fragment(_update, run_every=interval(len(all_arms(runs))))(lab, key, title)
+            st.fragment(_update)(lab, key, title)
         else:
             _panel(lab, runs, key, title)
 
@@ -106,29 +110,54 @@ def _update(lab: Lab, key: str, title: str) -> None:
 
 
 def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
-    """Draw the content of a panel, computed before its first element is sent: a browser that has some elements draws
-    them before it reads the others.
-    """
-    launched = followed(lab, key, runs)
+    """Draw the buttons of a panel, and what fetches its own news while it trains."""
+    going, ids = is_under_way(runs), [run.id for run in runs]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{literal(title) or ('In training' if going else 'Ended')}**", width="stretch")
+        if going:
+            finish_button(lab, runs, key)  # afterwards the page offers it beside the result
+            lists_runs = stop_button(lab, runs, _labels(runs), key)
+        else:
+            st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
+            lists_runs = False
+    bars = known_bars()
+
+    def view() -> View:
+        return _view(lab, lab.runs_of(_with_experiments(lab, ids)), bars, key, lists_runs)
+
+    live_view(view, f"{key}-curves", interval(len(all_arms(runs))) if going else None)
+
+
+def _view(lab: Lab, runs: list[Run], bars: dict[str, tuple[str, ...]], key: str, lists_runs: bool) -> View:
+    """How far runs are: a bar, and for each setting a line in both charts and a row."""
+    launched = followed(lab, bars, key, runs)
     share = lab.progress.share_done(launched) if launched else None
+    words, version = _words(lab, runs), _version(lab, runs, lists_runs)
     # A base is of interest until what is built on it begins, also where it was interrupted or stopped.
     runs = [run for run in runs if run.spec.role is not Role.BASE or run.state != "finished"] or runs
-    words = _words(lab, runs)
     labels = _labels(runs)
     arms = [replace(arm, label=labels[arm.key]) for arm in all_arms(runs)]
     curves = {run.id: _curve(lab, run) for run in runs if run.step}
-    loss, validation = live_loss(arms, curves), live_measure(arms, curves)
-    # Of one setting, everything else says the same.
-    table = _table_of(arms, curves) if len(arms) > 1 else None
     measure = judged_by(runs).primary
-    _head(lab, runs, share, words, labels, key, title)
-    charts = {
-        f"{key}-loss": (loss, "Training loss of each setting, by epoch"),
-        f"{key}-accuracy": (validation, f"Validation {measure.noun} of each setting, by epoch"),
-    }
-    live_charts(charts, f"{key}-curves", HEIGHT)
-    if table is not None:
-        _table(table, measure, key)
+    return View(
+        words=words,
+        share=share,
+        charts={
+            f"{key}-loss": (live_loss(arms, curves), "Training loss of each setting, by epoch"),
+            f"{key}-accuracy": (live_measure(arms, curves), f"Validation {measure.noun} of each setting, by epoch"),
+        },
+        height=HEIGHT,
+        # Of one setting, everything else says the same.
+        table=_table_of(arms, curves) if len(arms) > 1 else {},
+        about_table=f"Every setting with its progress, its latest validation {measure.noun} and its runs",
+        version=version,
+    )
+
+
+def _version(lab: Lab, runs: Sequence[Run], lists_runs: bool) -> str:
+    """Differs where buttons of a panel, or how often it is looked at, are no longer what they were."""
+    states = [run.state for run in runs] if lists_runs else []
+    return repr((is_under_way(runs), len(all_arms(runs)), left_of(lab, runs) is not None, states))
 
 
 def _words(lab: Lab, runs: list[Run]) -> str:
@@ -139,24 +168,6 @@ def _words(lab: Lab, runs: list[Run]) -> str:
     if live := [run for run in runs if run.is_live]:
         words += f" · {_time_left(lab, live)}"
     return words
-
-
-def _head(
-    lab: Lab, runs: list[Run], share: float | None, words: str, labels: Mapping[str, str], key: str, title: str
-) -> None:
-    """Draw title, states and buttons; each element of a panel costs a browser milliseconds at each update."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if title:
-            st.markdown(f"**{literal(title)}**", width="content")
-        if share is None:
-            st.caption(words, width="stretch")
-        else:
-            st.progress(share, words)
-        if is_under_way(runs):
-            finish_button(lab, runs, key)  # afterwards the page offers it beside the result
-            stop_button(lab, runs, labels, key)
-        else:
-            st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
 
 
 def _time_left(lab: Lab, live: Sequence[Run]) -> str:
@@ -192,32 +203,14 @@ def _ended_curve(_lab: Lab, id: str, ended: float | None) -> Curve:
     return _lab.curve(id)
 
 
-def _table_of(arms: list[Arm], curves: Mapping[str, Curve]) -> pd.DataFrame:
+def _table_of(arms: list[Arm], curves: Mapping[str, Curve]) -> dict[str, list[str]]:
     """One row per arm: how many runs have finished, how far they are, and their primary measure so far."""
-    return pd.DataFrame(
-        {
-            "Setting": [arm.label for arm in arms],
-            "Progress": [100 * sum(map(_share, arm.runs)) / len(arm.runs) for arm in arms],
-            "Validation": [latest(arm, curves) for arm in arms],
-            "Runs": [state_text(arm.runs) for arm in arms],
-        }
-    )
-
-
-def _table(table: pd.DataFrame, measure: Measure, key: str) -> None:
-    """Draw the table of arms."""
-    column = st.column_config
-    st.dataframe(
-        table,
-        hide_index=True,
-        height=min(MAX_TABLE, 36 * (len(table) + 1)),
-        key=f"{key}-arms",
-        placeholder=NOTHING,
-        alt=f"Every setting with its progress, its validation {measure.noun} so far and the states of its runs",
-        column_config={
-            "Progress": column.ProgressColumn(format="%.0f %%", max_value=100, width="small"),
-            "Validation": column.NumberColumn(
-                format=measure.column_format, help=f"Latest {measure.noun}, mean of the seeds."
-            ),
-        },
-    )
+    measure, so_far = judged_by(arms).primary, [latest(arm, curves) for arm in arms]
+    return {
+        "Setting": [arm.label for arm in arms],
+        "Progress": [f"{100 * sum(map(_share, arm.runs)) / len(arm.runs):.0f} %" for arm in arms],
+        f"Validation {measure.noun}, mean of the seeds": [
+            NOTHING if isnan(value) else measure.text(value) for value in so_far
+        ],
+        "Runs": [state_text(arm.runs) for arm in arms],
+    }

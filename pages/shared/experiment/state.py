@@ -25,21 +25,27 @@ FOLLOWED = "followed-runs"
 """Session state key: ids of the runs that each bar is of, by the key of the bar."""
 
 
-def followed(lab: Lab, key: str, runs: Sequence[Run]) -> list[Run]:
+def known_bars() -> dict[str, tuple[str, ...]]:
+    """What the bars of this session are of: ids of runs by the key of the bar."""
+    found: dict[str, tuple[str, ...]] = st.session_state.setdefault(FOLLOWED, {})
+    return found
+
+
+def followed(lab: Lab, bars: dict[str, tuple[str, ...]], key: str, runs: Sequence[Run]) -> list[Run]:
     """What a bar is of: those of these runs that are live, what was launched with them, and what the bar was of before;
     nothing once all of it has ended.
 
     Args:
         lab: has the runs.
+        bars: of the session, as :func:`known_bars` returns them; what this bar is of is kept there.
         key: of the bar, unique in the session.
         runs: what is looked at.
     """
-    known: dict[str, tuple[str, ...]] = st.session_state.setdefault(FOLLOWED, {})
-    before = lab.runs_of(known.get(key, ()))
+    before = lab.runs_of(bars.get(key, ()))
     found = {run.id: run for run in before} if is_under_way(before) else {}
     if new := [run for run in runs if run.is_live and run.id not in found]:
         found |= {run.id: run for run in lab.progress.launched_with(new)}
-    known[key] = tuple(found)
+    bars[key] = tuple(found)
     return list(found.values())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from core.lab import Lab
-from core.numbers import count_text, counted
+from core.numbers import counted
 from core.store.record import Run
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import state_badge
@@ -22,10 +22,10 @@ MAX_ROWS = 50
 """Maximum number of runs that are listed with a button of their own."""
 
 
-def stop_button(lab: Lab, runs: Sequence[Run], labels: Mapping[str, str], key: str) -> None:
+def stop_button(lab: Lab, runs: Sequence[Run], labels: Mapping[str, str], key: str) -> bool:
     """Draw a popover with a word on what stays, and buttons that stop the live ones of these runs or one of them.
 
-    Its content is drawn only while it is open, as there may be hundreds of runs.
+    Its content is drawn only while it is open, as there may be hundreds of runs; returns whether it is.
 
     Args:
         lab: has the runs.
@@ -35,7 +35,7 @@ def stop_button(lab: Lab, runs: Sequence[Run], labels: Mapping[str, str], key: s
     """
     popover = st.popover("Stop all", icon=":material/stop:", key=f"{key}-stop", on_change="rerun")
     if not popover.open:
-        return
+        return False
     live = [run for run in runs if run.is_live]
     with popover:
         st.markdown(STAYS)
@@ -50,6 +50,7 @@ def stop_button(lab: Lab, runs: Sequence[Run], labels: Mapping[str, str], key: s
             _run(lab, run, labels[run.spec.arm], key)
         if len(live) > MAX_ROWS:
             st.caption(f"And {len(live) - MAX_ROWS} more; the Runs page lists them all.")
+    return True
 
 
 def _stop_all(lab: Lab, ids: Sequence[str], popover: str) -> None:
@@ -61,15 +62,7 @@ def _stop_all(lab: Lab, ids: Sequence[str], popover: str) -> None:
 def _run(lab: Lab, run: Run, label: str, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"{key}-{run.id}"):
         state_badge(run)
-        st.markdown(literal(f"{label}, seed {run.spec.seed}"), width="content")
-        epochs = run.spec.optim.epochs
-        words = [
-            f"Epoch {min(epochs, 1 + int(run.progress * epochs))} of {epochs}",
-            f"step {count_text(run.step)} of {count_text(run.steps)}",
-        ]
-        if run.examples_per_second:
-            words.append(f"{count_text(run.examples_per_second)} examples/s")
-        st.caption(" · ".join(words) if run.steps else "", width="stretch")
+        st.markdown(literal(f"{label}, seed {run.spec.seed}"), width="stretch")
         st.button(
             "Stop",
             icon=":material/stop:",

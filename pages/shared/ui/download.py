@@ -46,10 +46,18 @@ def download(
         help: tooltip.
         disabled: whether there is nothing to download.
     """
+    _link(label, offered(key, content, name, media_type), key, kind, help, disabled)
+
+
+def offered(key: str, content: Callable[[], bytes | str], name: str, media_type: str) -> str:
+    """The address of a file that is made whenever somebody asks for it, while the session lasts.
+
+    Args: see :func:`download`.
+    """
     if OFFERS not in st.session_state:
         st.session_state[OFFERS] = Offers()
     offers: Offers = st.session_state[OFFERS]
-    _link(label, offers.put(key, Offer(name, media_type, content)), key, kind, help, disabled)
+    return address(offers.put(key, Offer(name, media_type, content)))
 
 
 def download_of_run(
@@ -65,8 +73,8 @@ def download_of_run(
         kind: how it looks.
         help: tooltip.
     """
-    _link(label, f"/download/{run}/{file}", key, kind, help)
+    _link(label, address(f"/download/{run}/{file}"), key, kind, help)
 
 
-def _link(label: str, path: str, key: str, kind: Kind, help: str | None, disabled: bool = False) -> None:
-    st.link_button(label, address(path), key=key, type=kind, icon=ICON, help=help, disabled=disabled)
+def _link(label: str, url: str, key: str, kind: Kind, help: str | None, disabled: bool = False) -> None:
+    st.link_button(label, url, key=key, type=kind, icon=ICON, help=help, disabled=disabled)

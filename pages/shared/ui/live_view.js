@@ -1,4 +1,5 @@
-// Plotly charts that are updated in place: zoom, legend choices and an open hover label survive new data.
+// A bar, charts and a table that fetch their own news. Charts are updated in place: zoom, legend choices and an open
+// hover label survive new data.
 // Streamlit calls the default export whenever data or theme change, and the function it returned last on unmount.
 
 /** Loads plotly.js once per page, for all charts; after a failure the next call tries again. */
@@ -136,19 +137,108 @@ class Chart {
   }
 }
 
-export default function ({ data, parentElement }) {
-  const frame = parentElement.querySelector(".live-charts");
-  const parts = parentElement.querySelector(".live-chart-parts").content;
-  while (frame.childElementCount < data.charts.length) frame.append(parts.cloneNode(true));
-  const hosts = [...frame.querySelectorAll(".live-chart")];
-  data.charts.forEach((one, place) => {
-    hosts[place].chart ??= new Chart(hosts[place], one.name);
-    hosts[place].chart.show(one);
-  });
-  return () => {
-    for (const host of hosts) {
-      host.chart?.close();
-      host.chart = undefined;
+/** Replaces the text of an element; what has not changed is not touched, as people may have selected it. */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Gives a parent as many children of a kind as there are texts, with these texts. */
+function fill(parent, kind, texts) {
+  while (parent.childElementCount > texts.length) parent.lastElementChild.remove();
+  while (parent.childElementCount < texts.length) parent.append(document.createElement(kind));
+  texts.forEach((text, place) => write(parent.children[place], text));
+}
+
+/** What stands in one element of the page: drawn by the script, and by what the server says since. */
+class View {
+  constructor(element) {
+    this.bar = element.querySelector(".live-bar");
+    this.frame = element.querySelector(".live-charts");
+    this.table = element.querySelector(".live-table");
+    this.parts = element.querySelector(".live-chart-parts").content;
+    this.listeners = new AbortController();
+    const { signal } = this.listeners;
+    document.addEventListener("visibilitychange", () => document.hidden || this.look(), { signal });
+  }
+
+  /** The script has run: what it drew, and how to look for more. */
+  drawn({ now, source, every }, runScript) {
+    Object.assign(this, { source, every, runScript, version: now.version, asked: undefined });
+    this.show(now);
+    this.wait();
+  }
+
+  wait() {
+    clearTimeout(this.timer);
+    if (this.source) this.timer = setTimeout(() => this.look(), 1000 * this.every);
+  }
+
+  /** Asks for what is to be shown now; one question at a time, and none while nobody sees the page. */
+  async look() {
+    if (!this.source || this.looking || document.hidden) return;
+    this.looking = true;
+    const { source, version } = this;
+    try {
+      const answer = await fetch(source, { signal: this.listeners.signal });
+      const now = answer.ok ? await answer.json() : undefined;
+      if (now && source === this.source && version === this.version) {
+        this.show(now);
+        this.compare(now.version);
+      }
+    } catch (error) {
+      // The server is away: Streamlit's page says so, and runs the script when it is back.
+      if (!this.listeners.signal.aborted) console.debug(`A live view found nothing: ${error?.message ?? error}`);
+    } finally {
+      this.looking = false;
+      if (!this.listeners.signal.aborted) this.wait();
     }
+  }
+
+  /** Has the script run where the page is to change; once more after a while, if a question was lost. */
+  compare(version) {
+    const patience = 5000;
+    if (version === this.version || performance.now() - this.asked < patience) return;
+    this.asked = performance.now();
+    this.runScript(version);
+  }
+
+  show({ words, share, charts, table }) {
+    this.bar.hidden = !words;
+    const [text, track] = this.bar.children;
+    write(text, words);
+    track.hidden = share === null;
+    track.setAttribute("aria-valuenow", Math.round(100 * share));
+    track.setAttribute("aria-label", words);
+    track.firstElementChild.style.width = `${100 * share}%`;
+    while (this.frame.childElementCount < charts.length) this.frame.append(this.parts.cloneNode(true));
+    charts.forEach((one, place) => {
+      const host = this.frame.children[place].querySelector(".live-chart");
+      host.chart ??= new Chart(host, one.name);
+      host.chart.show(one);
+    });
+    this.table.hidden = !table.rows.length;
+    this.table.firstElementChild.setAttribute("aria-label", table.about);
+    fill(this.table.querySelector("thead > tr"), "th", table.titles);
+    const body = this.table.querySelector("tbody");
+    while (body.childElementCount > table.rows.length) body.lastElementChild.remove();
+    while (body.childElementCount < table.rows.length) body.append(document.createElement("tr"));
+    table.rows.forEach((row, place) => fill(body.children[place], "td", row));
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.listeners.abort();
+    for (const host of this.frame.querySelectorAll(".live-chart")) host.chart?.close();
+    this.frame.replaceChildren();
+  }
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const element = parentElement.querySelector(".live-view").parentElement;
+  element.view ??= new View(element);
+  element.view.drawn(data, (version) => setTriggerValue("changed", version));
+  return () => {
+    element.view?.close();
+    element.view = undefined;
   };
 }
