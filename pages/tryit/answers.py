@@ -34,6 +34,14 @@ th[scope="row"] {
 }
 td { padding: 0.15rem 0.3rem; height: 1.5rem; white-space: nowrap; }
 td.class { padding: 0; min-width: 1.6rem; text-align: center; border-radius: 2px; }
+.folded :is(table, tbody) { display: block; }
+.folded :is(thead, td.class:empty) { display: none; }
+.folded tr { display: flex; flex-wrap: wrap; align-items: center; gap: 0.15rem 0.5rem; padding-bottom: 0.6rem; }
+.folded tr::before { content: ""; flex-basis: 100%; order: 1; }
+.folded th[scope="row"] { position: static; flex: 1; font-weight: 600; }
+.folded td.class { order: 2; height: auto; padding: 0.1rem 0.4rem; white-space: normal; overflow-wrap: anywhere; }
+.folded td.class::before { content: attr(data-name) ": "; }
+.folded td.class::after { content: " %"; }
 """
 
 _element = st.components.v2.component(

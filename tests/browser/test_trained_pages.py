@@ -79,7 +79,7 @@ def test_an_earlier_answer_is_in_sight_once_it_is_opened_on_a_phone(
         expect(top).to_be_in_viewport(ratio=1)
 
 
-def test_a_drawing_and_its_answers_are_in_sight_together_on_a_phone(
+def test_a_drawing_and_all_of_its_answers_are_in_sight_together_on_a_phone(
     chromium: Browser, trained_site: str, trained_home: TrainedHome
 ) -> None:
     with new_context(chromium, viewport={"width": 390, "height": 844}) as context:
@@ -91,8 +91,16 @@ def test_a_drawing_and_its_answers_are_in_sight_together_on_a_phone(
         expect(page.get_by_text("Input", exact=True)).to_be_in_viewport()
         settled(page)
         draw_seven(page, canvas)
-        expect(page.locator('[aria-label^="The most probable class for each network."]')).to_be_in_viewport()
+        told = page.locator('[aria-label^="The most probable class for each network."]')
+        expect(told).to_be_in_viewport()
         expect(canvas).to_be_in_viewport(ratio=1)
+        answers = page.get_by_role("group", name="Answers")
+        beyond = "each => each.scrollWidth - each.clientWidth"
+        assert answers.evaluate(beyond) == 0
+        expect(told.locator("thead")).to_be_hidden()
+        page.set_viewport_size({"width": 1440, "height": 844})
+        expect(told.locator("thead")).to_be_visible()
+        assert answers.evaluate(beyond) == 0
 
 
 # The fold for measure and margin
