@@ -11,7 +11,7 @@ from core.errors import LabError
 from core.forecast.step_time import ROUNDS, StepTimeSpec
 from core.lab import Lab
 from core.methods.method import Role
-from core.numbers import bytes_text, listed
+from core.numbers import bytes_text, counted, listed
 from core.run_spec import inner_ranks
 from core.settings import choose_device
 from core.study.arms.arm import Arm
@@ -32,7 +32,7 @@ from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.palette import colours_of
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.report.evidence import epochs_of
-from core.study.stats.measures import COSTS, MEMORY_NOTE, TIME_NOTE
+from core.study.stats.measures import COSTS, MEMORY_NOTE, TIME_NOTE, storage_note
 from core.study.weights.cuts import cuts_of
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from pages.compare.comparison import Comparison
@@ -116,16 +116,13 @@ def cost_part(shown: Comparison) -> None:
         show(figure, owner, "parameters", f"{title} on the test part against trainable parameters")
     with right:
         figures = st.container()
-        number = customers(
-            "customers",
-            "Each has a network of their own. LoRA stores one base and one adapter per customer.",
-            bind="query-params",
-        )
+        number = customers("customers", "Each has a network of their own.", bind="query-params")
         with figures:
             figure = accuracy_against("storage", arms, colours, number)
             show(figure, owner, "storage", f"{title} on the test part against bytes to store for all customers")
         sizes = [f"{arm.label} {bytes_text(arm.bytes_for(number))}" for arm in arms]
-        st.caption(f"To store: {listed(sizes)}.")
+        note = storage_note(arms[0].interval("checkpoint_bytes").mean)
+        st.caption(f"To store for {counted(number, 'customer')}: {listed(sizes)}. {note}")
     names = ["trainable_parameters", "memory"]
     for place, name in zip(st.columns(2, gap="large"), names, strict=True):
         with place:

@@ -74,11 +74,11 @@ def evidence_of(found: Verdict, members: list[Run], owner: str) -> None:
                 "Setting": ["Full fine-tuning", name_of(told.arm, found)],
                 measure.title: [unbroken(measure.text(arm.interval(measure.name).mean, 1)) for arm in arms],
                 "Trained": [count_text(arm.trained) for arm in arms],
-                "Stored": [unbroken(bytes_text(stored(arm))) for arm in arms],
+                "File": [unbroken(bytes_text(stored(arm))) for arm in arms],
             }
         )
         st.table(
-            table, hide_index=True, border="horizontal", alt=f"{measure.title}, trained parameters and stored size"
+            table, hide_index=True, border="horizontal", alt=f"{measure.title}, trained parameters and size of the file"
         )
     if warning := misleading_sentence(full.runs[0]):
         st.warning(warning)

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from core.engine.jobs.run_files import NETWORK
 from core.errors import NetworkFileError
 from core.lab import Lab
-from core.numbers import NOTHING
+from core.numbers import NOTHING, bytes_text
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Experiment, Run
@@ -139,6 +139,10 @@ def test_what_a_customer_costs_is_in_the_page_and_in_its_file(tuned: tuple[Lab, 
     assert any("To store, 20 customers" in frame.value for frame in app.dataframe)
     offer = app.session_state[OFFERS].get("report-file")
     assert "To store, 20 customers" in offer.content()
+    result = next(run.result for run in tuned[0].members(tuned[1]) if run.result)
+    both = f"one base of {bytes_text(result.checkpoint_bytes)} and one adapter per customer"
+    assert both in texts(app)
+    assert both in texts(draw("compare", experiment=tuned[1].id, view="Cost"))
 
 
 def test_what_could_not_be_measured_is_measured_once_it_can_be(

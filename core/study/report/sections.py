@@ -34,7 +34,7 @@ from core.study.report.evidence import Evidence
 from core.study.report.forgetting import forgetting_section
 from core.study.report.parts import Plot, Section, Table
 from core.study.stats.claims import Level
-from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, value_text
+from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, storage_note, value_text
 
 CUSTOMERS = 100
 """Default number of customers for which storage is computed."""
@@ -160,11 +160,7 @@ def _cost(evidence: Evidence, customers: int) -> Section:
         ),
         Table("What each setting costs", table, " ".join(notes)),
     )
-    lead = (
-        "LoRA is stored as one base and one adapter per customer, head only and biases only as one base and the "
-        "trained values, everything else as one checkpoint per customer."
-    )
-    return Section(COST, lead, parts)
+    return Section(COST, storage_note(arms[0].interval("checkpoint_bytes").mean), parts)
 
 
 def _cuts(evidence: Evidence, _: int) -> Section:

@@ -136,6 +136,14 @@ MEMORY_NOTE = (
 :mod:`core.study.arms.trained_memory` for that of the process."""
 
 
+def storage_note(checkpoint: float) -> str:
+    """How to read bytes to store for customers. Args: checkpoint: bytes of a whole network."""
+    return (
+        f"LoRA is stored as one base of {bytes_text(checkpoint)} and one adapter per customer, head only and biases "
+        "only as that base and the trained values, everything else as one checkpoint per customer."
+    )
+
+
 def value_text(what: Quantity, value: float, digits: int = 2) -> str:
     """Format a value of a quantity with its unit; ``digits`` is for percentages and points."""
     if what.measure is not None:
