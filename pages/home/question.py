@@ -190,7 +190,7 @@ def fill_question(lab: Lab, named: Experiment | None, shown: Experiment | None, 
     if _take_dataset(lab):
         return
     if is_first:
-        opened = named or running
+        opened = named or running or shown
     else:
         opened = named if QUERY_EXPERIMENT in st.query_params and named is not None and named.id != before else None
     if opened is not None:
