@@ -55,7 +55,7 @@ def differences(shown: Comparison) -> None:
         f"Each setting minus full fine-tuning{measure.difference_clause}, paired by seed; below zero it has less. "
         "95 % interval of adapters: over seeds and test examples; of everything else over seeds. p: what the verdict "
         f"tests, corrected for all adapter settings. Beats it: how often its runs are {beaten} those of the other; "
-        "ties count half."
+        "ties count half. Seen: the interval leaves out 0, and nothing is claimed."
     )
     _table(
         f"**{measure.title} on the target, minus that of full fine-tuning**",

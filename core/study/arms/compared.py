@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.methods.method import Role
 from core.objectives.measure import Measure
 from core.store.record import Run
-from core.study.arms.arm import Arm, judged_by
+from core.study.arms.arm import Arm, grouped, judged_by
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter, is_full, no_choice_sentence
 from core.study.arms.tuning import name_in_sentence
 from core.study.stats.claims import Difference, Pair, difference_of
@@ -39,6 +39,16 @@ def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
         for other in arms
         if full.role is Role.REFERENCE and other.role in (Role.ADAPTER, Role.CONTROL)
         if (full.spec.start, full.spec.task) == (other.spec.start, other.spec.task)
+    ]
+
+
+def rank_extremes(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """The highest rank and the lowest one of each method that has several, where ranks alone tell its arms apart."""
+    sized = sorted((arm for arm in arms if arm.spec.method.size_field), key=lambda arm: arm.spec.method.size)
+    return [
+        (own[-1], own[0])
+        for own in grouped(sized, lambda arm: arm.spec.kind).values()
+        if len({arm.spec.method.size for arm in own}) == len(own) > 1
     ]
 
 

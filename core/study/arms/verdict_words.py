@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from core.numbers import bytes_text, count_text, listed, times_text
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Rule
+from core.study.arms.compared import paired_differences, rank_extremes
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
 from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.settled import Course, course_of, course_sentences, updates_text
@@ -191,12 +192,12 @@ def _longer_sentence(verdict: Verdict) -> str:
 
 
 def basis(verdict: Verdict) -> list[str]:
-    """What the headline rests on, in sentences: tests, examples, looks, what a further look can show, and rates."""
+    """What the headline rests on, in sentences: tests, examples, looks, a further look, ranks, and rates."""
     told = verdict.told
     if told is None or verdict.reason or verdict.withheld:
         return []
     sentences = [_tests(verdict, told), _examples_sentence(told), *_looks(verdict), *_further(verdict, told)]
-    return [sentence for sentence in [*sentences, _rates_sentence(verdict)] if sentence]
+    return [sentence for sentence in [*sentences, *_ranks(verdict), _rates_sentence(verdict)] if sentence]
 
 
 def _why_open(verdict: Verdict, told: Candidate) -> str:
@@ -308,6 +309,17 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
     if design is None:
         return [f"{start}{later}."]
     return [f"{start}{later}.", *power_sentences(design, measure, verdict.margin, kind, seeds, spent)]
+
+
+def _ranks(verdict: Verdict) -> list[str]:
+    """Whether the rank mattered, for each method with several; a description, because no test is about it."""
+    pairs = rank_extremes([candidate.arm for candidate in verdict.candidates])
+    return [
+        f"Rank: beside {low.name}, {high.name} was {off_text(difference)}. No test is about that: the tests are about "
+        f"differences from {reference_name(verdict.full)}."
+        for high, low in pairs
+        if len((difference := paired_differences([(high, low)], high.primary)[0]).seeds) > 1
+    ]
 
 
 def _rates_sentence(verdict: Verdict) -> str:

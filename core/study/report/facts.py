@@ -199,9 +199,10 @@ WORDS: tuple[tuple[str, str], ...] = (
         "and test examples, corrected by Holm for all adapter settings, and a joint sign-flip test over seeds.",
     ),
     (
-        "Shown, leaning, open",
+        "Shown, leaning, seen, open",
         "shown where p is at most the level of this look at the results, which is what earlier looks have left of 5 %; "
-        "leaning where 3 to 6 seeds all agree in sign and a t test rejects, which decides nothing; open otherwise.",
+        "leaning where 3 to 6 seeds all agree in sign and a t test rejects, which decides nothing; seen where the "
+        "interval leaves out 0 and no test has shown the difference, of which nothing is claimed; open otherwise.",
     ),
     ("Beats it", "how often a run of the setting is above a run of the other one, a tie counted as half."),
 )

@@ -31,7 +31,7 @@ from core.study.stats.networks import NetworkDifference
 from core.study.stats.words import p_text
 from core.wording.examples import noun
 
-TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leaning, open", "Beats it")
+TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leaning, seen, open", "Beats it")
 """Terms of the report that reported results need."""
 
 
