@@ -217,8 +217,8 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
     ):
         found = [expected_design(lab, own) for own in (specs, quick)]
         assert [each and each.like for each in found] == [
-            f"the spread of {experiment.name}",
-            f"the spread of {later.name}",
+            f"the spread of the earlier experiment {experiment.name}",
+            f"the spread of the earlier experiment {later.name}",
         ], "the newest is of another task"
         assert found[0] is not None
         lab.notes.delete(list(later.runs))
@@ -232,16 +232,18 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
         own, example = expected_design(lab, specs), expected_design(lab, other)
         assert own is not None
         assert example is not None
-        assert own.like == f"the spread of {experiment.name}"
+        assert own.like == f"the spread of the earlier experiment {experiment.name}"
         assert (own.design.settings, own.design.examples) == (2, 360)
         assert example.like.startswith("what is usual, the spread of the example (")
         assert example.design.examples == 4000
         text = " ".join(expected_sentences(lab, specs))
         assert "would be shown by 8 seeds on 360 test images with 80 % probability" in text
         assert "out of reach with any number of seeds" in text, "also where answers to single examples are not known"
-        assert f"From the spread of {experiment.name}." in text
-        home = texts(draw("home"))
-        assert "would be shown by 8 seeds on 4,000 test images with 80 % probability" in home
+        assert f"This is estimated from the spread of the earlier experiment {experiment.name}." in text
+        assert "would be shown by 8 seeds on 360 test images with 80 % probability" in texts(draw("home"))
+        text = " ".join(expected_sentences(lab, other))
+        assert "would be shown by 8 seeds on 4,000 test images with 80 % probability" in text
+        assert "This is estimated from what is usual, the spread of the example (" in text
 
 
 @contextmanager

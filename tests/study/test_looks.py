@@ -57,6 +57,7 @@ def test_a_look_that_shows_nothing_leaves_less_for_the_next() -> None:
     first = verdict(runs_of({4: unclear(8)}))
     assert (first.level, first.next_look, first.seeds_to_add) == (Level.OPEN, 16, 8)
     assert "A further look is proposed at 16 seeds, which allows 0.9 %; one at 9 could show nothing." in said(first)
+    assert "This is estimated from the spread of these runs." in said(first)
     nine = verdict(runs_of({4: [*unclear(8), 0.3]}), looks=first.looks)
     assert nine.looks[0].level == 0.0
     assert "A look at 9 seeds after one at 8 can show nothing." in said(nine)

@@ -308,7 +308,8 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
     later = f"; one at {one_more} could show nothing" if is_told else ""
     if design is None:
         return [f"{start}{later}."]
-    return [f"{start}{later}.", *power_sentences(design, measure, verdict.margin, kind, seeds, spent)]
+    found = power_sentences(design, measure, verdict.margin, kind, seeds, spent)
+    return [f"{start}{later}.", *found, *(["This is estimated from the spread of these runs."] if found else [])]
 
 
 def _ranks(verdict: Verdict) -> list[str]:

@@ -71,11 +71,15 @@ def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
         if design is not None:
             # Where the answers to single examples are not known, so few test examples can be out of reach all the same.
             count = examples if design.examples > 1 or own.objective.primary.whole is None else 1
-            return Expected(replace(design, examples=count, settings=len(settings)), f"the spread of {experiment.name}")
+            return Expected(
+                replace(design, examples=count, settings=len(settings)),
+                f"the spread of the earlier experiment {experiment.name}",
+            )
     shown, like = example_verdict().design, example().runs[0].spec
     if shown is None or (type(own.network), own.objective.primary) != (type(like.network), like.objective.primary):
         return None
-    usual = f"what is usual, the spread of the example ({example().name})"
+    name = example().name
+    usual = f"what is usual, the spread of the example ({name}); your first experiment of this kind takes its place"
     return Expected(replace(shown, examples=examples, settings=len(settings)), usual)
 
 
@@ -94,7 +98,7 @@ def expected_sentences(lab: Lab, specs: Sequence[RunSpec]) -> list[str]:
     spec, seeds = full[0], len({spec.seed for spec in full})
     objective, kind = spec.objective, spec.network.learns
     found = power_sentences(expected.design, objective.primary, objective.margin, kind, seeds)
-    return [*found, f"From {expected.like}."]
+    return [*found, f"This is estimated from {expected.like}."]
 
 
 def _kind_of(spec: RunSpec) -> tuple[object, ...]:
