@@ -101,14 +101,13 @@ def cost_part(shown: Comparison) -> None:
     arms, colours, owner = shown.shown, shown.colours, shown.experiment.id
     title = shown.objective.primary.title
     st.subheader("Cost")
+    st.caption(TIME_NOTE)
     left, right = st.columns(2, gap="large")
     with left:
         figure = learning_over_time(arms, shown.curves, colours)
         show(figure, owner, "time", f"{title} on the validation part over training time, one line per setting")
     with right:
         show(arm_dots(arms, "seconds", colours), owner, "seconds", "Training time of each run")
-        if any(arm.shares_time for arm in arms):
-            st.caption(TIME_NOTE)
     _step_times(shown.lab, arms)
     left, right = st.columns(2, gap="large")
     with left:
@@ -176,10 +175,7 @@ def _step_times(lab: Lab, arms: Sequence[Arm]) -> None:
     if spec is None:
         return
     st.markdown("**Time of one step under the same conditions**")
-    st.caption(
-        "Times of stored runs are no comparison of methods: runs of one bank share their time, and others may have "
-        "trained beside them. This times one step of each method, alternately and alone, here and in plain PyTorch."
-    )
+    st.caption("To compare methods, this times one step of each, alternately and alone, here and in plain PyTorch.")
     progress = lab.timer.progress(spec)
     measuring = progress is not None and not progress.ended
     st.fragment(_timing, run_every=TICK if measuring else None)(lab, spec, measuring)

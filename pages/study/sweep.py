@@ -14,7 +14,6 @@ from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
     chosen,
     rates_sentence,
-    shares_time,
     sweep_arms,
     sweep_table,
     sweep_view,
@@ -163,8 +162,7 @@ def _table(experiment: Experiment, arms: list[Arm], unread: bool) -> None:
             "Training time (s)": "Time per run",
         },
     )
-    if shares_time(arms):
-        st.caption(TIME_NOTE)
+    st.caption(TIME_NOTE)
     with st.container(horizontal=True, vertical_alignment="center"):
         download(
             "Download CSV",

@@ -316,6 +316,7 @@ def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pyt
     monkeypatch.setattr("core.forecast.step_time.SECONDS", 0.0)
     app = draw("compare", view="Cost")
     assert "times the time of a step" not in texts(app)
+    assert "They do not compare methods" in texts(app), "runs that shared no time, too"
     app.button(key="measure-step-times").click().run()
     assert not app.exception
     wait_until(lambda: not any(thread.name == "step-timer" for thread in threading.enumerate()))

@@ -187,6 +187,8 @@ def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided)
         "LoRA r=4": "Seen: lower",
         "LoRA r=16": "Shown: within the margin",
     }
+    words = " ".join(term for term, _ in found.words).lower()
+    assert all(finding.split(":")[0].lower() in words for finding in rows["Finding"])
     assert rows["p"].to_dict() == {
         candidate.arm.name: p_text(candidate.found.differs) for candidate in decided.verdict.candidates
     }

@@ -27,7 +27,6 @@ from core.study.arms.sweep import (
     is_sweep,
     on_front,
     rates_sentence,
-    shares_time,
     sweep_arms,
     sweep_table,
     sweep_view,
@@ -177,8 +176,6 @@ def test_times_that_runs_shared_say_so():
     table, view = sweep_table(arms), sweep_view(arms)
     assert [None if pd.isna(each) else each for each in table["Time shared"]] == [True, False, None]
     assert [None if pd.isna(each) else each for each in view["Training time (s)"]] == ["8.00 s, shared", "8.00 s", None]
-    assert shares_time(arms)
-    assert not shares_time(arms[1:])
 
 
 def test_one_alpha_or_the_best_at_each_place():

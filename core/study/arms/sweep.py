@@ -240,11 +240,6 @@ def _kind_of(title: str, values: Sequence[object]) -> str:
     return "Int64" if title == "Rank" or is_count(values) else "Float64"
 
 
-def shares_time(arms: Iterable[Arm]) -> bool:
-    """Whether any finished run was trained in a bank, whose time is divided among its runs."""
-    return any(arm.finished_only.shares_time for arm in arms)
-
-
 def sweep_view(arms: Sequence[Arm], unread: bool = False) -> pd.DataFrame:
     """The table of :func:`sweep_table` as pages show it: methods and times in words, and intervals by their ends."""
     table = sweep_table(arms, unread).drop(columns="Time shared")

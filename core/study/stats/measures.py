@@ -121,8 +121,9 @@ def quantity(name: str, objective: ObjectiveSpec = CLASSIFICATION) -> Quantity:
 
 
 TIME_NOTE = (
-    "Shared: runs of one bank divide its time equally. Such times say what the experiment took. They do not compare "
-    "methods, which were not timed under the same conditions."
+    "A time is that of one training run as it happened, beside whatever else trained then; runs of one bank divide its "
+    "time equally (shared). Times say what the experiment took. They do not compare methods, which may have trained in "
+    "other banks and under other loads."
 )
 """How to read training times."""
 
