@@ -24,6 +24,7 @@ from tests.trained_home import TrainedHome
 pytestmark = pytest.mark.browser
 
 TICK = 0.5
+LATE = 5
 ALT = "Loss by step of two runs."
 
 SCRIPT = f"""
@@ -31,7 +32,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from core.study.figures.style import layout_of
 from pages.shared.ui.figure_panel import show
-from pages.shared.ui.live_view import live_chart
+from pages.shared.ui.live_view import View, live_chart, live_view
 
 def line(name, points):
     return {{"type": "scatter", "mode": "lines", "name": name, "uid": f"{{name}}:raw",
@@ -58,7 +59,16 @@ def still():
     tiles = {{"type": "heatmap", "z": [[0, 1]], "x": [5, 6], "y": [0, 1], "colorbar": bar}}
     show(go.Figure([*lines, tiles], layout), "r-1", "loss", "All kinds of text in a chart.")
 
-live() if "live" in st.query_params else still()
+def news():
+    st.session_state.scripts = st.session_state.get("scripts", 0) + 1
+    looks = st.session_state.setdefault("looks", [])
+    def look():
+        looks.append(None)
+        return View(words=f"look {{len(looks)}}", share=0.5, version="late" if len(looks) > {LATE} else "early")
+    live_view(look, "news", {TICK / 2})
+    st.caption(f"script {{st.session_state.scripts}}")
+
+dict(live=live, news=news).get(next(iter(st.query_params), ""), still)()
 """
 
 WORDS = {"Title", "subtitle", "Step", "Loss", "full", "LoRA", "note", "share"}
@@ -227,6 +237,18 @@ def test_a_missing_library_gives_a_message_and_is_retried_and_loaded_once(page: 
     page.reload()
     expect(page.locator(".live-chart .main-svg").nth(2)).to_be_attached()
     assert len(asked) == 1
+
+
+def test_a_view_shows_what_the_server_says_and_the_script_runs_once_more_where_the_page_is_to_change(
+    page: Page, url: str, console_errors: list[str]
+) -> None:
+    page.goto(f"{url}/?news=1")
+    bar = page.get_by_role("progressbar", name=re.compile("^look "))
+    for looks in (2 * LATE, 3 * LATE):
+        wait_until(lambda looks=looks: int(str(bar.get_attribute("aria-label")).split()[1]) >= looks)
+        assert page.get_by_text("script 2", exact=True).is_visible(), "of all looks, one found another version"
+    assert bar.get_attribute("aria-valuenow") == "50"
+    assert console_errors == []
 
 
 def colors(pixels: np.ndarray[Any, Any]) -> list[str]:
