@@ -51,7 +51,7 @@ class DecoderSpec(LanguageModelSpec):
     }
 
     width: int = Field(96, ge=8, le=512, title="Width", description="Numbers that stand for a byte.")
-    blocks: int = Field(4, ge=1, le=16, title="Blocks", description="Number of blocks, each with attention.")
+    blocks: int = Field(3, ge=1, le=16, title="Blocks", description="Number of blocks, each with attention.")
     heads: int = Field(4, ge=1, le=16, title="Heads", description="Attention heads of a block; divides the width.")
     feed_forward: int = Field(
         256, ge=8, le=2048, title="Feed-forward", description="Width of the feed-forward part of a block."
