@@ -53,7 +53,9 @@ def rank_part(focus: Focus) -> None:
     validation = len(focus.lab.tasks.outline(full.spec.task).validation)
     examples = validation if limit is None else min(validation, limit)
     by_seed = [suggested_rank([curve], tolerance) for curve in curves]
-    told = rank_sentence(rank, by_seed, tolerance, curves[0].ranks, examples, full.spec.network.learns, measure)
+    change = float(np.mean([each.at(rank).target - each.scores.target[-1] for each in tested]))
+    kind = full.spec.network.learns
+    told = rank_sentence(rank, by_seed, tolerance, curves[0].ranks, examples, kind, measure, change)
     st.markdown(f"{told} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
     dots = [
         TrainedRank(arm.label, focus.colours[arm.key], rank_of_arm, run.spec.seed, scores)

@@ -4,6 +4,7 @@ that are gone.
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -115,7 +116,12 @@ def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(opened: Lab
         (label,) = [name for name in app.dataframe[0].value["Network"] if "cut to rank" in name]
         ranks.append(int(label.rsplit(" ", 1)[1]))
         examples = len(opened.tasks.outline(opened.members(experiment)[0].spec.task).validation)
-        assert f"n the validation part ({examples} images), the mean of 2 seeds of full fine-tuning" in texts(app)
+        assert f"over {examples} images, the mean of 2 seeds stayed within" in texts(app) or "lost more than" in texts(
+            app
+        )
+        (moved,) = re.findall(r"On the test part it is ([\d.]+) points|(?:is the same as uncut)", texts(app)) or [""]
+        rows = app.dataframe[0].value.set_index("Network")["Target"].str.split(" ").str[0].astype(float)
+        assert float(moved or 0) == pytest.approx(abs(rows[label] - rows["Full"]), abs=0.15)
     assert all(high <= low for low, high in pairwise(ranks))
     full = [run.score for run in opened.members(experiment) if run.spec.label == "Full" and run.result]
     row = app.dataframe[0].value.set_index("Network").loc["Full", "Target"]

@@ -81,25 +81,27 @@ def test_who_gives_more_points_away_is_never_told_a_higher_rank(values, a, b):
     assert suggested_rank([curve], high) <= suggested_rank([curve], low)
 
 
-CUT_TO_4 = "Full fine-tuning's own change, cut to rank 4 after training, was enough"
-"""Nobody can read it as the rank that LoRA needs."""
+CUT_TO_4 = "On the validation part, full fine-tuning's own change, cut to rank 4 after training, was enough"
+"""Nobody can read it as the rank that LoRA needs, nor as what holds on the test part."""
 
 
 def test_the_rank_is_told_as_what_was_seen_and_where():
-    told = rank_sentence(4, [2, 4, 4], 0.5, (1, 2, 4, 8), 1000, "image", ACCURACY)
-    assert told.startswith(f"**{CUT_TO_4}**: on the validation part (1,000 images), the mean of 3 seeds of full")
-    assert "stayed within 0.5 points" in told
+    told = rank_sentence(4, [2, 4, 4], 0.5, (1, 2, 4, 8), 1000, "image", ACCURACY, -0.83)
+    assert told.startswith(f"**{CUT_TO_4}**: over 1,000 images, the mean of 3 seeds stayed within 0.5 points of its")
+    assert "On the test part it is 0.83 points less accurate than uncut." in told
     assert "For single seeds it is rank 2 to 4, of those measured." in told
-    single = rank_sentence(4, [4], 0.5, (1, 2, 4, 8), 1000, "text", ACCURACY)
-    assert "(1,000 texts), the only seed of full" in single
+    single = rank_sentence(4, [4], 0.5, (1, 2, 4, 8), 1000, "text", ACCURACY, 0.2)
+    assert "over 1,000 texts, the only seed stayed" in single
+    assert "On the test part it is 0.20 points more accurate than uncut." in single
     assert "Another seed may need a different rank." in single
 
 
 def test_no_rank_is_stressed_where_one_example_is_worth_more_than_the_tolerance():
-    told = rank_sentence(4, [4, 4], 0.5, (1, 2, 4, 8), 80, "image", ACCURACY)
+    told = rank_sentence(4, [4, 4], 0.5, (1, 2, 4, 8), 80, "image", ACCURACY, 0.0)
     assert "**" not in told
+    assert "On the test part its accuracy is the same as uncut." in told
     assert "One of these images alone is worth 1.25 points." in told
-    lost = rank_sentence(8, [8, 8], 0.5, (1, 2, 4, 8), 80, "image", ACCURACY)
+    lost = rank_sentence(8, [8, 8], 0.5, (1, 2, 4, 8), 80, "image", ACCURACY, 0.0)
     assert lost.startswith("On the validation part (80 images), the mean of 2 seeds of full fine-tuning, cut to rank 4")
     assert "lost more than 0.5 points" in lost
 
@@ -109,9 +111,9 @@ def test_by_a_loss_the_tolerance_is_what_may_be_added():
     by_loss = ClassificationSpec.of(measure="loss")
     curve = replace(base, scores=replace(base.scores, objective=by_loss))
     assert [suggested_rank([curve], tolerance) for tolerance in (0.0, 0.01, 0.02, 1.0)] == [12, 8, 4, 2]
-    told = rank_sentence(4, [4, 4], 0.02, (1, 2, 4, 8), 80, "image", by_loss.primary)
-    assert told.startswith(f"{CUT_TO_4}: on")
-    assert "stayed within 0.020 of its loss on the target." in told
+    told = rank_sentence(4, [4, 4], 0.02, (1, 2, 4, 8), 80, "image", by_loss.primary, 0.031)
+    assert told.startswith(f"{CUT_TO_4}: over")
+    assert "stayed within 0.020 of its loss on the target. On the test part it is 0.0310 higher in loss than" in told
     assert "alone is worth" not in told
-    lost = rank_sentence(8, [8, 8], 0.02, (1, 2, 4, 8), 80, "image", by_loss.primary)
+    lost = rank_sentence(8, [8, 8], 0.02, (1, 2, 4, 8), 80, "image", by_loss.primary, 0.031)
     assert "cut to rank 4 after training, was more than 0.020 higher in loss. " in lost

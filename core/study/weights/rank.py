@@ -81,11 +81,13 @@ def rank_sentence(
     examples: int,
     kind: str,
     measure: Measure,
+    tested: float,
 ) -> str:
     """Which rank is enough, on which examples that was seen, and what it is for single seeds; Markdown.
 
-    A mean on the validation part has no interval, so it is told as what was seen. It is not stressed where a single
-    example decides, nor where it is not known how much that can change.
+    A mean on the validation part has no interval, so it is told as what was seen, beside what it is on the test part,
+    which chose nothing. It is not stressed where a single example decides, nor where it is not known how much that can
+    change.
 
     Args:
         rank: see :func:`suggested_rank`.
@@ -95,6 +97,7 @@ def rank_sentence(
         examples: number of examples that each seed was evaluated on.
         kind: of the data.
         measure: that the networks were judged by.
+        tested: how much higher the mean on the test part is when cut to ``rank`` than uncut.
     """
     *lower, limit = ranks
     seeds, amount = len(by_seed), measure.amount_text(tolerance, 1)
@@ -109,10 +112,10 @@ def rank_sentence(
         )
     else:
         is_fine = worth <= tolerance
-        claim = f"Full fine-tuning's own change, cut to rank {rank} after training, was enough"
+        claim = f"On the validation part, full fine-tuning's own change, cut to rank {rank} after training, was enough"
         text = (
-            f"{f'**{claim}**' if is_fine else claim}: {where}, cut so, stayed within {amount} of its {measure.noun} "
-            "on the target."
+            f"{f'**{claim}**' if is_fine else claim}: over {examples_text(kind, examples)}, {who} stayed within "
+            f"{amount} of its {measure.noun} on the target. {_on_the_test_part(tested, measure)}"
         )
         if not is_fine and math.isfinite(worth):
             text += f" One of these {noun(kind)} alone is worth {measure.amount_text(worth)}."
@@ -120,6 +123,15 @@ def rank_sentence(
         return f"{text} Another seed may need a different rank."
     low, high = min(by_seed), max(by_seed)
     return f"{text} For single seeds it is rank {low}{f' to {high}' if high > low else ''}, of those measured."
+
+
+def _on_the_test_part(change: float, measure: Measure) -> str:
+    amount = measure.amount_text(change)
+    if amount == measure.amount_text(0):
+        return f"On the test part its {measure.noun} is the same as uncut."
+    return (
+        f"On the test part it is {amount} {measure.better if measure.sign * change > 0 else measure.worse} than uncut."
+    )
 
 
 def _worth_of_one(measure: Measure, examples: int) -> float:
