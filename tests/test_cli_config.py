@@ -135,7 +135,7 @@ def test_the_device_beside_a_file_goes_before_that_of_the_file(
 @pytest.mark.parametrize(
     "option",
     [
-        *("--source digits", "--rank 4", "--seeds 8", "--vary-bases", "--tune", "--save-config x.json"),
+        *("--source digits", "--rank 4", "--seeds 8", "--vary-bases", "--longer 1", "--save-config x.json"),
         *("--adapters lora", "--measure accuracy", "--within 0.5"),
     ],
 )
@@ -170,10 +170,23 @@ def test_an_option_that_would_change_nothing_is_refused(
 
 
 def test_options_that_say_where_to_train_and_how_to_answer_are_taken_beside_a_file() -> None:
-    beside = "--home h --device cpu --report r.html --json"
+    beside = "--home h --device cpu --report r.html --json --tune"
     options = parser().parse_args(["compare", "--config", "x.json", *shlex.split(beside)])
     assert set(options.given) == {"--config", *BESIDE_CONFIG}
     check_consistent(options)
+
+
+def test_rates_that_a_file_gives_are_searched_for_where_that_is_asked(waiting: Lab, tmp_path: Path) -> None:
+    given = launched(waiting, "--source digits --seeds 2")
+    file = tmp_path / "given.json"
+    file.write_text(write_configuration(waiting.configuration(given)))
+    found = waiting.configuration(launched(waiting, f"--config {file} --tune"))
+    assert found.asks_the_same(waiting.configuration(given).searched())
+    file.write_text(write_configuration(found))
+    for more, sentence in (("--tune", "searches for the learning rates already"), ("--tune 3", "leave its number out")):
+        with pytest.raises(SpecError, match=sentence):
+            launched(waiting, f"--config {file} {more}")
+    assert len(waiting.experiments()) == 2
 
 
 def test_a_file_that_is_not_there_is_one_sentence_and_nothing_is_queued(waiting: Lab, tmp_path: Path) -> None:

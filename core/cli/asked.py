@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from core.cli.texts import CONTINUED, EVERYTHING
+from core.cli.training import FOUND
 from core.data.dataset import LANGUAGE
 from core.data.sources.catalog import Catalog
 from core.errors import SpecError
@@ -30,8 +31,8 @@ OPTIONS = {"target_modules": "--targets"}
 ANSWERING = ("--report", "--json")
 """Options that say how to answer."""
 
-BESIDE_CONFIG = ("--home", "--device", *ANSWERING)
-"""Options that ``--config`` takes beside it: where and how to train and to answer, not what."""
+BESIDE_CONFIG = ("--home", "--device", "--tune", *ANSWERING)
+"""Options that ``--config`` takes beside it: where and how to train and to answer, and to find the rates."""
 
 
 def check_consistent(options: argparse.Namespace) -> None:
@@ -45,6 +46,8 @@ def check_consistent(options: argparse.Namespace) -> None:
         other = next((flag for flag in options.given if flag not in ("--config", *BESIDE_CONFIG)), None)
         if other is not None:
             raise SpecError(f"The file of --config says what is trained: change it there, and leave {other} out.")
+        if options.tune not in (0, FOUND):
+            raise SpecError("Beside --config, --tune searches for the learning rates: leave its number out.")
     if options.save_config is not None:
         other = next((flag for flag in options.given if flag in ANSWERING), None)
         if other is not None:

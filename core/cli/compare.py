@@ -27,7 +27,7 @@ from core.cli.training import add_training, by_family, optim_of, settings_asked,
 from core.data.dataset import LANGUAGE
 from core.data.task_spec import TaskSpec
 from core.engine.launcher import Planned
-from core.errors import LabError
+from core.errors import LabError, SpecError
 from core.files import write_atomically
 from core.forecast.cost import plan
 from core.lab import Lab
@@ -170,7 +170,10 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
     """
     check_consistent(options)
     if options.config is not None:
-        yield _configuration_in(lab, options.config, options.device if "--device" in options.given else None)
+        found = _configuration_in(lab, options.config, options.device if "--device" in options.given else None)
+        if options.tune and found.is_search:
+            raise SpecError(f"{options.config} searches for the learning rates already: leave --tune out.")
+        yield found.searched() if options.tune else found
         return
     if options.seeds < 1:
         raise LabError("The number of seeds must be at least 1.")

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.errors import DivergedError, VerificationError
+from core.numbers import counted, percent
 from core.run_spec import RunSpec
 
 RUN_ID = re.compile(r"r-[0-9a-f]{1,32}")
@@ -142,6 +143,12 @@ class Run:
     def score_text(self, digits: int = 2) -> str:
         """The same in words, as in ``97.31 %``; a dash without a result. Args: digits: decimals of a percentage."""
         return self.spec.objective.primary.text(self.score, digits)
+
+    @property
+    def epochs_text(self) -> str:
+        """How long it was trained, as in ``5 epochs``, or where it ended early ``stopped at 39 % of 5 epochs``."""
+        whole = counted(self.spec.optim.epochs, "epoch")
+        return f"{self.state} at {percent(100 * self.progress, 0)} of {whole}" if self.is_unfinished else whole
 
     @property
     def validated(self) -> float | None:

@@ -15,18 +15,21 @@ from core.store.record import Experiment, is_under_way
 from core.study.arms.choice import chosen_arms, no_choice_sentence
 from core.study.arms.study_words import study_basis
 from core.study.arms.verdict_words import costs
+from core.study.report.answer import answer_of
 from core.study.report.evidence import Evidence, epochs_of, gather
 from core.study.report.facts import facts_of, words_of
 from core.study.report.html import report_html
 from core.study.report.limits import limits_of
-from core.study.report.report import command_of, opening, report, seen_sentence
+from core.study.report.report import FIND_RATES, command_of, finds_rates, opening, report, seen_sentence
 from core.study.report.sections import COST, CUSTOMERS, Chapter, chapters_of
 from core.study.weights.remeasured import Caller, Remeasured, remeasure
+from pages.shared.experiment.actions import action_dialog, next_step_button
 from pages.shared.experiment.configuration import save_experiment
 from pages.shared.experiment.current import compared_picker
 from pages.shared.experiment.judged_view import judged_report_view
 from pages.shared.experiment.live import TICK
 from pages.shared.experiment.measured import measured, measured_unseen
+from pages.shared.experiment.state import state_line
 from pages.shared.experiment.verdict_view import basis_view, verdict_view
 from pages.shared.ui.customers import customers
 from pages.shared.ui.download import download
@@ -68,8 +71,10 @@ if is_under_way(members):
     )
     redraw_at_end(experiment)
     st.stop()
-if not chosen_arms(members):
-    st.info(no_choice_sentence(members), icon=":material/info:")
+answered = answer_of(lab, experiment, members)
+if answered.unread or not chosen_arms(members):
+    st.info(literal(answered.reason if answered.unread else no_choice_sentence(members)), icon=":material/info:")
+    state_line(lab, members, "report", answered)
     link("runs", "See the runs")
     st.stop()
 
@@ -111,6 +116,9 @@ def again() -> None:
     if evidence.file is not None:
         st.markdown("From a shell, in the folder of LoRA Lab, with the experiment saved as a file above:")
         st.code(command_of(experiment.id), language=None, wrap_lines=True)
+        if finds_rates(evidence.verdict):
+            st.markdown(f"{FIND_RATES}:")
+            st.code(command_of(experiment.id, "--tune"), language=None, wrap_lines=True)
         st.markdown("Specs of one run of each setting:")
     else:
         st.markdown(
@@ -145,8 +153,10 @@ with st.container(horizontal=True, vertical_alignment="center"):
         kind="primary",
         help="A single file that works offline in any browser and can be printed.",
     )
+    next_step_button(lab, experiment, evidence.verdict)
     save_experiment(lab, experiment, "report-save")
     link("compare", "Compare", {"experiment": experiment.id})
+action_dialog(lab, experiment, evidence.verdict)
 st.markdown(f"**The question:** {literal(begun.question)}")
 
 main, *others = chapters_of(evidence)

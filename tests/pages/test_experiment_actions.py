@@ -17,6 +17,7 @@ from core.store.record import Run
 from core.study.arms.choice import chosen_arms
 from core.study.arms.design_words import look_line
 from core.study.arms.tuning import rate_choices
+from core.study.report.report import report_of
 from core.study.stats.spending import CLAIM_SEEDS
 from pages.shared.experiment.start import runs_text
 from pages.shared.ui.primary import on_primary
@@ -82,6 +83,10 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     assert "To choose a method, find the rates." in texts(app)
     (primary,) = [each for each in app.button if each.proto.type == "primary"]
     assert "Find the rates" in primary.label, "the button does what is advised"
+    report = draw("report", experiment=experiment.id)
+    report.button(key=f"find-{experiment.id}").click().run()
+    assert "Asks the same again" in texts(report), "whoever reads it there can do it there"
+    assert "Find the rates" in dict(report_of(opened, experiment).words)
     assert not any("Extend rates" in option for option in app.menu_button[0].options), "no rates are added one by one"
     assert [(look.seeds, look.level > 0) for look in opened.looks.of(experiment.id)] == [(3, False), (8, True)]
     choose(app, "seeds")

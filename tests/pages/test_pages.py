@@ -136,7 +136,7 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     assert not views(app)
 
 
-@pytest.mark.parametrize("page", ["home", "compare"])
+@pytest.mark.parametrize("page", ["home", "compare", "report"])
 def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
     experiment = filled.experiments()[0]
     last = next(run.id for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.role != "adapter")
@@ -150,6 +150,8 @@ def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(f
     assert not app.exception
     assert "No verdict yet: 1 of 4" not in texts(app)
     assert filled.run(last).archived
+    if page == "report":  # it shows the answer, and nothing beside it
+        return
     app.button(key=f"{key}-finish").click().run()
     assert not app.exception
     assert [run.state for run in finish(filled, last)] == ["finished"]
@@ -332,9 +334,10 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
     experiment = filled.experiments()[0]
     with filled.store.transaction() as db:
         db.executemany("UPDATE runs SET state = 'stopped' WHERE id = ?", [(id,) for id in experiment.runs])
-    for page in ("home", "compare"):
-        assert "No verdict yet: 4 of 4 runs were stopped." in texts(draw(page)), page
-    assert "No setting has finished, so there is no verdict." in texts(draw("report"))
+    for page in ("home", "compare", "report"):
+        app = draw(page)
+        assert "No verdict yet: 4 of 4 runs were stopped." in texts(app), page
+        assert any("Finish: 4 runs" in button.label for button in app.button), page
     assert not draw("home").get("plotly_chart")
     assert not [link for link in draw("home").get("link_button") if "Adapter" in link.proto.label]
     app = draw("compare", view="Curves")

@@ -22,7 +22,7 @@ from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict_words import headline
 from core.study.report import answer
 from core.study.report.parts import Plot, Table
-from core.study.report.report import report_of
+from core.study.report.report import command_of, report_of
 from core.study.weights import cuts, remeasured
 from pages.shared.ui.download import OFFERS
 from pages.shared.ui.literal import literal
@@ -128,7 +128,11 @@ def test_the_report_begins_with_the_answer_and_folds_away_all_but_its_figure_and
         assert literal(told) in shown
     for name, value in (*found.facts, *found.words):
         assert f"**{literal(name)}:** {literal(value)}" in shown
-    assert [code.value for code in app.code] == [found.command, "\n".join(found.specs)]
+    assert [code.value for code in app.code] == [
+        found.command,
+        *([command_of(experiment.id, "--tune")] if found.finds_rates else []),
+        "\n".join(found.specs),
+    ]
 
 
 def test_what_a_customer_costs_is_in_the_page_and_in_its_file(tuned: tuple[Lab, Experiment]) -> None:

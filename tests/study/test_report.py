@@ -33,6 +33,7 @@ from core.study.report.parts import Plot, Table
 from core.study.report.report import report
 from core.study.stats.measures import digits_of
 from core.study.stats.words import off_text, p_text
+from pages.shared.ui.pickers import base_facts
 from tests.study.samples import SPREAD, make_arm_runs, make_curve, tuned, within
 
 
@@ -56,12 +57,16 @@ def decided(evidence):
     return bare(evidence, within(runs, 2.0))
 
 
-def test_a_report_says_which_bases_have_new_rows(evidence):
+def test_a_report_says_which_bases_have_new_rows_and_which_were_stopped(evidence):
     new = PretrainSpec(new_rows=True)
     bases = tuple(replace(base, spec=base.spec.but(method=new)) for base in evidence.bases)
     plain, renewed = (dict(facts_of(each))["Bases"] for each in (evidence, replace(evidence, bases=bases)))
     assert "rows" not in plain
     assert "learning rate 0.001, new rows of the head for other classes; on their test part" in renewed
+    early = tuple(replace(base, state="stopped", step=39, steps=100) for base in evidence.bases)
+    stopped, whole = (base_facts(each[0]) for each in (early, evidence.bases))
+    assert "stopped at 39 % of " in dict(facts_of(replace(evidence, bases=early)))["Bases"]
+    assert stopped == whole.replace(f" · {evidence.bases[0].epochs_text}", f" · {early[0].epochs_text}") != whole
 
 
 def test_the_intervals_of_the_verdict_hold_for_other_images_as_well(evidence):
@@ -232,7 +237,9 @@ def test_the_file_needs_nothing_from_anywhere(found):
 
 def test_its_file_and_command_give_the_runs_that_it_is_about(studied, evidence, found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    file, command = (unescape(text) for text in re.findall("<pre>(.*?)</pre>", report_html(found), re.DOTALL)[:2])
+    said = [unescape(text) for text in re.findall("<pre>(.*?)</pre>", report_html(found), re.DOTALL)]
+    file, command, search, _ = said
+    assert shlex.split(search) == [*shlex.split(command)[:6], "--tune", *shlex.split(command)[6:]]
     Path(f"{evidence.experiment.id}.json").write_text(file)
     options = parser().parse_args(shlex.split(command)[3:])
     assert str(options.report) == "report.html"

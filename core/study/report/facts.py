@@ -134,9 +134,8 @@ def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:
                 yield str(Configuration.model_fields["forgetting"].title), task_text(spec.source, spec.objective)
         return
     first = evidence.bases[0]
-    optim = first.spec.optim
-    passes = counted(optim.epochs, "epoch")
-    how = f"{task_text(first.spec.task, first.spec.objective)}, {passes}, learning rate {optim.learning_rate:g}"
+    rate = first.spec.optim.learning_rate
+    how = f"{task_text(first.spec.task, first.spec.objective)}, {first.epochs_text}, learning rate {rate:g}"
     how += f", {first.spec.method.facts}" if first.spec.method.facts else ""
     reached = [base.score_text() for base in evidence.bases if base.result]
     if len(evidence.bases) == 1:
@@ -203,6 +202,11 @@ WORDS: tuple[tuple[str, str], ...] = (
         "shown where p is at most the level of this look at the results, which is what earlier looks have left of 5 %; "
         "leaning where 3 to 6 seeds all agree in sign and a t test rejects, which decides nothing; seen where the "
         "interval leaves out 0 and no test has shown the difference, of which nothing is claimed; open otherwise.",
+    ),
+    (
+        "Find the rates",
+        "ask the same again with a search that finds the learning rate of every method and rank in the same way, on "
+        "the validation part. At rates that somebody gave, a method may be behind because of its rate.",
     ),
     ("Beats it", "how often a run of the setting is above a run of the other one, a tie counted as half."),
 )

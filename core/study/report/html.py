@@ -20,7 +20,7 @@ from core.files import write_atomically
 from core.lab import Lab
 from core.store.record import Experiment
 from core.study.report.parts import Plot, Section, Table
-from core.study.report.report import Report, report_of
+from core.study.report.report import FIND_RATES, Report, command_of, report_of
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1f2328; --faint: #59636e; --line: #d1d9e0; --page: #ffffff; --soft: #f6f8fa;
@@ -148,6 +148,8 @@ def report_html(report: Report) -> str:
 def _answer(report: Report) -> str:
     """The verdict with its level, and the sentences below it."""
     first, *others = report.answer
+    if report.finds_rates and report.file is not None:
+        others.append("How the rates are found, with one command, is said below: How to run it again.")
     level = f' <span class="level">{escape(report.level)}</span>' if report.level else ""
     return f'<div class="answer"><p><strong>{escape(first)}</strong>{level}</p>{"".join(map(_paragraph, others))}</div>'
 
@@ -207,7 +209,10 @@ def _again(report: Report) -> str:
         )
         return _paragraph(words) + details.replace("<details>", "<details open>")
     words = f"Save this as {report.experiment}.json, and run it in the folder of LoRA Lab, with the datasets there:"
-    return f"{_paragraph(words)}<pre>{escape(report.file)}</pre><pre>{escape(report.command)}</pre>{details}"
+    search = ""
+    if report.finds_rates:
+        search = f"{_paragraph(f'{FIND_RATES}:')}<pre>{escape(command_of(report.experiment, '--tune'))}</pre>"
+    return f"{_paragraph(words)}<pre>{escape(report.file)}</pre><pre>{escape(report.command)}</pre>{search}{details}"
 
 
 def _paragraph(text: str) -> str:

@@ -19,7 +19,8 @@ from core.study.arms.fairness import comparable
 from core.study.arms.study_words import study_basis, study_level
 from core.study.arms.tuning import reference_name
 from core.study.arms.verdict import Verdict
-from core.study.arms.verdict_words import costs, explanation, headline, level_words, name_of
+from core.study.arms.verdict_words import costs, explanation, headline, is_reported, level_words, name_of
+from core.study.arms.withheld import NextStep
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of, scope_of, words_of
 from core.study.report.limits import limits_of
@@ -61,6 +62,8 @@ class Report(Opening):
     """JSON of one run of each arm that was chosen."""
     words: tuple[tuple[str, str], ...]
     """Terms and what they mean."""
+    finds_rates: bool = False
+    """Whether the next step is to find the learning rates."""
     origin: tuple[str, ...] = ()
     """Where results are from that nobody can train again here, a sentence each; empty for an experiment."""
 
@@ -70,9 +73,18 @@ class Report(Opening):
         return command_of(self.experiment)
 
 
-def command_of(experiment: str) -> str:
-    """The command that runs an experiment again whose file is called after its id."""
-    return f"python -m core compare --config {experiment}.json --report report.html"
+FIND_RATES = "To find the rates, ask the same with a search for the learning rate of every method and rank"
+"""Said before the command that does it."""
+
+
+def command_of(experiment: str, *more: str) -> str:
+    """The command that runs an experiment again whose file is called after its id. Args: more: further options."""
+    return " ".join(["python -m core compare --config", f"{experiment}.json", *more, "--report report.html"])
+
+
+def finds_rates(found: Verdict) -> bool:
+    """Whether the next step is to find the learning rates, where they were given."""
+    return found.next_step in (NextStep.RATES, NextStep.SETTINGS) and not is_reported(found)
 
 
 def report_of(lab: Lab, experiment: Experiment) -> Report:
@@ -148,6 +160,7 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
         file=evidence.file,
         specs=tuple(arm.spec.to_json() for arm in evidence.chosen),
         words=words_of(evidence.objective),
+        finds_rates=finds_rates(evidence.verdict),
     )
 
 

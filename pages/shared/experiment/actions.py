@@ -58,8 +58,7 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Verdict) -> None
         found: its verdict, which says what would help it.
     """
     along = is_study(experiment)
-    if found.next_step in STEPS and not (along and STEPS[found.next_step] in NOT_OF_STUDIES):
-        action_button(lab, experiment, found, STEPS[found.next_step], is_primary=True)
+    next_step_button(lab, experiment, found, is_primary=True)
     known = {name: action for name, action in ACTIONS.items() if not (along and name in NOT_OF_STUDIES)}
     if experiment.plan is not None:  # the search finds its rates
         known.pop("find")
@@ -75,6 +74,13 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Verdict) -> None
         on_click=lambda: _ask(experiment, st.session_state[key]),
     )
     action_dialog(lab, experiment, found)
+
+
+def next_step_button(lab: Lab, experiment: Experiment, found: Verdict, is_primary: bool = False) -> None:
+    """Draw the experiment's next step as a button, if it has one; arguments as of :func:`action_button`."""
+    name = STEPS.get(found.next_step) if found.next_step is not None else None
+    if name is not None and not (is_study(experiment) and name in NOT_OF_STUDIES):
+        action_button(lab, experiment, found, name, is_primary)
 
 
 def action_button(lab: Lab, experiment: Experiment, found: Verdict, name: str, is_primary: bool = False) -> None:

@@ -12,7 +12,6 @@ from core.data.dataset import LANGUAGE
 from core.lab import Lab
 from core.networks.causal import TESTED
 from core.networks.network import NetworkSpec
-from core.numbers import counted
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.wording.tasks import task_text
@@ -85,9 +84,9 @@ def base_label(has_new_head: bool) -> str:
 
 def base_facts(run: Run) -> str:
     """Return accuracy, epochs, settings of the method and id of a base in one line, without its task."""
-    accuracy = f"{run.spec.objective.primary.noun} {run.score_text()}" if run.result else run.state
-    epochs = run.spec.optim.epochs
-    facts = filter(None, [accuracy, counted(epochs, "epoch"), run.spec.method.facts, run.id])
+    state = "" if run.is_unfinished else run.state
+    accuracy = f"{run.spec.objective.primary.noun} {run.score_text()}" if run.result else state
+    facts = filter(None, [accuracy, run.epochs_text, run.spec.method.facts, run.id])
     return " · ".join(facts)
 
 
