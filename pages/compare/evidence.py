@@ -54,8 +54,8 @@ def differences(shown: Comparison) -> None:
     st.caption(
         f"Each setting minus full fine-tuning{measure.difference_clause}, paired by seed; below zero it has less. "
         "95 % interval of adapters: over seeds and test examples; of everything else over seeds. p: what the verdict "
-        f"tests, corrected for all adapter settings. Beats it: how often its runs are {beaten} those of the other; "
-        "ties count half. Seen: the interval leaves out 0, and nothing is claimed."
+        f"tests, corrected for the settings tested together. Beats it: how often its runs are {beaten} those of the "
+        "other; ties count half. Seen: the interval leaves out 0, and nothing is claimed."
     )
     _table(
         f"**{measure.title} on the target, minus that of full fine-tuning**",

@@ -65,7 +65,9 @@ def test_a_look_that_shows_nothing_leaves_less_for_the_next() -> None:
     sixteen = verdict(runs_of({4: lower(16)}), looks=[*first.looks, *nine.looks])
     assert sixteen.looks[0].level == pytest.approx(level_of(16, [8]))
     assert sixteen.level is Level.SHOWN
-    assert "Earlier looks, at 8 seeds, have used a part" in said(sixteen)
+    assert "claim so far is at most 3.1 %, and 5 % with all looks that may follow." in said(first)
+    total = level_of(8) + level_of(16, [8])
+    assert f"claim so far, over looks at 8 and 16 seeds, is at most {100 * total:.1f} %, and 5 % with" in said(sixteen)
 
 
 def test_the_same_look_again_is_the_same_look() -> None:
@@ -107,7 +109,11 @@ def test_settings_that_are_added_after_a_look_are_a_family_of_their_own() -> Non
     assert [look.family for look in found.looks] == [("lora 4",), ("lora 16", "lora 64")]
     assert [look.level for look in found.looks] == [level_of(8), level_of(8)]
     assert found.later == ("LoRA r=16", "LoRA r=64")
-    assert "LoRA r=16 and LoRA r=64 were added after a look and tested apart, which adds up to 5 %" in said(found)
+    assert found.used == (level_of(8), level_of(8))
+    assert (
+        f"claim so far is at most {200 * level_of(8):.1f} %, and 10 % with all looks that may follow: LoRA r=16 and"
+        in said(found)
+    )
     # Without the earlier look all three are one family.
     assert [len(look.family) for look in verdict(runs_of({4: unclear(8), 16: lower(8)})).looks] == [2]
 
@@ -123,6 +129,7 @@ def test_another_number_of_epochs_is_another_question() -> None:
     longer = verdict(runs_of({4: lower(8)}) + runs_of({4: lower(8)}, epochs=6), looks=first.looks)
     assert [(look.epochs, look.level) for look in longer.looks] == [(6, level_of(8))]
     assert longer.before == ()
+    assert "and 10 % with all looks that may follow: each number of epochs is a question of its own." in said(longer)
 
 
 def test_a_claim_stays_with_its_seeds_and_says_when_it_no_longer_holds() -> None:

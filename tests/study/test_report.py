@@ -152,7 +152,7 @@ def test_the_answer_has_everything_that_a_reader_asks_for(decided):
     assert f'{escape(found.answer[0])}</strong> <span class="level">shown</span>' in report_html(found)
     assert found.answer[0].startswith("Use LoRA r=16 at learning rate 0.01: it is at most")
     for words in (
-        "Shown with 8 seeds: p = 0.0",
+        "Shown with 8 seeds: p = 0.",
         "over seeds alone",
         "three times the epochs",
         "times fewer parameters",

@@ -128,7 +128,7 @@ def test_what_was_seen_is_no_claim_and_says_why() -> None:
     lora = [94.0, 93.0, 92.0, 94.0, 92.0, 93.0, 95.9]
     found = verdict(runs_with([95.0] * 7, r1=lora, r4=lora, r16=lora))
     assert (found.rule, found.level) == (Rule.NONE, Level.OPEN)
-    assert "where this look allows 2.9 %" in said(found) or "contains 0" in said(found)
+    assert "and this look allows 2.9 %" in said(found) or "contains 0" in said(found)
 
 
 def test_the_setting_that_is_told_of_is_the_best_on_validation_and_the_test_part_never_chooses() -> None:

@@ -76,6 +76,9 @@ class Verdict:
     """Numbers of seeds of all looks that were recorded before."""
     later: tuple[str, ...] = ()
     """Labels of settings that were added after a look, and so are a family of their own."""
+    used: tuple[float, ...] = ()
+    """What all looks so far have used of the error rate, for each family and number of epochs that has one of its
+    own; none where nothing was tested."""
     pretraining: str = ""
     """What training from scratch says of the base, where it was trained beside; see :mod:`core.study.arms.controls`."""
     answerable: int = 0
@@ -321,14 +324,14 @@ def verdict(
         return replace(found, withheld=SELECTED)
     if best is None:
         # Of reported settings without a validation part each is tested, and none is the best one.
-        looked = _looked(found, families, epochs)
+        looked = _looked(found, families, epochs, looks)
         few = max((len(each.difference.seeds) for each in candidates), default=0) < CLAIM_SEEDS
         return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED + ("" if few else IN_TABLE))
     # Where a setting has learned nothing, no end of its rates is the best of anything.
     learned = [arm for arm in arms if arm.key == best.arm.key or not is_unlearnt(arm, tested, trivial)]
     if why := ends_reason(everything, [full, *learned]) or unlearned_reason(everyone, full, best.arm, tested, trivial):
         return replace(found, withheld=why.text, mend=why.next_step)
-    return _looked(found, families, epochs)
+    return _looked(found, families, epochs, looks)
 
 
 UNRANKED = "No choice: no measure on a validation part is reported, by which one of these settings could be chosen."
@@ -344,8 +347,8 @@ SELECTED = (
 """Of runs that are not all of one experiment."""
 
 
-def _looked(found: Verdict, families: Sequence[Family], epochs: int) -> Verdict:
-    """The verdict with what every family is tested for, and the choice."""
+def _looked(found: Verdict, families: Sequence[Family], epochs: int, earlier: Sequence[Look]) -> Verdict:
+    """The verdict with what every family is tested for, and the choice. Args: earlier: looks at the experiment."""
     candidates = {candidate.arm.key: candidate for candidate in found.candidates}
     made: dict[tuple[str, ...], Look] = {}
     for family in families:
@@ -355,12 +358,17 @@ def _looked(found: Verdict, families: Sequence[Family], epochs: int) -> Verdict:
     decided = tuple(candidates.values())
     best = candidates[found.best.arm.key] if found.best is not None else None
     first = next((family for family in families if family.names in made), None)
+    used: dict[tuple[int, tuple[str, ...]], float] = {}
+    for look in {look.key: look for look in (*earlier, *made.values())}.values():
+        account = look.epochs, look.family
+        used[account] = used.get(account, 0.0) + look.level
     return replace(
         found,
         candidates=decided,
         best=best,
         rule=decide(decided, best),
         looks=tuple(made.values()),
+        used=tuple(used.values()),
         later=tuple(arm.label for family in families if family is not first for arm in family.arms),
     )
 

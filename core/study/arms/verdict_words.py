@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.numbers import bytes_text, count_text, listed, times_text
+from core.numbers import bytes_text, count_text, listed, percent, times_text
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.compared import paired_differences, rank_extremes
@@ -15,9 +15,10 @@ from core.study.arms.tuning import name_in_sentence, rate_words, reference_name
 from core.study.arms.verdict import About, Verdict
 from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level, outlying
+from core.study.stats.intervals import ERROR_RATE
 from core.study.stats.measures import Quantity, bare_text, value_text
 from core.study.stats.spending import CLAIM_SEEDS, level_of
-from core.study.stats.words import off_text, p_words
+from core.study.stats.words import off_text
 from core.wording.examples import examples_text, noun
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
@@ -226,7 +227,7 @@ def _why_open(verdict: Verdict, told: Candidate) -> str:
 
 def _tests(verdict: Verdict, told: Candidate) -> str:
     claim, seeds, many, level = verdict.claim, verdict.seeds, told.among, told.at
-    corrected = f", corrected for {many} settings" if many > 1 else ""
+    corrected = f", corrected for the {many} settings tested together" if many > 1 else ""
     if claim is not None and told.found is not None:
         within = claim.rule is Rule.WITHIN
         p = told.found.within if within else told.found.differs
@@ -234,7 +235,7 @@ def _tests(verdict: Verdict, told: Candidate) -> str:
             return f"Shown with {claim.seeds} seeds at an earlier look; with {seeds} the interval agrees."
         at = level_text(level / 2 if within else level)
         neighbors = "" if verdict.is_given or not claim.about_methods else ", also at the neighboring learning rates"
-        return f"Shown with {seeds} seeds: {p_words(p)}{corrected}, where this look allows {at}{neighbors}."
+        return f"Shown with {seeds} seeds: {_p_words(p)}{corrected}, and this look allows {at}{neighbors}."
     if told.leans:
         return f"The t test over seeds rejects at 5 %{corrected}, which a claim takes more than."
     if seeds < CLAIM_SEEDS:
@@ -247,7 +248,30 @@ def _tests(verdict: Verdict, told: Candidate) -> str:
             "examples, and nothing is tested twice with the same number of seeds."
         )
     p = told.found.differs if told.found is not None else 1.0
-    return f"Not shown: {p_words(p)}{corrected}, where this look allows {level_text(level)}."
+    return f"Not shown: {_p_words(p)}{corrected}, and this look allows {level_text(level)}."
+
+
+def _p_words(p: float) -> str:
+    """A p-value in the unit of the levels that it is compared with, as in ``p = 0.8 %``."""
+    return "p < 0.1 %" if p < 0.001 else f"p = {level_text(p)}"
+
+
+def _chance(verdict: Verdict) -> str:
+    """The chance of any false claim that all looks so far come to, over all that was tested; empty where none was."""
+    used = verdict.used
+    if not sum(used):
+        return ""
+    earlier = _counting(verdict)
+    over = f", over looks at {listed([str(n) for n in (*earlier, verdict.seeds)])} seeds," if earlier else ""
+    now, most = level_text(sum(used)), percent(100 * ERROR_RATE * len(used), 0)
+    apart = ""
+    if verdict.later:
+        were = "was" if len(verdict.later) == 1 else "were"
+        apart = f": {listed([*verdict.later])} {were} added after a look and tested apart, as a question of its own"
+    elif len(used) > 1:
+        apart = ": each number of epochs is a question of its own"
+    start = f"The chance of any false claim so far{over} is at most {now}"
+    return f"{start}, and {most} with all looks that may follow{apart}."
 
 
 def _examples_sentence(told: Candidate) -> str:
@@ -269,13 +293,8 @@ def _counting(verdict: Verdict) -> list[int]:
 
 
 def _looks(verdict: Verdict) -> list[str]:
-    """Which looks there were before, what is no longer so, and what was added after a look."""
-    found = []
-    if earlier := _counting(verdict):
-        found.append(
-            f"Earlier looks, at {listed([str(n) for n in earlier])} seeds, have used a part of the 5 % of false claims "
-            "that all looks together may make."
-        )
+    """What chance of a false claim all looks come to, and what is no longer so."""
+    found = [_chance(verdict)]
     for candidate in verdict.candidates:
         for claim in candidate.claims:
             if not claim.holds:
@@ -284,12 +303,6 @@ def _looks(verdict: Verdict) -> list[str]:
                     f"{candidate.arm.name} was shown to be {what} with {claim.seeds} seeds, no longer with "
                     f"{len(candidate.difference.seeds)}."
                 )
-    if verdict.later:
-        are = "was" if len(verdict.later) == 1 else "were"
-        found.append(
-            f"{listed([*verdict.later])} {are} added after a look and tested apart, which adds up to 5 % to "
-            "the chance of a false claim."
-        )
     return found
 
 
