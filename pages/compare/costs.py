@@ -11,7 +11,6 @@ from core.errors import LabError
 from core.forecast.step_time import ROUNDS, StepTimeSpec
 from core.lab import Lab
 from core.methods.method import Role
-from core.numbers import bytes_text, counted, listed
 from core.run_spec import inner_ranks
 from core.settings import choose_device
 from core.study.arms.arm import Arm
@@ -26,13 +25,14 @@ from core.study.arms.frontier import (
     frontiers,
 )
 from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
+from core.study.arms.tables import storage_sentence
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.figures.curves import arm_dots, bars
 from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.palette import colours_of
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.report.evidence import epochs_of
-from core.study.stats.measures import COSTS, MEMORY_NOTE, TIME_NOTE, storage_note
+from core.study.stats.measures import COSTS, MEMORY_NOTE, storage_note, time_note
 from core.study.weights.cuts import cuts_of
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from pages.compare.comparison import Comparison
@@ -101,13 +101,15 @@ def cost_part(shown: Comparison) -> None:
     arms, colours, owner = shown.shown, shown.colours, shown.experiment.id
     title = shown.objective.primary.title
     st.subheader("Cost")
-    st.caption(TIME_NOTE)
-    left, right = st.columns(2, gap="large")
-    with left:
-        figure = learning_over_time(arms, shown.curves, colours)
-        show(figure, owner, "time", f"{title} on the validation part over training time, one line per setting")
-    with right:
-        show(arm_dots(arms, "seconds", colours), owner, "seconds", "Training time of each run")
+    is_shared = any(arm.shares_time for arm in arms)
+    st.caption(time_note(is_shared))
+    if not is_shared:
+        left, right = st.columns(2, gap="large")
+        with left:
+            figure = learning_over_time(arms, shown.curves, colours)
+            show(figure, owner, "time", f"{title} on the validation part over training time, one line per setting")
+        with right:
+            show(arm_dots(arms, "seconds", colours), owner, "seconds", "Training time of each run")
     _step_times(shown.lab, arms)
     left, right = st.columns(2, gap="large")
     with left:
@@ -119,9 +121,8 @@ def cost_part(shown: Comparison) -> None:
         with figures:
             figure = accuracy_against("storage", arms, colours, number)
             show(figure, owner, "storage", f"{title} on the test part against bytes to store for all customers")
-        sizes = [f"{arm.label} {bytes_text(arm.bytes_for(number))}" for arm in arms]
         note = storage_note(arms[0].interval("checkpoint_bytes").mean)
-        st.caption(f"To store for {counted(number, 'customer')}: {listed(sizes)}. {note}")
+        st.caption(literal(f"{storage_sentence(arms, number)} {note}"))
     names = ["trainable_parameters", "memory"]
     for place, name in zip(st.columns(2, gap="large"), names, strict=True):
         with place:

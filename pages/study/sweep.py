@@ -22,7 +22,7 @@ from core.study.arms.sweep import (
 from core.study.arms.verdict import Verdict
 from core.study.figures.sweep import front_of, pareto, rate_curves, size_curve, size_titles
 from core.study.report.answer import answer_of
-from core.study.stats.measures import TIME_NOTE
+from core.study.stats.measures import time_note
 from core.wording.csv_file import csv_of
 from core.wording.tasks import judged_text
 from pages.shared.experiment.state import state_line
@@ -162,7 +162,7 @@ def _table(experiment: Experiment, arms: list[Arm], unread: bool) -> None:
             "Training time (s)": "Time per run",
         },
     )
-    st.caption(TIME_NOTE)
+    st.caption(time_note(any(arm.shares_time for arm in arms)))
     with st.container(horizontal=True, vertical_alignment="center"):
         download(
             "Download CSV",

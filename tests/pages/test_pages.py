@@ -318,7 +318,7 @@ def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pyt
     monkeypatch.setattr("core.forecast.step_time.SECONDS", 0.0)
     app = draw("compare", view="Cost")
     assert "times the time of a step" not in texts(app)
-    assert "They do not compare methods" in texts(app), "runs that shared no time, too"
+    assert "do not compare methods" in texts(app), "runs that shared no time, too"
     app.button(key="measure-step-times").click().run()
     assert not app.exception
     wait_until(lambda: not any(thread.name == "step-timer" for thread in threading.enumerate()))
@@ -328,6 +328,9 @@ def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pyt
     (table,) = [frame.value for frame in app.dataframe if "ms per step" in frame.value.columns]
     assert {"Plain PyTorch", "This engine, one run"} <= set(table["Measured in"])
     assert set(table["Method"]) == {"Full", "LoRA r=4"}
+    report = draw("report")
+    report.session_state["report-Cost"] = True
+    assert any(frame.value.equals(table) for frame in report.run().dataframe), "what was measured is reported"
 
 
 def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -> None:

@@ -372,7 +372,3 @@ def test_times_of_a_bank_have_no_interval_and_are_said_to_be_shared():
     assert math.isfinite(full.interval("accuracy").half_width)
     assert comparison_text([full, lora])["Training time"].tolist() == ["0.11 s, shared", "0.11 s (0.09 to 0.13)"]
     assert comparison_table([full, lora])["± Training time (s)"].isna().tolist() == [True, False]
-    figure = arm_dots([full, lora], "seconds")
-    assert "runs of a bank share its time" in figure.layout.title.subtitle.text
-    assert "shared their time" in figure.data[1].hovertemplate
-    assert "shared" not in figure.data[3].hovertemplate

@@ -76,7 +76,7 @@ def test_seeds_that_agree_have_no_interval_of_width_zero_anywhere():
     assert comparison_text(arms)["Accuracy"].tolist()[0] == "97.50 %"
     table = comparison_text(arms).to_string()
     assert "±" not in table
-    for figure in (arm_dots(arms, "accuracy"), accuracy_against("seconds", arms, {a.key: "red" for a in arms})):
+    for figure in (arm_dots(arms, "accuracy"), accuracy_against("storage", arms, {a.key: "red" for a in arms})):
         for trace in figure.data:
             for error, at in ((trace.error_x, trace.x), (trace.error_y, trace.y)):
                 if error.array is not None:

@@ -19,7 +19,7 @@ from core.cli.compare import launch
 from core.errors import RunStateError
 from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
-from core.numbers import signed_text
+from core.numbers import bytes_text, signed_text
 from core.settings import Settings
 from core.study.arms.difference_tables import finding_text, full_differences, interval_text
 from core.study.arms.verdict import verdict
@@ -210,6 +210,20 @@ def test_forgetting_is_compared_at_equal_accuracy_too(found):
     for label in ("LoRA r=1", "LoRA r=4"):
         assert label in equal.note
     assert "compares rates" in tables["Forgetting at the chosen rates, in points of the source"].note
+
+
+def test_times_are_drawn_only_where_no_run_shares_its_time(evidence, decided):
+    drawn = {}
+    for each in (evidence, decided):
+        (cost,) = [section for section in report(each).sections if section.title == "Cost"]
+        drawn[any(arm.shares_time for arm in each.named)] = [
+            part.key if isinstance(part, Plot) else part.title for part in cost.parts
+        ]
+        assert cost.lead.startswith(f"To store for 100 customers: Full {bytes_text(each.named[0].bytes_for(100))}")
+    assert drawn == {
+        True: ["storage", "parameters", "What each setting costs"],
+        False: ["storage", "parameters", "time", "What each setting costs"],
+    }
 
 
 def test_cuts_are_marked_as_derived(found):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
-from core.numbers import NOTHING, count_text, exact_text, seconds_text
+from core.numbers import NOTHING, bytes_text, count_text, counted, exact_text, listed, seconds_text
 from core.objectives.classification import LARGEST_CLASS
 from core.objectives.measure import SOURCE
 from core.objectives.objective import ObjectiveSpec
@@ -154,6 +154,12 @@ def mean_text(arm: Arm, name: str) -> str:
     if interval.n and what.timed and arm.shares_time:
         return f"{value_text(what, interval.mean)}, shared"
     return spread_text(interval, what)
+
+
+def storage_sentence(arms: Sequence[Arm], customers: int) -> str:
+    """What each arm takes to store, as in ``To store for 100 customers: Full 54.5 MB and LoRA r=4 3.75 MB.``"""
+    sizes = listed([f"{arm.label} {bytes_text(arm.bytes_for(customers))}" for arm in arms])
+    return f"To store for {counted(customers, 'customer')}: {sizes}."
 
 
 def runs_table(runs: Iterable[Run], titles: Mapping[str, str] | None = None) -> pd.DataFrame:

@@ -6,7 +6,6 @@ squares for the source. Text has no colour, so that it takes the colour of the p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -156,8 +155,6 @@ def arm_dots(
                 )
         # The mean of one run is the run itself; drawing it would make one seed look like a result.
         if interval.n > 1:
-            span = spread_text(interval, what)
-            span += "" if math.isfinite(interval.half_width) else "<br>runs shared their time"
             traces.append(
                 markers(
                     arm.label,
@@ -167,13 +164,11 @@ def arm_dots(
                     marker={"color": colour, "size": 11, "symbol": "diamond"},
                     error_x=whiskers([interval], what) | {"color": colour, "thickness": 2, "width": 5},
                     hovertemplate=f"{arm.label}, mean of {interval.n} seeds, 95 % interval in brackets:"
-                    f"<br>{span}<extra></extra>",
+                    f"<br>{spread_text(interval, what)}<extra></extra>",
                 )
             )
-    shared = what.timed and any(arm.shares_time for arm in arms)
-    reading = "mean; runs of a bank share its time" if shared else "mean with 95 % interval"
     hollow = "; hollow: stopped early, not in the mean" if has_stopped else ""
-    layout = _rows_layout(arms, what, f"dots: runs, diamond: {reading}{hollow}")
+    layout = _rows_layout(arms, what, f"dots: runs, diamond: mean with 95 % interval{hollow}")
     return go.Figure(traces, layout)
 
 

@@ -25,7 +25,7 @@ from core.study.figures.style import layout_of, log_ticks, scatter, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import COSTS, Quantity, quantity, spread_text, value_text
 
-Cost = Literal["seconds", "trainable_parameters", "storage"]
+Cost = Literal["trainable_parameters", "storage"]
 
 Values = NDArray[np.float64]
 
@@ -118,8 +118,7 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
         traces.append(_epochs_line(arm, x, y, colours[arm.key], 6, epochs, hover))
     layout = layout_of(
         f"{measure.title} against time",
-        "validation part, mean over seeds; one point per epoch"
-        + ("; runs of a bank share its time" if any(arm.shares_time for arm in arms) else ""),
+        "validation part, mean over seeds; one point per epoch",
         "Training time (s), log scale",
         measure.axis,
     )
@@ -154,7 +153,7 @@ def accuracy_against(
     """Draw the primary measure on the test part against the cost of each arm, on a logarithmic axis.
 
     Args:
-        cost: training time, trainable parameters, or bytes to store.
+        cost: trainable parameters, or bytes to store.
         arms: what to draw.
         colours: of each arm, by key.
         customers: number of fine-tuned networks to store; only for ``storage``.
@@ -178,7 +177,6 @@ def accuracy_against(
             x = cost_of(twin, cost, customers)
             traces.append(_point(cut.label, x, interval, what, colours[twin.key], _text(cost, x), "circle-open"))
     titles = {
-        "seconds": (f"{title} against training time", "Training time per run (s), log scale"),
         "trainable_parameters": (f"{title} against parameters", "Trainable parameters, log scale"),
         "storage": (
             f"{title} against storage",
@@ -195,7 +193,7 @@ def accuracy_against(
 
 
 def cost_of(arm: Arm, cost: Cost, customers: int) -> float:
-    """Return seconds, parameters or bytes of an arm; NaN if unknown."""
+    """Return parameters or bytes of an arm; NaN if unknown."""
     return arm.bytes_for(customers) if cost == "storage" else arm.interval(cost).mean
 
 

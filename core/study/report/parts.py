@@ -25,6 +25,8 @@ class Table:
     title: str
     frame: pd.DataFrame
     note: str = ""
+    is_folded: bool = False
+    """Whether a page folds it away."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from core.methods.method import Role
-from core.numbers import NOTHING, bytes_text, count_text
+from core.numbers import NOTHING, bytes_text, count_text, listed
 from core.run_spec import inner_ranks
 from core.study.arms.balance import share_sentence
 from core.study.arms.candidate import Candidate, Rule
@@ -20,10 +20,11 @@ from core.study.arms.difference_tables import (
     rank_differences,
     tested_settings,
 )
+from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
 from core.study.arms.study import StudyAnswer
 from core.study.arms.study_words import study_table
 from core.study.arms.sweep import sweep_arms
-from core.study.arms.tables import mean_text, rates_table
+from core.study.arms.tables import mean_text, rates_table, storage_sentence
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.arms.tuning import choice_sentence, rate_choices
 from core.study.figures.curves import arm_dots
@@ -34,7 +35,7 @@ from core.study.report.evidence import Evidence
 from core.study.report.forgetting import forgetting_section
 from core.study.report.parts import Plot, Section, Table
 from core.study.stats.claims import Level
-from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, storage_note, value_text
+from core.study.stats.measures import MEMORY_NOTE, storage_note, time_note, value_text
 
 CUSTOMERS = 100
 """Default number of customers for which storage is computed."""
@@ -127,9 +128,9 @@ def _rates(evidence: Evidence, _: int) -> Section:
 def _cost(evidence: Evidence, customers: int) -> Section:
     arms, cuts, colours = evidence.named, evidence.remeasured.cuts, evidence.colours
     measure = evidence.objective.primary
-    title, over_time = measure.title, f"Validation {measure.noun} over training time"
+    title, is_shared = measure.title, any(arm.shares_time for arm in arms)
     trained = memory_columns(arms, evidence.forecasts)
-    notes = [TIME_NOTE, MEMORY_NOTE, *([TRAINED_MEMORY_NOTE] if trained else [])]
+    notes = [time_note(is_shared), MEMORY_NOTE, *([TRAINED_MEMORY_NOTE] if trained else [])]
     table = pd.DataFrame(
         {
             "Setting": [arm.label for arm in arms],
@@ -142,25 +143,28 @@ def _cost(evidence: Evidence, customers: int) -> Section:
         },
         dtype=object,
     )
-    parts = (
-        Plot(
-            "parameters",
-            accuracy_against("trainable_parameters", arms, colours),
-            f"{title} on the test part against trainable parameters",
-        ),
-        Plot(
-            "time",
-            learning_over_time(arms, evidence.curves, colours),
-            over_time,
-        ),
+    parts: list[Plot | Table] = [
         Plot(
             "storage",
             accuracy_against("storage", arms, colours, customers, cuts),
             f"{title} on the test part against bytes to store for {customers:,} customers",
         ),
-        Table("What each setting costs", table, " ".join(notes)),
-    )
-    return Section(COST, storage_note(arms[0].interval("checkpoint_bytes").mean), parts)
+        Plot(
+            "parameters",
+            accuracy_against("trainable_parameters", arms, colours),
+            f"{title} on the test part against trainable parameters",
+        ),
+    ]
+    if not is_shared:
+        over_time = f"Validation {measure.noun} over training time"
+        parts.append(Plot("time", learning_over_time(arms, evidence.curves, colours), over_time))
+    if (times := evidence.step_times) is not None:
+        note = f"{step_times_sentence(times)} {conditions_sentence(times)}"
+        parts.append(Table("Time of one step under the same conditions", step_times_table(times), note))
+    parts.append(Table("What each setting costs", table, " ".join(notes), is_folded=True))
+    memory = listed([f"{arm.label} {bytes_text(arm.interval('memory').mean)}" for arm in arms])
+    lead = f"{storage_sentence(arms, customers)} Memory to train one run, as counted: {memory}."
+    return Section(COST, f"{lead} {storage_note(arms[0].interval('checkpoint_bytes').mean)}", tuple(parts))
 
 
 def _cuts(evidence: Evidence, _: int) -> Section:

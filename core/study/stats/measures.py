@@ -120,12 +120,18 @@ def quantity(name: str, objective: ObjectiveSpec = CLASSIFICATION) -> Quantity:
     return Quantity(name, f"{measure.title} on the {where}{among}", measure.unit, of, measure=measure)
 
 
-TIME_NOTE = (
-    "A time is that of one training run as it happened, beside whatever else trained then; runs of one bank divide its "
-    "time equally (shared). Times say what the experiment took. They do not compare methods, which may have trained in "
-    "other banks and under other loads."
-)
-"""How to read training times."""
+def time_note(is_shared: bool) -> str:
+    """How to read training times. Args: is_shared: whether some are shares of the time of a bank."""
+    if not is_shared:
+        return (
+            "A time is that of one training run as it happened: beside other loads they do not compare methods, whose "
+            "time of a step alone does."
+        )
+    return (
+        "Times are shared: runs that are trained together, a bank, divide its time equally. They say what the "
+        "experiment took and do not compare methods, whose time of a step alone does."
+    )
+
 
 MEMORY_NOTE = (
     "Memory is counted from shapes, for one run alone on this engine: weights, gradients, optimizer state, activations "

@@ -46,10 +46,14 @@ def section_view(section: Section, owner: str) -> None:
         if isinstance(part, Plot):
             show(part.figure, owner, part.key, part.alt)
         else:
-            st.markdown(f"**{literal(part.title)}**")
-            st.dataframe(part.frame, hide_index=True, alt=part.title)
+            if part.is_folded:
+                place = st.expander(literal(part.title))
+            else:
+                place = st.container()
+                place.markdown(f"**{literal(part.title)}**")
+            place.dataframe(part.frame, hide_index=True, alt=part.title)
             if part.note:
-                st.caption(literal(part.note))
+                place.caption(literal(part.note))
 
 
 def readable(figure: go.Figure) -> dict[str, Any]:
