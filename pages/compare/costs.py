@@ -89,8 +89,8 @@ def _frontier(shown: Comparison, before: float) -> None:
     st.markdown("**Forgetting at equal accuracy**")
     figure = frontier_figure(found, colours_of(run.spec for run in runs), shown.masked)
     show(figure, shown.experiment.id, "frontier", ALT)
-    for lora, full in pairs:
-        st.markdown(frontier_sentence(lora, full))
+    if pairs:
+        st.markdown(literal(frontier_sentence(pairs)))
     if equal := [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]:
         st.dataframe(frontier_table(equal), hide_index=True, alt="Forgetting of LoRA minus full at equal accuracy")
         st.caption(FRONTIER_NOTE)

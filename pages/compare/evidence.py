@@ -15,6 +15,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.budgets import by_budget, passed_epochs
 from core.study.arms.candidate import Candidate
 from core.study.arms.difference_tables import (
+    SEEN,
     differences_table,
     full_differences,
     rank_differences,
@@ -63,7 +64,7 @@ def differences(shown: Comparison) -> None:
         tested_settings(arms, shown.verdict),
     )
     if len(ranks := rank_differences(arms)):
-        _table(f"**{measure.title} of each rank minus the lowest**", ranks)
+        _table(f"**{measure.title} of each rank minus the lowest: {SEEN}**", ranks)
 
 
 def forgetting_differences(shown: Comparison) -> None:

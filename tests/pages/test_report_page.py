@@ -117,6 +117,7 @@ def test_the_report_begins_with_the_answer_and_folds_away_all_but_its_figure_and
     app = draw("report", experiment=experiment.id)
     assert said(tuned) in app.markdown[0].value, "nothing stands before the answer"
     assert (len(app.get("plotly_chart")), len(app.dataframe), len(app.code)) == (1, 1, 0)
+    assert list(app.dataframe[0].value.columns[:2]) == ["Setting", "Accuracy"], "a phone shows no more"
     assert list(app.dataframe[0].value["Setting"]) == ["Full", "LoRA r=1", "LoRA r=4", "Head only"]
     unfold(app)
     found = report_of(lab, experiment)

@@ -20,6 +20,9 @@ from core.study.stats.intervals import Interval
 from core.study.stats.measures import Quantity, bare_text, digits_of, ends_text, quantity, spread_text
 from core.study.stats.words import p_text
 
+SEEN = "seen, not tested"
+"""Of differences that no verdict is about, such as those of ranks among each other."""
+
 
 def finding_text(difference: Difference, candidate: Candidate | None = None) -> str:
     """What was found: that something is shown of a setting, or what was seen.

@@ -80,14 +80,16 @@ def forgetting_clause(arm: Arm, full: Arm) -> str:
 
 
 def forgetting_in_short(arm: Arm, full: Arm) -> str:
-    """The same in a few words, as in ``LoRA r=4 forgot 7.7 points more of the source than full fine-tuning.``"""
+    """The same in a few words, as in ``LoRA r=4 was seen to forget 7.7 points more of the source than full
+    fine-tuning.``
+    """
     difference = _difference(arm, full)
     if difference is None:
         return ""
     rates = f", each at its own learning rate, {AS_MUCH}" if arm.learning_rate != full.learning_rate else ""
     if difference.holds_zero:
         return f"No difference in forgetting of the source was seen{rates}."
-    return f"{arm.name} forgot {more_or_less(difference)} than full fine-tuning{rates}."
+    return f"{arm.name} was seen to forget {more_or_less(difference)} than full fine-tuning{rates}."
 
 
 def _difference(arm: Arm, full: Arm) -> Difference | None:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from core.methods.method import Role
 from core.methods.registry import methods
-from core.numbers import NOTHING, counted, listed, number_text, signed_text
+from core.numbers import NOTHING, listed, number_text, signed_text
 from core.objectives.classification import ACCURACY
 from core.objectives.measure import Measure
 from core.store.record import Curve, Run
@@ -26,7 +26,6 @@ from core.study.arms.arm import Arm, TuningGroup, judged_by
 from core.study.arms.choice import by_group, candidates, comparisons_of, is_adapter, is_full, winners
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
 from core.study.stats.measures import FORGETTING, digits_of, ends_text, quantity
-from core.study.stats.words import size_span_text, span_text
 
 FRONTIER_NOTE = (
     "Accuracies are those of the validation parts after each epoch. Each interval stands alone: it is not corrected "
@@ -61,10 +60,6 @@ class Frontier:
     """Key of the arm that stands for it: the one that validation chose, or the first."""
     label: str
     group: TuningGroup
-    rates: tuple[float, ...]
-    """Learning rates that were tried, ascending."""
-    best_rate: float | None
-    """The rate that validation chose for accuracy on the target; None where it chose none."""
     points: tuple[Point, ...]
     """Means over the seeds, by rate and epoch."""
     by_seed: dict[int, tuple[Point, ...]]
@@ -156,13 +151,10 @@ def _frontier(arms: Sequence[Arm], curves: Mapping[str, Curve], before: float, m
                 Point(float(table[i, 0]), before - float(table[i, 1]), arm.learning_rate, int(i) + 1) for i in evaluated
             ]
             (means if seed is None else by_seed[seed]).extend(own)
-    chosen = winners(arms)
     return Frontier(
-        chosen[0].key,
+        winners(arms)[0].key,
         arms[0].spec.label,
         arms[0].tuning_group,
-        tuple(sorted({arm.learning_rate for arm in arms})),
-        chosen[0].learning_rate if len(chosen) == 1 else None,
         tuple(means),
         {seed: tuple(points) for seed, points in by_seed.items()},
         objective.primary,
@@ -201,39 +193,31 @@ def _forgetting_at(line: Sequence[Point], level: float) -> float:
     return float(np.interp(level, [point.target for point in line], [point.forgetting for point in line]))
 
 
-def frontier_sentence(lora: Frontier, full: Frontier) -> str:
-    """What the forgetting of LoRA and of full fine-tuning says of the two methods, in one sentence."""
-    noun = lora.measure.noun
-    name, other = lora.label, full.label.replace("Full", "full fine-tuning", 1)
-    mine, theirs = lora.best_rate, full.best_rate
-    start = ""
-    if mine is not None and theirs is not None and mine != theirs:
-        which = "own best" if max(len(lora.rates), len(full.rates)) > 1 else "own"
-        start = (
-            f"{name} at its {which} learning rate ({mine:g}) against {other} at its own ({theirs:g}) compares rates as "
-            "much as methods; "
-        )
-    found = at_equal_accuracy(lora, full)
+def frontier_sentence(pairs: Sequence[tuple[Frontier, Frontier]]) -> str:
+    """What was seen of each method and rank beside full fine-tuning at equal accuracy, in one sentence for all.
+
+    Args:
+        pairs: see :func:`frontier_pairs`; at least one.
+    """
+    noun = pairs[0][0].measure.noun
+    who: dict[str, list[str]] = {}
+    for lora, full in pairs:
+        who.setdefault(_seen(at_equal_accuracy(lora, full), lora.measure), []).append(lora.label)
+    told = "; ".join(f"{listed(names)} {seen}" for seen, names in who.items())
+    return f"Seen beside full fine-tuning at equal {noun} on the target: {told}."
+
+
+def _seen(found: Sequence[EqualAccuracy], measure: Measure) -> str:
+    """What a setting did at all levels."""
     if not found:
-        return f"{start}{name} and {other} share no {noun} on the target at which forgetting can be compared."
-    seeds = len(found[0].values)
-    if seeds < MIN_SEEDS:
-        many = counted(seeds, "seed")
-        few = f"{many} {'is' if seeds == 1 else 'are'} too few to compare {name if not start else 'it'} with {other}"
-        return f"{start}{few} at equal {noun} on the target."
-    seen, either = [], []
-    for equal in found:
-        mean, where = equal.interval.mean, f"at {number_text(equal.level, 1)} %"
-        if equal.leaves_out_zero:
-            size = number_text(abs(mean), digits_of(equal.interval, POINTS))
-            span = size_span_text(equal.interval, POINTS)
-            seen.append(f"{size} points {'more' if mean > 0 else 'less'} {where} ({span})")
-        else:
-            either.append(f"{where} ({span_text(equal.interval, POINTS)})")
-    told = [f"{name} was seen to forget {listed(seen)}"] if seen else []
-    told += [f"the interval contains 0 {listed(either)}"] if either else []
-    compared = f"compared with {other} at equal {noun} on the target, over {seeds} seeds, {'; '.join(told)}."
-    return start + compared if start else f"C{compared[1:]}"
+        return f"reached no {measure.noun} that both have"
+    if len(found[0].values) < MIN_SEEDS:
+        return f"had too few seeds to compare, {len(found[0].values)}"
+    sides = {(equal.interval.mean > 0) if equal.leaves_out_zero else None for equal in found}
+    words = [word for side, word in ((True, "more"), (False, "less")) if side in sides]
+    if not words:
+        return "could not be told apart"
+    return f"forgot {listed(words)}{'' if len(sides) == 1 else ' at some values and could not be told apart at others'}"
 
 
 def frontier_table(found: Sequence[EqualAccuracy]) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list
     pairs, measure = frontier_pairs(found), evidence.objective.primary
     suffix, among = ("-masked", ", choosing among the source's classes") if masked else ("", "")
     equal = [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]
-    note = " ".join([*(frontier_sentence(lora, full) for lora, full in pairs), FRONTIER_NOTE])
+    note = " ".join([*([frontier_sentence(pairs)] if pairs else []), FRONTIER_NOTE])
     return [
         Plot(f"frontier{suffix}", frontier_figure(found, colours, masked), f"{ALT}{among}"),
         Table(

@@ -38,7 +38,12 @@ TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leani
 def settings_table(answer: JudgedAnswer) -> pd.DataFrame:
     """One row for each setting: its learning rate, seeds, and the measure on both parts, as people read it."""
     arms, measure, found = answer.arms, answer.measure, answer.verdict
-    columns: dict[str, list[str]] = {"Setting": [arm.label for arm in arms]}
+    within = {each.arm.key: within_text(each, found.margin) for each in found.candidates}
+    columns: dict[str, list[str]] = {
+        "Setting": [arm.label for arm in arms],
+        measure.title: [arm.spread(measure.name) for arm in arms],
+        f"Within {measure.margin_text(found.margin)}": [within.get(arm.key, NOTHING) for arm in arms],
+    }
     if any(arm.learning_rate for arm in arms):
         columns["Learning rate"] = [f"{arm.learning_rate:g}" if arm.learning_rate else NOTHING for arm in arms]
     if any(arm.trained for arm in arms):
@@ -46,9 +51,6 @@ def settings_table(answer: JudgedAnswer) -> pd.DataFrame:
     columns["Seeds"] = [str(len(arm.runs)) for arm in arms]
     if answer.has_validation:
         columns[f"Validation {measure.noun}"] = [spread_text(arm.validated, arm.what()) for arm in arms]
-    columns[measure.title] = [arm.spread(measure.name) for arm in arms]
-    within = {each.arm.key: within_text(each, found.margin) for each in found.candidates}
-    columns[f"Within {measure.margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
     return pd.DataFrame(columns, dtype=object)
 
 

@@ -13,6 +13,7 @@ from core.run_spec import inner_ranks
 from core.study.arms.balance import share_sentence
 from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.difference_tables import (
+    SEEN,
     cut_differences,
     cuts_table,
     differences_table,
@@ -90,14 +91,15 @@ def _accuracy(evidence: Evidence, _: int) -> Section:
     within = {candidate.arm.key: within_text(candidate, found.margin) for candidate in found.candidates}
     columns = {
         "Setting": [arm.label for arm in arms],
+        measure.title: [arm.spread(measure.name) for arm in arms],
+        f"Within {measure.margin_text(found.margin)}": [within.get(arm.key, NOTHING) for arm in arms],
         "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
         "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
         "Seeds": [str(len(arm.runs)) for arm in arms],
     }
     for each in evidence.objective.measures:
         if any(arm.values(each.name) for arm in arms):
-            columns[each.title] = [arm.spread(each.name) for arm in arms]
-    columns[f"Within {measure.margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
+            columns.setdefault(each.title, [arm.spread(each.name) for arm in arms])
     summary = pd.DataFrame(columns, dtype=object)
     return Section(measure.title, lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval.")))
 
@@ -111,7 +113,7 @@ def _differences(evidence: Evidence, _: int) -> Section:
         )
     ]
     if len(ranks := rank_differences(arms)):
-        tables.append(Table("Does the rank matter? Each rank minus the lowest", differences_table(ranks)))
+        tables.append(Table(f"Does the rank matter? Each rank minus the lowest: {SEEN}", differences_table(ranks)))
     return Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(tables))
 
 
