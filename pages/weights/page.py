@@ -12,7 +12,7 @@ from core.study.arms.choice import dropped_sentences
 from core.study.arms.verdict import Verdict
 from core.study.report.answer import answer_of
 from core.study.weights.change import run_of_seed
-from core.study.weights.found import found_sentence
+from core.study.weights.found import found_sentences
 from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
 from core.study.weights.spectrum import Spectrum
 from core.wording.csv_file import csv_of
@@ -91,17 +91,19 @@ def _values(focus: Focus, name: str) -> dict[str, float]:
 
 
 def what_was_found(focus: Focus, found: Verdict) -> str:
-    """Say what training changed and how that fits the answer; of a large network, what its adapter changed.
+    """Say what training changed, also in the chosen adapter run, and how that fits the answer; of a large network only
+    what an adapter changed.
 
     Decomposing ΔW of every layer of a large network takes minutes, those of an adapter seconds.
     """
     told = found.told.arm if found.told is not None else _adapter(focus)
+    chosen = focus.arm if focus.arm.role is Role.ADAPTER else told
     full = focus.full if is_quick(focus) else None
     try:
-        spectra = [_spectra(focus, arm) if arm is not None else None for arm in (full, told)]
+        of_full, of_chosen = (_spectra(focus, arm) if arm is not None else None for arm in (full, chosen))
     except LabError:  # a file is gone, which the open tab says if it needs it
         return ""
-    return found_sentence(found, *spectra, focus.seed)
+    return found_sentences(found, of_full, chosen, of_chosen, focus.seed)
 
 
 def _adapter(focus: Focus) -> Arm | None:
@@ -161,5 +163,8 @@ with errors_shown():
     if waiting:
         st.caption(f"Unfinished runs: {waiting}. Reload the page to see them once they have finished.")
     if sentence := what_was_found(focus, answer_of(lab, experiment, members)):
-        intro.markdown(literal(sentence))
+        with intro.container():
+            st.markdown(literal(sentence))
+            st.caption("ΔW is what training added to a weight, and its energy the sum of its squared singular values.")
+            link("learn", "How LoRA limits the rank of ΔW")
     draw_tabs({MAP: map_part, **PARTS} if focus.has_map else PARTS, focus)

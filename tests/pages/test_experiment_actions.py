@@ -51,7 +51,7 @@ def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened:
     app.text_input[0].set_value("mine").run()
     button(app, "Save name").click().run()
     assert not app.exception
-    assert opened.experiment(experiment.id).name == "mine"
+    assert (opened.experiment(experiment.id).name, [toast.value for toast in app.toast]) == ("mine", ["Name saved"])
     opened.stop(*grown.runs)
     finish(opened, *grown.runs)
 

@@ -11,8 +11,9 @@ from core.lab import Lab
 from core.settings import Settings
 from core.study.arms.candidate import Claim, Rule
 from core.study.arms.verdict import Verdict
+from core.study.arms.verdict_words import name_of
 from core.study.report.answer import answer_of
-from core.study.weights.found import found_sentence
+from core.study.weights.found import found_sentences
 from core.study.weights.spectrum import Spectrum
 from tests.trained_home import TrainedHome
 
@@ -45,20 +46,24 @@ def spectra(*ranks: int) -> dict[str, Spectrum]:
 )
 def test_the_sentence_repeats_the_answer(answer: Verdict, rule: Rule, rank: int, said: str) -> None:
     claimed = tuple(replace(each, claims=(Claim(rule, 2, True, True),)) for each in answer.candidates)
-    sentence = found_sentence(replace(answer, rule=rule, candidates=claimed), spectra(rank, 1), spectra(2, 2), 0)
-    assert "changed layer 0 most" in sentence
-    assert said in sentence
+    found = replace(answer, rule=rule, candidates=claimed)
+    larger = {path: replace(each, base_norm=1.0) for path, each in spectra(1, 2).items()}
+    first, own, needed, last = found_sentences(found, spectra(rank, 1), answer.told.arm, larger, 0).split(". ")
+    assert "changed layer 0 most" in first
+    assert own == f"{name_of(answer.told.arm, found)} changed layer 1 most, by 141 % of the size of its weight"
+    assert needed.startswith("To hold 90 % of full fine-tuning's change of a layer takes up to rank ")
+    assert said in last
 
 
 def test_without_a_verdict_nothing_is_said_of_the_setting(answer: Verdict) -> None:
     for waiting in (replace(answer, withheld="Wait."), replace(answer, reason="Wait.")):
-        sentence = found_sentence(waiting, spectra(10), None, 0)
-        assert sentence.endswith("takes up to rank 9; there is no verdict yet to compare that with.")
-    assert found_sentence(answer, None, {"layer": Spectrum(np.zeros(3), 1.0)}, 0) == ""
+        sentence = found_sentences(waiting, spectra(10), None, None, 0)
+        assert sentence.endswith("takes up to rank 9. There is no verdict yet to compare that with.")
+    assert found_sentences(answer, None, None, {"layer": Spectrum(np.zeros(3), 1.0)}, 0) == ""
 
 
 def test_where_full_fine_tuning_is_not_known_the_adapter_is_described(answer: Verdict) -> None:
-    sentence = found_sentence(answer, None, spectra(2), 3)
+    sentence = found_sentences(answer, None, answer.told.arm, spectra(2), 3)
     assert "with seed 3 changed layer 0 most" in sentence
     assert "Full fine-tuning with seed" not in sentence
     assert "rank than that" not in sentence

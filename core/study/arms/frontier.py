@@ -214,10 +214,9 @@ def _seen(found: Sequence[EqualAccuracy], measure: Measure) -> str:
     if len(found[0].values) < MIN_SEEDS:
         return f"had too few seeds to compare, {len(found[0].values)}"
     sides = {(equal.interval.mean > 0) if equal.leaves_out_zero else None for equal in found}
-    words = [word for side, word in ((True, "more"), (False, "less")) if side in sides]
-    if not words:
-        return "could not be told apart"
-    return f"forgot {listed(words)}{'' if len(sides) == 1 else ' at some values and could not be told apart at others'}"
+    words = {True: "forgot more", False: "forgot less", None: "could not be told apart"}
+    first, *others = (words[side] for side in (True, False, None) if side in sides)
+    return f"{first} at some values and {listed(others)} at others" if others else first
 
 
 def frontier_table(found: Sequence[EqualAccuracy]) -> pd.DataFrame:

@@ -1,40 +1,56 @@
-"""What the weights say of the answer, in one sentence: where training changed them, and at which rank."""
+"""What the weights say of the answer, in sentences: where training changed them, and at which rank."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from core.numbers import percent
+from core.study.arms.arm import Arm
 from core.study.arms.candidate import Rule
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import SCOPES, name_of
 from core.study.weights.spectrum import ENERGY, Spectrum
 
 
-def found_sentence(
-    verdict: Verdict, full: Mapping[str, Spectrum] | None, adapter: Mapping[str, Spectrum] | None, seed: int
+def found_sentences(
+    verdict: Verdict,
+    full: Mapping[str, Spectrum] | None,
+    arm: Arm | None,
+    adapter: Mapping[str, Spectrum] | None,
+    seed: int,
 ) -> str:
-    """Say which layer changed most, which rank that change needs, and how that fits the answer; "" without a change.
+    """Say which layer each changed most, which rank that change needs, and the answer; "" without a change.
 
     Nothing here is tested: the answer is that of the verdict, and is repeated with what its claim is limited to.
 
     Args:
         verdict: of the experiment.
         full: spectra of full fine-tuning's ΔW by layer, of one seed; None where there are none.
-        adapter: the same of the adapter setting that the verdict is about.
+        arm: an adapter setting; None where there is none.
+        adapter: the same spectra of it.
         seed: which one.
     """
     of_full, of_adapter = _changed(full), _changed(adapter)
     shown = of_full or of_adapter
     if not shown:
         return ""
-    who = "Full fine-tuning" if of_full else _name(verdict, start=True)
-    path = max(shown, key=lambda each: shown[each].relative_norm)
+    name = name_of(arm, verdict) if arm is not None else "the adapter"
+    start = f"{name[0].upper()}{name[1:]}"
+    who = "Full fine-tuning" if of_full else start
+    sentences = [f"{who} with seed {seed} changed {_most(shown)}."]
+    if of_full and of_adapter:
+        sentences.append(f"{start} changed {_most(of_adapter)}.")
     needed = max(spectrum.rank_holding(ENERGY) for spectrum in shown.values())
-    size = f"by {percent(100 * shown[path].relative_norm, 0)} of the size of its weight"
-    rank = f"{percent(100 * ENERGY, 0)} of the change of a layer takes up to rank {needed}"
-    most = f"{who} with seed {seed} changed {path} most, {size}; {rank}"
-    return f"{most}; {_answer(verdict, needed if of_full else None)}."
+    whose = "full fine-tuning's change" if of_full else "that change"
+    sentences.append(f"To hold {percent(100 * ENERGY, 0)} of {whose} of a layer takes up to rank {needed}.")
+    answer = _answer(verdict, needed if of_full else None)
+    return " ".join([*sentences, f"{answer[0].upper()}{answer[1:]}."])
+
+
+def _most(shown: Mapping[str, Spectrum]) -> str:
+    """The layer that changed most, and by how much, as in ``layers.0 most, by 64 % of the size of its weight``."""
+    path = max(shown, key=lambda each: shown[each].relative_norm)
+    return f"{path} most, by {percent(100 * shown[path].relative_norm, 0)} of the size of its weight"
 
 
 def _answer(verdict: Verdict, needed: int | None) -> str:
@@ -42,7 +58,8 @@ def _answer(verdict: Verdict, needed: int | None) -> str:
     told = verdict.told
     if told is None or verdict.reason or verdict.withheld:
         return "there is no verdict yet to compare that with"
-    measure, rank, name = told.arm.spec.objective.primary, told.arm.spec.method.inner_rank, _name(verdict)
+    measure, rank = told.arm.spec.objective.primary, told.arm.spec.method.inner_rank
+    name = name_of(told.arm, verdict)
     scope = SCOPES[verdict.about]
     known = needed is not None and rank is not None
     has_room = known and rank is not None and needed is not None and rank >= needed
@@ -58,11 +75,6 @@ def _answer(verdict: Verdict, needed: int | None) -> str:
             found = "is within the margin of full fine-tuning"
     why = (" with room for that" if has_room else " with less rank than that") if known else ""
     return f"{name} {found}{scope}{why}"
-
-
-def _name(verdict: Verdict, start: bool = False) -> str:
-    name = name_of(verdict.told.arm, verdict) if verdict.told is not None else "the adapter"
-    return name[0].upper() + name[1:] if start else name
 
 
 def _changed(spectra: Mapping[str, Spectrum] | None) -> dict[str, Spectrum]:

@@ -36,6 +36,9 @@ from pages.shared.ui.literal import errors_shown
 from pages.shared.ui.pickers import start_id
 from pages.shared.ui.primary import on_primary
 
+SAID = "said-action"
+"""Session state key: what the page says once it was drawn again without the dialog, whose own toasts go with it."""
+
 
 @dataclass(frozen=True)
 class Action:
@@ -112,6 +115,8 @@ def _ask(experiment: Experiment, name: str) -> None:
 
 def action_dialog(lab: Lab, experiment: Experiment, found: Verdict) -> None:
     """Draw the dialog of the experiment's action that was pressed, if there is one."""
+    if said := st.session_state.pop(SAID, None):
+        st.toast(said, icon=":material/check:")
     id, name = st.session_state.get(OPEN, ("", ""))
     if id != experiment.id:
         return
@@ -136,6 +141,7 @@ def _rename(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     if st.button(on_primary("Save name"), type="primary", key=f"{key}-save"):
         with errors_shown():
             lab.rename(experiment.id, name or "")
+            st.session_state[SAID] = "Name saved"
             close()
             st.rerun()
 
