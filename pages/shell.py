@@ -14,6 +14,7 @@ from streamlit.errors import StreamlitSecretNotFoundError
 
 from core.errors import LabError
 from core.lab import current
+from pages.shared.experiment.current import follow_address
 from pages.shared.experiment.sidebar import sidebar
 from pages.shared.ui.back import one_step_back
 from pages.shared.ui.links import sections
@@ -66,4 +67,5 @@ st.logo(HERE / "logo.svg", icon_image=HERE / "icon.svg", size="large")
 with st.sidebar:
     sidebar()
     one_step_back()
+follow_address(current())
 page.run()

@@ -47,6 +47,16 @@ def test_the_experiment_stays_from_page_to_page_and_the_address_decides_also_aft
     assert f"{newer.name} ·" in texts(go(app, "home"))
 
 
+@pytest.mark.parametrize(
+    ("first", "page"), [("home", "compare"), ("home", "tryit"), ("finetune", "report"), ("runs", "weights")]
+)
+def test_the_experiment_of_an_address_that_was_followed_is_the_one_of_other_pages(
+    opened: Lab, trained_home: TrainedHome, first: str, page: str
+) -> None:
+    older = trained_home.one_seed
+    assert go(draw(first, experiment=older.id), page).query_params["experiment"] == older.id
+
+
 def test_an_unknown_experiment_is_told_of_and_the_choice_offered(opened: Lab, trained_home: TrainedHome) -> None:
     for page in (*PAGES, "study"):
         app = draw(page, experiment="e-<b>none")

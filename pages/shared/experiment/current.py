@@ -32,6 +32,13 @@ def remember(id: str) -> None:
     st.query_params[QUERY] = st.session_state[CURRENT] = id
 
 
+def follow_address(lab: Lab) -> None:
+    """Make the experiment, or the judged results, that the address names the current one, before a page is drawn."""
+    asked = st.query_params.get(QUERY)
+    if asked and (known(lab, asked) or lab.judged.find(asked)):
+        st.session_state[CURRENT] = asked
+
+
 def asked_for(lab: Lab, judged: bool = False) -> str | None:
     """Id of the experiment that the address names, whether it exists or not, or else of the session's current one.
 
