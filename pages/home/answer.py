@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
 
 from core.lab import Lab
-from core.numbers import bytes_text, count_text, unbroken
+from core.numbers import bytes_text, count_text, counted, unbroken
 from core.store.record import Experiment, Run
+from core.store.stages import stages_of
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import name_of
 from core.study.figures.palette import colours_of
-from core.study.report.answer import answer_of, is_study
+from core.study.report.answer import Before, answer_before, answer_of, is_study
 from core.study.report.evidence import named
 from core.wording.tasks import judged_text
 from pages.shared.experiment.actions import experiment_actions
@@ -40,11 +42,14 @@ def answer(lab: Lab, experiment: Experiment) -> None:
         state_line(lab, members, f"home-{experiment.id}", found)
         deleted_line(lab, experiment, members, f"home-{experiment.id}")
         verdict_view(found)
+        before = answer_before(lab, experiment, members) if found.unread else None
+        if before is not None:
+            _before(before, experiment, members)
         for sentence in [] if found.unread else dropped_sentences(members):
             st.warning(literal(sentence))
         evidence_of(found, members, experiment.id)
         with st.container(horizontal=True, vertical_alignment="center"):
-            adapter_button(found, f"home-{experiment.id}")
+            adapter_button(found if before is None else before.found, f"home-{experiment.id}")
             if is_study(experiment):
                 link("study", "Study", {"experiment": experiment.id})
             link("compare", "Compare", {"experiment": experiment.id})
@@ -52,7 +57,27 @@ def answer(lab: Lab, experiment: Experiment) -> None:
             experiment_actions(lab, experiment, found)
 
 
-def evidence_of(found: Verdict, members: list[Run], owner: str) -> None:
+def answer_while_growing(lab: Lab, experiment: Experiment) -> None:
+    """Draw the answer that an experiment had before runs were added that train now; nothing where it had none."""
+    members = lab.members(experiment)
+    before = answer_before(lab, experiment, members)
+    if before is not None:
+        with st.container(border=True):
+            st.caption(f"{literal(experiment.name)} · judged by {judged_text(judged_by(members))}")
+            _before(before, experiment, members)
+            adapter_button(before.found, f"home-{experiment.id}")
+    elif experiment.plan is None and len(stages_of(members)) > 1:
+        st.caption("The answer comes back, with what was added, once all of these runs have ended.")
+
+
+def _before(before: Before, experiment: Experiment, members: Sequence[Run]) -> None:
+    added = counted(len(members) - len(before.runs), "run")
+    st.caption(f"The answer as it was before {added} were added. The next one is about all of them.")
+    verdict_view(before.found)
+    evidence_of(before.found, before.runs, experiment.id)
+
+
+def evidence_of(found: Verdict, members: Sequence[Run], owner: str) -> None:
     """Draw the figure, accuracy, parameters and storage of both sides, and what the answer rests on.
 
     Args:

@@ -12,7 +12,7 @@ from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
 from core.study.report.evidence import bases_of
 from core.study.report.example import example, example_verdict
-from pages.home.answer import answer, evidence_of
+from pages.home.answer import answer, answer_while_growing, evidence_of
 from pages.home.question import fill_question, question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
 from pages.shared.experiment.judged_view import judged_row
@@ -121,7 +121,9 @@ for experiment in running[::-1]:
 
 if shown is not None:
     in_view(shown.id)
-if shown is not None and shown not in running:
+if shown is not None and shown in running:
+    answer_while_growing(lab, shown)
+elif shown is not None:
     answer(lab, shown)
     if is_watched(_panel(shown)):
         watch(shown)

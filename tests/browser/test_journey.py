@@ -153,6 +153,12 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(
         "([chart, step]) => Math.max(...chart.data.flatMap(trace => [...trace.x])) > step",
         arg=[chart.element_handle(), before],
     )
+    looks: list[str] = []
+    page.on("request", lambda request: looks.append(request.url))
+    for _ in range(4):
+        page.wait_for_event("response", lambda response: "-curves" in response.url)
+    of_sidebar = sum("/sidebar-activity" in url for url in looks)
+    assert of_sidebar >= 3, "the sidebar looks with the panel beside it, whose words it repeats"
 
     page.reload()
     expect(page.get_by_text(TRAINING).first).to_be_visible()

@@ -246,6 +246,34 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
         assert "This is estimated from what is usual, the spread of the example (" in text
 
 
+def test_an_answer_that_was_read_stays_on_home_while_what_was_added_trains_and_is_no_further_look(
+    lab: Lab, experiment: Experiment
+) -> None:
+    with as_planted(lab, experiment, CASES["LoRA is enough"]):
+        said, design = literal(headline(answer_of(lab, experiment))), _design_of(lab, lab.experiment(experiment.id))
+        looks = lab.looks.of(experiment.id)
+        added = (short(epochs=10, rate=BEST), LoRASpec.of(rank=8))
+        lab.workers.close(1.0)  # nothing takes runs from the queue, here and in later tests
+        lab.grow(experiment, [*lab.arm_settings(experiment), added], range(SEEDS))
+        new = [run.id for run in lab.members(experiment) if run.is_live]
+        try:
+            assert _design_of(lab, lab.experiment(experiment.id)) == design, (
+                "its spread is what tells what the next one can show"
+            )
+            for state in ("queued", "stopped"):
+                with lab.store.transaction() as db:
+                    db.executemany("UPDATE runs SET state = ? WHERE id = ?", [(state, id) for id in new])
+                app = draw("home", experiment=experiment.id)
+                assert said in texts(app), state
+                assert "The answer as it was before 8 runs were added." in texts(app), state
+                assert not lab.looks.of(experiment.id)[len(looks) :], state
+            with lab.store.transaction() as db:
+                db.execute("DELETE FROM looks")  # nobody has read it
+            assert said not in texts(draw("home", experiment=experiment.id))
+        finally:
+            lab.notes.delete(new)
+
+
 @contextmanager
 def as_planted(lab: Lab, experiment: Experiment, case: Case | None) -> Iterator[None]:
     """The experiment with made-up accuracies and without a look, until the block ends."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from core.engine.growing import plan_of
@@ -104,6 +104,33 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
         return found, (*looks, *found.looks)
 
     return _verdicts.of(lab, experiment.id, lambda: _state(lab, experiment, runs), made, unread_verdict)
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was last read of an experiment that has got runs since."""
+
+    found: Verdict
+    runs: tuple[Run, ...]
+    """The runs that it is about, those of the earlier launches."""
+
+
+def answer_before(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Before | None:
+    """The answer that an experiment had before the launches that have not ended; None where it had none.
+
+    It was read already: all its looks are recorded, so that to show it again is no further look. It is that of the most
+    launches of which this is so. An answer that was withheld had no look, and a study has its own.
+
+    Args: see :func:`answer_of`.
+    """
+    looks = [] if is_study(experiment) else lab.looks.of(experiment.id)
+    known, stages = {look.key for look in looks}, stages_of(members) if looks else []
+    for last in range(len(stages) - 1, 0, -1):
+        launched = [run if run.plan is None else replace(run, plan="complete") for own in stages[:last] for run in own]
+        found = verdict(launched, tested_by(lab), looks, trivial=trivial_by(lab))
+        if found.looks and all(look.key in known for look in found.looks):
+            return Before(found, tuple(launched))
+    return None
 
 
 def unread_verdict(found: Verdict, reason: str) -> Verdict:

@@ -15,6 +15,7 @@ from core.store.record import Experiment
 from core.study.arms.design_words import power_sentences
 from core.study.arms.tuning import rates_tried
 from core.study.arms.verdict import verdict
+from core.study.report.answer import answer_before
 from core.study.report.example import example, example_verdict
 from core.study.stats.power import Design
 from core.study.weights.predicted import tested_by, trivial_by
@@ -127,6 +128,8 @@ def _design_of(lab: Lab, experiment: Experiment) -> Design | None:
         known, design = _designs.get(key, (None, None))
     if known != state:
         found = verdict(members, tested_by(lab), trivial=trivial_by(lab))
+        if found.unread and (before := answer_before(lab, experiment, members)) is not None:
+            found = before.found  # what was added since does not hide the spread of what was there
         design = found.design if found.design is not None and found.design.varies and not found.withheld else None
     with _lock:
         _designs[key] = state, design

@@ -166,15 +166,8 @@ def _words(lab: Lab, runs: list[Run]) -> str:
     if any(run.plan == "open" for run in runs):
         words += ", more may follow while learning rates are searched for"
     if live := [run for run in runs if run.is_live]:
-        words += f" · {_time_left(lab, live)}"
+        words += f" · {time_left(lab, live)}"
     return words
-
-
-def _time_left(lab: Lab, live: Sequence[Run]) -> str:
-    """When live runs will have ended; forecasts are of training, and measuring on many test texts takes long, too."""
-    if all(run.state == "running" and run.progress >= 1 for run in live):
-        return "trained, being measured on the test part"
-    return time_left(lab, live)
 
 
 def _dismiss(key: str) -> None:

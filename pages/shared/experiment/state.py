@@ -190,8 +190,10 @@ MIN_BOUND = 60.0
 def time_left(lab: Lab, live: Sequence[Run]) -> str:
     """The time that live runs will still take, with what searches are expected to add, as in ``5 to 10 s left``; where
     that of some is not known, a lower bound of a minute or more, as in ``at least 5 min left``; else that it is not
-    known yet.
+    known yet. Forecasts are of training, and measuring on many test texts takes long, too, which is said instead.
     """
+    if live and all(run.state == "running" and run.progress >= 1 for run in live):
+        return "trained, being measured on the test part"
     try:
         coming = lab.progress.coming(live)
         left = lab.estimates.remaining(live, coming)

@@ -149,6 +149,11 @@ function fill(parent, kind, texts) {
   texts.forEach((text, place) => write(parent.children[place], text));
 }
 
+const SOON = 1; // seconds after which what the script drew, one element after the other, is asked for at one moment
+
+/** All views of the page that are not closed. */
+const views = new Set();
+
 /** What stands in one element of the page: drawn by the script, and by what the server says since. */
 class View {
   constructor(element) {
@@ -159,24 +164,32 @@ class View {
     this.listeners = new AbortController();
     const { signal } = this.listeners;
     document.addEventListener("visibilitychange", () => document.hidden || this.look(), { signal });
+    views.add(this);
   }
 
   /** The script has run: what it drew, and how to look for more. */
   drawn({ now, source, every }, runScript) {
     Object.assign(this, { source, every, runScript, version: now.version, asked: undefined });
+    this.leads = Boolean(source) && now.charts.length > 0;
     this.show(now);
-    this.wait();
+    for (const view of views) view.wait(Math.min(view.every, SOON));
   }
 
-  wait() {
+  /** Whether it looks when another one does, so that words beside charts say the same as these. */
+  get follows() {
+    return !this.leads && [...views].some((view) => view.leads);
+  }
+
+  wait(seconds = this.every) {
     clearTimeout(this.timer);
-    if (this.source) this.timer = setTimeout(() => this.look(), 1000 * this.every);
+    if (this.source && !this.follows) this.timer = setTimeout(() => this.look(), 1000 * seconds);
   }
 
   /** Asks for what is to be shown now; one question at a time, and none while nobody sees the page. */
   async look() {
     if (!this.source || this.looking || document.hidden) return;
     this.looking = true;
+    for (const view of views) if (view.follows) view.look();
     const { source, version } = this;
     try {
       const answer = await fetch(source, { signal: this.listeners.signal });
@@ -228,6 +241,8 @@ class View {
   close() {
     clearTimeout(this.timer);
     this.listeners.abort();
+    views.delete(this);
+    for (const view of views) view.wait();
     for (const host of this.frame.querySelectorAll(".live-chart")) host.chart?.close();
     this.frame.replaceChildren();
   }
