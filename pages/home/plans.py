@@ -25,8 +25,9 @@ class Plan:
         """What is compared, in a line."""
         if self.tuned:
             return "ranks 1, 4 and 16, the best learning rate found for each, trained until settled"
-        seeds = "" if self.seeds(network) == DEFAULT_SEEDS else f"{counted(self.seeds(network), 'seed')}, "
-        few = ", and so few seeds show nothing" if self.seeds(network) < CLAIM_SEEDS else ""
+        count = self.seeds(network)
+        seeds = "" if count == DEFAULT_SEEDS else f"{counted(count, 'seed')}, "
+        few = f", at most as “leaning”: all {count} seeds agree" if count < CLAIM_SEEDS else ""
         return f"rank {network.quick.rank}, {seeds}one base, default learning rates; the answer holds at these{few}"
 
     def seeds(self, network: NetworkSpec) -> int:

@@ -34,7 +34,7 @@ from pages.shared.experiment.estimate import redraw_when_measured, time_text
 from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.start import runs_text, start_button
 from pages.shared.forms import widgets
-from pages.shared.forms.datasets import QUERY, dataset_picker, learned, take_dataset
+from pages.shared.forms.datasets import QUERY, dataset_picker, learned, learned_first, take_dataset
 from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.network import default_network
 from pages.shared.forms.task import forgetting_form, forgetting_key
@@ -75,7 +75,7 @@ def question(lab: Lab) -> Asked:
     left, right = st.columns(2, gap="medium")
     with left:
         source = dataset_picker(lab, "Dataset" if _is_direct(lab) else "Pretrained on", f"{KEY}-dataset")
-        info = learned(lab.catalog.info(source or lab.catalog.best()), LEARNED)
+        info = learned(lab, lab.catalog.info(source or lab.catalog.best()), LEARNED)
         direct = _choose_start(info.kind)
     with right:
         choices = targets(lab, info, direct)
@@ -88,9 +88,9 @@ def question(lab: Lab) -> Asked:
             persist_state="session",
         )
         st.caption(target_line(lab, target, info, direct))
-    with st.container(horizontal=True):
+    links = st.container(horizontal=True)
+    with links:
         link("data", "Upload images or texts")
-        link("networks", "Import a network")
     if source is None:
         return Asked()
     try:
@@ -101,7 +101,9 @@ def question(lab: Lab) -> Asked:
                 st.caption(f"Learned from {shots} images of each class; Fine-tune also takes all of them.")
         network = default_network(lab, info, KEY, direct)
         if network is None:
-            return Asked()
+            return Asked()  # which has that link
+        with links:
+            link("networks", "Import a network")
         longest = default_length(network)
         if network.reads_tokens:
             longest = length(info.kind, f"{KEY}-length", network)
@@ -153,7 +155,7 @@ def _is_direct(lab: Lab) -> bool:
     """Whether the choice of :func:`_choose_start` was made, and is drawn for the dataset that was chosen."""
     kinds = {info.name: info.kind for info in lab.catalog.list()}
     kind = kinds.get(st.session_state.get(f"{KEY}-dataset", ""), "")
-    kind = st.session_state.get(LEARNED, kind) if kind == "text" else kind
+    kind = st.session_state.get(LEARNED, learned_first(lab, kind)) if kind == "text" else kind
     return is_imported(kind) and st.session_state.get(direct_key(kind), not is_made(kind))
 
 

@@ -87,7 +87,7 @@ with settings:
         needed = "Choose a dataset that is available on this machine."
     else:
         try:
-            info = learned(lab.catalog.info(dataset), "pretrain-learned")
+            info = learned(lab, lab.catalog.info(dataset), "pretrain-learned")
             settings_of_task = st.expander("Task: classes, rotation, validation part", icon=":material/transform:")
             model = network_form(lab, info, "pretrain")
             with settings_of_task:

@@ -230,6 +230,7 @@ def test_networks_and_classes_have_their_own_names_in_choices_and_tables(opened:
 def test_a_text_dataset_without_a_network_leaves_the_rest_of_the_page(opened: Lab) -> None:
     app = draw("pretrain")
     app.selectbox(key="pretrain-dataset").set_value("definitions").run()
+    app.button_group(key="pretrain-learned").set_value("text").run()
     assert not app.exception
     assert [heading.value for heading in app.subheader][-2:] == ["Estimated cost", "Bases"]
     assert "Import a network first." in texts(app)

@@ -208,9 +208,18 @@ def test_every_question_of_home_is_read_from_its_experiment(opened: Lab) -> None
 
 def test_own_images_own_texts_and_imported_networks_can_be_asked_about(opened: Lab, tmp_path: Path) -> None:
     opened.workers.close(1.0)  # what is queued waits
-    links = {link.proto.label: link.proto.page for link in draw("home").get("page_link")}
+    app = draw("home")
+    links = {link.proto.label: link.proto.page for link in app.get("page_link")}
     assert links["Upload images or texts"].endswith("data")
     assert links["Import a network"].endswith("networks")
+    app.selectbox(key="home-dataset").set_value("definitions").run()
+    assert app.button_group(key="home-learned").value == "language", "which needs no network that is not there"
+    assert app.button(key="home-run")
+    assert (
+        app.radio(key="home-plan").proto.captions[1].endswith("holds at these, at most as “leaning”: all 3 seeds agree")
+    )
+    app.button_group(key="home-learned").set_value("text").run()
+    assert [link.proto.label for link in app.get("page_link")].count("Import a network") == 1
     keep_noise(opened)
     app = draw("home", dataset="mine")
     assert chosen(app)[:2] == ("mnist-16k", "data:mine")

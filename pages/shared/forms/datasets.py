@@ -70,10 +70,18 @@ def dataset_picker(
     return None
 
 
-def learned(info: DatasetInfo, key: str) -> DatasetInfo:
+def learned_first(lab: Lab, kind: str) -> str:
+    """What is learned of data of a kind, as long as nobody has chosen: of texts their classes, if a network for these
+    was imported, since none is made here.
+    """
+    return LANGUAGE if kind == "text" and not lab.networks.list() else kind
+
+
+def learned(lab: Lab, info: DatasetInfo, key: str) -> DatasetInfo:
     """Where texts have classes, draw the choice to learn these or to continue the texts; return what is learned.
 
     Args:
+        lab: has the networks that were imported.
         info: the dataset.
         key: of the widget.
     """
@@ -83,7 +91,7 @@ def learned(info: DatasetInfo, key: str) -> DatasetInfo:
     kind = st.segmented_control(
         "Objective",
         list(titles),
-        default="text",
+        default=learned_first(lab, info.kind),
         format_func=titles.__getitem__,
         key=key,
         persist_state="session",
