@@ -28,7 +28,7 @@ from pages.shared.experiment.like import fill_form
 from pages.shared.experiment.live import live_panels
 from pages.shared.experiment.price import price_table, rate_warning
 from pages.shared.experiment.start import say_if_known, start_button
-from pages.shared.experiment.state import finish_button, state_text
+from pages.shared.experiment.state import finish_button, state_text, with_bases
 from pages.shared.forms import widgets
 from pages.shared.forms.adapter import adapter_form
 from pages.shared.forms.datasets import take_dataset
@@ -102,7 +102,7 @@ launched = known(lab, asked) if asked else None
 if launched:
     members = lab.members(launched)
     if not is_under_way(members):
-        st.markdown(f"**{literal(launched.name)}**: {state_text(members)}.")
+        st.markdown(f"**{literal(launched.name)}**: {state_text(with_bases(lab, members))}.")
         finish_button(lab, members, "finetune")
     say_if_known(launched)
     link("compare", "Open the comparison", {"experiment": launched.id})

@@ -10,7 +10,6 @@ from core.lab import Lab, current
 from core.store.record import Experiment, is_under_way
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
-from core.study.report.evidence import bases_of
 from core.study.report.example import example, example_verdict
 from pages.home.answer import answer, answer_while_growing, evidence_of
 from pages.home.question import fill_question, question
@@ -18,6 +17,7 @@ from pages.shared.experiment.current import asked_for, known, missing_sentence, 
 from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.live import is_watched, live_panel
 from pages.shared.experiment.restore import offer_to_restore
+from pages.shared.experiment.state import with_bases
 from pages.shared.experiment.verdict_view import level_badge, verdict_view
 from pages.shared.ui.in_view import ask_to_see, in_view
 from pages.shared.ui.links import ENTRIES, link
@@ -78,9 +78,9 @@ def is_running(experiment: Experiment) -> bool:
 
 
 def watch(experiment: Experiment) -> None:
-    """Show the runs of an experiment, and its bases while they train."""
-    bases = [run.id for run in lab.runs_of(bases_of(lab.members(experiment))) if run.is_live]
-    live_panel(lab, [*bases, *experiment.runs], _panel(experiment), experiment.name)
+    """Show the runs of an experiment and its bases."""
+    runs = with_bases(lab, lab.members(experiment))
+    live_panel(lab, [run.id for run in runs], _panel(experiment), experiment.name)
 
 
 def _panel(experiment: Experiment) -> str:

@@ -110,7 +110,7 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     assert "Running now" in texts(app)
     assert "No setting has finished" not in texts(app)
     panel = f"home-{experiment.id}"
-    assert "0 of 4 finished" in texts(app)
+    assert "1 of 5 finished" in texts(app), "the base counts, as in the form, on the button that finishes and below"
     table = views(app)[f"{panel}-curves"]["table"]
     assert [row[table["titles"].index("Setting")] for row in table["rows"]] == ["Full", "LoRA r=4"]
     drawn = views(app)
@@ -128,11 +128,11 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     assert "Running now" not in texts(app)
     assert "No verdict yet: 4 of 4 runs were stopped. Finish the experiment." in texts(app)
     # With the verdict, above the curves that stay, and where the same question would be asked again.
-    assert texts(app).count("0 of 4 finished, 4 stopped") == 2
+    assert texts(app).count("1 of 5 finished, 4 stopped") == 2
     assert app.button(key=f"{panel}-finish").label.startswith(":violet[Finish: 4 runs")
     assert not [button for button in app.button if button.key == f"{panel}-stop-all"]
     app.button(key=f"{panel}-dismiss").click().run()
-    assert texts(app).count("0 of 4 finished, 4 stopped") == 1
+    assert texts(app).count("1 of 5 finished, 4 stopped") == 1
     assert not views(app)
 
 

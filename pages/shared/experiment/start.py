@@ -9,7 +9,7 @@ from core.errors import ShortOfMemoryError
 from core.lab import Lab
 from core.numbers import counted
 from core.store.record import Experiment
-from pages.shared.experiment.state import finish_words, left_of, state_text
+from pages.shared.experiment.state import finish_words, left_of, state_text, with_bases
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 
@@ -58,7 +58,7 @@ def start_button(
         st.session_state[KNOWN] = known and known.id
         with st.spinner("Queueing the runs"):
             return known or queue()
-    st.caption(literal(f"{known.name} has these runs: {state_text(lab.members(known))}."))
+    st.caption(literal(f"{known.name} has these runs: {state_text(with_bases(lab, lab.members(known)))}."))
     with st.container(horizontal=not wide):
         words = on_primary(finish_words(left))
         finish = st.button(words, type="primary", icon=":material/play_arrow:", key=key, width=width)
