@@ -38,7 +38,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
         judged = judged_text(judged_by(members))
         st.caption(f"{literal(experiment.name)} · {when(experiment.created)} · judged by {judged}")
         if was_known(experiment):
-            st.caption("This was compared before: here is the answer.")
+            st.info("This was compared before: here is the answer.", icon=":material/info:")
         state_line(lab, members, f"home-{experiment.id}", found)
         deleted_line(lab, experiment, members, f"home-{experiment.id}")
         verdict_view(found)

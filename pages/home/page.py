@@ -12,11 +12,12 @@ from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
 from core.study.report.example import example, example_verdict
 from pages.home.answer import answer, answer_while_growing, evidence_of
-from pages.home.question import fill_question, question
+from pages.home.question import SHOWN, fill_question, question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
 from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.live import is_watched, live_panel
 from pages.shared.experiment.restore import offer_to_restore
+from pages.shared.experiment.start import was_known
 from pages.shared.experiment.state import with_bases
 from pages.shared.experiment.verdict_view import level_badge, verdict_view
 from pages.shared.ui.in_view import ask_to_see, in_view
@@ -66,6 +67,21 @@ def _open(id: str) -> None:
     ask_to_see(id)
 
 
+RUNNING = "running"
+"""What :func:`in_view` calls the place of what trains."""
+
+
+def jump(words: str, icon: str, place: str) -> None:
+    """Draw a line above the form that says what is below it, far away on a small screen, and goes there when pressed.
+
+    Args:
+        words: plain text.
+        icon: of the line.
+        place: as of :func:`in_view`.
+    """
+    st.button(literal(words), icon=icon, type="tertiary", key=f"below-{place}", on_click=ask_to_see, args=(place,))
+
+
 LISTED = 12
 """Number of experiments on the page; Compare has them all."""
 
@@ -105,25 +121,35 @@ running = [experiment for experiment in experiments if experiment.id in live]
 if shown is not None and shown not in running and is_running(shown):
     running.append(shown)
 
-fill_question(lab, named, shown, next(iter(running), None))
+if fill_question(lab, named, shown, next(iter(running), None)) and named is not None:
+    ask_to_see(named.id)  # as by Open
+if running:
+    jump(f"Training now: {running[-1].name}", ":material/play_circle:", RUNNING)
+if named is not None and named not in running:
+    jump(f"The answer of {named.name}", ":material/arrow_downward:", named.id)
 with st.container(border=True):
     form = question(lab)
 if form.started is not None:
     remember(form.started.id)
+    st.session_state[SHOWN] = form.started.id  # the form has its question
+    if was_known(form.started) and not is_running(form.started):
+        ask_to_see(form.started.id)
     st.rerun()
 if asked and shown is None:
     st.warning(literal(f"{missing_sentence(asked)} Choose another one below."), icon=":material/link_off:")
 
 if running:
+    in_view(RUNNING)
+    if shown is not None and shown in running:
+        in_view(shown.id)
     st.subheader("Running now")
 for experiment in running[::-1]:
     watch(experiment)
 
-if shown is not None:
-    in_view(shown.id)
 if shown is not None and shown in running:
     answer_while_growing(lab, shown)
 elif shown is not None:
+    in_view(shown.id)
     answer(lab, shown)
     if is_watched(_panel(shown)):
         watch(shown)

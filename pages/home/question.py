@@ -174,8 +174,9 @@ SHOWN = f"{KEY}-shown"
 """Session state key: id of the experiment that Home showed last; empty for none."""
 
 
-def fill_question(lab: Lab, named: Experiment | None, shown: Experiment | None, running: Experiment | None) -> None:
-    """Fill the form before it is drawn, so that after a reload and in a second tab it shows what is asked.
+def fill_question(lab: Lab, named: Experiment | None, shown: Experiment | None, running: Experiment | None) -> bool:
+    """Fill the form before it is drawn, so that after a reload and in a second tab it shows what is asked; return
+    whether the address names an experiment that Home has not shown last.
 
     It is filled at the visit that opens an experiment: where the address names another one than Home showed last, or at
     the first visit of a session. Nothing that happens later fills it again, whatever ends, starts or gets more runs,
@@ -190,13 +191,12 @@ def fill_question(lab: Lab, named: Experiment | None, shown: Experiment | None, 
     is_first, before = SHOWN not in st.session_state, st.session_state.get(SHOWN)
     st.session_state[SHOWN] = shown.id if shown is not None else ""
     if _take_dataset(lab):
-        return
-    if is_first:
-        opened = named or running or shown
-    else:
-        opened = named if QUERY_EXPERIMENT in st.query_params and named is not None and named.id != before else None
+        return False
+    is_new = QUERY_EXPERIMENT in st.query_params and named is not None and named.id != before
+    opened = named if is_new else (named or running or shown) if is_first else None
     if opened is not None:
         _fill(lab, opened)
+    return is_new
 
 
 def _fill(lab: Lab, opened: Experiment) -> None:

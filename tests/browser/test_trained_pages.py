@@ -65,17 +65,23 @@ def test_back_returns_to_the_experiment_that_was_shown_and_other_pages_and_a_rel
     assert console_errors == []
 
 
-def test_an_earlier_answer_is_in_sight_once_it_is_opened_on_a_phone(
+def test_an_answer_is_in_sight_once_its_address_it_or_the_line_above_the_form_is_opened_on_a_phone(
     chromium: Browser, trained_site: str, trained_home: TrainedHome
 ) -> None:
     with new_context(chromium, viewport={"width": 390, "height": 844}) as context:
         page = context.new_page()
         page.goto(f"{trained_site}/?experiment={trained_home.one_seed.id}")
+        expect(page.get_by_text(f"{trained_home.one_seed.name} · ").first).to_be_in_viewport(ratio=1)
         older = trained_home.alone
         button = page.locator(f".st-key-open-{older.id}").get_by_role("button")
         button.click()
         expect(page).to_have_url(re.compile(f"experiment={older.id}"))
         top = page.get_by_text(f"{older.name} · ").first
+        expect(top).to_be_in_viewport(ratio=1)
+        line = page.get_by_role("button", name=f"The answer of {older.name}")  # what a phone shows of it at first
+        line.scroll_into_view_if_needed()
+        expect(line).to_be_in_viewport(ratio=1)
+        line.click()
         expect(top).to_be_in_viewport(ratio=1)
 
 

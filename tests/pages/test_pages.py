@@ -110,6 +110,7 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     assert "Running now" in texts(app)
     assert "No setting has finished" not in texts(app)
     panel = f"home-{experiment.id}"
+    assert "Training now" in app.button(key="below-running").label, "which a phone shows far below"
     assert "1 of 5 finished" in texts(app), "the base counts, as in the form, on the button that finishes and below"
     table = views(app)[f"{panel}-curves"]["table"]
     assert [row[table["titles"].index("Setting")] for row in table["rows"]] == ["Full", "LoRA r=4"]
