@@ -97,13 +97,16 @@ def evidence_of(found: Verdict, members: Sequence[Run], owner: str) -> None:
         table = pd.DataFrame(
             {
                 "Setting": ["Full fine-tuning", name_of(told.arm, found)],
-                measure.title: [unbroken(measure.text(arm.interval(measure.name).mean, 1)) for arm in arms],
+                f"Test {measure.noun}": [unbroken(measure.text(arm.interval(measure.name).mean, 1)) for arm in arms],
                 "Trained": [count_text(arm.trained) for arm in arms],
                 "File": [unbroken(bytes_text(stored(arm))) for arm in arms],
             }
         )
         st.table(
-            table, hide_index=True, border="horizontal", alt=f"{measure.title}, trained parameters and size of the file"
+            table,
+            hide_index=True,
+            border="horizontal",
+            alt=f"Test {measure.noun}, trained parameters and size of the file",
         )
     if warning := misleading_sentence(full.runs[0]):
         st.warning(warning)

@@ -110,12 +110,15 @@ def test_a_diverging_setting_does_not_set_the_range_of_the_axis() -> None:
     assert low < 2.0 < high < 3.0
 
 
-def test_no_axis_shows_negative_losses_or_accuracies() -> None:
-    for drawn in (curve([0.0, 0.0], [0.0]), curve([3.0, 0.01], [1.0, 90.0])):
-        arms, curves = made(("full", 0.001, [drawn]))
+def test_no_axis_shows_negative_losses_or_accuracies_and_none_without_a_point_numbers_them() -> None:
+    for drawn in ([curve([0.0, 0.0], [0.0])], [curve([3.0, 0.01], [1.0, 90.0])], [curve([], [])], []):
+        arms, curves = made(("full", 0.001, drawn))
         for figure in (live_loss(arms, curves), live_measure(arms, curves)):
             low, high = figure["layout"]["yaxis"]["range"]
             assert 0 <= low < high
+            if not curves or not drawn[0].step.size:
+                assert figure["layout"]["yaxis"]["showticklabels"] is False
+                assert figure["layout"]["xaxis"]["range"] == [0, arms[0].spec.optim.epochs]
 
 
 def test_only_a_figure_with_other_lines_says_what_is_bold() -> None:

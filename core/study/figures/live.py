@@ -99,6 +99,9 @@ def _figure(
     drawn = [trace["y"] for trace in traces if trace["uid"] in best]
     layout["yaxis"] |= {"tickformat": "~g", "range": _range(drawn)}
     layout["xaxis"] |= {"rangemode": "tozero"}
+    if layout["yaxis"]["range"] is None:  # before the first point Plotly would number its axes from -1
+        layout["yaxis"] |= {"range": [0.0, 1.0], "showticklabels": False}
+        layout["xaxis"] |= {"range": [0, max((arm.spec.optim.epochs for arm in arms), default=1)]}
     return {"data": plain(traces), "layout": plain(layout)}
 
 

@@ -98,8 +98,8 @@ def adapter_button(found: Verdict, key: str) -> None:
         ADAPTER,
         f"{key}-adapter",
         kind="primary" if is_chosen else "secondary",
-        help=f"For Hugging Face PEFT. {measure.title} on the test part, of this file and the mean of its setting: of "
-        "its seeds this one is nearest to the mean on the validation part.",
+        help=f"For Hugging Face PEFT. This seed, because of all it is nearest to the mean of its setting on the "
+        f"validation part. The numbers are {measure.noun} on the test part, of this file and the mean of all seeds.",
     )
     if run.spec.base is not None:
         download_of_run(
