@@ -126,7 +126,7 @@ if fill_question(lab, named, shown, next(iter(running), None)) and named is not 
 if running:
     jump(f"Training now: {running[-1].name}", ":material/play_circle:", RUNNING)
 if named is not None and named not in running:
-    jump(f"The answer of {named.name}", ":material/arrow_downward:", named.id)
+    jump(f"Shown below: {named.name}", ":material/arrow_downward:", named.id)
 with st.container(border=True):
     form = question(lab)
 if form.started is not None:

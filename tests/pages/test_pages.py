@@ -123,7 +123,7 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     app.session_state[f"{panel}-stop"] = True  # the popover is open
     app.run().button(key=f"{panel}-stop-all").click().run()
     finish(opened, *experiment.runs)
-    assert all(asked_anew(app, key)["version"] != shown["version"] for key, shown in views(app).items())
+    assert all(asked_anew(app, key)["version"] != shown["version"] for key, shown in drawn.items())
     app.run()
     assert not app.exception
     assert "Running now" not in texts(app)
