@@ -39,6 +39,8 @@ def drawn(app: AppTest, home: Path) -> dict[str, Any]:
     lines: list[str] = []
     figures: dict[str, Any] = {}
     for element in elements(app.main):
+        if getattr(element.proto, "component_name", "").endswith("in_view"):
+            continue  # scrolls, and shows nothing
         if element.type in FIGURES:
             key = f"{len(figures)} {element.proto.id.partition('-figure-')[2]}".strip()
             figures[key] = unpacked(json.loads(getattr(element.proto, FIGURES[element.type]) or "null"))

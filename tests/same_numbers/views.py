@@ -40,7 +40,10 @@ WHOLE = ("runs", "adapters")
 QUESTION = "Run the comparison"
 """The button on Home after which numbers of runs begin."""
 
-FORECAST = r"caption body: (Thorough: |.* estimated from (the spread of|what is usual,) )"
+FORECAST = (
+    r"caption (body: (Thorough: |A true difference of |A look at |Fewer than )|"
+    r"(body|help): .*estimated from (the spread of|what is usual,) )"
+)
 """Lines on Home of what runs will cost and can be expected to show."""
 
 View = tuple[str, dict[str, str]]
