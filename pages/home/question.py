@@ -50,9 +50,15 @@ LEARNED = f"{KEY}-learned"
 """Key of the choice between the classes of texts and the texts themselves."""
 
 
-def target_key(kind: str) -> str:
-    """Key of the choice of what is learned. Args: kind: of the data, as the network learns it."""
-    return f"{KEY}-target-{kind}" if kind == LANGUAGE else f"{KEY}-target"
+def target_key(kind: str, direct: bool) -> str:
+    """Key of the choice of what is learned.
+
+    Args:
+        kind: of the data, as the network learns it.
+        direct: whether an imported network is fine-tuned as it is; what is learned after a source is another choice.
+    """
+    key = f"{KEY}-target-{kind}" if kind == LANGUAGE else f"{KEY}-target"
+    return f"{key}-direct" if direct and is_made(kind) else key
 
 
 def direct_key(kind: str) -> str:
@@ -84,7 +90,7 @@ def question(lab: Lab) -> Asked:
             list(choices),
             list(choices).index(suggested_preset(info.kind, direct, info.has_classes) or next(iter(choices))),
             format_func=choices.__getitem__,
-            key=target_key(info.kind),
+            key=target_key(info.kind, direct),
             persist_state="session",
         )
         st.caption(target_line(lab, target, info, direct))
@@ -205,7 +211,8 @@ def _fill(lab: Lab, opened: Experiment) -> None:
     question, plan = question_of(lab, opened)
     if question is None:
         return
-    values: dict[str, Any] = {f"{KEY}-dataset": question.source, target_key(question.network.learns): question.target}
+    target = target_key(question.network.learns, question.direct)
+    values: dict[str, Any] = {f"{KEY}-dataset": question.source, target: question.target}
     if question.network.learns in ("text", LANGUAGE):
         values[LEARNED] = question.network.learns
     if is_imported(question.network.learns):

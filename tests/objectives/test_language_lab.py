@@ -229,6 +229,8 @@ def test_home_asks_for_new_topics_with_a_decoder(done: Done) -> None:
     app = draw("home")
     app.selectbox(key="home-dataset").set_value("definitions").run()
     app.button_group(key="home-learned").set_value("language").run()
+    assert app.toggle(key="home-direct-language").value, "as the last experiment of this home was asked"
+    app.toggle(key="home-direct-language").set_value(False).run()
     assert not app.exception
     target = app.selectbox(key="home-target-language")
     assert (target.value, target.options[target.index]) == ("split", "New topics")
