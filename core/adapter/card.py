@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import Protocol, Self
 
-from core.adapter.card_data import classes_code, images_code, measure_images, measure_texts, outputs_text
+from core.adapter.card_data import Uploaded, classes_code, images_code, measure_images, measure_texts, outputs_text
 from core.adapter.card_texts import CARD, FOLDER, LANGUAGE_FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
 from core.adapter.certificate import Certificate
 from core.adapter.config import CAUSAL
@@ -59,8 +59,8 @@ class Card:
     """Name of each class."""
     data: TaskSpec | None = None
     """What the network was trained on, if its inputs are to be explained."""
-    uploaded: int = 0
-    """Number of test examples of that task, if somebody uploaded its dataset; otherwise 0."""
+    uploaded: Uploaded | None = None
+    """The dataset of that task, if somebody uploaded it."""
     length: int | None = None
     """Tokens after which texts were cut off, if known."""
     has_classes: bool = True
@@ -69,7 +69,9 @@ class Card:
     """What the file was made of, which the verification compares it with."""
 
     @classmethod
-    def of(cls, run: str, spec: RunSpec, result: Scores, labels: Sequence[str] = (), uploaded: int = 0) -> Self:
+    def of(
+        cls, run: str, spec: RunSpec, result: Scores, labels: Sequence[str] = (), uploaded: Uploaded | None = None
+    ) -> Self:
         """The card of a finished LoRA run.
 
         Args:
@@ -77,7 +79,7 @@ class Card:
             spec: the run.
             result: what it came to.
             labels: name of each class of the task's dataset.
-            uploaded: number of test examples, if somebody uploaded the dataset.
+            uploaded: the dataset, if somebody uploaded it.
         """
         optim, texts = spec.optim, spec.network.reads_tokens
         classes = spec.objective.has_classes
@@ -128,6 +130,7 @@ def render(
         base=_base(card, network),
         task="".join(f"- {plain(line)}\n" for line in card.task),
         results="".join(f"| {plain(name)} | {plain(value)} |\n" for name, value in card.results.items()),
+        overlap=f"\n{plain(card.uploaded.overlap)}\n" if card.uploaded and card.uploaded.overlap else "",
         settings=f"- {method.card_line}\n" if method.card_line else "",
         layers=_layers(certificate.layers),
         parameters=f"{certificate.parameters:,}",

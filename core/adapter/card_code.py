@@ -113,7 +113,16 @@ import csv
 import numpy as np
 
 with open("$file.csv", encoding="utf-8-sig") as file:
-    rows = [row for row in csv.DictReader(file, delimiter=",") if None not in (*row, *row.values())]
+    heads, *lines = [line for line in csv.reader(file, delimiter=",") if any(map(str.strip, line))]
+heads = [head.strip() or f"column {number}" for number, head in enumerate(heads, 1)]
+columns = []
+for head in heads:  # of several with one name, the second is called "label (2)", as on the Data page
+    name, number = head, 1
+    while name in columns or (number > 1 and name in heads):
+        number += 1
+        name = f"{head} ({number})"
+    columns.append(name)
+rows = [dict(zip(columns, line)) for line in lines if len(line) == len(columns)]
 
 PARTS = {$parts}
 MISSING = ($missing)
@@ -130,17 +139,7 @@ def label_of(cell):
     return next((classes.index(name) for name in (cell, other) if name in classes), None)
 
 
-def cells(column):
-    return [str(row[column]).strip() for row in rows]
-
-
-# The columns as you chose them on the Data page; these lines find them by what is in them.
-columns = list(rows[0])
-parts = {column: {PARTS.get(cell.lower()) for cell in cells(column)} for column in columns}
-PART = next((column for column in columns if {"train"} < parts[column] <= {*PARTS.values()}), None)
-labels = {column: {label_of(cell) for cell in cells(column) if cell not in MISSING} for column in columns}
-LABEL = next(column for column in columns if labels[column] == {*range($count)})
-TEXT = max({*columns} - {PART, LABEL}, key=lambda column: sum(map(len, cells(column))))
+$columns
 
 found = []
 for row in rows:
@@ -186,3 +185,25 @@ print(f"{len(test)} test texts, accuracy {accuracy:.2f} %")
 ```
 
 """)
+
+FOUND = Template("""\
+# Which columns you chose was not kept with this dataset: these lines find them by what is in them.
+columns = list(rows[0])
+cells = {column: [str(row[column]).strip() for row in rows] for column in columns}
+
+
+def the_one(title, found):
+    \"\"\"The only one of some columns, None if there is none. Stops where it is not clear which one you chose.\"\"\"
+    if len(found) > 1:
+        raise SystemExit(f"{len(found)} columns can be the {title}: {found}. Write the one you chose in their place.")
+    return found[0] if found else None
+
+
+kinds = {column: {PARTS.get(cell.lower()) for cell in cells[column]} for column in columns}
+PART = the_one("part", [name for name in columns if {"train"} < kinds[name] <= {*PARTS.values()}])
+labels = {name: {label_of(cell) for cell in cells[name] if cell not in MISSING} for name in columns}
+LABEL = the_one("label", [name for name in columns if name != PART and labels[name] == {*range($count)}])
+if LABEL is None:
+    raise SystemExit(f"No column has the classes and nothing else: set LABEL to the one you chose of {columns}.")
+TEXT = max({*columns} - {PART, LABEL}, key=lambda column: sum(map(len, cells[column])))
+print(f"Found by what is in them: the texts in {TEXT!r}, their labels in {LABEL!r}, the parts in {PART!r}.")""")

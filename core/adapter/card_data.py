@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
-from core.adapter.card_code import IMAGES, MEASURE_IMAGES, MEASURE_TEXTS
-from core.data.dataset import SIDE
+from core.adapter.card_code import FOUND, IMAGES, MEASURE_IMAGES, MEASURE_TEXTS
+from core.data.dataset import SIDE, Dataset, TextColumns, TextDataset, overlap_sentence
 from core.data.task_spec import TaskSpec
 from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
 from core.data.uploads.images import ENDINGS
@@ -16,6 +18,24 @@ from core.data.uploads.text_rows import MISSING
 
 WIDTH = 100
 """Columns of a line of code."""
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What a card says of a dataset that somebody uploaded."""
+
+    tested: int
+    """Number of test examples of the task."""
+    columns: TextColumns | None = None
+    """That were chosen of a table of texts, where they are known."""
+    overlap: str = ""
+    """What follows from test examples that are also in the training part; empty where there are none."""
+
+    @classmethod
+    def of(cls, dataset: Dataset, tested: int) -> Self:
+        """Of a dataset, and the number of test examples of a task of it."""
+        columns = dataset.columns if isinstance(dataset, TextDataset) else None
+        return cls(tested, columns, overlap_sentence(dataset))
 
 
 def classes_code(names: Sequence[str], outputs: int) -> str:
@@ -79,18 +99,18 @@ def images_code(task: TaskSpec, names: Sequence[str], outputs: int) -> str:
     )
 
 
-def measure_images(task: TaskSpec, names: Sequence[str], tested: int) -> str:
+def measure_images(task: TaskSpec, names: Sequence[str], own: Uploaded) -> str:
     """The section of a card that measures accuracy on the zip of images that was uploaded.
 
     Args:
         task: what the network was trained on.
         names: of the classes of the dataset, by label.
-        tested: number of test images of the task.
+        own: the dataset.
     """
     keep = "" if task.classes is None else f"test = [name for name in test if labels[name] in {_kept(task)}]\n"
     return MEASURE_IMAGES.substitute(
         file=task.dataset,
-        tested=f"{tested:,} test images",
+        tested=f"{own.tested:,} test images",
         endings=_listed(ENDINGS),
         parts=_PARTS_CODE,
         named="classes" if task.classes is None else f"classes[:{len(names)}]",
@@ -99,21 +119,31 @@ def measure_images(task: TaskSpec, names: Sequence[str], tested: int) -> str:
     )
 
 
-def measure_texts(task: TaskSpec, names: Sequence[str], tested: int) -> str:
+def measure_texts(task: TaskSpec, names: Sequence[str], own: Uploaded) -> str:
     """The section of a card that measures accuracy on the table of texts that was uploaded; see
     :func:`measure_images`.
     """
     keep = "" if task.classes is None else f"    test = [row for row in test if row[1] in {_kept(task)}]\n"
     return MEASURE_TEXTS.substitute(
         file=task.dataset,
-        tested=f"{tested:,} test texts",
+        tested=f"{own.tested:,} test texts",
         parts=_PARTS_CODE,
         missing=_listed(MISSING),
         count=len(names),
-        number=tested,
+        number=own.tested,
+        columns=_chosen(own.columns) if own.columns else FOUND.substitute(count=len(names)),
         kept=keep,
         **_DRAW,
     )
+
+
+def _chosen(columns: TextColumns) -> str:
+    """Code that names the columns of a table as somebody chose them."""
+    named = [
+        f"{title} = {'None' if name is None else _string(name)}"
+        for title, name in (("TEXT", columns.text), ("LABEL", columns.label), ("PART", columns.part))
+    ]
+    return "\n".join(["# The columns as you chose them on the Data page.", *named])
 
 
 def _kept(task: TaskSpec) -> str:

@@ -23,7 +23,7 @@ $settings- Layers: $layers
 
 | Measure | Value |
 | --- | --- |
-$results
+$results$overlap
 The input is $input, preprocessed as $preprocessed; the output is $outputs.$unused
 
 $usage$data## Verification

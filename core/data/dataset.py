@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +63,11 @@ class Dataset(Protocol):
         """Number of labels; 0 without classes."""
         ...
 
+    @property
+    def overlap(self) -> int:
+        """Number of test examples that are also in the training part."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
@@ -77,6 +85,11 @@ class ImageDataset:
     objective: str = USUAL_OBJECTIVE
     """Kind of the objective that the targets are for."""
 
+    @cached_property
+    def overlap(self) -> int:
+        """Number of test images that are identical to a training image."""
+        return _shared(*(map(_digest, part) for part in (self.train_images, self.test_images)))
+
     @property
     def kind(self) -> str:
         """``image``."""
@@ -86,6 +99,27 @@ class ImageDataset:
     def num_classes(self) -> int:
         """Number of labels; 0 without classes."""
         return len(self.class_names)
+
+
+def _digest(image: Images) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
+def _shared(train: Iterable[Hashable], test: Iterable[Hashable]) -> int:
+    known = set(train)
+    return sum(example in known for example in test)
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """Names of the columns of a table that a dataset is made of; of several with one name as :mod:`core.data.uploads`
+    tells them apart, as in ``label (2)``.
+    """
+
+    text: str
+    label: str
+    part: str | None = None
+    """Says of each row which part it belongs to; None to draw a test part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +137,13 @@ class TextDataset:
     """Names of labels 0, 1, …; empty without classes."""
     objective: str = USUAL_OBJECTIVE
     """Kind of the objective that the targets are for."""
+    columns: TextColumns | None = None
+    """Of the table that was uploaded; None where they are not known, as of datasets of earlier versions."""
+
+    @cached_property
+    def overlap(self) -> int:
+        """Number of test texts that are also in the training part, whatever their targets."""
+        return _shared(self.train_texts, self.test_texts)
 
     @property
     def kind(self) -> str:
@@ -133,6 +174,11 @@ class LanguageDataset:
     class_names: tuple[str, ...] = ()
     """Names of topics 0, 1, …, by which passages can be chosen; empty where there are none."""
 
+    @cached_property
+    def overlap(self) -> int:
+        """Number of test passages that are also in the training part."""
+        return _shared(self.train_texts, self.test_texts)
+
     @property
     def kind(self) -> str:
         """``language``."""
@@ -147,3 +193,23 @@ class LanguageDataset:
     def num_classes(self) -> int:
         """Number of topics; 0 without."""
         return len(self.class_names)
+
+
+_EXAMPLES = {"image": "images", "text": "texts", LANGUAGE: "passages"}
+"""What examples are called, by the kind of the dataset."""
+
+
+def overlap_sentence(dataset: Dataset) -> str:
+    """What follows from test examples that are also in the training part; empty where there are none."""
+    if not dataset.overlap:
+        return ""
+    if dataset.kind == LANGUAGE:
+        follows = "the test part looks too easy"
+    else:
+        follows = (
+            "accuracy on the test part is too high" if dataset.num_classes else "what is measured there is too good"
+        )
+    examples = _EXAMPLES.get(dataset.kind, "examples")
+    return (
+        f"{dataset.overlap:,} of {len(dataset.test_labels):,} test {examples} are also in the training part: {follows}."
+    )

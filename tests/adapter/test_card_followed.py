@@ -8,6 +8,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,10 @@ WORDS = ("cat", "dog", "mat")
 OTHERS = ("the", "red", "a", "big", "small", "unknown", "very", "blue")
 
 
-def reviews(with_parts: bool, repeats: bool) -> bytes:
-    """A table of texts of which some are long, some repeated, and some rows have no text."""
+def reviews(with_parts: bool, repeats: bool, rated_twice: bool) -> bytes:
+    """A table of texts of which some are long, some repeated, and some rows have no text; the label may be the second
+    of two columns that have one name and the same classes.
+    """
     draw = random.Random(4)
     rows = []
     for number in range(300):
@@ -152,13 +155,17 @@ def reviews(with_parts: bool, repeats: bool) -> bytes:
         part = ("Train", "train", "dev", "test", "train")[number % 5]
         rows.append((number, f'  {" ".join(words)}, \n"sat" ', ("1", "2.0", "10")[label], part))
     rows += [row for row in rows[::6] if repeats] + [(99, " ", "1", "train")]
-    names = ("id", "review", "stars", "usage")
-    return separated(rows if with_parts else [row[:3] for row in rows], names if with_parts else names[:3]).encode()
+    heads = ("id", "review", *["stars"] * rated_twice, "stars", *["usage"] * with_parts)
+    table = [
+        (number, text, *[("2", "10", "1.0")[place % 3]] * rated_twice, stars, *[part] * with_parts)
+        for place, (number, text, stars, part) in enumerate(rows)
+    ]
+    return separated(table, heads).encode()
 
 
 @pytest.mark.parametrize(
-    ("architecture", "with_parts", "dropped", "kept"),
-    [("bert", True, False, None), ("gpt2", False, True, None), ("llama", False, False, (0, 2))],
+    ("architecture", "with_parts", "dropped", "kept", "known"),
+    [("bert", True, False, None, True), ("gpt2", False, True, None, True), ("llama", False, False, (0, 2), False)],
 )
 def test_a_table_of_texts_and_the_card_give_the_accuracy(
     lab: Lab,
@@ -169,12 +176,14 @@ def test_a_table_of_texts_and_the_card_give_the_accuracy(
     with_parts: bool,
     dropped: bool,
     kept: tuple[int, ...] | None,
+    known: bool,
 ) -> None:
-    content = reviews(with_parts, repeats=True)
-    draft = read_texts(content, drop_duplicates=dropped)
+    content = reviews(with_parts, repeats=True, rated_twice=True)
+    draft = read_texts(content, label="stars (2)", drop_duplicates=dropped)
     assert draft.dataset.class_names == ("1", "2", "10")
     assert draft.duplicates
-    lab.catalog.keep(draft.dataset, "reviews")
+    # Earlier versions have not kept the columns.
+    lab.catalog.keep(draft.dataset if known else replace(draft.dataset, columns=None), "reviews")
     card = lab.networks.import_folder(save_tiny(tmp_path / "base", architecture), "mine")
     network = lab.networks.spec(card.digest, 3)
     task = TaskSpec.of(dataset="reviews", length=12, classes=kept)
@@ -182,7 +191,14 @@ def test_a_table_of_texts_and_the_card_give_the_accuracy(
     (run,) = finish(lab, *lab.fine_tune(network, task, [arm], [0]).runs)
     assert run.result, run.cause
     (tmp_path / "reviews.csv").write_bytes(content)
+    if not known:  # the code finds them by what is in them, and does not choose among two that fit
+        with pytest.raises(SystemExit, match=r"2 columns can be the label: \['stars', 'stars \(2\)'\]"):
+            follow(lab, run, tmp_path, monkeypatch)
+        (tmp_path / "reviews.csv").write_bytes(reviews(with_parts, repeats=True, rated_twice=False))
     names = follow(lab, run, tmp_path, monkeypatch)
+    overlap = draft.dataset.overlap
+    assert overlap == (0 if dropped else len({*draft.dataset.train_texts}.intersection(draft.dataset.test_texts)))
+    assert (f"{overlap} of {len(draft.dataset.test_texts)} test texts are also" in names["card"]) == (overlap > 0)
     accuracy = run.result.measures["accuracy"]
     assert accuracy is not None
     ours = lab.tasks.get(task, network=network).test

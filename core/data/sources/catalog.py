@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable
 
 from cachetools import LRUCache
 
-from core.data.dataset import Dataset
+from core.data.dataset import Dataset, overlap_sentence
 from core.data.sources.own import OwnDatasets
 from core.data.sources.registry import SOURCES, SourceFactory
 from core.data.sources.source import DatasetInfo, Revision, Source
 from core.errors import DatasetError
 from core.settings import Settings
+
+MAX_OVERLAPS = 1000
+"""Sentences on what is in both parts of a dataset to keep in memory."""
 
 
 class Catalog:
@@ -29,6 +32,7 @@ class Catalog:
         # Uploaded ones last: of two datasets with one name, the built-in one counts.
         self._sources = sorted(made, key=lambda source: source.is_own)
         self._loaded: LRUCache[tuple[str, Revision], Dataset] = LRUCache(keep)
+        self._overlaps: LRUCache[tuple[str, Revision], str] = LRUCache(MAX_OVERLAPS)
         self._loading = threading.Lock()
 
     def info(self, name: str, learns: str = "") -> DatasetInfo:
@@ -74,6 +78,20 @@ class Catalog:
             if key not in self._loaded:
                 self._loaded[key] = self._source(name).load(name)
             return self._loaded[key]
+
+    def overlap(self, name: str) -> str:
+        """What follows from test examples of an uploaded dataset that are also in its training part, counted once while
+        the lab is open: a sentence; empty where there are none, and of other datasets.
+
+        Raises:
+            DatasetError: see :meth:`load`.
+        """
+        if not self._source(name).is_own:
+            return ""
+        key = name, self.revision(name)
+        if key not in self._overlaps:
+            self._overlaps[key] = overlap_sentence(self.load(name))
+        return self._overlaps[key]
 
     def revision(self, name: str) -> Revision:
         """A value that changes when the dataset of this name is replaced; empty if there is none."""

@@ -1,7 +1,9 @@
 """Uploaded datasets: one safetensors file each, under a name that the user chose.
 
 A name always refers to the same dataset, because specs refer to datasets by name: the file's SHA-256 is stored beside
-it, reveals damage, and remains when the dataset is removed, so that the name cannot be given to another one.
+it, reveals damage, and remains when the dataset is removed, so that the name cannot be given to another one. Where the
+file also has the columns that the dataset was made of, which do not make it another one, a second line has the SHA-256
+that the file would have without them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import ClassVar, Literal
 
 from filelock import FileLock, Timeout
 
-from core.data.dataset import Dataset
+from core.data.dataset import Dataset, TextColumns
 from core.data.sources.own_file import MAX_FILE, MAX_HEADER, Arrays, FileFormat, Header, damaged
 from core.data.sources.source import DatasetInfo, Revision, Source
 from core.data.task_spec import TaskSpec
@@ -113,10 +115,10 @@ class OwnDatasets(Source):
             # Not memory-mapped: truncating a mapped file kills the process that uses it.
             with self._path(name).open("rb") as file:
                 content = file.read(MAX_FILE + 1)
-            digest = self._stored_digest(name)
+            digests = self._stored_digests(name)
         except OSError as error:
             raise _unreadable(name, error) from error
-        if digest not in ("", hashlib.sha256(content).hexdigest()):
+        if digests and digests[0] != hashlib.sha256(content).hexdigest():
             raise damaged(name)
         header, arrays = self.format.read(name, content)
         return self.dataset(name, header, arrays)
@@ -133,9 +135,14 @@ class OwnDatasets(Source):
     def dataset(self, name: str, header: Header, arrays: Arrays) -> Dataset:
         """The dataset of which a file holds these. Raises: DatasetError: they contradict each other."""
 
-    def content(self, dataset: Dataset) -> bytes:
+    def columns(self, dataset: Dataset) -> TextColumns | None:
+        """The columns of the table that a dataset was made of, where they are known."""
+        return None
+
+    def content(self, dataset: Dataset, with_columns: bool = True) -> bytes:
         """The file of a dataset. Raises: DatasetError: it is of another kind."""
-        return self.format.written(self.arrays(dataset), dataset.class_names, dataset.objective)
+        columns = self.columns(dataset) if with_columns else None
+        return self.format.written(self.arrays(dataset), dataset.class_names, dataset.objective, columns)
 
     def keep(self, dataset: Dataset, name: str) -> None:
         """Write a dataset, completely or not at all.
@@ -146,12 +153,15 @@ class OwnDatasets(Source):
         """
         _check_name(name)
         content = self.content(dataset)
+        digests = [hashlib.sha256(content).hexdigest()]
+        if self.columns(dataset) is not None:
+            digests.append(hashlib.sha256(self.content(dataset, with_columns=False)).hexdigest())
         if len(content) > MAX_FILE:
             raise DatasetError(f"{name} takes more than {MAX_FILE // 2**20} MiB: leave some of its {self.what} out.")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self._folder / ".lock", timeout=LOCK_SECONDS):
-                self._write(name, content)
+                self._write(name, content, digests)
         except (OSError, Timeout) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or "the folder is busy"
             raise DatasetError(f"{name} could not be saved: {reason}. Free some space, then try again.") from error
@@ -172,7 +182,7 @@ class OwnDatasets(Source):
             reason = (error.strerror if isinstance(error, OSError) else None) or "the folder is busy"
             raise DatasetError(f"{name} could not be deleted: {reason}.") from error
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, content: bytes, digests: list[str]) -> None:
         """Check the name and the limits, then write; to be called with the lock held."""
         files = {path: path.name.partition(".")[0] for path in self._folder.glob(f"*{ENDING}") if path.is_file()}
         files = {path: other for path, other in files.items() if _is_name(other)}
@@ -184,8 +194,8 @@ class OwnDatasets(Source):
                 f"Your uploaded datasets take {used / 1e9:.1f} GB in {len(files)} files; the limits are "
                 f"{MAX_BYTES / 1e9:g} GB and {MAX_DATASETS} files: delete one first."
             )
-        digest, before = hashlib.sha256(content).hexdigest(), self._stored_digest(name)
-        if before not in ("", digest):
+        before = self._stored_digests(name)
+        if before and before[-1] != digests[-1]:
             raise DatasetError(
                 f"The name {name} belonged to another dataset before, and runs may refer to it: choose another name."
             )
@@ -193,7 +203,7 @@ class OwnDatasets(Source):
         for partial in self._folder.glob(".*.part"):
             partial.unlink()
         # The digest first: a process that is killed in between leaves no dataset that is never checked.
-        write_atomically(self._digest_path(name), digest.encode())
+        write_atomically(self._digest_path(name), "\n".join(digests).encode())
         try:
             write_atomically(self._path(name), content)
         except OSError:
@@ -208,12 +218,14 @@ class OwnDatasets(Source):
         """The file with the SHA-256 of the dataset; it remains when the dataset is removed."""
         return self._folder / f"{name}.sha256"
 
-    def _stored_digest(self, name: str) -> str:
-        """The SHA-256 of the dataset of this name; empty if there never was one."""
+    def _stored_digests(self, name: str) -> list[str]:
+        """The SHA-256 of the dataset of this name and, where it has columns, without them; empty if there never was
+        one.
+        """
         try:
-            return self._digest_path(name).read_text("ascii", "replace").strip()
+            return self._digest_path(name).read_text("ascii", "replace").split()
         except FileNotFoundError:
-            return ""
+            return []
 
 
 def suggested_name(file_name: str) -> str:

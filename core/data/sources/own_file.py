@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from core.data.dataset import USUAL_OBJECTIVE
+from core.data.dataset import USUAL_OBJECTIVE, TextColumns
 from core.errors import DatasetError
 
 MAX_FILE = 2**28
@@ -46,6 +46,8 @@ class Header:
     """Empty for targets that are numbers."""
     objective: str = USUAL_OBJECTIVE
     """Kind of the objective that the targets are for."""
+    columns: TextColumns | None = None
+    """Of the table that a dataset of texts was made of, where they are known."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,17 @@ class FileFormat:
     """Given what a file says, a part and its number of examples: the arrays that the part must have."""
 
     def written(
-        self, arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str], objective: str = USUAL_OBJECTIVE
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        class_names: Sequence[str],
+        objective: str = USUAL_OBJECTIVE,
+        columns: TextColumns | None = None,
     ) -> bytes:
         """The content of a file; the same bytes for the same dataset."""
-        # Left out where it is the usual one, so that such files are those of versions without objectives.
-        more = {} if objective == USUAL_OBJECTIVE else {"objective": objective}
+        # Left out where it is the usual one or not known, so that such files are those of versions without it.
+        more: dict[str, object] = {} if objective == USUAL_OBJECTIVE else {"objective": objective}
+        if columns is not None:
+            more["columns"] = asdict(columns)
         about = json.dumps({"format": self.name, "class_names": list(class_names), **more}, sort_keys=True)
         content: bytes = safetensors.numpy.save(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata={KEY: about}
@@ -87,6 +95,7 @@ class FileFormat:
             about = json.loads(header["__metadata__"][KEY])
             class_names, form = about["class_names"], about["format"]
             objective = about.get("objective", USUAL_OBJECTIVE)
+            columns = TextColumns(**about["columns"]) if "columns" in about else None
             targets = "I64" if class_names else "F32"
             shapes = {
                 key: (value["dtype"], tuple(value["shape"])) for key, value in header.items() if key != "__metadata__"
@@ -105,11 +114,15 @@ class FileFormat:
                 or not isinstance(objective, str)
                 or len(class_names) < (2 if objective == USUAL_OBJECTIVE else 0)
                 or not all(isinstance(one, str) for one in class_names)
+                or (
+                    columns
+                    and not all(isinstance(one, str) for one in (columns.text, columns.label, columns.part or ""))
+                )
             ):
                 raise damaged(name)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise damaged(name) from error
-        return Header(counts["train"], counts["test"], tuple(class_names), objective)
+        return Header(counts["train"], counts["test"], tuple(class_names), objective, columns)
 
     def read(self, name: str, content: bytes) -> tuple[Header, Arrays]:
         """Read a file into read-only arrays.

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from core.data.dataset import Dataset, TextDataset
+from core.data.dataset import Dataset, TextColumns, TextDataset
 from core.data.sources.own import ENDING, OwnDatasets
 from core.data.sources.own_file import Arrays, FileFormat, Header, Shapes, damaged
 from core.errors import DatasetError
@@ -36,6 +36,9 @@ class OwnTexts(OwnDatasets):
             "test_labels": dataset.test_labels,
         }
 
+    def columns(self, dataset: Dataset) -> TextColumns | None:
+        return dataset.columns if isinstance(dataset, TextDataset) else None
+
     def dataset(self, name: str, header: Header, arrays: Arrays) -> TextDataset:
         return TextDataset(
             name,
@@ -45,6 +48,7 @@ class OwnTexts(OwnDatasets):
             arrays["test_labels"],
             header.class_names,
             header.objective,
+            header.columns,
         )
 
 

@@ -4,6 +4,7 @@ Images come as a zip, an npz or a CSV of pixels, and are converted to 28×28 gra
 for language models as a table or a plain text.
 """
 
+from core.data.dataset import TextColumns
 from core.data.uploads.draft import Draft, first_images, samples
 from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_BYTES
@@ -21,7 +22,7 @@ from core.data.uploads.passage_forms import (
 )
 from core.data.uploads.read import read_upload
 from core.data.uploads.read_texts import read_passages, read_text_table, read_texts
-from core.data.uploads.text_columns import Guess, TextColumns, guess, samples_of
+from core.data.uploads.text_columns import Guess, guess, samples_of
 from core.data.uploads.text_draft import Lengths, TextDraft, draft_texts, first_texts
 from core.data.uploads.text_table import TextTable, short_name
 from core.data.uploads.topics import likely_topic, topic_columns

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.dataset import SIDE, ImageDataset, Images, Labels
+from core.data.dataset import SIDE, ImageDataset, Images, Labels, overlap_sentence
 from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
 from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES
@@ -131,11 +130,8 @@ def _split(everything: Part, classes: int) -> tuple[Part, Part]:
 
 def _warnings(dataset: ImageDataset, counts: NDArray[np.int64]) -> list[str]:
     found = class_warnings(dataset.class_names, counts, "images")
-    if same := _duplicates(dataset):
-        found.append(
-            f"{same:,} of {len(dataset.test_labels):,} test images are also in the training part: "
-            "accuracy on the test part is too high."
-        )
+    if shared := overlap_sentence(dataset):
+        found.append(shared)
     parts = (dataset.train_images, dataset.test_images)
     flat = sum(int((part.max((1, 2)) == part.min((1, 2))).sum()) for part in parts)
     if flat:
@@ -151,13 +147,3 @@ def _warnings(dataset: ImageDataset, counts: NDArray[np.int64]) -> list[str]:
             "the parts use different scales?"
         )
     return found
-
-
-def _duplicates(dataset: ImageDataset) -> int:
-    """Number of test images that are identical to a training image."""
-    known = {_digest(image) for image in dataset.train_images}
-    return sum(_digest(image) in known for image in dataset.test_images)
-
-
-def _digest(image: NDArray[np.uint8]) -> bytes:
-    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()

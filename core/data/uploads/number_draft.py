@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.dataset import TextColumns
 from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
 from core.data.uploads.limits import MIN_PER_PART
-from core.data.uploads.text_columns import TextColumns
-from core.data.uploads.text_draft import Lengths, TextDraft, dataset_of, number_of, repeated, text_warnings
+from core.data.uploads.text_draft import Lengths, TextDraft, contradicted, dataset_of, number_of, text_warnings
 from core.data.uploads.text_rows import Row, Rows, rows_of, without_repeats
 from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
@@ -58,8 +58,8 @@ def _draft(table: TextTable, columns: TextColumns, read: Rows, objective: str, d
                 f"All numbers of the {part} part in {quoted(columns.label)} are {own[0]:g}: there is nothing to learn."
             )
     texts = [row.text for row in rows]
-    dataset = dataset_of((), texts, numbers, testing, objective)
-    overlap, contradictions = repeated(dataset, rows)
+    dataset = dataset_of((), texts, numbers, testing, columns, objective)
+    contradictions = contradicted(rows)
     split = "split as in the file" if columns.part else "with a random test part"
     return TextDraft(
         dataset=dataset,
@@ -71,9 +71,7 @@ def _draft(table: TextTable, columns: TextColumns, read: Rows, objective: str, d
         warnings=(
             *table.notes,
             *([read.note] if read.note else []),
-            *text_warnings(
-                len(dataset.test_texts), overlap, contradictions, "number", "what is measured there is too good"
-            ),
+            *text_warnings(dataset, contradictions),
         ),
         train_counts=(),
         test_counts=(),
@@ -82,7 +80,7 @@ def _draft(table: TextTable, columns: TextColumns, read: Rows, objective: str, d
         empty_rows=read.empty,
         duplicates=duplicates,
         without_duplicates=drop_duplicates,
-        overlap=overlap,
+        overlap=dataset.overlap,
         contradictions=contradictions,
         faults=read.faults,
     )

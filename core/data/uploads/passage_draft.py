@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.dataset import Labels, LanguageDataset
+from core.data.dataset import Labels, LanguageDataset, overlap_sentence
 from core.data.passage import SCORED_ROLE, Passage
 from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
 from core.data.uploads.faults import Faults
@@ -154,7 +154,6 @@ def _draft(
             )
     dataset = dataset_of(passages, testing, labels, names)
     known, prompts = {*dataset.train_texts}, {prompt_of(passage) for passage in dataset.train_texts}
-    overlap = sum(passage in known for passage in dataset.test_texts)
     shared = sum(prompt is not None and prompt in prompts for prompt in map(prompt_of, dataset.test_texts))
     answered_otherwise = sum(
         passage not in known and (prompt := prompt_of(passage)) is not None and prompt in prompts
@@ -176,7 +175,7 @@ def _draft(
             for each in (
                 *table.notes,
                 note,
-                _overlap_warning(overlap, len(dataset.test_texts)),
+                overlap_sentence(dataset),
                 _shared_warning(answered_otherwise, len(dataset.test_texts)),
                 _glued_warning(passages),
             )
@@ -188,7 +187,7 @@ def _draft(
         empty_rows=empty,
         duplicates=len(everything) - len(once),
         without_duplicates=drop_duplicates,
-        overlap=overlap,
+        overlap=dataset.overlap,
         shared_prompts=shared,
         faults=faults,
     )
@@ -255,12 +254,6 @@ def _testing(keys: Sequence[Hashable]) -> NDArray[np.bool_]:
     wanted = max(1, round(TEST_SHARE * len(groups)))
     taken = order[sizes.cumsum() - sizes < wanted]
     return np.isin(groups, taken)
-
-
-def _overlap_warning(overlap: int, tested: int) -> str:
-    if not overlap:
-        return ""
-    return f"{overlap:,} of {tested:,} test passages are also in the training part: the test part looks too easy."
 
 
 def _shared_warning(shared: int, tested: int) -> str:

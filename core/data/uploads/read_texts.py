@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from core.data.dataset import USUAL_OBJECTIVE
+from core.data.dataset import USUAL_OBJECTIVE, TextColumns
 from core.data.uploads.delimited import read_delimited
 from core.data.uploads.json_lines import is_json, read_json_lines
 from core.data.uploads.limits import MAX_BYTES
@@ -15,7 +15,7 @@ from core.data.uploads.parquet import MAGIC, read_parquet
 from core.data.uploads.passage_draft import PassageDraft, draft_passages
 from core.data.uploads.passage_forms import columns_of
 from core.data.uploads.plain_text import read_plain
-from core.data.uploads.text_columns import TextColumns, guess
+from core.data.uploads.text_columns import guess
 from core.data.uploads.text_draft import TextDraft, draft_texts
 from core.data.uploads.text_file import decoded, unpacked
 from core.data.uploads.text_table import TextTable, listed

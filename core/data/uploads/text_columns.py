@@ -43,16 +43,6 @@ SAMPLE = 2000
 
 
 @dataclass(frozen=True)
-class TextColumns:
-    """Names of the columns that a dataset is made of."""
-
-    text: str
-    label: str
-    part: str | None = None
-    """Says of each row which part it belongs to; None to draw a test part."""
-
-
-@dataclass(frozen=True)
 class Guess:
     """What is probably in which column; None where nothing is likely."""
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.dataset import USUAL_OBJECTIVE, Labels, Targets, TextDataset
+from core.data.dataset import USUAL_OBJECTIVE, Labels, Targets, TextColumns, TextDataset, overlap_sentence
 from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
 from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_CLASSES, MAX_NAME
 from core.data.uploads.not_classes import are_quantities, joined_in
-from core.data.uploads.text_columns import NUMBER, TextColumns
+from core.data.uploads.text_columns import NUMBER
 from core.data.uploads.text_rows import Row, Rows, rows_of, without_repeats
 from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
@@ -109,9 +109,9 @@ def _draft(table: TextTable, columns: TextColumns, read: Rows, drop_duplicates: 
     check_counts(names, labels if given is None else labels[~testing], given, "texts")
     if given is None:
         testing = drawn_for_testing(labels, len(names))
-    dataset = dataset_of(names, texts, labels, testing, objective)
+    dataset = dataset_of(names, texts, labels, testing, columns, objective)
     counts = [np.bincount(part, minlength=len(names)) for part in (dataset.train_labels, dataset.test_labels)]
-    overlap, contradictions = repeated(dataset, rows)
+    contradictions = contradicted(rows)
     split = "split as in the file" if columns.part else "with a random test part from each class"
     return TextDraft(
         dataset=dataset,
@@ -124,7 +124,7 @@ def _draft(table: TextTable, columns: TextColumns, read: Rows, drop_duplicates: 
             *table.notes,
             *([read.note] if read.note else []),
             *class_warnings(names, counts[0], "texts"),
-            *text_warnings(len(dataset.test_texts), overlap, contradictions),
+            *text_warnings(dataset, contradictions),
         ),
         train_counts=tuple(counts[0].tolist()),
         test_counts=tuple(counts[1].tolist()),
@@ -133,24 +133,18 @@ def _draft(table: TextTable, columns: TextColumns, read: Rows, drop_duplicates: 
         empty_rows=read.empty,
         duplicates=duplicates,
         without_duplicates=drop_duplicates,
-        overlap=overlap,
+        overlap=dataset.overlap,
         contradictions=contradictions,
         faults=read.faults,
     )
 
 
-def repeated(dataset: TextDataset, rows: Sequence[Row]) -> tuple[int, int]:
-    """Number of test texts that are also in the training part, and of texts with different targets.
-
-    Args:
-        dataset: that was made.
-        rows: that it was made of.
-    """
-    known = set(dataset.train_texts)
+def contradicted(rows: Sequence[Row]) -> int:
+    """Number of texts with different targets."""
     targets_of: dict[str, set[str]] = {}
     for row in rows:
         targets_of.setdefault(row.text, set()).add(row.label)
-    return sum(text in known for text in dataset.test_texts), sum(len(found) > 1 for found in targets_of.values())
+    return sum(len(found) > 1 for found in targets_of.values())
 
 
 def first_texts(texts: Sequence[str], labels: Labels, label: int, count: int) -> list[str]:
@@ -229,6 +223,7 @@ def dataset_of(
     texts: Sequence[str],
     labels: Targets,
     testing: NDArray[np.bool_],
+    columns: TextColumns,
     objective: str = USUAL_OBJECTIVE,
 ) -> TextDataset:
     """The dataset of some texts.
@@ -238,6 +233,7 @@ def dataset_of(
         texts: all of them.
         labels: (n,) labels or numbers.
         testing: (n,) whether each is to be tested on.
+        columns: of the table that they are from.
         objective: kind of the objective that the targets are for.
     """
     numbers = labels[~testing], labels[testing]
@@ -245,28 +241,15 @@ def dataset_of(
         array.flags.writeable = False
     train = tuple(text for text, tested in zip(texts, testing.tolist(), strict=True) if not tested)
     test = tuple(text for text, tested in zip(texts, testing.tolist(), strict=True) if tested)
-    return TextDataset("upload", train, numbers[0], test, numbers[1], tuple(names), objective)
+    return TextDataset("upload", train, numbers[0], test, numbers[1], tuple(names), objective, columns)
 
 
-def text_warnings(
-    tested: int,
-    overlap: int,
-    contradictions: int,
-    target: str = "label",
-    too_good: str = "accuracy on the test part is too high",
-) -> list[str]:
-    """Sentences about texts that occur in both parts, or with different targets.
-
-    Args:
-        tested: number of test texts.
-        overlap: of these that are also in the training part.
-        contradictions: texts with different targets.
-        target: what they are called.
-        too_good: what follows from an overlap.
-    """
-    found = []
-    if overlap:
-        found.append(f"{overlap:,} of {tested:,} test texts are also in the training part: {too_good}.")
+def text_warnings(dataset: TextDataset, contradictions: int) -> list[str]:
+    """Sentences about texts that occur in both parts, or with different targets; ``contradictions``: of the latter."""
+    found, target = (
+        [sentence] if (sentence := overlap_sentence(dataset)) else [],
+        "label" if dataset.num_classes else "number",
+    )
     if contradictions:
         texts = "1 text has" if contradictions == 1 else f"{contradictions:,} texts have"
         found.append(f"{texts} different {target}s in different rows: nothing can learn all of them.")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from core.data.dataset import TextColumns
 from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.parts import part_of, train_and_test
-from core.data.uploads.text_columns import TextColumns
 from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
 

@@ -10,6 +10,7 @@ from functools import partial
 
 from torch import nn
 
+from core.adapter import Uploaded
 from core.data.examples import shapes_of
 from core.data.task import EvaluationPart, Task
 from core.data.text_examples import TextExamples
@@ -265,7 +266,9 @@ class BankRun:
             if spec.network.brought is not None:
                 give_back()  # what steps and evaluations took, before the network is copied
             run = self.job.members[self.places[member]].run
-            is_own = self.dependencies.tasks.catalog.info(spec.task.dataset).is_own
+            catalog, own = self.dependencies.tasks.catalog, None
+            if catalog.info(spec.task.dataset).is_own:
+                own = Uploaded.of(catalog.load(spec.task.dataset), len(self.task.test))
             result, files = file_of(
                 run,
                 spec,
@@ -274,7 +277,7 @@ class BankRun:
                 result,
                 probe,
                 self.task.class_names,
-                uploaded=len(self.task.test) if is_own else 0,
+                uploaded=own,
             )
             self.growth.sample()
             result = replace(result, peak_memory=self.growth.peak)

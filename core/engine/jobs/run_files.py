@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from core.adapter import Card, adapter_bytes
+from core.adapter import Card, Uploaded, adapter_bytes
 from core.data.examples import Batch, Examples
 from core.methods.adapter import AdapterSpec
 from core.methods.merging import base_copy
@@ -50,7 +50,7 @@ def file_of(
     result: Result,
     probe: Batch,
     labels: Sequence[str],
-    uploaded: int = 0,
+    uploaded: Uploaded | None = None,
 ) -> tuple[Result, dict[str, bytes]]:
     """Make the file of a run's network, or of its adapter.
 
@@ -62,7 +62,7 @@ def file_of(
         result: of the run.
         probe: on which an adapter is checked; see :func:`probe_of`.
         labels: name of each class.
-        uploaded: number of test examples, if somebody uploaded the dataset; otherwise 0.
+        uploaded: the dataset, if somebody uploaded it.
 
     Returns:
         The result with file sizes filled in, and the file's content by its name.
