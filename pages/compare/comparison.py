@@ -18,7 +18,7 @@ from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of, shades_of
 from core.study.report.answer import answer_of
-from core.study.report.evidence import named
+from core.study.report.evidence import named, overlaps_of
 from core.study.report.limits import held_sentence
 from core.study.weights.predicted import tested_by
 from pages.compare.selected import SELECTION
@@ -53,10 +53,11 @@ class Comparison:
 
     @property
     def notes(self) -> list[str]:
-        """What the intervals hold for, and macro-F1, as sentences."""
+        """What the intervals hold for, what is in both parts of a dataset, and macro-F1, as sentences."""
         spec = self.members[0].spec
         held = held_sentence(spec, self.lab.networks.title_of(spec.network))
-        return [*filter(None, [held, macro_f1_sentence(self.shown)])]
+        overlaps = overlaps_of(self.lab, [run.spec for run in self.members])
+        return [*filter(None, [held, *overlaps, macro_f1_sentence(self.shown)])]
 
     @property
     def warnings(self) -> list[str]:

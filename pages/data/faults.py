@@ -1,4 +1,6 @@
-"""The list of files or rows of an upload that cannot be used, and the button that leaves them out."""
+"""What is wrong with an upload: the files or rows that cannot be used, with the button that leaves them out, and
+warnings.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.data.uploads import Faults
+from core.data.dataset import overlap_sentence
+from core.data.uploads import Faults, PassageDraft, TextDraft
 from core.numbers import count_text
 from pages.shared.ui.literal import literal
 
@@ -38,6 +41,20 @@ def are_left_out(faults: Faults, what: str, key: str) -> bool:
         st.session_state[key] = True
         st.rerun()
     return False
+
+
+def warnings_view(draft: TextDraft | PassageDraft, switch: str) -> None:
+    """Draw what is to be known of an upload.
+
+    Args:
+        draft: what it would become.
+        switch: title of the one above that leaves out what is repeated, named where that helps.
+    """
+    overlap = overlap_sentence(draft.dataset)
+    for warning in draft.warnings:
+        helps = warning == overlap and draft.duplicates and not draft.without_duplicates
+        remedy = f" *{switch}*, above, leaves each of them in one part alone." if helps else ""
+        st.warning(literal(warning) + remedy, icon=":material/warning:")
 
 
 def _listed(faults: Sequence[str]) -> str:

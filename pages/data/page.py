@@ -52,6 +52,10 @@ def row(info: DatasetInfo) -> None:
                 st.space("stretch")
                 delete_button(lab, info.name)
         about(info)
+        if info.state == "ready":
+            with errors_shown():
+                if overlap := lab.catalog.overlap(info.name):
+                    st.warning(literal(overlap), icon=":material/warning:")
         browse(lab, info)
         if info.is_own and info.state == "ready":
             next_steps(lab, info.name)

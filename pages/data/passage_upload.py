@@ -31,7 +31,7 @@ from core.lab import Lab, current
 from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
 from core.numbers import count_text
-from pages.data.faults import are_left_out
+from pages.data.faults import are_left_out, warnings_view
 from pages.shared.forms.task_preview import BATCH, SCORED
 from pages.shared.forms.task_preview import draw_passages as draw_as_tokens
 from pages.shared.forms.view import length
@@ -40,6 +40,9 @@ from pages.shared.ui.pickers import distinct, imported_bases
 
 SAMPLES = 5
 """Passages that are shown."""
+
+REPEATED_PASSAGES = "Leave out repeated passages"
+"""Title of the switch."""
 
 CHARACTERS = 600
 """Characters of a passage that are shown."""
@@ -100,7 +103,7 @@ def _review(file_id: str, table: TextTable) -> LanguageDataset | None:
     columns = _columns(file_id, table, form)
     all_scored = _all_scored(file_id, form)
     drop = st.toggle(
-        "Leave out repeated passages",
+        REPEATED_PASSAGES,
         key=f"upload-drop-passages-{file_id}",
         help="Passages that are the same from the first to the last character. Of one in both parts, that in the test "
         "part stays.",
@@ -116,8 +119,7 @@ def _review(file_id: str, table: TextTable) -> LanguageDataset | None:
     if not are_left_out(draft.faults, "rows", f"upload-left-{file_id}-{columns}"):
         return None
     st.markdown(literal(draft.line))
-    for warning in draft.warnings:
-        st.warning(literal(warning), icon=":material/warning:")
+    warnings_view(draft, REPEATED_PASSAGES)
     _facts(draft)
     draw_passages(draft.dataset.train_texts)
     _tokens(draft.dataset, file_id)

@@ -28,7 +28,7 @@ from core.objectives.registry import objective_of, objectives_for
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
-from pages.data.faults import are_left_out
+from pages.data.faults import are_left_out, warnings_view
 from pages.data.passage_upload import draw_passages_upload, read_as_plain
 from pages.data.upload_kind import UploadKind
 from pages.shared.forms.task_preview import BATCH, draw_tokens
@@ -44,6 +44,8 @@ CELL = 200
 """Characters of a cell that are shown."""
 SAMPLES = 5
 """Texts shown of a class."""
+REPEATED_ROWS = "Leave out repeated rows"
+"""Title of the switch."""
 CHARACTERS = 400
 """Characters of a text that are shown."""
 
@@ -103,7 +105,7 @@ def _preview(file_id: str, content: bytes) -> Dataset | None:
     _rows(table, guessed)
     columns = _columns(file_id, table, guessed, objective)
     drop = st.toggle(
-        "Leave out repeated rows",
+        REPEATED_ROWS,
         key=f"upload-drop-{file_id}",
         help="Rows with the text and the label of another row. Of a row in both parts, the one in the test part stays.",
         persist_state="session",
@@ -118,8 +120,7 @@ def _preview(file_id: str, content: bytes) -> Dataset | None:
     if not are_left_out(draft.faults, "rows", f"upload-left-{file_id}-{columns}"):
         return None
     st.markdown(literal(draft.line))
-    for warning in draft.warnings:
-        st.warning(literal(warning), icon=":material/warning:")
+    warnings_view(draft, REPEATED_ROWS)
     _facts(draft)
     if names := draft.dataset.class_names:
         st.plotly_chart(

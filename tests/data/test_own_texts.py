@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data.dataset import TextDataset
+from core.data.dataset import TextColumns, TextDataset
 from core.data.sources import own
 from core.data.sources.catalog import Catalog
 from core.data.sources.own import suggested_name
@@ -75,6 +75,13 @@ def test_texts_and_images_share_names_limits_and_deletion(catalog: Catalog, monk
     for dataset in (IMAGES, OTHER):
         with pytest.raises(DatasetError, match="belonged to another dataset before"):
             catalog.keep(dataset, "a")
+    # The columns that a dataset is made of make it no other one, and earlier versions have not kept them.
+    for columns in (None, TEXTS.columns, TextColumns("a", "label (2)", "b"), None):
+        catalog.keep(replace(TEXTS, columns=columns), "a")
+        loaded = catalog.load("a")
+        assert isinstance(loaded, TextDataset)
+        assert loaded.columns == columns
+        catalog.remove("a")
     catalog.keep(TEXTS, "a")
     assert catalog.revision("a") not in ((), before)
     assert same(catalog.load("a"), TEXTS)

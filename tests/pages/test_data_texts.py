@@ -10,7 +10,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.data.dataset import TextDataset
+from core.data.task_spec import TaskSpec
 from core.lab import Lab
+from core.run_spec import RunSpec
+from core.study.report.evidence import overlaps_of
 from tests.data.text_files import GOOD, ROWS, separated
 from tests.networks.tiny import save_tiny
 from tests.pages.test_data import HOSTILE, files, upload, visit
@@ -86,7 +89,11 @@ def test_a_column_of_parts_is_offered_as_such_and_overlap_is_told(opened: Lab) -
     app = with_texts("a.csv", separated(rows, ("a", "b", "c")).encode())
     assert box(app, "Part").value == "c"
     assert facts(app)["Test texts that are also trained on"] == "3"
-    assert "3 of 3 test texts are also in the training part" in texts(app)
+    told = "3 of 3 test texts are also in the training part: accuracy on the test part is too high."
+    assert f"{told} *Leave out repeated rows*, above, leaves each of them in one part alone." in texts(app)
+    app.button(key="upload-keep").click().run()
+    assert [warning.value for warning in draw("data").warning] == [told]
+    assert overlaps_of(opened, [RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="a"))]) == (f"In a, {told}",)
 
 
 def test_what_has_no_likely_columns_asks_for_them(opened: Lab) -> None:

@@ -249,7 +249,9 @@ def test_cuts_end_where_they_would_take_too_long(lab, direct):
 
 def test_what_is_left_out_is_said_in_the_report(evidence):
     left = replace(evidence, remeasured=replace(evidence.remeasured, cuts=(), left_out="It would take many minutes."))
-    found = report(left)
+    assert left.overlaps == ()
+    found = report(replace(left, overlaps=("In pets, 3 of 47 test texts are also in the training part.",)))
+    assert "In pets, 3 of 47 test texts are also in the training part." in found.limits
     assert "It would take many minutes." in found.limits
     assert all("How much rank" not in section.title for section in found.sections)
 

@@ -19,6 +19,7 @@ from core.forecast.step_time import StepTimes
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.plan.configuration_file import write_configuration
+from core.run_spec import RunSpec
 from core.settings import choose_device
 from core.store.record import Curve, Experiment, Run
 from core.study.arms.arm import Arm, judged_by
@@ -61,6 +62,8 @@ class Evidence:
     """
     step_times: StepTimes | None = None
     """Times of a step of each method under the same conditions; None where nobody has measured them."""
+    overlaps: tuple[str, ...] = ()
+    """See :func:`overlaps_of`."""
     study: StudyAnswer | None = None
     """What a study found along its axis; None for an experiment without one."""
 
@@ -147,6 +150,7 @@ def gather(
         network=lab.networks.title_of(members[0].spec.network),
         examples=_examples(lab, members),
         step_times=_step_times(lab, chosen),
+        overlaps=overlaps_of(lab, [run.spec for run in members]),
         study=study,
     )
 
@@ -166,6 +170,18 @@ def _examples(lab: Lab, members: Sequence[Run]) -> tuple[int, int, int] | None:
     except LabError:
         return None
     return (len(outline.train), len(outline.validation), len(outline.test)) if outline else None
+
+
+def overlaps_of(lab: Lab, specs: Iterable[RunSpec]) -> tuple[str, ...]:
+    """What follows from test examples that are also trained on: a sentence for each uploaded dataset that has some."""
+    found = []
+    for name in dict.fromkeys(spec.task.dataset for spec in specs):
+        try:
+            sentence = lab.catalog.overlap(name)
+        except LabError:
+            continue  # it is gone or damaged, and nothing can be said
+        found += [f"In {name}, {sentence}"] * bool(sentence)
+    return tuple(found)
 
 
 def _step_times(lab: Lab, chosen: Sequence[Arm]) -> StepTimes | None:

@@ -33,6 +33,7 @@ def limits_of(evidence: Evidence) -> list[str]:
         f"The intervals are over {counted(seeds, 'seed')}, that is over {_drawn(specs)}. Those of adapter settings "
         f"minus full fine-tuning are over test {nouns} as well, where the answers to each are known; all others hold "
         f"for these test {nouns}.",
+        *evidence.overlaps,
         f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}."
         + ("" if evidence.verdict.holds_on else " What learns more slowly may catch up in a longer training."),
     ]
