@@ -54,7 +54,7 @@ MAX_WAITING = 8 * MAX_ROWS
 IMPORTED = re.compile(f"[0-9a-f]{{64}}/([0-9]+|{LANGUAGE})")
 """What a network that was imported is called as a base: its digest, and its number of outputs or what it learns."""
 
-NO_CLASSES = "A network that was imported knows no classes by itself: name an adapter in each row."
+NO_CLASSES = "A network that was imported knows no classes by itself: each row names an adapter of it."
 
 NOT_ALONE = "A network that was imported answers beside its adapters: name one of them in at least one row."
 
@@ -153,6 +153,11 @@ class Predictor:
         arrived = time.perf_counter()
         adapters = tuple(row.adapter for row in request.rows)
         named = [request.base] if request.base and not is_imported(request.base) else []
+        if named and not self._store.runs_of(named):
+            raise UnknownRunError(
+                f"There is no base {request.base!r}: the base of rows without an adapter is a pretrain run, and with "
+                "adapters none has to be named."
+            )
         runs = self._runs([*filter(None, adapters), *named])
         base = self._base_of(request, runs)
         own = base.run
@@ -266,7 +271,10 @@ class Predictor:
         if len(bases) > 1:
             raise ServingError(f"All rows of a request are on one base; these are on {', '.join(sorted(bases))}.")
         if not bases:
-            raise ServingError("No row names an adapter: name the base beside the rows.")
+            raise ServingError(
+                "No row names an adapter: name one in each row or, for the answers of a base that was pretrained here, "
+                "its run as base beside the rows."
+            )
         (key,) = bases
         if named and named[0].spec.is_direct:
             return _Base(key, named[0].spec.network, lambda: self._artifacts.base_network(named[0]), None)

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from core.data.dataset import LANGUAGE
 from core.web.predict import PREDICT
 
-TEXT = json.dumps("a round fruit with red or green skin")
-"""A text to ask about, in JSON and in Python."""
+TEXT = "a round fruit with red or green skin"
+"""A text to ask about where there is no better one."""
+
+LONGEST = 200
+"""Characters of a text to ask about."""
 
 CLASS = 'print(prediction["name"], max(prediction["probabilities"]))'
 NUMBER = 'print(prediction["number"])'
@@ -32,10 +35,10 @@ class Example:
 
     key: str
     """Field of a row."""
-    json: str
-    """Its value within the single quotes of a command."""
-    python: str
-    """Its value in Python."""
+    json: str = ""
+    """Its value within the single quotes of a command, unless that is a text."""
+    python: str = ""
+    """Its value in Python, unless that is a text."""
     before: str = ""
     """Lines before the command."""
     printed: str = CLASS
@@ -49,10 +52,15 @@ EXAMPLES: Mapping[str, Example] = {
         "[0.5] * 784  # from 0 to 1, row by row, preprocessed as in training",
         '# 784 pixels from 0 to 1, here all 0.5\nP=$(python3 -c \'print(", ".join(["0.5"] * 784))\')\n',
     ),
-    "text": Example("text", TEXT, TEXT),
-    LANGUAGE: Example("text", TEXT, TEXT, printed=SCORE),
+    "text": Example("text"),
+    LANGUAGE: Example("text", printed=SCORE),
 }
 """By kind of data."""
+
+
+def _written(text: str) -> str:
+    """A text in JSON within single quotes and in Python alike; a long one is cut."""
+    return json.dumps(text[:LONGEST], ensure_ascii=False).replace("'", "\\u0027")
 
 
 def curl(
@@ -61,6 +69,7 @@ def curl(
     reads: str = "image",
     base: str | None = None,
     has_classes: bool = True,
+    text: str = TEXT,
 ) -> str:
     """A request as a command.
 
@@ -70,10 +79,11 @@ def curl(
         reads: the kind of data that the rows are.
         base: named beside the rows, where no row has an adapter.
         has_classes: whether the answers are classes, not numbers.
+        text: to ask about, where the rows are texts.
     """
     example = EXAMPLES[reads]
     named = ["" if name is None else f'"adapter": {json.dumps(name)}, ' for name in adapters]
-    rows = ", ".join(f'{{{adapter}"{example.key}": {example.json}}}' for adapter in named)
+    rows = ", ".join(f'{{{adapter}"{example.key}": {example.json or _written(text)}}}' for adapter in named)
     beside = "" if base is None else f'"base": {json.dumps(base)}, '
     return f"{example.before}curl {address}{PREDICT} {CURL_HEADERS} -d '{{{beside}\"rows\": [{rows}]}}'"
 
@@ -84,6 +94,7 @@ def python(
     reads: str = "image",
     base: str | None = None,
     has_classes: bool = True,
+    text: str = TEXT,
 ) -> str:
     """A request in Python's standard library. Args: as in :func:`curl`."""
     key = EXAMPLES[reads].key
@@ -98,7 +109,7 @@ import json
 import os
 from urllib.request import Request, urlopen
 
-{key} = {EXAMPLES[reads].python}
+{key} = {EXAMPLES[reads].python or _written(text)}
 rows = {rows}
 token = os.environ.get("LORA_LAB_TOKEN", "")
 headers = {{"content-type": "application/json", "authorization": f"Bearer {{token}}"}}

@@ -7,18 +7,21 @@ from statistics import median, quantiles
 import streamlit as st
 
 from core.data.dataset import LANGUAGE
+from core.errors import LabError
 from core.lab import current
 from core.numbers import bytes_text, count_text, number_text
 from core.objectives.language import BITS_PER_BYTE
 from core.objectives.registry import objective_of
-from core.serving.predictor import LATENCIES, Statistics
+from core.serving.predictor import LATENCIES, Statistics, is_imported
 from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
+from core.study.weights.predicted import test_texts
 from core.web.predict import ADAPTERS, OPENAPI
 from core.wording.examples import noun
-from pages.serve.examples import curl, python
+from pages.serve.examples import TEXT, curl, python
 from pages.shared.experiment.current import offered_here
 from pages.shared.ui.access import token_sentence
 from pages.shared.ui.links import link
+from pages.shared.ui.pickers import distinct
 
 TICK = 2.0
 """Seconds between two looks at the figures."""
@@ -37,22 +40,52 @@ def examples(adapters: list[ServedAdapter]) -> None:
     asked: dict[str, tuple[list[str | None], str | None]] = {rows_of[0]: (rows_of[1], None)}
     if lab.runs_of([first.base]):  # a network that was imported answers with adapters only
         asked["Base alone"] = ([None], first.base)
+    text = _text(first)
     for tab, (rows, base) in zip(st.tabs(list(asked)), asked.values(), strict=True):
         with tab:
             for title, code in (("curl", curl), ("Python", python)):
                 st.caption(title)
-                st.code(code(address, rows, first.reads, base, has_classes), language=None, wrap_lines=True)
+                st.code(code(address, rows, first.reads, base, has_classes, text), language=None, wrap_lines=True)
     if continues:
         st.caption(
             "The answer to each row has the bits per byte of the text, lower is better, and the bits of each token. A "
             "row may have a prompt, too, which stands before the text and is not scored."
         )
     st.caption(
-        f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. A row without an adapter gets the answer "
-        f"of the base alone; where no row has one, the request names the base. {token_sentence()} "
-        "`python -m core serve --home HOME --port PORT` serves without the pages."
+        f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. {' '.join(_alone(adapters))} "
+        f"{token_sentence()} `python -m core serve --home HOME --port PORT` serves without the pages."
     )
     st.markdown(f"[Description for programs (OpenAPI)]({address}{OPENAPI})")
+
+
+def _text(adapter: ServedAdapter) -> str:
+    """A text of what an adapter was tested on, where it reads texts and they are here."""
+    if adapter.reads == "image":
+        return TEXT
+    try:
+        (found,) = test_texts(lab, lab.run(adapter.adapter).spec.task, [0])
+    except LabError:
+        return TEXT
+    return found
+
+
+def _alone(adapters: list[ServedAdapter]) -> list[str]:
+    """What a row without an adapter gets: a sentence for each kind of base that is there."""
+    brought = {each.base: each.reads for each in adapters if is_imported(each.base)}
+    found = []
+    if any(each.base not in brought for each in adapters):
+        found.append(
+            "On a base that was pretrained here, a row without an adapter gets the answer of the base alone; where no "
+            "row has one, the request names the base."
+        )
+    if LANGUAGE in brought.values():
+        found.append(
+            "On an imported network that continues texts, a row without an adapter gets the answer of the network "
+            "alone, beside at least one row that names one."
+        )
+    if {*brought.values()} - {LANGUAGE}:
+        found.append("On another imported network every row names an adapter, which has the head for its classes.")
+    return found
 
 
 @st.fragment(run_every=TICK)
@@ -102,6 +135,7 @@ examples(known)
 st.subheader("Adapters")
 if listed.next:
     st.caption(f"The newest; `GET {ADAPTERS}` lists all, {count_text(MAX_LISTED)} at a time.")
+titles = distinct({card.digest: card.title for card in lab.networks.list()})
 results = {"Accuracy (%)": lambda each: each.accuracy, BITS_PER_BYTE.title: lambda each: each.bits_per_byte}
 shown = {title: value for title, value in results.items() if any(value(each) is not None for each in known)}
 st.dataframe(
@@ -109,7 +143,7 @@ st.dataframe(
         {
             "Adapter": each.adapter,
             "Reads": noun(each.reads),
-            "Base": each.base,
+            "Base": titles.get(each.base.partition("/")[0], each.base),
             "Method": each.label,
             "Alpha": each.alpha,
             "Learning rate": each.learning_rate,
@@ -122,7 +156,6 @@ st.dataframe(
     ],
     hide_index=True,
     column_config={
-        "Base": st.column_config.TextColumn(width="small"),  # the digest of an imported network is long
         "Alpha": st.column_config.NumberColumn(format="%g"),
         "Learning rate": st.column_config.NumberColumn(format="%g"),
         "Accuracy (%)": st.column_config.NumberColumn(format="%.2f"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import shlex
+
 import pytest
 
 from core.lab import Lab
@@ -30,6 +34,11 @@ def test_the_code_asks_for_what_the_base_reads_and_names_a_base_alone_beside_the
     for code in (curl("http://here", [None], reads, "r-2"), python("http://here", [None], reads, "r-2")):
         assert '"base": "r-2"' in code
         assert "adapter" not in code
+    if key == "text":
+        hostile = 'it\'s "$P" \\ `😀`\n€'
+        asked = json.loads(shlex.split(curl("http://here", ["r-1"], reads, text=hostile))[-1])["rows"][0]["text"]
+        (line,) = [line for line in python("http://here", ["r-1"], reads, text=hostile).splitlines() if "😀" in line]
+        assert asked == ast.literal_eval(line.removeprefix("text = ")) == hostile
 
 
 @pytest.mark.parametrize(

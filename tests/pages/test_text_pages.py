@@ -68,6 +68,19 @@ def test_every_page_of_an_experiment_draws(
     assert not app.run().error
 
 
+def test_serve_calls_an_imported_base_by_its_name_and_says_what_rows_on_it_name(
+    seen: Callable[..., AppTest], opened: Lab, trained_home: TrainedHome
+) -> None:
+    app = seen("serve")
+    listed = {each.adapter: each for each in opened.predictor.adapters().adapters}
+    shown = app.dataframe[0].value
+    for adapter, base in zip(shown["Adapter"], shown["Base"], strict=True):
+        key = listed[adapter].base
+        assert base == (NETWORK if key.startswith(trained_home.digest) else key)
+    assert NETWORK in set(shown["Base"])
+    assert "On another imported network every row names an adapter" in texts(app)
+
+
 @pytest.mark.parametrize("tab", TABS)
 @pytest.mark.parametrize("which", ["direct", "after_source"])
 def test_every_tab_of_compare_speaks_of_texts(

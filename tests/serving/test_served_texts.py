@@ -18,7 +18,7 @@ from core.adapter.card import Card
 from core.adapter.write import adapter_bytes
 from core.data.dataset import TextDataset
 from core.data.examples import Batch
-from core.errors import ServingError
+from core.errors import ServingError, UnknownRunError
 from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
@@ -35,7 +35,7 @@ from core.settings import Settings
 from tests.adapter.samples import perturb
 from tests.conftest import finish, short
 from tests.networks.tiny import SIZES
-from tests.text_home import PETS, texts_of
+from tests.text_home import NETWORK, PETS, texts_of
 from tests.trained_home import TrainedHome
 from tests.training.tiny_passages import CONFIGS, task_of
 from tests.training.tiny_passages import network_of as language_model
@@ -297,8 +297,10 @@ def test_adapters_that_are_listed_with_one_base_are_answered_together_and_by_its
             assert len(lab.predictor.predict(PredictRequest(rows=rows, base=named)).predictions) == len(rows)
     with pytest.raises(ServingError, match="All rows of a request are on one base"):
         lab.predictor.predict(PredictRequest(rows=[rows[0] for rows in groups.values()]))
-    with pytest.raises(ServingError, match="name an adapter in each row"):
+    with pytest.raises(ServingError, match="each row names an adapter"):
         lab.predictor.predict(PredictRequest(rows=[Row(text="a cat")], base=f"{trained_home.digest}/2"))
+    with pytest.raises(UnknownRunError, match="There is no base 'tiny-bert'"):
+        lab.predictor.predict(PredictRequest(rows=[Row(text="a cat")], base=NETWORK))
     lab.close()
 
 
@@ -307,7 +309,7 @@ def test_rows_of_the_wrong_kind_and_without_an_adapter_are_one_sentence(trained_
     run = next(run for run in lab.members(trained_home.direct) if run.spec.role == "adapter")
     for rows, sentence in (
         ([Row(pixels=[0.5], adapter=run.id)], "reads texts: give each row its text"),
-        ([Row(text="a", adapter=run.id), Row(text="a")], "name an adapter in each row"),
+        ([Row(text="a", adapter=run.id), Row(text="a")], "each row names an adapter"),
         ([Row(text="a", prompt="b", adapter=run.id)], "takes a prompt: leave it out"),
     ):
         with pytest.raises(ServingError, match=sentence):

@@ -206,7 +206,7 @@ ROW = {"pixels": [0.5] * 784}
         ([ROW | {"adapter": "r-none"}], {}, 404, "There is no run 'r-none'"),
         ([ROW | {"adapter": "FULL"}], {}, 404, "has no adapter"),
         ([ROW | {"adapter": "BASE"}], {"base": "BASE"}, 404, "has no adapter"),
-        ([ROW], {"base": "r-none"}, 404, "There is no run 'r-none'"),
+        ([ROW], {"base": "r-none"}, 404, "There is no base 'r-none'"),
         ([ROW], {"base": "FULL"}, 404, "is not a base"),
         ([ROW | {"adapter": "ADAPTER"}], {"base": "FULL"}, 400, "All rows of a request are on one base"),
         ([{"pixels": []}] * (MAX_ROWS + 1), {}, 400, "rows"),
