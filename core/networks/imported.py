@@ -171,14 +171,9 @@ class ImportedSpec(HuggingFaceSpec):
     @property
     def facts(self) -> dict[str, str]:
         values = self.values
-        layers, width = (
-            next((values[name] for name in names if isinstance(values.get(name), int)), None)
-            for names in (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd", "dim"))
-        )
-        sizes = f", {layers} layers of width {width}" if layers and width else ""
         dropout = sorted({float(value) for name, value in values.items() if "drop" in name and _is_share(value)})
         return {
-            "Architecture": f"{values['model_type']}{sizes}",
+            "Architecture": architecture_text(values),
             "Weights": f"SHA-256 {self.weights}",
             "Dropout": f"{', '.join(f'{share:g}' for share in dropout)} in training, none in evaluation"
             if dropout
@@ -188,6 +183,16 @@ class ImportedSpec(HuggingFaceSpec):
     @property
     def text(self) -> str:
         return f"{self.title} of the architecture {self.values['model_type']}"
+
+
+def architecture_text(config: Mapping[str, Any]) -> str:
+    """The architecture of a config with its sizes, as in ``bert, 6 layers of width 384``."""
+    layers, width = (
+        next((config[name] for name in names if isinstance(config.get(name), int)), None)
+        for names in (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd", "dim"))
+    )
+    sizes = f", {layers} layers of width {width}" if layers and width else ""
+    return f"{config['model_type']}{sizes}"
 
 
 def _is_share(value: object) -> bool:

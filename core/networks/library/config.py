@@ -1,12 +1,16 @@
-"""What is checked of a network's config before its files are copied: what it reads, and numbers within bounds."""
+"""What is checked of a network's config before its files are copied: what it reads, and numbers within bounds; and a
+name by it.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from core.errors import JsonError, NetworkFileError, printable
+from core.networks.imported import architecture_text
 from core.networks.library.files import CONFIG
 from core.networks.transformers_library import transformers
 from core.reader.json_text import json_value
@@ -29,6 +33,23 @@ EXPERTS = re.compile(r"(num|n)_(local_|routed_)?experts$")
 
 MAX_NUMBER = 2**24
 """Maximum of any whole number in a config; vocabularies and lengths of inputs are far below."""
+
+SILENT = re.compile(
+    r"(models?|networks?|checkpoints?|snapshots?|base|output|main)([-_]?\d+)?|[0-9a-f]{7,64}", re.IGNORECASE
+)
+"""Pattern of the names of folders that do not tell which network is in them."""
+
+
+def told_by(folder: str) -> str:
+    """The name of a folder as that of the network in it; empty where it does not tell which one that is."""
+    return "" if SILENT.fullmatch(folder) else folder
+
+
+def name_in(config: Mapping[str, Any]) -> str:
+    """A name for a network by its config: of what it was loaded from when it was saved, else its architecture."""
+    source = config.get("_name_or_path")
+    told = told_by(Path(source).name) if isinstance(source, str) else ""
+    return told or architecture_text(config)
 
 
 def check_kind(content: bytes, what: str) -> dict[str, Any]:

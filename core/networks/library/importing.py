@@ -17,7 +17,7 @@ from core.files import flush, put_in_place, sha256_of
 from core.memory import free_bytes
 from core.networks.library.card import MAX_NAME, NetworkCard, read_card, write_card
 from core.networks.library.check import inspect
-from core.networks.library.config import check_kind
+from core.networks.library.config import check_kind, name_in
 from core.networks.library.files import (
     CONFIG,
     INDEX,
@@ -69,6 +69,9 @@ class Importing:
     def run(self, name: str) -> NetworkCard:
         """Copy, check and keep the files, completely or not at all.
 
+        Args:
+            name: of the network; empty for one by its config.
+
         Raises:
             NetworkFileError: a file is missing, damaged or too large; or it was stopped, or the connection was lost.
             StorageFullError: there is no room for it.
@@ -78,7 +81,7 @@ class Importing:
         files = choose(sizes.keys(), place.what)
         # The cheap checks come before anything is copied: they find what is wrong with most networks. What reads no
         # texts has no tokenizer either, so its kind comes first.
-        check_kind(place.read(CONFIG), place.what)
+        config = check_kind(place.read(CONFIG), place.what)
         check_tokenizer(files, place.what)
         if INDEX in files.texts:
             files = with_shards(files, place.read(INDEX), sizes.keys(), place.what)
@@ -88,7 +91,7 @@ class Importing:
         try:
             with arriving(self._settings.networks, place.key, place.what) as folder:
                 self._copy(folder, files, sizes)
-                return self._keep(folder, files, name, licence or place.licence)
+                return self._keep(folder, files, name or name_in(config), licence or place.licence)
         except OSError as error:
             raise NetworkFileError(
                 f"{place.what} could not be saved: {error.strerror or error}. Free some space, then import it again."

@@ -18,6 +18,7 @@ from core.networks.causal import CausalSpec
 from core.networks.imported import ImportedSpec
 from core.networks.library.card import NetworkCard, checked_name, read_card, write_card
 from core.networks.library.check import read_all
+from core.networks.library.config import told_by
 from core.networks.library.files import NetworkFiles
 from core.networks.library.hub import HubPlace
 from core.networks.library.importing import Importing
@@ -242,16 +243,17 @@ class Networks:
 
         Args:
             folder: with config, tokenizer, and weights as safetensors; or a zip with them, which is read in pieces.
-            name: what people call it; default: the folder's name, or the zip's without its ending.
+            name: what people call it; default: the folder's name, or the zip's without its ending, where
+                that tells which one it is; else one by its config.
             progress: called with the fraction that is done, 0 to 1.
             stop: once set, bringing ends at the next piece.
         """
         if not is_zip(folder):
-            return self._import(FolderPlace(folder), name or folder.resolve().name, progress, stop)
+            return self._import(FolderPlace(folder), name or told_by(folder.resolve().name), progress, stop)
         try:
             with folder.open("rb") as file:
                 place = ZipPlace(file, folder.name)
-                return self._import(place, name or stem_of(folder.name), progress, stop)
+                return self._import(place, name or told_by(stem_of(folder.name)), progress, stop)
         except OSError as error:
             raise NetworkFileError(f"The zip {printable(folder.name, 60)} cannot be read: {error.strerror}.") from error
 
@@ -270,9 +272,9 @@ class Networks:
             file: its name.
             progress: called with the fraction that is done, 0 to 1.
             stop: once set, bringing ends at the next piece.
-            name: what people call the network; default: the file's name without its ending.
+            name: what people call the network; default: see :meth:`import_folder`.
         """
-        return self._import(ZipPlace(content, file), name or stem_of(file), progress, stop)
+        return self._import(ZipPlace(content, file), name or told_by(stem_of(file)), progress, stop)
 
     def remove(self, digest: str) -> None:
         """Delete a network; does nothing if it is not there.

@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from core.errors import NetworkFileError, printable
-from core.networks.library.files import max_bytes_of
+from core.networks.library.files import ADAPTER, CONFIG, max_bytes_of
+from core.numbers import listed
 
 CHUNK = 2**20
 """Bytes per piece."""
+
+LEVELS = 4
+"""Levels of folders in which a config is looked for below one without it."""
+
+MAX_LOOKED = 1000
+"""Folders that are looked into for it."""
+
+MAX_NAMED = 3
+"""Folders with a config that are named."""
 
 
 class Place(ABC):
@@ -82,9 +93,31 @@ class FolderPlace(Place):
     def sizes(self) -> Mapping[str, int]:
         try:
             with os.scandir(self.folder) as entries:
-                return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+                found = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
         except OSError as error:
             raise NetworkFileError(f"{self.what} cannot be read: {error.strerror}.") from error
+        if not {CONFIG, ADAPTER} & found.keys() and (below := self._below()):
+            raise NetworkFileError(
+                f"{self.what} has no {CONFIG}, and {listed(below)} below it "
+                + (
+                    "has one: give the path of it."
+                    if len(below) == 1
+                    else "have one each: give the path of one of them."
+                )
+            )
+        return found
+
+    def _below(self) -> list[str]:
+        """The folders below that have a config, by their paths from here, the nearest first; a few of them."""
+        found = []
+        for path, folders, files in islice(os.walk(self.folder), MAX_LOOKED):
+            inside = Path(path).relative_to(self.folder)
+            if CONFIG in files:
+                found.append(inside)
+            if CONFIG in files or len(inside.parts) == LEVELS:
+                folders.clear()
+        nearest = sorted(found, key=lambda inside: (len(inside.parts), inside))
+        return [printable(str(inside), 200) for inside in nearest[:MAX_NAMED]]
 
     def pieces(self, name: str, start: int = 0) -> Iterator[bytes]:
         try:

@@ -85,6 +85,21 @@ def test_a_folder_that_is_not_there_is_one_sentence(networks: Networks, tmp_path
     assert "cannot be read" in refused(networks, lambda: networks.import_folder(tmp_path / "nowhere"))
 
 
+def test_a_folder_above_a_network_names_the_folders_below_that_have_one(networks: Networks, tmp_path: Path) -> None:
+    assert "choose a network" in refused(networks, lambda: networks.import_folder(tmp_path))
+    for folder in ("a/b/c/d/deep", "a/b/c/d", "a/one", "a/one/1_Pooling", "two", "x/y"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        if folder != "a/b/c/d":
+            (tmp_path / folder / "config.json").write_text("{}")
+    told = refused(networks, lambda: networks.import_folder(tmp_path))
+    assert "has no config.json, and two, a/one and x/y below it have one each: give the path of one of them." in told
+    told = refused(networks, lambda: networks.import_folder(tmp_path / "a"))
+    assert "and one and b/c/d/deep below it have one each" in told
+    assert "and y below it has one: give the path of it." in refused(
+        networks, lambda: networks.import_folder(tmp_path / "x")
+    )
+
+
 @pytest.mark.parametrize("cut", [None, 0, -30])
 def test_a_zip_on_this_machine_is_read_from_its_file(
     networks: Networks, sound: Path, tmp_path: Path, cut: int | None

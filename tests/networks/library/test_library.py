@@ -145,6 +145,13 @@ def test_the_card_says_what_the_network_is(networks: Networks, tiny: Path) -> No
     assert card.bytes == sum((tiny / name).stat().st_size for name in card.files)
     assert networks.card(card.digest) == networks.list()[0] == card
     assert networks.spec(card.digest, 7).num_classes == 7
+    silent, sizes = tiny.rename(tiny.with_name("checkpoint-500")), SIZES["bert"]
+    told = f"bert, {sizes['num_hidden_layers']} layers of width {sizes['hidden_size']}"
+    assert networks.import_folder(silent).name == told
+    config = silent / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"_name_or_path": "org/their-bert"}))
+    assert networks.import_folder(silent).name == "their-bert"
+    assert networks.import_folder(silent, "model").name == "model"
 
 
 def test_the_same_files_are_kept_once_whatever_they_are_called(networks: Networks, tiny: Path, tmp_path: Path) -> None:
