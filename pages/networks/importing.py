@@ -106,8 +106,8 @@ def _title_field(key: str) -> str:
             "Call it (optional)",
             key=f"{key}-title",
             max_chars=MAX_NAME,
-            help="A name of your own, shown wherever the network is. Without one it is called as its file or folder, or "
-            "as its config.json says where that tells nothing, as *model* does. It can be changed later.",
+            help="A name of your own, shown wherever the network is. Without one it is called as its file or folder, "
+            "or as its config.json says where that tells nothing, as *model* does. It can be changed later.",
         )
         or ""
     )

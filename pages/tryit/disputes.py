@@ -65,6 +65,8 @@ def find_disputes(lab: Lab, chosen: Chosen) -> Disputes:
 
 def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Disputes) -> None:
     """Draw the table of all test examples on which the networks disagree, and offer it as a file."""
+    if len(chosen.runs) == 1 and not found.with_base:
+        return  # there is nothing to compare the only network with
     rows, answers, learns = found.rows, found.answers, chosen.runs[0].spec.network.learns
     truth = true_targets(lab, chosen.runs[0].spec, chosen.task)
     names = lab.catalog.load(chosen.task.dataset).class_names
@@ -75,7 +77,8 @@ def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Dispu
     if found.with_base:
         who = "The network and its base" if len(chosen.runs) == 1 else "The networks and their base"
     count, part = count_text(len(rows)), "" if chosen.is_target else " of the source"
-    st.markdown(f"{who} differ on {count} of {tested}{part} ({share}). Select a row to ask about that example.")
+    select = " Select a row to ask about that example." if rows else ""
+    st.markdown(f"{who} differ on {count} of {tested}{part} ({share}).{select}")
     if not rows:
         return
     texts = test_texts(lab, chosen.task, rows) if learns == "text" else None

@@ -101,7 +101,7 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
     told = page.locator('[aria-label^="The most probable class for each network."]')
     expect(told).to_be_visible(timeout=SLOW)
     answers = told.get_attribute("aria-label") or ""
-    for network in ("Base, with a new head", "Full", "LoRA r="):
+    for network in ("Base, with an untrained head", "Full", "LoRA r="):
         assert f"{network}" in answers
     expect(page.get_by_text("The base answered bit for bit")).to_be_visible()
 

@@ -393,7 +393,7 @@ def test_try_it_shows_the_number_of_each_network(done: Done) -> None:
     app = draw("tryit", experiment=done.texts.id)
     (frame,) = [each.value for each in app.dataframe if "Answer" in each.value]
     assert list(frame) == ["Network", "Answer", "Off by"]
-    assert frame["Network"].tolist() == ["Base, with a new head", "Full", "LoRA r=2"]
+    assert frame["Network"].tolist() == ["Base, with an untrained head", "Full", "LoRA r=2"]
     assert "Number: " in texts(app)
 
 

@@ -183,7 +183,7 @@ def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(
         app.toggle(key="adapter-more").set_value(True).run()
         app.selectbox(key="adapter-task-dataset").set_value("pets").run()
         columns = {name for frame in app.dataframe if "With the adapter" in frame.value for name in frame.value}
-        assert ("Base, with a new head" in columns, "Base" in columns, "Difference" in columns) == (
+        assert ("Base, with an untrained head" in columns, "Base" in columns, "Difference" in columns) == (
             (True, False, False) if base else (False, True, True)
         )
 
@@ -303,10 +303,17 @@ def test_a_text_that_somebody_types_is_answered(opened: Lab, trained_home: Train
     assert not app.error
     assert "7 tokens" in texts(app)
     found = answers(app)
-    assert next(iter(found)) == ("Base, with a new head" if which == "direct" else "Base")
+    assert next(iter(found)) == ("Base, with an untrained head" if which == "direct" else "Base")
     assert {"Full", "LoRA r=2"} <= set(found)
     assert {row["Right"] for row in found.values()} == {None}
     assert {slider.help for slider in app.slider} == {"At 0 it is the base with the trained head."}
+    # One network whose base has learned nothing is compared with none.
+    assert "Where they disagree" in [heading.value for heading in app.subheader]
+    menu = app.get("button_group")
+    networks = next(each for each in menu if each.key.startswith("try-networks-"))
+    networks.set_value(networks.value[:1]).run()
+    assert not app.error
+    assert ("Where they disagree" in [heading.value for heading in app.subheader]) == (which != "direct")
 
 
 def test_the_link_to_finetune_names_the_network_that_was_fine_tuned_as_it_was_brought(

@@ -26,9 +26,9 @@ SEVEN = {f"LoRA r={rank}": "3" for rank in (2, 4, 8, 16, 32, 64)} | {"Full": "3"
             "7 of 9 networks answer 3; LoRA r=1 and Base answer 8.",
         ),
         (
-            {"Base, with a new head": "8", "LoRA r=2, merged": "8"} | SEVEN,
+            {"Base, with an untrained head": "8", "LoRA r=2, merged": "8"} | SEVEN,
             "8",
-            "7 of 9 networks answer 3; “Base, with a new head” and “LoRA r=2, merged” answer 8, which is right.",
+            "7 of 9 networks answer 3; “Base, with an untrained head” and “LoRA r=2, merged” answer 8, which is right.",
         ),
         (
             SEVEN | {f"DoRA r={rank}": "8" for rank in range(5)},

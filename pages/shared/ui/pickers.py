@@ -79,7 +79,7 @@ def has_new_head(base: Run | RunSpec | NetworkSpec) -> bool:
 
 def base_label(has_new_head: bool) -> str:
     """What a base is called beside what was trained from it. Args: has_new_head: see :func:`has_new_head`."""
-    return "Base, with a new head" if has_new_head else "Base"
+    return "Base, with an untrained head" if has_new_head else "Base"
 
 
 def base_facts(run: Run) -> str:
