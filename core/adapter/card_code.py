@@ -192,18 +192,18 @@ columns = list(rows[0])
 cells = {column: [str(row[column]).strip() for row in rows] for column in columns}
 
 
-def the_one(title, found):
+def the_one(name, found):
     \"\"\"The only one of some columns, None if there is none. Stops where it is not clear which one you chose.\"\"\"
     if len(found) > 1:
-        raise SystemExit(f"{len(found)} columns can be the {title}: {found}. Write the one you chose in their place.")
+        raise SystemExit(f"{len(found)} columns can be {name}: {found}. Set {name} to the one that you chose.")
     return found[0] if found else None
 
 
 kinds = {column: {PARTS.get(cell.lower()) for cell in cells[column]} for column in columns}
-PART = the_one("part", [name for name in columns if {"train"} < kinds[name] <= {*PARTS.values()}])
+PART = the_one("PART", [name for name in columns if {"train"} < kinds[name] <= {*PARTS.values()}])
 labels = {name: {label_of(cell) for cell in cells[name] if cell not in MISSING} for name in columns}
-LABEL = the_one("label", [name for name in columns if name != PART and labels[name] == {*range($count)}])
+LABEL = the_one("LABEL", [name for name in columns if name != PART and labels[name] == {*range($count)}])
 if LABEL is None:
-    raise SystemExit(f"No column has the classes and nothing else: set LABEL to the one you chose of {columns}.")
+    raise SystemExit(f"No column has the classes and nothing else: set LABEL to the one that you chose of {columns}.")
 TEXT = max({*columns} - {PART, LABEL}, key=lambda column: sum(map(len, cells[column])))
 print(f"Found by what is in them: the texts in {TEXT!r}, their labels in {LABEL!r}, the parts in {PART!r}.")""")

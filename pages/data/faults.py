@@ -53,7 +53,7 @@ def warnings_view(draft: TextDraft | PassageDraft, switch: str) -> None:
     overlap = overlap_sentence(draft.dataset)
     for warning in draft.warnings:
         helps = warning == overlap and draft.duplicates and not draft.without_duplicates
-        remedy = f" *{switch}*, above, leaves each of them in one part alone." if helps else ""
+        remedy = f" *{switch}*, above, keeps one of each." if helps else ""
         st.warning(literal(warning) + remedy, icon=":material/warning:")
 
 

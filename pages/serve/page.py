@@ -17,7 +17,7 @@ from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
 from core.study.weights.predicted import test_texts
 from core.web.predict import ADAPTERS, OPENAPI
 from core.wording.examples import noun
-from pages.serve.examples import TEXT, curl, python
+from pages.serve.examples import EXAMPLES, TEXT, curl, python
 from pages.shared.experiment.current import offered_here
 from pages.shared.ui.access import token_sentence
 from pages.shared.ui.links import link
@@ -60,7 +60,7 @@ def examples(adapters: list[ServedAdapter]) -> None:
 
 def _text(adapter: ServedAdapter) -> str:
     """A text of what an adapter was tested on, where it reads texts and they are here."""
-    if adapter.reads == "image":
+    if EXAMPLES[adapter.reads].key != "text":
         return TEXT
     try:
         (found,) = test_texts(lab, lab.run(adapter.adapter).spec.task, [0])
@@ -84,7 +84,10 @@ def _alone(adapters: list[ServedAdapter]) -> list[str]:
             "alone, beside at least one row that names one."
         )
     if {*brought.values()} - {LANGUAGE}:
-        found.append("On another imported network every row names an adapter, which has the head for its classes.")
+        found.append(
+            "On an imported network that does not continue texts, every row names an adapter, which has the trained "
+            "head."
+        )
     return found
 
 

@@ -192,7 +192,7 @@ def test_a_table_of_texts_and_the_card_give_the_accuracy(
     assert run.result, run.cause
     (tmp_path / "reviews.csv").write_bytes(content)
     if not known:  # the code finds them by what is in them, and does not choose among two that fit
-        with pytest.raises(SystemExit, match=r"2 columns can be the label: \['stars', 'stars \(2\)'\]"):
+        with pytest.raises(SystemExit, match=r"2 columns can be LABEL: \['stars', 'stars \(2\)'\]"):
             follow(lab, run, tmp_path, monkeypatch)
         (tmp_path / "reviews.csv").write_bytes(reviews(with_parts, repeats=True, rated_twice=False))
     names = follow(lab, run, tmp_path, monkeypatch)

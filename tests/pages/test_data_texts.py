@@ -90,7 +90,7 @@ def test_a_column_of_parts_is_offered_as_such_and_overlap_is_told(opened: Lab) -
     assert box(app, "Part").value == "c"
     assert facts(app)["Test texts that are also trained on"] == "3"
     told = "3 of 3 test texts are also in the training part: accuracy on the test part is too high."
-    assert f"{told} *Leave out repeated rows*, above, leaves each of them in one part alone." in texts(app)
+    assert f"{told} *Leave out repeated rows*, above, keeps one of each." in texts(app)
     app.button(key="upload-keep").click().run()
     assert [warning.value for warning in draw("data").warning] == [told]
     assert overlaps_of(opened, [RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="a"))]) == (f"In a, {told}",)

@@ -78,7 +78,7 @@ def test_serve_calls_an_imported_base_by_its_name_and_says_what_rows_on_it_name(
         key = listed[adapter].base
         assert base == (NETWORK if key.startswith(trained_home.digest) else key)
     assert NETWORK in set(shown["Base"])
-    assert "On another imported network every row names an adapter" in texts(app)
+    assert "On an imported network that does not continue texts, every row names an adapter" in texts(app)
 
 
 @pytest.mark.parametrize("tab", TABS)
