@@ -60,7 +60,7 @@ def examples(adapters: list[ServedAdapter]) -> None:
 
 def _text(adapter: ServedAdapter) -> str:
     """A text of what an adapter was tested on, where it reads texts and they are here."""
-    if EXAMPLES[adapter.reads].key != "text":
+    if EXAMPLES[adapter.reads].json:
         return TEXT
     try:
         (found,) = test_texts(lab, lab.run(adapter.adapter).spec.task, [0])
