@@ -89,9 +89,13 @@ class Catalog:
         if not self._source(name).is_own:
             return ""
         key = name, self.revision(name)
-        if key not in self._overlaps:
-            self._overlaps[key] = overlap_sentence(self.load(name))
-        return self._overlaps[key]
+        with self._loading:
+            known = self._overlaps.get(key)
+        if known is None:
+            known = overlap_sentence(self.load(name))
+            with self._loading:
+                self._overlaps[key] = known
+        return known
 
     def revision(self, name: str) -> Revision:
         """A value that changes when the dataset of this name is replaced; empty if there is none."""
