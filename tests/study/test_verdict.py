@@ -378,8 +378,20 @@ def test_no_next_step_is_proposed_that_cannot_be_taken() -> None:
     assert level_of(found.next_look, found.spent) > 0
     most = int(bounds(OptimSpec, "epochs").high or 0)
     for epochs, step in ((most, None), (most // 3, NextStep.LONGER)):
-        found = verdict(with_trends(runs_with(full(8), r4=below(4, 8)), epochs))
+        runs = with_trends(runs_with(full(8), r4=below(4, 8)), epochs)
+        found = verdict(runs)
         assert (found.about, found.next_step) == (About.BUDGET, step)
+    for gained, step in ((0, None), (5, NextStep.LONGER)):
+        found = verdict([*runs, *shorter(8, 4, gained)])
+        assert (found.about, found.next_step) == (About.BUDGET, step)
+        assert ("Three times the epochs were tried, and are not shown to help." in said(found)) == (step is None)
+
+
+def shorter(seeds: int, points: float, gained: float) -> list[Run]:
+    """Full fine-tuning, and LoRA so many points below, of a ninth of the most epochs: worse by what is gained."""
+    most = int(bounds(OptimSpec, "epochs").high or 0)
+    reference = [value - gained for value in full(seeds)]
+    return with_trends(runs_with(reference, r4=below(points + gained, seeds)), most // 9)
 
 
 def test_a_chosen_rate_at_an_end_withholds_the_verdict_and_is_no_look() -> None:
@@ -522,6 +534,11 @@ def test_controls_take_no_part_and_say_what_the_comparison_is_of() -> None:
             step is not None,
             step is None,
         )
+    # What was tried counts, whatever the trend of the longest runs.
+    for gained, step in ((0, None), (5, NextStep.LONGER)):
+        tried = [*with_trends([*runs, *alike], most // 3, full=5.0, lora=0.0), *shorter(10, 0, gained)]
+        assert verdict(tried).next_step is step
+        assert ("training for longer is not shown to help" in headline(verdict(tried))) == (step is None)
     scratch = make_arm_runs("full", below(-0.01, 10), spec={"method": "scratch"})
     assert "pretraining is not shown to be worth anything" in said(verdict([*runs, *scratch]))
     scratch = make_arm_runs("full", below(3, 10), spec={"method": "scratch"})

@@ -63,15 +63,13 @@ def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def _with_shorter(arms: Sequence[Arm], everything: Sequence[Arm]) -> list[Arm]:
-    """The arms with what was trained for a third of their epochs, where the learning rate decays."""
-    if all(arm.spec.optim.decay == "constant" for arm in arms):
-        return list(arms)
+    """The arms with what was trained for a third of their epochs."""
     bests = {
         (*_method(group[0]), LONGER * _epochs(group[0])): best(_with_seeds(group)) for group in by_group(everything)
     }
     found = []
     for arm in arms:
-        third = bests.get((*_method(arm), _epochs(arm))) if arm.spec.optim.decay != "constant" else None
+        third = bests.get((*_method(arm), _epochs(arm)))
         found.append(arm if third is None else replace(arm, shorter=third.finished))
     return found
 

@@ -13,7 +13,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt, unlearnt_sentence
 from core.study.arms.choice import common_seeds, winners
 from core.study.arms.family import Tested, differences_between, seen_difference
-from core.study.arms.settled import all_settled, updates_text
+from core.study.arms.settled import all_settled, updates_text, was_no_better
 from core.study.arms.withheld import NextStep, Reason
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import Crossed, crossed
@@ -70,7 +70,7 @@ def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) ->
         return None, CURES[None].format("cannot be longer")
     if all_settled(short):
         return None, CURES[None].format("for longer is projected to add little")
-    if any(arm.shorter for arm in short) and all_settled(short) is None:
+    if was_no_better(short):
         return None, CURES[None].format("for longer is not shown to help")
     return NextStep.LONGER, CURES[NextStep.LONGER]
 

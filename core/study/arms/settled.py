@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from statistics import fmean
 
 from core.numbers import count_text, listed
 from core.plan.course import gain
@@ -54,6 +55,23 @@ def gains_of(arm: Arm) -> dict[int, float]:
     """What three times the epochs would add, by seed, of the finished runs of which it is known."""
     found = {seed: gain(run, arm.shorter.get(seed)) for seed, run in arm.finished.items()}
     return {seed: value for seed, value in found.items() if value is not None}
+
+
+def was_no_better(arms: Iterable[Arm]) -> bool:
+    """Whether training longer was tried and is not shown to have made any of these settings better on the validation
+    part: of what the seeds gained over a third of the epochs the one-sided 95 % t limit is not above 0; with fewer than
+    three seeds their mean. False where nothing was trained for a third of the epochs.
+    """
+    gained = [found for arm in arms if (found := _gained(arm))]
+    lows = [t_interval(own, 2 * ERROR_RATE).low if len(own) >= MIN_SEEDS else fmean(own) for own in gained]
+    return bool(lows) and max(lows) <= 0
+
+
+def _gained(arm: Arm) -> list[float]:
+    """By how much each seed that was trained for a third of the epochs, too, is better on the validation part."""
+    values = [(run.validated, arm.shorter[seed].validated) for seed, run in arm.finished.items() if seed in arm.shorter]
+    sign = arm.spec.objective.primary.sign
+    return [sign * (own - before) for own, before in values if own is not None and before is not None]
 
 
 def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None = None) -> bool | None:

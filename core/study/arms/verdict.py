@@ -25,7 +25,7 @@ from core.study.arms.controls import is_unlearnt, scratch_sentence, unlearned_re
 from core.study.arms.family import Tested, candidate_of, member_name, untested
 from core.study.arms.growth import rates_beside
 from core.study.arms.looks import Family, families_of, look_at
-from core.study.arms.settled import all_settled, holds_on
+from core.study.arms.settled import all_settled, holds_on, was_no_better
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.arms.withheld import NextStep, ends_reason, waiting_reason
 from core.study.stats.claims import Level
@@ -224,11 +224,16 @@ class Verdict:
         return all(can_be_longer(arm.spec.optim) for arm in self.compared)
 
     @property
+    def was_no_better(self) -> bool:
+        """Whether longer training was tried in vain, and the runs' own trends do not say that more of it would help."""
+        return all_settled(self.compared) is None and was_no_better(self.compared)
+
+    @property
     def next_step(self) -> NextStep | None:
         """What a person can do so that there is a verdict, or one about the methods; None where there is one."""
         if self.reason or self.withheld or self.told is None:
             return self.mend
-        longer = NextStep.LONGER if self.can_be_longer else None
+        longer = NextStep.LONGER if self.can_be_longer and not self.was_no_better else None
         if self.claim is None:
             if self.next_look:
                 return NextStep.SEEDS

@@ -181,9 +181,11 @@ def caveats(verdict: Verdict) -> list[str]:
 
 
 def _longer_sentence(verdict: Verdict) -> str:
-    """To train longer, where that is the next step, or that settings which still improved cannot; else empty."""
+    """To train longer, where that is the next step, or why not, where settings may improve; else empty."""
     if verdict.next_step is NextStep.LONGER:
         return "Train longer."
+    if verdict.was_no_better and not verdict.holds_on:
+        return "Three times the epochs were tried, and are not shown to help."
     improving = [arm for arm in verdict.compared if course_of(arm) is Course.IMPROVING]
     if not improving or verdict.holds_on or verdict.can_be_longer:
         return ""
