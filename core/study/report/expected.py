@@ -17,6 +17,7 @@ from core.study.arms.tuning import rates_tried
 from core.study.arms.verdict import verdict
 from core.study.report.answer import answer_before
 from core.study.report.example import example, example_verdict
+from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.power import Design
 from core.study.weights.predicted import tested_by, trivial_by
 
@@ -79,8 +80,9 @@ def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
     shown, like = example_verdict().design, example().runs[0].spec
     if shown is None or (type(own.network), own.objective.primary) != (type(like.network), like.objective.primary):
         return None
-    name = example().name
-    usual = f"what is usual, the spread of the example ({name}); your first experiment of this kind takes its place"
+    whose = "none of your experiments of this kind can take" if alike else "your first experiment of this kind takes"
+    usual = f"what is usual, the spread of the example ({example().name}); {whose} its place"
+    usual += f", which needs an answer from at least {MIN_SEEDS} seeds that differ"
     return Expected(replace(shown, examples=examples, settings=len(settings)), usual)
 
 
