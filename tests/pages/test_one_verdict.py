@@ -26,7 +26,7 @@ from core.numbers import NOTHING, percent
 from core.settings import Settings
 from core.store.looks import Looks
 from core.store.record import Experiment, Run
-from core.study.arms.arm import arms_of
+from core.study.arms.arm import all_arms, arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import SELECTED, Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
@@ -41,7 +41,7 @@ from core.web import predict
 from core.web.predict import ADAPTERS
 from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short, some_of
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import draw, texts, views
 from tests.study.samples import measured
 
 SEEDS = 8
@@ -247,6 +247,10 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
         text = " ".join(expected_sentences(lab, other))
         assert "would be shown by 8 seeds on 4,000 test images with 80 % probability" in text
         assert "This is estimated from what is usual, the spread of the example (" in text
+        assert "); your first experiment of this kind takes its place, which needs an answer from" in text
+    with as_planted(lab, experiment, CASES["open"]):
+        text = " ".join(expected_sentences(lab, specs))
+        assert "); none of your experiments of this kind can take its place, which needs an answer from" in text
 
 
 def test_an_answer_that_was_read_stays_on_home_while_what_was_added_trains_and_is_no_further_look(
@@ -270,6 +274,13 @@ def test_an_answer_that_was_read_stays_on_home_while_what_was_added_trains_and_i
                 assert said in texts(app), state
                 assert "The answer as it was before 8 runs were added." in texts(app), state
                 assert not lab.looks.of(experiment.id)[len(looks) :], state
+            search = lab.queue(lab.rate_search(experiment))
+            members = lab.members(search)
+            new += [run.id for run in members if run.is_live]
+            table = views(draw("home", experiment=search.id))[f"home-{search.id}-curves"]["table"]
+            assert [row[0] for row in table["rows"]] == [arm.label for arm in all_arms(members)], (
+                "labels of one experiment, although most of its runs are of another one, too"
+            )
             with lab.store.transaction() as db:
                 db.execute("DELETE FROM looks")  # nobody has read it
             assert said not in texts(draw("home", experiment=experiment.id))

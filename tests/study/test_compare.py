@@ -14,7 +14,7 @@ from core.data.task_spec import TaskSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
 from core.store.record import Run
-from core.study.arms.arm import Arm, arms_of, averaged_arms, labels_of
+from core.study.arms.arm import Arm, all_arms, arms_of, averaged_arms, labels_of
 from core.study.arms.candidate import Rule
 from core.study.arms.choice import chosen_arms
 from core.study.arms.compared import against_full
@@ -144,6 +144,9 @@ def test_arms_are_ordered_and_hold_each_seed_once():
     runs = [make_run("lora", 0, rank=rank) for rank in (16, 4)] + [make_run("pretrain"), make_run("full", 1)]
     runs += [make_run("full", 0, 70.0, created=1.0), make_run("full", 0, 80.0, state="stopped", created=2.0)]
     runs += [make_run("full", 2, state="running"), make_run("full", 3, state="failed")]
+    tried = [(epochs, rate) for epochs in (9, 27, 81) for rate in (0.001, 0.01)]
+    own = [make_run(optim={"epochs": epochs, "learning_rate": rate}) for epochs, rate in tried[::-1]]
+    assert [arm.label for arm in all_arms(own)] == [f"Full, lr {rate:g}, epochs {epochs}" for epochs, rate in tried]
     arms = arms_of(runs)
     assert [arm.label for arm in arms] == ["Full", "LoRA r=4", "LoRA r=16", "Pretrain"]
     assert arms[0].seeds == (0, 1)

@@ -236,9 +236,10 @@ ORDER = (Role.REFERENCE, Role.ADAPTER, Role.CONTROL, Role.BASE)
 
 
 def arm_order(spec: RunSpec) -> tuple[Any, ...]:
-    """Sort key of arms: full first, adapters by method, size, strength and rate, controls, pretraining last."""
-    size, strength = spec.method.size or 0, spec.method.strength or 0.0
-    return (ORDER.index(spec.role), method_order(spec.kind), size, strength, spec.optim.learning_rate, spec.arm)
+    """Sort key of arms: full first, adapters by method, size, epochs, strength and rate, controls, pretraining last."""
+    size, strength, optim = spec.method.size or 0, spec.method.strength or 0.0, spec.optim
+    order = ORDER.index(spec.role), method_order(spec.kind)
+    return (*order, size, optim.epochs, strength, optim.learning_rate, spec.arm)
 
 
 def all_arms(runs: Iterable[Run]) -> list[Arm]:

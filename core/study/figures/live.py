@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.numbers import counted
+from core.numbers import counted, listed
 from core.store.record import Curve
 from core.study.arms.arm import Arm, judged_by
 from core.study.figures.palette import colour_of
@@ -26,6 +27,9 @@ MAX_POINTS = 6_000
 MAX_OF_LINE = 1_000
 """Maximum number of points of one line: two per pixel of a chart beside another one, its lowest and its highest."""
 
+DIFFERING = {"lr": "learning rates", "epochs": "numbers of epochs"}
+"""What the subtitle calls values of what settings usually differ in, by :attr:`core.study.arms.arm.Arm.differing`."""
+
 HEIGHT = 300
 """Height of a live figure in pixels."""
 
@@ -39,14 +43,15 @@ def live_loss(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> dict[str, Any
     """
     lines = {arm.key: mean_loss(arm, curves) for arm in arms}
     smoothed = {key: (x, smooth(loss, SMOOTHING)) for key, (x, loss) in lines.items()}
-    return _figure(arms, curves, "Training loss", smoothed, "%{y:.4g}")
+    return _figure(arms, curves, "Training loss", smoothed, "%{y:.4g}", (0.0, math.inf))
 
 
 def live_measure(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> dict[str, Any]:
     """Return the figure of the primary measure on the validation part by epoch. Args: see :func:`live_loss`."""
     measure = judged_by(arms).primary
     title = f"Validation {measure.noun}{measure.unit_suffix}"
-    return _figure(arms, curves, title, {arm.key: mean_measure(arm, curves) for arm in arms}, measure.hover_text())
+    lines = {arm.key: mean_measure(arm, curves) for arm in arms}
+    return _figure(arms, curves, title, lines, measure.hover_text(), measure.limits)
 
 
 def mean_loss(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
@@ -81,12 +86,13 @@ def _figure(
     title: str,
     lines: Mapping[str, tuple[Values, Values]],
     number: str,
+    limits: tuple[float, float],
 ) -> dict[str, Any]:
     seeds = {arm.key: len(begun) for arm in arms if (begun := _begun(arm, curves))}  # others are not drawn
     best = _best_of_groups([arm for arm in arms if arm.key in seeds], curves)
     subtitle = "mean of the seeds" if max(seeds.values(), default=0) > 1 else None
     if len(best) < len(seeds):
-        subtitle = ", ".join(filter(None, [subtitle, "bold: best setting so far"]))
+        subtitle = "; ".join(filter(None, [subtitle, "bold: best on validation so far", f"thin: {_thin(arms)}"]))
     points = max(50, min(MAX_OF_LINE, MAX_POINTS // max(1, len(arms))))
     # The best arms last, so that they are drawn above the others.
     traces = [
@@ -97,7 +103,7 @@ def _figure(
     layout = layout_of(title, subtitle, "Epoch", None, height=HEIGHT)
     # Thinning keeps the lowest and the highest value of a line.
     drawn = [trace["y"] for trace in traces if trace["uid"] in best]
-    layout["yaxis"] |= {"tickformat": "~g", "range": _range(drawn)}
+    layout["yaxis"] |= {"tickformat": "~g", "range": _range(drawn, limits)}
     layout["xaxis"] |= {"rangemode": "tozero"}
     if layout["yaxis"]["range"] is None:  # before the first point Plotly would number its axes from -1
         layout["yaxis"] |= {"range": [0.0, 1.0], "showticklabels": False}
@@ -124,6 +130,13 @@ def _trace(arm: Arm, x: Values, y: Values, seeds: int, best: set[str], number: s
     )
 
 
+def _thin(arms: Sequence[Arm]) -> str:
+    """In what settings differ from the best one of their method and rank."""
+    names = {name for arm in arms for name in arm.differing}
+    known = [words for name, words in DIFFERING.items() if name in names]
+    return f"other {listed(known if len(known) == len(names) else ['settings'])}"
+
+
 def _best_of_groups(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> set[str]:
     """Keys of the arm of each method and rank that is best on the validation part so far; of its first arm before that.
 
@@ -138,10 +151,12 @@ def _best_of_groups(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> set[str
     return {key for _, key in best.values()}
 
 
-def _range(lines: Sequence[Values]) -> list[float] | None:
+def _range(lines: Sequence[Values], limits: tuple[float, float]) -> list[float] | None:
     """Range of an axis that holds these lines: a diverging setting must not flatten those that matter.
 
-    It begins at 0 or above, as losses and accuracies do.
+    Args:
+        lines: the values of each.
+        limits: lowest and highest value that there can be.
     """
     values = np.concatenate([np.zeros(0), *lines])
     known = values[np.isfinite(values)]
@@ -149,7 +164,7 @@ def _range(lines: Sequence[Values]) -> list[float] | None:
         return None
     low, high = float(known.min()), float(known.max())
     room = 0.05 * (high - low) or 1.0
-    return [max(0.0, low - room), high + room]
+    return [max(limits[0], low - room), min(limits[1], high + room)]
 
 
 def _mean(lines: Sequence[tuple[NDArray[np.integer], Values]]) -> Values:

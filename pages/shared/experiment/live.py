@@ -13,7 +13,7 @@ from core.methods.method import Role
 from core.numbers import NOTHING
 from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
-from core.study.figures.live import HEIGHT, latest, live_loss, live_measure
+from core.study.figures.live import latest, live_loss, live_measure
 from pages.shared.experiment.state import (
     finish_button,
     followed,
@@ -116,7 +116,7 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
         st.markdown(f"**{literal(title) or ('In training' if going else 'Ended')}**", width="stretch")
         if going:
             finish_button(lab, runs, key)  # afterwards the page offers it beside the result
-            lists_runs = stop_button(lab, runs, _labels(runs), key)
+            lists_runs = stop_button(lab, runs, _labels(lab, runs), key)
         else:
             st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
             lists_runs = False
@@ -135,18 +135,18 @@ def _view(lab: Lab, runs: list[Run], bars: dict[str, tuple[str, ...]], key: str,
     words, version = _words(lab, runs), _version(lab, runs, lists_runs)
     # A base is of interest until what is built on it begins, also where it was interrupted or stopped.
     runs = [run for run in runs if run.spec.role is not Role.BASE or run.state != "finished"] or runs
-    labels = _labels(runs)
+    labels = _labels(lab, runs)
     arms = [replace(arm, label=labels[arm.key]) for arm in all_arms(runs)]
     curves = {run.id: _curve(lab, run) for run in runs if run.step}
-    measure = judged_by(runs).primary
+    measure, loss = judged_by(runs).primary, live_loss(arms, curves)
     return View(
         words=words,
         share=share,
         charts={
-            f"{key}-loss": (live_loss(arms, curves), "Training loss of each setting, by epoch"),
+            f"{key}-loss": (loss, "Training loss of each setting, by epoch"),
             f"{key}-accuracy": (live_measure(arms, curves), f"Validation {measure.noun} of each setting, by epoch"),
         },
-        height=HEIGHT,
+        height=loss["layout"]["height"],
         # Of one setting, everything else says the same.
         table=_table_of(arms, curves) if len(arms) > 1 else {},
         about_table=f"Every setting with its progress, its latest validation {measure.noun} and its runs",
@@ -178,11 +178,18 @@ def _share(run: Run) -> float:
     return 1.0 if run.state == "finished" else run.progress
 
 
-def _labels(runs: list[Run]) -> dict[str, str]:
-    """Return labels of arms, unique within an experiment; unique ones across experiments would be too long."""
+def _labels(lab: Lab, runs: list[Run]) -> dict[str, str]:
+    """Return labels of arms, unique within an experiment; unique ones across experiments would be too long.
+
+    An arm of several has the label of the one with the most runs here: others gave it runs that they had trained.
+    """
+    groups = [[run for run in runs if run.experiment is None]]
+    for name in {run.experiment for run in runs if run.experiment is not None}:
+        members = set(lab.experiment(name).runs)
+        groups.append([run for run in runs if run.experiment == name or run.id in members])
     labels: dict[str, str] = {}
-    for experiment in {run.experiment for run in runs}:
-        labels |= labels_of(run.spec for run in runs if run.experiment == experiment)
+    for group in sorted(groups, key=len):
+        labels |= labels_of(run.spec for run in group)
     return labels
 
 
