@@ -19,7 +19,7 @@ from core.study.arms.arm import arms_of, judged_by
 from core.study.arms.candidate import Rule
 from core.study.arms.growth import rates_beside
 from core.study.arms.verdict import About, Verdict, verdict
-from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.arms.verdict_words import costs, explanation, headline, outliers
 from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level
 from core.study.stats.spending import level_of
@@ -312,13 +312,11 @@ def test_at_the_ceiling_no_further_look_is_proposed() -> None:
 @pytest.mark.parametrize(
     ("reached", "wrong", "examples", "step"),
     [
-        (100.0, [0, 0], 45, None),  # equality takes more test examples
+        (100.0, [0] * 7, 45, None),  # equality takes more test examples
         (100.0, [0, 0], 4000, NextStep.SEEDS),  # which more seeds show with so many
-        (100.0, [0, 1], 45, None),
-        (100.0, [0, 30], 45, NextStep.SEEDS),  # these examples do tell them apart
         (100.0, [0, 0, 0, 2, 4, 0, 0], 45, None),
-        (60.0, [0, 0], 45, None),  # no example tells them apart
-        (60.0, [0, 1], 45, NextStep.SEEDS),
+        (60.0, [0] * 7, 45, None),  # no example tells them apart
+        *((reached, [0] * few, 45, NextStep.SEEDS) for reached in (60.0, 100.0) for few in (1, 2, 6)),
     ],
 )
 def test_examples_that_cannot_tell_settings_apart_ask_for_neither_seeds_nor_training(
@@ -335,7 +333,8 @@ def test_examples_that_cannot_tell_settings_apart_ask_for_neither_seeds_nor_trai
 
     found = verdict(runs, tested)
     assert (found.next_step, found.next_look > 0) == (step, step is not None)
-    assert ("too easy, or too few" in said(found)) == (step is None)
+    assert ("too easy" in said(found)) == (step is None and reached == 100), "where it is near the best accuracy"
+    assert ("too few" in said(found)) == (step is None), "with too few seeds, these come first"
     assert step is not None or "rain longer" not in said(found)
 
 
@@ -561,6 +560,11 @@ def test_an_outlying_run_is_named_beside_the_claim() -> None:
     found = verdict(runs_with(full(8), r4=[*[35.0] * 7, 60.0]))
     (sentence,) = [sentence for sentence in explanation(found) if "seed 7" in sentence]
     assert "far from its other seeds (35.00 %)" in sentence
+    runs = runs_with(full(8), r4=[*[35.0] * 7, 60.0])
+    for examples, is_far in ((20, False), (360, True)):  # which tell 35 from 60 %, or not
+        found = verdict(runs, lambda run, count=examples: np.full(count, run.score or 0.0))
+        assert any("seed 7" in sentence for sentence in explanation(found)) is is_far
+        assert [run.spec.seed for _, run in outliers(found)] == [7] * is_far
 
 
 @pytest.mark.parametrize(("points", "seeds", "noise"), pairwise((-3, -0.3, 0, 0.3, 3), range(1, 11), (0, 1, 10)))

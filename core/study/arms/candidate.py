@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -10,6 +11,9 @@ from core.study.arms.arm import Arm
 from core.study.stats.claims import Difference, Level
 from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.family import Compared, Found
+
+EASY = 0.05
+"""Share of a measure's range that is left to its best value where test examples are called easy."""
 
 FEW_EXAMPLES = 3
 """Number of test examples, per seed, that a difference may be of so that other examples may well have none: the rule of
@@ -95,6 +99,12 @@ class Candidate:
         if self.claim(Rule.HIGHER, Rule.LOWER):
             return Level.SHOWN
         return Level.LEANING if self.leans else Level.OPEN
+
+    def is_easy(self, full: Arm) -> bool:
+        """Whether the test examples are easy: the better mean of both is within :data:`EASY` of the measure's best."""
+        measure = self.arm.spec.objective.primary
+        left = min(abs(measure.limits[measure.higher_is_better] - arm.tested.mean) for arm in (self.arm, full))
+        return math.isfinite(measure.width) and left <= EASY * measure.width
 
     def is_at_best(self, full: Arm) -> bool:
         """Whether it or full fine-tuning has the best value of the measure with every seed, and the other one is worse

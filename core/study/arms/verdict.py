@@ -193,17 +193,31 @@ class Verdict:
 
     @property
     def _is_exhausted(self) -> bool:
-        """Whether more seeds can show nothing: no difference is seen, and "good enough" is out of reach."""
-        return self.needs_examples and self.told is not None and self.told.difference.holds_zero
+        """Whether more seeds can show nothing: no difference is seen by as many as can show one, and "good enough" is
+        out of reach.
+        """
+        return (
+            self.seeds >= CLAIM_SEEDS
+            and self.needs_examples
+            and self.told is not None
+            and self.told.difference.holds_zero
+        )
 
     @property
     def is_saturated(self) -> bool:
-        """Whether neither more seeds nor longer training help, because the test examples are too easy or too few: a
-        setting has nothing left to gain, or none of them tells both apart although neither is improving, and to agree
-        on all of them would not show that the setting is good enough.
+        """Whether neither more seeds nor longer training help, because the test examples are too easy or too few: with
+        as many seeds as can show something, a setting has nothing left to gain, or none of the examples tells both
+        apart although neither is improving, and to agree on all of them would not show that the setting is good enough.
         """
         told, full = self.told, self.full
-        if told is None or full is None or self.reason or self.withheld or self.level is not Level.OPEN:
+        if (
+            self.seeds < CLAIM_SEEDS
+            or told is None
+            or full is None
+            or self.reason
+            or self.withheld
+            or self.level is not Level.OPEN
+        ):
             return False
         if told.crossed.examples < 2 or not told.difference.holds_zero:
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.numbers import bytes_text, count_text, listed, percent, times_text
+from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.compared import paired_differences, rank_extremes
@@ -175,8 +176,7 @@ def caveats(verdict: Verdict) -> list[str]:
         if not verdict.is_saturated:
             sentences += [*course_sentences(verdict.compared, verdict.holds_on), _longer_sentence(verdict)]
     sentences.append(verdict.pretraining)
-    for arm in verdict.compared:
-        sentences += outlier_sentences(arm)
+    sentences += [outlier_sentence(arm, run) for arm, run in outliers(verdict)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -208,11 +208,13 @@ def _why_open(verdict: Verdict, told: Candidate) -> str:
     seeds = verdict.seeds
     if verdict.claim is not None:
         return ""
+    is_easy = verdict.full is not None and told.is_easy(verdict.full)
     if verdict.is_saturated:
         examples = examples_text(told.arm.spec.network.learns, told.crossed.examples, "test")
+        are, harder = ("too easy, or too few,", " or harder ones") if is_easy else ("too few", "")
         return (
-            f"These {examples} are too easy, or too few, to tell {told.arm.name} and {reference_name(verdict.full)} "
-            "apart: that takes more of them or harder ones, not more seeds or longer training."
+            f"These {examples} are {are} to tell {told.arm.name} and {reference_name(verdict.full)} apart: that takes "
+            f"more of them{harder}, not more seeds or longer training."
         )
     if told.leans:
         return (
@@ -223,7 +225,8 @@ def _why_open(verdict: Verdict, told: Candidate) -> str:
         return f"A claim takes at least {CLAIM_SEEDS} seeds, and there {'is 1' if seeds == 1 else f'are {seeds}'}."
     if not told.difference.holds_zero:
         return ""
-    few = " More seeds hardly help: these test examples are too few, or too easy." if verdict.needs_examples else ""
+    are = "too few, or too easy" if is_easy else "too few"
+    few = f" More seeds hardly help: these test examples are {are}." if verdict.needs_examples else ""
     return f"The interval contains 0. Not shown is not the same as equal.{few}"
 
 
@@ -351,17 +354,30 @@ def _rates_sentence(verdict: Verdict) -> str:
     return f"{names[0].upper()}{names[1:]} {were} trained at one learning rate, so this holds at {that}."
 
 
-def outlier_sentences(arm: Arm) -> list[str]:
-    """A sentence for each run of an arm that lies far from its other runs."""
-    what, values = arm.what(arm.primary), arm.by_seed(arm.primary)
-    found = outlying(values)
-    rest = [value for seed, value in values.items() if seed not in found]
+def outliers(verdict: Verdict) -> list[tuple[Arm, Run]]:
+    """The runs that lie far from the others of their setting: further than seeds do, and than so few test examples
+    allow; see :func:`core.study.stats.claims.outlying`.
+    """
+    told = verdict.told
+    if told is None or verdict.reason:
+        return []
+    examples, limits = told.crossed.examples, told.arm.spec.objective.primary.limits
     return [
-        f"{arm.name} reached {value_text(what, values[seed])} with seed {seed}, far from its other seeds "
-        f"({_range_text(what, rest)}): look at that run, because the tests "
-        "assume that runs do not fail now and then."
-        for seed in found
+        (arm, arm.finished[seed])
+        for arm in verdict.compared
+        for seed in outlying(arm.by_seed(arm.primary), limits, examples if examples > 1 else None)
     ]
+
+
+def outlier_sentence(arm: Arm, run: Run) -> str:
+    """That a run of an arm lies far from its others, and why to look at it."""
+    what, values = arm.what(arm.primary), arm.by_seed(arm.primary)
+    value = values.pop(run.spec.seed)
+    return (
+        f"{arm.name} reached {value_text(what, value)} with seed {run.spec.seed}, far from its other seeds "
+        f"({_range_text(what, list(values.values()))}): look at that run, because the tests "
+        "assume that runs do not fail now and then."
+    )
 
 
 def _range_text(what: Quantity, values: Sequence[float]) -> str:

@@ -187,7 +187,9 @@ MIN_DISTANCE = 1.0
 """Minimum distance from the mean of the other runs, in the measure's unit: where all others agree, one image is far."""
 
 
-def outlying(values: Mapping[int, float]) -> list[int]:
+def outlying(
+    values: Mapping[int, float], limits: tuple[float, float] = (-math.inf, math.inf), examples: int | None = None
+) -> list[int]:
     """Find the seeds whose value is too far from those of the other seeds to be noise of the same kind.
 
     A value x is compared with the n − 1 others: t = (x − x̄) / (s · √(1 + 1 / (n − 1))) with their mean x̄ and standard
@@ -195,8 +197,15 @@ def outlying(values: Mapping[int, float]) -> list[int]:
     where p ≤ 0.01 / n and the distance is at least 1. Source: Grubbs, "Sample criteria for testing outlying
     observations", Ann. Math. Stat. 21 (1950). Two outlying values may hide each other.
 
+    Where the number N of test examples is known, two means x and x̄ must also be further apart than such examples allow:
+    1.96 · √((v(x) + v(x̄)) / N), with the largest variance v(x) = (b − x) (x − a) of values from a to b with the mean x,
+    which right and wrong answers have. Source: Bhatia and Davis, "A better bound on the variance", Am. Math. Mon. 107
+    (2000).
+
     Args:
         values: one per seed, in percent or points.
+        limits: lowest and highest value that each can have.
+        examples: number of test examples that each is a mean of; None where that is not known.
 
     Returns:
         Seeds, ascending; empty below four values or with a non-finite one.
@@ -210,6 +219,15 @@ def outlying(values: Mapping[int, float]) -> list[int]:
         others = np.delete(x, place)
         distance, spread = abs(float(x[place] - others.mean())), float(others.std(ddof=1)) * math.sqrt(1 + 1 / (n - 1))
         p = 2 * float(stdtr(n - 2, -distance / spread)) if spread else 0.0
-        if distance >= MIN_DISTANCE and p <= FALSE_RATE / n:
+        allowed = _allowed(float(x[place]), float(others.mean()), limits, examples)
+        if distance >= max(MIN_DISTANCE, allowed) and p <= FALSE_RATE / n:
             found.append(seed)
     return found
+
+
+def _allowed(one: float, other: float, limits: tuple[float, float], examples: int | None) -> float:
+    """How far apart so few test examples may put two means; 0 where that is not known."""
+    if examples is None or not all(map(math.isfinite, limits)):
+        return 0.0
+    largest = sum((limits[1] - mean) * (mean - limits[0]) for mean in (one, other))
+    return 1.96 * math.sqrt(max(0.0, largest) / examples)

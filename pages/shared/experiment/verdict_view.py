@@ -13,12 +13,13 @@ from core.study.arms.arm import Arm
 from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.arms.tuning import reference_name
 from core.study.arms.verdict import Verdict
-from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words
+from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words, outliers
 from core.study.arms.withheld import NextStep
 from core.study.figures.differences import difference_rows
 from core.study.stats.claims import Level
 from pages.shared.ui.download import download_of_run
 from pages.shared.ui.figure_panel import show
+from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 
@@ -45,6 +46,9 @@ def verdict_view(found: Verdict) -> None:
         sentences.append(forgetting_in_short(found.told.arm, found.full))
     if sentences := [*filter(None, sentences)]:
         st.caption(literal(" ".join(sentences)))
+    for arm, run in outliers(found):
+        if not run.spec.is_reported:
+            link("runs", literal(f"{arm.name}, seed {run.spec.seed}"), {"run": run.id})
 
 
 def basis_view(found: Verdict, key: str, more: Sequence[str] = ()) -> None:
