@@ -182,6 +182,22 @@ def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(
     assert settings["dora"] == settings["lora"] != set()
 
 
+@pytest.mark.parametrize(("method", "title"), [(LoRASpec.of(rank=1), "Add full fine-tuning"), (FullSpec(), "Add LoRA")])
+def test_what_was_trained_alone_has_the_other_side_as_its_next_step(
+    opened: Lab, base: Run, method: LoRASpec | FullSpec, title: str
+) -> None:
+    experiment = opened.fine_tune(base, TURNED, [(short(), method)], [0])
+    finish(opened, *experiment.runs)
+    for page in ("home", "report"):
+        assert button(draw(page, experiment=experiment.id), title)
+    app = draw("compare", experiment=experiment.id)
+    button(app, title).click().run()
+    button(app, "Train 1 run").click().run()
+    assert not app.exception
+    assert {run.spec.kind for run in opened.members(experiment)} == {"full", "lora"}
+    opened.stop(*(run.id for run in opened.live()))
+
+
 def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, filled: Lab) -> None:
     (experiment,) = opened.experiments()
     before = {run.id: run for run in opened.members(experiment)}

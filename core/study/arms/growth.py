@@ -75,13 +75,13 @@ def extended(
     """The settings of an experiment with more ranks, methods and learning rates, each budget kept equal.
 
     A new rank gets every alpha and learning rate that adapters have, and so does a new method with adapters at every
-    rank; a new control gets as many rates as full fine-tuning has, of the grid around its own; a new learning rate is
-    tried by every method and rank.
+    rank; full fine-tuning and a new control get as many rates as the first setting's method has, of the grid around
+    their own; a new learning rate is tried by every method and rank.
 
     Args:
         settings: of the experiment, at least one.
         ranks: to add for adapters.
-        kinds: methods and controls to add.
+        kinds: of methods and controls to add, full fine-tuning among them.
         rates: learning rates to add.
         network: the base's, whose family has default rates of its own; None for the first family.
 

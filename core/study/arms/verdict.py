@@ -322,7 +322,8 @@ def verdict(
     if not selected and (waiting := waiting_reason(everything, len(common_seeds([full, *arms])) if full else 0)):
         return replace(found, reason=waiting.text, unread=True, mend=waiting.next_step, answerable=waiting.answerable)
     if reason or full is None:
-        return found
+        sides = {run.spec.role for run in everything if not run.spec.is_reported} & {Role.REFERENCE, Role.ADAPTER}
+        return replace(found, mend=NextStep.OTHER_SIDE) if len(sides) == 1 and not selected else found
     everyone = next(group for group in comparisons_of(everything) if any(arm.key == full.key for arm in group))
     epochs = full.spec.optim.epochs
     # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.

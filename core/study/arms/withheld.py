@@ -26,6 +26,8 @@ class NextStep(StrEnum):
     """Train every setting with more seeds."""
     SETTINGS = "other rates"
     """The same, where nothing was learned at the one rate that each method was given."""
+    OTHER_SIDE = "add settings"
+    """Train full fine-tuning beside adapters, or an adapter beside it."""
 
 
 @dataclass(frozen=True)

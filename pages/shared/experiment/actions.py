@@ -99,6 +99,8 @@ def action_button(lab: Lab, experiment: Experiment, found: Verdict, name: str, i
     title = ACTIONS[name].title
     if name == "seeds":
         title = f"Add {counted(seeds_suggested(lab, experiment, found), 'seed')}"
+    elif found.next_step is NextStep.OTHER_SIDE and name == STEPS[found.next_step]:
+        title = f"Add {'LoRA' if found.leading is None else 'full fine-tuning'}"
     st.button(
         on_primary(title) if is_primary else title,
         type="primary" if is_primary else "secondary",
@@ -195,5 +197,6 @@ STEPS = {
     NextStep.SEEDS: "seeds",
     NextStep.LONGER: "longer",
     NextStep.SETTINGS: "find",
+    NextStep.OTHER_SIDE: "settings",
 }
 """The action that takes a next step."""

@@ -118,11 +118,13 @@ def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     new_ranks = st.pills(
         "Ranks", [r for r in RANK_CHOICES if r not in ranks], selection_mode="multi", key=f"{key}-ranks"
     )
-    known = methods(Role.ADAPTER) | methods(Role.CONTROL)
+    sides = [methods(role) for role in (Role.REFERENCE, Role.ADAPTER)]
+    known = {kind: method for side in (*sides, methods(Role.CONTROL)) for kind, method in side.items()}
     new_kinds = st.pills(
         "Methods and controls",
         [kind for kind in known if kind not in kinds],
         selection_mode="multi",
+        default=[next(iter(side)) for side in sides if not kinds & side.keys()],  # what a verdict lacks
         format_func=lambda kind: known[kind].short,
         key=f"{key}-kinds",
         wrap=True,
