@@ -35,8 +35,7 @@ from core.study.arms.tables import comparison_text, plain_table, validation_tabl
 from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import costs, explanation, headline
-from core.study.report.answer import answer_of, is_study, study_of
-from core.study.report.evidence import bases_of
+from core.study.report.answer import answer_of, bases_of, is_study, study_of
 from core.study.report.html import write_report
 from core.study.report.report import Report, report_of
 

@@ -214,6 +214,7 @@ class Recomputed:
         low, high = found["interval"]
         spent = low <= 0 <= high and out_of_reach(found["values"], len(self.found), float(self.margin), looks)
         spent |= low <= 0 <= high and not found["leaning"] and self.is_saturated(one, looks)
+        spent &= found["seeds"] >= 7  # fewer can show nothing
         center = np.mean([run.validated for run in one.runs.values()])
         typical = min(one.runs.values(), key=lambda run: (round(abs(run.validated - center), 9), run.spec["seed"]))
         return {name: found.get(name) for name in ("difference", "interval", "p", "seeds", "examples")} | {

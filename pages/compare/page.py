@@ -11,7 +11,7 @@ from core.store.record import is_under_way
 from core.study.arms.arm import judged_by
 from core.study.arms.choice import no_choice_sentence
 from core.study.arms.tuning import is_tuned
-from core.study.report.evidence import bases_of
+from core.study.report.answer import bases_of
 from core.wording.tasks import judged_text
 from pages.compare.comparison import Comparison
 from pages.compare.costs import cost_part, forgetting_part

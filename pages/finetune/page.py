@@ -19,6 +19,7 @@ from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run, is_under_way
+from core.study.report.answer import with_bases
 from core.study.report.expected import expected_sentences
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.current import known, missing_sentence, remember
@@ -28,7 +29,7 @@ from pages.shared.experiment.like import fill_form
 from pages.shared.experiment.live import live_panels
 from pages.shared.experiment.price import price_table, rate_warning
 from pages.shared.experiment.start import say_if_known, start_button
-from pages.shared.experiment.state import finish_button, state_text, with_bases
+from pages.shared.experiment.state import finish_button, state_text
 from pages.shared.forms import widgets
 from pages.shared.forms.adapter import adapter_form
 from pages.shared.forms.datasets import take_dataset

@@ -9,7 +9,7 @@ import streamlit as st
 from core.lab import Lab, current
 from core.store.record import Experiment, is_under_way
 from core.study.arms.verdict_words import headline
-from core.study.report.answer import answer_of
+from core.study.report.answer import answer_of, with_bases
 from core.study.report.example import example, example_verdict
 from pages.home.answer import answer, answer_while_growing, evidence_of
 from pages.home.question import SHOWN, fill_question, question
@@ -18,7 +18,6 @@ from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.live import is_watched, live_panel
 from pages.shared.experiment.restore import offer_to_restore
 from pages.shared.experiment.start import was_known
-from pages.shared.experiment.state import with_bases
 from pages.shared.experiment.verdict_view import level_badge, verdict_view
 from pages.shared.ui.in_view import ask_to_see, in_view
 from pages.shared.ui.links import ENTRIES, link

@@ -138,7 +138,7 @@ def printed(runs: list[Run], found: Verdict, monkeypatch: pytest.MonkeyPatch) ->
         (0, 0.0, (8,), RATES[:2], False, ("open", None, None, "withheld")),
         (0, 0.0, (8,), RATES, False, ("open", None, None, None)),
         (0, -1.0, (4,), RATES, False, ("leaning", None, None, None)),
-        (0, EASY, (2,), RATES, False, ("open", None, None, None)),
+        (0, EASY, (7,), RATES, False, ("open", None, None, None)),
     ],
     ids=[
         "after a second look",

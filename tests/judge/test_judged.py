@@ -23,8 +23,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.verdict_words import headline
-from core.study.report.answer import answer_of
-from core.study.report.evidence import bases_of
+from core.study.report.answer import answer_of, bases_of
 from core.study.report.html import report_file, report_html
 from core.study.report.judged import REPORTED, carried, judged_answer, keep_results
 from core.study.report.judged_report import judged_report

@@ -106,7 +106,7 @@ def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
         with lab.store.transaction() as db:
             db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (experiment.runs[-1],))
         members = lab.members(experiment)
-        said = "No verdict yet: 1 of 80 runs was stopped. Finish the experiment"
+        said = "No verdict yet: 1 of 81 runs was stopped. Finish the experiment"
         for page in ("home", "compare", "report", "study"):
             app = draw(page, experiment=experiment.id)
             assert said in texts(app), page

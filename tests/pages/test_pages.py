@@ -127,7 +127,7 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     app.run()
     assert not app.exception
     assert "Running now" not in texts(app)
-    assert "No verdict yet: 4 of 4 runs were stopped. Finish the experiment." in texts(app)
+    assert "No verdict yet: 4 of 5 runs were stopped. Finish the experiment." in texts(app)
     # With the verdict, above the curves that stay, and where the same question would be asked again.
     assert texts(app).count("1 of 5 finished, 4 stopped") == 2
     assert app.button(key=f"{panel}-finish").label.startswith(":violet[Finish: 4 runs")

@@ -18,8 +18,9 @@ from core.store.record import Run
 from core.study.arms.arm import arms_of, judged_by
 from core.study.arms.candidate import Rule
 from core.study.arms.growth import rates_beside
+from core.study.arms.outliers import outliers
 from core.study.arms.verdict import About, Verdict, verdict
-from core.study.arms.verdict_words import costs, explanation, headline, outliers
+from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level
 from core.study.stats.spending import level_of

@@ -91,3 +91,9 @@ def compared_settings(runs: Sequence[Run]) -> tuple[Arm | None, list[Arm], str]:
             f"No verdict: {sides} started from different bases or learned different tasks.",
         )
     return full, [], "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."
+
+
+def lacks_a_side(runs: Sequence[Run]) -> bool:
+    """Whether only full fine-tuning was trained of what is compared, or only adapters. Args: runs: of an experiment."""
+    roles = {run.spec.role for run in runs if not run.spec.is_reported}
+    return len(roles & {Role.REFERENCE, Role.ADAPTER}) == 1

@@ -67,6 +67,11 @@ def was_no_better(arms: Iterable[Arm]) -> bool:
     return bool(lows) and max(lows) <= 0
 
 
+def is_in_vain(arms: Sequence[Arm]) -> bool:
+    """The same of settings whose own trends do not say whether more of it would help."""
+    return all_settled(arms) is None and was_no_better(arms)
+
+
 def _gained(arm: Arm) -> list[float]:
     """By how much each seed that was trained for a third of the epochs, too, is better on the validation part."""
     values = [(run.validated, arm.shorter[seed].validated) for seed, run in arm.finished.items() if seed in arm.shorter]

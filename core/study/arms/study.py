@@ -160,6 +160,7 @@ def study(
     tested: Tested = untested,
     looks: Sequence[Look] = (),
     trivial: Tested = untested,
+    bases: Sequence[Run] = (),
 ) -> StudyAnswer:
     """Compare full fine-tuning with each method and rank at each point of an axis.
 
@@ -169,6 +170,7 @@ def study(
         tested: has the measure of each test example of a run.
         looks: earlier ones at this experiment.
         trivial: has the same measure of the answers that need no input.
+        bases: that count with the runs.
 
     Raises:
         ValueError: the experiment has no axis.
@@ -186,7 +188,7 @@ def study(
     ]
     found = StudyAnswer(vary, margin, lines, tuple(seen))
     common = common_seeds(arm for at in seen if at.verdict.full for arm in (at.verdict.full, *at.arms))
-    if waiting := waiting_reason(everything, len(common)):
+    if waiting := waiting_reason(everything, len(common), bases):
         return _without(replace(found, unread=True), waiting.text)
     if not common:
         reasons = [at.verdict.reason for at in seen if at.verdict.reason]

@@ -13,19 +13,13 @@ from core.store.looks import Look
 from core.store.record import Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate, Claim, Rule
-from core.study.arms.choice import (
-    best_arm,
-    common_seeds,
-    comparisons_of,
-    is_adapter,
-    typical_run,
-)
-from core.study.arms.compared import compared_settings, no_ranking
+from core.study.arms.choice import best_arm, common_seeds, comparisons_of, is_adapter, typical_run
+from core.study.arms.compared import compared_settings, lacks_a_side, no_ranking
 from core.study.arms.controls import is_unlearnt, scratch_sentence, unlearned_reason
 from core.study.arms.family import Tested, candidate_of, member_name, untested
 from core.study.arms.growth import rates_beside
 from core.study.arms.looks import Family, families_of, look_at
-from core.study.arms.settled import all_settled, holds_on, was_no_better
+from core.study.arms.settled import all_settled, holds_on, is_in_vain
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.arms.withheld import NextStep, ends_reason, waiting_reason
 from core.study.stats.claims import Level
@@ -193,9 +187,7 @@ class Verdict:
 
     @property
     def _is_exhausted(self) -> bool:
-        """Whether more seeds can show nothing: no difference is seen by as many as can show one, and "good enough" is
-        out of reach.
-        """
+        """Whether more seeds can show nothing: enough see no difference, and "good enough" is out of reach."""
         return (
             self.seeds >= CLAIM_SEEDS
             and self.needs_examples
@@ -238,16 +230,11 @@ class Verdict:
         return all(can_be_longer(arm.spec.optim) for arm in self.compared)
 
     @property
-    def was_no_better(self) -> bool:
-        """Whether longer training was tried in vain, and the runs' own trends do not say that more of it would help."""
-        return all_settled(self.compared) is None and was_no_better(self.compared)
-
-    @property
     def next_step(self) -> NextStep | None:
         """What a person can do so that there is a verdict, or one about the methods; None where there is one."""
         if self.reason or self.withheld or self.told is None:
             return self.mend
-        longer = NextStep.LONGER if self.can_be_longer and not self.was_no_better else None
+        longer = NextStep.LONGER if self.can_be_longer and not is_in_vain(self.compared) else None
         if self.claim is None:
             if self.next_look:
                 return NextStep.SEEDS
@@ -287,6 +274,7 @@ def verdict(
     looks: Sequence[Look] = (),
     selected: bool = False,
     trivial: Tested = untested,
+    bases: Sequence[Run] = (),
 ) -> Verdict:
     """Decide between full fine-tuning and adapters, as far as these runs allow.
 
@@ -310,6 +298,7 @@ def verdict(
         looks: earlier ones at this experiment.
         selected: whether somebody selected the runs: nothing is claimed then, because what was left out is not known.
         trivial: has the same measure of the answers that need no input, which is what a setting has to beat.
+        bases: that count with the runs, where it is said how many are to finish.
     """
     everything = list(runs)
     margin = judged_by(everything).margin
@@ -319,11 +308,11 @@ def verdict(
     can_extend = bool(rates_beside(everything))
     leading = best_arm(everything, is_adapter)
     found = Verdict(margin, rates, full, reason=reason, recorded=recorded, leading=leading, can_extend=can_extend)
-    if not selected and (waiting := waiting_reason(everything, len(common_seeds([full, *arms])) if full else 0)):
+    done = len(common_seeds([full, *arms])) if full else 0
+    if not selected and (waiting := waiting_reason(everything, done, bases)):
         return replace(found, reason=waiting.text, unread=True, mend=waiting.next_step, answerable=waiting.answerable)
     if reason or full is None:
-        sides = {run.spec.role for run in everything if not run.spec.is_reported} & {Role.REFERENCE, Role.ADAPTER}
-        return replace(found, mend=NextStep.OTHER_SIDE) if len(sides) == 1 and not selected else found
+        return found if selected or not lacks_a_side(everything) else replace(found, mend=NextStep.OTHER_SIDE)
     everyone = next(group for group in comparisons_of(everything) if any(arm.key == full.key for arm in group))
     epochs = full.spec.optim.epochs
     # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from core.numbers import bytes_text, count_text, listed, percent, times_text
-from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.compared import paired_differences, rank_extremes
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
 from core.study.arms.forgetting_clause import forgetting_clause
-from core.study.arms.settled import Course, course_of, course_sentences, updates_text
+from core.study.arms.outliers import outlier_sentence, outliers
+from core.study.arms.settled import Course, course_of, course_sentences, is_in_vain, updates_text
 from core.study.arms.tuning import name_in_sentence, rate_words, reference_name
 from core.study.arms.verdict import About, Verdict
 from core.study.arms.withheld import NextStep
-from core.study.stats.claims import Level, outlying
+from core.study.stats.claims import Level
 from core.study.stats.intervals import ERROR_RATE
-from core.study.stats.measures import Quantity, bare_text, value_text
 from core.study.stats.spending import CLAIM_SEEDS, level_of
 from core.study.stats.words import off_text
 from core.wording.examples import examples_text, noun
@@ -184,7 +181,7 @@ def _longer_sentence(verdict: Verdict) -> str:
     """To train longer, where that is the next step, or why not, where settings may improve; else empty."""
     if verdict.next_step is NextStep.LONGER:
         return "Train longer."
-    if verdict.was_no_better and not verdict.holds_on:
+    if is_in_vain(verdict.compared) and not verdict.holds_on:
         return "Three times the epochs were tried, and are not shown to help."
     improving = [arm for arm in verdict.compared if course_of(arm) is Course.IMPROVING]
     if not improving or verdict.holds_on or verdict.can_be_longer:
@@ -352,39 +349,6 @@ def _rates_sentence(verdict: Verdict) -> str:
     names = listed([name_in_sentence(label) for label in one])
     were, that = ("was", "that rate") if len(one) == 1 else ("were each", "these rates")
     return f"{names[0].upper()}{names[1:]} {were} trained at one learning rate, so this holds at {that}."
-
-
-def outliers(verdict: Verdict) -> list[tuple[Arm, Run]]:
-    """The runs that lie far from the others of their setting: further than seeds do, and than so few test examples
-    allow; see :func:`core.study.stats.claims.outlying`.
-    """
-    told = verdict.told
-    if told is None or verdict.reason:
-        return []
-    examples, limits = told.crossed.examples, told.arm.spec.objective.primary.limits
-    return [
-        (arm, arm.finished[seed])
-        for arm in verdict.compared
-        for seed in outlying(arm.by_seed(arm.primary), limits, examples if examples > 1 else None)
-    ]
-
-
-def outlier_sentence(arm: Arm, run: Run) -> str:
-    """That a run of an arm lies far from its others, and why to look at it."""
-    what, values = arm.what(arm.primary), arm.by_seed(arm.primary)
-    value = values.pop(run.spec.seed)
-    return (
-        f"{arm.name} reached {value_text(what, value)} with seed {run.spec.seed}, far from its other seeds "
-        f"({_range_text(what, list(values.values()))}): look at that run, because the tests "
-        "assume that runs do not fail now and then."
-    )
-
-
-def _range_text(what: Quantity, values: Sequence[float]) -> str:
-    """From the lowest to the highest of these values, as in ``35.00 to 36.00 %``; one value where they read alike."""
-    low, high = min(values), max(values)
-    is_one = bare_text(what, low) == bare_text(what, high)
-    return value_text(what, high) if is_one else f"{bare_text(what, low)} to {value_text(what, high)}"
 
 
 def costs(verdict: Verdict) -> str:

@@ -40,16 +40,18 @@ class Reason:
     """Number of seeds of the verdict that there could be without the runs that were stopped."""
 
 
-def waiting_reason(everything: Sequence[Run], seeds: int) -> Reason | None:
+def waiting_reason(runs: Sequence[Run], seeds: int, bases: Sequence[Run] = ()) -> Reason | None:
     """Why a verdict waits for runs that have not ended, or that somebody stopped and nobody has archived.
 
     Until the planned seeds are there, nothing of the test part is read: to look at the results and then to stop what
     does not please would make false claims more likely. Archived runs were left out by somebody who knew that.
 
     Args:
-        everything: all runs of the experiment.
+        runs: all of the experiment.
         seeds: number of seeds that all settings have finished.
+        bases: that count with them.
     """
+    everything = [*bases, *runs]
     pending = sum(run.is_live or (run.state == "interrupted" and not run.archived) for run in everything)
     searching = any(run.plan == "open" for run in everything)
     if pending or searching:

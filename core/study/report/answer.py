@@ -100,10 +100,29 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
         looks, tested, trivial = lab.looks.of(experiment.id), tested_by(lab), trivial_by(lab)
         if not looks and not lab.looks.are_kept(experiment.id):
             looks = _from_launches(runs, tested, trivial)
-        found = verdict(runs, tested, looks, trivial=trivial)
+        found = verdict(runs, tested, looks, trivial=trivial, bases=bases)
         return found, (*looks, *found.looks)
 
-    return _verdicts.of(lab, experiment.id, lambda: _state(lab, experiment, runs), made, unread_verdict)
+    bases = _bases_beside(lab, runs)
+    return _verdicts.of(lab, experiment.id, lambda: _state(lab, experiment, [*bases, *runs]), made, unread_verdict)
+
+
+def with_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
+    """These runs, and before them the bases that count with them: those launched with them, and those not finished."""
+    bases = lab.runs_of(bases_of(runs))
+    own = {run.id for run in runs}
+    launched = {run.id for stage in stages_of([*bases, *runs]) if any(run.id in own for run in stage) for run in stage}
+    return [*(base for base in bases if base.state != "finished" or base.id in launched), *runs]
+
+
+def bases_of(members: Sequence[Run]) -> list[str]:
+    """Ids of what these runs start from, each once."""
+    return list(dict.fromkeys(run.spec.base for run in members if run.spec.base))
+
+
+def _bases_beside(lab: Lab, runs: Sequence[Run]) -> list[Run]:
+    """The bases that count with these runs while some are to finish."""
+    return [] if all(run.is_over for run in runs) else with_bases(lab, runs)[: -len(runs)]
 
 
 @dataclass(frozen=True)
@@ -177,13 +196,14 @@ def study_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = N
         raise ValueError("This experiment is no study.")
 
     def made() -> tuple[StudyAnswer, Iterable[Look]]:
-        found = study(plan, runs, tested_by(lab), lab.looks.of(experiment.id), trivial_by(lab))
+        found = study(plan, runs, tested_by(lab), lab.looks.of(experiment.id), trivial_by(lab), bases)
         return found, found.looks
 
     def unread(found: StudyAnswer, reason: str) -> StudyAnswer:
         return replace(found, reason=reason, unread=True, looks=())
 
-    return _studies.of(lab, experiment.id, lambda: _state(lab, experiment, runs), made, unread)
+    bases = _bases_beside(lab, runs)
+    return _studies.of(lab, experiment.id, lambda: _state(lab, experiment, [*bases, *runs]), made, unread)
 
 
 def _plain(found: StudyAnswer) -> Verdict:

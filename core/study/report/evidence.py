@@ -29,7 +29,7 @@ from core.study.arms.study import StudyAnswer
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict
 from core.study.figures.palette import colours_of
-from core.study.report.answer import answer_of, is_study, study_of
+from core.study.report.answer import answer_of, bases_of, is_study, study_of
 from core.study.weights.remeasured import Remeasured, remeasure
 
 
@@ -207,11 +207,6 @@ def without_losses(epochs: pd.DataFrame) -> Curve:
     """A curve that has epochs alone."""
     nothing: Any = np.empty(0)
     return Curve(nothing, nothing, nothing, epochs)
-
-
-def bases_of(members: Sequence[Run]) -> list[str]:
-    """Ids of what these runs start from, each once."""
-    return list(dict.fromkeys(run.spec.base for run in members if run.spec.base))
 
 
 def versions() -> dict[str, str]:

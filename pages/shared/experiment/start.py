@@ -9,7 +9,8 @@ from core.errors import ShortOfMemoryError
 from core.lab import Lab
 from core.numbers import counted
 from core.store.record import Experiment
-from pages.shared.experiment.state import finish_words, left_of, state_text, with_bases
+from core.study.report.answer import with_bases
+from pages.shared.experiment.state import finish_words, left_of, state_text
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 

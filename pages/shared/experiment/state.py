@@ -14,11 +14,10 @@ from core.numbers import counted, left_text, range_text, seeds_text
 from core.plan.experiment import settings_of
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run, State, is_under_way
-from core.store.stages import stages_of
 from core.study.arms.arm import labels_of
 from core.study.arms.design_words import look_line
 from core.study.arms.verdict import Verdict
-from core.study.report.evidence import bases_of
+from core.study.report.answer import bases_of, with_bases
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 
@@ -176,14 +175,6 @@ def _named(missing: Sequence[RunSpec], others: Sequence[RunSpec]) -> str:
     words = [f"{labels[arm]}, {seeds_text(own)}" for arm, own in seeds.items()]
     rest = len(words) - MAX_DELETED
     return "; ".join(words[:MAX_DELETED]) + (f"; and of {counted(rest, 'other setting')}" if rest > 0 else "")
-
-
-def with_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
-    """These runs, and before them the bases that count with them: those launched with them, and those not finished."""
-    bases = lab.runs_of(bases_of(runs))
-    own = {run.id for run in runs}
-    launched = {run.id for stage in stages_of([*bases, *runs]) if any(run.id in own for run in stage) for run in stage}
-    return [*(base for base in bases if base.state != "finished" or base.id in launched), *runs]
 
 
 def interrupted_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:

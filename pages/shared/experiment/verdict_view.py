@@ -11,9 +11,10 @@ from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.methods.method import Role
 from core.study.arms.arm import Arm
 from core.study.arms.forgetting_clause import forgetting_in_short
+from core.study.arms.outliers import outliers
 from core.study.arms.tuning import reference_name
 from core.study.arms.verdict import Verdict
-from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words, outliers
+from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words
 from core.study.arms.withheld import NextStep
 from core.study.figures.differences import difference_rows
 from core.study.stats.claims import Level

@@ -1,0 +1,44 @@
+"""Runs that lie far from the others of their setting, of which each verdict says that somebody look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.store.record import Run
+from core.study.arms.arm import Arm
+from core.study.arms.verdict import Verdict
+from core.study.stats.claims import outlying
+from core.study.stats.measures import Quantity, bare_text, value_text
+
+
+def outliers(verdict: Verdict) -> list[tuple[Arm, Run]]:
+    """The runs that lie far from the others of their setting: further than seeds do, and than so few test examples
+    allow; see :func:`core.study.stats.claims.outlying`.
+    """
+    told = verdict.told
+    if told is None or verdict.reason:
+        return []
+    examples, limits = told.crossed.examples, told.arm.spec.objective.primary.limits
+    return [
+        (arm, arm.finished[seed])
+        for arm in verdict.compared
+        for seed in outlying(arm.by_seed(arm.primary), limits, examples if examples > 1 else None)
+    ]
+
+
+def outlier_sentence(arm: Arm, run: Run) -> str:
+    """That a run of an arm lies far from its others, and why to look at it."""
+    what, values = arm.what(arm.primary), arm.by_seed(arm.primary)
+    value = values.pop(run.spec.seed)
+    return (
+        f"{arm.name} reached {value_text(what, value)} with seed {run.spec.seed}, far from its other seeds "
+        f"({_range_text(what, list(values.values()))}): look at that run, because the tests "
+        "assume that runs do not fail now and then."
+    )
+
+
+def _range_text(what: Quantity, values: Sequence[float]) -> str:
+    """From the lowest to the highest of these values, as in ``35.00 to 36.00 %``; one value where they read alike."""
+    low, high = min(values), max(values)
+    is_one = bare_text(what, low) == bare_text(what, high)
+    return value_text(what, high) if is_one else f"{bare_text(what, low)} to {value_text(what, high)}"
