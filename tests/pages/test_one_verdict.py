@@ -41,6 +41,7 @@ from core.web import predict
 from core.web.predict import ADAPTERS
 from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short, some_of
+from tests.pages.test_changing_pages import query_of
 from tests.pages.test_pages import draw, texts, views
 from tests.study.samples import measured
 
@@ -123,6 +124,20 @@ def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
         assert "Validation accuracy" in table
         assert "\nAccuracy" not in table
         assert lab.looks.of(experiment.id) == []
+
+
+def test_a_run_that_is_far_from_the_others_of_its_setting_is_named_with_a_link(
+    lab: Lab, experiment: Experiment
+) -> None:
+    with as_planted(lab, experiment, CASES["LoRA is enough"]):
+        full = [run for run in lab.members(experiment) if run.spec.label == "Full"]
+        run = next(run for run in full if run.spec.optim.learning_rate == BEST and run.result)
+        with lab.store.transaction() as db:
+            result = json.dumps(measured(run.result, accuracy=20.0).to_dict())
+            db.execute("UPDATE runs SET result = ? WHERE id = ?", (result, run.id))
+        app = draw("compare", experiment=experiment.id)
+        assert f"Full reached 20.00 % with seed {run.spec.seed}, far from its other seeds" in texts(app)
+        assert query_of(app, f"Full, seed {run.spec.seed}") == {"run": [run.id]}
 
 
 @pytest.mark.parametrize("failed", [None, "LoRA r=4"])
