@@ -187,6 +187,9 @@ def test_source_accuracy_has_its_own_panel_only_where_it_was_measured():
     assert {trace.line.dash for trace in both.data[3:]} == {"dot"}
     alone = measure_curves([named(np.ones(50), source=False)])
     assert len(alone.data) == 1
+    assert {axis.autorangeoptions.clipmax for axis in (alone.layout.yaxis, both.layout.yaxis, both.layout.yaxis2)} == {
+        100.0
+    }
     assert len(measure_curves(two_curves(), masked=True).data) == 3
 
 

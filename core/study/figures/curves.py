@@ -19,7 +19,7 @@ from core.objectives.registry import CLASSIFICATION
 from core.store.record import Curve, Run
 from core.study.arms.arm import Arm
 from core.study.figures.palette import colours_of
-from core.study.figures.style import layout_of, markers, plain, whiskers
+from core.study.figures.style import layout_of, markers, plain, whiskers, within
 from core.study.figures.thinning import MAX_POINTS, smooth, thin
 from core.study.stats.measures import Quantity, quantity, spread_text, value_text
 
@@ -104,10 +104,11 @@ def measure_curves(
     source = _epoch_traces(curves, axis, objective.on_source(masked), "source", legend=False, number=number)
     if not source:
         layout = layout_of(f"{measure.title} on the target", "validation part", AXES[axis], measure.axis)
+        layout["yaxis"] |= within(measure.limits)
         return go.Figure(traces, layout)
     title = f"{measure.title} on target and source"
     layout = layout_of(title, "validation parts", AXES[axis], f"Target{unit}", height=520)
-    layout["yaxis"]["domain"] = [0.54, 1]
+    layout["yaxis"] |= {"domain": [0.54, 1]} | within(measure.limits)
     layout["yaxis2"] = layout["yaxis"] | {"domain": [0, 0.46], "title": {"text": f"Source{unit}"}}
     layout["xaxis"]["anchor"] = "y2"
     return go.Figure([*traces, *(trace | {"yaxis": "y2"} for trace in source)], layout)

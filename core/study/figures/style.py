@@ -85,6 +85,12 @@ def whiskers(intervals: Sequence[Interval], measure: Quantity) -> dict[str, Any]
     }
 
 
+def within(limits: tuple[float, float]) -> dict[str, Any]:
+    """Return what keeps an axis within the lowest and the highest value that there can be, as accuracies to 100."""
+    ends = zip(("clipmin", "clipmax"), limits, strict=True)
+    return {"autorangeoptions": {name: end for name, end in ends if math.isfinite(end)}}
+
+
 def log_ticks(low: float, high: float) -> dict[str, Any]:
     """Return ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, or at powers of ten over two decades.
 
