@@ -95,5 +95,5 @@ def compared_settings(runs: Sequence[Run]) -> tuple[Arm | None, list[Arm], str]:
 
 def lacks_a_side(runs: Sequence[Run]) -> bool:
     """Whether only full fine-tuning was trained of what is compared, or only adapters. Args: runs: of an experiment."""
-    roles = {run.spec.role for run in runs if not run.spec.is_reported}
+    roles = {run.spec.role for run in runs}
     return len(roles & {Role.REFERENCE, Role.ADAPTER}) == 1
