@@ -81,7 +81,8 @@ class Catalog:
 
     def overlap(self, name: str) -> str:
         """What follows from test examples of an uploaded dataset that are also in its training part, counted once while
-        the lab is open: a sentence; empty where there are none, and of other datasets.
+        the lab is open: a sentence; empty where there are none, and of other datasets. A dataset that is read for this
+        alone takes the place of none that is in use.
 
         Raises:
             DatasetError: see :meth:`load`.
@@ -90,9 +91,9 @@ class Catalog:
             return ""
         key = name, self.revision(name)
         with self._loading:
-            known = self._overlaps.get(key)
+            known, loaded = self._overlaps.get(key), self._loaded.get(key)
         if known is None:
-            known = overlap_sentence(self.load(name))
+            known = overlap_sentence(loaded if loaded is not None else self._source(name).load(name))
             with self._loading:
                 self._overlaps[key] = known
         return known

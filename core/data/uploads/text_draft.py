@@ -246,11 +246,9 @@ def dataset_of(
 
 def text_warnings(dataset: TextDataset, contradictions: int) -> list[str]:
     """Sentences about texts that occur in both parts, or with different targets; ``contradictions``: of the latter."""
-    found, target = (
-        [sentence] if (sentence := overlap_sentence(dataset)) else [],
-        "label" if dataset.num_classes else "number",
-    )
+    found = [sentence] if (sentence := overlap_sentence(dataset)) else []
     if contradictions:
+        target = "label" if dataset.num_classes else "number"
         texts = "1 text has" if contradictions == 1 else f"{contradictions:,} texts have"
         found.append(f"{texts} different {target}s in different rows: nothing can learn all of them.")
     return found
