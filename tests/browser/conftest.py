@@ -109,6 +109,8 @@ def choose_one_rate(page: Page) -> None:
         pill = page.get_by_role("toolbar", name="Rank").get_by_role("button", name=rank, exact=True)
         pill.click()
         expect(pill).to_have_attribute("aria-pressed", "false")
+        # The pill says so before the script has run, and a press on what is below it would be of the form before.
+        expect(page.get_by_role("table").get_by_text(f"LoRA r={rank}", exact=True)).to_have_count(0)
     settled(page)
 
 

@@ -1,4 +1,4 @@
-"""A lab in a child process, to be killed, suspended or terminated."""
+"""A lab in a child process, to be killed, suspended or terminated before it has trained to the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
 from tests import forked
-from tests.conftest import wait_until
+from tests.conftest import braked, wait_until
 from tests.forked import Process
 
 
@@ -65,10 +65,11 @@ def held_back(lab: Lab, base: str) -> tuple[Path, bytes]:
 def main() -> None:
     home, settings, *specs = sys.argv[1:]
     lab = Lab(Settings(home=Path(home), **json.loads(settings)))
-    lab.start()
-    for text in specs:
-        print(lab.launch(RunSpec.from_json(text)).id, flush=True)
-    time.sleep(300)
+    with braked():
+        lab.start()
+        for text in specs:
+            print(lab.launch(RunSpec.from_json(text)).id, flush=True)
+        time.sleep(300)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
 from core.run_spec import inner_ranks
 from core.store.record import Experiment
 from core.study.arms.choice import chosen_arms
-from core.study.arms.design_words import look_line
+from core.study.arms.design_words import TOO_FEW, look_line
 from core.study.arms.growth import RATES_OFFERED, extended, longer, rates_beside
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict
@@ -141,10 +141,13 @@ def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
             help="For every method and rank that does not have them yet.",
         )
     )
+    seeds = sorted({spec.seed for spec in specs})
+    if len(seeds) < CLAIM_SEEDS:
+        st.caption(f"{TOO_FEW} With {counted(len(seeds), 'seed')}, ranks stand beside each other and none is better.")
     with errors_shown():
         own = lab.arm_settings(experiment)
         settings = extended(own, new_ranks, new_kinds, new_rates, specs[0].network)
-        _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
+        _grow(lab, experiment, settings, seeds, key)
 
 
 def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
