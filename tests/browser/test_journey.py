@@ -107,8 +107,6 @@ def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(site
     page = context.new_page()
     open_page(page, f"{site.url}/pretrain", "Pretrain")
     choose_digits(page, "Dataset")
-    choose_one_rate(page)
-    press(page, "Shots", "Home", "210")
     press(page, "Epochs", "End", "1,050")
     press(page, "Batch size", "Home", LONG)
     page.get_by_role("button", name="Start pretraining").click()
