@@ -15,7 +15,7 @@ from core.data.dataset import USUAL_OBJECTIVE, LanguageDataset, TextDataset
 from core.data.passage import Passage
 from core.data.sources.catalog import Catalog
 from core.data.sources.own import suggested_name
-from core.data.uploads import PassageDraft, TextDraft, read_passages, read_texts
+from core.data.uploads import Draft, read_passages, read_texts
 from core.errors import LabError
 from core.objectives.registry import objective_of
 
@@ -31,7 +31,7 @@ class OwnTexts:
     """Texts that were read from a file, and the name that they are kept under."""
 
     name: str
-    draft: TextDraft | PassageDraft
+    draft: Draft[TextDataset] | Draft[LanguageDataset]
 
 
 def add_texts(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
     """
     file: Path = options.data
     targets = objective_of(options.objective).targets
-    draft: TextDraft | PassageDraft
+    draft: Draft[TextDataset] | Draft[LanguageDataset]
     if targets == "texts":
         columns = {key: name for key in ("text", *CONTINUED) if (name := getattr(options, key)) is not None}
         draft = read_passages(file, columns, options.part, options.loss_on_everything)

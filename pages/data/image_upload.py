@@ -12,7 +12,7 @@ from core.objectives.registry import objectives_for
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
-from pages.data.faults import are_left_out
+from pages.data.review import is_reviewed
 from pages.data.upload_kind import UploadKind
 from pages.shared.ui.figure_panel import readable
 from pages.shared.ui.literal import literal
@@ -37,7 +37,7 @@ class is held out for testing.
 
 
 @st.cache_resource(max_entries=2, ttl="30m", show_spinner="Reading the file")
-def _read(file_id: str, _content: bytes) -> Draft | str:
+def _read(file_id: str, _content: bytes) -> Draft[ImageDataset] | str:
     """Parse an uploaded file; return the draft, or the error message. Cached because every click redraws the page."""
     try:
         return read_upload(_content, leave_out=True)
@@ -49,16 +49,10 @@ def _preview(file_id: str, content: bytes) -> ImageDataset | None:
     if objectives_for("numbers"):
         st.caption("Images are uploaded with classes; numbers can be learned of texts.")
     draft = _read(file_id, content)
-    if isinstance(draft, str):
-        st.error(literal(draft))
-        return None
     what = "lines" if content[:2] != b"PK" else "images"
-    if not are_left_out(draft.faults, what, f"upload-left-{file_id}"):
+    if not is_reviewed(draft, what, f"upload-left-{file_id}"):
         return None
     names = draft.dataset.class_names
-    st.markdown(literal(draft.line))
-    for warning in draft.warnings:
-        st.warning(literal(warning), icon=":material/warning:")
     st.plotly_chart(
         readable(class_counts(names, draft.train_counts, draft.test_counts)),
         key="upload-counts",

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import pandas as pd
 import streamlit as st
 
 from core.data.dataset import LANGUAGE, LanguageDataset
 from core.data.passage import SCORED_ROLE, Passage
 from core.data.task_spec import TaskSpec
 from core.data.uploads import (
-    Lengths,
+    Draft,
     PassageColumns,
-    PassageDraft,
     PassageForm,
     TextTable,
     columns_for,
@@ -23,15 +21,13 @@ from core.data.uploads import (
     guess_passages,
     likely_topic,
     samples_of,
-    short_name,
     topic_columns,
 )
 from core.errors import LabError
 from core.lab import Lab, current
 from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
-from core.numbers import count_text
-from pages.data.faults import are_left_out, warnings_view
+from pages.data.review import as_tokens, choose_column, is_reviewed
 from pages.shared.forms.task_preview import BATCH, SCORED
 from pages.shared.forms.task_preview import draw_passages as draw_as_tokens
 from pages.shared.forms.view import length
@@ -54,7 +50,7 @@ Read = Callable[[], TextTable | str]
 @st.cache_resource(max_entries=2, ttl="30m", show_spinner="Counting the passages")
 def _draft(
     file_id: str, columns: PassageColumns, all_scored: bool, drop_duplicates: bool, _table: TextTable
-) -> PassageDraft | str:
+) -> Draft[LanguageDataset] | str:
     try:
         return draft_passages(_table, columns, all_scored, drop_duplicates, leave_out=True)
     except LabError as error:
@@ -113,14 +109,9 @@ def _review(file_id: str, table: TextTable) -> LanguageDataset | None:
         st.caption("Choose the columns of which passages are made.")
         return None
     draft = _draft(file_id, columns, all_scored, drop, table)
-    if isinstance(draft, str):
-        st.error(literal(draft))
+    left = f"upload-left-{file_id}-{columns}"
+    if not is_reviewed(draft, "rows", left, REPEATED_PASSAGES):
         return None
-    if not are_left_out(draft.faults, "rows", f"upload-left-{file_id}-{columns}"):
-        return None
-    st.markdown(literal(draft.line))
-    warnings_view(draft, REPEATED_PASSAGES)
-    _facts(draft)
     draw_passages(draft.dataset.train_texts)
     _tokens(draft.dataset, file_id)
     return draft.dataset
@@ -129,21 +120,15 @@ def _review(file_id: str, table: TextTable) -> LanguageDataset | None:
 def _tokens(dataset: LanguageDataset, file_id: str) -> None:
     """Draw the first passages token by token, as one of the networks that continue texts reads them."""
     lab = current()
-    fold = st.expander("As a network reads them", icon=":material/token:", key=f"tokens-{file_id}", on_change="rerun")
-    if not fold.open:
-        return
-    with fold:
-        networks = _networks(lab)
-        names = distinct({id: lab.networks.title_of(network) for id, network in networks.items()})
-        chosen = st.selectbox("Network", list(names), format_func=names.__getitem__, key=f"tokens-of-{file_id}")
-        network = networks[chosen]
-        try:
-            longest = length(LANGUAGE, f"tokens-length-{file_id}-{chosen}", network)
-            seen = lab.passage_preview(TaskSpec.of(dataset=dataset.name, length=longest), network, BATCH, dataset)
-        except LabError as error:
-            st.error(literal(str(error)))
-            return
-        draw_as_tokens(seen, network, f"tokens-{file_id}")
+    networks = _networks(lab)
+
+    def draw(id: str) -> None:
+        longest = length(LANGUAGE, f"tokens-length-{file_id}-{id}", networks[id])
+        task = TaskSpec.of(dataset=dataset.name, length=longest)
+        seen = lab.passage_preview(task, networks[id], BATCH, dataset)
+        draw_as_tokens(seen, networks[id], f"tokens-{file_id}")
+
+    as_tokens(file_id, distinct({id: lab.networks.title_of(network) for id, network in networks.items()}), draw)
 
 
 def _networks(lab: Lab) -> dict[str, NetworkSpec]:
@@ -181,20 +166,6 @@ def _columns(file_id: str, table: TextTable, form: PassageForm) -> PassageColumn
     if len(names) == 1:
         return PassageColumns(form.kind, ((form.fields[0].key, names[0]),))
 
-    def choice(title: str, among: Sequence[str | None], name: str | None, about: str, key: str) -> str | None:
-        place = among.index(name) if name in among else None
-        found: str | None = st.selectbox(
-            title,
-            among,
-            place,
-            format_func=lambda name: "None" if name is None else short_name(name),
-            key=key,
-            placeholder="None",
-            help=about,
-            persist_state="session",
-        )
-        return found
-
     texts = [name for name in names if name not in table.messages]
     boxes = st.columns(len(form.fields) + 2)
     chosen: dict[str, str] = {}
@@ -202,12 +173,12 @@ def _columns(file_id: str, table: TextTable, form: PassageForm) -> PassageColumn
         with box:
             among = list(table.messages) if field.is_conversation else texts
             key = f"upload-{form.kind}-{field.key}-{file_id}"
-            name = choice(field.title, among, guessed.get(field.key), field.about, key)
+            name = choose_column(field.title, among, guessed.get(field.key), field.about, key)
         if name is not None:
             chosen[field.key] = name
     with boxes[-2]:
         about = "The column that says train or test; none to draw a test part."
-        part = choice("Part", [None, *texts], part, about, f"upload-passage-part-{file_id}")
+        part = choose_column("Part", [None, *texts], part, about, f"upload-passage-part-{file_id}")
     if any(field.key not in chosen and not field.is_optional for field in form.fields):
         return None
     columns = PassageColumns(form.kind, tuple(chosen.items()), part)
@@ -215,7 +186,9 @@ def _columns(file_id: str, table: TextTable, form: PassageForm) -> PassageColumn
         return columns
     with boxes[-1]:
         about = "The column that names the topic of each row, so that some topics can be learned before others."
-        topic = choice("Topic", [None, *left], likely_topic(table, columns), about, f"upload-passage-topic-{file_id}")
+        topic = choose_column(
+            "Topic", [None, *left], likely_topic(table, columns), about, f"upload-passage-topic-{file_id}"
+        )
     return replace(columns, topic=topic)
 
 
@@ -234,34 +207,6 @@ def _all_scored(file_id: str, form: PassageForm) -> bool:
         persist_state="session",
     )
     return bool(found)
-
-
-def _facts(draft: PassageDraft) -> None:
-    """Draw lengths, and what was found of empty, repeated and shared passages."""
-    left = "left out" if draft.without_duplicates else "kept"
-    facts = pd.DataFrame(
-        {
-            "Bytes per passage": _lengths(draft.given),
-            "Bytes learned per passage": _lengths(draft.scored),
-            "Bytes learned in all": f"{count_text(draft.scored_bytes[0])} for training, "
-            f"{count_text(draft.scored_bytes[1])} for testing",
-            "Empty rows": f"{count_text(draft.empty_rows)}, left out" if draft.empty_rows else "none",
-            "Repeated passages": f"{count_text(draft.duplicates)}, {left}" if draft.duplicates else "none",
-            "Test passages that are in the training part": count_text(draft.overlap) if draft.overlap else "none",
-            "Test passages with a prompt of the training part": count_text(draft.shared_prompts)
-            if draft.shared_prompts
-            else "none",
-        }.items(),
-        columns=["Fact", "Value"],
-    ).set_index("Fact")
-    st.table(facts, hide_header=True, alt="Lengths of the passages, and empty, repeated and shared ones")
-
-
-def _lengths(lengths: Lengths) -> str:
-    return (
-        f"{count_text(lengths.shortest)} to {count_text(lengths.longest)}; median {count_text(lengths.median)}, "
-        f"95 % have at most {count_text(lengths.most)}"
-    )
 
 
 def draw_passages(passages: Sequence[Passage]) -> None:

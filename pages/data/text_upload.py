@@ -8,9 +8,9 @@ import streamlit as st
 from core.data.dataset import Dataset, TextDataset
 from core.data.task_spec import TaskSpec
 from core.data.uploads import (
+    Draft,
     Guess,
     TextColumns,
-    TextDraft,
     TextTable,
     draft_numbers,
     draft_texts,
@@ -28,8 +28,8 @@ from core.objectives.registry import objective_of, objectives_for
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
-from pages.data.faults import are_left_out, warnings_view
 from pages.data.passage_upload import draw_passages_upload, read_as_plain
+from pages.data.review import as_tokens, choose_column, is_reviewed
 from pages.data.upload_kind import UploadKind
 from pages.shared.forms.task_preview import BATCH, draw_tokens
 from pages.shared.forms.view import length
@@ -80,7 +80,7 @@ def _table(file_id: str, _content: bytes, is_plain: bool = False) -> TextTable |
 @st.cache_resource(max_entries=2, ttl="30m", show_spinner="Counting the texts")
 def _draft(
     file_id: str, columns: TextColumns, drop_duplicates: bool, objective: str, _table: TextTable
-) -> TextDraft | str:
+) -> Draft[TextDataset] | str:
     try:
         make = draft_texts if objective_of(objective).has_classes else draft_numbers
         return make(_table, columns, drop_duplicates=drop_duplicates, objective=objective, leave_out=True)
@@ -114,14 +114,9 @@ def _preview(file_id: str, content: bytes) -> Dataset | None:
         st.caption(f"Choose the columns with the texts and with the {_targets(objective)}.")
         return None
     draft = _draft(file_id, columns, drop, objective.kind, table)
-    if isinstance(draft, str):
-        st.error(literal(draft))
+    left = f"upload-left-{file_id}-{columns}"
+    if not is_reviewed(draft, "rows", left, REPEATED_ROWS):
         return None
-    if not are_left_out(draft.faults, "rows", f"upload-left-{file_id}-{columns}"):
-        return None
-    st.markdown(literal(draft.line))
-    warnings_view(draft, REPEATED_ROWS)
-    _facts(draft)
     if names := draft.dataset.class_names:
         st.plotly_chart(
             readable(class_counts(names, draft.train_counts, draft.test_counts, "texts")),
@@ -180,19 +175,7 @@ def _columns(file_id: str, table: TextTable, guessed: Guess, objective: Objectiv
     names = list(table.columns)
 
     def choice(title: str, name: str | None, about: str) -> str | None:
-        place = None if name is None else names.index(name)
-        key = f"upload-{title.lower()}-{file_id}"
-        found: str | None = st.selectbox(
-            title,
-            names,
-            place,
-            format_func=short_name,
-            key=key,
-            placeholder="None",
-            help=about,
-            persist_state="session",
-        )
-        return found
+        return choose_column(title, names, name, about, f"upload-{title.lower()}-{file_id}")
 
     left, middle, right = st.columns(3)
     with left:
@@ -215,42 +198,13 @@ def _tokens(dataset: TextDataset, file_id: str) -> None:
         st.caption("Lengths in tokens are shown once there is a network that reads texts.")
         link("networks", "Networks")
         return
-    fold = st.expander("As a network reads them", icon=":material/token:", key=f"tokens-{file_id}", on_change="rerun")
-    if not fold.open:
-        return
-    with fold:
-        names = distinct({digest: card.title for digest, card in cards.items()})
-        digest = st.selectbox("Network", list(cards), format_func=names.__getitem__, key=f"tokens-of-{file_id}")
-        try:
-            network = lab.networks.spec(digest)
-            longest = length("text", f"tokens-length-{file_id}-{digest}", network)
-            task = TaskSpec.of(dataset=dataset.name, length=longest)
-            seen = lab.text_preview(task, network, BATCH, dataset)
-        except LabError as error:
-            st.error(literal(str(error)))
-            return
-        draw_tokens(seen, dataset.class_names, f"tokens-{file_id}")
 
+    def draw(digest: str) -> None:
+        network = lab.networks.spec(digest)
+        task = TaskSpec.of(dataset=dataset.name, length=length("text", f"tokens-length-{file_id}-{digest}", network))
+        draw_tokens(lab.text_preview(task, network, BATCH, dataset), dataset.class_names, f"tokens-{file_id}")
 
-def _facts(draft: TextDraft) -> None:
-    """Draw lengths, and what was found of empty, repeated and shared rows."""
-    words, characters = draft.words, draft.characters
-    left = "left out" if draft.without_duplicates else "kept"
-    targets = "labels" if draft.dataset.num_classes else "numbers"
-    facts = pd.DataFrame(
-        {
-            "Words per text": f"{words.shortest} to {count_text(words.longest)}; median {count_text(words.median)}, "
-            f"95 % have at most {count_text(words.most)}",
-            "Characters per text": f"{characters.shortest} to {count_text(characters.longest)}; median "
-            f"{count_text(characters.median)}, 95 % have at most {count_text(characters.most)}",
-            "Empty rows": f"{count_text(draft.empty_rows)}, left out" if draft.empty_rows else "none",
-            "Repeated rows": f"{count_text(draft.duplicates)}, {left}" if draft.duplicates else "none",
-            "Test texts that are also trained on": count_text(draft.overlap) if draft.overlap else "none",
-            f"Texts with several {targets}": count_text(draft.contradictions) if draft.contradictions else "none",
-        }.items(),
-        columns=["Fact", "Value"],
-    ).set_index("Fact")
-    st.table(facts, hide_header=True, alt="Lengths of the texts, and empty, repeated and shared rows")
+    as_tokens(file_id, distinct({digest: card.title for digest, card in cards.items()}), draw)
 
 
 def draw_texts(dataset: TextDataset, key: str) -> None:

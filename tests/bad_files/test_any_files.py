@@ -26,7 +26,6 @@ from core.data.sources.catalog import Catalog
 from core.data.sources.own_passages import OwnPassages
 from core.data.uploads import (
     Draft,
-    PassageDraft,
     columns_of,
     draft_passages,
     read_passages,
@@ -377,9 +376,10 @@ def test_a_thousand_odd_files_of_prompts_and_messages(
 ) -> None:
     rows = [*odd, *([] if only else passage_files.ROWS[form])]
     content = damaged(passage_files.FORMATS[format_](rows), how)
-    draft = taken(lambda: passages_in(content, all_scored))
-    if draft is None:
+    read = taken(lambda: passages_in(content, all_scored))
+    if read is None:
         return
+    draft, kind = read
     found = (*draft.dataset.train_texts, *draft.dataset.test_texts)
     assert all(is_a_passage(passage) for passage in found)
     if not how:  # each row is a passage, is empty, or is one of the faults
@@ -389,7 +389,7 @@ def test_a_thousand_odd_files_of_prompts_and_messages(
         for passage in found:
             if passage.messages:
                 assert {content for _, content in passage.messages} <= said
-            elif draft.columns.form != "instructions":
+            elif kind != "instructions":
                 assert {text for text, _ in passage.parts} <= texts
     home = Settings(Path("not written"))
     source = OwnPassages(home)
@@ -397,10 +397,11 @@ def test_a_thousand_odd_files_of_prompts_and_messages(
     assert in_it(source.dataset("a", header, arrays)) == in_it(draft.dataset)
 
 
-def passages_in(content: bytes, all_scored: bool) -> PassageDraft:
-    """What a file becomes once the rows that cannot be used are left out."""
+def passages_in(content: bytes, all_scored: bool) -> tuple[Draft[LanguageDataset], str]:
+    """What a file becomes once the rows that cannot be used are left out, and what its rows are."""
     table = read_text_table(content)
-    return draft_passages(table, columns_of(table, {}), all_scored, leave_out=True)
+    columns = columns_of(table, {})
+    return draft_passages(table, columns, all_scored, leave_out=True), columns.form
 
 
 def is_a_passage(passage: Passage) -> bool:

@@ -20,7 +20,7 @@ from core.data.sources.catalog import Catalog
 from core.data.sources.own_passages import OwnPassages
 from core.data.task_spec import TaskSpec
 from core.data.uploads import (
-    PassageDraft,
+    Draft,
     draft_passages,
     guess_passages,
     is_for_language,
@@ -41,7 +41,11 @@ from tests.data.text_files import CSV, GOOD
 pytestmark = pytest.mark.usefixtures("read_here")
 
 
-def held(draft: PassageDraft) -> list[Passage]:
+PROMPTS = "Test passages with a prompt of the training part"
+"""A fact of a draft."""
+
+
+def held(draft: Draft[LanguageDataset]) -> list[Passage]:
     """All passages, sorted."""
     return sorted((*draft.dataset.train_texts, *draft.dataset.test_texts), key=repr)
 
@@ -81,9 +85,9 @@ def test_scored_bytes_are_those_of_the_answers_or_of_everything(rows: str) -> No
     answers, everything = (read_passages(written(rows, "jsonl"), all_scored=flag) for flag in (False, True))
     sizes = [len(a.encode()) + 4 * (rows == "messages") for _, a in QUESTIONS]
     if rows != "texts":
-        assert sum(answers.scored_bytes) == sum(sizes)
-        assert answers.given == everything.given
-    assert everything.scored == everything.given
+        assert sum(map(scored_bytes, held(answers))) == sum(sizes)
+        assert dict(answers.facts)["Bytes per passage"] == dict(everything.facts)["Bytes per passage"]
+    assert len({dict(everything.facts)[f"Bytes {learned}per passage"] for learned in ("", "learned ")}) == 1
     assert all(scored_bytes(passage) > 0 for passage in held(answers))
 
 
@@ -92,14 +96,14 @@ def test_the_test_part_shares_no_prompt_with_the_training_part_unless_the_file_s
     drawn = read_passages(json_lines(*rows))
     of_parts = [{prompt_of(each) for each in part} for part in (drawn.dataset.train_texts, drawn.dataset.test_texts)]
     assert of_parts[0] & of_parts[1] == set()
-    assert (drawn.overlap, drawn.shared_prompts, drawn.warnings) == (0, 0, ())
+    assert (drawn.dataset.overlap, dict(drawn.facts)[PROMPTS], drawn.warnings) == (0, "none", ())
     parted = [row | {"part": "test" if n < 20 else "train"} for n, row in enumerate(rows + rows[:1])]
     given_parts = read_passages(json_lines(*parted))
-    assert (given_parts.overlap, given_parts.shared_prompts, given_parts.duplicates) == (1, 20, 1)
+    assert (given_parts.dataset.overlap, dict(given_parts.facts)[PROMPTS], given_parts.duplicates) == (1, "20", 1)
     assert "1 of 20 test passages are also in the training part" in " ".join(given_parts.warnings)
     assert "19 of 20 test passages have a prompt" in " ".join(given_parts.warnings)
     without = read_passages(json_lines(*parted), drop_duplicates=True)
-    assert (len(without.dataset.train_texts), len(without.dataset.test_texts), without.overlap) == (40, 20, 0)
+    assert (len(without.dataset.train_texts), len(without.dataset.test_texts), without.dataset.overlap) == (40, 20, 0)
 
 
 TOPICS = ("birds", "cars", "fish")
@@ -157,7 +161,7 @@ def test_topics_that_cannot_be_used_are_one_sentence(changed: dict[str, str], se
 
 def test_passages_with_one_prompt_are_parted_all_the_same() -> None:
     draft = read_passages(json_lines(*({"prompt": "Write: ", "completion": f"text {n}"} for n in range(40))))
-    assert (len(draft.dataset.test_texts), draft.shared_prompts) == (8, 8)
+    assert (len(draft.dataset.test_texts), dict(draft.facts)[PROMPTS]) == (8, "8")
 
 
 def test_prompts_that_run_into_their_completions_are_told() -> None:

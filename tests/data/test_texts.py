@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
-from core.data.uploads import TextColumns, TextDraft, draft_texts, guess, read_text_table, read_texts, short_name
+from core.data.uploads import Draft, TextColumns, draft_texts, guess, read_text_table, read_texts, short_name
 from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.text_file import unpacked
 from core.errors import DatasetError
@@ -26,7 +27,11 @@ from tests.data.uploaded import zipped
 pytestmark = pytest.mark.usefixtures("read_here")
 
 
-def held(draft: TextDraft) -> list[tuple[str, str]]:
+TWICE = "Texts with several labels"
+"""A fact of a draft."""
+
+
+def held(draft: Draft[TextDataset]) -> list[tuple[str, str]]:
     """All texts with the names of their classes, sorted."""
     data = draft.dataset
     texts, labels = (*data.train_texts, *data.test_texts), np.concatenate([data.train_labels, data.test_labels])
@@ -36,7 +41,7 @@ def held(draft: TextDraft) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("kind", GOOD)
 def test_every_kind_of_file_gives_the_same_dataset(kind: str) -> None:
     draft = read_texts(GOOD[kind])
-    assert draft.columns == TextColumns("text", "label")
+    assert draft.dataset.columns == TextColumns("text", "label")
     assert held(draft) == sorted(ROWS)
     assert draft.dataset.class_names == ("apple", "fig", "pear")
     assert draft.dataset.train_texts == read_texts(CSV).dataset.train_texts
@@ -107,7 +112,7 @@ def test_any_texts_under_any_names_come_through(kind: str, names: list[str], one
     # Whitespace around a text is dropped, and every way to end a line is a newline, as JSON and Parquet leave it.
     wanted = sorted((_clean(text, kind), label) for text, label in rows)
     assert held(draft) == wanted
-    assert draft.columns == TextColumns(*names)
+    assert draft.dataset.columns == TextColumns(*names)
 
 
 def _clean(text: str, kind: str) -> str:
@@ -249,7 +254,7 @@ def test_headings_may_be_long_and_have_several_lines(ends: str) -> None:
 def test_a_column_of_parts_says_what_is_trained_on() -> None:
     rows = [(text, label, ("Train", "test ")[n >= 12]) for n, (text, label) in enumerate(ROWS)]
     draft = read_texts(separated(rows, ("text", "label", "split")).encode())
-    assert draft.columns.part == "split"
+    assert draft.dataset.columns.part == "split"
     assert draft.dataset.train_texts == tuple(text for text, _ in ROWS[:12])
     assert draft.dataset.test_texts == tuple(text for text, _ in ROWS[12:])
     assert "split as in the file" in draft.line
@@ -311,7 +316,7 @@ def test_duplicates_are_counted_and_dropped_by_choice() -> None:
     assert (kept.duplicates, kept.without_duplicates, len(held(kept))) == (7, False, 25)
     assert (dropped.duplicates, dropped.without_duplicates) == (7, True)
     assert held(dropped) == sorted(ROWS)
-    assert dropped.overlap == 0
+    assert dropped.dataset.overlap == 0
 
 
 def test_labels_that_are_equal_numbers_are_one_label_wherever_they_are_compared() -> None:
@@ -319,25 +324,25 @@ def test_labels_that_are_equal_numbers_are_one_label_wherever_they_are_compared(
     content = lines(*[f"{text},{label}" for text, label in rows], "text 0,1.0", "text 1,+2", "text 2,1e0")
     kept, dropped = read_texts(content), read_texts(content, drop_duplicates=True)
     assert kept.dataset.class_names == ("1", "2")
-    assert (kept.duplicates, kept.contradictions) == (3, 0)
+    assert (kept.duplicates, dict(kept.facts)[TWICE]) == (3, "none")
     assert held(dropped) == sorted(rows)
-    assert read_texts(content + b"\ntext 3,1.0").contradictions == 1
+    assert dict(read_texts(content + b"\ntext 3,1.0").facts)[TWICE] == "1"
 
 
 def test_overlap_of_the_parts_is_counted_and_dropped_from_the_training_part() -> None:
     rows = [(text, label, "train") for text, label in ROWS] + [(text, label, "test") for text, label in ROWS[:3]]
     content = separated(rows, ("text", "label", "part")).encode()
     kept, dropped = read_texts(content), read_texts(content, drop_duplicates=True)
-    assert (kept.overlap, kept.duplicates) == (3, 3)
+    assert (kept.dataset.overlap, kept.duplicates) == (3, 3)
     assert any("3 of 3 test texts are also in the training part" in warning for warning in kept.warnings)
-    assert dropped.overlap == 0
+    assert dropped.dataset.overlap == 0
     assert dropped.dataset.test_texts == kept.dataset.test_texts
     assert dropped.train_counts == (5, 5, 5)
 
 
 def test_texts_with_two_labels_are_counted() -> None:
     draft = read_texts(lines(*[f"{text},{label}" for text, label in ROWS], "apple number 0,fig"))
-    assert draft.contradictions == 1
+    assert dict(draft.facts)[TWICE] == "1"
     assert draft.duplicates == 0
     assert any("1 text has different labels" in warning for warning in draft.warnings)
 
@@ -345,13 +350,14 @@ def test_texts_with_two_labels_are_counted() -> None:
 def test_lengths_are_those_of_the_texts() -> None:
     rows = [("word " * n, "ab"[n % 2]) for n in range(1, 101)]
     draft = read_texts(separated(rows).encode())
-    assert (draft.words.shortest, draft.words.median, draft.words.most, draft.words.longest) == (1, 51, 96, 100)
-    assert (draft.characters.shortest, draft.characters.longest) == (4, 499)
+    facts = dict(draft.facts)
+    assert facts["Words per text"] == "1 to 100; median 51, 95 % have at most 96"
+    assert facts["Characters per text"].startswith("4 to 499;")
 
 
 def test_the_longest_text_and_halves_of_characters_are_taken() -> None:
     rows = [(f"{n}", "ab"[n % 2]) for n in range(10)]
-    assert read_texts(separated([*rows, ("x" * MAX_TEXT, "a")]).encode()).characters.longest == MAX_TEXT
+    assert f"1 to {MAX_TEXT:,};" in str(read_texts(separated([*rows, ("x" * MAX_TEXT, "a")]).encode()).facts)
     halves = "".join(json.dumps({"text": text + "\ud83d", "label": label}) + "\n" for text, label in rows)
     joined = "".join(json.dumps({"text": text + "\U0001f600", "label": label}) + "\n" for text, label in rows)
     assert held(read_texts(halves.encode()))[0] == ("0\ufffd", "a")
@@ -361,7 +367,7 @@ def test_the_longest_text_and_halves_of_characters_are_taken() -> None:
 def test_a_sound_table_gives_no_warning() -> None:
     rows = [(f"text {n}", "ab"[n % 2]) for n in range(60)]
     draft = read_texts(separated(rows).encode())
-    assert (draft.warnings, draft.empty_rows, draft.duplicates, draft.overlap) == ((), 0, 0, 0)
+    assert (draft.warnings, draft.empty_rows, draft.duplicates, draft.dataset.overlap) == ((), 0, 0, 0)
 
 
 def test_a_thousand_classes_are_taken() -> None:

@@ -13,8 +13,8 @@ from PIL import ExifTags, Image, ImageOps
 from core.data.task_spec import TaskSpec
 from core.data.uploads import read_upload
 from core.data.uploads import table as uploaded_table
-from core.data.uploads.draft import samples
 from core.data.uploads.faults import MAX_TOLD
+from core.data.uploads.image_draft import samples
 from core.data.uploads.images import decode
 from core.errors import DatasetError
 from core.tasks.views.image import ImageView

@@ -84,7 +84,7 @@ def table(x: np.ndarray, y: object, heading: str = "", parted: str = ",") -> byt
     return "\n".join([*([heading] if heading else []), *lines]).encode()
 
 
-def flat(draft: Draft) -> tuple[np.ndarray, np.ndarray]:
+def flat(draft: Draft[ImageDataset]) -> tuple[np.ndarray, np.ndarray]:
     """All images and labels, train part first."""
     data = draft.dataset
     return (

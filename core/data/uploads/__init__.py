@@ -5,11 +5,12 @@ for language models as a table or a plain text.
 """
 
 from core.data.dataset import TextColumns
-from core.data.uploads.draft import Draft, first_images, samples
+from core.data.uploads.draft import Draft
 from core.data.uploads.faults import Faults
+from core.data.uploads.image_draft import first_images, samples
 from core.data.uploads.limits import MAX_BYTES
 from core.data.uploads.number_draft import draft_numbers
-from core.data.uploads.passage_draft import PassageDraft, draft_passages
+from core.data.uploads.passage_draft import draft_passages
 from core.data.uploads.passage_forms import (
     PassageColumns,
     PassageForm,
@@ -23,7 +24,7 @@ from core.data.uploads.passage_forms import (
 from core.data.uploads.read import read_upload
 from core.data.uploads.read_texts import read_passages, read_text_table, read_texts
 from core.data.uploads.text_columns import Guess, guess, samples_of
-from core.data.uploads.text_draft import Lengths, TextDraft, draft_texts, first_texts
+from core.data.uploads.text_draft import draft_texts, first_texts
 from core.data.uploads.text_table import TextTable, short_name
 from core.data.uploads.topics import likely_topic, topic_columns
 
@@ -32,12 +33,9 @@ __all__ = [
     "Draft",
     "Faults",
     "Guess",
-    "Lengths",
     "PassageColumns",
-    "PassageDraft",
     "PassageForm",
     "TextColumns",
-    "TextDraft",
     "TextTable",
     "columns_for",
     "columns_of",

@@ -7,8 +7,9 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.dataset import SIDE, Images
-from core.data.uploads.draft import Draft, Part, make_draft, numbered
+from core.data.dataset import SIDE, ImageDataset, Images
+from core.data.uploads.draft import Draft
+from core.data.uploads.image_draft import Part, make_draft, numbered
 from core.data.uploads.images import check_size, resized
 from core.data.uploads.limits import MAX_IMAGES
 from core.data.uploads.pixels import Range, square_side, to_pixels
@@ -28,7 +29,7 @@ def is_arrays(archive: UntrustedZip) -> bool:
     return bool(archive.entries) and all(entry.name.endswith(".npy") for entry in archive.entries)
 
 
-def read_arrays(archive: UntrustedZip) -> Draft:
+def read_arrays(archive: UntrustedZip) -> Draft[ImageDataset]:
     """Read the dataset in an ``.npz``: x of shape (n, h, w), (n, h, w, 1) or (n, side²), y of shape (n,) or (n, 1).
 
     Raises:

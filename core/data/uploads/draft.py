@@ -1,149 +1,66 @@
-"""An uploaded dataset that has been read but not saved yet, with its counts and warnings."""
+"""A dataset that somebody uploads, read and checked but not saved yet: the same for images, texts and passages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.data.dataset import SIDE, ImageDataset, Images, Labels, overlap_sentence
-from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
+from core.data.dataset import Dataset
 from core.data.uploads.faults import Faults
-from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES
-from core.errors import DatasetError
+from core.numbers import count_text
 
-DIM = 64
-"""Warn if no pixel is as bright as this: the pixels probably have another scale."""
+D = TypeVar("D", bound=Dataset)
 
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Images of shape (n, 28, 28), and their labels as indices into the list of class names."""
-
-    images: Images
-    labels: Labels
+Facts = tuple[tuple[str, str], ...]
+"""What was counted of an upload: a title and a value each."""
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
+class Draft(Generic[D]):
     """The dataset that an upload would become; nothing is on disk yet."""
 
-    dataset: ImageDataset
+    dataset: D
     line: str
     """What was read and how it was split, in one sentence."""
     warnings: tuple[str, ...]
     """Possible problems with the data, one sentence each."""
-    train_counts: tuple[int, ...]
-    """Number of training images per class."""
-    test_counts: tuple[int, ...]
     faults: Faults = field(default_factory=Faults)
-    """Files or lines that were left out."""
+    """Files, lines or rows that were left out because they cannot be used."""
+    facts: Facts = ()
+    """Lengths, and what is empty, repeated or in both parts."""
+    empty_rows: int = 0
+    """Rows without content, which were left out."""
+    duplicates: int = 0
+    """Rows that repeat another one."""
+    without_duplicates: bool = False
+    """Whether these were left out."""
     colored: int = 0
     """Number of images that had colors before they were converted."""
 
+    @property
+    def train_counts(self) -> tuple[int, ...]:
+        """Number of training examples of each class; empty without classes."""
+        return _counts(self.dataset.train_labels, self.dataset.num_classes)
 
-def make_draft(
-    names: Sequence[str], train: Part, test: Part | None, notes: Sequence[str] = (), faults: Faults | None = None
-) -> Draft:
-    """Check and split an uploaded dataset.
-
-    Args:
-        names: names of the classes, by label.
-        train: training part; everything if there is no test part.
-        test: test part; None sets aside a fifth of each class, always the same images.
-        notes: notes of the reader, shown before the warnings.
-        faults: of what was left out.
-
-    Raises:
-        DatasetError: too few or too many classes or images, or a class that is in one part only.
-    """
-    check_classes(names)
-    total = len(train.labels) + (len(test.labels) if test else 0)
-    if total > MAX_IMAGES:
-        raise DatasetError(f"The file has {total:,} images: the limit is {MAX_IMAGES:,}.")
-    check_counts(names, train.labels, test.labels if test else None, "images")
-    split = "split as in the file"
-    if test is None:
-        train, test = _split(train, len(names))
-        split = "with a random test part from each class, as the file has none"
-    for part in (train, test):
-        part.images.flags.writeable = part.labels.flags.writeable = False
-    dataset = ImageDataset("upload", train.images, train.labels, test.images, test.labels, tuple(names))
-    counts = [np.bincount(part.labels, minlength=len(names)) for part in (train, test)]
-    line = (
-        f"{total:,} images in {len(names)} classes: {len(train.labels):,} for training and {len(test.labels):,} "
-        f"for testing, {split}."
-    )
-    warnings = (*notes, *_warnings(dataset, counts[0]))
-    return Draft(dataset, line, warnings, tuple(counts[0].tolist()), tuple(counts[1].tolist()), faults or Faults())
+    @property
+    def test_counts(self) -> tuple[int, ...]:
+        """Number of test examples of each class; empty without classes."""
+        return _counts(self.dataset.test_labels, self.dataset.num_classes)
 
 
-def samples(dataset: ImageDataset, label: int, count: int, zoom: int = 1) -> Images:
-    """The first training images of a class, side by side, enlarged ``zoom`` times.
-
-    Returns:
-        An image of shape (28 · zoom, 28 · zoom · k), with k at most ``count``.
-    """
-    return _strip(dataset, np.flatnonzero(dataset.train_labels == label)[:count], zoom)
+def _counts(labels: np.ndarray, classes: int) -> tuple[int, ...]:
+    return tuple(np.bincount(labels, minlength=classes).tolist()) if classes else ()
 
 
-def first_images(dataset: ImageDataset, count: int, zoom: int = 1) -> Images:
-    """The first training images, whatever their targets; see :func:`samples`."""
-    return _strip(dataset, np.arange(min(count, len(dataset.train_labels))), zoom)
+def lengths_text(lengths: Sequence[int]) -> str:
+    """How long texts are, as in ``3 to 88; median 11, 95 % have at most 27``. Args: lengths: at least one."""
+    low, median, most, high = np.quantile(lengths, (0, 0.5, 0.95, 1), method="higher").tolist()
+    return f"{count_text(low)} to {count_text(high)}; median {count_text(median)}, 95 % have at most {count_text(most)}"
 
 
-def _strip(dataset: ImageDataset, rows: NDArray[np.intp], zoom: int) -> Images:
-    strip = dataset.train_images[rows].transpose(1, 0, 2).reshape(SIDE, -1)
-    return np.ascontiguousarray(strip.repeat(zoom, 0).repeat(zoom, 1))
-
-
-def numbered(parts: Sequence[NDArray[np.int64]]) -> tuple[list[str], list[Labels]]:
-    """Renumber the labels of a file from 0.
-
-    Args:
-        parts: labels of each part, whole numbers.
-
-    Returns:
-        The original numbers as sorted names, and the labels of each part from 0.
-
-    Raises:
-        DatasetError: a label is out of range.
-    """
-    everything = np.concatenate(parts)
-    found = np.unique(everything)
-    if len(found) and (found[0] < 0 or found[-1] >= MAX_CLASSES):
-        odd = found[0] if found[0] < 0 else found[-1]
-        raise DatasetError(f"The file has the label {odd}: labels are whole numbers from 0 to {MAX_CLASSES - 1}.")
-    return [str(label) for label in found], [np.searchsorted(found, part).astype(np.int64) for part in parts]
-
-
-def _split(everything: Part, classes: int) -> tuple[Part, Part]:
-    """Set a fifth of each class aside for testing; both parts keep the order of the file."""
-    testing = drawn_for_testing(everything.labels, classes)
-    return (
-        Part(everything.images[~testing], everything.labels[~testing]),
-        Part(everything.images[testing], everything.labels[testing]),
-    )
-
-
-def _warnings(dataset: ImageDataset, counts: NDArray[np.int64]) -> list[str]:
-    found = class_warnings(dataset.class_names, counts, "images")
-    if shared := overlap_sentence(dataset):
-        found.append(shared)
-    parts = (dataset.train_images, dataset.test_images)
-    flat = sum(int((part.max((1, 2)) == part.min((1, 2))).sum()) for part in parts)
-    if flat:
-        total = len(dataset.train_labels) + len(dataset.test_labels)
-        found.append(f"{flat:,} of {total:,} images are a single color: there is nothing to learn from them.")
-    brightest = [int(part.max()) for part in parts]
-    if 0 < max(brightest) < DIM:
-        found.append(f"The brightest pixel is {max(brightest)} of 255: do the pixels use another scale?")
-    elif 0 < min(brightest) < DIM:
-        dim = "training" if brightest[0] < DIM else "test"
-        found.append(
-            f"The brightest pixel of the {dim} part is {min(brightest)} of 255, that of the other {max(brightest)}: do "
-            "the parts use different scales?"
-        )
-    return found
+def found_text(count: int, becomes: str = "") -> str:
+    """How many there are, and what becomes of them, as in ``3, left out``; ``none`` for 0."""
+    return ", ".join(filter(None, (count_text(count), becomes))) if count else "none"

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.data.dataset import SIDE
-from core.data.uploads.draft import Draft, Part, make_draft
+from core.data.dataset import SIDE, ImageDataset
+from core.data.uploads.draft import Draft
 from core.data.uploads.faults import Faults
+from core.data.uploads.image_draft import Part, make_draft
 from core.data.uploads.images import ENDINGS, decode
 from core.data.uploads.parts import part_of, train_and_test
 from core.data.uploads.text_file import check_holds_data
@@ -28,7 +29,7 @@ MAX_SKIPPED = 3
 PACKED = (".zip", ".npz", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
-def read_folders(archive: UntrustedZip, leave_out: bool = False) -> Draft:
+def read_folders(archive: UntrustedZip, leave_out: bool = False) -> Draft[ImageDataset]:
     """Read the dataset in a zip of images with one folder per class.
 
     Args:

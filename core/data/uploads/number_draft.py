@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.dataset import TextColumns
+from core.data.dataset import TextColumns, TextDataset
 from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
+from core.data.uploads.draft import Draft
 from core.data.uploads.limits import MIN_PER_PART
-from core.data.uploads.text_draft import Lengths, TextDraft, contradicted, dataset_of, number_of, text_warnings
+from core.data.uploads.text_draft import dataset_of, drafted, number_of
 from core.data.uploads.text_rows import Row, Rows, rows_of, without_repeats
 from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
@@ -22,7 +23,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 def draft_numbers(
     table: TextTable, columns: TextColumns, objective: str, drop_duplicates: bool = False, leave_out: bool = False
-) -> TextDraft:
+) -> Draft[TextDataset]:
     """Make a dataset of a column of texts and a column of numbers.
 
     Args:
@@ -40,7 +41,9 @@ def draft_numbers(
     return read.faults.without(lambda: _draft(table, columns, read, objective, drop_duplicates), "rows")
 
 
-def _draft(table: TextTable, columns: TextColumns, read: Rows, objective: str, drop_duplicates: bool) -> TextDraft:
+def _draft(
+    table: TextTable, columns: TextColumns, read: Rows, objective: str, drop_duplicates: bool
+) -> Draft[TextDataset]:
     """The draft of what can be used. Raises: DatasetError: the rows are too few or all alike."""
     # One spelling of equal numbers, by which repeated rows are found.
     everything = [replace(row, label=repr(float(number_of(row.label) or 0))) for row in read.usable]
@@ -59,31 +62,13 @@ def _draft(table: TextTable, columns: TextColumns, read: Rows, objective: str, d
             )
     texts = [row.text for row in rows]
     dataset = dataset_of((), texts, numbers, testing, columns, objective)
-    contradictions = contradicted(rows)
     split = "split as in the file" if columns.part else "with a random test part"
-    return TextDraft(
-        dataset=dataset,
-        columns=columns,
-        line=(
-            f"{len(rows):,} texts with numbers from {numbers.min():g} to {numbers.max():g}: "
-            f"{len(dataset.train_texts):,} for training and {len(dataset.test_texts):,} for testing, {split}."
-        ),
-        warnings=(
-            *table.notes,
-            *([read.note] if read.note else []),
-            *text_warnings(dataset, contradictions),
-        ),
-        train_counts=(),
-        test_counts=(),
-        characters=Lengths.of([len(text) for text in texts]),
-        words=Lengths.of([len(text.split()) for text in texts]),
-        empty_rows=read.empty,
-        duplicates=duplicates,
-        without_duplicates=drop_duplicates,
-        overlap=dataset.overlap,
-        contradictions=contradictions,
-        faults=read.faults,
+    line = (
+        f"{len(rows):,} texts with numbers from {numbers.min():g} to {numbers.max():g}: "
+        f"{len(dataset.train_texts):,} for training and {len(dataset.test_texts):,} for testing, {split}."
     )
+    notes = [*table.notes, *([read.note] if read.note else [])]
+    return drafted(dataset, line, notes, read, rows, duplicates, drop_duplicates)
 
 
 def _fault(row: Row, column: str) -> str | None:

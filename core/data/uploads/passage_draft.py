@@ -1,9 +1,8 @@
-"""An uploaded dataset of passages, for a language model: read and checked, but not saved yet."""
+"""An uploaded dataset of passages, for a language model: checked and split."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +11,15 @@ from numpy.typing import NDArray
 from core.data.dataset import Labels, LanguageDataset, overlap_sentence
 from core.data.passage import SCORED_ROLE, Passage
 from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
+from core.data.uploads.draft import Draft, found_text, lengths_text
 from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_TEXT, MIN_PER_PART
 from core.data.uploads.passage_forms import PassageColumns, cells_of, form_of
-from core.data.uploads.text_draft import Lengths
 from core.data.uploads.text_rows import parts_of
 from core.data.uploads.text_table import TextTable, quoted
 from core.data.uploads.topics import check_topics, drawn_of_each, labelled, topic_in
 from core.errors import DatasetError
+from core.numbers import count_text
 
 GLUED = 0.5
 """Share of prompts that end, and completions that begin, with a letter, from which on they are said to run together."""
@@ -35,43 +35,13 @@ class Row(NamedTuple):
     """Empty without topics."""
 
 
-@dataclass(frozen=True, eq=False)
-class PassageDraft:
-    """The dataset of passages that a table would become; nothing is on disk yet."""
-
-    dataset: LanguageDataset
-    columns: PassageColumns
-    line: str
-    """What was read and how it was split, in one sentence."""
-    warnings: tuple[str, ...]
-    """Possible problems with the data, one sentence each."""
-    given: Lengths
-    """UTF-8 bytes of each passage; of a conversation those of its messages, without what a chat template adds."""
-    scored: Lengths
-    """The same of what is scored."""
-    scored_bytes: tuple[int, int]
-    """Scored bytes of the training part and of the test part."""
-    empty_rows: int
-    """Rows without content, which were left out."""
-    duplicates: int
-    """Passages that repeat another one."""
-    without_duplicates: bool
-    """Whether these were left out."""
-    overlap: int
-    """Test passages that are also in the training part."""
-    shared_prompts: int
-    """Test passages whose prompt is also in the training part, those that are there as a whole included."""
-    faults: Faults
-    """Rows that were left out because they cannot be used."""
-
-
 def draft_passages(
     table: TextTable,
     columns: PassageColumns,
     all_scored: bool = False,
     drop_duplicates: bool = False,
     leave_out: bool = False,
-) -> PassageDraft:
+) -> Draft[LanguageDataset]:
     """Make a dataset of passages of the columns of a table.
 
     Without a column of parts a fifth is drawn for testing, of each topic, such that none of its prompts is in both
@@ -117,7 +87,7 @@ def draft_passages(
     if not found:
         raise DatasetError(f"The column {quoted(columns.columns[0][1])} has no texts: choose another one.")
 
-    def draft() -> PassageDraft:
+    def draft() -> Draft[LanguageDataset]:
         return _draft(table, columns, found, (empty, parts.note, faults), drop_duplicates)
 
     return faults.without(draft, "rows")
@@ -129,7 +99,7 @@ def _draft(
     everything: Sequence[Row],
     read: tuple[int, str | None, Faults],
     drop_duplicates: bool,
-) -> PassageDraft:
+) -> Draft[LanguageDataset]:
     """The draft of what can be used. Raises: DatasetError: there is too little of it."""
     form, (empty, note, faults) = form_of(columns.form), read
     once: dict[Passage, Row] = {}
@@ -163,33 +133,33 @@ def _draft(
     split = "split as in the file" if columns.part else "with a random test part"
     of_topics = f" on {len(names)} topics" if names else ""
     what = f"the {form.completes} are" if form.completes and not _all_scored(passages[0]) else "everything is"
-    return PassageDraft(
-        dataset=dataset,
-        columns=columns,
-        line=(
-            f"{len(rows):,} passages{of_topics}, of which {what} learned: {len(dataset.train_texts):,} for training "
-            f"and {len(dataset.test_texts):,} for testing, {split}."
-        ),
-        warnings=tuple(
-            each
-            for each in (
-                *table.notes,
-                note,
-                overlap_sentence(dataset),
-                _shared_warning(answered_otherwise, len(dataset.test_texts)),
-                _glued_warning(passages),
-            )
-            if each
-        ),
-        given=Lengths.of([_bytes(_pieces(passage)) for passage in passages]),
-        scored=Lengths.of([scored_bytes(passage) for passage in passages]),
-        scored_bytes=(scored[0], scored[1]),
-        empty_rows=empty,
-        duplicates=len(everything) - len(once),
-        without_duplicates=drop_duplicates,
-        overlap=dataset.overlap,
-        shared_prompts=shared,
-        faults=faults,
+    duplicates = len(everything) - len(once)
+    warnings = (
+        *table.notes,
+        note,
+        overlap_sentence(dataset),
+        _shared_warning(answered_otherwise, len(dataset.test_texts)),
+        _glued_warning(passages),
+    )
+    facts = {
+        "Bytes per passage": lengths_text([_bytes(_pieces(passage)) for passage in passages]),
+        "Bytes learned per passage": lengths_text([scored_bytes(passage) for passage in passages]),
+        "Bytes learned in all": f"{count_text(scored[0])} for training, {count_text(scored[1])} for testing",
+        "Empty rows": found_text(empty, "left out"),
+        "Repeated passages": found_text(duplicates, "left out" if drop_duplicates else "kept"),
+        "Test passages that are in the training part": found_text(dataset.overlap),
+        "Test passages with a prompt of the training part": found_text(shared),
+    }
+    return Draft(
+        dataset,
+        f"{len(rows):,} passages{of_topics}, of which {what} learned: {len(dataset.train_texts):,} for training and "
+        f"{len(dataset.test_texts):,} for testing, {split}.",
+        tuple(filter(None, warnings)),
+        faults,
+        tuple(facts.items()),
+        empty,
+        duplicates,
+        drop_duplicates,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.data.dataset import ImageDataset
 from core.data.uploads.arrays import is_arrays, read_arrays
 from core.data.uploads.draft import Draft
 from core.data.uploads.folders import read_folders
@@ -23,7 +24,7 @@ STRANGERS = {
 """First bytes of file types that are often mistaken for datasets, and what to do instead."""
 
 
-def read_upload(content: bytes, leave_out: bool = False) -> Draft:
+def read_upload(content: bytes, leave_out: bool = False) -> Draft[ImageDataset]:
     """Read the dataset in an uploaded file: a zip of images in class folders, an npz, or a CSV.
 
     Nothing is written to disk.
@@ -44,7 +45,7 @@ def read_upload(content: bytes, leave_out: bool = False) -> Draft:
 
 
 @in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180))
-def _read(content: bytes, leave_out: bool) -> Draft:
+def _read(content: bytes, leave_out: bool) -> Draft[ImageDataset]:
     for start, sentence in STRANGERS.items():
         if content.startswith(start):
             raise DatasetError(sentence)

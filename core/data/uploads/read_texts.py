@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from core.data.dataset import USUAL_OBJECTIVE, TextColumns
+from core.data.dataset import USUAL_OBJECTIVE, LanguageDataset, TextColumns, TextDataset
 from core.data.uploads.delimited import read_delimited
+from core.data.uploads.draft import Draft
 from core.data.uploads.json_lines import is_json, read_json_lines
 from core.data.uploads.limits import MAX_BYTES
 from core.data.uploads.number_draft import draft_numbers
 from core.data.uploads.parquet import MAGIC, read_parquet
-from core.data.uploads.passage_draft import PassageDraft, draft_passages
+from core.data.uploads.passage_draft import draft_passages
 from core.data.uploads.passage_forms import columns_of
 from core.data.uploads.plain_text import read_plain
 from core.data.uploads.text_columns import guess
-from core.data.uploads.text_draft import TextDraft, draft_texts
+from core.data.uploads.text_draft import draft_texts
 from core.data.uploads.text_file import decoded, unpacked
 from core.data.uploads.text_table import TextTable, listed
 from core.errors import DatasetError
@@ -34,7 +35,7 @@ def read_texts(
     drop_duplicates: bool = False,
     objective: str = USUAL_OBJECTIVE,
     numbers: bool = False,
-) -> TextDraft:
+) -> Draft[TextDataset]:
     """Read a dataset of texts from a file; nothing is written to disk.
 
     Args:
@@ -75,7 +76,7 @@ def read_passages(
     all_scored: bool = False,
     drop_duplicates: bool = False,
     topic: str | None = None,
-) -> PassageDraft:
+) -> Draft[LanguageDataset]:
     """Read a dataset of passages for a language model from a file; nothing is written to disk.
 
     Args:

@@ -11,8 +11,10 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.uploads.draft import Draft, Part, make_draft, numbered
+from core.data.dataset import ImageDataset
+from core.data.uploads.draft import Draft
 from core.data.uploads.faults import Faults
+from core.data.uploads.image_draft import Part, make_draft, numbered
 from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES, MIN_SIDE
 from core.data.uploads.pixels import Range, to_images
 from core.errors import DatasetError
@@ -21,7 +23,7 @@ HEADINGS = ("label", "class", "target", "y", "digit")
 """Possible names of the label column; without such a name it is the first column."""
 
 
-def read_table(content: bytes, leave_out: bool = False) -> Draft:
+def read_table(content: bytes, leave_out: bool = False) -> Draft[ImageDataset]:
     """Read the dataset in a CSV whose cells are separated by commas, semicolons or tabs.
 
     Args:

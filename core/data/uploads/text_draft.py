@@ -1,17 +1,17 @@
-"""An uploaded dataset of texts that has been read but not saved yet, with its counts and warnings."""
+"""An uploaded dataset of texts with classes, checked and split."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.data.dataset import USUAL_OBJECTIVE, Labels, Targets, TextColumns, TextDataset, overlap_sentence
 from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
-from core.data.uploads.faults import Faults
+from core.data.uploads.draft import Draft, found_text, lengths_text
 from core.data.uploads.limits import MAX_CLASSES, MAX_NAME
 from core.data.uploads.not_classes import are_quantities, joined_in
 from core.data.uploads.text_columns import NUMBER
@@ -20,59 +20,13 @@ from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
 
 
-@dataclass(frozen=True)
-class Lengths:
-    """How long texts are."""
-
-    shortest: int
-    median: int
-    most: int
-    """95 of 100 texts are not longer."""
-    longest: int
-
-    @classmethod
-    def of(cls, lengths: Sequence[int]) -> Lengths:
-        """Summarize at least one length."""
-        low, median, most, high = np.quantile(lengths, (0, 0.5, 0.95, 1), method="higher").tolist()
-        return cls(low, median, most, high)
-
-
-@dataclass(frozen=True, eq=False)
-class TextDraft:
-    """The dataset that a table would become; nothing is on disk yet."""
-
-    dataset: TextDataset
-    columns: TextColumns
-    line: str
-    """What was read and how it was split, in one sentence."""
-    warnings: tuple[str, ...]
-    """Possible problems with the data, one sentence each."""
-    train_counts: tuple[int, ...]
-    """Number of training texts per class; empty without classes."""
-    test_counts: tuple[int, ...]
-    characters: Lengths
-    words: Lengths
-    empty_rows: int
-    """Rows without text, which were left out."""
-    duplicates: int
-    """Rows that repeat the text and the label of another row."""
-    without_duplicates: bool
-    """Whether these were left out."""
-    overlap: int
-    """Test texts that are also in the training part."""
-    contradictions: int
-    """Texts that have different labels or numbers in different rows."""
-    faults: Faults
-    """Rows that were left out because they cannot be used."""
-
-
 def draft_texts(
     table: TextTable,
     columns: TextColumns,
     drop_duplicates: bool = False,
     objective: str = USUAL_OBJECTIVE,
     leave_out: bool = False,
-) -> TextDraft:
+) -> Draft[TextDataset]:
     """Make a dataset of two columns of a table.
 
     Args:
@@ -91,7 +45,9 @@ def draft_texts(
     return read.faults.without(lambda: _draft(table, columns, read, drop_duplicates, objective), "rows")
 
 
-def _draft(table: TextTable, columns: TextColumns, read: Rows, drop_duplicates: bool, objective: str) -> TextDraft:
+def _draft(
+    table: TextTable, columns: TextColumns, read: Rows, drop_duplicates: bool, objective: str
+) -> Draft[TextDataset]:
     """The draft of what can be used. Raises: DatasetError: the classes are too few, too many or too small, or none."""
     spelled = {label: _one_spelling(label) for label in {row.label for row in read.usable}}
     everything = [replace(row, label=spelled[row.label]) for row in read.usable]
@@ -110,32 +66,53 @@ def _draft(table: TextTable, columns: TextColumns, read: Rows, drop_duplicates: 
     if given is None:
         testing = drawn_for_testing(labels, len(names))
     dataset = dataset_of(names, texts, labels, testing, columns, objective)
-    counts = [np.bincount(part, minlength=len(names)) for part in (dataset.train_labels, dataset.test_labels)]
-    contradictions = contradicted(rows)
     split = "split as in the file" if columns.part else "with a random test part from each class"
-    return TextDraft(
-        dataset=dataset,
-        columns=columns,
-        line=(
-            f"{len(rows):,} texts in {len(names)} classes: {len(dataset.train_texts):,} for training and "
-            f"{len(dataset.test_texts):,} for testing, {split}."
-        ),
-        warnings=(
-            *table.notes,
-            *([read.note] if read.note else []),
-            *class_warnings(names, counts[0], "texts"),
-            *text_warnings(dataset, contradictions),
-        ),
-        train_counts=tuple(counts[0].tolist()),
-        test_counts=tuple(counts[1].tolist()),
-        characters=Lengths.of([len(text) for text in texts]),
-        words=Lengths.of([len(text.split()) for text in texts]),
-        empty_rows=read.empty,
-        duplicates=duplicates,
-        without_duplicates=drop_duplicates,
-        overlap=dataset.overlap,
-        contradictions=contradictions,
-        faults=read.faults,
+    line = (
+        f"{len(rows):,} texts in {len(names)} classes: {len(dataset.train_texts):,} for training and "
+        f"{len(dataset.test_texts):,} for testing, {split}."
+    )
+    counts = np.bincount(dataset.train_labels, minlength=len(names))
+    notes = [*table.notes, *([read.note] if read.note else []), *class_warnings(names, counts, "texts")]
+    return drafted(dataset, line, notes, read, rows, duplicates, drop_duplicates)
+
+
+def drafted(
+    dataset: TextDataset,
+    line: str,
+    notes: Sequence[str],
+    read: Rows,
+    rows: Sequence[Row],
+    duplicates: int,
+    drop_duplicates: bool,
+) -> Draft[TextDataset]:
+    """The draft of texts with classes or numbers.
+
+    Args:
+        dataset: what they become.
+        line: what was read and how it was split.
+        notes: warnings that come before those on texts.
+        read: what was read.
+        rows: those of the dataset.
+        duplicates: number of rows that repeat another one.
+        drop_duplicates: whether these were left out.
+    """
+    contradictions, target = contradicted(rows), "label" if dataset.num_classes else "number"
+    warnings = list(notes)
+    if sentence := overlap_sentence(dataset):
+        warnings.append(sentence)
+    if contradictions:
+        texts = "1 text has" if contradictions == 1 else f"{contradictions:,} texts have"
+        warnings.append(f"{texts} different {target}s in different rows: nothing can learn all of them.")
+    facts = {
+        "Words per text": lengths_text([len(row.text.split()) for row in rows]),
+        "Characters per text": lengths_text([len(row.text) for row in rows]),
+        "Empty rows": found_text(read.empty, "left out"),
+        "Repeated rows": found_text(duplicates, "left out" if drop_duplicates else "kept"),
+        "Test texts that are also trained on": found_text(dataset.overlap),
+        f"Texts with several {target}s": found_text(contradictions),
+    }
+    return Draft(
+        dataset, line, tuple(warnings), read.faults, tuple(facts.items()), read.empty, duplicates, drop_duplicates
     )
 
 
@@ -242,13 +219,3 @@ def dataset_of(
     train = tuple(text for text, tested in zip(texts, testing.tolist(), strict=True) if not tested)
     test = tuple(text for text, tested in zip(texts, testing.tolist(), strict=True) if tested)
     return TextDataset("upload", train, numbers[0], test, numbers[1], tuple(names), objective, columns)
-
-
-def text_warnings(dataset: TextDataset, contradictions: int) -> list[str]:
-    """Sentences about texts that occur in both parts, or with different targets; ``contradictions``: of the latter."""
-    found = [sentence] if (sentence := overlap_sentence(dataset)) else []
-    if contradictions:
-        target = "label" if dataset.num_classes else "number"
-        texts = "1 text has" if contradictions == 1 else f"{contradictions:,} texts have"
-        found.append(f"{texts} different {target}s in different rows: nothing can learn all of them.")
-    return found
