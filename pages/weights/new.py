@@ -10,7 +10,7 @@ from core.study.weights.directions import intruders_mean_something
 from core.study.weights.figures import likeness_bars, scores_of_scaling
 from core.study.weights.spectrum import ENERGY
 from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
-from core.study.weights.tables import amplification_text
+from core.study.weights.tables import amplification_sentence, amplification_text
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import literal
 from pages.weights.effort import choose_limit
@@ -37,6 +37,9 @@ def amplification_section(focus: Focus) -> None:
     runs = same_seed(focus)
     rank = rank_on(focus.lab, focus.run, focus.layer, otherwise=_full_rank(focus))
     rows = [(arm.label, amplification_of(focus.lab, run, focus.layer, rank)) for arm, run in runs]
+    chosen = amplification_of(focus.lab, focus.run, focus.layer, rank)
+    if found := amplification_sentence(focus.name, focus.layer, chosen):
+        st.markdown(f"**{literal(found)}**")
     st.dataframe(
         amplification_text([row for row in rows if row[1].delta]),
         hide_index=True,

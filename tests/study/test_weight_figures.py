@@ -32,6 +32,7 @@ from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import strength_curve, switches
 from core.study.weights.subspace import Intruders, amplification
 from core.study.weights.tables import (
+    amplification_sentence,
     amplification_text,
     combinations_text,
     contributions_text,
@@ -199,6 +200,11 @@ def test_the_amplification_table_has_the_factor_and_that_of_a_random_delta():
     table = amplification_text([("LoRA r=1", amplification(2 * weight, weight, 1))])
     assert table["Amplification"].tolist() == ["2.00 ×"]
     assert table["‖UᵀWV‖ along W"].tolist() == ["4.00"]
+    strong, weak = (amplification(np.diag(entries), weight, 1) for entries in ([8.0, 0, 0], [0, 0, 8.0]))
+    assert "2.00 times as large as W in the same directions" in amplification_sentence("Full", "a", strong)
+    assert "8.00 times as large" in amplification_sentence("Full", "a", weak)
+    assert [("weaker" in amplification_sentence("Full", "a", each)) for each in (strong, weak)] == [False, True]
+    assert amplification_sentence("Full", "a", amplification(0 * weight, weight, 1)) == ""
 
 
 def test_words_and_means():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -90,6 +91,23 @@ def amplification_text(rows: Sequence[tuple[str, Amplification]]) -> pd.DataFram
             "Of a random ΔW": [f"{number_text(found.random_factor)} ×" for _, found in rows],
         },
         dtype=object,
+    )
+
+
+def amplification_sentence(name: str, layer: str, found: Amplification) -> str:
+    """What the row of a run says; empty where ΔW is zero or W has nothing in its directions.
+
+    Args:
+        name: of the run.
+        layer: its path.
+        found: what was measured.
+    """
+    if not math.isfinite(found.factor):
+        return ""
+    beside = "weaker" if found.along_delta < found.along_random else "stronger"
+    return (
+        f"{name}: ΔW of {layer} is {number_text(found.factor)} times as large as W in the same directions; in random "
+        f"ones it would be {number_text(found.random_factor)} times. Its directions are {beside} in W than random ones."
     )
 
 
