@@ -247,8 +247,8 @@ def _configuration(
             more["forgetting"] = TaskSpec.of(dataset=options.forgetting, length=length)
         return Configuration.on(network, task, arms, seeds, **more)
     info = lab.catalog.info(source, sizes.learns)
-    kind, has_classes = info.kind, info.has_classes
-    usual = suggested_preset(kind, has_classes=has_classes) or next(iter(presets_for(kind, has_classes=has_classes)))
+    kind, classes = info.kind, info.num_classes
+    usual = suggested_preset(kind, classes=classes) or next(iter(presets_for(kind, classes=classes)))
     return preset_configuration(
         lab.catalog,
         preset=options.preset or usual,

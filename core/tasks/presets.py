@@ -31,8 +31,8 @@ class Preset:
     """What it shows, for the kinds of data for which :attr:`line` says too little."""
     titles: Mapping[str, str] = field(default_factory=dict)
     """What it is called, for the kinds of data for which :attr:`title` is another word."""
-    by_class: bool = False
-    """Whether it chooses classes, or counts examples of each, and so is for datasets with classes alone."""
+    classes: int = 0
+    """Classes that a dataset has at least, where it chooses some of them or counts examples of each."""
     plain_line: str = ""
     """What it shows with a dataset without classes; empty where :attr:`line` says it."""
     direct: Mapping[str, Any] | None = None
@@ -66,6 +66,9 @@ class Preset:
         return TaskSpec.of(**first), TaskSpec.of(**second)
 
 
+HALVES = 4
+"""Classes of a dataset of which each half is a task."""
+
 ANY: Mapping[str, Mapping[str, Any]] = {"image": {}, "text": {}, "language": {}}
 """Views of a preset that is for every kind of data and changes no field."""
 
@@ -98,7 +101,7 @@ PRESETS: dict[str, Preset] = {
             },
             titles={"language": "New topics"},
             halves=True,
-            by_class=True,
+            classes=HALVES,
         ),
         Preset(
             "rotation-45",
@@ -134,7 +137,7 @@ PRESETS: dict[str, Preset] = {
                 "image": "Ten training images per class, rotated by 45°: which method makes more of very little data.",
                 "text": "Ten training texts per class: which method makes more of very little data.",
             },
-            by_class=True,
+            classes=1,
             direct={"views": TEN_SHOTS, "lines": {}},
         ),
     )
@@ -146,26 +149,27 @@ SUGGESTED = ("rotation-45", "split")
 """The first of these that is for a kind of data is its suggested preset."""
 
 
-def suggested_preset(kind: str, direct: bool = False, has_classes: bool = True) -> str | None:
+def suggested_preset(kind: str, direct: bool = False, classes: int = HALVES) -> str | None:
     """The name of the preset to suggest for datasets of a kind, see :func:`presets_for`; None if there is none."""
-    names = presets_for(kind, direct, has_classes)
+    names = presets_for(kind, direct, classes)
     return next((name for name in (*SUGGESTED, *names) if name in names), None)
 
 
-def presets_for(kind: str, direct: bool = False, has_classes: bool = True) -> dict[str, Preset]:
+def presets_for(kind: str, direct: bool = False, classes: int = HALVES) -> dict[str, Preset]:
     """The presets for datasets of a kind, in display order; empty if there are none.
 
     Args:
         kind: of the datasets.
         direct: whether a network is fine-tuned as it was imported, without a source task.
-        has_classes: whether the targets of the datasets are classes.
+        classes: number of classes of the datasets; 0 where their targets are none.
     """
     found = {name: preset for name, preset in PRESETS.items() if kind in preset.views}
     if direct:
         found = {name: replace(each, **each.direct) for name, each in found.items() if each.direct is not None}
-    if has_classes:
+    found = {name: each for name, each in found.items() if each.classes <= classes}
+    if classes:
         return found
-    return {name: replace(each, line=each.plain_line or each.line) for name, each in found.items() if not each.by_class}
+    return {name: replace(each, line=each.plain_line or each.line) for name, each in found.items()}
 
 
 def preset_tasks(
@@ -227,7 +231,7 @@ def direct_task(
     """
     info = catalog.info(dataset, learns)
     kind = info.kind
-    known = presets_for(kind, direct=True, has_classes=info.has_classes)
+    known = presets_for(kind, direct=True, classes=info.num_classes)
     if name not in known:
         raise SpecError(f"There is no preset {name!r} without a source; choose one of: {', '.join(known)}.")
     shared: dict[str, Any] = {} if validation is None else {"validation": validation}
@@ -238,11 +242,11 @@ def _kind(preset: Preset, dataset: str, catalog: Catalog, learns: str) -> str:
     """The kind of a dataset. Raises: DatasetError: the preset is not for it, or there is no such dataset."""
     info = catalog.info(dataset, learns)
     kind = info.kind
-    if preset.by_class and kind in preset.views and not info.has_classes and info.state == "ready":
-        names = ", ".join(presets_for(kind, has_classes=False))
-        raise DatasetError(
-            f"The preset {preset.name} is for datasets with classes, which {dataset} has not; those for it: {names}."
-        )
+    if info.num_classes < preset.classes and kind in preset.views and info.state == "ready":
+        names = ", ".join(presets_for(kind, classes=info.num_classes))
+        least = f"{preset.classes} classes at least" if info.num_classes else "classes"
+        has = f"{dataset} has {info.num_classes}" if info.num_classes else f"which {dataset} has not"
+        raise DatasetError(f"The preset {preset.name} is for datasets with {least}, {has}; those for it: {names}.")
     if kind not in preset.views:
         names = ", ".join(presets_for(kind)) or "none"
         raise DatasetError(

@@ -82,7 +82,7 @@ def targets(lab: Lab, source: DatasetInfo, direct: bool) -> dict[str, str]:
 
     Without pretraining there is no other dataset: the one that is learned is the one that was chosen.
     """
-    presets = presets_for(source.kind, direct, source.has_classes).items()
+    presets = presets_for(source.kind, direct, source.num_classes).items()
     found = {name: preset.title_for(source.kind) for name, preset in presets if not preset.other_dataset}
     known = [info.seen_by(source.kind) for info in lab.catalog.list() if info.state == "ready"]
     ready = [info for info in known if info.is_like(source)]
@@ -94,7 +94,7 @@ def target_line(lab: Lab, target: str, source: DatasetInfo, direct: bool) -> str
     """What a target is, in one line of Markdown."""
     if target.startswith(DATASET):
         return literal(lab.catalog.info(target.removeprefix(DATASET)).line)
-    return presets_for(source.kind, direct, source.has_classes)[target].line_for(source.kind)
+    return presets_for(source.kind, direct, source.num_classes)[target].line_for(source.kind)
 
 
 def preset_named(target: str) -> tuple[str, str | None]:

@@ -88,7 +88,7 @@ def question(lab: Lab) -> Asked:
         target = st.selectbox(
             "Learn",
             list(choices),
-            list(choices).index(suggested_preset(info.kind, direct, info.has_classes) or next(iter(choices))),
+            list(choices).index(suggested_preset(info.kind, direct, info.num_classes) or next(iter(choices))),
             format_func=choices.__getitem__,
             key=target_key(info.kind, direct),
             persist_state="session",
@@ -160,9 +160,10 @@ def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
 
 def _is_direct(lab: Lab) -> bool:
     """Whether the choice of :func:`_choose_start` was made, and is drawn for the dataset that was chosen."""
-    kinds = {info.name: info.kind for info in lab.catalog.list()}
-    kind = kinds.get(st.session_state.get(f"{KEY}-dataset", ""), "")
-    kind = st.session_state.get(LEARNED, learned_first(lab, kind)) if kind == "text" else kind
+    infos = {info.name: info for info in lab.catalog.list()}
+    info = infos.get(st.session_state.get(f"{KEY}-dataset", ""))
+    kind = "" if info is None else info.kind
+    kind = st.session_state.get(LEARNED, learned_first(lab, info)) if kind == "text" else kind
     return is_imported(kind) and st.session_state.get(direct_key(kind), not is_made(kind))
 
 

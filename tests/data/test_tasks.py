@@ -284,6 +284,8 @@ def test_the_line_of_a_preset_speaks_of_a_change_exactly_where_it_makes_it(kind:
 def test_a_kind_of_data_has_the_presets_that_make_sense_for_it() -> None:
     assert list(presets_for("image")) == list(PRESETS)
     assert list(presets_for("text")) == ["same", "split", "transfer", "ten-shot"]
+    assert list(presets_for("text", classes=3)) == ["same", "transfer", "ten-shot"]
+    assert list(presets_for("language", classes=0)) == ["same", "transfer"]
     assert presets_for("sound") == {}
     assert [suggested_preset(kind) for kind in ("image", "text", "sound")] == ["rotation-45", "split", None]
 

@@ -207,7 +207,7 @@ def test_targets_and_objective_must_match(done: Done) -> None:
     for preset in ("split", "ten-shot"):
         with pytest.raises(DatasetError, match="is for datasets with classes, which patches has not"):
             compared(done.lab, preset, "patches", None, short(), [(short(), FullSpec())], [0])
-    assert not {"split", "ten-shot"} & set(presets_for("image", has_classes=False))
+    assert not {"split", "ten-shot"} & set(presets_for("image", classes=0))
 
 
 def test_a_task_is_split_as_a_whole_and_shots_are_counted_in_all(done: Done) -> None:
@@ -255,7 +255,7 @@ def test_numbers_that_are_all_alike_are_refused() -> None:
 
 def test_numbers_are_kept_bit_for_bit_and_the_column_is_found(done: Done) -> None:
     draft = read_texts(FILE, objective="regression", numbers=True)
-    assert draft.columns == TextColumns(*COLUMNS)
+    assert draft.dataset.columns == TextColumns(*COLUMNS)
     kept = done.lab.catalog.load("reviews")
     assert kept.train_labels.dtype == np.float32
     assert kept.train_labels.tolist() == draft.dataset.train_labels.tolist()

@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.data.task_spec import TaskSpec
+from core.data.uploads import read_texts
 from core.engine.launcher import Planned
 from core.forecast.estimates import Estimates
 from core.lab import Lab
@@ -28,6 +29,7 @@ from pages.shared.ui.links import script
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
 from tests.conftest import BOTH, compared, finish, short
+from tests.data.text_files import CSV
 from tests.data.uploaded import keep_noise
 from tests.pages.test_pages import draw, draw_with_digits, texts
 from tests.text_home import import_tiny
@@ -230,6 +232,14 @@ def test_own_images_own_texts_and_imported_networks_can_be_asked_about(opened: L
     assert not app.error
     (experiment,) = opened.experiments()
     assert opened.members(experiment)[0].spec.task.dataset == "mine"
+
+    opened.catalog.keep(read_texts(CSV).dataset, "notes")  # three classes, which have no two halves
+    app = draw("home", dataset="notes")
+    assert app.button_group(key="home-learned").value == "text", "which it was uploaded for"
+    assert [link.proto.label for link in app.get("page_link")].count("Import a network") == 1
+    app.button_group(key="home-learned").set_value("language").run()
+    assert not app.error
+    assert app.button(key="home-run")
 
     network = import_tiny(opened, tmp_path / "tiny")
     app = draw("home", dataset="pets")

@@ -70,11 +70,11 @@ def dataset_picker(
     return None
 
 
-def learned_first(lab: Lab, kind: str) -> str:
-    """What is learned of data of a kind, as long as nobody has chosen: of texts their classes, if a network for these
-    was imported, since none is made here.
+def learned_first(lab: Lab, info: DatasetInfo) -> str:
+    """What is learned of a dataset as long as nobody has chosen: of texts their classes, if a network for these was
+    imported, since none is made here, or if they were uploaded for their classes.
     """
-    return LANGUAGE if kind == "text" and not lab.networks.list() else kind
+    return LANGUAGE if info.kind == "text" and not info.is_own and not lab.networks.list() else info.kind
 
 
 def learned(lab: Lab, info: DatasetInfo, key: str) -> DatasetInfo:
@@ -91,7 +91,7 @@ def learned(lab: Lab, info: DatasetInfo, key: str) -> DatasetInfo:
     kind = st.segmented_control(
         "Objective",
         list(titles),
-        default=learned_first(lab, info.kind),
+        default=learned_first(lab, info),
         format_func=titles.__getitem__,
         key=key,
         persist_state="session",

@@ -16,7 +16,7 @@ from core.plan.defaults import default_shots
 from core.plan.pretraining import old_rows
 from core.spec import bounds
 from core.store.record import Run
-from core.tasks.presets import presets_for, suggested_preset
+from core.tasks.presets import HALVES, presets_for, suggested_preset
 from pages.shared.forms import widgets
 from pages.shared.forms.datasets import dataset_picker
 from pages.shared.forms.task_preview import task_preview
@@ -40,19 +40,19 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str, without: str = "") ->
     st.subheader("Task")
     if isinstance(base, NetworkSpec):
         source, network, label, own = None, base, "Training data", "Custom"
-        kind, objective, has_classes = base.learns, "", _chosen_has_classes(lab, f"{key}-dataset")
+        kind, objective, classes = base.learns, "", _chosen_classes(lab, f"{key}-dataset")
     else:
         source, network = base.spec.task, base.spec.network
         label, own = "What changes from the base's task", "Custom change"
         info, objective = _learned(lab, base), base.spec.objective.kind
-        kind, has_classes = info.kind, info.has_classes
+        kind, classes = info.kind, info.num_classes
     direct = source is None
-    presets = presets_for(kind, direct, has_classes)
+    presets = presets_for(kind, direct, classes)
     titles = {name: preset.title_for(kind) for name, preset in presets.items()} | {OWN: own}
     preset = st.pills(
         label,
         list(titles),
-        default=suggested_preset(kind, direct, has_classes) or OWN,
+        default=suggested_preset(kind, direct, classes) or OWN,
         format_func=titles.__getitem__,
         key=f"{key}-preset",
         persist_state="session",
@@ -128,11 +128,11 @@ def _leave(lab: Lab, source: str, key: str) -> None:
         st.session_state[key] = others[0]
 
 
-def _chosen_has_classes(lab: Lab, key: str) -> bool:
+def _chosen_classes(lab: Lab, key: str) -> int:
     """Whether the dataset that was chosen has classes, before its choice is drawn. Args: key: of the choice."""
     infos = {info.name: info for info in lab.catalog.list()}
     chosen = infos.get(st.session_state.get(key, ""))
-    return chosen is None or chosen.state != "ready" or chosen.has_classes
+    return HALVES if chosen is None or chosen.state != "ready" else chosen.num_classes
 
 
 def own_values(kind: str, task: TaskSpec) -> dict[str, Any]:
