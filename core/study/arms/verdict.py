@@ -197,24 +197,18 @@ class Verdict:
 
     @property
     def is_saturated(self) -> bool:
-        """Whether neither more seeds nor longer training help, because the test examples are too easy or too few: with
-        as many seeds as can show something, a setting has nothing left to gain, or none of the examples tells both
-        apart although neither is improving, and to agree on all of them would not show that the setting is good enough.
+        """Whether neither more seeds nor longer training help, because the test examples are too easy or too few: a
+        setting has nothing left to gain with every seed, of two at least, or with as many seeds as can show something
+        none of the examples tells both apart although neither is improving; and to agree on all of them would not show
+        that the setting is good enough.
         """
         told, full = self.told, self.full
-        if (
-            self.seeds < CLAIM_SEEDS
-            or told is None
-            or full is None
-            or self.reason
-            or self.withheld
-            or self.level is not Level.OPEN
-        ):
+        if told is None or full is None or self.reason or self.withheld or self.level is not Level.OPEN:
             return False
-        if told.crossed.examples < 2 or not told.difference.holds_zero:
+        if self.seeds < 2 or told.crossed.examples < 2 or not told.difference.holds_zero:
             return False
         is_alike = not told.compared.chosen.any() and all_settled(self.compared) is not False
-        if not (is_alike or told.is_at_best(full)):
+        if not (told.is_at_best(full) or (is_alike and self.seeds >= CLAIM_SEEDS)):
             return False
         alike = Design(0, 0, 0, told.crossed.examples, len(self.candidates), told.arm.spec.objective.primary.width)
         return not self.margin or alike.is_out_of_reach(self.margin, level_of(self._proposed, self.spent))
