@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from core.data.task_spec import TaskSpec
 from core.objectives.objective import ObjectiveSpec, Targets
 from core.objectives.registry import CLASSIFICATION
+from core.run_spec import RunSpec
 
 SHOTS: Mapping[Targets, str] = {"classes": "per class", "texts": "shots"}
 """What follows a number of shots where it is of each class, or may be of each topic."""
@@ -36,6 +37,13 @@ def changes_of(task: TaskSpec, objective: ObjectiveSpec = CLASSIFICATION) -> lis
     if task.shots:
         words.append(f"{task.shots} {SHOTS.get(objective.targets, 'examples')}")
     return words
+
+
+def bases_text(spec: RunSpec) -> str:
+    """Whether the seeds of an experiment share what they are fine-tuned from, which decides how much they differ."""
+    if spec.is_direct:
+        return "the imported network for all seeds"
+    return "a base for each seed" if spec.own_base else "one base for all seeds"
 
 
 def judged_text(objective: ObjectiveSpec) -> str:

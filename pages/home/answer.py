@@ -20,7 +20,7 @@ from core.study.arms.verdict_words import name_of
 from core.study.figures.palette import colours_of
 from core.study.report.answer import Before, answer_before, answer_of, is_study
 from core.study.report.evidence import named
-from core.wording.tasks import judged_text
+from core.wording.tasks import bases_text, judged_text
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.start import was_known
 from pages.shared.experiment.state import deleted_line, state_line
@@ -35,8 +35,8 @@ def answer(lab: Lab, experiment: Experiment) -> None:
     members = lab.members(experiment)
     found = answer_of(lab, experiment, members)
     with st.container(border=True):
-        judged = judged_text(judged_by(members))
-        st.caption(f"{literal(experiment.name)} · {when(experiment.created)} · judged by {judged}")
+        judged = f"{bases_text(members[0].spec)} · judged by {judged_text(judged_by(members))}"
+        st.caption(f"{literal(experiment.name)} · {when(experiment.created)} · {judged}")
         if was_known(experiment):
             st.info("This was compared before: here is the answer.", icon=":material/info:")
         state_line(lab, members, f"home-{experiment.id}", found)

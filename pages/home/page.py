@@ -11,6 +11,7 @@ from core.store.record import Experiment, is_under_way
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of, with_bases
 from core.study.report.example import example, example_verdict
+from core.wording.tasks import bases_text
 from pages.home.answer import answer, answer_while_growing, evidence_of
 from pages.home.question import SHOWN, fill_question, question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
@@ -31,8 +32,8 @@ def example_answer() -> None:
     found = example_verdict()
     with st.container(border=True):
         st.caption(
-            f"**Example: {literal(shown.name)}.** This is what an answer looks like. These {len(shown.runs)} runs were "
-            "not trained on this machine; your own answer takes their place."
+            f"**Example: {literal(shown.name)}**, with {bases_text(shown.runs[0].spec)}. This is what an answer looks "
+            f"like. These {len(shown.runs)} runs were not trained on this machine; your own answer takes their place."
         )
         verdict_view(found)
         evidence_of(found, list(shown.runs), "example")

@@ -231,9 +231,9 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
         as_planted(lab, later, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 3)),
     ):
         found = [expected_design(lab, own) for own in (specs, quick)]
-        assert [each and each.like for each in found] == [
-            f"the spread of the earlier experiment {experiment.name}",
-            f"the spread of the earlier experiment {later.name}",
+        assert [each and each.more for each in found] == [
+            f"The spread is that of {experiment.name}.",
+            f"The spread is that of {later.name}.",
         ], "the newest is of another task"
         assert found[0] is not None
         lab.notes.delete(list(later.runs))
@@ -247,25 +247,25 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
         own, example = expected_design(lab, specs), expected_design(lab, other)
         assert own is not None
         assert example is not None
-        assert own.like == f"the spread of the earlier experiment {experiment.name}"
+        assert (own.like, own.more) == ("an earlier experiment", f"The spread is that of {experiment.name}.")
         assert (own.design.settings, own.design.examples) == (2, 360)
-        assert example.like.startswith("what is usual, the spread of the example (")
+        assert (example.like, "that of the example (" in example.more) == ("the example", True)
         assert example.design.examples == 4000
         text = " ".join(expected_sentences(lab, specs))
         assert "would be shown by 8 seeds on 360 test images with 80 % probability" in text
         assert "out of reach with any number of seeds" in text, "also where answers to single examples are not known"
-        assert f"This is estimated from the spread of the earlier experiment {experiment.name}." in text
+        assert f"The spread is that of {experiment.name}." in text
         (first,) = [each for each in draw("home").caption if "would be shown by" in each.value]
-        assert first.value.endswith("by 8 seeds on 360 test images with 80 % probability.")
+        assert first.value.endswith("with 80 % probability if they differ as much as those of an earlier experiment.")
         assert "out of reach with any number of seeds" in first.help
         assert "first experiment of this kind" not in first.help
         text = " ".join(expected_sentences(lab, other))
         assert "would be shown by 8 seeds on 4,000 test images with 80 % probability" in text
-        assert "This is estimated from what is usual, the spread of the example (" in text
-        assert "); your first experiment of this kind takes its place, which needs an answer from" in text
+        assert "The spread is that of the example (" in text
+        assert "): your first experiment of this kind takes its place, which needs an answer from" in text
     with as_planted(lab, experiment, CASES["open"]):
         text = " ".join(expected_sentences(lab, specs))
-        assert "); none of your experiments of this kind can take its place, which needs an answer from" in text
+        assert "): none of your experiments of this kind can take its place, which needs an answer from" in text
 
 
 def test_an_answer_that_was_read_stays_on_home_while_what_was_added_trains_and_is_no_further_look(

@@ -42,7 +42,7 @@ QUESTION = "Run the comparison"
 
 FORECAST = (
     r"caption (body: (Thorough: |A true difference of |A look at |Fewer than )|"
-    r"(body|help): .*estimated from (the spread of|what is usual,) )"
+    r"(body|help): .*(estimated from the spread of |The spread is that of ))"
 )
 """Lines on Home of what runs will cost and can be expected to show."""
 

@@ -38,7 +38,7 @@ def level_text(level: float) -> str:
 
 
 def power_sentences(
-    design: Design, measure: Measure, margin: float, kind: str, seeds: int, looks: Sequence[int] = ()
+    design: Design, measure: Measure, margin: float, kind: str, seeds: int, looks: Sequence[int] = (), like: str = ""
 ) -> list[str]:
     """The smallest difference that is shown, what "good enough" takes, and what is out of reach.
 
@@ -49,7 +49,9 @@ def power_sentences(
         kind: of the data.
         seeds: of the look that these sentences are about.
         looks: numbers of seeds of earlier ones.
+        like: whose spread that is, where it is not that of the runs themselves.
     """
+    assumed = f" if they differ as much as those of {like}" if like else ""
     on = f" on {count_text(design.examples)} test {noun(kind)}" if design.examples > 1 else ""
     smallest = design.smallest(seeds, looks)
     if smallest is None:
@@ -58,7 +60,7 @@ def power_sentences(
     unit = f" {measure.difference_unit}" if measure.difference_unit else ""
     sentences = [
         f"A true difference of about {measure.amount_text(smallest, 1)} ({low.removesuffix(unit)} to "
-        f"{high.removesuffix(unit)}) would be shown by {seeds} seeds{on} with 80 % probability."
+        f"{high.removesuffix(unit)}) would be shown by {seeds} seeds{on} with 80 % probability{assumed}."
     ]
     return [*(sentences if design.varies else []), *_good_enough(design, measure, margin, kind, looks)]
 

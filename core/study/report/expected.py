@@ -40,7 +40,9 @@ class Expected:
 
     design: Design
     like: str
-    """Whose spread was taken, as a sentence has it: that of an experiment, or what is usual."""
+    """Whose spread was taken: an earlier experiment or the example."""
+    more: str
+    """The same in a sentence, with its name."""
 
 
 def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
@@ -75,15 +77,18 @@ def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
             count = examples if design.examples > 1 or own.objective.primary.whole is None else 1
             return Expected(
                 replace(design, examples=count, settings=len(settings)),
-                f"the spread of the earlier experiment {experiment.name}",
+                "an earlier experiment",
+                f"The spread is that of {experiment.name}.",
             )
     shown, like = example_verdict().design, example().runs[0].spec
     if shown is None or (type(own.network), own.objective.primary) != (type(like.network), like.objective.primary):
         return None
     whose = "none of your experiments of this kind can take" if alike else "your first experiment of this kind takes"
-    usual = f"what is usual, the spread of the example ({example().name}); {whose} its place"
-    usual += f", which needs an answer from at least {MIN_SEEDS} seeds that differ"
-    return Expected(replace(shown, examples=examples, settings=len(settings)), usual)
+    more = (
+        f"The spread is that of the example ({example().name}): {whose} its place, which needs an answer from at least "
+        f"{MIN_SEEDS} seeds that differ."
+    )
+    return Expected(replace(shown, examples=examples, settings=len(settings)), "the example", more)
 
 
 def expected_sentences(lab: Lab, specs: Sequence[RunSpec]) -> list[str]:
@@ -100,8 +105,8 @@ def expected_sentences(lab: Lab, specs: Sequence[RunSpec]) -> list[str]:
     full = [spec for spec in specs if spec.role is Role.REFERENCE]
     spec, seeds = full[0], len({spec.seed for spec in full})
     objective, kind = spec.objective, spec.network.learns
-    found = power_sentences(expected.design, objective.primary, objective.margin, kind, seeds)
-    return [*found, f"This is estimated from {expected.like}."]
+    found = power_sentences(expected.design, objective.primary, objective.margin, kind, seeds, like=expected.like)
+    return [*found, expected.more]
 
 
 def _kind_of(spec: RunSpec) -> tuple[object, ...]:

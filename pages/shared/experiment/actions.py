@@ -32,6 +32,7 @@ from pages.shared.experiment.growing import (
 )
 from pages.shared.experiment.like import open_like
 from pages.shared.experiment.trackers import send_to_tracker
+from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown
 from pages.shared.ui.pickers import start_id
 from pages.shared.ui.primary import on_primary
@@ -84,6 +85,8 @@ def next_step_button(lab: Lab, experiment: Experiment, found: Verdict, is_primar
     name = STEPS.get(found.next_step) if found.next_step is not None else None
     if name is not None and not (is_study(experiment) and name in NOT_OF_STUDIES):
         action_button(lab, experiment, found, name, is_primary)
+    elif found.next_step is None and found.needs_examples:
+        link("data", "Find more test examples")
 
 
 def action_button(lab: Lab, experiment: Experiment, found: Verdict, name: str, is_primary: bool = False) -> None:
