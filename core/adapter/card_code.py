@@ -149,31 +149,18 @@ for row in rows:
 held_out = "test" if any(part == "test" for *_, part in found) else "validation"
 
 
-def without_repeats(rows):
-    best = {}
-    for place, (text, label, part) in enumerate(rows):
-        first = best.setdefault((text, label), place)
-        if part == held_out and rows[first][2] != held_out:
-            best[text, label] = place
-    return [rows[place] for place in sorted(best.values())]
-
-
 def test_part(rows):
-    if PART:
-        return [row for row in rows if row[2] == held_out]
-    test = []
-    for label in range($count):
-        own = [row for row in rows if row[1] == label]
-        drawn = np.random.RandomState([$seed, label]).permutation(len(own))
-        test += [own[place] for place in drawn[: max($fewest, round($share * len(own)))]]
-    return test
+    test = [row for row in rows if row[2] == held_out]
+    if not PART:
+        test = []
+        for label in range($count):
+            own = [row for row in rows if row[1] == label]
+            drawn = np.random.RandomState([$seed, label]).permutation(len(own))
+            test += [own[place] for place in drawn[: max($fewest, round($share * len(own)))]]
+    return $kept
 
 
-# The second way if repeated rows were left out: both are tried, since the number of test texts is known.
-for rows in (found, without_repeats(found)):
-    test = test_part(rows)
-$kept    if len(test) == $number:
-        break
+$repeats
 right = 0
 for start in range(0, len(test), 32):
     texts, labels, _ = zip(*test[start : start + 32])
@@ -185,6 +172,32 @@ print(f"{len(test)} test texts, accuracy {accuracy:.2f} %")
 ```
 
 """)
+
+_WITHOUT_REPEATS = """\
+def without_repeats(rows):
+    best = {}
+    for place, (text, label, part) in enumerate(rows):
+        first = best.setdefault((text, label), place)
+        if part == held_out and rows[first][2] != held_out:
+            best[text, label] = place
+    return [rows[place] for place in sorted(best.values())]
+
+
+"""
+REPEATS = {
+    True: f"{_WITHOUT_REPEATS}test = test_part(without_repeats(found))  # repeated rows left out, as you chose",
+    False: "test = test_part(found)  # repeated rows kept, as you chose",
+    None: f"""\
+{_WITHOUT_REPEATS}# Whether you left repeated rows out was not kept with this dataset: the number of test texts tells.
+tests = [test_part(found), test_part(without_repeats(found))]
+if tests[0] != tests[-1] and len(tests[0]) == len(tests[-1]):
+    raise SystemExit(
+        "There are as many test texts with repeated rows as without them. Set tests to [test_part(found)] if you kept "
+        "these rows on the Data page, or to [test_part(without_repeats(found))] if you left them out."
+    )
+test = tests[0] if len(tests[0]) == $number else tests[-1]""",
+}
+"""Code that draws the test texts, by whether repeated rows were left out; None where that is not known."""
 
 FOUND = Template("""\
 # Which columns you chose was not kept with this dataset: these lines find them by what is in them.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from core.adapter.card_code import FOUND, IMAGES, MEASURE_IMAGES, MEASURE_TEXTS
+from core.adapter.card_code import FOUND, IMAGES, MEASURE_IMAGES, MEASURE_TEXTS, REPEATS
 from core.data.dataset import SIDE, Dataset, TextColumns, TextDataset, overlap_sentence
 from core.data.task_spec import TaskSpec
 from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
@@ -123,16 +123,16 @@ def measure_texts(task: TaskSpec, names: Sequence[str], own: Uploaded) -> str:
     """The section of a card that measures accuracy on the table of texts that was uploaded; see
     :func:`measure_images`.
     """
-    keep = "" if task.classes is None else f"    test = [row for row in test if row[1] in {_kept(task)}]\n"
+    repeats = REPEATS[own.columns.without_repeats if own.columns else None]
     return MEASURE_TEXTS.substitute(
         file=task.dataset,
         tested=f"{own.tested:,} test texts",
         parts=_PARTS_CODE,
         missing=_listed(MISSING),
         count=len(names),
-        number=own.tested,
         columns=_chosen(own.columns) if own.columns else FOUND.substitute(count=len(names)),
-        kept=keep,
+        kept="test" if task.classes is None else f"[row for row in test if row[1] in {_kept(task)}]",
+        repeats=repeats.replace("$number", str(own.tested)),
         **_DRAW,
     )
 

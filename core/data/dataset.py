@@ -112,14 +112,16 @@ def _shared(train: Iterable[Hashable], test: Iterable[Hashable]) -> int:
 
 @dataclass(frozen=True)
 class TextColumns:
-    """Names of the columns of a table that a dataset is made of; of several with one name as :mod:`core.data.uploads`
-    tells them apart, as in ``label (2)``.
+    """How a dataset was made of a table: the names of its columns, of several with one name as
+    :mod:`core.data.uploads` tells them apart, as in ``label (2)``; and whether repeated rows were left out.
     """
 
     text: str
     label: str
     part: str | None = None
     """Says of each row which part it belongs to; None to draw a test part."""
+    without_repeats: bool | None = None
+    """Whether rows that repeat the text and the label of another one were left out; None where that is not known."""
 
 
 @dataclass(frozen=True, eq=False)

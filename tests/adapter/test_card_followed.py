@@ -142,9 +142,9 @@ WORDS = ("cat", "dog", "mat")
 OTHERS = ("the", "red", "a", "big", "small", "unknown", "very", "blue")
 
 
-def reviews(with_parts: bool, repeats: bool, rated_twice: bool) -> bytes:
-    """A table of texts of which some are long, some repeated, and some rows have no text; the label may be the second
-    of two columns that have one name and the same classes.
+def reviews(with_parts: bool, repeats: int, rated_twice: bool) -> bytes:
+    """A table of texts, some of them long and this many of them repeated, with a row without text; the label may be the
+    second of two columns that have one name and the same classes.
     """
     draw = random.Random(4)
     rows = []
@@ -154,7 +154,7 @@ def reviews(with_parts: bool, repeats: bool, rated_twice: bool) -> bytes:
         words = words if draw.random() < 0.8 else words[::-1]
         part = ("Train", "train", "dev", "test", "train")[number % 5]
         rows.append((number, f'  {" ".join(words)}, \n"sat" ', ("1", "2.0", "10")[label], part))
-    rows += [row for row in rows[::6] if repeats] + [(99, " ", "1", "train")]
+    rows += [*rows[::6][:repeats], (99, " ", "1", "train")]
     heads = ("id", "review", *["stars"] * rated_twice, "stars", *["usage"] * with_parts)
     table = [
         (number, text, *[("2", "10", "1.0")[place % 3]] * rated_twice, stars, *[part] * with_parts)
@@ -164,8 +164,12 @@ def reviews(with_parts: bool, repeats: bool, rated_twice: bool) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "with_parts", "dropped", "kept", "known"),
-    [("bert", True, False, None, True), ("gpt2", False, True, None, True), ("llama", False, False, (0, 2), False)],
+    ("architecture", "with_parts", "repeats", "dropped", "kept", "known"),
+    [
+        ("bert", True, 50, False, None, True),
+        ("gpt2", False, 1, True, None, True),  # as many test texts as with the repeated row, but others
+        ("llama", False, 50, False, (0, 2), False),
+    ],
 )
 def test_a_table_of_texts_and_the_card_give_the_accuracy(
     lab: Lab,
@@ -174,11 +178,12 @@ def test_a_table_of_texts_and_the_card_give_the_accuracy(
     capsys: pytest.CaptureFixture[str],
     architecture: str,
     with_parts: bool,
+    repeats: int,
     dropped: bool,
     kept: tuple[int, ...] | None,
     known: bool,
 ) -> None:
-    content = reviews(with_parts, repeats=True, rated_twice=True)
+    content = reviews(with_parts, repeats, rated_twice=True)
     draft = read_texts(content, label="stars (2)", drop_duplicates=dropped)
     assert draft.dataset.class_names == ("1", "2", "10")
     assert draft.duplicates
@@ -194,7 +199,10 @@ def test_a_table_of_texts_and_the_card_give_the_accuracy(
     if not known:  # the code finds them by what is in them, and does not choose among two that fit
         with pytest.raises(SystemExit, match=r"2 columns can be LABEL: \['stars', 'stars \(2\)'\]"):
             follow(lab, run, tmp_path, monkeypatch)
-        (tmp_path / "reviews.csv").write_bytes(reviews(with_parts, repeats=True, rated_twice=False))
+        (tmp_path / "reviews.csv").write_bytes(reviews(with_parts, 1, rated_twice=False))
+        with pytest.raises(SystemExit, match="as many test texts with repeated rows as without them"):
+            follow(lab, run, tmp_path, monkeypatch)
+        (tmp_path / "reviews.csv").write_bytes(reviews(with_parts, repeats, rated_twice=False))
     names = follow(lab, run, tmp_path, monkeypatch)
     overlap = draft.dataset.overlap
     assert overlap == (0 if dropped else len({*draft.dataset.train_texts}.intersection(draft.dataset.test_texts)))

@@ -75,8 +75,8 @@ def test_texts_and_images_share_names_limits_and_deletion(catalog: Catalog, monk
     for dataset in (IMAGES, OTHER):
         with pytest.raises(DatasetError, match="belonged to another dataset before"):
             catalog.keep(dataset, "a")
-    # The columns that a dataset is made of make it no other one, and earlier versions have not kept them.
-    for columns in (None, TEXTS.columns, TextColumns("a", "label (2)", "b"), None):
+    # How a dataset was made of its table makes it no other one, and earlier versions have kept none or less of it.
+    for columns in (None, TEXTS.columns, TextColumns("a", "label (2)", "b"), TextColumns("a", "b", None, True), None):
         catalog.keep(replace(TEXTS, columns=columns), "a")
         loaded = catalog.load("a")
         assert isinstance(loaded, TextDataset)

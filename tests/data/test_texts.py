@@ -41,7 +41,7 @@ def held(draft: Draft[TextDataset]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("kind", GOOD)
 def test_every_kind_of_file_gives_the_same_dataset(kind: str) -> None:
     draft = read_texts(GOOD[kind])
-    assert draft.dataset.columns == TextColumns("text", "label")
+    assert draft.dataset.columns == TextColumns("text", "label", without_repeats=False)
     assert held(draft) == sorted(ROWS)
     assert draft.dataset.class_names == ("apple", "fig", "pear")
     assert draft.dataset.train_texts == read_texts(CSV).dataset.train_texts
@@ -112,7 +112,7 @@ def test_any_texts_under_any_names_come_through(kind: str, names: list[str], one
     # Whitespace around a text is dropped, and every way to end a line is a newline, as JSON and Parquet leave it.
     wanted = sorted((_clean(text, kind), label) for text, label in rows)
     assert held(draft) == wanted
-    assert draft.dataset.columns == TextColumns(*names)
+    assert draft.dataset.columns == TextColumns(*names, without_repeats=False)
 
 
 def _clean(text: str, kind: str) -> str:

@@ -255,7 +255,7 @@ def test_numbers_that_are_all_alike_are_refused() -> None:
 
 def test_numbers_are_kept_bit_for_bit_and_the_column_is_found(done: Done) -> None:
     draft = read_texts(FILE, objective="regression", numbers=True)
-    assert draft.dataset.columns == TextColumns(*COLUMNS)
+    assert draft.dataset.columns == TextColumns(*COLUMNS, without_repeats=False)
     kept = done.lab.catalog.load("reviews")
     assert kept.train_labels.dtype == np.float32
     assert kept.train_labels.tolist() == draft.dataset.train_labels.tolist()

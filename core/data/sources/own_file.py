@@ -69,7 +69,8 @@ class FileFormat:
         # Left out where it is the usual one or not known, so that such files are those of versions without it.
         more: dict[str, object] = {} if objective == USUAL_OBJECTIVE else {"objective": objective}
         if columns is not None:
-            more["columns"] = asdict(columns)
+            known = {key: value for key, value in asdict(columns).items() if key == "part" or value is not None}
+            more["columns"] = known
         about = json.dumps({"format": self.name, "class_names": list(class_names), **more}, sort_keys=True)
         content: bytes = safetensors.numpy.save(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata={KEY: about}
@@ -116,7 +117,10 @@ class FileFormat:
                 or not all(isinstance(one, str) for one in class_names)
                 or (
                     columns
-                    and not all(isinstance(one, str) for one in (columns.text, columns.label, columns.part or ""))
+                    and not (
+                        all(isinstance(one, str) for one in (columns.text, columns.label, columns.part or ""))
+                        and isinstance(columns.without_repeats, bool | None)
+                    )
                 )
             ):
                 raise damaged(name)

@@ -61,7 +61,7 @@ def _draft(
                 f"All numbers of the {part} part in {quoted(columns.label)} are {own[0]:g}: there is nothing to learn."
             )
     texts = [row.text for row in rows]
-    dataset = dataset_of((), texts, numbers, testing, columns, objective)
+    dataset = dataset_of((), texts, numbers, testing, replace(columns, without_repeats=drop_duplicates), objective)
     split = "split as in the file" if columns.part else "with a random test part"
     line = (
         f"{len(rows):,} texts with numbers from {numbers.min():g} to {numbers.max():g}: "

@@ -65,7 +65,7 @@ def _draft(
     check_counts(names, labels if given is None else labels[~testing], given, "texts")
     if given is None:
         testing = drawn_for_testing(labels, len(names))
-    dataset = dataset_of(names, texts, labels, testing, columns, objective)
+    dataset = dataset_of(names, texts, labels, testing, replace(columns, without_repeats=drop_duplicates), objective)
     split = "split as in the file" if columns.part else "with a random test part from each class"
     line = (
         f"{len(rows):,} texts in {len(names)} classes: {len(dataset.train_texts):,} for training and "
@@ -210,7 +210,7 @@ def dataset_of(
         texts: all of them.
         labels: (n,) labels or numbers.
         testing: (n,) whether each is to be tested on.
-        columns: of the table that they are from.
+        columns: of the table that they are from, and whether repeated rows were left out.
         objective: kind of the objective that the targets are for.
     """
     numbers = labels[~testing], labels[testing]
