@@ -459,6 +459,9 @@ def test_flags_and_pairs_are_told_from_other_columns() -> None:
     assert "'toxic', 'rude', 'threat' are several labels" in found.obstacle
     chosen = read_texts(separated(flagged, names).encode(), label="toxic")
     assert chosen.dataset.class_names == ("0", "1")
+    assert chosen.warnings[0] == (
+        "The columns 'rude', 'threat' could be the label, too, and are not used: each text has one label."
+    )
     with_label = guess(
         read_text_table(separated([(*row, "ab"[row[1]]) for row in flagged], (*names, "label")).encode())
     )
@@ -473,3 +476,18 @@ def test_flags_and_pairs_are_told_from_other_columns() -> None:
     assert "'Sentence1' and 'Sentence2' are a pair" in found.obstacle
     scores = [(f"{n}", f"{n % 3}", f"the text {n}", "ab"[n % 2]) for n in range(20)]
     assert not guess(read_text_table(separated(scores, ("score1", "score2", "text", "label")).encode())).obstacle
+
+
+def test_a_column_that_could_be_the_label_as_well_is_named() -> None:
+    """And no column of ids, of parts, with gaps, with few texts of a class, or with the label in other words."""
+    rows = [
+        (n, f"text {n % 29}", "ab"[n % 2], "xyz"[n % 3], n % 2 + 1, n // 4, "x" * (n % 2), "x" if n else "y", "web")
+        for n in range(60)
+    ]
+    names = ("id", "text", "label", "label2", "number", "session", "gaps", "rare", "source")
+    says = "The column {} could be the label, too, and is not used: each text has one label."
+    assert read_texts(separated(rows, names).encode()).warnings[0] == says.format("'label2'")
+    other = read_texts(separated([row[:4] for row in rows], names[:4]).encode(), label="label2")
+    assert other.warnings[0] == says.format("'label'")
+    parts = [(*row[:3], ("train", "train", "test")[n % 3]) for n, row in enumerate(rows)]
+    assert not any("be the label" in warning for warning in read_texts(separated(parts, names[:4]).encode()).warnings)

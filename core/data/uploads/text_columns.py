@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from core.data.uploads.limits import MAX_CLASSES
-from core.data.uploads.not_classes import flags_in, pair_in
+from core.data.dataset import TextColumns
+from core.data.uploads.limits import MAX_CLASSES, MIN_TEST, MIN_TRAIN
+from core.data.uploads.not_classes import SCALE, flags_in, pair_in
 from core.data.uploads.parts import part_of
 from core.data.uploads.text_table import Cells, TextTable, listed, quoted
 
@@ -70,6 +72,30 @@ def guess(table: TextTable, numbers: bool = False) -> Guess:
     if not numbers and label in (flags := flags_in(others)):
         return Guess(text, None, part, f"The columns {listed(flags)} are several labels per text, {FLAGGED}")
     return Guess(text, label, part)
+
+
+def unused_labels(table: TextTable, columns: TextColumns) -> str:
+    """A sentence on further columns that could be the label as well: each gives all texts one of a few classes, and not
+    only the chosen label in other words; empty where there are none.
+    """
+    _, samples = samples_of(table)
+    label = samples.get(columns.label, [])
+    found = []
+    for name in samples.keys() - {columns.text, columns.label, columns.part}:
+        values = Counter(samples[name])
+        if 2 <= len(values) <= SCALE and "" not in values and min(values.values()) >= MIN_TRAIN + MIN_TEST:
+            pairs = set(zip(samples[name], label, strict=False))
+            if not len(pairs) == len(values) == len(set(label)):
+                found.append(name)
+    if not found:
+        return ""
+    named = listed([name for name in table.columns if name in found])
+    which = (
+        f"The column {named} could be the label, too, and is"
+        if len(found) == 1
+        else (f"The columns {named} could be the label, too, and are")
+    )
+    return f"{which} not used: each text has one label."
 
 
 def samples_of(table: TextTable) -> tuple[str | None, dict[str, list[str]]]:

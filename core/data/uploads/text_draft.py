@@ -14,7 +14,7 @@ from core.data.uploads.classes import check_classes, check_counts, class_warning
 from core.data.uploads.draft import Draft, found_text, lengths_text
 from core.data.uploads.limits import MAX_CLASSES, MAX_NAME
 from core.data.uploads.not_classes import are_quantities, joined_in
-from core.data.uploads.text_columns import NUMBER
+from core.data.uploads.text_columns import NUMBER, unused_labels
 from core.data.uploads.text_rows import Row, Rows, rows_of, without_repeats
 from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
@@ -72,7 +72,8 @@ def _draft(
         f"{len(dataset.test_texts):,} for testing, {split}."
     )
     counts = np.bincount(dataset.train_labels, minlength=len(names))
-    notes = [*table.notes, *([read.note] if read.note else []), *class_warnings(names, counts, "texts")]
+    said = (*table.notes, read.note, unused_labels(table, columns), *class_warnings(names, counts, "texts"))
+    notes = [sentence for sentence in said if sentence]
     return drafted(dataset, line, notes, read, rows, duplicates, drop_duplicates)
 
 
