@@ -23,7 +23,7 @@ TICK = 0.5
 """Seconds between two updates of the progress."""
 
 ARRIVED = "networks-arrived"
-"""Session state key: names of networks that arrived while they were watched, until that was said."""
+"""Session state key: names of networks whose arrival was watched from here, until that was said."""
 
 
 def known_networks(lab: Lab) -> None:
@@ -52,6 +52,7 @@ def by_hub_name(lab: Lab) -> None:
     elif asked and _is_title(title):
         _forget_refused(lab)
         lab.arrivals.import_known(name.strip(), title.strip())
+        _watch(name.strip())
         st.rerun()
     offered = {network.name for network in KNOWN}
     _arrivals(lab, lambda: [state for state in lab.arrivals.states_of("name") if state.name not in offered])
@@ -73,7 +74,9 @@ def by_folder(lab: Lab) -> None:
         st.error("There is no such folder or zip: enter its whole path.")
     elif asked and _is_title(title):
         _forget_refused(lab)
-        lab.arrivals.import_folder(Path(path.strip()).expanduser(), title.strip())
+        folder = Path(path.strip()).expanduser()
+        lab.arrivals.import_folder(folder, title.strip())
+        _watch(str(folder))
         st.rerun()
     _arrivals(lab, lambda: lab.arrivals.states_of("folder"))
 
@@ -94,7 +97,7 @@ def by_zip(lab: Lab) -> None:
             asked = st.button("Import this network", icon=":material/add:", key="networks-zip-bring")
             if asked and _is_title(title):
                 _forget_refused(lab)
-                lab.arrivals.import_zip(file.getvalue(), file.name, title.strip())
+                _watch(lab.arrivals.import_zip(file.getvalue(), file.name, title.strip()))
                 st.rerun()
         _arrivals(lab, lambda: lab.arrivals.states_of("zip"))
 
@@ -107,7 +110,8 @@ def _title_field(key: str) -> str:
             key=f"{key}-title",
             max_chars=MAX_NAME,
             help="A name of your own, shown wherever the network is. Without one it is called as its file or folder, "
-            "or as its config.json says where that tells nothing, as *model* does. It can be changed later.",
+            "or as its config.json says where that tells nothing, as *model* does. A network that is here already "
+            "keeps the name that it has. Names can be changed later.",
         )
         or ""
     )
@@ -175,9 +179,14 @@ def _arrivals(lab: Lab, states: Callable[[], Sequence[BackgroundState]]) -> None
                 _ended(lab, state.name)
             elif state.name in arrived:
                 arrived.remove(state.name)
-                st.success(f"{name} is in your networks.", icon=":material/check_circle:")
+                st.success(literal(lab.arrivals.told(state.name)), icon=":material/check_circle:")
 
     progress()
+
+
+def _watch(name: str) -> None:
+    """Have it said that a network has arrived, however soon it does. Args: name: that it is on its way under."""
+    st.session_state.setdefault(ARRIVED, set()).add(name)
 
 
 def _forget_refused(lab: Lab) -> None:

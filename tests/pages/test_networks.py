@@ -151,12 +151,22 @@ def test_a_zip_is_brought(opened: Lab, folder: Path) -> None:
         for path in folder.iterdir():
             archive.write(path, f"inside/{path.name}")
     app = draw("networks")
-    app.file_uploader[0].upload("tiny.zip", content.getvalue())
-    app.run()
-    assert opened.networks.list() == []
-    app.button(key="networks-zip-bring").click().run()
-    arrived(opened)
-    assert [card.name for card in opened.networks.list()] == ["tiny"]
+    names = [("tiny.zip", ""), ("tiny *2*.zip", ""), ("tiny.zip", "Mine")]
+    told = [
+        "is in your networks.",
+        "is in your networks already, as tiny.",
+        "already, as tiny, and is now called Mine.",
+    ]
+    for (file, title), says in zip(names, told, strict=True):
+        app.file_uploader[0].upload(file, content.getvalue())
+        app.run()
+        app.text_input(key="networks-zip-title").set_value(title)
+        app.button(key="networks-zip-bring").click().run()
+        arrived(opened)
+        app.run()
+        assert [card.title for card in opened.networks.list()] == [title or "tiny"]
+        (said,) = (each.value for each in app.success if literal(file) in each.value)
+        assert said.endswith(says)
 
 
 def test_paths_are_asked_for_only_where_access_is_local(opened: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

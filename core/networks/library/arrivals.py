@@ -15,6 +15,9 @@ from core.networks.library.networks import Networks
 Way = Literal["name", "folder", "zip"]
 """What a network is imported from: a name, here or at Hugging Face, or a folder or zip."""
 
+Bring = Callable[[Callable[[float], None], threading.Event], NetworkCard]
+"""Imports a network; called as work in the background is."""
+
 
 class Arrivals(Background):
     """Networks on their way, each under the name that people gave it. Thread-safe."""
@@ -28,6 +31,8 @@ class Arrivals(Background):
         self._zips: dict[str, str] = {}
         """First digits of the SHA-256 of the latest zip of each name."""
         self._ways: dict[str, Way] = {}
+        self._told: dict[str, str] = {}
+        """What is to be said of each that has arrived."""
 
     def states_of(self, way: Way) -> list[BackgroundState]:
         """Those of :meth:`states` that are imported in one way."""
@@ -38,21 +43,20 @@ class Arrivals(Background):
 
         Args:
             name: of the network.
-            title: what people call it; empty for its name.
+            title: what people call it; empty for its name, or the one that it has where it is here already.
         """
-        self._repeatable(
-            name, "name", lambda progress, stop: self._titled(self._networks.import_known(name, progress, stop), title)
-        )
+        self._repeatable(name, "name", title, lambda progress, stop: self._networks.import_known(name, progress, stop))
 
     def import_folder(self, folder: Path, title: str = "") -> None:
-        """Begin to copy a folder. Args: folder: it; title: what people call the network; empty for its name."""
+        """Begin to copy a folder or a zip; see :meth:`import_known`."""
         self._repeatable(
             str(folder),
             "folder",
-            lambda progress, stop: self._titled(self._networks.import_folder(folder, title, progress, stop), title),
+            title,
+            lambda progress, stop: self._networks.import_folder(folder, title, progress, stop),
         )
 
-    def import_zip(self, content: bytes, file: str, title: str = "") -> None:
+    def import_zip(self, content: bytes, file: str, title: str = "") -> str:
         """Begin with a zip, which cannot be repeated: its bytes are not kept.
 
         While another zip of the same name is on its way, this one's name is followed by digits of its SHA-256.
@@ -61,20 +65,28 @@ class Arrivals(Background):
             content: the zip.
             file: its name.
             title: what people call the network; empty for the file's name.
+
+        Returns:
+            The name that it is on its way under.
         """
         digest = hashlib.sha256(content).hexdigest()[:8]
         self._again.pop(file, None)
 
-        def work(progress: Callable[[float], None], stop: threading.Event) -> object:
-            return self._titled(self._networks.import_zip(content, file, progress, stop, title), title)
+        def bring(progress: Callable[[float], None], stop: threading.Event) -> NetworkCard:
+            return self._networks.import_zip(content, file, progress, stop, title)
 
         name = file
-        if self.begin(file, work):
+        if self.begin(file, self._work(file, title, bring)):
             self._zips[file] = digest
         elif self._zips.get(file) != digest:
             name = f"{file} ({digest})"
-            self.begin(name, work)
+            self.begin(name, self._work(name, title, bring))
         self._ways[name] = "zip"
+        return name
+
+    def told(self, name: str) -> str:
+        """What is to be said of a network that has arrived, in one sentence."""
+        return self._told.get(name, f"{name} is in your networks.")
 
     def can_repeat(self, name: str) -> bool:
         """Whether bringing that has ended can begin again."""
@@ -85,10 +97,26 @@ class Arrivals(Background):
         if work := self._again.get(name):
             self.begin(name, work)
 
-    def _titled(self, card: NetworkCard, title: str) -> NetworkCard:
-        """A network that has arrived, called as somebody wants, also if it was here by another name."""
-        return self._networks.rename(card.digest, title) if title else card
+    def _work(self, name: str, title: str, bring: Bring) -> Work:
+        """Work that imports a network and gives it the name that somebody typed, also if it was here by another one."""
 
-    def _repeatable(self, name: str, way: Way, work: Work) -> None:
-        self._again[name], self._ways[name] = work, way
+        def work(progress: Callable[[float], None], stop: threading.Event) -> object:
+            titles = self._networks.titles()
+            card = bring(progress, stop)
+            if title:
+                card = self._networks.rename(card.digest, title)
+            before = titles.get(card.digest)
+            told = f"{name} is in your networks"
+            if before is not None:
+                told += f" already, as {before}"
+                if before != card.title:
+                    told += f", and is now called {card.title}"
+            self._told[name] = f"{told}."
+            return card
+
+        return work
+
+    def _repeatable(self, name: str, way: Way, title: str, bring: Bring) -> None:
+        work = self._again[name] = self._work(name, title, bring)
+        self._ways[name] = way
         self.begin(name, work)

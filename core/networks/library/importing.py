@@ -70,7 +70,7 @@ class Importing:
         """Copy, check and keep the files, completely or not at all.
 
         Args:
-            name: of the network; empty for one by its config.
+            name: of the network; empty for one by its config. One that is in the library already keeps its own.
 
         Raises:
             NetworkFileError: a file is missing, damaged or too large; or it was stopped, or the connection was lost.
@@ -184,8 +184,7 @@ class Importing:
         self._check_stopped()
         final = self._settings.networks / card.digest
         if is_whole(final, card):
-            card = dataclasses.replace(read_card(final), name=card.name)
-            write_card(final, card)
+            card = read_card(final)
             for file in files.beside:
                 (folder / file).replace(final / file)
         else:

@@ -230,7 +230,7 @@ class Networks:
         if network is None and folders and is_place(Path(name).expanduser()):
             return self.import_folder(Path(name).expanduser(), "", progress, stop)
         place = HubPlace(network.hub if network else name, stop=stop)
-        return self._import(place, place.name, progress, stop)
+        return self._found_as(place.name, self._import(place, place.name, progress, stop))
 
     def import_folder(
         self,
@@ -243,8 +243,8 @@ class Networks:
 
         Args:
             folder: with config, tokenizer, and weights as safetensors; or a zip with them, which is read in pieces.
-            name: what people call it; default: the folder's name, or the zip's without its ending, where
-                that tells which one it is; else one by its config.
+            name: what it is called unless it is here already; default: the folder's name, or the zip's without
+                its ending, where that tells which one it is; else one by its config.
             progress: called with the fraction that is done, 0 to 1.
             stop: once set, bringing ends at the next piece.
         """
@@ -272,7 +272,7 @@ class Networks:
             file: its name.
             progress: called with the fraction that is done, 0 to 1.
             stop: once set, bringing ends at the next piece.
-            name: what people call the network; default: see :meth:`import_folder`.
+            name: what the network is called unless it is here already; default: see :meth:`import_folder`.
         """
         return self._import(ZipPlace(content, file), name or told_by(stem_of(file)), progress, stop)
 
@@ -327,11 +327,20 @@ class Networks:
                 arriving(self._settings.networks, None, network.packaged) as scratch,
                 packaged_place(network, path, scratch) as place,
             ):
-                return self._import(place, network.packaged, progress, stop)
+                return self._found_as(network.packaged, self._import(place, network.packaged, progress, stop))
         except OSError as error:
             raise NetworkFileError(
                 f"{network.packaged} could not be saved: {error.strerror or error}. Free some space, then try again."
             ) from error
+
+    def _found_as(self, name: str, card: NetworkCard) -> NetworkCard:
+        """A network that :meth:`find` finds by a name, also where it was here under another one, which people go on to
+        read.
+        """
+        if card.name.lower() != name.lower():
+            card = replace(card, name=name, own_name=card.title)
+            write_card(self._settings.networks / card.digest, card)
+        return card
 
     def _import(
         self,
