@@ -195,6 +195,7 @@ TEXTS: Table = {
     "gzip in gzip": (lambda: gzip.compress(gzip.compress(CSV)), "packed twice"),
     "zip bomb": (lambda: zipped(("a.csv", bytes(10**8))), "unpacks to more than 64 MiB|implausible"),
     "zip of two": (lambda: zipped(("a.csv", CSV), ("b.csv", CSV)), "has 2 files"),
+    "zip of 120 images": (lambda: zipped(*((f"a/{n}.PNG", b"x") for n in range(120))), "Images are uploaded as Images"),
     "zip of none": (lambda: zipped(), "has 0 files"),
     "zip of a gzip": (lambda: zipped(("a.csv.gz", gzip.compress(CSV))), "packed twice"),
     "zip damaged": (lambda: zipped(("a.csv", CSV), how=zipfile.ZIP_STORED)[:-30], "not a zip file, or it is damaged"),

@@ -9,12 +9,10 @@ import io
 import re
 import zlib
 
-from core.data.uploads.limits import MAX_TABLE_BYTES
+from core.data.uploads.images import ENDINGS
+from core.data.uploads.limits import MAX_ENTRIES, MAX_TABLE_BYTES, MAX_UNPACKED
 from core.errors import DatasetError
 from core.zip_file import UntrustedZip, ZipLimits
-
-MAX_ENTRIES = 100
-"""Files in a zip with one table."""
 
 GZIP = b"\x1f\x8b"
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -121,13 +119,17 @@ def _gunzipped(content: bytes) -> bytes:
     except (OSError, zlib.error) as error:
         raise DatasetError("The file is gzipped but damaged: save it again.") from error
     if len(found) > MAX_TABLE_BYTES:
-        raise DatasetError(f"The file unpacks to more than {MAX_TABLE_BYTES // 2**20} MiB: leave rows out.")
+        raise _too_large()
     return found
+
+
+def _too_large() -> DatasetError:
+    return DatasetError(f"The file unpacks to more than {MAX_TABLE_BYTES // 2**20} MiB: leave rows out.")
 
 
 def _unzipped(content: bytes) -> bytes:
     """Unpack the only table of a zip."""
-    archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, MAX_TABLE_BYTES), "The file", DatasetError)
+    archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, MAX_UNPACKED), "The file", DatasetError)
     names = {entry.name for entry in archive.entries}
     if "xl/workbook.xml" in names:
         raise DatasetError("The file is an Excel workbook: save the sheet as CSV.")
@@ -137,8 +139,12 @@ def _unzipped(content: bytes) -> bytes:
         for entry in archive.entries
         if "__MACOSX" not in entry.name.split("/") and not entry.name.rpartition("/")[2].startswith(".")
     ]
+    if 2 * sum(entry.name.lower().endswith(ENDINGS) for entry in tables) > len(tables):
+        raise DatasetError("The zip holds images, not a table of texts. Images are uploaded as Images.")
     if len(tables) != 1:
         raise DatasetError(f"The zip has {len(tables)} files: put one table into it, or choose the table itself.")
+    if tables[0].size > MAX_TABLE_BYTES:
+        raise _too_large()
     return archive.read(tables[0])
 
 

@@ -94,7 +94,10 @@ def test_a_revision_can_be_named(networks: Networks, hub: HubServer) -> None:
 
 def test_shards_are_downloaded(networks: Networks, tmp_path: Path, hub: HubServer) -> None:
     hub.folder = save_tiny(tmp_path / "sharded", shard="6KB")
-    assert networks.import_known("org/tiny").digest == networks.import_folder(hub.folder).digest
+    here = networks.import_folder(hub.folder)
+    card = networks.import_known("org/tiny")
+    assert (card.digest, card.title) == (here.digest, "sharded"), "it keeps the name that people read"
+    assert networks.find("org/tiny") == card
 
 
 @pytest.mark.parametrize("can_resume", [True, False])
