@@ -66,7 +66,7 @@ def by_folder(lab: Lab) -> None:
             key="networks-folder-path",
             max_chars=4096,
             help="With the files that save_pretrained of transformers writes: config.json, tokenizer.json, and weights "
-            "as model.safetensors or in shards; a zip has them at its top or in one folder. The files are copied.",
+            "as model.safetensors or in shards; at the top of it, or in one folder below. The files are copied.",
         )
         title = _title_field("networks-folder")
         asked = st.form_submit_button("Copy", icon=":material/folder_copy:", key="networks-folder-bring")

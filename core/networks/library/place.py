@@ -76,17 +76,22 @@ class Place(ABC):
 
 
 class FolderPlace(Place):
-    """A folder on this machine."""
+    """A folder on this machine, or the only one below it that has a config."""
 
     def __init__(self, folder: Path, what: str = "", origin: str = "folder", revision: str = "") -> None:
         """Args:
-        folder: with the files.
+        folder: with the files, at its top or in one folder.
         what: subject of error messages.
         origin: where the network comes from, for its card.
         revision: version of what it comes from.
         """
-        self.folder = folder
-        self.what = what or f"The folder {printable(folder.name, 60)}"
+        self.folder, inside = folder, Path()
+        if not any(os.path.isfile(folder / name) for name in (CONFIG, ADAPTER)):
+            below, is_all = self._below()
+            if is_all and len(below) == 1:
+                inside = below[0]
+        self.folder = folder / inside
+        self.what = what or f"The folder {printable(str(folder.name / inside), 60)}"
         self.origin = origin
         self.revision = revision
 
@@ -96,9 +101,10 @@ class FolderPlace(Place):
                 found = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
         except OSError as error:
             raise NetworkFileError(f"{self.what} cannot be read: {error.strerror}.") from error
-        if not {CONFIG, ADAPTER} & found.keys() and (below := self._below()):
+        if not {CONFIG, ADAPTER} & found.keys() and (below := self._below()[0]):
+            named = [printable(str(inside), 200) for inside in below[:MAX_NAMED]]
             raise NetworkFileError(
-                f"{self.what} has no {CONFIG}, and {listed(below)} below it "
+                f"{self.what} has no {CONFIG}, and {listed(named)} below it "
                 + (
                     "has one: give the path of it."
                     if len(below) == 1
@@ -107,17 +113,17 @@ class FolderPlace(Place):
             )
         return found
 
-    def _below(self) -> list[str]:
-        """The folders below that have a config, by their paths from here, the nearest first; a few of them."""
-        found = []
-        for path, folders, files in islice(os.walk(self.folder), MAX_LOOKED):
+    def _below(self) -> tuple[list[Path], bool]:
+        """The folders below that have a config, by their paths from here, the nearest first; and whether none was left
+        out for lack of time.
+        """
+        found, walked = [], os.walk(self.folder)
+        for path, folders, files in islice(walked, MAX_LOOKED):
             inside = Path(path).relative_to(self.folder)
             if CONFIG in files:
                 found.append(inside)
-            if CONFIG in files or len(inside.parts) == LEVELS:
-                folders.clear()
-        nearest = sorted(found, key=lambda inside: (len(inside.parts), inside))
-        return [printable(str(inside), 200) for inside in nearest[:MAX_NAMED]]
+            folders[:] = [] if CONFIG in files or len(inside.parts) == LEVELS else sorted(folders)
+        return sorted(found, key=lambda inside: (len(inside.parts), inside)), next(walked, None) is None
 
     def pieces(self, name: str, start: int = 0) -> Iterator[bytes]:
         try:

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from core.errors import LabError
+from core.networks.library import place
 from core.networks.library.networks import Networks
 from tests.bad_files.networks import beside, changed, config, header, index
 from tests.bad_files.sentences import faults_of
@@ -85,19 +86,28 @@ def test_a_folder_that_is_not_there_is_one_sentence(networks: Networks, tmp_path
     assert "cannot be read" in refused(networks, lambda: networks.import_folder(tmp_path / "nowhere"))
 
 
-def test_a_folder_above_a_network_names_the_folders_below_that_have_one(networks: Networks, tmp_path: Path) -> None:
+def test_a_folder_above_one_network_stands_for_it_and_above_several_names_them(
+    networks: Networks, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "choose a network" in refused(networks, lambda: networks.import_folder(tmp_path))
-    for folder in ("a/b/c/d/deep", "a/b/c/d", "a/one", "a/one/1_Pooling", "two", "x/y"):
+    for folder in ("a/b/c/d/deep", "a/b/c/d", "a/one", "a/one/1_Pooling", "two", "x/y", "x/z"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        if folder != "a/b/c/d":
+        if folder not in ("a/b/c/d", "x/z"):
             (tmp_path / folder / "config.json").write_text("{}")
     told = refused(networks, lambda: networks.import_folder(tmp_path))
     assert "has no config.json, and two, a/one and x/y below it have one each: give the path of one of them." in told
     told = refused(networks, lambda: networks.import_folder(tmp_path / "a"))
     assert "and one and b/c/d/deep below it have one each" in told
+    assert "The folder x/y has no model.safetensors" in refused(
+        networks, lambda: networks.import_folder(tmp_path / "x")
+    )
+    monkeypatch.setattr(place, "MAX_LOOKED", 2)  # there may be others beside it
     assert "and y below it has one: give the path of it." in refused(
         networks, lambda: networks.import_folder(tmp_path / "x")
     )
+    monkeypatch.undo()
+    shutil.copytree(sound, tmp_path / "above/package/model")
+    assert networks.import_folder(tmp_path / "above") == networks.import_folder(sound)
 
 
 @pytest.mark.parametrize("cut", [None, 0, -30])
