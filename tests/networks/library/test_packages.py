@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from core.errors import NetworkFileError
+from core.networks.library.card import write_card
 from core.networks.library.known import KNOWN, known
 from core.networks.library.networks import Networks
 from core.networks.library.package import packaged_path
@@ -50,6 +52,10 @@ def test_minilm_comes_from_its_package_and_gives_the_embeddings_of_transformers(
     texts = ["A small domesticated carnivorous mammal.", "To move at a speed faster than a walk."]
     read = AutoTokenizer.from_pretrained(path)(texts, padding=True, return_tensors="pt")
     assert networks.tokenizer(card.digest).encode(texts) == AutoTokenizer.from_pretrained(path)(texts)["input_ids"]
+    write_card(networks.folder(card.digest), replace(card, name="from a zip"))
+    assert [offer.card and offer.card.name for offer in networks.offers()] == ["from a zip", None]
+    again = networks.import_known("minilm")
+    assert (again.title, again.name) == ("from a zip", card.name), "it keeps the name that people read"
     network = networks.start(networks.spec(card.digest, 4), 0)
     with torch.inference_mode():
         own = network.bert(**read).last_hidden_state
