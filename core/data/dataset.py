@@ -211,7 +211,6 @@ def overlap_sentence(dataset: Dataset) -> str:
         follows = (
             "accuracy on the test part is too high" if dataset.num_classes else "what is measured there is too good"
         )
-    examples = _EXAMPLES.get(dataset.kind, "examples")
-    return (
-        f"{dataset.overlap:,} of {len(dataset.test_labels):,} test {examples} are also in the training part: {follows}."
-    )
+    examples, are = _EXAMPLES.get(dataset.kind, "examples"), "is" if dataset.overlap == 1 else "are"
+    tested = f"{len(dataset.test_labels):,} test {examples}"
+    return f"{dataset.overlap:,} of {tested} {are} also in the training part: {follows}."

@@ -206,7 +206,10 @@ def test_a_table_of_texts_and_the_card_give_the_accuracy(
     names = follow(lab, run, tmp_path, monkeypatch)
     overlap = draft.dataset.overlap
     assert overlap == (0 if dropped else len({*draft.dataset.train_texts}.intersection(draft.dataset.test_texts)))
-    assert (f"{overlap} of {len(draft.dataset.test_texts)} test texts are also" in names["card"]) == (overlap > 0)
+    assert (
+        f"{overlap} of {len(draft.dataset.test_texts)} test texts {'is' if overlap == 1 else 'are'} also"
+        in names["card"]
+    ) == (overlap > 0)
     accuracy = run.result.measures["accuracy"]
     assert accuracy is not None
     ours = lab.tasks.get(task, network=network).test

@@ -100,7 +100,7 @@ def test_the_test_part_shares_no_prompt_with_the_training_part_unless_the_file_s
     parted = [row | {"part": "test" if n < 20 else "train"} for n, row in enumerate(rows + rows[:1])]
     given_parts = read_passages(json_lines(*parted))
     assert (given_parts.dataset.overlap, dict(given_parts.facts)[PROMPTS], given_parts.duplicates) == (1, "20", 1)
-    assert "1 of 20 test passages are also in the training part" in " ".join(given_parts.warnings)
+    assert "1 of 20 test passages is also in the training part" in " ".join(given_parts.warnings)
     assert "19 of 20 test passages have a prompt" in " ".join(given_parts.warnings)
     without = read_passages(json_lines(*parted), drop_duplicates=True)
     assert (len(without.dataset.train_texts), len(without.dataset.test_texts), without.dataset.overlap) == (40, 20, 0)
