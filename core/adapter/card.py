@@ -11,7 +11,7 @@ from itertools import starmap
 from typing import Protocol, Self
 
 from core.adapter.card_data import Uploaded, classes_code, images_code, measure_images, measure_texts, outputs_text
-from core.adapter.card_texts import CARD, FOLDER, LANGUAGE_FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
+from core.adapter.card_texts import ALONE, CARD, FOLDER, LANGUAGE_FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
 from core.adapter.certificate import Certificate
 from core.adapter.config import CAUSAL
 from core.data.dataset import SIDE
@@ -65,6 +65,8 @@ class Card:
     """Tokens after which texts were cut off, if known."""
     has_classes: bool = True
     """Whether the outputs are logits of classes."""
+    seed: int | None = None
+    """Of the run; None for what was made of several."""
     written: str = "trained network"
     """What the file was made of, which the verification compares it with."""
 
@@ -104,8 +106,8 @@ class Card:
         values = {title: result.measures.get(name) for title, name in measured.items()}
         results = {title: primary.text(value) for title, value in values.items() if value is not None}
         length = spec.task.length if texts else None
-        data = spec.task if classes else None
-        return cls(run, spec.base or "", tuple(lines), results, tuple(labels), data, uploaded, length, classes)
+        data, told = spec.task if classes else None, tuple(lines)
+        return cls(run, spec.base or "", told, results, tuple(labels), data, uploaded, length, classes, spec.seed)
 
 
 def render(
@@ -130,6 +132,7 @@ def render(
         base=_base(card, network),
         task="".join(f"- {plain(line)}\n" for line in card.task),
         results="".join(f"| {plain(name)} | {plain(value)} |\n" for name, value in card.results.items()),
+        alone="" if card.seed is None else ALONE.substitute(seed=card.seed),
         overlap=f"\n{plain(card.uploaded.overlap)}\n" if card.uploaded and card.uploaded.overlap else "",
         settings=f"- {method.card_line}\n" if method.card_line else "",
         layers=_layers(certificate.layers),

@@ -23,7 +23,7 @@ $settings- Layers: $layers
 
 | Measure | Value |
 | --- | --- |
-$results$overlap
+$results$alone$overlap
 The input is $input, preprocessed as $preprocessed; the output is $outputs.$unused
 
 $usage$data## Verification
@@ -31,6 +31,11 @@ $usage$data## Verification
 When this file was written, it was read back and applied to a new copy of the base. On $rows inputs its logits differed
 from those of the $written by at most $reloaded, and merging changed them by at most $merged.
 `certificate.json` has these values and the SHA-256 of the tensors.
+""")
+
+ALONE = Template("""
+These values are of seed $seed alone, and other seeds of the same setting may have other ones. LoRA Lab's page Adapters
+shows their mean.
 """)
 
 NETWORK_FILE = Template("""\

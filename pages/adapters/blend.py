@@ -9,7 +9,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.numbers import bytes_text
 from core.store.record import Run
-from pages.adapters.listed import adapter_text, listed_adapters
+from pages.adapters.listed import adapter_texts, listed_adapters
 from pages.adapters.scores import show_scores
 from pages.shared.ui.download import download
 from pages.shared.ui.links import link
@@ -89,5 +89,5 @@ def _blend(
 
 
 def _choice(label: str, runs: dict[str, Run], key: str) -> Run:
-    names = distinct({id: adapter_text(run) for id, run in runs.items()})
+    names = distinct(adapter_texts(runs))
     return runs[st.selectbox(label, list(names), format_func=names.__getitem__, key=key)]

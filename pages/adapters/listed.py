@@ -1,6 +1,9 @@
-"""The adapters of runs to choose from: that of the answer first."""
+"""The adapters of runs to choose from, that of the answer first, and what their experiments say of them."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -8,9 +11,14 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.numbers import count_text
-from core.store.record import Run
-from core.study.arms.sweep import setting_text
-from pages.shared.experiment.current import offered_here
+from core.run_spec import RunSpec
+from core.store.record import Experiment, Run
+from core.study.arms.arm import Arm, averaged_arms
+from core.study.arms.sweep import setting_texts
+from core.study.arms.verdict_words import headline
+from core.study.report.answer import answer_of
+from pages.shared.experiment.current import experiment_with, offered_here
+from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import task_text, when
 
 LISTED = 500
@@ -34,10 +42,71 @@ def listed_adapters(lab: Lab, asked: str | None = None) -> dict[str, Run]:
     return {run.id: run for run in everything if run.result is not None and run.spec.role is Role.ADAPTER}
 
 
-def adapter_text(run: Run) -> str:
-    """Describe a run's adapter in one line: setting, seed, score on the test part, task and time."""
-    spec = run.spec
-    return (
-        f"{setting_text(spec)}, seed {spec.seed} · {run.score_text()} · {task_text(spec.task, spec.objective)} · "
+def adapter_texts(runs: Mapping[str, Run]) -> dict[str, str]:
+    """Describe adapters in one line each: setting, seed, score on the test part, task and time.
+
+    Settings that would read alike on one task also have what they differ in, such as their epochs.
+
+    Args:
+        runs: with a result each, by id.
+
+    Returns:
+        The texts, by id.
+    """
+    tasks = {id: task_text(run.spec.task, run.spec.objective) for id, run in runs.items()}
+    on: dict[str, list[RunSpec]] = {}
+    for id, run in runs.items():
+        on.setdefault(tasks[id], []).append(run.spec)
+    names = {task: setting_texts(specs) for task, specs in on.items()}
+    return {
+        id: f"{names[tasks[id]][run.spec.arm]}, seed {run.spec.seed} · {run.score_text()} · {tasks[id]} · "
         f"{when(run.created)}"
-    )
+        for id, run in runs.items()
+    }
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the experiment of a run says of the run's setting."""
+
+    experiment: Experiment
+    headline: str
+    """Its answer, or why it has none."""
+    setting: Arm | None
+    """The run's setting where it has several seeds; None while the test part is not to be read."""
+    is_first: bool
+    """Whether the run is offered, of all seeds of its setting."""
+
+    def show_mean(self) -> None:
+        """Draw the mean over the seeds on the test part, to be read beside the value of the run."""
+        if self.setting is not None:
+            measure = self.setting.spec.objective.primary
+            st.metric(
+                f"Mean of {len(self.setting.runs)} seeds",
+                measure.text(self.setting.interval(measure.name).mean, 1),
+                border=True,
+                help=f"{measure.title} on the test part, over all seeds of this setting.",
+            )
+
+    def show_answer(self) -> None:
+        """Draw the answer of the experiment, and why this run is the first."""
+        sentences = [f"**{literal(self.experiment.name)}:** {literal(self.headline)}"]
+        if self.is_first:
+            sentences.append(
+                "This adapter comes first, because its seed is the nearest to the mean of its setting on the "
+                "validation part."
+            )
+        st.markdown(" ".join(sentences))
+
+
+def said_of(lab: Lab, run: Run) -> Said | None:
+    """What the experiment of a run says; None for a run that is of none."""
+    experiment = experiment_with(lab, run)
+    if experiment is None:
+        return None
+    members = lab.members(experiment)
+    found = answer_of(lab, experiment, members)
+    arms = [] if found.unread else averaged_arms(members)
+    setting = next((arm for arm in arms if arm.key == run.spec.arm and len(arm.runs) > 1), None)
+    is_first = setting is not None and found.offered is not None and found.offered.id == run.id
+    return Said(experiment, headline(found), setting, is_first and run.validated is not None)

@@ -13,7 +13,7 @@ from core.lab import current
 from core.numbers import bytes_text, count_text, listed
 from core.store.record import Result, Run
 from pages.adapters.blend import blend_adapters
-from pages.adapters.listed import adapter_text, listed_adapters
+from pages.adapters.listed import adapter_texts, listed_adapters, said_of
 from pages.adapters.upload import upload_adapter
 from pages.shared.experiment.exports import export_files
 from pages.shared.ui.download import download_of_run
@@ -47,19 +47,25 @@ def adapter_of_a_run() -> None:
         st.info("Adapters are listed here once a run that trains one has finished.", icon=":material/info:")
         link("finetune", "Fine-tune with LoRA")
         return
-    run = runs[pick("Adapter", {id: adapter_text(run) for id, run in runs.items()}, "adapter")]
+    run = runs[pick("Adapter", adapter_texts(runs), "adapter")]
     if run.result is not None:
         show(run, run.result)
 
 
 def show(run: Run, result: Result) -> None:
     """Show sizes, downloads, certificate and loading instructions of a run's adapter."""
+    said = said_of(lab, run)
     with st.container(horizontal=True):
         st.metric("Adapter", bytes_text(result.adapter_bytes), border=True)
         st.metric("Full checkpoint", bytes_text(result.checkpoint_bytes), border=True)
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
         title = run.spec.objective.primary.title
-        st.metric(title, run.score_text(), border=True, help="On the test part of the target task.")
+        about = f"Of this adapter alone, seed {run.spec.seed}, on the test part of the target task."
+        st.metric(title, run.score_text(), border=True, help=about)
+        if said is not None:
+            said.show_mean()
+    if said is not None:
+        said.show_answer()
     try:
         lab.artifacts.path(run.id, ADAPTER)  # raises LabError if the file is missing, as the next line does
         if run.spec.base is not None:
@@ -71,6 +77,8 @@ def show(run: Run, result: Result) -> None:
             else:
                 help = "The network that the adapter applies to."
                 download_of_run("Base", run.spec.base, NETWORK, "base-download", help=help)
+            if said is not None:
+                link("compare", "Compare", {"experiment": said.experiment.id})
     except LabError as error:
         st.error(literal(str(error)))
         return

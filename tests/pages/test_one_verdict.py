@@ -372,7 +372,8 @@ def check_offered(lab: Lab, experiment: Experiment, found: Verdict, home: AppTes
     assert bases == [f"/download/{run.spec.base}/network.safetensors"]
     adapters = draw("adapters").selectbox[0]
     assert adapters.value == run.id
-    assert f"learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed} · " in adapters.options[0]
+    assert f"learning rate {run.spec.optim.learning_rate:g}, " in adapters.options[0]
+    assert f", seed {run.spec.seed} · {run.score_text()} · " in adapters.options[0]
     serve = draw("serve")
     assert run.id in serve.code[0].value
     assert serve.dataframe[0].value["Adapter"].iloc[0] == run.id

@@ -22,6 +22,8 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
+from core.study.arms.verdict_words import headline
+from core.study.report.answer import answer_of
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.download import OFFERS
 from pages.shared.ui.links import ENTRIES, script
@@ -439,6 +441,28 @@ def test_the_dataset_of_finetune_is_that_of_the_base_until_somebody_chooses_one(
     assert app.selectbox(key="finetune-dataset").value == "mnist"
 
 
+def test_an_adapter_has_the_mean_of_its_setting_and_the_answer_of_its_experiment_beside_it(filled: Lab) -> None:
+    experiment = filled.experiments()[0]
+    found = answer_of(filled, experiment)
+    first, told = found.offered, found.told
+    assert first is not None
+    assert told is not None
+    app = draw("adapters")
+    assert app.query_params["adapter"] in (first.id, [first.id])
+    values = {metric.label: metric.value for metric in app.metric}
+    assert values["Accuracy"] == first.score_text()
+    assert values["Mean of 2 seeds"] == f"{told.arm.interval('accuracy').mean:.1f} %"
+    assert headline(found) in texts(app).replace("\\", "")
+    assert "comes first, because its seed is the nearest to the mean of its setting" in texts(app)
+    other = next(run for run in told.arm.runs if run.id != first.id)
+    assert "comes first" not in texts(draw("adapters", adapter=other.id))
+    with filled.store.transaction() as db:  # a mean of the test part is not to be read before all have ended
+        db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (other.id,))
+    app = draw("adapters", adapter=first.id)
+    assert "No verdict yet: 1 of 4 runs was stopped." in texts(app)
+    assert not [metric.label for metric in app.metric if metric.label.startswith("Mean")]
+
+
 def test_each_of_two_adapters_that_read_alike_can_be_chosen(filled: Lab) -> None:
     one = filled.runs(methods=["lora"])[0]
     two = filled.launch(one.spec).id
@@ -448,9 +472,18 @@ def test_each_of_two_adapters_that_read_alike_can_be_chosen(filled: Lab) -> None
             "result = (SELECT result FROM runs WHERE id = :one), created = (SELECT created FROM runs WHERE id = :one)"
         )
         db.execute(f"UPDATE runs SET {same} WHERE id = :two", {"one": one.id, "two": two})
+    (answered,) = filled.experiments()
+    longer = one.spec.optim.but(epochs=one.spec.optim.epochs + 1), one.spec.method
+    alone = filled.fine_tune(filled.bases()[0], one.spec.task, [longer], [one.spec.seed], "Alone")
+    finish(filled, *alone.runs)
     app = draw("adapters")
+    offered = answer_of(filled, answered).offered
+    assert offered is not None
+    assert app.selectbox(key="pick-adapter").value == offered.id, "a later experiment without an answer is no answer"
     options = app.selectbox(key="pick-adapter").options
-    assert len(set(options)) == len(options) == 3
+    assert len(set(options)) == len(options) == 4
+    assert [f"epochs {one.spec.optim.epochs + 1}" in option for option in options].count(True) == 1
+    assert all(", epochs " in option for option in options), "what tells settings apart that would read alike"
     for id in (one.id, two, one.id):
         app.selectbox(key="pick-adapter").set_value(id).run()
         assert not app.exception

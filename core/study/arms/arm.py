@@ -60,7 +60,7 @@ class Arm:
         """Its name in a sentence, as in ``LoRA r=1 on attention``: of the label's settings those of its method."""
         own = {_setting_name(field) for field in type(self.spec.method).model_fields} - {"kind", LAYERS}
         others = {name: text for name, text in self.differing.items() if name in own}
-        words = f" ({_joined(others)})" if others else ""
+        words = f" ({joined_settings(others)})" if others else ""
         layers = self.differing.get(LAYERS, "").split()
         if len(layers) > MAX_LAYERS:
             layers = [*layers[: MAX_LAYERS - 1], f"{len(layers) - MAX_LAYERS + 1} more"]
@@ -307,10 +307,11 @@ def differing_of(specs: Iterable[RunSpec]) -> dict[str, dict[str, str]]:
 
 
 def _label(spec: RunSpec, differing: Mapping[str, str]) -> str:
-    return f"{spec.label}, {_joined(differing)}" if differing else spec.label
+    return f"{spec.label}, {joined_settings(differing)}" if differing else spec.label
 
 
-def _joined(settings: Mapping[str, str]) -> str:
+def joined_settings(settings: Mapping[str, str]) -> str:
+    """Settings of :func:`differing_of` in one line, as in ``lr 0.01, epochs 30``."""
     return ", ".join(f"{name} {text}" for name, text in settings.items())
 
 

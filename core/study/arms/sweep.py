@@ -19,7 +19,7 @@ from core.plan.search import FIRST_POINTS
 from core.run_spec import OptimSpec, RunSpec
 from core.spec import bounds
 from core.store.record import Run
-from core.study.arms.arm import Arm, arm_order, grouped, judged_by
+from core.study.arms.arm import Arm, arm_order, differing_of, grouped, joined_settings, judged_by
 from core.study.arms.choice import best, comparisons_of, is_adapter, is_full, no_choice_sentence
 from core.study.arms.tables import is_count, mean_text, varied_columns
 from core.study.arms.tuning import end_sentence, ratio_text
@@ -93,6 +93,19 @@ def setting_text(spec: RunSpec) -> str:
     field = spec.method.strength_field
     strength = f", {spec.method.setting_text(field)}" if field else ""
     return f"{spec.label}{strength}, learning rate {spec.optim.learning_rate:g}"
+
+
+def setting_texts(specs: Iterable[RunSpec]) -> dict[str, str]:
+    """The same of each arm, by its key; those that would read alike also have the settings in which they differ."""
+    alike: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        alike.setdefault(setting_text(spec), []).append(spec)
+    differing = {text: differing_of(own) for text, own in alike.items()}
+    return {
+        key: f"{text}, {joined_settings(settings)}" if settings else text
+        for text, own in differing.items()
+        for key, settings in own.items()
+    }
 
 
 def is_sweep(specs: Iterable[RunSpec]) -> bool:

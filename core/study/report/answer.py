@@ -219,7 +219,7 @@ def offered_adapter(lab: Lab) -> Run | None:
     first = None
     for experiment in lab.experiments(LATEST):
         found = answer_of(lab, experiment)
-        if found.offered is not None and not found.unread and not found.withheld:
+        if found.offered is not None and not (found.reason or found.withheld):
             return found.offered
         first = first or found.offered
     return first

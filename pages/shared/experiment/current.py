@@ -71,6 +71,14 @@ def offered_here(lab: Lab) -> Run | None:
     return (answer_of(lab, experiment).offered if experiment is not None else None) or offered_adapter(lab)
 
 
+def experiment_with(lab: Lab, run: Run) -> Experiment | None:
+    """The session's current experiment if it has a run, else the one that trained it; None if there is none."""
+    shown = known(lab, st.session_state.get(CURRENT) or "")
+    if shown is not None and run.id in shown.runs:
+        return shown
+    return known(lab, run.experiment) if run.experiment else None
+
+
 def missing_sentence(id: str) -> str:
     """Say that an experiment does not exist, as plain text."""
     return f"There is no experiment {id!r}; it may have been deleted."
