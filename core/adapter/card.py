@@ -11,6 +11,7 @@ from itertools import starmap
 from typing import Protocol, Self
 
 from core.adapter.card_data import Uploaded, classes_code, images_code, measure_images, measure_texts, outputs_text
+from core.adapter.card_task import MAX_LINE, TRAINED, task_line, without_markup
 from core.adapter.card_texts import ALONE, CARD, FOLDER, LANGUAGE_FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
 from core.adapter.certificate import Certificate
 from core.adapter.config import CAUSAL
@@ -85,10 +86,10 @@ class Card:
         """
         optim, texts = spec.optim, spec.network.reads_tokens
         classes = spec.objective.has_classes
-        lines = [f"Trained on: {_task_line(spec.task, texts, classes)}"]
+        lines = [f"{TRAINED}{task_line(spec.task, texts, classes)}"]
         if spec.source is not None:
             what = "Forgetting was measured on" if spec.is_direct else "The base was trained on"
-            lines.append(f"{what}: {_task_line(spec.source, texts, classes)}")
+            lines.append(f"{what}: {task_line(spec.source, texts, classes)}")
         lines.append(
             f"{'AdamW' if optim.weight_decay else 'Adam'}, learning rate {optim.learning_rate:g}, "
             f"batch size {optim.batch_size}, {result.epochs} of {optim.epochs} epochs, seed {spec.seed}, "
@@ -170,7 +171,7 @@ def base_named(card: str) -> str | None:
         card: the ``README.md`` of an adapter file.
     """
     found = _BASE.search(card)
-    return re.sub(r"`|\\([\W_])", r"\1", found[1]) if found else None
+    return without_markup(found[1]) if found else None
 
 
 def _base(card: Card, network: NetworkSpec) -> str:
@@ -263,7 +264,7 @@ def _where(card: Card, network: NetworkSpec) -> str:
 
 def plain(text: str) -> str:
     """Escape ``text`` to a single line that Markdown shows literally, without markup, links, table cells or HTML."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_LINE]
     escaped = re.sub(r"([\\`*_{}\[\]<>()#|~!&$@:])", r"\\\1", line)
     escaped = re.sub(r"(?i)\b(www)\.", r"\1\\.", escaped)
     # At the start of a line, these would start a list or a rule.
@@ -276,21 +277,3 @@ def _setting(name: str, value: float | str) -> str:
     if value is True:
         return title.lower()
     return f"{title.lower()} {value if isinstance(value, str) else f'{value:g}'}"
-
-
-def _task_line(task: TaskSpec, texts: bool, classes: bool) -> str:
-    """What a network was trained on. Args: task: what; texts: not images; classes: whether its targets are classes."""
-    parts = [f"dataset {task.dataset}"]
-    if task.classes is not None:
-        parts.append(f"{'classes' if classes else 'topics'} {', '.join(map(str, task.classes))}")
-    if task.rotation:
-        parts.append(f"rotated by {task.rotation:g} degrees")
-    if task.invert:
-        parts.append("inverted")
-    if task.permutation is not None:
-        parts.append(f"pixels permuted with seed {task.permutation}")
-    if task.shots is not None:
-        parts.append(f"{task.shots} {'texts' if texts else 'images'}{' per class' if classes else ''}")
-    if texts:
-        parts.append(f"texts cut off after {task.length} tokens")
-    return "; ".join(parts)

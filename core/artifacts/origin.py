@@ -1,4 +1,4 @@
-"""Finding the base of an adapter by the fingerprint in its file."""
+"""What an adapter file says of where it comes from, and finding its base by the fingerprint in it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Self
 from core.adapter import read_adapter
 from core.adapter.archive import CARD, read_entries
 from core.adapter.card import base_named
+from core.adapter.card_task import task_named
 from core.artifacts.artifacts import Artifacts
 from core.data.dataset import LANGUAGE
+from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import NETWORK
 from core.errors import LabError, printable
 from core.methods.method import Role
@@ -34,18 +36,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Origin:
-    """What an adapter file says of the base that it was trained on."""
+    """What an adapter file says of the base and the task that it was trained on."""
 
     fingerprint: str | None
     """None in files of PEFT, which say nothing."""
     name: str | None
     """What its card calls the base; None if it does not."""
+    task: TaskSpec | None = None
+    """What its card says it was trained on; None if it does not."""
 
     @classmethod
     def of(cls, content: bytes) -> Self:
         """Read it from the zip. Raises: AdapterError: the file is damaged, unsafe or inconsistent."""
         card = read_entries(content).get(CARD, b"").decode(errors="replace")
-        return cls(read_adapter(content).base_fingerprint, base_named(card))
+        return cls(read_adapter(content).base_fingerprint, base_named(card), task_named(card))
 
     @property
     def missing(self) -> str:

@@ -13,7 +13,9 @@ from core.wording.tasks import task_text
 from pages.shared.ui.pickers import base_label
 
 
-def show_scores(scores: Sequence[Score], own: TaskSpec | None, has_new_head: bool) -> None:
+def show_scores(
+    scores: Sequence[Score], own: TaskSpec | None, has_new_head: bool, learned: TaskSpec | None = None
+) -> None:
     """Draw a table.
 
     Args:
@@ -21,16 +23,15 @@ def show_scores(scores: Sequence[Score], own: TaskSpec | None, has_new_head: boo
         own: the task that the base was trained on, if any.
         has_new_head: whether the base has a head that nothing has trained, so that its score is chance, and the
             difference from it says nothing.
+        learned: the task that the adapter was trained on, where one is known.
     """
+    notes = {own: " (the base's task)"} | {learned: " (the adapter's task)"}
     before, after = ([score.measure.text(score.values[k]) for score in scores] for k in (0, 1))
     differences = [score.measure.change_text(score.values[1] - score.values[0]) for score in scores]
     titles = list(dict.fromkeys(score.measure.title for score in scores))
     st.dataframe(
         {
-            "Task": [
-                task_text(score.task, score.objective) + (" (the base's task)" if score.task == own else "")
-                for score in scores
-            ],
+            "Task": [task_text(score.task, score.objective) + notes.get(score.task, "") for score in scores],
             "Test examples": [count_text(score.examples) for score in scores],
             base_label(has_new_head): before,
             "With the adapter": after,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from core.adapter.archive import MAX_UPLOAD
@@ -19,7 +21,7 @@ from pages.shared.forms.task import task_form
 from pages.shared.ui.download import download
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import base_picker, has_new_head
+from pages.shared.ui.pickers import base_picker, has_new_head, task_text
 
 SEEN = "adapter-seen"
 """Session state key: the file whose base was found, or that names none."""
@@ -32,7 +34,8 @@ def upload_adapter(lab: Lab) -> None:
         "verified against a base and evaluated on test examples. The file is not stored."
     )
     file = st.file_uploader("Adapter zip", key="adapter-file", max_upload_size=MAX_UPLOAD // 2**20)
-    missing = _choose_base(lab, file.file_id, file.getvalue()) if file is not None else None
+    origin = _origin_of(file.file_id, file.getvalue()) if file is not None else None
+    missing = _choose_base(lab, file.file_id, origin) if file is not None and origin is not None else None
     base = base_picker(lab)
     if base is None:
         st.info("An adapter is applied to a base, and you have none yet.", icon=":material/info:")
@@ -44,19 +47,20 @@ def upload_adapter(lab: Lab) -> None:
         st.error(literal(missing))
         return
     content, tasks = file.getvalue(), [base.spec.task] if isinstance(base, Run) else []
+    learned = _learned(lab, origin, tasks)
+    tasks = [*dict.fromkeys([*([learned] if learned is not None else []), *tasks])]
     if st.toggle("Evaluate on another task as well" if tasks else "Evaluate on a task", key="adapter-more"):
         with st.container(border=True):
             task = task_form(lab, base, "adapter-task")
         tasks += [task] if task is not None else []
     try:
-        name = base.id if isinstance(base, Run) else base.to_json()
-        found, scores = _try(file.file_id, content, name, tuple(task.to_json() for task in tasks), lab, base)
+        found, scores = _tried(lab, base, file.file_id, content, tasks, learned)
     except LabError as error:
         st.error(literal(str(error)))
         return
     st.success(literal(str(found)), icon=":material/verified:")
     if scores:
-        show_scores(scores, tasks[0] if isinstance(base, Run) else None, has_new_head(base))
+        show_scores(scores, base.spec.task if isinstance(base, Run) else None, has_new_head(base), learned)
     download(
         "Merged network",
         lambda: merged_with(content, lab.base_for(base, content)),
@@ -68,7 +72,57 @@ def upload_adapter(lab: Lab) -> None:
     st.caption("The checks above are of the adapter beside its base, not of the merged file.")
 
 
-def _choose_base(lab: Lab, file_id: str, content: bytes) -> str | None:
+def _learned(lab: Lab, origin: Origin | None, known: Sequence[TaskSpec]) -> TaskSpec | None:
+    """The task that a file says it was trained on, if its dataset is here; else say that it is not.
+
+    Args:
+        lab: has the datasets.
+        origin: what the file says.
+        known: tasks that are measured anyway, which it may be one of but for the validation part.
+    """
+    task = origin.task if origin is not None else None
+    if task is None:
+        return None
+    if task.dataset not in {info.name for info in lab.catalog.list() if info.state == "ready"}:
+        st.caption(literal(f"It was trained on {task_text(task)}, which is not measured: that dataset is not here."))
+        return None
+    return next((each for each in known if each.but(validation=task.validation) == task), task)
+
+
+def _tried(
+    lab: Lab,
+    base: Run | NetworkSpec,
+    file_id: str,
+    content: bytes,
+    tasks: Sequence[TaskSpec],
+    learned: TaskSpec | None,
+) -> tuple[Verification, tuple[Score, ...]]:
+    """Verify and evaluate an adapter, without the task that its file names where that does not fit the base.
+
+    Raises:
+        LabError: the adapter or another task does not fit, or cannot be read.
+    """
+    name = base.id if isinstance(base, Run) else base.to_json()
+    try:
+        return _try(file_id, content, name, tuple(task.to_json() for task in tasks), lab, base)
+    except LabError as error:
+        if learned is None:
+            raise
+        others = tuple(task.to_json() for task in tasks if task != learned)
+        found = _try(file_id, content, name, others, lab, base)
+        st.caption(literal(f"Not measured on the task that the file names, {task_text(learned)}. {error}"))
+        return found
+
+
+def _origin_of(file_id: str, content: bytes) -> Origin | None:
+    """What a file says of where it comes from; None for one that cannot be read, as verifying it says."""
+    try:
+        return _origin(file_id, content)
+    except LabError:
+        return None
+
+
+def _choose_base(lab: Lab, file_id: str, origin: Origin) -> str | None:
     """Choose the base that a new file names; say in a sentence which one that is if it is not here.
 
     A base that is not here is looked for each time, since it may be imported.
@@ -76,7 +130,6 @@ def _choose_base(lab: Lab, file_id: str, content: bytes) -> str | None:
     if st.session_state.get(SEEN) == file_id:
         return None
     try:
-        origin = _origin(file_id, content)
         found = lab.origins.find(origin.fingerprint) if origin.fingerprint else None
     except LabError:
         return None  # verifying it says why

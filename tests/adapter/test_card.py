@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from core.adapter import Card
 from core.adapter.archive import CARD, CERTIFICATE
 from core.adapter.card import base_named, plain, render
+from core.adapter.card_task import task_named
 from core.adapter.certificate import Certificate
 from core.data.task_spec import TaskSpec
 from core.methods.low_rank import LowRankSpec
@@ -115,6 +116,21 @@ def test_the_base_is_read_back_from_its_card_as_text(base: str) -> None:
     assert base_named(written.replace("- Base:", "Base:")) is None
 
 
-def packed_card(base: str) -> str:
+@pytest.mark.parametrize(
+    "task",
+    [
+        TaskSpec(dataset="mnist", classes=(5, 6), rotation=-22.5, invert=True, permutation=3, shots=10),
+        TaskSpec(dataset="my-pets-2"),
+        TaskSpec(dataset="mnist", classes=tuple(range(400))),
+    ],
+)
+def test_the_task_is_read_back_from_its_card_and_never_a_part_of_it(task: TaskSpec) -> None:
+    written = packed_card("b", Card.of("r", RunSpec(base="b", source=TaskSpec(), task=task, method=LORA), RESULT).task)
+    assert task_named(written) == (task if len(task.classes or ()) < 100 else None)
+    for other in (written.replace("Trained on", "On"), written.replace("dataset ", "data ")):
+        assert task_named(other) is None
+
+
+def packed_card(base: str, task: tuple[str, ...] = ()) -> str:
     certificate = Certificate.from_json(ENTRIES[CERTIFICATE])
-    return render(Card("r-1", base), LORA, SMALL, certificate).decode()
+    return render(Card("r-1", base, task), LORA, SMALL, certificate).decode()

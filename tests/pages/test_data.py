@@ -290,11 +290,27 @@ def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab)
     app = upload(from_file(draw("adapters"), base), "adapter.zip", content, "adapter-file")
     assert "its certificate matches the file's contents" in texts(app)
     (table,) = app.dataframe
-    assert table.value["With the adapter"][0] == f"{run.result.measures['source_accuracy']:.2f} %"
+    assert [task.rpartition(" (")[2] for task in table.value["Task"]] == ["the adapter's task)", "the base's task)"]
+    assert [*table.value["With the adapter"]] == [
+        f"{run.result.measures[name]:.2f} %" for name in ("accuracy", "source_accuracy")
+    ]
     app.toggle(key="adapter-more").set_value(True).run()
     assert not app.exception
+    app = upload(from_file(draw("adapters"), base), "adapter.zip", _of_elsewhere(content), "adapter-file")
+    assert "It was trained on elsewhere, rotated 45°" in texts(app)
     (table,) = app.dataframe
-    assert table.value["With the adapter"][1] == f"{run.result.measures['accuracy']:.2f} %"
+    assert len(table.value) == 1
+
+
+def _of_elsewhere(content: bytes) -> bytes:
+    """The same adapter as of a dataset that is not here."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as own, zipfile.ZipFile(made, "w") as other:
+        for name in own.namelist():
+            other.writestr(
+                name, own.read(name).replace(rb"Trained on\: dataset digits", rb"Trained on\: dataset elsewhere")
+            )
+    return made.getvalue()
 
 
 def test_an_adapter_of_peft_is_evaluated_without_certificate_and_not_stored(filled: Lab, tmp_path: Path) -> None:
