@@ -186,6 +186,9 @@ def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided)
     assert not any("LoRA r=1 " in limit or "LoRA r=1." in limit for limit in limits.values())
     parts = [part for section in found.sections[:2] for part in section.parts]
     tables = {part.title: part.frame for part in parts if isinstance(part, Table)}
+    assert [part.note for part in parts if isinstance(part, Table) and part.title == "Settings"] == [
+        "In brackets: the 95 % interval over seeds."
+    ]
     rows = tables["Differences in accuracy from full fine-tuning, paired by seed, in points"].set_index("Setting")
     assert rows["Finding"].to_dict() == {
         "LoRA r=1": "Shown: lower",

@@ -8,6 +8,7 @@ import numpy as np
 
 from core.methods.head import HeadSpec
 from core.methods.scratch import ScratchSpec
+from core.numbers import listed
 from core.plan.course import can_be_longer
 from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt, unlearnt_sentence
@@ -17,7 +18,8 @@ from core.study.arms.settled import all_settled, updates_text, was_no_better
 from core.study.arms.withheld import NextStep, Reason
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import Crossed, crossed
-from core.study.stats.intervals import MIN_SEEDS
+from core.study.stats.intervals import MIN_SEEDS, Interval
+from core.study.stats.measures import digits_of, ends_text, value_text
 from core.study.stats.words import off_text
 from core.wording.examples import examples_text
 
@@ -101,12 +103,19 @@ def _interval_words(found: Sequence[Arm], tested: Tested, trivial: Tested) -> st
     known = [each for arm in found if (each := _above_trivial(arm, tested, trivial))]
     if len(known) == len(found) and all(each.mean <= 0 for each in known):
         return ""
-    kind = found[0].spec.network.learns
-    examples = (
-        f" and {examples_text(kind, min(each.examples for each in known), 'test')}" if len(known) == len(found) else ""
-    )
-    own = ("interval", "does", "it is") if len(found) == 1 else ("intervals", "do", "they are")
-    return f": the 95 % {own[0]} over seeds{examples} {own[1]} not rule out that {own[2]} no better"
+    if len(known) < len(found):
+        own = ("interval", "does", "it is") if len(found) == 1 else ("intervals", "do", "they are")
+        return f": the 95 % {own[0]} over seeds {own[1]} not rule out that {own[2]} no better"
+    examples = examples_text(found[0].spec.network.learns, min(each.examples for each in known), "test")
+    spans, over = [], f"95 % interval over seeds and {examples} "
+    for arm, each in zip(found, known, strict=True):
+        what, better = arm.what().change, each.interval()
+        low, high = sorted(arm.what().sign * end for end in (better.low, better.high))
+        interval = Interval(arm.what().sign * better.mean, low, high, better.n)
+        mean, ends = value_text(what, interval.mean, digits_of(interval, what)), ends_text(interval, what)
+        spans.append(f"{mean} ({over}{ends or mean})" + (f" for {arm.name}" if len(found) > 1 else ""))
+        over = ""
+    return f": the difference is {listed(spans)}"
 
 
 def scratch_sentence(arms: Sequence[Arm], full: Arm, tested: Tested) -> str:

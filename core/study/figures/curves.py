@@ -169,7 +169,7 @@ def arm_dots(
                 )
             )
     hollow = "; hollow: stopped early, not in the mean" if has_stopped else ""
-    layout = _rows_layout(arms, what, f"dots: runs, diamond: mean with 95 % interval{hollow}")
+    layout = _rows_layout(arms, what, f"dots: runs, diamond: mean with 95 % interval over seeds{hollow}")
     return go.Figure(traces, layout)
 
 

@@ -26,7 +26,7 @@ from core.study.report.parts import Plot, Section, Table
 from core.study.report.report import Report
 from core.study.report.sections import within_text
 from core.study.stats.claims import Level
-from core.study.stats.measures import bare_text, spread_text
+from core.study.stats.measures import IN_BRACKETS, bare_text, spread_text
 from core.study.stats.networks import NetworkDifference
 from core.study.stats.words import p_text
 from core.wording.examples import noun
@@ -123,9 +123,8 @@ def sections_of(answer: JudgedAnswer) -> Iterator[Section]:
         parts = list(difference_parts(answer))
     yield Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(parts))
     dots = Plot("measure", arm_dots(arms, measure.name, answer.colours), f"{measure.title} of every run, by setting")
-    note = "In brackets: the 95 % interval over seeds."
     lead = f"{measure.title} on the test part, as reported."
-    yield Section(measure.title, lead, (dots, Table("Settings", settings_table(answer), note)))
+    yield Section(measure.title, lead, (dots, Table("Settings", settings_table(answer), IN_BRACKETS)))
     if answer.is_tuned and answer.has_validation and all(arm.learning_rate for arm in arms):
         choices = rate_choices(answer.runs)
         figure = Plot(

@@ -36,7 +36,7 @@ from core.study.report.evidence import Evidence
 from core.study.report.forgetting import forgetting_section
 from core.study.report.parts import Plot, Section, Table
 from core.study.stats.claims import Level
-from core.study.stats.measures import MEMORY_NOTE, storage_note, time_note, value_text
+from core.study.stats.measures import IN_BRACKETS, MEMORY_NOTE, storage_note, time_note, value_text
 
 CUSTOMERS = 100
 """Default number of customers for which storage is computed."""
@@ -101,7 +101,7 @@ def _accuracy(evidence: Evidence, _: int) -> Section:
         if any(arm.values(each.name) for arm in arms):
             columns.setdefault(each.title, [arm.spread(each.name) for arm in arms])
     summary = pd.DataFrame(columns, dtype=object)
-    return Section(measure.title, lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval.")))
+    return Section(measure.title, lead, (figure, Table("Settings", summary, IN_BRACKETS)))
 
 
 def _differences(evidence: Evidence, _: int) -> Section:
@@ -199,7 +199,7 @@ def study_section(found: StudyAnswer) -> Section:
     alt = f"The measure along {found.axis.title.lower()}, and below it the difference from full fine-tuning"
     parts = (
         Plot("study", study_figure(found), alt),
-        Table("Every point", study_table(found), "In brackets: the 95 % interval."),
+        Table("Every point", study_table(found), f"{IN_BRACKETS} That of a difference is over test examples, too."),
     )
     return Section(found.axis.question, found.axis.line, parts)
 

@@ -181,6 +181,10 @@ def bounded(interval: Interval, what: Quantity) -> Interval:
     return replace(interval, low=low, high=high) if math.isfinite(interval.half_width) else interval
 
 
+IN_BRACKETS = "In brackets: the 95 % interval over seeds."
+"""Says what :func:`spread_text` has in brackets; what is tested is over test examples, too."""
+
+
 def spread_text(interval: Interval, what: Quantity) -> str:
     """Format a mean with its interval, as in ``74.1 % (16.2 to 100)`` or ``97.31 % (97.19 to 97.43)``.
 
