@@ -17,7 +17,7 @@ from core.study.arms.study import AtPoint
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of, shades_of
-from core.study.report.answer import answer_of
+from core.study.report.answer import Before, answer_before, answer_of
 from core.study.report.evidence import named, overlaps_of
 from core.study.report.limits import held_sentence
 from core.study.weights.predicted import tested_by
@@ -51,13 +51,25 @@ class Comparison:
             return self.at.verdict
         return answer_of(self.lab, self.experiment, self.everything)
 
+    @cached_property
+    def before(self) -> Before | None:
+        """The answer that was read before runs were added that are to finish; None where there is none."""
+        return answer_before(self.lab, self.experiment, self.everything) if self.verdict.unread else None
+
+    @property
+    def read(self) -> list[Arm]:
+        """The settings whose test part was read."""
+        if self.verdict.unread:
+            return named(chosen_arms(self.before.runs)) if self.before is not None else []
+        return self.shown
+
     @property
     def notes(self) -> list[str]:
         """What the intervals hold for, what is in both parts of a dataset, and macro-F1, as sentences."""
         spec = self.members[0].spec
         held = held_sentence(spec, self.lab.networks.title_of(spec.network))
         overlaps = overlaps_of(self.lab, [run.spec for run in self.members])
-        return [*filter(None, [held, *overlaps, macro_f1_sentence(self.shown)])]
+        return [*filter(None, [held, *overlaps, macro_f1_sentence(self.read)])]
 
     @property
     def warnings(self) -> list[str]:

@@ -24,7 +24,7 @@ from pages.shared.experiment.current import compared_picker
 from pages.shared.experiment.judged_view import judged_view
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.state import deleted_line, state_line
-from pages.shared.experiment.verdict_view import adapter_button, basis_view, difference_view, verdict_view
+from pages.shared.experiment.verdict_view import adapter_button, basis_view, before_view, difference_view, verdict_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import start_text, task_text
@@ -102,16 +102,19 @@ if is_awaited:
 if not plain.arms:
     st.info(no_choice_sentence(members), icon=":material/info:")
 else:
-    verdict_view(plain.verdict)
-    difference_view(plain.verdict, plain.chosen, plain.colours, experiment.id)
-    basis_view(plain.verdict, "compare-basis", plain.notes)
+    read = plain.verdict if plain.before is None else plain.before.found
+    verdict_view(plain.verdict, plain.before)
+    if plain.before is not None:
+        before_view(plain.before, everything)
+    difference_view(read, plain.chosen if plain.before is None else plain.read, plain.colours, experiment.id)
+    basis_view(read, "compare-basis", plain.notes)
     for warning in plain.warnings:
         st.warning(literal(warning))
 
 with st.container(horizontal=True, vertical_alignment="center"):
     if is_whole:
         if plain.arms:
-            adapter_button(plain.verdict, f"compare-{experiment.id}")
+            adapter_button(read, f"compare-{experiment.id}")
             link("report", "Report", {"experiment": experiment.id})
         experiment_actions(lab, experiment, plain.verdict)
     if not plain.arms:

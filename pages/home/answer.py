@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.lab import Lab
-from core.numbers import bytes_text, count_text, counted, unbroken
+from core.numbers import bytes_text, count_text, unbroken
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.study.arms.arm import Arm, judged_by
@@ -24,7 +24,7 @@ from core.wording.tasks import bases_text, judged_text
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.start import was_known
 from pages.shared.experiment.state import deleted_line, state_line
-from pages.shared.experiment.verdict_view import adapter_button, basis_view, difference_view, verdict_view
+from pages.shared.experiment.verdict_view import adapter_button, basis_view, before_view, difference_view, verdict_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
@@ -41,8 +41,8 @@ def answer(lab: Lab, experiment: Experiment) -> None:
             st.info("This was compared before: here is the answer.", icon=":material/info:")
         state_line(lab, members, f"home-{experiment.id}", found)
         deleted_line(lab, experiment, members, f"home-{experiment.id}")
-        verdict_view(found)
         before = answer_before(lab, experiment, members) if found.unread else None
+        verdict_view(found, before)
         if before is not None:
             _before(before, experiment, members)
         for sentence in [] if found.unread else dropped_sentences(members):
@@ -71,9 +71,7 @@ def answer_while_growing(lab: Lab, experiment: Experiment) -> None:
 
 
 def _before(before: Before, experiment: Experiment, members: Sequence[Run]) -> None:
-    added = counted(len(members) - len(before.runs), "run")
-    st.caption(f"The answer as it was before {added} were added. The next one is about all of them.")
-    verdict_view(before.found)
+    before_view(before, members)
     evidence_of(before.found, before.runs, experiment.id)
 
 

@@ -297,10 +297,28 @@ def test_an_answer_that_was_read_stays_on_home_while_what_was_added_trains_and_i
                 "labels of one experiment, although most of its runs are of another one, too"
             )
             with lab.store.transaction() as db:
+                db.executemany("UPDATE runs SET state = 'queued' WHERE id = ?", [(id,) for id in new])
+            for page in ("home", "compare"):
+                app = draw(page, experiment=experiment.id)
+                shown = texts(app)
+                assert said in shown, page
+                assert "It is over 8 seeds, whose test part was read then" in shown, page
+                assert "Until then only the validation part is shown" not in shown, page
+                assert _adapters_offered(app), page
+            with lab.store.transaction() as db:
                 db.execute("DELETE FROM looks")  # nobody has read it
+            app = draw("compare", experiment=experiment.id)
+            assert "Until then only the validation part is shown" in texts(app)
+            assert "Macro-F1" not in texts(app)
+            assert not _adapters_offered(app)
             assert said not in texts(draw("home", experiment=experiment.id))
         finally:
             lab.notes.delete(new)
+
+
+def _adapters_offered(app: AppTest) -> list[str]:
+    labels = [link.proto.label for link in app.get("link_button")]
+    return [label for label in labels if label.startswith(("Adapter LoRA", ":violet[Adapter"))]
 
 
 @contextmanager

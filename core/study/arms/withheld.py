@@ -40,6 +40,10 @@ class Reason:
     """Number of seeds of the verdict that there could be without the runs that were stopped."""
 
 
+UNTIL_THEN = "Until then only the validation part is shown."
+"""What is shown while runs are to finish, where nothing was shown before."""
+
+
 def waiting_reason(runs: Sequence[Run], seeds: int, bases: Sequence[Run] = ()) -> Reason | None:
     """Why a verdict waits for runs that have not ended, or that somebody stopped and nobody has archived.
 
@@ -60,7 +64,7 @@ def waiting_reason(runs: Sequence[Run], seeds: int, bases: Sequence[Run] = ()) -
         left += f", {waiting} of them interrupted" if waiting else ""
         more = "more follow, until the best learning rates are found" if searching else ""
         words = "; ".join(filter(None, [left if pending else "", more]))
-        return Reason(f"No verdict yet: {words}. Until then only the validation part is shown.")
+        return Reason(f"No verdict yet: {words}. {UNTIL_THEN}")
     finished = {(run.spec.arm, run.spec.seed) for run in everything if run.state == "finished"}
     left_out = [run for run in everything if run.state == "stopped" and not run.archived]
     missing = [run for run in left_out if (run.spec.arm, run.spec.seed) not in finished]

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from core.engine.growing import plan_of
 from core.errors import LabError
 from core.lab import Lab
+from core.numbers import counted
 from core.store.looks import Look
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
@@ -132,6 +133,14 @@ class Before:
     found: Verdict
     runs: tuple[Run, ...]
     """The runs that it is about, those of the earlier launches."""
+
+    def sentence(self, members: Sequence[Run]) -> str:
+        """Which answer this is, and what is shown of the runs since. Args: members: all runs of the experiment."""
+        added, seeds = counted(len(members) - len(self.runs), "run"), counted(self.found.seeds, "seed")
+        return (
+            f"The answer as it was before {added} were added. It is over {seeds}, whose test part was read then; of "
+            "the runs that were added only the validation part is shown. The next answer is about all of them."
+        )
 
 
 def answer_before(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Before | None:

@@ -9,14 +9,16 @@ import streamlit as st
 
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.methods.method import Role
+from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.arms.outliers import outliers
 from core.study.arms.tuning import reference_name
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words
-from core.study.arms.withheld import NextStep
+from core.study.arms.withheld import UNTIL_THEN, NextStep
 from core.study.figures.differences import difference_rows
+from core.study.report.answer import Before
 from core.study.stats.claims import Level
 from pages.shared.ui.download import download_of_run
 from pages.shared.ui.figure_panel import show
@@ -37,11 +39,17 @@ def level_badge(found: Verdict) -> None:
         st.badge(level, color=COLOURS[found.level], help=MEANINGS[found.level])
 
 
-def verdict_view(found: Verdict) -> None:
-    """Draw headline and badge, and in few words what changes how they are read."""
+def verdict_view(found: Verdict, before: Before | None = None) -> None:
+    """Draw headline and badge, and in few words what changes how they are read.
+
+    Args:
+        found: the verdict.
+        before: the earlier answer that stands below it, of which the test part was read.
+    """
     level = level_words(found)
     badge = f" :{COLOURS[found.level]}-badge[{level}]" if level else ""
-    st.markdown(f"#### {literal(headline(found))}{badge}", help=MEANINGS[found.level] if level else None)
+    words = headline(found) if before is None else headline(found).removesuffix(f" {UNTIL_THEN}")
+    st.markdown(f"#### {literal(words)}{badge}", help=MEANINGS[found.level] if level else None)
     sentences = caveats(found)
     if found.told is not None and found.full is not None and not (found.reason or found.withheld):
         sentences.append(forgetting_in_short(found.told.arm, found.full))
@@ -50,6 +58,12 @@ def verdict_view(found: Verdict) -> None:
     for arm, run in outliers(found):
         if not run.spec.is_reported:
             link("runs", literal(f"{arm.name}, seed {run.spec.seed}"), {"run": run.id})
+
+
+def before_view(before: Before, members: Sequence[Run]) -> None:
+    """Draw the answer that an experiment had before runs were added. Args: members: all runs of it, with those."""
+    st.caption(before.sentence(members))
+    verdict_view(before.found)
 
 
 def basis_view(found: Verdict, key: str, more: Sequence[str] = ()) -> None:
@@ -83,15 +97,15 @@ def difference_view(found: Verdict, arms: Sequence[Arm], colours: Mapping[str, s
 
 
 def adapter_button(found: Verdict, key: str) -> None:
-    """Offer the adapter of the setting that the answer is about, with what was said of the setting; of settings that
-    have not been shown to have learned anything, Adapters has them.
+    """Offer the adapter of the setting that the answer is about, with what was said of the setting; nothing while the
+    test part is not to be read, and of settings that have not been shown to have learned anything: Adapters has them.
 
     Args:
         found: the verdict.
         key: of the button.
     """
     run, told = found.offered, found.told
-    if run is None or run.result is None or (found.withheld and found.mend is not NextStep.RATES):
+    if run is None or run.result is None or found.unread or (found.withheld and found.mend is not NextStep.RATES):
         return
     measure = run.spec.objective.primary
     mean = f" (mean {measure.text(told.arm.interval(measure.name).mean, 1)})" if told is not None else ""
