@@ -34,7 +34,12 @@ def comparisons_of(runs: Iterable[Run]) -> list[list[Arm]]:
     Each has its :attr:`core.study.arms.arm.Arm.planned` and :attr:`core.study.arms.arm.Arm.common` seeds, and what was
     trained for a third of the epochs.
     """
-    trained = (arm for arm in all_arms(runs) if arm.role is not Role.BASE)
+    return compared_among(all_arms(runs))
+
+
+def compared_among(arms: Iterable[Arm]) -> list[list[Arm]]:
+    """The same of the arms of these runs, as :func:`core.study.arms.arm.all_arms` gives them."""
+    trained = (arm for arm in arms if arm.role is not Role.BASE)
     found = grouped(trained, lambda arm: (arm.spec.start, arm.spec.task))
     return [_with_shorter(_with_seeds(_of_one_budget(arms)), arms) for arms in found.values()]
 

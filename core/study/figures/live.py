@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.numbers import counted, listed
-from core.store.record import Curve
+from core.store.record import Curve, is_under_way
 from core.study.arms.arm import Arm, judged_by
+from core.study.arms.choice import compared_among, winners
 from core.study.figures.palette import colour_of
 from core.study.figures.style import layout_of, plain, scatter
 from core.study.figures.thinning import smooth, thin
@@ -92,7 +93,8 @@ def _figure(
     best = _best_of_groups([arm for arm in arms if arm.key in seeds], curves)
     subtitle = "mean of the seeds" if max(seeds.values(), default=0) > 1 else None
     if len(best) < len(seeds):
-        subtitle = "; ".join(filter(None, [subtitle, "bold: best on validation so far", f"thin: {_thin(arms)}"]))
+        so_far = " so far" if _is_going(arms) else ""
+        subtitle = "; ".join(filter(None, [subtitle, f"bold: best on validation{so_far}", f"thin: {_thin(arms)}"]))
     points = max(50, min(MAX_OF_LINE, MAX_POINTS // max(1, len(arms))))
     # The best arms last, so that they are drawn above the others.
     traces = [
@@ -137,17 +139,25 @@ def _thin(arms: Sequence[Arm]) -> str:
     return f"other {listed(known if len(known) == len(names) else ['settings'])}"
 
 
+def _is_going(arms: Sequence[Arm]) -> bool:
+    return is_under_way(run for arm in arms for run in arm.runs)
+
+
 def _best_of_groups(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> set[str]:
     """Keys of the arm of each method and rank that is best on the validation part so far; of its first arm before that.
 
-    The arms of a method and rank share a legend entry; the best one is drawn bold.
+    The arms of a method and rank share a legend entry; the best one is drawn bold. It is one of those that an answer
+    would compare now, of one number of epochs for all, and once all runs have ended the one that was chosen.
     """
-    best: dict[str, tuple[float, str]] = {}
+    compared = compared_among(arms)
+    usable = {arm.key for group in compared for arm in (group if _is_going(arms) else winners(group))}
+    best: dict[str, tuple[tuple[bool, bool, float], str]] = {}
     for arm in arms:
         worth = arm.spec.objective.primary.sign * latest(arm, curves)
-        leader, _ = best.setdefault(arm.spec.label, (worth, arm.key))
-        if worth > leader or np.isnan(leader) > np.isnan(worth):
-            best[arm.spec.label] = worth, arm.key
+        rank = arm.key in usable, not math.isnan(worth), 0.0 if math.isnan(worth) else worth
+        leader, _ = best.setdefault(arm.spec.label, (rank, arm.key))
+        if rank > leader:
+            best[arm.spec.label] = rank, arm.key
     return {key for _, key in best.values()}
 
 
