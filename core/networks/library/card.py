@@ -57,7 +57,9 @@ class NetworkCard(Inspection):
     digest: str
     """SHA-256 over the names and hashes of :attr:`files`; the network's address."""
     name: str
-    """What it was imported as, which runs from it record and which never changes."""
+    """What it was imported as, which runs from it record; only an import of the same files from Hugging Face or as a
+    known network changes it, so that they are found by that name.
+    """
     revision: str
     """Commit of a Hugging Face repository, or version of a package; empty where there is none."""
     origin: str
