@@ -28,10 +28,13 @@ from core.store.looks import Looks
 from core.store.record import Experiment, Run
 from core.study.arms.arm import all_arms, arms_of
 from core.study.arms.choice import chosen_arms
+from core.study.arms.forgetting_clause import forgetting_in_short
+from core.study.arms.frontier import at_equal_accuracy, frontier_pairs, frontiers
 from core.study.arms.verdict import SELECTED, Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report import answer
 from core.study.report.answer import answer_of, offered_adapter
+from core.study.report.evidence import epochs_of
 from core.study.report.expected import MAX_KEPT, _design_of, _designs, expected_design, expected_sentences
 from core.study.report.judged import judged_answer, keep_results
 from core.study.report.results_export import results_files
@@ -344,6 +347,12 @@ def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) 
     found = answer_of(lab, experiment)
     assert not found.reason
     said = literal(headline(found))
+    assert found.told is not None
+    assert found.full is not None
+    forgetting = forgetting_in_short(found.told.arm, found.full, found.at_equal)
+    told = {equal.level: equal.interval.mean for equal in found.at_equal}
+    assert found.withheld or told == pytest.approx(equal_rows(lab, experiment, found)), "as in the report's table"
+    assert ("at equal accuracy on the target" in forgetting) is (bool(told) and found.seeds > 2)
 
     drawn = {}
     for page in ("home", "compare", "report", "study"):
@@ -352,6 +361,7 @@ def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) 
         shown = texts(drawn[page]).replace("#### ", "")
         assert said in shown, page
         assert all(literal(sentence) in shown for sentence in explanation(found)), page
+        assert literal(forgetting) in shown or found.withheld, page
         has_badge = any(f"[{found.level}" in str(m.value) for m in drawn[page].markdown)
         assert has_badge is (not found.withheld), page
     assert [(look.seeds, look.family) for look in lab.looks.of(experiment.id)] == [
@@ -370,6 +380,15 @@ def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) 
         assert rows[found.told.arm.name] == (p_text(tested.differs) if tested is not None else NOTHING), page
     check_commands(lab, experiment, found, capsys)
     check_offered(lab, experiment, found, drawn["home"])
+
+
+def equal_rows(lab: Lab, experiment: Experiment, found: Verdict) -> dict[float, float]:
+    """Difference of forgetting of the setting that is told of at equal accuracy, by accuracy, as the report has it."""
+    runs = lab.members(experiment)
+    pairs = frontier_pairs(frontiers(runs, epochs_of(lab, runs), 90.0))
+    assert found.told is not None
+    own = [pair for pair in pairs if pair[0].label == found.told.arm.spec.label]
+    return {equal.level: equal.interval.mean for pair in own for equal in at_equal_accuracy(*pair)}
 
 
 def check_offered(lab: Lab, experiment: Experiment, found: Verdict, home: AppTest) -> None:

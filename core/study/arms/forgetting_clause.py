@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from core.run_spec import RunSpec
 from core.study.arms.arm import Arm
 from core.study.arms.compared import paired_differences
+from core.study.arms.frontier import EqualAccuracy, equal_clause
 from core.study.stats.claims import Difference
 from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, value_text
 from core.study.stats.words import more_or_less, size_span_text, span_text
@@ -34,31 +35,32 @@ def source_note(spec: RunSpec) -> str:
 
 
 OWN_RATES = (
-    "Each setting is at its own learning rate and learned the target to its own degree, so a difference here compares "
+    "Each setting is at its learning rate and learned the target to its own degree, so a difference here compares "
     "rates as much as methods; where both learned equally much it may be another one."
 )
-"""Under a table of forgetting, where settings have rates of their own."""
+"""Under a table of forgetting with several settings."""
 
 AS_MUCH = "which compares rates as much as methods"
-"""The same at the end of a sentence."""
+"""The same in a sentence, also of two settings at one rate, which need not suit both."""
 
 
 def rates_note(arms: Sequence[Arm]) -> str:
-    """:data:`OWN_RATES` where it is true of these arms; empty where all have one rate."""
-    return OWN_RATES if len({arm.learning_rate for arm in arms}) > 1 else ""
+    """:data:`OWN_RATES` where there are settings to compare; else empty."""
+    return OWN_RATES if len(arms) > 1 else ""
 
 
-def forgetting_clause(arm: Arm, full: Arm) -> str:
+def forgetting_clause(arm: Arm, full: Arm, equal: Sequence[EqualAccuracy] = ()) -> str:
     """Say how much more one arm forgot than full fine-tuning, and at which rates that was seen.
 
     Nothing is claimed of forgetting: the experiment's measure and margin are fixed before it begins, and this is
     another measure. The learning rate moves forgetting more than the method does, so a difference between two rates is
-    a difference between two runs and not between two methods; :mod:`core.study.arms.frontier` compares at equal
-    accuracy.
+    a difference between two runs and not between two methods, whether the rates are two or one: the clause says so, and
+    what was seen at equal accuracy.
 
     Args:
         arm: any arm but full fine-tuning; the subject of the clause, as "it".
         full: full fine-tuning on the same base and task.
+        equal: of :func:`core.study.arms.frontier.equal_to_full`; none where curves are not at hand.
 
     Returns:
         A main clause without a capital and without a full stop; empty where forgetting was not measured, where the
@@ -73,23 +75,31 @@ def forgetting_clause(arm: Arm, full: Arm) -> str:
     if difference.holds_zero:
         observed = value_text(difference.what, difference.interval.mean)
         span = span_text(difference.interval, difference.what)
-        return f"no difference from full fine-tuning was seen {rates}{among} ({observed}, {span})"
-    why = f", {AS_MUCH}" if mine != other else ""
-    span = size_span_text(difference.interval, difference.what)
-    return f"it was seen to forget {more_or_less(difference)} than full fine-tuning {rates}{among} ({span}){why}"
+        seen, found = "no difference from full fine-tuning was seen", f"{observed}, {span}"
+    else:
+        seen = f"it was seen to forget {more_or_less(difference)} than full fine-tuning"
+        found = size_span_text(difference.interval, difference.what)
+    return f"{seen} {rates}{among} ({found}), {_why(arm, equal)}"
 
 
-def forgetting_in_short(arm: Arm, full: Arm) -> str:
-    """The same in a few words, as in ``LoRA r=4 was seen to forget 7.7 points more of the source than full
-    fine-tuning.``
+def forgetting_in_short(arm: Arm, full: Arm, equal: Sequence[EqualAccuracy] = ()) -> str:
+    """The same in a few words, as in ``LoRA r=4 was seen to forget 7.7 points more of the source than full fine-tuning,
+    each at its own learning rate, which compares rates as much as methods.``
     """
     difference = _difference(arm, full)
     if difference is None:
         return ""
-    rates = f", each at its own learning rate, {AS_MUCH}" if arm.learning_rate != full.learning_rate else ""
+    is_one = arm.learning_rate == full.learning_rate
+    rates = f"both at learning rate {arm.learning_rate:g}" if is_one else "each at its own learning rate"
+    seen = f"{arm.name} was seen to forget {more_or_less(difference)} than full fine-tuning"
     if difference.holds_zero:
-        return f"No difference in forgetting of the source was seen{rates}."
-    return f"{arm.name} was seen to forget {more_or_less(difference)} than full fine-tuning{rates}."
+        seen = "No difference in forgetting of the source was seen"
+    return f"{seen}, {rates}, {_why(arm, equal)}."
+
+
+def _why(arm: Arm, equal: Sequence[EqualAccuracy]) -> str:
+    """What a difference between two settings compares, and what was seen of theirs at equal accuracy."""
+    return "; ".join(filter(None, [AS_MUCH, equal_clause(equal, arm.name)]))
 
 
 def _difference(arm: Arm, full: Arm) -> Difference | None:

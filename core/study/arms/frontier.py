@@ -189,6 +189,26 @@ def at_equal_accuracy(a: Frontier, b: Frontier) -> list[EqualAccuracy]:
     return found
 
 
+def equal_to_full(
+    arm: Arm, full: Arm, runs: Iterable[Run], curves: Mapping[str, Curve], masked: bool = False
+) -> tuple[EqualAccuracy, ...]:
+    """Forgetting of one setting's method and rank minus that of full fine-tuning, at equal accuracy on the target.
+
+    Args:
+        arm: the setting.
+        full: full fine-tuning on the same base and task.
+        runs: of the experiment.
+        curves: of the finished runs of both tuning groups, by id; others are not needed.
+        masked: whether accuracy on the source considers only the outputs of the source's own classes.
+
+    Returns:
+        As of :func:`at_equal_accuracy`; nothing where :func:`frontiers` has nothing of one of them.
+    """
+    groups = arm.tuning_group, full.tuning_group
+    pairs = frontier_pairs(frontiers(runs, curves, before=0.0, masked=masked))  # where the base stood cancels
+    return tuple(one for a, b in pairs if (a.group, b.group) == groups for one in at_equal_accuracy(a, b))
+
+
 def _forgetting_at(line: Sequence[Point], level: float) -> float:
     return float(np.interp(level, [point.target for point in line], [point.forgetting for point in line]))
 
@@ -205,6 +225,15 @@ def frontier_sentence(pairs: Sequence[tuple[Frontier, Frontier]]) -> str:
         who.setdefault(_seen(at_equal_accuracy(lora, full), lora.measure), []).append(lora.label)
     told = "; ".join(f"{listed(names)} {seen}" for seen, names in who.items())
     return f"Seen beside full fine-tuning at equal {noun} on the target: {told}."
+
+
+def equal_clause(found: Sequence[EqualAccuracy], name: str) -> str:
+    """The same of one setting, as in ``at equal accuracy on the target LoRA r=4 forgot more``; empty where nothing was
+    compared, or with too few seeds.
+    """
+    if not found or len(found[0].values) < MIN_SEEDS:
+        return ""
+    return f"at equal {found[0].measure.noun} on the target {name} {_seen(found, found[0].measure)}"
 
 
 def _seen(found: Sequence[EqualAccuracy], measure: Measure) -> str:

@@ -17,6 +17,7 @@ from core.study.arms.choice import best_arm, common_seeds, comparisons_of, is_ad
 from core.study.arms.compared import compared_settings, lacks_a_side, no_ranking
 from core.study.arms.controls import is_unlearnt, scratch_sentence, unlearned_reason
 from core.study.arms.family import Tested, candidate_of, member_name, untested
+from core.study.arms.frontier import EqualAccuracy
 from core.study.arms.growth import rates_beside
 from core.study.arms.looks import Family, families_of, look_at
 from core.study.arms.settled import all_settled, holds_on, is_in_vain
@@ -77,6 +78,8 @@ class Verdict:
     """What training from scratch says of the base, where it was trained beside; see :mod:`core.study.arms.controls`."""
     answerable: int = 0
     """Number of seeds of a verdict that waits for runs that were stopped, and could be given without them."""
+    at_equal: tuple[EqualAccuracy, ...] = ()
+    """Forgetting of :attr:`told` at equal accuracy, by :func:`core.study.arms.frontier.equal_to_full`, if known."""
     can_extend: bool = False
     """Whether there are learning rates beside chosen ones that were not tried, and can be."""
 

@@ -362,5 +362,5 @@ def costs(verdict: Verdict) -> str:
     if arm.values("adapter_bytes"):
         adapter, checkpoint = arm.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
         clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")
-    forgot = forgetting_clause(arm, full)
+    forgot = forgetting_clause(arm, full, verdict.at_equal)
     return f"{listed(clauses)}." + (f" Forgetting: {forgot}." if forgot else "")

@@ -20,8 +20,10 @@ from core.numbers import counted
 from core.store.looks import Look
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
+from core.study.arms.arm import tuning_group
 from core.study.arms.candidate import Rule
 from core.study.arms.family import Tested
+from core.study.arms.frontier import equal_to_full
 from core.study.arms.study import StudyAnswer, study
 from core.study.arms.study_words import study_headline
 from core.study.arms.tuning import rates_tried
@@ -101,7 +103,7 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
         looks, tested, trivial = lab.looks.of(experiment.id), tested_by(lab), trivial_by(lab)
         if not looks and not lab.looks.are_kept(experiment.id):
             looks = _from_launches(runs, tested, trivial)
-        found = verdict(runs, tested, looks, trivial=trivial, bases=bases)
+        found = _with_equal(lab, verdict(runs, tested, looks, trivial=trivial, bases=bases), runs)
         return found, (*looks, *found.looks)
 
     bases = _bases_beside(lab, runs)
@@ -157,8 +159,18 @@ def answer_before(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> B
         launched = [run if run.plan is None else replace(run, plan="complete") for own in stages[:last] for run in own]
         found = verdict(launched, tested_by(lab), looks, trivial=trivial_by(lab))
         if found.looks and all(look.key in known for look in found.looks):
-            return Before(found, tuple(launched))
+            return Before(_with_equal(lab, found, launched), tuple(launched))
     return None
+
+
+def _with_equal(lab: Lab, found: Verdict, runs: Sequence[Run]) -> Verdict:
+    """A verdict with what was forgotten at equal accuracy, for which only the curves of two methods are read."""
+    if found.told is None or found.full is None or found.reason or found.withheld or found.full.spec.source is None:
+        return found
+    groups = {arm.tuning_group for arm in found.compared}
+    near = [run.id for run in runs if run.state == "finished" and tuning_group(run.spec) in groups]
+    arm, curves = found.told.arm, {id: lab.curve(id) for id in near}
+    return replace(found, at_equal=equal_to_full(arm, found.full, runs, curves, arm.spec.is_split))
 
 
 def unread_verdict(found: Verdict, reason: str) -> Verdict:

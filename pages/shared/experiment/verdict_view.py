@@ -52,7 +52,7 @@ def verdict_view(found: Verdict, before: Before | None = None) -> None:
     st.markdown(f"#### {literal(words)}{badge}", help=MEANINGS[found.level] if level else None)
     sentences = caveats(found)
     if found.told is not None and found.full is not None and not (found.reason or found.withheld):
-        sentences.append(forgetting_in_short(found.told.arm, found.full))
+        sentences.append(forgetting_in_short(found.told.arm, found.full, found.at_equal))
     if sentences := [*filter(None, sentences)]:
         st.caption(literal(" ".join(sentences)))
     for arm, run in outliers(found):
