@@ -178,6 +178,34 @@ def test_where_the_best_rate_may_lie_beyond_nothing_is_shown_and_it_says_so(evid
     assert set(differences[0]["p"]) == {"–"}
 
 
+@pytest.mark.parametrize(("above", "seeds", "is_told"), [(2.5, 8, True), (1.5, 8, False), (2.5, 7, False)])
+def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named_and_chooses_nothing(
+    decided, above, seeds, is_told
+):
+    """``above``: points by which full fine-tuning was better with fewer epochs, where the margin is 2."""
+    others = [
+        run
+        for rate, worse in ((0.0001, 0.0), (0.001, 1.0))
+        for run in make_arm_runs(
+            "full",
+            [95.0 + above - worse] * seeds,
+            optim={"learning_rate": rate, "epochs": 5},
+            validation_accuracy=80.0 + worse,
+        )
+    ]
+    more = bare(decided, [*decided.members, *within(others, 2.0)])
+    found, before = report(more), report(decided)
+    assert found.answer[0] == before.answer[0]
+    told = [limit for limit in found.limits if "test part" in limit and "seen to be" in limit]
+    assert not [limit for limit in before.limits if "seen to be" in limit]
+    assert bool(told) is is_told
+    if is_told:
+        assert told[0].startswith(
+            "On the test part, full fine-tuning at learning rate 0.0001 with 5 epochs was seen to be 2.50 points more "
+            "accurate in every seed than full fine-tuning at learning rate 0.001 with 10 epochs, which the validation "
+        )
+
+
 def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided):
     found = report(decided)
     limits = {limit.split(".")[0].split(":")[0]: limit for limit in found.limits}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from core.networks.network import NetworkSpec
 from core.numbers import counted, listed
 from core.run_spec import RunSpec
+from core.store.record import Run
+from core.study.arms.arm import Arm, all_arms
+from core.study.arms.compared import paired_differences
 from core.study.arms.fairness import comparable
-from core.study.arms.tuning import end_sentences, name_in_sentence, rates_tried
+from core.study.arms.tuning import end_sentences, name_in_sentence, rate_words, rates_tried
+from core.study.arms.verdict import Verdict
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Level
+from core.study.stats.words import off_text
 from core.tasks.views.registry import view_of
 from core.wording.examples import noun
 
@@ -34,6 +39,7 @@ def limits_of(evidence: Evidence) -> list[str]:
         f"minus full fine-tuning are over test {nouns} as well, where the answers to each are known; all others hold "
         f"for these test {nouns}.",
         *evidence.overlaps,
+        *better_tested(evidence.verdict, evidence.members),
         f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}."
         + ("" if evidence.verdict.holds_on else " What learns more slowly may catch up in a longer training."),
     ]
@@ -77,6 +83,38 @@ def limits_of(evidence: Evidence) -> list[str]:
     if evidence.remeasured.missing:
         sentences.append(f"Some things could not be measured again: {evidence.remeasured.missing}")
     return sentences
+
+
+def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:
+    """A sentence for each compared setting beside which another rate or length of its method and rank, with the same
+    seeds, was better on the test part by more than the margin; it names the best one, and chooses nothing.
+
+    Args:
+        found: the verdict.
+        runs: of the experiment.
+    """
+    tried = [arm.finished_only for arm in all_arms(runs) if not arm.failed] if found.told is not None else []
+    sentences = []
+    for chosen in found.compared if tried else ():
+        (own,) = [arm for arm in tried if arm.key == chosen.key]
+        group, seeds = own.tuning_group[:-1], set(chosen.finished)
+        alike = [arm for arm in tried if arm.tuning_group[:-1] == group and arm is not own and seeds <= {*arm.seeds}]
+        differences = paired_differences([(arm, own) for arm in alike], own.primary)
+        sign = own.what().sign
+        ahead = [(sign * each.interval.mean, arm, each) for arm, each in zip(alike, differences, strict=True)]
+        by, best, difference = max(ahead, key=lambda one: one[0], default=(0.0, own, None))
+        if difference is not None and by > found.margin:
+            sentences.append(
+                f"On the test part, {_in_full(best)} was seen to be {off_text(difference)} than {_in_full(own)}, which "
+                "the validation part chose: to choose by the test part would be no fair estimate, so the answer rests "
+                "on what the validation part chose."
+            )
+    return sentences
+
+
+def _in_full(arm: Arm) -> str:
+    """A setting with its rate and length, as in ``LoRA r=4 at learning rate 0.01 with 90 epochs``."""
+    return f"{name_in_sentence(arm.name)}{rate_words(arm)} with {counted(arm.spec.optim.epochs, 'epoch')}"
 
 
 def held_sentence(spec: RunSpec, network: str) -> str:
