@@ -186,7 +186,7 @@ def test_given_rates_are_named_and_never_used() -> None:
     assert (found.rule, found.level, found.about, found.choice) == (Rule.LOWER, Level.SHOWN, About.RATES, None)
     start = "At the learning rates given (full fine-tuning 0.001 and LoRA r=4 0.005), LoRA r=4 is 4.00 points less"
     assert headline(found).startswith(start)
-    assert headline(found).endswith(" than full fine-tuning. To choose a method, find the rates.")
+    assert headline(found).endswith(" than full fine-tuning. To choose a method, find the learning rates.")
     assert found.next_step is NextStep.RATES
     assert "Use " not in said(found)
 
@@ -247,7 +247,7 @@ def test_a_rate_that_is_no_point_beside_the_chosen_one_is_no_neighbor(
     assert found.claim.about_methods is is_neighbor
     assert found.about is (About.METHODS if is_neighbor else About.RATES)
     assert ("also at the neighboring learning rates" in said(found)) is is_neighbor
-    missing = f"Neighboring rates of {name} were not trained, so it is no choice of a method: find the rates."
+    missing = f"Neighboring rates of {name} were not trained, so it is no choice of a method: find the learning rates."
     assert (missing in headline(found)) is not is_neighbor
     assert found.next_step is (None if is_neighbor else NextStep.RATES)
     if not is_neighbor:  # half a decade below and above, and so there is a choice of a method

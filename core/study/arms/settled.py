@@ -116,12 +116,13 @@ def updates_text(arms: Iterable[Arm]) -> str:
     return f"{count_text(updates)} updates" if updates else "the training reported,"
 
 
-def course_sentences(arms: Sequence[Arm], holds: bool | None = None) -> list[str]:
+def course_sentences(arms: Sequence[Arm], holds: bool | None = None, at_rates: bool = False) -> list[str]:
     """Whether longer training would change what is said of some settings.
 
     Args:
         arms: the settings.
         holds: what :func:`holds_on` says of their difference; None also where nothing is said of it.
+        at_rates: whether what is said of them holds at their learning rates alone.
     """
     by_course: dict[Course, list[str]] = {}
     for arm in arms:
@@ -132,7 +133,8 @@ def course_sentences(arms: Sequence[Arm], holds: bool | None = None) -> list[str
         names = listed([name for own in by_course.values() for name in own])
         return [f"Settled: three times the epochs are projected to add at most {half} to {names}."]
     if holds:
-        return ["The difference is projected to remain with three times the epochs."]
+        where = " at these learning rates" if at_rates else ""
+        return [f"The difference is projected to remain with three times the epochs{where}."]
     found = []
     if improving := by_course.get(Course.IMPROVING):
         were = "was" if len(improving) == 1 else "were"

@@ -98,12 +98,12 @@ def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
 def _why_rates(verdict: Verdict) -> str:
     """Why a claim chooses no method, and what to do."""
     if verdict.is_given and verdict.next_step is NextStep.RATES:
-        return "To choose a method, find the rates."
+        return "To choose a method, find the learning rates."
     if not (lacking := [name_in_sentence(arm.spec.label) for arm in verdict.lacking]):
         return "That is not shown at the neighboring rates, so it is no choice of a method."
     ask = ""
     if verdict.next_step is NextStep.RATES:
-        ask = ": add the results of rates beside them" if is_reported(verdict) else ": find the rates"
+        ask = ": add the results of rates beside them" if is_reported(verdict) else ": find the learning rates"
     return f"Neighboring rates of {listed(lacking)} were not trained, so it is no choice of a method{ask}."
 
 
@@ -171,7 +171,9 @@ def caveats(verdict: Verdict) -> list[str]:
     if not verdict.withheld:
         sentences = [_why_open(verdict, told)]
         if not verdict.is_saturated:
-            sentences += [*course_sentences(verdict.compared, verdict.holds_on), _longer_sentence(verdict)]
+            at_rates = verdict.about is About.RATES
+            sentences += course_sentences(verdict.compared, verdict.holds_on, at_rates)
+            sentences.append(_longer_sentence(verdict))
     sentences.append(verdict.pretraining)
     sentences += [outlier_sentence(arm, run) for arm, run in outliers(verdict)]
     return [sentence for sentence in sentences if sentence]

@@ -149,7 +149,7 @@ def _answer(report: Report) -> str:
     """The verdict with its level, and the sentences below it."""
     first, *others = report.answer
     if report.finds_rates and report.file is not None:
-        others.append("How the rates are found, with one command, is said below: How to run it again.")
+        others.append("How the learning rates are found, with one command, is said below: How to run it again.")
     level = f' <span class="level">{escape(report.level)}</span>' if report.level else ""
     return f'<div class="answer"><p><strong>{escape(first)}</strong>{level}</p>{"".join(map(_paragraph, others))}</div>'
 
