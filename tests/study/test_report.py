@@ -196,6 +196,8 @@ def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named
     more = bare(decided, [*decided.members, *within(others, 2.0)])
     found, before = report(more), report(decided)
     assert found.answer[0] == before.answer[0]
+    assert "All settings trained for 10 epochs." in before.limits, "they are settled"
+    assert "The settings that are compared trained for 10 epochs; those trained for 5 are not compared." in found.limits
     told = [limit for limit in found.limits if "test part" in limit and "seen to be" in limit]
     assert not [limit for limit in before.limits if "seen to be" in limit]
     assert bool(told) is is_told
@@ -204,6 +206,22 @@ def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named
             "On the test part, full fine-tuning at learning rate 0.0001 with 5 epochs was seen to be 2.50 points more "
             "accurate in every seed than full fine-tuning at learning rate 0.001 with 10 epochs, which the validation "
         )
+
+
+def test_only_settings_that_are_not_settled_are_said_to_gain_from_longer_training(decided):
+    (settled,) = [sentence for sentence in report(decided).answer if sentence.startswith("Settled: ")]
+    assert "LoRA r=16" in settled
+
+    def without_trends(*labels):
+        runs = [
+            replace(run, result=replace(run.result, trends={})) if run.spec.label in labels else run
+            for run in decided.members
+        ]
+        return " ".join(report(bare(decided, runs)).limits)
+
+    assert "10 epochs. LoRA r=1 and LoRA r=4 may still gain from" in without_trends("LoRA r=1", "LoRA r=4")
+    labels = {run.spec.label for run in decided.members}
+    assert "10 epochs. What learns more slowly may catch up in a longer training." in without_trends(*labels)
 
 
 def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided):

@@ -11,6 +11,7 @@ from core.store.record import Run
 from core.study.arms.arm import Arm, all_arms
 from core.study.arms.compared import paired_differences
 from core.study.arms.fairness import comparable
+from core.study.arms.settled import Course, course_of
 from core.study.arms.tuning import end_sentences, name_in_sentence, rate_words, rates_tried
 from core.study.arms.verdict import Verdict
 from core.study.report.evidence import Evidence
@@ -23,8 +24,7 @@ from core.wording.examples import noun
 def limits_of(evidence: Evidence) -> list[str]:
     """The limits that this design and these numbers have, the most important first."""
     specs, measure = [run.spec for run in evidence.members], evidence.objective.primary
-    seeds, epochs = len(evidence.seeds), sorted({spec.optim.epochs for spec in specs})
-    network, nouns = specs[0].network, noun(specs[0].network.learns)
+    seeds, network, nouns = len(evidence.seeds), specs[0].network, noun(specs[0].network.learns)
     bases = held_sentence(specs[0], evidence.network)
     if specs[0].source is None:
         bases += " Nothing tells what the network has forgotten of what it knew before."
@@ -40,8 +40,7 @@ def limits_of(evidence: Evidence) -> list[str]:
         f"for these test {nouns}.",
         *evidence.overlaps,
         *better_tested(evidence.verdict, evidence.members),
-        f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}."
-        + ("" if evidence.verdict.holds_on else " What learns more slowly may catch up in a longer training."),
+        _lengths(evidence),
     ]
     rates = rates_tried(specs)
     alphas = {spec.method.strength for spec in specs if spec.method.strength_field}
@@ -83,6 +82,25 @@ def limits_of(evidence: Evidence) -> list[str]:
     if evidence.remeasured.missing:
         sentences.append(f"Some things could not be measured again: {evidence.remeasured.missing}")
     return sentences
+
+
+def _lengths(evidence: Evidence) -> str:
+    """How long the compared settings trained, and which of them may gain from more."""
+    compared = {arm.spec.optim.epochs for arm in evidence.chosen}
+    others = {run.spec.optim.epochs for run in evidence.members} - compared
+    epochs = f"{listed([str(n) for n in sorted(compared)])} epoch{'' if compared == {1} else 's'}"
+    trained = f"All settings trained for {epochs}."
+    if others:
+        left_out = listed([str(n) for n in sorted(others)])
+        trained = f"The settings that are compared trained for {epochs}; those trained for {left_out} are not compared."
+    found = evidence.verdict
+    arms = [arm for arm in (found.full, *(each.arm for each in found.candidates)) if arm is not None]
+    stay = {arm.key for arm in found.compared} if found.holds_on else set[str]()
+    may_gain = [arm for arm in arms if arm.key not in stay and course_of(arm) is not Course.SETTLED]
+    if len(may_gain) == len(arms):
+        return f"{trained} What learns more slowly may catch up in a longer training."
+    names = listed([name_in_sentence(arm.name) for arm in may_gain])
+    return f"{trained} {names[0].upper()}{names[1:]} may still gain from a longer training." if may_gain else trained
 
 
 def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:
