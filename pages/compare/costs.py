@@ -18,6 +18,8 @@ from core.study.arms.difference_tables import cut_differences, cuts_table, diffe
 from core.study.arms.forgetting_clause import no_source, source_note
 from core.study.arms.frontier import (
     FRONTIER_NOTE,
+    EqualAccuracy,
+    Frontier,
     at_equal_accuracy,
     frontier_pairs,
     frontier_sentence,
@@ -61,37 +63,39 @@ def forgetting_part(shown: Comparison) -> None:
         before = measure.text(first.measures.get(f"{shown.source_measure}_before"))
         who = "network" if spec.is_direct else "base"
         st.caption(f"Before fine-tuning the {who} had {before} on the source.")
-    forgetting_differences(shown)
-    st.subheader("Learning and forgetting")
     start = None
     try:
         start = mean_accuracies(list(measured(base_accuracies, shown.lab, shown.shown).values()))
     except LabError as error:
         st.caption(f"Where the base stood is not shown: {literal(str(error))}")
+    known = (start.source_masked if shown.masked else start.source) if start else None
+    found = _frontiers(shown, known) if known is not None else []
+    equal = [row for lora, full in frontier_pairs(found) for row in at_equal_accuracy(lora, full)]
+    forgetting_differences(shown, is_answered=bool(equal))
+    st.subheader("Learning and forgetting")
     figure = learning_and_forgetting(shown.shown, shown.curves, shown.colours, shown.masked, start)
     alt = f"{measure.title} on the target against {measure.noun} on the source, one line per setting"
     show(figure, owner, "plane", alt)
     up, right = ("Up", "right") if measure.higher_is_better else ("Down", "left")
     st.caption(f"{up} is more learned, {right} is less forgotten.")
-    known = (start.source_masked if shown.masked else start.source) if start else None
-    if known is not None:
-        _frontier(shown, known)
+    if found:
+        _frontier(shown, found, equal)
 
 
-def _frontier(shown: Comparison, before: float) -> None:
+def _frontiers(shown: Comparison, before: float) -> list[Frontier]:
+    """All that each method and rank was seen to reach. Args: before: where the base stood on the source."""
+    finished = [run for run in shown.everything if run.state == "finished"]
+    return frontiers(shown.everything, measured(epochs_of, shown.lab, finished), before, shown.masked)
+
+
+def _frontier(shown: Comparison, found: Sequence[Frontier], equal: Sequence[EqualAccuracy]) -> None:
     """Accuracy against forgetting over all rates and epochs, and what equal accuracy says."""
-    runs = shown.everything
-    finished = [run for run in runs if run.state == "finished"]
-    found = frontiers(runs, measured(epochs_of, shown.lab, finished), before, shown.masked)
-    if not found:
-        return
-    pairs = frontier_pairs(found)
     st.markdown("**Forgetting at equal accuracy**")
-    figure = frontier_figure(found, colours_of(run.spec for run in runs), shown.masked)
+    figure = frontier_figure(found, colours_of(run.spec for run in shown.everything), shown.masked)
     show(figure, shown.experiment.id, "frontier", ALT)
-    if pairs:
+    if pairs := frontier_pairs(found):
         st.markdown(literal(frontier_sentence(pairs)))
-    if equal := [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]:
+    if equal:
         st.dataframe(frontier_table(equal), hide_index=True, alt="Forgetting of LoRA minus full at equal accuracy")
         st.caption(FRONTIER_NOTE)
 

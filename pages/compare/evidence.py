@@ -67,14 +67,19 @@ def differences(shown: Comparison) -> None:
         _table(f"**{measure.title} of each rank minus the lowest: {SEEN}**", ranks)
 
 
-def forgetting_differences(shown: Comparison) -> None:
-    """How much more each setting forgot of the source than full fine-tuning, at the chosen learning rates."""
+def forgetting_differences(shown: Comparison, is_answered: bool) -> None:
+    """How much more each setting forgot of the source than full fine-tuning, at the chosen learning rates.
+
+    Args:
+        shown: what is compared.
+        is_answered: as of :func:`core.study.arms.forgetting_clause.rates_note`.
+    """
     arms, masked = shown.chosen, shown.masked or shown.split
     found = full_differences(arms, FORGETTING_MASKED if masked else FORGETTING)
     if any(difference.seeds for difference in found):
         among = ", among its own classes" if masked else ""
         _table(f"**Forgetting of the source{among}, minus that of full fine-tuning** (more is worse)", found)
-        if note := rates_note(arms):
+        if note := rates_note(arms, is_answered):
             st.caption(note)
 
 

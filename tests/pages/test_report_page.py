@@ -16,7 +16,6 @@ from core.numbers import NOTHING, bytes_text
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Experiment, Run
-from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import OWN_RATES
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict_words import headline
@@ -215,8 +214,13 @@ def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment
     assert set(accuracy["Finding"]) == {"Not told apart with 2 seeds"}
     assert set(accuracy["p"]) == {NOTHING}, "nothing is tested while a rate is at an end"
     assert all(text.endswith("%") for text in accuracy["Beats it"])
-    rates = {arm.learning_rate for arm in chosen_arms(tuned[0].members(tuned[1]))}
-    assert (OWN_RATES in texts(draw("compare", experiment=tuned[1].id, view="Forgetting"))) is (len(rates) > 1)
+    sections = {section.title: section for section in report_of(*tuned).sections}
+    table, equal = [part for part in sections["Learning and forgetting"].parts if isinstance(part, Table)]
+    for told in (table.note, texts(draw("compare", experiment=tuned[1].id, view="Forgetting"))):
+        assert OWN_RATES in told
+        assert ("equally much it may be another" in told) is (len(equal.frame) == 0), (
+            "what a table says is not left open"
+        )
 
 
 def test_one_seed_is_compared_image_by_image(everything: Lab, trained_home: TrainedHome) -> None:

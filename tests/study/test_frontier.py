@@ -207,7 +207,9 @@ def test_a_rate_that_both_have_is_no_fairer_than_two():
 
 def test_a_table_at_rates_of_their_own_says_that_it_compares_rates():
     lora, full = pair([20, 21], [10, 10])
-    assert rates_note([full, lora]) == OWN_RATES
+    assert rates_note([full, lora], is_answered=True) == OWN_RATES
+    assert rates_note([full, lora]).startswith(OWN_RATES)
+    assert "may be another" in rates_note([full, lora])
     assert rates_note([lora]) == ""
 
 

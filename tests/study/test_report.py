@@ -22,12 +22,14 @@ from core.methods.pretrain import PretrainSpec
 from core.numbers import bytes_text, signed_text
 from core.settings import Settings
 from core.study.arms.difference_tables import finding_text, full_differences, interval_text
+from core.study.arms.forgetting_clause import OWN_RATES
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
 from core.study.report.answer import answer_of
 from core.study.report.evidence import gather
 from core.study.report.facts import facts_of
+from core.study.report.forgetting import forgetting_section
 from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.parts import Plot, Table
 from core.study.report.report import report
@@ -35,6 +37,7 @@ from core.study.stats.measures import digits_of
 from core.study.stats.words import off_text, p_text
 from pages.shared.ui.pickers import base_facts
 from tests.study.samples import SPREAD, make_arm_runs, make_curve, tuned, within
+from tests.study.test_frontier import lab_notes
 
 
 @pytest.fixture(scope="session")
@@ -222,6 +225,14 @@ def test_only_settings_that_are_not_settled_are_said_to_gain_from_longer_trainin
     assert "10 epochs. LoRA r=1 and LoRA r=4 may still gain from" in without_trends("LoRA r=1", "LoRA r=4")
     labels = {run.spec.label for run in decided.members}
     assert "10 epochs. What learns more slowly may catch up in a longer training." in without_trends(*labels)
+
+
+def test_what_is_told_at_equal_accuracy_is_not_left_open_above_it(evidence):
+    runs, curves = lab_notes()
+    told = replace(bare(evidence, runs), curves=curves, remeasured=evidence.remeasured)
+    table, equal = [part for part in forgetting_section(told, "").parts if isinstance(part, Table)]
+    assert len(equal.frame) == 3
+    assert table.note == OWN_RATES
 
 
 def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided):

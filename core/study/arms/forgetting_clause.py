@@ -36,7 +36,7 @@ def source_note(spec: RunSpec) -> str:
 
 OWN_RATES = (
     "Each setting is at its learning rate and learned the target to its own degree, so a difference here compares "
-    "rates as much as methods; where both learned equally much it may be another one."
+    "rates as much as methods."
 )
 """Under a table of forgetting with several settings."""
 
@@ -44,9 +44,15 @@ AS_MUCH = "which compares rates as much as methods"
 """The same in a sentence, also of two settings at one rate, which need not suit both."""
 
 
-def rates_note(arms: Sequence[Arm]) -> str:
-    """:data:`OWN_RATES` where there are settings to compare; else empty."""
-    return OWN_RATES if len(arms) > 1 else ""
+def rates_note(arms: Sequence[Arm], is_answered: bool = False) -> str:
+    """:data:`OWN_RATES` where there are settings to compare; else empty.
+
+    Args:
+        arms: in the table.
+        is_answered: whether another table below has them at equal accuracy.
+    """
+    open_ = "" if is_answered else " Where both learned equally much it may be another one."
+    return f"{OWN_RATES}{open_}" if len(arms) > 1 else ""
 
 
 def forgetting_clause(arm: Arm, full: Arm, equal: Sequence[EqualAccuracy] = ()) -> str:

@@ -59,15 +59,15 @@ def forgetting_section(evidence: Evidence, title: str) -> Section:
     figure = _curves(evidence, colours)
     alt = f"Mean {measure.noun} on target and source after each epoch, one line per setting"
     parts.append(Plot("curves", figure, alt))
+    at_equal = [part for masked in kinds for part in _frontier(evidence, colours, masked)]
     parts.append(
         Table(
             f"Forgetting at the chosen rates{measure.difference_clause} of the source",
             _forgetting_table(arms, evidence.split),
-            rates_note(arms),
+            rates_note(arms, any(isinstance(part, Table) and len(part.frame) for part in at_equal)),
         )
     )
-    for masked in kinds:
-        parts += _frontier(evidence, colours, masked)
+    parts += at_equal
     lead = "What the network still knows of the source while it learns the target."
     return Section(title, f"{lead} {source_note(spec)}".strip(), tuple(parts))
 
