@@ -33,7 +33,7 @@ from core.study.report.forgetting import forgetting_section
 from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.parts import Plot, Table
 from core.study.report.report import report
-from core.study.stats.measures import digits_of
+from core.study.stats.measures import EACH, digits_of
 from core.study.stats.words import off_text, p_text
 from pages.shared.ui.pickers import base_facts
 from tests.study.samples import SPREAD, make_arm_runs, make_curve, tuned, within
@@ -279,7 +279,9 @@ def test_times_are_drawn_only_where_no_run_shares_its_time(evidence, decided):
         drawn[any(arm.shares_time for arm in each.named)] = [
             part.key if isinstance(part, Plot) else part.title for part in cost.parts
         ]
-        assert cost.lead.startswith(f"To store for 100 customers: Full {bytes_text(each.named[0].bytes_for(100))}")
+        assert cost.lead.startswith(
+            f"{EACH}, 100 customers take to store: Full {bytes_text(each.named[0].bytes_for(100))}"
+        )
     assert drawn == {
         True: ["storage", "parameters", "What each setting costs"],
         False: ["storage", "parameters", "time", "What each setting costs"],

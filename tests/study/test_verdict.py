@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from core.methods.lora import LoRASpec
+from core.numbers import bytes_text
 from core.objectives.measure import Values
 from core.objectives.registry import CLASSIFICATION
 from core.plan.experiment import MAX_NEW_SEEDS
@@ -23,6 +24,7 @@ from core.study.arms.verdict import About, Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level
+from core.study.stats.measures import EACH
 from core.study.stats.spending import level_of
 from tests.pairs import pairwise
 from tests.study.samples import SPREAD, make_arm_runs, make_run, tuned, within
@@ -74,6 +76,23 @@ def test_the_cheapest_setting_within_the_margin_is_chosen() -> None:
     assert wide.choice is not None
     assert wide.choice.spec.method.rank == 1
     assert verdict(within(runs, 0.01)).rule is not Rule.WITHIN
+
+
+@pytest.mark.parametrize(("adapter", "fewest"), [(24_900, 2), (400_000, 4), (272_500, 3), (545_000, 0)])
+def test_what_an_adapter_takes_to_store_counts_its_base(adapter: int, fewest: int) -> None:
+    """The checkpoint has 545,000 bytes, so that for one customer LoRA always takes more."""
+    runs = [
+        replace(run, result=replace(run.result, adapter_bytes=adapter)) if run.spec.label != "Full" else run
+        for run in runs_with(full(8), r4=below(0, 8))
+        if run.result is not None
+    ]
+    told = costs(verdict(runs))
+    lora, whole = (next(arm for arm in arms_of(runs) if arm.spec.label == label) for label in ("LoRA r=4", "Full"))
+    less = [n for n in range(1, 9) if lora.bytes_for(n) < whole.bytes_for(n)]
+    assert next(iter(less), 0) == fewest
+    assert f"{EACH}, it is stored as one base of 545.0 kB and {bytes_text(adapter)} for each customer, full" in told
+    assert (f"LoRA r=4 takes less from {fewest} customers on." in told) is bool(fewest)
+    assert ("LoRA r=4 takes more for any number of customers." in told) is (not fewest)
 
 
 def test_no_rank_keeps_another_from_being_good_enough() -> None:
@@ -550,7 +569,6 @@ def test_controls_take_no_part_and_say_what_the_comparison_is_of() -> None:
 def test_costs_are_parameters_and_storage_and_no_ratio_of_times() -> None:
     text = costs(verdict(runs_with(full(8), r4=below(0, 8))))
     assert "21.8 times fewer parameters (6,248 instead of 136,074)" in text
-    assert "24.9 kB adapter instead of a 545.0 kB checkpoint" in text
     assert "time " not in text
     assert costs(verdict([])) == ""
 

@@ -21,7 +21,7 @@ from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.tuning import RateChoice, one_per_group, ratio_text
-from core.study.stats.measures import COSTS, FORGETTING, FORGETTING_MASKED, quantity, spread_text, value_text
+from core.study.stats.measures import COSTS, EACH, FORGETTING, FORGETTING_MASKED, quantity, spread_text, value_text
 
 _COSTS = {
     "Training time (s)": "seconds",
@@ -157,9 +157,12 @@ def mean_text(arm: Arm, name: str) -> str:
 
 
 def storage_sentence(arms: Sequence[Arm], customers: int) -> str:
-    """What each arm takes to store, as in ``To store for 100 customers: Full 54.5 MB and LoRA r=4 3.75 MB.``"""
+    """What each arm takes to store, as in ``Where each customer has a network of their own, 100 customers take to
+    store: Full 54.5 MB and LoRA r=4 3.75 MB.``
+    """
     sizes = listed([f"{arm.label} {bytes_text(arm.bytes_for(customers))}" for arm in arms])
-    return f"To store for {counted(customers, 'customer')}: {sizes}."
+    take = "takes" if customers == 1 else "take"
+    return f"{EACH}, {counted(customers, 'customer')} {take} to store: {sizes}."
 
 
 def runs_table(runs: Iterable[Run], titles: Mapping[str, str] | None = None) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.numbers import bytes_text, count_text, listed, percent, times_text
+from core.numbers import bytes_text, count_text, counted, listed, percent, times_text
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.compared import paired_differences, rank_extremes
@@ -15,6 +15,7 @@ from core.study.arms.verdict import About, Verdict
 from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level
 from core.study.stats.intervals import ERROR_RATE
+from core.study.stats.measures import EACH
 from core.study.stats.spending import CLAIM_SEEDS, level_of
 from core.study.stats.words import off_text
 from core.wording.examples import examples_text, noun
@@ -360,9 +361,21 @@ def costs(verdict: Verdict) -> str:
         return ""
     arm, many, few = told.arm, full.trained, told.arm.trained
     ratio = f"{times_text(many / few)} times fewer" if few < many else f"{times_text(few / many)} times as many"
-    clauses = [f"{arm.name} trains {ratio} parameters ({count_text(few)} instead of {count_text(many)})"]
-    if arm.values("adapter_bytes"):
-        adapter, checkpoint = arm.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
-        clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")
+    trains = f"{arm.name} trains {ratio} parameters ({count_text(few)} instead of {count_text(many)})."
     forgot = forgetting_clause(arm, full, verdict.at_equal)
-    return f"{listed(clauses)}." + (f" Forgetting: {forgot}." if forgot else "")
+    return " ".join(filter(None, [trains, _stored(arm, full), f"Forgetting: {forgot}." if forgot else ""]))
+
+
+def _stored(arm: Arm, full: Arm) -> str:
+    """What an adapter setting takes to store, its base counted, and from how many customers on that is less."""
+    if not arm.values("adapter_bytes"):
+        return ""
+    base, whole = arm.bytes_for(0), full.bytes_for(1)
+    each = arm.bytes_for(1) - base
+    less = "more for any number of customers"
+    if each < whole:
+        less = f"less from {counted(int(base // (whole - each)) + 1, 'customer')} on"
+    return (
+        f"{EACH}, it is stored as one base of {bytes_text(base)} and {bytes_text(each)} for each customer, "
+        f"{reference_name(full)} as {bytes_text(whole)} for each: {arm.name} takes {less}."
+    )

@@ -143,6 +143,10 @@ MEMORY_NOTE = (
 :mod:`core.study.arms.trained_memory` for that of the process."""
 
 
+EACH = "Where each customer has a network of their own"
+"""Who the customers are for whom storage is counted, as the beginning of a sentence."""
+
+
 def storage_note(checkpoint: float) -> str:
     """How to read bytes to store for customers. Args: checkpoint: bytes of a whole network."""
     return (
