@@ -86,8 +86,8 @@ def rank_sentence(
     """Which rank is enough, on which examples that was seen, and what it is for single seeds; Markdown.
 
     A mean on the validation part has no interval, so it is told as what was seen, beside what it is on the test part,
-    which chose nothing. It is not stressed where a single example decides, nor where it is not known how much that can
-    change.
+    which chose nothing; where that is worse by more than the tolerance, one sentence says both. It is not stressed
+    where a single example decides, nor where it is not known how much that can change.
 
     Args:
         rank: see :func:`suggested_rank`.
@@ -111,12 +111,17 @@ def rank_sentence(
             f"The ranks between that and the whole change, of rank {limit}, were not measured."
         )
     else:
-        is_fine = worth <= tolerance
-        claim = f"On the validation part, full fine-tuning's own change, cut to rank {rank} after training, was enough"
-        text = (
-            f"{f'**{claim}**' if is_fine else claim}: over {examples_text(kind, examples)}, {who} stayed within "
-            f"{amount} of its {measure.noun} on the target. {_on_the_test_part(tested, measure)}"
-        )
+        is_fine, over = worth <= tolerance, examples_text(kind, examples)
+        change = f"full fine-tuning's own change, cut to rank {rank} after training,"
+        stayed = f"stayed within {amount} of its {measure.noun} on the"
+        if measure.sign * tested < -tolerance:
+            off = f"{measure.amount_text(tested)} {measure.worse}"
+            claim = f"F{change[1:]} {stayed} validation part, but not on the test part, where it is {off} than uncut"
+            seen = f"{who}, chosen over {over}."
+        else:
+            claim = f"On the validation part, {change} was enough"
+            seen = f"over {over}, {who} {stayed} target. {_on_the_test_part(tested, measure)}"
+        text = f"{f'**{claim}**' if is_fine else claim}: {seen}"
         if not is_fine and math.isfinite(worth):
             text += f" One of these {noun(kind)} alone is worth {measure.amount_text(worth)}."
     if seeds == 1:
