@@ -24,6 +24,7 @@ from core.settings import Settings
 from core.store.record import Run
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
+from core.study.stats.measures import time_note
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.download import OFFERS
 from pages.shared.ui.links import ENTRIES, script
@@ -322,6 +323,8 @@ def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pyt
     app = draw("compare", view="Cost")
     assert "times the time of a step" not in texts(app)
     assert "do not compare methods" in texts(app), "runs that shared no time, too"
+    for is_shared in (True, False):
+        assert time_note(is_shared).endswith(f"under Cost, with {app.button(key='measure-step-times').label}.")
     app.button(key="measure-step-times").click().run()
     assert not app.exception
     wait_until(lambda: not any(thread.name == "step-timer" for thread in threading.enumerate()))

@@ -120,16 +120,18 @@ def quantity(name: str, objective: ObjectiveSpec = CLASSIFICATION) -> Quantity:
     return Quantity(name, f"{measure.title} on the {where}{among}", measure.unit, of, measure=measure)
 
 
+STEPS = "The time of a step alone does, which Compare measures under Cost, with Measure time."
+"""Where times are measured that compare methods."""
+
+
 def time_note(is_shared: bool) -> str:
     """How to read training times. Args: is_shared: whether some are shares of the time of a bank."""
     if not is_shared:
-        return (
-            "A time is that of one training run as it happened: beside other loads they do not compare methods, whose "
-            "time of a step alone does."
-        )
+        once = "A time is that of one training run as it happened: beside other loads they do not compare methods."
+        return f"{once} {STEPS}"
     return (
         "Times are shared: runs that are trained together, a bank, divide its time equally. They say what the "
-        "experiment took and do not compare methods, whose time of a step alone does."
+        f"experiment took and do not compare methods. {STEPS}"
     )
 
 
