@@ -181,9 +181,12 @@ def test_where_the_best_rate_may_lie_beyond_nothing_is_shown_and_it_says_so(evid
     assert set(differences[0]["p"]) == {"–"}
 
 
-@pytest.mark.parametrize(("above", "seeds", "is_told"), [(2.5, 8, True), (1.5, 8, False), (2.5, 7, False)])
+@pytest.mark.parametrize(
+    ("above", "seeds", "is_told", "noise"),
+    [(2.5, 8, True, 0.0), (1.5, 8, False, 0.0), (2.5, 7, False, 0.0), (2.5, 8, False, 100.0)],
+)
 def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named_and_chooses_nothing(
-    decided, above, seeds, is_told
+    decided, above, seeds, is_told, noise
 ):
     """``above``: points by which full fine-tuning was better with fewer epochs, where the margin is 2."""
     others = [
@@ -191,7 +194,7 @@ def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named
         for rate, worse in ((0.0001, 0.0), (0.001, 1.0))
         for run in make_arm_runs(
             "full",
-            [95.0 + above - worse] * seeds,
+            list(95.0 + above - worse + noise * (SPREAD[:seeds] - SPREAD[:seeds].mean())),
             optim={"learning_rate": rate, "epochs": 5},
             validation_accuracy=80.0 + worse,
         )

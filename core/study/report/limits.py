@@ -105,7 +105,7 @@ def _lengths(evidence: Evidence) -> str:
 
 def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:
     """A sentence for each compared setting beside which another rate or length of its method and rank, with the same
-    seeds, was better on the test part by more than the margin; it names the best one, and chooses nothing.
+    seeds, was seen to be better on the test part by more than the margin; it names the best one, and chooses nothing.
 
     Args:
         found: the verdict.
@@ -119,9 +119,13 @@ def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:
         alike = [arm for arm in tried if arm.tuning_group[:-1] == group and arm is not own and seeds <= {*arm.seeds}]
         differences = paired_differences([(arm, own) for arm in alike], own.primary)
         sign = own.what().sign
-        ahead = [(sign * each.interval.mean, arm, each) for arm, each in zip(alike, differences, strict=True)]
-        by, best, difference = max(ahead, key=lambda one: one[0], default=(0.0, own, None))
-        if difference is not None and by > found.margin:
+        ahead = [
+            (sign * each.interval.mean, arm, each)
+            for arm, each in zip(alike, differences, strict=True)
+            if sign * each.interval.mean > found.margin and not each.holds_zero
+        ]
+        if ahead:
+            _, best, difference = max(ahead, key=lambda one: one[0])
             sentences.append(
                 f"On the test part, {_in_full(best)} was seen to be {off_text(difference)} than {_in_full(own)}, which "
                 "the validation part chose: to choose by the test part would be no fair estimate, so the answer rests "
