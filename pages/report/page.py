@@ -11,11 +11,11 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.store.judged import Judged
-from core.store.record import Experiment, is_under_way
+from core.store.record import is_under_way
 from core.study.arms.choice import chosen_arms, no_choice_sentence
 from core.study.arms.study_words import study_basis
 from core.study.arms.verdict_words import costs
-from core.study.report.answer import answer_of
+from core.study.report.answer import answer_before, answer_of, with_bases
 from core.study.report.evidence import Evidence, epochs_of, gather
 from core.study.report.facts import facts_of, words_of
 from core.study.report.html import report_html
@@ -27,10 +27,10 @@ from pages.shared.experiment.actions import action_dialog, next_step_button
 from pages.shared.experiment.configuration import save_experiment
 from pages.shared.experiment.current import compared_picker
 from pages.shared.experiment.judged_view import judged_report_view
-from pages.shared.experiment.live import TICK
+from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.measured import measured, measured_unseen
 from pages.shared.experiment.state import state_line
-from pages.shared.experiment.verdict_view import basis_view, verdict_view
+from pages.shared.experiment.verdict_view import basis_view, before_view, verdict_view
 from pages.shared.ui.customers import customers
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import section_view
@@ -42,13 +42,6 @@ NUMBER = "report-customers"
 """Session state key: the number of customers that the section on costs shows."""
 
 lab = current()
-
-
-@st.fragment(run_every=TICK)
-def redraw_at_end(experiment: Experiment) -> None:
-    """Draw the page again once no run of an experiment is live."""
-    if not is_under_way(lab.members(experiment)):
-        st.rerun()
 
 
 st.title("Report")
@@ -63,13 +56,16 @@ if experiment is None:
 
 members = lab.members(experiment)
 if is_under_way(members):
+    if (before := answer_before(lab, experiment, members)) is not None:
+        with st.container(border=True):
+            before_view(before, members)
+            basis_view(before.found, "report-basis")
     st.info("The report appears once all runs of the experiment have ended.", icon=":material/schedule:")
-    link(
-        "compare",
-        "Watch it in Compare",
-        {"experiment": experiment.id},
-    )
-    redraw_at_end(experiment)
+    with st.container(horizontal=True):
+        link("home", "Home", {"experiment": experiment.id})
+        link("compare", "Compare", {"experiment": experiment.id})
+    runs = with_bases(lab, members)
+    live_panel(lab, [run.id for run in runs], f"report-{experiment.id}", experiment.name)
     st.stop()
 answered = answer_of(lab, experiment, members)
 if answered.unread or not chosen_arms(members):

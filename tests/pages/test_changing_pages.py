@@ -7,7 +7,6 @@ from urllib.parse import parse_qs
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -17,7 +16,7 @@ from core.study.arms.verdict import verdict
 from pages.adapters import listed
 from pages.shared.ui.links import script
 from tests.conftest import BOTH, compared, short
-from tests.pages.test_pages import draw, texts, views
+from tests.pages.test_pages import asked_anew, draw, texts, views
 from tests.store.many import write_many
 from tests.trained_home import TrainedHome
 
@@ -159,29 +158,20 @@ def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:
     assert "No setting has finished" not in texts(app)
 
 
-def test_the_report_looks_whether_its_runs_have_ended(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    timers: list[str] = []
-    forward_msgs = LocalScriptRunner.forward_msgs
-
-    def recorded(runner: LocalScriptRunner) -> Any:
-        found = forward_msgs(runner)
-        timers[:] = [each.auto_rerun.fragment_id for each in found if each.HasField("auto_rerun")]
-        return found
-
-    monkeypatch.setattr(LocalScriptRunner, "forward_msgs", recorded)
+def test_the_report_shows_how_far_its_runs_are_until_they_have_ended(filled: Lab) -> None:
     experiment = filled.experiments()[0]
-    set_state = "UPDATE runs SET state = ? WHERE id = ?"
-    with filled.store.transaction() as db:
-        db.execute(set_state, ("running", experiment.runs[0]))
-    draw("networks")
-    of_every_page = len(timers)
+    put(filled, "running", experiment.runs[0])
     app = draw("report", experiment=experiment.id)
     assert "The report appears once all runs" in texts(app)
-    assert len(timers) == of_every_page + 1
-    with filled.store.transaction() as db:
-        db.execute(set_state, ("finished", experiment.runs[0]))
+    view = f"report-{experiment.id}-curves"
+    assert "left" in views(app)[view]["words"], "progress and time, as on Home"
+    assert app.session_state[f"report-{experiment.id}-stop"] is False, "and what stops it"
+    assert {link.proto.label for link in app.main.get("page_link")} == {"Home", "Compare"}
+    put(filled, "finished", experiment.runs[0])
+    assert asked_anew(app, view)["version"] != views(app)[view]["version"], "the page is drawn again"
     app.run()
     assert "What cannot be concluded" in [fold.label for fold in app.expander]
+    assert view not in views(app)
 
 
 def test_an_experiment_that_is_gone_is_not_the_current_one_any_more_nor_in_an_empty_lab(

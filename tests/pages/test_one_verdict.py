@@ -271,7 +271,7 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
         assert "): none of your experiments of this kind can take its place, which needs an answer from" in text
 
 
-def test_an_answer_that_was_read_stays_on_home_while_what_was_added_trains_and_is_no_further_look(
+def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_trains_and_is_no_further_look(
     lab: Lab, experiment: Experiment
 ) -> None:
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
@@ -288,9 +288,10 @@ def test_an_answer_that_was_read_stays_on_home_while_what_was_added_trains_and_i
             for state in ("queued", "stopped"):
                 with lab.store.transaction() as db:
                     db.executemany("UPDATE runs SET state = ? WHERE id = ?", [(state, id) for id in new])
-                app = draw("home", experiment=experiment.id)
-                assert said in texts(app), state
-                assert "The answer as it was before 8 runs were added." in texts(app), state
+                for page in ("home", "report") if state == "queued" else ("home",):
+                    app = draw(page, experiment=experiment.id)
+                    assert said in texts(app), state
+                    assert "The answer as it was before 8 runs were added." in texts(app), (page, state)
                 assert not lab.looks.of(experiment.id)[len(looks) :], state
             search = lab.queue(lab.rate_search(experiment))
             members = lab.members(search)
