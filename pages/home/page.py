@@ -125,8 +125,9 @@ if fill_question(lab, named, shown, next(iter(running), None)) and named is not 
     ask_to_see(named.id)  # as by Open
 if running:
     jump(f"Training now: {running[-1].name}", ":material/play_circle:", RUNNING)
-if named is not None and named not in running:
-    jump(f"Shown below: {named.name}", ":material/arrow_downward:", named.id)
+below = named if named is not None else shown if shown is not None and is_watched(_panel(shown)) else None
+if below is not None and below not in running:
+    jump(f"Shown below: {below.name}", ":material/arrow_downward:", below.id)
 with st.container(border=True):
     form = question(lab)
 if form.started is not None:

@@ -130,6 +130,8 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     app.run()
     assert not app.exception
     assert "Running now" not in texts(app)
+    lines = {button.key: button.label for button in app.button if str(button.key).startswith("below-")}
+    assert lines == {f"below-{experiment.id}": f"Shown below: {experiment.name}"}, "in the place of what has ended"
     assert "No verdict yet: 4 of 5 runs were stopped. Finish the experiment." in texts(app)
     # With the verdict, above the curves that stay, and where the same question would be asked again.
     assert texts(app).count("1 of 5 finished, 4 stopped") == 2
