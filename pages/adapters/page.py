@@ -16,6 +16,7 @@ from pages.adapters.blend import blend_adapters
 from pages.adapters.listed import adapter_texts, listed_adapters, said_of
 from pages.adapters.upload import upload_adapter
 from pages.shared.experiment.exports import export_files
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download_of_run
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown, literal
@@ -104,7 +105,7 @@ def show_certificate(run: Run) -> None:
         f"{certificate['probe_rows']} inputs with logits up to {certificate['largest_logit']:.1f}:"
     )
     ranks = _by_rank(certificate["layers"])
-    st.dataframe(
+    dataframe(
         {
             "Check": [
                 "Logits, reloaded vs. trained",

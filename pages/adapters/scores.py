@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import streamlit as st
-
 from core.artifacts.trial import Score
 from core.data.task_spec import TaskSpec
 from core.numbers import count_text, listed
 from core.wording.tasks import task_text
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.pickers import base_label
 
 
@@ -29,7 +28,7 @@ def show_scores(
     before, after = ([score.measure.text(score.values[k]) for score in scores] for k in (0, 1))
     differences = [score.measure.change_text(score.values[1] - score.values[0]) for score in scores]
     titles = list(dict.fromkeys(score.measure.title for score in scores))
-    st.dataframe(
+    dataframe(
         {
             "Task": [task_text(score.task, score.objective) + notes.get(score.task, "") for score in scores],
             "Test examples": [count_text(score.examples) for score in scores],

@@ -41,6 +41,7 @@ from pages.compare.comparison import Comparison
 from pages.compare.evidence import forgetting_differences
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.customers import customers
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import literal
 
@@ -96,7 +97,7 @@ def _frontier(shown: Comparison, found: Sequence[Frontier], equal: Sequence[Equa
     if pairs := frontier_pairs(found):
         st.markdown(literal(frontier_sentence(pairs)))
     if equal:
-        st.dataframe(frontier_table(equal), hide_index=True, alt="Forgetting of LoRA minus full at equal accuracy")
+        dataframe(frontier_table(equal), hide_index=True, alt="Forgetting of LoRA minus full at equal accuracy")
         st.caption(FRONTIER_NOTE)
 
 
@@ -135,7 +136,7 @@ def cost_part(shown: Comparison) -> None:
     kept = shown.lab.estimates.at_launch([run.id for arm in arms for run in arm.runs])
     if columns := memory_columns(arms, kept):
         table = pd.DataFrame({"Setting": [arm.label for arm in arms], **columns}, dtype="string")
-        st.dataframe(table, hide_index=True, alt="Forecast and measured memory of the process, by setting")
+        dataframe(table, hide_index=True, alt="Forecast and measured memory of the process, by setting")
         st.caption(TRAINED_MEMORY_NOTE)
     _cut_reference(shown)
 
@@ -168,10 +169,10 @@ def _cut_reference(shown: Comparison) -> None:
         if not cuts.arms:
             return
         table = cuts_table(cuts.arms, shown.masked or shown.split)
-        st.dataframe(table, hide_index=True, alt=f"{title} of full fine-tuning cut to each rank")
+        dataframe(table, hide_index=True, alt=f"{title} of full fine-tuning cut to each rank")
         if found := cut_differences(arms, cuts.arms):
             st.markdown("**LoRA minus full fine-tuning cut to the same rank**, in points")
-            st.dataframe(differences_table(found), hide_index=True, alt="LoRA minus the cut reference, by rank")
+            dataframe(differences_table(found), hide_index=True, alt="LoRA minus the cut reference, by rank")
 
 
 def _step_times(lab: Lab, arms: Sequence[Arm]) -> None:
@@ -205,8 +206,6 @@ def _timing(lab: Lab, spec: StepTimeSpec, was_measuring: bool) -> None:
     if progress is not None and progress.error:
         st.error(literal(progress.error))
     if (times := lab.timer.found(spec)) is not None:
-        st.dataframe(
-            step_times_table(times), hide_index=True, alt="Milliseconds per step and ratio to full fine-tuning"
-        )
+        dataframe(step_times_table(times), hide_index=True, alt="Milliseconds per step and ratio to full fine-tuning")
         st.markdown(literal(step_times_sentence(times)))
         st.caption(literal(conditions_sentence(times)))

@@ -16,6 +16,7 @@ from core.study.weights.text_costs import text_costs
 from core.wording.csv_file import csv_of
 from core.wording.examples import class_name, shortened
 from pages.shared.experiment.measured import measured
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.literal import literal
 
@@ -38,7 +39,7 @@ def passages_apart(lab: Lab, a: Arm, b: Arm) -> None:
         f"Bits per byte of each text, as the mean over {counted(found.seeds, 'seed')}; lower is better. First come "
         f"those that differ by most bits in all, of {counted(found.tested, 'test text')}."
     )
-    st.dataframe(
+    dataframe(
         {
             "Text": [shortened(text, CHARACTERS) for text in found.texts],
             a.label: [what.text(value) for value in found.bits[:, 0]],
@@ -96,7 +97,7 @@ def _texts(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[str
     table = differing_table(
         found.rows[:TEXTS_SHOWN], [shortened(text, CHARACTERS) for text in found.texts[:TEXTS_SHOWN]], labels, names
     )
-    st.dataframe(
+    dataframe(
         table,
         hide_index=True,
         key="texts-differing",

@@ -39,6 +39,7 @@ from core.study.weights.remeasured import parallel
 from core.wording.examples import noun
 from pages.compare.comparison import Comparison
 from pages.shared.experiment.measured import measured
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
@@ -85,7 +86,7 @@ def forgetting_differences(shown: Comparison, is_answered: bool) -> None:
 
 def _table(title: str, found: Sequence[Difference], tested: Mapping[str, Candidate] | None = None) -> None:
     st.markdown(title)
-    st.dataframe(differences_table(found, tested), hide_index=True, alt=title.strip("*"))
+    dataframe(differences_table(found, tested), hide_index=True, alt=title.strip("*"))
 
 
 def single_pair(shown: Comparison) -> None:
@@ -156,7 +157,7 @@ def rates_part(shown: Comparison) -> None:
     if ends := end_sentences(choices):
         st.warning(" ".join(ends))
     table = rates_table(choices)
-    st.dataframe(table, hide_index=True, alt="Learning rates tried for each setting, and the chosen one")
+    dataframe(table, hide_index=True, alt="Learning rates tried for each setting, and the chosen one")
     title = shown.objective.primary.title
     alt = f"{title} on the validation part over the learning rate, one line per setting"
     show(rate_curves(sweep_arms(shown.everything)), shown.experiment.id, "rates", alt)
@@ -176,7 +177,7 @@ def budget_part(shown: Comparison) -> None:
         st.caption(f"Every method at its best learning rate for each number of epochs. {NO_LEVEL}")
         _turns(found)
         table = study_table(found).drop(columns=["Shown", "p"])
-        st.dataframe(table, hide_index=True, alt="Every method after each number of epochs")
+        dataframe(table, hide_index=True, alt="Every method after each number of epochs")
     if passed:
         st.markdown("**Epochs that were passed**")
         show(passed_figure(passed, shown.objective, shown.colours), owner, "passed", "Minus full fine-tuning, by epoch")

@@ -12,6 +12,7 @@ from core.study.figures.curves import Axis, NamedCurve, arm_dots, loss_curves, m
 from core.wording.csv_file import csv_of
 from pages.compare.comparison import Comparison
 from pages.compare.evidence import differences, single_pair
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
@@ -33,7 +34,7 @@ def measure_part(shown: Comparison) -> None:
 def validation_part(shown: Comparison) -> None:
     """What the validation part says of each setting, by which settings are chosen."""
     table = validation_table(shown.shown)
-    st.dataframe(table, hide_index=True, alt="Mean on the validation part of each setting, with its interval")
+    dataframe(table, hide_index=True, alt="Mean on the validation part of each setting, with its interval")
 
 
 def _measure_shown(shown: Comparison) -> Measure:
@@ -87,7 +88,7 @@ def curves_part(shown: Comparison) -> None:
 
 def table_part(shown: Comparison) -> None:
     """All figures of each arm."""
-    st.dataframe(comparison_text(shown.shown), hide_index=True, alt="All figures of each setting")
+    dataframe(comparison_text(shown.shown), hide_index=True, alt="All figures of each setting")
     with st.container(horizontal=True):
         download(
             "CSV",

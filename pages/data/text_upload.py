@@ -33,6 +33,7 @@ from pages.data.review import as_tokens, choose_column, is_reviewed
 from pages.data.upload_kind import UploadKind
 from pages.shared.forms.task_preview import BATCH, draw_tokens
 from pages.shared.forms.view import length
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import readable
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
@@ -161,7 +162,7 @@ def _rows(table: TextTable, guessed: Guess) -> None:
         name: st.column_config.TextColumn(short_name(name), width="medium" if name == guessed.text else "small")
         for name in shown
     }
-    st.dataframe(pd.DataFrame(shown), hide_index=True, column_config=widths, alt="The first rows of the file")
+    dataframe(pd.DataFrame(shown), hide_index=True, column_config=widths, alt="The first rows of the file")
     st.caption(f"The first rows of {count_text(len(table))} in the file.")
 
 

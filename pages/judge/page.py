@@ -14,6 +14,7 @@ from pages.judge.upload import upload_results
 from pages.shared.experiment.current import CURRENT, QUERY, asked_for, choose_experiment, judged_text, known
 from pages.shared.experiment.judged_view import judged_view, report_button
 from pages.shared.ui.confirm import delete_or_cancel
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
@@ -36,7 +37,7 @@ def name_and_note(lab: Lab, judged: Judged) -> None:
 
 def files_read(judged: Judged) -> None:
     """Draw the files that were read, with their SHA-256."""
-    st.dataframe(
+    dataframe(
         {
             "File": [file.name for file in judged.files],
             "SHA-256": [file.sha256 for file in judged.files],

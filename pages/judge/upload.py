@@ -19,6 +19,7 @@ from core.spec import bounds
 from core.store.judged import Judged
 from core.study.report.judged import keep_results
 from pages.shared.experiment.current import remember
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 
@@ -178,7 +179,7 @@ def _preview(results: Results, found: Gathered) -> None:
     st.markdown(literal(f"{'; '.join(facts)}."))
     for note in results.notes[:ROWS]:
         st.caption(literal(note))
-    st.dataframe(
+    dataframe(
         pd.DataFrame(
             {
                 "Method": [row.method for row in rows[:ROWS]],

@@ -12,6 +12,7 @@ from core.study.learn import demonstration
 from core.study.learn.counting import ADAM_STATE, FLOAT32, LayerCount
 from core.study.learn.figures import outputs_figure, ranks_figure
 from pages.learn import diagram
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import readable
 
 MERGE_RANKS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
@@ -154,7 +155,7 @@ def beside_the_weight() -> None:
         st.latex(rf"s\,(xA)\,B = {diagram.matrix(sides.update, 2)}")
         st.latex(rf"xW + s\,(xA)\,B = {diagram.matrix(sides.right, 2)}")
         st.caption("Computed by `LinearWithLoRA`.")
-    st.dataframe(
+    dataframe(
         sides.table.style.format("{:.7f}"),
         alt="The three outputs of both sides with seven decimals, and their differences.",
     )
@@ -197,7 +198,7 @@ def quiet_start() -> None:
         key="learn_outputs",
         alt=f"Five outputs of the base and of the adapted layer; the largest change is {small(now.largest_change)}.",
     )
-    st.dataframe(
+    dataframe(
         now.table.style.format("{:.6f}"),
         alt="Five outputs of the base and of the adapted layer, and their differences.",
     )

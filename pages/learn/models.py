@@ -22,6 +22,7 @@ from core.study.learn.language_models import (
 )
 from core.study.report.sections import CUSTOMERS
 from pages.shared.ui.customers import CHOICES
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import readable
 from pages.shared.ui.literal import literal
 
@@ -63,6 +64,7 @@ def model_counts() -> tuple[Network, int]:
         "have fewer heads than queries, which is why `k_proj` and `v_proj` are narrower in newer models."
     )
     rank = int(st.select_slider("Rank of all adapters", MODEL_RANKS, 16, key="learn_model_rank", bind="query-params"))
+    st.space("small")  # the ends of the slider's scale lie below it
     counts_table(
         model_table(rank),
         {
@@ -172,7 +174,7 @@ def many_customers(model: Network, rank: int) -> None:
 def counts_table(frame: pd.DataFrame, labels: dict[str, str], formats: dict[str, str], alt: str) -> None:
     """Draw the columns that have a label, the first one pinned; ``formats`` are of those that are not counts."""
     first, *_ = labels
-    st.dataframe(
+    dataframe(
         frame[list(labels)],
         hide_index=True,
         height="content",

@@ -11,6 +11,7 @@ from core.study.learn import demonstration
 from pages.learn.adapters import where_adapters_go
 from pages.learn.matrix import beside_the_weight, merging, quiet_start, two_ways
 from pages.learn.models import many_customers, model_counts
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.links import ENTRIES, link
 
 READING_WIDTH = 880
@@ -71,7 +72,7 @@ def in_code() -> None:
     st.markdown("It prints the module tree, with an adapter beside each linear layer, and the parameter count:")
     st.code(f"{printed.tree}\n{printed.trainable:,} of {printed.total:,} parameters train", language=None)
     st.markdown("The `requires_grad` of each parameter tells whether it is trained or frozen:")
-    st.dataframe(
+    dataframe(
         printed.parameters,
         hide_index=True,
         height="content",
@@ -104,8 +105,9 @@ def settings() -> None:
         "effects, so tune one and fix the other. LoRA's best rate is often several times that of full fine-tuning."
     )
     alpha = st.slider("Alpha", 1, 64, int(LoRASpec().alpha), key="learn_scaling_alpha", bind="query-params")
+    st.space("small")  # the ends of the slider's scale lie below it
     table = demonstration.scalings(float(alpha), (1, 2, 4, 8, 16, 32, 64))
-    st.dataframe(
+    dataframe(
         table,
         hide_index=True,
         column_config={

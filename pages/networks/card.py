@@ -16,6 +16,7 @@ from core.numbers import bytes_text, count_text
 from pages.shared.forms.datasets import QUERY as DATASET
 from pages.shared.forms.network import QUERY as NETWORK
 from pages.shared.ui.confirm import delete_or_cancel
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import CONTINUES
@@ -94,13 +95,13 @@ def _details(card: NetworkCard) -> None:
     if card.revision:
         st.markdown(f"Revision: {literal(card.revision)}")
     st.markdown(f"Head, drawn from the seed and trained by every method: {literal(', '.join(card.head))}")
-    st.dataframe(
+    dataframe(
         {"File": list(card.files), "SHA-256": list(card.files.values())},
         hide_index=True,
         alt="The files of the network",
     )
     fields = json.loads(card.config)
-    st.dataframe(
+    dataframe(
         {"Field of the config": list(fields), "Value": [json.dumps(value) for value in fields.values()]},
         hide_index=True,
         height=240,

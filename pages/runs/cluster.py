@@ -12,6 +12,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.numbers import bytes_text, counted
 from core.settings import THREADS
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.literal import literal
 
 CHOICE = "runs-executor"
@@ -49,7 +50,7 @@ def _cluster(lab: Lab) -> None:
         st.warning(literal(problem))
     nodes, running = lab.executors.nodes(), lab.executors.running()
     if nodes:
-        st.dataframe(_table(nodes, running), hide_index=True, alt="The nodes of the cluster, and the jobs on each")
+        dataframe(_table(nodes, running), hide_index=True, alt="The nodes of the cluster, and the jobs on each")
     for job in (job for job in running if not job.node):
         st.caption(f"{literal(_text(job))}: waiting for room in the cluster.")
 

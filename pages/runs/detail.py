@@ -24,6 +24,7 @@ from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
 from pages.shared.experiment.exports import export_files
 from pages.shared.experiment.live import TICK
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import readable
 from pages.shared.ui.links import link
@@ -203,7 +204,7 @@ def _settings(run: Run) -> None:
     st.markdown("**Settings**")
     settings = settings_of(run.spec)
     table = pd.DataFrame({"Setting": list(settings), "Value": list(settings.values())}, dtype="string")
-    st.dataframe(table, hide_index=True, alt="Settings of the run")
+    dataframe(table, hide_index=True, alt="Settings of the run")
     with st.expander("As JSON", icon=":material/data_object:"):
         st.code(run.spec.model_dump_json(indent=2), language=None, wrap_lines=True)
 
@@ -229,7 +230,7 @@ def _history(lab: Lab, run: Run) -> None:
         with st.expander("Metrics per epoch", icon=":material/format_list_numbered:"):
             shown = epochs.dropna(axis="columns", how="all").drop(columns="step")
             shown.columns = [name.replace("_", " ").capitalize() for name in shown.columns]
-            st.dataframe(shown, hide_index=True, placeholder=NOTHING, alt="Losses and accuracies after each epoch")
+            dataframe(shown, hide_index=True, placeholder=NOTHING, alt="Losses and accuracies after each epoch")
 
 
 def _command(lab: Lab, run: Run) -> None:

@@ -16,6 +16,7 @@ from pages.shared.experiment.current import QUERY, known, missing_sentence, reme
 from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.state import counts_text
 from pages.shared.experiment.verdict_view import verdict_view
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.widget_key import widget_key
@@ -66,7 +67,7 @@ def _table(lab: Lab, rows: list[ExperimentRow], asked: str | None) -> None:
     if key not in st.session_state or st.session_state[key]["selection"]["rows"] != place:
         st.session_state[key] = {"selection": {"rows": place}}
     told = [_told(str(lab.settings.home), row.id, row.changes, lab) for row in rows]
-    st.dataframe(
+    dataframe(
         {
             "Experiment": [row.name for row in rows],
             "State": [_state(row) for row in rows],

@@ -26,6 +26,7 @@ from pages.runs.table import runs_table, selected
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.restore import offer_to_restore
 from pages.shared.experiment.state import finish_button
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import readable
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
@@ -40,7 +41,7 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
     st.markdown("**Settings that differ**")
     table = differences(runs)
     if len(table):
-        st.dataframe(table, hide_index=True, alt="Settings in which the selected runs differ")
+        dataframe(table, hide_index=True, alt="Settings in which the selected runs differ")
     else:
         st.caption("None: these runs have the same settings, so their numbers should match too.")
     begun = [run for run in runs if run.step]

@@ -10,6 +10,7 @@ from core.store.search import Query
 from core.study.arms.tables import entries_table
 from core.wording.csv_file import csv_of
 from pages.runs.columns import choose_columns, column_config
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.widget_key import widget_key
 
@@ -62,7 +63,7 @@ def runs_table(lab: Lab, query: Query) -> None:
     if key not in st.session_state or sorted(st.session_state[key]["selection"]["rows"]) != rows:
         st.session_state[key] = {"selection": {"rows": rows}}
     with place:
-        st.dataframe(
+        dataframe(
             entries_table(page.entries, lab.networks.titles()),
             hide_index=True,
             on_select=lambda: _take(ids, st.session_state[key]["selection"]["rows"]),

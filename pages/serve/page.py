@@ -20,6 +20,7 @@ from core.wording.examples import noun
 from pages.serve.examples import EXAMPLES, TEXT, curl, python
 from pages.shared.experiment.current import offered_here
 from pages.shared.ui.access import token_sentence
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.links import link
 from pages.shared.ui.pickers import distinct
 
@@ -141,7 +142,7 @@ if listed.next:
 titles = distinct({card.digest: card.title for card in lab.networks.list()})
 results = {"Accuracy (%)": lambda each: each.accuracy, BITS_PER_BYTE.title: lambda each: each.bits_per_byte}
 shown = {title: value for title, value in results.items() if any(value(each) is not None for each in known)}
-st.dataframe(
+dataframe(
     [
         {
             "Adapter": each.adapter,

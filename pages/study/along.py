@@ -20,6 +20,7 @@ from core.wording.tasks import judged_text, task_text
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.state import deleted_line
 from pages.shared.experiment.verdict_view import COLOURS
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
@@ -97,7 +98,7 @@ def _points(lab: Lab, experiment: Experiment, found: StudyAnswer) -> None:
     table = study_table(found)
     if not len(table):
         return
-    st.dataframe(table, hide_index=True, alt="Every method and rank at every point, with its difference from full")
+    dataframe(table, hide_index=True, alt="Every method and rank at every point, with its difference from full")
     with st.container(horizontal=True, vertical_alignment="center"):
         download(
             "Download CSV", lambda: csv_of(table), f"{experiment.id}.csv", "text/csv", "study-csv", help="This table."

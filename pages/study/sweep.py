@@ -27,6 +27,7 @@ from core.wording.csv_file import csv_of
 from core.wording.tasks import judged_text
 from pages.shared.experiment.state import state_line
 from pages.shared.experiment.verdict_view import basis_view, verdict_view
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
@@ -145,7 +146,7 @@ def _table(experiment: Experiment, arms: list[Arm], unread: bool) -> None:
     column = st.column_config.NumberColumn
     measure = judged_by(arms).primary
     within, unit = measure.noun, measure.unit_suffix
-    st.dataframe(
+    dataframe(
         sweep_view(arms, unread),
         hide_index=True,
         placeholder=NOTHING,

@@ -16,6 +16,7 @@ from core.serving.request import TextScore
 from core.study.figures.probabilities import Probabilities, probabilities, probabilities_alt
 from core.wording.answers import answers_text
 from core.wording.examples import class_name
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.literal import literal
 
 _HTML = '<div class="answers" role="group" aria-label="Answers" tabindex="0"><table></table></div>'
@@ -81,13 +82,13 @@ def show_scores(scores: Mapping[str, TextScore]) -> None:
     if not found:
         st.info("Nothing of this text is scored: give a longer one.", icon=":material/info:")
         return
-    st.dataframe(
+    dataframe(
         {"Network": list(found), BITS_PER_BYTE.title: [BITS_PER_BYTE.text(each) for each in found.values()]},
         hide_index=True,
         alt="Bits per byte of the text by each network, lower is better",
     )
     st.caption(f"{BITS_PER_BYTE.about} Lower is better. Below: the bits of each token.")
-    st.dataframe(
+    dataframe(
         {
             "Token": [each.token for each in next(iter(scores.values())).tokens],
             **{label: [round(each.bits, 3) for each in score.tokens] for label, score in scores.items()},
@@ -100,7 +101,7 @@ def show_scores(scores: Mapping[str, TextScore]) -> None:
 def _show_numbers(found: Mapping[str, float], truth: float | None) -> None:
     """Draw the number that each network answers. Args: found: by what the network is called; truth: the right one."""
     off = {} if truth is None else {"Off by": [number_text(abs(number - truth), 3) for number in found.values()]}
-    st.dataframe(
+    dataframe(
         {"Network": list(found), "Answer": [number_text(number, 3) for number in found.values()], **off},
         hide_index=True,
         alt="The number that each network answers",

@@ -20,6 +20,7 @@ from core.study.weights.predicted import predictions, test_texts, true_targets
 from core.wording.csv_file import csv_of
 from core.wording.examples import examples_text
 from pages.shared.experiment.measured import measured
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.widget_key import widget_key
 from pages.tryit.choice import Chosen
@@ -86,7 +87,7 @@ def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Dispu
     table = answers_table(rows[:SHOWN], truth, answers, names, short)
     # Rows are selected by position, so other examples get another key: none of them is ticked unasked.
     key = widget_key(TABLE, chosen.task, rows[:SHOWN])
-    st.dataframe(
+    dataframe(
         table,
         hide_index=True,
         key=key,

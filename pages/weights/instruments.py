@@ -10,6 +10,7 @@ from core.study.weights.figures import scores_over_strength
 from core.study.weights.scores import Scores
 from core.study.weights.strength import COARSE_STEP, MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weights.tables import combinations_text, contributions_text, layer_text
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.literal import literal
 from pages.shared.ui.live_view import live_chart
 from pages.weights.effort import choose_limit, is_quick
@@ -100,12 +101,12 @@ def layer_switches(focus: Focus, found: Switches) -> None:
         )
     place = found.place(on)
     metrics(found.scores, place, found.everything, focus.masked_differs)
-    st.dataframe(
+    dataframe(
         contributions_text(found, focus.masked_differs),
         hide_index=True,
         alt=f"{focus.measure.title} without each layer, and with only that layer",
     )
-    st.dataframe(
+    dataframe(
         combinations_text(found, focus.masked_differs, place),
         hide_index=True,
         height="content",
@@ -127,7 +128,7 @@ def chosen_layer(focus: Focus, scores: Scores) -> None:
     if scores.source is not None:
         lines["Source"] = scores.line("source", focus.masked_differs)
     columns = {title: [focus.measure.text(float(value)) for value in lines[title]] for title in lines}
-    st.dataframe(
+    dataframe(
         pd.DataFrame({"Network": names, **columns}, dtype=object),
         hide_index=True,
         alt=f"{focus.measure.title} with and without the change of {focus.layer}",

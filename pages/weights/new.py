@@ -11,6 +11,7 @@ from core.study.weights.figures import likeness_bars, scores_of_scaling
 from core.study.weights.spectrum import ENERGY
 from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
 from core.study.weights.tables import amplification_sentence, amplification_text
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import literal
 from pages.weights.effort import choose_limit
@@ -40,7 +41,7 @@ def amplification_section(focus: Focus) -> None:
     chosen = amplification_of(focus.lab, focus.run, focus.layer, rank)
     if found := amplification_sentence(focus.name, focus.layer, chosen):
         st.markdown(f"**{literal(found)}**")
-    st.dataframe(
+    dataframe(
         amplification_text([row for row in rows if row[1].delta]),
         hide_index=True,
         alt=f"Amplification of ΔW of {focus.layer} for each setting",

@@ -17,6 +17,7 @@ from core.study.stats.measures import quantity, spread_text
 from core.study.weights.figures import TrainedRank, scores_of_cuts
 from core.study.weights.rank import rank_sentence, suggested_rank
 from core.study.weights.scores import Scores
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
 from pages.weights.effort import choose_limit
 from pages.weights.focus import Focus, make_more
@@ -130,7 +131,7 @@ def table(rows: Sequence[dict[str, str]], measure: Measure, has_source: bool) ->
     frame = pd.DataFrame(rows, dtype=object)
     if not has_source:
         frame = frame.drop(columns="Source")
-    st.dataframe(frame, hide_index=True, alt=f"{measure.title} on the test part of the cut network and of each setting")
+    dataframe(frame, hide_index=True, alt=f"{measure.title} on the test part of the cut network and of each setting")
 
 
 def _row(label: str, scores: Sequence[Scores], masked: bool) -> dict[str, str]:

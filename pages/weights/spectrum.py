@@ -9,6 +9,7 @@ from core.study.weights.figures import NamedSpectrum, energy_held, singular_valu
 from core.study.weights.spectrum import ENERGY
 from core.study.weights.tables import spectrum_numbers, spectrum_text
 from core.wording.csv_file import csv_of
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.weights.focus import Focus, same_seed
@@ -60,7 +61,7 @@ def spectrum_part(focus: Focus) -> None:
     if unchanged:
         st.caption(f"Not drawn, because training did not change {focus.layer}: {listed(unchanged)}.")
     arms = list(focus.arms)
-    st.dataframe(
+    dataframe(
         spectrum_text(arms, spectra, share),
         hide_index=True,
         height="content",

@@ -199,15 +199,31 @@ FITS = "document.scrollingElement.scrollWidth <= innerWidth"
 """Whether a page is no wider than its window."""
 
 COVERED = """
-() => [...document.querySelectorAll(".js-plotly-plot, .live-chart")].flatMap((chart) => {
-  const title = chart.querySelector(".gtitle"), bar = chart.querySelector(".modebar");
-  if (!title?.textContent || !bar) return [];
-  const [a, b] = [title, bar].map((part) => part.getBoundingClientRect());
-  const apart = a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
-  return apart || !b.width ? [] : [title.textContent];
-})
+() => {
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const charts = [...document.querySelectorAll(".js-plotly-plot, .live-chart")].flatMap((chart) => {
+    const title = chart.querySelector(".gtitle"), bar = chart.querySelector(".modebar");
+    if (!title?.textContent || !bar) return [];
+    const [a, b, whole] = [title, bar, chart].map((part) => part.getBoundingClientRect());
+    return b.width && (meet(a, b) || a.right > whole.right) ? [title.textContent] : [];
+  });
+  const words = [...document.querySelectorAll('[data-testid="stMarkdownContainer"] :is(p, li, h1, h2, h3, h4)')];
+  const tables = [...document.querySelectorAll('[data-testid="stDataFrame"]')].flatMap((table) => {
+    const bar = table.parentElement.querySelector('[data-testid="stElementToolbar"]')?.getBoundingClientRect();
+    const { top } = table.getBoundingClientRect();
+    if (!bar?.width) return [];
+    const shown = { left: bar.left, right: bar.right, top: top - bar.height, bottom: top };
+    return words.filter((text) => text.checkVisibility()).filter((text) => {
+      const range = document.createRange();
+      range.selectNodeContents(text);
+      return [...range.getClientRects()].some((line) => meet(line, shown));
+    }).map((text) => text.textContent);
+  });
+  return [...charts, ...tables];
+}
 """
-"""Titles of charts that the chart's toolbar covers, once a pointer or a finger shows it."""
+"""Titles of charts that the chart's toolbar covers or its edge cuts, and texts that the toolbar of a table covers, once
+a pointer or a finger shows it; on a touch screen that of a table is always shown."""
 
 
 MENU = "stMenuButtonButton"
@@ -231,7 +247,7 @@ class Visitor:
     too_wide: list[tuple[str, int]] = field(default_factory=list)
     """Pages that are wider than their window, and its width."""
     covered: set[str] = field(default_factory=set)
-    """Pages and titles of charts on them that the chart's toolbar covers."""
+    """Pages and what :data:`COVERED` found on them."""
     made: list[str] = field(default_factory=list)
     """What was created from names."""
     named: set[str] = field(default_factory=set)
@@ -432,7 +448,7 @@ def test_no_page_is_wider_than_its_window(visitor: Visitor) -> None:
     assert visitor.too_wide == []
 
 
-def test_no_toolbar_of_a_chart_covers_its_title(visitor: Visitor) -> None:
+def test_no_toolbar_covers_a_title_or_a_text_and_no_title_is_cut(visitor: Visitor) -> None:
     assert visitor.covered == set()
 
 

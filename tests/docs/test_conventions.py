@@ -30,6 +30,10 @@ def test_no_line_is_kept_from_the_formatter() -> None:
     assert found(r"# fmt[:] ") == []
 
 
+def test_every_table_keeps_clear_of_what_stands_above_it() -> None:
+    assert found(r"\w\.dataframe\(") == ["pages/shared/ui/dataframe.py"]
+
+
 def test_limits_are_called_max_and_min() -> None:
     assert found(r"^(?:[A-Z]+_)*(?:MOST|LEAST|FEWEST)_[A-Z_]+\s*[:=]") == []
 

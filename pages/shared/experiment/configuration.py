@@ -20,6 +20,7 @@ from pages.shared.experiment.like import fill_from, settle_like
 from pages.shared.experiment.price import price_table, rate_warning
 from pages.shared.experiment.start import start_button
 from pages.shared.forms.fit import fit_warning
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_text
@@ -150,7 +151,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
             st.subheader("What the file says")
             for title, line in _lines(lab, configuration, planned).items():
                 st.markdown(f"**{title}:** {literal(line)}")
-            st.dataframe(settings_table(configuration.settings), hide_index=True, alt="Every setting that is trained")
+            dataframe(settings_table(configuration.settings), hide_index=True, alt="Every setting that is trained")
             st.button("Close the file", icon=":material/close:", key=f"{key}-close", on_click=close_file, args=(key,))
         with cost, st.container(border=True):
             st.subheader("Estimated cost")

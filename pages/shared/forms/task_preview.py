@@ -17,6 +17,7 @@ from core.study.figures.curves import chart_config
 from core.tasks.views.language import PassagePreview
 from core.tasks.views.text import TextPreview
 from core.wording.examples import target_text
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import readable
 from pages.shared.ui.literal import errors_shown, literal
 
@@ -112,7 +113,7 @@ def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
         f"{count_text(len(seen.lengths))} training texts. The first {len(seen.rows)} as one batch: every token between "
         "two bars, and behind them the padding up to the longest text, which the attention mask hides."
     )
-    st.dataframe(
+    dataframe(
         pd.DataFrame(
             {
                 "Label" if names else "Number": [target_text(target, names) for _, _, target in seen.rows],

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.study.figures.curves import chart_config, export_html
 from core.study.report.parts import Plot, Section
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.literal import literal
 
@@ -51,7 +52,8 @@ def section_view(section: Section, owner: str) -> None:
             else:
                 place = st.container()
                 place.markdown(f"**{literal(part.title)}**")
-            place.dataframe(part.frame, hide_index=True, alt=part.title)
+            with place:
+                dataframe(part.frame, hide_index=True, alt=part.title)
             if part.note:
                 place.caption(literal(part.note))
 
