@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from core.lab import Lab
+from core.objectives.registry import CLASSIFICATION
 from core.settings import Settings
+from core.study.arms.budgets import Passed
 from core.study.figures.curves import export_html
 from core.study.figures.frontier import frontier_figure
+from core.study.figures.study import passed_figure
 from core.study.report.html import write_report
 from core.study.report.report import report_of
+from core.study.stats.intervals import t_interval
 from tests.browser.conftest import BACKGROUNDS, Serve, downloaded, module_of
 from tests.conftest import wait_until
 from tests.trained_home import TrainedHome
@@ -295,14 +300,20 @@ selector => [...document.querySelectorAll(selector)].filter((text) => text.textC
 """
 
 
-def test_the_lines_of_a_subtitle_fit_a_phone_and_leave_the_axis_alone(page: Page, tmp_path: Path) -> None:
+PASSED = Passed("LoRA r=4", "key", np.array([1, 2]), (t_interval([0.0, 1.0]), t_interval([1.0, 2.0])))
+
+
+@pytest.mark.parametrize("figure", [frontier_figure([], {}), passed_figure([PASSED], CLASSIFICATION, {})])
+def test_the_title_and_the_lines_of_a_subtitle_fit_a_phone_and_leave_the_axis_alone(
+    page: Page, tmp_path: Path, figure: go.Figure
+) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
-    (tmp_path / "figure.html").write_bytes(export_html(frontier_figure([], {}), "figure"))
+    (tmp_path / "figure.html").write_bytes(export_html(figure, "figure"))
     page.goto((tmp_path / "figure.html").as_uri())
     page.wait_for_selector(".js-plotly-plot .xtitle")
-    found = page.evaluate(BOXES, ".gtitle-subtitle tspan, .ytick text")
-    lines, ticks = ([box for box in found if len(box["text"]) > 9], [box for box in found if len(box["text"]) <= 9])
-    assert len(lines) == 2
+    lines = page.evaluate(BOXES, ".gtitle:not(.gtitle-subtitle), .gtitle-subtitle tspan")
+    ticks = page.evaluate(BOXES, ".ytick text")
+    assert len(lines) == 1 + figure.layout.title.subtitle.text.count("<br>") + 1
     assert max(line["right"] for line in lines) <= 390
     assert max(line["bottom"] for line in lines) <= min(tick["top"] for tick in ticks)
 

@@ -45,8 +45,8 @@ def study_figure(found: StudyAnswer, unread: bool = False) -> go.Figure:
     if not unread and any(found.turns(line) for line in found.lines):
         reading += "; dotted: where they meet or part"
     layout = layout_of(
-        f"{measure.title} on the {part} part by {found.axis.title[:1].lower()}{found.axis.title[1:]}",
-        f"mean with 95 % interval; {reading}",
+        f"{measure.title} by {found.axis.title[:1].lower()}{found.axis.title[1:]}",
+        f"{part} part, mean with 95 % interval; {reading}",
         found.axis.title,
         measure.axis,
         height=HEIGHT if not unread else HEIGHT // 2,
@@ -243,8 +243,8 @@ def passed_figure(found: Sequence[Passed], objective: ObjectiveSpec, colours: Ma
             )
         )
     layout = layout_of(
-        f"{measure.title} on the validation part, minus full fine-tuning",
-        "epochs that were passed, each method at its best rate then; 95 % interval over seeds",
+        "Difference from full fine-tuning",
+        "validation part, epochs that were passed; each method at its best rate then; 95 % interval over seeds",
         "Epochs",
         f"{measure.difference_unit or measure.noun}, minus full",
         height=360,
