@@ -32,7 +32,7 @@ ANSWERING = ("--report", "--json")
 """Options that say how to answer."""
 
 BESIDE_CONFIG = ("--home", "--device", "--tune", *ANSWERING)
-"""Options that ``--config`` takes beside it: where and how to train and to answer, and to find the rates."""
+"""Options that ``--config`` takes beside it: where and how to train and to answer, and to find the learning rates."""
 
 
 def check_consistent(options: argparse.Namespace) -> None:

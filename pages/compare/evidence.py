@@ -148,8 +148,11 @@ def _of_seed(arm: Arm, seed: int) -> Run | None:
 def rates_part(shown: Comparison) -> None:
     """Which rate validation chose for each setting, and what the others would have given."""
     if not shown.tuned or not shown.chosen:
-        st.caption("Each setting was trained at one learning rate. Fine-tune and Home can tune them.")
-        link("finetune", "Tune the learning rates", {"base": start_id(shown.members[0].spec)})
+        st.caption(
+            "Each setting was trained at one learning rate. Home and Fine-tune find the learning rates of a new "
+            "experiment."
+        )
+        link("finetune", "Fine-tune", {"base": start_id(shown.members[0].spec)})
         return
     st.subheader("Learning rates")
     choices = rate_choices(shown.everything)

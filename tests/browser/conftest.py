@@ -100,7 +100,7 @@ def settled(page: Page) -> None:
 
 def choose_one_rate(page: Page) -> None:
     """Have the form of Fine-tune train full fine-tuning and LoRA of rank 4 once for each seed, on one base."""
-    page.get_by_text("Find learning rates", exact=True).click()
+    page.get_by_text("Find the learning rates", exact=True).click()
     expect(page.get_by_text("Train longer", exact=True)).to_have_count(0)
     if (own_bases := page.get_by_text("A base for each seed", exact=True)).count():
         own_bases.click()

@@ -82,11 +82,11 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     assert "Use " not in texts(app), "one rate of each says nothing of the methods"
     assert "To choose a method, find the learning rates." in texts(app)
     (primary,) = [each for each in app.button if each.proto.type == "primary"]
-    assert "Find the rates" in primary.label, "the button does what is advised"
+    assert "Find the learning rates" in primary.label, "the button does what is advised"
     report = draw("report", experiment=experiment.id)
     report.button(key=f"find-{experiment.id}").click().run()
     assert "Asks the same again" in texts(report), "whoever reads it there can do it there"
-    assert "Find the rates" in dict(report_of(opened, experiment).words)
+    assert "Find the learning rates" in dict(report_of(opened, experiment).words)
     assert not any("Extend rates" in option for option in app.menu_button[0].options), "no rates are added one by one"
     assert [(look.seeds, look.level > 0) for look in opened.looks.of(experiment.id)] == [(3, False), (8, True)]
     choose(app, "seeds")
@@ -128,7 +128,7 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
     assert set(planned.runs) <= {run.spec for run in opened.runs_of(sorted({*found.runs} & {*experiment.runs}))}
     assert opened.experiment(experiment.id) == experiment
     app = draw("compare", experiment=found.id)
-    assert not any("Find the rates" in option for option in app.menu_button[0].options), "it does so already"
+    assert not any("Find the learning rates" in option for option in app.menu_button[0].options), "it does so already"
     with pytest.raises(RunStateError, match="searched for already"):
         opened.rate_search(found)
 

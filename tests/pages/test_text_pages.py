@@ -320,5 +320,5 @@ def test_the_link_to_finetune_names_the_network_that_was_fine_tuned_as_it_was_br
     seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("compare", experiment=trained_home.direct.id, view="Rates")
-    (link,) = [link for link in app.get("page_link") if link.proto.label == "Tune the learning rates"]
+    (link,) = [link for link in app.get("page_link") if link.proto.label == "Fine-tune"]
     assert parse_qs(link.proto.query_string)["base"] == [trained_home.digest]

@@ -94,7 +94,7 @@ def ends_reason(everything: Sequence[Run], compared: Sequence[Arm]) -> Reason | 
         for each in choices
     ]
     can_extend = bool(rates_beside(everything)) and not any(choice.is_searched for choice in choices)
-    what = "Find the rates." if can_extend else "No rate beyond it can be tried."
+    what = "Find the learning rates." if can_extend else "No rate beyond it can be tried."
     if everything[0].spec.is_reported:
         can_extend, what = True, "Add the results of rates beyond it."
     return Reason(

@@ -206,8 +206,8 @@ WORDS: tuple[tuple[str, str], ...] = (
         "is claimed; open otherwise.",
     ),
     (
-        "Find the rates",
-        "ask the same again with a search that finds the learning rate of every method and rank in the same way, on "
+        "Find the learning rates",
+        "ask the same again with a search that finds that of every method and rank in the same way, on "
         "the validation part. At rates that somebody gave, a method may be behind because of its rate.",
     ),
     ("Beats it", "how often a run of the setting is above a run of the other one, a tie counted as half."),

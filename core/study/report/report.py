@@ -73,7 +73,7 @@ class Report(Opening):
         return command_of(self.experiment)
 
 
-FIND_RATES = "To find the rates, ask the same with a search for the learning rate of every method and rank"
+FIND_RATES = "To find the learning rates, ask the same with a search for that of every method and rank"
 """Said before the command that does it."""
 
 

@@ -180,10 +180,10 @@ def _fits_sweep(specs: Sequence[RunSpec]) -> bool:
 
 
 ACTIONS = {
-    "find": Action("Find the rates", ":material/search:", find_rates),
+    "find": Action("Find the learning rates", ":material/search:", find_rates),
     "rates": Action("Extend rates", ":material/tune:", extend_rates),
     "seeds": Action("Add seeds", ":material/add:", add_seeds),
-    "settings": Action("Add settings", ":material/add_row_below:", add_settings),
+    "settings": Action("Add ranks or methods", ":material/add_row_below:", add_settings),
     "longer": Action("Train longer", ":material/timer:", train_longer),
     "again": Action("Run again with changes", ":material/replay:", _run_again, has_dialog=False),
     "save": Action("Save experiment as file", ":material/save:", _save),

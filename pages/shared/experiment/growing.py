@@ -61,7 +61,7 @@ def find_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         st.caption(f"{runs_text(planned)}. Time: {time}. Memory: {bytes_text(price.memory)}.")
         redraw_when_measured(lab, price, planned)
         key = f"find-rates-{experiment.id}-start"
-        started = start_button(lab, planned, experiment.trim, "Find the rates", key, check_memory=True)
+        started = start_button(lab, planned, experiment.trim, "Find the learning rates", key, check_memory=True)
     except LabError as error:
         st.error(literal(str(error)))
         return

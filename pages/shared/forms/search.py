@@ -17,7 +17,7 @@ from pages.shared.forms.optim import family_key
 def is_searched(key: str) -> bool:
     """Draw whether learning rates are searched for. Args: key: prefix of the form's widget keys."""
     return st.toggle(
-        "Find learning rates",
+        "Find the learning rates",
         value=True,
         key=f"{key}-found",
         persist_state="session",
