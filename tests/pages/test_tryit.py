@@ -63,7 +63,7 @@ def test_every_network_answers_a_test_example_as_it_was_measured(filled: Lab) ->
 def test_the_table_of_disputes_leads_with_the_most_answers(filled: Lab) -> None:
     app = draw("tryit")
     table = next(frame.value for frame in app.dataframe if "Example" in frame.value)
-    networks = [column for column in table if column not in ("Example", "Class", "Right")]
+    networks = [column for column in table if column not in ("Example", "Class", "Networks right")]
     # The base is shown, but that it alone differs is no dispute between methods.
     tuned = [name for name in networks if name != "Base"]
     assert len(tuned) < len(networks)
@@ -116,13 +116,13 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut_and_the_source
     assert status == 200
     assert f"{experiment.id}-{'source-' if on_source else ''}disagreements.csv" in headers["content-disposition"]
     content = pd.read_csv(io.StringIO(body))
-    assert list(content) == list(table) == ["Example", "Class", *expected, "Right"]
+    assert list(content) == list(table) == ["Example", "Class", *expected, "Networks right"]
     assert content["Example"].tolist() == [row + 1 for row in rows]
     assert content["Class"].tolist() == truth[rows].tolist()
     for label, labels in expected.items():
         assert content[label].tolist() == labels[rows].tolist(), label
     right = sum((labels[rows] == truth[rows]).astype(int) for labels in expected.values())
-    assert content["Right"].tolist() == right.tolist()
+    assert content["Networks right"].tolist() == right.tolist()
 
 
 @pytest.mark.parametrize("task", ["Target", "Source"])

@@ -34,7 +34,7 @@ def test_the_table_names_classes_and_counts_who_is_right() -> None:
         "Class": ["=dog", "=dog"],
         "Base": ["output 7", "=dog"],
         "Full": ["=dog", "cat"],
-        "Right": [1, 1],
+        "Networks right": [1, 1],
     }
     assert "Text" not in answers_table([0], np.array([0, 1, 1]), answers, ("cat", "dog"))
 

@@ -54,7 +54,7 @@ def answers_table(
         | ({"Text": pd.array(list(texts), dtype="string")} if texts is not None else {})
         | {"Class": pd.array([class_name(int(truth[row]), names) for row in rows], dtype="string")}
         | {label: pd.array(found, dtype="string") for label, found in named.items()}
-        | {"Right": pd.array(right, dtype="Int64")}
+        | {"Networks right": pd.array(right, dtype="Int64")}
     )
 
 
