@@ -36,7 +36,7 @@ from pages.shared.experiment.start import runs_text, start_button
 from pages.shared.forms import widgets
 from pages.shared.forms.datasets import QUERY, dataset_picker, learned, learned_first, take_dataset
 from pages.shared.forms.fit import fit_warning
-from pages.shared.forms.network import default_network
+from pages.shared.forms.network import default_network, imported_for
 from pages.shared.forms.task import forgetting_form, forgetting_key
 from pages.shared.forms.task_preview import before_and_after
 from pages.shared.forms.view import length
@@ -82,7 +82,7 @@ def question(lab: Lab) -> Asked:
     with left:
         source = dataset_picker(lab, "Dataset" if _is_direct(lab) else "Pretrained on", f"{KEY}-dataset")
         info = learned(lab, lab.catalog.info(source or lab.catalog.best()), LEARNED)
-        direct = _choose_start(info.kind)
+        direct = _choose_start(lab, info.kind)
     with right:
         choices = targets(lab, info, direct)
         target = st.selectbox(
@@ -164,12 +164,17 @@ def _is_direct(lab: Lab) -> bool:
     info = infos.get(st.session_state.get(f"{KEY}-dataset", ""))
     kind = "" if info is None else info.kind
     kind = st.session_state.get(LEARNED, learned_first(lab, info)) if kind == "text" else kind
-    return is_imported(kind) and st.session_state.get(direct_key(kind), not is_made(kind))
+    chosen = st.session_state.get(direct_key(kind)) if imported_for(lab, kind) else None
+    return is_imported(kind) and (chosen if chosen is not None else not is_made(kind))
 
 
-def _choose_start(kind: str) -> bool:
-    """Where people import networks, draw the choice to fine-tune one as it is; return whether that is chosen."""
-    return is_imported(kind) and st.toggle(
+def _choose_start(lab: Lab, kind: str) -> bool:
+    """Where a network was imported that learns a kind of data, draw the choice to fine-tune it as it is; return whether
+    a network is fine-tuned so, which it is where none is made here.
+    """
+    if not imported_for(lab, kind):
+        return not is_made(kind)
+    return st.toggle(
         "Fine-tune the network as it was imported",
         value=not is_made(kind),
         key=direct_key(kind),

@@ -219,11 +219,16 @@ def test_own_images_own_texts_and_imported_networks_can_be_asked_about(opened: L
     app.selectbox(key="home-dataset").set_value("definitions").run()
     assert app.button_group(key="home-learned").value == "language", "which needs no network that is not there"
     assert app.button(key="home-run")
+    options = app.selectbox(key="home-dataset").options
+    assert [option for option in options if "Definitions" in option] == ["Definitions · texts"], "beside images"
+    assert not app.toggle, "no network was imported, as which one could be fine-tuned"
     assert (
         app.radio(key="home-plan").proto.captions[1].endswith("holds at these, at most as “leaning”: all 3 seeds agree")
     )
     app.button_group(key="home-learned").set_value("text").run()
     assert [link.proto.label for link in app.get("page_link")].count("Import a network") == 1
+    assert not app.toggle
+    assert app.selectbox(key="home-dataset").label == "Dataset", "which a network learns that is to be imported"
     keep_noise(opened)
     app = draw("home", dataset="mine")
     assert chosen(app)[:2] == ("mnist-16k", "data:mine")
@@ -243,6 +248,7 @@ def test_own_images_own_texts_and_imported_networks_can_be_asked_about(opened: L
 
     network = import_tiny(opened, tmp_path / "tiny")
     app = draw("home", dataset="pets")
+    assert app.toggle(key="home-direct").value
     assert chosen(app)[:2] == ("pets", "same")
     assert app.selectbox(key="home-network").value == network.brought
     app.radio(key="home-plan").set_value("quick").run()

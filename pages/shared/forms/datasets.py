@@ -9,6 +9,7 @@ from core.data.sources.source import DatasetInfo
 from core.lab import Lab
 from core.numbers import bytes_text
 from core.objectives.registry import objective_of
+from core.wording.examples import noun
 from pages.shared.ui.literal import literal
 
 QUERY = "dataset"
@@ -54,11 +55,12 @@ def dataset_picker(
     start = default if default in infos else lab.catalog.best(kind)
     start = start if start in infos else names[0]
     _follow(key, start, start == default)
+    several = len({info.kind for info in infos.values()}) > 1
     name = st.selectbox(
         label,
         names,
         names.index(start),
-        format_func=lambda name: infos[name].title + _addition(infos[name]),
+        format_func=lambda name: _label(infos[name], several),
         key=key,
         persist_state="session",
     )
@@ -142,10 +144,11 @@ def about(info: DatasetInfo) -> None:
         st.markdown(f":small[{' · '.join(facts)}]")  # a caption is too pale for a link
 
 
-def _addition(info: DatasetInfo) -> str:
-    """Return the remark that follows a dataset's title."""
+def _label(info: DatasetInfo, with_kind: bool) -> str:
+    """A dataset in a list: its title, with its kind where the list has several, as in ``Definitions · texts``."""
+    kind = f" · {noun(info.kind)}" if with_kind else ""
     words = (["your own"] if info.is_own else []) + ([] if info.state == "ready" else [STATES[info.state][0]])
-    return f" ({', '.join(words)})" if words else ""
+    return info.title + kind + (f" ({', '.join(words)})" if words else "")
 
 
 def download(lab: Lab, info: DatasetInfo, key: str) -> None:
