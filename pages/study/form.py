@@ -40,7 +40,7 @@ from core.wording.defaults import explained
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.estimate import SEE_FORM, time_and_memory
 from pages.shared.experiment.keep import keep_networks
-from pages.shared.experiment.price import SEARCHED, count_of
+from pages.shared.experiment.price import count_of, searched_sentence
 from pages.shared.experiment.start import start_button
 from pages.shared.forms import widgets
 from pages.shared.forms.adapter import choices_of, draw_all, expander_title, not_varied, sizes_at_first
@@ -290,7 +290,7 @@ def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method:
     trained = sorted({plan(spec.network, spec.method).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):
         settings = f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS:,} runs."
-        st.metric("Runs", count_of(planned), help=SEARCHED if grid.searched else settings)
+        st.metric("Runs", count_of(planned), help=searched_sentence(planned) or settings)
         steps = sorted({lab.estimates.steps(spec) for spec in _of_each_length(specs)})
         st.metric("Steps per run", " to ".join(dict.fromkeys(map(count_text, (steps[0], steps[-1])))))
         time_and_memory(lab, planned)

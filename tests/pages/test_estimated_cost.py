@@ -16,7 +16,7 @@ from core.forecast.memory import memory_of
 from core.forecast.pace import Work
 from core.lab import Lab, close_lab, open_lab
 from core.networks.perceptron import PerceptronSpec
-from core.numbers import bytes_text
+from core.numbers import bytes_text, unbroken
 from core.plan.configuration import Configuration
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
@@ -59,9 +59,13 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(opened: Lab
     wait_until(lambda: opened.run(long.id).step > 0)
     before = list(calls)
     for page in pages:
-        found = shown(page)
-        assert found["Time"] == "not known yet", page
-        assert found["Memory"].endswith("MB"), page
+        app = draw(page)
+        found = {metric.label: metric for metric in app.metric}
+        assert found["Time"].value == "not known yet", page
+        assert found["Time"].delta == "A few steps are timed as soon as nothing trains", page
+        assert found["Memory"].value.endswith("MB"), page
+        for table in [each.value for each in app.table if "Time per run" in each.value]:
+            assert set(table["Time per run"]) == {unbroken("not known yet")}, "as of all runs"
     begun = opened.run(long.id)
     other = begun.spec.but(network=PerceptronSpec.of(num_hidden_1=300))
     waiting = replace(begun, id="r-waiting", spec=other, state="queued", step=0)
@@ -128,7 +132,11 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     assert len(set(sizes)) > 1
     assert "Learning rates: " not in texts(app)
     app.toggle(key="finetune-found").set_value(True).run()
-    assert "Learning rates are searched for: 3 around" in texts(app)
+    assert "Learning rates are searched for, in runs of 10 epochs: 3 around" in texts(app)
+    assert "this is done again with 3 times the epochs, 90 at most." in texts(app)
+    app.button_group(key="finetune-longer").set_value(0).run()
+    assert "Learning rates are searched for, in runs of 10 epochs: 3 around" in texts(app)
+    assert "times the epochs" not in texts(app)
     worst = max(sizes)
     missing = shortage(specs, opened.tasks, worst - 1)
     assert missing is not None

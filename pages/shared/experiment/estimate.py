@@ -15,6 +15,9 @@ TICK = 1.0
 SEE_FORM = "See the message in the form."
 """What stands in place of a cost where the form holds no runs because of an error, which it shows."""
 
+NOT_KNOWN = "not known yet"
+"""What stands in place of a time that is measured once nothing trains."""
+
 BASES: dict[Basis, str] = {
     "measured": "From runs like these that were trained on this machine.",
     "calibrated": "From a few steps that were timed on this machine.",
@@ -35,9 +38,13 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
         LabError: a spec is not valid, or its data is missing.
     """
     forecast = lab.estimates.between(planned.at_least, planned.at_most)
+    time = time_text(lab, forecast)
     st.metric(
         "Time",
-        time_text(lab, forecast),
+        time,
+        BASES["unknown"].removesuffix(".") if time == NOT_KNOWN else None,
+        "off",
+        delta_arrow="off",
         help=f"Training, evaluation and files, once these runs begin. {BASES[forecast.basis]}",
     )
     st.metric(
@@ -53,7 +60,7 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
 def time_text(lab: Lab, forecast: Forecast) -> str:
     """The expected time as a range; where it is unknown, whether it is being measured, which waits for all runs."""
     if forecast.basis == "unknown" and not lab.estimates.can_measure():
-        return "not known yet"
+        return NOT_KNOWN
     return range_text(forecast.seconds_low, forecast.seconds_high)
 
 

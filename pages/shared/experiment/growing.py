@@ -14,7 +14,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
-from core.numbers import bytes_text, counted, listed, range_text
+from core.numbers import bytes_text, counted, listed
 from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
 from core.run_spec import inner_ranks
 from core.store.record import Experiment
@@ -25,8 +25,8 @@ from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict
 from core.study.stats.spending import CLAIM_SEEDS
 from pages.shared.experiment.current import remember
-from pages.shared.experiment.estimate import redraw_when_measured
-from pages.shared.experiment.price import SEARCHED
+from pages.shared.experiment.estimate import redraw_when_measured, time_text
+from pages.shared.experiment.price import searched_sentence
 from pages.shared.experiment.start import runs_text, start_button
 from pages.shared.forms.adapter import RANK_CHOICES
 from pages.shared.ui.literal import errors_shown, literal
@@ -53,12 +53,11 @@ def find_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         "Asks the same again, as an experiment of its own that searches for the learning rate of every method and "
         "rank. What was trained stays, and is used."
     )
-    st.caption(SEARCHED)
     try:
         planned = lab.rate_search(experiment)
+        st.caption(searched_sentence(planned))
         price = lab.estimates.between(planned.at_least, planned.at_most)
-        time = range_text(price.seconds_low, price.seconds_high)
-        st.caption(f"{runs_text(planned)}. Time: {time}. Memory: {bytes_text(price.memory)}.")
+        st.caption(f"{runs_text(planned)}. Time: {time_text(lab, price)}. Memory: {bytes_text(price.memory)}.")
         redraw_when_measured(lab, price, planned)
         key = f"find-rates-{experiment.id}-start"
         started = start_button(lab, planned, experiment.trim, "Find the learning rates", key, check_memory=True)
@@ -180,7 +179,7 @@ def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequ
     )
     price = lab.estimates.between(growth.at_least, growth.at_most)
     more = ", and more as learning rates are searched for" if growth.plan is not None else ""
-    st.caption(f"Time: {range_text(price.seconds_low, price.seconds_high)}{more}.")
+    st.caption(f"Time: {time_text(lab, price)}{more}.")
     redraw_when_measured(lab, price, growth)
     if st.button(on_primary(f"Train {counted(len(growth.runs), 'run')}"), type="primary", key=f"{key}-start"):
         lab.grow(experiment, settings, seeds)

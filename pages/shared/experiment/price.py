@@ -11,20 +11,33 @@ from core.engine.launcher import Planned
 from core.forecast.cost import frozen_sentence, plan
 from core.forecast.forecast import Forecast
 from core.lab import Lab
-from core.numbers import bytes_text, count_text, counted, listed, range_text, unbroken
+from core.numbers import bytes_text, count_text, counted, listed, unbroken
+from core.plan.course import LONGER
 from core.plan.experiment import Setting
 from core.plan.search import FIRST_POINTS, MOST, SEARCH_SEEDS
 from core.run_spec import RunSpec
 from core.study.arms.fairness import RATE_SHARED, is_rate_shared
-from pages.shared.experiment.estimate import time_and_memory
+from pages.shared.experiment.estimate import time_and_memory, time_text
 from pages.shared.ui.literal import literal
 
-SEARCHED = (
-    f"Learning rates are searched for: {FIRST_POINTS} around the method's own with {SEARCH_SEEDS} seeds, more while "
-    f"the best is at an end, {MOST} at most, for as many epochs as it takes; then the best and its neighbors with all "
-    "seeds."
-)
-"""How rates are found, before the start; see :mod:`core.plan.search`."""
+
+def searched_sentence(planned: Planned) -> str:
+    """How rates are found, and for how many epochs, before the start; see :mod:`core.plan.search`; empty without a
+    search.
+    """
+    tune = planned.plan.configuration.tune if planned.plan is not None else None
+    if tune is None:
+        return ""
+    first = sorted({spec.optim.epochs for spec in planned.runs})
+    most = max(spec.optim.epochs for spec in (*planned.runs, *planned.most))
+    low = f"{count_text(first[0])} to " if first[0] < first[-1] else ""
+    found = (
+        f"Learning rates are searched for, in runs of {low}{counted(first[-1], 'epoch')}: {FIRST_POINTS} around the "
+        f"method's own with {SEARCH_SEEDS} seeds, more while the best is at an end, {MOST} at most; then the "
+        "best and its neighbors with all seeds."
+    )
+    again = f" While a method still gets better, this is done again with {LONGER} times the epochs, {most} at most."
+    return found + (again if tune.longer and most > first[-1] else "")
 
 
 def price_table(lab: Lab, planned: Planned) -> None:
@@ -55,7 +68,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
     table = {
         "Setting": list(first),
         "Trainable": [count_text(plan(spec.network, spec.method).trainable_parameters) for spec in first.values()],
-        "Time per run": [unbroken(range_text(time.seconds_low, time.seconds_high)) for time in times.values()],
+        "Time per run": [unbroken(time_text(lab, time)) for time in times.values()],
         "Memory alone": [unbroken(bytes_text(alone)) for alone in memory.values()],
     }
     st.table(
@@ -65,7 +78,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
         alt="Trainable parameters, time and memory of each setting",
     )
     if planned.plan is not None:
-        st.caption(SEARCHED)
+        st.caption(searched_sentence(planned))
     elif len(specs) > len(first) * len(seeds):
         # Not in the table, whose last column would not be seen beside a form.
         st.caption(literal(_rates_sentence({label: (len(ways[label]), set(found)) for label, found in rates.items()})))
