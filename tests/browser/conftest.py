@@ -149,7 +149,7 @@ def choose_digits(page: Page, label: str) -> None:
         label: of its choice of datasets.
     """
     page.get_by_role("combobox", name=label).fill("Digits")
-    page.get_by_role("option", name="Digits", exact=True).click()
+    page.get_by_role("option", name=re.compile("^Digits( · images)?$")).click()
     expect(page.get_by_text("1,797 small handwritten digits")).to_be_visible()
 
 
