@@ -12,7 +12,7 @@ from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
-from core.plan.configuration import Configuration, preset_configuration, preset_of, preset_task
+from core.plan.configuration import Configuration, objective_for, preset_configuration, preset_of, preset_task
 from core.plan.defaults import default_shots, has_own_bases
 from core.plan.experiment import settings_of
 from core.run_spec import RunSpec, default_length, default_optim
@@ -49,8 +49,11 @@ class Question:
         if self.direct:
             task = preset_task(lab.catalog, self.target, None, self.network, self.source).but(length=self.length)
             other = TaskSpec.of(dataset=self.forgetting, length=self.length) if self.forgetting else None
-            return Configuration.on(self.network, task, settings, seeds, tune=tune, forgetting=other)
+            objective = objective_for(lab.catalog, task, network.learns)
+            more = {"tune": tune, "forgetting": other, "objective": objective}
+            return Configuration.on(self.network, task, settings, seeds, **more)
         preset, other = preset_named(self.target)
+        task = tasks_of(lab, self.source, self.target, network.learns)[1]
         return preset_configuration(
             lab.catalog,
             preset,
@@ -60,10 +63,11 @@ class Question:
             settings,
             seeds,
             self.network,
-            shots=shots_of(lab, tasks_of(lab, self.source, self.target, self.network.learns)[1]),
+            shots=shots_of(lab, task),
             length=self.length,
             tune=tune,
             own_bases=plan.tuned and has_own_bases(self.network),
+            objective=objective_for(lab.catalog, task, network.learns),
         )
 
 

@@ -17,6 +17,7 @@ from core.engine.launcher import Planned
 from core.forecast.estimates import Estimates
 from core.lab import Lab
 from core.methods.lora import LoRASpec
+from core.networks.decoder import DecoderSpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import Configuration
 from core.settings import Settings
@@ -193,8 +194,12 @@ def test_what_a_link_or_a_person_chose_stays_while_experiments_get_runs_and_end(
 
 def test_every_question_of_home_is_read_from_its_experiment(opened: Lab) -> None:
     opened.workers.close(1.0)  # what is queued waits
-    for target in targets(opened, opened.catalog.info("digits"), direct=False):
-        question = Question("digits", target, False, PerceptronSpec.of(num_classes=10), TaskSpec.of().length)
+    info = opened.catalog.info("digits")
+    digits = [(target, PerceptronSpec.of(num_classes=10)) for target in targets(opened, info, direct=False)]
+    asked = [Question(info.name, target, False, network, TaskSpec.of().length) for target, network in digits]
+    continued = Question("definitions", "split", False, DecoderSpec.of(), TaskSpec.of().length)
+    for question in (*asked, continued):
+        target = question.target
         for name, plan in PLANS.items():
             planned = opened.planned(question.configuration(opened, plan))
             experiment = opened.queue(replace(planned, runs=planned.runs[:3]), trim=name == "quick")
