@@ -21,7 +21,7 @@ from pages.shared.ui.download import download
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import start_text, task_text
-from pages.shared.ui.tabs import VIEW, draw_tabs
+from pages.shared.ui.tabs import draw_tabs, open_tab
 from pages.shared.ui.tile_map import tile_map
 from pages.weights.effort import is_quick
 from pages.weights.focus import Focus, choose_focus
@@ -61,7 +61,7 @@ def map_part(focus: Focus) -> None:
     def open_layer(tile: str) -> None:
         if tile in focus.shapes:
             st.query_params["layer"] = tile
-            st.session_state[VIEW] = OPENED
+            open_tab(OPENED)
 
     tile_map(
         layer_map(focus.layers, focus.shapes, measure, values, focus.layer, focus.colour),

@@ -69,7 +69,7 @@ def chosen(app: AppTest) -> tuple[Any, ...]:
 
 def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -> None:
     app = draw("home")
-    assert f"**Example: {example().name}.**" in texts(app).replace("\\", "")
+    assert f"**Example: {example().name}**, with a base for each seed." in texts(app).replace("\\", "")
     assert literal(headline(example_verdict())) in texts(app)
     assert "The interval is over seeds and 4,000 test images." in texts(app)
     (chart,) = app.get("plotly_chart")
