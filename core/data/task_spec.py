@@ -42,7 +42,7 @@ class TaskSpec(Spec):
         title="Shots per class",
         description="Training examples per class; empty keeps all. On rotated digits LoRA of rank 4 was 7.5 points "
         "behind full fine-tuning with 10 per class, and 2.8 with 300; on texts, with MiniLM, rank 8 was 6.2 behind "
-        "with 10 and 0.6 with 100, seen with five seeds, which can show nothing (docs/studies).",
+        "with 10 (12 updates) and 0.6 with 100 (114), seen with five seeds, which can show nothing (docs/studies).",
     )
     length: int = Field(
         128, ge=8, le=8192, title="Longest input", description="Tokens per text; what goes beyond is cut off."

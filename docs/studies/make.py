@@ -26,6 +26,9 @@ LONGER = "--network minilm --rank 8 --seeds 6 --shots 100 --vary epochs=3,10"
 TARGETS = {"rotation": ("--preset rotation-45", "16,64,256"), "ten-shot": ("--preset ten-shot", "4,16,64")}
 """On images, with batch sizes: the same digits turned, and 100 of them, where pretraining is worth much."""
 
+COPY = r" \(\d+\)$"
+"""What tells experiments of one name apart in a home folder."""
+
 STUDIES = {
     f"{target}-{vary.partition('=')[0]}": f"{DIGITS} {preset} --vary {vary}"
     for target, (preset, batches) in TARGETS.items()
@@ -56,7 +59,7 @@ def _section(lab: Lab, experiment: Experiment, _name: str, _out: Path) -> list[s
     """What the README says of a study."""
     found = study_of(lab, experiment)
     return [
-        f"## {found.axis.question} {experiment.name}",
+        f"## {found.axis.question} {re.sub(COPY, '', experiment.name)}",
         f"**{study_headline(found)}** ({study_level(found) or 'no level'})",
         " ".join(study_basis(found)),
         f"```\n{plain_table(study_table(found))}\n```",

@@ -163,7 +163,7 @@ def test_every_page_shows_it_without_having_been_told(opened: Lab, experiment: E
         app = draw(page, view=view or "")
         assert not app.error, (page, view, [error.value for error in app.error])
     assert "**Stripes**" in texts(draw("data"))
-    assert "Stripes" in draw("pretrain").selectbox(key="pretrain-dataset").options
+    assert "Stripes · images" in draw("pretrain").selectbox(key="pretrain-dataset").options
     compared = draw("compare", view="Examples")
     assert f"{TEST} test images: one is worth 1.25 points." in texts(compared)
     alts = [chart.proto.alt for chart in compared.get("plotly_chart")]

@@ -29,6 +29,7 @@ from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.study import study
+from core.study.arms.study_words import study_basis, study_headline
 from core.study.arms.tuning import rate_choices
 from core.study.report.answer import answer_of, study_of
 from core.study.stats.claims import Level
@@ -101,6 +102,17 @@ def test_a_setting_whose_seed_failed_stays_in_the_family(studied: tuple[Lab, Exp
     assert [len(at.by_line) for at in found.points] == [0, 1]
     (look,) = found.looks
     assert len(look.family) == 2, "what failed is p = 1, and makes no other p smaller"
+
+
+def test_too_few_seeds_say_what_was_seen_and_that_none_of_it_is_a_claim(studied: tuple[Lab, Experiment]) -> None:
+    lab, experiment = studied
+    found = study(_plan(lab, experiment), [run for run in lab.members(experiment) if run.spec.seed < 3])
+    assert (found.seeds, found.level is Level.SHOWN) == (3, False)
+    seen = [at.point for at in found.points for each in at.by_line.values() if not each.difference.holds_zero]
+    said = study_headline(found)
+    assert ("which is not enough for a claim" in said) == bool(seen)
+    assert all(str(point) in said or len(seen) == len(POINTS) for point in seen)
+    assert "there are 3: p cannot be below 0.250, however large a difference is." in " ".join(study_basis(found))
 
 
 def _plan(lab: Lab, experiment: Experiment) -> Plan:

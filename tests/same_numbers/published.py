@@ -16,7 +16,7 @@ from tests.same_numbers.homes import TESTS
 from tests.same_numbers.printed import FIGURE
 
 REPORTS = TESTS.parent / "docs" / "reports"
-NAMES = ("rotation-45", "ten-shot", "split", "permutation", "fashion", "minilm")
+NAMES = ("rotation-45", "ten-shot", "split", "permutation", "fashion")
 
 FULL = "Full"
 CONTROLS = ("Head only", "Biases only", "From scratch")

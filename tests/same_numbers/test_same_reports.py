@@ -22,9 +22,6 @@ from core.study.stats.measures import spread_text
 from docs.reports.tables import told
 from tests.same_numbers.published import ACCURACY, CONTROLS, FULL, NAMES, Row, published, readme_row
 
-IMAGES = NAMES[:-1]
-"""The reports of which the README has one table, a column each."""
-
 every_report = pytest.mark.parametrize("name", NAMES)
 
 
@@ -124,7 +121,7 @@ def test_cuts_of_full_fine_tuning(name: str) -> None:
 
 
 def test_tables_of_the_readme() -> None:
-    reports = [published(name) for name in IMAGES]
+    reports = [published(name) for name in NAMES]
     controls = [report.minus([*report.controls], FULL) for report in reports]
     ranks = [report.minus(report.adapters[1:], report.adapters[0]) for report in reports]
     settings = list(reports[0].accuracy)

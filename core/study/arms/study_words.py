@@ -9,6 +9,7 @@ import pandas as pd
 from core.methods.method import Role
 from core.numbers import bytes_text, count_text, listed
 from core.objectives.measure import Measure
+from core.plan.axes import EpochsAxis
 from core.plan.axis import Point
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate
@@ -36,8 +37,9 @@ def study_headline(found: StudyAnswer) -> str:
         return found.reason
     measure = _measure(found)
     if found.level is not Level.SHOWN:
-        names = listed(list(found.lines))
-        return f"No difference in {measure.noun} between full fine-tuning and {names} is shown at any point."
+        names, seen = listed(list(found.lines)), listed(list(_seen(found, measure)))
+        but = f"; in these runs {seen}, which is not enough for a claim" if seen else ""
+        return f"No difference in {measure.noun} between full fine-tuning and {names} is shown at any point{but}."
     alike: dict[str, list[str]] = {}
     for line in found.lines:
         alike.setdefault(_line_finding(found, line, measure), []).append(line)
@@ -48,6 +50,21 @@ def study_headline(found: StudyAnswer) -> str:
         for words, lines in alike.items()
     ]
     return "; ".join(sentences) + "."
+
+
+def _seen(found: StudyAnswer, measure: Measure) -> Iterator[str]:
+    """Of each method and rank, at which points its interval leaves out 0, as in ``LoRA r=8 was less accurate at 3 and
+    10 epochs``.
+    """
+    for line in found.lines:
+        points: dict[str, list[Point]] = {}
+        for at in found.points:
+            candidate = at.by_line.get(line)
+            if candidate is not None and not candidate.difference.holds_zero:
+                is_better = (candidate.difference.interval.mean > 0) is measure.higher_is_better
+                points.setdefault(measure.better if is_better else measure.worse, []).append(at.point)
+        if points:
+            yield f"{line} was {listed([f'{word} {_where(found, own)}' for word, own in points.items()])}"
 
 
 def study_level(found: StudyAnswer) -> str:
@@ -110,8 +127,11 @@ def study_basis(found: StudyAnswer) -> list[str]:
         can = f"this look allows {level_text(look.level)}, and {half}" if look.level else "this look can show nothing"
         sentences.append(f"{many}: {can}.")
     if seeds < CLAIM_SEEDS:
-        are = "is 1" if seeds == 1 else f"are {seeds}"
-        sentences.append(f"A claim takes at least {CLAIM_SEEDS} seeds, and there {are}.")
+        are, least = "is 1" if seeds == 1 else f"are {seeds}", p_text(2 ** (1 - seeds))
+        sentences.append(
+            f"A claim takes at least {CLAIM_SEEDS} seeds, and there {are}: p cannot be below {least}, however large a "
+            "difference is."
+        )
     if first.difference.examples:
         examples = examples_text(first.arm.spec.network.learns, first.difference.examples, "test")
         sentences.append(f"Intervals are over seeds and {examples}, one by one at 95 %.")
@@ -122,6 +142,15 @@ def study_basis(found: StudyAnswer) -> list[str]:
             f"Updates are not equal: {count_text(updates[0])} to {count_text(updates[-1])}. A batch has at most all "
             "training examples, and epochs are whole."
         )
+    elif updates and found.axis.name != EpochsAxis.name and updates[0] < ALIKE * updates[-1]:
+        sentences.append(
+            f"Epochs are the same at every point, and updates are not: {count_text(updates[0])} to "
+            f"{count_text(updates[-1])}. How much of a change is theirs is open."
+        )
+    if not found.axis.is_scale:
+        sentences.append("Points are compared with full fine-tuning and not with each other: which is best is open.")
+    if any(own.arm.spec.label != line for at in found.points for line, own in at.by_line.items()):
+        sentences.append("Ranks are chosen so that every point trains about as many parameters.")
     if changes := [change for line in found.lines if (change := found.change(line))]:
         ends = f"{found.points[0].point} to {found.points[-1].point} ({found.axis.title.lower()})"
         each = [f"{_change_text(change)} for {change.a}" for change in changes]
@@ -152,8 +181,8 @@ def _unsettled(found: StudyAnswer) -> Iterator[str]:
     points = [at.point for at in found.points if not all(at.settled(line) for line in at.by_line)]
     if points:
         yield (
-            f"Not settled {_where(found, points)}, drawn open: three times the epochs may change these, so they say "
-            "what is reached with this training."
+            f"Not known to be settled {_where(found, points)}, drawn open: three times the epochs may change these, so "
+            "they say what is reached with this training."
         )
 
 
