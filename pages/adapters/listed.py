@@ -18,6 +18,7 @@ from core.study.arms.sweep import setting_texts
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
 from pages.shared.experiment.current import experiment_with, offered_here
+from pages.shared.experiment.verdict_view import offers_adapter
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import task_text, when
 
@@ -76,6 +77,8 @@ class Said:
     """The run's setting where it has several seeds; None while the test part is not to be read."""
     is_first: bool
     """Whether the run is offered, of all seeds of its setting."""
+    is_offered: bool
+    """Whether other pages offer an adapter of the experiment."""
 
     def show_mean(self) -> None:
         """Draw the mean over the seeds on the test part, to be read beside the value of the run."""
@@ -91,6 +94,8 @@ class Said:
     def show_answer(self) -> None:
         """Draw the answer of the experiment, and why this run is the first."""
         sentences = [f"**{literal(self.experiment.name)}:** {literal(self.headline)}"]
+        if not self.is_offered:
+            sentences.append("So no other page offers an adapter of it.")
         if self.is_first:
             sentences.append(
                 "This adapter comes first, because its seed is the nearest to the mean of its setting on the "
@@ -109,4 +114,5 @@ def said_of(lab: Lab, run: Run) -> Said | None:
     arms = [] if found.unread else averaged_arms(members)
     setting = next((arm for arm in arms if arm.key == run.spec.arm and len(arm.runs) > 1), None)
     is_first = setting is not None and found.offered is not None and found.offered.id == run.id
-    return Said(experiment, headline(found), setting, is_first and run.validated is not None)
+    is_first = is_first and run.validated is not None
+    return Said(experiment, headline(found), setting, is_first, offers_adapter(found))

@@ -459,11 +459,13 @@ def test_an_adapter_has_the_mean_of_its_setting_and_the_answer_of_its_experiment
     assert values["Mean of 2 seeds"] == f"{told.arm.interval('accuracy').mean:.1f} %"
     assert headline(found) in texts(app).replace("\\", "")
     assert "comes first, because its seed is the nearest to the mean of its setting" in texts(app)
+    assert "no other page offers an adapter of it" not in texts(app)
     other = next(run for run in told.arm.runs if run.id != first.id)
     assert "comes first" not in texts(draw("adapters", adapter=other.id))
     with filled.store.transaction() as db:  # a mean of the test part is not to be read before all have ended
         db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (other.id,))
     app = draw("adapters", adapter=first.id)
+    assert "no other page offers an adapter of it" in texts(app)
     assert "No verdict yet: 1 of 4 runs was stopped." in texts(app)
     assert not [metric.label for metric in app.metric if metric.label.startswith("Mean")]
 

@@ -13,6 +13,7 @@ from core.numbers import counted
 from core.run_spec import RunSpec
 from core.spec import bounds
 from core.store.record import Experiment
+from core.study.arms.design_words import examples_sentence
 from core.study.arms.sweep import is_sweep
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict
@@ -32,8 +33,8 @@ from pages.shared.experiment.growing import (
 )
 from pages.shared.experiment.like import open_like
 from pages.shared.experiment.trackers import send_to_tracker
-from pages.shared.ui.links import link
-from pages.shared.ui.literal import errors_shown
+from pages.shared.ui.links import ENTRIES, link
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import start_id
 from pages.shared.ui.primary import on_primary
 
@@ -85,8 +86,22 @@ def next_step_button(lab: Lab, experiment: Experiment, found: Verdict, is_primar
     name = STEPS.get(found.next_step) if found.next_step is not None else None
     if name is not None and not (is_study(experiment) and name in NOT_OF_STUDIES):
         action_button(lab, experiment, found, name, is_primary)
-    elif found.next_step is None and found.needs_examples:
-        link("data", "Find more test examples")
+    if found.needs_examples and found.next_step in (None, NextStep.LONGER):
+        _more_examples(found)
+
+
+def _more_examples(found: Verdict) -> None:
+    """Draw what takes more test examples, how many, and where these come from. Args: found: it needs them."""
+    design, told = found.design, found.told
+    if design is None or told is None:
+        return
+    measure, kind = told.arm.spec.objective.primary, told.arm.spec.network.learns
+    with st.popover("More test examples", icon=ENTRIES["data"].icon):
+        st.markdown(
+            f"{literal(examples_sentence(design, measure, found.margin, kind))} Upload a file with more of them under "
+            "another name, or choose a dataset that has them, and ask again."
+        )
+        link("data", "Data")
 
 
 def action_button(lab: Lab, experiment: Experiment, found: Verdict, name: str, is_primary: bool = False) -> None:

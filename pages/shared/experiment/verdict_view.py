@@ -96,6 +96,11 @@ def difference_view(found: Verdict, arms: Sequence[Arm], colours: Mapping[str, s
     show(figure, owner, "difference", alt)
 
 
+def offers_adapter(found: Verdict) -> bool:
+    """Whether an answer comes with an adapter: see :func:`adapter_button`."""
+    return not (found.unread or (found.withheld and found.mend is not NextStep.RATES))
+
+
 def adapter_button(found: Verdict, key: str) -> None:
     """Offer the adapter of the setting that the answer is about, with what was said of the setting; nothing while the
     test part is not to be read, and of settings that have not been shown to have learned anything: Adapters has them.
@@ -105,7 +110,7 @@ def adapter_button(found: Verdict, key: str) -> None:
         key: of the button.
     """
     run, told = found.offered, found.told
-    if run is None or run.result is None or found.unread or (found.withheld and found.mend is not NextStep.RATES):
+    if run is None or run.result is None or not offers_adapter(found):
         return
     measure = run.spec.objective.primary
     mean = f" (mean {measure.text(told.arm.interval(measure.name).mean, 1)})" if told is not None else ""
