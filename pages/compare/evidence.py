@@ -43,7 +43,6 @@ from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import start_id
 
 
 def differences(shown: Comparison) -> None:
@@ -149,10 +148,9 @@ def rates_part(shown: Comparison) -> None:
     """Which rate validation chose for each setting, and what the others would have given."""
     if not shown.tuned or not shown.chosen:
         st.caption(
-            "Each setting was trained at one learning rate. Home and Fine-tune find the learning rates of a new "
-            "experiment."
+            "Each setting was trained at one learning rate. *Find the learning rates*, above or under *More*, asks the "
+            "same with a search, and uses what was trained."
         )
-        link("finetune", "Fine-tune", {"base": start_id(shown.members[0].spec)})
         return
     st.subheader("Learning rates")
     choices = rate_choices(shown.everything)

@@ -87,7 +87,7 @@ def _accuracy(evidence: Evidence, _: int) -> Section:
         f"{measure.title} on the target's test part of every run, by setting",
     )
     share = share_sentence(evidence.chosen[0].runs[0].result, evidence.members[0].spec.network.learns)
-    lead = f"{measure.title} on the target's test part, which took no part in any choice. {share}".strip()
+    lead = f"{measure.title} on the target's test part, by which no learning rate was chosen. {share}".strip()
     within = {candidate.arm.key: within_text(candidate, found.margin) for candidate in found.candidates}
     columns = {
         "Setting": [arm.label for arm in arms],
