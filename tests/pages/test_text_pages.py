@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from urllib.parse import parse_qs
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -314,11 +313,3 @@ def test_a_text_that_somebody_types_is_answered(opened: Lab, trained_home: Train
     networks.set_value(networks.value[:1]).run()
     assert not app.error
     assert ("Where they disagree" in [heading.value for heading in app.subheader]) == (which != "direct")
-
-
-def test_the_link_to_finetune_names_the_network_that_was_fine_tuned_as_it_was_brought(
-    seen: Callable[..., AppTest], trained_home: TrainedHome
-) -> None:
-    app = seen("compare", experiment=trained_home.direct.id, view="Rates")
-    (link,) = [link for link in app.get("page_link") if link.proto.label == "Fine-tune"]
-    assert parse_qs(link.proto.query_string)["base"] == [trained_home.digest]
