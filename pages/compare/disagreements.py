@@ -19,6 +19,7 @@ from pages.shared.experiment.measured import measured
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.literal import literal
+from pages.shared.ui.widget_key import widget_key
 
 IMAGES_SHOWN = 12
 """Maximum number of images shown that one setting alone gets right."""
@@ -30,16 +31,17 @@ CHARACTERS = 400
 """Maximum number of characters of a text in the table; the file has all."""
 
 
-def passages_apart(lab: Lab, a: Arm, b: Arm) -> None:
-    """Draw a table of the texts on which two settings that continue them differ by most bits."""
+def passages_apart(lab: Lab, a: Arm, b: Arm) -> int | None:
+    """Draw the texts on which two settings that continue them differ by most bits; return which one is selected."""
     found = measured(text_costs, lab, a, b, TEXTS_SHOWN)
     what = a.spec.objective.primary
     st.markdown(f"**Where {literal(a.label)} and {literal(b.label)} differ most**")
     st.caption(
         f"Bits per byte of each text, as the mean over {counted(found.seeds, 'seed')}; lower is better. First come "
-        f"those that differ by most bits in all, of {counted(found.tested, 'test text')}."
+        f"those that differ by most bits in all, of {counted(found.tested, 'test text')}. Select "
+        "a row to see its text token by token."
     )
-    dataframe(
+    selected = dataframe(
         {
             "Text": [shortened(text, CHARACTERS) for text in found.texts],
             a.label: [what.text(value) for value in found.bits[:, 0]],
@@ -47,8 +49,12 @@ def passages_apart(lab: Lab, a: Arm, b: Arm) -> None:
             "Bits apart": found.apart.round(1),
         },
         hide_index=True,
+        key=widget_key("texts-apart", a.key, b.key),
+        on_select="rerun",
+        selection_mode="single-row",
         alt=f"Test texts on which {a.label} and {b.label} differ most, with the bits per byte of each",
-    )
+    ).selection.rows
+    return int(found.rows[selected[0]]) if selected else None
 
 
 def _images(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[str]) -> None:

@@ -67,8 +67,14 @@ def _passages(shown: Comparison) -> None:
         st.caption("Two settings that share a seed can be compared text by text.")
         return
     with errors_shown():
-        passages_apart(shown.lab, *pair)
-    link("tryit", "See texts token by token on Try it", {"experiment": shown.experiment.id})
+        row = passages_apart(shown.lab, *pair)
+        if row is not None:
+            number = str(row + 1)
+            link(
+                "tryit",
+                f"Test text {number}, token by token",
+                {"experiment": shown.experiment.id, "try-example": number},
+            )
 
 
 def _pair(arms: Sequence[Arm], decided: Verdict) -> list[Arm]:

@@ -88,8 +88,8 @@ def column_config() -> dict[str, Any]:
         "Trainable parameters": "localized",
         "Steps": "localized",
         "Training time (s)": "%.2f s",
-        "Alpha": "%g",
-        "Learning rate": "%g",
+        "Alpha": "%.6g",
+        "Learning rate": "%.6g",
     }
     return {
         **{column: number(TITLES.get(column), format=format) for column, format in formats.items()},

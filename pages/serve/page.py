@@ -160,8 +160,8 @@ dataframe(
     ],
     hide_index=True,
     column_config={
-        "Alpha": st.column_config.NumberColumn(format="%g"),
-        "Learning rate": st.column_config.NumberColumn(format="%g"),
+        "Alpha": st.column_config.NumberColumn(format="%.6g"),
+        "Learning rate": st.column_config.NumberColumn(format="%.6g"),
         "Accuracy (%)": st.column_config.NumberColumn(format="%.2f"),
         BITS_PER_BYTE.title: st.column_config.NumberColumn(format="%.3f"),
     },

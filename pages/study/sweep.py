@@ -153,8 +153,8 @@ def _table(experiment: Experiment, arms: list[Arm], unread: bool) -> None:
         alt=f"Every setting with its {measure.noun} on validation and test part",
         column_config={
             "Chosen": st.column_config.CheckboxColumn(help="By validation: for its rank, or of full fine-tuning."),
-            "Learning rate": column(format="%g"),
-            "Alpha": column(format="%g"),
+            "Learning rate": column(format="%.6g"),
+            "Alpha": column(format="%.6g"),
             f"Validation {within}{unit}": column("Validation", format=measure.column_format),
             f"Validation {within}, 95 %": "Validation, 95 %",
             measure.axis: column("Test", format=measure.column_format),

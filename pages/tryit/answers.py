@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 
 import streamlit as st
@@ -17,7 +18,13 @@ from core.study.figures.probabilities import Probabilities, probabilities, proba
 from core.wording.answers import answers_text
 from core.wording.examples import class_name
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import colored, literal
+
+APART = 1
+"""Bits by which a token costs a network less or more than its base where it is in color: half or twice as probable."""
+
+LESS, MORE = "blue", "orange"
+"""Colors of the background of tokens that cost a network less and more than its base."""
 
 _HTML = '<div class="answers" role="group" aria-label="Answers" tabindex="0"><table></table></div>'
 
@@ -87,7 +94,8 @@ def show_scores(scores: Mapping[str, TextScore]) -> None:
         hide_index=True,
         alt="Bits per byte of the text by each network, lower is better",
     )
-    st.caption(f"{BITS_PER_BYTE.about} Lower is better. Below: the bits of each token.")
+    st.caption(f"{BITS_PER_BYTE.about} Lower is better.")
+    _show_tokens(scores)
     dataframe(
         {
             "Token": [each.token for each in next(iter(scores.values())).tokens],
@@ -96,6 +104,26 @@ def show_scores(scores: Mapping[str, TextScore]) -> None:
         hide_index=True,
         alt="Bits of each token of the text by each network",
     )
+
+
+def _show_tokens(scores: Mapping[str, TextScore]) -> None:
+    """Draw the text once for each network that is not the base, with the tokens that cost it less or more in color."""
+    base, *others = scores
+    if others:
+        st.caption(
+            f"Tokens that cost :{LESS}-background[at least {APART} bit less than the base] and "
+            f":{MORE}-background[at least {APART} bit more]; the table has the bits of each."
+        )
+    for label in others:
+        pairs = zip(scores[label].tokens, scores[base].tokens, strict=True)
+        parts = groupby(pairs, lambda pair: _color(pair[0].bits - pair[1].bits))
+        text = "".join(colored(color, "".join(own.token for own, _ in part)) for color, part in parts)
+        st.markdown(f"**{literal(label)}** {text}")
+
+
+def _color(bits: float) -> str:
+    """The color of a token that costs this much more than it costs the base; empty where it is hardly anything."""
+    return "" if abs(bits) < APART else MORE if bits > 0 else LESS
 
 
 def _show_numbers(found: Mapping[str, float], truth: float | None) -> None:

@@ -149,8 +149,11 @@ def ask_input(asked: Asked) -> Given | None:
 def _row(asked: Asked) -> int:
     """Draw the choice of a test example; return its index."""
     count, first = len(asked.task.test), asked.disputed[0] + 1 if asked.disputed else 1
-    st.session_state[EXAMPLE] = min(max(st.session_state.get(EXAMPLE, first), 1), count)
-    number = st.number_input(f"Number, of {count_text(count)}", 1, count, step=1, key=EXAMPLE)
+    if st.session_state.get(EXAMPLE, 1) > count:
+        st.session_state[EXAMPLE] = count
+    number = st.number_input(
+        f"Number, of {count_text(count)}", 1, count, first, step=1, key=EXAMPLE, bind="query-params"
+    )
     if asked.disputed:
         st.button(
             "Next disagreement",

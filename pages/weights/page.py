@@ -7,6 +7,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.methods.method import Role
+from core.numbers import counted
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.verdict import Verdict
@@ -70,10 +71,10 @@ def map_part(focus: Focus) -> None:
         open_layer,
     )
     st.caption(literal(f"{focus.name}. {measure.reading} {map_sentence(measure, values)}"))
-    empty = len(focus.shapes) - len(values)
     head = " The new head is not shown: it has no base to differ from." if focus.has_new_head else ""
-    framed = "Framed: the chosen layer."
-    st.caption(f"{framed} {f'{empty} tiles are empty: training did not change these layers.' if empty else ''}{head}")
+    empty = len(focus.shapes) - len(values)
+    which = f" {counted(empty, 'empty tile')}: training changed nothing there." if empty else ""
+    st.caption(f"Framed: the chosen layer.{which}{head}")
     download(
         "Download CSV",
         lambda: csv_of(map_numbers(focus.layers, {MAP_MEASURES[name].title: values})),

@@ -39,8 +39,10 @@ from core.study.report.answer import answer_of
 from core.study.report.report import report_of
 from core.study.stats.measures import FORGETTING, quantity
 from core.study.weights import predicted
+from core.study.weights.text_costs import text_costs
 from core.training.evaluation import evaluate
 from core.web.predict import description
+from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short
 from tests.pages.test_pages import draw, texts
 from tests.text_home import pets
@@ -223,6 +225,20 @@ def test_pages_speak_of_texts_and_not_of_classes(done: Done, which: str, page: s
         assert next(iter(app.dataframe[0].value["Network"])) == "Base"  # whose output layer is not new
     if page in ("compare", "report", "runs", "weights"):
         assert not CLASS_THINGS.findall(texts(app))
+
+
+def test_a_text_on_which_settings_differ_is_opened_token_by_token(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.tryit.answers.APART", 0.01)
+    full, lora = arms_of(done.lab.members(done.topics))
+    found = text_costs(done.lab, full, lora, 4)
+    app = draw("tryit", experiment=done.topics.id, **{"try-example": str(found.rows[3] + 1)})
+    assert app.number_input(key="try-example").value == found.rows[3] + 1
+    assert literal(found.texts[3]) in [each.value for each in app.markdown]
+    _, tokens = (each.value for each in app.dataframe)
+    apart = tokens[tokens.columns[2]] - tokens["Base"]  # of the first fine-tuned network
+    (text,) = (each.value for each in app.markdown if each.value.startswith(f"**{literal(tokens.columns[2])}**"))
+    assert (":blue-background" in text, ":orange-background" in text) == ((apart <= -0.01).any(), (apart >= 0.01).any())
+    assert ":blue-background" in text
 
 
 def test_home_asks_for_new_topics_with_a_decoder(done: Done) -> None:

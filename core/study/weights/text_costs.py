@@ -21,6 +21,8 @@ from core.study.weights.predicted import predictions, test_texts, true_targets
 class TextCosts:
     """Test texts, those first on which two settings differ by most bits."""
 
+    rows: NDArray[np.intp]
+    """(texts,) their places in the test part."""
     texts: tuple[str, ...]
     """They are from outside, and may contain anything."""
     bits: NDArray[np.float64]
@@ -47,7 +49,7 @@ def text_costs(lab: Lab, a: Arm, b: Arm, limit: int) -> TextCosts:
     order = np.argsort(-np.abs(apart), kind="stable")[:limit]
     order = order[sizes[order] > 0]
     found = test_texts(lab, a.spec.task, order.tolist())
-    return TextCosts(found, bits[order] / sizes[order, None], apart[order], len(shared), len(sizes))
+    return TextCosts(order, found, bits[order] / sizes[order, None], apart[order], len(shared), len(sizes))
 
 
 def _nats(lab: Lab, runs: Sequence[Run]) -> NDArray[np.float64]:

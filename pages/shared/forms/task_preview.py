@@ -19,7 +19,7 @@ from core.tasks.views.text import TextPreview
 from core.wording.examples import target_text
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import readable
-from pages.shared.ui.literal import errors_shown, literal
+from pages.shared.ui.literal import colored, errors_shown, literal
 
 CLASSES_SHOWN = 50
 """Maximum number of classes in a preview of images."""
@@ -172,7 +172,7 @@ def draw_passages(seen: PassagePreview, network: NetworkSpec, key: str) -> None:
     between = "|" if network.tokenizer is None else ""  # every byte is a token
     for words, scored in seen.rows:
         parts = groupby(enumerate(zip(words, scored, strict=True)), lambda each: _part(each, seen.length))
-        st.markdown("".join(_coloured(color, between.join(word for _, (word, _) in tokens)) for color, tokens in parts))
+        st.markdown("".join(colored(color, between.join(word for _, (word, _) in tokens)) for color, tokens in parts))
     _draw_lengths(seen, key)
 
 
@@ -180,12 +180,6 @@ def _part(token: tuple[int, tuple[str, bool]], length: int) -> str:
     """The color of a token by its place and whether it is scored; empty for one that is only read."""
     place, (_, scored) = token
     return CUT if place >= length else SCORED if scored else ""
-
-
-def _coloured(color: str, tokens: str) -> str:
-    """Tokens as Markdown, in one line."""
-    text = literal(tokens.replace("\n", "⏎"))
-    return f":{color}-background[{text}]" if color else text
 
 
 PREVIEWS: dict[str, tuple[str, str, Callable[[Lab, TaskSpec, str, NetworkSpec | None], None]]] = {

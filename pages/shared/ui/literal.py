@@ -32,6 +32,13 @@ def literal(text: str) -> str:
     return "\\\n".join(_START.sub(r"\1\\\2", _SPECIAL.sub(_plain, line.strip())) for line in text.strip().splitlines())
 
 
+def colored(color: str, text: str) -> str:
+    """Return markdown that shows ``text`` in one line, verbatim, with a background. Args: color: empty for none."""
+    shown = literal(text.replace("\n", "⏎"))
+    inner = f":{color}-background[{shown}]" if color and shown else shown
+    return " " * text[:1].isspace() + inner + " " * text[-1:].isspace()
+
+
 def _plain(found: re.Match[str]) -> str:
     """Escape one character.
 
