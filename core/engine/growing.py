@@ -26,6 +26,11 @@ AGAIN = r" \(\d+\)"
 """Pattern of the number behind the name of an experiment that other experiments have, too."""
 
 
+def is_numbered(name: str, own: str) -> bool:
+    """Whether a name is this one, or this one with a number because other experiments have it, too."""
+    return re.fullmatch(f"{re.escape(own)}({AGAIN})?", name) is not None
+
+
 def plan_of(experiment: Experiment) -> Plan | None:
     """The plan of an experiment; None where all its runs were known when they were launched."""
     return None if experiment.plan is None else _parsed(experiment.plan)
@@ -84,6 +89,17 @@ class Growing(Launcher):
             if left is None and wanted <= {run.spec for run in members}:
                 left = experiment
         return left
+
+    @staticmethod
+    def trained_text(experiment: Experiment, members: Sequence[Run]) -> str:
+        """What an experiment trained, in the words of the name it would have by itself; empty where it has that name.
+
+        Args:
+            experiment: whatever it is called.
+            members: all runs of it.
+        """
+        own = name_of([run.spec for run in members], plan_of(experiment))
+        return "" if is_numbered(experiment.name, own) else own
 
     def rename(self, id: str, name: str) -> str:
         """Rename an experiment; an empty name gives it the one it would have by itself.
@@ -180,7 +196,7 @@ class Growing(Launcher):
         new = [(id, spec) for id, spec in members if spec not in there]
         known = [run.spec for run in self.store.runs_of(before.runs)]
         name, own = before.name, name_of(known, plan_of(before))
-        if name == own or re.fullmatch(re.escape(own) + AGAIN, name):
+        if is_numbered(name, own):
             name = self._unused(name_of([*known, *growth.runs], growth.plan), before.id)
         plan = before.plan if growth.plan is None else growth.plan.with_queued(growth.runs).to_json()
         after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in members)), plan=plan)

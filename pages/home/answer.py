@@ -36,7 +36,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
     found = answer_of(lab, experiment, members)
     with st.container(border=True):
         judged = f"{bases_text(members[0].spec)} · judged by {judged_text(judged_by(members))}"
-        st.caption(f"{literal(experiment.name)} · {when(experiment.created)} · {judged}")
+        st.caption(f"{called(lab, experiment, members)} · {when(experiment.created)} · {judged}")
         if was_known(experiment):
             st.info("This was compared before: here is the answer.", icon=":material/info:")
         state_line(lab, members, f"home-{experiment.id}", found)
@@ -57,13 +57,18 @@ def answer(lab: Lab, experiment: Experiment) -> None:
             experiment_actions(lab, experiment, found)
 
 
+def called(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> str:
+    """Name of an experiment, followed by what it trained if the name was chosen by somebody; Markdown."""
+    return " · ".join(literal(each) for each in (experiment.name, lab.trained_text(experiment, members)) if each)
+
+
 def answer_while_growing(lab: Lab, experiment: Experiment) -> None:
     """Draw the answer that an experiment had before runs were added that train now; nothing where it had none."""
     members = lab.members(experiment)
     before = answer_before(lab, experiment, members)
     if before is not None:
         with st.container(border=True):
-            st.caption(f"{literal(experiment.name)} · judged by {judged_text(judged_by(members))}")
+            st.caption(f"{called(lab, experiment, members)} · judged by {judged_text(judged_by(members))}")
             _before(before, experiment, members)
             adapter_button(before.found, f"home-{experiment.id}")
     elif experiment.plan is None and len(stages_of(members)) > 1:

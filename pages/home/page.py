@@ -43,7 +43,8 @@ def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:
     """Draw one row per experiment: time, name and level, below them the answer, and a link."""
     st.subheader("Earlier")
     for experiment in experiments:
-        found = answer_of(lab, experiment, lab.members(experiment))
+        members = lab.members(experiment)
+        found = answer_of(lab, experiment, members)
         with st.container(border=True, gap="small"):
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.caption(when(experiment.created), width="content")
@@ -58,6 +59,8 @@ def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:
                     on_click=_open,
                     args=(experiment.id,),
                 )
+            if trained := lab.trained_text(experiment, members):
+                st.caption(literal(trained))
             st.caption(literal(headline(found)))
 
 

@@ -54,6 +54,8 @@ def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened:
     assert (opened.experiment(experiment.id).name, [toast.value for toast in app.toast]) == ("mine", ["Name saved"])
     opened.stop(*grown.runs)
     finish(opened, *grown.runs)
+    (about,) = [each.value for each in draw("home").caption if each.value.startswith("mine · ")]
+    assert about.startswith(f"mine · {grown.name} · ")  # whatever it is called, the page says what was trained
 
 
 def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: Lab, base: Run) -> None:

@@ -303,6 +303,10 @@ def test_earlier_experiments_have_their_time_and_their_name(everything: Lab, tra
     shown = trained_home.plain.id
     listed = [experiment for experiment in everything.experiments(12) if experiment.id != shown]
     assert len(listed) > 1
+    captions = [caption.value.replace("\\", "") for caption in app.caption]
     for experiment in listed:
-        assert when(experiment.created) in [caption.value for caption in app.caption]
+        assert when(experiment.created) in captions
         assert f"**{experiment.name}**" in texts(app).replace("\\", "")
+        trained = everything.trained_text(experiment, everything.members(experiment))
+        assert bool(trained) == ("→" not in experiment.name)  # somebody chose the name
+        assert not trained or trained in captions
