@@ -64,28 +64,52 @@ def test_the_sentence_has_the_ratio_of_each_way():
     assert "a machine, 2 cores" in conditions_sentence(times())
 
 
-def with_dora(dora_ways=WAYS[:2]):
-    """LoRA at two ranks and DoRA at one of them, measured."""
+def with_dora(dora_ways=WAYS[:2], noisy=()):
+    """LoRA at two ranks and DoRA at one of them, measured. Args: noisy: labels of those that take as long as full."""
     runs = make_arm_runs("full", [90.0] * 3, bank=3)
     for kind, rank, bank in (("lora", 4, 6), ("lora", 8, 6), ("dora", 4, 1)):
         runs += make_arm_runs("lora", [90.0] * 3, bank=bank, spec={"method": {"kind": kind, "rank": rank}})
     spec = step_time_spec(arms_of(runs), "cpu")
     speeds = {"LoRA r=4": 0.5, "LoRA r=8": 0.75, "DoRA r=4": 2.5, "Full": 1.0}
     ways = {method: dora_ways if method.kind == "dora" else WAYS for method in (FULL, *spec.adapters)}
-    rows = [Measured(way, m, tuple(s * speeds[m.label] for s in SPEEDS)) for m, own in ways.items() for way in own]
+    around = [(0.95, 1.02)[place % 2] for place in range(len(SPEEDS))]
+    ratios = {m: around if m.label in noisy else [speeds[m.label]] * len(SPEEDS) for m in ways}
+    rows = [
+        Measured(way, method, tuple(speed * ratio for speed, ratio in zip(SPEEDS, ratios[method], strict=True)))
+        for method, own in ways.items()
+        for way in own
+    ]
     return StepTimes(spec, tuple(rows), "a machine, 2 cores", 2)
 
 
 def test_each_method_has_its_own_times_and_only_some_have_closed_forms():
     sentence = step_times_sentence(with_dora())
     plain, lora, dora = sentence.removesuffix(".").split(". ")
-    assert "a step of LoRA takes 0.50 to 0.75 times (r = 4 to 8) and one of DoRA 2.50 times (95 %" in plain
-    assert "a step of LoRA takes 0.50 to 0.75 times (r = 4 to 8): gradients are in closed form" in lora
+    assert (
+        "a step of LoRA takes 0.50 to 0.75 times (r = 4 to 8, 95 % intervals 0.50 to 0.75) and one of DoRA 2.50"
+        in plain
+    )
+    assert "takes 0.50 to 0.75 times (r = 4 to 8, 95 % intervals 0.50 to 0.75): gradients are in closed form" in lora
     assert "(6 runs against 3 of full fine-tuning)" in lora
     assert "LoRA runs also share products" in lora
     assert "a step of DoRA takes 2.50 times (95 % interval 2.50 to 2.50)" in dora
     assert "closed form" not in dora
     assert "banks" not in dora
+
+
+@pytest.mark.parametrize(("noisy", "said"), [((), ""), (("LoRA r=8",), "at r = 8 "), (("LoRA r=4", "LoRA r=8"), "")])
+def test_a_ratio_whose_interval_holds_1_is_no_difference_in_the_sentence_as_in_the_table(noisy, said):
+    times = with_dora(noisy=noisy)
+    plain, lora, dora = step_times_sentence(times).removesuffix(".").split(". ")
+    table = step_times_table(times)
+    spans = table[table["Measured in"] == "Plain PyTorch"].set_index("Method")["Times full, 95 %"]
+    ends = [spans[f"LoRA r={rank}"].partition("(")[2].removesuffix(")").split(" to ") for rank in (4, 8)]
+    assert f"95 % intervals {min(low for low, _ in ends)} to {max(high for _, high in ends)}" in plain
+    assert [float(low) <= 1 <= float(high) for low, high in ends] == ["LoRA r=4" in noisy, "LoRA r=8" in noisy]
+    for sentence in (plain, lora):
+        assert ("no difference is shown" in sentence) is bool(noisy)
+        assert f"; {said}no difference is shown)" in sentence or not noisy
+    assert "no difference" not in dora
 
 
 def test_what_autograd_trains_side_by_side_shares_no_products():

@@ -151,19 +151,28 @@ def _ratio(times: StepTimes, way: Way, method: MethodSpec) -> Interval | None:
 
 
 def _range_text(times: StepTimes, way: Way, kind: type[MethodSpec]) -> str:
-    """The ratios of all ranks of a method, as in ``0.31 to 0.45 times``; empty where there are none."""
+    """The ratios of all ranks of a method, the ends of their intervals, and where 1 lies in one, so that no difference
+    is shown; as in ``0.74 to 0.98 times (r = 1 to 16, 95 % intervals 0.70 to 1.03; at r = 16 no difference is shown)``.
+    Empty where there are none.
+    """
     own = [adapter for adapter in times.spec.adapters if type(adapter) is kind]
     found = {adapter: ratio for adapter in own if (ratio := _ratio(times, way, adapter)) is not None}
     if not found:
         return ""
-    if len(found) == 1:
-        (ratio,) = found.values()
-        low, high = (number_text(end) for end in (ratio.low, ratio.high))
-        return f"{number_text(ratio.mean)} times (95 % interval {low} to {high})"
-    least, most = (number_text(pick(ratio.mean for ratio in found.values())) for pick in (min, max))
+    several = len(found) > 1
+    values = [[number_text(value) for value in sorted(ratio.mean for ratio in found.values())][end] for end in (0, -1)]
+    low, high = min(ratio.low for ratio in found.values()), max(ratio.high for ratio in found.values())
     sizes = sorted({adapter.inner_rank for adapter in found if adapter.inner_rank is not None})
-    ranks = f" (r = {sizes[0]}{f' to {sizes[-1]}' if len(sizes) > 1 else ''})" if sizes else ""
-    return f"{least} to {most} times{ranks}"
+    ranks = f"r = {sizes[0]}{f' to {sizes[-1]}' if len(sizes) > 1 else ''}, " if sizes and several else ""
+    same = [adapter for adapter, ratio in found.items() if ratio.low <= 1 <= ratio.high]
+    where = ""
+    if len(same) < len(found):
+        is_one_each = len(sizes) == len(found)
+        of_same = listed([str(adapter.inner_rank) for adapter in same])
+        where = f"at r = {of_same} " if is_one_each else f"for {len(same)} of {len(found)} settings "
+    shown = f"; {where}no difference is shown" if same else ""
+    ends = f"95 % interval{'s' if several else ''} {number_text(low)} to {number_text(high)}"
+    return f"{' to '.join(dict.fromkeys(values))} times ({ranks}{ends}{shown})"
 
 
 def _ratio_text(ratio: Interval) -> str:
