@@ -666,3 +666,15 @@ def test_what_is_not_shown_to_beat_the_most_frequent_class_has_no_verdict(
     if start:
         assert (found.mend, found.looks, found.seeds_to_add) == (NextStep.SETTINGS, (), 0)
         assert "over seeds do" in headline(found)  # nothing is known of single examples
+        assert ("(50.0 %) is better than that." in headline(found)) is (50.0 in (full_mean, lora_mean))
+
+
+def test_what_learned_nothing_says_so_also_where_its_rate_is_at_an_end() -> None:
+    """The end of the rates says what to do, and not that there is nothing to see."""
+    runs = [run for run in runs_with(0.1 * SPREAD + 8, r4=0.1 * SPREAD + 8.1) if run.spec.optim.learning_rate < 0.02]
+    found = verdict(runs)
+    first, *_, last = headline(found).split(". ")
+    assert first.startswith("No verdict: after ")
+    assert "Full (8.0 %) and LoRA r=4 (8.1 %) have not been shown to have learned more" in first
+    assert "The chosen learning rate is at an end of those tried for LoRA r=4 (0.01 is the highest)" in headline(found)
+    assert (last, found.mend) == ("Find the learning rates.", NextStep.RATES)

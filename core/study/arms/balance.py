@@ -82,13 +82,23 @@ def unlearnt_sentence(found: Sequence[Arm], why: str = "") -> str:
     """That these arms are not shown to have learned anything, without a full stop. Args: why: that is so."""
     share, have = largest_class(found[0].runs[0].result), "has" if len(found) == 1 else "have"
     what = "to be better than answers that need no input"
-    names = [f"{arm.name} ({value_text(arm.what(), arm.interval(arm.primary).mean, 1)})" for arm in found]
     if share is not None:
         what = (
             f"to have learned more than naming the most frequent class, which is right in {percent(share, 1)} of cases"
         )
-        names = [f"{arm.name} ({percent(arm.interval(ACCURACY.name).mean, 1)})" for arm in found]
-    return f"{listed(names)} {have} not been shown {what}{why}"
+    return f"{listed([_with_value(arm) for arm in found])} {have} not been shown {what}{why}"
+
+
+def learnt_sentence(arm: Arm) -> str:
+    """That an arm is better, after :func:`unlearnt_sentence` of the one beside it, without a full stop."""
+    return f"{_with_value(arm)} is better than that"
+
+
+def _with_value(arm: Arm) -> str:
+    """An arm with its mean, as in ``LoRA r=4 (8.1 %)``; accuracy where its classes are known."""
+    if largest_class(arm.runs[0].result) is not None:
+        return f"{arm.name} ({percent(arm.interval(ACCURACY.name).mean, 1)})"
+    return f"{arm.name} ({value_text(arm.what(), arm.interval(arm.primary).mean, 1)})"
 
 
 def macro_f1_sentence(arms: Sequence[Arm]) -> str:

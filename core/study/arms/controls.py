@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,13 +12,13 @@ from core.methods.scratch import ScratchSpec
 from core.numbers import listed
 from core.plan.course import can_be_longer
 from core.study.arms.arm import Arm
-from core.study.arms.balance import unlearnt, unlearnt_sentence
+from core.study.arms.balance import learnt_sentence, unlearnt, unlearnt_sentence
 from core.study.arms.choice import common_seeds, winners
 from core.study.arms.family import Tested, differences_between, seen_difference
 from core.study.arms.settled import all_settled, updates_text, was_no_better
-from core.study.arms.withheld import NextStep, Reason
+from core.study.arms.withheld import NOT_YET, NextStep, Reason
 from core.study.stats.claims import Difference
-from core.study.stats.crossed import Crossed, crossed
+from core.study.stats.crossed import crossed
 from core.study.stats.intervals import MIN_SEEDS, Interval
 from core.study.stats.measures import digits_of, ends_text, value_text
 from core.study.stats.words import off_text
@@ -32,7 +33,9 @@ CURES = {
 """What to do, by the next step; where there is none, with why training is not made longer."""
 
 
-def unlearned_reason(arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, trivial: Tested) -> Reason | None:
+def unlearned_reason(
+    arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, trivial: Tested, ends: Reason | None = None
+) -> Reason | None:
     """Why nothing is said of two settings: one is not shown to be better than naming the most frequent class, or full
     fine-tuning is not shown to be better than training only the head.
 
@@ -42,11 +45,17 @@ def unlearned_reason(arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, 
         told: the setting that the verdict would be about.
         tested: has the measure of each test example.
         trivial: has the same of the answers that need no input.
+        ends: why rates beyond those tried come first, if they do.
     """
     after = f"No verdict: after {updates_text((full, told))}"
     if found := [arm for arm in (full, told) if is_unlearnt(arm, tested, trivial)]:
-        step, cure = _cure(arms, (full, told), found)
-        return Reason(f"{after} {unlearnt_sentence(found, _interval_words(found, tested, trivial))}. {cure}", step)
+        step, cure = (ends.next_step, ends.text.removeprefix(NOT_YET)) if ends else _cure(arms, (full, told), found)
+        cure = f"{cure[0].upper()}{cure[1:]}"
+        other = "".join(f" {learnt_sentence(arm)}." for arm in (full, told) if arm not in found)
+        why = _interval_words(found, tested, trivial)
+        return Reason(f"{after} {unlearnt_sentence(found, why)}.{other} {cure}", step)
+    if ends is not None:
+        return ends
     head = _beside(HeadSpec.name(), arms, full, tested)
     if head is None or _is_better(head):
         return None
@@ -79,37 +88,44 @@ def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) ->
 
 def is_unlearnt(arm: Arm, tested: Tested, trivial: Tested) -> bool:
     """Whether the 95 % interval of what a setting is better than trivial answers, over seeds and test examples, does
-    not lie above 0; with fewer than three seeds its mean. Where examples are not known, over seeds alone.
+    not lie above 0; with fewer than three seeds the one over test examples. Where examples are not known, over seeds
+    alone, and with fewer than three of them the mean.
     """
     found = _above_trivial(arm, tested, trivial)
-    if found is None:
-        return bool(unlearnt([arm]))
-    return (found.interval().low if found.seeds >= MIN_SEEDS else found.mean) <= 0
+    return bool(unlearnt([arm])) if found is None else _low(found) <= 0
 
 
-def _above_trivial(arm: Arm, tested: Tested, trivial: Tested) -> Crossed | None:
-    """What a setting is better than trivial answers; None where that is not known of each test example."""
+def _low(found: Interval) -> float:
+    return found.low if math.isfinite(found.low) else found.mean
+
+
+def _above_trivial(arm: Arm, tested: Tested, trivial: Tested) -> Interval | None:
+    """What a setting is better than trivial answers, with its interval as of :func:`is_unlearnt`; None where that is
+    not known of each test example.
+    """
     pairs = [(tested(run), trivial(run)) for run in arm.finished.values()]
     known = [own - base for own, base in pairs if own is not None and base is not None and len(own) == len(base)]
     if len(known) < len(pairs) or not known:
         return None
-    return crossed(arm.what(arm.primary).sign * np.stack(known))
+    values = arm.what(arm.primary).sign * np.stack(known)
+    # Two seeds tell next to nothing of others, and their examples tell chance from what was learned all the same.
+    return crossed(values if len(known) >= MIN_SEEDS else values.mean(0)[:, np.newaxis]).interval()
 
 
 def _interval_words(found: Sequence[Arm], tested: Tested, trivial: Tested) -> str:
     """What :func:`is_unlearnt` judges by, as the end of a sentence; empty where the means say enough."""
-    if any(len(arm.finished) < MIN_SEEDS for arm in found):
-        return ""
     known = [each for arm in found if (each := _above_trivial(arm, tested, trivial))]
     if len(known) == len(found) and all(each.mean <= 0 for each in known):
         return ""
+    few = any(len(arm.finished) < MIN_SEEDS for arm in found)
     if len(known) < len(found):
         own = ("interval", "does", "it is") if len(found) == 1 else ("intervals", "do", "they are")
-        return f": the 95 % {own[0]} over seeds {own[1]} not rule out that {own[2]} no better"
-    examples = examples_text(found[0].spec.network.learns, min(each.examples for each in known), "test")
-    spans, over = [], f"95 % interval over seeds and {examples} "
-    for arm, each in zip(found, known, strict=True):
-        what, better = arm.what().change, each.interval()
+        return "" if few else f": the 95 % {own[0]} over seeds {own[1]} not rule out that {own[2]} no better"
+    counted_examples = min(len(values) for run in found[0].runs if (values := tested(run)) is not None)
+    examples = examples_text(found[0].spec.network.learns, counted_examples, "test")
+    spans, over = [], f"95 % interval over {'' if few else 'seeds and '}{examples} "
+    for arm, better in zip(found, known, strict=True):
+        what = arm.what().change
         low, high = sorted(arm.what().sign * end for end in (better.low, better.high))
         interval = Interval(arm.what().sign * better.mean, low, high, better.n)
         mean, ends = value_text(what, interval.mean, digits_of(interval, what)), ends_text(interval, what)

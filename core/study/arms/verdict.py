@@ -335,7 +335,8 @@ def verdict(
         return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED + ("" if few else IN_TABLE))
     # Where a setting has learned nothing, no end of its rates is the best of anything.
     learned = [arm for arm in arms if arm.key == best.arm.key or not is_unlearnt(arm, tested, trivial)]
-    if why := ends_reason(everything, [full, *learned]) or unlearned_reason(everyone, full, best.arm, tested, trivial):
+    ends = ends_reason(everything, [full, *learned])
+    if why := unlearned_reason(everyone, full, best.arm, tested, trivial, ends):
         return replace(found, withheld=why.text, mend=why.next_step)
     return _looked(found, families, epochs, looks)
 

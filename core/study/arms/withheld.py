@@ -40,6 +40,9 @@ class Reason:
     """Number of seeds of the verdict that there could be without the runs that were stopped."""
 
 
+NOT_YET = "No verdict yet: "
+"""How a reason begins that names what can be done."""
+
 UNTIL_THEN = "Until then only the validation part is shown."
 """What is shown while runs are to finish, where nothing was shown before."""
 
@@ -64,16 +67,16 @@ def waiting_reason(runs: Sequence[Run], seeds: int, bases: Sequence[Run] = ()) -
         left += f", {waiting} of them interrupted" if waiting else ""
         more = "more follow, until the best learning rates are found" if searching else ""
         words = "; ".join(filter(None, [left if pending else "", more]))
-        return Reason(f"No verdict yet: {words}. {UNTIL_THEN}")
+        return Reason(f"{NOT_YET}{words}. {UNTIL_THEN}")
     finished = {(run.spec.arm, run.spec.seed) for run in everything if run.state == "finished"}
     left_out = [run for run in everything if run.state == "stopped" and not run.archived]
     missing = [run for run in left_out if (run.spec.arm, run.spec.seed) not in finished]
     if missing:
         were = f"{len(missing)} of {counted(len(everything), 'run')} {'was' if len(missing) == 1 else 'were'} stopped"
         or_ = f", or answer with the {counted(seeds, 'seed')} that finished" if seeds else ""
-        return Reason(f"No verdict yet: {were}. Finish the experiment{or_}.", NextStep.FINISH, seeds)
+        return Reason(f"{NOT_YET}{were}. Finish the experiment{or_}.", NextStep.FINISH, seeds)
     if any(run.plan == "waiting" for run in everything):
-        text = "No verdict yet: the search for learning rates has not ended. Finish the experiment."
+        text = f"{NOT_YET}the search for learning rates has not ended. Finish the experiment."
         return Reason(text, NextStep.FINISH)
     return None
 
@@ -98,7 +101,7 @@ def ends_reason(everything: Sequence[Run], compared: Sequence[Arm]) -> Reason | 
     if everything[0].spec.is_reported:
         can_extend, what = True, "Add the results of rates beyond it."
     return Reason(
-        f"No verdict yet: the chosen learning rate is at an end of those tried for {listed(ends)}, so a better one may "
+        f"{NOT_YET}the chosen learning rate is at an end of those tried for {listed(ends)}, so a better one may "
         f"lie beyond it. {what}",
         NextStep.RATES if can_extend else None,
     )
