@@ -34,10 +34,10 @@ CURES = {
 
 
 def unlearned_reason(
-    arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, trivial: Tested, ends: Reason | None = None
+    arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, trivial: Tested, ends: Reason | None
 ) -> Reason | None:
-    """Why nothing is said of two settings: one is not shown to be better than naming the most frequent class, or full
-    fine-tuning is not shown to be better than training only the head.
+    """Why nothing is said of two settings: one is not shown to be better than naming the most frequent class, a rate is
+    at an end of those tried, or full fine-tuning is not shown to be better than training only the head.
 
     Args:
         arms: all settings of the comparison.
@@ -45,7 +45,7 @@ def unlearned_reason(
         told: the setting that the verdict would be about.
         tested: has the measure of each test example.
         trivial: has the same of the answers that need no input.
-        ends: why rates beyond those tried come first, if they do.
+        ends: that rates are at an end, which then says what to do; see :func:`core.study.arms.withheld.ends_reason`.
     """
     after = f"No verdict: after {updates_text((full, told))}"
     if found := [arm for arm in (full, told) if is_unlearnt(arm, tested, trivial)]:

@@ -254,8 +254,8 @@ def _looked(
         tried += own
         for arm in at.arms:
             candidates[arm.key] = candidate_of(arm, full, everyone, seeds, tested)
-            why = ends_reason(at.runs, [full, arm]) or unlearned_reason(everyone, full, arm, tested, trivial)
-            if why is not None:
+            ends = ends_reason(at.runs, [full, arm])
+            if (why := unlearned_reason(everyone, full, arm, tested, trivial, ends)) is not None:
                 reasons[arm.key] = why.text
     able = [candidate.arm for key, candidate in candidates.items() if key not in reasons]
     made = []
