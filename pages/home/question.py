@@ -152,8 +152,8 @@ def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
             words.append(f"{PLANS[name].title}: {time_text(lab, forecast)}, {bytes_text(forecast.memory)} of memory.")
         st.caption(" ".join(words))
         if sentences := expected_sentences(lab, chosen.at_least):
-            first, *more = map(literal, sentences)
-            st.caption(first, help=" ".join(more) or None)
+            told, more = (literal(" ".join(part)) for part in (sentences[:2], sentences[2:]))
+            st.caption(told, help=more or None)
         if not fit_warning(lab, chosen.specs, KEY):
             link("finetune", "Choose other settings on Fine-tune")
 

@@ -259,9 +259,18 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
         assert "out of reach with any number of seeds" in text, "also where answers to single examples are not known"
         assert f"The spread is that of {experiment.name}." in text
         (first,) = [each for each in draw("home").caption if "would be shown by" in each.value]
-        assert first.value.endswith("with 80 % probability if they differ as much as those of an earlier experiment.")
-        assert "out of reach with any number of seeds" in first.help
+        assert "with 80 % probability if they differ as much as those of an earlier experiment. “Good" in first.value
+        assert "out of reach with any number of seeds" in first.value, "and not only where somebody looks for it"
         assert "first experiment of this kind" not in first.help
+        two = " ".join(expected_sentences(lab, [spec for spec in specs if spec.seed < 2]))
+        assert two.startswith(
+            "Fewer than 7 seeds can show nothing. “Good enough within 0.5 points” is out of reach with"
+        )
+        unknown = [spec.but(objective=spec.objective.but(measure="macro_f1")) for spec in specs]
+        assert expected_design(lab, unknown) is None
+        (few,) = expected_sentences(lab, unknown)
+        assert few.startswith("“Good enough within 0.5 points” is out of reach with any number of seeds: it takes")
+        assert expected_sentences(lab, [spec.but(task=other[0].task) for spec in unknown]) == []
         text = " ".join(expected_sentences(lab, other))
         assert "would be shown by 8 seeds on 4,000 test images with 80 % probability" in text
         assert "The spread is that of the example (" in text

@@ -53,9 +53,10 @@ def power_sentences(
     """
     assumed = f" if they differ as much as those of {like}" if like else ""
     on = f" on {count_text(design.examples)} test {noun(kind)}" if design.examples > 1 else ""
-    smallest = design.smallest(seeds, looks)
+    smallest, few = design.smallest(seeds, looks), design.is_out_of_reach(margin)
     if smallest is None:
-        return [TOO_FEW if seeds < CLAIM_SEEDS else f"A look at {seeds} seeds could show nothing."]
+        nothing = TOO_FEW if seeds < CLAIM_SEEDS else f"A look at {seeds} seeds could show nothing."
+        return [nothing, *([examples_sentence(design, measure, margin, kind)] if few else [])]
     low, high = (measure.amount_text(smallest / divisor, 1) for divisor in GUESSED)
     unit = f" {measure.difference_unit}" if measure.difference_unit else ""
     sentences = [
@@ -91,7 +92,8 @@ def _good_enough(design: Design, measure: Measure, margin: float, kind: str, loo
     if not most.is_out_of_reach(margin):
         return [f"{takes}."]
     return [
-        f"{takes}. If the spread over the {count_text(design.examples)} test {noun(kind)} is {larger:.1f} times what "
+        f"{takes}.",
+        f"If the spread over the {count_text(design.examples)} test {noun(kind)} is {larger:.1f} times what "
         f"is assumed, it is out of reach with any number of seeds, and takes about {_examples_text(most, margin)} "
-        f"test {noun(kind)}."
+        f"test {noun(kind)}.",
     ]

@@ -256,13 +256,26 @@ class Verdict:
         return Design(*told.crossed.spreads, told.crossed.examples, max(len(self.candidates), 1), width)
 
     @property
+    def limits(self) -> Design | None:
+        """What test examples keep any number of seeds from showing: :attr:`design` without what seeds add, so that two
+        seeds tell it, and of one the number of examples alone. None where single answers are not known.
+        """
+        told = self.told
+        if told is None or self.reason or told.crossed.examples < 2:
+            return None
+        example = told.crossed.spreads[1] if told.crossed.seeds > 1 else 0.0
+        width = told.arm.spec.objective.primary.width
+        return Design(0.0, example, 0.0, told.crossed.examples, max(len(self.candidates), 1), width)
+
+    @property
     def needs_examples(self) -> bool:
         """Whether "good enough" is out of reach with these test examples, whatever the number of seeds."""
-        design = self.design
-        if self.level is Level.SHOWN or design is None:
+        limits = self.limits
+        if self.level is Level.SHOWN or limits is None:
             return False
         # Where all seeds agree on all examples, as at 100 %, the level of the next look alone decides.
-        return design.is_out_of_reach(self.margin, None if design.varies else level_of(self._proposed, self.spent))
+        varies = (self.design or limits).varies
+        return limits.is_out_of_reach(self.margin, None if varies else level_of(self._proposed, self.spent))
 
 
 def verdict(

@@ -219,15 +219,24 @@ def _why_open(verdict: Verdict, told: Candidate) -> str:
     if told.leans:
         return (
             f"Leaning: all {seeds} seeds point the same way. That decides nothing: one such experiment in eight leans "
-            "without any difference."
+            f"without any difference. {_too_few(verdict, told)}".strip()
         )
     if seeds < CLAIM_SEEDS:
-        return f"A claim takes at least {CLAIM_SEEDS} seeds, and there {'is 1' if seeds == 1 else f'are {seeds}'}."
+        there = "is 1" if seeds == 1 else f"are {seeds}"
+        return f"A claim takes at least {CLAIM_SEEDS} seeds, and there {there}. {_too_few(verdict, told)}".strip()
     if not told.difference.holds_zero:
         return ""
     are = "too few, or too easy" if is_easy else "too few"
     few = f" More seeds hardly help: these test examples are {are}." if verdict.needs_examples else ""
     return f"The interval contains 0. Not shown is not the same as equal.{few}"
+
+
+def _too_few(verdict: Verdict, told: Candidate) -> str:
+    """That "good enough" takes more test examples, and how many; empty where it does not."""
+    if not verdict.needs_examples or verdict.limits is None:
+        return ""
+    spec = told.arm.spec
+    return examples_sentence(verdict.limits, spec.objective.primary, verdict.margin, spec.network.learns)
 
 
 def _tests(verdict: Verdict, told: Candidate) -> str:
@@ -315,10 +324,9 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
     """What a further look can show; nothing where something is shown."""
     seeds, design, objective = verdict.next_look, verdict.design, told.arm.spec.objective
     kind, measure = told.arm.spec.network.learns, objective.primary
+    few = _too_few(verdict, told)
     if not seeds:
-        if design is None or not verdict.needs_examples:
-            return []
-        return [examples_sentence(design, measure, verdict.margin, kind)]
+        return [few] if few else []
     spent = verdict.spent
     start = f"A further look is proposed at {seeds} seeds, which allows {level_text(level_of(seeds, spent))}"
     one_more = verdict.seeds + 1
@@ -327,6 +335,8 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
     if design is None:
         return [f"{start}{later}."]
     found = power_sentences(design, measure, verdict.margin, kind, seeds, spent)
+    if verdict.seeds < CLAIM_SEEDS:  # which is said first then
+        found = [sentence for sentence in found if sentence != few]
     return [f"{start}{later}.", *found, *(["This is estimated from the spread of these runs."] if found else [])]
 
 

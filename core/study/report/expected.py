@@ -12,7 +12,7 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.store.record import Experiment
-from core.study.arms.design_words import power_sentences
+from core.study.arms.design_words import TOO_FEW, examples_sentence, power_sentences
 from core.study.arms.tuning import rates_tried
 from core.study.arms.verdict import verdict
 from core.study.report.answer import answer_before
@@ -92,21 +92,26 @@ def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
 
 
 def expected_sentences(lab: Lab, specs: Sequence[RunSpec]) -> list[str]:
-    """What runs can be expected to show, for people; empty where that is not known.
+    """What runs can be expected to show, for people: the two that matter most, then how that is known. Where no spread
+    tells, that test examples are too few for any; empty where they are not.
 
     Args: see :func:`expected_design`.
     """
+    full = [spec for spec in specs if spec.role is Role.REFERENCE]
     try:
         expected = expected_design(lab, specs)
+        examples = len(lab.tasks.outline(full[0].task).test) if full else 0
     except LabError:
         return []
-    if expected is None:
+    if not full or all(spec.role is not Role.ADAPTER for spec in specs):
         return []
-    full = [spec for spec in specs if spec.role is Role.REFERENCE]
     spec, seeds = full[0], len({spec.seed for spec in full})
-    objective, kind = spec.objective, spec.network.learns
-    found = power_sentences(expected.design, objective.primary, objective.margin, kind, seeds, like=expected.like)
-    return [*found, expected.more]
+    measure, margin, kind = spec.objective.primary, spec.objective.margin, spec.network.learns
+    if expected is None:
+        alike = Design(0, 0, 0, examples, 1, measure.width)
+        return [examples_sentence(alike, measure, margin, kind)] if alike.is_out_of_reach(margin) else []
+    found = power_sentences(expected.design, measure, margin, kind, seeds, like=expected.like)
+    return found if found == [TOO_FEW] else [*found, expected.more]
 
 
 def _kind_of(spec: RunSpec) -> tuple[object, ...]:

@@ -86,19 +86,19 @@ def next_step_button(lab: Lab, experiment: Experiment, found: Verdict, is_primar
     name = STEPS.get(found.next_step) if found.next_step is not None else None
     if name is not None and not (is_study(experiment) and name in NOT_OF_STUDIES):
         action_button(lab, experiment, found, name, is_primary)
-    if found.needs_examples and found.next_step in (None, NextStep.LONGER):
+    if found.needs_examples and found.next_step in (None, NextStep.LONGER, NextStep.SEEDS):
         _more_examples(found)
 
 
 def _more_examples(found: Verdict) -> None:
     """Draw what takes more test examples, how many, and where these come from. Args: found: it needs them."""
-    design, told = found.design, found.told
-    if design is None or told is None:
+    limits, told = found.limits, found.told
+    if limits is None or told is None:
         return
     measure, kind = told.arm.spec.objective.primary, told.arm.spec.network.learns
     with st.popover("More test examples", icon=ENTRIES["data"].icon):
         st.markdown(
-            f"{literal(examples_sentence(design, measure, found.margin, kind))} Upload a file with more of them under "
+            f"{literal(examples_sentence(limits, measure, found.margin, kind))} Upload a file with more of them under "
             "another name, or choose a dataset that has them, and ask again."
         )
         link("data", "Data")
