@@ -92,7 +92,7 @@ def test_the_page_begins_with_what_it_found_which_agrees_with_the_answer(
         ranks[path] = int(np.argmax(np.cumsum(values) >= 0.9 * values.sum() - 1e-12)) + 1 if delta.any() else 0
     most = max(sizes, key=lambda path: sizes[path])
     assert f"changed {most} most, by {100 * sizes[most]:.0f} % of" in sentence
-    assert f"takes up to rank {max(ranks.values())}." in sentence
+    assert f"takes up to rank {max(ranks.values())}: " in sentence
     is_open = answer.told is None or answer.reason or answer.withheld
     assert ("There is no verdict yet" in sentence) == bool(is_open)
 

@@ -40,8 +40,8 @@ def spectra(*ranks: int) -> dict[str, Spectrum]:
         (Rule.HIGHER, 40, "is more accurate than full fine-tuning"),
         (Rule.WITHIN, 40, "is within the margin of full fine-tuning"),
         (Rule.LOWER, 2, "although it has that rank"),
-        (Rule.WITHIN, 2, "with room for that"),
-        (Rule.WITHIN, 40, "with less rank than that"),
+        (Rule.WITHIN, 2, "Rank 2 has room for that: LoRA r=2"),
+        (Rule.WITHIN, 40, "Rank 2 is enough for accuracy, although it cannot hold that: LoRA r=2"),
     ],
 )
 def test_the_sentence_repeats_the_answer(answer: Verdict, rule: Rule, rank: int, said: str) -> None:
@@ -51,14 +51,17 @@ def test_the_sentence_repeats_the_answer(answer: Verdict, rule: Rule, rank: int,
     first, own, needed, last = found_sentences(found, spectra(rank, 1), answer.told.arm, larger, 0).split(". ")
     assert "changed layer 0 most" in first
     assert own == f"{name_of(answer.told.arm, found)} changed layer 1 most, by 141 % of the size of its weight"
-    assert needed.startswith("To hold 90 % of full fine-tuning's change of a layer takes up to rank ")
+    assert f"of the energy of full fine-tuning's change of a layer takes up to rank {-(-9 * rank // 10)}: " in needed
+    assert needed.endswith(
+        "that is its size, and accuracy may need fewer of these directions, which the Rank tab measures"
+    )
     assert said in last
 
 
 def test_without_a_verdict_nothing_is_said_of_the_setting(answer: Verdict) -> None:
     for waiting in (replace(answer, withheld="Wait."), replace(answer, reason="Wait.")):
         sentence = found_sentences(waiting, spectra(10), None, None, 0)
-        assert sentence.endswith("takes up to rank 9. There is no verdict yet to compare that with.")
+        assert sentence.endswith("which the Rank tab measures. There is no verdict yet to compare that with.")
     assert found_sentences(answer, None, None, {"layer": Spectrum(np.zeros(3), 1.0)}, 0) == ""
 
 
@@ -66,4 +69,4 @@ def test_where_full_fine_tuning_is_not_known_the_adapter_is_described(answer: Ve
     sentence = found_sentences(answer, None, answer.told.arm, spectra(2), 3)
     assert "with seed 3 changed layer 0 most" in sentence
     assert "Full fine-tuning with seed" not in sentence
-    assert "rank than that" not in sentence
+    assert "Rank 2 " not in sentence

@@ -19,7 +19,8 @@ def found_sentences(
     adapter: Mapping[str, Spectrum] | None,
     seed: int,
 ) -> str:
-    """Say which layer each changed most, which rank that change needs, and the answer; "" without a change.
+    """Say which layer each changed most, which rank holds most of that change, and which one the answer found to be
+    enough, which is less where weak directions do not matter; "" without a change.
 
     Nothing here is tested: the answer is that of the verdict, and is repeated with what its claim is limited to.
 
@@ -42,7 +43,11 @@ def found_sentences(
         sentences.append(f"{start} changed {_most(of_adapter)}.")
     needed = max(spectrum.rank_holding(ENERGY) for spectrum in shown.values())
     whose = "full fine-tuning's change" if of_full else "that change"
-    sentences.append(f"To hold {percent(100 * ENERGY, 0)} of {whose} of a layer takes up to rank {needed}.")
+    judged = next((each.spec.objective.primary.noun for each in (arm, verdict.full) if each is not None), "the result")
+    sentences.append(
+        f"To hold {percent(100 * ENERGY, 0)} of the energy of {whose} of a layer takes up to rank {needed}: that is "
+        f"its size, and {judged} may need fewer of these directions, which the Rank tab measures."
+    )
     answer = _answer(verdict, needed if of_full else None)
     return " ".join([*sentences, f"{answer[0].upper()}{answer[1:]}."])
 
@@ -73,8 +78,10 @@ def _answer(verdict: Verdict, needed: int | None) -> str:
             found = f"is {measure.better} than full fine-tuning"
         case _:
             found = "is within the margin of full fine-tuning"
-    why = (" with room for that" if has_room else " with less rank than that") if known else ""
-    return f"{name} {found}{scope}{why}"
+    if not known:
+        return f"{name} {found}{scope}"
+    room = "has room for that" if has_room else f"is enough for {measure.noun}, although it cannot hold that"
+    return f"rank {rank} {room}: {name} {found}{scope}"
 
 
 def _changed(spectra: Mapping[str, Spectrum] | None) -> dict[str, Spectrum]:
