@@ -384,7 +384,9 @@ def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) 
     drawn["report"].session_state["report-Differences in accuracy"] = True
     drawn["report"].run()
     for page in ("compare", "report"):
-        table = next(frame.value for frame in drawn[page].dataframe if "Finding" in frame.value)
+        drawn_table = next(frame for frame in drawn[page].dataframe if "Finding" in frame.value)
+        table = drawn_table.value
+        assert "Leaning" in drawn_table.proto.columns, "the heading explains it"
         rows = dict(zip(table["Setting"], table["p"], strict=True))
         tested = found.told.found
         assert rows[found.told.arm.name] == (p_text(tested.differs) if tested is not None else NOTHING), page

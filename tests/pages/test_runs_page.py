@@ -165,6 +165,7 @@ def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, tra
     assert table["Verdict"].tolist() == [headline(answer) for answer in answers]
     levels = [level_words(answer) for answer in answers]
     assert table["Level"].tolist() == levels
+    assert "Leaning" in app.dataframe[0].proto.columns, "the heading explains it"
     assert table["Runs"].tolist() == [len(experiment.runs) for experiment in experiments]
     states = dict(zip([experiment.id for experiment in experiments], table["State"], strict=True))
     assert states[trained_home.plain.id] == "finished"

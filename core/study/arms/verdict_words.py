@@ -25,10 +25,13 @@ NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 MEANINGS = {
     Level.SHOWN: "Tests over seeds and test examples agree, one of which makes no assumption about the distribution.",
-    Level.LEANING: "All seeds point the same way, but they are too few for a claim: this decides nothing.",
+    Level.LEANING: "All seeds point the same way, but 3 to 6 are too few for a claim: this decides nothing.",
     Level.OPEN: "These runs do not support a claim.",
 }
 """What each level means, for a tooltip."""
+
+ALL_MEANINGS = " ".join(f"**{level.capitalize()}**: {meaning}" for level, meaning in MEANINGS.items())
+"""The same of all levels, for the heading of a column; Markdown."""
 
 SCOPES = {About.METHODS: "", About.BUDGET: " for this budget", About.RATES: " at these rates"}
 """What a claim is limited to, as the end of a clause."""

@@ -6,6 +6,11 @@ from typing import Any
 
 import streamlit as st
 
+from core.study.arms.verdict_words import ALL_MEANINGS
+
+EXPLAINED = ("Finding", "Level")
+"""Headings of columns that say *shown* or *leaning*, which their tooltip explains."""
+
 
 def dataframe(data: Any, **options: Any) -> Any:
     """Draw ``st.dataframe`` below the room that its toolbar takes: 42 pixels, more than the space between two elements.
@@ -17,4 +22,7 @@ def dataframe(data: Any, **options: Any) -> Any:
         options: of ``st.dataframe``, whose result is returned.
     """
     st.space("small")
+    config = {name: st.column_config.TextColumn(help=ALL_MEANINGS) for name in EXPLAINED if name in data}
+    if config:
+        options["column_config"] = config | (options.get("column_config") or {})
     return st.dataframe(data, **options)
