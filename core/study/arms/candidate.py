@@ -11,6 +11,8 @@ from core.study.arms.arm import Arm
 from core.study.stats.claims import Difference, Level
 from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.family import Compared, Found
+from core.study.stats.intervals import MIN_SEEDS
+from core.study.stats.power import Design
 
 EASY = 0.05
 """Share of a measure's range that is left to its best value where test examples are called easy."""
@@ -99,6 +101,28 @@ class Candidate:
         if self.claim(Rule.HIGHER, Rule.LOWER):
             return Level.SHOWN
         return Level.LEANING if self.leans else Level.OPEN
+
+    def design(self, settings: int) -> Design | None:
+        """What determines what a further look can show, from the spread of its runs; None with fewer than three seeds.
+
+        Args:
+            settings: number of those that are tested together.
+        """
+        width = self.arm.spec.objective.primary.width
+        if self.crossed.seeds < MIN_SEEDS:
+            return None
+        return Design(*self.crossed.spreads, self.crossed.examples, max(settings, 1), width)
+
+    def limits(self, settings: int) -> Design | None:
+        """The same without what seeds add, so that two seeds tell it, and of one the number of test examples alone.
+
+        None where single answers are not known. Args: settings: see :meth:`design`.
+        """
+        if self.crossed.examples < 2:
+            return None
+        example = self.crossed.spreads[1] if self.crossed.seeds > 1 else 0.0
+        width = self.arm.spec.objective.primary.width
+        return Design(0.0, example, 0.0, self.crossed.examples, max(settings, 1), width)
 
     def is_easy(self, full: Arm) -> bool:
         """Whether the test examples are easy: the better mean of both is within :data:`EASY` of the measure's best."""

@@ -24,7 +24,6 @@ from core.study.arms.settled import all_settled, holds_on, is_in_vain
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.arms.withheld import NextStep, ends_reason, waiting_reason
 from core.study.stats.claims import Level
-from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.power import Design
 from core.study.stats.spending import CLAIM_SEEDS, level_of, next_look
 
@@ -249,23 +248,12 @@ class Verdict:
     @property
     def design(self) -> Design | None:
         """What determines what a further look can show, from the spread of these runs; None where it is not known."""
-        told = self.told
-        if told is None or self.reason or told.crossed.seeds < MIN_SEEDS:
-            return None
-        width = told.arm.spec.objective.primary.width
-        return Design(*told.crossed.spreads, told.crossed.examples, max(len(self.candidates), 1), width)
+        return self.told.design(len(self.candidates)) if self.told is not None and not self.reason else None
 
     @property
     def limits(self) -> Design | None:
-        """What test examples keep any number of seeds from showing: :attr:`design` without what seeds add, so that two
-        seeds tell it, and of one the number of examples alone. None where single answers are not known.
-        """
-        told = self.told
-        if told is None or self.reason or told.crossed.examples < 2:
-            return None
-        example = told.crossed.spreads[1] if told.crossed.seeds > 1 else 0.0
-        width = told.arm.spec.objective.primary.width
-        return Design(0.0, example, 0.0, told.crossed.examples, max(len(self.candidates), 1), width)
+        """What test examples keep any number of seeds from showing; None where it is not known."""
+        return self.told.limits(len(self.candidates)) if self.told is not None and not self.reason else None
 
     @property
     def needs_examples(self) -> bool:
