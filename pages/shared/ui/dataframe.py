@@ -22,7 +22,8 @@ def dataframe(data: Any, **options: Any) -> Any:
         options: of ``st.dataframe``, whose result is returned.
     """
     st.space("small")
-    config = {name: st.column_config.TextColumn(help=ALL_MEANINGS) for name in EXPLAINED if name in data}
+    names = getattr(data, "columns", data)  # also of a styled table
+    config = {name: st.column_config.TextColumn(help=ALL_MEANINGS) for name in EXPLAINED if name in names}
     if config:
         options["column_config"] = config | (options.get("column_config") or {})
     return st.dataframe(data, **options)
