@@ -82,7 +82,7 @@ def read_images(rows: Sequence[Row], lengths: Sequence[int], network: NetworkSpe
     _check_no_prompts(rows)
     given = [row.pixels for row in rows if row.pixels is not None]
     if len(given) < len(rows):
-        raise ServingError("This base reads images: give each row its pixels.")
+        raise ServingError('This base reads images: give each row its pixels, as in {"rows": [{"pixels": [0.5, …]}]}.')
     for size in {len(pixels) for pixels in given}:
         network.check_fit("this request", {"pixels": (size,)}, [0])
     return Images(torch.stack([torch.frombuffer(pixels, dtype=torch.float32) for pixels in given]))
@@ -118,7 +118,7 @@ def _texts(rows: Sequence[Row]) -> list[str]:
     """The text of each row. Raises: ServingError: a row has none."""
     given = [row.text for row in rows if row.text is not None]
     if len(given) < len(rows):
-        raise ServingError("This base reads texts: give each row its text.")
+        raise ServingError('This base reads texts: give each row its text, as in {"rows": [{"text": "…"}]}.')
     return given
 
 

@@ -38,6 +38,12 @@ UNKNOWN, REPEATED, MISSING = "extra inputs are not permitted", "field is there m
 
 OBJECT, ARRAY, STR, RANGE = "Expected `object`", "Expected `array`", "Expected `str`", "Number out of range"
 
+SHAPE = (
+    'send {"rows": [{"adapter": "RUN", "text": "…"}]} to a base that reads or continues texts, and "pixels": [0.5, …] '
+    'in place of "text" to one that reads images'
+)
+"""The shortest request of each kind of data, for errors of keys."""
+
 WORDINGS = {
     r"Expected `(?:float|int)` >= (\d+).*": r"input should be greater than or equal to \1",
     r"Expected `(?:float|int)` <= (\d+).*": r"input should be less than or equal to \1",
@@ -154,7 +160,7 @@ class _Json:
         """
         if self.take(start) is None:
             self.need(VALUE)
-            raise _error(expected, place)
+            raise _misshapen(expected, place)
         if self.take(end):
             return
         for index in itertools.count():
@@ -239,13 +245,13 @@ def _read_object(json: _Json, place: str, kind: type[S]) -> S:
         name = _name(json.need(NAME))
         own = f"{place}.{name}" if place else name
         if name not in known:
-            raise _error(UNKNOWN, own)
+            raise _misshapen(UNKNOWN, own)
         if name in values:
             raise _error(REPEATED, own)
         values[name] = known[name].read(json, own)
     for name, field in known.items():
         if field.required and name not in values:
-            raise _error(MISSING, f"{place}.{name}" if place else name)
+            raise _misshapen(MISSING, f"{place}.{name}" if place else name)
     return kind(**values)
 
 
@@ -257,6 +263,11 @@ def _name(token: bytes) -> str:
         return msgspec.json.decode(token, type=str)
     except ValueError as error:
         raise ServingError(INVALID) from error
+
+
+def _misshapen(message: str, place: str) -> ServingError:
+    """An error of keys, with the shortest request. Args: as in :func:`_error`."""
+    return ServingError(f"{str(_error(message, place)).removesuffix('.')}; {SHAPE}.")
 
 
 def _error(message: str, place: str) -> ServingError:

@@ -10,7 +10,7 @@ from typing import Any
 from core.data.uploads.limits import MAX_TEXT
 from core.errors import ServingError
 from core.memory import Growth
-from core.serving.parser import parse
+from core.serving.parser import SHAPE, parse
 from core.serving.request import MAX_BYTES, MAX_INPUTS, MAX_ROWS
 
 TIMES = 3
@@ -37,11 +37,11 @@ class Body:
 
 
 INVALID = "The request is not valid JSON."
-OBJECT, NUMBER = "is wrong: input should be an object.", "is wrong: input should be a valid number."
+OBJECT, NUMBER = f"is wrong: input should be an object; {SHAPE}.", "is wrong: input should be a valid number."
 ROWS = f"rows is wrong: list should have at most {MAX_ROWS} items."
 PIXELS = f"rows[0].pixels is wrong: list should have at most {MAX_INPUTS} items."
 TEXT = f"rows[0].text is wrong: string should have at most {MAX_TEXT} characters."
-UNKNOWN, REPEATED = "is wrong: extra inputs are not permitted.", "is wrong: field is there more than once."
+UNKNOWN, REPEATED = f"is wrong: extra inputs are not permitted; {SHAPE}.", "is wrong: field is there more than once."
 LONG = f"rows[0].{'a' * 112} {UNKNOWN}"
 
 ATTACKS = {
@@ -62,7 +62,7 @@ ATTACKS = {
     "nested lists": Body(b"", b"[", b"", f"The request {OBJECT}"),
     "nested rows": Body(b'{"rows":', b"[", b"", f"rows[0] {OBJECT}"),
     "nested pixels": Body(b'{"rows":[{"pixels":', b"[", b"", f"rows[0].pixels[0] {NUMBER}"),
-    "nested objects": Body(b"", b'{"rows":', b"", "rows is wrong: input should be a valid array."),
+    "nested objects": Body(b"", b'{"rows":', b"", f"rows is wrong: input should be a valid array; {SHAPE}."),
     "keys": Body(b"{", b'"x":0,', b'"x":0}', f"x {UNKNOWN}"),
     "keys of a row": Body(b'{"rows":[{', b'"":0,', b'"":0}]}', f"rows[0]. {UNKNOWN}"),
     "lists of an unknown field": Body(b'{"x":[', b"[],", b"[]]}", f"x {UNKNOWN}"),

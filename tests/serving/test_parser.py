@@ -16,7 +16,7 @@ from core.data.uploads.limits import MAX_TEXT
 from core.errors import ServingError
 from core.networks.perceptron import PerceptronSpec
 from core.serving.inputs import READ, Images
-from core.serving.parser import INVALID, parse, parse_query
+from core.serving.parser import INVALID, SHAPE, parse, parse_query
 from core.serving.request import MAX_INPUTS, MAX_LISTED, MAX_ROWS, AdaptersQuery, PredictRequest
 from core.web.predict import ADAPTERS, description
 from tests import forked
@@ -62,10 +62,12 @@ def request(row: str, beside: str = "") -> bytes:
         (request('"pixels": [01]'), INVALID),
         (request('"pixels": [0.5,]'), INVALID),
         (b'{"rows": [{}}', INVALID),
-        (b'{"rows": {}}', "rows is wrong: input should be a valid array."),
-        (b"{}", "rows is wrong: field required."),
+        (b'{"rows": {}}', f"rows is wrong: input should be a valid array; {SHAPE}."),
+        (b'["a text"]', f"The request is wrong: input should be an object; {SHAPE}."),
+        (b'{"texts": ["a text"]}', f"texts is wrong: extra inputs are not permitted; {SHAPE}."),
+        (b"{}", f"rows is wrong: field required; {SHAPE}."),
         (b'{"rows": []}', "rows is wrong: list should have at least 1 item."),
-        (b'{"rows": [{}, 3]}', "rows[1] is wrong: input should be an object."),
+        (b'{"rows": [{}, 3]}', f"rows[1] is wrong: input should be an object; {SHAPE}."),
         (request('"pixels": [0, NaN]'), "rows[0].pixels[1] is wrong: input should be a finite number."),
         (request('"pixels": [0, 1, -Infinity]'), "rows[0].pixels[2] is wrong: input should be a finite number."),
         (request('"pixels": [1e999]'), "rows[0].pixels[0] is wrong: input should be a finite number."),
@@ -78,7 +80,7 @@ def request(row: str, beside: str = "") -> bytes:
         (request('"text": ["a"]'), "rows[0].text is wrong: input should be a valid string."),
         (request('"adapter": ""'), "rows[0].adapter is wrong: string should have at least 1 character."),
         (request("", ', "base": 3'), "base is wrong: input should be a valid string."),
-        (request('"color": 3'), "rows[0].color is wrong: extra inputs are not permitted."),
+        (request('"color": 3'), f"rows[0].color is wrong: extra inputs are not permitted; {SHAPE}."),
         (request('"text": "a", "text": "b"'), "rows[0].text is wrong: field is there more than once."),
     ],
 )
@@ -86,6 +88,7 @@ def test_what_is_no_request_is_refused_in_one_sentence_that_says_where(content: 
     with pytest.raises(ServingError) as raised:
         parse(content)
     assert str(raised.value) == error
+    assert parse(SHAPE[SHAPE.index("{") : SHAPE.rindex("}") + 1].encode()).rows[0].adapter == "RUN"
 
 
 LENGTHS = {
@@ -141,7 +144,9 @@ def test_a_request_is_read_as_msgspec_reads_it_without_bounds_on_what_it_builds(
     except ValueError:
         with pytest.raises(ServingError) as raised:
             parse(content)
-        assert str(raised.value) == INVALID or re.fullmatch(r"(?s).* is wrong: [a-z][a-z0-9 ]+\.", str(raised.value))
+        assert str(raised.value) == INVALID or re.fullmatch(
+            rf"(?s).* is wrong: [a-z][a-z0-9 ]+(; {re.escape(SHAPE)})?\.", str(raised.value)
+        )
     else:
         assert parse(content) == expected
 
