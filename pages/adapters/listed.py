@@ -17,10 +17,21 @@ from core.study.arms.arm import Arm, averaged_arms
 from core.study.arms.sweep import setting_texts
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
-from pages.shared.experiment.current import experiment_with, offered_here
+from pages.shared.experiment.current import (
+    QUERY,
+    asked_for,
+    experiment_with,
+    known,
+    missing_sentence,
+    offered_here,
+    remember,
+)
 from pages.shared.experiment.verdict_view import offers_adapter
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import task_text, when
+from pages.shared.ui.pickers import experiment_text, pick, task_text, when
+
+ALONE = "none"
+"""In place of an experiment's id in the address: runs that are of none, or of one that is not listed."""
 
 LISTED = 500
 """Maximum number of adapters to choose from, the newest."""
@@ -41,6 +52,32 @@ def listed_adapters(lab: Lab, asked: str | None = None) -> dict[str, Run]:
     offered = offered_here(lab)
     everything = [*([offered] if offered else []), *listed, *older]
     return {run.id: run for run in everything if run.result is not None and run.spec.role is Role.ADAPTER}
+
+
+def of_an_experiment(lab: Lab, runs: Mapping[str, Run], asked: str | None) -> dict[str, Run]:
+    """Draw a choice of experiments where these runs are of several; return the runs of the chosen one.
+
+    Args:
+        lab: has the runs.
+        runs: as :func:`listed_adapters` returns them.
+        asked: id of a run whose experiment is chosen at first; else the current one is, or that of the first run.
+    """
+    own = experiment_with(lab, runs.get(asked or "") or next(iter(runs.values())))
+    wanted = asked_for(lab)
+    named = known(lab, wanted or "")
+    known_ones = {each.id: each for each in (own, named, *lab.experiments()) if each is not None}
+    begin = [own.id if own is not None else ALONE]
+    begin = [*begin, wanted] if asked in runs else [wanted, *begin]
+    groups = {id: {run: runs[run] for run in runs if run in set(each.runs)} for id, each in known_ones.items()}
+    groups[ALONE] = {id: run for id, run in runs.items() if not any(id in group for group in groups.values())}
+    order = [id for id in dict.fromkeys([*begin, *groups]) if id and groups.get(id)]
+    if len(order) < 2:
+        return dict(runs)
+    names = {id: experiment_text(lab, known_ones[id]) if id != ALONE else "Other runs" for id in order}
+    chosen = pick("Experiment", names, QUERY, missing=missing_sentence(wanted or ""))
+    if chosen != ALONE:
+        remember(chosen)
+    return groups[chosen]
 
 
 def adapter_texts(runs: Mapping[str, Run]) -> dict[str, str]:

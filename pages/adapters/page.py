@@ -13,7 +13,7 @@ from core.lab import current
 from core.numbers import bytes_text, count_text, listed
 from core.store.record import Result, Run
 from pages.adapters.blend import blend_adapters
-from pages.adapters.listed import adapter_texts, listed_adapters, said_of
+from pages.adapters.listed import adapter_texts, listed_adapters, of_an_experiment, said_of
 from pages.adapters.upload import upload_adapter
 from pages.shared.experiment.exports import export_files
 from pages.shared.ui.dataframe import dataframe
@@ -43,11 +43,15 @@ lab = current()
 
 def adapter_of_a_run() -> None:
     """Draw a choice of runs with the files of the chosen one."""
-    runs = listed_adapters(lab, st.query_params.get("adapter"))
-    if not runs:
+    asked = st.query_params.get("adapter")
+    everything = listed_adapters(lab, asked)
+    if not everything:
         st.info("Adapters are listed here once a run that trains one has finished.", icon=":material/info:")
         link("finetune", "Fine-tune with LoRA")
         return
+    runs = of_an_experiment(lab, everything, asked)
+    if asked in everything and asked not in runs:  # another experiment was chosen since
+        del st.query_params["adapter"]
     run = runs[pick("Adapter", adapter_texts(runs), "adapter")]
     if run.result is not None:
         show(run, run.result)

@@ -25,6 +25,7 @@ from core.store.record import Run
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
 from core.study.stats.measures import time_note
+from pages.adapters.listed import ALONE
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.download import OFFERS
 from pages.shared.ui.links import ENTRIES, script
@@ -470,7 +471,8 @@ def test_an_adapter_has_the_mean_of_its_setting_and_the_answer_of_its_experiment
     assert not [metric.label for metric in app.metric if metric.label.startswith("Mean")]
 
 
-def test_each_of_two_adapters_that_read_alike_can_be_chosen(filled: Lab) -> None:
+def test_each_adapter_can_be_chosen_by_its_experiment_also_those_that_read_alike(filled: Lab) -> None:
+    adapters = {run.id for run in filled.runs(methods=["lora"])}
     one = filled.runs(methods=["lora"])[0]
     two = filled.launch(one.spec).id
     finish(filled, two)
@@ -487,15 +489,20 @@ def test_each_of_two_adapters_that_read_alike_can_be_chosen(filled: Lab) -> None
     offered = answer_of(filled, answered).offered
     assert offered is not None
     assert app.selectbox(key="pick-adapter").value == offered.id, "a later experiment without an answer is no answer"
-    options = app.selectbox(key="pick-adapter").options
-    assert len(set(options)) == len(options) == 4
-    assert [f"epochs {one.spec.optim.epochs + 1}" in option for option in options].count(True) == 1
-    assert all(", epochs " in option for option in options), "what tells settings apart that would read alike"
-    for id in (one.id, two, one.id):
+    assert len(app.selectbox(key="pick-adapter").options) == len({run for run in answered.runs if run in adapters})
+    for id, owner in ((one.id, answered.id), (two, ALONE), (alone.runs[0], alone.id), (one.id, answered.id)):
+        app.selectbox(key="pick-experiment").set_value(owner).run()
         app.selectbox(key="pick-adapter").set_value(id).run()
         assert not app.exception
         assert app.query_params["adapter"] in (id, [id])
         assert any(f"{id}-adapter.zip" in code.value for code in app.code)
+        linked = draw("adapters", adapter=id)
+        assert linked.selectbox(key="pick-adapter").value == id
+        assert linked.selectbox(key="pick-experiment").value == owner, "a link needs no experiment"
+    blend = draw("adapters", **{"adapters-from": "Blend two"}).selectbox(key="blend-first").options
+    assert len(set(blend)) == len(blend) == 4
+    assert [f"epochs {one.spec.optim.epochs + 1}" in option for option in blend].count(True) == 1
+    assert all(", epochs " in option for option in blend), "what tells settings apart that would read alike"
 
 
 def test_the_page_of_the_example_lists_runs_by_the_size_of_their_files(opened: Lab, base: Run) -> None:
