@@ -18,7 +18,7 @@ _HTML = """
 """
 
 _CSS = """
-.drawing { font-family: var(--st-font); max-width: 280px; }
+.drawing { font-family: var(--st-font); max-width: min(280px, 60vw, 40vh); }
 canvas {
   display: block; width: 100%; aspect-ratio: 1; touch-action: none; cursor: crosshair;
   border: 1px solid var(--st-border-color); border-radius: var(--st-base-radius);

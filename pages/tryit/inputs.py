@@ -76,7 +76,11 @@ def _test_text(asked: Asked) -> Given:
 def _drawing(asked: Asked) -> Given | None:
     drawn = canvas("try-canvas", "A square to draw on with mouse, pen or finger.")
     if drawn is None:
-        st.caption("Draw in the square. The networks answer after each stroke.")
+        what = "one digit" if all(map(str.isdigit, asked.task.class_names)) else "one of the classes"
+        st.caption(
+            f"Draw {what} in the square, upright and large. The networks answer after each stroke; what the task does "
+            "to its images, such as turning them, is done to the drawing, too."
+        )
         return None
     box = measured(drawn_box, asked.lab, asked.task.spec.dataset)
     given = own_image(centred(drawn, box), asked.task.spec)

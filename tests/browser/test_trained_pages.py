@@ -94,7 +94,7 @@ def test_a_drawing_and_all_of_its_answers_are_in_sight_together_on_a_phone(
         page.goto(f"{trained_site}/tryit?experiment={trained_home.plain.id}")
         page.get_by_text("Draw", exact=True).click()
         canvas = page.get_by_role("img", name="A square to draw on with mouse, pen or finger.")
-        expect(page.get_by_text("The networks answer after each stroke")).to_be_visible()
+        expect(page.get_by_text("Draw one digit in the square, upright and large.")).to_be_visible()
         expect(page.get_by_text("Input", exact=True)).to_be_in_viewport()
         settled(page)
         draw_seven(page, canvas)
