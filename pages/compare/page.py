@@ -19,7 +19,7 @@ from pages.compare.evidence import budget_part, rates_part
 from pages.compare.examples import examples_part
 from pages.compare.parts import curves_part, measure_part, table_part, validation_part
 from pages.compare.selected import point_shown, selected_runs, wanted_arms
-from pages.shared.experiment.actions import experiment_actions
+from pages.shared.experiment.actions import experiment_actions, rank_view
 from pages.shared.experiment.current import compared_picker
 from pages.shared.experiment.judged_view import judged_view
 from pages.shared.experiment.live import live_panel
@@ -107,7 +107,8 @@ else:
     if plain.before is not None:
         before_view(plain.before, everything)
     difference_view(read, plain.chosen if plain.before is None else plain.read, plain.colours, experiment.id)
-    basis_view(read, "compare-basis", plain.notes)
+    ranks = rank_view(lab, experiment if is_whole else None, read)
+    basis_view(read, "compare-basis", plain.notes, ranks)
     for warning in plain.warnings:
         st.warning(literal(warning))
 

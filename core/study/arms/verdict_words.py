@@ -203,7 +203,7 @@ def basis(verdict: Verdict) -> list[str]:
     if told is None or verdict.reason or verdict.withheld:
         return []
     sentences = [_tests(verdict, told), _examples_sentence(told), *_looks(verdict), *_further(verdict, told)]
-    return [sentence for sentence in [*sentences, *_ranks(verdict), _rates_sentence(verdict)] if sentence]
+    return [sentence for sentence in [*sentences, *rank_sentences(verdict), _rates_sentence(verdict)] if sentence]
 
 
 def _why_open(verdict: Verdict, told: Candidate) -> str:
@@ -343,8 +343,12 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
     return [f"{start}{later}.", *found, *(["This is estimated from the spread of these runs."] if found else [])]
 
 
-def _ranks(verdict: Verdict) -> list[str]:
-    """Whether the rank mattered, for each method with several; a description, because no test is about it."""
+def rank_sentences(verdict: Verdict) -> list[str]:
+    """Whether the rank mattered, for each method with several; a description, because no test is about it. Empty where
+    :func:`basis` is.
+    """
+    if verdict.told is None or verdict.reason or verdict.withheld:
+        return []
     pairs = rank_extremes([candidate.arm for candidate in verdict.candidates])
     return [
         f"Rank: beside {low.name}, {high.name} was {off_text(difference)}. No test is about that: the tests are about "

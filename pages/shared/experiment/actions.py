@@ -17,6 +17,7 @@ from core.study.arms.design_words import examples_sentence
 from core.study.arms.sweep import is_sweep
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict
+from core.study.arms.verdict_words import rank_sentences
 from core.study.arms.withheld import NextStep
 from core.study.report.answer import is_study
 from core.wording.experiments import MAX_NAME
@@ -88,6 +89,22 @@ def next_step_button(lab: Lab, experiment: Experiment, found: Verdict, is_primar
         action_button(lab, experiment, found, name, is_primary)
     if found.needs_examples and found.next_step in (None, NextStep.LONGER, NextStep.SEEDS):
         _more_examples(found)
+
+
+def rank_view(lab: Lab, experiment: Experiment | None, found: Verdict) -> list[str]:
+    """Draw whether the rank mattered, beside a button that adds ranks; return what was said, nothing for one rank.
+
+    Args:
+        lab: has the experiment.
+        experiment: to add ranks to, whose actions the page has; None for runs that are no experiment.
+        found: the verdict.
+    """
+    if said := rank_sentences(found):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(literal(" ".join(said)), width="stretch")
+            if experiment is not None:
+                action_button(lab, experiment, found, "settings")
+    return said
 
 
 def _more_examples(found: Verdict) -> None:

@@ -66,15 +66,16 @@ def before_view(before: Before, members: Sequence[Run]) -> None:
     verdict_view(before.found)
 
 
-def basis_view(found: Verdict, key: str, more: Sequence[str] = ()) -> None:
+def basis_view(found: Verdict, key: str, more: Sequence[str] = (), said: Sequence[str] = ()) -> None:
     """Draw a fold with the tests and what else the headline rests on.
 
     Args:
         found: the verdict.
         key: of the fold.
         more: further sentences in it.
+        said: sentences that the page shows outside it.
     """
-    if sentences := [*basis(found), *more]:
+    if sentences := [*(sentence for sentence in basis(found) if sentence not in said), *more]:
         with st.expander("What this rests on", icon=":material/rule:", key=key):
             st.markdown("\n".join(f"- {literal(sentence)}" for sentence in sentences))
 
