@@ -16,6 +16,7 @@ from pages.shared.experiment.state import finish_button, followed, interrupted_b
 from pages.shared.experiment.stop import stop_button
 from pages.shared.ui.links import go
 from pages.shared.ui.literal import literal
+from pages.shared.ui.live_view import View, live_view
 from pages.shared.ui.tile_map import tile_map
 
 TICK = 1.0
@@ -76,16 +77,24 @@ def _panel(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], Non
     runs = [*interrupted_bases(lab, live), *members]
     left, right = st.columns([5, 1], vertical_alignment="center")
     with left:
-        _progress(lab, runs, followed(lab, known_bars(), f"study-{experiment.id}", runs))
+        _progress(lab, runs, f"study-{experiment.id}")
     with right:
         finish_button(lab, runs, f"study-{experiment.id}")
         stop_button(lab, runs, labels_of(run.spec for run in runs), f"study-{experiment.id}")
     draw(members)
 
 
-def _progress(lab: Lab, runs: Sequence[Run], launched: Sequence[Run]) -> None:
+def _progress(lab: Lab, runs: Sequence[Run], key: str) -> None:
+    bars, ids = known_bars(), [run.id for run in runs]
+
+    def view() -> View:
+        now = lab.runs_of(ids)
+        launched = followed(lab, bars, key, now)
+        words = filter(None, [state_text(now), time_left(lab, launched)])
+        return View(words=" · ".join(words), share=lab.progress.share_done(launched))
+
+    live_view(view, f"{key}-bar", TICK)
     live = [run for run in runs if run.is_live]
-    st.progress(lab.progress.share_done(launched), f"{state_text(runs)} · {time_left(lab, live)}")
     running = [run for run in live if run.state == "running"]
     if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")

@@ -16,7 +16,7 @@ from core.forecast.memory import memory_of
 from core.forecast.pace import Work
 from core.lab import Lab, close_lab, open_lab
 from core.networks.perceptron import PerceptronSpec
-from core.numbers import bytes_text, unbroken
+from core.numbers import bytes_text, left_text, unbroken
 from core.plan.configuration import Configuration
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
@@ -47,7 +47,9 @@ def opened(calls: list[Work], settings: Settings) -> Iterator[Lab]:
     close_lab()
 
 
-def test_a_page_beside_a_run_in_training_answers_without_calibrating(opened: Lab, calls: list[Work]) -> None:
+def test_a_page_beside_a_run_in_training_answers_without_calibrating(
+    opened: Lab, calls: list[Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def shown(page: str) -> dict[str, str]:
         return {metric.label: metric.value for metric in draw(page).metric}
 
@@ -73,6 +75,15 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(opened: Lab
         slow = replace(begun, state="running", step=50, steps=100, training_seconds=seconds, resumed_step=0)
         assert time_left(opened, [slow, waiting]) == shown_as
     assert time_left(opened, [waiting]) == "time left not known yet"
+    assert time_left(opened, [replace(slow, stop_asked=True), replace(waiting, state="stopped")]) == "stopping …"
+    with monkeypatch.context() as patch:  # a search whose next runs are like none that was timed
+        patch.setattr(opened.progress, "coming", lambda runs: {"e-search": [other]})
+        known = left_text(
+            *(getattr(opened.estimates.remaining([slow]), end) for end in ("seconds_low", "seconds_high"))
+        )
+        assert known != left_text(None, None)
+        assert time_left(opened, [slow]) == f"{known}, the search may add runs"
+        assert time_left(opened, [waiting]) == "time left not known yet, the search may add runs"
     assert opened.run(long.id).is_live
     assert calls == before == []
     opened.stop(long.id)

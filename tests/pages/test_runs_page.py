@@ -19,7 +19,7 @@ from core.study.report.answer import answer_of
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 from tests.conftest import DIGITS, finish, short, wait_until
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import draw, texts, views
 from tests.store.many import write_many
 from tests.trained_home import TrainedHome
 
@@ -350,6 +350,9 @@ def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab)
     app = app.button(key=stop).click().run()
     assert app.button(key=stop).disabled
     assert "stopping" in texts(app)
+    app.button(key="runs-live-stop-all").click().run()
+    assert app.button(key="runs-live-stopping").disabled, "the first thing that is drawn says so"
+    assert all(view["words"].endswith("stopping …") for view in views(app).values())
     with opened.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (id,))
     assert "stopping" not in texts(draw("runs", run=id))

@@ -18,6 +18,7 @@ from pages.shared.experiment.state import (
     finish_button,
     followed,
     interrupted_bases,
+    is_stopping,
     known_bars,
     left_of,
     state_text,
@@ -132,7 +133,7 @@ def _view(lab: Lab, runs: list[Run], bars: dict[str, tuple[str, ...]], key: str,
     """How far runs are: a bar, and for each setting a line in both charts and a row."""
     launched = followed(lab, bars, key, runs)
     share = lab.progress.share_done(launched) if launched else None
-    words, version = _words(lab, runs), _version(lab, runs, lists_runs)
+    words, version = _words(lab, runs, launched), _version(lab, runs, lists_runs)
     # A base is of interest until what is built on it begins, also where it was interrupted or stopped.
     runs = [run for run in runs if run.spec.role is not Role.BASE or run.state != "finished"] or runs
     labels = _labels(lab, runs)
@@ -157,17 +158,15 @@ def _view(lab: Lab, runs: list[Run], bars: dict[str, tuple[str, ...]], key: str,
 def _version(lab: Lab, runs: Sequence[Run], lists_runs: bool) -> str:
     """Differs where buttons of a panel, or how often it is looked at, are no longer what they were."""
     states = [run.state for run in runs] if lists_runs else []
-    return repr((is_under_way(runs), len(all_arms(runs)), left_of(lab, runs) is not None, states))
+    return repr((is_under_way(runs), is_stopping(runs), len(all_arms(runs)), left_of(lab, runs) is not None, states))
 
 
-def _words(lab: Lab, runs: list[Run]) -> str:
-    """States of runs, and when they will have ended."""
+def _words(lab: Lab, runs: Sequence[Run], launched: Sequence[Run]) -> str:
+    """States of runs, and when they and what was launched with them will have ended."""
     words = state_text(runs)
     if any(run.plan == "open" for run in runs):
         words += ", more may follow while learning rates are searched for"
-    if live := [run for run in runs if run.is_live]:
-        words += f" · {time_left(lab, live)}"
-    return words
+    return " · ".join(filter(None, [words, time_left(lab, launched)]))
 
 
 def _dismiss(key: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import Lab, current
-from core.numbers import left_text
 from core.settings import choose_device, device_name
 from pages.shared.experiment.state import followed, known_bars, time_left
 from pages.shared.ui.live_view import View, live_view
@@ -29,6 +28,7 @@ def _activity(lab: Lab, bars: dict[str, tuple[str, ...]]) -> View:
     count = sum(run.state == "running" for run in live)
     words = [f"{count} running"] if count else []
     words += [f"{len(live) - count} queued"] if count < len(live) else []
-    left = time_left(lab, live)
-    words += [left] if left != left_text(None, None) else []
-    return View(words=" · ".join(words), share=lab.progress.share_done(runs), version="live" if runs else "ended")
+    words.append(time_left(lab, runs))
+    return View(
+        words=" · ".join(filter(None, words)), share=lab.progress.share_done(runs), version="live" if runs else "ended"
+    )

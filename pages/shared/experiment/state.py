@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import streamlit as st
 
@@ -187,12 +187,28 @@ MIN_BOUND = 60.0
 """Seconds below which a lower bound of the time left is not worth showing."""
 
 
-def time_left(lab: Lab, live: Sequence[Run]) -> str:
+def is_stopping(runs: Iterable[Run]) -> bool:
+    """Whether some of these runs still train, all of which somebody has stopped."""
+    live = [run for run in runs if run.is_live]
+    return bool(live) and all(run.stop_asked for run in live)
+
+
+def time_left(lab: Lab, runs: Sequence[Run]) -> str:
     """The time that live runs will still take, with what searches are expected to add, as in ``5 to 10 s left``; where
-    that of some is not known, a lower bound of a minute or more, as in ``at least 5 min left``; else that it is not
-    known yet. Forecasts are of training, and measuring on many test texts takes long, too, which is said instead.
+    that of some is not known, a lower bound of a minute or more, as in ``at least 5 min left``, or the time without
+    what a search may add; else that it is not known yet. Forecasts are of training, and measuring on many test texts
+    takes long, too, which is said instead. Empty where none is live.
+
+    Args:
+        lab: trains the runs.
+        runs: what a bar is of, as :func:`followed` returns it: two bars of the same launch then say the same.
     """
-    if live and all(run.state == "running" and run.progress >= 1 for run in live):
+    live = [run for run in runs if run.is_live]
+    if not live:
+        return ""
+    if is_stopping(live):
+        return "stopping …"
+    if all(run.state == "running" and run.progress >= 1 for run in live):
         return "trained, being measured on the test part"
     try:
         coming = lab.progress.coming(live)
@@ -200,6 +216,9 @@ def time_left(lab: Lab, live: Sequence[Run]) -> str:
         if left.seconds is not None:
             return left_text(left.seconds_low, left.seconds_high)
         bound = lab.estimates.remaining(live, coming, partly=True).seconds_low or 0.0
+        own = lab.estimates.remaining(live)
     except LabError:
         return left_text(None, None)  # A dataset is gone: its runs will fail, and say so.
+    if bound < MIN_BOUND and coming:
+        return f"{left_text(own.seconds_low, own.seconds_high)}, the search may add runs"
     return left_text(bound if bound >= MIN_BOUND else None, None)

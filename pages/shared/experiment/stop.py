@@ -9,6 +9,7 @@ import streamlit as st
 from core.lab import Lab
 from core.numbers import counted
 from core.store.record import Run
+from pages.shared.experiment.state import is_stopping
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import state_badge
 
@@ -23,7 +24,8 @@ MAX_ROWS = 50
 
 
 def stop_button(lab: Lab, runs: Sequence[Run], labels: Mapping[str, str], key: str) -> bool:
-    """Draw a popover with a word on what stays, and buttons that stop the live ones of these runs or one of them.
+    """Draw a popover with a word on what stays, and buttons that stop the live ones of these runs or one of them; once
+    all are to stop, say so in its place.
 
     Its content is drawn only while it is open, as there may be hundreds of runs; returns whether it is.
 
@@ -33,6 +35,9 @@ def stop_button(lab: Lab, runs: Sequence[Run], labels: Mapping[str, str], key: s
         labels: of their settings, by the key of the arm.
         key: prefix of the widget keys.
     """
+    if is_stopping(runs):
+        st.button("Stopping …", icon=":material/stop:", key=f"{key}-stopping", disabled=True)
+        return False
     popover = st.popover("Stop all", icon=":material/stop:", key=f"{key}-stop", on_change="rerun")
     if not popover.open:
         return False

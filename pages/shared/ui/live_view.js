@@ -157,25 +157,28 @@ const views = new Set();
 /** What stands in one element of the page: drawn by the script, and by what the server says since. */
 class View {
   constructor(element) {
+    this.isBeside = Boolean(element.closest('[data-testid="stSidebar"]'));
     this.bar = element.querySelector(".live-bar");
     this.frame = element.querySelector(".live-charts");
     this.table = element.querySelector(".live-table");
     this.parts = element.querySelector(".live-chart-parts").content;
     this.listeners = new AbortController();
     const { signal } = this.listeners;
-    document.addEventListener("visibilitychange", () => document.hidden || this.look(), { signal });
+    document.addEventListener("visibilitychange", () => document.hidden || this.follows || this.look(), { signal });
     views.add(this);
   }
 
   /** The script has run: what it drew, and how to look for more. */
   drawn({ now, source, every }, runScript) {
+    const again = this.version !== undefined;
     Object.assign(this, { source, every, runScript, version: now.version, asked: undefined });
-    this.leads = Boolean(source) && now.charts.length > 0;
+    this.leads = Boolean(source) && !this.isBeside;
     this.show(now);
     for (const view of views) view.wait(Math.min(view.every, SOON));
+    if (again && this.leads) this.look();
   }
 
-  /** Whether it looks when another one does, so that words beside charts say the same as these. */
+  /** Whether it looks when another one does, so that the sidebar says the same as the page. */
   get follows() {
     return !this.leads && [...views].some((view) => view.leads);
   }
@@ -185,26 +188,37 @@ class View {
     if (this.source && !this.follows) this.timer = setTimeout(() => this.look(), 1000 * seconds);
   }
 
-  /** Asks for what is to be shown now; one question at a time, and none while nobody sees the page. */
+  /** Asks for what is to be shown now, with all that follow, and shows it at one moment; none while nobody sees it. */
   async look() {
     if (!this.source || this.looking || document.hidden) return;
+    const together = [this, ...views].filter((view, place) => !place || (view.follows && view.source && !view.looking));
+    const answers = await Promise.all(together.map((view) => view.ask()));
+    together.forEach((view, place) => view.take(answers[place]));
+  }
+
+  /** What the server answers; nothing if it does not, or if the script has drawn something else meanwhile. */
+  async ask() {
     this.looking = true;
-    for (const view of views) if (view.follows) view.look();
     const { source, version } = this;
     try {
       const answer = await fetch(source, { signal: this.listeners.signal });
       const now = answer.ok ? await answer.json() : undefined;
-      if (now && source === this.source && version === this.version) {
-        this.show(now);
-        this.compare(now.version);
-      }
+      return { source, version, now };
     } catch (error) {
       // The server is away: Streamlit's page says so, and runs the script when it is back.
       if (!this.listeners.signal.aborted) console.debug(`A live view found nothing: ${error?.message ?? error}`);
-    } finally {
-      this.looking = false;
-      if (!this.listeners.signal.aborted) this.wait();
+      return {};
     }
+  }
+
+  take({ source, version, now }) {
+    this.looking = false;
+    if (this.listeners.signal.aborted) return;
+    if (now && source === this.source && version === this.version) {
+      this.show(now);
+      this.compare(now.version);
+    }
+    this.wait();
   }
 
   /** Has the script run where the page is to change; once more after a while, if a question was lost. */
