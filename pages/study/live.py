@@ -12,7 +12,7 @@ from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.arm import Arm, judged_by, labels_of
 from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
-from pages.shared.experiment.state import finish_button, followed, interrupted_bases, known_bars, state_text, time_left
+from pages.shared.experiment.state import finish_button, followed, interrupted_bases, known_bars, shown_left, state_text
 from pages.shared.experiment.stop import stop_button
 from pages.shared.ui.links import go
 from pages.shared.ui.literal import literal
@@ -90,7 +90,7 @@ def _progress(lab: Lab, runs: Sequence[Run], key: str) -> None:
     def view() -> View:
         now = lab.runs_of(ids)
         launched = followed(lab, bars, key, now)
-        words = filter(None, [state_text(now), time_left(lab, launched)])
+        words = filter(None, [state_text(now), shown_left(lab, launched)])
         return View(words=" · ".join(words), share=lab.progress.share_done(launched))
 
     live_view(view, f"{key}-bar", TICK)

@@ -84,6 +84,8 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(
         assert known != left_text(None, None)
         assert time_left(opened, [slow]) == f"{known}, the search may add runs"
         assert time_left(opened, [waiting]) == "time left not known yet, the search may add runs"
+        bound = left_text(opened.estimates.remaining([slow]).seconds_low, None)
+        assert time_left(opened, [slow, waiting]) == f"{bound}, the search may add runs"
     assert opened.run(long.id).is_live
     assert calls == before == []
     opened.stop(long.id)

@@ -21,8 +21,8 @@ from pages.shared.experiment.state import (
     is_stopping,
     known_bars,
     left_of,
+    shown_left,
     state_text,
-    time_left,
 )
 from pages.shared.experiment.stop import stop_button
 from pages.shared.ui.literal import literal
@@ -166,7 +166,7 @@ def _words(lab: Lab, runs: Sequence[Run], launched: Sequence[Run]) -> str:
     words = state_text(runs)
     if any(run.plan == "open" for run in runs):
         words += ", more may follow while learning rates are searched for"
-    return " · ".join(filter(None, [words, time_left(lab, launched)]))
+    return " · ".join(filter(None, [words, shown_left(lab, launched)]))
 
 
 def _dismiss(key: str) -> None:

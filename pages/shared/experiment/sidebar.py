@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.lab import Lab, current
 from core.settings import choose_device, device_name
-from pages.shared.experiment.state import followed, known_bars, time_left
+from pages.shared.experiment.state import followed, known_bars, shown_left
 from pages.shared.ui.live_view import View, live_view
 
 POLL_SECONDS = 4.0
@@ -28,7 +28,7 @@ def _activity(lab: Lab, bars: dict[str, tuple[str, ...]]) -> View:
     count = sum(run.state == "running" for run in live)
     words = [f"{count} running"] if count else []
     words += [f"{len(live) - count} queued"] if count < len(live) else []
-    words.append(time_left(lab, runs))
+    words.append(shown_left(lab, runs))
     return View(
         words=" · ".join(filter(None, words)), share=lab.progress.share_done(runs), version="live" if runs else "ended"
     )

@@ -193,6 +193,21 @@ def is_stopping(runs: Iterable[Run]) -> bool:
     return bool(live) and all(run.stop_asked for run in live)
 
 
+MOMENT = 0.5
+"""Seconds within which all parts of a page are told the same time left."""
+
+
+def shown_left(lab: Lab, runs: Sequence[Run]) -> str:
+    """The text of :func:`time_left` as of one moment, so that no two parts of a page round it differently."""
+    live = tuple((run.id, run.stop_asked) for run in runs if run.is_live)
+    return _left_at_a_moment(lab, str(lab.settings.home), live)
+
+
+@st.cache_data(show_spinner=False, ttl=MOMENT)
+def _left_at_a_moment(_lab: Lab, home: str, live: Sequence[tuple[str, bool]]) -> str:
+    return time_left(_lab, _lab.runs_of([id for id, _ in live]))
+
+
 def time_left(lab: Lab, runs: Sequence[Run]) -> str:
     """The time that live runs will still take, with what searches are expected to add, as in ``5 to 10 s left``; where
     that of some is not known, a lower bound of a minute or more, as in ``at least 5 min left``, or the time without
@@ -220,5 +235,6 @@ def time_left(lab: Lab, runs: Sequence[Run]) -> str:
     except LabError:
         return left_text(None, None)  # A dataset is gone: its runs will fail, and say so.
     if bound < MIN_BOUND and coming:
-        return f"{left_text(own.seconds_low, own.seconds_high)}, the search may add runs"
+        ends = (own.seconds_low, own.seconds_high) if own.seconds is not None else (bound or None, None)
+        return f"{left_text(*ends)}, the search may add runs"
     return left_text(bound if bound >= MIN_BOUND else None, None)
