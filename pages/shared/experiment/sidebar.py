@@ -28,7 +28,8 @@ def _activity(lab: Lab, bars: dict[str, tuple[str, ...]]) -> View:
     count = sum(run.state == "running" for run in live)
     words = [f"{count} running"] if count else []
     words += [f"{len(live) - count} queued"] if count < len(live) else []
-    words.append(shown_left(lab, runs))
+    several = len({run.experiment for run in live if run.experiment}) > 1
+    words.append(f"in all: {left}" if (left := shown_left(lab, runs)) and several else left)
     return View(
         words=" · ".join(filter(None, words)), share=lab.progress.share_done(runs), version="live" if runs else "ended"
     )
