@@ -150,7 +150,8 @@ class Recomputed:
 
     def _learned(self, one: Setting) -> bool:
         """Whether it is shown to be better than naming the most frequent class."""
-        return interval(np.array([run.right - run.chance for run in one.runs.values()]))[1] > 0
+        better = np.array([run.right - run.chance for run in one.runs.values()])
+        return interval(better if len(better) > 2 else better.mean(0)[:, np.newaxis])[1] > 0
 
     def reasons(self) -> list[str]:
         """Why a verdict is withheld."""
