@@ -117,12 +117,14 @@ def _in_unit(seconds: float) -> tuple[str, str]:
 
 
 def left_text(low: float | None, high: float | None) -> str:
-    """Format the time that is left, as in ``5 to 10 s left``, or without an upper end ``at least 5 min left``; None
-    reads ``time left not known yet``.
+    """Format the time that is left, as in ``5 to 10 s left``, or without an upper end ``more than 5 min left: some
+    runs are not timed yet``; None reads ``time left not known yet``.
     """
     if low is None:
         return "time left not known yet"
-    return f"at least {' '.join(_in_unit(low))} left" if high is None else f"{range_text(low, high)} left"
+    if high is None:
+        return f"more than {' '.join(_in_unit(low))} left: some runs are not timed yet"
+    return f"{range_text(low, high)} left"
 
 
 def forecast_text(low: float | None, high: float | None, took: float) -> str:

@@ -27,7 +27,7 @@ class Plan:
             return "ranks 1, 4 and 16, the best learning rate found for each, trained until settled"
         count = self.seeds(network)
         seeds = "" if count == DEFAULT_SEEDS else f"{counted(count, 'seed')}, "
-        few = f", at most as “leaning”: all {count} seeds agree, which decides nothing" if count < CLAIM_SEEDS else ""
+        few = f", and “leaning” is the most that {count} seeds can show" if count < CLAIM_SEEDS else ""
         return f"rank {network.quick.rank}, {seeds}one base, default learning rates; the answer holds at these{few}"
 
     def seeds(self, network: NetworkSpec) -> int:

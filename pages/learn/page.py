@@ -28,6 +28,7 @@ SECTIONS = {
     "customers": "Many adapters",
     "code": "Code",
     "settings": "Settings",
+    "forgetting": "Forgetting",
     "next": "Next steps",
 }
 
@@ -118,6 +119,19 @@ def settings() -> None:
     )
 
 
+def forgetting() -> None:
+    """Explain what is lost of what the base had learned, and why methods are compared at equal accuracy."""
+    st.header("Forgetting", anchor="forgetting")
+    st.markdown(
+        "A base was trained on a **source**, and fine-tuning teaches it a **target**. What it answered rightly on the "
+        "source it may answer wrongly afterward: that is forgetting. Frozen weights do not prevent it, because the "
+        "network that answers is $W + sBA$. More of the target costs more of the source, and so does a higher learning "
+        "rate, often more than the method does: LoRA at its own rate may forget more than full fine-tuning at a lower "
+        "one. So the question is how much each forgets *where both have learned equally much*, as in *LoRA Learns Less "
+        "and Forgets Less* below. Compare's Forgetting tab draws that curve from your own runs."
+    )
+
+
 def where_next() -> None:
     """Show links to other pages and to papers."""
     st.header("Where to go next", anchor="next")
@@ -149,4 +163,5 @@ with st.container(width=READING_WIDTH):
     many_customers(*model_counts())
     in_code()
     settings()
+    forgetting()
     where_next()

@@ -75,8 +75,8 @@ def rank_part(focus: Focus) -> None:
     elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_new_head
     kept = "Biases and all that is no linear layer" if elsewhere else "Biases"
     st.caption(
-        "Vertical line: the suggested rank. Diamonds: trained LoRA runs. The rank is chosen on the validation part; "
-        f"the table shows {measure.values_noun} on the test part."
+        "Vertical line: the rank chosen on the validation part. Diamonds: trained LoRA runs. The table shows "
+        f"{measure.values_noun} on the test part."
     )
     formulas(
         r"Only the $r$ strongest directions of full fine-tuning's $\Delta W$ are kept in every layer, "

@@ -71,7 +71,10 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(
     begun = opened.run(long.id)
     other = begun.spec.but(network=PerceptronSpec.of(num_hidden_1=300))
     waiting = replace(begun, id="r-waiting", spec=other, state="queued", step=0)
-    for seconds, shown_as in ((200.0, "at least 2.6 min left"), (20.0, "time left not known yet")):
+    for seconds, shown_as in (
+        (200.0, "more than 2.6 min left: some runs are not timed yet"),
+        (20.0, "time left not known yet"),
+    ):
         slow = replace(begun, state="running", step=50, steps=100, training_seconds=seconds, resumed_step=0)
         assert time_left(opened, [slow, waiting]) == shown_as
     assert time_left(opened, [waiting]) == "time left not known yet"

@@ -362,7 +362,7 @@ def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) 
     forgetting = forgetting_in_short(found.told.arm, found.full, found.at_equal)
     told = {equal.level: equal.interval.mean for equal in found.at_equal}
     assert found.withheld or told == pytest.approx(equal_rows(lab, experiment, found)), "as in the report's table"
-    assert ("at equal accuracy on the target" in forgetting) is (bool(told) and found.seeds > 2)
+    assert ("at equal validation accuracy on the target" in forgetting) is (bool(told) and found.seeds > 2)
 
     drawn = {}
     for page in ("home", "compare", "report", "study"):

@@ -116,7 +116,7 @@ def test_what_is_forgotten_beyond_the_law_is_found_at_every_accuracy():
         whole = said(*told, equal_to_full(*told, runs, curves)).rstrip(".")
         assert whole.startswith(said(*told).rstrip("."))
         number = f"at 96.0 %: +{found[0].interval.mean:.2f} points, 95 % interval +"
-        assert f"; at equal accuracy on the target LoRA r=4 forgot more ({number}" in whole
+        assert f"; at equal validation accuracy on the target, LoRA r=4 forgot more in what was seen ({number}" in whole
         assert whole.endswith(f"{found[0].interval.low:.2f} to +{found[0].interval.high:.2f})")
         assert said(*told, equal_to_full(*told, [run for run in runs if run.id in few], curves)) == said(*told)
 

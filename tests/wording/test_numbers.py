@@ -56,7 +56,7 @@ def test_a_range_that_is_shown_is_at_most_three_wide(seconds: float, basis: Basi
 
 def test_what_is_left_and_what_it_took_have_words_for_the_unknown() -> None:
     assert left_text(5.0, 10.0) == "5 to 10 s left"
-    assert left_text(300.0, None) == "at least 5 min left"
+    assert left_text(300.0, None) == "more than 5 min left: some runs are not timed yet"
     assert left_text(None, None) == "time left not known yet"
     assert forecast_text(5.0, 10.0, 7.0) == "estimated 5 to 10 s, took 7.00 s"
 

@@ -229,16 +229,17 @@ def frontier_sentence(pairs: Sequence[tuple[Frontier, Frontier]]) -> str:
 
 
 def equal_clause(found: Sequence[EqualAccuracy], name: str) -> str:
-    """The same of one setting with the difference at the highest value, as in ``at equal accuracy on the target LoRA
-    r=4 forgot more (at 90.1 %: +1.20 points, 95 % interval +0.90 to +1.50)``; empty where nothing was compared, or with
-    too few seeds.
+    """The same of one setting with the difference at the highest value, as in ``at equal validation accuracy on the
+    target, LoRA r=4 forgot more in what was seen (at 90.1 %: +1.20 points, 95 % interval +0.90 to +1.50)``; empty where
+    nothing was compared, or with too few seeds.
     """
     if not found or len(found[0].values) < MIN_SEEDS:
         return ""
     highest = max(found, key=lambda equal: equal.level)
     size = value_text(POINTS.change, highest.interval.mean, digits_of(highest.interval, POINTS.change))
     number = f"at {number_text(highest.level, 1)} %: {size}, {span_text(highest.interval, POINTS)}"
-    return f"at equal {highest.measure.noun} on the target {name} {_seen(found, highest.measure)} ({number})"
+    seen = _seen(found, highest.measure)
+    return f"at equal validation {highest.measure.noun} on the target, {name} {seen} in what was seen ({number})"
 
 
 def _seen(found: Sequence[EqualAccuracy], measure: Measure) -> str:

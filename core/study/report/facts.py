@@ -168,8 +168,14 @@ WORDS: tuple[tuple[str, str], ...] = (
     (
         "LoRA",
         "the pretrained weights stay as they are; beside each layer two small matrices of rank r are trained, whose "
-        "product is added to the layer's weight (Hu et al., arXiv 2106.09685).",
+        "product is added to the layer's weight (Hu et al., arXiv 2106.09685). A higher rank trains and stores more.",
     ),
+    (
+        "Learning rate",
+        "how far each step of training moves the weights. Methods need different ones, full fine-tuning often lower ones.",
+    ),
+    ("Epoch", "one pass over all training examples."),
+    ("Margin", "the difference up to which fewer trained weights count as good enough; set before the start."),
     (
         "Head only, biases only, from scratch",
         "controls: train only the last layer, only the biases (BitFit, arXiv 2106.10199), or a new network from random "
@@ -200,10 +206,10 @@ WORDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Shown, leaning, seen, open",
-        "shown where p is at most what this look at the results allows: the part of 5 % that so many seeds release, "
-        "less what earlier looks have used; leaning where 3 to 6 seeds all agree in sign and a t test rejects, which "
-        "decides nothing; seen where the interval leaves out 0 and no test has shown the difference, of which nothing "
-        "is claimed; open otherwise.",
+        "shown where p is at most what this look allows, a test with the seeds that there are: the part of 5 % that so "
+        "many seeds release, less what earlier looks have used; leaning where 3 to 6 seeds all agree in sign and a t "
+        "test rejects, which decides nothing; seen where the interval leaves out 0 and no test has shown the "
+        "difference, of which nothing is claimed; open otherwise.",
     ),
     (
         "Find the learning rates",

@@ -210,7 +210,7 @@ def _left_at_a_moment(_lab: Lab, home: str, live: Sequence[tuple[str, bool]]) ->
 
 def time_left(lab: Lab, runs: Sequence[Run]) -> str:
     """The time that live runs will still take, with what searches are expected to add, as in ``5 to 10 s left``; where
-    that of some is not known, a lower bound of a minute or more, as in ``at least 5 min left``, or the time without
+    that of some is not known, a lower bound of a minute or more, as in ``more than 5 min left: …``, or the time without
     what a search may add; else that it is not known yet. Forecasts are of training, and measuring on many test texts
     takes long, too, which is said instead. Empty where none is live.
 
