@@ -55,11 +55,7 @@ def written_atomically(path: Path, staging: Path | None = None) -> Iterator[Bina
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """The SHA-256 of a file, in hex. Raises: OSError: the file cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

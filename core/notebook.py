@@ -42,11 +42,7 @@ def train(
     train_loader: Batches,
     device: torch.device | str,
 ) -> list[float]:
-    """Train with cross entropy and print one line per epoch.
-
-    Returns:
-        The mean training loss of each epoch.
-    """
+    """Train with cross entropy and print one line per epoch. Returns: The mean training loss of each epoch."""
     start = time.perf_counter()
     history = []
     for epoch in range(1, num_epochs + 1):

@@ -87,11 +87,7 @@ class Settings:
         )
 
     def make_home(self) -> None:
-        """Create the home folder if it does not exist.
-
-        Raises:
-            HomeError: it cannot be created or written to.
-        """
+        """Create the home folder if it does not exist. Raises: HomeError: it cannot be created or written to."""
         cause = "it cannot be written to"
         try:
             self.home.mkdir(parents=True, exist_ok=True)

@@ -39,22 +39,14 @@ class Spec(BaseModel):
 
     @classmethod
     def of(cls, /, **values: Any) -> Self:
-        """Create a spec.
-
-        Raises:
-            SpecError: a value is invalid; the message is one sentence.
-        """
+        """Create a spec. Raises: SpecError: a value is invalid; the message is one sentence."""
         try:
             return cls(**values)
         except ValidationError as error:
             raise SpecError(_sentence(cls, error), error.errors()[0]["loc"]) from error
 
     def but(self, /, **changes: Any) -> Self:
-        """Return a copy with some fields changed, validated like a new spec.
-
-        Raises:
-            SpecError: a value is invalid.
-        """
+        """Return a copy with some fields changed, validated like a new spec. Raises: SpecError: a value is invalid."""
         return type(self).of(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
 
     def to_json(self) -> str:

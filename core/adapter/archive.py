@@ -88,11 +88,7 @@ def json_bytes(value: Mapping[str, Any]) -> bytes:
 
 
 def json_object(content: bytes, name: str) -> dict[str, Any]:
-    """Parse the JSON object in an entry.
-
-    Raises:
-        AdapterError: not a JSON object, or it contains NaN or infinity.
-    """
+    """Parse the JSON object in an entry. Raises: AdapterError: not a JSON object, or it contains NaN or infinity."""
     try:
         value = json_value(content, is_finite=True)
     except JsonError as error:

@@ -119,11 +119,7 @@ class Certificate:
 
     @classmethod
     def from_json(cls, content: bytes) -> Certificate:
-        """Parse a certificate file.
-
-        Raises:
-            AdapterError: a field is missing, unknown, or of another type.
-        """
+        """Parse a certificate file. Raises: AdapterError: a field is missing, unknown, or of another type."""
         values = json_object(content, CERTIFICATE)
         if odd_fields := (values.keys() ^ {field.name for field in fields(cls)}) - {"head_parameters"}:
             odd = printable(", ".join(sorted(odd_fields)), 200)

@@ -117,11 +117,7 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
-    """Queue what the options ask for.
-
-    Raises:
-        LabError: see :func:`asked`; nothing was queued.
-    """
+    """Queue what the options ask for. Raises: LabError: see :func:`asked`; nothing was queued."""
     with asked(lab, options) as configuration:
         planned = lab.planned(configuration)
         lab.check_runs(planned.specs)

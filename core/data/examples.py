@@ -36,11 +36,7 @@ class Examples(ABC):
 
     @abstractmethod
     def batch(self, rows: Tensor | slice) -> Batch:
-        """The inputs of some examples, on their device.
-
-        Args:
-            rows: (k,) int64 indices, or a slice.
-        """
+        """The inputs of some examples, on their device. Args: rows: (k,) int64 indices, or a slice."""
 
     @abstractmethod
     def tensors(self) -> list[Tensor]:

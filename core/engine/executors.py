@@ -36,11 +36,7 @@ class Executors:
     """The executors of one lab."""
 
     def __init__(self, name: str, dependencies: Dependencies) -> None:
-        """Create the named executor and all that users may switch to.
-
-        Raises:
-            SpecError: no executor has this name.
-        """
+        """Create the named executor and all that users may switch to. Raises: SpecError: no executor has this name."""
         if name not in EXECUTORS:
             known = ", ".join(EXECUTORS)
             raise SpecError(f"There is no executor {name[:60]!r}; set LORA_LAB_EXECUTOR to one of: {known}.")

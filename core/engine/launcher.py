@@ -94,11 +94,7 @@ class Launcher:
     owner: str
 
     def launch(self, spec: RunSpec) -> Run:
-        """Queue one run.
-
-        Raises:
-            LabError: the spec is not valid, the dataset is missing, or the queue is full.
-        """
+        """Queue one run. Raises: LabError: the spec is not valid, the dataset is missing, or the queue is full."""
         id = new_id("r")
         self._queue([(id, spec)])
         return self.store.run(id)

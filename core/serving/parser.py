@@ -99,11 +99,7 @@ def parse(content: bytes) -> PredictRequest:
 
 
 def parse_query(texts: Mapping[str, str]) -> AdaptersQuery:
-    """Read the query of a request for adapters.
-
-    Raises:
-        ServingError: a field is wrong; the message names it.
-    """
+    """Read the query of a request for adapters. Raises: ServingError: a field is wrong; the message names it."""
     types = {field.name: field.type for field in fields(AdaptersQuery)}
     values = {}
     for name, text in texts.items():

@@ -83,11 +83,7 @@ class Database:
             self._idle.pop().close()
 
     def check(self) -> None:
-        """Check that the store can be read.
-
-        Raises:
-            StoreError: it is gone, damaged, or cannot be read.
-        """
+        """Check that the store can be read. Raises: StoreError: it is gone, damaged, or cannot be read."""
         self._read("SELECT count(*) FROM runs WHERE state = 'running'")
 
     def verify(self) -> None:

@@ -103,11 +103,7 @@ class Store(Transitions):
             db.executemany("INSERT INTO log VALUES (?, ?, ?)", entries)
 
     def run(self, id: str) -> Run:
-        """One run.
-
-        Raises:
-            UnknownRunError: there is no run with this id.
-        """
+        """One run. Raises: UnknownRunError: there is no run with this id."""
         rows = self.rows(f"SELECT {COLUMNS_OF_RUN} FROM runs r WHERE id = ?", id)  # noqa: S608
         if not rows:
             raise UnknownRunError(f"There is no run {id!r}.")
@@ -196,11 +192,7 @@ class Store(Transitions):
         return bool(self.rows(query))
 
     def experiment(self, id: str) -> Experiment:
-        """One experiment.
-
-        Raises:
-            UnknownRunError: there is no experiment with this id.
-        """
+        """One experiment. Raises: UnknownRunError: there is no experiment with this id."""
         rows = self.rows("SELECT * FROM experiments WHERE id = ?", id)
         if not rows:
             raise UnknownRunError(f"There is no experiment {id!r}.")

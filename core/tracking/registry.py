@@ -38,11 +38,7 @@ class Target:
 
 
 def target_of(text: str) -> Target:
-    """The tracker that a text such as ``tensorboard:FOLDER`` names.
-
-    Raises:
-        TrackerError: it names none.
-    """
+    """The tracker that a text such as ``tensorboard:FOLDER`` names. Raises: TrackerError: it names none."""
     kind, _, address = text.strip().partition(":")
     if kind not in TRACKERS:
         known = " or ".join(f"{tracker.kind}:{tracker.example}" for tracker in TRACKERS.values())

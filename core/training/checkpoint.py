@@ -113,11 +113,7 @@ def _group(tensors: dict[str, Tensor], name: str) -> list[Tensor]:
 
 @torch.no_grad()
 def copy_into(tensors: list[Tensor], targets: list[Tensor]) -> None:
-    """Copy tensors into others of the same shapes.
-
-    Raises:
-        CheckpointError: the shapes differ; nothing was copied.
-    """
+    """Copy tensors into others of the same shapes. Raises: CheckpointError: the shapes differ; nothing was copied."""
     if [tensor.shape for tensor in tensors] != [target.shape for target in targets]:
         raise CheckpointError("This checkpoint is of another network.")
     for tensor, target in zip(tensors, targets, strict=True):

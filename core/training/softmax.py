@@ -13,11 +13,7 @@ no vector register."""
 
 
 def softmax(x: Tensor) -> Tensor:
-    """Softmax over the last dimension.
-
-    Args:
-        x: (..., n), of which each row has a finite entry.
-    """
+    """Softmax over the last dimension. Args: x: (..., n), of which each row has a finite entry."""
     if x.device.type != "cpu" or x.shape[-1] >= SHORT:
         return torch.softmax(x, -1)
     found: Tensor = _Softmax.apply(x)  # type: ignore[no-untyped-call]

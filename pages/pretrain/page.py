@@ -38,11 +38,7 @@ lab = current()
 
 
 def asked_for(model: NetworkSpec, task: TaskSpec) -> RunSpec:
-    """Draw how a network is pretrained; return the run.
-
-    Raises:
-        SpecError: the settings contradict each other.
-    """
+    """Draw how a network is pretrained; return the run. Raises: SpecError: the settings contradict each other."""
     optim = optim_form("pretrain", model)
     left, right = st.columns(2, gap="medium")
     with left:

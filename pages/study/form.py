@@ -66,11 +66,7 @@ AROUND = "At first those around"
 
 
 def study_form(lab: Lab) -> Experiment | None:
-    """Draw the form.
-
-    Returns:
-        The study that was just started, or that has these runs already; None otherwise.
-    """
+    """Draw the form. Returns: The study that was just started, or that has these runs already; None otherwise."""
     beyond = open_file(lab, KEY)
     if beyond is not None:
         started = opened_experiment(lab, beyond, KEY)
@@ -175,11 +171,7 @@ def _axis() -> Axis | None:
 
 
 def _points(axis: Axis, network: NetworkSpec) -> VarySpec:
-    """Draw the points of an axis.
-
-    Raises:
-        SpecError: one is no point, or there are too few or too many.
-    """
+    """Draw the points of an axis. Raises: SpecError: one is no point, or there are too few or too many."""
     usual = [str(point) for point in axis.usual(network, OptimSpec.of(**network.training))]
     key = f"{family_key(KEY, network)}-points-{axis.name}"
     picked = st.multiselect(
@@ -281,11 +273,7 @@ def _of_each_length(specs: Sequence[RunSpec]) -> list[RunSpec]:
 
 
 def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method: type[MethodSpec]) -> Experiment | None:
-    """What the sweep costs, and its button.
-
-    Raises:
-        LabError: the sweep does not hold.
-    """
+    """What the sweep costs, and its button. Raises: LabError: the sweep does not hold."""
     specs = planned.runs
     trained = sorted({plan(spec.network, spec.method).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):

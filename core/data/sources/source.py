@@ -115,11 +115,7 @@ class Source(ABC):
         return
 
     def keep(self, dataset: Dataset, name: str) -> None:
-        """Save a dataset under a name, completely or not at all.
-
-        Raises:
-            DatasetError: it cannot be saved here.
-        """
+        """Save a dataset under a name, completely or not at all. Raises: DatasetError: it cannot be saved here."""
         raise DatasetError(f"{name[:64]!r} cannot be saved here.")
 
     def remove(self, name: str) -> None:

@@ -33,11 +33,7 @@ Messages = tuple[tuple[str, str], ...]
 
 
 def conversation_cell(value: Sequence[Any]) -> str:
-    """A list of a file as the cell of a conversation.
-
-    Args:
-        value: the list, as JSON or Parquet has it.
-    """
+    """A list of a file as the cell of a conversation. Args: value: the list, as JSON or Parquet has it."""
     found = _messages(value)
     return json.dumps(found if isinstance(found, str) else [list(message) for message in found], ensure_ascii=False)
 

@@ -69,11 +69,7 @@ def flags_in(columns: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def joined_in(labels: Sequence[str]) -> str | None:
-    """A cell that names several classes at once; None if none does.
-
-    Args:
-        labels: the different ones.
-    """
+    """A cell that names several classes at once; None if none does. Args: labels: the different ones."""
     for separator in SEPARATORS:
         parts = {label: {part.strip() for part in label.split(separator)} for label in labels}
         names = Counter(name for found in parts.values() for name in found)

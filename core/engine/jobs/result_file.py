@@ -113,11 +113,7 @@ def _opened(content: bytes | BinaryIO) -> HashedZip:
 
 
 def read_results(content: bytes | BinaryIO) -> list[RunResult]:
-    """Read a file of results.
-
-    Raises:
-        JobFileError: it is not such a file, is damaged, or is of another version.
-    """
+    """Read a file of results. Raises: JobFileError: it is not such a file, is damaged, or is of another version."""
     archive = _opened(content)
     data = dict(archive.entries())
     try:

@@ -99,11 +99,7 @@ def check_kind(content: bytes, what: str) -> dict[str, Any]:
 
 
 def check_numbers(values: Mapping[str, Any], entries: Collection[TensorEntry], what: str) -> None:
-    """Check that shapes can be built from a config.
-
-    Raises:
-        NetworkFileError: a number is out of bounds.
-    """
+    """Check that shapes can be built from a config. Raises: NetworkFileError: a number is out of bounds."""
     for name, value in _numbers(values):
         most = max(len(entries), MIN_COUNT) if any(part in name for part in COUNTS) else MAX_NUMBER
         if not -MAX_NUMBER <= value <= most:

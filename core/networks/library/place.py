@@ -40,26 +40,14 @@ class Place(ABC):
 
     @abstractmethod
     def sizes(self) -> Mapping[str, int]:
-        """Bytes of every file, by its name.
-
-        Raises:
-            NetworkFileError: the place cannot be read.
-        """
+        """Bytes of every file, by its name. Raises: NetworkFileError: the place cannot be read."""
 
     @abstractmethod
     def pieces(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """The content of a file, from a byte on.
-
-        Raises:
-            NetworkFileError: it cannot be read.
-        """
+        """The content of a file, from a byte on. Raises: NetworkFileError: it cannot be read."""
 
     def read(self, name: str) -> bytes:
-        """A file beside the weights as a whole.
-
-        Raises:
-            NetworkFileError: it is too large, or cannot be read.
-        """
+        """A file beside the weights as a whole. Raises: NetworkFileError: it is too large, or cannot be read."""
         limit, content = max_bytes_of(name), bytearray()
         for piece in self.pieces(name):
             content += piece

@@ -89,11 +89,7 @@ class Differing:
 
 
 def class_results(arms: Sequence[ArmPredictions]) -> ClassResults:
-    """Summarise the predictions of arms of one task by class.
-
-    Args:
-        arms: at least one.
-    """
+    """Summarise the predictions of arms of one task by class. Args: arms: at least one."""
     truth = arms[0].truth
     classes = np.unique(truth)
     outputs = np.unique(np.concatenate([truth, *(arm.predicted.ravel() for arm in arms)]))

@@ -35,11 +35,7 @@ class LayerCount:
     """The requested rank; see :attr:`used_rank`."""
 
     def __post_init__(self) -> None:
-        """Validate the sizes.
-
-        Raises:
-            LoRAError: a size or the rank is below 1.
-        """
+        """Validate the sizes. Raises: LoRAError: a size or the rank is below 1."""
         for name, value in (("Inputs", self.in_features), ("Outputs", self.out_features), ("Rank", self.rank)):
             if value < 1:
                 raise LoRAError(f"{name} must be a whole number of at least 1, not {value}.")

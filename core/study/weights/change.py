@@ -118,11 +118,7 @@ class WeightChange:
         return layer_spectrum(linear_layers(self.tuned)[path], self.weights[path], lambda: self.deltas[path])
 
     def layer(self, path: str) -> tuple[Array, Array]:
-        """Return W and ΔW of one layer.
-
-        Raises:
-            LoRAError: there is no such layer.
-        """
+        """Return W and ΔW of one layer. Raises: LoRAError: there is no such layer."""
         self._check(path)
         return self.weights[path], self.deltas[path]
 
