@@ -106,16 +106,7 @@ def verification(base: nn.Module, adapter: AdapterFile, network: nn.Module) -> V
 
 
 def _check_measured(certificate: Certificate, largest: float, summed: Callable[[], float]) -> None:
-    """Check what a certificate says was measured.
-
-    Args:
-        certificate: of the file.
-        largest: largest logit on random inputs.
-        summed: tells the largest of what is summed for these inputs.
-
-    Raises:
-        AdapterError: it states logits or differences that this adapter cannot have.
-    """
+    """Check measured logits and differences of a certificate. Raises: AdapterError: this adapter cannot have them."""
     if not 0 <= certificate.largest_logit <= MAX_BEYOND * max(1.0, largest):
         raise AdapterError(
             f"The adapter's certificate states logits up to {certificate.largest_logit:.3g}, but on {PROBE_ROWS} "

@@ -188,16 +188,7 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
 
 
 def _configuration_in(lab: Lab, file: Path, device: Device | None) -> Configuration:
-    """The configuration in a file; a network that it names is imported.
-
-    Args:
-        lab: has datasets and networks.
-        file: see :mod:`core.plan.configuration_file`.
-        device: where to train; None for where the file says.
-
-    Raises:
-        LabError: there is no such file, or something is wrong with it.
-    """
+    """The configuration in a file, on a device where one is given. Raises: LabError: there is none, or it is wrong."""
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_FILE + 1)
