@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -14,6 +15,21 @@ def printable(text: str, length: int = 80) -> str:
 
 class LabError(Exception):
     """Base class of all errors that LoRA Lab raises on purpose; the message says what to do."""
+
+
+@contextmanager
+def os_error_as(kind: type[LabError], what: str, then: str = "") -> Iterator[None]:
+    """Raise errors of the operating system as ``kind``, as in ``a.csv cannot be read: Permission denied.``
+
+    Args:
+        kind: class of the error.
+        what: what cannot be done.
+        then: a sentence that says what to do; empty for none.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}.{f' {then}' if then else ''}") from error
 
 
 class SpecError(LabError, ValueError):

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from core.errors import AdapterError, JsonError
+from core.errors import AdapterError, JsonError, os_error_as
 from core.methods.peft_config import CONFIG_FILE, TENSORS_FILE
 from core.reader.json_text import json_value
 from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipLimits, write_zip
@@ -44,13 +44,9 @@ def read_entries(source: Path | bytes) -> dict[str, bytes]:
     Raises:
         AdapterError: not a zip, damaged, too large, or with an unsafe entry.
     """
-    try:
-        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as content:
-            return _entries(content, len(content) if isinstance(content, bytes) else content.seek(0, os.SEEK_END))
-    except OSError as error:
-        raise AdapterError(
-            f"The adapter file {getattr(source, 'name', ''):.80} cannot be read: {error.strerror}."
-        ) from error
+    opened = os_error_as(AdapterError, f"The adapter file {getattr(source, 'name', ''):.80} cannot be read")
+    with opened, source.open("rb") if isinstance(source, Path) else nullcontext(source) as content:
+        return _entries(content, len(content) if isinstance(content, bytes) else content.seek(0, os.SEEK_END))
 
 
 def _entries(content: bytes | BinaryIO, size: int) -> dict[str, bytes]:

@@ -27,7 +27,7 @@ from core.cli.training import add_training, by_family, optim_of, settings_asked,
 from core.data.dataset import LANGUAGE
 from core.data.task_spec import TaskSpec
 from core.engine.launcher import Planned
-from core.errors import LabError, SpecError
+from core.errors import LabError, SpecError, os_error_as
 from core.files import write_atomically
 from core.forecast.cost import plan
 from core.lab import Lab
@@ -189,11 +189,8 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
 
 def _configuration_in(lab: Lab, file: Path, device: Device | None) -> Configuration:
     """The configuration in a file, on a device where one is given. Raises: LabError: there is none, or it is wrong."""
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_FILE + 1)
-    except OSError as error:
-        raise LabError(f"{file} cannot be read: {error.strerror}.") from error
+    with os_error_as(LabError, f"{file} cannot be read"), file.open("rb") as opened:
+        content = opened.read(MAX_FILE + 1)
     found = read_configuration(
         content, lab.catalog, lab.networks, lambda name: network_named(lab.networks, name, folders=False)
     )
@@ -209,10 +206,8 @@ def _save(lab: Lab, options: argparse.Namespace) -> int:
     with asked(lab, options) as configuration:
         planned = lab.planned(configuration)
         lab.check_runs(planned.specs)
-        try:
+        with os_error_as(LabError, f"{file} cannot be written", "Name another file."):
             write_atomically(file, write_configuration(configuration).encode())
-        except OSError as error:
-            raise LabError(f"{file} cannot be written: {error.strerror}. Name another file.") from error
     print(f"The configuration is in {file}; compare --config runs it.", file=sys.stderr)
     for sentence in expected_sentences(lab, planned.at_least):
         print(sentence, file=sys.stderr)

@@ -15,7 +15,7 @@ from typing import Any
 
 from core.cli.progress import ProgressBar
 from core.engine.jobs.run_files import ADAPTER, NETWORK
-from core.errors import LabError, RunStateError
+from core.errors import LabError, RunStateError, os_error_as
 from core.forecast.cost import plan
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -84,10 +84,8 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
 
 def save_report(file: Path, report: Report) -> None:
     """Write a report where an option says. Raises: LabError: it cannot be written."""
-    try:
+    with os_error_as(LabError, f"{file} cannot be written", "Name another file."):
         write_report(file, report)
-    except OSError as error:
-        raise LabError(f"{file} cannot be written: {error.strerror or error}. Name another file.") from error
 
 
 def tell_shortage(lab: Lab, specs: Sequence[RunSpec]) -> None:
@@ -222,12 +220,7 @@ def comparison_as_json(
 
 
 def _measures_as_json(arm: Arm, unread: bool) -> dict[str, list[float | None]]:
-    """Every measure of each run of an arm by its name in results, where some run has it.
-
-    Args:
-        arm: with results.
-        unread: whether those of the test part are left out, since it is not to be read yet.
-    """
+    """Every measure of each run of an arm by name, where some run has it; ``unread`` leaves the test part out."""
     results = [run.result for run in arm.runs if run.result]
     names = dict.fromkeys(name for result in results for name, value in result.measures.items() if value is not None)
     if unread:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.artifacts.exports import FORMATS, Format, MergedFormat
 from core.cli.options import NOTHING_KEPT, add_home, check_folder, opened_lab
-from core.errors import ExportError
+from core.errors import ExportError, os_error_as
 from core.files import write_atomically
 from core.lab import Lab
 from core.numbers import listed
@@ -49,10 +49,8 @@ def export(options: argparse.Namespace) -> int:
         run = lab.run(options.run)
         form = _format(run, options.file, options.format)
         made = lab.exports.make(run, form)
-        try:
+        with os_error_as(ExportError, f"{options.file} cannot be written"):
             write_atomically(options.file.expanduser(), lab.exports.path(run, form).read_bytes())
-        except OSError as error:
-            raise ExportError(f"{options.file} cannot be written: {error.strerror or error}.") from error
         print(json.dumps(asdict(made.certificate), indent=2))
     return 0
 
@@ -65,10 +63,8 @@ def _results(lab: Lab, options: argparse.Namespace) -> int:
         raise ExportError("The results of an experiment are written as CSV: name a file such as results.csv.")
     check_folder(file)
     for name, content in results_files(lab, experiment, file.stem).items():
-        try:
+        with os_error_as(ExportError, f"{file.with_name(name)} cannot be written"):
             write_atomically(file.with_name(name), content)
-        except OSError as error:
-            raise ExportError(f"{file.with_name(name)} cannot be written: {error.strerror or error}.") from error
         print(file.with_name(name))
     return 0
 

@@ -23,7 +23,7 @@ from core.engine.jobs.result_file import RunResult
 from core.engine.jobs.result_parts import ResultParts
 from core.engine.jobs.results import results_of
 from core.engine.jobs.run_job import run_job
-from core.errors import JobFileError, LabError
+from core.errors import JobFileError, LabError, os_error_as
 from core.training.events import StepLoss
 
 
@@ -128,12 +128,10 @@ def _check_target(out: Path) -> None:
 
 def _check_folder(folder: Path, named: Path) -> None:
     """Make a folder, and check that files can be written there. Raises: JobFileError: what was named cannot be."""
-    try:
+    with os_error_as(JobFileError, f"{named} cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise JobFileError(f"{named} cannot be written: {error.strerror or error}.") from error
 
 
 def collect(options: argparse.Namespace) -> int:
@@ -171,8 +169,5 @@ def _shown(messages: Iterable[Message], title: str) -> Iterable[Message]:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file to be read. Raises: JobFileError: it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise JobFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    with os_error_as(JobFileError, f"{path} cannot be read"), path.open("rb") as file:
+        yield file

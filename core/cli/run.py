@@ -18,7 +18,7 @@ from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Began, Ended, Failed, Reported
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.run_job import run_job
-from core.errors import LabError, RunFailedError, SpecError
+from core.errors import LabError, RunFailedError, SpecError, os_error_as
 from core.files import sha256_of, write_atomically
 from core.lab import Lab
 from core.networks.library.networks import Networks
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     _check_network(recipe.spec.network, options.network, settings)
     runner = RecipeRunner(settings, options.device, options.threads)
     notes: list[str] = []
-    try:
+    with os_error_as(LabError, f"{out} cannot be written"):
         # The folder is renamed when it is complete, so that it exists as a whole or not at all.
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as made:
@@ -87,8 +87,6 @@ def run(options: argparse.Namespace) -> int:
             if out.exists():
                 out.rmdir()
             folder.rename(out)
-    except OSError as error:
-        raise LabError(f"{out} cannot be written: {error.strerror or error}.") from error
     files = [str(out / name) for name in sorted(outcome.files)]
     same = None if recipe.weights is None or recipe.stopped else weights == recipe.weights
     if options.json:

@@ -218,15 +218,7 @@ def _kept(
     train: int,
     held_out: tuple[int, ...],
 ) -> int:
-    """Bytes that a bank keeps for the members of one base; cached, since where each seed has a base, they are alike.
-
-    Args:
-        shapes: of the members, in the order of the bank.
-        orders: number of the data order of each.
-        batch: examples of a step.
-        train: number of training examples.
-        held_out: numbers of examples that are evaluated.
-    """
+    """Bytes that a bank keeps for the members of one base; cached, since where each seed has a base, they are alike."""
     networks = [_perceptron(*shape) for shape in shapes]
     batches = sorted({batch, train % batch} - {0})
     kept = bank_bytes(networks, orders, batches, train) + sum(outputs_bytes(networks, n) for n in held_out)

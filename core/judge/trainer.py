@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import JudgeError, printable
+from core.errors import JudgeError, os_error_as, printable
 from core.judge.table import LIMITS, MAX_BYTES, Table, cell_text, table_of
 from core.numbers import counted
 from core.reader import in_reader
@@ -70,11 +70,8 @@ def packed(folders: Iterable[Path]) -> bytes:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            found = file.read(MAX_JSON + 1)
-    except OSError as error:
-        raise JudgeError(f"{path} cannot be read: {error.strerror or error}.") from error
+    with os_error_as(JudgeError, f"{path} cannot be read"), path.open("rb") as file:
+        found = file.read(MAX_JSON + 1)
     if len(found) > MAX_JSON:
         raise JudgeError(f"{path} has more than {MAX_JSON // 2**20} MiB: leave it out.")
     return found

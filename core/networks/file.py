@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from core.errors import DamagedFileError, NetworkFileError, SpecError
+from core.errors import DamagedFileError, NetworkFileError, SpecError, os_error_as
 from core.files import write_atomically
 from core.networks.network import METADATA, NetworkSpec, kind_in
 from core.networks.registry import FAMILIES, spec_of, spec_of_state
@@ -51,14 +51,11 @@ def read_network(path: Path, sha256: str | None = None) -> nn.Module:
         NetworkFileError: not a safetensors file, damaged, or of another architecture.
     """
     limit = max(family.max_bytes for family in FAMILIES)
-    try:
-        # Not load_file, which maps the file: truncating a mapped file kills the process that uses it.
-        with path.open("rb") as file:
-            # Its size first: reading up to the limit of the largest family would fill the memory.
-            size = os.fstat(file.fileno()).st_size
-            content = file.read(limit + 1) if size <= limit else b""
-    except OSError as error:
-        raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
+    # Not load_file, which maps the file: truncating a mapped file kills the process that uses it.
+    with os_error_as(NetworkFileError, f"{path.name:.80} cannot be read"), path.open("rb") as file:
+        # Its size first: reading up to the limit of the largest family would fill the memory.
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(limit + 1) if size <= limit else b""
     if max(size, len(content)) > limit:
         raise NetworkFileError(f"{path.name} is larger than any network of LoRA Lab: choose another file.")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from core.errors import NetworkFileError
+from core.errors import NetworkFileError, os_error_as
 from core.files import sha256_of, written_atomically
 from core.networks.file import network_bytes
 from core.networks.imported import HuggingFaceSpec
@@ -76,10 +76,8 @@ def _tokenizer_files(tokenizer: Path | None, padding: int, length: int | None) -
     """The files of a tokenizer in a folder. Raises: NetworkFileError: there are none, or they cannot be read."""
     if tokenizer is None:
         raise NetworkFileError("There is no tokenizer for this network: import the network again.")
-    try:
+    with os_error_as(NetworkFileError, f"The tokenizer in {tokenizer.name:.80} cannot be read"):
         texts = {name: (tokenizer / name).read_bytes() for name in FILES if (tokenizer / name).is_file()}
-    except OSError as error:
-        raise NetworkFileError(f"The tokenizer in {tokenizer.name:.80} cannot be read: {error.strerror}.") from error
     if not texts:
         raise NetworkFileError(f"There is no tokenizer in {tokenizer.name:.80}: import the network again.")
     return texts | _settings(tokenizer, texts, padding, length)
@@ -106,14 +104,7 @@ def write_pretrained(
 
 
 def _settings(folder: Path, texts: Mapping[str, bytes], padding: int, length: int | None) -> dict[str, bytes]:
-    """The files of a tokenizer that have settings, with those with which texts are padded and cut as in training.
-
-    Args:
-        folder: with the tokenizer's files.
-        texts: their contents, by name.
-        padding: the token that pads.
-        length: see :func:`pretrained_files`.
-    """
+    """The files of a tokenizer that have settings, with those with which texts are padded and cut as in training."""
     name = Tokenizer("", folder).name_of(padding)
     token = {} if name is None else {"pad_token": name}
     sides = {"padding_side": "right", "truncation_side": "right"}

@@ -79,16 +79,7 @@ def _compared(prior: float, first: Sequence[int], results: Results, sign: float)
 def _with_all_seeds(
     centre: float, tried: set[float], walls: set[float], seeds: Sequence[int], results: Results, sign: float
 ) -> set[float]:
-    """The best point and its neighbors; while all seeds prefer another one of these, its neighbors, too.
-
-    Args:
-        centre: the best point of the first seeds.
-        tried: what was compared with these.
-        walls: those of them at which one diverged.
-        seeds: all.
-        results: see :func:`wanted`.
-        sign: see :func:`wanted`.
-    """
+    """The best point and its neighbors; while all seeds prefer another one of these, its neighbors, too."""
     points = {k: grid_rate(k) for k in range(-40, 1)}
     place = next(k for k, rate in points.items() if rate == centre)
     known, whole = set(tried), set[float]()

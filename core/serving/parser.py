@@ -267,12 +267,7 @@ def _misshapen(message: str, place: str) -> ServingError:
 
 
 def _error(message: str, place: str) -> ServingError:
-    """An error in words for people.
-
-    Args:
-        message: what is wrong, perhaps as msgspec says it, with the part of a value that it is about.
-        place: names of the fields from the request to the value.
-    """
+    """An error in words for people, from what msgspec says and the names of the fields down to the value."""
     reason, _, part = message.partition(" - at `$")
     for pattern, wording in WORDINGS.items():
         if found := re.fullmatch(pattern, reason):

@@ -125,14 +125,7 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
 
 
 def _put_experiment(db: sqlite3.Connection, experiment: dict[str, Any], run: str, is_later: bool) -> None:
-    """Write an experiment that a copy of one of its runs has, and that it has the run.
-
-    Args:
-        db: a connection in a transaction.
-        experiment: its columns.
-        run: id of the run.
-        is_later: whether the copy is later than what the store knew of the run.
-    """
+    """Write an experiment that a copy of one of its runs has, and that it has the run."""
     db.execute(
         "INSERT OR IGNORE INTO experiments VALUES (:id, :name, :created, :base, :trim, :plan, :plan_state, 0)",
         {"trim": 0, "plan": None, "plan_state": "complete"} | experiment,

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from core.errors import LabError, StoreError, TrackerError
+from core.errors import LabError, StoreError, TrackerError, os_error_as
 from core.numbers import counted
 from core.store.record import Experiment
 from core.tracking.content import group_of
@@ -59,13 +59,11 @@ class Turns:
 
     def _has_other_written(self) -> bool:
         """Whether another one has written last; from now on it is this one."""
-        try:
+        with os_error_as(TrackerError, f"{self._writer_file} cannot be written"):
             # Not durable: after a power cut there is no process that would remember anything.
             last = self._writer_file.read_text() if self._writer_file.exists() else ""
             if last != self._own:
                 self._writer_file.write_text(self._own)
-        except OSError as error:
-            raise TrackerError(f"{self._writer_file} cannot be written: {error.strerror or error}.") from error
         return last != self._own
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from core.errors import TrackerError
+from core.errors import TrackerError, os_error_as
 from core.store.record import State
 from core.tracking.content import ALONE, Group, Series, TrackedRun
 from core.tracking.tracker import Points, Tracker, package
@@ -85,12 +85,8 @@ class MlflowTracker(Tracker):
             file = Path(address.removeprefix(SQLITE))
             # By default MLflow puts files into the folder where a process happens to be.
             location = (file.parent / f"{file.stem}-artifacts").as_uri()
-            try:
+            with os_error_as(TrackerError, f"MLflow's folder {file.parent} cannot be made"):
                 file.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise TrackerError(
-                    f"MLflow's folder {file.parent} cannot be made: {error.strerror or error}."
-                ) from error
         with self._asking():
             self._client = self._mlflow.MlflowClient(address)
             self._experiment: str = self._find_experiment() or self._make_experiment(location)

@@ -148,12 +148,7 @@ def _offer(lab: Lab, offer: Offer) -> None:
 
 
 def _arrivals(lab: Lab, states: Callable[[], Sequence[BackgroundState]]) -> None:
-    """Draw the progress of networks on their way, each with a button to stop, and why others did not arrive.
-
-    Args:
-        lab: where they arrive.
-        states: reads those that are imported by the button above.
-    """
+    """Draw the progress of networks on their way, each with a button to stop, and why others did not arrive."""
     running = [state.name for state in states() if state.running]
 
     @st.fragment(run_every=TICK if running else None)

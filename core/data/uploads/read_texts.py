@@ -20,7 +20,7 @@ from core.data.uploads.text_columns import guess
 from core.data.uploads.text_draft import draft_texts
 from core.data.uploads.text_file import decoded, unpacked
 from core.data.uploads.text_table import TextTable, listed
-from core.errors import DatasetError
+from core.errors import DatasetError, os_error_as
 from core.reader import Limits, in_reader
 
 PLAIN = (".txt", ".txt.gz", ".md")
@@ -129,8 +129,5 @@ def _table(content: bytes, is_plain: bool) -> TextTable:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DatasetError(f"The file {path.name} cannot be read: {error.strerror or error}.") from error
+    with os_error_as(DatasetError, f"The file {path.name} cannot be read"), path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.engine.jobs.hashed_zip import write_file
 from core.engine.jobs.result_file import RunResult, entries_of, joined
-from core.errors import JobFileError
+from core.errors import JobFileError, os_error_as
 
 ENDING = ".results.zip"
 
@@ -37,15 +37,13 @@ class ResultParts:
 
     def join(self) -> None:
         """Write the file of all results, and delete those of single jobs. Raises: JobFileError: it is not written."""
-        try:
+        with os_error_as(JobFileError, f"{self._out} cannot be written"):
             if len(self._files) == 1:
                 self._files[0].replace(self._out)
             else:
                 write_file(self._out, joined(self._files))
                 for file in self._files:
                     file.unlink()
-        except OSError as error:
-            raise JobFileError(f"{self._out} cannot be written: {error.strerror or error}.") from error
 
     def _path(self, number: str) -> Path:
         stem = self._out.name.removesuffix(ENDING).removesuffix(".zip")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from core.errors import NetworkFileError, StorageFullError, printable
+from core.errors import NetworkFileError, StorageFullError, os_error_as, printable
 from core.files import flush, put_in_place, sha256_of
 from core.memory import free_bytes
 from core.networks.library.card import MAX_NAME, NetworkCard, read_card, write_card
@@ -88,14 +88,12 @@ class Importing:
         self._check_sizes({file: sizes[file] for file in files.kept}, files)
         licence = licence_in(place.read(README)) if README in sizes else ""
         clean(self._settings.networks)
-        try:
-            with arriving(self._settings.networks, place.key, place.what) as folder:
-                self._copy(folder, files, sizes)
-                return self._keep(folder, files, name or name_in(config), licence or place.licence)
-        except OSError as error:
-            raise NetworkFileError(
-                f"{place.what} could not be saved: {error.strerror or error}. Free some space, then import it again."
-            ) from error
+        with (
+            os_error_as(NetworkFileError, f"{place.what} could not be saved", "Free some space, then import it again."),
+            arriving(self._settings.networks, place.key, place.what) as folder,
+        ):
+            self._copy(folder, files, sizes)
+            return self._keep(folder, files, name or name_in(config), licence or place.licence)
 
     def _check_sizes(self, sizes: Mapping[str, int], files: NetworkFiles) -> None:
         """Check the network against the limits of the family, of memory, of the home folder and of the disk.

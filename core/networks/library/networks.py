@@ -12,7 +12,7 @@ from pathlib import Path
 from cachetools import LRUCache
 from torch import nn
 
-from core.errors import LabError, NetworkFileError, NetworkInUseError, printable
+from core.errors import LabError, NetworkFileError, NetworkInUseError, os_error_as, printable
 from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.causal import CausalSpec
 from core.networks.imported import ImportedSpec
@@ -139,10 +139,8 @@ class Networks:
         """
         card, own = self.card(digest), checked_name(name)
         card = replace(card, own_name="" if own == card.name else own)
-        try:
+        with os_error_as(NetworkFileError, "The name could not be saved"):
             write_card(self._settings.networks / card.digest, card)
-        except OSError as error:
-            raise NetworkFileError(f"The name could not be saved: {error.strerror or error}.") from error
         return card
 
     def offers(self) -> builtins.list[Offer]:
@@ -253,12 +251,10 @@ class Networks:
         """
         if not is_zip(folder):
             return self._import(FolderPlace(folder), name or told_by(folder.resolve().name), progress, stop)
-        try:
-            with folder.open("rb") as file:
-                place = ZipPlace(file, folder.name)
-                return self._import(place, name or told_by(stem_of(folder.name)), progress, stop)
-        except OSError as error:
-            raise NetworkFileError(f"The zip {printable(folder.name, 60)} cannot be read: {error.strerror}.") from error
+        read = os_error_as(NetworkFileError, f"The zip {printable(folder.name, 60)} cannot be read")
+        with read, folder.open("rb") as file:
+            place = ZipPlace(file, folder.name)
+            return self._import(place, name or told_by(stem_of(folder.name)), progress, stop)
 
     def import_zip(
         self,
@@ -290,17 +286,15 @@ class Networks:
         if not _DIGEST.fullmatch(digest) or not folder.is_dir():
             return
         self._check_unused(digest)
-        try:
-            with arriving(self._settings.networks, None, "The network") as aside:
-                # Moved first, so that no half of a network is ever found under its digest.
-                folder.rename(aside / digest)
-                try:
-                    self._check_unused(digest)  # again, since a run may have been queued meanwhile
-                except LabError:
-                    (aside / digest).rename(folder)
-                    raise
-        except OSError as error:
-            raise NetworkFileError(f"This network cannot be deleted: {error.strerror}.") from error
+        moved = os_error_as(NetworkFileError, "This network cannot be deleted")
+        with moved, arriving(self._settings.networks, None, "The network") as aside:
+            # Moved first, so that no half of a network is ever found under its digest.
+            folder.rename(aside / digest)
+            try:
+                self._check_unused(digest)  # again, since a run may have been queued meanwhile
+            except LabError:
+                (aside / digest).rename(folder)
+                raise
         with self._lock:
             self._tokenizers.pop(digest, None)
 
@@ -325,16 +319,12 @@ class Networks:
         progress: Callable[[float], None] | None,
         stop: threading.Event | None,
     ) -> NetworkCard:
-        try:
-            with (
-                arriving(self._settings.networks, None, network.packaged) as scratch,
-                packaged_place(network, path, scratch) as place,
-            ):
-                return self._found_as(network.packaged, self._import(place, network.packaged, progress, stop))
-        except OSError as error:
-            raise NetworkFileError(
-                f"{network.packaged} could not be saved: {error.strerror or error}. Free some space, then try again."
-            ) from error
+        with (
+            os_error_as(NetworkFileError, f"{network.packaged} could not be saved", "Free some space, then try again."),
+            arriving(self._settings.networks, None, network.packaged) as scratch,
+            packaged_place(network, path, scratch) as place,
+        ):
+            return self._found_as(network.packaged, self._import(place, network.packaged, progress, stop))
 
     def _found_as(self, name: str, card: NetworkCard) -> NetworkCard:
         """A network that :meth:`find` finds by a name, also where it was here under another one, which people go on to

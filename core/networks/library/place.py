@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from core.errors import NetworkFileError, printable
+from core.errors import NetworkFileError, os_error_as, printable
 from core.networks.library.files import ADAPTER, CONFIG, max_bytes_of
 from core.numbers import listed
 
@@ -84,11 +84,8 @@ class FolderPlace(Place):
         self.revision = revision
 
     def sizes(self) -> Mapping[str, int]:
-        try:
-            with os.scandir(self.folder) as entries:
-                found = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-        except OSError as error:
-            raise NetworkFileError(f"{self.what} cannot be read: {error.strerror}.") from error
+        with os_error_as(NetworkFileError, f"{self.what} cannot be read"), os.scandir(self.folder) as entries:
+            found = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
         if not {CONFIG, ADAPTER} & found.keys() and (below := self._below()[0]):
             named = [printable(str(inside), 200) for inside in below[:MAX_NAMED]]
             raise NetworkFileError(
@@ -114,10 +111,8 @@ class FolderPlace(Place):
         return sorted(found, key=lambda inside: (len(inside.parts), inside)), next(walked, None) is None
 
     def pieces(self, name: str, start: int = 0) -> Iterator[bytes]:
-        try:
-            with (self.folder / name).open("rb") as file:
-                file.seek(start)
-                while piece := file.read(CHUNK):
-                    yield piece
-        except OSError as error:
-            raise NetworkFileError(f"{self.what} cannot be read: {name:.80}: {error.strerror}.") from error
+        read = os_error_as(NetworkFileError, f"{self.what} cannot be read: {name:.80}")
+        with read, (self.folder / name).open("rb") as file:
+            file.seek(start)
+            while piece := file.read(CHUNK):
+                yield piece

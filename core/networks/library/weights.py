@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.errors import NetworkFileError, printable
+from core.errors import NetworkFileError, os_error_as, printable
 from core.tensor_file import FLOATS, TensorEntry, header_entries
 
 
@@ -19,11 +19,8 @@ def read_header(path: Path) -> tuple[TensorEntry, ...]:
     Raises:
         NetworkFileError: not a safetensors file, damaged, cut off, or of types that are not known.
     """
-    try:
-        with path.open("rb") as file:
-            return header_entries(file, path.stat().st_size, path.name[:80], NetworkFileError)
-    except OSError as error:
-        raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
+    with os_error_as(NetworkFileError, f"{path.name:.80} cannot be read"), path.open("rb") as file:
+        return header_entries(file, path.stat().st_size, path.name[:80], NetworkFileError)
 
 
 def read_weights(
@@ -42,27 +39,24 @@ def read_weights(
     entries = read_header(path)
     digest = hashlib.sha256()
     weights: dict[str, Tensor] = {}
-    try:
-        # Not load_file, which maps the file: truncating a mapped file kills the process that uses it.
-        with path.open("rb") as file:
-            head = file.read(8)
-            digest.update(head)
-            digest.update(file.read(int.from_bytes(head, "little")))
-            for entry in entries:
-                check_stopped()
-                content = torch.empty(entry.nbytes, dtype=torch.uint8)
-                if file.readinto(content.numpy().data) != entry.nbytes:  # a file system reads whole, except at the end
-                    raise NetworkFileError(f"{path.name:.80} became shorter while it was read: import it again.")
-                digest.update(content.numpy().data)
-                if entry.is_weight:
-                    tensor = content.view(FLOATS[entry.dtype]).reshape(entry.shape)
-                    if not torch.isfinite(tensor).all():
-                        raise NetworkFileError(
-                            f"{path.name:.80} is damaged: {printable(entry.name)} has values that are not finite."
-                        )
-                    weights[entry.name] = tensor
-    except OSError as error:
-        raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
+    # Not load_file, which maps the file: truncating a mapped file kills the process that uses it.
+    with os_error_as(NetworkFileError, f"{path.name:.80} cannot be read"), path.open("rb") as file:
+        head = file.read(8)
+        digest.update(head)
+        digest.update(file.read(int.from_bytes(head, "little")))
+        for entry in entries:
+            check_stopped()
+            content = torch.empty(entry.nbytes, dtype=torch.uint8)
+            if file.readinto(content.numpy().data) != entry.nbytes:  # a file system reads whole, except at the end
+                raise NetworkFileError(f"{path.name:.80} became shorter while it was read: import it again.")
+            digest.update(content.numpy().data)
+            if entry.is_weight:
+                tensor = content.view(FLOATS[entry.dtype]).reshape(entry.shape)
+                if not torch.isfinite(tensor).all():
+                    raise NetworkFileError(
+                        f"{path.name:.80} is damaged: {printable(entry.name)} has values that are not finite."
+                    )
+                weights[entry.name] = tensor
     if sha256 is not None and digest.hexdigest() != sha256:
         raise NetworkFileError(f"{path.name:.80} is no longer what was imported: import this network again.")
     return weights

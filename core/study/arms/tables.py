@@ -35,13 +35,7 @@ _COUNTS = ("Rank", "Seeds", "Seed", "Epochs", _PARAMETERS, *(title for title in 
 
 
 def _means(objectives: Iterable[ObjectiveSpec], known: Callable[[str], bool]) -> dict[str, str]:
-    """Columns of means that tables show, with the name of the quantity in each.
-
-    Args:
-        objectives: of the runs; each once.
-        known: whether some run has a measure of this name; one of the loss, which earlier versions did not store, is
-            left out where none has.
-    """
+    """Columns of means that tables show, with the name of the quantity in each; losses only where they are known."""
     found: dict[str, str] = {_PARAMETERS: "trainable_parameters"}
     own = list(dict.fromkeys(objectives)) or [CLASSIFICATION]
     for objective in own:

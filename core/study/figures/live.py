@@ -162,12 +162,7 @@ def _best_of_groups(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> set[str
 
 
 def _range(lines: Sequence[Values], limits: tuple[float, float]) -> list[float] | None:
-    """Range of an axis that holds these lines: a diverging setting must not flatten those that matter.
-
-    Args:
-        lines: the values of each.
-        limits: lowest and highest value that there can be.
-    """
+    """Range of an axis that holds these lines: a diverging setting must not flatten those that matter."""
     values = np.concatenate([np.zeros(0), *lines])
     known = values[np.isfinite(values)]
     if not len(known):
@@ -178,11 +173,7 @@ def _range(lines: Sequence[Values], limits: tuple[float, float]) -> list[float] 
 
 
 def _mean(lines: Sequence[tuple[NDArray[np.integer], Values]]) -> Values:
-    """Mean at each place of lines that were recorded at some places; NaN where none is finite.
-
-    Args:
-        lines: places from 0, ascending, and values, of the same length.
-    """
+    """Mean at each place of lines that were recorded at some places, ascending from 0; NaN where none is finite."""
     length = max((int(at[-1]) + 1 for at, _ in lines if len(at)), default=0)
     total, count = np.zeros(length), np.zeros(length)
     for at, values in lines:

@@ -122,19 +122,7 @@ def _line(
     labels: Sequence[str],
     texts: Sequence[str],
 ) -> dict[str, Any]:
-    """One method along the axis.
-
-    Args:
-        found: the study.
-        name: of the method.
-        number: its place among all, by which its points are moved aside.
-        intervals: by the number of the point.
-        bars: lengths of their error bars.
-        style: colour and dash.
-        solid: numbers of the points that are settled.
-        labels: what comes before each value when it is pointed at.
-        texts: the values.
-    """
+    """One method along the axis, moved aside by its number among all; ``solid`` has the points that are settled."""
     colour, dash = style
     middle = len(found.lines) / 2
     return scatter(

@@ -106,12 +106,7 @@ def _without_classes(spec: TaskSpec, dataset: Dataset, kind: Kind) -> Outline:
 
 
 def _divided(rows: NDArray[np.intp], spec: TaskSpec) -> tuple[NDArray[np.intp] | None, NDArray[np.intp], int]:
-    """Rows to train on, None where there are too few; rows to hold out; and the number of rows besides those.
-
-    Args:
-        rows: in their fixed random order.
-        spec: how many to hold out, and how many to train on.
-    """
+    """Rows to train on, None where there are too few; rows to hold out; and the number of rows besides those."""
     held_out = max(1, round(spec.validation * len(rows)))
     available = len(rows) - held_out
     if available < (1 if spec.shots is None else spec.shots):

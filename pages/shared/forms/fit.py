@@ -57,14 +57,7 @@ def fit_warning(lab: Lab, specs: Sequence[RunSpec], key: str) -> bool:
 
 
 def _values(lab: Lab, change: Change, key: str, spec: RunSpec) -> dict[str, Any]:
-    """The values of a form's widgets that make a change, by their keys; empty where the form has no such widget.
-
-    Args:
-        lab: has the dataset.
-        change: what would fit.
-        key: prefix of the widget keys of the form.
-        spec: a run as the form has it now.
-    """
+    """The values of a form's widgets that make a change, by their keys; empty where the form has no such widget."""
     match change.field:
         case "accumulation":
             values: dict[str, Any] = {f"{family_key(key, spec.network)}-accumulation": change.value}
