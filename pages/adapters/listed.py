@@ -17,6 +17,7 @@ from core.study.arms.arm import Arm, averaged_arms
 from core.study.arms.sweep import setting_texts
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
+from core.wording.tasks import task_text
 from pages.shared.experiment.current import (
     QUERY,
     asked_for,
@@ -28,7 +29,7 @@ from pages.shared.experiment.current import (
 )
 from pages.shared.experiment.verdict_view import offers_adapter
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import experiment_text, pick, task_text, when
+from pages.shared.ui.pickers import experiment_text, pick, when
 
 ALONE = "none"
 """In place of an experiment's id in the address: runs that are of none, or of one that is not listed."""

@@ -16,12 +16,13 @@ from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Run
+from core.wording.tasks import task_text
 from pages.adapters.scores import show_scores
 from pages.shared.forms.task import task_form
 from pages.shared.ui.download import download
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import base_picker, has_new_head, task_text
+from pages.shared.ui.pickers import base_picker, has_new_head
 
 SEEN = "adapter-seen"
 """Session state key: the file whose base was found, or that names none."""

@@ -35,7 +35,7 @@ from core.study.figures.palette import colours_of
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.report.evidence import epochs_of
 from core.study.stats.measures import COSTS, MEMORY_NOTE, storage_note, time_note
-from core.study.weights.cuts import cuts_of
+from core.study.weights.cuts import Cuts, cuts_of
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from pages.compare.comparison import Comparison
 from pages.compare.evidence import forgetting_differences
@@ -43,7 +43,7 @@ from pages.shared.experiment.measured import measured
 from pages.shared.ui.customers import customers
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 
 TICK = 1.0
 """Seconds between two updates while the time of a step is measured."""
@@ -159,11 +159,9 @@ def _cut_reference(shown: Comparison) -> None:
             f"Derived, not trained: the change that {full.label} made to each weight, cut to rank r by singular value "
             "decomposition. It says what a change of that rank can hold; it is no cheaper to train."
         )
-        try:
+        cuts = Cuts(())
+        with errors_shown():
             cuts = measured(cuts_of, shown.lab, full, ranks)
-        except LabError as error:
-            st.error(literal(str(error)))
-            return
         if cuts.left_out:
             st.info(cuts.left_out)
         if not cuts.arms:
@@ -197,11 +195,8 @@ def _timing(lab: Lab, spec: StepTimeSpec, was_measuring: bool) -> None:
     if was_measuring:
         st.rerun()
     if st.button("Measure time", icon=":material/timer:", key="measure-step-times"):
-        try:
+        with errors_shown():
             lab.timer.start(spec)
-        except LabError as error:
-            st.error(literal(str(error)))
-        else:
             st.rerun()
     if progress is not None and progress.error:
         st.error(literal(progress.error))

@@ -12,7 +12,7 @@ from core.study.arms.arm import judged_by
 from core.study.arms.choice import no_choice_sentence
 from core.study.arms.tuning import is_tuned
 from core.study.report.answer import bases_of
-from core.wording.tasks import judged_text
+from core.wording.tasks import judged_text, task_text
 from pages.compare.comparison import Comparison
 from pages.compare.costs import cost_part, forgetting_part
 from pages.compare.evidence import budget_part, rates_part
@@ -27,7 +27,7 @@ from pages.shared.experiment.state import deleted_line, state_line
 from pages.shared.experiment.verdict_view import adapter_button, basis_view, before_view, difference_view, verdict_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import start_text, task_text
+from pages.shared.ui.pickers import start_text
 from pages.shared.ui.tabs import draw_tabs
 from pages.shared.ui.widget_key import widget_key
 

@@ -10,11 +10,10 @@ from core.errors import LabError
 from core.numbers import counted
 from core.objectives.registry import objectives_for
 from core.study.figures.class_counts import class_counts
-from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
 from pages.data.review import is_reviewed
 from pages.data.upload_kind import UploadKind
-from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.literal import literal
 
 CLASSES_SHOWN = 12
@@ -53,12 +52,9 @@ def _preview(file_id: str, content: bytes) -> ImageDataset | None:
     if not is_reviewed(draft, what, f"upload-left-{file_id}"):
         return None
     names = draft.dataset.class_names
-    st.plotly_chart(
-        readable(class_counts(names, draft.train_counts, draft.test_counts)),
-        key="upload-counts",
-        alt=f"Number of training and test images in each of {len(names)} classes",
-        config=chart_config("upload-classes"),
-    )
+    figure = class_counts(names, draft.train_counts, draft.test_counts)
+    alt = f"Number of training and test images in each of {len(names)} classes"
+    chart(figure, "upload-counts", alt, "upload-classes")
     draw_images(draft.dataset)
     if draft.colored:
         images = counted(draft.colored, "color image")

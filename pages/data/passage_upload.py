@@ -28,6 +28,7 @@ from core.lab import Lab, current
 from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
 from pages.data.review import as_tokens, choose_column, is_reviewed
+from pages.shared.forms import widgets
 from pages.shared.forms.task_preview import BATCH, SCORED
 from pages.shared.forms.task_preview import draw_passages as draw_as_tokens
 from pages.shared.forms.view import length
@@ -143,16 +144,9 @@ def _form(file_id: str, table: TextTable) -> PassageForm:
     guessed = guess_passages(table)
     kind = guessed.form if guessed else next(iter(offered))
     if len(offered) > 1:
-        kind = st.segmented_control(
-            "Rows are",
-            list(offered),
-            default=kind,
-            format_func=lambda kind: offered[kind].title,
-            key=f"upload-form-{file_id}",
-            required=True,
-            help="What a language model continues: a text, a prompt, an instruction, or a conversation.",
-            persist_state="session",
-        )
+        titles = {kind: each.title for kind, each in offered.items()}
+        about = "What a language model continues: a text, a prompt, an instruction, or a conversation."
+        kind = widgets.choice("Rows are", titles, kind, f"upload-form-{file_id}", about)
     return offered[kind]
 
 
@@ -196,17 +190,9 @@ def _all_scored(file_id: str, form: PassageForm) -> bool:
     """Draw whether prompts are learned, too, where there are any."""
     if not form.completes:
         return False
-    found = st.segmented_control(
-        "Loss on",
-        (False, True),
-        default=False,
-        format_func=lambda everything: "Everything" if everything else f"{form.completes.capitalize()} only",
-        key=f"upload-loss-{form.kind}-{file_id}",
-        required=True,
-        help="What is scored, in training and in tests; it is kept with the dataset.",
-        persist_state="session",
-    )
-    return bool(found)
+    words = {False: f"{form.completes.capitalize()} only", True: "Everything"}
+    about = "What is scored, in training and in tests; it is kept with the dataset."
+    return widgets.choice("Loss on", words, False, f"upload-loss-{form.kind}-{file_id}", about)
 
 
 def draw_passages(passages: Sequence[Passage]) -> None:

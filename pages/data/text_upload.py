@@ -26,15 +26,15 @@ from core.numbers import count_text
 from core.objectives.objective import ObjectiveSpec, Targets
 from core.objectives.registry import objective_of, objectives_for
 from core.study.figures.class_counts import class_counts
-from core.study.figures.curves import chart_config
 from core.wording.examples import target_text
 from pages.data.passage_upload import draw_passages_upload, read_as_plain
 from pages.data.review import as_tokens, choose_column, is_reviewed
 from pages.data.upload_kind import UploadKind
+from pages.shared.forms import widgets
 from pages.shared.forms.task_preview import BATCH, draw_tokens
 from pages.shared.forms.view import length
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import distinct
@@ -119,12 +119,9 @@ def _preview(file_id: str, content: bytes) -> Dataset | None:
     if not is_reviewed(draft, "rows", left, REPEATED_ROWS):
         return None
     if names := draft.dataset.class_names:
-        st.plotly_chart(
-            readable(class_counts(names, draft.train_counts, draft.test_counts, "texts")),
-            key="upload-text-counts",
-            alt=f"Number of training and test texts in each of {len(names)} classes",
-            config=chart_config("upload-classes"),
-        )
+        figure = class_counts(names, draft.train_counts, draft.test_counts, "texts")
+        alt = f"Number of training and test texts in each of {len(names)} classes"
+        chart(figure, "upload-text-counts", alt, "upload-classes")
     draw_texts(draft.dataset, f"upload-{file_id}")
     _tokens(draft.dataset, file_id)
     return draft.dataset
@@ -137,16 +134,9 @@ def _objective(file_id: str, table: TextTable) -> ObjectiveSpec:
     continued = [kind for kind, objective in offered.items() if objective.targets == "texts"]
     kind = continued[0] if continued and is_for_language(table) else next(iter(offered))
     if len(offered) > 1:
-        kind = st.segmented_control(
-            "Objective",
-            list(offered),
-            default=kind,
-            format_func=lambda kind: offered[kind].title,
-            key=f"upload-objective-{file_id}",
-            required=True,
-            help="What is learned of each text: one of several classes, a number, or to continue it.",
-            persist_state="session",
-        )
+        titles = {kind: each.title for kind, each in offered.items()}
+        about = "What is learned of each text: one of several classes, a number, or to continue it."
+        kind = widgets.choice("Objective", titles, kind, f"upload-objective-{file_id}", about)
     return offered[kind]
 
 

@@ -15,6 +15,7 @@ from pages.data.chosen_file import ChosenFile, chosen_file, file_field, forget_f
 from pages.data.image_upload import IMAGES
 from pages.data.text_upload import TEXTS
 from pages.data.upload_kind import UploadKind
+from pages.shared.forms import widgets
 from pages.shared.forms.datasets import QUERY
 from pages.shared.ui.confirm import delete_or_cancel
 from pages.shared.ui.links import link
@@ -38,15 +39,8 @@ def upload_dataset(lab: Lab) -> None:
     turn = st.session_state.setdefault(TURN, 0)
     if reason := st.session_state.pop(NOT_DELETED, None):
         st.error(literal(reason))
-    kind = st.segmented_control(
-        "Kind of data",
-        list(UPLOADS),
-        default=next(iter(UPLOADS)),
-        format_func=lambda kind: UPLOADS[kind].title,
-        key="upload-kind",
-        persist_state="session",
-        required=True,
-    )
+    titles = {kind: each.title for kind, each in UPLOADS.items()}
+    kind = widgets.choice("Kind of data", titles, next(iter(UPLOADS)), "upload-kind")
     upload = UPLOADS[kind]
     in_field = file_field(kind, upload.label, f"upload-file-{kind}-{turn}")
     with st.expander("Supported file formats", icon=":material/description:", expanded=False):

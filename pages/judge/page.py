@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import LabError
 from core.lab import Lab, current
 from core.numbers import bytes_text
 from core.store.judged import Judged
@@ -16,7 +15,7 @@ from pages.shared.experiment.judged_view import judged_view, report_button
 from pages.shared.ui.confirm import delete_or_cancel
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.links import link
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import when
 
 
@@ -26,13 +25,10 @@ def name_and_note(lab: Lab, judged: Judged) -> None:
         name = st.text_input("Name", judged.name, max_chars=MAX_NAME, key=f"judged-name-{judged.id}")
         note = st.text_area("Note", judged.note, max_chars=MAX_NOTE, key=f"judged-note-{judged.id}")
         if st.button("Save", icon=":material/save:", key=f"judged-save-{judged.id}"):
-            try:
+            with errors_shown():
                 lab.judged.rename(judged.id, name or "")
                 lab.judged.set_note(judged.id, note or "")
-            except LabError as error:
-                st.error(literal(str(error)))
-                return
-            st.rerun()
+                st.rerun()
 
 
 def files_read(judged: Judged) -> None:

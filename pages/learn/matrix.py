@@ -13,10 +13,9 @@ from core.study.learn.counting import ADAM_STATE, FLOAT32, LayerCount
 from core.study.learn.figures import outputs_figure, ranks_figure
 from pages.learn import diagram
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.figure_panel import chart
 
 MERGE_RANKS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
-STILL = {"displayModeBar": False}
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
@@ -107,15 +106,11 @@ def counting(count: LayerCount) -> None:
         f"{exact(count.break_even)}; for a square matrix, half its side. Below that rank, LoRA trains fewer "
         "numbers. Its count grows with the sides of the matrix instead of its area, so larger layers save more."
     )
-    st.plotly_chart(
-        readable(ranks_figure(count)),
-        config=STILL,
-        key="learn_ranks",
-        alt=(
-            f"Trained numbers against rank: LoRA rises from {count.in_features + count.out_features:,} at rank 1 and "
-            f"meets full fine-tuning's {count.full:,} at rank {exact(count.break_even)}."
-        ),
+    alt = (
+        f"Trained numbers against rank: LoRA rises from {count.in_features + count.out_features:,} at rank 1 and "
+        f"meets full fine-tuning's {count.full:,} at rank {exact(count.break_even)}."
     )
+    chart(ranks_figure(count), "learn_ranks", alt)
     per_number = FLOAT32 + ADAM_STATE
     st.markdown(
         f"The count also determines memory. In addition to the weights, training with Adam stores a gradient and two "
@@ -192,12 +187,8 @@ def quiet_start() -> None:
     )
     now, end = demonstration.start(1, share), demonstration.start(1, 1.0)
     limit = float(max(abs(end.base).max(), abs(end.adapted).max()))
-    st.plotly_chart(
-        readable(outputs_figure(now, limit)),
-        config=STILL,
-        key="learn_outputs",
-        alt=f"Five outputs of the base and of the adapted layer; the largest change is {small(now.largest_change)}.",
-    )
+    alt = f"Five outputs of the base and of the adapted layer; the largest change is {small(now.largest_change)}."
+    chart(outputs_figure(now, limit), "learn_outputs", alt)
     dataframe(
         now.table.style.format("{:.6f}"),
         alt="Five outputs of the base and of the adapted layer, and their differences.",

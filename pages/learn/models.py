@@ -23,11 +23,10 @@ from core.study.learn.language_models import (
 from core.study.report.sections import CUSTOMERS
 from pages.shared.ui.customers import CHOICES
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.literal import literal
 
 MODEL_RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-STILL = {"displayModeBar": False}
 
 
 @st.cache_data(max_entries=4, ttl="30m", show_spinner="Counting")
@@ -159,15 +158,11 @@ def many_customers(model: Network, rank: int) -> None:
             if need.shared > need.full_copies:
                 st.caption("For a single customer, LoRA stores more: the base and an adapter.")
     need = storage(model, rank, customers)
-    st.plotly_chart(
-        readable(storage_figure(model, rank, customers)),
-        config=STILL,
-        key="learn_storage",
-        alt=(
-            f"Disk space against number of customers for {model.name}: for {customers:,}, full copies take "
-            f"{bytes_text(need.full_copies)}, one base with adapters takes {bytes_text(need.shared)}."
-        ),
+    alt = (
+        f"Disk space against number of customers for {model.name}: for {customers:,}, full copies take "
+        f"{bytes_text(need.full_copies)}, one base with adapters takes {bytes_text(need.shared)}."
     )
+    chart(storage_figure(model, rank, customers), "learn_storage", alt)
     st.caption(f"{model.name} at rank {rank}, as chosen in the section above, without file headers.")
 
 

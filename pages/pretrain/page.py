@@ -17,6 +17,7 @@ from core.plan.configuration import objective_for
 from core.plan.pretraining import pretraining_for
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
+from core.wording.tasks import task_text
 from pages.shared.experiment.estimate import SEE_FORM, time_and_memory
 from pages.shared.experiment.live import live_panel
 from pages.shared.forms import widgets
@@ -28,7 +29,7 @@ from pages.shared.forms.task_preview import task_preview
 from pages.shared.forms.view import own_task
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown, literal
-from pages.shared.ui.pickers import base_facts, task_text
+from pages.shared.ui.pickers import base_facts
 from pages.shared.ui.primary import on_primary
 
 DATASET = "pretrain-dataset"

@@ -19,18 +19,19 @@ from core.store.search import Entry
 from core.study.arms.balance import misleading_sentence, share_sentence
 from core.study.arms.settings import settings_of
 from core.study.arms.trained_memory import trained_memory
-from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
+from core.study.figures.curves import NamedCurve, live_figure_data, loss_curves
 from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
+from core.wording.tasks import task_text
 from pages.shared.experiment.exports import export_files
 from pages.shared.experiment.live import TICK
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
-from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.live_view import View, live_view
-from pages.shared.ui.pickers import STATE_ICONS, state_badge, task_text, when
+from pages.shared.ui.pickers import STATE_ICONS, state_badge, when
 
 ROUNDING = (
     "Trained alone, each step is the same up to rounding, which adds up: after some hundred steps the {measure} may "
@@ -133,8 +134,8 @@ def _curve(lab: Lab, run: Run) -> None:
             lambda: View(charts={f"{run.id}-loss": (live_figure_data([named()]), alt)}, height=380), "runs-own", TICK
         )
     else:
-        figure = readable(loss_curves([named()], axis="step", smoothing=0.9, log=False))
-        st.plotly_chart(figure, key="runs-curve", alt=alt, config=chart_config(f"{run.id}-loss"))
+        figure = loss_curves([named()], axis="step", smoothing=0.9, log=False)
+        chart(figure, "runs-curve", alt, f"{run.id}-loss")
 
 
 def _notes(lab: Lab, entry: Entry) -> None:

@@ -12,6 +12,7 @@ from core.store.record import ExperimentRow
 from core.study.arms.verdict_words import headline, level_words
 from core.study.report.answer import answer_of
 from pages.runs.delete import ask_to_delete
+from pages.runs.table import page_picker
 from pages.shared.experiment.current import QUERY, known, missing_sentence, remember
 from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.state import counts_text
@@ -38,7 +39,7 @@ def experiments_list(lab: Lab) -> None:
     """Draw one page of the list, the newest first, and the selected experiment, which the address names."""
     pages = max(1, -(-lab.search.count_experiments() // ROWS))
     place = st.container()
-    rows = lab.experiment_rows(ROWS, (_page(pages) - 1) * ROWS)
+    rows = lab.experiment_rows(ROWS, (page_picker(PAGE, widget_key(PAGE, pages), pages) - 1) * ROWS)
     asked = st.query_params.get(QUERY)
     with place:
         _table(lab, rows, asked)
@@ -141,19 +142,3 @@ def _take(ids: list[str], rows: list[int]) -> None:
         st.query_params[QUERY] = ids[rows[0]]
     elif st.query_params.get(QUERY) in ids:
         del st.query_params[QUERY]
-
-
-def _page(pages: int) -> int:
-    """Draw the pagination, if there is more than one page, and return the number, which the address keeps."""
-    try:
-        wanted = min(max(int(st.query_params.get(PAGE, "1")), 1), pages)
-    except ValueError:
-        wanted = 1
-    if pages == 1:
-        return 1
-    key = widget_key(PAGE, pages)
-    return st.pagination(pages, default=wanted, key=key, width=360, on_change=_turn, args=(key,))
-
-
-def _turn(key: str) -> None:
-    st.query_params[PAGE] = str(st.session_state[key])

@@ -14,7 +14,7 @@ from core.store.record import UNFINISHED
 from core.store.search import Entry, Query
 from core.study.arms.arm import labels_of
 from core.study.arms.settings import differences
-from core.study.figures.curves import Axis, NamedCurve, chart_config, loss_curves
+from core.study.figures.curves import Axis, NamedCurve, loss_curves
 from core.study.figures.palette import shades_of
 from pages.runs.actions import actions, problem
 from pages.runs.cluster import where_runs_train
@@ -27,7 +27,7 @@ from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.restore import offer_to_restore
 from pages.shared.experiment.state import finish_button
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 
@@ -60,12 +60,8 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
     curves = [
         NamedCurve.of(run, labels[run.spec.arm], colours[run.spec.arm], lab.curve(run.id)) for run in begun[:MAX_CURVES]
     ]
-    st.plotly_chart(
-        readable(loss_curves(curves, axis, smoothing=0.9, log=False)),
-        key="runs-curves",
-        alt="Training and validation loss of the selected runs",
-        config=chart_config("runs-loss"),
-    )
+    figure = loss_curves(curves, axis, smoothing=0.9, log=False)
+    chart(figure, "runs-curves", "Training and validation loss of the selected runs", "runs-loss")
     if len(begun) > MAX_CURVES:
         st.caption(f"Showing the first {MAX_CURVES} of {count_text(len(begun))} curves.")
 

@@ -40,7 +40,7 @@ def runs_table(lab: Lab, query: Query) -> None:
     pages = max(1, -(-found // ROWS))
     place = st.container()
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        page = lab.search.find(query, _page_picker(query, pages), ROWS)
+        page = lab.search.find(query, page_picker("page", widget_key("runs-page", query, pages), pages), ROWS)
         first = (page.number - 1) * ROWS
         many = f"{count_text(first + 1)} to {count_text(first + len(page.entries))} of {count_text(page.found)} runs"
         st.caption(many if pages > 1 else counted(page.found, "run"))
@@ -91,17 +91,22 @@ def _take(ids: tuple[str, ...], rows: list[int]) -> None:
         select([ids[row] for row in sorted(rows)])
 
 
-def _page_picker(query: Query, pages: int) -> int:
-    """Draw the pagination and return the page number, which the URL keeps; new filters start at page 1."""
+def page_picker(name: str, key: str, pages: int) -> int:
+    """Draw the pagination, if there is more than one page, and return the number.
+
+    Args:
+        name: of the URL parameter that keeps the number.
+        key: of the widget; another one for another list, which starts at page 1.
+        pages: how many there are.
+    """
     try:
-        wanted = min(max(int(st.query_params.get("page", "1")), 1), pages)
+        wanted = min(max(int(st.query_params.get(name, "1")), 1), pages)
     except ValueError:
         wanted = 1
     if pages == 1:
         return 1
-    key = widget_key("runs-page", query, pages)
-    return st.pagination(pages, default=wanted, key=key, width=360, on_change=_turn, args=(key,))
+    return st.pagination(pages, default=wanted, key=key, width=360, on_change=_turn, args=(name, key))
 
 
-def _turn(key: str) -> None:
-    st.query_params["page"] = str(st.session_state[key])
+def _turn(name: str, key: str) -> None:
+    st.query_params[name] = str(st.session_state[key])

@@ -139,16 +139,8 @@ def _adapter_method() -> type[MethodSpec]:
     known = methods(Role.ADAPTER)
     if len(known) == 1:
         return next(iter(known.values()))
-    kind = st.segmented_control(
-        "Adapters",
-        list(known),
-        default=LoRASpec.name(),
-        format_func=lambda kind: known[kind].title,
-        key=f"{KEY}-adapters",
-        persist_state="session",
-        required=True,
-    )
-    return known[kind]
+    titles = {kind: method.title for kind, method in known.items()}
+    return known[widgets.choice("Adapters", titles, LoRASpec.name(), f"{KEY}-adapters")]
 
 
 def _axis() -> Axis | None:

@@ -24,7 +24,7 @@ from core.study.figures.sweep import front_of, pareto, rate_curves, size_curve, 
 from core.study.report.answer import answer_of
 from core.study.stats.measures import time_note
 from core.wording.csv_file import csv_of
-from core.wording.tasks import judged_text
+from core.wording.tasks import judged_text, task_text
 from pages.shared.experiment.state import state_line
 from pages.shared.experiment.verdict_view import basis_view, verdict_view
 from pages.shared.ui.dataframe import dataframe
@@ -32,7 +32,7 @@ from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import start_text, task_text
+from pages.shared.ui.pickers import start_text
 from pages.study.live import comparison, measure_map, sweep_live
 
 BEST_ALPHA = "Best"

@@ -17,11 +17,12 @@ from core.study.weights.found import found_sentences
 from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
 from core.study.weights.spectrum import Spectrum
 from core.wording.csv_file import csv_of
+from core.wording.tasks import task_text
 from pages.shared.experiment.current import experiment_picker
 from pages.shared.ui.download import download
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown, literal
-from pages.shared.ui.pickers import start_text, task_text
+from pages.shared.ui.pickers import start_text
 from pages.shared.ui.tabs import draw_tabs, open_tab
 from pages.shared.ui.tile_map import tile_map
 from pages.weights.effort import is_quick

@@ -18,7 +18,7 @@ from core.study.arms.arm import labels_of
 from core.study.arms.design_words import look_line
 from core.study.arms.verdict import Verdict
 from core.study.report.answer import bases_of, with_bases
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.primary import on_primary
 
 FOLLOWED = "followed-runs"
@@ -128,12 +128,9 @@ def finish_button(lab: Lab, runs: Sequence[Run], key: str) -> None:
         key=f"{key}-finish",
         help="Each run goes on from where it was, or from its first step where that is not known any more.",
     ):
-        try:
+        with errors_shown():
             lab.finish([run.id for run in runs])
-        except LabError as error:
-            st.error(literal(str(error)))
-            return
-        st.rerun()
+            st.rerun()
 
 
 def deleted_line(lab: Lab, experiment: Experiment, members: Sequence[Run], key: str) -> None:
@@ -158,12 +155,9 @@ def deleted_line(lab: Lab, experiment: Experiment, members: Sequence[Run], key: 
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(literal(f"Deleted: {_named(missing, specs)}."), width="content")
         if st.button(f"Train {counted(len(missing), 'run')} again", icon=":material/replay:", key=f"{key}-deleted"):
-            try:
+            with errors_shown():
                 lab.restore_deleted(experiment)
-            except LabError as error:
-                st.error(literal(str(error)))
-                return
-            st.rerun()
+                st.rerun()
 
 
 def _named(missing: Sequence[RunSpec], others: Sequence[RunSpec]) -> str:

@@ -10,6 +10,7 @@ from core.lab import Lab
 from core.numbers import bytes_text
 from core.objectives.registry import objective_of
 from core.wording.examples import noun
+from pages.shared.forms import widgets
 from pages.shared.ui.literal import literal
 
 QUERY = "dataset"
@@ -90,17 +91,8 @@ def learned(lab: Lab, info: DatasetInfo, key: str) -> DatasetInfo:
     if info.kind != "text":
         return info
     titles = {"text": objective_of(info.objective).title, LANGUAGE: objective_of(LANGUAGE).title}
-    kind = st.segmented_control(
-        "Objective",
-        list(titles),
-        default=learned_first(lab, info),
-        format_func=titles.__getitem__,
-        key=key,
-        persist_state="session",
-        required=True,
-        help="Classification names the class of a text; language continues it, and is measured in bits per byte.",
-    )
-    return info.seen_by(kind)
+    about = "Classification names the class of a text; language continues it, and is measured in bits per byte."
+    return info.seen_by(widgets.choice("Objective", titles, learned_first(lab, info), key, about))
 
 
 def take_dataset(lab: Lab, key: str, kind: str = "") -> bool:

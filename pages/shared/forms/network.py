@@ -35,16 +35,8 @@ def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
         return imported_form(lab, info, key)
     family = next(iter(families.values()))
     if len(families) > 1:
-        kind = st.segmented_control(
-            "Network",
-            list(families),
-            default=family.name(),
-            format_func=lambda kind: families[kind].title.capitalize(),
-            key=f"{key}-family",
-            persist_state="session",
-            required=True,
-        )
-        family = families[kind]
+        titles = {kind: each.title.capitalize() for kind, each in families.items()}
+        family = families[widgets.choice("Network", titles, family.name(), f"{key}-family")]
     with st.expander("Sizes of the network", icon=":material/account_tree:"):
         return family.of(**widgets.sizes(family, key), num_classes=info.num_outputs)
 

@@ -11,6 +11,7 @@ from core.plan.rate_grid import TuneSpec, default_search
 from core.run_spec import OptimSpec
 from core.spec import bounds
 from core.store.record import Run
+from pages.shared.forms import widgets
 from pages.shared.forms.optim import family_key
 
 
@@ -40,17 +41,9 @@ def search_form(key: str, network: NetworkSpec, optim: OptimSpec) -> TuneSpec:
     about = bounds(TuneSpec, "longer")
     most = bounds(OptimSpec, "epochs").high or optim.epochs
     choices = [times for times in range(int(about.high or 0) + 1) if optim.epochs * LONGER**times <= most]
-    times = st.segmented_control(
-        about.title,
-        choices,
-        default=min(usual.longer, choices[-1]),
-        format_func=lambda times: f"{optim.epochs * LONGER**times} epochs" if times else "No",
-        help=about.description,
-        key=f"{family_key(key, network)}-longer",
-        persist_state="session",
-        required=True,
-    )
-    return usual.but(longer=times)
+    words = {times: f"{optim.epochs * LONGER**times} epochs" if times else "No" for times in choices}
+    own = f"{family_key(key, network)}-longer"
+    return usual.but(longer=widgets.choice(about.title, words, min(usual.longer, choices[-1]), own, about.description))
 
 
 def own_bases_form(key: str, base: Run | NetworkSpec) -> bool:

@@ -13,12 +13,11 @@ from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.numbers import count_text, counted, percent
 from core.study.figures.class_counts import length_histogram
-from core.study.figures.curves import chart_config
 from core.tasks.views.language import PassagePreview
 from core.tasks.views.text import TextPreview
 from core.wording.examples import target_text
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.figure_panel import readable
+from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.literal import colored, errors_shown, literal
 
 CLASSES_SHOWN = 50
@@ -128,12 +127,8 @@ def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
 
 
 def _draw_lengths(seen: TextPreview | PassagePreview, key: str) -> None:
-    st.plotly_chart(
-        readable(length_histogram(seen.lengths, seen.length)),
-        key=f"{key}-lengths",
-        alt="Number of training texts by their length in tokens",
-        config=chart_config("lengths"),
-    )
+    figure = length_histogram(seen.lengths, seen.length)
+    chart(figure, f"{key}-lengths", "Number of training texts by their length in tokens", "lengths")
     if seen.share_unknown >= MANY_UNKNOWN:
         st.warning(
             f"{percent(100 * seen.share_unknown)} of all tokens stand for words or characters that this network does "

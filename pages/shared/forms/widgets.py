@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import streamlit as st
 
@@ -20,6 +20,8 @@ from core.wording.defaults import explained
 from pages.shared.ui.literal import literal
 
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 7) for power in (-6, -5, -4, -3, -2, -1) for digit in (1, 2, 5)]
+T = TypeVar("T")
+
 MAX_WIDTH = 1024
 """Limit of sliders for the sizes of a network."""
 
@@ -108,6 +110,29 @@ def one_of(
     )
 
 
+def choice(title: str, options: Mapping[T, str], default: T, key: str, help: str | None = None) -> T:
+    """Draw a choice of one among a few, which is always made, and which the session keeps.
+
+    Args:
+        title: of the widget.
+        options: what each is called, in their order.
+        default: chosen at first.
+        key: of the widget.
+        help: tooltip of the title.
+    """
+    picked: T = st.segmented_control(
+        title,
+        list(options),
+        default=default,
+        format_func=options.__getitem__,
+        help=help,
+        key=key,
+        persist_state="session",
+        required=True,
+    )
+    return picked
+
+
 def word(spec: type[Spec], field: str, key: str, value: str | None = None, reason: str = "") -> Any:
     """Draw a choice among the words of a field.
 
@@ -120,15 +145,8 @@ def word(spec: type[Spec], field: str, key: str, value: str | None = None, reaso
     """
     about = bounds(spec, field)
     start = about.default if value is None else value
-    return st.segmented_control(
-        about.title,
-        list(get_args(spec.model_fields[field].annotation)),
-        default=start,
-        help=explained(about.description, start, reason),
-        key=key,
-        persist_state="session",
-        required=True,
-    )
+    words = {each: each for each in get_args(spec.model_fields[field].annotation)}
+    return choice(about.title, words, start, key, explained(about.description, start, reason))
 
 
 def learning_rate(
@@ -175,16 +193,9 @@ def batch_size(key: str, value: int, reason: str) -> int:
 
 def device(lab: Lab, key: str) -> Device:
     """Draw a choice of devices."""
-    choice: Device = st.segmented_control(
-        "Device",
-        lab.devices(),
-        default="auto",
-        key=key,
-        help="auto uses the fastest device available.",
-        required=True,
-        persist_state="session",
+    return choice(
+        "Device", {each: each for each in lab.devices()}, "auto", key, "auto uses the fastest device available."
     )
-    return choice
 
 
 class ShownError(SpecError):

@@ -28,7 +28,7 @@ def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
         alt: text alternative for screen readers.
     """
     name = f"{owner}-{key}"
-    st.plotly_chart(readable(figure), key=f"figure-{key}", alt=alt, config=chart_config(name))
+    chart(figure, f"figure-{key}", alt, name)
     download(
         "Download chart",
         lambda: export_html(figure, name),
@@ -38,6 +38,19 @@ def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
         kind="tertiary",
         help="An interactive HTML file that works offline.",
     )
+
+
+def chart(figure: go.Figure, key: str, alt: str, name: str = "") -> None:
+    """Draw a figure without a link.
+
+    Args:
+        figure: what to draw.
+        key: of the chart, unique on the page.
+        alt: text alternative for screen readers.
+        name: file name of the PNG that the figure's toolbar saves; empty for a figure without a toolbar.
+    """
+    config = chart_config(name) if name else {"displayModeBar": False}
+    st.plotly_chart(readable(figure), key=key, alt=alt, config=config)
 
 
 def section_view(section: Section, owner: str) -> None:

@@ -17,21 +17,6 @@ from core.store.record import Experiment, Run
 from core.wording.tasks import task_text
 from pages.shared.ui.literal import literal
 
-__all__ = [
-    "base_facts",
-    "base_label",
-    "base_picker",
-    "base_text",
-    "distinct",
-    "experiment_text",
-    "pick",
-    "start_id",
-    "start_text",
-    "state_badge",
-    "task_text",
-    "when",
-]
-
 MAX_ID = 12
 """Maximum number of characters of an id that tells choices apart: a whole one of a run, the start of a digest."""
 
