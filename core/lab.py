@@ -17,8 +17,7 @@ from core.artifacts.exports import Exports
 from core.artifacts.origin import BaseFinder
 from core.artifacts.recipe import Recipe, weights_digest
 from core.data.dataset import Dataset, Images, Targets
-from core.data.sources.catalog import Catalog
-from core.data.sources.downloads import Downloads
+from core.data.sources.catalog import Catalog, Downloads
 from core.data.task_spec import TaskSpec
 from core.engine.executors import Executors
 from core.engine.growing import Growing

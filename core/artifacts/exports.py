@@ -121,9 +121,8 @@ class Format(ABC):
         """Name of the file in the folder of a run."""
         return self.file
 
-    @abstractmethod
     def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
-        """Make the file, unless it is there.
+        """Make the file, unless it is there; by default it is one of the run's own.
 
         Args:
             run: what to export.
@@ -138,6 +137,7 @@ class Format(ABC):
         Raises:
             LabError: it cannot be made.
         """
+        return path(self.file_of(run))
 
     @abstractmethod
     def read(self, path: Path, base: Callable[[], nn.Module]) -> tuple[Callable[..., Any], str]:
@@ -182,9 +182,6 @@ class PeftFormat(Format):
     def fits(self, run: Run) -> bool:
         return run.spec.role is Role.ADAPTER
 
-    def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
-        return path(ADAPTER)
-
     def read(self, path: Path, base: Callable[[], nn.Module]) -> tuple[Callable[..., Any], str]:
         network, version = read_with_peft(path, base())
         return network, f"PEFT {version}"
@@ -198,9 +195,6 @@ class MergedFormat(Format):
     line = "One safetensors file, which `read_network` of LoRA Lab reads."
     file = MERGED
     media_type = "application/octet-stream"
-
-    def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
-        return path(_network_file(run))
 
     def file_of(self, run: Run) -> str:
         return _network_file(run)
@@ -220,9 +214,6 @@ class TransformersFormat(Format):
 
     def fits(self, run: Run) -> bool:
         return run.spec.network.pretrained is not None
-
-    def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
-        return path(PRETRAINED)
 
     def read(self, path: Path, base: Callable[[], nn.Module]) -> tuple[Callable[..., Any], str]:
         library = transformers()

@@ -20,8 +20,7 @@ from core.engine.jobs.job import Job
 from core.engine.jobs.job_file import unpacked
 from core.engine.jobs.messages import Began, Message, Reported
 from core.engine.jobs.result_file import RunResult
-from core.engine.jobs.result_parts import ResultParts
-from core.engine.jobs.results import results_of
+from core.engine.jobs.results import ResultParts, results_of
 from core.engine.jobs.run_job import run_job
 from core.errors import JobFileError, LabError, os_error_as
 from core.training.events import StepLoss

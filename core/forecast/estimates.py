@@ -171,13 +171,17 @@ class Estimates:
             return None
         return shortage(specs, self._tasks, free)
 
-    def rest(self, runs: Sequence[Run]) -> Forecast:
+    def rest(self, runs: Sequence[Run], partly: bool = False) -> Forecast:
         """Forecast of the time to train these runs to their ends, each from :attr:`core.store.record.Run.step`.
+
+        Args:
+            runs: stopped ones, or those that wait.
+            partly: whether banks whose time is not known are left out.
 
         Raises:
             LabError: see :meth:`whole`.
         """
-        return self._rest(runs)
+        return self._together([run.spec for run in runs], [1 - run.progress for run in runs], partly)
 
     def remaining(
         self, runs: Sequence[Run], coming: Mapping[str, Sequence[RunSpec]] | None = None, partly: bool = False
@@ -199,7 +203,7 @@ class Estimates:
         parts = [Forecast.around(begun, 0, "measured")] if begun else []
         waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
         owners = _experiments(waiting)
-        lefts = [(own, self._rest([run for run in waiting if run.experiment == own], partly)) for own in owners]
+        lefts = [(own, self.rest([run for run in waiting if run.experiment == own], partly)) for own in owners]
         lefts += [(own, self._together(specs, [1.0] * len(specs), partly)) for own, specs in (coming or {}).items()]
         for experiment, left in lefts:
             factor = self._correction(experiment) if experiment and left.basis != "measured" else None
@@ -223,9 +227,6 @@ class Estimates:
         pairs = [(Forecast.from_line(row["text"]), row["took"]) for row in self._store.rows(query, experiment)]
         known = [(line.seconds, took) for line, took in pairs if line and line.seconds and took]
         return sum(took for _, took in known) / sum(seconds for seconds, _ in known) if known else None
-
-    def _rest(self, runs: Sequence[Run], partly: bool = False) -> Forecast:
-        return self._together([run.spec for run in runs], [1 - run.progress for run in runs], partly)
 
     def _together(self, specs: Sequence[RunSpec], left: Sequence[float], partly: bool = False) -> Forecast:
         """Forecast of all these runs together.

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,8 +85,38 @@ class Restorer:
 
     def _from_backups(self, ids: Iterable[str]) -> list[str]:
         """Restore runs whose folders have no readable copy from backups, the latest first."""
-        left, found = set(ids), []
-        for backup in self._backups.list() if left else []:
+        left, found = set(ids), list[str]()
+
+        def take(store: Store) -> bool:
+            with store.connection() as db:
+                files = [file for id in sorted(left) if (file := snapshot(db, id)) is not None]
+            for file in files:
+                with self._store.transaction() as db:
+                    put(db, file, self._owner)
+                left.discard(file.id)
+                found.append(file.id)
+            return False
+
+        if left:
+            self._search_backups(take)
+        return found
+
+    def _judged_from_backups(self) -> None:
+        """Take over judged results from the latest backup that has some, where the store has none: they are in no
+        folder.
+        """
+        own = JudgedResults(self._store)
+
+        def adopt(store: Store) -> bool:
+            found, looks = JudgedResults(store), Looks(store)
+            return bool(own.adopt(found, {each.id: looks.of(each.id) for each in found.list()}))
+
+        if not own.list(1):
+            self._search_backups(adopt)
+
+    def _search_backups(self, take: Callable[[Store], bool]) -> None:
+        """Read backups, the latest first, until ``take`` has what it looks for; those that are damaged are skipped."""
+        for backup in self._backups.list():
             with tempfile.TemporaryDirectory() as folder:
                 try:
                     # A copy, since opening a store may upgrade it.
@@ -95,34 +125,7 @@ class Restorer:
                     log.warning("%s: %s", backup, error)
                     continue
                 try:
-                    with store.connection() as db:
-                        files = [file for id in sorted(left) if (file := snapshot(db, id)) is not None]
-                    for file in files:
-                        with self._store.transaction() as db:
-                            put(db, file, self._owner)
-                        left.discard(file.id)
-                        found.append(file.id)
-                except (LabError, sqlite3.DatabaseError) as error:
-                    log.warning("%s: %s", backup, error)
-                finally:
-                    store.close()
-        return found
-
-    def _judged_from_backups(self) -> None:
-        """Take over judged results from the latest backup that has some, where the store has none: they are in no
-        folder.
-        """
-        own = JudgedResults(self._store)
-        for backup in self._backups.list() if not own.list(1) else []:
-            with tempfile.TemporaryDirectory() as folder:
-                try:
-                    store = Store(Path(shutil.copy(backup, folder)))
-                except (LabError, OSError) as error:
-                    log.warning("%s: %s", backup, error)
-                    continue
-                try:
-                    found, looks = JudgedResults(store), Looks(store)
-                    if own.adopt(found, {each.id: looks.of(each.id) for each in found.list()}):
+                    if take(store):
                         return
                 except (LabError, sqlite3.DatabaseError) as error:
                     log.warning("%s: %s", backup, error)

@@ -11,8 +11,7 @@ from core.numbers import count_text, counted, percent
 from core.store.record import Experiment
 from core.study.arms.answers_table import RIGHT, differing_table
 from core.study.arms.arm import Arm
-from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed
-from core.study.weights.text_costs import text_costs
+from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed, text_costs
 from core.wording.csv_file import csv_of
 from core.wording.examples import class_name, shortened
 from pages.shared.experiment.measured import measured

@@ -46,9 +46,6 @@ def drawn(count: int) -> tuple[Images, Labels]:
 class Stripes(Source):
     """Noisy stripes in four directions."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Args: settings: not needed, since nothing is on disk."""
-
     def names(self) -> tuple[str, ...]:
         return ("stripes",)
 

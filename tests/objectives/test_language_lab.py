@@ -39,7 +39,7 @@ from core.study.report.answer import answer_of
 from core.study.report.report import report_of
 from core.study.stats.measures import FORGETTING, quantity
 from core.study.weights import predicted
-from core.study.weights.text_costs import text_costs
+from core.study.weights.predicted import text_costs
 from core.training.evaluation import evaluate
 from core.web.predict import description
 from pages.shared.ui.literal import literal

@@ -79,9 +79,6 @@ FILE = separated(rows(200), COLUMNS).encode()
 class Patches(Source):
     """Bright squares on black; the number is the length of a side, from −1 to 1."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Args: settings: not needed, since nothing is on disk."""
-
     def names(self) -> tuple[str, ...]:
         return ("patches",)
 

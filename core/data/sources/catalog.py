@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from cachetools import LRUCache
 
+from core.background import Background
 from core.data.dataset import Dataset, overlap_sentence
 from core.data.sources.own import OwnDatasets
 from core.data.sources.registry import SOURCES, SourceFactory
@@ -199,3 +200,17 @@ class Catalog:
             names = dict.fromkeys(name for source in self._sources for name in source.names())
             raise DatasetError(f"There is no dataset {name!r}; choose one of: {', '.join(names)}.")
         return source
+
+
+class Downloads(Background):
+    """Background downloads, at most one per dataset at a time. Thread-safe."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        """Args: catalog: does the downloading."""
+        super().__init__()
+        self._catalog = catalog
+
+    def start(self, name: str) -> None:
+        """Start a download unless it is running already. Raises: DatasetError: there is no such dataset."""
+        self._catalog.info(name)
+        self.begin(name, lambda progress, stop: self._catalog.download(name, progress, stop))

@@ -10,7 +10,6 @@ import numpy as np
 
 from core.data.dataset import TextDataset
 from core.data.sources.source import DatasetInfo, Source
-from core.settings import Settings
 
 FILE = Path(__file__).with_suffix(".csv.gz")
 """Columns ``text``, ``label`` and ``part``; the licence is beside it, in ``definitions.LICENSE``."""
@@ -26,9 +25,6 @@ class Definitions(Source):
 
     kind = "text"
     comes_along = True
-
-    def __init__(self, settings: Settings) -> None:
-        """Args: settings: not needed, since the file is part of the program."""
 
     def names(self) -> tuple[str, ...]:
         return ("definitions",)

@@ -8,16 +8,12 @@ from torch.nn import functional as F
 
 from core.data.dataset import SIDE, ImageDataset
 from core.data.sources.source import DatasetInfo, Source
-from core.settings import Settings
 
 
 class Digits(Source):
     """1,797 handwritten digits (https://archive.ics.uci.edu/dataset/80)."""
 
     comes_along = True
-
-    def __init__(self, settings: Settings) -> None:
-        """Args: settings: not needed, since nothing is on disk."""
 
     def names(self) -> tuple[str, ...]:
         return ("digits",)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.dataset import SIDE, Images, Labels
+from core.data.sources.source import DatasetInfo, State
 from core.errors import DatasetError
 
 UNSIGNED_BYTE = 0x08
@@ -55,6 +56,22 @@ class IdxDataset:
     as_source: int = 0
     """See :class:`core.data.sources.source.DatasetInfo`, for these four."""
     as_target: int = 0
+
+    def info(self, state: State) -> DatasetInfo:
+        """What is known about the dataset without reading it."""
+        return DatasetInfo(
+            self.name,
+            self.title,
+            self.line,
+            num_classes=len(self.class_names),
+            state=state,
+            download_bytes=self.download_bytes,
+            licence=self.licence,
+            link=self.link,
+            as_source=self.as_source,
+            as_target=self.as_target,
+            class_names=self.class_names,
+        )
 
     @property
     def stems(self) -> tuple[str, str, str, str]:

@@ -8,7 +8,6 @@ from core.data.dataset import ImageDataset
 from core.data.sources.idx import IdxDataset, find_files, read_parts
 from core.data.sources.source import DatasetInfo, Source
 from core.errors import DatasetError
-from core.settings import Settings
 
 FOLDER = Path(__file__).parent
 """Has the four files, written by ``python -m tests.data.pack_mnist``, and their licence, ``mnist-16k.LICENSE``."""
@@ -39,25 +38,11 @@ class Mnist16k(Source):
 
     comes_along = True
 
-    def __init__(self, settings: Settings) -> None:
-        """Args: settings: not needed, since the files are part of the program."""
-
     def names(self) -> tuple[str, ...]:
         return (DATASET.name,)
 
     def info(self, name: str) -> DatasetInfo:
-        return DatasetInfo(
-            name,
-            DATASET.title,
-            DATASET.line,
-            num_classes=len(DATASET.class_names),
-            class_names=DATASET.class_names,
-            state="ready",
-            licence=DATASET.licence,
-            link=DATASET.link,
-            as_source=DATASET.as_source,
-            as_target=DATASET.as_target,
-        )
+        return DATASET.info("ready")
 
     def load(self, name: str) -> ImageDataset:
         """Both parts in MNIST's order."""

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -21,7 +22,7 @@ from core.data.dataset import Dataset, TextColumns
 from core.data.sources.own_file import MAX_FILE, MAX_HEADER, Arrays, FileFormat, Header, damaged
 from core.data.sources.source import DatasetInfo, Revision, Source
 from core.data.task_spec import TaskSpec
-from core.errors import DatasetError, SpecError
+from core.errors import DatasetError, SpecError, os_error_as
 from core.files import write_atomically
 from core.objectives.registry import OBJECTIVES
 from core.settings import Settings
@@ -103,21 +104,15 @@ class OwnDatasets(Source):
     def header(self, name: str) -> Header:
         """Read a dataset's header. Raises: DatasetError: the file is missing or damaged."""
         path = self._path(name)
-        try:
-            with path.open("rb") as file:
-                return self.format.header(name, file.read(8 + MAX_HEADER), os.fstat(file.fileno()).st_size)
-        except OSError as error:
-            raise _unreadable(name, error) from error
+        with _reading(name), path.open("rb") as file:
+            return self.format.header(name, file.read(8 + MAX_HEADER), os.fstat(file.fileno()).st_size)
 
     def load(self, name: str) -> Dataset:
         """Read a dataset. Raises: DatasetError: the file is missing or damaged."""
-        try:
-            # Not memory-mapped: truncating a mapped file kills the process that uses it.
-            with self._path(name).open("rb") as file:
-                content = file.read(MAX_FILE + 1)
+        # Not memory-mapped: truncating a mapped file kills the process that uses it.
+        with _reading(name), self._path(name).open("rb") as file:
+            content = file.read(MAX_FILE + 1)
             digests = self._stored_digests(name)
-        except OSError as error:
-            raise _unreadable(name, error) from error
         if digests and digests[0] != hashlib.sha256(content).hexdigest():
             raise damaged(name)
         header, arrays = self.format.read(name, content)
@@ -252,5 +247,5 @@ def _is_name(name: str) -> bool:
     return True
 
 
-def _unreadable(name: str, error: OSError) -> DatasetError:
-    return DatasetError(f"The file of your dataset {name} cannot be read: {error.strerror or error}.")
+def _reading(name: str) -> AbstractContextManager[None]:
+    return os_error_as(DatasetError, f"The file of your dataset {name} cannot be read")

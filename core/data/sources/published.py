@@ -130,19 +130,7 @@ class Published(Source):
 
     def info(self, name: str) -> DatasetInfo:
         dataset = self._datasets[name]
-        return DatasetInfo(
-            name,
-            dataset.title,
-            dataset.line,
-            num_classes=len(dataset.class_names),
-            state="absent" if self._files(dataset) is None else "ready",
-            download_bytes=dataset.download_bytes,
-            licence=dataset.licence,
-            link=dataset.link,
-            as_source=dataset.as_source,
-            as_target=dataset.as_target,
-            class_names=dataset.class_names,
-        )
+        return dataset.info("absent" if self._files(dataset) is None else "ready")
 
     def load(self, name: str) -> ImageDataset:
         dataset = self._datasets[name]

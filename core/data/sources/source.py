@@ -11,6 +11,9 @@ from typing import ClassVar, Literal
 from core.data.dataset import LANGUAGE, USUAL_OBJECTIVE, Dataset
 from core.errors import DatasetError
 from core.objectives.registry import objective_of
+from core.settings import Settings
+
+State = Literal["ready", "absent", "damaged"]
 
 Revision = tuple[int | str, ...]
 """Distinguishes datasets that had the same name at different times; caches of what was made of one depend on it."""
@@ -26,7 +29,7 @@ class DatasetInfo:
     """One-line description, including the size."""
     num_classes: int
     """Number of classes; 0 for targets that are none."""
-    state: Literal["ready", "absent", "damaged"]
+    state: State
     download_bytes: int = 0
     """Size of the download; 0 if none is needed."""
     is_own: bool = False
@@ -79,6 +82,9 @@ class Source(ABC):
     """Whether its datasets are those of the people who use the dashboard, who may add and remove some."""
     comes_along: ClassVar[bool] = False
     """Whether its datasets are on every machine that has LoRA Lab."""
+
+    def __init__(self, settings: Settings) -> None:  # noqa: B027 - what comes along needs none
+        """Args: settings: the home folder, which sources that come along do not need."""
 
     @abstractmethod
     def names(self) -> Sequence[str]:

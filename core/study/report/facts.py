@@ -172,7 +172,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Learning rate",
-        "how far each step of training moves the weights. Methods need different ones, full fine-tuning often lower ones.",
+        "how far a step of training moves the weights. Full fine-tuning often needs a lower one than LoRA.",
     ),
     ("Epoch", "one pass over all training examples."),
     ("Margin", "the difference up to which fewer trained weights count as good enough; set before the start."),
