@@ -65,11 +65,7 @@ class BaseFinder:
     """Bases by fingerprint. Each base's is computed once per process. Any thread may call any method."""
 
     def __init__(self, store: Store, artifacts: Artifacts, networks: Networks) -> None:
-        """Args:
-        store: knows the pretrain runs.
-        artifacts: has their networks.
-        networks: those that were imported.
-        """
+        """Args: store: knows the pretrain runs; artifacts: has their networks; networks: those that were imported."""
         self._store, self._artifacts, self._networks = store, artifacts, networks
         self._known: dict[str, str] = {}
         """Fingerprint by SHA-256 of a base's file, or digest of a network's files and what it learns."""

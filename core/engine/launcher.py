@@ -25,7 +25,8 @@ from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
-from core.plan.configuration import Configuration, outputs, suited
+from core.objectives.registry import CLASSIFICATION
+from core.plan.configuration import Configuration, objective_for, outputs
 from core.plan.experiment import Setting, Wanted, arm_specs, every
 from core.plan.plan import Plan
 from core.run_spec import RunSpec
@@ -219,7 +220,9 @@ class Launcher:
         """
         task, spec, seeds = configuration.task, configuration.base, configuration.seeds
         asked = every(configuration.settings, seeds, task)  # raises where two are the same
-        objective = suited(configuration.objective, self.catalog, task, configuration.start.learns)
+        objective = configuration.objective
+        if objective == CLASSIFICATION:  # nothing else was asked for than what the targets are for
+            objective = objective_for(self.catalog, task, configuration.start.learns)
         start: RunSpec | NetworkSpec
         origin: str | Mapping[int, str] | None
         new: Queued = []

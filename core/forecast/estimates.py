@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import fmean
@@ -202,7 +202,7 @@ class Estimates:
         begun = sum(run.eta or 0.0 for run in runs)
         parts = [Forecast.around(begun, 0, "measured")] if begun else []
         waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
-        owners = _experiments(waiting)
+        owners = dict.fromkeys(run.experiment for run in waiting)
         lefts = [(own, self.rest([run for run in waiting if run.experiment == own], partly)) for own in owners]
         lefts += [(own, self._together(specs, [1.0] * len(specs), partly)) for own, specs in (coming or {}).items()]
         for experiment, left in lefts:
@@ -316,11 +316,6 @@ class Estimates:
                 runs.sort(key=lambda run: -(run.ended or 0.0))
                 self._records = (count, newest), records_of(runs, self._settings.threads)
             return self._records[1]
-
-
-def _experiments(runs: Iterable[Run]) -> list[str | None]:
-    """The experiments by which these runs were launched, each once."""
-    return list(dict.fromkeys(run.experiment for run in runs))
 
 
 def _rounded(work: Work, images: float, length: int) -> Work:

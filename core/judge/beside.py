@@ -15,7 +15,7 @@ from core.errors import JudgeError, SpecError, printable
 from core.judge.grouping import Row, trend_of
 from core.judge.reading import Reading
 from core.judge.scale import PERCENT, Scale
-from core.judge.table import Table
+from core.judge.table import Table, number_in
 from core.numbers import counted
 from core.objectives.measure import Values
 from core.store.looks import Look
@@ -125,13 +125,10 @@ def with_curves(rows: Sequence[Row], table: Table, scale: Scale) -> list[Row]:
 
 def _number(table: Table, column: str, place: int) -> float:
     text = table.columns[column][place]
-    try:
-        return float(text)
-    except ValueError as error:
+    if (number := number_in(text)) is None:
         where = table.where(place)
-        raise JudgeError(
-            f"{where}: {printable(text, 40)!r} in the column {printable(column)!r} is no number."
-        ) from error
+        raise JudgeError(f"{where}: {printable(text, 40)!r} in the column {printable(column)!r} is no number.")
+    return number
 
 
 def measures_of(table: Table, rows: Sequence[Row], scale: Scale) -> dict[str, Values]:
@@ -229,10 +226,8 @@ def _by_keys(keys: Sequence[str], rows: Sequence[Row]) -> dict[tuple[str, ...], 
 
 def _normal(text: str) -> str:
     """A cell as it is compared: numbers alike however they are written, and names whatever their case."""
-    try:
-        return repr(float(text))
-    except ValueError:
-        return text.lower()
+    number = number_in(text)
+    return text.lower() if number is None else repr(number)
 
 
 def _values(words: Iterable[str], scale: Scale, where: str) -> Values:

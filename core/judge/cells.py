@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from core.errors import JudgeError, printable
 from core.judge.grouping import MAX_EPOCHS, Cells, Row, RowState, trend_of
 from core.judge.reading import Open, Reading
-from core.judge.table import Table
+from core.judge.table import Table, number_in
 from core.methods.registry import METHODS
 from core.objectives.classification import ACCURACY
 from core.run_spec import OptimSpec
@@ -192,14 +192,6 @@ BRACKETS = str.maketrans("<>", "‹›")
 def plain(text: str) -> str:
     """A name from a table as pages, figures and reports show it: one line, printable, without angle brackets."""
     return " ".join("".join(filter(str.isprintable, text)).split()).translate(BRACKETS) or "?"
-
-
-def number_in(text: str) -> float | None:
-    """The number that a text is; None for another text."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _is_broken(text: str) -> bool:

@@ -148,19 +148,19 @@ def _checked(names: list[str]) -> list[str]:
             raise JudgeError(f"Column {place} has no name: the first line must name every column.")
         if names.count(name) > 1:
             raise JudgeError(f"Two columns are called {printable(name)!r}: rename one.")
-        if _is_number(name):
+        if number_in(name) is not None:
             raise JudgeError(
                 f"The first line has {printable(name)!r} in it and so names no columns: put the names above it."
             )
     return names
 
 
-def _is_number(text: str) -> bool:
+def number_in(text: str) -> float | None:
+    """The number that a text is; None for another text."""
     try:
-        float(text)
+        return float(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _json(text: str, notes: Iterable[str]) -> Table:

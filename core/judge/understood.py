@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import JudgeError, printable
-from core.judge.cells import KINDS, Names, cells_of, number_in, plain
+from core.judge.cells import KINDS, Names, cells_of, plain
 from core.judge.grouping import Row, number, of_epochs, of_parts, unique
 from core.judge.reading import COLUMNS, Open, Reading, check_column, column_of, columns_text
 from core.judge.scale import Scale, name_of, scale_of
-from core.judge.table import Table
+from core.judge.table import Table, number_in
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.methods.registry import METHODS

@@ -337,18 +337,3 @@ def objective_for(catalog: Catalog, task: TaskSpec, learns: str = "") -> Objecti
         DatasetError: there is no such dataset.
     """
     return objective_of(catalog.info(task.dataset, learns).objective)
-
-
-def suited(objective: ObjectiveSpec, catalog: Catalog, task: TaskSpec, learns: str) -> ObjectiveSpec:
-    """The objective that was asked for; where that is the default one, what the targets of the task are for.
-
-    Args:
-        objective: that was asked for.
-        catalog: all datasets.
-        task: what is learned.
-        learns: kind of data that the network learns.
-
-    Raises:
-        DatasetError: there is no such dataset.
-    """
-    return objective_for(catalog, task, learns) if objective == CLASSIFICATION else objective

@@ -273,14 +273,7 @@ class Rows:
         if gains is None and selected.rows is None:
             torch.addmm(y, wanted, self._B, out=y)
             return
-        added = wanted @ self._B
-        if gains is not None:
-            plain = y if selected.rows is None else y[selected.rows]
-            added += gains * (plain if bias is None else plain - bias)
-        if selected.rows is None:
-            y += added
-        else:
-            y.index_add_(0, selected.rows, added)
+        _add(y, wanted @ self._B, gains, bias, selected)
 
     def add_tokens(self, x: Tensor, y: Tensor, bias: Tensor | None, selected: Selection) -> None:
         """The same where a row of the batch has several tokens.
@@ -299,14 +292,18 @@ class Rows:
         if gains is None and selected.rows is None:
             y.baddbmm_(weights, B)
             return
-        added = torch.bmm(weights, B)
-        if gains is not None:
-            plain = y if selected.rows is None else y[selected.rows]
-            added += gains[:, None] * (plain if bias is None else plain - bias)
-        if selected.rows is None:
-            y += added
-        else:
-            y.index_add_(0, selected.rows, added)
+        _add(y, torch.bmm(weights, B), None if gains is None else gains[:, None], bias, selected)
+
+
+def _add(y: Tensor, added: Tensor, gains: Tensor | None, bias: Tensor | None, selected: Selection) -> None:
+    """Add what is computed for the selected rows, in place, with what their adapters scale the layer's output by."""
+    if gains is not None:
+        plain = y if selected.rows is None else y[selected.rows]
+        added += gains * (plain if bias is None else plain - bias)
+    if selected.rows is None:
+        y += added
+    else:
+        y.index_add_(0, selected.rows, added)
 
 
 def _by_row(selected: Selection, known: Mapping[int, Tensor], width: int) -> Tensor | None:

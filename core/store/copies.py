@@ -32,11 +32,7 @@ class Copies:
     """Writes the copies. Any thread may call any method."""
 
     def __init__(self, store: Store, runs: Path, owner: str) -> None:
-        """Args:
-        store: what to copy.
-        runs: folder with one folder per run.
-        owner: name of this process.
-        """
+        """Args: store: what to copy; runs: folder with one folder per run; owner: name of this process."""
         self._store = store
         self._runs = runs
         self._owner = owner

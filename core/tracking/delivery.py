@@ -103,11 +103,7 @@ class Delivery:
     """Sends to one tracker, which is opened when first needed and again after each failure. One thread uses it."""
 
     def __init__(self, source: Source, target: Target, folder: Path) -> None:
-        """Args:
-        source: what to send.
-        target: where to.
-        folder: for locks.
-        """
+        """Args: source: what to send; target: where to; folder: for locks."""
         self._source = source
         self._target = target
         self._turns = Turns(folder, target)

@@ -44,7 +44,8 @@ class Tracking:
         self._targets = targets_of(settings.track)
         self._source = Source(store, artifacts)
         self._followers: list[Follower] = []
-        self._sendings = Background()
+        self.sendings = Background()
+        """What is sent in the background, or was, under names of :meth:`begin`."""
         self._delivered: dict[str, Delivered] = {}
         self.report_maker: ReportMaker | None = None
         """Makes reports for trackers that follow runs; None to send none. Whoever opens the lab sets it, since reports
@@ -77,7 +78,7 @@ class Tracking:
     def close(self, timeout: float) -> None:
         """Have the trackers look at the store once more, and wait some seconds for them."""
         end = time.monotonic() + timeout
-        self._sendings.close()
+        self.sendings.close()
         for follower in self._followers:
             follower.ask_close(timeout)
         for follower in self._followers:
@@ -115,12 +116,7 @@ class Tracking:
             self._delivered[name] = self.send(experiment, target, make_report, progress, stop)
 
         self._delivered.pop(name, None)
-        self._sendings.begin(name, work)
-
-    @property
-    def sendings(self) -> Background:
-        """What is sent in the background, or was, under names of :meth:`begin`."""
-        return self._sendings
+        self.sendings.begin(name, work)
 
     def delivered(self, name: str) -> Delivered | None:
         """What was sent in the background under this name, once that has ended well."""

@@ -19,11 +19,7 @@ class FastNetwork(nn.Module):
     """What computes with a network, while some of its modules have other forwards."""
 
     def __init__(self, model: nn.Module, spec: NetworkSpec, forwards: Mapping[nn.Module, Forward]) -> None:
-        """Args:
-        model: the network itself, or what computes with it.
-        spec: of the network.
-        forwards: of its modules.
-        """
+        """Args: model: the network itself, or what computes with it; spec: of the network; forwards: of its modules."""
         super().__init__()
         self.model = model
         setattr(self, SPEC, spec)

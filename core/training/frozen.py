@@ -155,10 +155,7 @@ class Resumed(nn.Module):
     """A network that begins with its first trained block where a batch has :data:`STATES`."""
 
     def __init__(self, network: nn.Module, frozen: FrozenBlocks) -> None:
-        """Args:
-        network: the network, which is not changed.
-        frozen: its blocks.
-        """
+        """Args: network: the network, which is not changed; frozen: its blocks."""
         super().__init__()
         self.network = network
         self._known = threading.local()
@@ -196,11 +193,7 @@ class FrozenStates:
     """The states of all texts that training and its evaluations ask for, for networks with the same frozen blocks."""
 
     def __init__(self, network: nn.Module, frozen: FrozenBlocks, parts: Sequence[TextExamples]) -> None:
-        """Args:
-        network: one that has the blocks.
-        frozen: the blocks.
-        parts: texts whose states are wanted.
-        """
+        """Args: network: one that has the blocks; frozen: the blocks; parts: texts whose states are wanted."""
         self.frozen = frozen
         self._network, self._parts = network, parts
         self._known: dict[Examples, Examples] = {}

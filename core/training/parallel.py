@@ -50,10 +50,8 @@ class ParallelSteppers:
 
     def _each(self, work: Callable[[int], None]) -> None:
         """Do some work for every member in training."""
-        side_by_side(work, self._active(), self._threads, pool=self._pool)
-
-    def _active(self) -> list[int]:
-        return [member for member in range(self.members) if member not in self._ended]
+        active = [member for member in range(self.members) if member not in self._ended]
+        side_by_side(work, active, self._threads, pool=self._pool)
 
     @property
     def threads(self) -> int:

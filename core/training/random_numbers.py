@@ -55,10 +55,7 @@ class RandomNumbers(TorchFunctionMode):
     """While it is entered, what the calling thread draws are this run's numbers for the step that was begun."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
-        """Args:
-        seed: of the run.
-        device: of the tensors that are drawn.
-        """
+        """Args: seed: of the run; device: of the tensors that are drawn."""
         super().__init__()
         self._seed, self._device = seed, device
         # Nothing is drawn on meta, where only shapes count.

@@ -30,7 +30,7 @@ from core.plan.axis import Axis
 from core.plan.configuration import Configuration, objective_for
 from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec, rates_around
-from core.run_spec import OptimSpec, RunSpec, default_rate, rate_reason
+from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
@@ -259,11 +259,6 @@ def _training(
     return optim, adapter, device
 
 
-def _of_each_length(specs: Sequence[RunSpec]) -> list[RunSpec]:
-    """One run for each number of epochs, batch size and task."""
-    return list({(spec.optim.epochs, spec.optim.batch_size, spec.task): spec for spec in specs}.values())
-
-
 def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method: type[MethodSpec]) -> Experiment | None:
     """What the sweep costs, and its button. Raises: LabError: the sweep does not hold."""
     specs = planned.runs
@@ -271,7 +266,8 @@ def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method:
     with st.grid(2, min_column_width=110):
         settings = f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS:,} runs."
         st.metric("Runs", count_of(planned), help=searched_sentence(planned) or settings)
-        steps = sorted({lab.estimates.steps(spec) for spec in _of_each_length(specs)})
+        lengths = {(spec.optim.epochs, spec.optim.batch_size, spec.task): spec for spec in specs}
+        steps = sorted({lab.estimates.steps(spec) for spec in lengths.values()})
         st.metric("Steps per run", " to ".join(dict.fromkeys(map(count_text, (steps[0], steps[-1])))))
         time_and_memory(lab, planned)
     span = " to ".join(dict.fromkeys(count_text(count) for count in (trained[0], trained[-1])))

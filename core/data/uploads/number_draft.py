@@ -13,7 +13,7 @@ from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
 from core.data.uploads.draft import Draft
 from core.data.uploads.limits import MIN_PER_PART
 from core.data.uploads.text_draft import dataset_of, drafted, number_of
-from core.data.uploads.text_rows import Row, Rows, rows_of, without_repeats
+from core.data.uploads.text_rows import Row, Rows, given_for_testing, rows_of, without_repeats
 from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
 
@@ -91,10 +91,7 @@ def _fault(row: Row, column: str) -> str | None:
 def _testing(rows: Sequence[Row], columns: TextColumns) -> NDArray[np.bool_]:
     """Which rows to test on: those that say so, else a fifth of all, drawn with a fixed seed; of shape (n,)."""
     if columns.part is not None:
-        given = np.array([row.part == "test" for row in rows], bool)
-        if not given.any():
-            raise DatasetError(f"The column {quoted(columns.part)} says test of no row: choose no column for the part.")
-        return given
+        return given_for_testing((row.part for row in rows), columns.part)
     testing = np.zeros(len(rows), bool)
     # NumPy guarantees that the stream of RandomState never changes between versions.
     testing[np.random.RandomState([SPLIT_SEED]).permutation(len(rows))[: round(TEST_SHARE * len(rows))]] = True

@@ -15,7 +15,7 @@ from core.data.uploads.draft import Draft, found_text, lengths_text
 from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_TEXT, MIN_PER_PART
 from core.data.uploads.passage_forms import PassageColumns, cells_of, form_of
-from core.data.uploads.text_rows import parts_of
+from core.data.uploads.text_rows import given_for_testing, parts_of
 from core.data.uploads.text_table import TextTable, quoted
 from core.data.uploads.topics import check_topics, drawn_of_each, labelled, topic_in
 from core.errors import DatasetError
@@ -113,9 +113,7 @@ def _draft(
         check_topics(names, labels, None)
         testing = drawn_of_each(labels, [prompt_of(each) or each for each in passages], _testing)
     else:
-        testing = np.array([row.part == "test" for row in rows], bool)
-        if not testing.any():
-            raise DatasetError(f"The column {quoted(columns.part)} says test of no row: choose no column for the part.")
+        testing = given_for_testing((row.part for row in rows), columns.part)
     check_topics(names, labels, testing)
     for part, count in (("training", int((~testing).sum())), ("test", int(testing.sum()))):
         if count < MIN_PER_PART:

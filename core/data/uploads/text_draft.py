@@ -15,7 +15,7 @@ from core.data.uploads.draft import Draft, found_text, lengths_text
 from core.data.uploads.limits import MAX_CLASSES, MAX_NAME
 from core.data.uploads.not_classes import are_quantities, joined_in
 from core.data.uploads.text_columns import NUMBER, unused_labels
-from core.data.uploads.text_rows import Row, Rows, rows_of, without_repeats
+from core.data.uploads.text_rows import Row, Rows, given_for_testing, rows_of, without_repeats
 from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
 
@@ -58,13 +58,13 @@ def _draft(
     _check_labels([row.label for row in rows], columns.label)
     names, labels = _classes([row.label for row in rows], columns.label)
     check_classes(names)
-    texts, testing = [row.text for row in rows], np.array([row.part == "test" for row in rows], bool)
-    given = None if columns.part is None else labels[testing]
-    if columns.part is not None and given is not None and not len(given):
-        raise DatasetError(f"The column {quoted(columns.part)} says test of no row: choose no column for the part.")
-    check_counts(names, labels if given is None else labels[~testing], given, "texts")
-    if given is None:
+    texts = [row.text for row in rows]
+    if columns.part is None:
+        check_counts(names, labels, None, "texts")
         testing = drawn_for_testing(labels, len(names))
+    else:
+        testing = given_for_testing((row.part for row in rows), columns.part)
+        check_counts(names, labels[~testing], labels[testing], "texts")
     dataset = dataset_of(names, texts, labels, testing, replace(columns, without_repeats=drop_duplicates), objective)
     split = "split as in the file" if columns.part else "with a random test part from each class"
     line = (

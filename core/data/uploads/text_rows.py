@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.data.dataset import TextColumns
 from core.data.uploads.faults import Faults
@@ -125,6 +128,14 @@ def parts_of(table: TextTable, column: str | None) -> Parts:
         if part is None
     }
     return Parts(of_rows, faults, note)
+
+
+def given_for_testing(parts: Iterable[str], column: str) -> NDArray[np.bool_]:
+    """(n,) which rows to test on, by the part of each. Raises: DatasetError: the column says test of none."""
+    given = np.array([part == "test" for part in parts], bool)
+    if not given.any():
+        raise DatasetError(f"The column {quoted(column)} says test of no row: choose no column for the part.")
+    return given
 
 
 def without_repeats(rows: Sequence[Row]) -> list[Row]:

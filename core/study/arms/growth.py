@@ -13,7 +13,6 @@ from core.plan.experiment import Setting, with_ranks
 from core.plan.rate_grid import are_neighbors, grid_rate, neighbors_of, tuned_arms
 from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run
-from core.study.arms.arm import Arm
 from core.study.arms.choice import comparisons_of, winners
 from core.study.arms.tuning import rate_choices
 
@@ -36,7 +35,8 @@ def longer(runs: Sequence[Run]) -> list[Setting]:
     found: list[Setting] = []
     for arms in comparisons_of(runs):
         for arm in winners(arms):
-            group = sorted((other for other in arms if other.tuning_group == arm.tuning_group), key=_rate)
+            alike = [other for other in arms if other.tuning_group == arm.tuning_group]
+            group = sorted(alike, key=lambda other: other.learning_rate)
             place = [other.key for other in group].index(arm.key)
             around = [arm] if arm.runs[0].plan is not None else group[max(0, place - 1) : place + 2]
             if arm.role in (Role.REFERENCE, Role.ADAPTER):
@@ -55,10 +55,6 @@ def rates_beside(runs: Sequence[Run]) -> tuple[float, ...]:
             above = {other > rate for other in choice.tried if are_neighbors(other, rate)}
             found |= {beside for beside in neighbors_of(rate) if (beside > rate) not in above}
     return tuple(sorted(found))
-
-
-def _rate(arm: Arm) -> float:
-    return arm.learning_rate
 
 
 def _tripled(optim: OptimSpec) -> OptimSpec:

@@ -66,23 +66,18 @@ def off_text(difference: Difference, in_brackets: bool = False) -> str:
     interval, what = difference.interval, difference.what
     digits = digits_of(interval, what.change)
     is_same = not round(interval.mean, digits_shown(what, digits))
-    words = "the same on average" if is_same else f"{size_text(difference)} {side_words(difference)}"
+    words = "the same on average" if is_same else f"{size_text(difference)} {_side(interval.mean, what)}"
     if not math.isfinite(interval.half_width):
         return "the same" if is_same else words
     inside, shown = bounded(interval, what.change), digits_shown(what, digits)
     if inside.low == inside.high:
         return "the same in every seed" if is_same else f"{words} in every seed"
     if difference.holds_zero:
-        sides = (_side_text(end, difference, shown) for end in (inside.low, inside.high))
+        sides = (f"{number_text(abs(end), shown)} {_side(end, what)}" for end in (inside.low, inside.high))
         span = f"95 % interval: {' to '.join(sides)}"
     else:
         span = size_span_text(interval, what)
     return f"{words}, {span}" if in_brackets else f"{words} ({span})"
-
-
-def _side_text(end: float, difference: Difference, digits: int) -> str:
-    """One end of an interval, as in ``0.6 less accurate``."""
-    return f"{number_text(abs(end), digits)} {_side(end, difference.what)}"
 
 
 def digits_shown(what: Quantity, digits: int) -> int:
@@ -90,12 +85,8 @@ def digits_shown(what: Quantity, digits: int) -> int:
     return digits if what.unit in ("%", "points") else digits + PLAIN_DIGITS
 
 
-def side_words(difference: Difference) -> str:
-    """The words for the side that a difference in a measure is on, as in ``less accurate``."""
-    return _side(difference.interval.mean, difference.what)
-
-
 def _side(value: float, what: Quantity) -> str:
+    """The words for the side that a difference in a measure is on, as in ``less accurate``."""
     if what.measure is None:
         return "higher" if value > 0 else "lower"
     return what.measure.better if what.sign * value > 0 else what.measure.worse

@@ -41,10 +41,7 @@ class LayerArrays(Mapping[str, Array]):
     """
 
     def __init__(self, paths: Iterable[str], compute: Callable[[str], Array]) -> None:
-        """Args:
-        paths: of the layers, from the input to the output.
-        compute: gives the array of a layer.
-        """
+        """Args: paths: of the layers, from the input to the output; compute: gives the array of a layer."""
         self._paths = dict.fromkeys(paths)
         self._compute = compute
 

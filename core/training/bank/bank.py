@@ -269,10 +269,7 @@ class _Stem:
     """The first layers, which no member trains; their outputs are computed once per part of a task."""
 
     def __init__(self, network: MultilayerPerceptron, first: int | None) -> None:
-        """Args:
-        network: any member.
-        first: the first layer that any member adapts; None if every layer is trained.
-        """
+        """Args: network: any member; first: the first layer that any member adapts; None if every layer is trained."""
         layers = linears(network)
         self._dtype = plain_linear(layers[0]).weight.dtype
         self._layers = [] if first is None else [plain_linear(layer) for layer in layers[: first + 1]]

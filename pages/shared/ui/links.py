@@ -71,13 +71,7 @@ def _follow(name: str) -> NoReturn:
 
 
 def link(name: str, label: str, query: Mapping[str, str] | None = None) -> None:
-    """Draw a link to a page.
-
-    Args:
-        name: of the page's folder.
-        label: text of the link.
-        query: URL parameters.
-    """
+    """Draw a link to a page. Args: name: of the page's folder; label: text of the link; query: URL parameters."""
     st.page_link(script(name), label=label, icon=ENTRIES[name].icon, query_params=dict(query or {}))
 
 
