@@ -70,13 +70,7 @@ def _results(lab: Lab, options: argparse.Namespace) -> int:
 
 
 def _format(run: Run, file: Path, name: str | None) -> Format:
-    """The kind of file to write.
-
-    Args:
-        run: what is exported.
-        file: where to; its ending tells the kind, and where several share it, the name of a kind's own file at the end,
-            as in ``r-1-adapter.zip``.
-        name: of the kind, if one was asked for.
+    """The kind of file to write, as named or by the ending; where several share it, by the end of the file's name.
 
     Raises:
         ExportError: the ending is that of another kind, or that of several that the run could be written as.

@@ -229,13 +229,7 @@ class Estimates:
         return sum(took for _, took in known) / sum(seconds for seconds, _ in known) if known else None
 
     def _together(self, specs: Sequence[RunSpec], left: Sequence[float], partly: bool = False) -> Forecast:
-        """Forecast of all these runs together.
-
-        Args:
-            specs: of the runs.
-            left: share of each that is still to do.
-            partly: whether banks whose time is not known are left out.
-        """
+        """Forecast of all these runs, with the share of each that is left; ``partly`` leaves out unknown times."""
         banks = packed(specs, self._tasks, self._settings)
         walls = [self._bank([specs[k] for k in bank]).wall.scaled(fmean(left[k] for k in bank)) for bank in banks]
         if partly:

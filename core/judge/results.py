@@ -187,14 +187,7 @@ def _understood(name: str, table: Table, reading: Reading) -> Understood:
 
 
 def _joined(rows: list[Row], more: Sequence[Row], reading: Reading, found: Gathered, is_named: bool) -> list[Row]:
-    """Rows with those of a further file; what both have with other values is asked for.
-
-    Args:
-        rows: of the files before.
-        more: of the further one.
-        reading: says which of two different rows counts.
-        found: takes the question.
-        is_named: whether files beside it refer to runs by their names.
+    """Rows with those of a further file; of what both have with other values, ``found`` gets the question which counts.
 
     Raises:
         JudgeError: two runs have one name, by which a file refers to one of them.

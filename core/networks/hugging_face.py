@@ -37,6 +37,9 @@ UNUSED = (
 NEVER = ("attn_implementation", "experts_implementation", "transformers_weights", "use_kernels")
 """Fields that choose what computes a network, which may be code from elsewhere: a config does not decide this."""
 
+FAULTS = (ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, ArithmeticError)
+"""What transformers raises for a config or weights that it cannot build a network of."""
+
 CLASSIFIER, CAUSAL = "a classifier of texts", "a language model"
 """What functions build, in words."""
 
@@ -116,15 +119,7 @@ def _built(
     with _building(seed), device:
         try:
             network: nn.Module = find(own)._from_config(own)
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            ImportError,
-            RuntimeError,
-            ArithmeticError,
-        ) as error:
+        except FAULTS as error:
             raise _no_network(own.model_type, error, what) from error
     return network
 
@@ -164,7 +159,7 @@ def _filled(
                 ignore_mismatched_sizes=True,  # they are refused below, with a sentence
                 dtype=torch.float32,
             )
-        except (ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
+        except (*FAULTS, OSError) as error:
             raise _no_network(own.model_type, error, what) from error
     if found["mismatched_keys"]:
         name = min(str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"])
@@ -187,7 +182,7 @@ def save_gguf(path: Path, folder: Path) -> None:
             model = transformers().AutoModelForCausalLM
             network: Any = model.from_pretrained(path.parent, dtype=torch.float32, **place)
             tokenizer = transformers().AutoTokenizer.from_pretrained(path.parent, **place)
-        except (ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+        except FAULTS as error:
             raise SpecError(f"{path.name[:80]} cannot be read: install its package again.") from error
         # The weights are floats by now; with the marks of quantized ones they could not be saved.
         network.hf_quantizer = None

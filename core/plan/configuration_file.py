@@ -306,13 +306,7 @@ class _Reading:
         return default_optim(method, network).model_dump() | earlier
 
     def _method(self, part: JsonPart, known: Sequence[type[MethodSpec]], usual: MethodSpec | None = None) -> MethodSpec:
-        """The method of an arm or a base: the name of a kind, or a kind with its settings.
-
-        Args:
-            part: has it.
-            known: what it may be.
-            usual: what it is where the file leaves it out, and has settings of, where the file leaves those out.
-        """
+        """The method of an arm or a base: the name of a kind, or a kind with settings; ``usual`` if left out."""
         value = part.values.get("method", usual.kind if usual else None)
         own = JsonPart.of_value({"kind": value} if isinstance(value, str) else value, part.at("method"))
         method = self._class(own, known, "method")

@@ -16,7 +16,6 @@ from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, objective_for
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run, is_under_way
 from core.study.report.answer import with_bases
@@ -74,21 +73,6 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
         (optim_for(control, optim.but(learning_rate=default_rate(control, network))), control)
         for control in map(method_of, controls)
     ]
-
-
-def fairness(base: Run | NetworkSpec, optim: OptimSpec) -> tuple[TuneSpec | None, bool]:
-    """Draw the options that make a comparison fairer.
-
-    Args:
-        base: the network to fine-tune.
-        optim: what all are trained with.
-
-    Returns:
-        How learning rates are tuned, or None; and whether each seed gets its own base.
-    """
-    network = base if isinstance(base, NetworkSpec) else base.spec.network
-    tune = search_form("finetune", network, optim) if is_searched("finetune") else None
-    return tune, own_bases_form("finetune", base)
 
 
 lab = current()
@@ -173,7 +157,8 @@ with settings:
         if not arms:
             with nothing:
                 raise widgets.refuse("Choose at least one method or control.")
-        tune, own_bases = fairness(base, optim)
+        tune = search_form("finetune", network, optim) if is_searched("finetune") else None
+        own_bases = own_bases_form("finetune", base)
         objective = objective_form(
             "finetune", objective_for(lab.catalog, task, network.learns) if task else CLASSIFICATION
         )

@@ -194,11 +194,8 @@ def _save(write: Callable[[str, Any], None], id: str, key: str) -> None:
 
 
 def _add_tag(lab: Lab, id: str, key: str) -> None:
-    if tag := st.session_state[key]:
-        try:
-            lab.notes.add_tag([id], tag)
-        except NoteError as error:
-            st.session_state[PROBLEM] = key, str(error)
+    if st.session_state[key]:
+        _save(lambda id, tag: lab.notes.add_tag([id], tag), id, key)
 
 
 def _settings(run: Run) -> None:

@@ -240,14 +240,7 @@ class BankRun:
     def _finished(
         self, member: int, event: Done | Stopped, step: int, seconds: float, validated: Mapping[str, float] | None
     ) -> Ended | Left | Failed:
-        """Evaluate a member's network and make its files.
-
-        Args:
-            member: index of the run in the job.
-            event: how its training ended.
-            step: its last step.
-            seconds: its training time.
-            validated: measures of these weights on the validation part, where an epoch's end has found them.
+        """Evaluate a member's network and make its files; what an epoch's end has ``validated`` is not measured again.
 
         Returns:
             Its end; an error fails this member only. Out of memory is raised, so that the bank is split.

@@ -68,13 +68,7 @@ def unlearned_reason(
 
 
 def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) -> tuple[NextStep | None, str]:
-    """What may help where settings learned too little, and the same in words.
-
-    Args:
-        arms: all settings of the comparison.
-        compared: those that the verdict would be about, which are trained longer together.
-        short: those of them that learned too little.
-    """
+    """What may help where settings learned too little, and the same in words; ``short`` are those that did."""
     if any(sum(other.tuning_group == arm.tuning_group for other in arms) < 2 for arm in compared):
         return NextStep.SETTINGS, CURES[NextStep.SETTINGS]
     if not all(can_be_longer(arm.spec.optim) for arm in compared):

@@ -107,11 +107,7 @@ def _count_help(planned: Planned, arms: int, seeds: int) -> str:
 
 
 def _rates_sentence(tried: Mapping[str, tuple[int, Collection[float]]]) -> str:
-    """What is tried of each setting, as in ``Learning rates: 5 from 0.0001 to 0.01 for Full.``; those alike together.
-
-    Args:
-        tried: number of arms and their rates, by label.
-    """
+    """What is tried of each setting, as in ``Learning rates: 5 from 0.0001 to 0.01 for Full.``; equal ones together."""
     alike: dict[str, list[str]] = {}
     for label, (count, rates) in tried.items():
         low, high = min(rates), max(rates)
