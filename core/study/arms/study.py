@@ -16,7 +16,6 @@ from itertools import pairwise
 from core.methods.method import MethodSpec, Role
 from core.plan.axes import VarySpec
 from core.plan.axis import Axis, Point
-from core.plan.experiment import Setting
 from core.plan.plan import Plan
 from core.store.looks import Look
 from core.store.record import Run
@@ -221,14 +220,9 @@ def _members(plan: Plan) -> dict[Point, dict[str, str]]:
         own = found.setdefault(point, {})
         for arm in asked.arms:
             if arm.method.role is Role.ADAPTER and vary is not None:
-                moved: Setting = vary.axis.setting((arm.optim, arm.method), point, asked.start)
-                own[arm.method.label] = _name(moved[1])
+                _, method = vary.axis.setting((arm.optim, arm.method), point, asked.start)
+                own[arm.method.label] = f"{method.kind} {method.size}"  # as by member_name()
     return found
-
-
-def _name(method: MethodSpec) -> str:
-    """As :func:`core.study.arms.family.member_name` calls a setting."""
-    return f"{method.kind} {method.size}"
 
 
 def _looked(

@@ -57,7 +57,7 @@ def study_figure(found: StudyAnswer, unread: bool = False) -> go.Figure:
         layout["xaxis"] |= {"anchor": "y2"}
         layout["yaxis"] |= {"domain": UPPER}
         layout["yaxis2"] = layout["yaxis"] | {"domain": LOWER, "title": {"text": f"Minus full ({unit})"}}
-        layout["shapes"] = [*_margin(found.margin), *_turns(found)]
+        layout["shapes"] = [*_margin(found.margin, "y2"), *_turns(found)]
     return go.Figure(traces, layout)
 
 
@@ -183,9 +183,9 @@ def _ticks(found: StudyAnswer) -> dict[str, Any]:
     }
 
 
-def _margin(margin: float) -> list[dict[str, Any]]:
+def _margin(margin: float, axis: str) -> list[dict[str, Any]]:
     """The margin, and the line of no difference."""
-    across = {"xref": "paper", "x0": 0, "x1": 1, "yref": "y2", "layer": "below"}
+    across = {"xref": "paper", "x0": 0, "x1": 1, "yref": axis, "layer": "below"}
     return [
         {"type": "rect", "y0": -margin, "y1": margin, "fillcolor": GRID, "line": {"width": 0}, **across},
         {"type": "line", "y0": 0, "y1": 0, "line": {"color": NEUTRAL, "width": 1}, **across},
@@ -239,10 +239,5 @@ def passed_figure(found: Sequence[Passed], objective: ObjectiveSpec, colours: Ma
     )
     every = np.concatenate([each.epochs for each in found])
     layout["xaxis"] |= log_ticks(float(every.min()), float(every.max()))
-    across = {"xref": "paper", "x0": 0, "x1": 1, "layer": "below"}
-    layout["shapes"] = [
-        {"type": "rect", "y0": -objective.margin, "y1": objective.margin, "fillcolor": GRID, "line": {"width": 0}}
-        | across,
-        {"type": "line", "y0": 0, "y1": 0, "line": {"color": NEUTRAL, "width": 1}} | across,
-    ]
+    layout["shapes"] = _margin(objective.margin, "y")
     return go.Figure(traces, layout)

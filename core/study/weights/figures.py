@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from core.numbers import percent
 from core.study.figures.palette import NEUTRAL
-from core.study.figures.style import layout_of, scatter
+from core.study.figures.style import SCALE, layout_of, scatter
 from core.study.weights.decomposition import Array
 from core.study.weights.directions import ScalingCheck
 from core.study.weights.rank import CutCurve
@@ -23,9 +23,6 @@ from core.study.weights.scores import On, Scores
 from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import StrengthCurve
 from core.study.weights.subspace import Intruders
-
-SCALE = "Viridis"
-"""Colour scale of the heat maps: perceptually uniform, also with colour vision deficiency."""
 
 _STYLES: dict[tuple[On, bool], tuple[str, str]] = {
     ("target", False): ("solid", "circle"),

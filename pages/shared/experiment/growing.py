@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
@@ -29,7 +28,7 @@ from pages.shared.experiment.estimate import redraw_when_measured, time_text
 from pages.shared.experiment.price import searched_sentence
 from pages.shared.experiment.start import runs_text, start_button
 from pages.shared.forms.adapter import RANK_CHOICES
-from pages.shared.ui.literal import errors_shown, literal
+from pages.shared.ui.literal import errors_shown
 from pages.shared.ui.primary import on_primary
 
 OPEN = "open-action"
@@ -53,7 +52,7 @@ def find_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         "Asks the same again, as an experiment of its own that searches for the learning rate of every method and "
         "rank. What was trained stays, and is used."
     )
-    try:
+    with errors_shown():
         planned = lab.rate_search(experiment)
         st.caption(searched_sentence(planned))
         price = lab.estimates.between(planned.at_least, planned.at_most)
@@ -61,13 +60,10 @@ def find_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         redraw_when_measured(lab, price, planned)
         key = f"find-rates-{experiment.id}-start"
         started = start_button(lab, planned, experiment.trim, "Find the learning rates", key, check_memory=True)
-    except LabError as error:
-        st.error(literal(str(error)))
-        return
-    if started is not None:
-        close()
-        remember(started.id)
-        st.rerun()
+        if started is not None:
+            close()
+            remember(started.id)
+            st.rerun()
 
 
 def extend_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
