@@ -155,8 +155,8 @@ def show_loading(run: Run) -> None:
     if run.spec.base is None:
         name = literal(lab.networks.title_of(run.spec.network))
         st.caption(
-            f"The base is the network {name} as it was imported, from its own folder; the "
-            "trained head is in the zip. This is from the model card in the zip:"
+            f"The base is the network {name} as it was imported: its details on Networks say in which folder its files "
+            "are. The trained head is in the zip. This is from the model card in the zip:"
         )
         st.code(_code_of_card(run), language="python", wrap_lines=True)
         return

@@ -118,8 +118,10 @@ offer_to_restore(lab)
 experiments = lab.experiments(LISTED)
 asked = asked_for(lab)
 named = known(lab, asked) if asked else None
-shown = named if asked else next(iter(experiments), None)
 live = {row.id for row in lab.experiment_rows(LISTED) if row.live}
+# What trains, or trained here, is what this page is about, also where it was asked before others.
+foremost = [experiment for experiment in experiments if experiment.id in live or is_watched(_panel(experiment))]
+shown = named if asked else next(iter(foremost or experiments), None)
 running = [experiment for experiment in experiments if experiment.id in live]
 if shown is not None and shown not in running and is_running(shown):
     running.append(shown)

@@ -43,7 +43,7 @@ def show_card(lab: Lab, card: NetworkCard) -> None:
         st.caption(literal(" · ".join(_facts(card))))
         st.caption(literal(_origin(card)))
         with st.expander("Details", icon=":material/description:", key=f"network-details-{card.digest[:SHORT]}"):
-            _details(card)
+            _details(lab, card)
         _next_steps(lab, card)
 
 
@@ -89,7 +89,9 @@ def _next_steps(lab: Lab, card: NetworkCard) -> None:
             link("data", "Upload texts")
 
 
-def _details(card: NetworkCard) -> None:
+def _details(lab: Lab, card: NetworkCard) -> None:
+    st.markdown("Its files, which adapters of it need as their base, are in this folder:")
+    st.code(str(lab.networks.folder(card.digest)), language=None, wrap_lines=True)
     st.markdown("SHA-256 over the names and hashes of all files:")
     st.code(card.digest, language=None, wrap_lines=True)
     if card.revision:

@@ -15,7 +15,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.balance import learnt_sentence, unlearnt, unlearnt_sentence
 from core.study.arms.choice import common_seeds, winners
 from core.study.arms.family import Tested, differences_between, seen_difference
-from core.study.arms.settled import all_settled, updates_text, was_no_better
+from core.study.arms.settled import all_settled, is_in_vain, updates_text
 from core.study.arms.withheld import NOT_YET, NextStep, Reason
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import crossed
@@ -75,7 +75,7 @@ def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) ->
         return None, CURES[None].format("cannot be longer")
     if all_settled(short):
         return None, CURES[None].format("for longer is projected to add little")
-    if was_no_better(short):
+    if is_in_vain(short):
         return None, CURES[None].format("for longer is not shown to help")
     return NextStep.LONGER, CURES[NextStep.LONGER]
 

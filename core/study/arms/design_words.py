@@ -68,9 +68,10 @@ def power_sentences(
 
 def examples_sentence(design: Design, measure: Measure, margin: float, kind: str) -> str:
     """That "good enough" takes more test examples, and about how many. Args: see :func:`power_sentences`."""
+    least = "" if design.varies else "at least "  # without a spread, for methods that answer alike
     return (
-        f"“Good enough within {measure.margin_text(margin)}” is out of reach with any number of seeds: it takes about "
-        f"{_examples_text(design, margin)} test {noun(kind)}."
+        f"“Good enough within {measure.margin_text(margin)}” is out of reach with any number of seeds: it takes "
+        f"{least}about {_examples_text(design, margin)} test {noun(kind)}."
     )
 
 

@@ -55,6 +55,8 @@ def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
         before = watched.get(key, ())
         before = before if is_under_way(lab.runs_of(before)) else ()
         watched[key] = tuple(dict.fromkeys([*before, *_with_experiments(lab, ids)]))
+    elif key in watched:  # what a search added while nobody looked
+        watched[key] = tuple(dict.fromkeys([*watched[key], *ids]))
     runs = lab.runs_of(watched.get(key, ()))
     if not runs:
         return
@@ -77,9 +79,10 @@ def live_panels(lab: Lab, key: str) -> None:
     for run in lab.live():
         if run.spec.role is not Role.BASE:
             own.setdefault(run.experiment or "", []).append(run.id)
-    names = {experiment.id: experiment.name for experiment in lab.experiments()}
+    known = {experiment.id: experiment for experiment in lab.experiments()}
     for experiment, ids in own.items():
-        live_panel(lab, ids, f"{key}-{experiment}", names.get(experiment, ""))
+        whole = known.get(experiment)
+        live_panel(lab, ids or (whole.runs if whole else ()), f"{key}-{experiment}", whole.name if whole else "")
 
 
 def interval(settings: int) -> float:
