@@ -27,6 +27,7 @@ from core.study.report.answer import answer_of
 from core.study.stats.measures import time_note
 from pages.adapters.listed import ALONE
 from pages.shared.experiment.estimate import SEE_FORM
+from pages.shared.experiment.live import WATCHED
 from pages.shared.ui.download import OFFERS
 from pages.shared.ui.links import ENTRIES, script
 from pages.shared.ui.literal import literal
@@ -138,6 +139,9 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     assert texts(app).count("1 of 5 finished, 4 stopped") == 2
     assert app.button(key=f"{panel}-finish").label.startswith(":violet[Finish: 4 runs")
     assert not [button for button in app.button if button.key == f"{panel}-stop-all"]
+    app.session_state[WATCHED] = {panel: experiment.runs[:1]}
+    app.run()  # as if the others had been added while nobody looked
+    assert texts(app).count("1 of 5 finished, 4 stopped") == 2
     app.button(key=f"{panel}-dismiss").click().run()
     assert texts(app).count("1 of 5 finished, 4 stopped") == 1
     assert not views(app)

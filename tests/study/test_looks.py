@@ -171,7 +171,7 @@ def test_what_other_test_examples_might_reverse_is_not_shown(examples: int, spre
 @pytest.mark.parametrize("seeds", [1, 2, 5, 8])
 def test_with_few_test_examples_what_no_number_of_seeds_can_show_is_said_at_the_first_answer(seeds: int) -> None:
     """The audit's 180 own images, and 1,000, of which only the spread tells it."""
-    few = "“Good enough within 0.5 points” is out of reach with any number of seeds: it takes about "
+    few = "“Good enough within 0.5 points” is out of reach with any number of seeds: it takes "
     for examples, spread, is_told in ((180, 30.0, True), (1000, 30.0, seeds > 1), (4000, 5.0, False)):
         found = with_examples(examples, spread, seeds)
         assert (found.needs_examples, said(found).count(few)) == (is_told, int(is_told))
