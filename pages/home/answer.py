@@ -16,12 +16,12 @@ from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.verdict import Verdict
-from core.study.arms.verdict_words import name_of
+from core.study.arms.verdict_words import name_of, rank_sentences
 from core.study.figures.palette import colours_of
 from core.study.report.answer import Before, answer_before, answer_of, is_study
 from core.study.report.evidence import named
 from core.wording.tasks import bases_text, judged_text
-from pages.shared.experiment.actions import experiment_actions
+from pages.shared.experiment.actions import experiment_actions, rank_view
 from pages.shared.experiment.start import was_known
 from pages.shared.experiment.state import deleted_line, state_line
 from pages.shared.experiment.verdict_view import adapter_button, basis_view, before_view, difference_view, verdict_view
@@ -47,7 +47,9 @@ def answer(lab: Lab, experiment: Experiment) -> None:
             _before(before, experiment, members)
         for sentence in [] if found.unread else dropped_sentences(members):
             st.warning(literal(sentence))
-        evidence_of(found, members, experiment.id)
+        evidence_of(found, members, experiment.id, rank_sentences(found))
+        if not found.unread:
+            rank_view(lab, experiment, found)
         with st.container(horizontal=True, vertical_alignment="center"):
             adapter_button(found if before is None else before.found, f"home-{experiment.id}")
             if is_study(experiment):
@@ -80,13 +82,14 @@ def _before(before: Before, experiment: Experiment, members: Sequence[Run]) -> N
     evidence_of(before.found, before.runs, experiment.id)
 
 
-def evidence_of(found: Verdict, members: Sequence[Run], owner: str) -> None:
+def evidence_of(found: Verdict, members: Sequence[Run], owner: str, said: Sequence[str] = ()) -> None:
     """Draw the figure, accuracy, parameters and storage of both sides, and what the answer rests on.
 
     Args:
         found: the verdict.
         members: all runs of the experiment.
         owner: its id.
+        said: sentences that the page shows elsewhere.
     """
     told, full = found.told, found.full
     if told is None or full is None or found.unread:
@@ -114,7 +117,7 @@ def evidence_of(found: Verdict, members: Sequence[Run], owner: str) -> None:
     if warning := misleading_sentence(full.runs[0]):
         st.warning(warning)
     uneven = "" if found.withheld else macro_f1_sentence([replace(arm, label=arm.name) for arm in arms])
-    basis_view(found, f"basis-{owner}", [*filter(None, [uneven])])
+    basis_view(found, f"basis-{owner}", [*filter(None, [uneven])], said)
 
 
 def stored(arm: Arm) -> float:

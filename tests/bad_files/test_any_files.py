@@ -227,6 +227,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 )
 @example(b"\xef\xbb\xbf")
 @example(b'"')
+@example(b'\t""\x01')
 def test_any_bytes(content: bytes) -> None:
     taken(lambda: read_upload(content))
     taken(lambda: read_texts(content), content.startswith(b"PAR1"))

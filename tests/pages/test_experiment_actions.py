@@ -61,15 +61,16 @@ def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened:
 def test_whether_the_rank_mattered_is_said_outside_the_fold_beside_a_button_that_adds_ranks(filled: Lab) -> None:
     (experiment,) = filled.experiments()
     app = draw("compare", experiment=experiment.id)
-    assert "Rank: " not in texts(app)
-    choose(app, "settings")
+    assert texts(app).count("Rank: only one was trained") == 1
+    button(app, "Add ranks or methods").click().run()
     app.pills(key=f"add-settings-{experiment.id}-4-ranks").set_value([1]).run()
     button(app, "Train 2 runs").click().run()
     finish(filled, *filled.experiment(experiment.id).runs)
-    app = draw("compare", experiment=experiment.id)
-    assert texts(app).count("Rank: beside LoRA r=1, LoRA r=4 was") == 1
-    (fold,) = [each for each in app.expander if each.label == "What this rests on"]
-    assert not any("Rank: " in text.value for text in fold.markdown)
+    for page in ("home", "compare"):
+        app = draw(page, experiment=experiment.id)
+        assert texts(app).count("Rank: beside LoRA r=1, LoRA r=4 was") == 1
+        (fold,) = [each for each in app.expander if each.label == "What this rests on"]
+        assert not any("Rank: " in text.value for text in fold.markdown)
     button(app, "Add ranks or methods").click().run()
     assert not app.exception
     assert not {"1", "4"} & {*app.pills(key=f"add-settings-{experiment.id}-6-ranks").options}

@@ -17,7 +17,20 @@ from tests.pages.test_pages import draw
 
 FROM_SCRATCH = (Path(__file__).parents[2] / "examples" / "from_scratch.py").read_text()
 SVG = "{http://www.w3.org/2000/svg}"
-SECTIONS = ["formulas", "count", "beside", "start", "merge", "where", "models", "customers", "code", "settings", "next"]
+SECTIONS = [
+    "formulas",
+    "count",
+    "beside",
+    "start",
+    "merge",
+    "where",
+    "models",
+    "customers",
+    "code",
+    "settings",
+    "forgetting",
+    "next",
+]
 
 
 @pytest.fixture(scope="module")

@@ -276,7 +276,7 @@ def test_the_map_of_adapters_leaves_out_what_they_do_not_change(opened: Lab, dir
     try:
         app = draw("weights", experiment=made.id)
         assert not app.error
-        assert "5 tiles are empty" in texts(app)
+        assert "5 empty tiles: training changed nothing there." in texts(app)
         app = draw("weights", experiment=made.id, view="Alpha and layers")
         assert "5 of 13 layers were not changed by training" in texts(app)
         # All have one role, so that they are told apart by their names in a block.

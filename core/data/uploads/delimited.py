@@ -136,7 +136,7 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
         if "field larger" in str(error):
             sentence = f"Line {start} has a cell of more than {MAX_TEXT:,} characters: shorten it, or leave it out."
         else:
-            sentence = f"Line {start} is not a line of a CSV file ({error}): a quote may be missing."
+            sentence = f"Line {start} is not a line of a CSV file: a quote may be missing."
         raise DatasetError(sentence) from error
     faults.check(len(places), leave_out=True)
     note = _header_note(headings, names, columns, places)

@@ -79,7 +79,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
             if any(map(len, map(str.strip, cells))):
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise DatasetError(f"Line {reader.line_num} is not a line of a CSV file ({error}).") from error
+        raise DatasetError(f"Line {reader.line_num} is not a line of a CSV file: a quote may be missing.") from error
 
 
 def _label_column(cells: list[str]) -> tuple[int, bool]:

@@ -344,11 +344,14 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
 
 
 def rank_sentences(verdict: Verdict) -> list[str]:
-    """Whether the rank mattered, for each method with several; a description, because no test is about it. Empty where
-    :func:`basis` is.
+    """Whether the rank mattered, for each method with several, or that nothing tells it; a description, because no test
+    is about it. Empty where :func:`basis` is.
     """
     if verdict.told is None or verdict.reason or verdict.withheld:
         return []
+    sizes = {each.arm.spec.method.size for each in verdict.candidates if each.arm.spec.method.size_field}
+    if len(sizes) == 1:
+        return ["Rank: only one was trained, so nothing tells whether it matters."]
     pairs = rank_extremes([candidate.arm for candidate in verdict.candidates])
     return [
         f"Rank: beside {low.name}, {high.name} was {off_text(difference)}. No test is about that: the tests are about "

@@ -92,7 +92,7 @@ def next_step_button(lab: Lab, experiment: Experiment, found: Verdict, is_primar
 
 
 def rank_view(lab: Lab, experiment: Experiment | None, found: Verdict) -> list[str]:
-    """Draw whether the rank mattered, beside a button that adds ranks; return what was said, nothing for one rank.
+    """Draw whether the rank mattered, beside a button that adds ranks; return what was said.
 
     Args:
         lab: has the experiment.
