@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -16,7 +16,7 @@ from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.verdict import Verdict
-from core.study.arms.verdict_words import name_of, rank_sentences
+from core.study.arms.verdict_words import name_of
 from core.study.figures.palette import colours_of
 from core.study.report.answer import Before, answer_before, answer_of, is_study
 from core.study.report.evidence import named
@@ -47,9 +47,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
             _before(before, experiment, members)
         for sentence in [] if found.unread else dropped_sentences(members):
             st.warning(literal(sentence))
-        evidence_of(found, members, experiment.id, rank_sentences(found))
-        if not found.unread:
-            rank_view(lab, experiment, found)
+        evidence_of(found, members, experiment.id, lambda: rank_view(lab, experiment, found))
         with st.container(horizontal=True, vertical_alignment="center"):
             adapter_button(found if before is None else before.found, f"home-{experiment.id}")
             if is_study(experiment):
@@ -82,14 +80,14 @@ def _before(before: Before, experiment: Experiment, members: Sequence[Run]) -> N
     evidence_of(before.found, before.runs, experiment.id)
 
 
-def evidence_of(found: Verdict, members: Sequence[Run], owner: str, said: Sequence[str] = ()) -> None:
+def evidence_of(found: Verdict, members: Sequence[Run], owner: str, ranks: Callable[[], Sequence[str]] = tuple) -> None:
     """Draw the figure, accuracy, parameters and storage of both sides, and what the answer rests on.
 
     Args:
         found: the verdict.
         members: all runs of the experiment.
         owner: its id.
-        said: sentences that the page shows elsewhere.
+        ranks: draws whether the rank mattered, where that is not left to the fold, and returns what was said.
     """
     told, full = found.told, found.full
     if told is None or full is None or found.unread:
@@ -117,7 +115,7 @@ def evidence_of(found: Verdict, members: Sequence[Run], owner: str, said: Sequen
     if warning := misleading_sentence(full.runs[0]):
         st.warning(warning)
     uneven = "" if found.withheld else macro_f1_sentence([replace(arm, label=arm.name) for arm in arms])
-    basis_view(found, f"basis-{owner}", [*filter(None, [uneven])], said)
+    basis_view(found, f"basis-{owner}", [*filter(None, [uneven])], ranks())
 
 
 def stored(arm: Arm) -> float:

@@ -24,7 +24,8 @@ class Plan:
     def caption(self, network: NetworkSpec) -> str:
         """What is compared, in a line."""
         if self.tuned:
-            return "ranks 1, 4 and 16, the best learning rate found for each, trained until settled"
+            long = "" if network.learns == "image" else ", which may take hours"
+            return f"ranks 1, 4 and 16, the best learning rate found for each, trained until settled{long}"
         count = self.seeds(network)
         seeds = "" if count == DEFAULT_SEEDS else f"{counted(count, 'seed')}, "
         few = f", and “leaning” is the most that {count} seeds can show" if count < CLAIM_SEEDS else ""
