@@ -16,7 +16,7 @@ from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, averaged_arms
 from core.study.arms.sweep import setting_texts
 from core.study.arms.verdict_words import headline
-from core.study.report.answer import answer_of
+from core.study.report.answer import answer_before, answer_of
 from core.wording.tasks import task_text
 from pages.shared.experiment.current import (
     QUERY,
@@ -153,4 +153,6 @@ def said_of(lab: Lab, run: Run) -> Said | None:
     setting = next((arm for arm in arms if arm.key == run.spec.arm and len(arm.runs) > 1), None)
     is_first = setting is not None and found.offered is not None and found.offered.id == run.id
     is_first = is_first and run.validated is not None
-    return Said(experiment, headline(found), setting, is_first, offers_adapter(found))
+    before = answer_before(lab, experiment, members) if found.unread else None
+    is_offered = offers_adapter(found) or (before is not None and before.found.offered is not None)
+    return Said(experiment, headline(found), setting, is_first, is_offered)

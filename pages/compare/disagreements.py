@@ -64,10 +64,10 @@ def _images(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[st
 
 def _only_right(found: Disagreed, right: str, wrong: str, names: Sequence[str]) -> None:
     """Draw the images that only one setting gets right, those on which most seeds agree about that first."""
-    st.markdown(f"**Only {literal(right)} is right: {counted(found.count, 'image')}**")
+    seeds = counted(found.seeds, "seed")
+    st.markdown(f"**Only {literal(right)} is right with at least one of {seeds}: {counted(found.count, 'image')}**")
     if not found.count:
         return
-    seeds = counted(found.seeds, "seed")
     rest = f" The first {len(found.first)} are shown." if found.count > len(found.first) else ""
     st.caption(
         f"Under each image: its class, which {literal(right)} predicts; what {literal(wrong)} predicts instead; and "

@@ -183,10 +183,13 @@ def budget_part(shown: Comparison) -> None:
         st.markdown("**Epochs that were passed**")
         show(passed_figure(passed, shown.objective, shown.colours), owner, "passed", "Minus full fine-tuning, by epoch")
         beyond = "" if found is not None else f" {NO_LEVEL}"
-        st.caption(
-            "At constant learning rates a run passes what shorter training would have reached. Rates are chosen by the "
-            f"same validation part on which this is measured, which flatters every method a little.{beyond}"
+        rates = (
+            "Rates are chosen by the same validation part on which this is measured, which flatters every method a "
+            "little."
+            if shown.verdict.rates.several
+            else "Each setting has the one rate that it was given, which may not be its best."
         )
+        st.caption(f"At constant learning rates a run passes what shorter training would have reached. {rates}{beyond}")
         for each in passed:
             _turn(each.label, [f"{one} and {two}" for one, two in crossings(each.means)])
     if found is None and not passed:

@@ -16,7 +16,7 @@ from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.verdict import Verdict
-from core.study.arms.verdict_words import name_of
+from core.study.arms.verdict_words import full_name, name_of
 from core.study.figures.palette import colours_of
 from core.study.report.answer import Before, answer_before, answer_of, is_study
 from core.study.report.evidence import named
@@ -37,7 +37,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
     with st.container(border=True):
         judged = f"{bases_text(members[0].spec)} · judged by {judged_text(judged_by(members))}"
         st.caption(f"{called(lab, experiment, members)} · {when(experiment.created)} · {judged}")
-        if was_known(experiment):
+        if was_known(experiment) and not found.reason:
             st.info("This was compared before: here is the answer.", icon=":material/info:")
         state_line(lab, members, f"home-{experiment.id}", found)
         deleted_line(lab, experiment, members, f"home-{experiment.id}")
@@ -100,7 +100,7 @@ def evidence_of(found: Verdict, members: Sequence[Run], owner: str, ranks: Calla
     with right:
         table = pd.DataFrame(
             {
-                "Setting": ["Full fine-tuning", name_of(told.arm, found)],
+                "Setting": [f"{(name := full_name(found))[0].upper()}{name[1:]}", name_of(told.arm, found)],
                 f"Test {measure.noun}": [unbroken(measure.text(arm.interval(measure.name).mean, 1)) for arm in arms],
                 "Trained": [count_text(arm.trained) for arm in arms],
                 "File": [unbroken(bytes_text(stored(arm))) for arm in arms],

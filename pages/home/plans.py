@@ -24,7 +24,7 @@ class Plan:
     def caption(self, network: NetworkSpec) -> str:
         """What is compared, in a line."""
         if self.tuned:
-            long = "" if network.learns == "image" else ", which may take hours"
+            long = ", which may take hours" if network.quick.seeds < DEFAULT_SEEDS else ""
             return f"ranks 1, 4 and 16, the best learning rate found for each, trained until settled{long}"
         count = self.seeds(network)
         seeds = "" if count == DEFAULT_SEEDS else f"{counted(count, 'seed')}, "

@@ -125,10 +125,10 @@ def forgetting() -> None:
     st.markdown(
         "A base was trained on a **source**, and fine-tuning teaches it a **target**. What it answered rightly on the "
         "source it may answer wrongly afterward: that is forgetting. Frozen weights do not prevent it, because the "
-        "network that answers is $W + sBA$. More of the target costs more of the source, and so does a higher learning "
-        "rate, often more than the method does: LoRA at its own rate may forget more than full fine-tuning at a lower "
-        "one. So the question is how much each forgets *where both have learned equally much*, as in *LoRA Learns Less "
-        "and Forgets Less* below. Compare's Forgetting tab draws that curve from your own runs."
+        "network that answers is $W + s\\,AB$. More of the target costs more of the source, and so does a higher "
+        "learning rate, often more than the method does: LoRA at its own rate may forget more than full fine-tuning at "
+        "a lower one. So the question is how much each forgets *where both have learned equally much*, as in *LoRA Learns "
+        "Less and Forgets Less* below. Compare's Forgetting tab draws that curve from your own runs."
     )
 
 

@@ -51,7 +51,7 @@ def choose(lab: Lab, experiment: Experiment) -> Chosen | None:
         st.info("Networks can be tried once a run of this experiment has a result.", icon=":material/info:")
         return None
     answered = [arm.key for arm in answer_of(lab, experiment, members).compared if arm.key in arms]
-    first = answered or [arm.key for arm in main_arms(done)][:FIRST]
+    first = answered if len(answered) > 1 else [arm.key for arm in main_arms(done)][:FIRST]
     specs = done[0].spec
     tasks = {"Target": specs.task} | ({"Source": specs.source} if specs.source is not None else {})
     networks, seeds = f"try-networks-{experiment.id}", sorted({run.spec.seed for run in done})

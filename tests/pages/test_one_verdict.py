@@ -316,12 +316,12 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
                 shown = texts(app)
                 assert said in shown, page
                 assert "It is over 8 seeds, whose test part was read then" in shown, page
-                assert "Until then only the validation part is shown" not in shown, page
+                assert "Until then only the validation part is compared" not in shown, page
                 assert _adapters_offered(app), page
             with lab.store.transaction() as db:
                 db.execute("DELETE FROM looks")  # nobody has read it
             app = draw("compare", experiment=experiment.id)
-            assert "Until then only the validation part is shown" in texts(app)
+            assert "Until then only the validation part is compared" in texts(app)
             assert "Macro-F1" not in texts(app)
             assert not _adapters_offered(app)
             assert said not in texts(draw("home", experiment=experiment.id))

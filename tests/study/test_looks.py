@@ -196,7 +196,8 @@ def test_better_than_the_most_frequent_class_is_over_test_examples_too(seeds: in
     assert headline(found).startswith("No verdict: after 100 updates Full (12.8 %) has not been shown to have learned")
     over = "seeds and 360" if seeds == 8 else "360"
     told = re.search(
-        rf": the difference is \+2\.5 points \(95 % interval over {over} test images (\S+) to", headline(found)
+        rf": the difference from that is \+2\.5 points \(95 % interval over {over} test images (\S+) to",
+        headline(found),
     )
     assert told is not None, "the interval that decides is named, since that of a table is over seeds alone"
     assert told[1].startswith("−")

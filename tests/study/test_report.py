@@ -272,7 +272,7 @@ def test_forgetting_is_compared_at_equal_accuracy_too(found):
     equal = tables["Forgetting at equal accuracy on the target, in points of the source"]
     for label in ("LoRA r=1", "LoRA r=4"):
         assert label in equal.note
-    assert "compares rates" in tables["Forgetting at the chosen rates, in points of the source"].note
+    assert "compares rates" in tables["Forgetting of each setting at its learning rate, in points of the source"].note
 
 
 def test_times_are_drawn_only_where_no_run_shares_its_time(evidence, decided):

@@ -72,7 +72,7 @@ def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) ->
     if any(sum(other.tuning_group == arm.tuning_group for other in arms) < 2 for arm in compared):
         return NextStep.SETTINGS, CURES[NextStep.SETTINGS]
     if not all(can_be_longer(arm.spec.optim) for arm in compared):
-        return None, CURES[None].format("cannot be longer")
+        return None, CURES[None].format("was as long as an experiment may be")
     if all_settled(short):
         return None, CURES[None].format("for longer is projected to add little")
     if is_in_vain(short):
@@ -125,7 +125,7 @@ def _interval_words(found: Sequence[Arm], tested: Tested, trivial: Tested) -> st
         mean, ends = value_text(what, interval.mean, digits_of(interval, what)), ends_text(interval, what)
         spans.append(f"{mean} ({over}{ends or mean})" + (f" for {arm.name}" if len(found) > 1 else ""))
         over = ""
-    return f": the difference is {listed(spans)}"
+    return f": the difference from that is {listed(spans)}"
 
 
 def scratch_sentence(arms: Sequence[Arm], full: Arm, tested: Tested) -> str:

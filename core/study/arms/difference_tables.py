@@ -16,7 +16,7 @@ from core.study.arms.compared import against_full, paired_differences
 from core.study.arms.cut import CutArm
 from core.study.arms.verdict import Verdict
 from core.study.stats.claims import Difference, Level, Pair, difference_of
-from core.study.stats.intervals import Interval
+from core.study.stats.intervals import MIN_SEEDS, Interval
 from core.study.stats.measures import Quantity, bare_text, digits_of, ends_text, quantity, spread_text
 from core.study.stats.words import p_text
 
@@ -36,7 +36,8 @@ def finding_text(difference: Difference, candidate: Candidate | None = None) -> 
         return f"Shown: {side}"
     if candidate is not None and candidate.within is Level.SHOWN:
         return "Shown: within the margin"
-    if difference.holds_zero:
+    is_alike = len(difference.seeds) < MIN_SEEDS and not difference.interval.half_width  # which is no interval
+    if difference.holds_zero or is_alike:
         return f"Not told apart with {counted(len(difference.seeds), 'seed')}"
     return f"Leaning: {side}" if candidate is not None and candidate.leans else f"Seen: {side}"
 

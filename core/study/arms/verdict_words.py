@@ -53,7 +53,7 @@ def headline(verdict: Verdict) -> str:
         return verdict.withheld
     name, off = name_of(told.arm, verdict), off_text(told.difference)
     measure = told.arm.spec.objective.primary
-    full = _full_name(verdict)
+    full = full_name(verdict)
     match verdict.rule:
         case Rule.WITHIN:
             trained = _trained_words(verdict, told.arm)
@@ -148,7 +148,7 @@ def name_of(arm: Arm, verdict: Verdict) -> str:
     return f"{arm.name}{rate_words(arm)}" if _names_have_rates(verdict) else arm.name
 
 
-def _full_name(verdict: Verdict) -> str:
+def full_name(verdict: Verdict) -> str:
     """Full fine-tuning in a sentence, with its learning rate where :func:`name_of` has that of the setting."""
     name = reference_name(verdict.full)
     return f"{name}{rate_words(verdict.full)}" if verdict.full is not None and _names_have_rates(verdict) else name
@@ -344,9 +344,7 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
 
 
 def rank_sentences(verdict: Verdict) -> list[str]:
-    """Whether the rank mattered, for each method with several, or that nothing tells it; a description, because no test
-    is about it. Empty where :func:`basis` is.
-    """
+    """Whether the rank mattered, or that nothing tells it, as a description: no test is about it."""
     if verdict.told is None or verdict.reason or verdict.withheld:
         return []
     sizes = {each.arm.spec.method.size for each in verdict.candidates if each.arm.spec.method.size_field}

@@ -43,8 +43,8 @@ class Reason:
 NOT_YET = "No verdict yet: "
 """How a reason begins that names what can be done."""
 
-UNTIL_THEN = "Until then only the validation part is shown."
-"""What is shown while runs are to finish, where nothing was shown before."""
+UNTIL_THEN = "Until then only the validation part is compared."
+"""What is compared while runs are to finish, where nothing was shown before."""
 
 
 def waiting_reason(runs: Sequence[Run], seeds: int, bases: Sequence[Run] = ()) -> Reason | None:
@@ -62,7 +62,7 @@ def waiting_reason(runs: Sequence[Run], seeds: int, bases: Sequence[Run] = ()) -
     pending = sum(run.is_live or (run.state == "interrupted" and not run.archived) for run in everything)
     searching = any(run.plan == "open" for run in everything)
     if pending or searching:
-        left = f"{pending} of {counted(len(everything), 'run')} {'is' if pending == 1 else 'are'} still to finish"
+        left = "runs are still to finish"  # a panel beside this counts them
         waiting = sum(run.state == "interrupted" and not run.archived for run in everything)
         left += f", {waiting} of them interrupted" if waiting else ""
         more = "more follow, until the best learning rates are found" if searching else ""

@@ -232,7 +232,7 @@ def passed_figure(found: Sequence[Passed], objective: ObjectiveSpec, colours: Ma
         )
     layout = layout_of(
         "Difference from full fine-tuning",
-        "validation part, epochs that were passed; each method at its best rate then; 95 % interval over seeds",
+        "validation part, epochs that were passed; at the best of the rates tried; 95 % interval over seeds",
         "Epochs",
         f"{measure.difference_unit or measure.noun}, minus full",
         height=360,

@@ -141,7 +141,7 @@ class Before:
         added, seeds = counted(len(members) - len(self.runs), "run"), counted(self.found.seeds, "seed")
         return (
             f"The answer as it was before {added} were added. It is over {seeds}, whose test part was read then; of "
-            "the runs that were added only the validation part is shown. The next answer is about all of them."
+            "the runs that were added only the validation part is compared. The next answer is about all of them."
         )
 
 

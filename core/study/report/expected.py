@@ -142,7 +142,7 @@ def _design_of(lab: Lab, experiment: Experiment) -> Design | None:
         found = verdict(members, tested_by(lab), trivial=trivial_by(lab))
         if found.unread and (before := answer_before(lab, experiment, members)) is not None:
             found = before.found  # what was added since does not hide the spread of what was there
-        design = found.design if found.design is not None and found.design.varies and not found.withheld else None
+        design = found.design if found.design is not None and found.design.varies else None
     with _lock:
         _designs[key] = state, design
         _designs.move_to_end(key)

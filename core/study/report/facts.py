@@ -209,7 +209,8 @@ WORDS: tuple[tuple[str, str], ...] = (
         "shown where p is at most what this look allows, a test with the seeds that there are: the part of 5 % that so "
         "many seeds release, less what earlier looks have used; leaning where 3 to 6 seeds all agree in sign and a t "
         "test rejects, which decides nothing; seen where the interval leaves out 0 and no test has shown the "
-        "difference, of which nothing is claimed; open otherwise.",
+        "difference, of which nothing is claimed; open otherwise. “At these rates” is said of learning rates that were "
+        "given and not found.",
     ),
     (
         "Find the learning rates",

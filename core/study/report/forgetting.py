@@ -62,7 +62,7 @@ def forgetting_section(evidence: Evidence, title: str) -> Section:
     at_equal = [part for masked in kinds for part in _frontier(evidence, colours, masked)]
     parts.append(
         Table(
-            f"Forgetting at the chosen rates{measure.difference_clause} of the source",
+            f"Forgetting of each setting at its learning rate{measure.difference_clause} of the source",
             _forgetting_table(arms, evidence.split),
             rates_note(arms, any(isinstance(part, Table) and len(part.frame) for part in at_equal)),
         )
