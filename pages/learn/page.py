@@ -127,8 +127,8 @@ def forgetting() -> None:
         "source it may answer wrongly afterward: that is forgetting. Frozen weights do not prevent it, because the "
         "network that answers is $W + s\\,AB$. More of the target costs more of the source, and so does a higher "
         "learning rate, often more than the method does: LoRA at its own rate may forget more than full fine-tuning at "
-        "a lower one. So the question is how much each forgets *where both have learned equally much*, as in *LoRA Learns "
-        "Less and Forgets Less* below. Compare's Forgetting tab draws that curve from your own runs."
+        "a lower one. So the question is how much each forgets *where both have learned equally much*, as in *LoRA "
+        "Learns Less and Forgets Less* below. Compare's Forgetting tab draws that curve from your own runs."
     )
 
 
