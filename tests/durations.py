@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 TESTS = Path(__file__).parent
 FILE = TESTS / "durations.json"
 
-SLOW_SECONDS = 5.0
+SLOW_SECONDS = 2.0
 """A module that takes longer is slow: ``make check`` leaves it out."""
 
 
