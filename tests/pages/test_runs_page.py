@@ -355,9 +355,8 @@ def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab)
     assert views(app)["runs-live-curves"]["words"].endswith("stopping …")
     with opened.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (id,))
+    finish(opened, first)  # which was stopped with it
     assert "stopping" not in texts(draw("runs", run=id))
-    opened.stop(first)
-    finish(opened, first)
 
 
 def test_a_button_pressed_too_late_says_why_nothing_happened(opened: Lab, trained: list[Run]) -> None:
