@@ -37,8 +37,8 @@ def passages_apart(lab: Lab, a: Arm, b: Arm) -> int | None:
     st.markdown(f"**Where {literal(a.label)} and {literal(b.label)} differ most**")
     st.caption(
         f"Bits per byte of each text, as the mean over {counted(found.seeds, 'seed')}; lower is better. First come "
-        f"those that differ by most bits in all, of {counted(found.tested, 'test text')}. Select "
-        "a row to see its text token by token."
+        f"those that differ by most bits in all, of {counted(found.tested, 'test text')}. "
+        "Select a row to see its text token by token."
     )
     selected = dataframe(
         {

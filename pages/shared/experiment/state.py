@@ -225,10 +225,10 @@ def time_left(lab: Lab, runs: Sequence[Run]) -> str:
         if left.seconds is not None:
             return left_text(left.seconds_low, left.seconds_high)
         bound = lab.estimates.remaining(live, coming, partly=True).seconds_low or 0.0
-        own = lab.estimates.remaining(live)
+        if bound < MIN_BOUND and coming:
+            own = lab.estimates.remaining(live)
+            ends = (own.seconds_low, own.seconds_high) if own.seconds is not None else (bound or None, None)
+            return f"{left_text(*ends)}, the search may add runs"
     except LabError:
         return left_text(None, None)  # A dataset is gone: its runs will fail, and say so.
-    if bound < MIN_BOUND and coming:
-        ends = (own.seconds_low, own.seconds_high) if own.seconds is not None else (bound or None, None)
-        return f"{left_text(*ends)}, the search may add runs"
     return left_text(bound if bound >= MIN_BOUND else None, None)
