@@ -212,6 +212,7 @@ FOLDERS: dict[str, tuple[Change, str]] = {
     "a billion layers": (config(num_hidden_layers=10**9), "as num_hidden_layers"),
     "a hidden size of 10^30": (config(hidden_size=10**30), "as hidden_size"),
     "a hidden size of 10^400": (config(hidden_size=10**400), "has a number of hundreds of digits as hidden_size"),
+    "sizes of 10^400 and 0.5": (config(hidden_size=[-(10**400), 0.5]), "hundreds of digits as hidden_size"),
     "minus 10^400 layers": (config(num_hidden_layers=-(10**400)), "hundreds of digits as num_hidden_layers"),
     "deep lists": (nested, "has a config.json that is nested too deeply"),
     "a negative hidden size": (config(hidden_size=-16), "cannot"),

@@ -134,9 +134,11 @@ def _numbers(value: Any, name: str = "") -> Iterable[tuple[str, float]]:
         for key, inner in value.items():
             yield from _numbers(inner, str(key))
     elif isinstance(value, list):
-        yield name, len(value)
-        yield name, sum(inner for inner in value if isinstance(inner, int | float))
         for inner in value:
             yield from _numbers(inner, name)
+        yield name, len(value)
+        # An integer of hundreds of digits cannot be added to a float, and is out of bounds by itself.
+        most = 2 * MAX_NUMBER
+        yield name, sum(max(-most, min(inner, most)) for inner in value if isinstance(inner, int | float))
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield name, value
