@@ -142,6 +142,11 @@ def times_text(ratio: float) -> str:
     return number_text(ratio, 1 if abs(ratio) >= 9.995 else 2)
 
 
+def capitalized(text: str) -> str:
+    """A text that begins with a capital letter; the other letters stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def listed(words: list[str]) -> str:
     """Join words, as in ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

@@ -15,6 +15,7 @@ from core.data.uploads.images import ENDINGS
 from core.data.uploads.limits import MIN_SIDE, MIN_TEST
 from core.data.uploads.parts import PARTS
 from core.data.uploads.text_rows import MISSING
+from core.numbers import capitalized
 
 WIDTH = 100
 """Columns of a line of code."""
@@ -68,7 +69,7 @@ def outputs_text(task: TaskSpec, names: Sequence[str], outputs: int) -> str:
     if not found:
         return ""
     text = "; ".join(found)
-    return f" {text[0].upper()}{text[1:]}. A prediction is the largest of all {outputs} outputs, unused ones included."
+    return f" {capitalized(text)}. A prediction is the largest of all {outputs} outputs, unused ones included."
 
 
 def images_code(task: TaskSpec, names: Sequence[str], outputs: int) -> str:

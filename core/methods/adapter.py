@@ -17,6 +17,7 @@ from core.methods.merging import adapted_layers
 from core.methods.method import MethodSpec, Role
 from core.methods.peft_config import PeftConfig
 from core.methods.targets import find_targets, names
+from core.numbers import capitalized
 
 MAX_TARGETS = 512
 """Maximum number of names of layers: more than all layers of the networks that fit on one machine."""
@@ -84,8 +85,7 @@ class AdapterSpec(MethodSpec):
     @property
     def card_line(self) -> str:
         """The settings as a line of a model card, as in ``Rank 4, alpha 8, scaling alpha/r``; empty without any."""
-        told = ", ".join(self.setting_text(name) for name in self.card_fields or self.own_fields())
-        return told[:1].upper() + told[1:]
+        return capitalized(", ".join(self.setting_text(name) for name in self.card_fields or self.own_fields()))
 
     def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
         linears = free_layers(network, self.target_modules)

@@ -7,7 +7,7 @@ import streamlit as st
 from core.artifacts.blends import Blend, blended, start_of
 from core.errors import LabError
 from core.lab import Lab
-from core.numbers import bytes_text
+from core.numbers import bytes_text, capitalized
 from core.store.record import Run
 from pages.adapters.listed import adapter_texts, listed_adapters
 from pages.adapters.scores import show_scores
@@ -67,7 +67,7 @@ def blend_adapters(lab: Lab) -> None:
     )
     if blend.cut:
         st.warning(
-            f"{blend.cut[0].upper()}{blend.cut[1:]}. A higher rank keeps more.",
+            f"{capitalized(blend.cut)}. A higher rank keeps more.",
             icon=":material/content_cut:",
         )
     show_scores(blend.scores, first.spec.source, has_new_head(first.spec))

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.lab import Lab
-from core.numbers import bytes_text, count_text, unbroken
+from core.numbers import bytes_text, capitalized, count_text, unbroken
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.study.arms.arm import Arm, judged_by
@@ -100,7 +100,7 @@ def evidence_of(found: Verdict, members: Sequence[Run], owner: str, ranks: Calla
     with right:
         table = pd.DataFrame(
             {
-                "Setting": [f"{(name := full_name(found))[0].upper()}{name[1:]}", name_of(told.arm, found)],
+                "Setting": [capitalized(full_name(found)), name_of(told.arm, found)],
                 f"Test {measure.noun}": [unbroken(measure.text(arm.interval(measure.name).mean, 1)) for arm in arms],
                 "Trained": [count_text(arm.trained) for arm in arms],
                 "File": [unbroken(bytes_text(stored(arm))) for arm in arms],

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.methods.head import HeadSpec
 from core.methods.scratch import ScratchSpec
-from core.numbers import listed
+from core.numbers import capitalized, listed
 from core.plan.course import can_be_longer
 from core.study.arms.arm import Arm
 from core.study.arms.balance import learnt_sentence, unlearnt, unlearnt_sentence
@@ -50,7 +50,7 @@ def unlearned_reason(
     after = f"No verdict: after {updates_text((full, told))}"
     if found := [arm for arm in (full, told) if is_unlearnt(arm, tested, trivial)]:
         step, cure = (ends.next_step, ends.text.removeprefix(NOT_YET)) if ends else _cure(arms, (full, told), found)
-        cure = f"{cure[0].upper()}{cure[1:]}"
+        cure = capitalized(cure)
         other = "".join(f" {learnt_sentence(arm)}." for arm in (full, told) if arm not in found)
         why = _interval_words(found, tested, trivial)
         return Reason(f"{after} {unlearnt_sentence(found, why)}.{other} {cure}", step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.numbers import bytes_text, count_text, counted, listed, percent, times_text
+from core.numbers import bytes_text, capitalized, count_text, counted, listed, percent, times_text
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.compared import paired_differences, rank_extremes
@@ -194,7 +194,7 @@ def _longer_sentence(verdict: Verdict) -> str:
         return ""
     names = listed([name_in_sentence(arm.name) for arm in improving])
     were = "was" if len(improving) == 1 else "were"
-    return f"{names[0].upper()}{names[1:]} {were} trained as long as this experiment may."
+    return f"{capitalized(names)} {were} trained as long as this experiment may."
 
 
 def basis(verdict: Verdict) -> list[str]:
@@ -369,7 +369,7 @@ def _rates_sentence(verdict: Verdict) -> str:
         return ""
     names = listed([name_in_sentence(label) for label in one])
     were, that = ("was", "that rate") if len(one) == 1 else ("were each", "these rates")
-    return f"{names[0].upper()}{names[1:]} {were} trained at one learning rate, so this holds at {that}."
+    return f"{capitalized(names)} {were} trained at one learning rate, so this holds at {that}."
 
 
 def costs(verdict: Verdict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from core.networks.network import NetworkSpec
-from core.numbers import counted, listed
+from core.numbers import capitalized, counted, listed
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, all_arms
@@ -100,7 +100,7 @@ def _lengths(evidence: Evidence) -> str:
     if len(may_gain) == len(arms):
         return f"{trained} What learns more slowly may catch up in a longer training."
     names = listed([name_in_sentence(arm.name) for arm in may_gain])
-    return f"{trained} {names[0].upper()}{names[1:]} may still gain from a longer training." if may_gain else trained
+    return f"{trained} {capitalized(names)} may still gain from a longer training." if may_gain else trained
 
 
 def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:

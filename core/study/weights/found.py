@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.numbers import percent
+from core.numbers import capitalized, percent
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Rule
 from core.study.arms.verdict import Verdict
@@ -36,7 +36,7 @@ def found_sentences(
     if not shown:
         return ""
     name = name_of(arm, verdict) if arm is not None else "the adapter"
-    start = f"{name[0].upper()}{name[1:]}"
+    start = capitalized(name)
     who = "Full fine-tuning" if of_full else start
     sentences = [f"{who} with seed {seed} changed {_most(shown)}."]
     if of_full and of_adapter:
@@ -49,7 +49,7 @@ def found_sentences(
         f"its size, and {judged} may need fewer of these directions, which the Rank tab measures."
     )
     answer = _answer(verdict, needed if of_full else None)
-    return " ".join([*sentences, f"{answer[0].upper()}{answer[1:]}."])
+    return " ".join([*sentences, f"{capitalized(answer)}."])
 
 
 def _most(shown: Mapping[str, Spectrum]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.numbers import capitalized
 from core.objectives.measure import Measure
 from core.study.weights.change import WeightChange
 from core.study.weights.decomposition import Array
@@ -107,7 +108,7 @@ def rank_sentence(
     if rank >= limit and lower:
         lost = f"lost more than {amount}" if measure.higher_is_better else f"was more than {amount} {measure.worse}"
         text = (
-            f"{where[0].upper()}{where[1:]}, cut to rank {lower[-1]} after training, {lost}. "
+            f"{capitalized(where)}, cut to rank {lower[-1]} after training, {lost}. "
             f"The ranks between that and the whole change, of rank {limit}, were not measured."
         )
     else:

@@ -10,7 +10,7 @@ import streamlit as st
 from core.methods.fields import OwnField, own_fields, with_values
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
-from core.numbers import listed
+from core.numbers import capitalized, listed
 from core.plan.defaults import SIZES
 from core.run_spec import RunSpec
 from core.wording.defaults import explained
@@ -125,5 +125,4 @@ def _sizes(key: str, field: OwnField, network: NetworkSpec) -> list[Any]:
 def expander_title(fields: Sequence[OwnField], *others: str) -> str:
     """What an expander is called, as in ``Scaling, initialization and layers``."""
     words = [*(field.about.title.split(" of ")[0].lower() for field in fields), *others]
-    text = listed(words)
-    return text[:1].upper() + text[1:]
+    return capitalized(listed(words))

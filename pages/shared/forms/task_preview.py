@@ -11,7 +11,7 @@ import streamlit as st
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.networks.network import NetworkSpec
-from core.numbers import count_text, counted, percent
+from core.numbers import capitalized, count_text, counted, percent
 from core.study.figures.class_counts import length_histogram
 from core.tasks.views.language import PassagePreview
 from core.tasks.views.text import TextPreview
@@ -78,9 +78,7 @@ def _images(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> 
     with st.container(horizontal=True, gap="small"):
         for image, label in zip(images[:CLASSES_SHOWN], labels[:CLASSES_SHOWN], strict=True):
             words = _image_of(label.item(), names)
-            st.image(
-                image, width=64, caption=literal(target_text(label.item(), names)), alt=f"{words[0].upper()}{words[1:]}"
-            )
+            st.image(image, width=64, caption=literal(target_text(label.item(), names)), alt=capitalized(words))
     if len(labels) > CLASSES_SHOWN:
         st.caption(f"Showing the first {CLASSES_SHOWN} of {len(labels)} classes.")
 
