@@ -25,6 +25,8 @@ from streamlit.testing.v1 import local_script_runner
 
 from core.artifacts.recipe import weights_digest
 from core.data.task_spec import TaskSpec
+from core.forecast import calibration
+from core.forecast.calibration import Calibration
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -158,6 +160,14 @@ def chromium() -> Iterator[Browser]:
 def read_here() -> Iterator[None]:
     """This thread reads files itself, in a tenth of the time: for tests of what is read, and not of who reads it."""
     with reading_here():
+        yield
+
+
+@pytest.fixture(scope="module")
+def calibrated() -> Iterator[None]:
+    """Have every calibration known at once: a form asks for one, which would train beside the pages for a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibration, "calibrate", lambda *_: Calibration(step=0.01, image=0.0, steady=True))
         yield
 
 

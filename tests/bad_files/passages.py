@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tests.bad_files.catalog import BadFile, Table, of_kind
+from tests.bad_files.catalog import BadFile, Table, marked, of_kind
 from tests.data.passage_files import ROWS, chat, written
 from tests.data.text_files import PARQUET, parquet, separated
 
@@ -80,4 +80,4 @@ PASSAGES: Table = {
 
 
 def bad_files() -> list[BadFile]:
-    return of_kind("passages", PASSAGES)
+    return marked(of_kind("passages", PASSAGES), ("very many lists",), is_long=True)

@@ -120,9 +120,11 @@ def test_a_process_that_was_paused_keeps_its_own_healthy_run(settings: Settings)
             process.send_signal(signal.SIGSTOP)
             time.sleep(2.5)  # longer than hang_seconds
             process.send_signal(signal.SIGCONT)
+        step = reader.run(id).step
+        wait_until(lambda: reader.run(id).step > step)
+        reader.stop(id)
         wait_until(lambda: not reader.run(id).is_live)
-        assert reader.run(id).state == "finished"
-        assert [state for _, state in reader.history(id)] == ["queued", "running", "finished"]
+        assert [state for _, state in reader.history(id)] == ["queued", "running", "stopped"]
     reader.store.close()
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.forecast import calibration
-from core.forecast.calibration import Calibration
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.store.record import Run
@@ -15,11 +13,8 @@ from tests.trained_home import TrainedHome
 
 
 @pytest.fixture(scope="module", autouse=True)
-def calibrated() -> Iterator[None]:
-    """Have every calibration known at once: a form asks for one, which would train beside the pages for a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "calibrate", lambda *_: Calibration(step=0.01, image=0.0, steady=True))
-        yield
+def known_at_once(calibrated: None) -> None:
+    """Pages ask for calibrations."""
 
 
 @pytest.fixture

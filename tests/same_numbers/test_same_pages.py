@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from core.forecast import calibration
-from core.forecast.calibration import Calibration
 from core.lab import Lab
 from tests.same_numbers.golden import MAIN, changed, changed_lines, read
 from tests.same_numbers.homes import HOMES
@@ -46,11 +44,10 @@ def one_of_each(views: Iterable[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def shown_home(copied_home: tuple[str, Path]) -> Iterator[tuple[Lab, str, Path]]:
+def shown_home(copied_home: tuple[str, Path], calibrated: None) -> Iterator[tuple[Lab, str, Path]]:
     """A home that is open as the lab of this process, with its name and its folder; golden files have no forecasts."""
     name, home = copied_home
-    with pytest.MonkeyPatch.context() as patch, opened(home) as lab:
-        patch.setattr(calibration, "calibrate", lambda *_: Calibration(step=0.01, image=0.0, steady=True))
+    with opened(home) as lab:
         yield lab, name, home
 
 
