@@ -83,9 +83,7 @@ def unlearnt_sentence(found: Sequence[Arm], why: str = "") -> str:
     share, have = largest_class(found[0].runs[0].result), "has" if len(found) == 1 else "have"
     what = "to be better than answers that need no input"
     if share is not None:
-        what = (
-            f"to have learned more than naming the most frequent class, which is right in {percent(share, 1)} of cases"
-        )
+        what = f"to have learned more than always naming one class, right in up to {percent(share, 1)} of cases"
     return f"{listed([_with_value(arm) for arm in found])} {have} not been shown {what}{why}"
 
 
