@@ -40,3 +40,18 @@ def test_two_adapters_are_blended_and_offered_as_a_file(filled: Lab) -> None:
 
 def test_one_adapter_is_not_enough(opened: Lab) -> None:
     assert "A blend takes two adapters" in texts(open_tab(opened))
+
+
+def test_the_second_choice_begins_with_the_best_of_the_task_and_not_with_the_newest(everything: Lab) -> None:
+    app = open_tab(everything)
+    first = everything.run(app.selectbox(key="blend-first").value)
+    second = everything.run(app.selectbox(key="blend-second").value)
+    own = [
+        run
+        for run in everything.runs(states=["finished"])
+        if run.spec.role == "adapter" and run.spec.task == first.spec.task and run.spec.base == first.spec.base
+    ]
+    assert len(own) > 3
+    others = [run.validated for run in own if run.id != first.id and run.spec.objective == first.spec.objective]
+    assert second.spec.task == first.spec.task
+    assert second.validated == max(others)
