@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import streamlit as st
 
 from core.artifacts.blends import Blend, blended, start_of
@@ -11,6 +9,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.numbers import bytes_text, capitalized
 from core.store.record import Run
+from core.study.arms.choice import best_arm, is_adapter, typical_run
 from pages.adapters.listed import adapter_texts, listed_adapters
 from pages.adapters.scores import show_scores
 from pages.shared.ui.download import download
@@ -35,10 +34,13 @@ def blend_adapters(lab: Lab) -> None:
         return
     first = _choice("First adapter", runs, "blend-first")
     others = {id: run for id, run in runs.items() if id != first.id and start_of(run) == start_of(first)}
-    others = dict(sorted(others.items(), key=lambda other: _beside(first, other[1])))
     if not others:
         st.info("No other adapter started from the same network as this one.", icon=":material/info:")
         return
+    alike = [each for each in others.values() if each.spec.task == first.spec.task]
+    if (arm := best_arm(alike, is_adapter)) is not None:  # and not the newest, which may have learned nothing
+        begin = typical_run(arm)
+        others = {begin.id: begin, **others}
     second = _choice("Second adapter", others, "blend-second")
     left, middle, right = st.columns(3, gap="medium")
     with left:
@@ -89,15 +91,6 @@ def _blend(
 ) -> Blend:
     """Blend; cached because every click redraws the page."""
     return blended(_lab.artifacts, _lab.tasks, [(_first, one), (_second, two)], rank)
-
-
-def _beside(first: Run, run: Run) -> tuple[bool, bool, float]:
-    """The order of adapters to blend with a first one: of its objective, of its task, and the better ones on the
-    validation part before those that learned nothing.
-    """
-    measure, value = run.spec.objective.primary, run.validated
-    better = -math.inf if value is None or not math.isfinite(value) else measure.sign * value
-    return run.spec.objective != first.spec.objective, run.spec.task != first.spec.task, -better
 
 
 def _choice(label: str, runs: dict[str, Run], key: str) -> Run:

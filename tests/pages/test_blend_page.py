@@ -7,6 +7,7 @@ import re
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
+from core.study.arms.arm import arms_of
 from tests.pages.test_pages import draw, texts
 
 
@@ -52,6 +53,8 @@ def test_the_second_choice_begins_with_the_best_of_the_task_and_not_with_the_new
         if run.spec.role == "adapter" and run.spec.task == first.spec.task and run.spec.base == first.spec.base
     ]
     assert len(own) > 3
-    others = [run.validated for run in own if run.id != first.id and run.spec.objective == first.spec.objective]
-    assert second.spec.task == first.spec.task
-    assert second.validated == max(others)
+    arms = [arm.finished_only for arm in arms_of(run for run in own if run.id != first.id)]
+    beside = [arm for arm in arms if arm.spec.own_base == second.spec.own_base]  # those of one comparison
+    (better,) = {arm.key for arm in beside if arm.validated.mean == max(each.validated.mean for each in beside)}
+    assert len(beside) > 2
+    assert second.spec.arm == better
