@@ -37,7 +37,8 @@ def blend_adapters(lab: Lab) -> None:
     if not others:
         st.info("No other adapter started from the same network as this one.", icon=":material/info:")
         return
-    alike = [each for each in others.values() if each.spec.task == first.spec.task]
+    task, objective = first.spec.task, first.spec.objective
+    alike = [run for run in others.values() if (run.spec.task, run.spec.objective) == (task, objective)]
     if (arm := best_arm(alike, is_adapter)) is not None:  # and not the newest, which may have learned nothing
         begin = typical_run(arm)
         others = {begin.id: begin, **others}
@@ -71,10 +72,7 @@ def blend_adapters(lab: Lab) -> None:
         icon=":material/verified:",
     )
     if blend.cut:
-        st.warning(
-            f"{capitalized(blend.cut)}. A higher rank keeps more.",
-            icon=":material/content_cut:",
-        )
+        st.warning(f"{capitalized(blend.cut)}. A higher rank keeps more.", icon=":material/content_cut:")
     show_scores(blend.scores, first.spec.source, has_new_head(first.spec))
     download(
         "Adapter for PEFT",

@@ -50,10 +50,9 @@ def unlearned_reason(
     after = f"No verdict: after {updates_text((full, told))}"
     if found := [arm for arm in (full, told) if is_unlearnt(arm, tested, trivial)]:
         step, cure = (ends.next_step, ends.text.removeprefix(NOT_YET)) if ends else _cure(arms, (full, told), found)
-        cure = capitalized(cure)
         other = "".join(f" {learnt_sentence(arm)}." for arm in (full, told) if arm not in found)
         why = _interval_words(found, tested, trivial)
-        return Reason(f"{after} {unlearnt_sentence(found, why)}.{other} {cure}", step)
+        return Reason(f"{after} {unlearnt_sentence(found, why)}.{other} {capitalized(cure)}", step)
     if ends is not None:
         return ends
     head = _beside(HeadSpec.name(), arms, full, tested)
