@@ -18,6 +18,7 @@ from pages.shared.experiment.measured import measured
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.literal import literal
+from pages.shared.ui.picture import picture
 from pages.shared.ui.widget_key import widget_key
 
 IMAGES_SHOWN = 12
@@ -77,11 +78,11 @@ def _only_right(found: Disagreed, right: str, wrong: str, names: Sequence[str]) 
         for each, pixels in zip(found.first, found.pixels, strict=True):
             truth, instead = class_name(each.truth, names), class_name(each.wrong, names)
             both = f"{right} predicts {truth}, {wrong} predicts {instead}"
-            st.image(
+            picture(
                 pixels,
+                f"An image of class {truth}: {both}, with {each.seeds} of {seeds}.",
                 width=80,
                 caption=literal(f"{truth}, not {instead} ({each.seeds})"),
-                alt=f"An image of class {truth}: {both}, with {each.seeds} of {seeds}.",
             )
 
 

@@ -15,6 +15,7 @@ from pages.data.review import is_reviewed
 from pages.data.upload_kind import UploadKind
 from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.literal import literal
+from pages.shared.ui.picture import picture
 
 CLASSES_SHOWN = 12
 """Number of classes whose images are shown; the chart covers all classes."""
@@ -66,16 +67,12 @@ def draw_images(dataset: ImageDataset) -> None:
     """Draw the first training images of each of the first classes, or without classes the first ones with numbers."""
     names = dataset.class_names
     if not names:
-        st.image(first_images(dataset, SAMPLES, ZOOM), alt="The first images")
+        picture(first_images(dataset, SAMPLES, ZOOM), "The first images")
         st.caption(", ".join(target_text(number, names) for number in dataset.train_labels[:SAMPLES].tolist()))
         return
     with st.container(horizontal=True, gap="medium"):
         for label, name in enumerate(names[:CLASSES_SHOWN]):
-            st.image(
-                samples(dataset, label, SAMPLES, ZOOM),
-                caption=literal(name),
-                alt=f"Images of class {name}",
-            )
+            picture(samples(dataset, label, SAMPLES, ZOOM), f"Images of class {name}", caption=literal(name))
     if len(names) > CLASSES_SHOWN:
         st.caption(f"Showing the first {CLASSES_SHOWN} of {len(names)} classes.")
 

@@ -23,6 +23,7 @@ from core.wording.examples import target_text
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.in_view import ask_to_see, in_view
 from pages.shared.ui.literal import literal
+from pages.shared.ui.picture import picture
 from pages.tryit.canvas import canvas
 
 EXAMPLE, INPUT = "try-example", "try-input"
@@ -185,4 +186,4 @@ def _name_class(asked: Asked, given: Given) -> None:
 
 def _show(given: Given, alt: str, size: str = "large") -> None:
     if given.image is not None:
-        st.image(given.image, width=WIDTHS[size], output_format="PNG", alt=alt)
+        picture(given.image, alt, width=WIDTHS[size])

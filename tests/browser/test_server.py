@@ -128,10 +128,8 @@ def test_the_token_link_opens_the_pages(page: Page, tmp_path: Path, console_erro
         page.get_by_text("Preview images").click()
         picture = page.get_by_test_id("stImage").get_by_role("img").first
         expect(picture).to_be_visible()
-        address = urlsplit(str(picture.get_attribute("src"))).path
-        assert address.startswith("/media/")
-        assert get(url, address)[0].status == 401
-        assert page.request.get(f"{url}{address}").status == 200
+        address = str(picture.get_attribute("src"))
+        assert address.startswith("data:image/png;base64,"), "a file of its own may be gone before it is asked for"
         assert console_errors == []
     finally:
         stop_server(server)

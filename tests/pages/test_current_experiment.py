@@ -57,6 +57,21 @@ def test_the_experiment_of_an_address_that_was_followed_is_the_one_of_other_page
     assert go(draw(first, experiment=older.id), page).query_params["experiment"] == older.id
 
 
+def test_the_place_that_an_address_scrolls_to_stays_where_another_run_follows_before_a_slow_browser_has_drawn_it(
+    opened: Lab, trained_home: TrainedHome
+) -> None:
+    app = draw("home", experiment=trained_home.one_seed.id)
+    first = places(app)
+    assert len(first) == 1
+    assert places(app.run()) == first
+
+
+def places(app: AppTest) -> list[str]:
+    """What the places that are scrolled to say to the browser."""
+    drawn = [each.proto for each in app.get("bidi_component")]
+    return [proto.json for proto in drawn if proto.component_name.endswith("in_view")]
+
+
 def test_an_unknown_experiment_is_told_of_and_the_choice_offered(opened: Lab, trained_home: TrainedHome) -> None:
     for page in (*PAGES, "study"):
         app = draw(page, experiment="e-<b>none")

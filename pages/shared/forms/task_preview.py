@@ -19,6 +19,7 @@ from core.wording.examples import target_text
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.literal import colored, errors_shown, literal
+from pages.shared.ui.picture import picture
 
 CLASSES_SHOWN = 50
 """Maximum number of classes in a preview of images."""
@@ -68,7 +69,7 @@ def before_and_after(lab: Lab, before: TaskSpec, after: TaskSpec) -> None:
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             st.caption(title, width=48)
             for image, label in zip(images[:SAMPLES], labels[:SAMPLES], strict=True):
-                st.image(image, width=36, alt=f"{title}: {_image_of(label.item(), names)}")
+                picture(image, f"{title}: {_image_of(label.item(), names)}", width=36)
 
 
 def _images(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> None:
@@ -78,7 +79,7 @@ def _images(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> 
     with st.container(horizontal=True, gap="small"):
         for image, label in zip(images[:CLASSES_SHOWN], labels[:CLASSES_SHOWN], strict=True):
             words = _image_of(label.item(), names)
-            st.image(image, width=64, caption=literal(target_text(label.item(), names)), alt=capitalized(words))
+            picture(image, capitalized(words), width=64, caption=literal(target_text(label.item(), names)))
     if len(labels) > CLASSES_SHOWN:
         st.caption(f"Showing the first {CLASSES_SHOWN} of {len(labels)} classes.")
 

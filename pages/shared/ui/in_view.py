@@ -14,7 +14,7 @@ ASKED = "in-view"
 
 
 def ask_to_see(what: str) -> None:
-    """Have :func:`in_view` scroll to its place at the next run, for the callback of a button.
+    """Have :func:`in_view` scroll to its place from the next run on, for the callback of a button.
 
     Args:
         what: is shown there, such as the id of an experiment.
@@ -23,7 +23,9 @@ def ask_to_see(what: str) -> None:
 
 
 def in_view(what: str, *, only_stacked: bool = False) -> None:
-    """Scroll to this place if a press has asked to see what is shown here; draws nothing.
+    """Scroll to this place if the last press that asked to see something asked for what is shown here; draws nothing.
+
+    The place stays there in later runs, since the browser may draw the first one after the next has begun.
 
     Args:
         what: is shown here.
@@ -31,5 +33,4 @@ def in_view(what: str, *, only_stacked: bool = False) -> None:
     """
     asked, when = st.session_state.get(ASKED, ("", 0.0))
     if asked == what:
-        del st.session_state[ASKED]
         _element(key="in-view-place", data={"press": f"{what} {when}", "onlyStacked": only_stacked}, height=0)
