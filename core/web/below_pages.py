@@ -1,4 +1,4 @@
-"""Addresses below a page, which Streamlit answers with a page that loads nothing and stays white."""
+"""Addresses of two levels and more, which Streamlit answers with a page that loads nothing and stays white."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from core.errors import printable
 from core.store.record import RUN_ID
@@ -20,15 +21,45 @@ RUNS = "runs"
 SHOWN = 60
 """Characters of an address that the sentence shows."""
 
+STREAMLIT = ("_stcore", "app", "auth", "component", "media", "static")
+"""Folders of Streamlit's own."""
+
+
+class _Elsewhere(Route):
+    """What a browser opens below anything but the folders of Streamlit."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        if match is Match.NONE or found["path_params"]["name"] in STREAMLIT or not wants_page(scope):
+            return Match.NONE, {}
+        return match, found
+
 
 def routes(at: Callable[[str], str], titles: Mapping[str, str]) -> list[Route]:
-    """One route per page, for all that is below it.
+    """One route per page, for all that is below it, and one for all that is below no page.
 
     Args:
         at: prepends the base path of the application to a path.
         titles: title of each page, by its name in the address.
     """
-    return [Route(at(f"/{name}/{{rest:path}}"), _below(at(f"/{name}"), name, title)) for name, title in titles.items()]
+    below = [Route(at(f"/{name}/{{rest:path}}"), _below(at(f"/{name}"), name, title)) for name, title in titles.items()]
+    return [*below, _Elsewhere(at("/{name}/{rest:path}"), _below_none(at("/")))]
+
+
+def _below_none(home: str) -> Callable[[Request], Response]:
+    """What answers for addresses below what is no page."""
+
+    def below(request: Request) -> Response:
+        asked = request.path_params["name"] + "/" + request.path_params["rest"]
+        return _missing(asked, home, "Home")
+
+    return below
+
+
+def _missing(asked: str, path: str, title: str) -> Response:
+    """The sentence for a browser, with a link to a page that is there."""
+    link = f'<p><a href="{escape(quote(path))}">Open the page {escape(title)}</a></p>\n'
+    return page(f"There is no page at {printable(asked, SHOWN)}.", 404, link)
 
 
 def _below(path: str, name: str, title: str) -> Callable[[Request], Response]:
@@ -41,10 +72,8 @@ def _below(path: str, name: str, title: str) -> Callable[[Request], Response]:
             return RedirectResponse(path + query, 301, {"cache-control": "no-cache"})
         if name == RUNS and RUN_ID.fullmatch(rest):
             return RedirectResponse(f"{path}?run={rest}", 302, {"cache-control": "no-store"})
-        sentence = f"There is no page at {name}/{printable(rest, SHOWN)}."
         if not wants_page(request.scope):
-            return answer(request.scope, sentence, 404)
-        link = f'<p><a href="{escape(quote(path))}">Open the page {escape(title)}</a></p>\n'
-        return page(sentence, 404, link)
+            return answer(request.scope, f"There is no page at {name}/{printable(rest, SHOWN)}.", 404)
+        return _missing(f"{name}/{rest}", path, title)
 
     return below

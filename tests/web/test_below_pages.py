@@ -1,17 +1,22 @@
-"""No address below a page is a white page: Runs shows a run, and of others it is said that they are not there."""
+"""No address of two levels is a white page: Runs shows a run, and of others it is said that they are not there."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import streamlit
 from starlette.applications import Starlette
+from starlette.routing import Route
+from streamlit import App
 
 from core.web import below_pages
 from tests.web.asking import ask
 
 APP = Starlette(routes=below_pages.routes(lambda path: f"/lab{path}", {"runs": "Runs", "tryit": "Try it"}))
 BROWSER = {"Accept": "text/html,*/*"}
+REPO = Path(__file__).parents[2]
 
 
 def test_a_run_is_shown_by_the_page_runs_which_says_it_where_there_is_none() -> None:
@@ -29,6 +34,26 @@ def test_what_is_not_there_has_a_sentence_and_a_link_to_the_page(path: str) -> N
     assert "<b>" not in body
     assert f'<a href="/lab/{name}">Open the page {"Runs" if name == "runs" else "Try it"}</a>' in body
     assert ask(APP, f"/lab/{path}", "POST")[0] == 405
+
+
+def test_what_is_below_no_page_has_a_sentence_and_a_link_to_home() -> None:
+    for path in ("none/of/these", "none/", "Runs/r-0a1b2c3d"):
+        status, body, _ = ask(APP, f"/lab/{path}", **BROWSER)
+        assert status == 404, path
+        assert f"There is no page at {path}." in body
+        assert '<a href="/lab/">Open the page Home</a>' in body
+
+
+def test_streamlit_answers_for_its_own_folders() -> None:
+    app = App(REPO / "pages" / "shell.py", routes=below_pages.routes(str, {}))
+    own = {route.path for route in app._build_starlette_app().routes if isinstance(route, Route)}
+    folders = {path.split("/")[1] for path in own if path.count("/") > 1} - {"{name}"}
+    assert folders >= {"_stcore", "media"}
+    for folder in (
+        *folders,
+        *(path.name for path in (Path(streamlit.__file__).parent / "static").iterdir() if path.is_dir()),
+    ):
+        assert ask(Starlette(routes=below_pages.routes(str, {})), f"/{folder}/x", **BROWSER)[1] == "Not Found", folder
 
 
 def test_what_streamlit_looks_for_below_a_page_is_not_there_and_a_slash_at_the_end_is_no_other_page() -> None:
