@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 LANGUAGE = "--objective language --rank 1 8 --tune"
 REPORTS = {
-    "decoder": f"{LANGUAGE} --source definitions --preset split --seeds 8 --vary-bases",
+    "decoder": f"{LANGUAGE} --source definitions --preset split --shots 200 --seeds 8 --vary-bases",
     "smollm2": f"{LANGUAGE} --network smollm2 --direct --target definitions --shots 25 --length 64 --seeds 5",
 }
 """The command of each report by its name."""
