@@ -7,6 +7,7 @@ other down and the number would be wrong.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -67,7 +68,7 @@ class Calibration:
     step: float
     """Seconds per step and run."""
     image: float
-    """Seconds to evaluate one image."""
+    """Seconds to evaluate one example, of as many as keep all cores busy."""
     steady: bool
     """Whether the timings agreed; if not, the machine was busy."""
     frozen: float = 0.0
@@ -216,12 +217,20 @@ def _timed(work: Work, must_stop: Callable[[], bool]) -> Calibration:
     stepper.evaluate(0, look=look)
     start = time.perf_counter()
     stepper.evaluate(0, look=look)
-    image = (time.perf_counter() - start) / len(stepper.task.validation)
+    examples, size = len(stepper.task.validation), work.network.evaluation_batch
+    image = (time.perf_counter() - start) / examples
+    if size and stepper.device.type == "cpu":
+        image *= busy(math.ceil(examples / size), work.threads or available_cores())
     look()
     frozen = _frozen_seconds(work, stepper.task)
     quarter = len(times) // 4
     scale = work.batch / batch * work.share / made.share / made.members
     return Calibration(median(times) * scale, image, times[-1 - quarter] <= STEADY * times[quarter], frozen)
+
+
+def busy(batches: int, cores: int) -> float:
+    """Share of the cores that an evaluation keeps busy each of whose batches is computed on one core."""
+    return batches / (cores * math.ceil(batches / cores))
 
 
 def _frozen_seconds(work: Work, task: Task) -> float:

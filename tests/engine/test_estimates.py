@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import QueueFullError
 from core.forecast import calibration
-from core.forecast.calibration import Calibration, Calibrator, calibrate
+from core.forecast.calibration import Calibration, Calibrator, busy, calibrate
 from core.forecast.estimates import Estimates
 from core.forecast.forecast import Forecast
 from core.forecast.memory import memory_of
@@ -175,6 +175,13 @@ def test_every_kind_of_work_can_be_calibrated(work: Work) -> None:
     assert found.step > 0
     assert found.image > 0
     assert calibrate(work, lambda: True) is None
+
+
+@pytest.mark.parametrize(
+    ("batches", "cores", "share"), [(1, 1, 1.0), (1, 4, 0.25), (3, 2, 0.75), (4, 2, 1.0), (9, 8, 9 / 16)]
+)
+def test_an_evaluation_of_few_batches_leaves_cores_idle(batches: int, cores: int, share: float) -> None:
+    assert busy(batches, cores) == share
 
 
 @pytest.mark.parametrize(("method", "frozen"), [(FullSpec(), False), (HeadSpec(), True)])
