@@ -32,7 +32,7 @@ from core.settings import Settings
 from core.store.checkpoints import step_of
 from core.store.record import Run
 from tests import forked
-from tests.conftest import BOTH, compared, finish, short, wait_until, weights_of
+from tests.conftest import BOTH, HANG, braked, compared, finish, short, wait_until, weights_of
 from tests.text_home import PETS, import_tiny
 
 ARMS = [*BOTH, (short(), DoRASpec.of(rank=2))]
@@ -212,10 +212,11 @@ def test_results_of_a_run_that_was_trained_on_here_are_refused(home: Path, tmp_p
     (id,) = experiment.runs
     begun = idle.store.checkpoint(id)
     lab = Lab(settings)
-    lab.start()
-    lab.finish([id])
-    wait_until(lambda: lab.store.checkpoint(id) not in (None, begun))
-    lab.close()
+    with braked():
+        lab.start()
+        lab.finish([id])
+        wait_until(lambda: lab.store.checkpoint(id) not in (None, begun))
+        lab.close(HANG)
     idle.store.requeue([id], idle.owner)
     assert idle.run(id).state == "queued"
     assert main(["collect", str(result), "--home", str(home)]) == 1

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from core.engine.processes import Process
 from core.engine.workers import Workers
@@ -58,7 +59,7 @@ class Watchdog:
             last = now
             # One by one, so that a failure of one does not prevent the others.
             self._try("update its heartbeat", self._process.beat)
-            self._try("check the worker threads", self._workers.check)
+            self._try("check the worker threads", partial(self._workers.check, now))
             self._try("retry writes to the store", self._workers.writes.flush)
             if now - settled >= self._settle_seconds:
                 settled = now

@@ -73,7 +73,7 @@ class Workers:
         self.executors = executors
         self.owner = owner
         self.writes = Writes(store, self.folder, trim)
-        self._requests = Requests(lambda: [slot.recorder for slot in self._slots if slot.recorder])
+        self._requests = Requests(lambda: [recorder for slot in self._slots if (recorder := slot.recorder)])
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._claiming = threading.Lock()
@@ -124,10 +124,13 @@ class Workers:
         self._requests.close()
         return not any(slot.thread.is_alive() for slot in self._slots)
 
-    def check(self) -> None:
+    def check(self, now: float) -> None:
         """Replace every thread that has died or hangs, and interrupt its runs.
 
         A thread that hangs cannot be ended. It is abandoned, and the store accepts nothing from it any more.
+
+        Args:
+            now: by the monotonic clock, when it was last known that this process had not been paused.
         """
         if self._closing.is_set():
             return
@@ -135,7 +138,7 @@ class Workers:
             limit = self.settings.hang_seconds
             if not slot.thread.is_alive():
                 cause = "The thread that trained it ended unexpectedly: finish the run to go on."
-            elif slot.bank and time.monotonic() - slot.beat > limit:
+            elif slot.bank and now - slot.beat > limit:
                 cause = f"The thread that trained it did not respond for {limit:g} seconds: finish the run to go on."
             else:
                 continue

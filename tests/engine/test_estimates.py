@@ -40,6 +40,7 @@ class Counted:
 
     def __init__(self, steady: bool = True) -> None:
         self.calls: list[Work] = []
+        self.given_up = 0
         self.steady = steady
         self.go = threading.Event()
         self.go.set()
@@ -48,6 +49,7 @@ class Counted:
         self.calls.append(work)
         while not self.go.wait(0.01):
             if must_stop():
+                self.given_up += 1
                 return None
         return Calibration(step=7.0, image=0.0, steady=self.steady)
 
@@ -106,7 +108,7 @@ def test_a_calibration_is_given_up_when_something_begins_to_train() -> None:
     assert calibrator.find(WORK) is None
     wait_until(lambda: bool(counted.calls))
     busy.set()
-    counted.go.wait(0.1)
+    wait_until(lambda: counted.given_up == 1)
     assert calibrator.find(WORK) is None
     assert len(counted.calls) == 1
     busy.clear()
@@ -147,7 +149,7 @@ def test_a_form_that_has_changed_is_not_calibrated_any_more(monkeypatch: pytest.
     monkeypatch.setattr(calibration, "WANTED_SECONDS", 0.05)
     calibrator = Calibrator(busy.is_set, counted)
     calibrator.find(WORK)
-    threading.Event().wait(0.1)
+    wait_until(lambda: not calibrator._wanted)
     newer = replace(WORK, batch=32)
     busy.clear()
     wait_until(lambda: calibrator.find(newer) is not None)

@@ -20,7 +20,7 @@ from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
-from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until, weights_of
+from tests.conftest import BOTH, DIGITS, HANG, TURNED, compared, finish, short, wait_until, weights_of
 from tests.engine.elsewhere import ElsewhereExecutor
 from tests.text_home import PETS, import_tiny
 
@@ -118,7 +118,7 @@ def test_a_brought_network_and_peoples_own_texts_travel_with_the_job(lab: Lab, t
 def test_stop_kill_and_resume_of_a_job_elsewhere(lab: Lab) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
     spec = LONG.but(base=base)
-    whole = lab.launch(spec.but(optim=short(epochs=40)))
+    whole = lab.launch(spec)
     wait_until(lambda: lab.store.checkpoint(whole.id) is not None)
     os.kill(processes(lab)[-1], signal.SIGKILL)
     (run,) = finish(lab, whole.id)
@@ -145,7 +145,7 @@ def test_a_lab_that_closes_leaves_its_job_with_a_checkpoint(lab: Lab) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
     id = lab.launch(LONG.but(base=base)).id
     wait_until(lambda: lab.run(id).step > 0)
-    lab.close()
+    lab.close(HANG)
     again = Lab(lab.settings)
     assert again.run(id).state == "interrupted"
     assert again.store.checkpoint(id) is not None

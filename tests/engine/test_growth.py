@@ -30,7 +30,7 @@ from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.wording.experiments import MAX_NAME, experiment_name
-from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, HANG, TURNED, compared, finish, short, wait_until
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 
@@ -131,7 +131,7 @@ def test_an_interrupted_run_is_there(settings: Settings) -> None:
     lab.start()
     experiment = compared(lab, "rotation-45", "digits", None, SPEC.optim, [(short(epochs=200), FullSpec())], [0])
     wait_until(lambda: lab.run(experiment.runs[0]).step > 0)
-    lab.close()
+    lab.close(HANG)
     again = Lab(settings)
     assert again.run(experiment.runs[0]).state == "interrupted"
     assert again.grow(experiment, [(short(epochs=200), FullSpec())], [0], again=True) == ()

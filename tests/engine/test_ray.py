@@ -26,7 +26,9 @@ from tests.soak.sizes import FULL, full_or_short
 from tests.text_home import PETS, import_tiny
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-LONG_RUN = RunSpec.of(task=TURNED, source=DIGITS, base="r-base", method=LoRASpec.of(), optim=short(epochs=200))
+LONG_RUN = RunSpec.of(
+    task=TURNED, source=DIGITS, base="r-base", method=LoRASpec.of(), optim=short(epochs=200, batch_size=8)
+)
 
 
 @pytest.fixture(scope="module")

@@ -42,10 +42,9 @@ def lab(settings: Settings) -> Iterator[Lab]:
 
 def test_a_run_whose_folder_cannot_be_made_fails_alone(lab: Lab) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0]
-    lab.workers._claiming.acquire()
-    experiment = lab.fine_tune(base, TURNED, [(short(), FullSpec())], [0, 1])
-    (lab.settings.runs / experiment.runs[0]).write_text("where a folder should be")
-    lab.workers._claiming.release()
+    with lab._copies._saving, lab.workers._claiming:  # neither makes the folder meanwhile
+        experiment = lab.fine_tune(base, TURNED, [(short(), FullSpec())], [0, 1])
+        (lab.settings.runs / experiment.runs[0]).write_text("where a folder should be")
     failed, finished = finish(lab, *experiment.runs)
     assert failed.state == "failed"
     assert "could not be read or written" in str(failed.cause)

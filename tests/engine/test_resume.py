@@ -60,7 +60,7 @@ def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
 def text_spec(lab: Lab, scratch: Path, method: str, keep: str, data: str) -> RunSpec:
     """A run of an imported network, with dropout, itself or after a source task; or of a language model after one."""
     network = import_tiny(lab, scratch)
-    optim = short(epochs=12, rate=0.01, keep=keep, batch_size=16)
+    optim = short(epochs=30, rate=0.01, keep=keep, batch_size=16)
     if data == "texts":
         return RunSpec.of(method=method, network=network, task=PETS, optim=optim)
     base = RunSpec.of(method="pretrain", network=network, task=FIRST, optim=optim.but(epochs=1))

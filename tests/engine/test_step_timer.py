@@ -171,5 +171,5 @@ def test_it_waits_for_runs_of_processes_that_are_there_and_not_for_what_others_h
         assert progress is not None
         assert progress.waiting
     assert looking.live()  # it was killed
-    wait_until(lambda: looking.timer.found(SPEC) is not None, 30)
+    wait_until(lambda: looking.timer.found(SPEC) is not None)
     looking.close()

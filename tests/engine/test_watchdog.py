@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.checkpoints import PREFIX
 from core.store.run_file import NAME
-from tests.conftest import DIGITS, copied, finish, short, wait_until
+from tests.conftest import DIGITS, braked, copied, finish, short, wait_until
 from tests.engine.child import held_back, lab_process, when_read
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
@@ -41,10 +42,11 @@ def end_thread(identity: int | None) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # raised by this test
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the thread may end between open() and with
 def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
-    id, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
-    wait_until(lambda: lab.run(id).step > 30)
-    end_thread(lab.workers._slots[0].thread.ident)
-    wait_until(lambda: lab.run(id).state == "interrupted")
+    with braked():
+        id, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
+        wait_until(lambda: lab.run(id).step > 30)
+        end_thread(lab.workers._slots[0].thread.ident)
+        wait_until(lambda: lab.run(id).state == "interrupted")
     assert "thread" in str(lab.run(id).cause)
     assert "thread" in lab.log(id)[-1][1]
     assert finish(lab, waiting)[0].state == "finished"
@@ -94,7 +96,7 @@ def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(
         wait_until(lambda: lab.run(id).state == "interrupted")
         assert "does not respond" in str(lab.run(id).cause)
         lab.finish([id])
-        wait_until(lambda: lab.run(id).state == "running")
+        wait_until(lambda: lab.run(id).state != "queued")
         process.send_signal(signal.SIGCONT)
         run, untouched = finish(lab, id, lab.launch(LONG).id)
         assert run.state == "finished"
@@ -134,8 +136,14 @@ def test_a_hung_thread_is_seen_although_the_sign_of_life_cannot_be_given(lab: La
     spec = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
     id = lab.launch(spec).id
     pipe = when_read(path)
-    shutil.rmtree(settings.processes)
-    settings.processes.write_bytes(b"")  # no file can be created
+
+    def is_no_folder() -> bool:
+        with suppress(OSError):  # a sign of life may be given in between
+            shutil.rmtree(settings.processes)
+            settings.processes.write_bytes(b"")
+        return settings.processes.is_file()
+
+    wait_until(is_no_folder)  # in which no file can be created
     wait_until(lambda: lab.run(id).state == "interrupted")
     settings.processes.unlink()
     wait_until(lambda: len(list(settings.processes.glob("*"))) == 2)  # now files can be created

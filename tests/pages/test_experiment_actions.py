@@ -125,6 +125,7 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
     arms = tuned_arms(usual, FIRST_POINTS)
     experiment = opened.fine_tune(base, TURNED, arms, range(2))
     before = finish(opened, *experiment.runs)
+    opened.workers.close(1.0)  # what is queued waits
     planned = opened.rate_search(experiment)
     assert planned.plan is not None
     asked, given = planned.plan.configuration, opened.configuration(experiment)

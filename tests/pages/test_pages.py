@@ -510,7 +510,7 @@ def test_each_adapter_can_be_chosen_by_its_experiment_also_those_that_read_alike
 
 
 def test_the_page_of_the_example_lists_runs_by_the_size_of_their_files(opened: Lab, base: Run) -> None:
-    app = AppTest.from_string(example("a page")).run()
+    app = AppTest.from_string(example("a page"), default_timeout=HANG).run()
     assert not app.exception
     assert app.title[0].value == "Largest"
     assert list(app.dataframe[0].value["Run"]) == [base.id]

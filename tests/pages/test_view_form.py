@@ -7,6 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.data.task_spec import TaskSpec
 from pages.shared.forms.view import widget_values
+from tests.conftest import HANG
 
 
 def form() -> None:
@@ -34,7 +35,7 @@ def form() -> None:
 )
 def test_a_form_filled_with_a_task_makes_that_task(values: dict) -> None:
     task = TaskSpec(dataset="made", **values)
-    app = AppTest.from_function(form)
+    app = AppTest.from_function(form, default_timeout=HANG)
     for name, value in widget_values("image", task).items():
         app.session_state[f"form-{name}"] = value
     app.run()
@@ -43,13 +44,13 @@ def test_a_form_filled_with_a_task_makes_that_task(values: dict) -> None:
 
 
 def test_an_empty_form_is_the_whole_dataset() -> None:
-    app = AppTest.from_function(form).run()
+    app = AppTest.from_function(form, default_timeout=HANG).run()
     assert app.session_state["found"] == TaskSpec(dataset="made")
     assert [toggle.label for toggle in app.toggle] == ["Invert", "Pixel permutation"]
 
 
 def test_classes_are_chosen_by_number_and_name() -> None:
-    app = AppTest.from_function(form_with_names).run()
+    app = AppTest.from_function(form_with_names, default_timeout=HANG).run()
     assert not app.exception
     assert app.button_group(key="form-classes").options == ["0: cat", "1", r"2: \*x\*"]
     app.button_group(key="form-classes").set_value([0, 2]).run()
@@ -70,7 +71,7 @@ def form_with_names() -> None:
     ("limit", "offered", "first"), [(None, 512, 128), (1000, 512, 128), (200, 200, 128), (62, 62, 62)]
 )
 def test_no_length_is_offered_that_the_network_cannot_read(limit: int | None, offered: int, first: int) -> None:
-    app = AppTest.from_function(form_for_texts, args=(limit,)).run()
+    app = AppTest.from_function(form_for_texts, default_timeout=HANG, args=(limit,)).run()
     assert not app.exception
     slider = app.select_slider(key="form-length")
     assert max(map(int, slider.options)) == offered

@@ -11,6 +11,7 @@ from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 
+from tests.conftest import HANG
 from tests.web.conftest import Server, Visitor
 
 
@@ -31,7 +32,7 @@ def drawn_page(visitor: Visitor) -> Iterator[str]:
     """The id of a session that draws the first page over the websocket, as the browser does."""
     with stream(visitor) as socket:
         socket.send(BackMsg(rerun_script=ClientState()).SerializeToString())
-        content = socket.recv(timeout=8)
+        content = socket.recv(timeout=HANG)
         assert isinstance(content, bytes)
         yield ForwardMsg.FromString(content).new_session.initialize.session_id
 

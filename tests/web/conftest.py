@@ -18,7 +18,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from tests import forked
 from tests.browser.conftest import REPO, START_SECONDS, answers, free_port
-from tests.conftest import DIGITS, finish, short
+from tests.conftest import DIGITS, HANG, finish, short
 from tests.forked import Process
 
 TOKEN_LINK = re.compile(r"http://localhost:\d+/\?token=([\w-]{43})$", re.MULTILINE)
@@ -65,7 +65,7 @@ class Visitor:
     def ask(
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG)
         try:
             names = {name.replace("_", "-"): value for name, value in {**self.headers, **headers}.items()}
             connection.request(method, path, body, names)

@@ -21,6 +21,7 @@ from core.web.chain import Limits, chain
 from core.web.guard import SignedIn
 from pages.shared.ui.primary import on_primary
 from tests.browser.conftest import REPO
+from tests.conftest import HANG
 from tests.web.asking import KEY, TOKEN, ask, inside
 from tests.web.conftest import launch
 from tests.web.loop import complete
@@ -154,6 +155,6 @@ def test_a_login_that_cannot_work_does_not_start(tmp_path: Path) -> None:
     secrets = tmp_path / "secrets.toml"
     secrets.write_text("[auth")
     process, _, log = launch(tmp_path, STREAMLIT_SECRETS_FILES=str(secrets))
-    assert process.wait(timeout=30) == 1
+    assert process.wait(timeout=HANG) == 1
     assert "LoRA Lab does not start: The secrets file cannot be read" in log.read_text()
     assert "Traceback" not in log.read_text()

@@ -18,10 +18,11 @@ from core.__main__ import main
 from core.lab import Lab
 from core.settings import Settings
 from tests.browser.conftest import REPO, free_port
+from tests.conftest import HANG
 from tests.web.conftest import launch
 
 SENTENCE = re.compile(r"^LoRA Lab does not start: (.+\.)$", re.MULTILINE)
-SECONDS = 60
+SECONDS = HANG
 
 
 def a_file(folder: Path) -> dict[str, str]:

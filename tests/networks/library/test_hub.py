@@ -238,16 +238,16 @@ def test_a_description_that_drips_for_ever_is_one_sentence(
 ) -> None:
     hub.drip = Drip("/revision/main", headers=headers)
     with pytest.raises(
-        NetworkFileError, match=r"cannot be reached \(its answer was not complete after 0\.5 s\)"
+        NetworkFileError, match=r"cannot be reached \(its answer was not complete after 1 s\)"
     ) as caught:
-        HubPlace("org/tiny", timeout=0.5)
+        HubPlace("org/tiny", timeout=1.0)
     assert faults_of(str(caught.value)) == []
 
 
 def test_what_precedes_a_file_must_not_drip_for_ever_but_the_file_may_take_its_time(hub: HubServer) -> None:
-    place = HubPlace("org/tiny", timeout=0.5)
+    place = HubPlace("org/tiny", timeout=1.0)
     hub.drip = Drip(WEIGHTS, headers=True)
-    with pytest.raises(NetworkFileError, match=r"was lost \(its answer was not complete after 0\.5 s\)"):
+    with pytest.raises(NetworkFileError, match=r"was lost \(its answer was not complete after 1 s\)"):
         list(place.pieces(WEIGHTS))
     content = (hub.folder / WEIGHTS).read_bytes()
     hub.drip = Drip(WEIGHTS, size=len(content) // 20, seconds=0.1)
