@@ -126,8 +126,7 @@ running = [experiment for experiment in experiments if experiment.id in live]
 if shown is not None and shown not in running and is_running(shown):
     running.append(shown)
 
-if fill_question(lab, named, shown, next(iter(running), None)) and named is not None:
-    ask_to_see(named.id)  # as by Open
+fill_question(lab, named, shown, next(iter(running), None))
 if running:
     jump(f"Training now: {running[-1].name}", ":material/play_circle:", RUNNING)
 below = named if named is not None else shown if shown is not None and is_watched(_panel(shown)) else None

@@ -40,6 +40,7 @@ from pages.shared.forms.network import default_network, imported_for
 from pages.shared.forms.task import forgetting_form, forgetting_key
 from pages.shared.forms.task_preview import before_and_after
 from pages.shared.forms.view import length
+from pages.shared.ui.in_view import ask_to_see
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown, literal
 
@@ -187,9 +188,9 @@ SHOWN = f"{KEY}-shown"
 """Session state key: id of the experiment that Home showed last; empty for none."""
 
 
-def fill_question(lab: Lab, named: Experiment | None, shown: Experiment | None, running: Experiment | None) -> bool:
-    """Fill the form before it is drawn, so that after a reload and in a second tab it shows what is asked; return
-    whether the address names an experiment that Home has not shown last.
+def fill_question(lab: Lab, named: Experiment | None, shown: Experiment | None, running: Experiment | None) -> None:
+    """Fill the form before it is drawn, so that after a reload and in a second tab it shows what is asked; bring an
+    experiment in sight that the address names, as by Open, where Home has not shown it last.
 
     It is filled at the visit that opens an experiment: where the address names another one than Home showed last, or at
     the first visit of a session. Nothing that happens later fills it again, whatever ends, starts or gets more runs,
@@ -202,14 +203,14 @@ def fill_question(lab: Lab, named: Experiment | None, shown: Experiment | None, 
         running: an experiment that trains or waits; None if there is none.
     """
     is_first, before = SHOWN not in st.session_state, st.session_state.get(SHOWN)
-    st.session_state[SHOWN] = shown.id if shown is not None else ""
-    if _take_dataset(lab):
-        return False
-    is_new = QUERY_EXPERIMENT in st.query_params and named is not None and named.id != before
-    opened = named if is_new else (named or running or shown) if is_first else None
-    if opened is not None:
-        _fill(lab, opened)
-    return is_new
+    if not _take_dataset(lab):
+        is_new = QUERY_EXPERIMENT in st.query_params and named is not None and named.id != before
+        opened = named if is_new else (named or running or shown) if is_first else None
+        if opened is not None:
+            _fill(lab, opened)
+        if is_new and named is not None:
+            ask_to_see(named.id)
+    st.session_state[SHOWN] = shown.id if shown is not None else ""  # at last: a press may end this run of the page
 
 
 def _fill(lab: Lab, opened: Experiment) -> None:

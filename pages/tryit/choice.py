@@ -85,8 +85,9 @@ def choose(lab: Lab, experiment: Experiment) -> Chosen | None:
     st.caption(f"{name or 'Target'}: {literal(task_text(task, specs.objective))}")
     found = [(arms[key], run) for key in keys for run in arms[key].runs if run.spec.seed == seed]
     missing = [arms[key].label for key in keys if key not in {arm.key for arm, _ in found}]
+    told = st.empty()  # always there: a fragment below is known by its place, and so are presses in it
     if missing:
-        st.caption(f"Not trained with seed {seed}: {literal(', '.join(missing))}.")
+        told.caption(f"Not trained with seed {seed}: {literal(', '.join(missing))}.")
     if not found:
         st.info("Choose at least one network that was trained with this seed.", icon=":material/info:")
         return None

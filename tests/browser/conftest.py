@@ -94,12 +94,12 @@ def note_errors(page: Page, errors: list[str]) -> None:
 
 def settled(page: Page) -> None:
     """Wait until the script of a page has run, of which something is there already."""
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
-    expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()
+    expect(page.locator("[data-test-script-state=notRunning]:not(:has([data-testid=stSkeleton]))")).to_be_attached()
 
 
 def choose_one_rate(page: Page) -> None:
     """Have the form of Fine-tune train full fine-tuning and LoRA of rank 4 once for each seed, on one base."""
+    expect(page.get_by_role("button", name="Start the experiment")).to_be_visible()
     page.get_by_text("Find the learning rates", exact=True).click()
     expect(page.get_by_text("Train longer", exact=True)).to_have_count(0)
     if (own_bases := page.get_by_text("A base for each seed", exact=True)).count():
@@ -118,7 +118,9 @@ def open_dialog(button: Locator, text: str) -> None:
     """Press until a dialog with some text is there: while the page above the button shrinks, a press can miss it."""
     shown = button.page.get_by_role("dialog").get_by_text(text).first
     for _ in range(PRESSES):
-        button.click()
+        if not button.page.get_by_role("dialog").count():
+            with suppress(PlaywrightTimeoutError):  # a dialog that has come meanwhile is above the button
+                button.click(timeout=PRESS_MILLISECONDS)
         with suppress(AssertionError):
             expect(shown).to_be_visible(timeout=PRESS_MILLISECONDS)
             return

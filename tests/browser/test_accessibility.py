@@ -372,7 +372,8 @@ class Visitor:
             known = [list(entry) for entry in STREAMLITS]
             audit: list[dict[str, Any]] = self.page.evaluate(AUDIT, [where, rules, known])
             faint = self.page.evaluate(FAINT, where)
-            if self.page.evaluate("window.runs") == runs:
+            is_idle = not self.page.evaluate(PENDING, [OPENED, BACKGROUNDS[self.theme]])
+            if is_idle and self.page.evaluate("window.runs") == runs:
                 break
             self._settle()  # the page was drawn again meanwhile, as when an expected time has become known
         audit += [{"rule": "chart-contrast", "known": None, "html": text, "why": ""} for text in faint]

@@ -205,9 +205,9 @@ def test_a_live_chart_is_readable_in_any_theme_fills_its_width_and_can_be_remove
         expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
         wait_for_ticks(chart, 2)
         for text in (".xtick text", ".legendtext", ".xtitle"):
-            fill = drawn_fill(chart, text)
-            assert contrast(fill, background) >= 4.5, f"{text} in {scheme}: {fill} on {background}"
-            fills.add(fill)
+            # What began to be drawn in the theme before is drawn once more.
+            wait_until(lambda text=text, at=background: contrast(drawn_fill(chart, text), at) >= 4.5)
+            fills.add(drawn_fill(chart, text))
     assert len(fills) == 2
 
     for _ in range(2):
@@ -249,9 +249,16 @@ def test_a_view_shows_what_the_server_says_and_the_script_runs_once_more_where_t
 ) -> None:
     page.goto(f"{url}/?news=1")
     bar = page.get_by_role("progressbar", name=re.compile("^look "))
-    for looks in (2 * LATE, 3 * LATE):
-        wait_until(lambda looks=looks: int(str(bar.get_attribute("aria-label")).split()[1]) >= looks)
-        assert page.get_by_text("script 2", exact=True).is_visible(), "of all looks, one found another version"
+
+    def looks() -> int:
+        return int(str(bar.get_attribute("aria-label")).split()[1])
+
+    wait_until(lambda: looks() > LATE)
+    expect(page.get_by_text("script 1", exact=True)).to_have_count(0)
+    seen = looks()
+    wait_until(lambda: looks() >= seen + LATE)
+    runs = int(page.get_by_text(re.compile(r"^script \d+$")).inner_text().split()[1])
+    assert 2 <= runs < LATE, "of all looks, one found another version; a slow machine asks again"
     assert bar.get_attribute("aria-valuenow") == "50"
     assert console_errors == []
 

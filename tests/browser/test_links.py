@@ -21,7 +21,7 @@ from core.settings import Settings
 from core.store.record import Experiment
 from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import LAB_APP, Serve, downloaded, module_of, settled
-from tests.conftest import TURNED, short, wait_until
+from tests.conftest import HANG, TURNED, short, wait_until
 from tests.soak.sizes import FULL, full_or_short, keep
 from tests.trained_home import TrainedHome
 
@@ -35,9 +35,6 @@ PAGES = full_or_short(50, 1)
 
 TARGETS = full_or_short(len(ENTRIES), 3)
 """Pages to which links are pressed."""
-
-LOST_SECONDS = 60.0
-"""Seconds after which a press is lost: a busy machine answers sooner."""
 
 TO_FILES, TO_PAGES = "a[data-testid^=stBaseLinkButton]:visible", "[data-testid=stPageLink] a:visible"
 """Streamlit draws a link that has a tooltip twice, once for small screens."""
@@ -163,7 +160,7 @@ def test_no_press_on_a_link_is_lost_while_a_run_trains(
             for link in due:
                 files[key_of(link)] += 1
                 page.wait_for_timeout(250 * PHASES[files[key_of(link)] % len(PHASES)])
-                downloaded(link, LOST_SECONDS).save_as(tmp_path / "file")
+                downloaded(link).save_as(tmp_path / "file")
                 assert (tmp_path / "file").stat().st_size > 0, f"{address} {key_of(link)}"
         links = main.locator(TO_PAGES)
         for name, target in [(link.inner_text().split("\n")[-1], target_of(link)) for link in links.all()]:
@@ -180,7 +177,7 @@ def test_no_press_on_a_link_is_lost_while_a_run_trains(
                 heading = page.get_by_test_id("stMain").get_by_role(
                     "heading", level=1, name=re.compile(f"^{re.escape(shown)}")
                 )
-                expect(heading).to_be_visible(timeout=1000 * LOST_SECONDS)
+                expect(heading).to_be_visible(timeout=1000 * HANG)
                 assert urlsplit(page.url).path == f"/{target}"
                 slowest = max(slowest, time.monotonic() - begun)
     assert site.lab.run(site.live).state == "running"
@@ -228,6 +225,6 @@ def test_no_press_is_lost_on_a_page_that_draws_itself_again_all_the_time(
     page.goto(serve(module_of(tmp_path, REDRAWN)))
     for _ in range(50):
         for name, content in (("At once", b"at once"), ("Slowly", b"made")):
-            file = downloaded(page.get_by_role("link", name=name), LOST_SECONDS)
+            file = downloaded(page.get_by_role("link", name=name))
             assert file.suggested_filename == f"{name.lower().replace(' ', '-')}.txt"
             assert Path(file.path()).read_bytes() == content

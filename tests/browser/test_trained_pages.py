@@ -79,6 +79,7 @@ def test_an_answer_is_in_sight_once_its_address_it_or_the_line_above_the_form_is
         top = page.get_by_text(f"{older.name} · ").first
         expect(top).to_be_in_viewport(ratio=1)
         line = page.get_by_role("button", name=f"Shown below: {older.name}")  # what a phone shows of it at first
+        settled(page)
         page.mouse.move(195, 400)
         page.mouse.wheel(0, -20_000)  # by hand, after which nothing scrolls back
         expect(line).to_be_in_viewport(ratio=1)

@@ -62,7 +62,6 @@ def fill_form(lab: Lab, key: str) -> bool:
     if st.session_state.get(FILLED) == (key, id):
         _warn(key)
         return False
-    st.session_state[FILLED] = (key, id)
     st.session_state[f"{key}-like-said"] = []
     try:
         experiment = lab.experiment(id)
@@ -72,11 +71,13 @@ def fill_form(lab: Lab, key: str) -> bool:
             vary, tune = asked.vary, asked.tune
             specs = list(lab.planned(asked.but(vary=None)).least)
     except LabError as error:
+        st.session_state[FILLED] = (key, id)
         st.warning(literal(str(error)))
         return False
     fill_from(lab, key, specs, start_id(specs[0]), tune, vary)
     st.session_state[f"{key}-trim"] = experiment.trim
     st.session_state[f"{key}-like"] = id
+    st.session_state[FILLED] = (key, id)  # at last: a press may end this run of the page
     if gone := _gone(lab, specs[0]):
         _say(key, f"Its dataset {gone} was deleted: choose another one.")
         _warn(key)

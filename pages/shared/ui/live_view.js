@@ -151,6 +151,18 @@ function fill(parent, kind, texts) {
 
 const SOON = 1; // seconds after which what the script drew, one element after the other, is asked for at one moment
 
+const PRESSED = 2000; // milliseconds for which a press may be on its way: another run of the script would take its place
+let pressed = -PRESSED;
+for (const kind of ["pointerdown", "keydown"]) {
+  window.addEventListener(kind, () => (pressed = performance.now()), { capture: true, passive: true });
+}
+
+/** Whether the script runs, or is about to, because of what somebody has pressed. */
+function isBusy() {
+  const app = document.querySelector('[data-testid="stApp"]');
+  return app?.dataset.testScriptState === "running" || performance.now() - pressed < PRESSED;
+}
+
 /** All views of the page that are not closed. */
 const views = new Set();
 
@@ -221,10 +233,10 @@ class View {
     this.wait();
   }
 
-  /** Has the script run where the page is to change; once more after a while, if a question was lost. */
+  /** Has the script run where the page is to change, at a look when it is idle; again later, if a question was lost. */
   compare(version) {
     const patience = 5000;
-    if (version === this.version || performance.now() - this.asked < patience) return;
+    if (version === this.version || performance.now() - this.asked < patience || isBusy()) return;
     this.asked = performance.now();
     this.runScript(version);
   }
