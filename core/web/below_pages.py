@@ -50,16 +50,18 @@ def _below_none(home: str) -> Callable[[Request], Response]:
     """What answers for addresses below what is no page."""
 
     def below(request: Request) -> Response:
-        asked = request.path_params["name"] + "/" + request.path_params["rest"]
-        return _missing(asked, home, "Home")
+        return _missing(request.scope, "{name}/{rest}".format(**request.path_params), home, "Home")
 
     return below
 
 
-def _missing(asked: str, path: str, title: str) -> Response:
-    """The sentence for a browser, with a link to a page that is there."""
+def _missing(scope: Scope, asked: str, path: str, title: str) -> Response:
+    """The sentence that there is no such page; for a browser with a link to one that is there."""
+    sentence = f"There is no page at {printable(asked, SHOWN)}."
+    if not wants_page(scope):
+        return answer(scope, sentence, 404)
     link = f'<p><a href="{escape(quote(path))}">Open the page {escape(title)}</a></p>\n'
-    return page(f"There is no page at {printable(asked, SHOWN)}.", 404, link)
+    return page(sentence, 404, link)
 
 
 def _below(path: str, name: str, title: str) -> Callable[[Request], Response]:
@@ -72,8 +74,6 @@ def _below(path: str, name: str, title: str) -> Callable[[Request], Response]:
             return RedirectResponse(path + query, 301, {"cache-control": "no-cache"})
         if name == RUNS and RUN_ID.fullmatch(rest):
             return RedirectResponse(f"{path}?run={rest}", 302, {"cache-control": "no-store"})
-        if not wants_page(request.scope):
-            return answer(request.scope, f"There is no page at {name}/{printable(rest, SHOWN)}.", 404)
-        return _missing(f"{name}/{rest}", path, title)
+        return _missing(request.scope, f"{name}/{rest}", path, title)
 
     return below

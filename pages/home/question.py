@@ -205,11 +205,12 @@ def fill_question(lab: Lab, named: Experiment | None, shown: Experiment | None, 
     is_first, before = SHOWN not in st.session_state, st.session_state.get(SHOWN)
     if not _take_dataset(lab):
         is_new = QUERY_EXPERIMENT in st.query_params and named is not None and named.id != before
-        opened = named if is_new else (named or running or shown) if is_first else None
+        new = named if is_new else None
+        opened = new or ((named or running or shown) if is_first else None)
         if opened is not None:
             _fill(lab, opened)
-        if is_new and named is not None:
-            ask_to_see(named.id)
+        if new is not None:
+            ask_to_see(new.id)
     st.session_state[SHOWN] = shown.id if shown is not None else ""  # at last: a press may end this run of the page
 
 

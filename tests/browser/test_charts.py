@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from tests.trained_home import TrainedHome
 pytestmark = pytest.mark.browser
 
 TICK = 0.5
+PATIENCE = 5.0
+"""Seconds after which a view asks again for a run of the script; see `live_view.js`."""
+
 LATE = 5
 ALT = "Loss by step of two runs."
 
@@ -247,6 +251,7 @@ def test_a_missing_library_gives_a_message_and_is_retried_and_loaded_once(page: 
 def test_a_view_shows_what_the_server_says_and_the_script_runs_once_more_where_the_page_is_to_change(
     page: Page, url: str, console_errors: list[str]
 ) -> None:
+    begun = time.monotonic()
     page.goto(f"{url}/?news=1")
     bar = page.get_by_role("progressbar", name=re.compile("^look "))
 
@@ -258,7 +263,8 @@ def test_a_view_shows_what_the_server_says_and_the_script_runs_once_more_where_t
     seen = looks()
     wait_until(lambda: looks() >= seen + LATE)
     runs = int(page.get_by_text(re.compile(r"^script \d+$")).inner_text().split()[1])
-    assert 2 <= runs < LATE, "of all looks, one found another version; a slow machine asks again"
+    again = (time.monotonic() - begun) // PATIENCE  # where the script takes so long to run
+    assert 2 <= runs <= 2 + again, "of all looks, one found another version"
     assert bar.get_attribute("aria-valuenow") == "50"
     assert console_errors == []
 

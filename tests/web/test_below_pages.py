@@ -12,11 +12,11 @@ from starlette.routing import Route
 from streamlit import App
 
 from core.web import below_pages
+from tests.browser.conftest import REPO
 from tests.web.asking import ask
 
 APP = Starlette(routes=below_pages.routes(lambda path: f"/lab{path}", {"runs": "Runs", "tryit": "Try it"}))
 BROWSER = {"Accept": "text/html,*/*"}
-REPO = Path(__file__).parents[2]
 
 
 def test_a_run_is_shown_by_the_page_runs_which_says_it_where_there_is_none() -> None:
@@ -49,10 +49,8 @@ def test_streamlit_answers_for_its_own_folders() -> None:
     own = {route.path for route in app._build_starlette_app().routes if isinstance(route, Route)}
     folders = {path.split("/")[1] for path in own if path.count("/") > 1} - {"{name}"}
     assert folders >= {"_stcore", "media"}
-    for folder in (
-        *folders,
-        *(path.name for path in (Path(streamlit.__file__).parent / "static").iterdir() if path.is_dir()),
-    ):
+    files = Path(streamlit.__file__).parent / "static"
+    for folder in (*folders, *(path.name for path in files.iterdir() if path.is_dir())):
         assert ask(Starlette(routes=below_pages.routes(str, {})), f"/{folder}/x", **BROWSER)[1] == "Not Found", folder
 
 

@@ -22,7 +22,6 @@ from tests.conftest import HANG
 from tests.web.conftest import launch
 
 SENTENCE = re.compile(r"^LoRA Lab does not start: (.+\.)$", re.MULTILINE)
-SECONDS = HANG
 
 
 def a_file(folder: Path) -> dict[str, str]:
@@ -77,7 +76,7 @@ COMMANDS = {"compare": ["--source", "digits"], "report": ["e-1", "report.html"],
 def refused(folder: Path, **env: str) -> str:
     """The sentence of a server that does not start, and nothing else of it."""
     process, _, log = launch(folder, **env)
-    assert process.wait(timeout=SECONDS) != 0
+    assert process.wait(timeout=HANG) != 0
     said = log.read_text()
     assert "Traceback" not in said, said
     found = SENTENCE.findall(said)
@@ -122,7 +121,7 @@ def test_a_port_in_use_is_a_line(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         # The later of two flags counts.
         process, _, log = launch(tmp_path, "--server.port", str(port), "--server.address", "127.0.0.1")
-        assert process.wait(timeout=SECONDS) != 0
+        assert process.wait(timeout=HANG) != 0
     said = log.read_text().strip()
     assert said.endswith(f"Port {port} is not available")
     assert len(said.splitlines()) == 1
@@ -131,9 +130,7 @@ def test_a_port_in_use_is_a_line(tmp_path: Path) -> None:
 def test_another_launcher_without_a_token_says_it_in_a_sentence(tmp_path: Path) -> None:
     environment = {**os.environ, "LORA_LAB_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(free_port()), "--host", "0.0.0.0"]
-    done = subprocess.run(
-        command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert len(SENTENCE.findall(done.stderr)) == 1
