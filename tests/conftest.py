@@ -27,7 +27,7 @@ from core.artifacts.recipe import weights_digest
 from core.data.task_spec import TaskSpec
 from core.forecast import calibration
 from core.forecast.calibration import Calibration
-from core.lab import Lab
+from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.configuration import preset_configuration
@@ -184,6 +184,13 @@ def lab(settings: Settings) -> Iterator[Lab]:
     lab.start()
     yield lab
     lab.close()
+
+
+@pytest.fixture
+def current_lab(settings: Settings) -> Iterator[Lab]:
+    """The same, as the lab of this process, which pages and routes find."""
+    yield open_lab(settings)
+    close_lab()
 
 
 Opener = Callable[[], Lab]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +15,6 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.checkpoints import PREFIX
-from tests.browser.conftest import stop_server
 from tests.conftest import DIGITS, finish, short, wait_until
 from tests.soak.sizes import keep
 from tests.soak.stalling import Stalling
@@ -60,8 +60,7 @@ def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path, desc
         optim=short(epochs=200, batch_size=BATCH),
     )
     run = lab.launch(task)
-    server = start(tmp_path, "--server.address", "0.0.0.0", descriptors=descriptors)
-    try:
+    with closing(lab.store), start(tmp_path, "--server.address", "0.0.0.0", descriptors=descriptors) as server:
         visitor = server.entered()
         checkpoints: set[str] = set()
         pages: list[float] = []
@@ -105,6 +104,3 @@ def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path, desc
         assert max(sockets) < MAX_WAIT
         assert written < MAX_LINES, server.printed()[-3000:]
         assert "Traceback" not in server.printed()
-    finally:
-        lab.store.close()
-        stop_server(server.process)

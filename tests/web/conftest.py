@@ -8,35 +8,21 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.lab import Lab
-from core.networks.perceptron import PerceptronSpec
-from core.run_spec import RunSpec
-from core.settings import Settings
 from tests import forked
-from tests.browser.conftest import REPO, START_SECONDS, answers, free_port
-from tests.conftest import DIGITS, HANG, finish, short
+from tests.browser.conftest import REPO, START_SECONDS, answers, free_port, stop_server
+from tests.conftest import HANG
 from tests.forked import Process
 
 TOKEN_LINK = re.compile(r"http://localhost:\d+/\?token=([\w-]{43})$", re.MULTILINE)
 
 
-def home_with_a_run(home: Path) -> str:
-    """Train a run in a home folder; return its id."""
-    with closing(Lab(Settings(home=home))) as lab:
-        lab.start()
-        network = PerceptronSpec.of(num_classes=10)
-        run = lab.launch(RunSpec.of(method="pretrain", network=network, task=DIGITS, optim=short()))
-        assert finish(lab, run.id)[0].state == "finished"
-    return run.id
-
-
 @dataclass
 class Server:
-    process: Process
     port: int
     log: Path
 
@@ -46,12 +32,16 @@ class Server:
     def visitor(self, **headers: str) -> Visitor:
         return Visitor(self.port, headers)
 
+    @property
+    def token(self) -> str:
+        """The one that it has made and printed."""
+        (found,) = TOKEN_LINK.findall(self.printed())
+        return str(found)
+
     def entered(self) -> Visitor:
-        """A visitor who has shown the token that the server printed."""
+        """A visitor who has shown that token."""
         visitor = self.visitor()
-        link = TOKEN_LINK.search(self.printed())
-        assert link
-        answer, _ = visitor.ask("GET", f"/?token={link[1]}")
+        answer, _ = visitor.ask("GET", f"/?token={self.token}")
         assert answer.status == 303
         visitor.headers["Cookie"] = answer.headers["Set-Cookie"].partition(";")[0]
         return visitor
@@ -78,6 +68,15 @@ class Visitor:
         return self.ask(method, path, body, **headers)[0].status
 
 
+def wait_for_answer(process: Process, url: str, log: Path) -> None:
+    """Wait until a process answers at a URL; fail with its log if it ends before, or never does."""
+    end = time.monotonic() + START_SECONDS
+    while not answers(url):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.1)
+
+
 def launch(folder: Path, *flags: str, descriptors: int | None = None, **env: str) -> tuple[Process, int, Path]:
     """Start a server, without waiting for it; ``descriptors`` is the ``ulimit -n`` that it is given."""
     port, log = free_port(), folder / "server.log"
@@ -91,12 +90,12 @@ def launch(folder: Path, *flags: str, descriptors: int | None = None, **env: str
         return subprocess.Popen([*limited, *command], cwd=REPO, env=environment, stdout=out, stderr=out), port, log
 
 
-def start(folder: Path, *flags: str, descriptors: int | None = None, **env: str) -> Server:
-    """A server that answers and has said where it is."""
+@contextmanager
+def start(folder: Path, *flags: str, descriptors: int | None = None, **env: str) -> Iterator[Server]:
+    """A server that answers and has said where it is; it is stopped at the end."""
     process, port, log = launch(folder, *flags, descriptors=descriptors, **env)
-    end = time.monotonic() + START_SECONDS
-    while not answers(f"http://127.0.0.1:{port}/_stcore/health"):
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.1)
-    return Server(process, port, log)
+    try:
+        wait_for_answer(process, f"http://127.0.0.1:{port}/_stcore/health", log)
+        yield Server(port, log)
+    finally:
+        stop_server(process)

@@ -10,7 +10,12 @@ import pytest
 from core.errors import AccessError
 from core.web import access
 from core.web.access import Access
-from tests.web.asking import ELSEWHERE, LOCAL, TOKEN
+from tests.web.asking import TOKEN
+
+LOCAL = ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "::ffff:127.0.0.1"]
+ELSEWHERE = [
+    *("", None, "0.0.0.0", "::", "10.0.0.5", "192.168.1.4", "lab.example", "localhost.example", "::ffff:10.0.0.5")
+]
 
 
 @pytest.mark.parametrize("address", LOCAL)

@@ -21,7 +21,7 @@ import websockets
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from core.web.connection import BODY_GRACE, HEAD_SECONDS, MAX_HEAD, MIN_BODY_RATE, STALL_SECONDS
 from core.web.connections import LINE_SECONDS, OUT_OF_DESCRIPTORS, Connections
@@ -31,6 +31,7 @@ from core.web.request_origin import Authorized
 from tests.browser.conftest import free_port
 from tests.conftest import wait_until
 from tests.soak.stalling import OPENINGS
+from tests.web.conftest import Visitor
 
 PARSERS = ["h11", *(["httptools"] if find_spec("httptools") else [])]
 """What uvicorn may read HTTP with: the one that it comes with, and the faster one where it is installed."""
@@ -73,6 +74,11 @@ async def closed_door(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("no", 401)(scope, receive, send)
 
 
+async def open_access(scope: Scope, receive: Receive, send: Send) -> None:
+    """Lets in to the form, and refuses the rest without reading."""
+    await (Authorized(application) if scope["path"] == "/access" else closed_door)(scope, receive, send)
+
+
 @dataclass
 class Running:
     port: int
@@ -80,17 +86,26 @@ class Running:
     connections: Connections
     now: list[float]
     loop: list[asyncio.AbstractEventLoop] = field(default_factory=list)
+    clients: ExitStack = field(default_factory=ExitStack)
+    """Closed before the server."""
 
-    def open(self, content: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
+    def connect(self) -> socket.socket:
+        return self.clients.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=10))
+
+    def open(self, content: bytes = b"") -> socket.socket:
+        """A connection that the server has seen, and what was sent on it, too."""
         before = len(self.connections)
-        client = socket.create_connection(("127.0.0.1", self.port), source_address=(source, 0))
-        client.settimeout(10)
+        client = self.connect()
         client.sendall(content)
         if before < self.connections.room.per_peer:
             wait_until(lambda: len(self.connections) > before)
         for _ in range(ROUNDS if content else 0):
             self.looked()
         return client
+
+    def page(self) -> ClientConnection:
+        """A websocket."""
+        return self.clients.enter_context(connect(f"ws://127.0.0.1:{self.port}/", compression=None))
 
     def pass_time(self, seconds: float) -> None:
         """Let the server's clock go on, in steps as small as between two of its looks."""
@@ -111,12 +126,7 @@ class Running:
         assert done.wait(10)
 
     def status(self) -> int:
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            client.request("GET", "/")
-            return client.getresponse().status
-        finally:
-            client.close()
+        return Visitor(self.port).status("/")
 
 
 @contextmanager
@@ -156,7 +166,8 @@ def serving(
     thread.start()
     wait_until(lambda: server.started)
     try:
-        yield running
+        with running.clients:
+            yield running
     finally:
         server.should_exit = True
         thread.join()
@@ -187,7 +198,7 @@ LIMITS = dict.fromkeys(OPENINGS, HEAD_SECONDS) | {"half a body": BODY_GRACE}
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("kind", OPENINGS)
 def test_what_stalls_is_closed_in_time(kind: str, parser: str) -> None:
-    with serving(AuthorizedAt("/access"), parser=parser) as running:
+    with serving(open_access, parser=parser) as running:
         with running.open(OPENINGS[kind]) as client:
             if kind in {"kept alive", "refused, and a body to come"}:
                 assert client.recv(12).startswith(b"HTTP/1.1 ")
@@ -198,17 +209,6 @@ def test_what_stalls_is_closed_in_time(kind: str, parser: str) -> None:
             running.pass_time(3)  # where it stands is seen at the next look
             closed(client)
         wait_until(lambda: len(running.connections) == 0)
-
-
-class AuthorizedAt:
-    """Lets in to one path, and refuses the others without reading."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        inner = Authorized(application) if scope.get("path") == self.path else closed_door
-        await inner(scope, receive, send)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
@@ -235,9 +235,9 @@ def test_a_slow_upload_is_taken_as_long_as_it_goes_on(parser: str) -> None:
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_who_comes_gets_in_past_those_who_wait(parser: str) -> None:
-    with ExitStack() as stack, serving(Authorized(application), Room(8, 4), parser) as running:
+    with serving(Authorized(application), Room(8, 4), parser) as running:
         kinds = list(OPENINGS.values())[:3]
-        waiting = [stack.enter_context(running.open(kinds[turn % 3])) for turn in range(30)]
+        waiting = [running.open(kinds[turn % 3]) for turn in range(30)]
         for _ in range(10):
             assert running.status() == 200
         wait_until(lambda: sum(map(is_open, waiting)) <= 4)
@@ -247,13 +247,11 @@ def test_who_comes_gets_in_past_those_who_wait(parser: str) -> None:
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_who_was_let_in_is_not_closed_for_others(parser: str) -> None:
-    with ExitStack() as stack, serving(Authorized(application), Room(6, 4), parser) as running:
-        page = stack.enter_context(connect(f"ws://127.0.0.1:{running.port}/", compression=None))
-        upload = stack.enter_context(
-            running.open(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + b"x" * 50)
-        )
+    with serving(Authorized(application), Room(6, 4), parser) as running:
+        page = running.page()
+        upload = running.open(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + b"x" * 50)
         for turn in range(40):
-            stack.enter_context(running.open(OPENINGS["half a head"]))
+            running.open(OPENINGS["half a head"])
             if turn % 10 == 0:
                 assert running.status() == 200
         upload.sendall(b"x" * 50)
@@ -262,27 +260,26 @@ def test_who_was_let_in_is_not_closed_for_others(parser: str) -> None:
 
 
 def test_a_body_of_who_was_not_let_in_makes_room() -> None:
-    with ExitStack() as stack, serving(closed_door, Room(6, 4)) as running:
-        waiting = [stack.enter_context(running.open(OPENINGS["half a body"])) for _ in range(4)]
+    with serving(closed_door, Room(6, 4)) as running:
+        waiting = [running.open(OPENINGS["half a body"]) for _ in range(4)]
         assert running.status() == 401
         closed(waiting[0])
 
 
 def test_who_has_sent_nothing_takes_no_place_where_the_system_can_hold_it() -> None:
     held = getattr(socket, "TCP_DEFER_ACCEPT", None)
-    with ExitStack() as stack, serving(Authorized(application), Room(8, 8), silent_seconds=60) as running:
+    with serving(Authorized(application), Room(8, 8), silent_seconds=60) as running:
         listening = running.server.servers[0].sockets[0]
         wait_until(lambda: held is None or listening.getsockopt(socket.IPPROTO_TCP, held) > 0)
         for _ in range(6):
-            stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            running.connect()
         assert running.status() == 200
         wait_until(lambda: len(running.connections) == (6 if held is None else 0))
 
 
 def test_where_nobody_waits_the_newcomer_is_closed() -> None:
-    with ExitStack() as stack, serving(Authorized(application), Room(8, 2)) as running:
-        address = f"ws://127.0.0.1:{running.port}/"
-        pages = [stack.enter_context(connect(address, compression=None)) for _ in range(2)]
+    with serving(Authorized(application), Room(8, 2)) as running:
+        pages = [running.page() for _ in range(2)]
         with running.open() as late:
             closed(late)
         assert all(page.ping().wait(10) for page in pages)
@@ -292,20 +289,17 @@ def test_where_nobody_waits_the_newcomer_is_closed() -> None:
 
 
 def test_a_named_proxy_brings_many() -> None:
-    with ExitStack() as stack, serving(Authorized(application), Room(8, 2), proxies="127.0.0.0/8") as running:
+    with serving(Authorized(application), Room(8, 2), proxies="127.0.0.0/8") as running:
         for turn in range(5):
-            stack.enter_context(connect(f"ws://127.0.0.1:{running.port}/", compression=None))
+            running.page()
             assert len(running.connections) == turn + 1
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_a_reader_is_closed_where_it_takes_nothing_and_not_where_it_is_slow(parser: str) -> None:
     ask = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
-    with (
-        serving(Authorized(application), parser=parser) as running,
-        running.open(ask) as idle,
-        running.open(ask) as slow,
-    ):
+    with serving(Authorized(application), parser=parser) as running:
+        idle, slow = running.open(ask), running.open(ask)
         for client in (idle, slow):
             assert client.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
         for _ in range(4):
@@ -319,10 +313,10 @@ def test_a_reader_is_closed_where_it_takes_nothing_and_not_where_it_is_slow(pars
 
 
 def test_the_log_tells_of_it_in_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    with ExitStack() as stack, serving(Authorized(application), Room(8, 4)) as running:
+    with serving(Authorized(application), Room(8, 4)) as running:
         for _ in range(50):
             for content in (b"nonsense\r\n\r\n", OPENINGS["half a head"]):
-                stack.enter_context(socket.create_connection(("127.0.0.1", running.port))).sendall(content)
+                running.connect().sendall(content)
             error = {"message": OUT_OF_DESCRIPTORS, "exception": OSError(24, "Too many open files")}
             running.loop[0].call_soon_threadsafe(running.loop[0].call_exception_handler, error)
             running.looked()
@@ -346,8 +340,8 @@ async def pinged(address: str) -> None:
 
 
 def test_with_tls_handshakes_that_stall_are_closed_too() -> None:
-    with ExitStack() as stack, serving(Authorized(application), Room(8, 4), tls=True) as running:
-        waiting = [stack.enter_context(running.open(b"" if turn % 2 else b"\x16\x03\x01")) for turn in range(20)]
+    with serving(Authorized(application), Room(8, 4), tls=True) as running:
+        waiting = [running.open(b"" if turn % 2 else b"\x16\x03\x01") for turn in range(20)]
         client = http.client.HTTPSConnection("127.0.0.1", running.port, timeout=10, context=trusting())
         client.request("PUT", "/", b"x" * 300_000)
         assert client.getresponse().read() == b"300000"

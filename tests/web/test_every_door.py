@@ -5,15 +5,23 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
+from core.lab import Lab
+from core.run_spec import RunSpec
+from core.settings import Settings
 from core.web.answers import SECURITY_HEADERS
-from tests.browser.conftest import stop_server
+from tests.conftest import DIGITS, finish, short
 from tests.web.clients import against_forgery, drawn_page, put
-from tests.web.conftest import TOKEN_LINK, Server, Visitor, home_with_a_run, start
+from tests.web.conftest import Server, Visitor, start
 
 HANDSHAKE = {
     "Upgrade": "websocket",
@@ -21,10 +29,15 @@ HANDSHAKE = {
     "Sec_WebSocket_Version": "13",
     "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
 }
+FORM = {"Content_Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+HEALTH = "/_stcore/health"
+"""What anybody may ask."""
 
 
 @dataclass(frozen=True)
 class House:
+    """A server on all addresses with a finished run."""
+
     server: Server
     guest: Visitor
     """One who has shown the token."""
@@ -46,7 +59,9 @@ class House:
             ("GET", f"/{self.asset}"),
             ("GET", "/healthz"),
             ("GET", "/assets/plotly.min.js"),
+            ("GET", "/access"),
             ("GET", "/_stcore/host-config"),
+            ("GET", "/_stcore/metrics"),
             ("GET", "/media/0123.png"),
             ("GET", f"/download/{self.run}/network.safetensors"),
             ("GET", f"/download/{self.run}/none.zip"),
@@ -74,15 +89,19 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("doors")
-    run = home_with_a_run(folder / "home")
-    server = start(folder, "--server.address", "0.0.0.0")
-    try:
+    with closing(Lab(Settings(folder / "home"))) as lab:
+        lab.start()
+        (run,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    with start(folder, "--server.address", "0.0.0.0", LORA_LAB_HOSTS="lab.example, *.lab.example") as server:
         guest = server.entered()
         asset = re.findall(r'"\./(static/js/[^"]+\.js)"', guest.ask("GET", "/")[1].decode())[0]
         with drawn_page(guest) as session:
-            yield House(server, guest, session, run, asset)
-    finally:
-        stop_server(server.process)
+            yield House(server, guest, session, run.id, asset)
+
+
+@pytest.fixture(scope="module")
+def server(house: House) -> Server:
+    return house.server
 
 
 def is_guarded(answer: http.client.HTTPResponse) -> bool:
@@ -104,13 +123,12 @@ def test_the_guest_gets_all_of_it_with_the_security_headers(house: House) -> Non
         answer, _ = house.ask(house.guest, method, path)
         assert answer.status in expected.get(path, {200, 204}), (method, path)
         assert is_guarded(answer) or answer.status == 101, (method, path)
+    assert house.guest.ask("GET", "/media/0123.png")[1] == b"File not found"
 
 
 def test_a_program_with_the_token_is_answered(house: House) -> None:
-    link = TOKEN_LINK.search(house.server.printed())
-    assert link
     body = json.dumps({"base": house.run, "rows": [{"pixels": [0.5] * 784}] * 2}).encode()
-    answer, found = house.server.visitor(Authorization=f"Bearer {link[1]}").ask("POST", "/api/predict", body)
+    answer, found = house.server.visitor(Authorization=f"Bearer {house.server.token}").ask("POST", "/api/predict", body)
     assert answer.status == 200
     assert len(json.loads(found)["predictions"]) == 2
     assert house.server.visitor().status("/api/predict", "POST", body) == 401
@@ -128,24 +146,33 @@ def test_without_the_token_there_is_no_page_no_websocket_no_upload_no_download(h
         # Ten wrong cookies a minute are judged; then it is said at once.
         assert answer.status in ({401, 429} if "made-up" in who else {401}), (method, path)
         assert is_guarded(answer), (method, path)
-        assert b"SQLite" not in body
+        assert method == "HEAD" or "token" in json.loads(body)["error"], (method, path)
         assert len(body) < 1000, (method, path)  # the sentence, and nothing of what was asked for
 
 
-@pytest.mark.parametrize("host", ["rebound.example", "localhost.evil.example", "10.99.99.99", "localhost:80:80", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("rebound.example", "localhost.evil.example", "lab.example.evil", "10.99.99.99", "localhost:80:80"),
+        *("localhost@evil", "evil/localhost", ""),
+    ],
+)
 def test_with_a_wrong_host_nothing_is_given_or_taken(house: House, host: str) -> None:
     for visitor in (house.guest, house.server.visitor()):
-        for method, path in house.doors():
+        for method, path in [*house.doors(), ("GET", HEALTH)]:
             answer, body = house.ask(visitor, method, path, Host=host)
             assert answer.status == 400, (method, path)
             # An empty name is refused by the HTTP parser itself, before there is a request.
-            assert is_guarded(answer) or not host, (method, path)
+            assert (is_guarded(answer) and (method == "HEAD" or b"LORA_LAB_HOSTS" in body)) or not host, (method, path)
             assert len(body) < 1000, (method, path)
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:1", "null", "file://"])
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "http://localhost:1", "http://127.0.0.1", "http://localhost.evil", "null", "file://"],
+)
 def test_with_a_foreign_origin_nothing_is_given_or_taken(house: House, origin: str) -> None:
-    for method, path in house.doors():
+    for method, path in [*house.doors(), ("POST", "/access")]:
         answer, body = house.ask(house.guest, method, path, Origin=origin)
         assert answer.status == 403, (method, path)
         assert is_guarded(answer), (method, path)
@@ -169,15 +196,117 @@ def test_every_cookie_stays_on_this_site(house: House) -> None:
 
 
 def test_answers_of_the_doors_carry_the_headers_too(house: House) -> None:
+    too_large = [
+        house.guest.ask("POST", "/access", b"token=" + b"0" * 5000),
+        house.guest.ask("POST", "/healthz", bytes(2**20)),
+        house.guest.ask("PUT", "/_stcore/upload_file/s/f", None, Content_Length=str(257 * 2**20)),
+    ]
+    assert [answer.status for answer, _ in too_large] == [413] * len(too_large)
     asked = [
-        house.guest.ask("POST", "/access", b"0" * 5000),
-        house.guest.ask("PUT", "/_stcore/upload_file/s/f", None, Content_Length=str(10**10)),
         house.guest.ask("PUT", "/_stcore/upload_file/nobody/f", b"x"),
         house.guest.ask("GET", "/download/..%2f..%2flab.sqlite3/adapter.zip"),
         house.guest.ask("GET", "/%00"),
         house.guest.ask("GET", "/static/%2e%2e/%2e%2e/app.py"),
     ]
-    for answer, body in asked:
+    for answer, body in [*too_large, *asked]:
         assert answer.status >= 400 or b"<!doctype html>" in body.lower()
         assert is_guarded(answer)
         assert b"import" not in body
+
+
+def test_a_probe_sees_health_and_nothing_else(server: Server) -> None:
+    answer, body = server.visitor().ask("GET", HEALTH)
+    assert (answer.status, body) == (200, b"ok")
+    for path in ("/_stcore/health/", "//_stcore/health", "/_stcore/health/../../healthz", "/_stcore/healthz"):
+        assert server.visitor().status(path) == 401
+
+
+def test_the_cookie_is_out_of_reach_and_does_not_tell_the_token(server: Server) -> None:
+    answer, _ = server.visitor().ask("GET", f"/runs?state=failed&token={server.token}&x=%26")
+    assert answer.headers["Location"] == "/runs?state=failed&x=%26"
+    cookie = answer.headers["Set-Cookie"]
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
+    assert server.token not in cookie
+    assert server.visitor(Cookie=f"lora_lab_{server.port}={server.token}").status("/healthz") in {401, 429}
+
+
+def test_the_form_lets_in_and_leads_on(server: Server) -> None:
+    answer, body = server.visitor().ask("GET", '/runs?q="><script>', Accept="text/html")
+    assert (answer.status, answer.headers["Content-Type"]) == (401, "text/html; charset=utf-8")
+    assert b"<form" in body
+    assert b"<script" not in body
+    form = urlencode({"token": server.token, "next": "/runs?state=failed"}).encode()
+    answer, _ = server.visitor().ask("POST", "/access", form, Origin=f"http://127.0.0.1:{server.port}", **FORM)
+    assert (answer.status, answer.headers["Location"]) == (303, "/runs?state=failed")
+    entered = server.visitor(Cookie=answer.headers["Set-Cookie"].partition(";")[0])
+    assert entered.status("/healthz") == 200
+    assert server.visitor(Authorization=f"Bearer {server.token}").status("/healthz") == 200
+
+
+def test_a_link_on_another_site_begins_again_here(server: Server) -> None:
+    elsewhere = {
+        "Accept": "text/html",
+        "Sec_Fetch_Site": "cross-site",
+        "Sec_Fetch_Dest": "document",
+        "Sec_Fetch_Mode": "navigate",
+    }
+    answer, body = server.visitor().ask("GET", f"/runs?token={server.token}", **elsewhere)
+    assert answer.status == 200
+    assert "Set-Cookie" in answer.headers
+    assert b'content="0; url=/runs"' in body
+    answer, body = server.visitor().ask("GET", "/compare?e=1", **elsewhere)
+    assert (answer.status, answer.headers["Set-Cookie"]) == (200, None)
+    assert b'content="0; url=/compare?e=1"' in body
+    assert b"static" not in body
+
+
+def test_names_can_be_added(server: Server) -> None:
+    visitor = server.entered()
+    for host in ("lab.example", "LAB.example:8501", "a.lab.example", f"127.0.0.1:{server.port}"):
+        assert visitor.status("/healthz", Host=host) == 200
+    # Streamlit looks at the name once more, before it opens its websocket.
+    origin = {"Host": "lab.example", "Origin": "https://lab.example"}
+    assert visitor.status("/_stcore/stream", **HANDSHAKE, **origin) == 101
+
+
+def test_wrong_tries_are_numbered_also_side_by_side_and_right_ones_get_in(server: Server) -> None:
+    form = urlencode({"token": "guess", "next": "//evil.example/"}).encode()
+    liar = server.visitor(Cookie=f"lora_lab_{server.port}={'0' * 64}")
+    tries: list[Callable[[], int]] = [
+        lambda: server.visitor().status("/access", "POST", form, **FORM),
+        lambda: server.visitor().status("/?token=guess"),
+        lambda: server.visitor(Authorization="Bearer guess").status("/healthz"),
+        lambda: liar.status("/healthz"),
+        # Whoever asks from this machine is no proxy unless it was named.
+        lambda: server.visitor(X_Forwarded_For=f"10.0.0.{secrets.randbelow(250)}").status("/?token=guess"),
+    ]
+    with ThreadPoolExecutor(15) as pool:
+        answers = [answer.result() for answer in [pool.submit(ask) for ask in tries * 20]]
+    assert set(answers) <= {401, 429}
+    assert answers.count(401) <= 10
+    answer, body = server.visitor().ask("GET", "/?token=guess", Accept="text/html")
+    assert answer.status == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert b"Too many" in body
+    assert b"<form" in body
+    assert server.entered().status("/healthz") == 200
+    assert server.visitor(Authorization=f"Bearer {server.token}").status("/healthz") == 200
+
+
+def test_a_named_proxy_says_for_whom_it_asks(tmp_path: Path) -> None:
+    token = secrets.token_urlsafe()
+    own = {"LORA_LAB_TOKEN": token, "LORA_LAB_PROXIES": "127.0.0.1"}
+    with start(tmp_path, "--server.address", "127.0.0.1", **own) as server:
+        for number in range(12):
+            visitor = server.visitor(X_Forwarded_For=f"10.0.0.9, 203.0.113.{number}")
+            assert visitor.status("/?token=guess") == 401
+        secure = server.visitor(X_Forwarded_For="203.0.113.1", X_Forwarded_Proto="https")
+        assert "Secure" in secure.ask("GET", f"/?token={token}")[0].headers["Set-Cookie"]
+
+
+def test_a_set_token_is_asked_for_on_this_machine_too_and_not_printed(tmp_path: Path) -> None:
+    token = "a token & of my own"
+    with start(tmp_path, LORA_LAB_TOKEN=token) as server:
+        assert token not in server.printed()
+        assert server.visitor().status("/") == 401
+        assert server.visitor().status("/?" + urlencode({"token": token})) == 303

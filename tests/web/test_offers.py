@@ -8,15 +8,13 @@ from urllib.parse import unquote
 
 import pytest
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
 
 from app import is_signed_in
 from core.artifacts.exports import ONNX, ExportCertificate
 from core.errors import ExportError
 from core.files import write_atomically
-from core.lab import close_lab, open_lab
+from core.lab import Lab
 from core.run_spec import RunSpec
-from core.settings import Settings
 from core.web import downloads
 from core.web.access import Access
 from core.web.chain import Limits, chain
@@ -101,36 +99,29 @@ def test_why_there_is_no_file_is_a_sentence(error: Exception, status: int, sente
 def test_who_may_not_see_the_pages_gets_no_file_of_theirs(environment: dict[str, str], base: str) -> None:
     offers = Offers()
     path = base + offers.put("table", Offer("a.csv", "text/csv", lambda: "secret"))
-    app: ASGIApp = Starlette(routes=downloads.routes(lambda path: base + path))
     for login in (False, True):
         access = Access.decide("0.0.0.0" if environment else "127.0.0.1", environment, ["localhost"], login=login)
         closed = [f"{base}/download/"]
-        guarded = app
-        for door in reversed(chain(access, Limits("/", 10), None, base, closed=closed, is_signed_in=is_signed_in)):
-            guarded = door.cls(guarded, *door.args, **door.kwargs)
+        doors = chain(access, Limits("/", 10), None, base, closed=closed, is_signed_in=is_signed_in)
+        app = Starlette(routes=downloads.routes(lambda path: base + path), middleware=doors)
         admitted = {"Authorization": f"Bearer {TOKEN}"} if environment else {}
         expected = 200 if environment or not login else 401  # without a token, a login is the only way in
-        assert ask(guarded, path, **admitted)[0] == expected
-        status, body, _ = ask(guarded, path, client=("10.0.0.5", 5000))
+        assert ask(app, path, **admitted)[0] == expected
+        status, body, _ = ask(app, path, client=("10.0.0.5", 5000))
         assert status in {401, 403}
         assert "secret" not in body
-        assert ask(guarded, path, **admitted, Host="rebound.example")[0] == 400
+        assert ask(app, path, **admitted, Host="rebound.example")[0] == 400
 
 
-def test_a_file_for_another_tool_has_an_address_once_it_is_made(settings: Settings) -> None:
-    lab = open_lab(settings)
-    try:
-        (run,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
-        path, folder = f"/download/{run.id}/{ONNX}", settings.runs / run.id
-        assert "not been made" in ask(APP, path)[1]
-        sha256 = write_atomically(folder / ONNX, b"a network")
-        certificate = ExportCertificate("onnx", "a tool", sha256, 1, 1.0, 0.0, 1)
-        write_atomically(folder / f"{ONNX}.json", certificate.to_json())
-        lab.store.add_file(run.id, ONNX, sha256)
-        status, body, headers = ask(APP, path)
-        assert (status, body) == (200, "a network")
-        assert f'filename="{run.id}-{ONNX}"' in headers["content-disposition"]
-        (folder / ONNX).write_bytes(b"another")
-        assert ask(APP, path)[0] == 404
-    finally:
-        close_lab()
+def test_a_file_for_another_tool_has_an_address_once_it_is_made(current_lab: Lab) -> None:
+    (run,) = finish(current_lab, current_lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    path, folder = f"/download/{run.id}/{ONNX}", current_lab.settings.runs / run.id
+    assert "not been made" in ask(APP, path)[1]
+    sha256 = write_atomically(folder / ONNX, b"a network")
+    write_atomically(folder / f"{ONNX}.json", ExportCertificate("onnx", "a tool", sha256, 1, 1.0, 0.0, 1).to_json())
+    current_lab.store.add_file(run.id, ONNX, sha256)
+    status, body, headers = ask(APP, path)
+    assert (status, body) == (200, "a network")
+    assert f'filename="{run.id}-{ONNX}"' in headers["content-disposition"]
+    (folder / ONNX).write_bytes(b"another")
+    assert ask(APP, path)[0] == 404
