@@ -30,14 +30,14 @@ def write_many(store: Store, count: int) -> list[str]:
     draw = np.random.default_rng(0)
     runs, transitions, tags, experiments, losses, epochs = [], [], [], [], [], []
     for number in range(count):
-        place = number % PER_EXPERIMENT
+        place, at = number % PER_EXPERIMENT, 1e9 + number
         group, state = number // PER_EXPERIMENT, STATES[number % len(STATES)] if place else "finished"
         id, base, experiment = f"r-{number:08x}", f"r-{number - place:08x}", f"e-{group:08x}"
         source = TaskSpec.of(dataset=DATASETS[group % len(DATASETS)])
         task = source.but(rotation=45.0)
         if not place:
             spec = RunSpec.of(method="pretrain", task=source, seed=group)
-            experiments.append((experiment, f"{source.dataset}, rotated {group}", 1e9 + number, id))
+            experiments.append((experiment, f"{source.dataset}, rotated {group}", at, id))
         else:
             lora = LoRASpec.of(rank=2 ** (place % 5)) if place % 2 else None
             optim = OptimSpec.of(learning_rate=0.001 * (1 + place % 4))
@@ -51,28 +51,9 @@ def write_many(store: Store, count: int) -> list[str]:
             result = json.dumps(measured(RESULT, accuracy=accuracy, seconds=seconds, **more, **files).to_dict())
         cause = f"Diverged at step {number}: the loss is no longer a finite number." if state == "failed" else None
         note = f"Note {number} with some words that say what was tried here." if number % 7 == 0 else ""
-        runs.append(
-            (
-                id,
-                spec.to_json(),
-                spec.kind,
-                spec.base,
-                bank_key(spec),
-                state,
-                experiment if place else None,
-                1e9 + number,
-                1e9 + number,
-                1e9 + number + 1,
-                cause,
-                result,
-                100,
-                100,
-                seconds,
-                int(number % 20 == 19),
-                note,
-            )
-        )
-        transitions += [(id, 1e9 + number + 0.1 * step, word) for step, word in enumerate(("queued", "running", state))]
+        about = (id, spec.to_json(), spec.kind, spec.base, bank_key(spec), state, experiment if place else None)
+        runs.append((*about, at, at, at + 1, cause, result, 100, 100, seconds, int(number % 20 == 19), note))
+        transitions += [(id, at + 0.1 * step, word) for step, word in enumerate(("queued", "running", state))]
         tags += [(id, f"tag {number % 10}")] if number % 3 == 0 else []
         curve = np.linspace(2, 0.1, 100)
         losses.append((id, 1, curve.astype("<f4").tobytes(), np.linspace(0.1, seconds, 100).astype("<f8").tobytes()))

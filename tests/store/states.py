@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import numpy as np
 
 from core.run_spec import RunSpec
@@ -37,6 +39,11 @@ def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = 
     }[state]()
 
 
+def insert(db: sqlite3.Connection, **row: object) -> None:
+    """Write a row of the table of runs, as this version would not."""
+    db.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
+
+
 def train(store: Store, id: str, first: int, count: int) -> None:
     """Record steps of a run in training, a tenth of a second each."""
     seconds = 0.1 * np.arange(first, first + count)
@@ -56,3 +63,11 @@ def begun(store: Store, count: int, kept: int | None = None, steps: int = 10) ->
     train(store, "r-1", 1, count)
     if kept is not None:
         keep(store, "r-1", kept)
+
+
+def claimed_again(store: Store) -> Run:
+    """The run r-1, which was in training, interrupted and claimed once more."""
+    store.interrupt(store.run("r-1"))
+    store.requeue(["r-1"], "me")
+    (run,) = claim(store)
+    return run

@@ -10,44 +10,32 @@ from core.store.curves import trends_of
 from core.store.store import Store
 from core.training.events import EpochEnd, StepLoss
 from tests.conftest import BOTH, DIGITS, compared, finish, short
-from tests.store.states import begun, claim, keep, put, train
+from tests.store.states import begun, claimed_again, keep, put, train
 
 MEASURES = {"validation_loss": 1.0, "validation_accuracy": 50.0}
 
 
-def test_a_run_goes_on_with_the_curve_up_to_its_checkpoint_and_nothing_after_it(store: Store) -> None:
+def test_a_run_goes_on_with_the_curve_up_to_its_checkpoint_and_an_eta_of_its_new_steps_alone(store: Store) -> None:
     begun(store, 4)
     store.record([(store.run("r-1"), EpochEnd(1, 4, 0.4, 1.4, 640.0, MEASURES))])
     train(store, "r-1", 5, 4)  # the checkpoint is in the middle of these, which a recorder never does
     keep(store, "r-1", 6)
     train(store, "r-1", 9, 1)
     store.record([(store.run("r-1"), EpochEnd(2, 6, 0.6, 1.4, 640.0, MEASURES))])
-    store.interrupt(store.run("r-1"))
-    store.requeue(["r-1"], "me")
-    (run,) = claim(store)
+    run = claimed_again(store)
     assert run.resumed_step == 6
     store.begin(run, 10, 0.6)
     curve = store.curve("r-1")
     assert curve.step.tolist() == curve.loss.tolist() == [1, 2, 3, 4, 5, 6]
     assert curve.epochs["epoch"].tolist() == [1]
     assert store.run("r-1").eta is None  # no step since it was resumed
-    train(store, "r-1", 7, 2)
+    fast = StepLoss(7, np.ones(2, np.float32), np.array([0.61, 0.62]))  # ten times as fast as before
+    store.record([(run, fast)])
     assert store.curve("r-1").step.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
     run = store.run("r-1")
-    assert run.training_seconds == pytest.approx(0.8)
-    assert run.eta == pytest.approx((0.8 - 0.6) / 2 * 2)
+    assert run.training_seconds == pytest.approx(0.62)
+    assert run.eta == pytest.approx(2 * 0.01)
     assert run.progress == 0.8
-
-
-def test_the_eta_counts_only_this_sessions_steps(store: Store) -> None:
-    begun(store, 50, kept=50, steps=100)
-    store.interrupt(store.run("r-1"))
-    store.requeue(["r-1"], "me")
-    (run,) = claim(store)
-    store.begin(run, 100, 5.0)
-    fast = StepLoss(51, np.ones(10, np.float32), 5.0 + 0.01 * np.arange(1, 11))  # ten times as fast as before
-    store.record([(run, fast)])
-    assert store.run("r-1").eta == pytest.approx(40 * 0.01)
 
 
 def test_curves_come_back_as_they_were_recorded_nan_included(store: Store) -> None:
@@ -74,10 +62,7 @@ def test_curves_come_back_as_they_were_recorded_nan_included(store: Store) -> No
 
 def test_another_attempt_forgets_the_first_ones_curve(store: Store) -> None:
     begun(store, 2, steps=5)
-    store.interrupt(store.run("r-1"))
-    store.requeue(["r-1"], "me")
-    (run,) = claim(store)
-    store.begin(run, 5)
+    store.begin(claimed_again(store), 5)
     assert len(store.curve("r-1").step) == 0
     assert store.run("r-1").step == 0
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import signal
 import subprocess
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from starlette.requests import Request
 from core.engine.jobs.run_files import NETWORK
 from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.files import sha256_of
-from core.lab import Lab, close_lab, open_lab
+from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.plan.configuration import Configuration
 from core.run_spec import RunSpec
@@ -33,17 +34,11 @@ from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.forked import Process
 from tests.store.many import PER_EXPERIMENT, write_many
-from tests.store.states import claim
+from tests.store.states import SPEC, claim
 from tests.study.samples import RESULT
-from tests.web.loop import complete
+from tests.web.asking import complete
 
-SPEC = RunSpec.of(method="pretrain", task=DIGITS)
 TUNE = RunSpec.of(method="full", task=TURNED, source=DIGITS, base="r-0000ba5e")
-
-
-@pytest.fixture
-def notes(store: Store, tmp_path: Path) -> RunNotes:
-    return RunNotes(store, tmp_path)
 
 
 def put(store: Store, folder: Path, *ids: str, spec: RunSpec = SPEC) -> None:
@@ -253,18 +248,14 @@ def test_two_processes_and_four_threads_that_delete_the_same_delete_each_run_onc
     ids = [f"r-{number:08x}" for number in range(40)]
     put(store, folder, *ids)
     process = child(tmp_path, "delete", ids)
-    gone: list[str] = []
-    threads = [threading.Thread(target=lambda: gone.extend(RunNotes(store, tmp_path).delete(ids))) for _ in range(4)]
     assert process.stdin
     process.stdin.write("go\n")
     process.stdin.flush()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        gone = sum(pool.map(lambda _: len(RunNotes(store, tmp_path).delete(ids)), range(4)))
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert len(gone) + int(printed) == len(ids)
+    assert gone + int(printed) == len(ids)
     assert store.runs() == []
     assert list(folder.iterdir()) == []
 
@@ -329,11 +320,8 @@ def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_o
                     wait_until(lambda id=id: not any(run.state == "running" for run in lab.runs_of([id])))
 
     # Two threads delete every run while the rest of its bank goes on training.
-    threads = [threading.Thread(target=do_away, args=(ids[place % 2 :: 2],)) for place in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda place: do_away(ids[place % 2 :: 2]), range(4)))
     assert [run.id for run in lab.runs()] == [base.id]
     wait_until(lambda: [path.name for path in lab.settings.runs.iterdir()] == [base.id])  # one may be copied meanwhile
     assert finish(lab, lab.launch(SPEC.but(seed=5, optim=short())).id)[0].state == "finished"  # the worker lives
@@ -359,38 +347,28 @@ def test_a_run_of_a_bank_is_stopped_and_deleted_while_the_others_train(lab: Lab)
     assert [(run.state, run.result and run.result.steps) for run in ended] == [("stopped", run.step) for run in ended]
 
 
-def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(settings: Settings, tmp_path: Path) -> None:
-    lab = open_lab(settings)
-    try:
-        (run,) = finish(lab, lab.launch(SPEC.but(optim=short())).id)
-        digest = sha256_of(lab.artifacts.path(run.id, NETWORK))
-        scope: dict[str, Any] = {
-            "type": "http",
-            "method": "GET",
-            "path": "/",
-            "headers": [],
-            "path_params": {"run_id": run.id, "kind": NETWORK},
-        }
-        body: list[bytes] = []
+def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(current_lab: Lab) -> None:
+    (run,) = finish(current_lab, current_lab.launch(SPEC.but(optim=short())).id)
+    digest = sha256_of(current_lab.artifacts.path(run.id, NETWORK))
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    scope["path_params"] = {"run_id": run.id, "kind": NETWORK}
+    body: list[bytes] = []
 
-        async def receive() -> dict[str, Any]:
-            await asyncio.sleep(60)
-            return {"type": "http.disconnect"}
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
 
-        async def send(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.body":
-                if not body:
-                    lab.notes.delete([run.id])
-                body.append(message.get("body", b""))
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            if not body:
+                current_lab.notes.delete([run.id])
+            body.append(message.get("body", b""))
 
-        complete(download(Request(scope))(scope, receive, send))
-        assert len(body) > 1
-        (tmp_path / "got").write_bytes(b"".join(body))
-        assert sha256_of(tmp_path / "got") == digest
-        assert download(Request(scope)).status_code == 404
-        assert lab.runs() == []
-    finally:
-        close_lab()
+    complete(download(Request(scope))(scope, receive, send))
+    assert len(body) > 1
+    assert hashlib.sha256(b"".join(body)).hexdigest() == digest
+    assert download(Request(scope)).status_code == 404
+    assert current_lab.runs() == []
 
 
 def test_runs_that_are_deleted_are_no_base_for_new_ones(lab: Lab) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +22,23 @@ from core.networks.file import read_network
 from core.settings import Settings
 from core.study.weights.predicted import predictions, true_targets
 from core.training.sharing import bank_key
-from tests.conftest import copied, finish, wait_until
+from tests.conftest import Opener, copied, finish, wait_until
+from tests.store.harm import lose
 
 OLD = Path(__file__).parents[1] / "old_home"
 EXPECTED: dict[str, Any] = json.loads((OLD / "expected.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    shutil.copytree(OLD / "home", tmp_path / "home")
-    lab = Lab(replace(Settings(tmp_path / "home"), threads=1))
-    lab.start()
-    yield lab
-    lab.close()
+def settings(tmp_path: Path) -> Settings:
+    return Settings(Path(shutil.copytree(OLD / "home", tmp_path / "home")), threads=1)
 
 
 @pytest.fixture(scope="module")
 def read_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The same, for tests that train and write nothing."""
     home = Path(shutil.copytree(OLD / "home", tmp_path_factory.mktemp("old") / "home"))
-    lab = Lab(replace(Settings(home), threads=1))
+    lab = Lab(Settings(home, threads=1))
     lab.start()
     yield lab
     lab.close()
@@ -196,16 +192,13 @@ def test_what_was_stopped_or_failed_is_trained_from_its_first_step_since_no_chec
         assert lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
 
 
-def test_its_runs_get_copies_and_a_store_that_is_lost_is_made_anew(lab: Lab) -> None:
+def test_its_runs_get_copies_and_a_store_that_is_lost_is_made_anew(lab: Lab, opened: Opener) -> None:
     ids = [run.id for run in lab.runs()]
     wait_until(lambda: all(copied(lab, id) for id in ids))
     lab.close()
-    for path in lab.settings.home.glob("lab.sqlite3*"):
-        path.unlink()
-    again = Lab(lab.settings)
-    again.start()
+    lose(lab.settings)
+    again = opened()
     assert again.runs() == []
     assert sorted(again.unlisted()) == sorted(ids)
     assert again.restore().runs == tuple(sorted(ids))
     assert said(again) == expected()
-    again.close()

@@ -13,11 +13,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from starlette.requests import Request
+from starlette.applications import Starlette
 
 from core.engine.jobs.run_files import NETWORK
 from core.errors import RunFileError, StoreDamagedError, StoreError, StoreGoneError
-from core.lab import Lab, close_lab, open_lab
+from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.backups import KEPT_LATEST, Backups
@@ -25,12 +25,13 @@ from core.store.checkpoints import PREFIX
 from core.store.run_file import NAME, changes_in, read_run_file
 from core.store.stages import stages_of
 from core.store.store import Store
-from core.web.downloads import health
+from core.web.downloads import routes
 from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, Opener, copied, finish, short, wait_until
 from tests.engine.child import lab_process
 from tests.store.harm import AS_NOBODY, cut, lose, restore, scribble
 from tests.store.test_old_home import said
+from tests.web.asking import ask
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 LONG = SPEC.but(optim=short(epochs=200, batch_size=16, rate=0.001))
@@ -51,6 +52,14 @@ def fill(lab: Lab) -> None:
     lab.notes.set_note(experiment.runs[1], "two\nlines")
     lab.notes.archive([experiment.runs[2]])
     wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+
+
+def trained(lab: Lab, *seeds: int) -> list[str]:
+    """Ids of bases that were trained with these seeds, once all runs are copied to their folders."""
+    ids = [lab.launch(SPEC.but(seed=seed)).id for seed in seeds]
+    finish(lab, *ids)
+    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+    return ids
 
 
 def stage_ids(lab: Lab) -> list[list[str]]:
@@ -107,20 +116,18 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
     opened: Opener, settings: Settings
 ) -> None:
     lab = opened()
-    early = finish(lab, lab.launch(SPEC).id)[0].id
+    (early,) = trained(lab, 0)
     experiment = lab.fine_tune(lab.run(early), TURNED, BOTH[:1], [0], "early")
     finish(lab, *experiment.runs)
     waiting = lab.launch(LONG).id
-    wait_until(lambda: lab.store.checkpoint(waiting) is not None and copied(lab, early))
+    wait_until(lambda: lab.store.checkpoint(waiting) is not None)
     older = settings.home.parent / "older.sqlite3"
     lab.store.copy_to(older)  # contains an experiment and one run in training
     lab.stop(waiting)
     finish(lab, waiting)
     lab.notes.set_note(early, "written later")
     lab.rename(experiment.id, "later")
-    late = finish(lab, lab.launch(SPEC.but(seed=1)).id)[0].id
-    gone = finish(lab, lab.launch(SPEC.but(seed=2)).id)[0].id
-    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+    late, gone = trained(lab, 1, 2)
     lab.notes.delete([gone])
     before = said(lab)
     lab.close()
@@ -137,8 +144,7 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
 
 def test_what_was_deleted_stays_deleted(opened: Opener, settings: Settings) -> None:
     lab = opened()
-    first, second = (finish(lab, lab.launch(SPEC.but(seed=seed)).id)[0].id for seed in range(2))
-    wait_until(lambda: copied(lab, first) and copied(lab, second))
+    first, second = trained(lab, 0, 1)
     older = settings.home.parent / "older.sqlite3"
     lab.store.copy_to(older)
     lab.notes.delete([first])
@@ -158,15 +164,13 @@ def test_a_folder_that_says_nothing_goes_to_the_strays_and_a_damaged_copy_is_fou
     opened: Opener, settings: Settings
 ) -> None:
     lab = opened()
-    first, second = (finish(lab, lab.launch(SPEC.but(seed=seed)).id)[0].id for seed in range(2))
-    wait_until(lambda: copied(lab, first) and copied(lab, second))
+    first, second = trained(lab, 0, 1)
     before = said(lab)
     backups = Backups(lab.store, settings.backups)
     made = backups.make()
     assert made is not None
     assert backups.make() is None  # nothing has changed since
-    third = finish(lab, lab.launch(SPEC.but(seed=2)).id)[0].id
-    wait_until(lambda: copied(lab, third))
+    (third,) = trained(lab, 2)
     lab.close()
     lose(settings)
     for id in (second, third):
@@ -230,9 +234,7 @@ def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
 
 def test_restore_refuses_while_a_process_uses_a_damaged_store(opened: Opener, settings: Settings) -> None:
     lab = opened()
-    id = lab.launch(SPEC).id
-    finish(lab, id)
-    wait_until(lambda: copied(lab, id))
+    trained(lab, 0)
     lab.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
     scribble(settings)
     done = restore(settings)
@@ -311,14 +313,10 @@ def test_a_read_only_store_is_said_to_be_read_only(what: str) -> None:
         assert "not read-only" in done.stdout
 
 
-def test_health_looks_at_the_store(settings: Settings) -> None:
-    request = Request({"type": "http", "method": "GET", "path": "/healthz", "headers": []})
-    open_lab(settings)
-    try:
-        assert health(request).status_code == 200
-        lose(settings)
-        answer = health(request)
-        assert answer.status_code == 503
-        assert b"was removed or replaced" in answer.body
-    finally:
-        close_lab()
+def test_health_looks_at_the_store(current_lab: Lab) -> None:
+    app = Starlette(routes=routes(str))
+    assert ask(app, "/healthz")[0] == 200
+    lose(current_lab.settings)
+    status, body, _ = ask(app, "/healthz")
+    assert status == 503
+    assert "was removed or replaced" in body

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -25,17 +24,17 @@ COUNT = 400
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def many(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(tmp_path_factory.mktemp("home") / "lab.sqlite3")
     write_many(store, COUNT)
     return store
 
 
 @pytest.fixture(scope="module")
-def everything(store: Store) -> list[Entry]:
+def everything(many: Store) -> list[Entry]:
     """All runs, the newest first, read one by one."""
-    search = Search(store)
-    return [search.entries([run.id])[0] for run in store.runs()]
+    search = Search(many)
+    return [search.entries([run.id])[0] for run in many.runs()]
 
 
 def words_of(store: Store, entry: Entry) -> str:
@@ -86,16 +85,16 @@ def all_pages(search: Search, query: Query, size: int) -> list[Run]:
         Query(text="no such thing anywhere"),
     ],
 )
-def test_a_filter_lets_through_what_fits_and_nothing_else(store: Store, everything: list[Entry], query: Query) -> None:
-    expected = [entry.run.id for entry in everything if fits(store, entry, query)]
-    search = Search(store)
+def test_a_filter_lets_through_what_fits_and_nothing_else(many: Store, everything: list[Entry], query: Query) -> None:
+    expected = [entry.run.id for entry in everything if fits(many, entry, query)]
+    search = Search(many)
     assert [run.id for run in all_pages(search, query, 30)] == expected
     assert search.count(query) == len(expected)
 
 
 @pytest.mark.parametrize("sort", list(ORDERS))
 def test_an_order_is_that_of_the_values_with_those_that_lack_one_last(
-    store: Store, everything: list[Entry], sort: str
+    many: Store, everything: list[Entry], sort: str
 ) -> None:
     def negative(value: float | None) -> float | None:
         return None if value is None else -value
@@ -117,21 +116,20 @@ def test_an_order_is_that_of_the_values_with_those_that_lack_one_last(
     }[sort]
     runs = [entry.run for entry in everything]
     expected = sorted(runs, key=lambda run: (key(run) is None, key(run) or 0, -run.created))
-    found = all_pages(Search(store), Query(sort=sort, archived=None), 37)
+    found = all_pages(Search(many), Query(sort=sort, archived=None), 37)
     assert [run.id for run in found] == [run.id for run in expected]
 
 
-def test_a_page_that_does_not_exist_is_the_nearest_that_does(store: Store) -> None:
-    search = Search(store)
+def test_a_page_that_does_not_exist_is_the_nearest_that_does(many: Store) -> None:
+    search = Search(many)
     assert search.find(Query(), 10**9).number == search.find(Query()).pages
     assert search.find(Query(), -5).number == 1
     assert search.find(Query(text="nothing like it")).pages == 1
 
 
-def test_signs_of_sql_in_a_search_are_letters(tmp_path: Path) -> None:
-    store = Store(tmp_path / "lab.sqlite3")
+def test_signs_of_sql_in_a_search_are_letters(store: Store, notes: RunNotes) -> None:
     store.add([("r-1", RunSpec.of(method="pretrain", task=DIGITS))], "me", 10)
-    search, notes = Search(store), RunNotes(store, tmp_path / "runs")
+    search = Search(store)
     notes.set_note("r-1", r"100 %_\' done")
     for text in ("%", "_", "\\", "'", "%_", r"100 %_\'"):
         assert search.count(Query(text=text)) == 1, text
@@ -153,8 +151,7 @@ def of_every_kind() -> list[RunSpec]:
     ]
 
 
-def test_words_of_a_label_find_exactly_its_runs(tmp_path: Path) -> None:
-    store = Store(tmp_path / "lab.sqlite3")
+def test_words_of_a_label_find_exactly_its_runs(store: Store) -> None:
     specs = of_every_kind()
     store.add([(f"x{place}", spec) for place, spec in enumerate(specs)], "me", 100)
     store.add([(f"y{place}", spec.but(seed=1)) for place, spec in enumerate(specs)], "me", 100)
@@ -173,8 +170,7 @@ def test_the_schema_contains_no_labels() -> None:
         assert f"'{label.split(' r=')[0]}".lower() not in text, label
 
 
-def test_columns_read_off_specs_and_results_say_what_python_says(tmp_path: Path) -> None:
-    store = Store(tmp_path / "lab.sqlite3")
+def test_columns_read_off_specs_and_results_say_what_python_says(store: Store) -> None:
     specs = of_every_kind()
     store.add([(f"r-{place}", spec) for place, spec in enumerate(specs)], "me", 10)
     with store.transaction() as db:
@@ -189,9 +185,8 @@ def test_columns_read_off_specs_and_results_say_what_python_says(tmp_path: Path)
     assert [row["accuracy"] for row in rows] == [50.0] + [None] * (len(specs) - 1)
 
 
-def test_the_mark_changes_with_the_list(tmp_path: Path) -> None:
-    store = Store(tmp_path / "lab.sqlite3")
-    search, notes = Search(store), RunNotes(store, tmp_path / "runs")
+def test_the_mark_changes_with_the_list(store: Store, notes: RunNotes) -> None:
+    search = Search(store)
     marks = [search.version()]
     spec = RunSpec.of(method="pretrain", task=DIGITS)
     for change in (

@@ -16,7 +16,7 @@ from core.store.schema import NEXT
 from core.store.store import Store
 from core.training.events import StepLoss
 from tests.conftest import DIGITS, finish, short
-from tests.store.states import SPEC, begun, claim, keep, put, train
+from tests.store.states import SPEC, begun, claim, claimed_again, keep, put
 from tests.study.samples import RESULT
 
 
@@ -76,9 +76,7 @@ def test_stopping_what_waits_with_a_checkpoint_sends_it_first_to_make_a_result_o
 
 def test_a_checkpoint_ahead_of_its_curve_is_not_gone_on_from(store: Store) -> None:
     begun(store, 3, kept=5)
-    store.interrupt(store.run("r-1"))
-    store.requeue(["r-1"], "me")
-    assert store.run("r-1").resumed_step == 0
+    assert claimed_again(store).resumed_step == 0
     assert store.checkpoint("r-1") is None
     assert "first step" in store.log("r-1")[-1][1]
 
@@ -109,25 +107,12 @@ def test_a_run_that_is_put_back_waits_for_its_last_checkpoint(store: Store) -> N
 
 @pytest.mark.parametrize(("checkpoint", "state"), [(False, "stopped"), (True, "queued")])
 def test_a_run_that_is_put_back_and_shall_stop_stops(store: Store, checkpoint: bool, state: State) -> None:
-    put(store, "r-1", "running")
+    begun(store, 3, kept=3 if checkpoint else None)
     run = store.run("r-1")
-    store.begin(run, 10)
-    train(store, "r-1", 1, 3)
-    if checkpoint:
-        keep(store, "r-1", 3)
     store.ask_stop("r-1", owner="me")
     store.put_back(run, "Out of memory.")
     assert store.run("r-1").state == state
     assert [run.stop_asked for run in claim(store)] == [True] * checkpoint  # to make a result from its checkpoint
-
-
-def test_a_run_in_other_hands_is_not_put_back(store: Store) -> None:
-    put(store, "r-1", "running", owner="asleep")
-    lost = store.run("r-1")
-    store.take_over("asleep", "me", "It sleeps.")
-    with pytest.raises(RunStateError):
-        store.put_back(lost, "Out of memory.")
-    assert store.run("r-1").state == "interrupted"
 
 
 def test_who_has_lost_a_run_changes_nothing_of_it(store: Store) -> None:
@@ -148,6 +133,7 @@ def test_who_has_lost_a_run_changes_nothing_of_it(store: Store) -> None:
         lambda: store.fail(lost, "x", None),
         lambda: store.interrupt(lost),
         lambda: store.start_over(lost, "x"),
+        lambda: store.put_back(lost, "x"),
     ):
         with pytest.raises(RunStateError, match="held by another worker"):
             change()
