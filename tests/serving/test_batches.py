@@ -14,7 +14,7 @@ import torch
 from core.adapter.read import AdapterFile
 from core.cli.serve import LOCAL_NAMES, application
 from core.errors import ServingBusyError, ServingError
-from core.lab import Lab, close_lab, open_lab
+from core.lab import Lab
 from core.serving import predictor
 from core.serving.inputs import READ
 from core.serving.rate import WINDOW, Answered, Rate, rate_of
@@ -38,23 +38,24 @@ class Slow:
 
 
 @pytest.fixture
-def slow(trained_home: TrainedHome, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+def settings(trained_home: TrainedHome, settings: Settings) -> Settings:
     trained_home.copy(settings.home)
-    lab = open_lab(settings)
-    found = Slow(lab, [run.id for run in lab.members(trained_home.plain) if run.spec.role == "adapter"])
-    read = lab.artifacts.adapter
+    return settings
+
+
+@pytest.fixture
+def slow(trained_home: TrainedHome, current_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    found = Slow(current_lab, [run.id for run in current_lab.members(trained_home.plain) if run.spec.role == "adapter"])
+    read = current_lab.artifacts.adapter
 
     def held_back(run: str) -> AdapterFile:
         found.reads.set()
         assert found.may_read.wait(HANG)
         return read(run)
 
-    monkeypatch.setattr(lab.artifacts, "adapter", held_back)
-    try:
-        yield found
-    finally:
-        found.may_read.set()
-        close_lab()
+    monkeypatch.setattr(current_lab.artifacts, "adapter", held_back)
+    yield found
+    found.may_read.set()
 
 
 def test_requests_that_arrive_together_share_a_batch_and_get_their_own_answers(slow: Slow) -> None:

@@ -24,6 +24,7 @@ from core.networks.transformer import TransformerSpec
 from core.serving.mixed import MixedNetwork
 from core.serving.rows import FIRST_ROWS, Places
 from tests.adapter.samples import SMALL, packed, perturb, probe
+from tests.networks.tiny import SIZES
 
 BASE = SMALL.build(1)
 SPECS: list[LowRankSpec] = [
@@ -146,24 +147,7 @@ def test_an_adapter_of_another_base_is_refused() -> None:
     network = MixedNetwork(BASE, {"r-x": made(LoRASpec.of(rank=2), 1, other)}.__getitem__, 2**20)
     with pytest.raises(BaseMismatchError):
         network.answer({"pixels": probe(rows=1)}, ["r-x"])
-    assert_base_answers(network)
-
-
-def assert_base_answers(network: MixedNetwork) -> None:
-    rows = probe(rows=4)
-    with torch.no_grad():
-        assert torch.equal(network.answer({"pixels": rows}, [None] * 4), BASE(rows))
-
-
-SIZES = {
-    "vocab_size": 20,
-    "hidden_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 8,
-    "max_position_embeddings": 26,
-    "pad_token_id": 1,
-}
+    assert_right(network, [None] * 4)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +156,8 @@ SIZES = {
     + [(kind, 4) for kind in ("bert", "esm", "markuplm", "roberta", "xlm-roberta")],
 )
 def test_the_longest_input_is_the_longest_that_can_be_read(kind: str, padding: int) -> None:
-    values = json.loads(AutoConfig.for_model(kind, **SIZES | {"pad_token_id": padding}).to_json_string(use_diff=False))
+    own = SIZES["bert"] | {"max_position_embeddings": 26, "pad_token_id": padding}
+    values = json.loads(AutoConfig.for_model(kind, **own).to_json_string(use_diff=False))
     spec = TransformerSpec.of(weights="0" * 64, config=architecture(values), num_classes=2)
     longest = spec.longest_input
     assert longest == (26 if kind == "bert" else 25 - padding)

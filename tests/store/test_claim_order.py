@@ -13,7 +13,7 @@ from core.plan.experiment import arm_specs, every
 from core.store.record import Experiment, Run
 from core.store.store import Store
 from core.training.sharing import FULL_BANK, LORA_BANK
-from tests.conftest import TURNED, short
+from tests.conftest import BOTH, TURNED, short
 from tests.store.states import SPEC, put
 from tests.study.samples import RESULT
 
@@ -54,12 +54,11 @@ def based(store: Store) -> Store:
 
 
 def test_few_runs_of_each_method_race_in_two_turns_at_least(based: Store) -> None:
-    quick = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of())]
-    queue(based, "e-1", quick, range(8))
+    queue(based, "e-1", BOTH, range(8))
     assert [(bank[0].spec.kind, len(bank)) for bank in claim_all(based)] == [("full", 4), ("lora", 4)] * 2
-    queue(based, "e-2", quick[:1], range(8))
+    queue(based, "e-2", BOTH[:1], range(8))
     assert [len(bank) for bank in claim_all(based)] == [8]  # a single method has nobody to race with
-    queue(based, "e-3", quick, range(2))
+    queue(based, "e-3", BOTH, range(2))
     assert [len(bank) for bank in claim_all(based)] == [2, 2]
 
 

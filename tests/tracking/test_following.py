@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from core.tracking.follower import Followed, Follower
 from core.tracking.registry import Target, target_of
 from core.tracking.source import RunProgress, Source
 from tests.conftest import BOTH, compared, finish, short, wait_until
+from tests.slow_servers import slow_server
 from tests.tracking.readers import in_mlflow, in_tensorboard, mlflow_runs, single, stored
 
 
@@ -39,13 +39,6 @@ def train(lab: Lab, epochs: int = 2) -> Experiment:
 
 def has_all(lab: Lab, folder: Path, experiment: Experiment) -> bool:
     return in_tensorboard(folder) == single(stored(lab, experiment))
-
-
-@contextmanager
-def silent_server() -> Iterator[int]:
-    """A server that takes connections and never answers. Yields: its port."""
-    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
-        yield server.getsockname()[1]
 
 
 def test_both_trackers_have_everything_when_the_runs_have_ended(tmp_path: Path, mlflow_file: Path) -> None:
@@ -75,8 +68,8 @@ def test_a_tracker_that_blocks_or_fails_changes_nothing_for_a_run(
         curves = [lab.curve(run.id).loss.tolist() for run in alone]
     (tmp_path / "file").write_text("no folder")
     logs = tmp_path / "logs"
-    with silent_server() as port, caplog.at_level(logging.WARNING):
-        addresses = f"mlflow:http://127.0.0.1:{port}", f"tensorboard:{tmp_path / 'file'}", f"tensorboard:{logs}"
+    with slow_server("it never answers") as server, caplog.at_level(logging.WARNING):
+        addresses = f"mlflow:{server.url}", f"tensorboard:{tmp_path / 'file'}", f"tensorboard:{logs}"
         with opened(tmp_path / "home", *addresses) as lab:
             experiment = train(lab)
             followed = finish(lab, *experiment.runs)

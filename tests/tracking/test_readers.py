@@ -6,12 +6,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from tensorboard import context
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from core.__main__ import main
@@ -39,8 +39,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def sent(printed: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in printed.splitlines()]
+@pytest.fixture
+def logs(idle: Lab, experiment: Experiment, tmp_path: Path) -> Path:
+    """A folder of TensorBoard to which the experiment was sent."""
+    to = tmp_path / "logs"
+    assert main(["track", experiment.id, "--to", f"tensorboard:{to}", "--home", str(idle.settings.home)]) == 0
+    return to
 
 
 def test_every_number_is_read_back_and_is_sent_once(
@@ -49,24 +53,22 @@ def test_every_number_is_read_back_and_is_sent_once(
     command = ["track", experiment.id, "--to", place.target, "--home", str(idle.settings.home)]
     before, environment = stored(idle, experiment), dict(os.environ)
     assert main(command) == 0
-    (first,) = sent(capsys.readouterr().out)
+    first = json.loads(capsys.readouterr().out)
     assert place.read() == place.kept(before)
     count = sum(len(points) for run in before.values() for points in run.values())
     expected = {"runs": 5, "complete": 0, "points": count, "report": place.target.startswith("mlflow")}
     assert first == {"experiment": experiment.id, "to": place.target, **expected}
     assert main(command) == 0
-    (second,) = sent(capsys.readouterr().out)
+    second = json.loads(capsys.readouterr().out)
     assert second == first | {"complete": 5, "points": 0, "report": False}
     assert place.read() == place.kept(before)
     assert list(nowhere.iterdir()) == []
     assert dict(os.environ) == environment
 
 
-def test_the_hparams_page_has_settings_and_measures(idle: Lab, experiment: Experiment, tmp_path: Path) -> None:
-    folder = tmp_path / "logs"
-    assert main(["track", experiment.id, "--to", f"tensorboard:{folder}", "--home", str(idle.settings.home)]) == 0
+def test_the_hparams_page_has_settings_and_measures(logs: Path, idle: Lab, experiment: Experiment) -> None:
     ask = context.RequestContext()
-    backend = backend_context.Context(context_of(folder))
+    backend = backend_context.Context(base_plugin.TBContext(data_provider=tensorboard_provider(logs)))
     metadata = backend.hparams_metadata(ask, "")
     known = backend.experiment_from_metadata(
         ask, "", include_metrics=True, hparams_run_to_tag_to_content=metadata, data_provider_hparams=[]
@@ -90,17 +92,9 @@ def test_the_hparams_page_has_settings_and_measures(idle: Lab, experiment: Exper
         assert measures["result/accuracy"] == np.float32(runs[id].score)
 
 
-def context_of(folder: Path) -> Any:
-    from tensorboard.plugins import base_plugin
-
-    return base_plugin.TBContext(data_provider=tensorboard_provider(folder))
-
-
-def test_scripts_read_losses_as_scalars(idle: Lab, experiment: Experiment, tmp_path: Path) -> None:
-    folder = tmp_path / "logs"
-    assert main(["track", experiment.id, "--to", f"tensorboard:{folder}", "--home", str(idle.settings.home)]) == 0
+def test_scripts_read_losses_as_scalars(logs: Path, idle: Lab, experiment: Experiment) -> None:
     run = idle.run(experiment.runs[0])
-    (path,) = folder.glob(f"*/*_{run.id}")
+    (path,) = logs.glob(f"*/*_{run.id}")
     events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
     curve = idle.curve(run.id)
     assert [scalar.value for scalar in events.Scalars("loss")] == curve.loss.tolist()
@@ -194,15 +188,11 @@ def test_a_missing_package_is_one_sentence(
     assert not (tmp_path / "new").exists()
 
 
-def test_the_usual_loader_of_tensorboard_shows_every_point(idle: Lab, experiment: Experiment, tmp_path: Path) -> None:
+def test_the_usual_loader_of_tensorboard_shows_every_point(logs: Path, idle: Lab, experiment: Experiment) -> None:
     # It leaves out whatever it does not take for a scalar, such as tensors of float64, which other readers show.
-    folder = tmp_path / "logs"
-    assert main(["track", experiment.id, "--to", f"tensorboard:{folder}", "--home", str(idle.settings.home)]) == 0
-    done = forked.run(["-m", "tests.tracking.usual_loader", str(folder)])
+    done = forked.run(["-m", "tests.tracking.usual_loader", str(logs)])
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    expected = single(stored(idle, experiment))
-    assert found == json.loads(json.dumps(expected))
+    assert json.loads(done.stdout) == json.loads(json.dumps(single(stored(idle, experiment))))
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.kind)

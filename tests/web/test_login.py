@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -17,7 +18,9 @@ from core.web.access import Access
 from core.web.chain import Limits, chain
 from pages.shared.ui.primary import on_primary
 from tests.browser.conftest import REPO
+from tests.conftest import HANG
 from tests.web.asking import KEY, TOKEN, ask, inside
+from tests.web.conftest import launch
 
 PROVIDER = {"client_id": "x", "client_secret": "y", "server_metadata_url": "https://login.example/openid"}
 LOGIN = {"redirect_uri": "http://localhost:8501/oauth2callback", "cookie_secret": "c" * 32}
@@ -107,3 +110,12 @@ def test_without_a_token_a_login_is_the_only_way_in(path: str) -> None:
         status, sentence, _ = ask(app, path, Authorization=bearer)
         assert status == 401
         assert "programs need the server's token" in sentence
+
+
+def test_a_login_that_cannot_work_does_not_start(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text("[auth")
+    process, _, log = launch(tmp_path, STREAMLIT_SECRETS_FILES=str(secrets))
+    assert process.wait(timeout=HANG) == 1
+    assert "LoRA Lab does not start: The secrets file cannot be read" in log.read_text()
+    assert "Traceback" not in log.read_text()

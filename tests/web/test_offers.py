@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from unittest.mock import Mock
 from urllib.parse import unquote
 
 import pytest
@@ -23,13 +23,6 @@ from tests.conftest import DIGITS, finish, short
 from tests.web.asking import TOKEN, ask
 
 APP = Starlette(routes=downloads.routes(lambda path: path))
-
-
-def fails(error: Exception) -> Callable[[], bytes]:
-    def content() -> bytes:
-        raise error
-
-    return content
 
 
 def test_a_file_is_made_when_it_is_asked_for_and_comes_as_an_attachment_that_nobody_keeps() -> None:
@@ -87,7 +80,7 @@ def test_a_session_keeps_what_was_drawn_last() -> None:
 )
 def test_why_there_is_no_file_is_a_sentence(error: Exception, status: int, sentence: str) -> None:
     offers = Offers()
-    path = offers.put("table", Offer("a.csv", "text/csv", fails(error)))
+    path = offers.put("table", Offer("a.csv", "text/csv", Mock(side_effect=error)))
     found, body, headers = ask(APP, path, Accept="text/html,*/*")
     assert found == status
     assert sentence in body

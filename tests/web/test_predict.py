@@ -124,14 +124,6 @@ def test_the_base_alone_answers_where_it_is_named_beside_the_rows(served: Served
     assert served.predict([row, row | {"adapter": served.adapters[0]}], base=served.base)[0] == 200
 
 
-def test_adapters_are_listed_with_what_they_have_learnt(served: Served) -> None:
-    status, found = served.ask("GET", "/api/adapters")
-    assert status == 200
-    assert {each["adapter"] for each in found["adapters"]} == set(served.adapters)
-    assert {each["base"] for each in found["adapters"]} == {served.base}
-    assert {each["label"] for each in found["adapters"]} == {"LoRA r=4", "LoRA r=1", "DoRA r=4"}
-
-
 @pytest.mark.parametrize("alone", [False, True])
 def test_the_code_of_the_page_works_as_it_stands_there(
     served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, alone: bool
@@ -146,9 +138,12 @@ def test_the_code_of_the_page_works_as_it_stands_there(
     assert len(json.loads(done.stdout)["predictions"]) == len(rows)
 
 
-def test_adapters_are_listed_in_parts_up_to_the_last(served: Served) -> None:
-    whole = served.ask("GET", "/api/adapters")[1]
-    assert whole["next"] is None
+def test_adapters_are_listed_with_what_they_have_learnt_whole_and_in_parts(served: Served) -> None:
+    status, whole = served.ask("GET", "/api/adapters")
+    assert (status, whole["next"]) == (200, None)
+    assert {each["adapter"] for each in whole["adapters"]} == set(served.adapters)
+    assert {each["base"] for each in whole["adapters"]} == {served.base}
+    assert {each["label"] for each in whole["adapters"]} == {"LoRA r=4", "LoRA r=1", "DoRA r=4"}
     parts, before = [], ""
     while True:
         part = served.ask("GET", f"/api/adapters?limit=2{before}")[1]
@@ -295,13 +290,9 @@ def test_the_description_names_what_is_sent_and_is_served(served: Served) -> Non
     assert found["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
 
 
-def nothing(_: Lab) -> None:
-    """No adapter is offered to begin with."""
-
-
 @pytest.mark.parametrize("base", ["", "/lab", "/lab/deep"])
 def test_the_paths_of_the_description_are_under_its_server(base: str) -> None:
-    app = Starlette(routes=routes(lambda path: f"{base}{path}", nothing))
+    app = Starlette(routes=routes(lambda path: f"{base}{path}", lambda lab: None))
     status, body, _ = ask(app, f"{base}/api/openapi.json")
     assert status == 200
     described = json.loads(body)
@@ -313,7 +304,7 @@ def test_the_paths_of_the_description_are_under_its_server(base: str) -> None:
 
 
 def test_a_request_that_is_refused_is_forgotten_at_once() -> None:
-    app, body = Starlette(routes=routes(str, nothing)), b'{"rows":[' + bytes(MAX_BYTES - 9)
+    app, body = Starlette(routes=routes(str, lambda lab: None)), b'{"rows":[' + bytes(MAX_BYTES - 9)
     ask(app, PREDICT, "POST", chunks=[body])
     gc.collect()
     gc.disable()  # it may be long until cycles are looked for

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -12,11 +17,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from core.cli.serve import LOCAL_NAMES, application
 from core.errors import AccessError
+from core.web.access import Access
 from core.web.answers import SECURITY_HEADERS, SecurityHeaders, server_error
 from core.web.peers import Proxies
+from core.web.predict import OPENAPI
 from core.web.request_origin import Hosts, LocalOnly, Origins, host_name, is_allowed
+from core.web.server import ANSWER_SECONDS, LimitedServer
+from tests.browser.conftest import free_port
+from tests.conftest import wait_until
 from tests.web.asking import ask, inside
+from tests.web.conftest import Visitor
 
 
 @pytest.mark.parametrize(
@@ -98,6 +110,34 @@ def test_proxies_are_those_that_are_named() -> None:
     for bad in ("*", "proxy", "10.0.0.1/8", "127.0.0.1;10.0.0.1", "300.1.1.1"):
         with pytest.raises(AccessError, match="LORA_LAB_PROXIES must be"):
             Proxies.from_environment({"LORA_LAB_PROXIES": bad})
+
+
+@contextmanager
+def serving(proxies: str) -> Iterator[Visitor]:
+    """A visitor of the server of ``python -m core serve`` that trusts these proxies."""
+    access = Access.decide("127.0.0.1", {"LORA_LAB_PROXIES": proxies}, LOCAL_NAMES)
+    port = free_port()
+    config = uvicorn.Config(application(access, port), port=port, log_level="warning", proxy_headers=False)
+    server = LimitedServer(config, access.proxies)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started)
+        yield Visitor(port)
+    finally:
+        server.should_exit = True
+        thread.join()
+    assert config.timeout_graceful_shutdown == ANSWER_SECONDS
+
+
+@pytest.mark.parametrize("proxies", ["", "10.0.0.0/8", "127.0.0.1"])
+def test_only_a_proxy_that_is_named_may_say_that_a_request_is_from_this_machine(proxies: str) -> None:
+    with serving(proxies) as visitor:
+        assert visitor.status(OPENAPI) == 200
+        for header in ("X_Forwarded_For", "Forwarded", "X_Real_Ip"):  # uvicorn reads the first one only
+            for client in ("127.0.0.1", "10.0.0.5", "203.0.113.9", ""):
+                is_here = (proxies, header, client) == ("127.0.0.1", "X_Forwarded_For", "127.0.0.1")
+                assert visitor.status(OPENAPI, **{header: client}) == (200 if is_here else 403), (header, client)
 
 
 def test_a_failing_route_tells_nothing_and_keeps_the_headers() -> None:

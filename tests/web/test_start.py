@@ -47,11 +47,6 @@ def a_newer_store(folder: Path) -> dict[str, str]:
     return {}
 
 
-def no_toml(folder: Path) -> dict[str, str]:
-    (folder / "secrets.toml").write_text("[auth")
-    return {"STREAMLIT_SECRETS_FILES": str(folder / "secrets.toml")}
-
-
 UNWRITABLE = "/proc/lora-lab" if sys.platform == "linux" else "/dev/lora-lab"
 
 Case = tuple[Callable[[Path], dict[str, str]], str]
@@ -70,7 +65,6 @@ OTHERS: dict[str, Case] = {
     "no number": (lambda _: {"LORA_LAB_MAX_GB": "x"}, "LORA_LAB_MAX_GB must be a number"),
     "a weak token": (lambda _: {"LORA_LAB_TOKEN": "passwordpassword"}, "LORA_LAB_TOKEN is easy to guess"),
     "no proxy": (lambda _: {"LORA_LAB_PROXIES": "127.0.0.1, proxy"}, "LORA_LAB_PROXIES must be"),
-    "a login that cannot work": (no_toml, "The secrets file cannot be read"),
 }
 
 COMMANDS = {"compare": ["--source", "digits"], "report": ["e-1", "report.html"], "run": ["--run", "r-1"]}
@@ -81,7 +75,7 @@ def test_what_cannot_be_used_or_meant_is_a_sentence_of_a_server_that_does_not_st
     make, sentence = (BAD_HOMES | OTHERS)[case]
     variables = make(tmp_path)
     process, _, log = launch(tmp_path, **variables)
-    assert process.wait(timeout=HANG) == 1
+    assert process.wait(timeout=HANG) != 0
     said = log.read_text()
     assert "Traceback" not in said, said
     (found,) = SENTENCE.findall(said)
