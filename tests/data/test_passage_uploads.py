@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.data.dataset import LanguageDataset
 from core.data.passage import Passage
-from core.data.sources import own
 from core.data.sources.catalog import Catalog
-from core.data.sources.own_passages import OwnPassages
 from core.data.task_spec import TaskSpec
 from core.data.uploads import (
     Draft,
@@ -32,7 +28,6 @@ from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.passage_draft import prompt_of, scored_bytes
 from core.data.uploads.plain_text import LONGEST, pieces_of
 from core.errors import DatasetError
-from core.settings import Settings
 from core.tasks.views.language import LanguageView
 from tests.bad_files.sentences import faults_of
 from tests.data.passage_files import FORMATS, PASSAGES, QUESTIONS, ROWS, chat, written
@@ -116,10 +111,9 @@ def topical(count: int = 60) -> list[dict[str, str]]:
     ]
 
 
-def test_topics_choose_passages_for_source_and_target_and_each_has_a_test_part(tmp_path: Path) -> None:
+def test_topics_choose_passages_for_source_and_target_and_each_has_a_test_part(catalog: Catalog) -> None:
     rows = topical()
     drawn = read_passages(json_lines(*rows), topic="topic")
-    catalog = Catalog(Settings(home=tmp_path))
     catalog.keep(drawn.dataset, "mine")
     info, dataset = catalog.info("mine"), catalog.load("mine")
     assert "60 passages on 3 topics, of which the completions are learned" in drawn.line
@@ -271,74 +265,3 @@ def test_long_passages_are_cut_between_words_and_lose_nothing_else(text: str) ->
 def test_cuts_are_at_the_end_of_a_sentence_where_there_is_one() -> None:
     text = " ".join(f"Sentence number {n} is here." for n in range(200))
     assert all(piece.endswith(".") and piece.startswith("Sentence") for piece in pieces_of(text))
-
-
-# Kept datasets
-
-
-def same(one: object, two: LanguageDataset) -> bool:
-    assert isinstance(one, LanguageDataset)
-    for part in ("train_labels", "test_labels"):
-        np.testing.assert_array_equal(getattr(one, part), getattr(two, part))
-        assert getattr(one, part).dtype == np.int64
-        assert not getattr(one, part).flags.writeable
-    return (one.train_texts, one.test_texts, one.class_names) == (two.train_texts, two.test_texts, two.class_names)
-
-
-def topics(dataset: LanguageDataset) -> LanguageDataset:
-    labels = [np.arange(len(part)) % 2 for part in (dataset.train_texts, dataset.test_texts)]
-    return replace(dataset, train_labels=labels[0], test_labels=labels[1], class_names=("a", "b"))
-
-
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize("all_scored", [False, True])
-def test_a_kept_dataset_of_passages_is_read_as_it_was(rows: str, all_scored: bool, tmp_path: Path) -> None:
-    catalog = Catalog(Settings(tmp_path))
-    dataset = read_passages(written(rows, "jsonl"), all_scored=all_scored).dataset
-    catalog.keep(dataset, "mine")
-    catalog.keep(topics(dataset), "with-topics")
-    for one in (catalog, Catalog(Settings(tmp_path))):
-        info = one.info("mine")
-        assert (info.state, info.kind, info.objective, info.num_classes) == ("ready", "language", "language", 0)
-        assert info.line == "Uploaded: 20 passages, 16 of them for training."
-        assert same(one.load("mine"), dataset)
-        assert one.info("with-topics").line == "Uploaded: 20 passages on 2 topics, 16 of them for training."
-    kept = Catalog(Settings(tmp_path)).load("with-topics")
-    assert kept.train_labels.tolist() == [0, 1] * 8
-    assert catalog.as_file("mine") == ("mine.passages.safetensors", OwnPassages(Settings(tmp_path)).content(dataset))
-
-
-Change = Callable[[dict[str, Any]], None]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda arrays: arrays["train_kinds"].fill(9),
-        lambda arrays: arrays["train_kinds"].fill(0),
-        lambda arrays: arrays["train_kinds"].__setitem__(0, 3),
-        lambda arrays: arrays["train_counts"].fill(0),
-        lambda arrays: arrays["train_counts"].__setitem__(0, 2**62),
-        lambda arrays: arrays["train_ends"].__setitem__(0, 10**6),
-        lambda arrays: arrays["train_ends"].__setitem__(-1, 1),
-        lambda arrays: arrays["train_texts"].fill(255),
-    ],
-)
-def test_a_file_that_contradicts_itself_is_damaged(change: Change, tmp_path: Path) -> None:
-    source = OwnPassages(Settings(tmp_path))
-    dataset = read_passages(written("prompts", "jsonl")).dataset
-    arrays = {name: array.copy() for name, array in source.arrays(dataset).items()}
-    change(arrays)
-    content = source.format.written(arrays, (), "language")
-    header, read = source.format.read("mine", content)
-    with pytest.raises(DatasetError, match="The file of your dataset mine is damaged"):
-        source.dataset("mine", header, read)
-
-
-def test_passages_are_not_kept_as_texts_nor_texts_as_passages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DatasetError, match="Only datasets of passages"):
-        OwnPassages(Settings(tmp_path)).keep(read_texts(CSV).dataset, "a")
-    monkeypatch.setattr(own, "MAX_FILE", 100)
-    with pytest.raises(DatasetError, match="leave some of its passages out"):
-        Catalog(Settings(tmp_path)).keep(read_passages(written("texts", "csv")).dataset, "a")
-    assert list(tmp_path.iterdir()) == []

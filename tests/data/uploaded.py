@@ -6,11 +6,12 @@ import io
 import stat
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 
 import numpy as np
 from PIL import Image
 
-from core.data.dataset import ImageDataset
+from core.data.dataset import Dataset, ImageDataset
 from core.data.uploads import Draft
 from core.lab import Lab
 
@@ -91,6 +92,18 @@ def flat(draft: Draft[ImageDataset]) -> tuple[np.ndarray, np.ndarray]:
         np.concatenate([data.train_images, data.test_images]),
         np.concatenate([data.train_labels, data.test_labels]),
     )
+
+
+def check_same(kept: Dataset, wanted: Dataset) -> None:
+    """Two datasets differ in their names at most, and nobody can write to the arrays of the first one."""
+    assert type(kept) is type(wanted)
+    for name in {field.name for field in fields(wanted)} - {"name"}:
+        one, two = getattr(kept, name), getattr(wanted, name)
+        if isinstance(two, np.ndarray):
+            np.testing.assert_array_equal(one, two, strict=True)
+            assert not one.flags.writeable
+        else:
+            assert one == two
 
 
 def held(images: np.ndarray, labels: np.ndarray) -> list[tuple[bytes, int]]:
