@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+
+from core.errors import LabError
+from tests.conftest import HANG, wait_until
 
 HEADERS = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -100,3 +106,33 @@ def deaf_server() -> Iterator[str]:
             one.setblocking(False)
             one.connect_ex(deaf.getsockname())
         yield f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+
+
+def is_asking() -> bool:
+    """Whether something in this process waits for a server."""
+    return any(thread.name == "http" for thread in threading.enumerate())
+
+
+def stopped(download: Callable[[threading.Event], object], waits: Callable[[], bool]) -> tuple[float, LabError]:
+    """Seconds until a download ends from when it is stopped, and its error.
+
+    Args:
+        download: until an event is set.
+        waits: whether it has begun to wait for a server, which is when it is stopped.
+    """
+    stop, errors = threading.Event(), list[LabError]()
+
+    def run() -> None:
+        with pytest.raises(LabError) as caught:
+            download(stop)
+        errors.append(caught.value)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    wait_until(waits)
+    stop.set()
+    start = time.monotonic()
+    thread.join(HANG)
+    took = time.monotonic() - start
+    (error,) = errors
+    return took, error

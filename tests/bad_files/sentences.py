@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from core.errors import LabError
+
 LONGEST = 400
 """Maximum number of characters."""
 
@@ -19,3 +26,11 @@ def faults_of(text: str) -> list[str]:
         "speaks like a machine": any(word in text for word in MACHINE),
     }
     return [fault for fault, found in faults.items() if found]
+
+
+def refusal(kind: type[LabError], ask: Callable[..., object], *values: Any, **more: Any) -> str:
+    """The one clear sentence of the error of this kind with which a call ends."""
+    with pytest.raises(kind) as caught:
+        ask(*values, **more)
+    assert faults_of(str(caught.value)) == [], str(caught.value)
+    return str(caught.value)

@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from core.data.dataset import LanguageDataset
 from core.data.passage import Passage
 from core.data.uploads.passage_forms import ALPACA, PAIRED
 from tests.data.text_files import WRITERS, parquet
@@ -35,6 +38,17 @@ def shared_gpt(*said: str) -> list[dict[str, str]]:
     return [{"from": ("human", "gpt")[n % 2], "value": text} for n, text in enumerate(said)]
 
 
+def conversation(*messages: dict[str, str]) -> Passage:
+    """What such messages are read as."""
+    return Passage(messages=tuple((each["role"], each["content"]) for each in messages))
+
+
+def dataset_of(*passages: Passage) -> LanguageDataset:
+    """A dataset that has the same passages in both parts."""
+    zeros = np.zeros(len(passages), np.int64)
+    return LanguageDataset("mine", passages, zeros, passages, zeros)
+
+
 ROWS: dict[str, list[dict[str, Any]]] = {
     "texts": [{"id": n, "text": f"{q}{a}"} for n, (q, a) in enumerate(QUESTIONS)],
     "prompts": [{"prompt": q, "completion": a} for q, a in QUESTIONS],
@@ -60,19 +74,8 @@ PASSAGES: dict[str, list[Passage]] = {
         )
         for n, (q, a) in enumerate(QUESTIONS)
     ],
-    "messages": [
-        Passage(
-            messages=(
-                ("system", "Be brief."),
-                ("user", q),
-                ("assistant", a),
-                ("user", "Sure?"),
-                ("assistant", "Yes."),
-            )
-        )
-        for q, a in QUESTIONS
-    ],
-    "conversations": [Passage(messages=(("user", q), ("assistant", a))) for q, a in QUESTIONS],
+    "messages": [conversation(*chat(q, a, "Sure?", "Yes.", system="Be brief.")) for q, a in QUESTIONS],
+    "conversations": [conversation(*chat(q, a)) for q, a in QUESTIONS],
 }
 """What they are read as, in their order."""
 

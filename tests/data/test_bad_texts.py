@@ -11,20 +11,12 @@ import pytest
 from core.data.uploads import limits, read_texts, read_upload
 from core.errors import DatasetError
 from tests import forked
-from tests.bad_files.sentences import faults_of
+from tests.bad_files.sentences import refusal
 from tests.bad_files.texts import one_long_text
 from tests.conftest import HANG
 from tests.data.text_files import CSV, PARQUET, ROWS
 from tests.data.uploaded import arrays, noise
 from tests.soak.sizes import full_or_short
-
-
-def refused(content: bytes | Path, **columns: str) -> str:
-    """The sentence with which a file is refused."""
-    with pytest.raises(DatasetError) as caught:
-        read_texts(content, **columns)
-    assert faults_of(str(caught.value)) == []
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +31,7 @@ def refused(content: bytes | Path, **columns: str) -> str:
     ],
 )
 def test_a_column_that_cannot_be_used_is_a_sentence(columns: dict[str, str], sentence: str) -> None:
-    assert sentence in refused(CSV, **columns)
+    assert sentence in refusal(DatasetError, read_texts, CSV, **columns)
 
 
 @pytest.mark.parametrize(
@@ -54,12 +46,12 @@ def test_a_column_that_cannot_be_used_is_a_sentence(columns: dict[str, str], sen
 )
 def test_parts_that_are_no_parts_are_a_sentence(parts: list[str], sentence: str) -> None:
     rows = "\n".join(f"{text},{label},{part}" for (text, label), part in zip(ROWS, parts, strict=True))
-    assert sentence in refused(f"text,label,use\n{rows}".encode(), part="use")
+    assert sentence in refusal(DatasetError, read_texts, f"text,label,use\n{rows}".encode(), part="use")
 
 
 def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    assert "a.csv cannot be read: No such file" in refused(tmp_path / "a.csv")
-    assert "cannot be read" in refused(tmp_path)
+    assert "a.csv cannot be read: No such file" in refusal(DatasetError, read_texts, tmp_path / "a.csv")
+    assert "cannot be read" in refusal(DatasetError, read_texts, tmp_path)
 
 
 def test_repeated_references_are_not_unpacked_one_by_one() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from core.data.examples import Batch, Examples, ImageExamples
+from core.data.examples import ImageExamples
+from core.data.text_examples import TextExamples
 from core.errors import DatasetError
 
 IMAGES = ImageExamples(torch.rand(9, 784, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 3)
@@ -40,30 +38,8 @@ def test_the_first_ones_are_a_part_and_cost_no_memory() -> None:
     assert len(IMAGES.first(100)) == 9
 
 
-class Words(Examples):
-    """Examples that are not images."""
-
-    def __init__(self) -> None:
-        self.labels = torch.arange(3)
-
-    def batch(self, rows: Tensor | slice) -> Batch:
-        return {"input_ids": self.labels[rows, None]}
-
-    def tensors(self) -> list[Tensor]:
-        return [self.labels]
-
-    def to(self, device: torch.device | str) -> Self:
-        return self
-
-    def first(self, count: int) -> Self:
-        return self
-
-    def at(self, rows: Tensor) -> Self:
-        return self
-
-
 def test_other_examples_have_no_pixels_and_say_so() -> None:
-    words = Words()
+    words = TextExamples.of([[1], [2], [3]], torch.arange(3), 0)
     assert len(words) == 3
     assert words.device.type == "cpu"
     with pytest.raises(DatasetError, match="not images"):

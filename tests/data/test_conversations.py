@@ -6,30 +6,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from core.data.dataset import LanguageDataset
 from core.data.passage import Passage
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, NetworkFileError
 from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.tokenizer import Tokenizer
 from core.tasks.views.language import LanguageView
+from tests.data.passage_files import chat, conversation, dataset_of
 from tests.reader.test_chat_template import CHATML, FORGETFUL, LLAMA, MARKED
 from tests.training.tiny_passages import tokenizer_folder
 
 pytestmark = pytest.mark.usefixtures("read_here")
 
-CHATS = tuple(
-    Passage(messages=(("user", f"the cat {n}"), ("assistant", "sat on a mat"), ("user", "and?"), ("assistant", "ran")))
-    for n in range(10)
-)
-
-
-def dataset(passages: tuple[Passage, ...]) -> LanguageDataset:
-    zeros = np.zeros(len(passages), np.int64)
-    return LanguageDataset("chats", passages, zeros, passages[:4], zeros[:4])
+CHATS = tuple(conversation(*chat(f"the cat {n}", "sat on a mat", "and?", "ran")) for n in range(10))
 
 
 def tokenizer(folder: Path, template: str, begins: bool) -> tuple[Tokenizer, Any]:
@@ -47,8 +38,8 @@ def test_a_conversation_has_the_tokens_that_transformers_gives_it_and_no_second_
     template: str, begins: bool, tmp_path: Path
 ) -> None:
     own, real = tokenizer(tmp_path / "tokenizer", template, begins)
-    task = LanguageView().task(TaskSpec.of(dataset="chats", length=512), dataset(CHATS), own)
-    for row, passage in enumerate(CHATS[:4]):
+    task = LanguageView().task(TaskSpec.of(dataset="mine", length=512), dataset_of(*CHATS), own)
+    for row, passage in enumerate(CHATS):
         messages = [{"role": role, "content": content} for role, content in passage.messages]
         wanted = real.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=template == MARKED)
         if begins and wanted["input_ids"][0] != real.bos_token_id:  # the mark that this network's texts begin with
@@ -67,15 +58,15 @@ def test_a_conversation_has_the_tokens_that_transformers_gives_it_and_no_second_
 def test_everything_is_scored_where_the_dataset_says_so(tmp_path: Path) -> None:
     own, _ = tokenizer(tmp_path / "tokenizer", CHATML, True)
     everything = tuple(Passage(messages=passage.messages, all_scored=True) for passage in CHATS)
-    spec = TaskSpec.of(dataset="chats", length=512)
-    batch = LanguageView().task(spec, dataset(everything), own).test.batch(slice(None))
-    assert batch["scored"].sum() == batch["attention_mask"].sum() - 4  # all but the mark that begins each
+    spec = TaskSpec.of(dataset="mine", length=512)
+    batch = LanguageView().task(spec, dataset_of(*everything), own).test.batch(slice(None))
+    assert batch["scored"].sum() == batch["attention_mask"].sum() - len(CHATS)  # all but the mark that begins each
 
 
 def test_a_network_that_cannot_be_used_for_conversations_is_a_sentence(tmp_path: Path) -> None:
-    spec, view = TaskSpec.of(dataset="chats"), LanguageView()
+    spec, view = TaskSpec.of(dataset="mine"), LanguageView()
     with pytest.raises(DatasetError, match="has conversations, and this network has no chat template"):
-        view.task(spec, dataset(CHATS), ByteTokenizer())
+        view.task(spec, dataset_of(*CHATS), ByteTokenizer())
     own, _ = tokenizer(tmp_path / "tokenizer", FORGETFUL, True)
     with pytest.raises(NetworkFileError, match="writes earlier messages in another way"):
-        view.task(spec, dataset(CHATS), own)
+        view.task(spec, dataset_of(*CHATS), own)

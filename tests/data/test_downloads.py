@@ -8,9 +8,8 @@ import io
 import os
 import resource
 import threading
-import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,9 +23,9 @@ from core.data.sources.published import Published
 from core.errors import DownloadError
 from core.files import put_in_place
 from core.settings import Settings
-from tests.conftest import HANG, wait_until
+from tests.conftest import HANG
 from tests.data.idx_files import LETTERS, MNIST, Files, idx_files, put, tree, zipped
-from tests.slow_servers import WAYS, deaf_server, slow_server
+from tests.slow_servers import WAYS, deaf_server, is_asking, slow_server, stopped
 
 Answer = bytes | int | tuple[int, bytes] | None
 """A body, a status, a body with the length that is announced for it, or silence."""
@@ -35,45 +34,45 @@ AT_ONCE = 4.0
 """Seconds within which a stop acts on a busy machine; on an idle one, it takes a tenth of a second."""
 
 
-class Server:
+class Server(ThreadingHTTPServer):
     """A real web server on this machine: answers each path as told, 404 where told nothing."""
 
     def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
         self.over = threading.Event()
-        outer = self
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}).start()
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                answer = outer.answers.get(self.path, 404)
-                if answer is None:
-                    outer.over.wait(20)
-                    return
-                length, body = answer if isinstance(answer, tuple) else (None, answer)
-                if isinstance(body, int):
-                    self.send_error(body)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body) if length is None else length))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.handle_error = lambda *_: None  # a client that hangs up is part of the tests
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.thread.start()
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up is part of the tests."""
 
     def close(self) -> None:
         self.over.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        self.shutdown()
+        self.server_close()
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        answer = self.server.answers.get(self.path, 404)
+        if answer is None:
+            self.server.over.wait(20)
+        elif isinstance(answer, int):
+            self.send_error(answer)
+        else:
+            length, body = answer if isinstance(answer, tuple) else (len(answer), answer)
+            self.send_response(200)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.fixture
@@ -239,40 +238,27 @@ def test_a_stop_ends_a_download_at_the_next_piece_and_leaves_what_was_there(serv
     assert tree(tmp_path) == before
 
 
-def seconds_to_stop(home: Path, url: str, waiting: threading.Event | None = None) -> float:
-    """Seconds until a download ends from when it is stopped, which is when a server is ``waiting``."""
+def check_stopped(home: Path, url: str, waits: Callable[[], bool]) -> None:
+    """A download that is stopped ends at once and leaves what was there. Args: waits: whether it can be stopped."""
     put(home / "datasets/MNIST/raw", idx_files(MNIST, seed=9))
-    before, stop, errors = tree(home), threading.Event(), list[DownloadError]()
+    before = tree(home)
     catalog = offering(home, replace(MNIST, mirrors=(url,), resources=((FIRST, ""),)), timeout=HANG)
-
-    def download() -> None:
-        with pytest.raises(DownloadError) as caught:
-            catalog.download("mnist", stop=stop)
-        errors.append(caught.value)
-
-    thread = threading.Thread(target=download, daemon=True)
-    thread.start()
-    wait_until(waiting.is_set if waiting else lambda: any(one.name == "http" for one in threading.enumerate()))
-    stop.set()
-    stopped = time.monotonic()
-    thread.join(2 * AT_ONCE)
-    took = time.monotonic() - stopped
+    took, error = stopped(lambda stop: catalog.download("mnist", stop=stop), waits)
     assert took < AT_ONCE
-    assert [str(error) for error in errors] == ["The download of MNIST was stopped; nothing was changed."]
+    assert str(error) == "The download of MNIST was stopped; nothing was changed."
     assert tree(home) == before
-    return took
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_stop_acts_at_once_while_an_answer_lasts_and_closes_the_connection(way: str, tmp_path: Path) -> None:
     with slow_server(way) as slow:
-        assert seconds_to_stop(tmp_path, slow.url, slow.waiting) < AT_ONCE
+        check_stopped(tmp_path, slow.url, slow.waiting.is_set)
         assert slow.hung_up.wait(HANG)
 
 
 def test_a_stop_acts_at_once_while_a_server_takes_no_connection(tmp_path: Path) -> None:
     with deaf_server() as url:
-        assert seconds_to_stop(tmp_path, url) < AT_ONCE
+        check_stopped(tmp_path, url, is_asking)
 
 
 def test_headers_that_drip_for_ever_are_one_sentence(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from hypothesis.extra import numpy as hnp
 from core.data.sources.catalog import Catalog
 from core.data.sources.idx import MAX_BYTES, read_idx
 from core.errors import DatasetError
-from core.settings import Settings
 from tests.data.idx_files import MNIST, idx, idx_files, put
 
 
@@ -86,10 +85,10 @@ def test_no_more_is_unpacked_than_the_header_announces(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_does_not_fit_is_named_in_one_sentence(
-    stem: int, content: bytes, reason: str, tmp_path: Path
+    stem: int, content: bytes, reason: str, catalog: Catalog, tmp_path: Path
 ) -> None:
     put(tmp_path / "datasets/MNIST/raw", idx_files(MNIST) | {MNIST.stems[stem]: content})
     with pytest.raises(DatasetError, match=reason) as caught:
-        Catalog(Settings(tmp_path)).load("mnist")
+        catalog.load("mnist")
     assert MNIST.stems[stem][:5] in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from core.artifacts.trial import evaluate_adapter
-from core.data.dataset import ImageDataset, Images, Labels
+from core.data.dataset import ImageDataset, Images, Labels, TextDataset
 from core.data.sources.catalog import Catalog
 from core.data.sources.registry import SOURCES
 from core.data.sources.source import DatasetInfo, Source
@@ -57,16 +56,10 @@ class Stripes(Source):
         return ImageDataset(name, images[:TRAIN], labels[:TRAIN], images[TRAIN:], labels[TRAIN:], DIRECTIONS)
 
 
-@dataclass(frozen=True, eq=False)
-class Recordings:
+class Recordings(TextDataset):
     """A dataset of a kind that no view knows."""
 
-    name: str = "songs"
-    kind: str = "sound"
-    train_labels: Labels = field(default_factory=lambda: np.arange(20) % 2)
-    test_labels: Labels = field(default_factory=lambda: np.arange(20) % 2)
-    class_names: tuple[str, ...] = ("finch", "wren")
-    num_classes: int = 2
+    kind = "sound"
 
 
 class Songs(Stripes):
@@ -81,7 +74,8 @@ class Songs(Stripes):
         return DatasetInfo(name, "Songs", "40 songs.", num_classes=2, state="ready", kind=self.kind)
 
     def load(self, name: str) -> Recordings:
-        return Recordings()
+        labels = np.arange(20) % 2
+        return Recordings(name, ("chirp",) * 20, labels, ("chirp",) * 20, labels, ("finch", "wren"))
 
 
 @pytest.fixture(scope="module")

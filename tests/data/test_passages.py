@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
-from core.data.dataset import LanguageDataset
 from core.data.language_examples import LanguageExamples
 from core.data.passage import Passage
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError
 from core.networks.byte_tokenizer import BEGIN, END, ByteTokenizer
 from core.tasks.views.language import LanguageView, passage_preview, scored_examples
+from tests.data.passage_files import dataset_of
 from tests.training.tiny_passages import passages, tokenizer
 
 PROMPTED = Passage.prompted("naïve?", " 日本 🙂")
@@ -19,10 +21,8 @@ BYTES = ByteTokenizer()
 
 
 def rows_of(examples: LanguageExamples) -> list[tuple[list[int], list[bool]]]:
-    found = []
-    for start, end in zip(examples.offsets[:-1].tolist(), examples.offsets[1:].tolist(), strict=True):
-        found.append((examples.tokens[start:end].tolist(), examples.scored[start:end].tolist()))
-    return found
+    ranges = [slice(start, end) for start, end in pairwise(examples.offsets.tolist())]
+    return [(examples.tokens[each].tolist(), examples.scored[each].tolist()) for each in ranges]
 
 
 def test_what_follows_a_prompt_is_scored_with_the_end_and_counted_in_bytes() -> None:
@@ -58,11 +58,8 @@ def test_no_second_token_begins_a_text_that_has_one_and_messages_end_as_their_te
 def test_a_token_that_nothing_precedes_is_not_scored_and_its_bytes_do_not_count() -> None:
     first, second = (scored_examples([Passage.whole("the cat sat")], tokenizer(begins), 99) for begins in (True, False))
     assert first.labels[0].tolist() == [rows_of(first)[0][1].count(True), 11.0]
-    assert second.labels[0, 1].item() == 11 - len(own_words(second)[0])
-
-
-def own_words(examples: LanguageExamples) -> list[str]:
-    return tokenizer(False).words(rows_of(examples)[0][0])
+    words = tokenizer(False).words(rows_of(second)[0][0])
+    assert second.labels[0, 1].item() == 11 - len(words[0])
 
 
 def test_batches_choose_and_move_as_the_texts_do() -> None:
@@ -75,18 +72,11 @@ def test_batches_choose_and_move_as_the_texts_do() -> None:
     assert not (batch["scored"] & ~batch["attention_mask"].bool()).any()
 
 
-def dataset(*texts: Passage) -> LanguageDataset:
-    zeros = torch.zeros(len(texts), dtype=torch.int64).numpy()
-    return LanguageDataset("mine", texts, zeros, texts, zeros)
-
-
-def test_a_task_of_prompts_longer_than_the_input_is_refused_and_so_are_messages_without_a_template() -> None:
+def test_a_task_of_prompts_longer_than_the_input_is_refused() -> None:
     spec = TaskSpec.of(dataset="mine", length=8)
-    long = dataset(*[Passage.prompted("a prompt that is long", " yes")] * 5)
+    long = dataset_of(*[Passage.prompted("a prompt that is long", " yes")] * 5)
     with pytest.raises(DatasetError, match="Nothing of mine is left to score in texts of 8 tokens: choose a longer"):
         LanguageView().task(spec, long, BYTES)
-    with pytest.raises(DatasetError, match="no chat template"):
-        LanguageView().task(spec, dataset(*[Passage(messages=(("user", "a"), ("assistant", "b")))] * 5), BYTES)
     seen = passage_preview(spec, long, BYTES, 2)
     assert (len(seen.rows), seen.cut, seen.length) == (2, 4, 8)
     assert "".join(seen.rows[0][0]) == "<s>a prompt that is long yes</s>"

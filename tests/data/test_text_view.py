@@ -82,10 +82,6 @@ def test_texts_in_the_order_of_their_lengths_are_all_there() -> None:
     assert texts.by_length().tolist() == [1, 2, 0]
 
 
-def test_a_text_without_any_token_can_be_read(reader: Tokenizer) -> None:
-    assert all(reader.encode(["", " "]))
-
-
 def test_a_preview_says_what_is_cut_and_how_much_the_network_does_not_know(reader: Tokenizer) -> None:
     texts = ["cat"] * 20 + ["very " * 20] * 20
     strange = text_preview(TaskSpec.of(dataset="texts"), dataset(["Katze"] * 20 + ["cat"] * 20), reader, batch=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from core.data.task_spec import TaskSpec
 from core.data.uploads import Draft, TextColumns, draft_texts, guess, read_text_table, read_texts, short_name
 from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.text_file import unpacked
+from core.data.uploads.text_table import TextTable
 from core.errors import DatasetError
 from core.tasks.views.split import outline
 from tests.data.text_files import CSV, GOOD, ROWS, WRITERS, json_lines, lines, parquet, separated
@@ -36,6 +38,11 @@ def held(draft: Draft[TextDataset]) -> list[tuple[str, str]]:
     data = draft.dataset
     texts, labels = (*data.train_texts, *data.test_texts), np.concatenate([data.train_labels, data.test_labels])
     return sorted((text, data.class_names[label]) for text, label in zip(texts, labels, strict=True))
+
+
+def table_of(rows: Sequence[Sequence[object]], *names: str) -> TextTable:
+    """The table in a CSV file of these rows; their columns are a text and a label without ``names``."""
+    return read_text_table(separated(rows, names or ("text", "label")).encode())
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -196,32 +203,24 @@ def test_decimals_in_parquet_are_labels_as_other_numbers_are() -> None:
         (("Class Index", "Title", "Description"), ("3", "short", "a long text"), ("Description", "Class Index", None)),
         (
             ("id", "sentence", "label", "label_text"),
-            (None, "a long text", "1", "good"),
+            ("", "a long text", "1", "good"),
             ("sentence", "label_text", None),
         ),
-        (("", "review", "sentiment"), (None, "a long text", "pos"), ("review", "sentiment", None)),
+        (("", "review", "sentiment"), ("", "a long text", "pos"), ("review", "sentiment", None)),
         (("text", "label", "split"), ("a long text", "x", "train"), ("text", "label", "split")),
         (("q", "a", "where"), ("a long text", "x", "test"), ("q", "a", "where")),
         (("text", "split"), ("a long text", "x"), ("text", "split", None)),
     ],
 )
 def test_the_columns_are_guessed_from_names_and_content(
-    names: tuple[str, ...], row: tuple[str | None, ...], wanted: tuple[str | None, ...]
+    names: tuple[str, ...], row: tuple[str, ...], wanted: tuple[str | None, ...]
 ) -> None:
-    """Cells are made different where they say that they are long or None, and alternate where they do not."""
+    """Cells are made different where they are long, short or empty, and alternate where they do not."""
     other = {"x": "z", "ham": "spam", "3": "1", "1": "0", "good": "bad", "pos": "neg", "train": "test", "test": "train"}
     rows = [
-        [
-            n
-            if cell is None
-            else f"{cell} {n}"
-            if cell in ("a long text", "short")
-            else (cell, other[cell])[n % 3 == 0]
-            for cell in row
-        ]
-        for n in range(30)
+        [(cell, other[cell])[n % 3 == 0] if cell in other else f"{cell} {n}".strip() for cell in row] for n in range(30)
     ]
-    found = guess(read_text_table(separated(rows, names).encode()))
+    found = guess(table_of(rows, *names))
     assert (found.text, found.label, found.part) == wanted
 
 
@@ -235,7 +234,7 @@ def test_a_column_may_be_called_like_one_of_its_values(names: tuple[str, str]) -
 
 def test_columns_of_one_name_are_numbered_and_can_be_chosen() -> None:
     rows = [(text, "x", label, "y") for text, label in ROWS]
-    table = read_text_table(separated(rows, ("a", "a", "a (2)", "a")).encode())
+    table = table_of(rows, "a", "a", "a (2)", "a")
     assert list(table.columns) == ["a", "a (3)", "a (2)", "a (4)"]
     assert held(draft_texts(table, TextColumns("a", "a (2)"))) == sorted(ROWS)
 
@@ -258,15 +257,8 @@ def test_a_column_of_parts_says_what_is_trained_on() -> None:
     assert draft.dataset.train_texts == tuple(text for text, _ in ROWS[:12])
     assert draft.dataset.test_texts == tuple(text for text, _ in ROWS[12:])
     assert "split as in the file" in draft.line
-    table = read_text_table(separated(rows, ("text", "label", "split")).encode())
-    assert draft_texts(table, TextColumns("text", "label")).train_counts == (5, 5, 5)
-
-
-def test_a_cell_that_names_no_part_is_told_and_the_column_is_still_taken_for_one() -> None:
-    rows = [(text, label, ("train", "test")[n >= 12]) for n, (text, label) in enumerate(ROWS)]
-    rows[4] = (*rows[4][:2], "tset")
-    with pytest.raises(ValueError, match="Line 6 has 'tset' in"):
-        read_texts(separated(rows, ("text", "label", "split")).encode())
+    columns = TextColumns("text", "label")
+    assert draft_texts(table_of(rows, "text", "label", "split"), columns).train_counts == (5, 5, 5)
 
 
 @pytest.mark.parametrize(("other", "tested", "use"), [("test", 3, "trained on"), ("train", 3, "used for testing")])
@@ -295,19 +287,15 @@ def test_line_breaks_in_quotes_belong_to_the_text() -> None:
         read_texts(separated(rows).encode() + b"a,a\n" * 4 + b"a,b,c\n")
 
 
-def test_a_table_with_tabs_may_be_written_without_quotes() -> None:
-    rows = [(f'"{n}" he said, and "so', "ab"[n % 2]) for n in range(10)]
-    plain = "\n".join(["text\tlabel", *("\t".join(row) for row in rows)])
-    assert held(read_texts(plain.encode())) == sorted(rows)
-    quoted = separated([(f'a "b"\t{n}\n', label) for n, (_, label) in enumerate(rows)], by="\t", quoting=csv.QUOTE_ALL)
+def test_a_table_with_tabs_may_be_written_without_quotes_and_those_in_texts_swallow_no_rows() -> None:
+    within = [(f'"{n}" he said, and "so', "ab"[n % 2]) for n in range(10)]
+    begun = [(f'"{n}" he said' if n % 5 else f'"Oh no {n}', "ab"[n % 2]) for n in range(20)]
+    begun[7] = ('"all of it"', "a")
+    for rows in (within, begun):
+        plain = "\n".join(["text\tlabel", *("\t".join(row) for row in rows)])
+        assert held(read_texts(plain.encode())) == sorted(rows)
+    quoted = separated([(f'a "b"\t{n}\n', "ab"[n % 2]) for n in range(10)], by="\t", quoting=csv.QUOTE_ALL)
     assert held(read_texts(quoted.encode()))[0] == ('a "b"\t0', "a")
-
-
-def test_quotes_that_texts_happen_to_begin_with_swallow_no_rows() -> None:
-    rows = [(f'"{n}" he said' if n % 5 else f'"Oh no {n}', "ab"[n % 2]) for n in range(20)]
-    rows[7] = ('"all of it"', "a")
-    plain = "\n".join(["text\tlabel", *("\t".join(row) for row in rows)])
-    assert held(read_texts(plain.encode())) == sorted(rows)
 
 
 def test_duplicates_are_counted_and_dropped_by_choice() -> None:
@@ -409,24 +397,20 @@ def test_rows_that_cannot_be_used_are_told_and_the_others_are_what_they_would_be
     assert left.dataset.train_labels.tolist() == alone.dataset.train_labels.tolist()
 
 
-def test_a_table_whose_parts_are_misspelled_is_read_without_those_rows() -> None:
+def test_a_table_whose_parts_are_misspelled_is_told_and_read_without_those_rows() -> None:
     rows = [(text, label, ("train", "test")[n % 2]) for n, (text, label) in enumerate(ROWS * 2)]
-    content = separated([*rows, ("more", "apple", "trian")], ("text", "label", "part")).encode()
-    table, columns = read_text_table(content), TextColumns("text", "label", "part")
+    names = ("text", "label", "part")
+    table, columns = table_of([*rows, ("more", "apple", "trian")], *names), TextColumns(*names)
+    assert guess(table).part == "part"
     left = draft_texts(table, columns, leave_out=True)
     assert left.faults.told == ["Line 38 has 'trian' in 'part': the parts are train, test and validation."]
-    assert held(left) == held(
-        draft_texts(read_text_table(separated(rows, ("text", "label", "part")).encode()), columns)
-    )
+    assert held(left) == held(draft_texts(table_of(rows, *names), columns))
 
 
 def test_a_file_of_which_most_cannot_be_used_is_something_else() -> None:
+    table = table_of([*((f"a {n}", "") for n in range(19)), *ROWS])
     with pytest.raises(DatasetError, match=r"Line 2 has a text but no label .* 18 more cannot be used"):
-        draft_texts(
-            read_text_table(separated([*((f"a {n}", "") for n in range(19)), *ROWS]).encode()),
-            TextColumns("text", "label"),
-            leave_out=True,
-        )
+        draft_texts(table, TextColumns("text", "label"), leave_out=True)
 
 
 @pytest.mark.parametrize(
@@ -454,7 +438,7 @@ def test_labels_that_are_no_classes_are_told_from_names_and_stars(labels: tuple[
 def test_flags_and_pairs_are_told_from_other_columns() -> None:
     flagged = [(f"a text {n}", n % 2, n % 3 // 2, n % 5 // 4) for n in range(60)]
     names = ("text", "toxic", "rude", "threat")
-    found = guess(read_text_table(separated(flagged, names).encode()))
+    found = guess(table_of(flagged, *names))
     assert (found.text, found.label) == ("text", None)
     assert "'toxic', 'rude', 'threat' are several labels" in found.obstacle
     chosen = read_texts(separated(flagged, names).encode(), label="toxic")
@@ -462,20 +446,16 @@ def test_flags_and_pairs_are_told_from_other_columns() -> None:
     assert chosen.warnings[0] == (
         "The columns 'rude', 'threat' could be the label, too, and are not used: each text has one label."
     )
-    with_label = guess(
-        read_text_table(separated([(*row, "ab"[row[1]]) for row in flagged], (*names, "label")).encode())
-    )
+    with_label = guess(table_of([(*row, "ab"[row[1]]) for row in flagged], *names, "label"))
     assert (with_label.label, with_label.obstacle) == ("label", "")
-    one_hot = [
-        (f"a text {n}", (n % 3 == 0 and 1) or 0, (n % 3 == 1 and 1) or 0, (n % 3 == 2 and 1) or 0) for n in range(60)
-    ]
-    assert not guess(read_text_table(separated(one_hot, names).encode())).obstacle
+    one_hot = [(f"a text {n}", *(int(n % 3 == column) for column in range(3))) for n in range(60)]
+    assert not guess(table_of(one_hot, *names)).obstacle
     pair = [(f"the text {n}", f"another text {n}", "ab"[n % 2]) for n in range(20)]
-    found = guess(read_text_table(separated(pair, ("Sentence1", "Sentence2", "label")).encode()))
+    found = guess(table_of(pair, "Sentence1", "Sentence2", "label"))
     assert (found.text, found.label) == (None, "label")
     assert "'Sentence1' and 'Sentence2' are a pair" in found.obstacle
     scores = [(f"{n}", f"{n % 3}", f"the text {n}", "ab"[n % 2]) for n in range(20)]
-    assert not guess(read_text_table(separated(scores, ("score1", "score2", "text", "label")).encode())).obstacle
+    assert not guess(table_of(scores, "score1", "score2", "text", "label")).obstacle
 
 
 def test_a_column_that_could_be_the_label_as_well_is_named() -> None:

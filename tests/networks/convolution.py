@@ -11,19 +11,10 @@ from torch import nn
 from core.networks.network import NetworkSpec
 from tests.docs.examples import example
 
-NAME = "convolution_of_the_docs"
-
-
-def documented() -> type[NetworkSpec]:
-    """The family of that module."""
-    module = ModuleType(NAME)
-    sys.modules[NAME] = module  # where the types of the spec's fields are looked up
-    exec(compile(example("a network family"), "docs/extending.md", "exec", dont_inherit=True), module.__dict__)
-    family: type[NetworkSpec] = module.ConvolutionSpec
-    return family
-
-
-ConvolutionSpec = documented()
+_MODULE = ModuleType("convolution_of_the_docs")
+sys.modules[_MODULE.__name__] = _MODULE  # where the types of the spec's fields are looked up
+exec(compile(example("a network family"), "docs/extending.md", "exec", dont_inherit=True), _MODULE.__dict__)
+ConvolutionSpec: type[NetworkSpec] = _MODULE.ConvolutionSpec
 
 
 def plain_network(filters: int = 8, hidden: int = 32, classes: int = 10) -> nn.Module:

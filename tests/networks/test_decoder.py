@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,13 +69,10 @@ def imported(folder: Path, home: Path) -> tuple[Networks, str]:
 
 @pytest.mark.parametrize("name", ["llama", "llama tied", "gpt2"])
 def test_the_same_files_are_a_language_model_and_a_classifier(name: str, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "tiny"
     own = network_of(name, dtype=torch.float32)
     own.save_pretrained(folder)
-    for file in tokenizer_folder().iterdir():
-        shutil.copy(file, folder)
+    shutil.copytree(tokenizer_folder(), folder, dirs_exist_ok=True)
     networks, digest = imported(folder, tmp_path / "home")
     network = networks.start(networks.spec(digest, learns="language"), 0)
     assert networks.start(networks.spec(digest, 3), 0).config.num_labels == 3

@@ -27,15 +27,15 @@ from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.networks.registry import FAMILIES, known_spec, spec_of
 from core.training.evaluation import batch_of
 from tests.networks.convolution import ConvolutionSpec, plain_network
+from tests.registered import with_entry
 
 SPEC = ConvolutionSpec.of(num_filters=3, num_hidden=7, dropout=0.5)
 
 
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
-    FAMILIES.append(ConvolutionSpec)
-    yield
-    FAMILIES.remove(ConvolutionSpec)
+    with with_entry(FAMILIES, ConvolutionSpec):
+        yield
 
 
 def used() -> nn.Module:

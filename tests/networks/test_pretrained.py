@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from core.errors import NetworkFileError
-from core.files import sha256_of, written_atomically
+from core.files import sha256_of
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.merging import merged_copy
@@ -27,7 +27,6 @@ from tests.adapter.classifiers import ARCHITECTURES, Sample, logits, sample
 from tests.adapter.samples import assert_close
 
 LABELS = ("cat", "dog", 'a "quoted"\nname')
-
 
 LENGTH = 9
 """Tokens after which training cut texts off."""
@@ -59,15 +58,6 @@ def test_transformers_computes_what_the_network_computes(tmp_path: Path, archite
     ours = read_network(folder / "model.safetensors")
     assert fingerprint(ours.state_dict()) == fingerprint(merged.state_dict())
     assert torch.equal(logits(ours, one.probe), logits(merged, one.probe))
-
-
-def test_its_tokenizer_is_that_of_the_network_that_was_brought(tmp_path: Path) -> None:
-    one = sample("bert")
-    folder = written(tmp_path, one, one.base)
-    text = "The red cat sat on the very small mat"
-    mine, theirs = (AutoTokenizer.from_pretrained(place)(text)["input_ids"] for place in (folder, one.folder))
-    assert mine == theirs
-    assert len(set(mine)) > 7
 
 
 def without_padding(folder: Path) -> None:
@@ -119,21 +109,3 @@ def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path: Path) -> None:
         with pytest.raises(NetworkFileError, match="There is no tokenizer in"):
             write_pretrained(path, one.base, folder)
     assert not list((tmp_path / "out").iterdir())
-
-
-def test_a_file_in_pieces_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-
-    def half() -> None:
-        with written_atomically(path) as file:
-            file.write(b"half")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        half()
-    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"old"]
-    with written_atomically(path) as file:
-        file.write(b"new ")
-        file.write(b"content")
-    assert path.read_bytes() == b"new content"

@@ -57,8 +57,7 @@ def test_what_one_alternative_repeats_is_counted_in_groups_too() -> None:
         check_form(form(pre_tokenizer=split(r"(?:a*b*|c)d*")))
 
 
-def complete() -> Tokenizer:
-    """A tokenizer with a part of every kind that published ones have."""
+def test_a_tokenizer_with_a_part_of_every_kind_that_published_ones_have_is_taken() -> None:
     made = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2, "[UNK]": 3}, [("a", "b")], unk_token="[UNK]"))
     made.normalizer = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
@@ -74,11 +73,7 @@ def complete() -> Tokenizer:
         single="a $A b", pair="a $A b $B:1 b:1", special_tokens=[("a", 0), ("b", 1)]
     )
     made.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
-    return made
-
-
-def test_a_tokenizer_with_parts_of_many_kinds_is_taken() -> None:
-    check_form(json.loads(complete().to_str()))
+    check_form(json.loads(made.to_str()))
 
 
 @pytest.mark.parametrize("architecture", [*SIZES, *OTHERS])

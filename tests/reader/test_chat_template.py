@@ -8,7 +8,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from core.errors import NetworkFileError
 from core.reader import reading_here
 from core.reader.chat_template import MAX_RENDERED, MAX_TEMPLATE, Conversation, Parts, rendered
-from tests.bad_files.sentences import faults_of
+from tests.bad_files.sentences import refusal
 
 CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "
@@ -101,10 +101,7 @@ BAD = {
 
 @pytest.mark.parametrize("template", BAD, ids=lambda template: template[:30])
 def test_whatever_a_template_does_is_one_sentence(template: str) -> None:
-    with pytest.raises(NetworkFileError) as caught:
-        one(template, ONE)
-    assert faults_of(str(caught.value)) == []
-    assert BAD[template] in str(caught.value)
+    assert BAD[template] in refusal(NetworkFileError, one, template, ONE)
 
 
 def test_what_a_conversation_says_is_no_program() -> None:

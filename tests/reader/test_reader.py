@@ -8,10 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -152,41 +152,24 @@ def test_the_reader_gets_no_secrets(monkeypatch: pytest.MonkeyPatch, forks: bool
 
 
 def test_files_are_read_side_by_side_by_forks_of_one_process() -> None:
-    found: list[tuple[int, int, int]] = []
-    threads = [threading.Thread(target=lambda n=n: found.append(pids(n))) for n in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(HANG)
-    assert sorted(number for _, _, number in found) == list(range(20))
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(pids, range(20), timeout=HANG))
+    assert [number for _, _, number in found] == list(range(20))
     assert len({pid for pid, _, _ in found}) == 20
     assert {parent for _, parent, _ in found} == {process._process.pid if process._process else 0}
 
 
 def test_those_who_wait_when_the_reader_is_killed_share_the_next_one() -> None:
-    said: list[str] = []
-
-    def wait() -> None:
-        with pytest.raises(DatasetError) as caught:
-            misbehave("sleep")
-        said.append(str(caught.value))
-
-    threads = [threading.Thread(target=wait) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    os.kill(pids(0)[1], signal.SIGKILL)
-    for thread in threads:
-        thread.join(HANG)
-    assert said == [TIME] * 4
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(misbehave, "sleep") for _ in range(4)]
+        time.sleep(0.5)
+        os.kill(pids(0)[1], signal.SIGKILL)
+        assert [str(each.exception(HANG)) for each in waiting] == [TIME] * 4
 
 
 def test_files_of_our_own_are_read_in_this_process_and_thread() -> None:
-    elsewhere: list[int] = []
-    with reading_here():
-        thread = threading.Thread(target=lambda: elsewhere.append(pids(0)[0]))
-        thread.start()
-        thread.join(HANG)
+    with reading_here(), ThreadPoolExecutor(1) as pool:
+        elsewhere = pool.submit(pids, 0).result(HANG)
         with reading_here():
             pass
         assert pids(0)[0] == os.getpid()

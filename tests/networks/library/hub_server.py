@@ -134,7 +134,9 @@ class _Answers(BaseHTTPRequestHandler):
             if path.rpartition("/")[2] not in ("main", hub.commit):
                 self._refuse(404, "RevisionNotFound")
                 return
-            self._send(hub.description or json.dumps(hub.described()).encode())
+            content = hub.description or json.dumps(hub.described()).encode()
+            self._head(200, len(content))
+            self.wfile.write(content)
         elif path.startswith(f"/org/tiny/resolve/{hub.commit}/"):
             self._file(path.rpartition("/")[2])
         else:
@@ -146,21 +148,15 @@ class _Answers(BaseHTTPRequestHandler):
             self._refuse(*hub.file_refusal)
             return
         if hub.redirect:
-            self.send_response(302)
-            self.send_header("Location", f"{hub.redirect}{self.path}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self._head(302, 0, Location=f"{hub.redirect}{self.path}")
             return
         content = hub.alter(name, (hub.folder / name).read_bytes())
         wanted, start = self.headers.get("Range"), 0
         if wanted and hub.ranges:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         body = content[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        part = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
+        self._head(206 if start else 200, len(body), **part)
         if name.endswith(".safetensors") and hub.break_after is not None:
             self.wfile.write(body[: hub.break_after])
             self.wfile.flush()
@@ -174,17 +170,13 @@ class _Answers(BaseHTTPRequestHandler):
             body = body[len(body) // 2 :]
         self.wfile.write(body)
 
-    def _send(self, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
     def _refuse(self, status: int, code: str) -> None:
+        self._head(status, 0, **({"X-Error-Code": code} if code else {}))
+
+    def _head(self, status: int, length: int, **headers: str) -> None:
         self.send_response(status)
-        if code:
-            self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
+        for name, value in {**headers, "Content-Length": str(length)}.items():
+            self.send_header(name, value)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:

@@ -16,10 +16,12 @@ from core.errors import LabError
 from core.networks.library import place
 from core.networks.library.networks import Networks
 from tests.bad_files.networks import beside, changed, config, header, index
-from tests.bad_files.sentences import faults_of
+from tests.bad_files.sentences import refusal
 from tests.networks.tiny import save_tiny
 
 pytestmark = pytest.mark.usefixtures("read_here")
+
+FULL = shutil.disk_usage("/")._replace(free=2**26 + 1000)
 
 
 @pytest.mark.parametrize(
@@ -41,22 +43,11 @@ def test_a_config_decides_only_the_architecture(networks: Networks, sound: Path,
     assert network.config._attn_implementation in ("sdpa", "eager")
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("sound") / "tiny")
-
-
-def left(networks: Networks) -> list[str]:
-    return [path.name for path in networks._settings.networks.rglob("*") if path.is_file()]
-
-
 def refused(networks: Networks, bring: Callable[[], object]) -> str:
     """The sentence with which a network is refused, once it is seen to be one and to have left nothing."""
-    with pytest.raises(LabError) as caught:
-        bring()
-    assert faults_of(str(caught.value)) == [], str(caught.value)
-    assert left(networks) == []
-    return str(caught.value)
+    said = refusal(LabError, bring)
+    assert [path.name for path in networks._settings.networks.rglob("*") if path.is_file()] == []
+    return said
 
 
 def test_the_same_network_is_taken_when_nothing_is_changed(networks: Networks) -> None:
@@ -147,21 +138,17 @@ def test_a_zip_that_is_larger_than_any_network_is_one_sentence(networks: Network
     assert "more than the 8.6 GB that a network may have" in refused(networks, lambda: networks.import_folder(path))
 
 
-def test_what_is_too_large_for_the_memory_is_one_sentence(
-    networks: Networks, sound: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("place", "found", "says"),
+    [
+        ("core.networks.library.importing.free_bytes", lambda device: 1000, "of memory are free"),
+        ("core.networks.library.check.free_bytes", lambda device: 1000, "of memory, but"),
+        ("shutil.disk_usage", lambda path: FULL, "are free on the disk"),
+    ],
+    ids=["memory to import it", "memory to check it", "disk"],
+)
+def test_what_is_too_large_for_this_machine_is_one_sentence(
+    networks: Networks, sound: Path, monkeypatch: pytest.MonkeyPatch, place: str, found: object, says: str
 ) -> None:
-    from core.networks.library import check, importing
-
-    monkeypatch.setattr(importing, "free_bytes", lambda device: 1000)
-    assert "of memory are free" in refused(networks, lambda: networks.import_folder(sound))
-    monkeypatch.undo()
-    monkeypatch.setattr(check, "free_bytes", lambda device: 1000)
-    assert "of memory, but" in refused(networks, lambda: networks.import_folder(sound))
-
-
-def test_what_is_too_large_for_the_disk_is_one_sentence(
-    networks: Networks, sound: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    full = shutil.disk_usage("/")._replace(free=2**26 + 1000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
-    assert "are free on the disk" in refused(networks, lambda: networks.import_folder(sound))
+    monkeypatch.setattr(place, found)
+    assert says in refused(networks, lambda: networks.import_folder(sound))

@@ -9,14 +9,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,10 +25,11 @@ from core.networks.library.arrivals import Arrivals
 from core.networks.library.hub import TIMEOUT, HubPlace, is_hub_name
 from core.networks.library.networks import Networks
 from core.settings import Settings
-from tests.bad_files.sentences import faults_of
-from tests.conftest import HANG, wait_until
+from tests.bad_files.sentences import refusal
+from tests.conftest import wait_until
 from tests.networks.library.hub_server import COMMIT, Drip, HubServer
 from tests.networks.tiny import save_tiny
+from tests.slow_servers import deaf_server, is_asking, slow_server, stopped
 
 pytestmark = pytest.mark.usefixtures("read_here")
 
@@ -39,14 +39,9 @@ AT_ONCE = TIMEOUT / 2
 """Seconds within which a stop acts on a busy machine, before a silent server is given up; mostly some 0.1 s."""
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("hub") / "tiny")
-
-
 @pytest.fixture
-def hub(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    server = HubServer(tiny)
+def hub(sound: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    server = HubServer(sound)
     monkeypatch.setenv("HF_ENDPOINT", server.address + "/")
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
@@ -63,22 +58,20 @@ def left(networks: Networks) -> list[Path]:
 
 
 def refused(networks: Networks, name: str = "org/tiny") -> str:
-    with pytest.raises(LabError) as caught:
-        networks.import_known(name)
-    assert faults_of(str(caught.value)) == [], str(caught.value)
+    said = refusal(LabError, networks.import_known, name)
     assert networks.list() == []
-    return str(caught.value)
+    return said
 
 
 def ranges(hub: HubServer) -> list[str]:
     return [wanted for path, wanted in hub.requests if path.endswith(WEIGHTS)]
 
 
-def test_a_network_comes_with_its_commit_licence_and_progress(networks: Networks, hub: HubServer, tiny: Path) -> None:
+def test_a_network_comes_with_its_commit_licence_and_progress(networks: Networks, hub: HubServer, sound: Path) -> None:
     shares: list[float] = []
     card = networks.import_known("org/tiny", shares.append)
     assert (card.name, card.revision, card.origin, card.licence) == ("org/tiny", COMMIT, "Hugging Face", "mit")
-    assert card.digest == networks.import_folder(tiny, "org/tiny").digest
+    assert card.digest == networks.import_folder(sound, "org/tiny").digest
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert not any("onnx" in path for path, _ in hub.requests)
@@ -111,7 +104,14 @@ def test_a_connection_that_breaks_is_taken_up_again(networks: Networks, hub: Hub
         assert "was lost" in refused(networks)
 
 
-def test_a_download_that_was_broken_off_goes_on_where_it_ended(networks: Networks, hub: HubServer) -> None:
+@pytest.mark.parametrize(
+    ("changes", "goes_on"),
+    [({}, True), ({"ranges": False}, True), ({"commit": "d" * 40}, False)],
+    ids=["as it was", "cannot resume", "has a new commit"],
+)
+def test_a_download_that_was_broken_off_goes_on_where_it_ended_unless_there_is_a_new_commit(
+    networks: Networks, hub: HubServer, changes: dict[str, Any], goes_on: bool
+) -> None:
     size = (hub.folder / WEIGHTS).stat().st_size
     hub.break_after = size // 10
     assert "to go on where it ended" in refused(networks)
@@ -120,25 +120,12 @@ def test_a_download_that_was_broken_off_goes_on_where_it_ended(networks: Network
     assert reached == 4 * (size // 10)
     hub.break_after = None
     hub.requests.clear()
+    for name, value in changes.items():
+        setattr(hub, name, value)
     card = networks.import_known("org/tiny")
-    assert ranges(hub) == [f"bytes={reached}-"]
-    assert all(path.parent.name == card.digest for path in left(networks))
-
-
-def test_a_server_that_cannot_resume_is_read_from_the_beginning(networks: Networks, hub: HubServer) -> None:
-    hub.break_after = (hub.folder / WEIGHTS).stat().st_size // 10
-    refused(networks)
-    hub.break_after, hub.ranges = None, False
-    networks.import_known("org/tiny")
-
-
-def test_a_new_commit_begins_anew(networks: Networks, hub: HubServer) -> None:
-    hub.break_after = 1000
-    refused(networks)
-    hub.break_after, hub.commit = None, "d" * 40
-    hub.requests.clear()
-    assert networks.import_known("org/tiny").revision == "d" * 40
-    assert ranges(hub) == [""]
+    assert card.revision == hub.commit
+    assert ranges(hub) == [f"bytes={reached}-" if goes_on else ""]
+    assert all(path.parent.name == card.digest for path in left(networks)) or not goes_on
 
 
 def test_a_download_can_be_stopped_and_continued(settings: Settings, networks: Networks, hub: HubServer) -> None:
@@ -161,27 +148,13 @@ def test_a_download_can_be_stopped_and_continued(settings: Settings, networks: N
     assert [card.name for card in networks.list()] == ["org/tiny"]
 
 
-def seconds_to_stop(networks: Networks, waits: threading.Event) -> float:
-    """Seconds until bringing ends from when it is stopped, which is when it ``waits`` for a server."""
-    stop, errors = threading.Event(), list[LabError]()
-
-    def bring() -> None:
-        try:
-            networks.import_known("org/tiny", stop=stop)
-        except LabError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=bring, daemon=True)
-    thread.start()
-    assert waits.wait(60)
-    stop.set()
-    stopped = time.monotonic()
-    thread.join(HANG)
-    took = time.monotonic() - stopped
-    assert [str(error) for error in errors] == ["org/tiny was not imported: it was stopped."]
-    assert isinstance(errors[0], partial.BrokenOffError)
+def check_stopped(networks: Networks, waits: Callable[[], bool]) -> None:
+    """Bringing a network that is stopped ends at once. Args: waits: whether it waits for a server."""
+    took, error = stopped(lambda stop: networks.import_known("org/tiny", stop=stop), waits)
+    assert took < AT_ONCE
+    assert str(error) == "org/tiny was not imported: it was stopped."
+    assert isinstance(error, partial.BrokenOffError)
     assert networks.list() == []
-    return took
 
 
 @pytest.mark.parametrize(
@@ -199,25 +172,18 @@ def seconds_to_stop(networks: Networks, waits: threading.Event) -> float:
 )
 def test_a_stop_acts_at_once_while_an_answer_drips_in(networks: Networks, hub: HubServer, drip: Drip) -> None:
     hub.drip = drip
-    assert seconds_to_stop(networks, hub.waiting) < AT_ONCE
+    check_stopped(networks, hub.waiting.is_set)
 
 
-@pytest.mark.parametrize("waiting", [0, 5], ids=["it never answers", "it never accepts"])
 def test_a_stop_acts_at_once_while_a_server_does_not_answer(
-    networks: Networks, hub: HubServer, monkeypatch: pytest.MonkeyPatch, waiting: int
+    networks: Networks, hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with ExitStack() as sockets:
-        deaf = sockets.enter_context(socket.socket())
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        for _ in range(waiting):  # connections beyond the few that may wait for a server are not even refused
-            one = sockets.enter_context(socket.socket())
-            one.setblocking(False)
-            one.connect_ex(deaf.getsockname())
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
-        begun = threading.Event()
-        begun.set()
-        assert seconds_to_stop(networks, begun) < AT_ONCE
+    with slow_server("it never answers") as silent:
+        monkeypatch.setenv("HF_ENDPOINT", silent.url)
+        check_stopped(networks, silent.waiting.is_set)
+    with deaf_server() as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        check_stopped(networks, is_asking)
 
 
 def test_a_stop_acts_between_attempts(networks: Networks, hub: HubServer) -> None:
@@ -233,15 +199,10 @@ def test_a_stop_acts_between_attempts(networks: Networks, hub: HubServer) -> Non
 
 
 @pytest.mark.parametrize("headers", [True, False])
-def test_a_description_that_drips_for_ever_is_one_sentence(
-    networks: Networks, hub: HubServer, monkeypatch: pytest.MonkeyPatch, headers: bool
-) -> None:
+def test_a_description_that_drips_for_ever_is_one_sentence(hub: HubServer, headers: bool) -> None:
     hub.drip = Drip("/revision/main", headers=headers)
-    with pytest.raises(
-        NetworkFileError, match=r"cannot be reached \(its answer was not complete after 1 s\)"
-    ) as caught:
-        HubPlace("org/tiny", timeout=1.0)
-    assert faults_of(str(caught.value)) == []
+    said = refusal(NetworkFileError, HubPlace, "org/tiny", timeout=1.0)
+    assert "cannot be reached (its answer was not complete after 1 s)" in said
 
 
 def test_what_precedes_a_file_must_not_drip_for_ever_but_the_file_may_take_its_time(hub: HubServer) -> None:
@@ -307,10 +268,10 @@ def test_a_gated_network_is_recognized_by_its_files(networks: Networks, hub: Hub
 
 
 def test_a_token_goes_to_the_hub_and_to_nobody_else(
-    networks: Networks, hub: HubServer, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    networks: Networks, hub: HubServer, sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    elsewhere = HubServer(tiny)
+    elsewhere = HubServer(sound)
     hub.redirect = elsewhere.address
     networks.import_known("org/tiny")
     assert set(hub.tokens) == {"Bearer hf_secret"}
@@ -330,10 +291,8 @@ def test_no_network_and_no_server_are_one_sentence(
     assert "no-such-host.invalid cannot be reached" in refused(networks)
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc/passwd")
     assert "HF_ENDPOINT must begin with" in refused(networks)
-    with socket.socket() as deaf:  # takes connections and never answers
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen()
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+    with slow_server("it never answers") as silent:
+        monkeypatch.setenv("HF_ENDPOINT", silent.url)
         with pytest.raises(NetworkFileError, match="the server does not answer"):
             HubPlace("org/tiny", timeout=0.2)
 

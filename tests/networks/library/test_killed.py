@@ -15,7 +15,6 @@ from core.networks.library.partial import MIN_AGE, PARTIAL
 from core.settings import Settings
 from tests import forked
 from tests.forked import Process
-from tests.networks.tiny import save_tiny
 
 BRING = """
 import os, resource, signal, sys
@@ -45,14 +44,12 @@ except LabError as error:
 """
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("killed") / "tiny")
-
-
 def start(home: Path, folder: Path, what: str, at: float) -> Process:
     arguments = ["-c", BRING, str(home), str(folder), what, str(at)]
-    return forked.start(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = forked.start(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert what != "wait" or process.stdout.readline() == "ready\n"
+    return process
 
 
 def left(settings: Settings) -> list[Path]:
@@ -61,9 +58,9 @@ def left(settings: Settings) -> list[Path]:
 
 @pytest.mark.parametrize("at", [0.0, 0.3, 0.9])
 def test_a_killed_process_leaves_no_network_and_nothing_once_it_was_cleaned(
-    settings: Settings, tiny: Path, at: float
+    settings: Settings, sound: Path, at: float
 ) -> None:
-    process = start(settings.home, tiny, "kill", at)
+    process = start(settings.home, sound, "kill", at)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     networks = Networks(settings)
@@ -72,15 +69,13 @@ def test_a_killed_process_leaves_no_network_and_nothing_once_it_was_cleaned(
     networks.clean()
     assert folder.exists()  # it might be another process's that has just begun
     os.utime(folder, (time.time() - MIN_AGE - 1,) * 2)
-    card = networks.import_folder(tiny)  # cleans, too
+    card = networks.import_folder(sound)  # cleans, too
     assert not folder.exists()
     assert all(path.parent.name == card.digest for path in left(settings))
 
 
-def test_the_folder_of_a_living_process_is_not_cleaned(settings: Settings, tiny: Path) -> None:
-    process = start(settings.home, tiny, "wait", 0.5)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+def test_the_folder_of_a_living_process_is_not_cleaned(settings: Settings, sound: Path) -> None:
+    process = start(settings.home, sound, "wait", 0.5)
     (folder,) = (path for path in (settings.networks / PARTIAL).iterdir() if path.is_dir())
     os.utime(folder, (time.time() - 10**6,) * 2)
     Networks(settings).clean()
@@ -90,20 +85,17 @@ def test_the_folder_of_a_living_process_is_not_cleaned(settings: Settings, tiny:
     assert len(Networks(settings).list()) == 1
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(settings: Settings, tiny: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(settings: Settings, sound: Path) -> None:
     for limit in (500, 5_000):  # in the middle of the texts, and of the weights
-        process = start(settings.home, tiny, "full", limit)
+        process = start(settings.home, sound, "full", limit)
         answer, _ = process.communicate()
         assert process.returncode == 3, answer
         assert "could not be saved" in answer
         assert left(settings) == []
 
 
-def test_two_processes_that_bring_the_same_network_both_get_it_once(settings: Settings, tiny: Path) -> None:
-    both = [start(settings.home, tiny, "wait", 0.9) for _ in range(2)]
-    for process in both:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+def test_two_processes_that_bring_the_same_network_both_get_it_once(settings: Settings, sound: Path) -> None:
+    both = [start(settings.home, sound, "wait", 0.9) for _ in range(2)]
     answers = [process.communicate("\n" * 10_000)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], answers
     digests = {answer.split()[-1] for answer in answers}
