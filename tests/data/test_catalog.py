@@ -73,6 +73,9 @@ def test_a_part_of_mnist_is_that_of_the_published_files(catalog: Catalog) -> Non
         images, labels = getattr(part, f"{name}_images"), getattr(part, f"{name}_labels")
         assert images.dtype == np.uint8
         assert hashlib.md5(idx(images) + idx(labels)).hexdigest() == digest
+    # The first labels of MNIST's training part and of its test part, as everybody has seen them.
+    assert part.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert part.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
 
 
 def test_the_files_of_the_part_are_small_and_have_no_date() -> None:
@@ -140,13 +143,12 @@ def test_torchvision_reads_the_same_images_and_labels(tmp_path: Path) -> None:
     put(tmp_path / "EMNIST/raw", idx_files(LETTERS))
     catalog = Catalog(Settings(tmp_path / "home", data_folder=tmp_path))
     mnist, letters = catalog.load("mnist"), catalog.load("emnist-letters")
-    for train in (True, False):
-        part = "train" if train else "test"
-        theirs = torchvision.datasets.MNIST(tmp_path, train=train)
+    for part in ("train", "test"):
+        theirs = torchvision.datasets.MNIST(tmp_path, train=part == "train")
         np.testing.assert_array_equal(getattr(mnist, f"{part}_images"), theirs.data.numpy())
         np.testing.assert_array_equal(getattr(mnist, f"{part}_labels"), theirs.targets.numpy())
         # torchvision leaves EMNIST lying on its side, and its labels from 1.
-        theirs = torchvision.datasets.EMNIST(tmp_path, split="letters", train=train)
+        theirs = torchvision.datasets.EMNIST(tmp_path, split="letters", train=part == "train")
         np.testing.assert_array_equal(getattr(letters, f"{part}_images"), theirs.data.numpy().transpose(0, 2, 1))
         np.testing.assert_array_equal(getattr(letters, f"{part}_labels"), theirs.targets.numpy() - 1)
     assert letters.num_classes == 26

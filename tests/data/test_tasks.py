@@ -58,10 +58,6 @@ specs = st.builds(
 )
 
 
-def made(**values: object) -> Task:
-    return make_task(TaskSpec(dataset="made", **values), MADE)
-
-
 def rows(images: torch.Tensor) -> list[bytes]:
     """Each image as bytes: tells which images these are, as no two are alike."""
     return [image.numpy().tobytes() for image in images]
@@ -172,7 +168,7 @@ def test_a_class_with_one_image_is_refused_rather_than_left_without_training_or_
 
 
 def test_a_moved_task_has_every_tensor_on_the_new_device_and_leaves_the_old_one() -> None:
-    task = made()
+    task = make_task(TaskSpec(dataset="made"), MADE)
     moved = task.to("meta")
     assert len(task.tensors()) == 6
     assert {tensor.device.type for tensor in moved.tensors()} == {"meta"} == {moved.device.type}

@@ -337,8 +337,7 @@ def test_texts_with_two_labels_are_counted() -> None:
 
 def test_lengths_are_those_of_the_texts() -> None:
     rows = [("word " * n, "ab"[n % 2]) for n in range(1, 101)]
-    draft = read_texts(separated(rows).encode())
-    facts = dict(draft.facts)
+    facts = dict(read_texts(separated(rows).encode()).facts)
     assert facts["Words per text"] == "1 to 100; median 51, 95 % have at most 96"
     assert facts["Characters per text"].startswith("4 to 499;")
 

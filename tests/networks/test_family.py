@@ -199,11 +199,8 @@ def test_a_card_shows_how_to_build_it_from_torch_where_the_family_says_so(monkey
 
 def test_layers_and_sizes_are_told_without_weights() -> None:
     assert SPEC.linear_layers() == {"hidden": (7, 108), "output": (10, 7)}
-    assert PerceptronSpec.of().linear_layers() == {
-        "layers.0": (128, 784),
-        "layers.2": (256, 128),
-        "layers.4": (10, 256),
-    }
+    sizes = {"layers.0": (128, 784), "layers.2": (256, 128), "layers.4": (10, 256)}
+    assert PerceptronSpec.of().linear_layers() == sizes
     assert PerceptronSpec.of().input_text == "a row of 784 pixels from 0 to 1"
     names: dict[str, nn.Module] = {}
     exec(PerceptronSpec.of().torch_code or "", {"nn": nn, "OrderedDict": OrderedDict}, names)

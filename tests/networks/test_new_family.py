@@ -9,7 +9,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import chdir
+from contextlib import chdir, closing
 from html import unescape
 from pathlib import Path
 
@@ -396,13 +396,10 @@ def test_the_time_of_its_steps_is_measured_without_a_bank(done: Done) -> None:
 
 def test_rows_of_one_request_are_answered_by_its_adapters_and_its_base(done: Done) -> None:
     lab = done.lab
-    predictor = Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.tokenizer_of)
-    try:
+    with closing(Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.tokenizer_of)) as predictor:
         check_served(done, predictor, "LoRA r=4", "DoRA r=2", "LoRA r=2", None)
         with pytest.raises(SpecError, match="reads pixels"):
             predictor.predict(PredictRequest(rows=[Row(pixels=[0.5], adapter=done.of("LoRA r=4").id)]))
-    finally:
-        predictor.close()
 
 
 def test_a_preset_can_be_compared_on_it(done: Done) -> None:

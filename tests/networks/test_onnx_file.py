@@ -17,9 +17,7 @@ from core.networks.onnx_file import OPSET, OnnxNetwork, onnx_bytes
 from core.networks.perceptron import PerceptronSpec
 from tests.adapter.classifiers import ARCHITECTURES, sample
 from tests.adapter.samples import assert_close
-
-QUICK = ("bert",)
-"""Architectures that the whole suite exports; `make soak` exports all."""
+from tests.conftest import some_of
 
 
 def test_a_perceptron_takes_any_number_of_images() -> None:
@@ -31,9 +29,7 @@ def test_a_perceptron_takes_any_number_of_images() -> None:
             assert_close(found(pixels[:rows]), network(pixels[:rows]), 1e-5)
 
 
-@pytest.mark.parametrize(
-    "architecture", [one if one in QUICK else pytest.param(one, marks=pytest.mark.minutes) for one in ARCHITECTURES]
-)
+@pytest.mark.parametrize("architecture", some_of(((one,) for one in ARCHITECTURES), lambda one: one == "bert"))
 def test_a_transformer_takes_any_number_of_texts_of_any_length(architecture: str) -> None:
     one = sample(architecture)
     network = merged_copy(one.trained((DoRASpec if architecture == "bert" else LoRASpec).of(rank=3, alpha=5)))

@@ -9,21 +9,19 @@ from tests.docs.source import modules
 from tests.forked import REPO
 
 PROGRAM = """
-import threading
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from core.networks.transformers_library import transformers
 
-found, together = [], threading.Barrier(8)
+together = Barrier(8)
 
-def look():
+def look(number):
     together.wait()
-    found.append((transformers().AutoTokenizer, transformers("utils").logging))
+    return str((transformers().AutoTokenizer, transformers("utils").logging))
 
-threads = [threading.Thread(target=look) for _ in range(8)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-assert len(found) == 8 and len(set(map(str, found))) == 1, found
+with ThreadPoolExecutor(8) as pool:
+    found = set(pool.map(look, range(8)))
+assert len(found) == 1, found
 """
 
 

@@ -27,7 +27,9 @@ _ENCODER: dict[str, Any] = {
     "max_position_embeddings": 64,
     "pad_token_id": 0,
 }
-_DECODER = _ENCODER | {"num_key_value_heads": 1, "bos_token_id": 1, "eos_token_id": 2}
+_MARKS: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": 2}
+_DECODER = _ENCODER | _MARKS | {"num_key_value_heads": 1}
+_ROWS: dict[str, Any] = {"vocab_size": VOCABULARY, "pad_token_id": 0}
 
 SIZES: dict[str, dict[str, Any]] = {
     "bert": _ENCODER,
@@ -42,17 +44,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "position_biased_input": False,
         "type_vocab_size": 0,
     },
-    "modernbert": _ENCODER
-    | {"bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2, "local_attention": 8},
-    "gpt2": {
-        "vocab_size": VOCABULARY,
-        "n_embd": 16,
-        "n_layer": 2,
-        "n_head": 2,
-        "n_positions": 64,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    },
+    "modernbert": _ENCODER | _MARKS | {"cls_token_id": 1, "sep_token_id": 2, "local_attention": 8},
+    "gpt2": _MARKS | {"vocab_size": VOCABULARY, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
     "llama": _DECODER,
     "qwen2": _DECODER,
 }
@@ -63,26 +56,13 @@ OTHERS: dict[str, dict[str, Any]] = {
     "mpnet": _ENCODER | {"max_position_embeddings": 66},
     "convbert": _ENCODER | {"embedding_size": 16, "conv_kernel_size": 3},
     "fnet": _ENCODER,
-    "xlnet": {"vocab_size": VOCABULARY, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32, "pad_token_id": 0},
+    "xlnet": _ROWS | {"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32},
     "funnel": {
         "architectures": ["FunnelBaseModel"],  # one of two, that of its classifier
-        "vocab_size": VOCABULARY,
-        "block_sizes": [1, 1],
-        "d_model": 16,
-        "n_head": 2,
-        "d_head": 8,
-        "d_inner": 32,
-        "pad_token_id": 0,
+        **_ROWS,
+        **{"block_sizes": [1, 1], "d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32},
     },
-    "flaubert": {
-        "vocab_size": VOCABULARY,
-        "emb_dim": 16,
-        "n_layers": 2,
-        "n_heads": 2,
-        "max_position_embeddings": 64,
-        "pad_token_id": 0,
-        "pad_index": 0,
-    },
+    "flaubert": _ROWS | {"emb_dim": 16, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64, "pad_index": 0},
 }
 """The same of architectures that are special: blocks return tuples of one, have convolutions, or read the padding; or
 the last layer of the classifier has a name of its own."""

@@ -32,16 +32,8 @@ TIME = "The picture takes more than 1 seconds to read: choose another one."
 DAMAGE = "The picture cannot be read: it is damaged, or takes more than 64 MiB of memory. Choose another one."
 
 ENDS = {
-    "abort": DAMAGE,
-    "crash": DAMAGE,
-    "memory": DAMAGE,
-    "small pieces": DAMAGE,
-    "much": DAMAGE,
-    "raise": DAMAGE,
-    "lie": DAMAGE,
-    "loop": TIME,
-    "sleep": TIME,
-    "ignore": TIME,
+    **dict.fromkeys(("abort", "crash", "memory", "small pieces", "much", "raise", "lie"), DAMAGE),
+    **dict.fromkeys(("loop", "sleep", "ignore"), TIME),
     "say": "The file has a beard: shave it.",
 }
 

@@ -16,17 +16,11 @@ from tests.conftest import HANG, wait_until
 from tests.networks.tiny import save_tiny
 
 
-@pytest.fixture(scope="module")
-def zips(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    """Two networks."""
-    folder = tmp_path_factory.mktemp("zips")
-    made = [save_tiny(folder / f"{seed}", seed=seed) for seed in range(2)]
-    return [Path(shutil.make_archive(str(path), "zip", path)).read_bytes() for path in made]
-
-
 def test_two_zips_of_one_name_at_once_both_arrive_and_one_zip_twice_arrives_once(
-    networks: Networks, zips: list[bytes], monkeypatch: pytest.MonkeyPatch
+    networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folders = [save_tiny(tmp_path / f"{seed}", seed=seed) for seed in range(2)]
+    zips = [Path(shutil.make_archive(str(folder), "zip", folder)).read_bytes() for folder in folders]
     told, import_zip = threading.Event(), networks.import_zip
 
     def wait(*values: Any) -> NetworkCard:

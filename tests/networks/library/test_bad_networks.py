@@ -7,6 +7,7 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,9 +44,9 @@ def test_a_config_decides_only_the_architecture(networks: Networks, sound: Path,
     assert network.config._attn_implementation in ("sdpa", "eager")
 
 
-def refused(networks: Networks, bring: Callable[[], object]) -> str:
+def refused(networks: Networks, bring: Callable[..., object], *values: Any, **more: Any) -> str:
     """The sentence with which a network is refused, once it is seen to be one and to have left nothing."""
-    said = refusal(LabError, bring)
+    said = refusal(LabError, bring, *values, **more)
     assert [path.name for path in networks._settings.networks.rglob("*") if path.is_file()] == []
     return said
 
@@ -68,34 +69,28 @@ def test_a_network_that_reads_its_padding_is_one_sentence(networks: Networks, tm
             input_ids=torch.cat([ids, padding], 1), attention_mask=torch.cat([torch.ones_like(ids), padding], 1)
         ).logits
     assert (alone - padded).abs().max() > 0.01 * alone.abs().max()
-    assert "answers a text differently when padding follows" in refused(
-        networks, lambda: networks.import_folder(folder)
-    )
+    assert "answers a text differently when padding follows" in refused(networks, networks.import_folder, folder)
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(networks: Networks, tmp_path: Path) -> None:
-    assert "cannot be read" in refused(networks, lambda: networks.import_folder(tmp_path / "nowhere"))
+    assert "cannot be read" in refused(networks, networks.import_folder, tmp_path / "nowhere")
 
 
 def test_a_folder_above_one_network_stands_for_it_and_above_several_names_them(
     networks: Networks, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "choose a network" in refused(networks, lambda: networks.import_folder(tmp_path))
+    assert "choose a network" in refused(networks, networks.import_folder, tmp_path)
     for folder in ("a/b/c/d/deep", "a/b/c/d", "a/one", "a/one/1_Pooling", "two", "x/y", "x/z"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         if folder not in ("a/b/c/d", "x/z"):
             (tmp_path / folder / "config.json").write_text("{}")
-    told = refused(networks, lambda: networks.import_folder(tmp_path))
+    told = refused(networks, networks.import_folder, tmp_path)
     assert "has no config.json, and two, a/one and x/y below it have one each: give the path of one of them." in told
-    told = refused(networks, lambda: networks.import_folder(tmp_path / "a"))
+    told = refused(networks, networks.import_folder, tmp_path / "a")
     assert "and one and b/c/d/deep below it have one each" in told
-    assert "The folder x/y has no model.safetensors" in refused(
-        networks, lambda: networks.import_folder(tmp_path / "x")
-    )
+    assert "The folder x/y has no model.safetensors" in refused(networks, networks.import_folder, tmp_path / "x")
     monkeypatch.setattr(place, "MAX_LOOKED", 2)  # there may be others beside it
-    assert "and y below it has one: give the path of it." in refused(
-        networks, lambda: networks.import_folder(tmp_path / "x")
-    )
+    assert "and y below it has one: give the path of it." in refused(networks, networks.import_folder, tmp_path / "x")
     monkeypatch.undo()
     shutil.copytree(sound, tmp_path / "above/package/model")
     assert networks.import_folder(tmp_path / "above") == networks.import_folder(sound)
@@ -108,7 +103,7 @@ def test_a_zip_on_this_machine_is_read_from_its_file(
     path = tmp_path / "mine.Zip"
     path.write_bytes(beside()[:cut])
     if cut is not None:
-        refused(networks, lambda: networks.import_known(str(path), folders=True))
+        refused(networks, networks.import_known, str(path), folders=True)
         return
     card = networks.import_known(str(path), folders=True)
     assert (card.digest, card.name, card.origin) == (networks.import_folder(sound).digest, "mine", "zip")
@@ -135,7 +130,7 @@ def test_a_zip_that_is_larger_than_any_network_is_one_sentence(networks: Network
     path = tmp_path / "a.zip"
     with path.open("wb") as file:
         file.truncate(9 * 2**30)  # takes no room on the disk
-    assert "more than the 8.6 GB that a network may have" in refused(networks, lambda: networks.import_folder(path))
+    assert "more than the 8.6 GB that a network may have" in refused(networks, networks.import_folder, path)
 
 
 @pytest.mark.parametrize(
@@ -151,4 +146,4 @@ def test_what_is_too_large_for_this_machine_is_one_sentence(
     networks: Networks, sound: Path, monkeypatch: pytest.MonkeyPatch, place: str, found: object, says: str
 ) -> None:
     monkeypatch.setattr(place, found)
-    assert says in refused(networks, lambda: networks.import_folder(sound))
+    assert says in refused(networks, networks.import_folder, sound)

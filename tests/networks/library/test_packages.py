@@ -82,9 +82,7 @@ def test_a_package_is_not_imported(tmp_path: Path) -> None:
 def test_without_its_package_a_known_network_is_asked_for_at_hugging_face(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.networks.library import networks as module
-
-    monkeypatch.setattr(module, "packaged_path", lambda network: None)
+    monkeypatch.setattr("core.networks.library.networks.packaged_path", lambda network: None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     networks = Networks(Settings(home=tmp_path))
     assert [offer.is_installed for offer in networks.offers()] == [False, False]
