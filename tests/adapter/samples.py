@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from core.methods.merging import adapted_layers
 from core.networks.fingerprint import fingerprint
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from tests.data import uploaded
-from tests.data.uploaded import Entry
+from tests.data.uploaded import Entry, entries_of
 
 WIDE = PerceptronSpec(num_features=300, num_hidden_1=220, num_hidden_2=210, num_classes=10)
 SMALL = PerceptronSpec(num_features=12, num_hidden_1=11, num_hidden_2=9, num_classes=5)
@@ -72,6 +73,12 @@ def unzip(content: bytes, folder: Path) -> Path:
     return folder
 
 
+def saved(model: nn.Module, folder: Path, around: str = "", **how: Any) -> bytes:
+    """What a person has who zips the folder that PEFT saved, or a folder around it."""
+    model.save_pretrained(folder / around, **how)  # type: ignore[operator]
+    return Path(shutil.make_archive(f"{folder}-zip", "zip", folder)).read_bytes()
+
+
 def logits(model: nn.Module, rows: Tensor) -> Tensor:
     with torch.no_grad():
         return model.eval()(rows)
@@ -85,18 +92,19 @@ def assert_close(one: Tensor, two: Tensor, tolerance: float = 1e-5) -> None:
 LORA = LoRASpec(rank=3, alpha=5)
 BASE, MODEL = trained(LORA)
 WHOLE = packed(BASE, MODEL, LORA, probe())
-with zipfile.ZipFile(io.BytesIO(WHOLE)) as _archive:
-    ENTRIES = {name: _archive.read(name) for name in _archive.namelist()}
+ENTRIES = entries_of(WHOLE)
 
 
 def peft_like(
-    tensors: Mapping[str, Tensor | None] | None = None, config: Mapping[str, Any] | None = None, **entries: bytes
+    tensors: Mapping[str, Tensor | None] | None = None,
+    config: Mapping[str, Any] | None = None,
+    entries: Mapping[str, bytes] = ENTRIES,
 ) -> bytes:
-    """A sound file without certificate, with some tensors, settings or entries changed; None takes a tensor out."""
-    sound = safetensors.torch.load(ENTRIES[TENSORS]) | dict(tensors or {})
+    """A sound file without certificate, with some tensors or settings changed; None takes a tensor out."""
+    sound = safetensors.torch.load(entries[TENSORS]) | dict(tensors or {})
     kept = {name: tensor for name, tensor in sound.items() if tensor is not None}
-    settings = json.loads(ENTRIES[CONFIG]) | dict(config or {})
-    return zip_bytes({TENSORS: safetensors.torch.save(kept), CONFIG: json.dumps(settings).encode(), **entries})
+    settings = json.loads(entries[CONFIG]) | dict(config or {})
+    return zip_bytes({TENSORS: safetensors.torch.save(kept), CONFIG: json.dumps(settings).encode()})
 
 
 A0, B0 = ("base_model.model.layers.0.lora_A.weight", "base_model.model.layers.0.lora_B.weight")
@@ -105,19 +113,6 @@ A0, B0 = ("base_model.model.layers.0.lora_A.weight", "base_model.model.layers.0.
 def zipped(*extra: tuple[Entry, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
     """A sound adapter file with these entries behind its own."""
     return uploaded.zipped(*ENTRIES.items(), *extra, how=how)
-
-
-def _nameless() -> bytes:
-    """A sound file with one more entry, whose name is empty."""
-    target = io.BytesIO(WHOLE)
-    with zipfile.ZipFile(target, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(""), b"")
-    return target.getvalue()
-
-
-def _named(name: str) -> bytes:
-    """A zip whose last entry has a name that the zip module itself would not write."""
-    return zipped(("x" * len(name), b"1")).replace(b"x" * len(name), name.encode())
 
 
 def assert_same(one: AdapterFile, two: AdapterFile) -> None:

@@ -17,7 +17,7 @@ from core.adapter.certificate import logits_of, merged_logits_of
 from core.errors import AdapterError, BaseMismatchError, NetworkFileError
 from core.methods.merging import adapted_layers
 from core.methods.parameters import count_parameters
-from core.networks.file import read_network, write_network
+from core.networks.file import write_network
 from core.networks.fingerprint import fingerprint
 from tests.adapter.samples import (
     A0,
@@ -180,8 +180,3 @@ def test_measuring_leaves_the_network_as_it_was() -> None:
         assert MODEL.training == training
         assert not any(layer.merged for layer in adapted_layers(MODEL).values())
     assert fingerprint(MODEL.state_dict()) == before
-
-
-def test_a_network_that_is_read_back_takes_the_adapter(files: tuple[Path, Path]) -> None:
-    model = apply_adapter(read_network(files[1]), read_adapter(files[0]))
-    assert torch.equal(logits(model, probe()), logits(MODEL, probe()))

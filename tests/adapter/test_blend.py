@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -60,23 +60,23 @@ def merged_change(network: nn.Module) -> dict[str, Tensor]:
     return {path: weight - base[path] for path, weight in weights(merged_copy(network)).items()}
 
 
-@pytest.mark.parametrize(("first", "second"), [*combinations(LORA, 2)])
-@pytest.mark.parametrize("factors", [(0.5, 0.5), (1.5, -0.7)])
-def test_nothing_is_lost_with_the_rank_of_both(first: str, second: str, factors: tuple[float, float]) -> None:
-    one, two = factors
-    network, spec, _ = blend(BASE, [(FILES[first], one), (FILES[second], two)])
-    assert spec.rank <= sum(SPECS[int(name[2:])].rank for name in (first, second))
-    expected = {path: one * change(first)[path] + two * change(second)[path] for path in change(first)}
+@pytest.mark.parametrize(
+    ("names", "factors", "rank"),
+    [
+        *product(combinations(LORA, 2), [(0.5, 0.5), (1.5, -0.7)], [None]),
+        *product(combinations(FILES, 2), [(0.3, 0.7)], [FULL_RANK]),
+    ],
+)
+def test_every_change_is_summed_with_the_full_rank_and_those_of_lora_with_the_rank_of_both(
+    names: tuple[str, str], factors: tuple[float, float], rank: int | None
+) -> None:
+    parts = list(zip(names, factors, strict=True))
+    network, spec, _ = blend(BASE, [(FILES[name], factor) for name, factor in parts], rank)
+    assert spec.rank <= (rank or sum(SPECS[int(name[2:])].rank for name in names))
+    changes = [{path: factor * delta for path, delta in change(name).items()} for name, factor in parts]
+    rtol, atol = (1e-4, 1e-5) if rank else (1e-5, 1e-6)
     for path, found in merged_change(network).items():
-        torch.testing.assert_close(found, expected[path], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(("first", "second"), [*combinations(FILES, 2)])
-def test_with_the_full_rank_every_method_is_summed(first: str, second: str) -> None:
-    network, _, _ = blend(BASE, [(FILES[first], 0.3), (FILES[second], 0.7)], FULL_RANK)
-    expected = {path: 0.3 * change(first)[path] + 0.7 * change(second)[path] for path in change(first)}
-    for path, found in merged_change(network).items():
-        torch.testing.assert_close(found, expected[path], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found, changes[0][path] + changes[1][path], rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 5])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from tests.adapter.samples import (
     packed,
     perturb,
     probe,
+    saved,
     trained,
     unzip,
 )
@@ -83,17 +83,11 @@ def test_peft_can_go_on_training_and_its_save_is_read_back(tmp_path: Path) -> No
     loaded = PeftModel.from_pretrained(copy.deepcopy(BASE), unzip(WHOLE, tmp_path / "ours"), is_trainable=True)
     assert sum(p.numel() for p in loaded.parameters() if p.requires_grad) == count_parameters(MODEL, trainable=True)
     perturb(*(p for p in loaded.parameters() if p.requires_grad), seed=9)
-    model = apply_adapter(BASE, read_adapter(_saved(loaded, tmp_path / "theirs")))
+    model = apply_adapter(BASE, read_adapter(saved(loaded, tmp_path / "theirs")))
     assert_close(logits(model, probe()), logits(loaded, probe()))
 
 
 # PEFT's into ours
-
-
-def _saved(model: nn.Module, folder: Path, around: str = "") -> bytes:
-    """What a person has who zips the folder that PEFT saved, or a folder around it."""
-    model.save_pretrained(folder / around)
-    return Path(shutil.make_archive(str(folder) + "-zip", "zip", folder)).read_bytes()
 
 
 PEFT_CONFIGS: list[dict[str, Any]] = [
@@ -117,7 +111,7 @@ def test_we_compute_what_peft_computes(tmp_path: Path, values: dict[str, Any], a
     theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(**values))
     perturb(*(p for name, p in theirs.named_parameters() if "lora_" in name))
     expected = logits(theirs, probe())
-    adapter = read_adapter(_saved(theirs, tmp_path / "a", around))
+    adapter = read_adapter(saved(theirs, tmp_path / "a", around))
     assert (adapter.base_fingerprint, adapter.certificate) == (None, None)
     ours = apply_adapter(BASE, adapter)
     assert_close(logits(ours, probe()), expected)
@@ -135,19 +129,35 @@ def test_we_compute_what_peft_computes(tmp_path: Path, values: dict[str, Any], a
 def test_half_precision_tensors_of_peft_are_taken_in_float32_as_peft_does(tmp_path: Path, dtype: torch.dtype) -> None:
     theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(target_modules="all-linear"))
     perturb(*(p for name, p in theirs.named_parameters() if "lora_" in name))
-    content = _saved(theirs.to(dtype), tmp_path / "a")
+    content = saved(theirs.to(dtype), tmp_path / "a")
     adapter = read_adapter(content)
     assert {t.dtype for t in adapter.tensors.values()} == {dtype}
     loaded = PeftModel.from_pretrained(copy.deepcopy(BASE), tmp_path / "a")
     assert_close(logits(apply_adapter(BASE, adapter), probe()), logits(loaded, probe()))
 
 
-def test_a_pickled_save_of_peft_is_refused(tmp_path: Path) -> None:
-    theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(target_modules="all-linear"))
-    theirs.save_pretrained(tmp_path / "a", safe_serialization=False)
-    shutil.make_archive(str(tmp_path / "b"), "zip", tmp_path / "a")
-    with pytest.raises(AdapterError, match=r"adapter_model\.bin.*run code.*only safetensors"):
-        read_adapter(tmp_path / "b.zip")
+WHOLE_LAYER = r"layer layers\.4 trained whole \(modules_to_save\), but only the head"
+
+
+@pytest.mark.parametrize(
+    ("values", "how", "sentence"),
+    [
+        ({}, {"safe_serialization": False}, r"adapter_model\.bin.*run code.*only safetensors"),
+        ({"bias": "lora_only"}, {}, "uses bias='lora_only', which is not supported"),
+        *(
+            ({"target_modules": targets, "modules_to_save": ["layers.4"]}, {}, WHOLE_LAYER)
+            for targets in (["layers.0"], "all-linear")
+        ),
+    ],
+    ids=str,
+)
+def test_what_peft_saves_and_we_do_not_apply_is_refused_by_its_name(
+    tmp_path: Path, values: dict[str, Any], how: dict[str, bool], sentence: str
+) -> None:
+    theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(**{"target_modules": "all-linear"} | values))
+    content = saved(theirs, tmp_path / "a", **how)
+    with pytest.raises(AdapterError, match=sentence):
+        apply_adapter(BASE, read_adapter(content))
 
 
 paths = st.lists(st.sampled_from(["layers", "0", "1", "11", "fc", "fc2", "a"]), min_size=1, max_size=3).map(".".join)
@@ -190,20 +200,6 @@ def test_names_and_patterns_match_as_in_peft(ranks: dict[str, int], names: list[
         assert layer.is_target == bool(check_target_module_exists(LoraConfig(target_modules=targets), path))
         assert layer.settings.rank == ranks.get(get_pattern_key(list(ranks), path), 10)
         assert layer.settings.alpha == ranks.get(get_pattern_key(list(ranks), path), 11)
-
-
-@pytest.mark.parametrize("targets", [["layers.0"], "all-linear"], ids=str)
-def test_a_layer_that_peft_trained_whole_is_refused_by_its_name(tmp_path: Path, targets: Any) -> None:
-    theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(target_modules=targets, modules_to_save=["layers.4"]))
-    adapter = read_adapter(_saved(theirs, tmp_path / "a"))
-    with pytest.raises(AdapterError, match=r"layer layers\.4 trained whole \(modules_to_save\), but only the head"):
-        apply_adapter(BASE, adapter)
-
-
-def test_biases_that_peft_trained_are_refused(tmp_path: Path) -> None:
-    theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(target_modules="all-linear", bias="lora_only"))
-    with pytest.raises(AdapterError, match="uses bias='lora_only', which is not supported"):
-        read_adapter(_saved(theirs, tmp_path / "a"))
 
 
 def test_exported_names_hit_their_own_layer_and_no_other() -> None:

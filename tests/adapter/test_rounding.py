@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
-import zipfile
 
 import pytest
 import torch
@@ -23,6 +21,7 @@ from core.methods.low_rank import LowRankSpec
 from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
 from tests.adapter.samples import ENTRIES, SMALL, packed, perturb, probe
+from tests.data.uploaded import entries_of
 
 ROWS = {"pixels": probe()}
 
@@ -114,8 +113,7 @@ def test_a_layer_that_is_not_called_is_not_vouched_for() -> None:
 
 def test_a_certificate_may_state_what_rounding_explains_and_no_more() -> None:
     base, model = cancelling(3e3, LORA)
-    with zipfile.ZipFile(io.BytesIO(packed(base, model, LORA, probe()))) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
+    entries = entries_of(packed(base, model, LORA, probe()))
     assert entries.keys() == ENTRIES.keys()
     claims = json.loads(entries[CERTIFICATE])
     assert claims.keys() == json.loads(ENTRIES[CERTIFICATE]).keys()  # as earlier versions write and read them

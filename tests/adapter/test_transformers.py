@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 import re
 import shutil
-import zipfile
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -15,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
@@ -23,7 +20,7 @@ from transformers import AutoModelForSequenceClassification
 
 from core.__main__ import main
 from core.adapter import Card, apply_adapter, read_adapter, verify_adapter
-from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
+from core.adapter.archive import CARD, CERTIFICATE, zip_bytes
 from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
 from core.engine.jobs.build import network_of
@@ -42,8 +39,9 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.serving.mixed import MixedNetwork
 from tests.adapter.classifiers import ARCHITECTURES, CLASSES, Sample, logits, probe, sample, sample_of
-from tests.adapter.samples import WHOLE, assert_close, perturb, unzip
+from tests.adapter.samples import WHOLE, assert_close, peft_like, perturb, saved, unzip
 from tests.conftest import some_of
+from tests.data.uploaded import entries_of
 
 pytestmark = [
     pytest.mark.usefixtures("read_here"),
@@ -182,14 +180,6 @@ def test_a_copy_that_shares_its_tensors_takes_no_memory_and_is_the_base() -> Non
     assert not adapted_layers(plain)
 
 
-def test_writing_leaves_the_trained_network_as_it_is() -> None:
-    one, model, _ = bert()
-    before = fingerprint(model.state_dict())
-    one.packed(model, LORA)
-    assert fingerprint(model.state_dict()) == before
-    assert all(p.requires_grad for p in head_parameters(model).values())
-
-
 def test_a_head_that_is_not_finite_is_not_written() -> None:
     one, model, _ = bert()
     with torch.no_grad():
@@ -210,12 +200,6 @@ PEFT_TARGETS: dict[str, Any] = {
     "llama": r".*\.(q_proj|up_proj)",
     "qwen2": ["q_proj", "layers.1.mlp.down_proj"],
 }
-
-
-def saved(model: nn.Module, folder: Path) -> bytes:
-    """What a person has who zips the folder that PEFT saved."""
-    model.save_pretrained(folder)
-    return Path(shutil.make_archive(f"{folder}-zip", "zip", folder)).read_bytes()
 
 
 def peft_model(one: Sample, targets: Any = "all-linear", **settings: Any) -> PeftModel:
@@ -262,24 +246,23 @@ def test_names_of_layers_that_the_network_lacks_are_ignored_as_by_peft(
     assert_close(logits(apply_adapter(one.base, adapter), one.probe), logits(theirs, one.probe))
 
 
-def test_a_file_of_peft_without_a_head_says_how_to_save_one(tmp_path: Path) -> None:
-    one = sample("bert")
-    content = saved(peft_model(one, ["query"], task_type=None), tmp_path / "a")
-    with pytest.raises(BaseMismatchError, match=r"no weights for the head of this base, such as classifier\.bias: "):
-        apply_adapter(one.base, read_adapter(content))
+ONE_OF_TWO = r"\.dense\.bias is in only one of the two"
 
 
-def test_a_head_that_peft_did_not_save_whole_is_named(tmp_path: Path) -> None:
-    one = sample("deberta-v2")
-    content = saved(peft_model(one, ["query_proj"], modules_to_save=None), tmp_path / "a")
-    with pytest.raises(BaseMismatchError, match=r"pooler\.dense\.bias is in only one of the two"):
-        apply_adapter(one.base, read_adapter(content))
-
-
-def test_a_module_that_is_no_head_is_not_taken_from_a_file(tmp_path: Path) -> None:
-    one = sample("bert")
-    content = saved(peft_model(one, ["query"], modules_to_save=["layer.1.output.dense"]), tmp_path / "a")
-    with pytest.raises(BaseMismatchError, match=r"layer\.1\.output\.dense\.bias is in only one of the two"):
+@pytest.mark.parametrize(
+    ("architecture", "settings", "sentence"),
+    [
+        ("bert", {"task_type": None}, r"no weights for the head of this base, such as classifier\.bias: "),
+        ("deberta-v2", {"modules_to_save": None}, rf"pooler{ONE_OF_TWO}"),
+        ("bert", {"modules_to_save": ["layer.1.output.dense"]}, rf"layer\.1\.output{ONE_OF_TWO}"),
+    ],
+)
+def test_what_peft_saved_beside_adapters_is_the_whole_head_and_nothing_else(
+    tmp_path: Path, architecture: str, settings: dict[str, Any], sentence: str
+) -> None:
+    one = sample(architecture)
+    content = saved(peft_model(one, PEFT_TARGETS[architecture][:1], **settings), tmp_path / "a")
+    with pytest.raises(BaseMismatchError, match=sentence):
         apply_adapter(one.base, read_adapter(content))
 
 
@@ -287,17 +270,6 @@ def test_a_module_that_is_no_head_is_not_taken_from_a_file(tmp_path: Path) -> No
 
 
 WEIGHT, BIAS = "base_model.model.classifier.weight", "base_model.model.classifier.bias"
-
-
-def changed(
-    content: bytes, tensors: dict[str, Tensor | None] | None = None, config: dict[str, Any] | None = None
-) -> bytes:
-    """A file without certificate, with some tensors or settings changed."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        found = safetensors.torch.load(archive.read(TENSORS)) | (tensors or {})
-        settings = json.loads(archive.read(CONFIG)) | (config or {})
-    kept = {name: tensor for name, tensor in found.items() if tensor is not None}
-    return zip_bytes({TENSORS: safetensors.torch.save(kept), CONFIG: json.dumps(settings).encode()})
 
 
 @pytest.mark.parametrize(
@@ -328,26 +300,24 @@ def test_a_head_that_is_not_the_one_of_the_base_gets_one_sentence(
     base = one.base
     before = fingerprint(base.state_dict())
     with pytest.raises(AdapterError, match=sentence) as caught:
-        apply_adapter(base, read_adapter(changed(content, tensors, config)))
+        apply_adapter(base, read_adapter(peft_like(tensors, config, entries_of(content))))
     assert "\n" not in str(caught.value)
     assert fingerprint(base.state_dict()) == before
 
 
 def test_a_head_goes_on_no_base_that_has_none_of_its_own() -> None:
     one, _, content = bert()
-    base = one.base
+    base, adapter = one.base, read_adapter(peft_like(entries=entries_of(content)))
     delattr(base, HEAD)
     with pytest.raises(BaseMismatchError, match=r"layer classifier trained whole .* only the head of a transformer"):
-        apply_adapter(base, read_adapter(changed(content)))
+        apply_adapter(base, adapter)
     delattr(base, "classifier")
     with pytest.raises(BaseMismatchError, match="a head of its own, but this base has none to replace"):
-        apply_adapter(base, read_adapter(changed(content)))
+        apply_adapter(base, adapter)
 
 
 def test_a_certificate_that_claims_another_head_is_refused() -> None:
-    _, _, content = bert()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
+    entries = entries_of(bert()[2])
     claims = json.loads(entries[CERTIFICATE])
     for other in ({"head_parameters": 1}, {"head_parameters": 0}):
         with pytest.raises(AdapterError, match="head_parameters differs"):
@@ -428,8 +398,7 @@ def test_the_code_in_the_model_card_runs_as_it_is_printed(
 
 
 def card_of(content: bytes) -> str:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return archive.read(CARD).decode()
+    return entries_of(content)[CARD].decode()
 
 
 def test_the_model_card_says_what_base_head_and_classes_are() -> None:

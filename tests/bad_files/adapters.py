@@ -8,7 +8,6 @@ import pickle
 import random
 import struct
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,16 +21,16 @@ from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, json_bytes, zip_b
 from core.networks.perceptron import PerceptronSpec
 from tests.adapter.samples import A0, B0, LORA, packed, probe, trained
 from tests.bad_files.catalog import BadFile, Make, Table, marked, of_kind
+from tests.bad_files.networks import with_header
 from tests.bad_files.zips import DEFLATED, dull, lying, many, unsafe
-from tests.data.uploaded import entry, zipped
+from tests.data.uploaded import entries_of, entry, zipped
 
 NETWORK = PerceptronSpec(num_features=784, num_hidden_1=11, num_hidden_2=9, num_classes=10)
 BASE, _model = trained(LORA, NETWORK)
 SOUND = packed(BASE, _model, LORA, probe(NETWORK))
 """An adapter for a network that reads images, of rank 3."""
 
-with zipfile.ZipFile(io.BytesIO(SOUND)) as _archive:
-    ENTRIES = {name: _archive.read(name) for name in _archive.namelist()}
+ENTRIES = entries_of(SOUND)
 SETTINGS, CLAIMS = json.loads(ENTRIES[CONFIG]), json.loads(ENTRIES[CERTIFICATE])
 STATE = safetensors.torch.load(ENTRIES[TENSORS])
 
@@ -114,10 +113,8 @@ def empty_tensors(count: int) -> bytes:
 
 def about(metadata: str) -> bytes:
     """The adapter whose tensors have other metadata."""
-    content = ENTRIES[TENSORS]
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8:end]) | {"__metadata__": json.loads(metadata)}).encode()
-    return changed(TENSORS, len(header).to_bytes(8, "little") + header + content[end:])
+    metadata_of = {"__metadata__": json.loads(metadata)}
+    return changed(TENSORS, with_header(ENTRIES[TENSORS], lambda header: header.update(metadata_of)))
 
 
 def twice(name: str) -> bytes:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 
 from tests.bad_files.catalog import BadFile, Table, marked, of_kind
 from tests.bad_files.zips import dull
-from tests.data.uploaded import CSV, NPZ, X, Y, arrays, noise, npy, npy_header, zipped
+from tests.data.uploaded import CSV, NPZ, X, Y, arrays, entries_of, noise, npy, npy_header, zipped
 
 FLOATS = X.astype(np.float32)
 
@@ -23,9 +21,7 @@ def npz(x: Any = X, y: Any = Y, **more: Any) -> bytes:
 
 def member(name: str, content: bytes) -> bytes:
     """A sound npz with one member in another's place."""
-    with zipfile.ZipFile(BytesIO(NPZ)) as archive:
-        members = {key: archive.read(key) for key in archive.namelist()}
-    return zipped(*(members | {f"{name}.npy": content}).items())
+    return zipped(*(entries_of(NPZ) | {f"{name}.npy": content}).items())
 
 
 def array(kind: str, shape: tuple[int, ...], data: bytes = b"") -> bytes:

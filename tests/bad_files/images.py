@@ -12,21 +12,9 @@ from functools import partial
 from PIL import Image
 
 from core.data.uploads import limits
-from tests.bad_files.catalog import BadFile, Table, marked, of_kind
+from tests.bad_files.catalog import BadFile, Make, Table, marked, of_kind
 from tests.bad_files.zips import dull, lying, many, unsafe
-from tests.data.uploaded import (
-    CSV,
-    FOLDERS,
-    Entry,
-    Make,
-    X,
-    folders,
-    noise,
-    npy,
-    npy_header,
-    picture,
-    zipped,
-)
+from tests.data.uploaded import CSV, FOLDERS, Entry, X, folders, noise, npy, npy_header, picture, zipped
 
 SIDE = 4000
 """Side length in pixels of the largest image that is accepted."""
@@ -202,18 +190,9 @@ LONELY: dict[str, Make] = {
 """Pictures that cost much to open, and are the only one of their class."""
 
 LONG = (
-    *(
-        "a large JPEG, progressive",
-        "a large picture of 16 bits in color",
-        "a large picture with alpha",
-        "a large picture with a clear palette",
-        "a large GIF",
-        "a large BMP",
-        "two large strips",
-        "200 MB called a picture",
-    ),
-    *("a readme of 200 MB", "bombs", "very many entries", "a large WebP", "a large picture of 16 bits"),
-    "an animation of 3,000 pictures",
+    *(name for name in LONELY if name.startswith("a large") and name != "a large picture of grey and alpha"),
+    *("two large strips", "an animation of 3,000 pictures", "200 MB called a picture"),
+    *("a readme of 200 MB", "bombs", "very many entries"),
 )
 VALID = (
     "pixels beyond the size of the picture",  # the excess is never unpacked

@@ -86,18 +86,22 @@ def tensors(change: Callable[[dict[str, Tensor]], object]) -> Change:
     return changed
 
 
+def in_json(content: bytes, change: Callable[[Any], object]) -> bytes:
+    values = json.loads(content)
+    change(values)
+    return json.dumps(values).encode()
+
+
+def with_header(content: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """A file of tensors with a changed header, and nothing of the tensors changed."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = in_json(content[8:end], change)
+    return len(header).to_bytes(8, "little") + header + content[end:]
+
+
 def header(change: Callable[[dict[str, Any]], object]) -> Change:
-    """Change the header of the weights, and nothing of the tensors."""
-
-    def changed(files: Files) -> None:
-        content = files[WEIGHTS]
-        end = 8 + int.from_bytes(content[:8], "little")
-        values = json.loads(content[8:end])
-        change(values)
-        new = json.dumps(values).encode()
-        files[WEIGHTS] = len(new).to_bytes(8, "little") + new + content[end:]
-
-    return changed
+    """Change the header of the weights."""
+    return lambda files: files.update({WEIGHTS: with_header(files[WEIGHTS], change)})
 
 
 def bias(**values: object) -> Change:
@@ -134,12 +138,7 @@ def shard_cut(files: Files) -> None:
 
 
 def tokenizer(change: Callable[[dict[str, Any]], object]) -> Change:
-    def changed(files: Files) -> None:
-        values = json.loads(files[TOKENIZER])
-        change(values)
-        files[TOKENIZER] = json.dumps(values).encode()
-
-    return changed
+    return lambda files: files.update({TOKENIZER: in_json(files[TOKENIZER], change)})
 
 
 def nested(files: Files) -> None:
@@ -313,9 +312,7 @@ STATES: dict[str, dict[str, Tensor]] = {
 
 def of_numbers(kind: str) -> bytes:
     """The file of a base whose header calls its numbers something else."""
-    end = 8 + int.from_bytes(BASE[:8], "little")
-    changed = BASE[8:end].replace(b'"F32"', f'"{kind}"'.encode())
-    return len(changed).to_bytes(8, "little") + changed + BASE[end:]
+    return with_header(BASE, lambda header: [header[name].update(dtype=kind) for name in STATE])
 
 
 def bad_files() -> list[BadFile]:

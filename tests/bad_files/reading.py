@@ -38,7 +38,7 @@ from core.settings import Settings
 from core.study.learn.language_models import counted_file
 from tests.bad_files.adapters import BASE, SOUND
 from tests.bad_files.catalog import MAX_GROWTH, catalog
-from tests.bad_files.networks import CONFIG, TOKENIZER, sound, stored
+from tests.bad_files.networks import CONFIG, TOKENIZER, changed, put, sound, stored
 from tests.bad_files.tokenizers import form
 from tests.data.passage_files import ROWS, written
 from tests.data.text_files import GOOD as GOOD_TEXTS
@@ -81,7 +81,7 @@ def entry_points(root: Path) -> Mapping[str, Callable[[bytes], object]]:
         return read_network(folder / "base.safetensors")
 
     def tokenizer(content: bytes) -> object:
-        return in_folder(stored(*{**sound(), TOKENIZER: content}.items()), lambda folder: Tokenizer("", folder))
+        return in_folder(changed(put(tokenizer_json=content)), lambda folder: Tokenizer("", folder))
 
     return {
         "images": read_upload,

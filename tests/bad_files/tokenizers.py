@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer, models
 
 from tests.bad_files.catalog import BadFile, Table, marked, of_kind
-from tests.bad_files.networks import TOKENIZER, sound, stored
+from tests.bad_files.networks import TOKENIZER, changed, put, sound
 
 SLOW = (
     *(r"(a+)+$", r"(?:a*)*b", r"((a|b)+c?)+d", r"(a|a+){2,}b", r"(?<x>a+){5}", r"a*a*a*a*b", r"(a*)(a*)(a*)(a*)b"),
@@ -125,10 +125,6 @@ def read_with(**parts: Any) -> bytes:
     return json.dumps(json.loads(sound()[TOKENIZER]) | parts).encode()
 
 
-def in_network(tokenizer: bytes) -> bytes:
-    return stored(*{**sound(), TOKENIZER: tokenizer}.items())
-
-
 def deep() -> bytes:
     """Parts that are nested deeply, which ended the process."""
     levels = '{"type":"Sequence","normalizers":[' * 10_000 + '{"type":"NFC"}' + "]}" * 10_000
@@ -141,7 +137,9 @@ def bad_files() -> list[BadFile]:
     }
     read: Table = {name: (partial(read_with, **parts), "") for name, parts in READ.items()}
     read |= {"nested parts": (deep, "")}
-    zips: Table = {f"tokenizer, {name}": (lambda m=make: in_network(m()), "") for name, (make, _) in read.items()}
+    zips: Table = {
+        f"tokenizer, {name}": (lambda m=make: changed(put(tokenizer_json=m())), "") for name, (make, _) in read.items()
+    }
     networks = of_kind("network", zips, is_hostile=True)
     found = marked(of_kind("form", forms), ("two million tokens",), is_long=True)
     return found + of_kind("tokenizer", read, cpu=1.0) + networks

@@ -29,6 +29,12 @@ def zipped(*entries: tuple[Entry, bytes], how: int = zipfile.ZIP_DEFLATED) -> by
     return target.getvalue()
 
 
+def entries_of(content: bytes) -> dict[str, bytes]:
+    """What is in a zip, by name."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 def entry(name: str, mode: int = stat.S_IFREG | 0o644, how: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name)
     info.external_attr = mode << 16
