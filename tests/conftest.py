@@ -177,13 +177,19 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", max_waiting=40)
 
 
+@contextmanager
+def training_lab(settings: Settings) -> Iterator[Lab]:
+    """A lab that trains, to the end of the block."""
+    with closing(Lab(settings)) as lab:
+        lab.start()
+        yield lab
+
+
 @pytest.fixture
 def lab(settings: Settings) -> Iterator[Lab]:
     """A lab that trains."""
-    lab = Lab(settings)
-    lab.start()
-    yield lab
-    lab.close()
+    with training_lab(settings) as lab:
+        yield lab
 
 
 @pytest.fixture
@@ -200,13 +206,7 @@ Opener = Callable[[], Lab]
 def opened(settings: Settings) -> Iterator[Opener]:
     """A function that opens a lab on one home folder; all are closed at the end of the test."""
     with ExitStack() as labs:
-
-        def start() -> Lab:
-            lab = labs.enter_context(closing(Lab(settings)))
-            lab.start()
-            return lab
-
-        yield start
+        yield lambda: labs.enter_context(training_lab(settings))
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
@@ -302,6 +302,15 @@ def finish(lab: Lab, *ids: str) -> list[Run]:
     """The runs, once all have ended."""
     wait_until(lambda: not any(lab.run(id).is_live for id in ids))
     return [lab.run(id) for id in ids]
+
+
+def sentence_of(capsys: pytest.CaptureFixture[str]) -> str:
+    """The error that a command printed, and nothing else: one line."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1, captured.err
+    return captured.err
 
 
 def copied(lab: Lab, id: str) -> bool:

@@ -22,7 +22,7 @@ from core.settings import Settings
 from core.store.record import Experiment, Run
 from pages.shared.ui.links import ENTRIES
 from tests.adapter.samples import logits
-from tests.conftest import TURNED, braked, finish, short, wait_until
+from tests.conftest import TURNED, braked, finish, short, training_lab, wait_until
 from tests.pages.test_pages import draw
 
 PARTS = [
@@ -78,9 +78,7 @@ def check_drawn(done: Done, page: str, view: str | None, **named: str) -> Any:
 def check_goes_on(done: Done, like: Run, folder: Path) -> None:
     """A run like this one that was interrupted goes on to the last bit. Args: folder: for a home."""
     settings = Settings(home=folder / "home", threads=1, settle_seconds=0.2)
-    lab = Lab(settings)
-    lab.start()
-    try:
+    with training_lab(settings) as lab:
         (base,) = finish(lab, lab.launch(done.base.spec.but(optim=short())).id)
         # Small batches, since it is the number of steps that must be large.
         optim = like.spec.optim.but(epochs=4, batch_size=16, keep="best")
@@ -89,12 +87,8 @@ def check_goes_on(done: Done, like: Run, folder: Path) -> None:
             id = lab.launch(spec).id
             wait_until(lambda: lab.run(id).step > 40)
             lab.close()
-    finally:
-        lab.close()
     assert lab.run(id).state == "interrupted"
-    lab = Lab(settings)
-    lab.start()
-    try:
+    with training_lab(settings) as lab:
         lab.finish([id])
         wait_until(lambda: lab.run(id).state != "queued")
         resumed, untouched = finish(lab, id, lab.launch(spec).id)
@@ -105,8 +99,6 @@ def check_goes_on(done: Done, like: Run, folder: Path) -> None:
         assert one == other is not None
         assert resumed.result.kept_epoch == untouched.result.kept_epoch
         assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
-    finally:
-        lab.close()
 
 
 def check_recipe(done: Done, label: str, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from core.lab import Lab
@@ -16,7 +16,7 @@ from core.plan.rate_grid import TuneSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.choice import chosen_arms
-from tests.conftest import short, wait_until
+from tests.conftest import short, training_lab, wait_until
 
 SEEDS = 4
 ARMS = [(short(rate=0.001), FullSpec()), (short(rate=0.00316), LoRASpec.of(rank=2))]
@@ -54,12 +54,10 @@ def trained_on(home: Path, of: tuple[Lab, Experiment]) -> Iterator[tuple[Lab, Ex
     """A lab that trains with a copy of the home folder of another lab. Args: home: where to copy it."""
     there, experiment = of
     shutil.copytree(there.settings.home, home)
-    with closing(Lab(Settings(home, threads=1, settle_seconds=0.2))) as lab:
-        lab.start()
+    with training_lab(Settings(home, threads=1, settle_seconds=0.2)) as lab:
         yield lab, experiment
 
 
 def search(folder: Path) -> None:
-    with closing(Lab(Settings(folder / "home", threads=1))) as lab:
-        lab.start()
+    with training_lab(Settings(folder / "home", threads=1)) as lab:
         ended(lab, lab.compare(asked(lab)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 from core.data.task_spec import TaskSpec
@@ -16,7 +15,7 @@ from core.plan.configuration import Configuration, preset_configuration
 from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
-from tests.conftest import short
+from tests.conftest import short, training_lab
 from tests.searched_home import ended
 
 SEEDS = 7
@@ -56,6 +55,5 @@ def study_asked(
 
 def make_study(folder: Path) -> None:
     """Train the study in a home folder within this one."""
-    with closing(Lab(Settings(folder / "home", threads=1))) as lab:
-        lab.start()
+    with training_lab(Settings(folder / "home", threads=1)) as lab:
         ended(lab, lab.compare(study_asked(lab)))

@@ -7,10 +7,9 @@ import re
 import shlex
 import subprocess
 import time
-import zipfile
+from contextlib import closing
 from html import escape, unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -29,7 +28,8 @@ from core.settings import Settings
 from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import verdict
 from tests import forked
-from tests.conftest import BOTH, compared, short
+from tests.adapter.samples import unzip
+from tests.conftest import BOTH, compared, sentence_of, short, training_lab
 from tests.trained_home import TrainedHome
 
 COMPARE = ["compare", "--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--seeds", "2"]
@@ -67,9 +67,7 @@ def test_compare_prints_one_json_object_and_its_adapter_loads_in_peft(tmp_path: 
     adapter = Path(arms["lora"]["adapter"])
     x = torch.rand(64, 784, generator=torch.Generator().manual_seed(0))
     ours = apply_adapter(base, read_adapter(adapter))(x)
-    with zipfile.ZipFile(adapter) as archive:
-        archive.extractall(tmp_path / "adapter")
-    theirs = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()(x)
+    theirs = PeftModel.from_pretrained(base, unzip(adapter.read_bytes(), tmp_path / "adapter")).eval()(x)
     torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
 
     checked = run("verify", adapter, "--base", found["base"]["weights"])
@@ -117,38 +115,31 @@ def test_an_experiment_is_judged_by_the_measure_and_margin_that_it_began_with(
 ) -> None:
     home = ["--home", str(tmp_path)]
     assert main([*COMPARE, "--rank", "2", "--tune", "2", "--measure", "macro_f1", "--within", "1", *home]) == 0
-    lab = Lab(Settings(tmp_path))
-    (experiment,) = lab.experiments()
-    members = lab.members(experiment)
-    assert {run.spec.objective for run in members} == {CLASSIFICATION.but(measure="macro_f1", within=1.0)}
-    assert lab.run(experiment.base).spec.objective == CLASSIFICATION
-    assert verdict(members).margin == 1.0
-    for chosen in chosen_arms(members):
-        tried: dict[float, list[float]] = {}
-        for run in members:
-            if run.spec.method == chosen.spec.method:
-                assert run.result
-                value = run.result.measures["validation_macro_f1"]
-                tried.setdefault(run.spec.optim.learning_rate, []).append(value)
-        assert sum(tried[chosen.learning_rate]) == max(map(sum, tried.values()))
-    lab.close()
+    with closing(Lab(Settings(tmp_path))) as lab:
+        (experiment,) = lab.experiments()
+        members = lab.members(experiment)
+        assert {run.spec.objective for run in members} == {CLASSIFICATION.but(measure="macro_f1", within=1.0)}
+        assert lab.run(experiment.base).spec.objective == CLASSIFICATION
+        assert verdict(members).margin == 1.0
+        for chosen in chosen_arms(members):
+            tried: dict[float, list[float]] = {}
+            for run in members:
+                if run.spec.method == chosen.spec.method:
+                    assert run.result
+                    value = run.result.measures["validation_macro_f1"]
+                    tried.setdefault(run.spec.optim.learning_rate, []).append(value)
+            assert sum(tried[chosen.learning_rate]) == max(map(sum, tried.values()))
     capsys.readouterr()
     assert main(["grow", experiment.id, "--seeds", "1", "--json", *home]) == 0
-    assert verdict_of(capsys.readouterr().out)["seeds"] == 3
-    lab = Lab(Settings(tmp_path))
-    grown = [run.spec for run in lab.members(lab.experiment(experiment.id))]
-    lab.close()
+    assert json.loads(capsys.readouterr().out)["verdict"]["seeds"] == 3
+    with closing(Lab(Settings(tmp_path))) as lab:
+        grown = [run.spec for run in lab.members(lab.experiment(experiment.id))]
     assert len(grown) == 12
     assert {spec.objective for spec in grown} == {members[0].spec.objective}
     assert main(["report", experiment.id, str(tmp_path / "r.html"), *home]) == 0
     text = (tmp_path / "r.html").read_text()
     assert "Within 1 point" in text
     assert '"measure": "macro_f1", "within": 1.0' in unescape(text)
-
-
-def verdict_of(printed: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(printed)["verdict"]
-    return found
 
 
 @pytest.mark.parametrize("command", [["grow", "e-1"], ["report", "e-1", "r.html"]])
@@ -186,12 +177,10 @@ def test_a_run_that_ended_early_leaves_an_incomplete_answer_also_where_rates_are
         (claimed,) = idle.store.claim([first])
         idle.store.interrupt(claimed, "The disk is full: free some space, then finish the run.")
     idle.close()
-    lab = Lab(settings)
-    lab.start()
     options = parser().parse_args(["grow", experiment.id])
-    status = answer(lab, experiment, [run.id for run in runs], options)
-    assert [run.state for run in lab.members(experiment)] == [how, "finished", "finished", "finished"]
-    lab.close()
+    with training_lab(settings) as lab:
+        status = answer(lab, experiment, [run.id for run in runs], options)
+        assert [run.state for run in lab.members(experiment)] == [how, "finished", "finished", "finished"]
     captured = capsys.readouterr()
     assert status == INCOMPLETE
     assert "LoRA r=4" in captured.out
@@ -216,10 +205,7 @@ def test_a_report_that_cannot_be_written_is_one_sentence_and_costs_nobody_the_an
 
 def test_a_report_of_nothing_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "e-00000000", "r.html", "--home", str(tmp_path)]) == 1
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: There is no experiment")
-    assert captured.err.count("\n") == 1
+    assert sentence_of(capsys).startswith("error: There is no experiment")
 
 
 @pytest.mark.parametrize(
@@ -253,21 +239,16 @@ def test_bad_options_get_one_sentence_and_leave_no_run(
     monkeypatch.delenv("LORA_LAB_DATA", raising=False)
     defaults = [] if "--source" in arguments else ["--source", "digits"]
     assert main(["compare", "--home", str(tmp_path), *defaults, *arguments]) == 1
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("error: ")
-    assert sentence in captured.err
+    assert sentence in sentence_of(capsys)
     assert list((tmp_path / "runs").glob("*")) == []
 
 
 def test_verify_gives_the_reason_and_exits_with_1(
     tmp_path: Path, filled_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lab = Lab(Settings(filled_home))
-    run = next(run for run in lab.runs() if run.spec.role == "adapter")
-    adapter, base = lab.artifacts.path(run.id, ADAPTER), lab.artifacts.base(run)
-    lab.close()
+    with closing(Lab(Settings(filled_home))) as lab:
+        run = next(run for run in lab.runs() if run.spec.role == "adapter")
+        adapter, base = lab.artifacts.path(run.id, ADAPTER), lab.artifacts.base(run)
     other = read_network(base)
     with torch.no_grad():
         other.layers[0].bias[0] += 1  # type: ignore[operator]
@@ -281,10 +262,7 @@ def test_verify_gives_the_reason_and_exits_with_1(
         (adapter, adapter, "safetensors"),
     ]:
         assert main(["verify", str(given), "--base", str(against)]) == 1
-        captured = capsys.readouterr()
-        assert captured.out == ""
-        assert word in captured.err
-        assert captured.err.count("\n") == 1, captured.err
+        assert word in sentence_of(capsys)
 
 
 def test_time_prints_every_method_in_every_way_and_refuses_a_rank_that_does_not_fit(

@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,19 +49,18 @@ LINES = [
 def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with a tiny network and texts."""
     folder = tmp_path_factory.mktemp("brought")
-    lab = Lab(Settings(home=folder / "home"))
-    import_tiny(lab, folder / "tiny")
-    lab.networks.import_folder(save_tiny(folder / "llama", "llama"), "tiny-llama")
-    lab.close()
+    with closing(Lab(Settings(home=folder / "home"))) as lab:
+        import_tiny(lab, folder / "tiny")
+        lab.networks.import_folder(save_tiny(folder / "llama", "llama"), "tiny-llama")
     return folder / "home"
 
 
 @pytest.fixture
 def waiting(brought: Path, tmp_path: Path) -> Iterator[Lab]:
     """A lab with that network that queues and never trains."""
-    lab = Lab(Settings(home=Path(shutil.copytree(brought, tmp_path / "home")), max_waiting=2000))
-    yield lab
-    lab.close()
+    home = Path(shutil.copytree(brought, tmp_path / "home"))
+    with closing(Lab(Settings(home=home, max_waiting=2000))) as lab:
+        yield lab
 
 
 def launched(lab: Lab, line: str) -> Experiment:
@@ -108,10 +108,9 @@ def test_a_file_from_a_page_runs_and_prints_what_the_same_options_print(
         options = shlex.split(line) if name == "options" else ["--config", str(file)]
         assert main(["compare", *options, "--home", home, "--json"]) == 0
         printed.append(json.loads(capsys.readouterr().out))
-        lab = Lab(Settings(home=Path(home)))
-        (experiment,) = lab.experiments()
-        file.write_text(write_configuration(lab.configuration(experiment)))
-        lab.close()
+        with closing(Lab(Settings(home=Path(home)))) as lab:
+            (experiment,) = lab.experiments()
+            file.write_text(write_configuration(lab.configuration(experiment)))
     one, two = printed
     assert two.keys() == one.keys()
     assert [arm["label"] for arm in two["arms"]] == [arm["label"] for arm in one["arms"]]

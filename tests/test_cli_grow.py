@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from core.study.report import answer as answers
 from core.study.report.answer import answer_of
 from core.study.stats.claims import Level
 from core.study.stats.spending import level_of
-from tests.conftest import BOTH, HANG, compared, finish, short, wait_until
+from tests.conftest import BOTH, HANG, compared, finish, sentence_of, short, wait_until
 from tests.study.samples import measured
 
 SMALL = ["--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--rank", "2"]
@@ -29,11 +30,10 @@ SMALL = ["--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--ran
 
 def seeds_of(home: Path) -> dict[tuple[str, float], list[int]]:
     """Seeds that were trained, by label and learning rate."""
-    lab = Lab(Settings(home))
-    found: dict[tuple[str, float], list[int]] = {}
-    for member in lab.members(lab.experiments()[0]):
-        found.setdefault((member.spec.label, member.spec.optim.learning_rate), []).append(member.spec.seed)
-    lab.close()
+    with closing(Lab(Settings(home))) as lab:
+        found: dict[tuple[str, float], list[int]] = {}
+        for member in lab.members(lab.experiments()[0]):
+            found.setdefault((member.spec.label, member.spec.optim.learning_rate), []).append(member.spec.seed)
     return found
 
 
@@ -46,9 +46,8 @@ def test_growing_trains_what_is_new_and_prints_the_whole_comparison(
 
     first = json.loads(printed("compare", *SMALL, "--seeds", "2", "--tune", "2", "--json"))
     before = {tuple(arm["runs"]): arm for arm in first["arms"]}
-    lab = Lab(Settings(tmp_path))
-    (experiment,) = lab.experiments()
-    lab.close()
+    with closing(Lab(Settings(tmp_path))) as lab:
+        (experiment,) = lab.experiments()
     assert experiment.name == "Digits → rotated 45° · r 2 · 2 rates · 2 seeds"
 
     found = json.loads(printed("grow", experiment.id, "--seeds", "1", "--rank", "1", "--json"))
@@ -101,21 +100,20 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_can_show
     verdict = json.loads(grown("--seeds", "7", "--json")[0])["verdict"]
     assert [(look["seeds"], look["level"]) for look in verdict["looks"]] == [(16, level_of(16, [8]))]
     assert verdict["earlier_looks"] == [8, 9]
-    after = Lab(lab.settings)
-    assert [(look.seeds, look.level) for look in after.looks.of(experiment.id)] == [
-        (8, level_of(8)),
-        (9, 0.0),
-        (16, level_of(16, [8])),
-    ]
-    # Of a version that kept no looks: they are those at the ends of its launches.
-    kept = [look.key for look in after.looks.of(experiment.id)]
-    with after.store.transaction() as db:
-        db.execute("DELETE FROM looks")
-        db.execute("UPDATE experiments SET keeps_looks = 0")
-    answers._verdicts.clear()
-    assert answer_of(after, after.experiment(experiment.id)).before == (8, 9)
-    assert [look.key for look in after.looks.of(experiment.id)] == kept
-    after.close()
+    with closing(Lab(lab.settings)) as after:
+        assert [(look.seeds, look.level) for look in after.looks.of(experiment.id)] == [
+            (8, level_of(8)),
+            (9, 0.0),
+            (16, level_of(16, [8])),
+        ]
+        # Of a version that kept no looks: they are those at the ends of its launches.
+        kept = [look.key for look in after.looks.of(experiment.id)]
+        with after.store.transaction() as db:
+            db.execute("DELETE FROM looks")
+            db.execute("UPDATE experiments SET keeps_looks = 0")
+        answers._verdicts.clear()
+        assert answer_of(after, after.experiment(experiment.id)).before == (8, 9)
+        assert [look.key for look in after.looks.of(experiment.id)] == kept
 
 
 def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_says_so(
@@ -141,11 +139,10 @@ def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_
     assert "No verdict yet" not in told("--without-stopped")[1]
     status, out, err = told("--finish")
     assert (status, "was deleted" in err, "stopped" in out) == (0, False, False)
-    after = Lab(lab.settings)
-    runs = after.members(after.experiment(experiment.id))
-    assert [(run.state, run.archived) for run in runs] == [("finished", False)] * 9
-    after.notes.delete([last[0]])
-    after.close()
+    with closing(Lab(lab.settings)) as after:
+        runs = after.members(after.experiment(experiment.id))
+        assert [(run.state, run.archived) for run in runs] == [("finished", False)] * 9
+        after.notes.delete([last[0]])
 
     status, _, err = told("--finish")
     assert status == 0
@@ -168,15 +165,10 @@ def test_bad_options_get_one_sentence_and_leave_no_run(
     filled_home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     before = seeds_of(filled_home)
-    lab = Lab(Settings(filled_home))
-    words = [re.sub("EXPERIMENT", lab.experiments()[0].id, word) for word in arguments]
-    lab.close()
+    with closing(Lab(Settings(filled_home))) as lab:
+        words = [re.sub("EXPERIMENT", lab.experiments()[0].id, word) for word in arguments]
     assert main(["grow", *words, "--home", str(filled_home)]) == 1
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert sentence in captured.err
-    assert captured.err.count("\n") == 1
+    assert sentence in sentence_of(capsys)
     assert seeds_of(filled_home) == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import closing
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from core.methods.lora import LoRASpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from tests import forked
-from tests.conftest import compared, finish, short
+from tests.conftest import compared, finish, short, training_lab
 
 FULL, LORA, HIGH = (short(rate=0.001), FullSpec()), (short(), LoRASpec.of()), (short(rate=0.5), LoRASpec.of())
 JSON = argparse.Namespace(report=None, json=True)
@@ -33,12 +34,8 @@ def diverge(lab: Lab, run: Run) -> None:
 
 def answered(settings: Settings, experiment: Experiment, new: list[str], options: argparse.Namespace = JSON) -> int:
     """The exit status of a command that trains these runs."""
-    lab = Lab(settings)
-    lab.start()
-    try:
+    with training_lab(settings) as lab:
         return answer(lab, lab.experiment(experiment.id), new, options)
-    finally:
-        lab.close()
 
 
 def missing(found: dict[str, Any]) -> list[tuple[str, int, str, bool]]:
@@ -48,20 +45,16 @@ def missing(found: dict[str, Any]) -> list[tuple[str, int, str, bool]]:
 def test_a_diverged_a_failed_and_a_stopped_run_cost_nobody_what_finished(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lab = Lab(settings)
-    lab.start()
-    experiment = compared(lab, "rotation-45", "digits", None, short(), [FULL], range(3), own_bases=True)
-    finish(lab, *experiment.runs)
-    lab.close()
-    idle = Lab(settings)
-    new = idle.grow(experiment, [FULL, LORA, HIGH], [0, 1, 2])
-    queued = {(run.spec.optim.learning_rate, run.spec.seed): run for run in idle.runs_of(new)}
-    diverge(idle, queued[0.5, 0])
-    other = Lab(settings)
-    other.stop(queued[0.005, 1].id)
-    other.close()
-    (settings.runs / str(queued[0.005, 2].spec.base) / NETWORK).write_bytes(b"damaged")
-    idle.close()
+    with training_lab(settings) as lab:
+        experiment = compared(lab, "rotation-45", "digits", None, short(), [FULL], range(3), own_bases=True)
+        finish(lab, *experiment.runs)
+    with closing(Lab(settings)) as idle:
+        new = idle.grow(experiment, [FULL, LORA, HIGH], [0, 1, 2])
+        queued = {(run.spec.optim.learning_rate, run.spec.seed): run for run in idle.runs_of(new)}
+        diverge(idle, queued[0.5, 0])
+        with closing(Lab(settings)) as other:
+            other.stop(queued[0.005, 1].id)
+        (settings.runs / str(queued[0.005, 2].spec.base) / NETWORK).write_bytes(b"damaged")
     capsys.readouterr()
 
     assert answered(settings, experiment, new) == INCOMPLETE == 3
@@ -108,11 +101,10 @@ def test_a_diverged_a_failed_and_a_stopped_run_cost_nobody_what_finished(
 def test_a_rate_that_diverges_is_no_missing_run_where_another_one_finished(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    idle = Lab(settings)
-    experiment = compared(idle, "rotation-45", "digits", None, short(), [FULL, LORA, HIGH], [0])
-    (high,) = (run for run in idle.members(experiment) if run.spec.optim.learning_rate == 0.5)
-    diverge(idle, high)
-    idle.close()
+    with closing(Lab(settings)) as idle:
+        experiment = compared(idle, "rotation-45", "digits", None, short(), [FULL, LORA, HIGH], [0])
+        (high,) = (run for run in idle.members(experiment) if run.spec.optim.learning_rate == 0.5)
+        diverge(idle, high)
     assert answered(settings, experiment, list(experiment.runs)) == 0
     found = json.loads(capsys.readouterr().out)
     assert missing(found) == [("LoRA r=4, lr 0.5", 0, "failed", True)]
@@ -120,10 +112,9 @@ def test_a_rate_that_diverges_is_no_missing_run_where_another_one_finished(
 
 
 def test_where_nothing_finished_there_is_no_answer(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    idle = Lab(settings)
-    experiment = compared(idle, "rotation-45", "digits", None, short(), [FULL], [0])
-    idle.stop(experiment.runs[0])
-    idle.close()
+    with closing(Lab(settings)) as idle:
+        experiment = compared(idle, "rotation-45", "digits", None, short(), [FULL], [0])
+        idle.stop(experiment.runs[0])
     assert answered(settings, experiment, list(experiment.runs)) == 1
     assert capsys.readouterr().out == ""
 
@@ -132,9 +123,8 @@ def test_an_adapter_that_fails_its_checks_is_a_failure_that_counts_as_diverged(
     settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.adapter.certificate.MERGED_TOLERANCE", -1.0)  # every adapter fails
-    idle = Lab(settings)
-    experiment = compared(idle, "rotation-45", "digits", None, short(), [FULL, LORA], [0])
-    idle.close()
+    with closing(Lab(settings)) as idle:
+        experiment = compared(idle, "rotation-45", "digits", None, short(), [FULL, LORA], [0])
     assert answered(settings, experiment, list(experiment.runs)) == INCOMPLETE
     captured = capsys.readouterr()
     found = json.loads(captured.out)
