@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -334,9 +335,8 @@ def test_the_title_and_the_lines_of_a_subtitle_fit_a_phone_and_leave_the_axis_al
 def test_a_report_draws_itself_from_the_disk_asks_nobody_and_is_printed(
     page: Page, trained_home: TrainedHome, tmp_path: Path, console_errors: list[str]
 ) -> None:
-    lab = Lab(Settings(home=trained_home.home))
-    write_report(tmp_path / "report.html", report_of(lab, trained_home.split))
-    lab.close()
+    with closing(Lab(Settings(home=trained_home.home))) as lab:
+        write_report(tmp_path / "report.html", report_of(lab, trained_home.split))
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto((tmp_path / "report.html").as_uri())

@@ -7,32 +7,28 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page, expect
 
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
 from core.study.report.answer import answer_of
-from tests.browser.conftest import LAB_APP, REPO, Serve, choose_action, new_context, note_errors
-from tests.conftest import HANG, compared, finish, short, wait_until
+from tests.browser.conftest import LAB_APP, REPO, Serve, choose_action, note_errors
+from tests.conftest import compared, finish, short, training_lab, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.minutes]
 
-WAIT = 1000 * HANG
-
 
 def test_looks_are_counted_once_each_by_pages_commands_and_other_processes(
-    serve: Serve, chromium: Browser, tmp_path: Path
+    page: Page, serve: Serve, tmp_path: Path, console_errors: list[str]
 ) -> None:
-    home, errors = tmp_path / "home", list[str]()
+    home = tmp_path / "home"
     arms = [(short(), FullSpec()), *((short(), LoRASpec.of(rank=rank)) for rank in (1, 4))]
-    with closing(Lab(Settings(home, threads=1))) as lab:
-        lab.start()
+    with training_lab(Settings(home, threads=1)) as lab:
         experiment = compared(lab, "rotation-45", "digits", None, short(), arms, range(8))
         finish(lab, experiment.base, *experiment.runs)
         assert lab.looks.of(experiment.id) == []
@@ -43,35 +39,33 @@ def test_looks_are_counted_once_each_by_pages_commands_and_other_processes(
         return [look.seeds for look in reader.looks.of(experiment.id)]
 
     url = serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home), "LORA_LAB_CORES": "1"})
-    context = new_context(chromium)
-    page, other = context.new_page(), context.new_page()
-    for each in (page, other):
-        note_errors(each, errors)
+    other = page.context.new_page()
+    note_errors(other, console_errors)
     page.goto(f"{url}/?experiment={experiment.id}")
     answer = page.get_by_test_id("stMain").locator("h4").first
-    expect(answer).to_contain_text("At the learning rates given", timeout=WAIT)
+    expect(answer).to_contain_text("At the learning rates given")
     first = answer.inner_text()
     assert seeds_looked_at() == [8]
     page.reload()
-    expect(answer).to_have_text(first, timeout=WAIT)
+    expect(answer).to_have_text(first)
 
     # A link to two settings draws fewer, and changes neither the verdict nor the looks.
     keys = sorted({run.spec.arm for run in reader.members(experiment) if run.spec.method.size != 1})
     other.goto(f"{url}/compare?experiment={experiment.id}&arms={','.join(keys)}")
-    expect(other.get_by_test_id("stMain").locator("h4").first).to_have_text(first, timeout=WAIT)
+    expect(other.get_by_test_id("stMain").locator("h4").first).to_have_text(first)
     assert seeds_looked_at() == [8]
 
     choose_action(page, "Add seeds")
-    expect(page.get_by_text("A look at 16 seeds allows 0.9 % of false claims.")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text("A look at 16 seeds allows 0.9 % of false claims.")).to_be_visible()
     page.get_by_role("spinbutton", name="More seeds for every setting").fill("1")
     page.keyboard.press("Tab")
-    expect(page.get_by_text("A look at 9 seeds could show nothing: 16 seeds are proposed")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text("A look at 9 seeds could show nothing: 16 seeds are proposed")).to_be_visible()
     page.get_by_role("spinbutton", name="More seeds for every setting").fill("8")
     page.keyboard.press("Tab")
-    page.get_by_role("button", name=re.compile(r"Train 24 runs")).click(timeout=WAIT)
+    page.get_by_role("button", name=re.compile(r"Train 24 runs")).click()
     wait_until(lambda: seeds_looked_at() == [8, 16])
     page.reload()
-    expect(answer).to_contain_text("At the learning rates given", timeout=WAIT)
+    expect(answer).to_contain_text("At the learning rates given")
     assert seeds_looked_at() == [8, 16]
 
     command = [sys.executable, "-m", "core", "grow", experiment.id, "--seeds", "16", "--json", "--home", str(home)]
@@ -80,8 +74,8 @@ def test_looks_are_counted_once_each_by_pages_commands_and_other_processes(
     assert "A look at 32 seeds allows 0.5 % of false claims." in ran.stderr.decode()
     assert (said["seeds"], said["earlier_looks"]) == (32, [8, 16])
     page.reload()
-    expect(answer).to_contain_text(said["sentence"], timeout=WAIT)
+    expect(answer).to_contain_text(said["sentence"])
     assert answer_of(reader, reader.experiment(experiment.id)).seeds == 32
     assert seeds_looked_at() == [8, 16, 32]
-    assert errors == []
+    assert console_errors == []
     reader.close()

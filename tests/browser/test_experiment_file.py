@@ -8,24 +8,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from core.__main__ import parser
-from core.cli.compare import launch
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
 from pages.shared.experiment.configuration import SAVE
 from tests.browser.conftest import LAB_APP, Serve, choose_one_rate, downloaded
 from tests.conftest import wait_until
+from tests.test_cli_config import launched, specs_of
 from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.browser
-
-
-def specs(lab: Lab, experiment: Experiment) -> set[str]:
-    """Specs of runs and bases, without ids."""
-    members = [run.spec for run in lab.members(experiment)]
-    bases = [lab.run(spec.base).spec for spec in members]
-    return {spec.to_json() for spec in (*bases, *(spec.but(base="base") for spec in members))}
 
 
 def new_in(lab: Lab) -> Experiment:
@@ -59,8 +51,8 @@ def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
     saved.save_as(file)
     assert file.suffix == ".json"
     button(page, "Start the experiment").click()
-    asked = specs(here, new_in(here))
-    assert specs(shell, launch(shell, parser().parse_args(["compare", "--config", str(file)]))) == asked
+    asked = {*specs_of(here, new_in(here))}
+    assert {*specs_of(shell, launched(shell, f"--config {file}"))} == asked
 
     values = json.loads(file.read_text())
     values["seeds"] = [3]
@@ -73,7 +65,7 @@ def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
     button(page, "Start the experiment").click()
     found = new_in(there)
     assert {run.spec.seed for run in there.members(found)} == {3}
-    assert specs(there, found) <= asked | {spec.replace('"seed": 0', '"seed": 3') for spec in asked}
+    assert {*specs_of(there, found)} <= asked | {spec.replace('"seed": 0', '"seed": 3') for spec in asked}
     assert console_errors == []
     for each in (here, there, shell):
         each.store.close()

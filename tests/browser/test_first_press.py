@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -104,8 +105,7 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
     print(f"From the first press to the verdict: {done.seconds:.1f} s")
 
     # The same home beside the server: what the page says is what the store holds.
-    lab = Lab(Settings(home=done.home))
-    try:
+    with closing(Lab(Settings(home=done.home))) as lab:
         (experiment,) = lab.experiments()
         runs = {run.id for run in lab.runs()}
         found = answer_of(lab, experiment)
@@ -150,8 +150,6 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         ]:
             page.get_by_role("tab", name=tab).click()
             expect(page.get_by_role("figure", name=re.compile(name)).first).to_be_visible()
-    finally:
-        lab.close()
     assert done.errors == []
 
 
@@ -199,9 +197,8 @@ def test_a_comparison_that_was_stopped_is_finished_with_the_numbers_that_it_woul
     expect(page.get_by_role("heading", name="No verdict yet")).to_have_count(0)
     assert [known.id for known in reader.experiments()] == [experiment.id]
     assert reader.run(experiment.base).resumed_step > stopped_at
-    other = Lab(Settings(pressed("Quick").home))
-    check_never_stopped(reader, other)
-    other.close()
+    with closing(Lab(Settings(pressed("Quick").home))) as other:
+        check_never_stopped(reader, other)
     reader.close()
     assert console_errors == []
 

@@ -6,8 +6,8 @@ The comparison itself, from the first press to its verdict, is in ``test_first_p
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
@@ -21,7 +21,17 @@ from core.adapter import apply_adapter, read_adapter
 from core.lab import Lab
 from core.networks.file import read_network
 from core.settings import Settings
-from tests.browser.conftest import LAB_APP, Serve, choose_digits, choose_one_rate, downloaded, new_context, open_dialog
+from tests.adapter.samples import unzip
+from tests.browser.conftest import (
+    LAB_APP,
+    Serve,
+    choose_digits,
+    choose_one_rate,
+    downloaded,
+    new_context,
+    open_dialog,
+    settled,
+)
 from tests.conftest import finish, wait_until
 from tests.trained_home import TrainedHome
 
@@ -48,9 +58,8 @@ class Site:
 @pytest.fixture(scope="module")
 def site(serve: Serve, trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     home = trained_home.copy(tmp_path_factory.mktemp("home") / "home")
-    lab = Lab(Settings(home=home))
-    yield Site(serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)}), lab, home / "slow")
-    lab.close()
+    with closing(Lab(Settings(home=home))) as lab:
+        yield Site(serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)}), lab, home / "slow")
 
 
 def open_page(page: Page, url: str, title: str) -> None:
@@ -73,7 +82,7 @@ def last_step(chart: Locator) -> float:
 def test_the_downloaded_adapter_loads_in_peft(page: Page, site: Site, tmp_path: Path) -> None:
     open_page(page, f"{site.url}/adapters", "Adapters")
     files = {}
-    expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()  # nothing moves any more
+    settled(page)  # nothing moves any more
     merged = page.locator(".st-key-export-safetensors")
     merged.get_by_role("button", name="Make and check").click()
     expect(page.get_by_text("Read by torch")).to_contain_text("the same prediction for all 360 test examples")
@@ -91,9 +100,7 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, site: Site, tmp_path: 
     x = torch.rand(100, 784, generator=torch.Generator().manual_seed(1))
     ours = apply_adapter(base, read_adapter(files["adapter.zip"])).eval()(x)
     merged = read_network(files["merged"])(x)
-    with zipfile.ZipFile(files["adapter.zip"]) as archive:
-        archive.extractall(tmp_path / "adapter")
-    theirs = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()(x)
+    theirs = PeftModel.from_pretrained(base, unzip(files["adapter.zip"].read_bytes(), tmp_path / "adapter")).eval()(x)
     # Relative to the largest logit, as in the certificate, because rounding errors of float32 grow with it.
     scale = max(1.0, float(ours.detach().abs().max()))
     torch.testing.assert_close(theirs, ours, atol=1e-5 * scale, rtol=0)

@@ -5,7 +5,6 @@ Who is answered, and with which headers, is in ``tests/web/test_every_door.py``.
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import signal
@@ -19,45 +18,31 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import REPO, run_server, stop_server
 from tests.conftest import HANG
-from tests.forked import Process
+from tests.web.conftest import Visitor
 
 pytestmark = pytest.mark.browser
 
-Running = tuple[Process, str]
-
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     server, url = run_server(REPO / "app.py", tmp_path_factory.mktemp("server"), fresh=True)
-    yield server, url
+    yield Visitor(int(url.rpartition(":")[2]))
     stop_server(server)
 
 
-def get(url: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(url).port, timeout=HANG)
-    try:
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        return answer, answer.read()
-    finally:
-        connection.close()
-
-
-def test_health_counts_live_runs(running: Running) -> None:
-    answer, body = get(running[1], "/healthz")
+def test_health_counts_live_runs(visitor: Visitor) -> None:
+    answer, body = visitor.ask("GET", "/healthz")
     assert answer.status == 200
     assert json.loads(body) == {"ok": True, "live_runs": 0}
 
 
-def test_only_this_machine_comes_in_without_a_token(running: Running) -> None:
-    answer, body = get(
-        running[1], "/healthz", **{"X-Forwarded-For": "203.0.113.9"}
-    )  # as set by a proxy on this machine
+def test_only_this_machine_comes_in_without_a_token(visitor: Visitor) -> None:
+    answer, body = visitor.ask("GET", "/healthz", X_Forwarded_For="203.0.113.9")  # as set by a proxy on this machine
     assert answer.status == 403
     assert "LORA_LAB_TOKEN" in json.loads(body)["error"]
 
 
-def test_a_download_that_is_not_there_is_a_sentence_and_a_path_cannot_leave_the_runs(running: Running) -> None:
+def test_a_download_that_is_not_there_is_a_sentence_and_a_path_cannot_leave_the_runs(visitor: Visitor) -> None:
     for path in (
         "r-00000000/adapter.zip",
         "r-00000000/lab.sqlite3",
@@ -65,7 +50,7 @@ def test_a_download_that_is_not_there_is_a_sentence_and_a_path_cannot_leave_the_
         "r-0.0/adapter.zip",
         "lab.sqlite3/adapter.zip",
     ):
-        answer, body = get(running[1], f"/download/{path}")
+        answer, body = visitor.ask("GET", f"/download/{path}")
         assert answer.status == 404, path
         assert re.fullmatch(r".+\.", json.loads(body)["error"]), path
     for path in (
@@ -74,17 +59,17 @@ def test_a_download_that_is_not_there_is_a_sentence_and_a_path_cannot_leave_the_
         "r-0/..%2f..%2flab.sqlite3",
         "../../app.py",
     ):
-        answer, body = get(running[1], f"/download/{path}")
+        answer, body = visitor.ask("GET", f"/download/{path}")
         assert answer.status in {400, 404}, path
         assert b"SQLite" not in body
         assert b"import" not in body
 
 
-def test_plotly_comes_packed_only_to_who_takes_it(running: Running) -> None:
-    packed, body = get(running[1], "/assets/plotly.min.js", **{"Accept-Encoding": "gzip"})
+def test_plotly_comes_packed_only_to_who_takes_it(visitor: Visitor) -> None:
+    packed, body = visitor.ask("GET", "/assets/plotly.min.js", Accept_Encoding="gzip")
     assert packed.headers["Content-Encoding"] == "gzip"
     assert "immutable" in packed.headers["Cache-Control"]
-    plain, whole = get(running[1], "/assets/plotly.min.js")
+    plain, whole = visitor.ask("GET", "/assets/plotly.min.js")
     assert plain.headers["Content-Encoding"] is None
     assert len(body) < len(whole) / 2
 

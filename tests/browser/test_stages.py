@@ -7,58 +7,54 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page, expect
 
 from core.lab import Lab
 from core.settings import Settings
 from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
-from tests.browser.conftest import LAB_APP, Serve, choose_action, new_context, note_errors
-from tests.conftest import HANG, wait_until
+from tests.browser.conftest import LAB_APP, Serve, choose_action
+from tests.conftest import wait_until
 from tests.searched_home import asked, chosen
 
 pytestmark = [pytest.mark.browser, pytest.mark.minutes]
 
-WAIT = 1000 * HANG
-
 
 def test_a_search_goes_on_through_reloads_and_its_answer_is_trained_longer(
-    serve: Serve, chromium: Browser, tmp_path: Path
+    page: Page, serve: Serve, tmp_path: Path, console_errors: list[str]
 ) -> None:
-    home, errors = tmp_path / "home", list[str]()
+    home = tmp_path / "home"
     with closing(Lab(Settings(home, threads=1))) as lab:
         experiment = lab.compare(asked(lab))
         lab.stop(experiment.base, *experiment.runs)  # so that it begins when somebody says so
     url = serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home), "LORA_LAB_CORES": "1"})
-    page = new_context(chromium).new_page()
-    note_errors(page, errors)
     reader = Lab(Settings(home, threads=1))
     page.goto(f"{url}/?experiment={experiment.id}")
     main = page.get_by_test_id("stMain")
-    page.get_by_role("button", name=re.compile("^Finish: ")).first.click(timeout=WAIT)
+    page.get_by_role("button", name=re.compile("^Finish: ")).first.click()
     wait_until(lambda: any(run.is_live for run in reader.members(experiment)))
     searching = main.get_by_text("more may follow while learning rates are searched for")
     answer = main.locator("h4")
     while not _is_complete(reader, experiment.id):
         page.goto(f"{url}/?experiment={experiment.id}")
-        expect(searching.or_(answer).first).to_be_visible(timeout=WAIT)
+        expect(searching.or_(answer).first).to_be_visible()
         known = len(reader.members(experiment))
         wait_until(lambda known=known: len(reader.members(experiment)) > known or _is_complete(reader, experiment.id))
     members = reader.members(experiment)
     assert len(members) > len(experiment.runs)
     page.goto(f"{url}/?experiment={experiment.id}")
-    expect(answer.first).to_contain_text(headline(answer_of(reader, experiment, members)), timeout=WAIT)
+    expect(answer.first).to_contain_text(headline(answer_of(reader, experiment, members)))
 
     choose_action(page, "Train longer")
-    page.get_by_role("button", name=re.compile(r"Train \d+ runs")).click(timeout=WAIT)
-    expect(main.get_by_role("button", name="Dismiss")).to_be_visible(timeout=WAIT)
+    page.get_by_role("button", name=re.compile(r"Train \d+ runs")).click()
+    expect(main.get_by_role("button", name="Dismiss")).to_be_visible()
     after = reader.members(experiment)
     epochs = {arm.spec.optim.epochs for arm in chosen_arms(after)}
     assert epochs == {3 * max(run.spec.optim.epochs for run in members)}
     assert chosen(after) != chosen(members)
-    expect(answer.first).to_contain_text(headline(answer_of(reader, experiment, after)), timeout=WAIT)
-    assert errors == []
+    expect(answer.first).to_contain_text(headline(answer_of(reader, experiment, after)))
+    assert console_errors == []
     reader.close()
 
 

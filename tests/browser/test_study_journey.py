@@ -7,37 +7,32 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page, expect
 
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.study_words import study_headline
 from core.study.report.answer import study_of
-from tests.browser.conftest import LAB_APP, Serve, new_context, note_errors
-from tests.conftest import HANG, wait_until
+from tests.browser.conftest import LAB_APP, Serve
+from tests.conftest import wait_until
 from tests.studied_home import SEEDS
 
 pytestmark = pytest.mark.browser
 
-WAIT = 1000 * HANG
-
 
 def test_a_study_that_is_started_from_its_form_ends_with_its_figure_and_sentence(
-    serve: Serve, chromium: Browser, studied: tuple[Lab, Experiment], tmp_path: Path
+    page: Page, serve: Serve, studied: tuple[Lab, Experiment], tmp_path: Path, console_errors: list[str]
 ) -> None:
     there, first = studied
-    home, errors = tmp_path / "home", list[str]()
-    shutil.copytree(there.settings.home, home)
+    home = shutil.copytree(there.settings.home, tmp_path / "home")
     base = str(there.members(first)[0].spec.base)
     url = serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home), "LORA_LAB_CORES": "1"})
-    page = new_context(chromium).new_page()
-    note_errors(page, errors)
     page.goto(f"{url}/study?like={first.id}&base={base}")
     main = page.get_by_test_id("stMain")
-    main.get_by_role("radio", name="How large a batch?", exact=True).click(timeout=WAIT)
-    expect(main.get_by_text("Batch size", exact=True).first).to_be_visible(timeout=WAIT)
-    page.get_by_role("button", name="Start the study").click(timeout=WAIT)
+    main.get_by_role("radio", name="How large a batch?", exact=True).click()
+    expect(main.get_by_text("Batch size", exact=True).first).to_be_visible()
+    page.get_by_role("button", name="Start the study").click()
     with closing(Lab(Settings(home, threads=1))) as reader:
 
         def ended() -> bool:
@@ -49,7 +44,7 @@ def test_a_study_that_is_started_from_its_form_ends_with_its_figure_and_sentence
         assert (old.id, {run.spec.seed for run in reader.members(new)}) == (first.id, set(range(SEEDS)))
         found = study_of(reader, new)
         assert [at.point for at in found.points] == [16, 64, 256]
-        expect(main.locator("h4").first).to_contain_text(study_headline(found), timeout=WAIT)
-    expect(main.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=WAIT)
+        expect(main.locator("h4").first).to_contain_text(study_headline(found))
+    expect(main.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     expect(main.get_by_text("Every point", exact=True)).to_be_visible()
-    assert errors == []
+    assert console_errors == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from core.adapter import apply_adapter, read_adapter
@@ -18,16 +18,13 @@ from core.data.sources.definitions import Definitions
 from core.networks.forward import forward
 from core.networks.library.networks import Networks
 from core.settings import Settings
-from tests.browser.conftest import REPO, Serve, choose_one_rate, downloaded, new_context
+from tests.browser.conftest import REPO, Serve, choose_one_rate, downloaded
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.minutes,
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # in PEFT
 ]
-
-SLOW = 120_000
-"""Milliseconds for what trains or copies a network."""
 
 CLASSES = ("animal", "food", "plant")
 ROWS = 60
@@ -56,23 +53,20 @@ def slide(page: Page, label: str, key: str, times: int, value: str) -> None:
 
 
 def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
-    serve: Serve, chromium: Browser, tmp_path: Path
+    page: Page, serve: Serve, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
     url = serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home), "HF_HUB_OFFLINE": "1"})
-    context = new_context(chromium)
-    page = context.new_page()
-
     page.goto(f"{url}/networks")
     page.get_by_role("button", name="Import minilm").click()
-    expect(page.get_by_text("linear layers: 24 in attention")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("linear layers: 24 in attention")).to_be_visible()
 
     page.goto(f"{url}/data")
     page.get_by_text("Texts", exact=True).first.click()
     page.locator("input[type=file]").set_input_files(table(tmp_path / "things.csv"))
     expect(page.get_by_text("3 classes").first).to_be_visible()
     page.get_by_text("As a network reads them").click()
-    expect(page.get_by_text("nothing is cut")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("nothing is cut")).to_be_visible()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("things is saved")).to_be_visible()
 
@@ -85,12 +79,12 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
     choose_one_rate(page)
     slide(page, "Seeds", "ArrowLeft", 5, "3")
     page.get_by_role("button", name="Start the experiment").click()
-    expect(page.get_by_text(re.compile(r"\d of 6 finished")).first).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text(re.compile(r"\d of 6 finished")).first).to_be_visible()
     page.reload()
-    expect(page.get_by_role("link", name="Open the comparison")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("link", name="Open the comparison")).to_be_visible()
     page.get_by_role("link", name="Open the comparison").click()
     expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
-    expect(page.get_by_text("6 of 6 finished").first).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("6 of 6 finished").first).to_be_visible()
     expect(page.get_by_test_id("stMain").get_by_role("heading", level=4).first).to_be_visible()
 
     page.goto(f"{url}/tryit")
@@ -99,7 +93,7 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
     text.fill("a large cat")
     text.press("Control+Enter")
     told = page.locator('[aria-label^="The most probable class for each network."]')
-    expect(told).to_be_visible(timeout=SLOW)
+    expect(told).to_be_visible()
     answers = told.get_attribute("aria-label") or ""
     for network in ("Base, with an untrained head", "Full", "LoRA r="):
         assert f"{network}" in answers
@@ -107,7 +101,6 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
 
     page.goto(f"{url}/adapters")
     downloaded(page.get_by_role("link", name="Adapter for PEFT")).save_as(tmp_path / "adapter.zip")
-    context.close()
 
     zipfile.ZipFile(tmp_path / "adapter.zip").extractall(tmp_path / "adapter")
     library = Networks(Settings(home))

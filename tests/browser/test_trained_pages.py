@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from core.lab import Lab
 from core.numbers import percent
@@ -21,13 +22,13 @@ from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.browser
 
+PHONE: ViewportSize = {"width": 390, "height": 844}
+
 
 def members(trained_home: TrainedHome, experiment: Experiment) -> list[Run]:
     """The runs of an experiment."""
-    lab = Lab(Settings(home=trained_home.home))
-    found = lab.members(experiment)
-    lab.close()
-    return found
+    with closing(Lab(Settings(home=trained_home.home))) as lab:
+        return lab.members(experiment)
 
 
 def metric(page: Page, title: str, place: int, text: str) -> None:
@@ -66,49 +67,47 @@ def test_back_returns_to_the_experiment_that_was_shown_and_other_pages_and_a_rel
 
 
 def test_an_answer_is_in_sight_once_its_address_it_or_the_line_above_the_form_is_opened_on_a_phone(
-    chromium: Browser, trained_site: str, trained_home: TrainedHome
+    page: Page, trained_site: str, trained_home: TrainedHome
 ) -> None:
-    with new_context(chromium, viewport={"width": 390, "height": 844}) as context:
-        page = context.new_page()
-        page.goto(f"{trained_site}/?experiment={trained_home.one_seed.id}")
-        expect(page.get_by_text(f"{trained_home.one_seed.name} · ").first).to_be_in_viewport(ratio=1)
-        older = trained_home.alone
-        button = page.locator(f".st-key-open-{older.id}").get_by_role("button")
-        button.click()
-        expect(page).to_have_url(re.compile(f"experiment={older.id}"))
-        top = page.get_by_text(f"{older.name} · ").first
-        expect(top).to_be_in_viewport(ratio=1)
-        line = page.get_by_role("button", name=f"Shown below: {older.name}")  # what a phone shows of it at first
-        settled(page)
-        page.mouse.move(195, 400)
-        page.mouse.wheel(0, -20_000)  # by hand, after which nothing scrolls back
-        expect(line).to_be_in_viewport(ratio=1)
-        line.click()
-        expect(top).to_be_in_viewport(ratio=1)
+    page.set_viewport_size(PHONE)
+    page.goto(f"{trained_site}/?experiment={trained_home.one_seed.id}")
+    expect(page.get_by_text(f"{trained_home.one_seed.name} · ").first).to_be_in_viewport(ratio=1)
+    older = trained_home.alone
+    button = page.locator(f".st-key-open-{older.id}").get_by_role("button")
+    button.click()
+    expect(page).to_have_url(re.compile(f"experiment={older.id}"))
+    top = page.get_by_text(f"{older.name} · ").first
+    expect(top).to_be_in_viewport(ratio=1)
+    line = page.get_by_role("button", name=f"Shown below: {older.name}")  # what a phone shows of it at first
+    settled(page)
+    page.mouse.move(195, 400)
+    page.mouse.wheel(0, -20_000)  # by hand, after which nothing scrolls back
+    expect(line).to_be_in_viewport(ratio=1)
+    line.click()
+    expect(top).to_be_in_viewport(ratio=1)
 
 
 def test_a_drawing_and_all_of_its_answers_are_in_sight_together_on_a_phone(
-    chromium: Browser, trained_site: str, trained_home: TrainedHome
+    page: Page, trained_site: str, trained_home: TrainedHome
 ) -> None:
-    with new_context(chromium, viewport={"width": 390, "height": 844}) as context:
-        page = context.new_page()
-        page.goto(f"{trained_site}/tryit?experiment={trained_home.plain.id}")
-        page.get_by_text("Draw", exact=True).click()
-        canvas = page.get_by_role("img", name="A square to draw on with mouse, pen or finger.")
-        expect(page.get_by_text("Draw one digit in the square, upright and large.")).to_be_visible()
-        expect(page.get_by_text("Input", exact=True)).to_be_in_viewport()
-        settled(page)
-        draw_seven(page, canvas)
-        told = page.locator('[aria-label^="The most probable class for each network."]')
-        expect(told).to_be_in_viewport()
-        expect(canvas).to_be_in_viewport(ratio=1)
-        answers = page.get_by_role("group", name="Answers")
-        beyond = "each => each.scrollWidth - each.clientWidth"
-        assert answers.evaluate(beyond) == 0
-        expect(told.locator("thead")).to_be_hidden()
-        page.set_viewport_size({"width": 1440, "height": 844})
-        expect(told.locator("thead")).to_be_visible()
-        assert answers.evaluate(beyond) == 0
+    page.set_viewport_size(PHONE)
+    page.goto(f"{trained_site}/tryit?experiment={trained_home.plain.id}")
+    page.get_by_text("Draw", exact=True).click()
+    canvas = page.get_by_role("img", name="A square to draw on with mouse, pen or finger.")
+    expect(page.get_by_text("Draw one digit in the square, upright and large.")).to_be_visible()
+    expect(page.get_by_text("Input", exact=True)).to_be_in_viewport()
+    settled(page)
+    draw_seven(page, canvas)
+    told = page.locator('[aria-label^="The most probable class for each network."]')
+    expect(told).to_be_in_viewport()
+    expect(canvas).to_be_in_viewport(ratio=1)
+    answers = page.get_by_role("group", name="Answers")
+    beyond = "each => each.scrollWidth - each.clientWidth"
+    assert answers.evaluate(beyond) == 0
+    expect(told.locator("thead")).to_be_hidden()
+    page.set_viewport_size({"width": 1440, "height": 844})
+    expect(told.locator("thead")).to_be_visible()
+    assert answers.evaluate(beyond) == 0
 
 
 # The fold for measure and margin
@@ -230,7 +229,7 @@ def test_a_tile_of_a_sweep_opens_its_runs_by_mouse_key_and_touch_and_another_alp
     opens_its_runs(page, asked)
     assert console_errors == []
 
-    context = new_context(chromium, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    context = new_context(chromium, viewport=PHONE, has_touch=True, is_mobile=True)
     touched = context.new_page()
     touched.goto(url)
     touched.get_by_role("button", name=label).tap()  # the first touch
