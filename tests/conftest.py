@@ -243,9 +243,8 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> TrainedHome:
 @pytest.fixture(scope="session")
 def filled_home(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with the experiment ``plain`` of the trained home and its base, and nothing else."""
-    lab = Lab(Settings(tmp_path_factory.mktemp("filled") / "home"))
-    trained_home.bring(lab, str(trained_home.plain.base), *trained_home.plain.runs)
-    lab.close()
+    with closing(Lab(Settings(tmp_path_factory.mktemp("filled") / "home"))) as lab:
+        trained_home.bring(lab, str(trained_home.plain.base), *trained_home.plain.runs)
     return lab.settings.home
 
 
@@ -254,9 +253,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab,
     """A lab with an experiment that was searched from its start to its end; read it, or take a copy of its home."""
     from tests.searched_home import search
 
-    lab = Lab(Settings(made_once(tmp_path_factory, "searched", search) / "home", threads=1))
-    yield lab, lab.experiments()[0]
-    lab.close()
+    with closing(Lab(Settings(made_once(tmp_path_factory, "searched", search) / "home", threads=1))) as lab:
+        yield lab, lab.experiments()[0]
 
 
 @pytest.fixture(scope="session")
@@ -264,9 +262,8 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exp
     """A lab with a study that was trained to its end; read it, or take a copy of its home."""
     from tests.studied_home import make_study
 
-    lab = Lab(Settings(made_once(tmp_path_factory, "studied", make_study) / "home", threads=1))
-    yield lab, lab.experiments()[0]
-    lab.close()
+    with closing(Lab(Settings(made_once(tmp_path_factory, "studied", make_study) / "home", threads=1))) as lab:
+        yield lab, lab.experiments()[0]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:

@@ -103,10 +103,8 @@ def check_goes_on(done: Done, like: Run, folder: Path) -> None:
 
 def check_recipe(done: Done, label: str, folder: Path) -> None:
     """The recipe of a run gives its very weights again, and so that of its base."""
-    runner, recipe = (
-        RecipeRunner(done.lab.settings, None, None),
-        Recipe.read(done.lab.recipe(done.of(label).id).to_json()),
-    )
+    runner = RecipeRunner(done.lab.settings, None, None)
+    recipe = Recipe.read(done.lab.recipe(done.of(label).id).to_json())
     assert recipe.base is not None
     runner.train(recipe.base, folder / "base", None)
     assert weights_digest(folder / "base") == recipe.base.weights

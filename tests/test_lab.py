@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from core.plan.configuration import Configuration, preset_configuration
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Run
-from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, training_lab, wait_until
 from tests.engine.child import lab_process
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
@@ -75,10 +76,9 @@ class Done:
 @pytest.fixture(scope="module")
 def done(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     home = Path(shutil.copytree(filled_home, tmp_path_factory.mktemp("done") / "home"))
-    lab = Lab(Settings(home, max_waiting=40))
-    (experiment,) = lab.experiments()
-    yield Done(lab, lab.run(experiment.base), lab.members(experiment))
-    lab.close()
+    with closing(Lab(Settings(home, max_waiting=40))) as lab:
+        (experiment,) = lab.experiments()
+        yield Done(lab, lab.run(experiment.base), lab.members(experiment))
 
 
 def test_the_whole_job_gives_results_and_files_that_hold(done: Done) -> None:
@@ -254,26 +254,22 @@ def test_unknown_runs_and_files_get_a_sentence(done: Done) -> None:
 def test_a_living_process_keeps_its_runs_and_hears_a_stop_from_another(lab: Lab) -> None:
     with lab_process(lab.settings.home, [LONG]) as (_, (running,)):
         wait_until(lambda: lab.run(running).step > 0)
-        again = Lab(lab.settings)  # looks for runs of processes that are gone
-        again.start()
-        again.close()
+        with training_lab(lab.settings):  # looks for runs of processes that are gone
+            pass
         assert lab.run(running).state == "running"
         lab.stop(running)
         assert finish(lab, running)[0].state == "stopped"
 
 
 def test_closing_interrupts_what_trains_and_the_next_start_goes_on_with_what_waits(settings: Settings) -> None:
-    lab = Lab(settings)
-    lab.start()
-    trained, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
-    wait_until(lambda: lab.run(trained).step > 0)
-    lab.close(timeout=4)
+    with training_lab(settings) as lab:
+        trained, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
+        wait_until(lambda: lab.run(trained).step > 0)
+        lab.close(timeout=4)
     assert os.listdir(settings.home / "owners") == []
-    again = Lab(settings)
-    again.start()
-    assert again.run(trained).state == "interrupted"
-    assert finish(again, waiting)[0].state == "finished"
-    again.close()
+    with training_lab(settings) as again:
+        assert again.run(trained).state == "interrupted"
+        assert finish(again, waiting)[0].state == "finished"
 
 
 def test_a_closed_lab_is_not_opened_again_by_a_page_that_is_still_drawn(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from core.adapter import apply_adapter, read_adapter
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, json_bytes
 from core.errors import AdapterError, BaseMismatchError
+from core.methods.adapted import AdaptedLinear
 from core.methods.layers import MATRICES, SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, LowRankLinear, Scaling
 from core.methods.lora import LoRASpec
 from core.methods.merging import adapted_layers, merge, merged_copy
@@ -107,40 +108,26 @@ def test_wild_but_finite_weights_can_be_taken_home(scaling: Scaling, alpha: floa
     assert torch.equal(logits(reloaded, probe()), logits(model, probe()))
 
 
-def _poison(model: nn.Module) -> None:
-    with torch.no_grad():
-        adapted_layers(model)["layers.2"].lora.B[0, 0] = torch.nan
-
-
-def _overflow(model: nn.Module) -> None:
-    with torch.no_grad():
-        for layer in adapted_layers(model).values():
-            layer.lora.B.fill_(1e25)
-
-
-def _drift(model: nn.Module) -> None:
-    with torch.no_grad():
-        adapted_layers(model)["layers.2"].linear.weight[0, 0] += 1e-6
-
-
-def _rescale(model: nn.Module) -> None:
-    adapted_layers(model)["layers.4"].lora.scaling *= 1.01
-
-
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
-        (_poison, AdapterError, "not finite"),
-        (_overflow, AdapterError, "not finite"),
-        (_drift, BaseMismatchError, "not those of its base"),
-        (_rescale, AdapterError, "not those of its LoRA settings"),
+        (lambda layers: layers["layers.2"].lora.B[0, 0].fill_(torch.nan), AdapterError, "not finite"),
+        (lambda layers: [layer.lora.B.fill_(1e25) for layer in layers.values()], AdapterError, "not finite"),
+        (lambda layers: layers["layers.2"].linear.weight[0, 0].add_(1e-6), BaseMismatchError, "not those of its base"),
+        (
+            lambda layers: setattr(layers["layers.4"].lora, "scaling", 1.01 * 5 / 3),
+            AdapterError,
+            "not those of its LoRA settings",
+        ),
     ],
+    ids=["NaN", "overflow", "drift", "scaling"],
 )
 def test_what_does_not_hold_is_not_made(
-    change: Callable[[nn.Module], None], error: type[AdapterError], sentence: str
+    change: Callable[[dict[str, AdaptedLinear]], object], error: type[AdapterError], sentence: str
 ) -> None:
     base, model = trained(LORA)
-    change(model)
+    with torch.no_grad():
+        change(adapted_layers(model))
     with pytest.raises(error, match=sentence):
         packed(base, model, LORA, probe())
 

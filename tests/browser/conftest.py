@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,9 @@ from core.lab import Lab
 from core.settings import Settings
 from tests import forked
 from tests.conftest import HANG
-from tests.forked import Process
+from tests.forked import REPO, Process
 from tests.trained_home import TrainedHome
 
-REPO = Path(__file__).resolve().parents[2]
 LAB_APP = Path(__file__).with_name("lab_app.py")
 """The app as tests of pages want it: see there."""
 
@@ -227,15 +226,14 @@ def trained_site(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFac
     """
     folder = tmp_path_factory.mktemp("trained-site")
     home = trained_home.copy(folder / "home")
-    lab = Lab(Settings(home=home))
-    lab.notes.delete(
-        [
-            run.id
-            for run in lab.members(trained_home.sweep)
-            if (run.spec.method.size, run.spec.method.strength, run.spec.optim.learning_rate) == (4, 16.0, 0.01)
-        ]
-    )
-    lab.close()
+    with closing(Lab(Settings(home=home))) as lab:
+        lab.notes.delete(
+            [
+                run.id
+                for run in lab.members(trained_home.sweep)
+                if (run.spec.method.size, run.spec.method.strength, run.spec.optim.learning_rate) == (4, 16.0, 0.01)
+            ]
+        )
     server, url = run_server(LAB_APP, folder, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
     yield url
     stop_server(server)

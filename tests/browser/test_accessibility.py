@@ -309,11 +309,7 @@ class Visitor:
             if not self._is_new(label):
                 continue
             button.click()
-            expect(self.page.locator(POPOVER)).to_be_visible()
-            self._settle()
-            yield label, POPOVER
-            self.page.keyboard.press("Escape")
-            expect(self.page.locator(POPOVER)).to_have_count(0)
+            yield from self._once_open(label, POPOVER)
         if self.page.get_by_test_id(MENU).count():
             for action in [each.title for each in ACTIONS.values() if each.has_dialog]:
                 yield from self._action(action)
@@ -321,10 +317,7 @@ class Visitor:
             ask = self.page.get_by_role("button", name=name, exact=True)
             if ask.count() and self._is_new(f"{path} {name}"):
                 open_dialog(ask.first, says)
-                self._settle()
-                yield name, DIALOG
-                self.page.keyboard.press("Escape")
-                expect(self.page.locator(DIALOG)).to_have_count(0)
+                yield from self._once_open(name, DIALOG)
 
     def _action(self, title: str) -> Iterator[tuple[str, str]]:
         """Open the dialog of an experiment's action, once in all, where the menu has it."""
@@ -334,11 +327,15 @@ class Visitor:
             self.page.keyboard.press("Escape")
             return
         entry.click()
-        expect(self.page.locator(DIALOG)).to_be_visible()
+        yield from self._once_open(title, DIALOG)
+
+    def _once_open(self, what: str, where: str) -> Iterator[tuple[str, str]]:
+        """Yield what is opened, and close it."""
+        expect(self.page.locator(where)).to_be_visible()
         self._settle()
-        yield title, DIALOG
+        yield what, where
         self.page.keyboard.press("Escape")
-        expect(self.page.locator(DIALOG)).to_have_count(0)
+        expect(self.page.locator(where)).to_have_count(0)
 
     def _is_new(self, name: str) -> bool:
         new = name not in self.seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import Any
 
@@ -150,11 +150,8 @@ class Chooser:
         return message
 
     def _http(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("localhost", self._port, timeout=ANSWER_SECONDS)
-        try:
+        with closing(http.client.HTTPConnection("localhost", self._port, timeout=ANSWER_SECONDS)) as connection:
             connection.request(method, path, body, {**getattr(self, "_headers", {}), **headers})
             answer = connection.getresponse()
             answer.read()
             return answer.status, answer.headers
-        finally:
-            connection.close()

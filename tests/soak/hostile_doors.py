@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from tests.conftest import HANG, wait_until
 from tests.data.text_files import CSV
 from tests.networks.library.hub_server import HubServer
 from tests.soak.choosing import Chooser
+from tests.web.conftest import Visitor
 
 
 @dataclass(frozen=True)
@@ -161,15 +161,10 @@ class Doors:
         return Answer([sentence.removesuffix("\n")] if found else [], complaints)
 
     def _request(self, content: bytes) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=HANG)
-        try:
-            connection.request("POST", "/api/predict", content[:MAX_BYTES])  # larger ones are refused: see tests/web
-            answer = connection.getresponse()
-            told = json.loads(answer.read())
-        finally:
-            connection.close()
+        # Larger ones are refused: see tests/web.
+        answer, body = Visitor(self._port).ask("POST", "/api/predict", content[:MAX_BYTES])
         complaints = [] if 200 <= answer.status < 500 else [f"status {answer.status}"]
-        return Answer([] if answer.status == 200 else [told["error"]], complaints)
+        return Answer([] if answer.status == 200 else [json.loads(body)["error"]], complaints)
 
 
 def _is_arriving(page: Chooser) -> bool:

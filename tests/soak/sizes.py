@@ -6,7 +6,9 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -30,6 +32,12 @@ def keep(name: str, **figures: Any) -> None:
         known = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
         known[name] = figures | {"date": time.strftime("%Y-%m-%d"), "machine": _machine()}
         FIGURES.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def later_thirds(samples: Sequence[float]) -> tuple[float, float]:
+    """The medians of the middle third of some samples, taken one after another, and of the last."""
+    third = len(samples) // 3
+    return median(samples[third : 2 * third]), median(samples[2 * third :])
 
 
 def _machine() -> str:

@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -25,7 +26,7 @@ from core.settings import Settings
 from tests.browser.conftest import REPO, choose_digits, run_server, stop_server
 from tests.conftest import BOTH, DIGITS, TURNED, short, wait_until
 from tests.forked import Process
-from tests.soak.sizes import keep
+from tests.soak.sizes import keep, later_thirds
 from tests.soak.spoken import Speaker
 
 pytestmark = [pytest.mark.browser, pytest.mark.minutes]
@@ -132,14 +133,11 @@ class Visitor:
 @pytest.fixture
 def busy(tmp_path: Path) -> Iterator[tuple[Process, str, Path]]:
     """A server with queued runs; its address and its folder."""
-    lab = Lab(Settings(tmp_path / "home"))  # not started, so that the server trains what it queues
-    optim = short(epochs=20)
-    base = lab.launch(
-        RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=10), task=DIGITS, optim=optim)
-    )
+    network, optim = PerceptronSpec.of(num_classes=10), short(epochs=20)
     arms = [(rate.but(epochs=200 if ALL_BROWSERS else 50), lora) for rate, lora in BOTH]
-    lab.fine_tune(base, TURNED, arms, seeds=range(100 if ALL_BROWSERS else 20), name="crowd")
-    lab.store.close()
+    with closing(Lab(Settings(tmp_path / "home"))) as lab:  # not started, so that the server trains what it queues
+        base = lab.launch(RunSpec.of(method="pretrain", network=network, task=DIGITS, optim=optim))
+        lab.fine_tune(base, TURNED, arms, seeds=range(100 if ALL_BROWSERS else 20), name="crowd")
     server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""}, fresh=True)
     yield server, url, tmp_path
     stop_server(server)
@@ -192,11 +190,9 @@ def test_a_crowd_sees_no_error_and_the_server_does_not_grow(chromium: Browser, b
     log = (folder / "server.log").read_text()
     ticks = [tick for one in (*crowd, *speakers) for tick in one.ticks]
     waits = [wait for one in (*crowd, *speakers) for wait in one.waits]
-    third = len(grown) // 3
-    middle, last = median(grown[third : 2 * third]), median(grown[2 * third :])
-    lab = Lab(Settings(folder / "home"))
-    runs = lab.runs()
-    lab.store.close()
+    middle, last = later_thirds(grown)
+    with closing(Lab(Settings(folder / "home"))) as lab:
+        runs = lab.runs()
     keep(
         "crowd of browsers" if ALL_BROWSERS else "crowd",
         sessions=SESSIONS,

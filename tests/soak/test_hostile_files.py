@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,11 +92,8 @@ class Lived:
 
     def step(self) -> int:
         """How far the runs have come."""
-        lab = Lab(Settings(self.home))
-        try:
+        with closing(Lab(Settings(self.home))) as lab:
             runs = [lab.run(id) for id in self.runs]
-        finally:
-            lab.store.close()
         assert any(run.state == "running" for run in runs) or not any(run.step for run in runs), "nothing trains"
         return sum(run.step for run in runs)
 

@@ -24,8 +24,7 @@ from core.lab import Lab
 from core.networks.forward import forward
 from core.settings import Settings
 from core.training.threads import available_cores
-from tests.conftest import wait_until
-from tests.engine.test_resume import weights
+from tests.conftest import wait_until, weights_of
 from tests.forked import REPO
 from tests.soak.sizes import keep
 
@@ -112,10 +111,7 @@ def test_smollm2_is_resumed_bit_for_bit_and_read_by_peft_and_needs_the_memory_of
     assert 0 < run.resumed_step < 30
     np.testing.assert_array_equal(reader.curve(id).loss, reader.curve(untouched).loss)
     assert len(reader.curve(id).loss) == 30
-    ours, theirs = weights(reader, run), weights(reader, other)
-    assert ours.keys() == theirs.keys()
-    for name, tensor in theirs.items():
-        assert torch.equal(ours[name], tensor), name
+    assert weights_of(reader, run) == weights_of(reader, other) is not None
 
     with zipfile.ZipFile(reader.artifacts.path(id, ADAPTER)) as file:
         file.extractall(tmp_path / "adapter")

@@ -27,7 +27,7 @@ from core.settings import Settings
 from core.store.run_file import NAME
 from core.store.store import Store
 from tests import forked
-from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, training_lab, wait_until
 from tests.engine.child import lab_process
 from tests.soak.sizes import keep
 from tests.store.harm import AS_NOBODY, cut, lose, restore
@@ -49,37 +49,33 @@ def fill(settings: Settings, scratch: Path) -> str:
     """Make 38 runs of every method and state, some of a network that was imported, and some of a language model; the
     last ones are interrupted in training, one on images and one on texts. Returns: the digest of the network.
     """
-    lab = Lab(settings)
-    lab.start()
-    network = import_tiny(lab, scratch)
-    text_base = lab.launch(RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS))
-    on_texts = [text_base.id, *lab.fine_tune(text_base, LAST, TEXT_ARMS[:2], range(SEEDS)).runs]
-    on_texts += lab.fine_tune(network, PETS, TEXT_ARMS[: 1 + SEEDS], [0]).runs
-    decoder = lab.launch(decoder_base(TEXTS))
-    finish(lab, *on_texts, decoder.id, *lab.fine_tune(decoder, LAST, TEXT_ARMS[:2], [0]).runs)
-    long_texts = lab.fine_tune(network, PETS, [(TEXTS.but(epochs=200), LoRASpec.of())], [0]).runs[0]
-    wait_until(lambda: lab.store.checkpoint(long_texts) is not None)
-    lab.close()
-    lab = Lab(settings)
-    lab.start()
-    base = finish(lab, lab.launch(PRETRAIN).id)[0]
-    arms = [*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head"), (short(), "biases"), (short(), "scratch")]
-    group = lab.fine_tune(base, TURNED, arms, range(SEEDS), "every *method*").runs
-    finish(lab, *group)
-    gone = finish(lab, lab.launch(PRETRAIN.but(seed=5)).id)[0]
-    lab.notes.delete([gone.id])
-    failed = lab.fine_tune(gone, TURNED, BOTH[:1], [0], "its base is deleted, so it fails").runs
-    stopped = lab.launch(LONG.but(seed=1)).id
-    wait_until(lambda: lab.run(stopped).step > 0)
-    lab.stop(stopped)
-    finish(lab, stopped, *failed)
-    lab.notes.set_tags(group[0], ["a", "b"])
-    lab.notes.set_note(group[1], "note")
-    lab.notes.archive([group[2]])
-    lab.artifacts.path(group[1], MERGED)
-    waiting = lab.launch(LONG.but(seed=3)).id
-    wait_until(lambda: lab.store.checkpoint(waiting) is not None)
-    lab.close()  # interrupts it
+    with training_lab(settings) as lab:
+        network = import_tiny(lab, scratch)
+        text_base = lab.launch(RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS))
+        on_texts = [text_base.id, *lab.fine_tune(text_base, LAST, TEXT_ARMS[:2], range(SEEDS)).runs]
+        on_texts += lab.fine_tune(network, PETS, TEXT_ARMS[: 1 + SEEDS], [0]).runs
+        decoder = lab.launch(decoder_base(TEXTS))
+        finish(lab, *on_texts, decoder.id, *lab.fine_tune(decoder, LAST, TEXT_ARMS[:2], [0]).runs)
+        long_texts = lab.fine_tune(network, PETS, [(TEXTS.but(epochs=200), LoRASpec.of())], [0]).runs[0]
+        wait_until(lambda: lab.store.checkpoint(long_texts) is not None)
+    with training_lab(settings) as lab:  # whose end interrupts what trains
+        base = finish(lab, lab.launch(PRETRAIN).id)[0]
+        arms = [*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head"), (short(), "biases"), (short(), "scratch")]
+        group = lab.fine_tune(base, TURNED, arms, range(SEEDS), "every *method*").runs
+        finish(lab, *group)
+        gone = finish(lab, lab.launch(PRETRAIN.but(seed=5)).id)[0]
+        lab.notes.delete([gone.id])
+        failed = lab.fine_tune(gone, TURNED, BOTH[:1], [0], "its base is deleted, so it fails").runs
+        stopped = lab.launch(LONG.but(seed=1)).id
+        wait_until(lambda: lab.run(stopped).step > 0)
+        lab.stop(stopped)
+        finish(lab, stopped, *failed)
+        lab.notes.set_tags(group[0], ["a", "b"])
+        lab.notes.set_note(group[1], "note")
+        lab.notes.archive([group[2]])
+        lab.artifacts.path(group[1], MERGED)
+        waiting = lab.launch(LONG.but(seed=3)).id
+        wait_until(lambda: lab.store.checkpoint(waiting) is not None)
     with lab_process(settings.home, [LONG.but(seed=4)], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
         reader = Lab(settings)
         wait_until(lambda: reader.store.checkpoint(id) is not None)
@@ -87,10 +83,8 @@ def fill(settings: Settings, scratch: Path) -> str:
         process.send_signal(signal.SIGKILL)
         process.wait()
         reader.store.close()
-    lab = Lab(settings)
-    lab.start()
-    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
-    lab.close()
+    with training_lab(settings) as lab:
+        wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
     return network.weights
 
 
@@ -102,26 +96,21 @@ def files(settings: Settings) -> dict[str, str]:
 
 def told(settings: Settings) -> dict[str, Any]:
     """All runs and experiments in the store."""
-    lab = Lab(settings)
-    try:
+    with closing(Lab(settings)) as lab:
         return said(lab)
-    finally:
-        lab.store.close()
 
 
 def goes_on(settings: Settings, network: str, runs: dict[str, Any]) -> None:
     """Assert that the network of restored runs is found for all that one does with it."""
-    lab = Lab(settings)
-    lab.start()
-    assert sorted(lab.networks.runs_from(network)) == sorted(runs)
-    with pytest.raises(NetworkInUseError):
-        lab.networks.remove(network)
-    adapted = next(id for id, run in runs.items() if ADAPTER in run["files"] and not run["spec"]["base"])
-    assert lab.artifacts.base_network(lab.run(adapted))
-    (left,) = (id for id, run in runs.items() if run["state"] == "interrupted")
-    lab.finish([left])
-    wait_until(lambda: lab.run(left).step > lab.run(left).resumed_step > 0)
-    lab.close()  # interrupts it again
+    with training_lab(settings) as lab:  # whose end interrupts it again
+        assert sorted(lab.networks.runs_from(network)) == sorted(runs)
+        with pytest.raises(NetworkInUseError):
+            lab.networks.remove(network)
+        adapted = next(id for id, run in runs.items() if ADAPTER in run["files"] and not run["spec"]["base"])
+        assert lab.artifacts.base_network(lab.run(adapted))
+        (left,) = (id for id, run in runs.items() if run["state"] == "interrupted")
+        lab.finish([left])
+        wait_until(lambda: lab.run(left).step > lab.run(left).resumed_step > 0)
 
 
 def put_an_older_one_back(settings: Settings, older: Path) -> None:
@@ -134,21 +123,17 @@ def test_nothing_is_lost_whatever_befalls_the_store(tmp_path: Path) -> None:
     begin = time.monotonic()
     settings = replace(Settings(tmp_path / "home"), threads=1, checkpoint_seconds=0.05)
     older = tmp_path / "older.sqlite3"
-    lab = Lab(settings)
-    lab.start()
-    finish(lab, lab.launch(PRETRAIN.but(seed=9)).id)
-    lab.store.copy_to(older)
-    lab.close()
+    with training_lab(settings) as lab:
+        finish(lab, lab.launch(PRETRAIN.but(seed=9)).id)
+        lab.store.copy_to(older)
     network = fill(settings, tmp_path / "tiny")
     trained, known = files(settings), told(settings)
     assert {run["state"] for run in known["runs"].values()} == {"finished", "stopped", "failed", "interrupted"}
     faults = {"lost": lose, "truncated": cut, "older": lambda settings: put_an_older_one_back(settings, older)}
     for name, harm in faults.items():
         harm(settings)
-        opened = Lab(settings)
-        opened.start()
-        assert len(opened.unlisted()) == len(known["runs"]) - (name == "older"), name
-        opened.close()
+        with training_lab(settings) as opened:
+            assert len(opened.unlisted()) == len(known["runs"]) - (name == "older"), name
         assert files(settings) == trained, name  # the start deletes nothing
         done = restore(settings)
         assert done.returncode == 0, done.stderr

@@ -26,90 +26,31 @@ SPARE = 16 * MIB
 
 MNIST = {"train": 54_000, "held_out": 10_000}
 
-SHORT: dict[str, dict[str, Any]] = {
-    "8 LoRA of two seeds, 512-512, batch 1024": {
-        "hidden": (512, 512),
-        "batch": 1024,
-        "members": 8,
-        "rank": 8,
-        "seeds": 2,
-        "train": 2500,
-    },
-    "1 full, 1024-1024, batch 64, best kept": {
-        "hidden": (1024, 1024),
-        "batch": 64,
-        "members": 1,
-        "train": 300,
-        "keep": "best",
-        "epochs": 2,
-    },
+
+def bank(hidden: int | tuple[int, int], batch: int, members: int, **more: object) -> dict[str, Any]:
+    """A shape of ``tests.engine.bank_growth``. Args: hidden: the size of both hidden layers, or of each."""
+    return {
+        "hidden": (hidden, hidden) if isinstance(hidden, int) else hidden,
+        "batch": batch,
+        "members": members,
+        **more,
+    }
+
+
+SHAPES = {
+    "8 LoRA of two seeds, 512-512, batch 1024": bank(512, 1024, 8, rank=8, seeds=2, train=2500),
+    "1 full, 1024-1024, batch 64, best kept": bank(1024, 64, 1, train=300, keep="best", epochs=2),
+    "8 LoRA of two seeds, 512-512, batch 2048": bank(512, 2048, 8, rank=8, seeds=2, train=5000),
+    "1 full, 2048-2048, batch 64, best kept": bank(2048, 64, 1, train=300, keep="best", epochs=2),
+    "1 LoRA, 2048-2048, batch 64": bank(2048, 64, 1, rank=8, train=300),
+    "3 full, 1024-1024, batch 4096": bank(1024, 4096, 3, train=4500),
+    "32 LoRA of four seeds, 128-256, batch 64, MNIST": bank((128, 256), 64, 32, rank=4, seeds=4, **MNIST),
+    "8 full, 128-256, batch 64, MNIST": bank((128, 256), 64, 8, **MNIST),
+    "32 LoRA, 512-512, batch 8192, MNIST": bank(512, 8192, 32, rank=8, seeds=4, **MNIST),
+    "32 LoRA, 512-512, batch 8192, MNIST, cut": bank(512, 8192, 32, rank=8, seeds=4, cut=True, **MNIST),
+    "3 full, 4096-4096, batch 8192": bank(4096, 8192, 3, train=8200),
+    "3 full, 4096-4096, batch 8192, cut": bank(4096, 8192, 3, train=8200, cut=True),
 }
-LONG: dict[str, dict[str, Any]] = {
-    "8 LoRA of two seeds, 512-512, batch 2048": {
-        "hidden": (512, 512),
-        "batch": 2048,
-        "members": 8,
-        "rank": 8,
-        "seeds": 2,
-        "train": 5000,
-    },
-    "1 full, 2048-2048, batch 64, best kept": {
-        "hidden": (2048, 2048),
-        "batch": 64,
-        "members": 1,
-        "train": 300,
-        "keep": "best",
-        "epochs": 2,
-    },
-    "1 LoRA, 2048-2048, batch 64": {
-        "hidden": (2048, 2048),
-        "batch": 64,
-        "members": 1,
-        "rank": 8,
-        "train": 300,
-    },
-    "3 full, 1024-1024, batch 4096": {
-        "hidden": (1024, 1024),
-        "batch": 4096,
-        "members": 3,
-        "train": 4500,
-    },
-    "32 LoRA of four seeds, 128-256, batch 64, MNIST": {
-        "hidden": (128, 256),
-        "batch": 64,
-        "members": 32,
-        "rank": 4,
-        "seeds": 4,
-        **MNIST,
-    },
-    "8 full, 128-256, batch 64, MNIST": {"hidden": (128, 256), "batch": 64, "members": 8, **MNIST},
-    "32 LoRA, 512-512, batch 8192, MNIST": {
-        "hidden": (512, 512),
-        "batch": 8192,
-        "members": 32,
-        "rank": 8,
-        "seeds": 4,
-        **MNIST,
-    },
-    "32 LoRA, 512-512, batch 8192, MNIST, cut": {
-        "hidden": (512, 512),
-        "batch": 8192,
-        "members": 32,
-        "rank": 8,
-        "seeds": 4,
-        "cut": True,
-        **MNIST,
-    },
-    "3 full, 4096-4096, batch 8192": {"hidden": (4096, 4096), "batch": 8192, "members": 3, "train": 8200},
-    "3 full, 4096-4096, batch 8192, cut": {
-        "hidden": (4096, 4096),
-        "batch": 8192,
-        "members": 3,
-        "train": 8200,
-        "cut": True,
-    },
-}
-SHAPES = SHORT | LONG
 
 
 @pytest.mark.timeout(3600)

@@ -15,7 +15,7 @@ from core.store.record import Experiment, is_under_way
 from tests.conftest import wait_until
 from tests.searched_home import asked, chosen, trained
 from tests.soak.sizes import keep
-from tests.soak.test_kills import Processes, check_curve, check_files, check_store
+from tests.soak.test_kills import Processes, attempts, check_curve, check_files, check_store
 
 KILLS = 60
 
@@ -54,7 +54,7 @@ def test_a_plan_outlives_processes_that_are_killed_at_random_moments(
         for run in runs:
             assert run.state == "finished" or run.has_diverged, (run.id, run.cause)
             check_curve(reader, run)
-        longest.update(len([s for _, s in reader.history(run.id) if s == "running"]) for run in runs)
+        longest.update(attempts(reader, run.id) for run in runs)
         if plans == 1:
             assert trained(runs) == trained(expected)
             assert chosen(runs) == chosen(expected)

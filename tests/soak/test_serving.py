@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -17,14 +18,13 @@ import pytest
 import torch
 
 from core.adapter import apply_adapter
-from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
 from tests import forked
-from tests.browser.conftest import free_port
-from tests.conftest import HANG, compared, finish, short
-from tests.soak.sizes import FULL, full_or_short, keep
+from tests.browser.conftest import answers, free_port
+from tests.conftest import HANG, compared, finish, short, training_lab, wait_until
+from tests.soak.sizes import FULL, full_or_short, keep, later_thirds
 from tests.soak.test_crowd import memory
 
 CLIENTS = full_or_short(20, 4)
@@ -54,17 +54,15 @@ class Client(threading.Thread):
         self.complaints: list[str] = []
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=HANG)
         try:
-            while time.monotonic() < self.end:
-                if self._chance.random() < 0.05:
-                    self._ask_wrong(connection)
-                else:
-                    self._ask(connection)
+            with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=HANG)) as connection:
+                while time.monotonic() < self.end:
+                    if self._chance.random() < 0.05:
+                        self._ask_wrong(connection)
+                    else:
+                        self._ask(connection)
         except Exception as error:  # noqa: BLE001 - the test tells it
             self.complaints.append(f"{type(error).__name__}: {error}")
-        finally:
-            connection.close()
 
     def _ask(self, connection: http.client.HTTPConnection) -> None:
         body, expected = self._chance.choice(self._bodies)
@@ -93,14 +91,12 @@ def asked(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, dic
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[forked.Process, int, list[tuple[bytes, list[int]]]]]:
     """A server, its port, and requests with the labels that each is to be answered with."""
-    lab = Lab(Settings(tmp_path / "home"))
-    lab.start()
     arms = [(short(epochs=1), method) for method in (LoRASpec.of(), LoRASpec.of(rank=1), DoRASpec.of())]
-    experiment = compared(lab, "rotation-45", "digits", None, short(), arms, range(full_or_short(4, 1)))
-    runs = finish(lab, *experiment.runs)
-    base = lab.artifacts.network(experiment.base)
-    networks = {run.id: apply_adapter(base, lab.artifacts.adapter(run.id)).eval() for run in runs}
-    lab.close()
+    with training_lab(Settings(tmp_path / "home")) as lab:
+        experiment = compared(lab, "rotation-45", "digits", None, short(), arms, range(full_or_short(4, 1)))
+        runs = finish(lab, *experiment.runs)
+        base = lab.artifacts.network(experiment.base)
+        networks = {run.id: apply_adapter(base, lab.artifacts.adapter(run.id)).eval() for run in runs}
     chance, draw, bodies = random.Random(0), torch.Generator().manual_seed(0), []
     for _ in range(32):
         x = torch.rand(ROWS, 784, generator=draw)
@@ -116,18 +112,8 @@ def served(tmp_path: Path) -> Iterator[tuple[forked.Process, int, list[tuple[byt
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    end = time.monotonic() + HANG
-    while True:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG)
-            connection.request("GET", "/api/adapters")
-            assert connection.getresponse().status == 200
-            connection.close()
-            break
-        except OSError:
-            assert server.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.1)
+    wait_until(lambda: server.poll() is not None or answers(f"http://127.0.0.1:{port}/api/adapters"))
+    assert server.poll() is None
     yield server, port, bodies
     server.terminate()
     server.wait(HANG)
@@ -146,8 +132,7 @@ def test_many_clients_are_answered_and_memory_stays(
         grown.append(memory(server))
         time.sleep(SECONDS / 60)
     waits = [wait for client in clients for wait in client.waits]
-    third = len(grown) // 3
-    middle, last = median(grown[third : 2 * third]), median(grown[2 * third :])
+    middle, last = later_thirds(grown)
     keep(
         "serving",
         clients=CLIENTS,

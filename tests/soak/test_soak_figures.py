@@ -24,9 +24,6 @@ def test_the_rest_of_the_text_stays() -> None:
     assert "old" not in new
     assert "| b | x y 1,234.5 | d | m |" in new
     assert "| a | n 12,345; s \\| |  |  |" in new
+    assert len(table({}).splitlines()) == 2
     with pytest.raises(ValueError, match="lacks"):
         written("no place", {})
-
-
-def test_an_empty_file_is_an_empty_table() -> None:
-    assert len(table({}).splitlines()) == 2

@@ -22,7 +22,8 @@ from tests.soak.test_kills import (
     PRETRAIN,
     TEXTS,
     alone,
-    check_curve,
+    attempts,
+    check_ended,
     check_files,
     check_store,
     check_untouched,
@@ -98,11 +99,7 @@ def test_experiments_that_are_stopped_at_random_moments_are_finished(tmp_path: P
     assert sorted(run.id for run in lab.runs()) == sorted(ids)
     resumed = 0
     for run in lab.runs_of(ids):
-        states = [state for _, state in lab.history(run.id)]
-        assert states[-1] == "finished", (run.id, states, run.cause)
-        assert Counter(states)["finished"] == 1
-        assert set(states) <= {"queued", "running", "stopped", "finished"}
-        check_curve(lab, run)
+        check_ended(lab, run, "stopped")
         assert not [name for name in lab.store.files(run.id) if name.startswith(PREFIX)]
         resumed += run.resumed_step > 0
     assert not list(settings.runs.rglob(f"{PREFIX}*"))
@@ -115,7 +112,7 @@ def test_experiments_that_are_stopped_at_random_moments_are_finished(tmp_path: P
         stops=dict(stopped),
         runs=len(ids),
         went_on_from_a_checkpoint=resumed,
-        most_attempts=max(len([s for _, s in lab.history(id) if s == "running"]) for id in ids),
+        most_attempts=max(attempts(lab, id) for id in ids),
         kinds=len({kind_of(run) for run in lab.runs_of(ids)}),
         seconds=round(time.monotonic() - begun),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,8 +9,8 @@ from types import TracebackType
 
 import psutil
 
-from tests.conftest import HANG
 from tests.soak.spoken import Speaker
+from tests.web.conftest import Visitor
 
 PAGES = ("runs", "pretrain", "", "runs", "finetune")
 """Pages that show a run in training, some of which tick."""
@@ -63,17 +62,12 @@ class Waits:
         while not self._leave.is_set():
             for path in GETS:
                 start = time.monotonic()
-                connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=HANG)
                 try:
-                    connection.request("GET", path)
-                    answer = connection.getresponse()
-                    answer.read()
-                    if answer.status != 200:
-                        self.complaints.append(f"{path}: {answer.status}")
+                    status = Visitor(self._port).status(path)
+                    if status != 200:
+                        self.complaints.append(f"{path}: {status}")
                 except OSError as error:
                     self.complaints.append(f"{path}: {error!r}")
-                finally:
-                    connection.close()
                 self.gets.append(time.monotonic() - start)
             self._leave.wait(GET_SECONDS)
 
