@@ -28,17 +28,9 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exp
         (short(rate=0.01), "biases"),
         (short(rate=0.001), "scratch"),
     ]
-    experiment = compared(
-        lab,
-        "rotation-45",
-        "digits",
-        None,
-        short(rate=0.001),
-        tuned_arms(arms, 2),
-        range(3),
-        own_bases=True,
-    )
-    wait_until(lambda: not lab.live(), 240)
+    asked = ("rotation-45", "digits", None, short(rate=0.001), tuned_arms(arms, 2), range(3))
+    experiment = compared(lab, *asked, own_bases=True)
+    wait_until(lambda: not lab.live())
     # Its threads end here; what lies in the store is read without them.
     lab.close()
     yield lab, experiment

@@ -117,6 +117,14 @@ SPREAD = np.array([0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.03, -0.03
 """Noise of ten seeds, in points."""
 
 
+def settled(method: str, accuracies: Iterable[float], rate: float, validation: float, **settings: Any) -> list[Run]:
+    """Runs at one learning rate, to which longer training is projected to add nothing."""
+    optim, trends = {"learning_rate": rate, "epochs": 10}, {"validation_accuracy": 0.0}
+    return make_arm_runs(
+        method, list(accuracies), optim=optim, trends=trends, validation_accuracy=validation, **settings
+    )
+
+
 def tuned(
     method: str, accuracies: list[float], rank: int = 4, validation: float | None = None, gap: float = 0.2
 ) -> list[Run]:
@@ -133,14 +141,7 @@ def tuned(
     reached = float(np.mean(accuracies)) if validation is None else validation
     for rate in (float(f"{middle / 10**0.5:.3g}"), middle, float(f"{middle * 10**0.5:.3g}")):
         worse = 0.0 if rate == middle else gap
-        runs += make_arm_runs(
-            method,
-            [value - worse for value in accuracies],
-            rank=rank,
-            optim={"learning_rate": rate, "epochs": 10},
-            trends={"validation_accuracy": 0.0},
-            validation_accuracy=reached - worse,
-        )
+        runs += settled(method, [value - worse for value in accuracies], rate, reached - worse, rank=rank)
     return runs
 
 

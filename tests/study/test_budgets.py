@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 
 from core.lab import Lab
-from core.store.record import Experiment, Run
+from core.store.record import Experiment
 from core.study.arms.budgets import by_budget, passed_epochs
 from core.study.arms.choice import chosen_arms
 from core.study.arms.study import Standing, crossings
@@ -23,13 +23,11 @@ def test_each_budget_has_every_method_at_its_best_rate_and_nothing_is_tested(
     runs = lab.members(experiment)
     before = lab.looks.of(experiment.id)
     found = by_budget(runs, predicted.tested_by(lab))
-    assert found is not None
     assert [at.point for at in found.points] == [1, 3]
     for at in found.points:
         own = {arm.spec.label: arm for arm in chosen_arms(run for run in runs if run.spec.optim.epochs == at.point)}
         (candidate,) = at.by_line.values()
         full = at.verdict.full
-        assert full is not None
         assert (full.key, candidate.arm.key) == (own["Full"].key, own["LoRA r=2"].key)
         seeds = sorted(set(full.finished) & set(candidate.arm.finished))
         ours, theirs = candidate.arm.by_seed("accuracy"), full.by_seed("accuracy")
@@ -46,15 +44,14 @@ def test_epochs_that_were_passed_end_with_what_the_validation_part_says(undistur
     (found,) = passed_epochs(runs, curves)
     assert (found.label, list(found.epochs)) == ("LoRA r=2", [1, 2, 3])
     whole = [run for run in runs if run.spec.optim.epochs == 3]
-    seeds = sorted({run.spec.seed for run in whole})
+    seeds = {run.spec.seed for run in whole}
 
     def best(kind: str) -> float:
-        by_rate: dict[float, list[Run]] = {}
+        by_rate: dict[float, dict[int, float]] = {}
         for run in whole:
             if run.spec.kind == kind:
-                by_rate.setdefault(run.spec.optim.learning_rate, []).append(run)
-        full = [own for own in by_rate.values() if sorted(run.spec.seed for run in own) == seeds]
-        return max(fmean(float(run.validated or 0.0) for run in own) for own in full)
+                by_rate.setdefault(run.spec.optim.learning_rate, {})[run.spec.seed] = run.validated
+        return max(fmean(own.values()) for own in by_rate.values() if own.keys() == seeds)
 
     assert found.intervals[-1].mean == pytest.approx(best("lora") - best("full"))
 

@@ -35,7 +35,7 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.sweep import rate_curves
 from core.study.weights.change import main_arms, main_run
-from tests.study.samples import make_arm_runs, make_run, measured, within
+from tests.study.samples import make_run, measured, within
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,16 +47,12 @@ def trained(method: str, rate: float, outcomes: list[float | str | tuple[str, fl
 
     The test part says the same as the validation part.
     """
-    runs = []
+    runs, optim = [], {"learning_rate": rate}
     for seed, outcome in enumerate(outcomes):
         state, value = outcome if isinstance(outcome, tuple) else ("finished", outcome)
         if isinstance(outcome, str):
             state, value = outcome, 0.0
-        runs.append(
-            make_run(
-                method, seed, value, rank=rank, state=state, optim={"learning_rate": rate}, validation_accuracy=value
-            )
-        )
+        runs.append(make_run(method, seed, value, rank, state, optim=optim, validation_accuracy=value))
     return runs
 
 
@@ -129,8 +125,7 @@ def rates_of(found: list[Arm]) -> dict[str, float]:
 def test_every_caller_names_the_same_winner(case, monkeypatch):
     monkeypatch.setattr("core.cli.comparison.answer_of", lambda lab, experiment, runs: verdict(runs))
     runs = case.runs
-    expected = {"Full": case.full, "LoRA r=4": case.lora}
-    expected = {label: rate for label, rate in expected.items() if rate is not None}
+    expected = {label: rate for label, rate in (("Full", case.full), ("LoRA r=4", case.lora)) if rate is not None}
     keys = {arm.key for arm in arms_of(runs) if expected.get(arm.spec.label) == arm.learning_rate}
 
     (arms,) = comparisons_of(runs)
@@ -139,6 +134,8 @@ def test_every_caller_names_the_same_winner(case, monkeypatch):
 
     # Compare, Home, Report and the command line.
     assert rates_of(chosen_arms(runs)) == expected
+    assert {run.state for arm in chosen_arms(runs) for run in arm.runs} == {"finished"}
+    assert {arm.seeds for arm in chosen_arms(runs)} == {(0, 1, 2)}
     assert {found.arm.key for found in rate_choices(runs)} == keys
     fake = SimpleNamespace(artifacts=SimpleNamespace(path=lambda id, name: Path(f"/{id}/{name}")))
     base = make_run("pretrain")
@@ -183,13 +180,6 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named(case, capsys, monkeypat
     print_comparison(None, WITHOUT_PLAN, case.runs)
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note: Left out of the choice")]
     assert notes == [f"Note: {sentence}" for sentence in sentences]
-
-
-@every_case
-def test_what_is_compared_has_finished(case):
-    arms = chosen_arms(case.runs)
-    assert {run.state for arm in arms for run in arm.runs} == {"finished"}
-    assert {arm.seeds for arm in arms} == {(0, 1, 2)}
 
 
 def put_away(runs: list[Run]) -> list[Run]:
@@ -241,19 +231,12 @@ def test_settings_without_all_seeds_are_judged_on_the_seeds_that_they_share():
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_ties_go_to_fewer_parameters_then_the_lower_rate_then_the_lower_alpha(order):
-    def tied(rank: int, rate: float, alpha: float) -> list[Run]:
-        spec = {"method": LoRASpec.of(rank=rank, alpha=alpha)}
+    settings, runs = [(8, 0.001, 4.0), (4, 0.01, 4.0), (4, 0.005, 16.0), (4, 0.005, 8.0)], []
+    for rank, rate, alpha in settings[::order]:
+        setting = {"spec": {"method": LoRASpec.of(rank=rank, alpha=alpha)}, "optim": {"learning_rate": rate}}
         # What rounding alone tells apart is a tie.
-        value = 90.0 + 1e-12 * alpha
-        optim = {"learning_rate": rate}
-        return make_arm_runs("lora", [90.0] * 2, rank=rank, optim=optim, spec=spec, validation_accuracy=value)
-
-    settings = [(8, 0.001, 4.0), (4, 0.01, 4.0), (4, 0.005, 16.0), (4, 0.005, 8.0)]
-    runs = [run for setting in settings[::order] for run in tied(*setting)]
-    runs = [
-        replace(run, result=measured(run.result, validation_accuracy=0.3)) if i % 2 else run
-        for i, run in enumerate(runs)
-    ]
+        for seed, value in enumerate((90.0 + 1e-12 * alpha, 0.3)):
+            runs.append(make_run("lora", seed, rank=rank, validation_accuracy=value, **setting))
     first = best(comparisons_of(runs)[0])
     assert (first.spec.method.rank, first.learning_rate, first.spec.method.alpha) == (4, 0.005, 8.0)
 

@@ -74,9 +74,8 @@ def test_it_rejects_exactly_where_the_interval_excludes_zero(seeds: int, example
 
 def test_spreads_are_those_of_which_a_table_was_made() -> None:
     by_seed, by_example = np.array([[1.0], [4.0], [-5.0]]), np.array([2.0, -3.0, 0.5, 0.5])
-    assert crossed(7 + by_seed + by_example).spreads == pytest.approx(
-        (by_seed.std(ddof=1), by_example.std(ddof=1), 0), abs=1e-6
-    )
+    spreads = (by_seed.std(ddof=1), by_example.std(ddof=1), 0)
+    assert crossed(7 + by_seed + by_example).spreads == pytest.approx(spreads, abs=1e-6)
 
 
 @pytest.mark.parametrize(("seeds", "images", "seed"), [(3, 200, 0.15), (10, 100, 0.1), (6, 200, 0.3)])
@@ -140,9 +139,8 @@ P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 @given(STEPS)
 def test_the_test_of_one_setting_is_scipys(steps: list[int]) -> None:
     for upper, side in ((False, "two-sided"), (True, "greater")):
-        expected = stats.permutation_test(
-            (steps,), np.sum, permutation_type="samples", n_resamples=np.inf, alternative=side
-        )
+        exact = {"permutation_type": "samples", "n_resamples": np.inf, "alternative": side}
+        expected = stats.permutation_test((steps,), np.sum, **exact)
         assert joint_p(np.array([steps], float), upper) == pytest.approx(expected.pvalue)
 
 

@@ -53,7 +53,6 @@ def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings)
     )
     planned = lab.planned(asked)
     lab.store.close()
-    assert planned.plan is not None
     assert {run.spec.but(base="base") for run in example().runs} >= {spec.but(base="base") for spec in planned.runs}
     trained = {((run.spec.optim, run.spec.method), run.spec.seed) for run in example().runs}
     assert {(setting, seed) for _, setting, seed in planned.plan.wanted(example().runs)} == trained, (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -19,6 +17,7 @@ from core.study.figures.examples import (
 )
 from core.study.figures.palette import FULL, LORA, rank_colour
 from core.wording.examples import class_name
+from tests.study.shown import contrast, parts_of, themed
 
 NAMES = ("zero", "<b>one</b>", "a name that is far too long for an axis")
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 2, 2])
@@ -92,24 +91,13 @@ def test_alternatives_in_words_name_what_stands_out():
 
 def test_text_has_no_colour_of_its_own_and_no_figure_a_background():
     for figure in (drawn(), class_accuracy(RESULTS, LABELS, NAMES, COLOURS)):
-        layout = json.loads(figure.to_json())["layout"]
-        layout.pop("template", None)
-        assert '"font"' not in json.dumps(layout)
-        assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
+        themed(figure)
     assert drawn().data[1].textfont.color is None
 
 
 @pytest.mark.parametrize("colour", [FULL, *map(rank_colour, (1, 4, 16, 64))])
 @pytest.mark.parametrize(("text", "page"), [("#55626f", "#ffffff"), ("#a5b1be", "#0e1319")])
 def test_numbers_can_be_read_on_the_deepest_colour(colour, text, page):
-    # Contrast 4.5 : 1 for text: WCAG 2.2, SC 1.4.3, with the paler of the theme's two colours of text.
-    def channels(code: str) -> np.ndarray:
-        return np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)])
-
-    def luminance(parts: np.ndarray) -> float:
-        linear = np.where(parts / 255 <= 0.04045, parts / 255 / 12.92, ((parts / 255 + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    under = luminance(DEEPEST[0] * channels(colour) + (1 - DEEPEST[0]) * channels(page))
-    low, high = sorted((under, luminance(channels(text))))
-    assert (high + 0.05) / (low + 0.05) >= 4.5
+    # With the paler of the theme's two colours of text.
+    under = DEEPEST[0] * parts_of(colour) + (1 - DEEPEST[0]) * parts_of(page)
+    assert contrast(under, parts_of(text)) >= 4.5

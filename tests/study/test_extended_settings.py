@@ -87,10 +87,8 @@ def test_a_run_that_diverged_or_failed_its_certificate_is_not_chosen_and_no_lost
     assert [arm.learning_rate for arm in chosen_arms(runs)] == [0.001, 0.005]
     assert missing_runs(runs) == [runs[-1]]
     assert lost_runs(runs) == []
-    assert lost_runs([*full, at(0.005, cause=cause), at(0.5, cause=cause)]) == [
-        at(0.005, cause=cause),
-        at(0.5, cause=cause),
-    ]
+    lost = [at(0.005, cause=cause), at(0.5, cause=cause)]
+    assert lost_runs([*full, *lost]) == lost
     other = at(0.5, cause="The disk is gone.")
     assert not other.has_diverged
     assert lost_runs([*full, at(0.005), other]) == [other]

@@ -22,7 +22,7 @@ from core.study.arms.frontier import (
 )
 from core.study.figures.frontier import frontier_figure
 from core.study.figures.palette import colours_of
-from tests.study.samples import TARGET, make_arm_runs, make_curve, make_run
+from tests.study.samples import TARGET, make_curve, make_run
 
 SEEN = "Seen beside full fine-tuning at equal accuracy on the target"
 BEFORE = 97.0
@@ -49,27 +49,13 @@ def lab_notes(seeds=5, rates=(0.001, 0.003, 0.01), extra=lambda method, seed: 0.
     return runs, curves
 
 
-def point(target, forgetting):
-    return Point(target, forgetting, 0.001, 1)
-
-
 def test_the_frontier_is_what_no_point_beats_on_both():
     rng = np.random.default_rng(0)
-    points = [point(float(a), float(b)) for a, b in rng.integers(0, 12, (60, 2))]
-    found = non_dominated(points)
-
-    def beaten(p):
-        return any(
-            q.target >= p.target
-            and q.forgetting <= p.forgetting
-            and (q.target, q.forgetting) != (p.target, p.forgetting)
-            for q in points
-        )
-
-    assert {(p.target, p.forgetting) for p in found} == {(p.target, p.forgetting) for p in points if not beaten(p)}
-    assert len(found) == len({(p.target, p.forgetting) for p in found})
-    assert [p.target for p in found] == sorted(p.target for p in found)
-    assert [p.forgetting for p in found] == sorted(p.forgetting for p in found)
+    points = [(float(a), float(b)) for a, b in rng.integers(0, 12, (60, 2))]
+    found = [(p.target, p.forgetting) for p in non_dominated([Point(*point, 0.001, 1) for point in points])]
+    beaten = {(a, b) for a, b in points for c, d in points if c >= a and d <= b and (c, d) != (a, b)}
+    assert found == sorted(set(points) - beaten), "in the order of what is learned"
+    assert [forgetting for _, forgetting in found] == sorted(forgetting for _, forgetting in found)
 
 
 def test_every_rate_and_epoch_is_a_point_and_a_mean_over_seeds():
@@ -84,10 +70,15 @@ def test_every_rate_and_epoch_is_a_point_and_a_mean_over_seeds():
     assert last.forgetting == pytest.approx(40.0 + np.mean(NOISE))
 
 
+def pair_of(runs, curves, before=BEFORE):
+    """LoRA and full fine-tuning."""
+    ((lora, full),) = frontier_pairs(frontiers(runs, curves, before))
+    return lora, full
+
+
 def test_methods_on_one_law_do_not_differ_at_equal_accuracy_though_they_do_at_their_best_rates():
     # LoRA was tried at higher rates only, so at its best rate it forgets more.
-    runs, curves = lab_notes(extra=lambda method, seed: NOISE[seed] if method == "lora" else -NOISE[seed])
-    ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
+    lora, full = pair_of(*lab_notes(extra=lambda method, seed: NOISE[seed] if method == "lora" else -NOISE[seed]))
     found = at_equal_accuracy(lora, full)
     assert len(found) == 3
     assert found[0].level == 96.0
@@ -97,7 +88,7 @@ def test_methods_on_one_law_do_not_differ_at_equal_accuracy_though_they_do_at_th
 
 def test_what_is_forgotten_beyond_the_law_is_found_at_every_accuracy():
     runs, curves = lab_notes(extra=lambda method, seed: (3.0 + NOISE[seed]) * (method == "lora"))
-    ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
+    lora, full = pair_of(runs, curves)
     found = at_equal_accuracy(lora, full)
     for equal in found:
         assert equal.leaves_out_zero
@@ -123,15 +114,14 @@ def test_what_is_forgotten_beyond_the_law_is_found_at_every_accuracy():
 
 def test_where_the_base_stood_cancels():
     runs, curves = lab_notes(extra=lambda method, seed: (3.0 + NOISE[seed]) * (method == "lora"))
-    pairs = [frontier_pairs(frontiers(runs, curves, before))[0] for before in (BEFORE, 50.0)]
+    pairs = [pair_of(runs, curves, before) for before in (BEFORE, 50.0)]
     first, second = ([equal.values for equal in at_equal_accuracy(*pair)] for pair in pairs)
     np.testing.assert_allclose(first, second)
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_fewer_than_three_seeds_claim_nothing(seeds):
-    runs, curves = lab_notes(seeds, extra=lambda method, seed: 30.0 * (method == "lora"))
-    ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
+    lora, full = pair_of(*lab_notes(seeds, extra=lambda method, seed: 30.0 * (method == "lora")))
     assert not any(equal.leaves_out_zero for equal in at_equal_accuracy(lora, full))
     assert f"had too few seeds to compare, {seeds}" in frontier_sentence([(lora, full)])
     assert set(frontier_table(at_equal_accuracy(lora, full))["Seen"]) == {"interval contains 0"}
@@ -142,7 +132,7 @@ def test_a_level_that_one_of_them_never_passed_is_not_extrapolated():
     for run in runs:
         if run.spec.role == "adapter":
             curves[run.id].epochs["validation_accuracy"] -= 45.0
-    ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
+    lora, full = pair_of(runs, curves)
     assert at_equal_accuracy(lora, full) == []
     assert "reached no accuracy that both have" in frontier_sentence([(lora, full)])
 
@@ -189,20 +179,23 @@ def pair(lora_lost, full_lost, **both):
     return lora, full
 
 
-def test_the_clause_names_the_rates_of_both():
-    clause = forgetting_clause(*pair([20, 21, 22, 20, 21, 22, 20, 21], [10, 10, 11, 10, 10, 11, 10, 10]))
-    assert clause.startswith(
-        "it was seen to forget 10.62 points more of the source than full fine-tuning at learning rates 0.005 and 0.001 "
-        "(95 % interval 10.19 to 11.06)"
-    )
+MUCH, LITTLE = [20, 21, 22, 20, 21, 22, 20, 21], [10, 10, 11, 10, 10, 11, 10, 10]
+
+
+@pytest.mark.parametrize(("lost", "direction"), [((MUCH, LITTLE), "more"), ((LITTLE, MUCH), "less")])
+def test_the_clause_names_the_rates_of_both_and_its_interval_points_the_same_way(lost, direction):
+    clause = forgetting_clause(*pair(*lost))
+    said = f"was seen to forget 10.62 points {direction} of the source than full fine-tuning"
+    assert clause.startswith(f"it {said} at learning rates 0.005 and 0.001 (95 % interval 10.19 to 11.06)")
     assert clause.endswith("which compares rates as much as methods")
+    each = "each at its own learning rate, which compares rates as much as methods."
+    assert forgetting_in_short(*pair(*lost)) == f"LoRA r=4 {said}, {each}"
 
 
 def test_a_rate_that_both_have_is_no_fairer_than_two():
     lora, full = pair([20, 21, 22, 20], [10, 10, 11, 10], optim={"learning_rate": 0.002})
-    assert "10.5 points more of the source than full fine-tuning at the same learning rate 0.002" in forgetting_clause(
-        lora, full
-    )
+    beside = "10.5 points more of the source than full fine-tuning at the same learning rate 0.002"
+    assert beside in forgetting_clause(lora, full)
     for said in (forgetting_clause(lora, full), forgetting_in_short(lora, full), rates_note([lora, full])):
         assert "compares rates as much as methods" in said
 
@@ -220,17 +213,6 @@ def test_the_clause_claims_nothing_where_the_interval_holds_zero():
     assert clause.startswith("no difference from full fine-tuning was seen at learning rates 0.005 and 0.001 (")
 
 
-def test_less_forgetting_and_its_interval_point_the_same_way():
-    lora, full = pair([10, 10, 11, 10, 10, 11, 10, 10], [20, 21, 22, 20, 21, 22, 20, 21])
-    assert "10.62 points less of the source" in forgetting_clause(lora, full)
-    assert "(95 % interval 10.19 to 11.06)" in forgetting_clause(lora, full)
-    assert (
-        forgetting_in_short(lora, full)
-        == "LoRA r=4 was seen to forget 10.62 points less of the source than full fine-tuning, each at its own "
-        "learning rate, which compares rates as much as methods."
-    )
-
-
 def test_the_clause_says_which_classes_counted():
     split = TaskSpec.of(dataset="digits", classes=(0, 1, 2))
     runs = [
@@ -244,7 +226,6 @@ def test_the_clause_says_which_classes_counted():
 
 def test_there_is_no_clause_without_a_source_of_its_own_or_a_second_seed():
     same = [make_run(method, seed, spec={"source": TARGET}) for method in ("full", "lora") for seed in range(3)]
-    full, lora = arms_of(same)
-    assert forgetting_clause(lora, full) == ""
-    full, lora = arms_of(make_arm_runs("full", [90.0]) + make_arm_runs("lora", [90.0]))
-    assert forgetting_clause(lora, full) == ""
+    for runs in (same, [make_run("full"), make_run("lora")]):
+        full, lora = arms_of(runs)
+        assert forgetting_clause(lora, full) == ""

@@ -100,8 +100,7 @@ def test_drawings_stay_in_their_frame_and_colour_the_chosen_layers(kind, targets
 
 def test_a_layer_that_is_chosen_in_some_blocks_says_in_how_many():
     spec = known_architectures()["minilm"]
-    choices = target_layers(spec)
-    targets = choices.targets(["attention.self.query"], [4, 5])
+    targets = target_layers(spec).targets(["attention.self.query"], [4, 5])
     found = adapted(spec, LoRASpec.of(rank=8, target_modules=targets))
     assert "2 of 6 · 384 → 384" in network_drawing(found)
 

@@ -120,9 +120,8 @@ def test_bold_is_what_the_answer_may_use_and_once_all_has_ended_what_it_chose() 
         figure = live_measure(arms, curves)
         bold = {trace["uid"] for trace in figure["data"] if trace["showlegend"]}
         assert bold == {arm.key for arm in arms if arm.spec.optim.epochs == epochs}
-        assert f"bold: best on validation{so_far};" in figure["layout"]["title"]["subtitle"]["text"].replace(
-            "<br>", " "
-        )
+        subtitle = figure["layout"]["title"]["subtitle"]["text"].replace("<br>", " ")
+        assert f"bold: best on validation{so_far};" in subtitle
 
 
 def test_a_diverging_setting_does_not_set_the_range_of_the_axis() -> None:

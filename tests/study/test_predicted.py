@@ -64,10 +64,8 @@ def test_arms_are_summarised_as_their_results_are(studied):
         assert part.seeds == 3
         assert part.pixels.shape == (len(part.first), 28, 28)
     assert disagreed(lab, a, b, 0).pixels.shape == (0, 28, 28)
-    task = lab.tasks.get(a.spec.task)
-    np.testing.assert_allclose(
-        test_images(lab, a.spec.task, [7])[0].ravel() / 255, task.test.all_pixels()[7], atol=0.002
-    )
+    image = test_images(lab, a.spec.task, [7])[0].ravel() / 255
+    np.testing.assert_allclose(image, lab.tasks.get(a.spec.task).test.all_pixels()[7], atol=0.002)
 
 
 def test_a_damaged_file_is_replaced_and_a_replaced_dataset_is_named(lab):
@@ -90,18 +88,12 @@ def test_a_damaged_file_is_replaced_and_a_replaced_dataset_is_named(lab):
         predictions(lab, run)
 
 
-def test_a_run_without_a_result_has_none(studied):
+def test_a_run_without_a_result_has_none(studied, monkeypatch):
     lab, experiment = studied
-    run = lab.members(experiment)[0]
-    with lab.store.transaction() as db:
-        (result,) = db.execute("SELECT result FROM runs WHERE id = ?", (run.id,)).fetchone()
-        db.execute("UPDATE runs SET result = NULL WHERE id = ?", (run.id,))
-    try:
-        with pytest.raises(RunStateError, match="has predicted nothing"):
-            predictions(lab, run)
-    finally:
-        with lab.store.transaction() as db:
-            db.execute("UPDATE runs SET result = ? WHERE id = ?", (result, run.id))
+    waiting = replace(lab.members(experiment)[0], result=None)
+    monkeypatch.setattr(lab.store, "run", lambda id: waiting)
+    with pytest.raises(RunStateError, match="has predicted nothing"):
+        predictions(lab, waiting)
 
 
 @pytest.mark.parametrize(("labels", "dtype"), [([0, 255, 3], np.uint8), ([0, 256, 999], np.uint16), ([], np.uint8)])

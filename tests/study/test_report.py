@@ -8,7 +8,6 @@ import re
 import shlex
 from dataclasses import replace
 from html import escape, unescape
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from core.numbers import bytes_text, signed_text
 from core.settings import Settings
 from core.study.arms.difference_tables import finding_text, full_differences, interval_text
 from core.study.arms.forgetting_clause import OWN_RATES
+from core.study.arms.tables import comparison_table
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
@@ -36,8 +36,11 @@ from core.study.report.report import report
 from core.study.stats.measures import EACH, digits_of
 from core.study.stats.words import off_text, p_text
 from pages.shared.ui.pickers import base_facts
-from tests.study.samples import SPREAD, make_arm_runs, make_curve, tuned, within
+from tests.study.samples import SPREAD, make_arm_runs, make_curve, make_run, tuned, within
+from tests.study.shown import read
 from tests.study.test_frontier import lab_notes
+
+DIFFERENCES = "Differences in accuracy from full fine-tuning, paired by seed, in points"
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +61,14 @@ def decided(evidence):
     runs = tuned("full", [95.0] * 8) + tuned("lora", list(91 + noise), rank=1)
     runs += tuned("lora", list(seen), rank=4) + tuned("lora", list(95 + noise), rank=16)
     return bare(evidence, within(runs, 2.0))
+
+
+def sections_of(found):
+    return {section.title: section for section in found.sections}
+
+
+def tables_of(found):
+    return {part.title: part for section in found.sections for part in section.parts if isinstance(part, Table)}
 
 
 def test_a_report_says_which_bases_have_new_rows_and_which_were_stopped(evidence):
@@ -86,38 +97,10 @@ def test_the_intervals_of_the_verdict_hold_for_other_images_as_well(evidence):
             assert (difference.interval, difference.examples) == (over_seeds, 0)
 
 
-class Reader(HTMLParser):
-    """Elements with their attributes, and the text that people see."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self._hidden = False
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        self._hidden = tag in ("script", "style")
-
-    def handle_endtag(self, tag):
-        self._hidden = False
-
-    def handle_data(self, data):
-        if not self._hidden:
-            self.text.append(data)
-
-
-def read(html: str) -> Reader:
-    reader = Reader()
-    reader.feed(html)
-    return reader
-
-
 def test_it_has_everything_that_a_reader_asks_for(found):
     assert "digits, rotated 45°" in found.question
     assert "0.5 points" in found.question
-    titles = [section.title for section in found.sections]
-    assert titles == [
+    assert list(sections_of(found)) == [
         "Accuracy",
         "Differences in accuracy",
         "A fair learning rate for each",
@@ -132,13 +115,8 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     assert facts["Device"].startswith("cpu, ")
     assert facts["Runs"].startswith("36 finished")
     limits = " ".join(found.limits)
-    for words in (
-        "base of its own",
-        "full fine-tuning are over test images as well",
-        "catch up",
-        "language model",
-        "cut afterwards",
-    ):
+    assert "full fine-tuning are over test images as well" in limits
+    for words in ("base of its own", "catch up", "language model", "cut afterwards"):
         assert words in limits
 
 
@@ -154,12 +132,7 @@ def test_the_answer_has_everything_that_a_reader_asks_for(decided):
     assert report_html(found).index(escape(found.scope)) < report_html(found).index("<h2>The question")
     assert f'{escape(found.answer[0])}</strong> <span class="level">shown</span>' in report_html(found)
     assert found.answer[0].startswith("Use LoRA r=16 at learning rate 0.01: it is at most")
-    for words in (
-        "Shown with 8 seeds: p = 0.",
-        "over seeds alone",
-        "three times the epochs",
-        "times fewer parameters",
-    ):
+    for words in ("Shown with 8 seeds: p = 0.", "over seeds alone", "three times the epochs", "times fewer parameters"):
         assert any(words in sentence for sentence in found.answer[1:])
 
 
@@ -168,17 +141,13 @@ def test_where_the_best_rate_may_lie_beyond_nothing_is_shown_and_it_says_so(evid
     assert found.answer[0] == headline(evidence.verdict) == evidence.verdict.withheld
     assert not any("Use " in sentence or "Shown with" in sentence for sentence in found.answer)
     told = evidence.verdict.told
-    assert told is not None
-    seen = (
-        f"nothing is claimed: beside full fine-tuning, {told.arm.name} at learning rate {told.arm.learning_rate:g} was "
-    )
-    assert seen in found.answer[1]
+    setting = f"{told.arm.name} at learning rate {told.arm.learning_rate:g}"
+    assert f"nothing is claimed: beside full fine-tuning, {setting} was " in found.answer[1]
     assert found.answer[1].endswith(f"{off_text(told.difference)}.")
-    differences = [part.frame for part in found.sections[1].parts if "Differences" in part.title]
-    assert set(differences[0]["Setting"]) == {"LoRA r=1", "LoRA r=4", "Head only", "Biases only", "From scratch"}
-    findings = dict(zip(differences[0]["Setting"], differences[0]["Finding"], strict=True))
-    assert all(text.startswith(("Not told apart with 3 seeds", "Seen: ")) for text in findings.values())
-    assert set(differences[0]["p"]) == {"–"}
+    differences = tables_of(found)[DIFFERENCES].frame
+    assert set(differences["Setting"]) == {"LoRA r=1", "LoRA r=4", "Head only", "Biases only", "From scratch"}
+    assert all(text.startswith(("Not told apart with 3 seeds", "Seen: ")) for text in differences["Finding"])
+    assert set(differences["p"]) == {"–"}
 
 
 @pytest.mark.parametrize(
@@ -244,12 +213,9 @@ def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided)
     assert "Not shown is not the same as equal" not in limits, "it is shown to be within the margin"
     assert "LoRA r=4" in limits["Seen is not the same as shown"]
     assert not any("LoRA r=1 " in limit or "LoRA r=1." in limit for limit in limits.values())
-    parts = [part for section in found.sections[:2] for part in section.parts]
-    tables = {part.title: part.frame for part in parts if isinstance(part, Table)}
-    assert [part.note for part in parts if isinstance(part, Table) and part.title == "Settings"] == [
-        "In brackets: the 95 % interval over seeds."
-    ]
-    rows = tables["Differences in accuracy from full fine-tuning, paired by seed, in points"].set_index("Setting")
+    tables = tables_of(found)
+    assert tables["Settings"].note == "In brackets: the 95 % interval over seeds."
+    rows = tables[DIFFERENCES].frame.set_index("Setting")
     assert rows["Finding"].to_dict() == {
         "LoRA r=1": "Shown: lower",
         "LoRA r=4": "Seen: lower",
@@ -260,15 +226,13 @@ def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided)
     assert rows["p"].to_dict() == {
         candidate.arm.name: p_text(candidate.found.differs) for candidate in decided.verdict.candidates
     }
-    within = tables["Settings"].set_index("Setting")["Within 2 points"]
+    within = tables["Settings"].frame.set_index("Setting")["Within 2 points"]
     assert within.to_dict() == {"Full": "–", "LoRA r=1": "no", "LoRA r=4": "not shown", "LoRA r=16": "shown"}
 
 
 def test_forgetting_is_compared_at_equal_accuracy_too(found):
-    (section,) = [section for section in found.sections if section.title == "Learning and forgetting"]
-    keys = [part.key for part in section.parts if isinstance(part, Plot)]
-    tables = {part.title: part for part in section.parts if isinstance(part, Table)}
-    assert "frontier" in keys
+    parts, tables = sections_of(found)["Learning and forgetting"].parts, tables_of(found)
+    assert "frontier" in [part.key for part in parts if isinstance(part, Plot)]
     equal = tables["Forgetting at equal accuracy on the target, in points of the source"]
     for label in ("LoRA r=1", "LoRA r=4"):
         assert label in equal.note
@@ -276,29 +240,35 @@ def test_forgetting_is_compared_at_equal_accuracy_too(found):
 
 
 def test_times_are_drawn_only_where_no_run_shares_its_time(evidence, decided):
-    drawn = {}
-    for each in (evidence, decided):
-        (cost,) = [section for section in report(each).sections if section.title == "Cost"]
-        drawn[any(arm.shares_time for arm in each.named)] = [
-            part.key if isinstance(part, Plot) else part.title for part in cost.parts
-        ]
-        assert cost.lead.startswith(
-            f"{EACH}, 100 customers take to store: Full {bytes_text(each.named[0].bytes_for(100))}"
-        )
-    assert drawn == {
-        True: ["storage", "parameters", "What each setting costs"],
-        False: ["storage", "parameters", "time", "What each setting costs"],
-    }
+    for each, drawn in ((evidence, ["storage", "parameters"]), (decided, ["storage", "parameters", "time"])):
+        assert any(arm.shares_time for arm in each.named) is (each is evidence)
+        cost = sections_of(report(each))["Cost"]
+        *plots, table = cost.parts
+        assert ([plot.key for plot in plots], table.title) == (drawn, "What each setting costs")
+        stored = bytes_text(each.named[0].bytes_for(100))
+        assert cost.lead.startswith(f"{EACH}, 100 customers take to store: Full {stored}")
+
+
+def test_the_memory_of_every_setting_is_forecast_measured_and_counted(studied, evidence, found):
+    costs, kept = tables_of(found)["What each setting costs"], studied[0].estimates.at_launch(studied[1].runs)
+    forecast, measured = (costs.frame[f"Process, {name}"] for name in ("forecast", "measured"))
+    for arm, expected, text in zip(evidence.named, forecast, measured, strict=True):
+        assert text.startswith(bytes_text(max(run.result.peak_memory for run in arm.runs)))
+        assert expected in {bytes_text(kept[run.id].memory) for run in arm.runs}
+    assert "Banks differ in size" in costs.note
+    counted = [arm.runs[0].result.memory for arm in evidence.named]
+    assert list(costs.frame["Memory, counted"]) == [bytes_text(size) for size in counted]
+    assert list(comparison_table(evidence.named)["Memory, counted (bytes)"]) == counted
 
 
 def test_cuts_are_marked_as_derived(found):
-    (cuts,) = [section for section in found.sections if "rank" in section.title]
+    cuts = sections_of(found)["How much rank did full fine-tuning need?"]
     assert "not a run of its own" in cuts.lead
     frame = cuts.parts[0].frame
     assert list(frame["Reference"]) == ["Full, ΔW cut to r=1", "Full, ΔW cut to r=4"]
 
 
-def test_the_file_needs_nothing_from_anywhere(found):
+def test_the_file_needs_nothing_from_anywhere_and_is_always_the_same(found, tmp_path):
     html = report_html(found)
     reader = read(html)
     for tag, attributes in reader.elements:
@@ -312,6 +282,7 @@ def test_the_file_needs_nothing_from_anywhere(found):
     assert text.index(found.answer[0]) < text.index(found.question), "the answer comes first"
     for sentence in (*found.answer, *found.limits, found.question, found.command, found.file):
         assert sentence in text
+    assert write_report(tmp_path / "a.html", found) == write_report(tmp_path / "b.html", found)
 
 
 def test_its_file_and_command_give_the_runs_that_it_is_about(studied, evidence, found, tmp_path, monkeypatch):
@@ -343,8 +314,7 @@ def test_the_file_has_every_figure_with_its_words(found):
     plots = [part for section in found.sections for part in section.parts if isinstance(part, Plot)]
     assert len({plot.key for plot in plots}) == len(plots) >= 7
     for plot in plots:
-        data = re.search(rf'id="plot-{plot.key}-data">(.*?)</script>', html).group(1)
-        drawn = json.loads(data)
+        drawn = json.loads(re.search(rf'id="plot-{plot.key}-data">(.*?)</script>', html).group(1))
         assert drawn["data"], plot.key
         assert "template" not in drawn["layout"]
     labels = [a["aria-label"] for tag, a in read(html).elements if "aria-label" in a]
@@ -353,20 +323,14 @@ def test_the_file_has_every_figure_with_its_words(found):
 
 def test_what_people_wrote_is_text_and_nothing_else(evidence):
     evil = "<script>alert(1)</script>\"'&</title><img src=x onerror=alert(1)>"
-    base = evidence.bases[0]
-    named = replace(
-        evidence, experiment=replace(evidence.experiment, name=evil, id=evil), bases=(replace(base, id=evil),)
-    )
+    bases = (replace(evidence.bases[0], id=evil),)
+    named = replace(evidence, experiment=replace(evidence.experiment, name=evil, id=evil), bases=bases)
     html = report_html(replace(report(named), answer=(evil,), file=evil, specs=(evil,)))
     reader = read(html)
     assert "alert(1)" in " ".join(reader.text)
     assert "<script>alert" not in html
     assert "img" not in {tag for tag, _ in reader.elements}
     assert sum(tag == "script" for tag, _ in reader.elements) == 2 + html.count('type="application/json"')
-
-
-def test_the_same_report_gives_the_same_file(found, tmp_path):
-    assert write_report(tmp_path / "a.html", found) == write_report(tmp_path / "b.html", found)
 
 
 def test_there_is_no_report_without_a_result(evidence):
@@ -387,9 +351,8 @@ def bare(evidence, runs):
 
 def rates_table(found):
     """The table of learning rates of a report, by setting."""
-    (section,) = [section for section in found.sections if section.title == "A fair learning rate for each"]
-    (table,) = [part.frame for part in section.parts if isinstance(part, Table)]
-    return table.set_index("Setting").to_dict("index")
+    (table,) = (part for part in sections_of(found)["A fair learning rate for each"].parts if isinstance(part, Table))
+    return table.frame.set_index("Setting").to_dict("index")
 
 
 def test_a_plain_experiment_has_a_report_too(evidence):
@@ -406,14 +369,9 @@ def test_a_plain_experiment_has_a_report_too(evidence):
 
 
 def test_where_one_rate_was_tried_it_is_not_inside_and_its_method_is_named(evidence):
-    rates = (("full", (0.001, 0.002, 0.003)), ("lora", (0.005,)))
     runs = [
-        run
-        for method, tried in rates
-        for rate in tried
-        for run in make_arm_runs(
-            method, [90.0], optim={"learning_rate": rate}, validation_accuracy=80 - abs(rate - 0.002)
-        )
+        make_run(method, optim={"learning_rate": rate}, validation_accuracy=80 - abs(rate - 0.002))
+        for method, rate in (("full", 0.001), ("full", 0.002), ("full", 0.003), ("lora", 0.005))
     ]
     found = report(bare(evidence, runs))
     assert {setting: row["Where"] for setting, row in rates_table(found).items()} == {"Full": "inside", "LoRA r=4": "–"}
@@ -423,11 +381,7 @@ def test_where_one_rate_was_tried_it_is_not_inside_and_its_method_is_named(evide
 
 
 def test_where_nothing_ranks_the_rates_the_table_says_that_none_was_chosen(evidence):
-    runs = [
-        run
-        for rate in (0.001, 0.002)
-        for run in make_arm_runs("full", [90.0], optim={"learning_rate": rate}, validation_accuracy=None)
-    ]
+    runs = [make_run(optim={"learning_rate": rate}, validation_accuracy=None) for rate in (0.001, 0.002)]
     assert rates_table(report(bare(evidence, runs))) == {
         "Full": {"Rates tried": "0.001, 0.002", "Chosen": "–", "Over that of full": "–", "Where": "–"}
     }
@@ -435,9 +389,8 @@ def test_where_nothing_ranks_the_rates_the_table_says_that_none_was_chosen(evide
 
 def test_the_plane_starts_at_the_base_and_ends_with_the_last_epoch(evidence):
     arms, start = evidence.named, evidence.remeasured.start
-    figure = learning_and_forgetting(
-        arms, evidence.curves, dict.fromkeys([a.key for a in arms], "#000000"), False, start
-    )
+    colours = dict.fromkeys([arm.key for arm in arms], "#000000")
+    figure = learning_and_forgetting(arms, evidence.curves, colours, False, start)
     lines = {trace.name: trace for trace in figure.data}
     assert set(lines) == {arm.label for arm in arms} | {"Base"}
     for arm in arms:
@@ -474,17 +427,8 @@ def test_the_reports_of_the_docs_are_made_by_one_command_that_uses_runs_again(tm
     (tmp_path / "README.md").write_text(f"# Ours\n\n{make.BEGIN}\nold\n{make.END}\n\nWords that stay.\n")
     options = "--source digits --epochs 1 --pretrain-epochs 1 --seeds 2 --rank 1 4 --tune 2"
     for _ in range(2):
-        arguments = [
-            "--home",
-            str(tmp_path / "home"),
-            "--out",
-            str(tmp_path),
-            "--options",
-            options,
-            "rotation-45",
-            "split",
-        ]
-        assert make.main(arguments) == 0
+        folders = ["--home", str(tmp_path / "home"), "--out", str(tmp_path)]
+        assert make.main([*folders, "--options", options, "rotation-45", "split"]) == 0
     readme = (tmp_path / "README.md").read_text()
     assert readme.startswith("# Ours\n")
     assert readme.endswith("Words that stay.\n")

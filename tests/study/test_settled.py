@@ -22,12 +22,8 @@ TREND = "validation_accuracy"
 
 
 def runs_with(trends: list[float], method: str = "full", epochs: int = 10, **optim: Any) -> list[Run]:
-    return [
-        make_run(
-            method, seed, 90 + seed / 10, optim={"epochs": epochs, **optim}, trends={TREND: trend}, **{TREND: 90.0}
-        )
-        for seed, trend in enumerate(trends)
-    ]
+    more = {"optim": {"epochs": epochs, **optim}, TREND: 90.0}
+    return [make_run(method, seed, 90 + seed / 10, trends={TREND: trend}, **more) for seed, trend in enumerate(trends)]
 
 
 def course(*args: Any, **more: Any) -> Course:
@@ -78,18 +74,15 @@ def test_of_settings_that_would_gain_half_the_margin_few_are_called_settled() ->
 )
 def test_the_verdict_says_so(full: list[float], lora: list[float], settled: bool | None, said: str) -> None:
     found = verdict([*runs_with(full), *runs_with(lora, "lora")])
-    assert found.full is not None
-    assert found.told is not None
     compared = [found.full, found.told.arm]
     assert (all_settled(compared), updates_of(compared)) == (settled, 100)
     assert said in " ".join(explanation(found))
 
 
 def longer_runs(epochs: int, accuracy: float, *methods: str, seeds: int = 3) -> list[Run]:
+    more = {"optim": {"epochs": epochs}, "created": float(epochs)}
     return [
-        make_run(
-            method, seed, accuracy, optim={"epochs": epochs}, created=float(epochs), **{TREND: accuracy + seed / 100}
-        )
+        make_run(method, seed, accuracy, **more, **{TREND: accuracy + seed / 100})
         for method in methods
         for seed in range(seeds)
     ]
@@ -97,16 +90,17 @@ def longer_runs(epochs: int, accuracy: float, *methods: str, seeds: int = 3) -> 
 
 def test_an_answer_is_about_the_largest_number_of_epochs_that_all_its_settings_have() -> None:
     short, long = longer_runs(10, 80.0, "full", "lora", "head"), longer_runs(30, 70.0, "full", "lora")
-    assert {arm.spec.optim.epochs for arm in chosen_arms([*short, *long])} == {30}, (
-        "although the shorter ones are better"
-    )
-    assert {arm.spec.optim.epochs for arm in chosen_arms([*short, *long[:3]])} == {10}, "only full has the longer one"
-    assert {arm.spec.optim.epochs for arm in chosen_arms([*short, *long[:-1]])} == {10}, "one seed is missing"
     more = [*longer_runs(10, 60.0, "full", "lora", seeds=8), *longer_runs(90, 65.0, "full", seeds=8)]
-    assert {arm.spec.optim.epochs for arm in chosen_arms([*more, *long])} == {10}, "it has more seeds"
-    assert {arm.spec.optim.epochs for arm in chosen_arms([*short, *long, *more[16:]])} == {30}, "LoRA has no longer one"
     some = longer_runs(90, 65.0, "lora", seeds=3)
-    assert {arm.spec.optim.epochs for arm in chosen_arms([*short, *long, *more[16:], *some])} == {90}, "as many seeds"
+    for runs, epochs, why in (
+        ([*short, *long], 30, "although the shorter ones are better"),
+        ([*short, *long[:3]], 10, "only full has the longer one"),
+        ([*short, *long[:-1]], 10, "one seed is missing"),
+        ([*more, *long], 10, "it has more seeds"),
+        ([*short, *long, *more[16:]], 30, "LoRA has no longer one"),
+        ([*short, *long, *more[16:], *some], 90, "as many seeds"),
+    ):
+        assert {arm.spec.optim.epochs for arm in chosen_arms(runs)} == {epochs}, why
     assert len(chosen_arms(short)) == 3
     assert not is_tuned(run.spec for run in [*short, *long]), "epochs are no way of tuning"
     assert not [sentence for sentence in comparable([*short, *long]) if "epochs" in sentence]
@@ -114,10 +108,9 @@ def test_an_answer_is_about_the_largest_number_of_epochs_that_all_its_settings_h
 
 
 def test_longer_training_takes_the_chosen_rates_and_their_neighbors() -> None:
+    optim = {"epochs": 10, "patience": 3}
     runs = [
-        make_run(
-            method, seed, optim={"epochs": 10, "learning_rate": rate, "patience": 3}, **{TREND: 90 - abs(rate - best)}
-        )
+        make_run(method, seed, optim={**optim, "learning_rate": rate}, **{TREND: 90 - abs(rate - best)})
         for method, best in (("full", 0.01), ("lora", 0.1), ("head", 0.1))
         for rate in (0.001, 0.01, 0.1)
         for seed in range(3)

@@ -10,14 +10,10 @@ import pytest
 
 from core.forecast.forecast import Forecast
 from core.forecast.step_time import FULL, WAYS, Measured, StepTimes
-from core.numbers import NOTHING, bytes_text
+from core.numbers import NOTHING
 from core.study.arms.arm import arms_of
 from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
-from core.study.arms.tables import comparison_table
 from core.study.arms.trained_memory import memory_columns, trained_memory
-from core.study.report.evidence import gather
-from core.study.report.parts import Table
-from core.study.report.report import report
 from core.study.stats.intervals import median_interval, paired_ratio
 from tests.study.samples import make_arm_runs, make_run
 from tests.training.tiny_texts import spec_of
@@ -25,14 +21,13 @@ from tests.training.tiny_texts import spec_of
 SPEEDS = [1.0, 10.0, 3.0, 1.1, 0.9, 1.0, 7.0, 1.0, 1.2, 1.0, 0.8, 1.0]
 
 
-def times(lora=0.5, plain=1.25, bank=0.25):
+def times():
     runs = make_arm_runs("full", [90.0] * 3, bank=3) + make_arm_runs("lora", [90.0] * 3, bank=6)
     spec = step_time_spec(arms_of(runs), "cpu")
-    ratios = {"plain": plain, "alone": lora, "bank": bank}
-    rows = [Measured(way, FULL, tuple(0.001 * speed for speed in SPEEDS)) for way in ratios]
-    rows += [
-        Measured(way, spec.adapters[0], tuple(0.001 * speed * ratio for speed in SPEEDS))
-        for way, ratio in ratios.items()
+    rows = [
+        Measured(way, method, tuple(0.001 * speed * ratio for speed in SPEEDS))
+        for method, ratios in ((FULL, (1.0, 1.0, 1.0)), (spec.adapters[0], (1.25, 0.5, 0.25)))
+        for way, ratio in zip(WAYS, ratios, strict=True)
     ]
     return StepTimes(spec, tuple(rows), "a machine, 2 cores", 2)
 
@@ -85,11 +80,9 @@ def with_dora(dora_ways=WAYS[:2], noisy=()):
 def test_each_method_has_its_own_times_and_only_some_have_closed_forms():
     sentence = step_times_sentence(with_dora())
     plain, lora, dora = sentence.removesuffix(".").split(". ")
-    assert (
-        "a step of LoRA takes 0.50 to 0.75 times (r = 4 to 8, 95 % intervals 0.50 to 0.75) and one of DoRA 2.50"
-        in plain
-    )
-    assert "takes 0.50 to 0.75 times (r = 4 to 8, 95 % intervals 0.50 to 0.75): gradients are in closed form" in lora
+    times = "takes 0.50 to 0.75 times (r = 4 to 8, 95 % intervals 0.50 to 0.75)"
+    assert f"a step of LoRA {times} and one of DoRA 2.50" in plain
+    assert f"{times}: gradients are in closed form" in lora
     assert "(6 runs against 3 of full fine-tuning)" in lora
     assert "LoRA runs also share products" in lora
     assert "a step of DoRA takes 2.50 times (95 % interval 2.50 to 2.50)" in dora
@@ -136,15 +129,9 @@ def test_settings_whose_steps_take_the_same_time_are_measured_once():
 
 
 def test_rounds_that_disagree_name_no_ratio():
-    steady = times()
-    rng = np.random.default_rng(0)
-    rows = tuple(
-        Measured(
-            row.way, row.method, tuple(s * float(f) for s, f in zip(row.seconds, rng.lognormal(size=12), strict=True))
-        )
-        for row in steady.rows
-    )
-    sentence = step_times_sentence(StepTimes(steady.spec, rows, steady.machine, steady.threads))
+    steady, rng = times(), np.random.default_rng(0)
+    rows = (replace(row, seconds=tuple(rng.lognormal(size=12) * row.seconds)) for row in steady.rows)
+    sentence = step_times_sentence(replace(steady, rows=tuple(rows)))
     assert "measure again" in sentence
     assert " times" not in sentence
 
@@ -190,22 +177,3 @@ def test_without_forecast_or_measurement_nothing_is_shown():
     columns = memory_columns(arms, {run.id: forecast(10**6) for run in (full, lora)})
     assert [values[0] for values in columns.values()] == [NOTHING, NOTHING]
     assert [values[1] for values in columns.values()] == ["1.0 MB", "1.0 MB"]
-
-
-def test_the_report_has_both_for_every_setting(studied):
-    lab, experiment = studied
-    evidence = gather(lab, experiment)
-    tables = [part for section in report(evidence).sections for part in section.parts if isinstance(part, Table)]
-    (costs,) = [table for table in tables if table.title == "What each setting costs"]
-    kept = lab.estimates.at_launch(experiment.runs)
-    for arm, expected, measured in zip(
-        evidence.named, costs.frame["Process, forecast"], costs.frame["Process, measured"], strict=True
-    ):
-        peaks = {run.id: run.result.peak_memory for run in arm.runs}
-        most = max(peaks, key=peaks.get)
-        assert measured.startswith(bytes_text(peaks[most]))
-        assert expected in {bytes_text(kept[run.id].memory) for run in arm.runs}
-    assert "Banks differ in size" in costs.note
-    counted = [arm.runs[0].result.memory for arm in evidence.named]
-    assert list(costs.frame["Memory, counted"]) == [bytes_text(size) for size in counted]
-    assert list(comparison_table(evidence.named)["Memory, counted (bytes)"]) == counted

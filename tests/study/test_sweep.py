@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -36,6 +34,7 @@ from core.study.figures.palette import FULL, RANKS, colour_of
 from core.study.figures.sweep import front_of, heat_map, ink_on, lowest_of_interest, pareto, rate_curves, size_curve
 from core.study.stats.intervals import t_interval
 from tests.study.samples import make_run, within
+from tests.study.shown import contrast, themed
 
 GRID = Grid(
     varied={"rank": (8, 1), "alpha": (16.0, 8.0)}, learning_rates=(0.01, 0.001), full_learning_rates=(0.001,), seeds=3
@@ -99,11 +98,6 @@ def test_a_grid_that_does_not_hold_gets_a_sentence(changes, sentence):
         replace(GRID, **changes).arms(OptimSpec.of(), LoRASpec.of())
 
 
-def test_a_grid_of_500_runs_is_a_sweep():
-    grid = Grid({"rank": tuple(range(1, 11)), "alpha": (8.0,)}, (0.001, 0.01), (0.1, 0.2, 0.3, 0.4, 0.5), seeds=20)
-    assert len(grid.arms(OptimSpec.of(), LoRASpec.of())) * grid.seeds == grid.num_runs == 500
-
-
 def test_what_differs_in_four_settings_is_a_sweep_and_seeds_are_no_setting():
     runs = [run for arm in ARMS for run in arm.runs]
     assert is_sweep(run.spec for run in runs)
@@ -115,41 +109,21 @@ def test_what_differs_in_four_settings_is_a_sweep_and_seeds_are_no_setting():
 def test_cells_do_not_depend_on_the_order_of_runs(runs):
     assert sweep_arms(runs) == ARMS
     assert [arm.validation for arm in sweep_arms(runs)] == [arm.validation for arm in ARMS]
-    assert [(arm.spec.method.size, arm.spec.method.strength, arm.learning_rate) for arm in ARMS[3:7]] == [
-        (1, 8.0, 0.001),
-        (1, 8.0, 0.01),
-        (1, 8.0, 0.1),
-        (4, 8.0, 0.01),
-    ]
+    cells = [(arm.spec.method.size, arm.spec.method.strength, arm.learning_rate) for arm in ARMS[3:7]]
+    assert cells == [(1, 8.0, 0.001), (1, 8.0, 0.01), (1, 8.0, 0.1), (4, 8.0, 0.01)]
 
 
-@pytest.mark.parametrize("state", ["stopped", "failed", "queued", "running", "interrupted"])
-def test_only_finished_runs_count(state):
-    runs = made(4, 0.01, [90.0, 92.0, 99.0])
+@pytest.mark.parametrize("state", ["stopped", "failed", "queued", "running", "interrupted", "finished"])
+def test_only_finished_runs_with_a_finite_value_count(state):
+    runs = made(4, 0.01, [90.0, 92.0, math.nan if state == "finished" else 99.0])
     runs[2] = replace(runs[2], state=state)
     (arm,) = sweep_arms(runs)
     assert arm.validation == (90.0, 92.0)
-    assert arm.finished_only.values("accuracy") == (90.0, 92.0)
+    assert arm.finished_only.values("accuracy")[:2] == (90.0, 92.0)
+    assert len(arm.finished_only.runs) == (3 if state == "finished" else 2)
     assert arm.validated == t_interval([90.0, 92.0])
-    assert best([arm]) is (None if state == "failed" else arm)
-
-
-def test_validation_chooses_and_test_has_no_say():
-    full, lora = chosen(ARMS)
-    # On the test part 0.002 is the best rate of full fine-tuning, and alpha 8 the better one of rank 4.
-    assert (full.learning_rate, full.tested.mean) == (0.001, pytest.approx(96.2))
-    assert (lora.spec.method.size, lora.spec.method.strength, lora.learning_rate) == (4, 16.0, 0.01)
-    assert {label: (arm.spec.method.strength, arm.learning_rate) for label, arm in best_adapters(ARMS).items()} == {
-        "LoRA r=1": (8.0, 0.01),
-        "LoRA r=4": (16.0, 0.01),
-    }
-
-
-def test_a_finished_run_without_a_finite_value_counts_for_nothing():
-    (arm,) = sweep_arms(made(4, 0.01, [math.nan, 91.0], [90.0, 91.0]))
-    assert arm.validation == (91.0,)
-    assert arm.failed == (0,)
-    assert best([arm]) is None
+    has_failed = state in ("failed", "finished")
+    assert (arm.failed, best([arm])) == (((2,), None) if has_failed else ((), arm))
 
 
 def test_settings_are_shown_over_the_seeds_that_decided():
@@ -231,21 +205,19 @@ def test_a_best_rate_at_the_end_of_those_tried_is_said():
     assert rates_sentence([]).startswith("No setting has finished")
 
 
-def timed(state: str, seconds: float = 0.0, step: int = 0, started: float = 0.0, ended: float = 0.0) -> Run:
-    run = make_run("lora")
-    return replace(run, state=state, training_seconds=seconds, step=step, steps=100, started=started, ended=ended)
-
-
 def test_a_clock_that_is_set_changes_no_duration():
     for started, ended in ((0.0, 10.0), (1e9, 0.0), (0.0, 1e9)):
-        runs = [timed("finished", 10.0, 100, started, ended), timed("running", 4.0, 50, started, ended)]
-        assert trained_seconds(runs) == 14
+        run = replace(make_run("lora"), training_seconds=10.0, started=started, ended=ended)
+        assert trained_seconds([run, replace(run, state="running", training_seconds=4.0, step=50)]) == 14
 
 
 def test_the_table_has_a_row_a_setting_and_marks_the_choices():
     table = sweep_table(ARMS)
     assert len(table) == len(ARMS)
-    assert [place for place, picked in enumerate(table["Chosen"]) if picked] == [1, 4, 8]
+    # On the test part 0.002 is the best rate of full fine-tuning, and alpha 8 the better one of rank 4.
+    assert [arm for arm, picked in zip(ARMS, table["Chosen"], strict=True) if picked] == [ARMS[1], ARMS[4], ARMS[8]]
+    assert list(best_adapters(ARMS).values()) == [ARMS[4], ARMS[8]]
+    assert chosen(ARMS) == (ARMS[1], ARMS[8])
     row = table.iloc[1]
     assert (row["Method"], row["Learning rate"], row["Seeds"]) == ("full", 0.001, 2)
     assert (row["Validation accuracy (%)"], row["Accuracy (%)"]) == (pytest.approx(97.1), pytest.approx(96.2))
@@ -276,43 +248,29 @@ def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():
         assert heat.columns[tile.column] == (f"r={arm.spec.method.size}" if arm.spec.method.size else "Full")
         assert tile.text == f"{arm.validated.mean:.1f}"
         assert arm.label in tile.label
-    best = max(heat.tiles, key=lambda tile: float(tile.text))
-    assert best.colour == heat.scale[-1]
-    assert {tile.key: tile.frame for tile in heat.tiles if tile.frame} == {
-        chosen(ARMS)[0].key: FULL,
-        chosen(ARMS)[1].key: RANKS[4],
-    }
+    assert max(heat.tiles, key=lambda tile: float(tile.text)).colour == heat.scale[-1]
+    full, lora = chosen(ARMS)
+    assert {tile.key: tile.frame for tile in heat.tiles if tile.frame} == {full.key: FULL, lora.key: RANKS[4]}
 
 
 def test_a_tile_says_what_waits_and_what_failed():
     part = made(4, 0.01, [90.0, 91.0])
     part[1] = replace(part[1], state="failed", result=None)
-    arms = sweep(
-        part,
-        made(4, 0.02, [90.0], state="failed"),
-        made(4, 0.05, [90.0], state="queued"),
-        made(4, 0.1, [90.0], state="stopped"),
-    )
-    tiles = {heat_map(arms).rows[tile.row]: tile for tile in heat_map(arms).tiles}
-    assert [tiles[rate].text for rate in ("0.01", "0.02", "0.05", "0.1")] == ["90.0 ✕", "✕", "", ""]
-    assert [tiles[rate].colour is None for rate in ("0.01", "0.02", "0.05", "0.1")] == [False, True, True, True]
+    waiting = {0.02: "failed", 0.05: "queued", 0.1: "stopped"}
+    heat = heat_map(sweep(part, *(made(4, rate, [90.0], state=state) for rate, state in waiting.items())))
+    tiles = {heat.rows[tile.row]: tile for tile in heat.tiles}
+    found = {rate: (tile.text, tile.colour is None) for rate, tile in tiles.items()}
+    assert found == {"0.01": ("90.0 ✕", False), "0.02": ("✕", True), "0.05": ("", True), "0.1": ("", True)}
     assert "1 of 2 seeds, 1 failed" in tiles["0.01"].label
     assert "no result yet" in tiles["0.05"].label
     assert tiles["0.1"].label.endswith("no result")
 
 
 def test_numbers_on_tiles_are_read_on_every_colour():
-    def luminance(red: float, green: float, blue: float) -> float:
-        parts = np.array([red, green, blue]) / 255
-        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
     arms = sweep(*(made(rank, 0.01, [50.0 + rank]) for rank in range(1, 40)))
     for tile in heat_map(arms).tiles:
         channels = [float(part) for part in tile.colour.removeprefix("rgb(").removesuffix(")").split(",")]
-        text = {"black": 0.0, "white": 1.0}[tile.ink]
-        low, high = sorted((luminance(*channels), text))
-        assert (high + 0.05) / (low + 0.05) >= 4.5  # text of normal size: WCAG 2.2, SC 1.4.3
+        assert contrast(channels, {"black": [0] * 3, "white": [255] * 3}[tile.ink]) >= 4.5
     assert (ink_on("rgb(255, 255, 255)"), ink_on("rgb(0, 0, 0)")) == ("black", "white")
 
 
@@ -362,10 +320,8 @@ def test_the_rank_curve_has_the_chosen_settings_and_the_band_of_full_fine_tuning
     assert set(full.y) == {interval.mean}
     assert list(line.x) == [1, 4]
     assert list(line.y) == [arm.tested.mean for arm in best_adapters(ARMS).values()]
-    dots = [trace for trace in rest if trace.marker.symbol is None]
-    assert [list(trace.y) for trace in dots] == [
-        list(arm.finished_only.values("accuracy")) for arm in best_adapters(ARMS).values()
-    ]
+    dots = [tuple(trace.y) for trace in rest if trace.marker.symbol is None]
+    assert dots == [arm.finished_only.values("accuracy") for arm in best_adapters(ARMS).values()]
 
 
 def test_a_mean_of_one_seed_gets_no_interval():
@@ -398,8 +354,5 @@ def test_a_rank_has_one_colour_in_all_figures():
 @pytest.mark.parametrize("arms", [[], ARMS[:3], ARMS[3:], ARMS[3:4], sweep(made(4, 0.01, [90.0], state="queued"))])
 @pytest.mark.parametrize("draw", [rate_curves, size_curve, pareto])
 def test_figures_draw_whatever_there_is_without_colouring_text(draw, arms):
-    layout = json.loads(draw(arms).to_json())["layout"]
-    layout.pop("template", None)
-    assert '"font"' not in json.dumps(layout)
-    assert layout["paper_bgcolor"] == "rgba(0, 0, 0, 0)"
+    themed(draw(arms))
     heat_map(arms)

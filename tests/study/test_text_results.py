@@ -59,16 +59,9 @@ def evidence(lab: Lab, trained_home: TrainedHome) -> Evidence:
 
 
 def whole(found: Report) -> str:
-    return "\n".join(
-        [
-            found.question,
-            *found.answer,
-            *found.warnings,
-            *found.limits,
-            *(f"{name}: {text}" for name, text in found.facts),
-        ]
-        + [f"{section.title}: {section.lead}" for section in found.sections]
-    )
+    facts = [f"{name}: {text}" for name, text in found.facts]
+    leads = [f"{section.title}: {section.lead}" for section in found.sections]
+    return "\n".join([found.question, *found.answer, *found.warnings, *found.limits, *facts, *leads])
 
 
 def test_results_have_macro_f1_and_the_share_of_the_largest_class(lab, direct, trained_home):
@@ -110,9 +103,8 @@ def test_accuracy_is_called_misleading_where_one_class_is_far_more_than_its_bala
 
 
 def test_the_share_of_the_largest_class_is_said_where_it_is_known():
-    assert (
-        share_sentence(make_run(largest_class=25.0).result, "text") == "The largest class has 25.0 % of the test texts."
-    )
+    known = make_run(largest_class=25.0).result
+    assert share_sentence(known, "text") == "The largest class has 25.0 % of the test texts."
     assert share_sentence(make_run(largest_class=None).result, "text") == share_sentence(None, "text") == ""
 
 
@@ -124,11 +116,8 @@ def test_runs_of_earlier_versions_have_no_macro_f1_and_no_sentence():
 
 
 def test_examples_are_called_by_their_kind():
-    assert (noun("text", 1), noun("image"), examples_text("text", 1200, "test")) == (
-        "text",
-        "images",
-        "1,200 test texts",
-    )
+    assert (noun("text", 1), noun("image")) == ("text", "images")
+    assert examples_text("text", 1200, "test") == "1,200 test texts"
 
 
 def test_differing_examples_are_those_with_two_answers_in_a_shared_seed():
@@ -189,11 +178,9 @@ def test_a_report_of_a_network_as_it_was_brought_says_so(evidence, trained_home)
 
 def test_a_report_says_how_many_texts_are_cut_and_how_the_rate_moved(evidence):
     shorter = replace(evidence.remeasured.truncated, length=8)
-    members = [
-        replace(run, spec=run.spec.but(optim=run.spec.optim.but(warmup=0.1, decay="linear", weight_decay=0.01)))
-        for run in evidence.members
-    ]
-    changed = replace(evidence, members=tuple(members), remeasured=replace(evidence.remeasured, truncated=shorter))
+    moved = {"warmup": 0.1, "decay": "linear", "weight_decay": 0.01}
+    members = tuple(replace(run, spec=run.spec.but(optim=run.spec.optim.but(**moved))) for run in evidence.members)
+    changed = replace(evidence, members=members, remeasured=replace(evidence.remeasured, truncated=shorter))
     facts = dict(facts_of(changed))
     assert f"{shorter.cut} of 144 training texts are longer" in facts["Longest input"]
     assert facts["Training"] == "AdamW, 4 epochs, batches of 16, weight decay 0.01, warm-up 0.1, decay linear"
@@ -202,9 +189,7 @@ def test_a_report_says_how_many_texts_are_cut_and_how_the_rate_moved(evidence):
 def test_a_report_after_a_source_task_measures_forgetting(lab, trained_home):
     found = report(gather(lab, trained_home.after_source))
     text = whole(found)
-    assert (
-        f"The network {NETWORK} was trained on pets, classes 0–1 and has to learn pets, classes 2–3" in found.question
-    )
+    assert f"{NETWORK} was trained on pets, classes 0–1 and has to learn pets, classes 2–3" in found.question
     assert "Learning and forgetting: What the network still knows" in text
     assert NO_SOURCE not in text
     assert "image" not in text
@@ -234,9 +219,8 @@ def test_the_head_is_not_cut_since_every_method_trains_all_of_it(lab, direct):
 def test_cuts_end_where_they_would_take_too_long(lab, direct):
     full = direct[0]
     everything = cuts_of(lab, full, [16])
-    assert {seed: found.target for seed, found in everything.arms[0].by_seed.items()} == pytest.approx(
-        full.by_seed("accuracy")
-    )
+    targets = {seed: found.target for seed, found in everything.arms[0].by_seed.items()}
+    assert targets == pytest.approx(full.by_seed("accuracy"))
     assert everything.left_out == ""
     one_seed = cuts_of(lab, full, [1, 2], limit=20_000_000)
     assert [list(cut.by_seed) for cut in one_seed.arms] == [[0], [0]]

@@ -23,13 +23,6 @@ from tests.study.changes import PATHS, full_change, lora_change, planted_change,
 from tests.study.samples import make_run, measured
 
 
-@pytest.mark.parametrize("rank", [1, 3, 5])
-def test_lora_of_rank_r_has_exactly_r_singular_values_above_zero(rank):
-    spectra = spectra_of(lora_change(rank=rank))
-    assert [found.rank for found in spectra.values()] == [rank] * 3
-    assert all((found.values[rank:] == 0).all() for found in spectra.values())
-
-
 def test_a_planted_delta_has_the_rank_and_the_norm_it_was_made_with():
     change = planted_change({"layers.0": 2, "layers.2": 5})
     assert change.changed_layers == ("layers.0", "layers.2")
@@ -47,10 +40,8 @@ def test_biases_move_in_full_fine_tuning_alone():
     assert all(full.bias_deltas[path].any() for path in PATHS)
     assert not any(lora.bias_deltas[path].any() for path in PATHS)
     for path in PATHS:
-        after = full.tuned.get_submodule(path).bias.detach().double().numpy()
-        assert full.base.get_submodule(path).bias.detach().double().numpy() + full.bias_deltas[path] == pytest.approx(
-            after
-        )
+        before, after = (network.get_submodule(path).bias.detach().double() for network in (full.base, full.tuned))
+        assert before.numpy() + full.bias_deltas[path] == pytest.approx(after.numpy())
 
 
 def test_neither_network_is_changed_by_looking_at_it():
@@ -141,4 +132,3 @@ def test_another_arm_is_shown_with_the_same_seed_where_it_has_it():
     (arm,) = arms_of([make_run("full", seed) for seed in (3, 5)])
     assert run_of_seed(arm, 5).spec.seed == 5
     assert run_of_seed(arm, 9).spec.seed == 3
-    assert np.isfinite(arm.interval("accuracy").mean)

@@ -31,12 +31,14 @@ CHANGES = [
     full_change(),
 ]
 
+OFF = dict.fromkeys(PATHS, 0.0)
+"""Strengths at which a network is its base."""
+
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_strength_0_is_the_base_bit_for_bit_and_1_the_trained_network(change):
     x = inputs()
-    off, on = dict.fromkeys(PATHS, 0.0), dict.fromkeys(PATHS, 1.0)
-    none, whole, unnamed = logits_at(change, {"x": x}, [off, on, {}])
+    none, whole, unnamed = logits_at(change, {"x": x}, [OFF, dict.fromkeys(PATHS, 1.0), {}])
     with torch.no_grad():
         before, after = change.base(x), change.tuned(x)
     assert torch.equal(none, before)
@@ -73,12 +75,10 @@ def test_a_layer_that_is_off_is_a_network_whose_adapter_there_is_zero():
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_network_of_another_class_with_the_same_layers_gives_the_same_logits(change):
     other = WeightChange(*(nn.Sequential(OrderedDict(layers=each.layers)) for each in (change.base, change.tuned)))
-    settings = [{}, dict.fromkeys(PATHS, 0.0), {"layers.2": 0.4, "layers.4": 2.5}, {"layers.0": -1.0}]
-    for one, same in zip(
-        logits_at(change, {"x": inputs()}, settings), logits_at(other, {"x": inputs()}, settings), strict=True
-    ):
+    settings = [OFF, {}, {"layers.2": 0.4, "layers.4": 2.5}, {"layers.0": -1.0}]
+    still, *rest = logits_at(other, {"x": inputs()}, settings)
+    for same, one in zip([still, *rest], logits_at(change, {"x": inputs()}, settings), strict=True):
         torch.testing.assert_close(same, one, atol=1e-5, rtol=1e-5)
-    (still,) = logits_at(other, {"x": inputs()}, [dict.fromkeys(PATHS, 0.0)])
     assert torch.equal(still, change.base(inputs()))
 
 
@@ -103,12 +103,12 @@ def test_judging_strengths_is_judging_the_networks_also_over_several_batches():
     change, rows = full_change(), BATCH + 77
     examples = ImageExamples(inputs(rows), torch.randint(5, (rows,), generator=torch.Generator().manual_seed(1)))
     part = Part(examples, (1, 2, 4))
-    found = judged(change, part, [dict.fromkeys(PATHS, 0.0), {}])
+    found = judged(change, part, [OFF, {}])
     with torch.no_grad(), one_thread():
         expected = [evaluate(network, examples, part.classes) for network in (change.base, change.tuned)]
     assert found[0] == expected[0]
-    assert found[1].measures["accuracy"] == pytest.approx(expected[1].measures["accuracy"], abs=0.05)
-    assert found[1].measures["accuracy_masked"] == pytest.approx(expected[1].measures["accuracy_masked"], abs=0.05)
+    for measure in ("accuracy", "accuracy_masked"):
+        assert found[1].measures[measure] == pytest.approx(expected[1].measures[measure], abs=0.05)
 
 
 def test_the_curve_starts_at_the_base_and_passes_the_trained_network():
@@ -189,8 +189,7 @@ def test_without_a_source_apart_from_the_target_there_are_no_source_scores():
     change = lora_change(rank=2)
     evaluator = evaluator_of(change.plain, source=False)
     found = evaluator.of_networks([change.plain])
-    assert found.source is None
-    assert found.source_masked is None
+    assert found.source is found.source_masked is None
     assert np.isnan(found.line("source", True)).all()
     assert evaluator.of_strengths(change, [{}]).source is None
 
@@ -212,19 +211,15 @@ def test_the_exam_of_a_run_gives_the_accuracies_that_stand_in_its_result(lab: La
     for run in finish(lab, *experiment.runs):
         evaluator, change = evaluator_for(lab, run, "test"), read_change(lab, run)
         scores = evaluator.of_networks([change.base, change.plain])
-        found = run.result
-        assert found is not None
-        assert scores.target.tolist() == pytest.approx([found.measures["accuracy_before"], found.measures["accuracy"]])
-        assert scores.source is not None
-        assert scores.source_masked is not None
-        assert scores.source.tolist() == pytest.approx(
-            [found.measures["source_accuracy_before"], found.measures["source_accuracy"]]
-        )
-        assert scores.source_masked.tolist() == pytest.approx(
-            [found.measures["source_accuracy_masked_before"], found.measures["source_accuracy_masked"]]
-        )
+        measures = run.result.measures
+        for name, found in (
+            ("accuracy", scores.target),
+            ("source_accuracy", scores.source),
+            ("source_accuracy_masked", scores.source_masked),
+        ):
+            assert found.tolist() == pytest.approx([measures[f"{name}_before"], measures[name]])
         validation = evaluator_for(lab, run, "validation").of_networks([change.plain])
-        assert validation.target[0] == pytest.approx(found.measures["validation_accuracy"])
+        assert validation.target[0] == pytest.approx(measures["validation_accuracy"])
         curve = strength_curve(change, evaluator)
         assert curve.scores.target[[0, curve.place(1.0)]] == pytest.approx(scores.target)
 
