@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,7 @@ from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
 from core.study.stats.intervals import t_interval
 from core.study.stats.spending import CLAIM_SEEDS
-from tests.study.samples import QUANTITIES, make_arm_runs, make_run, measured, paired_difference
+from tests.study.samples import QUANTITIES, SOURCE, TARGET, make_arm_runs, make_run, measured, paired_difference
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
 
@@ -80,10 +79,10 @@ def test_noise_that_the_seeds_share_is_taken_out_by_pairing():
 def test_every_adapter_and_control_stands_beside_every_full_arm_of_its_base_and_task():
     runs = [make_run(optim={"learning_rate": rate}) for rate in (0.001, 0.01)]
     runs += [make_run("lora"), make_run("lora", rank=8), make_run(spec={"method": "head"}), make_run("pretrain")]
-    full, faster, lora, larger, head, _ = arms_of(runs)
-    beside = (lora, larger, head)
-    (elsewhere,) = arms_of([make_run("lora", spec={"base": "other"})])
-    assert against_full([full, faster, *beside, elsewhere]) == [*product(beside, (full,)), *product(beside, (faster,))]
+    arms = arms_of([*runs, make_run("lora", spec={"base": "other"}), make_run("lora", spec={"task": SOURCE})])
+    full, faster, *others = (arm for arm in arms if (arm.spec.base, arm.spec.task) == ("base", TARGET))
+    assert [arm.spec.label for arm in others] == ["LoRA r=4", "LoRA r=8", "Head only"]
+    assert against_full(arms) == [(other, reference) for reference in (full, faster) for other in others]
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=10))

@@ -158,16 +158,10 @@ def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named
     decided, above, seeds, is_told, noise
 ):
     """``above``: points by which full fine-tuning was better with fewer epochs, where the margin is 2."""
-    others = [
-        run
-        for rate, worse in ((0.0001, 0.0), (0.001, 1.0))
-        for run in make_arm_runs(
-            "full",
-            list(95.0 + above - worse + noise * (SPREAD[:seeds] - SPREAD[:seeds].mean())),
-            optim={"learning_rate": rate, "epochs": 5},
-            validation_accuracy=80.0 + worse,
-        )
-    ]
+    others, spread = [], noise * (SPREAD[:seeds] - SPREAD[:seeds].mean())
+    for rate, worse in ((0.0001, 0.0), (0.001, 1.0)):
+        optim, values = {"learning_rate": rate, "epochs": 5}, list(95.0 + above - worse + spread)
+        others += make_arm_runs("full", values, optim=optim, validation_accuracy=80.0 + worse)
     more = bare(decided, [*decided.members, *within(others, 2.0)])
     found, before = report(more), report(decided)
     assert found.answer[0] == before.answer[0]
