@@ -76,6 +76,12 @@ def test_noise_that_the_seeds_share_is_taken_out_by_pairing():
     assert lora.interval("accuracy").high > full.interval("accuracy").low
 
 
+def test_only_shared_seeds_are_paired():
+    runs = [make_run("full", s, 90.0 + s) for s in range(4)] + [make_run("lora", s, 80.0 + s) for s in (1, 3, 9)]
+    difference = paired_difference(*arms_of(runs), "accuracy")
+    assert (difference.seeds, difference.interval.mean) == ((1, 3), 10.0)
+
+
 def test_every_adapter_and_control_stands_beside_every_full_arm_of_its_base_and_task():
     runs = [make_run(optim={"learning_rate": rate}) for rate in (0.001, 0.01)]
     runs += [make_run("lora"), make_run("lora", rank=8), make_run(spec={"method": "head"}), make_run("pretrain")]
