@@ -32,7 +32,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.configuration import preset_configuration
 from core.reader import reading_here
-from core.run_spec import OptimSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.training import loop
@@ -199,6 +199,13 @@ def current_lab(settings: Settings) -> Iterator[Lab]:
     close_lab()
 
 
+@pytest.fixture
+def idle(settings: Settings) -> Iterator[Lab]:
+    """A lab that does not train: what it queues stays queued."""
+    with closing(Lab(settings)) as lab:
+        yield lab
+
+
 Opener = Callable[[], Lab]
 
 
@@ -337,4 +344,5 @@ def some_of(cases: Iterable[tuple[object, ...]], is_short: Callable[..., bool]) 
 
 DIGITS = TaskSpec.of(dataset="digits")
 TURNED = TaskSpec.of(dataset="digits", rotation=45.0)
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 BOTH = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of())]

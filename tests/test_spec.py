@@ -121,10 +121,15 @@ def test_runs_that_differ_only_in_the_seed_are_one_arm(spec: RunSpec, seed: int)
         {"optim": OptimSpec(learning_rate=0.01)},
         {"device": "cpu"},
         {"method": "full"},
+        {"own_base": True},
     ],
 )
 def test_any_other_difference_is_another_arm(change: dict[str, object]) -> None:
     assert FINE.but(**change).arm != FINE.arm
+
+
+def test_with_a_base_for_each_seed_no_base_is_part_of_an_arm() -> None:
+    assert FINE.but(own_base=True, seed=1).arm == FINE.but(own_base=True, base="other").arm
 
 
 JUDGED = FINE.but(objective=CLASSIFICATION.but(measure="macro_f1", within=1.0))
@@ -192,6 +197,7 @@ BAD = [
         "Fine-tuning needs a base: choose a finished pretrain run, or a network with weights.",
     ),
     (RunSpec, {"method": "pretrain", "base": "b"}, "A pretrain run starts from random weights"),
+    (RunSpec, {"method": "pretrain", "own_base": True}, "A pretrain run does not start from a base"),
     (RunSpec, {"method": "dreams"}, "There is no method 'dreams'; choose one of: pretrain, full, lora, "),
     (RunSpec, {"method": 3}, "Method must be a kind with its settings, not 3."),
     (RunSpec, {"method": {"kind": "full", "rank": 4}}, "rank is not a setting of FullSpec."),

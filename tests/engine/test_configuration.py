@@ -26,18 +26,17 @@ from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import MAX_RUNS, Configuration, preset_configuration
-from core.plan.configuration_file import MAX_FILE, VERSION, read_configuration, write_configuration
+from core.plan.configuration_file import KNOWN, MAX_FILE, VERSION, read_configuration, write_configuration
 from core.plan.rate_grid import TuneSpec
 from core.reader import reading_here
 from core.run_spec import OptimSpec, RunSpec, default_optim
 from core.settings import Settings
 from core.store.record import Experiment
 from core.tasks.presets import PRESETS, preset_tasks
-from tests.conftest import BOTH, DIGITS, TURNED, compared, short
+from tests.conftest import BOTH, DIGITS, PRETRAIN, TURNED, compared, short
 from tests.text_home import import_tiny
 
 README = Path(__file__).parents[2] / "README.md"
-BASE = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 
 
 @pytest.fixture(scope="module")
@@ -214,23 +213,17 @@ def test_a_file_has_measure_and_margin_where_they_are_not_the_default(idle: Lab)
 
 def test_a_network_is_found_by_its_digest_or_by_its_name(idle: Lab) -> None:
     network = brought(idle)
-    values = {
-        name: value for name, value in by_hand(task={"dataset": "pets"}).items() if name not in ("base", "preset")
-    }
-    found = [
-        read(idle, values | {"network": {"kind": "transformer", **how}})
-        for how in ({"weights": network.brought}, {"model": "tiny-bert"}, {"weights": network.brought, "model": "x"})
-    ]
-    assert {each.network for each in found} == {network}
+    values = by_hand(task={"dataset": "pets"})
+    del values["base"], values["preset"]
     usual = default_optim(FullSpec, network)
-    assert found[0].arms[0].optim == usual.but(head_rate=None, weight_decay=0.01), "as version 1 had it"
+    for how in ({"weights": network.brought}, {"model": "tiny-bert"}, {"weights": network.brought, "model": "x"}):
+        found = read(idle, values | {"network": {"kind": "transformer", **how}})
+        assert found.network == network
+        assert found.arms[0].optim == usual.but(head_rate=None, weight_decay=0.01), "as version 1 had it"
     assert read(idle, values | {"version": 2, "network": values_of(network)}).arms[0].optim == usual
-    both = {
-        "arms": [{"method": "full"}, {"method": "head"}],
-        "optim": {"head_rate": 0.1},
-        "network": values_of(network),
-    }
-    assert [arm.optim.head_rate for arm in read(idle, values | {"version": 2} | both).arms] == [0.1, None]
+    both = {"arms": [{"method": "full"}, {"method": "head"}], "optim": {"head_rate": 0.1}}
+    found = read(idle, values | {"version": 2, "network": values_of(network)} | both)
+    assert [arm.optim.head_rate for arm in found.arms] == [0.1, None]
     after = read(idle, by_hand(preset="split", base={"network": values_of(network), "task": {"dataset": "pets"}}))
     assert after.base.network == network
     assert after.task.classes == (2, 3)
@@ -238,6 +231,22 @@ def test_a_network_is_found_by_its_digest_or_by_its_name(idle: Lab) -> None:
 
 def values_of(network: NetworkSpec) -> dict[str, Any]:
     return {"kind": "transformer", "weights": network.brought}
+
+
+def based_on(**base: Any) -> dict[str, Any]:
+    return by_hand(base={"task": {"dataset": "digits"}} | base)
+
+
+def on_texts(**network: str) -> dict[str, Any]:
+    return by_hand(base={"task": {"dataset": "definitions"}, "network": {"kind": "transformer"} | network})
+
+
+def arm_of(method: Any = "full", **optim: Any) -> dict[str, Any]:
+    return by_hand(arms=[{"method": method, "optim": optim}])
+
+
+def judged_by(**objective: Any) -> dict[str, Any]:
+    return by_hand(objective=objective)
 
 
 BAD = [
@@ -254,45 +263,36 @@ BAD = [
     (by_hand(version=True), "This file has version True, and this version of LoRA Lab reads versions 1 to 3: update "),
     (by_hand(version=1.0), "This file has version 1.0, and this version of LoRA Lab reads versions 1 to 3: update "),
     (by_hand(seeds=[0, True]), "seeds: Seeds must be numbers, not True."),
-    (by_hand(base={"task": {"dataset": "digits"}, "seed": True}), "base.seed: Seed must be a number, not True."),
+    (based_on(seed=True), "base.seed: Seed must be a number, not True."),
     (by_hand(optim={"epochs": True}), "optim.epochs: Epochs must be a number, not True."),
-    (
-        by_hand(arms=[{"method": "full", "optim": {"learning_rate": True}}]),
-        "arms[0].optim.learning_rate: Learning rate must be a number, not True.",
-    ),
-    (by_hand(arms=[{"method": {"kind": "lora", "rank": True}}]), "arms[0].method.rank: Rank must be a number, not "),
+    (arm_of(learning_rate=True), "arms[0].optim.learning_rate: Learning rate must be a number, not True."),
+    (arm_of({"kind": "lora", "rank": True}), "arms[0].method.rank: Rank must be a number, not "),
     (by_hand(task={"rotation": False}), "task.rotation: Rotation must be a number, not False."),
     (by_hand(task={"classes": [True, False]}), "task.classes: Classes kept must be numbers, not True."),
     (by_hand(tune={"rates": True}), "tune.rates: Learning rates per method must be a number, not True."),
-    (
-        by_hand(base={"task": {"dataset": "digits"}, "network": {"num_classes": True}}),
-        "base.network.num_classes: Classes must be a number, not True.",
-    ),
+    (based_on(network={"num_classes": True}), "base.network.num_classes: Classes must be a number, not True."),
     (by_hand(sedes=[1]), "sedes is not a setting; known here: format, version, preset, base, "),
     (by_hand(network={"kind": "transformer"}), "An experiment starts from a base, or from a network that was imported"),
     (by_hand(base=3), "base must be an object in braces, not 3."),
-    (by_hand(base={"task": {"dataset": "nope"}}), "preset: There is no dataset 'nope'"),
+    (based_on(task={"dataset": "nope"}), "preset: There is no dataset 'nope'"),
     (by_hand(preset="nope"), "preset: There is no preset 'nope'; choose one of: same, "),
     (by_hand(preset=[]), "preset: A preset and datasets are given by their names."),
-    (by_hand(preset=None, base={"task": {"dataset": "digits"}}), "task.dataset is missing."),
+    (by_hand(preset=None), "task.dataset is missing."),
     (by_hand(task={"rotation": 200}), "task.rotation: Rotation must be at most 180, not 200."),
     (by_hand(task={"colour": "red"}), "task.colour is not a setting; known here: dataset, classes, "),
     (by_hand(task={"dataset": 3}), "preset: A preset and datasets are given by their names."),
     (by_hand(arms={}), "arms must be a list in square brackets, not {}."),
     (by_hand(arms=["full"]), "arms[0] must be an object in braces, not 'full'."),
     (by_hand(arms=[{}]), "arms[0].method is missing."),
-    (by_hand(arms=[{"method": "nope"}]), "arms[0].method.kind: There is no method 'nope'; choose one of: "),
-    (by_hand(arms=[{"method": {"kind": []}}]), "arms[0].method.kind: The kind of a method is given by its name."),
-    (by_hand(arms=[{"method": {"kind": "lora", "rank": 0}}]), "arms[0].method.rank: Rank must be at least 1, not 0."),
-    (by_hand(arms=[{"method": {"kind": "lora", "rnak": 1}}]), "arms[0].method.rnak is not a setting; known here: "),
+    (arm_of("nope"), "arms[0].method.kind: There is no method 'nope'; choose one of: "),
+    (arm_of({"kind": []}), "arms[0].method.kind: The kind of a method is given by its name."),
+    (arm_of({"kind": "lora", "rank": 0}), "arms[0].method.rank: Rank must be at least 1, not 0."),
+    (arm_of({"kind": "lora", "rnak": 1}), "arms[0].method.rnak is not a setting; known here: "),
     (
         by_hand(arms=[{"method": "full"}, {"method": "lora", "optim": {"lr": 0.1}}]),
         "arms[1].optim.lr is not a setting; known here: learning_rate, batch_size, ",
     ),
-    (
-        by_hand(arms=[{"method": "full", "optim": {"learning_rate": 2}}]),
-        "arms[0].optim.learning_rate: Learning rate must be at most 1, not 2.",
-    ),
+    (arm_of(learning_rate=2), "arms[0].optim.learning_rate: Learning rate must be at most 1, not 2."),
     (by_hand(optim={"epochs": 0}), "optim.epochs: Epochs must be at least 1, not 0."),
     (by_hand(optim={"lr": 1}), "optim.lr is not a setting; known here: "),
     (
@@ -304,48 +304,33 @@ BAD = [
     (by_hand(seeds=8), "seeds: Seeds is invalid"),
     (by_hand(objective=[]), "objective must be an object in braces, not []."),
     (by_hand(objective=None), "objective must be an object in braces, not None."),
+    (judged_by(kind="nope"), "objective.kind: There is no objective 'nope'; choose one of: classification, language."),
+    (judged_by(kind=3), "objective.kind: The kind of an objective is given by its name."),
+    (judged_by(margin=1), "objective.margin is not a setting; known here: kind, measure, within."),
     (
-        by_hand(objective={"kind": "nope"}),
-        "objective.kind: There is no objective 'nope'; choose one of: classification, language.",
-    ),
-    (by_hand(objective={"kind": 3}), "objective.kind: The kind of an objective is given by its name."),
-    (by_hand(objective={"margin": 1}), "objective.margin is not a setting; known here: kind, measure, within."),
-    (
-        by_hand(objective={"measure": "auc"}),
+        judged_by(measure="auc"),
         "objective: Classification has no measure 'auc'; choose one of: accuracy, macro_f1, loss.",
     ),
-    (by_hand(objective={"measure": ["loss"]}), "objective.measure: Primary measure is invalid"),
-    (by_hand(objective={"within": -1}), "objective.within: Margin must be at least 0, not -1."),
-    (by_hand(objective={"within": True}), "objective.within: Margin must be a number, not True."),
-    (by_hand(objective={"within": "much"}), "objective.within: Margin is invalid"),
-    (by_hand(objective={"within": 11}), "objective: Margin must be at most 10 for accuracy, not 11."),
-    (by_hand(objective={"measure": "loss", "within": 2}), "objective: Margin must be at most 1 for loss, not 2."),
+    (judged_by(measure=["loss"]), "objective.measure: Primary measure is invalid"),
+    (judged_by(within=-1), "objective.within: Margin must be at least 0, not -1."),
+    (judged_by(within=True), "objective.within: Margin must be a number, not True."),
+    (judged_by(within="much"), "objective.within: Margin is invalid"),
+    (judged_by(within=11), "objective: Margin must be at most 10 for accuracy, not 11."),
+    (judged_by(measure="loss", within=2), "objective: Margin must be at most 1 for loss, not 2."),
     (by_hand(seeds=list(range(MAX_RUNS + 1))), "An experiment takes at most 10,000 runs and this one has 10,001"),
     (by_hand(device="gpu"), "device must be one of auto, cuda, mps, cpu, not 'gpu'."),
     (by_hand(own_bases="maybe"), "own_bases: A base for each seed is invalid"),
-    (by_hand(base={"task": {"dataset": "digits"}, "seed": -1}), "base.seed: Seed must be at least 0, not -1."),
+    (based_on(seed=-1), "base.seed: Seed must be at least 0, not -1."),
+    (based_on(network={"num_hidden_1": 0}), "base.network.num_hidden_1: First hidden layer must be at least 1, not 0."),
+    (based_on(network={"num_classes": 1}), "base.network.num_classes: Classes must be at least 2, not 1."),
     (
-        by_hand(base={"task": {"dataset": "digits"}, "network": {"num_hidden_1": 0}}),
-        "base.network.num_hidden_1: First hidden layer must be at least 1, not 0.",
-    ),
-    (
-        by_hand(base={"task": {"dataset": "digits"}, "network": {"num_classes": 1}}),
-        "base.network.num_classes: Classes must be at least 2, not 1.",
-    ),
-    (
-        by_hand(base={"task": {"dataset": "definitions"}, "network": {"kind": "transformer", "weights": "0" * 64}}),
+        on_texts(weights="0" * 64),
         "base.network: The network '000000000000' is not in this library: import it on the Networks page.",
     ),
-    (
-        by_hand(base={"task": {"dataset": "definitions"}, "network": {"kind": "transformer", "model": "a/b"}}),
-        "base.network: The network 'a/b' is not in this library: import it on the Networks page.",
-    ),
-    (
-        by_hand(base={"task": {"dataset": "definitions"}, "network": {"kind": "transformer", "config": "{}"}}),
-        "base.network.config is not a setting; known here: kind, weights, model, num_classes.",
-    ),
+    (on_texts(model="a/b"), "base.network: The network 'a/b' is not in this library: import it on the Networks page."),
+    (on_texts(config="{}"), "base.network.config is not a setting; known here: kind, weights, model, num_classes."),
     (by_hand(**{"\x1b[31m" + "x" * 500: 1}), "'\\x1b[31mxxx"),
-    (by_hand(arms=[{"method": {"kind": "pretrain"}}]), "arms[0].method.kind: There is no method 'pretrain'"),
+    (arm_of({"kind": "pretrain"}), "arms[0].method.kind: There is no method 'pretrain'"),
 ]
 
 
@@ -363,11 +348,6 @@ def test_a_bad_file_gets_one_sentence_that_names_the_place(
     assert idle.runs() == []
 
 
-def test_a_file_that_is_no_text_gets_one_sentence(idle: Lab) -> None:
-    with pytest.raises(SpecError, match=r"^This is not text in UTF-8: choose another file\.$"):
-        read_configuration(b"\x80", idle.catalog, idle.networks)
-
-
 def test_a_byte_order_mark_as_windows_writes_it_is_not_part_of_the_file(idle: Lab) -> None:
     values = by_hand()
     text = json.dumps(values)
@@ -375,11 +355,20 @@ def test_a_byte_order_mark_as_windows_writes_it_is_not_part_of_the_file(idle: La
         assert read_configuration(content, idle.catalog, idle.networks) == read(idle, values)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
-def test_a_file_in_another_unicode_gets_one_sentence(idle: Lab, encoding: str) -> None:
-    mark = "\ufeff" if encoding.endswith("be") else ""
-    with pytest.raises(SpecError, match=r"^This file is not in UTF-8: save it as UTF-8 in your editor\.$"):
-        read_configuration((mark + json.dumps(by_hand())).encode(encoding), idle.catalog, idle.networks)
+OTHER = "This file is not in UTF-8: save it as UTF-8 in your editor."
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\x80", "This is not text in UTF-8: choose another file."),
+        *((json.dumps(by_hand()).encode(encoding), OTHER) for encoding in ("utf-16", "utf-32")),
+        (("\ufeff" + json.dumps(by_hand())).encode("utf-16-be"), OTHER),
+    ],
+)
+def test_a_file_that_is_no_utf_8_gets_one_sentence(idle: Lab, content: bytes, sentence: str) -> None:
+    with pytest.raises(SpecError, match=f"^{re.escape(sentence)}$"):
+        read_configuration(content, idle.catalog, idle.networks)
 
 
 junk = st.recursive(
@@ -393,21 +382,8 @@ junk = st.recursive(
 
 @given(st.data())
 def test_any_json_in_a_file_gives_a_configuration_or_one_sentence(idle: Lab, data: st.DataObject) -> None:
-    names = [
-        "objective",
-        "preset",
-        "base",
-        "network",
-        "task",
-        "optim",
-        "arms",
-        "tune",
-        "seeds",
-        "own_bases",
-        "trim",
-        "device",
-    ]
-    values = by_hand() | data.draw(st.dictionaries(st.sampled_from(names), junk, max_size=4))
+    names = st.sampled_from([name for name in KNOWN if name not in ("format", "version")])
+    values = by_hand() | data.draw(st.dictionaries(names, junk, max_size=4))
     try:
         found = read(idle, values)
     except LabError as error:
@@ -437,24 +413,23 @@ def test_an_experiment_that_is_there_is_asked_for_again_by_its_configuration(
 ) -> None:
     lab, other = (Lab(Settings(home=tmp_path / name)) for name in ("one", "other"))
     arms = [*BOTH, (short(rate=0.3), "head")]
-    first = compared(lab, "split", "digits", None, BASE.optim, arms, [3, 1], own_bases=own_bases)
+    first = compared(lab, "split", "digits", None, PRETRAIN.optim, arms, [3, 1], own_bases=own_bases)
     text = write_configuration(lab.configuration(first))
     again = lab.compare(read(lab, text))
     assert specs_of(lab, again) == specs_of(lab, first)
     there = other.compare(read(other, text))
-    one, two = ({spec.but(base="base") for spec in specs_of(*at)} for at in ((lab, first), (other, there)))
-    assert one == two
-    bases = [
-        {where.run(spec.base).spec for spec in specs_of(where, at)} for where, at in ((lab, first), (other, there))
-    ]
-    assert bases[0] == bases[1]
+    one, two = (
+        {(spec.but(base="base"), where.run(spec.base).spec) for spec in specs_of(where, at)}
+        for where, at in ((lab, first), (other, there))
+    )
+    assert one == two, "also of the bases"
     for each in (lab, other):
         each.close()
 
 
 def test_two_ask_the_same_whatever_the_order_and_however_rates_are_written_down(idle: Lab) -> None:
-    one = Configuration.on(BASE, TURNED, BOTH, [0, 1], tune=TuneSpec.of(rates=3))
-    two = Configuration.on(BASE, TURNED, list(reversed(one.settings)), [1, 0])
+    one = Configuration.on(PRETRAIN, TURNED, BOTH, [0, 1], tune=TuneSpec.of(rates=3))
+    two = Configuration.on(PRETRAIN, TURNED, list(reversed(one.settings)), [1, 0])
     assert one != two
     assert one.asks_the_same(two)
     for change in (
@@ -465,25 +440,25 @@ def test_two_ask_the_same_whatever_the_order_and_however_rates_are_written_down(
         {"own_bases": True},
         {"trim": True},
         {"device": "cpu"},
-        {"base": BASE.but(seed=1)},
+        {"base": PRETRAIN.but(seed=1)},
         {"objective": CLASSIFICATION.but(measure="loss")},
         {"objective": CLASSIFICATION.but(within=1.0)},
     ):
         assert not one.but(**change).asks_the_same(two)
-    each = [Configuration.on(BASE.but(seed=seed), TURNED, BOTH, [0], own_bases=True) for seed in (0, 1)]
+    each = [Configuration.on(PRETRAIN.but(seed=seed), TURNED, BOTH, [0], own_bases=True) for seed in (0, 1)]
     assert each[0].asks_the_same(each[1])
 
 
-def judged(lab: Lab, measure: str, **more: Any) -> Experiment:
-    objective = CLASSIFICATION.but(measure=measure, within=more.pop("within", None))
-    return compared(lab, "same", "digits", None, BASE.optim, BOTH, [0, 1], objective=objective, **more)
+def judged(lab: Lab, measure: str, within: float | None, **more: Any) -> Experiment:
+    objective = CLASSIFICATION.but(measure=measure, within=within)
+    return compared(lab, "same", "digits", None, PRETRAIN.optim, BOTH, [0, 1], objective=objective, **more)
 
 
 @pytest.mark.parametrize("own_bases", [False, True])
 def test_another_measure_is_another_experiment_on_the_same_bases(tmp_path: Path, own_bases: bool) -> None:
     lab = Lab(Settings(home=tmp_path / "home"))
     first, second, third = (
-        judged(lab, measure, within=within, own_bases=own_bases)
+        judged(lab, measure, within, own_bases=own_bases)
         for measure, within in (("", None), ("macro_f1", 1.0), ("macro_f1", 2.0))
     )
     bases = [{run.spec.base for run in lab.members(each)} for each in (first, second, third)]
@@ -502,7 +477,7 @@ def test_another_measure_is_another_experiment_on_the_same_bases(tmp_path: Path,
 def test_an_experiment_that_grows_keeps_measure_and_margin(tmp_path: Path) -> None:
     lab = Lab(Settings(home=tmp_path / "home"))
     for own_bases in (False, True):
-        experiment = judged(lab, "loss", within=0.1, own_bases=own_bases)
+        experiment = judged(lab, "loss", 0.1, own_bases=own_bases)
         new = lab.grow(experiment, [*BOTH, (short(), LoRASpec.of(rank=1))], range(3))
         assert len(new) == 5
         assert {run.spec.objective for run in lab.runs_of(new)} == {CLASSIFICATION.but(measure="loss", within=0.1)}
@@ -510,5 +485,5 @@ def test_an_experiment_that_grows_keeps_measure_and_margin(tmp_path: Path) -> No
 
 
 def test_a_base_has_no_measure_of_its_own() -> None:
-    judged_base = BASE.but(objective=CLASSIFICATION.but(measure="loss"))
-    assert Configuration.on(judged_base, TURNED, BOTH, [0]).base == BASE
+    judged_base = PRETRAIN.but(objective=CLASSIFICATION.but(measure="loss"))
+    assert Configuration.on(judged_base, TURNED, BOTH, [0]).base == PRETRAIN

@@ -7,15 +7,9 @@ from itertools import combinations
 import pytest
 import torch
 
-from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import NETWORK
-from core.errors import SpecError
 from core.forecast.cost import chosen_for, plan, target_layers
 from core.lab import Lab
-from core.methods.biases import BiasesSpec
-from core.methods.full import FullSpec
-from core.methods.head import HeadSpec
-from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.registry import method_of, methods
 from core.methods.scratch import ScratchSpec
@@ -23,17 +17,8 @@ from core.methods.targets import find_targets
 from core.networks.file import read_network
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
-from core.run_spec import RunSpec
-from core.settings import Settings
-from tests.conftest import compared, finish, short
+from tests.conftest import BOTH, compared, finish, short
 from tests.training.tiny_texts import ARCHITECTURES, spec_of
-
-FULL = RunSpec.of(method="full", base="b", source=TaskSpec.of())
-
-
-def states(lab: Lab, run):
-    after = read_network(lab.artifacts.path(run.id, NETWORK)).state_dict()
-    return read_network(lab.artifacts.base(run)).state_dict(), after
 
 
 def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
@@ -43,7 +28,8 @@ def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
     assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
     base = lab.run(experiment.base)
     for run in runs:
-        before, after = states(lab, run)
+        files = lab.artifacts.base(run), lab.artifacts.path(run.id, NETWORK)
+        before, after = (read_network(file).state_dict() for file in files)
         changed = {name for name in before if not torch.equal(before[name], after[name])}
         expected = {
             "head": {name for name in before if name.startswith("layers.4.")},
@@ -51,7 +37,6 @@ def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
             "scratch": set(before),
         }[run.spec.kind]
         assert changed == expected
-        assert run.result is not None
         assert run.result.trainable_parameters == sum(before[name].numel() for name in changed)
         assert run.result.trainable_parameters == plan(run.spec.network, run.spec.method).trainable_parameters
         # Forgetting is measured against the base, also for a network that does not start from it.
@@ -66,49 +51,17 @@ def test_training_from_scratch_does_not_depend_on_the_base(lab: Lab) -> None:
     assert (lab.settings.runs / a.id / NETWORK).read_bytes() == (lab.settings.runs / b.id / NETWORK).read_bytes()
 
 
-def test_a_base_for_each_seed_is_trained_once_and_shared_by_all_arms_of_the_seed(settings: Settings) -> None:
-    lab = Lab(settings)  # never started
-    arms = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of())]
-    experiment = compared(lab, "rotation-45", "digits", None, short(), arms, [0, 1, 2], own_bases=True)
-    runs = lab.members(experiment)
+def test_a_base_for_each_seed_is_trained_once_and_shared_by_all_arms_of_the_seed(idle: Lab) -> None:
+    experiment = compared(idle, "rotation-45", "digits", None, short(), BOTH, [0, 1, 2], own_bases=True)
+    runs = idle.members(experiment)
     by_seed = {seed: {run.spec.base for run in runs if run.spec.seed == seed} for seed in (0, 1, 2)}
     assert all(len(bases) == 1 for bases in by_seed.values())
     assert len({base for bases in by_seed.values() for base in bases}) == 3
-    assert all(lab.run(str(run.spec.base)).spec.seed == run.spec.seed for run in runs)
+    assert all(idle.run(str(run.spec.base)).spec.seed == run.spec.seed for run in runs)
     assert len({run.spec.arm for run in runs}) == 2
-    again = lab.fine_tune(lab.run(experiment.base), runs[0].spec.task, arms, [2, 3], "again", own_bases=True)
-    assert next(run.spec.base for run in lab.members(again) if run.spec.seed == 2) in by_seed[2]
-    assert len(lab.runs(methods=["pretrain"])) == 4
-    lab.close()
-
-
-def test_another_method_or_a_base_for_each_seed_is_another_arm() -> None:
-    for changed in (FULL.but(method="head"), FULL.but(own_base=True), FULL.but(method="scratch", own_base=True)):
-        assert RunSpec.from_json(changed.to_json()) == changed
-        assert changed.arm != FULL.arm
-    assert FULL.but(own_base=True, seed=1).arm == FULL.but(own_base=True, base="other").arm
-    assert FULL.but(base="other").arm != FULL.arm
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        (
-            {"method": "pretrain", "base": None, "source": None, "own_base": True},
-            "A pretrain run does not start from a base",
-        ),
-        ({"method": "tail"}, "There is no method 'tail'; choose one of: pretrain, full, "),
-    ],
-)
-def test_a_control_that_makes_no_sense_is_one_sentence(values: dict[str, object], sentence: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        FULL.but(**values)
-    assert str(caught.value).startswith(sentence)
-
-
-def test_a_head_is_the_last_layer() -> None:
-    assert plan(PerceptronSpec.of(), HeadSpec()).trainable_parameters == 257 * 10
-    assert plan(PerceptronSpec.of(), BiasesSpec()).trainable_parameters == 128 + 256 + 10
+    again = idle.fine_tune(idle.run(experiment.base), runs[0].spec.task, BOTH, [2, 3], "again", own_bases=True)
+    assert next(run.spec.base for run in idle.members(again) if run.spec.seed == 2) in by_seed[2]
+    assert len(idle.runs(methods=["pretrain"])) == 4
 
 
 SPECS: dict[str, NetworkSpec] = {"perceptron": PerceptronSpec.of()} | {
@@ -140,15 +93,11 @@ def test_targets_are_shown_as_the_choice_that_makes_them(network: NetworkSpec) -
         assert choices.targets(names, blocks or None) == targets
 
 
-def test_everything_is_spelled_in_one_way() -> None:
+def test_everything_is_spelled_in_one_way_that_tells_layers_with_one_ending_apart() -> None:
+    """``output.dense`` as a target would name ``attention.output.dense`` too."""
     choices = target_layers(SPECS["bert"])
     assert choices.targets(choices.start) == ("all-linear",)
     assert choices.targets(["attention", "feed-forward"], choices.blocks) == ("attention", "feed-forward")
-
-
-def test_two_layers_with_one_ending_are_told_apart() -> None:
-    """``output.dense`` as a target would name ``attention.output.dense`` too."""
-    choices = target_layers(SPECS["bert"])
     found = find_targets(SPECS["bert"].build(), choices.targets(["output.dense"]))
     assert found
     assert not any("attention" in path for path in found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,22 +25,11 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.configuration import preset_configuration
 from core.plan.experiment import MAX_NEW_SEEDS, next_seeds, settings_of, with_ranks
-from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.wording.experiments import MAX_NAME, experiment_name
-from tests.conftest import BOTH, DIGITS, HANG, TURNED, compared, finish, short, wait_until
-
-SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-
-
-@pytest.fixture
-def idle(settings: Settings) -> Iterator[Lab]:
-    """A lab that does not train: what it queues stays queued."""
-    lab = Lab(settings)
-    yield lab
-    lab.close()
+from tests.conftest import BOTH, DIGITS, HANG, PRETRAIN, TURNED, compared, finish, short, wait_until
 
 
 def pairs(runs: list[Run]) -> list[tuple[str, int]]:
@@ -49,7 +38,16 @@ def pairs(runs: list[Run]) -> list[tuple[str, int]]:
 
 
 def launched(lab: Lab, seeds: int = 3, own_bases: bool = False) -> Experiment:
-    return compared(lab, "rotation-45", "digits", None, SPEC.optim, BOTH, range(seeds), own_bases=own_bases)
+    return compared(lab, "rotation-45", "digits", None, PRETRAIN.optim, BOTH, range(seeds), own_bases=own_bases)
+
+
+def now(lab: Lab, experiment: Experiment) -> Experiment:
+    """The experiment as it is stored now."""
+    return lab.experiment(experiment.id)
+
+
+def stage_sizes(lab: Lab, experiment: Experiment) -> list[int]:
+    return [len(stage) for stage in stages_of(lab.members(experiment))]
 
 
 def add_seeds(lab: Lab, experiment: Experiment, count: int) -> tuple[str, ...]:
@@ -60,20 +58,10 @@ def add_seeds(lab: Lab, experiment: Experiment, count: int) -> tuple[str, ...]:
 
 def test_a_comparison_is_known_again_while_its_base_still_waits_to_be_trained(idle: Lab) -> None:
     first = launched(idle)
-    same = idle.planned(preset_configuration(idle.catalog, "rotation-45", "digits", None, SPEC.optim, BOTH, range(3)))
-    assert (same.bases, idle.find_experiment(same)) == ((), first)
-    other = idle.planned(preset_configuration(idle.catalog, "inversion", "digits", None, SPEC.optim, BOTH, range(3)))
-    assert (other.bases, idle.find_experiment(other)) == ((), None)
-
-
-def stage_ids(lab: Lab, experiment: Experiment) -> list[tuple[str, ...]]:
-    """Ids of the runs of each stage."""
-    return [tuple(run.id for run in stage) for stage in stages_of(lab.members(experiment))]
-
-
-def now(lab: Lab, experiment: Experiment) -> Experiment:
-    """The experiment as it is stored now."""
-    return lab.experiment(experiment.id)
+    for preset, found in (("rotation-45", first), ("inversion", None)):
+        asked = preset_configuration(idle.catalog, preset, "digits", None, PRETRAIN.optim, BOTH, range(3))
+        planned = idle.planned(asked)
+        assert (planned.bases, idle.find_experiment(planned)) == ((), found)
 
 
 def test_five_seeds_added_to_an_experiment_of_three_train_exactly_the_new_runs(lab: Lab) -> None:
@@ -126,16 +114,14 @@ def test_what_failed_or_was_stopped_is_trained_again_only_if_asked(idle: Lab) ->
     assert set(now(idle, experiment).runs) == {stopped, *kept, new}
 
 
-def test_an_interrupted_run_is_there(settings: Settings) -> None:
-    lab = Lab(settings)
-    lab.start()
-    experiment = compared(lab, "rotation-45", "digits", None, SPEC.optim, [(short(epochs=200), FullSpec())], [0])
+def test_an_interrupted_run_is_there(lab: Lab) -> None:
+    arms = [(short(epochs=200), FullSpec())]
+    experiment = compared(lab, "rotation-45", "digits", None, PRETRAIN.optim, arms, [0])
     wait_until(lambda: lab.run(experiment.runs[0]).step > 0)
     lab.close(HANG)
-    again = Lab(settings)
-    assert again.run(experiment.runs[0]).state == "interrupted"
-    assert again.grow(experiment, [(short(epochs=200), FullSpec())], [0], again=True) == ()
-    again.close()
+    with closing(Lab(lab.settings)) as again:
+        assert again.run(experiment.runs[0]).state == "interrupted"
+        assert again.grow(experiment, arms, [0], again=True) == ()
 
 
 def test_new_seeds_get_bases_of_their_own_and_known_seeds_keep_theirs(idle: Lab) -> None:
@@ -145,7 +131,7 @@ def test_new_seeds_get_bases_of_their_own_and_known_seeds_keep_theirs(idle: Lab)
     settings = [*BOTH, rank]
     growth = idle.growth(experiment, settings, range(4))
     assert [spec.seed for _, spec in growth.bases] == [2, 3]
-    assert all(spec == SPEC.but(seed=spec.seed) for _, spec in growth.bases)
+    assert all(spec == PRETRAIN.but(seed=spec.seed) for _, spec in growth.bases)
     new = idle.runs_of(idle.grow(experiment, settings, range(4)))
     assert [run.spec.seed for run in new] == [0, 1, 2, 2, 2, 3, 3, 3]
     bases = {run.spec.seed: run.spec.base for run in new}
@@ -165,7 +151,7 @@ def test_a_base_without_a_result_cannot_be_grown_on_unless_each_seed_has_its_own
         idle.stop(id)
     new = idle.runs_of(idle.grow(own, BOTH, [0], again=True))
     assert {str(run.spec.base) for run in new} == {own.base}
-    assert (idle.run(own.base).spec, idle.run(own.base).state) == (SPEC, "queued")
+    assert (idle.run(own.base).spec, idle.run(own.base).state) == (PRETRAIN, "queued")
 
 
 @pytest.mark.parametrize(
@@ -179,32 +165,26 @@ def test_a_base_without_a_result_cannot_be_grown_on_unless_each_seed_has_its_own
     ],
 )
 def test_growth_has_the_limits_of_a_launch_and_queues_all_or_nothing(
-    settings: Settings, changes: dict[str, int], arms: list, seeds: list[int], error: type
+    idle: Lab, changes: dict[str, int], arms: list, seeds: list[int], error: type
 ) -> None:
-    first = Lab(settings)
-    experiment = launched(first)
-    first.close()
-    lab = Lab(replace(settings, **changes))
-    before = lab.runs()
-    for _ in range(2):
-        with pytest.raises(error):
-            lab.grow(experiment, arms, seeds)
-    assert lab.runs() == before
-    assert now(lab, experiment) == experiment
-    lab.close()
+    experiment, before = launched(idle), idle.runs()
+    with closing(Lab(replace(idle.settings, **changes))) as lab:
+        for _ in range(2):
+            with pytest.raises(error):
+                lab.grow(experiment, arms, seeds)
+    assert idle.runs() == before
+    assert now(idle, experiment) == experiment
 
 
-@pytest.mark.parametrize("count", [0, -1, MAX_NEW_SEEDS + 1])
-def test_the_number_of_new_seeds_has_bounds(idle: Lab, count: int) -> None:
-    experiment = launched(idle)
-    with pytest.raises(SpecError, match="1 to 42"):
-        add_seeds(idle, experiment, count)
-    assert len(now(idle, experiment).runs) == 6
-
-
-def test_next_seeds_follow_the_highest_and_other_ranks_keep_every_rate() -> None:
-    specs = [SPEC.but(seed=seed) for seed in (9, 0, 4)]
+def test_next_seeds_follow_the_highest_and_their_number_has_bounds() -> None:
+    specs = [PRETRAIN.but(seed=seed) for seed in (9, 0, 4)]
     assert next_seeds(specs, 2) == range(10, 12)
+    for count in (0, -1, MAX_NEW_SEEDS + 1):
+        with pytest.raises(SpecError, match="1 to 42"):
+            next_seeds(specs, count)
+
+
+def test_other_ranks_keep_every_rate() -> None:
     settings = [BOTH[0], (short(rate=0.1), LoRASpec.of(rank=2, alpha=4)), (short(rate=0.2), LoRASpec.of(rank=8))]
     assert with_ranks(settings, [1, 2]) == [
         (optim, lora.but(rank=rank)) for rank in (1, 2) for optim, lora in settings[1:]
@@ -290,20 +270,18 @@ def test_each_launch_is_a_stage_whatever_happens_to_its_runs(idle: Lab) -> None:
     third = add_seeds(idle, experiment, 1)
     idle.stop(experiment.runs[1])
     idle.notes.delete(second[1:4])
-    expected = [experiment.runs, (second[0], *second[4:]), third]
-    assert stage_ids(idle, experiment) == expected
+    found = [tuple(run.id for run in stage) for stage in stages_of(idle.members(experiment))]
+    assert found == [experiment.runs, (second[0], *second[4:]), third]
     assert stages_of([]) == []
 
 
 def test_runs_of_one_launch_are_one_stage_however_many(settings: Settings) -> None:
-    lab = Lab(replace(settings, max_waiting=5000))
     arms = [(short(rate=0.001 * (1 + k)), FullSpec()) for k in range(50)]
-    base = lab.launch(SPEC)
-    experiment = lab.fine_tune(base, TURNED, arms, range(50))
-    assert [len(stage) for stage in stages_of(lab.members(experiment))] == [2500]
-    lab.grow(experiment, arms[:1], range(51))
-    assert [len(stage) for stage in stages_of(lab.members(experiment))] == [2500, 1]
-    lab.close()
+    with closing(Lab(replace(settings, max_waiting=5000))) as lab:
+        experiment = lab.fine_tune(lab.launch(PRETRAIN), TURNED, arms, range(50))
+        assert stage_sizes(lab, experiment) == [2500]
+        lab.grow(experiment, arms[:1], range(51))
+        assert stage_sizes(lab, experiment) == [2500, 1]
 
 
 # A list of experiments
@@ -328,7 +306,7 @@ def test_a_row_counts_the_runs_in_each_state(idle: Lab) -> None:
 
 
 def test_a_list_of_five_hundred_takes_one_query(idle: Lab) -> None:
-    full = SPEC.but(method="full", base="r-base", source=DIGITS)
+    full = PRETRAIN.but(method="full", base="r-base", source=DIGITS)
     for number in range(500):
         runs = [(f"r-{number}-{seed}", full.but(seed=seed)) for seed in range(2)]
         experiment = Experiment(f"e-{number}", "x", float(number), "r-base", tuple(id for id, _ in runs))
@@ -345,9 +323,9 @@ def test_old_homes_have_one_stage_per_experiment_and_can_grow(tmp_path: Path) ->
     shutil.copytree(Path(__file__).parents[1] / "old_home" / "home", tmp_path / "home")
     lab = Lab(replace(Settings(tmp_path / "home"), threads=1))
     for experiment in lab.experiments():
-        assert [len(stage) for stage in stages_of(lab.members(experiment))] == [len(experiment.runs)]
+        assert stage_sizes(lab, experiment) == [len(experiment.runs)]
         new = add_seeds(lab, experiment, 1)
-        assert [len(stage) for stage in stages_of(lab.members(experiment))] == [len(experiment.runs), len(new)]
+        assert stage_sizes(lab, experiment) == [len(experiment.runs), len(new)]
         assert now(lab, experiment).name == experiment.name  # old experiments keep their names
         assert lab.rename(experiment.id, "") == experiment_name(run.spec for run in lab.members(experiment))
     lab.close()
