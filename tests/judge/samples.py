@@ -59,6 +59,11 @@ def read(content: bytes, name: str = "results.csv", **reading: object) -> Gather
 def judged(lab: Lab, content: bytes, *more: bytes, **reading: object) -> JudgedAnswer:
     """Keep and judge a file, and others beside it."""
     files = [Given(f"results-{place}.csv", each) for place, each in enumerate((content, *more))]
+    return judged_files(lab, files, **reading)
+
+
+def judged_files(lab: Lab, files: Sequence[Given], **reading: object) -> JudgedAnswer:
+    """Keep and judge files of which nothing is asked."""
     found = gather(files, Reading.of(**reading))
     assert found.questions == []
     return judged_answer(lab, keep_results(lab, found, "Results"))

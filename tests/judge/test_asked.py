@@ -25,7 +25,6 @@ def here(read_here: None) -> None:
 
 def values(found: Gathered) -> list[tuple[object, ...]]:
     assert found.questions == []
-    assert found.results is not None
     return [
         (row.method, row.rank, row.learning_rate, row.seed, row.validation, row.value) for row in found.results.rows
     ]
@@ -78,28 +77,18 @@ def test_any_names_can_be_mapped() -> None:
         ([{**row, "part": part} for row in ROWS for part in ("a", "b")], ["test"], {"test": "a"}),
         ([{**row, "epoch": epoch} for row in ROWS for epoch in (1, 2)], ["take"], {"take": "last"}),
         ([{**row, "experiment": name} for name in "xy" for row in ROWS], ["only"], {"only": "experiment=x"}),
-        (
-            [{**row, "seed": "", "run": f"{row['method']}-s{row['seed']}"} for row in ROWS],
-            [],
-            None,
-        ),
     ],
-    ids=["two measures", "unit", "reference", "duplicates", "parts", "epochs", "experiments", "an empty seed"],
+    ids=["two measures", "unit", "reference", "duplicates", "parts", "epochs", "experiments"],
 )
 def test_what_does_not_fit_is_asked_and_the_answer_is_taken(
-    rows: list[dict[str, object]], fields: list[str], answers: dict[str, object] | None
+    rows: list[dict[str, object]], fields: list[str], answers: dict[str, object]
 ) -> None:
     content = csv_of(rows)
-    if answers is None:
-        with pytest.raises(JudgeError, match="has no seed in the column 'seed'"):
-            read(content)
-        return
     found = read(content)
     assert asked(found) == fields
     assert found.results is None
     done = read(content, **answers)
     assert done.questions == []
-    assert done.results is not None
     assert len(done.results.rows) == len(ROWS)
 
 
@@ -126,7 +115,6 @@ def test_the_best_epoch_is_that_of_the_validation_part_and_parts_are_joined() ->
     assert asked(read(csv_of(rows))) == ["take"]
     for take, (validation, value) in {"best": curve[2], "last": curve[3]}.items():
         found = read(csv_of(rows), take=take)
-        assert found.results is not None
         assert [(row.validation, row.value) for row in found.results.rows] == [(validation, value)] * 2
         # The trend of the last two thirds, by hand: the slope on the logarithm of the epoch, times ln 3.
         slope = np.polyfit(np.log([2, 3]), [80.0, 75.0], 1)[0]
@@ -135,17 +123,12 @@ def test_the_best_epoch_is_that_of_the_validation_part_and_parts_are_joined() ->
 
 def test_a_fraction_is_shown_in_percent_and_a_loss_is_better_where_it_is_lower() -> None:
     rows = [{"method": method, "seed": 0, "accuracy": value} for method, value in (("full", 0.5), ("lora", 0.25))]
-    found = read(csv_of(rows), unit="fraction")
-    assert found.results is not None
-    assert [row.value for row in found.results.rows] == [50.0, 25.0]
+    assert [row.value for row in read(csv_of(rows), unit="fraction").results.rows] == [50.0, 25.0]
     losses = [{"method": method, "seed": 0, "loss": value} for method, value in (("full", 1.5), ("lora", 0.25))]
-    found = read(csv_of(losses))
-    assert found.results is not None
-    assert found.results.scale.measure.sign == -1
+    assert read(csv_of(losses)).results.scale.measure.sign == -1
 
 
 def test_a_run_that_diverged_is_a_failed_one_and_the_notes_say_so() -> None:
     found = read(csv_of([*ROWS[:-1], {**ROWS[-1], "accuracy": "nan"}]))
-    assert found.results is not None
     assert [row.state for row in found.results.rows].count("failed") == 1
     assert any("counts as a run that failed" in note for note in found.results.notes)

@@ -7,6 +7,7 @@ import io
 import json
 import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from core.__main__ import main
 from core.lab import Lab
 from core.settings import Settings
-from tests.judge.samples import csv_of, rows_of
+from tests.judge.samples import csv_of, rows_of, written
 
 ROWS = rows_of(seeds=range(2))
 GOOD = csv_of(ROWS)
@@ -79,6 +80,10 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no number": (but(accuracy="high"), "'high' in the column 'accuracy' is no number"),
     "a comma for the decimals": (but(accuracy="91,5"), "write a point"),
     "no seed": (but(seed=""), "has no seed"),
+    "seeds in names alone": (
+        csv_of({**row, "seed": "", "run": f"{row['method']}-s{row['seed']}"} for row in ROWS),
+        "has no seed in the column 'seed'",
+    ),
     "half a seed": (but(seed="1.5"), "no whole number"),
     "a negative seed": (but(seed="-1"), "no whole number"),
     "a rank of zero": (but(rank="0"), "no whole number"),
@@ -121,6 +126,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
+def refused(home: Path, capsys: pytest.CaptureFixture[str], *files: Path) -> str:
+    """The sentence by which the command refuses files, of which nothing is kept."""
+    assert main(["judge", *map(str, files), "--home", str(home)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert len(line) <= 500
+    with closing(Lab(Settings(home))) as lab:
+        assert lab.judged.list() == []
+        assert lab.store.rows("SELECT 1 FROM judged_files UNION ALL SELECT 1 FROM judged_values") == []
+    return line
+
+
 def test_there_are_fifty() -> None:
     assert len(BAD) >= 50
 
@@ -130,21 +149,7 @@ def test_a_bad_table_gets_one_sentence_and_nothing_is_kept(
     case: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content, words = BAD[case]
-    file = tmp_path / "bad.csv"
-    file.write_bytes(content)
-    assert main(["judge", str(file), "--home", str(home)]) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    (line,) = err.splitlines()
-    assert line.startswith("error: ")
-    assert len(line) <= 500
-    assert words in line
-    lab = Lab(Settings(home))
-    try:
-        assert lab.judged.list() == []
-        assert lab.store.rows("SELECT 1 FROM judged_files UNION ALL SELECT 1 FROM judged_values") == []
-    finally:
-        lab.close()
+    assert words in refused(home, capsys, *written(tmp_path, {"bad.csv": content}))
 
 
 @pytest.mark.parametrize(
@@ -165,13 +170,5 @@ def test_a_bad_table_gets_one_sentence_and_nothing_is_kept(
 def test_a_bad_file_beside_a_good_table_keeps_nothing_of_either(
     beside: str, words: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "good.csv").write_bytes(GOOD)
-    (tmp_path / "beside.csv").write_text(beside)
-    assert main(["judge", str(tmp_path / "good.csv"), str(tmp_path / "beside.csv"), "--home", str(home)]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert words in line
-    lab = Lab(Settings(home))
-    try:
-        assert lab.judged.list() == []
-    finally:
-        lab.close()
+    files = written(tmp_path, {"good.csv": GOOD, "beside.csv": beside.encode()})
+    assert words in refused(home, capsys, *files)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,18 +30,18 @@ from core.study.report.judged_report import judged_report
 from core.study.report.results_export import results_files
 from core.study.stats.spending import level_of
 from core.tracking.registry import target_of
-from tests.judge.samples import METHODS, csv_of, judged, read, rows_of, verdict_of, written
+from tests.judge.samples import METHODS, asked, csv_of, judged, judged_files, read, rows_of, verdict_of, written
 from tests.trained_home import TrainedHome
-
-
-@pytest.fixture
-def lab(settings: Settings) -> Iterator[Lab]:
-    with closing(Lab(settings)) as found:
-        yield found
 
 
 def keys_that_differ(own: dict[str, object], judged: dict[str, object]) -> list[str]:
     return [key for key in own if own[key] != judged[key]]
+
+
+def arms_of(found: dict[str, Any]) -> list[tuple[object, ...]]:
+    measure = found["objective"]["measure"]
+    names = (measure, f"validation_{measure}")
+    return [(arm["label"], arm["chosen"], *(arm["measures"][name] for name in names)) for arm in found["arms"]]
 
 
 EXPERIMENTS = ("plain", "tuned", "sweep", "split", "by_loss", "by_macro_f1", "one_seed", "scratch", "direct")
@@ -56,21 +56,12 @@ def test_an_experiment_that_is_exported_and_judged_has_the_verdict_of_compare_to
         members = lab.members(experiment)
         own = as_json(lab, experiment, lab.runs_of(bases_of(members)), members)
         files = written(tmp_path, results_files(lab, experiment, "results"))
-        found = gather(given(files), Reading())
-        assert found.questions == []
-        theirs = judged_as_json(judged_answer(lab, keep_results(lab, found, name)))
+        theirs = judged_as_json(judged_files(lab, given(files)))
         differing = keys_that_differ(own["verdict"], theirs["verdict"])
         # What is proposed where no verdict is given: nobody can train longer here what others report.
         assert not differing or (own["verdict"]["withheld"] and differing == ["sentence", "withheld"])
         assert own.keys() <= theirs.keys()
-        measure = own["objective"]["measure"]
-        assert [
-            (arm["label"], arm["chosen"], arm["measures"][measure], arm["measures"][f"validation_{measure}"])
-            for arm in own["arms"]
-        ] == [
-            (arm["label"], arm["chosen"], arm["measures"][measure], arm["measures"][f"validation_{measure}"])
-            for arm in theirs["arms"]
-        ]
+        assert arms_of(own) == arms_of(theirs)
 
 
 def test_an_experiment_that_mlflow_was_told_of_has_the_verdict_of_compare(
@@ -84,11 +75,8 @@ def test_an_experiment_that_mlflow_was_told_of_has_the_verdict_of_compare(
         lab.tracking.send(experiment, target_of(f"mlflow:sqlite:///{tmp_path}/mlflow.db"), partial(report_file, lab))
         beside = written(tmp_path, results_files(lab, experiment, "results"))
         files = given([tmp_path / "mlflow.db", *(path for path in beside if path.name != "results.csv")])
-        asked = gather(files, Reading()).questions
-        assert [question.field for question in asked] == ["only"], "the runs of an experiment, and its base"
-        found = gather(files, Reading(only=f"experiment={experiment.name}"))
-        assert found.questions == []
-        theirs = judged_as_json(judged_answer(lab, keep_results(lab, found, "MLflow")))
+        assert asked(gather(files, Reading())) == ["only"], "the runs of an experiment, and its base"
+        theirs = judged_as_json(judged_files(lab, files, only=f"experiment={experiment.name}"))
         assert keys_that_differ(own["verdict"], theirs["verdict"]) == []
 
 
@@ -102,12 +90,11 @@ def test_while_runs_wait_to_be_finished_nothing_is_exported(
     assert "No verdict yet" in capsys.readouterr().err
     assert list(tmp_path.glob("x*")) == []
     assert main(["export", trained_home.plain.id, str(tmp_path / "x.csv"), "--home", home]) == 0
-    names = {"x.csv", "x-examples.csv", "x-about.json"}
-    assert names <= {path.name for path in tmp_path.glob("x*")}
+    assert {"x.csv", "x-examples.csv", "x-about.json"} <= {path.name for path in tmp_path.glob("x*")}
 
 
-def test_the_verdict_of_a_table_is_that_of_the_rule_and_says_what_the_table_carries(lab: Lab) -> None:
-    answer = judged(lab, csv_of(rows_of()))
+def test_the_verdict_of_a_table_is_that_of_the_rule_and_says_what_the_table_carries(idle: Lab) -> None:
+    answer = judged(idle, csv_of(rows_of()))
     found = answer.verdict
     assert (str(found.level), str(found.rule)) == ("shown", "within")
     assert headline(found).startswith("After the training reported, LoRA r=4 at learning rate 0.001 is at most")
@@ -118,107 +105,105 @@ def test_the_verdict_of_a_table_is_that_of_the_rule_and_says_what_the_table_carr
     assert not [sentence for sentence in said if "validation" in sentence]
 
 
-def test_without_a_validation_part_nothing_is_chosen_and_the_page_says_why(lab: Lab) -> None:
+def test_without_a_validation_part_nothing_is_chosen_and_the_page_says_why(idle: Lab) -> None:
     rows = [{**row, "validation": ""} for row in rows_of(rates=(0.001,))]
-    answer = judged(lab, csv_of(rows))
+    answer = judged(idle, csv_of(rows))
     assert any("were not chosen by us" in sentence for sentence in carried(answer))
     assert {candidate.arm.spec.label: candidate.level for candidate in answer.verdict.candidates} == {
         "LoRA r=4": "open",
         "vera r=256": "shown",
     }
-    several = judged(lab, csv_of({**row, "validation": ""} for row in rows_of()))
+    several = judged(idle, csv_of({**row, "validation": ""} for row in rows_of()))
     assert several.verdict.claim is None, "nobody chose among the rates"
     assert several.verdict.looks == ()
 
 
-def test_two_seeds_can_claim_nothing_and_how_many_would_be_needed_is_said(lab: Lab) -> None:
-    answer = judged(lab, csv_of(rows_of(seeds=range(2))))
+def test_two_seeds_can_claim_nothing_and_how_many_would_be_needed_is_said(idle: Lab) -> None:
+    answer = judged(idle, csv_of(rows_of(seeds=range(2))))
     assert answer.verdict.claim is None
     (sentence,) = [each for each in carried(answer) if "nothing can be claimed" in each]
     assert sentence.startswith("2 seeds each: nothing can be claimed of methods, which takes at least 7 seeds.")
     assert "it takes about" in sentence or "is out of reach" in sentence
 
 
-def test_rates_at_an_end_withhold_the_verdict(lab: Lab) -> None:
-    answer = judged(lab, csv_of(rows_of(rates=(0.001, 0.01))))
+def test_rates_at_an_end_withhold_the_verdict(idle: Lab) -> None:
+    answer = judged(idle, csv_of(rows_of(rates=(0.001, 0.01))))
     assert "is at an end of those tried" in answer.verdict.withheld
     assert answer.verdict.withheld.endswith("Add the results of rates beyond it.")
     assert answer.verdict.looks == ()
 
 
-def test_another_reference_and_a_loss(lab: Lab) -> None:
+def test_another_reference_and_a_loss(idle: Lab) -> None:
     rows = [{**row, "method": "mine" if row["method"] == "full" else row["method"]} for row in rows_of()]
-    answer = judged(lab, csv_of(rows), reference="mine")
+    answer = judged(idle, csv_of(rows), reference="mine")
     assert "less accurate than mine" in headline(answer.verdict)
     assert "full fine-tuning" not in " ".join([headline(answer.verdict), *judged_report(answer).answer])
     losses = [
         {"method": r["method"], "seed": r["seed"], "loss": 100 - float(str(r["accuracy"]))} for r in rows_of()[8:16]
     ]
     losses += [{**row, "method": "lora", "loss": float(str(row["loss"])) - 5} for row in losses]
-    better = judged(lab, csv_of(losses))
+    better = judged(idle, csv_of(losses))
     assert "lower in loss" in headline(better.verdict)
 
 
-def test_a_further_file_is_a_further_look_and_the_same_file_is_none(lab: Lab) -> None:
-    first = judged(lab, csv_of(rows_of(seeds=range(8))))
+def test_a_further_file_is_a_further_look_and_the_same_file_is_none(idle: Lab) -> None:
+    first = judged(idle, csv_of(rows_of(seeds=range(8))))
     kept = first.judged
-    assert [look.seeds for look in lab.looks.of(kept.id)] == [8]
-    again = judged(lab, csv_of(rows_of(seeds=range(8))))
+    assert [look.seeds for look in idle.looks.of(kept.id)] == [8]
+    again = judged(idle, csv_of(rows_of(seeds=range(8))))
     assert again.judged.id == kept.id
     more = [Given("more.csv", csv_of(rows_of(seeds=range(8, 16))))]
-    found = gather(more, Reading(), kept, lab.judged.measures(kept.id))
-    grown = judged_answer(lab, keep_results(lab, found, "", kept))
+    found = gather(more, Reading(), kept, idle.judged.measures(kept.id))
+    grown = judged_answer(idle, keep_results(idle, found, "", kept))
     assert grown.judged.id == kept.id
-    assert [look.seeds for look in lab.looks.of(kept.id)] == [8, 16]
+    assert [look.seeds for look in idle.looks.of(kept.id)] == [8, 16]
     assert grown.verdict.candidates[0].at == level_of(16, [8])
     assert len(results_of(grown.judged.content).rows) == 2 * len(first.results.rows)
     assert [file.name for file in grown.judged.files] == ["results-0.csv", "more.csv"]
     once_more = gather(more, Reading(), grown.judged, {})
-    assert keep_results(lab, once_more, "", grown.judged) == grown.judged
+    assert keep_results(idle, once_more, "", grown.judged) == grown.judged
     changed = [Given("other.csv", csv_of({**row, "accuracy": 1.0} for row in rows_of(seeds=range(2))))]
-    assert [question.field for question in gather(changed, Reading(), grown.judged, {}).questions] == ["repeated"]
+    assert asked(gather(changed, Reading(), grown.judged, {})) == ["repeated"]
     with pytest.raises(JudgeError, match="another measure"):
         gather([Given("x.csv", b"method,seed,loss\nfull,0,1\nlora,0,2\n")], Reading(measure="loss"), kept, {})
 
 
-def test_what_is_kept_names_the_files_that_were_read_and_can_be_deleted(lab: Lab) -> None:
+def test_what_is_kept_names_the_files_that_were_read_and_can_be_deleted(idle: Lab) -> None:
     content = csv_of(rows_of())
-    kept = judged(lab, content).judged
+    kept = judged(idle, content).judged
     (file,) = kept.files
     assert file.sha256 == hashlib.sha256(content).hexdigest()
-    lab.judged.rename(kept.id, "  Two   words ")
-    lab.judged.set_note(kept.id, "from a friend")
+    idle.judged.rename(kept.id, "  Two   words ")
+    idle.judged.set_note(kept.id, "from a friend")
     with pytest.raises(NoteError):
-        lab.judged.rename(kept.id, " \n ")
-    again = lab.judged.get(kept.id)
+        idle.judged.rename(kept.id, " \n ")
+    again = idle.judged.get(kept.id)
     assert (again.name, again.note) == ("Two words", "from a friend")
-    assert lab.judged.list() == [again]
-    assert "from a friend" in report_html(judged_report(judged_answer(lab, again)))
-    lab.judged.delete(kept.id)
-    assert lab.judged.list() == []
-    assert lab.looks.of(kept.id) == []
+    assert idle.judged.list() == [again]
+    assert "from a friend" in report_html(judged_report(judged_answer(idle, again)))
+    idle.judged.delete(kept.id)
+    assert idle.judged.list() == []
+    assert idle.looks.of(kept.id) == []
     with pytest.raises(JudgeError, match="they may have been deleted"):
-        lab.judged.get(kept.id)
+        idle.judged.get(kept.id)
 
 
-def test_examples_one_by_one_widen_the_interval_as_they_do_for_our_own(lab: Lab) -> None:
+def test_examples_one_by_one_widen_the_interval_as_they_do_for_our_own(idle: Lab) -> None:
     methods = {name: mean for name, mean in METHODS.items() if name[0] != "vera"}
     rng = np.random.default_rng(0)
-    rows, each = [], []
+    rows, each, keyed = [], [], []
     for row in rows_of(rates=(0.001,), methods=methods):
         run = f"{row['method']}-{row['seed']}"
         right = rng.random(200) < 0.8
         rows.append({**row, "run": run, "accuracy": 100 * right.mean(), "validation": 100 * right.mean()})
-        each += [{"run": run, "item": f"q{place}", "right": bool(value)} for place, value in enumerate(right)]
-    alone, both = judged(lab, csv_of(rows)), judged(lab, csv_of(rows), csv_of(each))
+        answers = [{"item": f"q{place}", "right": bool(value)} for place, value in enumerate(right)]
+        each += [{"run": run} | answer for answer in answers]
+        keyed += [{"method": row["method"], "seed": row["seed"]} | answer for answer in answers]
+    alone, both = judged(idle, csv_of(rows)), judged(idle, csv_of(rows), csv_of(each))
     widths = [answer.verdict.candidates[0].difference.interval.half_width for answer in (alone, both)]
     assert widths[1] >= widths[0]
     assert both.verdict.candidates[0].difference.examples == 200
-    keyed = [{"method": run["run"].split("-")[0], "seed": run["run"].split("-")[1], **run} for run in each]
-    found = [{name: value for name, value in row.items() if name != "run"} for row in keyed]
-    assert verdict_of(judged(lab, csv_of(rows), csv_of(found))) == verdict_of(both) | {
-        "looks": verdict_of(both)["looks"]
-    }
+    assert verdict_of(judged(idle, csv_of(rows), csv_of(keyed))) == verdict_of(both)
 
 
 def test_what_becomes_of_runs_does_not_touch_judged_results_and_a_lost_store_gets_them_back(
@@ -226,8 +211,7 @@ def test_what_becomes_of_runs_does_not_touch_judged_results_and_a_lost_store_get
 ) -> None:
     with closing(Lab(Settings(trained_home.copy(tmp_path / "home")))) as lab:
         files = results_files(lab, trained_home.plain, "results")
-        found = gather([Given(name, content) for name, content in files.items()], Reading())
-        answer = judged_answer(lab, keep_results(lab, found, "Own"))
+        answer = judged_files(lab, [Given(name, content) for name, content in files.items()])
         looks = lab.looks.of(answer.judged.id)
         assert looks
         assert answer.measures
@@ -248,13 +232,13 @@ def test_what_becomes_of_runs_does_not_touch_judged_results_and_a_lost_store_get
 HOSTILE = ("<b>bold</b>", "=HYPERLINK(1)", "**md** $x^2$ :smile:", "[a](http://x)", "<script>alert(1)</script>")
 
 
-def test_names_with_html_markdown_and_formulas_are_text(lab: Lab) -> None:
+def test_names_with_html_markdown_and_formulas_are_text(idle: Lab) -> None:
     rows = [
         {"method": name, "seed": seed, "accuracy": 50 + place + seed}
         for place, name in enumerate(("full", *HOSTILE))
         for seed in range(3)
     ]
-    answer = judged(lab, csv_of(rows))
+    answer = judged(idle, csv_of(rows))
     report = report_html(judged_report(answer))
     assert "<b>bold" not in report
     assert "<script>alert" not in report

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
 from core.lab import Lab
-from core.settings import Settings
 from core.study.report.judged import carried, network_sentences
 from core.study.stats.networks import on_counts, on_examples
 from tests.judge.samples import csv_of, judged
@@ -20,12 +18,6 @@ QUESTIONS = 1319
 METHODS = ("lora", "dora", "vera", "oft", "boft", "ia3", "c3a", "fourierft", "loha", "lokr")
 SHARES = dict(zip(METHODS, np.linspace(0.491, 0.526, len(METHODS)).round(3).tolist(), strict=True))
 """A table as PEFT publishes it: ten methods between 49.1 and 52.6 %, one seed."""
-
-
-@pytest.fixture
-def lab(settings: Settings) -> Iterator[Lab]:
-    with closing(Lab(settings)) as found:
-        yield found
 
 
 def holm_by_hand(p: Sequence[float]) -> list[float]:
@@ -45,8 +37,8 @@ def table() -> bytes:
 READING = {"method": "peft_type", "unit": "fraction", "unseeded": "one", "examples": QUESTIONS, "noun": "question"}
 
 
-def test_a_table_as_peft_publishes_it_says_which_differences_can_be_told(lab: Lab) -> None:
-    answer = judged(lab, table(), **READING)
+def test_a_table_as_peft_publishes_it_says_which_differences_can_be_told(idle: Lab) -> None:
+    answer = judged(idle, table(), **READING)
     found = {arm.spec.kind: each for arm, each in answer.networks}
     z = {
         name: (share - 0.472) / math.sqrt(2 * (m := (share + 0.472) / 2) * (1 - m) / QUESTIONS)
@@ -63,7 +55,7 @@ def test_a_table_as_peft_publishes_it_says_which_differences_can_be_told(lab: La
     assert any(sentence.startswith("One seed each: nothing can be claimed of methods") for sentence in carried(answer))
 
 
-def test_with_single_answers_mcnemars_test_tells_more(lab: Lab) -> None:
+def test_with_single_answers_mcnemars_test_tells_more(idle: Lab) -> None:
     rng = np.random.default_rng(0)
     full = rng.random(QUESTIONS) < 0.472
     methods = {"full": full, "lora": full | (rng.random(QUESTIONS) < 0.05), "dora": rng.permutation(full)}
@@ -73,7 +65,7 @@ def test_with_single_answers_mcnemars_test_tells_more(lab: Lab) -> None:
         for name, right in methods.items()
         for place in range(QUESTIONS)
     ]
-    answer = judged(lab, csv_of(rows), csv_of(each))
+    answer = judged(idle, csv_of(rows), csv_of(each))
     found = {arm.spec.kind: each for arm, each in answer.networks}
     p = [
         binomtest(int((right & ~full).sum()), int((right != full).sum())).pvalue

@@ -62,7 +62,6 @@ def folders(tmp_path: Path) -> Path:
 
 def expected(found: Gathered) -> None:
     assert found.questions == []
-    assert found.results is not None
     rows = {(row.method, row.learning_rate, row.seed): row for row in found.results.rows}
     assert rows.keys() == {(method, rate, seed) for method in ("full", "lora") for rate in RATES for seed in SEEDS}
     for (method, rate, seed), row in rows.items():
@@ -92,7 +91,6 @@ def test_the_last_checkpoint_has_the_state_where_the_folder_has_none(tmp_path: P
         for seed in SEEDS:
             saved(tmp_path / "runs" / f"{method}-seed{seed}", method, 1e-3, seed, checkpoints=True, decays=False)
     found = gather(given([tmp_path / "runs"]), Reading(seed_pattern="seed", take="last", unit="fraction"))
-    assert found.results is not None
     assert {row.learning_rate for row in found.results.rows} == {1e-3}, "a rate that never changes is in the log"
     assert {row.decay for row in found.results.rows} == {"constant"}
     assert [row.value for row in found.results.rows] == pytest.approx(
@@ -133,7 +131,6 @@ def test_an_mlflow_file_of_others_has_a_column_for_each_param_and_metric(tmp_pat
     reading = {"measure": "em (last)", "validation": "dev_em", "unit": "fraction", "better": "higher", "within": 1}
     found = gather(files, Reading.of(**reading))
     assert found.questions == []
-    assert found.results is not None
     assert [(row.method, row.seed, row.validation, row.value) for row in found.results.rows] == [
         (method, seed, pytest.approx(100 * value), pytest.approx(100 * (value + 0.02)))
         for method, value in (("full", 0.5), ("lora", 0.6))
