@@ -27,7 +27,6 @@ def lab_process(home: Path, specs: Sequence[RunSpec] = (), **settings: Any) -> I
     """Yield a process with a lab on ``home``, and the ids of the runs that it queued; kill it at the end."""
     arguments = [str(home), json.dumps(settings), *(spec.to_json() for spec in specs)]
     process = forked.start(["-m", "tests.engine.child", *arguments], stdout=subprocess.PIPE, text=True)
-    assert process.stdout
     try:
         yield process, [process.stdout.readline().strip() for _ in specs]
     finally:
@@ -36,13 +35,21 @@ def lab_process(home: Path, specs: Sequence[RunSpec] = (), **settings: Any) -> I
         process.stdout.close()
 
 
-def when_read(pipe: Path) -> int:
-    """The writing end of a named pipe, once a reader has opened the other end."""
-    found: list[int] = []
+def held_back(lab: Lab, spec: RunSpec) -> tuple[str, Path, bytes, int]:
+    """Launch a run, and wait until it waits at a named pipe that is in the place of its base.
+
+    Returns:
+        the id of the run, the path of the base, what was in that file, and the writing end of the pipe.
+    """
+    path = lab.artifacts.path(str(spec.base), NETWORK)
+    content = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
+    id, found = lab.launch(spec).id, list[int]()
 
     def opened() -> bool:
         try:
-            found.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+            found.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
         except OSError as error:
             if error.errno != errno.ENXIO:
                 raise
@@ -50,16 +57,7 @@ def when_read(pipe: Path) -> int:
 
     wait_until(opened)
     os.set_blocking(found[0], True)
-    return found[0]
-
-
-def held_back(lab: Lab, base: str) -> tuple[Path, bytes]:
-    """Put a named pipe in the place of a base, at which whoever reads it waits; its path, and what the file held."""
-    path = lab.artifacts.path(base, NETWORK)
-    content = path.read_bytes()
-    path.unlink()
-    os.mkfifo(path)
-    return path, content
+    return id, path, content, found[0]
 
 
 def main() -> None:

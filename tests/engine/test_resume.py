@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +31,11 @@ from core.settings import Settings
 from core.store.checkpoints import PREFIX
 from core.store.record import Run
 from core.store.run_file import NAME
-from tests.conftest import DIGITS, TURNED, Opener, braked, finish, short, wait_until
-from tests.engine.child import held_back, lab_process, when_read
+from tests.conftest import DIGITS, PRETRAIN, TURNED, Opener, braked, finish, short, wait_until
+from tests.engine.child import held_back, lab_process
 from tests.soak.sizes import full_or_short
 from tests.text_home import FIRST, LAST, PETS, decoder_base, import_tiny
 
-PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 EPOCHS = 30
 
 
@@ -44,6 +43,15 @@ EPOCHS = 30
 def settings(settings: Settings) -> Settings:
     """One thread, with which resumed runs end bit for bit like uninterrupted ones."""
     return replace(settings, threads=1, settle_seconds=0.2)
+
+
+def left_in_training(lab: Lab, spec: RunSpec) -> str:
+    """A run whose lab was closed while it trained."""
+    with braked():
+        id = lab.launch(spec).id
+        wait_until(lambda: lab.run(id).step > 20)
+        lab.close()
+    return id
 
 
 def checkpoints(settings: Settings, id: str) -> list[Path]:
@@ -91,8 +99,6 @@ def same(lab: Lab, run: Run, other: Run) -> None:
     assert weights(lab, run).keys() == expected.keys()
     for name, tensor in weights(lab, run).items():
         assert torch.equal(tensor, expected[name]), name
-    assert run.result
-    assert other.result
     assert (run.score, run.result.kept_epoch) == (other.score, other.result.kept_epoch)
     assert run.result.steps == run.step == run.steps
 
@@ -145,11 +151,12 @@ def test_what_was_stopped_or_was_in_a_lab_that_was_closed_goes_on_from_where_it_
     assert set(lab.store.files(id)) == {ADAPTER if spec.role == "adapter" else NETWORK, PREDICTIONS}
 
 
-def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Opener, settings: Settings) -> None:
+def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(
+    opened: Opener, idle: Lab, settings: Settings
+) -> None:
     spec = spec_of("pretrain", "", "best")
     with lab_process(settings.home, [spec, PRETRAIN], threads=1, checkpoint_seconds=0.05) as (process, (id, waiting)):
-        reader = Lab(settings)
-        wait_until(lambda: reader.store.checkpoint(id) is not None and reader.run(id).step > 100)
+        wait_until(lambda: idle.store.checkpoint(id) is not None and idle.run(id).step > 100)
         process.send_signal(signal.SIGKILL)
         process.wait()
     (settings.runs / id / f".{NETWORK}.x.part").write_bytes(b"half a file")
@@ -162,7 +169,6 @@ def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Open
     resumed, untouched = finish(lab, id, lab.launch(spec).id)
     assert resumed.resumed_step > 0
     same(lab, resumed, untouched)
-    reader.close()
 
 
 def test_a_damaged_checkpoint_means_the_first_step_and_a_word_about_it(opened: Opener, settings: Settings) -> None:
@@ -196,10 +202,7 @@ def test_a_file_that_cannot_be_read_for_a_while_costs_no_step(opened: Opener, se
     """As on a drive that is not there yet: the run goes on from its checkpoint once the file can be read again."""
     lab = opened()
     base = finish(lab, lab.launch(PRETRAIN).id)[0]
-    with braked():
-        id = lab.launch(spec_of("full", base.id, "last")).id
-        wait_until(lambda: lab.run(id).step > 20)
-        lab.close()
+    id = left_in_training(lab, spec_of("full", base.id, "last"))
     kept = lab.store.checkpoint(id)
     path = settings.runs / base.id / NETWORK if away == "base" else checkpoints(settings, id)[0]
     elsewhere = path.replace(path.with_name("elsewhere"))
@@ -217,8 +220,8 @@ def test_a_file_that_cannot_be_read_for_a_while_costs_no_step(opened: Opener, se
     assert (run.state, run.resumed_step > 20) == ("finished", True)
 
 
-def test_what_would_come_again_is_final_and_what_may_pass_is_not(settings: Settings) -> None:
-    lab = Lab(settings)
+def test_what_would_come_again_is_final_and_what_may_pass_is_not(idle: Lab) -> None:
+    lab = idle
     for number, (error, with_checkpoint, without) in enumerate(
         (
             (DivergedError(9), "failed", "failed"),
@@ -233,16 +236,14 @@ def test_what_would_come_again_is_final_and_what_may_pass_is_not(settings: Setti
             id = f"r-{number}{has_checkpoint:d}"
             lab.store.add([(id, PRETRAIN)], lab.owner, 100)
             (run,) = lab.store.claim([lab.store.run(id)])
-            recorder = Recorder(
-                lab.store, [run], Commands(), lab.workers.writes, lab._copies, settings.runs.joinpath, 10
-            )
+            folder = lab.settings.runs.joinpath
+            recorder = Recorder(lab.store, [run], Commands(), lab.workers.writes, lab._copies, folder, 10)
             if has_checkpoint:
                 recorder.take(Saved(0, 5, b"a checkpoint"))
             recorder.take(Failed(0, Fault.of(error)))
             found = lab.run(id)
             assert found.state == (with_checkpoint if has_checkpoint else without), (error, found.cause)
             assert bool(lab.store.checkpoint(id)) == (has_checkpoint and found.state == "interrupted")
-    lab.store.close()
 
 
 def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) -> None:
@@ -262,7 +263,6 @@ def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) ->
     again = finish(lab, *lab.fine_tune(base, TURNED, arms, [0], "y").runs)
     assert {run.resumed_step for run in resumed} == steps
     for run, other in zip(resumed, again, strict=True):
-        assert run.result
         assert run.result.bank == 3
         assert lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
         np.testing.assert_allclose(lab.curve(run.id).loss, lab.curve(other.id).loss, rtol=0.05, atol=0.02)
@@ -271,10 +271,7 @@ def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) ->
 
 def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opened: Opener, settings: Settings) -> None:
     lab = opened()
-    with braked():
-        id = lab.launch(spec_of("pretrain", "", "last")).id
-        wait_until(lambda: lab.run(id).step > 20)
-        lab.close()
+    id = left_in_training(lab, spec_of("pretrain", "", "last"))
     learned = lab.run(id).step
     lab = opened()
     busy = lab.launch(spec_of("pretrain", "", "last", seed=1)).id
@@ -283,38 +280,29 @@ def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opene
     lab.stop(busy)
     run = finish(lab, id)[0]
     assert run.state == "stopped"
-    assert run.result
     assert run.result.steps == run.step == learned
     assert read_network(lab.artifacts.path(id, NETWORK))
     assert lab.curve(id).step.tolist() == list(range(1, learned + 1))
     assert [lab.store.checkpoint_steps([id])[id], len(checkpoints(settings, id))] == [learned, 1]
 
 
-def test_many_stops_at_once_from_two_processes_are_one(opened: Opener, settings: Settings) -> None:
-    lab, other = opened(), Lab(settings)
+def test_many_stops_at_once_from_two_processes_are_one(lab: Lab, idle: Lab) -> None:
     with braked():
         ids = [lab.launch(spec_of("pretrain", "", "last", seed=seed)).id for seed in range(3)]
         wait_until(lambda: lab.run(ids[0]).step > 20)
-        threads = [
-            threading.Thread(target=one.stop, args=(id,)) for one in (lab, other) for id in ids for _ in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(24) as pool:
+            stops = [pool.submit(one.stop, id) for one in (lab, idle) for id in ids for _ in range(4)]
+        assert not any(stop.exception() for stop in stops)
         left = finish(lab, *ids)
     for run in left:
         assert run.state == "stopped"
         assert [state for _, state in lab.history(run.id)].count("stopped") == 1
-    other.close()
 
 
 def test_a_stop_is_heard_while_the_base_is_read(opened: Opener, settings: Settings) -> None:
     lab = opened()
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path, content = held_back(lab, base)
-    id = lab.launch(spec_of("full", base, "last")).id
-    pipe = when_read(path)
+    id, _, content, pipe = held_back(lab, spec_of("full", base, "last"))
     lab.stop(id)
     assert lab.run(id).state == "stopped"
     following = lab.launch(PRETRAIN.but(seed=5)).id

@@ -1,18 +1,29 @@
-"""Runs of threads that die or hang, and of processes that die or are suspended, are not shown as running."""
+"""Runs of threads that die or hang, of processes that die or are suspended, and of a cluster that says nothing, are
+not shown as running, and others get their place."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
+import pickle
 import shutil
 import signal
+import subprocess
+import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from core.data.sources.catalog import Catalog
+from core.engine.cluster.executor import RayExecutor
+from core.engine.jobs.commands import Commands
+from core.engine.jobs.dependencies import Dependencies
+from core.engine.jobs.job import Job
 from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.run_files import NETWORK
 from core.engine.processes import living
@@ -21,10 +32,10 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.checkpoints import PREFIX
 from core.store.run_file import NAME
-from tests.conftest import DIGITS, braked, copied, finish, short, wait_until
-from tests.engine.child import held_back, lab_process, when_read
+from core.tasks.tasks import Tasks
+from tests.conftest import DIGITS, PRETRAIN, braked, copied, finish, short, wait_until
+from tests.engine.child import held_back, lab_process
 
-PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = PRETRAIN.but(optim=short(epochs=60, rate=0.001))
 
 
@@ -33,10 +44,10 @@ def settings(settings: Settings) -> Settings:
     return replace(settings, threads=1, settle_seconds=0.2, hang_seconds=2.0, checkpoint_seconds=0.05)
 
 
-def end_thread(identity: int | None) -> None:
-    """End a thread like an uncaught exception."""
-    assert identity
-    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(identity), ctypes.py_object(SystemExit)) == 1
+def full(lab: Lab) -> RunSpec:
+    """Full fine-tuning on a base that has finished."""
+    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
+    return RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # raised by this test
@@ -45,7 +56,8 @@ def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
     with braked():
         id, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
         wait_until(lambda: lab.run(id).step > 30)
-        end_thread(lab.workers._slots[0].thread.ident)
+        thread = ctypes.c_ulong(lab.workers._slots[0].thread.ident or 0)  # ends like an uncaught exception
+        assert ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(SystemExit)) == 1
         wait_until(lambda: lab.run(id).state == "interrupted")
     assert "thread" in str(lab.run(id).cause)
     assert "thread" in lab.log(id)[-1][1]
@@ -57,11 +69,7 @@ def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
 
 
 def test_a_thread_that_hangs_is_left_behind_and_what_it_says_later_is_not_heard(lab: Lab) -> None:
-    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path, content = held_back(lab, base)
-    spec = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
-    id = lab.launch(spec).id
-    pipe = when_read(path)
+    id, path, content, pipe = held_back(lab, full(lab))
     hung = lab.workers._slots[0].thread
     wait_until(lambda: lab.run(id).state == "interrupted")
     assert "did not respond for 2 seconds" in str(lab.run(id).cause)
@@ -104,38 +112,28 @@ def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(
         assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
         assert lab.artifacts.read(id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
         wait_until(lambda: copied(lab, id))
-        left = {path.name for path in folder(settings, id).iterdir() if not path.name.startswith(PREFIX)}
+        left = {path.name for path in (settings.runs / id).iterdir() if not path.name.startswith(PREFIX)}
         assert left == {NETWORK, PREDICTIONS, NAME}
 
 
-def folder(settings: Settings, id: str) -> Path:
-    return settings.runs / id
-
-
-def test_a_process_that_was_paused_keeps_its_own_healthy_run(settings: Settings) -> None:
+def test_a_process_that_was_paused_keeps_its_own_healthy_run(idle: Lab, settings: Settings) -> None:
     """As after Ctrl-Z and fg, or in a container's freezer: the whole process was paused, and no thread hangs."""
-    reader = Lab(settings)
     with lab_process(settings.home, [LONG], hang_seconds=2.0, settle_seconds=0.2, threads=1) as (process, (id,)):
         for _ in range(2):  # the watchdog may wake before or after the worker thread
-            step = reader.run(id).step
-            wait_until(lambda step=step: reader.run(id).step > step)
+            step = idle.run(id).step
+            wait_until(lambda step=step: idle.run(id).step > step)
             process.send_signal(signal.SIGSTOP)
             time.sleep(2.5)  # longer than hang_seconds
             process.send_signal(signal.SIGCONT)
-        step = reader.run(id).step
-        wait_until(lambda: reader.run(id).step > step)
-        reader.stop(id)
-        wait_until(lambda: not reader.run(id).is_live)
-        assert [state for _, state in reader.history(id)] == ["queued", "running", "stopped"]
-    reader.store.close()
+        step = idle.run(id).step
+        wait_until(lambda: idle.run(id).step > step)
+        idle.stop(id)
+        wait_until(lambda: not idle.run(id).is_live)
+        assert [state for _, state in idle.history(id)] == ["queued", "running", "stopped"]
 
 
 def test_a_hung_thread_is_seen_although_the_sign_of_life_cannot_be_given(lab: Lab, settings: Settings) -> None:
-    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path, content = held_back(lab, base)
-    spec = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
-    id = lab.launch(spec).id
-    pipe = when_read(path)
+    id, _, content, pipe = held_back(lab, full(lab))
 
     def is_no_folder() -> bool:
         with suppress(OSError):  # a sign of life may be given in between
@@ -150,3 +148,49 @@ def test_a_hung_thread_is_seen_although_the_sign_of_life_cannot_be_given(lab: La
     assert living(settings.processes) == [lab.owner]
     with os.fdopen(pipe, "wb") as file:
         file.write(content)
+
+
+# A cluster
+
+Bridge = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def bridge() -> Iterator[Bridge]:
+    """A process in the place of the bridge that says nothing; what it hears is in its output."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def silent(dependencies: Dependencies, bridge: Bridge) -> RayExecutor:
+    """An executor whose cluster takes jobs and does not answer."""
+    executor = RayExecutor(dependencies)
+    connection = executor._connection
+    connection._process, connection.problem, connection._heard = bridge, None, math.inf
+    connection.room = 1
+    connection.nodes = [{"id": "node", "name": "node", "address": "here", "cpus": 1, "gpus": 0, "memory": 2**30}]
+    return executor
+
+
+def test_the_bridge_is_told_that_nobody_listens_to_an_abandoned_job(tmp_path: Path, bridge: Bridge) -> None:
+    executor = silent(Dependencies(Tasks(Catalog(Settings(tmp_path)))), bridge)
+    commands = Commands()
+    worker = threading.Thread(target=lambda: list(executor.start(Job.of("r-1", PRETRAIN), commands)), daemon=True)
+    worker.start()
+    assert pickle.load(bridge.stdout)[:2] == ("start", 1)
+    executor._connection._jobs[1].put(("at", 1, "node"))
+    wait_until(lambda: [job.node for job in executor.machines.running()] == ["node"])
+    commands.abandoned = True
+    worker.join(10)
+    assert not worker.is_alive()
+    assert pickle.load(bridge.stdout) == ("end", 1)
+    assert executor.machines.running() == []
+
+
+def test_the_watchdog_abandons_the_job_of_a_worker_that_hears_nothing(lab: Lab, bridge: Bridge) -> None:
+    lab.executors._made["threads"] = silent(lab.executors.current.dependencies, bridge)
+    id = lab.launch(PRETRAIN).id
+    wait_until(lambda: lab.run(id).state == "interrupted", 30)
+    assert pickle.load(bridge.stdout)[:2] == ("start", 1)
+    assert pickle.load(bridge.stdout) == ("end", 1)
