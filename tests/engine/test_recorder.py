@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from core.data.sources.catalog import Catalog
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.job import Job, Member
+from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Ended, Message, Noted, OutOfMemory
 from core.engine.jobs.results import results_of
 from core.engine.jobs.run_files import NETWORK
@@ -23,21 +23,16 @@ from core.engine.recorder import joined
 from core.engine.writes import Finish
 from core.lab import Lab
 from core.methods.full import FullSpec
-from core.run_spec import RunSpec
 from core.settings import Settings
 from core.tasks.tasks import Tasks
 from core.training.events import EpochEnd, StepLoss
-from tests.conftest import DIGITS, TURNED, copied, finish, short, wait_until
-
-PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+from tests.conftest import PRETRAIN, TURNED, copied, finish, short, wait_until
+from tests.engine.test_run_job import job_of
 
 
 @pytest.fixture
-def lab(settings: Settings) -> Iterator[Lab]:
-    lab = Lab(replace(settings, threads=1))
-    lab.start()
-    yield lab
-    lab.close()
+def settings(settings: Settings) -> Settings:
+    return replace(settings, threads=1)
 
 
 def test_a_run_whose_folder_cannot_be_made_fails_alone(lab: Lab) -> None:
@@ -49,7 +44,6 @@ def test_a_run_whose_folder_cannot_be_made_fails_alone(lab: Lab) -> None:
     assert failed.state == "failed"
     assert "could not be read or written" in str(failed.cause)
     assert finished.state == "finished"
-    assert finished.result
     assert finished.result.bank == 2
     wait_until(lambda: copied(lab, finished.id))  # although the one before it cannot be copied
 
@@ -75,34 +69,22 @@ def test_an_end_that_the_store_cannot_take_waits_by_name_and_is_written_later(
     assert not lab.workers.writes.waiting
 
 
-def test_losses_of_a_run_are_written_as_one_row_and_none_is_lost_or_moved(settings: Settings) -> None:
+def test_losses_of_a_run_are_written_as_one_row_and_none_is_lost_or_moved(idle: Lab) -> None:
     def losses(first: int, count: int) -> StepLoss:
         return StepLoss(first, np.arange(first, first + count, dtype=np.float32), np.arange(count) + 0.5 * first)
 
     ends = [EpochEnd(epoch, 3 * epoch, 1.0, 0.5, 10.0, {}) for epoch in (1, 2)]
-    lab = Lab(settings)  # never started
-    one, other = (lab.launch(PRETRAIN.but(seed=seed)) for seed in (0, 1))
-    lab.close()
+    one, other = (idle.launch(PRETRAIN.but(seed=seed)) for seed in (0, 1))
     events = [(one, losses(1, 3)), (other, losses(1, 3)), (one, ends[0]), (other, ends[0]), (one, losses(4, 2))]
     found = joined([*events, (one, losses(6, 1)), (one, ends[1])])
-    assert [(run.id, event) for run, event in found if isinstance(event, EpochEnd)] == [
-        (one.id, ends[0]),
-        (other.id, ends[0]),
-        (one.id, ends[1]),
-    ]
+    epochs = [(run.id, event) for run, event in found if isinstance(event, EpochEnd)]
+    assert epochs == [(one.id, ends[0]), (other.id, ends[0]), (one.id, ends[1])]
     rows = {run.id: event for run, event in found if isinstance(event, StepLoss)}
     assert len(found) == 5
     assert rows[one.id].first_step == rows[other.id].first_step == 1
     assert rows[one.id].losses.tolist() == [1, 2, 3, 4, 5, 6]
     assert rows[one.id].seconds.tolist() == [0.5, 1.5, 2.5, 2.0, 3.0, 3.0]
     assert rows[other.id].losses.tolist() == [1, 2, 3]
-
-
-SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-
-
-def job_of(count: int) -> Job:
-    return Job(tuple(Member(f"r-{seed}", SPEC.but(seed=seed)) for seed in range(count)), threads=1)
 
 
 class Machine:
@@ -125,24 +107,20 @@ class Machine:
             yield message
 
 
-def ends(messages: Iterable[Message]) -> list[Ended]:
-    return [message for message in messages if isinstance(message, Ended)]
-
-
 @pytest.mark.parametrize(("ended", "sizes"), [(0, [5, 3, 2, 2, 1]), (2, [5, 3, 1])])
 def test_a_job_is_halved_until_it_fits(tmp_path: Path, ended: int, sizes: list[int]) -> None:
     machine, fitting = Machine(tmp_path, 2, ended), dict[str, int]()
-    found = list(results_of(job_of(5), machine.train, fitting))
+    specs = [PRETRAIN.but(seed=seed) for seed in range(5)]
+    found = list(results_of(job_of(specs), machine.train, fitting))
     assert machine.sizes == sizes
     assert sorted(one.run for one in found) == [f"r-{seed}" for seed in range(5)]
     for one in found:
-        (end,) = ends(one.messages)
-        assert one.messages[-1] is end
+        *others, end = one.messages
+        assert not any(isinstance(message, Ended) for message in others)
         assert one.first_step == 1
-        notes = [message.text for message in one.messages if isinstance(message, Noted)]
-        assert (
-            sum(text.startswith("Out of memory with ") for text in notes) == {5: 0, 3: 1, 2: 2, 1: 2}[end.result.bank]
-        )
+        notes = [message.text for message in others if isinstance(message, Noted)]
+        halvings = sum(text.startswith("Out of memory with ") for text in notes)
+        assert halvings == {5: 0, 3: 1, 2: 2, 1: 2}[end.result.bank]
     machine.sizes.clear()
-    assert len(list(results_of(job_of(3), machine.train, fitting))) == 3
+    assert len(list(results_of(job_of(specs[:3]), machine.train, fitting))) == 3
     assert machine.sizes == [2, 1]  # what did not fit is not tried again

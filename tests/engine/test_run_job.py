@@ -56,31 +56,53 @@ def mixed() -> list[RunSpec]:
     ]
 
 
-def job_of(specs: Sequence[RunSpec], base: str | None = None) -> Job:
-    return Job(tuple(Member(f"r-{k}", spec, base=base) for k, spec in enumerate(specs)), threads=1)
+def job_of(specs: Sequence[RunSpec], **more: Any) -> Job:
+    """Args: more: fields of the members."""
+    return Job(tuple(Member(f"r-{k}", spec, **more) for k, spec in enumerate(specs)), threads=1)
 
 
-def trained(dependencies: Dependencies, *specs: RunSpec, base: str | None = None) -> list[Ended]:
+def said(dependencies: Dependencies, *specs: RunSpec, **more: Any) -> list[Message]:
+    """All that a job says to which nobody says anything."""
+    return list(run_job(job_of(specs, **more), dependencies, Commands()))
+
+
+def ends_of(messages: Sequence[Message]) -> dict[int, Ended]:
+    ends = [message for message in messages if isinstance(message, Ended)]
+    found = {end.member: end for end in ends}
+    assert len(found) == len(ends), messages
+    return found
+
+
+def trained(dependencies: Dependencies, *specs: RunSpec, **more: Any) -> list[Ended]:
     """What each of these becomes in one job."""
-    messages = list(run_job(job_of(specs, base), dependencies, Commands()))
-    ends = sorted((one for one in messages if isinstance(one, Ended)), key=lambda end: end.member)
+    messages = said(dependencies, *specs, **more)
+    ends = ends_of(messages)
     assert len(ends) == len(specs), messages
-    return ends
+    return [ends[k] for k in range(len(specs))]
+
+
+def left(dependencies: Dependencies, specs: Sequence[RunSpec]) -> dict[int, Saved]:
+    """The last checkpoint of each of these, whose job is left as soon as it has reported something."""
+    commands, saved = Commands(), {}
+    for message in run_job(job_of(specs), dependencies, commands):
+        if isinstance(message, Reported):
+            commands.send(Leave())
+        if isinstance(message, Saved):
+            saved[message.member] = message
+    assert isinstance(message, Left)
+    return saved
 
 
 def losses(messages: Sequence[Message], member: int) -> list[float]:
-    found = []
-    for message in messages:
-        if isinstance(message, Reported) and message.member == member and isinstance(message.event, StepLoss):
-            found += message.event.losses.tolist()
-    return found
+    events = [message.event for message in messages if isinstance(message, Reported) and message.member == member]
+    return [loss for event in events if isinstance(event, StepLoss) for loss in event.losses.tolist()]
 
 
 def test_runs_of_a_bank_come_to_what_each_comes_to_alone(dependencies: Dependencies) -> None:
     specs = mixed()
-    messages = list(run_job(job_of(specs), dependencies, Commands()))
+    messages = said(dependencies, *specs)
     steps = {message.member: message.steps for message in messages if isinstance(message, Began)}
-    ends = {message.member: message for message in messages if isinstance(message, Ended)}
+    ends = ends_of(messages)
     for k, spec in enumerate(specs):
         own = losses(messages, k)
         assert ends[k].result.bank == 3
@@ -89,8 +111,8 @@ def test_runs_of_a_bank_come_to_what_each_comes_to_alone(dependencies: Dependenc
         assert ends[k].result.examples_per_second * ends[k].result.seconds == pytest.approx(seen)
         assert ends[k].files.keys() == {ADAPTER, PREDICTIONS}
         assert ends[k].result.adapter_bytes == len(ends[k].files[ADAPTER])
-        alone = list(run_job(job_of([spec]), dependencies, Commands()))
-        (single,) = (message.result for message in alone if isinstance(message, Ended))
+        alone = said(dependencies, spec)
+        single = ends_of(alone)[0].result
         assert single.bank == 1
         assert single.measures["accuracy"] == pytest.approx(ends[k].result.measures["accuracy"], abs=1.0)
         np.testing.assert_allclose(losses(alone, 0), own, rtol=0.02, atol=0.02)
@@ -107,16 +129,16 @@ def test_runs_on_two_bases_come_to_what_those_of_each_come_to(
         for seed, base in enumerate(("r-base", "r-other"))
         for rate in (0.001, 0.003)
     ]
-    together = list(run_job(job_of(specs), dependencies, Commands()))
-    ends = {message.member: message for message in together if isinstance(message, Ended)}
+    together = said(dependencies, *specs)
+    ends = ends_of(together)
     for own in ([0, 1], [2, 3]):
-        apart = list(run_job(job_of([specs[k] for k in own]), dependencies, Commands()))
-        for message in (message for message in apart if isinstance(message, Ended)):
-            k = own[message.member]
-            assert losses(together, k) == losses(apart, message.member)
-            assert ends[k].result.measures == message.result.measures
+        apart = said(dependencies, *(specs[k] for k in own))
+        for member, end in ends_of(apart).items():
+            k = own[member]
+            assert losses(together, k) == losses(apart, member)
+            assert ends[k].result.measures == end.result.measures
             if method == "full":  # the card of an adapter names its run
-                assert ends[k].files[NETWORK] == message.files[NETWORK]
+                assert ends[k].files[NETWORK] == end.files[NETWORK]
     before = [ends[k].result.measures["loss_before"] for k in range(4)]
     assert before[0] == before[1] != before[2] == before[3]
 
@@ -127,9 +149,9 @@ def test_a_base_that_cannot_be_used_fails_its_own_runs_and_the_others_train_stop
     (tmp_path / "r-other").write_bytes(b"damaged")
     bases = ["r-other", "r-base", "r-other", "r-base"]
     specs = [LORA.but(own_base=True, base=base, seed=seed) for seed, base in enumerate(bases)]
-    messages = list(run_job(job_of(specs), dependencies, Commands()))
+    messages = said(dependencies, *specs)
     assert {message.member for message in messages if isinstance(message, Failed)} == {0, 2}
-    ends = {message.member: message for message in messages if isinstance(message, Ended)}
+    ends = ends_of(messages)
     assert ends.keys() == {1, 3}
     alone = trained(dependencies, specs[1], specs[3])
     assert [ends[k].result.measures for k in (1, 3)] == [end.result.measures for end in alone]
@@ -140,10 +162,9 @@ def test_a_base_that_cannot_be_used_fails_its_own_runs_and_the_others_train_stop
         if isinstance(message, Began) and message.member == 3:
             commands.send(Stop(1))
             commands.send(Drop(3))
-    assert isinstance(last[1], Ended)
     assert last[1].stopped
-    assert isinstance(last[3], Left)
-    (failed,) = (message for message in run_job(job_of(specs[:1]), dependencies, Commands()))
+    assert last[3] == Left(3)
+    (failed,) = said(dependencies, specs[0])
     assert isinstance(failed, Failed)
 
 
@@ -164,11 +185,8 @@ def test_a_base_is_evaluated_once_for_all_runs_on_one_target(
     )
     assert evaluated == [TURNED, other.task]
     assert full.measures["accuracy_before"] == lora.measures["accuracy_before"] != elsewhere.measures["accuracy_before"]
-    assert (
-        full.measures["source_accuracy_before"]
-        == lora.measures["source_accuracy_before"]
-        == elsewhere.measures["accuracy_before"]
-    )
+    before = [result.measures["source_accuracy_before"] for result in (full, lora)]
+    assert before == [elsewhere.measures["accuracy_before"]] * 2
     unknown = trained(dependencies, LORA)[0].result  # a file without a hash may change
     assert len(evaluated) == 3
     assert unknown.measures["accuracy_before"] == lora.measures["accuracy_before"]
@@ -182,13 +200,8 @@ def test_one_stops_and_one_diverges_while_the_third_finishes(dependencies: Depen
     ends = [one for one in run_job(job_of(specs), dependencies, commands) if isinstance(one, Ended | Failed | Left)]
     first, other, last = sorted(ends, key=lambda end: end.member)
     assert ends[0] is first
-    assert isinstance(first, Ended)
-    assert first.stopped
-    assert isinstance(last, Ended)
-    assert not last.stopped
-    if not isinstance(other, Ended):
-        assert isinstance(other, Failed)
-        assert "finite" in other.fault.cause
+    assert (first.stopped, last.stopped) == (True, False)
+    assert isinstance(other, Ended) or "finite" in other.fault.cause
     base = read_network(tmp_path / "r-base")
     for end in (first, last):
         network = apply_adapter(base, read_adapter(end.files[ADAPTER]))
@@ -199,33 +212,19 @@ def test_one_stops_and_one_diverges_while_the_third_finishes(dependencies: Depen
 def test_who_leaves_has_a_checkpoint_that_the_run_goes_on_from_bit_for_bit(dependencies: Dependencies) -> None:
     spec = LORA.but(optim=short(epochs=20))
     whole = trained(dependencies, spec)[0]
-    commands, saved = Commands(), []
-    for message in run_job(job_of([spec]), dependencies, commands):
-        if isinstance(message, Reported):
-            commands.send(Leave())
-        if isinstance(message, Saved):
-            saved.append(message)
-        last = message
-    assert last == Left(0)
-    assert 0 < saved[-1].step < whole.result.steps
-    rest = Job((Member("r-0", spec, saved[-1].content),), threads=1)
-    (end,) = (message for message in run_job(rest, dependencies, Commands()) if isinstance(message, Ended))
-    assert end.files == whole.files
+    (saved,) = left(dependencies, [spec]).values()
+    assert 0 < saved.step < whole.result.steps
+    assert trained(dependencies, spec, start=saved.content)[0].files == whole.files
 
 
 def test_a_run_that_goes_on_alone_says_that_it_was_in_a_bank(dependencies: Dependencies) -> None:
-    specs, commands, saved = [spec.but(optim=short(epochs=20)) for spec in mixed()], Commands(), {}
-    for message in run_job(job_of(specs), dependencies, commands):
-        if isinstance(message, Reported):
-            commands.send(Leave())
-        if isinstance(message, Saved):
-            saved[message.member] = message.content
-    content, banks = saved[0], []
+    specs, banks = [spec.but(optim=short(epochs=20)) for spec in mixed()], []
+    content = left(dependencies, specs)[0].content
     for checkpoint in (content, without_bank(content)):
-        alone = Job((Member("r-0", specs[0], checkpoint),), threads=1)
         stop = Commands()
         stop.send(Stop(0))
-        banks += [message.result.bank for message in run_job(alone, dependencies, stop) if isinstance(message, Ended)]
+        *_, end = run_job(job_of(specs[:1], start=checkpoint), dependencies, stop)
+        banks.append(end.result.bank)
     assert banks == [3, 1]  # a checkpoint of an earlier version does not know
 
 
@@ -249,11 +248,8 @@ def test_commands_name_the_members_that_they_are_for(dependencies: Dependencies)
             case Ended(member) | Left(member) | Failed(member):
                 ends[member] = message
     assert saved == {0, 1, 2}
-    assert isinstance(ends[0], Ended)
-    assert not ends[0].stopped
     assert ends[1] == Left(1)
-    assert isinstance(ends[2], Ended)
-    assert ends[2].stopped
+    assert (ends[0].stopped, ends[2].stopped) == (False, True)
 
 
 def test_a_job_and_its_messages_can_be_sent_to_another_process(dependencies: Dependencies) -> None:
@@ -280,7 +276,6 @@ def test_a_job_and_its_messages_can_be_sent_to_another_process(dependencies: Dep
 def test_runs_that_differ_in_what_a_bank_shares_are_told_apart(dependencies: Dependencies, other: RunSpec) -> None:
     assert bank_key(other) != bank_key(LORA)
     assert bank_key(LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best"))) == bank_key(LORA)
-    first, second = run_job(job_of([LORA, other]), dependencies, Commands())
-    assert isinstance(first, Failed)
+    first, second = said(dependencies, LORA, other)
     assert isinstance(second, Failed)
     assert first.fault.cause.endswith("train the others separately.")
