@@ -42,8 +42,6 @@ from core.tasks.views.split import Outline
 from core.training.events import EpochEnd
 
 PIXELS, CLASSES = 784, 10
-
-
 STATUS = Path("/proc/self/status")
 
 
@@ -94,18 +92,9 @@ def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
     optim = OptimSpec.of(
         learning_rate=1e-4, batch_size=shape["batch"], epochs=shape.get("epochs", 1), keep=shape.get("keep", "last")
     )
-    return [
-        RunSpec.of(
-            method=LoRASpec.of(rank=rank) if rank else "full",
-            network=model,
-            base="r-base",
-            task=TaskSpec.of(),
-            source=TaskSpec.of(),
-            optim=optim,
-            seed=member % shape.get("seeds", 1),
-        )
-        for member in range(shape["members"])
-    ]
+    method, task = LoRASpec.of(rank=rank) if rank else "full", TaskSpec.of()
+    spec = RunSpec.of(method=method, network=model, base="r-base", task=task, source=task, optim=optim)
+    return [spec.but(seed=member % shape.get("seeds", 1)) for member in range(shape["members"])]
 
 
 def trained(specs: Sequence[RunSpec], tasks: Tasks, folder: Path) -> None:

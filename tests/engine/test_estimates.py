@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -67,94 +68,88 @@ def estimates(lab: Lab, measure: Counted) -> Estimates:
 
 def test_what_was_trained_counts_before_any_calibration(lab: Lab, base: Run) -> None:
     counted = Counted()
-    found = estimates(lab, counted)
-    assert base.result
-    (like,) = found.each([PRETRAIN.but(seed=5)])
-    assert like.basis == "measured"
-    assert like.seconds == pytest.approx(base.result.seconds)
-    (longer,) = found.each([PRETRAIN.but(optim=short(rate=0.001, epochs=6))])
-    assert longer.seconds == pytest.approx(3 * base.result.seconds)
-    other = PRETRAIN.but(optim=short(batch_size=256))
-    assert found.each([other], ask=False)[0].basis == "unknown"
-    assert found.each([other])[0].basis == "unknown"
-    wait_until(lambda: found.each([other])[0].basis == "calibrated")
-    examples = len(lab.tasks.outline(DIGITS).train)
-    assert round(examples / 6) in {work.batch for work in counted.calls}  # six steps, the last of which is small
-    found.close()
+    with closing(estimates(lab, counted)) as found:
+        (like,) = found.each([PRETRAIN.but(seed=5)])
+        assert like.basis == "measured"
+        assert like.seconds == pytest.approx(base.result.seconds)
+        (longer,) = found.each([PRETRAIN.but(optim=short(rate=0.001, epochs=6))])
+        assert longer.seconds == pytest.approx(3 * base.result.seconds)
+        other = PRETRAIN.but(optim=short(batch_size=256))
+        assert found.each([other], ask=False)[0].basis == "unknown"
+        assert found.each([other])[0].basis == "unknown"
+        wait_until(lambda: found.each([other])[0].basis == "calibrated")
+        examples = len(lab.tasks.outline(DIGITS).train)
+        assert round(examples / 6) in {work.batch for work in counted.calls}  # six steps, the last of which is small
 
 
 def test_nothing_is_calibrated_while_a_run_trains(lab: Lab) -> None:
     counted = Counted()
-    found = estimates(lab, counted)
-    with braked():
-        run = lab.launch(PRETRAIN.but(optim=short(epochs=200)))
-        wait_until(lambda: lab.run(run.id).step > 0)
-        for _ in range(20):
-            assert found.whole([PRETRAIN]).basis == "unknown"
-            step = lab.run(run.id).step
-            wait_until(lambda: lab.run(run.id).step > step or not lab.run(run.id).is_live)  # noqa: B023
-        assert lab.run(run.id).is_live
-        assert counted.calls == []
-        lab.stop(run.id)
-        finish(lab, run.id)
-    wait_until(lambda: found.whole([PRETRAIN.but(network=PerceptronSpec.of(num_hidden_1=40))]).basis == "calibrated")
-    found.close()
+    with closing(estimates(lab, counted)) as found:
+        with braked():
+            run = lab.launch(PRETRAIN.but(optim=short(epochs=200)))
+            wait_until(lambda: lab.run(run.id).step > 0)
+            for _ in range(20):
+                assert found.whole([PRETRAIN]).basis == "unknown"
+                step = lab.run(run.id).step
+                wait_until(lambda: lab.run(run.id).step > step or not lab.run(run.id).is_live)  # noqa: B023
+            assert lab.run(run.id).is_live
+            assert counted.calls == []
+            lab.stop(run.id)
+            finish(lab, run.id)
+        other = PRETRAIN.but(network=PerceptronSpec.of(num_hidden_1=40))
+        wait_until(lambda: found.whole([other]).basis == "calibrated")
 
 
 def test_a_calibration_is_given_up_when_something_begins_to_train() -> None:
     busy, counted = threading.Event(), Counted()
     counted.go.clear()
-    calibrator = Calibrator(busy.is_set, counted)
-    assert calibrator.find(WORK) is None
-    wait_until(lambda: bool(counted.calls))
-    busy.set()
-    wait_until(lambda: counted.given_up == 1)
-    assert calibrator.find(WORK) is None
-    assert len(counted.calls) == 1
-    busy.clear()
-    counted.go.set()
-    wait_until(lambda: calibrator.find(WORK) is not None)
-    assert len(counted.calls) == 2
-    calibrator.close()
+    with closing(Calibrator(busy.is_set, counted)) as calibrator:
+        assert calibrator.find(WORK) is None
+        wait_until(lambda: bool(counted.calls))
+        busy.set()
+        wait_until(lambda: counted.given_up == 1)
+        assert calibrator.find(WORK) is None
+        assert len(counted.calls) == 1
+        busy.clear()
+        counted.go.set()
+        wait_until(lambda: calibrator.find(WORK) is not None)
+        assert len(counted.calls) == 2
 
 
 def test_pages_that_ask_at_once_calibrate_once() -> None:
     counted = Counted()
-    calibrator = Calibrator(lambda: False, counted)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: [calibrator.find(WORK) for _ in range(100)], range(8)))
-    wait_until(lambda: calibrator.find(WORK) is not None)
-    assert calibrator.find(WORK) == Calibration(7.0, 0.0, True)
-    assert counted.calls == [WORK]
-    calibrator.close()
+    with closing(Calibrator(lambda: False, counted)) as calibrator:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: [calibrator.find(WORK) for _ in range(100)], range(8)))
+        wait_until(lambda: calibrator.find(WORK) is not None)
+        assert calibrator.find(WORK) == Calibration(7.0, 0.0, True)
+        assert counted.calls == [WORK]
 
 
 def test_what_a_busy_machine_gave_is_not_kept_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted(steady=False)
-    calibrator = Calibrator(lambda: False, counted)
-    calibrator.find(WORK)
-    wait_until(lambda: calibrator.find(WORK) is not None)
-    assert counted.calls == [WORK]
-    monkeypatch.setattr(calibration, "UNSTEADY_SECONDS", 0.0)
-    calibrator.find(WORK)
-    wait_until(lambda: len(counted.calls) > 1)
-    counted.steady = True
-    wait_until(lambda: bool((known := calibrator.find(WORK)) and known.steady))
-    calibrator.close()
+    with closing(Calibrator(lambda: False, counted)) as calibrator:
+        calibrator.find(WORK)
+        wait_until(lambda: calibrator.find(WORK) is not None)
+        assert counted.calls == [WORK]
+        monkeypatch.setattr(calibration, "UNSTEADY_SECONDS", 0.0)
+        calibrator.find(WORK)
+        wait_until(lambda: len(counted.calls) > 1)
+        counted.steady = True
+        wait_until(lambda: bool((known := calibrator.find(WORK)) and known.steady))
 
 
 def test_a_form_that_has_changed_is_not_calibrated_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     busy, counted = threading.Event(), Counted()
     busy.set()
     monkeypatch.setattr(calibration, "WANTED_SECONDS", 0.05)
-    calibrator = Calibrator(busy.is_set, counted)
-    calibrator.find(WORK)
-    wait_until(lambda: not calibrator._wanted)
-    newer = replace(WORK, batch=32)
-    busy.clear()
-    wait_until(lambda: calibrator.find(newer) is not None)
-    assert counted.calls == [newer]
-    calibrator.close()
+    with closing(Calibrator(busy.is_set, counted)) as calibrator:
+        calibrator.find(WORK)
+        wait_until(lambda: not calibrator._wanted)
+        newer = replace(WORK, batch=32)
+        busy.clear()
+        wait_until(lambda: calibrator.find(newer) is not None)
+        assert counted.calls == [newer]
 
 
 ON_LAST = RunSpec.of(method=LoRASpec.of(rank=6, target_modules=("layers.4",)), base="b", source=TURNED, task=TURNED)
@@ -173,7 +168,6 @@ ON_LAST = RunSpec.of(method=LoRASpec.of(rank=6, target_modules=("layers.4",)), b
 )
 def test_every_kind_of_work_can_be_calibrated(work: Work) -> None:
     found = calibrate(replace(work, threads=1))
-    assert found is not None
     assert found.step > 0
     assert found.image > 0
     assert calibrate(work, lambda: True) is None
@@ -189,7 +183,6 @@ def test_an_evaluation_of_few_batches_leaves_cores_idle(batches: int, cores: int
 @pytest.mark.parametrize(("method", "frozen"), [(FullSpec(), False), (HeadSpec(), True)])
 def test_the_pass_through_frozen_blocks_is_calibrated(method: MethodSpec, frozen: bool) -> None:
     found = calibrate(Work(spec_of("bert"), method, 4, "cpu", 1, threads=1, length=8))
-    assert found is not None
     assert (found.frozen > 0) is frozen
 
 
@@ -228,9 +221,8 @@ def test_the_memory_of_a_forecast_is_the_plan_of_its_largest_bank(lab: Lab) -> N
     turns = [[spec for spec in specs if spec.kind == method][: turn_of(4)] for method in ("full", "lora")]
     plans = [memory_of(turn, lab.tasks) for turn in turns]
     assert lab.estimates.whole(specs).memory == max(plans)
-    assert [forecast.memory for forecast in lab.estimates.each(specs[:2])] == [
-        memory_of([spec], lab.tasks) for spec in specs[:2]
-    ]
+    alone = [forecast.memory for forecast in lab.estimates.each(specs[:2])]
+    assert alone == [memory_of([spec], lab.tasks) for spec in specs[:2]]
 
 
 def test_a_run_keeps_the_forecast_that_it_was_launched_with(lab: Lab, base: Run) -> None:
@@ -240,39 +232,35 @@ def test_a_run_keeps_the_forecast_that_it_was_launched_with(lab: Lab, base: Run)
     assert kept[run.id].basis == "measured"
     assert kept[run.id].seconds == pytest.approx(forecast.seconds, rel=0.01)
     assert kept[base.id] == Forecast(None, None, kept[base.id].memory, "unknown")  # it was the first of all
-    assert run.result
     assert run.result.peak_memory is not None
 
 
 def test_what_is_not_queued_leaves_no_forecast(settings: Settings) -> None:
-    lab = Lab(replace(settings, max_waiting=1))  # not started
-    lab.launch(PRETRAIN)
-    with pytest.raises(QueueFullError):
+    with closing(Lab(replace(settings, max_waiting=1))) as lab:  # not started
         lab.launch(PRETRAIN)
-    assert lab.store.rows("SELECT count(*) AS n FROM log")[0]["n"] == 1
-    lab.close()
+        with pytest.raises(QueueFullError):
+            lab.launch(PRETRAIN)
+        assert lab.store.rows("SELECT count(*) AS n FROM log")[0]["n"] == 1
 
 
 def test_what_is_left_is_corrected_by_what_has_finished(lab: Lab, base: Run) -> None:
-    found = estimates(lab, Counted())
-    arms = [BOTH[1], (short(batch_size=32), LoRASpec.of())]
-    experiment = lab.fine_tune(base, TURNED, arms, [0], "x")
-    first, second = finish(lab, *experiment.runs)
-    wait_until(lambda: found.whole([second.spec.but(optim=short(batch_size=16))]).basis == "calibrated")
-    waiting = replace(second, spec=second.spec.but(optim=short(batch_size=16)), state="queued", step=0)
-    plain = found.remaining([replace(waiting, experiment=None)])
-    assert first.result
-    with lab.store.transaction() as db:
-        line = Forecast.around(first.result.seconds / 3, 0, "rough").to_line()
-        db.execute("DELETE FROM log")
-        db.execute("INSERT INTO log VALUES (?, 0, ?)", (first.id, line))
-    corrected = found.remaining([waiting])
-    assert plain.seconds
-    assert corrected.seconds == pytest.approx(3 * plain.seconds, rel=0.02)
-    both = found.remaining([waiting], {experiment.id: [waiting.spec]})
-    assert both.seconds == pytest.approx(2 * corrected.seconds), "what follows is corrected alike"
-    assert found.remaining([first, second]) == Forecast(0, 0, 0, "measured")
-    found.close()
+    with closing(estimates(lab, Counted())) as found:
+        arms = [BOTH[1], (short(batch_size=32), LoRASpec.of())]
+        experiment = lab.fine_tune(base, TURNED, arms, [0], "x")
+        first, second = finish(lab, *experiment.runs)
+        wait_until(lambda: found.whole([second.spec.but(optim=short(batch_size=16))]).basis == "calibrated")
+        waiting = replace(second, spec=second.spec.but(optim=short(batch_size=16)), state="queued", step=0)
+        plain = found.remaining([replace(waiting, experiment=None)])
+        with lab.store.transaction() as db:
+            line = Forecast.around(first.result.seconds / 3, 0, "rough").to_line()
+            db.execute("DELETE FROM log")
+            db.execute("INSERT INTO log VALUES (?, 0, ?)", (first.id, line))
+        corrected = found.remaining([waiting])
+        assert plain.seconds
+        assert corrected.seconds == pytest.approx(3 * plain.seconds, rel=0.02)
+        both = found.remaining([waiting], {experiment.id: [waiting.spec]})
+        assert both.seconds == pytest.approx(2 * corrected.seconds), "what follows is corrected alike"
+        assert found.remaining([first, second]) == Forecast(0, 0, 0, "measured")
 
 
 def test_a_run_in_training_is_left_at_its_own_pace(lab: Lab, base: Run) -> None:
@@ -287,22 +275,17 @@ def record(work: Work, per_step: float, steps: int = 1000) -> Record:
 def test_a_pace_is_the_median_of_the_newest_banks_of_the_same_work() -> None:
     records = [record(WORK, pace) for pace in (1.0, 1.2, 1.1, 9.0, 1.3, 50.0, 50.0)]
     pace = pace_of(records, WORK, 1000)
-    assert pace is not None
     assert (pace.step, pace.exact, pace.spread) == (1.2, True, 9.0)
-    assert pace_of(records, replace(WORK, batch=32), 1000) is None
-    assert pace_of(records, replace(WORK, method=HeadSpec()), 1000) is None
-    assert pace_of(records, replace(WORK, device="cuda (X)"), 1000) is None
+    for other in ({"batch": 32}, {"method": HeadSpec()}, {"device": "cuda (X)"}):
+        assert pace_of(records, replace(WORK, **other), 1000) is None
     assert pace_of(records, WORK, 200_000) is None
-    longer = pace_of(records, WORK, 20_000)
-    assert longer is not None
-    assert not longer.exact
+    assert not pace_of(records, WORK, 20_000).exact
 
 
 def test_banks_of_other_sizes_count_by_their_shards_and_a_run_alone_by_none_but_of_texts() -> None:
     two = replace(WORK, threads=2)
     records = [record(replace(two, members=8), 1.0)]
     near = pace_of(records, replace(two, members=7), 1000)  # four shards on one of two cores, as for eight
-    assert near is not None
     assert (near.exact, near.step) == (False, pytest.approx(8 / 7))
     assert pace_of(records, two, 1000) is None
     lora = replace(two, method=LoRASpec.of(rank=1), members=24, rank=7.0)
@@ -311,5 +294,4 @@ def test_banks_of_other_sizes_count_by_their_shards_and_a_run_alone_by_none_but_
     assert pace_of(records, replace(lora, rank=8.0), 1000) is not None
     texts = replace(two, network=spec_of("bert"), members=2)
     alone = pace_of([record(texts, 1.0)], replace(texts, members=1), 1000)
-    assert alone is not None
     assert (alone.exact, alone.step) == (False, 1.0), "the last of seven seeds trains alone, as the others did in pairs"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,12 +14,12 @@ from core.methods.lora import LoRASpec
 from core.plan.configuration import preset_configuration
 from core.run_spec import RunSpec
 from core.settings import Settings
-from core.store.record import Experiment
+from core.store.record import Experiment, Run
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
 
 LONG = short(epochs=200, rate=0.001, batch_size=16)
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=LONG)
-QUICK = short(rate=0.001)
+SHORTER = short(epochs=60, rate=0.001, batch_size=16)
 
 
 @pytest.fixture
@@ -38,16 +37,17 @@ def stopped(lab: Lab, spec: RunSpec = PRETRAIN) -> str:
     return id
 
 
-def experiment_of(lab: Lab, optim: object = QUICK, pretraining: object = QUICK, **more: object) -> Experiment:
-    arms = [(optim, FullSpec()), (optim, LoRASpec.of())]
-    return compared(lab, "rotation-45", "digits", None, pretraining, arms, seeds=range(2), **more)
+def stopped_early(lab: Lab, experiment: Experiment) -> list[Run]:
+    """The base of an experiment and its runs, which were stopped before the base had ended."""
+    wait_until(lambda: lab.run(experiment.base).step > 20)
+    lab.stop(experiment.base, *experiment.runs)
+    return finish(lab, experiment.base, *experiment.runs)
 
 
 def test_a_base_that_was_stopped_before_anything_began_on_it_is_trained_to_its_end_first(lab: Lab) -> None:
-    experiment = experiment_of(lab, pretraining=short(epochs=60, rate=0.001, batch_size=16))
-    wait_until(lambda: lab.run(experiment.base).step > 20)
-    lab.stop(experiment.base, *experiment.runs)
-    assert {run.state for run in finish(lab, experiment.base, *experiment.runs)} == {"stopped"}
+    arms = [(short(rate=0.001), method) for method in (FullSpec(), LoRASpec.of())]
+    experiment = compared(lab, "rotation-45", "digits", None, SHORTER, arms, range(2))
+    assert {run.state for run in stopped_early(lab, experiment)} == {"stopped"}
     rest = lab.rest(experiment.runs)
     assert [[run.id for run in part] for part in (rest.bases, rest.runs)] == [[experiment.base], [*experiment.runs]]
     assert lab.finish(experiment.runs) == 5
@@ -115,9 +115,7 @@ def test_what_would_end_as_it_did_is_not_offered(lab: Lab) -> None:
         assert tuple(run.id for run in lab.rest([good, bad, "r-0"]).runs) == left
 
 
-def test_checkpoints_of_stopped_runs_make_room_if_that_is_enough(settings: Settings) -> None:
-    lab = Lab(settings)
-    lab.start()
+def test_checkpoints_of_stopped_runs_make_room_if_that_is_enough(lab: Lab, settings: Settings) -> None:
     first, second, third = (stopped(lab, PRETRAIN.but(seed=seed)) for seed in range(3))
     lab.notes.archive([third])
     lab.close()
@@ -153,13 +151,9 @@ def test_a_part_of_a_run_is_forecast_as_a_part_of_its_time(lab: Lab) -> None:
 
 
 def test_the_same_question_after_a_stop_finds_what_is_there(lab: Lab) -> None:
-    asked = preset_configuration(
-        lab.catalog, "rotation-45", "digits", None, short(epochs=60, rate=0.001, batch_size=16), BOTH, range(2)
-    )
+    asked = preset_configuration(lab.catalog, "rotation-45", "digits", None, SHORTER, BOTH, range(2))
     experiment = lab.compare(asked)
-    wait_until(lambda: lab.run(experiment.base).step > 20)
-    lab.stop(experiment.base, *experiment.runs)
-    finish(lab, experiment.base, *experiment.runs)
+    stopped_early(lab, experiment)
     again = lab.planned(asked)
     assert lab.find_experiment(again) == lab.experiment(experiment.id)
     assert [id for id, _ in again.bases] == [experiment.base]
@@ -174,11 +168,10 @@ def test_the_same_question_after_a_stop_finds_what_is_there(lab: Lab) -> None:
     lab.stop(*lab.experiment(anew.id).runs)
 
 
-def test_a_dataset_that_is_gone_is_said_before_anything_is_queued(lab: Lab, tmp_path: Path) -> None:
+def test_a_dataset_that_is_gone_is_said_before_anything_is_queued(lab: Lab) -> None:
     id = stopped(lab)
-    run = lab.run(id)
+    gone = PRETRAIN.but(task=DIGITS.but(dataset="gone")).to_json()
     with lab.store.transaction() as db:
-        gone = run.spec.but(task=run.spec.task.but(dataset="gone")).to_json()
         db.execute("UPDATE runs SET spec = ? WHERE id = ?", (gone, id))
     with pytest.raises(LabError, match="gone"):
         lab.finish([id])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,12 +84,10 @@ def test_a_control_holds_weights_moments_and_what_its_gradients_need(control: st
 
 
 def test_a_result_has_what_the_form_foretold(filled_home: Path) -> None:
-    lab = Lab(Settings(filled_home))
-    for run in lab.runs():
-        assert run.result
-        spec, images = run.spec, len(lab.tasks.outline(run.spec.task).train)
-        assert run.result.memory == run_memory(spec.network, spec.method, spec.optim, images)
-    lab.close()
+    with closing(Lab(Settings(filled_home))) as lab:
+        for run in lab.runs():
+            spec, images = run.spec, len(lab.tasks.outline(run.spec.task).train)
+            assert run.result.memory == run_memory(spec.network, spec.method, spec.optim, images)
 
 
 def of_texts(method: MethodSpec, optim: OptimSpec = PLAIN, longest: int = 64) -> int:

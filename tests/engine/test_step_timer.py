@@ -40,11 +40,6 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Tasks:
     return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home"))))
 
 
-def ended(timer: StepTimer) -> bool:
-    progress = timer.progress(SPEC)
-    return progress is not None and progress.ended
-
-
 def test_each_round_times_every_method_in_every_way(tasks: Tasks) -> None:
     source = rounds(SPEC, tasks.get(DIGITS))
     first, second = next(source), next(source)
@@ -66,9 +61,8 @@ def test_what_is_timed_trains_what_a_run_trains(method: MethodSpec) -> None:
 def test_a_result_has_every_round_of_every_row(tasks: Tasks) -> None:
     timer = StepTimer(tasks, 1, lambda: False)
     timer.start(SPEC)
-    wait_until(lambda: ended(timer))
+    wait_until(lambda: timer.progress(SPEC).ended)
     found = timer.found(SPEC)
-    assert found is not None
     assert {(row.way, row.method) for row in found.rows} == SUBJECTS
     assert {len(row.seconds) for row in found.rows} == {3}
     assert found.threads == 1
@@ -80,36 +74,26 @@ def test_it_waits_while_runs_train_and_starts_when_they_have_ended(tasks: Tasks)
     training.set()
     timer = StepTimer(tasks, 1, training.is_set)
     timer.start(SPEC)
-    progress = timer.progress(SPEC)
-    assert progress is not None
-    assert progress.waiting
+    assert timer.progress(SPEC).waiting
     training.clear()
     wait_until(lambda: timer.found(SPEC) is not None)
 
 
 def test_a_round_during_which_training_began_is_thrown_away(tasks: Tasks) -> None:
-    answers = iter([False, False, True, False, False] + [False] * 20)
-    asked: list[bool] = []
-
-    def is_training() -> bool:
-        asked.append(next(answers))
-        return asked[-1]
-
-    timer = StepTimer(tasks, 1, is_training)
+    asked: list[None] = []
+    timer = StepTimer(tasks, 1, lambda: asked.append(None) or len(asked) == 3)
     timer.start(SPEC)
-    wait_until(lambda: ended(timer))
+    wait_until(lambda: timer.progress(SPEC).ended)
     # Asked at the start, and before and after each of four rounds, of which the first does not count.
     assert len(asked) == 1 + 2 * 4
-    found = timer.found(SPEC)
-    assert found is not None
-    assert {len(row.seconds) for row in found.rows} == {3}
+    assert {len(row.seconds) for row in timer.found(SPEC).rows} == {3}
 
 
 def test_nothing_is_kept_of_what_was_cancelled(tasks: Tasks) -> None:
     timer = StepTimer(tasks, 1, lambda: True)
     timer.start(SPEC)
     timer.cancel()
-    wait_until(lambda: ended(timer))
+    wait_until(lambda: timer.progress(SPEC).ended)
     assert timer.found(SPEC) is None
     timer.start(SPEC)  # and it can be started again
     timer.close(5)
@@ -128,11 +112,8 @@ def test_adapters_that_do_not_fit_are_a_sentence(tasks: Tasks) -> None:
     timer = StepTimer(tasks, 1, lambda: False)
     wrong = StepTimeSpec(PerceptronSpec.of(), DIGITS, (LoRASpec.of(target_modules=("nothing",)),), 64)
     timer.start(wrong)
-    wait_until(lambda: (progress := timer.progress(wrong)) is not None and progress.ended)
-    progress = timer.progress(wrong)
-    assert progress is not None
-    assert progress.error is not None
-    assert "nothing" in progress.error
+    wait_until(lambda: timer.progress(wrong).ended)
+    assert "nothing" in timer.progress(wrong).error
 
 
 def test_the_lab_measures_behind_its_queue(lab: Lab) -> None:
@@ -154,22 +135,16 @@ def test_whatever_goes_wrong_is_told_and_ends_it(tasks: Tasks, error: Exception)
 
     timer = StepTimer(tasks, 1, is_training)
     timer.start(SPEC)
-    wait_until(lambda: ended(timer), 10)
-    progress = timer.progress(SPEC)
-    assert progress is not None
-    assert progress.error == f"The measurement failed ({type(error).__name__}: {error})."
+    wait_until(lambda: timer.progress(SPEC).ended, 10)
+    assert timer.progress(SPEC).error == f"The measurement failed ({type(error).__name__}: {error})."
 
 
-def test_it_waits_for_runs_of_processes_that_are_there_and_not_for_what_others_have_left(settings: Settings) -> None:
+def test_it_waits_for_runs_of_processes_that_are_there_and_not_for_what_others_have_left(idle: Lab) -> None:
     """As after a dashboard was closed with runs in the queue, or was killed while it trained."""
     spec = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200))
-    with lab_process(settings.home, [spec, spec.but(seed=1)], threads=1):
-        looking = Lab(settings)  # never started, as in `python -m core time`
-        wait_until(lambda: bool(looking.runs(states=["running"])))
-        looking.timer.start(SPEC)
-        progress = looking.timer.progress(SPEC)
-        assert progress is not None
-        assert progress.waiting
-    assert looking.live()  # it was killed
-    wait_until(lambda: looking.timer.found(SPEC) is not None)
-    looking.close()
+    with lab_process(idle.settings.home, [spec, spec.but(seed=1)], threads=1):
+        wait_until(lambda: bool(idle.runs(states=["running"])))
+        idle.timer.start(SPEC)  # as in `python -m core time`
+        assert idle.timer.progress(SPEC).waiting
+    assert idle.live()  # it was killed
+    wait_until(lambda: idle.timer.found(SPEC) is not None)

@@ -20,35 +20,41 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
-from core.settings import Settings
 from core.store.notes import RunNotes
-from core.store.record import Experiment
+from core.store.record import Experiment, Run
 from core.study.arms.choice import chosen_arms
 from core.zip_file import write_zip
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
+RATES = [(short(rate=rate), FullSpec()) for rate in (0.01, 1e-6)]
+"""Settings of which the second learns nothing."""
 
 LATE = "r-00001a7e"
 """A run that is added to an experiment."""
 
 
+def with_files(lab: Lab, experiment: Experiment) -> set[str]:
+    """The runs of an experiment that have their network or adapter."""
+    folders = {id: lab.settings.runs / id for id in experiment.runs}
+    return {id for id, folder in folders.items() if (folder / NETWORK).exists() or (folder / ADAPTER).exists()}
+
+
+def chosen_of(runs: list[Run]) -> set[str]:
+    """The runs of the settings that were chosen."""
+    chosen = {arm.key for arm in chosen_arms(runs)}
+    return {run.id for run in runs if run.spec.arm in chosen}
+
+
 @pytest.mark.parametrize("trim", [True, False])
 def test_only_the_networks_of_settings_that_were_not_chosen_go(lab: Lab, trim: bool) -> None:
-    base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short()))
-    rates = (0.01, 1e-6)
-    arms = [(short().but(learning_rate=rate), FullSpec()) for rate in rates] + [(short(), LoRASpec.of())]
-    experiment = lab.fine_tune(base, TURNED, arms, [0, 1], trim=trim)
+    base = lab.launch(PRETRAIN)
+    experiment = lab.fine_tune(base, TURNED, [*RATES, (short(), LoRASpec.of())], [0, 1], trim=trim)
     assert lab.experiment(experiment.id) == experiment
     finish(lab, base.id, *experiment.runs)
-
-    def kept() -> set[str]:
-        files = {run.id: (lab.settings.runs / run.id) for run in lab.members(experiment)}
-        return {id for id, folder in files.items() if (folder / NETWORK).exists() or (folder / ADAPTER).exists()}
-
-    members = lab.members(experiment)
-    chosen = {arm.key for arm in chosen_arms(members)}
-    wanted = {run.id for run in members if not trim or run.spec.arm in chosen}
+    wanted = chosen_of(lab.members(experiment)) if trim else {*experiment.runs}
     assert len(wanted) == (4 if trim else 6)
-    wait_until(lambda: kept() == wanted)
+    wait_until(lambda: with_files(lab, experiment) == wanted)
     for run in lab.members(experiment):
         assert run.result is not None  # every number stays
         if run.id not in wanted:
@@ -61,37 +67,32 @@ def test_only_the_networks_of_settings_that_were_not_chosen_go(lab: Lab, trim: b
 def test_what_cannot_be_deleted_ends_no_worker(lab: Lab) -> None:
     """A worker calls this for every bank; an experiment may have been deleted, and a file may be in the way."""
     lab.workers.writes.put(Trim("e-deleted"))
-    base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short()))
-    arms = [(short().but(learning_rate=rate), FullSpec()) for rate in (0.01, 1e-6)]
-    experiment = lab.fine_tune(base, TURNED, arms, [0])
+    base = lab.launch(PRETRAIN)
+    experiment = lab.fine_tune(base, TURNED, RATES, [0])
     finish(lab, base.id, *experiment.runs)
-    members = lab.members(experiment)
-    chosen = {arm.key for arm in chosen_arms(members)}
-    (other,) = (run for run in members if run.spec.arm not in chosen)
-    path = lab.settings.runs / other.id / NETWORK
+    (other,) = {*experiment.runs} - chosen_of(lab.members(experiment))
+    path = lab.settings.runs / other / NETWORK
     path.unlink()
     (path / "in the way").mkdir(parents=True)
     with lab.store.transaction() as db:
         db.execute("UPDATE experiments SET trim = 1 WHERE id = ?", (experiment.id,))
     lab.workers.writes.put(Trim(experiment.id))
     assert path.is_dir()
-    (after,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=TURNED, optim=short())).id)
+    (after,) = finish(lab, lab.launch(PRETRAIN.but(task=TURNED)).id)
     assert after.result is not None
 
 
 @pytest.fixture
 def untrimmed(lab: Lab) -> tuple[Experiment, set[str]]:
     """An experiment that is to be trimmed and waits for an interrupted run, and the runs whose networks are chosen."""
-    base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short()))
-    arms = [(short().but(learning_rate=rate), FullSpec()) for rate in (0.01, 1e-6)]
-    experiment = lab.fine_tune(base, TURNED, [*arms, (short(), LoRASpec.of())], [0])
+    base = lab.launch(PRETRAIN)
+    experiment = lab.fine_tune(base, TURNED, [*RATES, (short(), LoRASpec.of())], [0])
     finish(lab, base.id, *experiment.runs)
     wait_until(lambda: not lab.workers._slots[0].bank)  # it has looked whether anything is to be deleted
     with lab.store.transaction() as db:
         db.execute("UPDATE experiments SET trim = 1 WHERE id = ?", (experiment.id,))
     members = lab.members(experiment)
-    chosen = {arm.key for arm in chosen_arms(members)}
-    wanted = {run.id for run in members if run.spec.arm in chosen}
+    wanted = chosen_of(members)
     before = lab.experiment(experiment.id)
     after = replace(before, runs=(*before.runs, LATE))
     with lab.workers._claiming:
@@ -102,10 +103,11 @@ def untrimmed(lab: Lab) -> tuple[Experiment, set[str]]:
     return experiment, wanted
 
 
-def with_files(lab: Lab, experiment: Experiment) -> set[str]:
-    """The runs of an experiment that have their network or adapter."""
-    folders = {id: lab.settings.runs / id for id in experiment.runs}
-    return {id for id, folder in folders.items() if (folder / NETWORK).exists() or (folder / ADAPTER).exists()}
+def started_again(lab: Lab) -> None:
+    lab.close()
+    again = Lab(lab.settings)
+    again.start()
+    again.close()
 
 
 @pytest.mark.parametrize("how", ["stop", "delete", "start"])
@@ -120,10 +122,7 @@ def test_networks_go_however_the_last_run_ends(lab: Lab, untrimmed: tuple[Experi
     else:  # after a process that was killed before it could
         RunNotes(lab.store, lab.settings.home).delete([LATE])
         assert with_files(lab, experiment) == {*experiment.runs}
-        lab.close()
-        again = Lab(lab.settings)
-        again.start()
-        again.close()
+        started_again(lab)
     assert with_files(lab, experiment) == wanted
 
 
@@ -132,21 +131,14 @@ def test_deleting_what_was_chosen_deletes_no_other_network(lab: Lab, untrimmed: 
     lab.notes.delete([LATE])
     (full,) = (run.id for run in lab.runs_of(sorted(wanted)) if run.spec.role != "adapter")
     lab.notes.delete([full])
-    lab.close()
-    again = Lab(lab.settings)
-    again.start()
-    again.close()
+    started_again(lab)
     assert with_files(lab, experiment) == wanted - {full}
 
 
-def test_networks_go_when_the_last_results_are_collected(settings: Settings, tmp_path: Path) -> None:
-    lab = Lab(settings)
-    lab.start()
-    base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short()))
-    finish(lab, base.id)
+def test_networks_go_when_the_last_results_are_collected(lab: Lab, tmp_path: Path) -> None:
+    (base,) = finish(lab, lab.launch(PRETRAIN).id)
     lab.close()
-    arms = [(short().but(learning_rate=rate), FullSpec()) for rate in (0.01, 1e-6)]
-    experiment = lab.fine_tune(lab.run(base.id), TURNED, arms, [0], trim=True)
+    experiment = lab.fine_tune(base, TURNED, RATES, [0], trim=True)
     (entries,) = lab.job_files.send(experiment, 1)
     sent, results = io.BytesIO(), io.BytesIO()
     write_zip(sent, entries)
@@ -155,6 +147,5 @@ def test_networks_go_when_the_last_results_are_collected(settings: Settings, tmp
     write_zip(results, entries_of(found))
     runs = lab.job_files.collect(results.getvalue())
     assert [run.state for run in runs] == ["finished"] * 2
-    (chosen,) = chosen_arms(runs)
-    assert with_files(lab, experiment) == {run.id for run in runs if run.spec.arm == chosen.key}
-    lab.store.close()
+    assert len(chosen_of(runs)) == 1
+    assert with_files(lab, experiment) == chosen_of(runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,48 +41,44 @@ def test_usage_is_what_is_on_the_disk_and_follows_every_change(lab: Lab, setting
     assert lab.usage.of([run.id, "r-none"]) == 0
 
 
-def test_what_deleting_frees_in_the_store_counts_as_free(tmp_path: Path) -> None:
-    lab = Lab(Settings(home=tmp_path))
-    ids = write_many(lab.store, 1000)
-    before = lab.usage.measure().store
-    with lab.store.transaction() as db:
+def test_what_deleting_frees_in_the_store_counts_as_free(idle: Lab) -> None:
+    ids = write_many(idle.store, 1000)
+    before = idle.usage.measure().store
+    with idle.store.transaction() as db:
         db.execute("INSERT INTO losses VALUES ('r-00000001', 1000, zeroblob(20000000), x'')")
-    filled = lab.usage.measure().store
+    filled = idle.usage.measure().store
     assert filled > before + 20_000_000
-    lab.notes.delete(ids)
-    lab.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert lab.usage.measure().store < before
-    lab.close()
+    idle.notes.delete(ids)
+    idle.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert idle.usage.measure().store < before
 
 
 def test_no_run_is_queued_that_would_go_beyond_the_limit(settings: Settings) -> None:
-    lab = Lab(replace(settings, max_stored_bytes=3_000_000))
-    sentence = r"would bring it to 0\.0\d GB; the limit is 0\.003 GB: delete runs on the Runs page"
-    queued: list[str] = []
-    with pytest.raises(StorageFullError, match=sentence):
-        queued.extend(lab.launch(SPEC.but(seed=seed)).id for seed in range(10))
-    # Queued runs count with the files that they will write: half a megabyte of weights each.
-    assert 2 <= len(queued) <= 3_000_000 // (4 * plan(SPEC.network, SPEC.method).parameters)
-    assert len(lab.runs()) == len(queued)
-    base = lab.run(queued[0])
-    with pytest.raises(StorageFullError):
-        lab.fine_tune(base, TURNED, [BOTH[0]], range(8), "x")
-    assert lab.experiments() == []
-    with pytest.raises(StorageFullError):
-        lab.repeat(*queued, *queued)
-    assert len(lab.runs()) == len(queued)
-    lab.fine_tune(base, TURNED, [(short(), LoRASpec.of(rank=1))], [0], "small ones still fit")
-    lab.notes.delete([queued[-1]])
-    lab.launch(SPEC.but(seed=99))
-    lab.close()
+    with closing(Lab(replace(settings, max_stored_bytes=3_000_000))) as lab:
+        sentence = r"would bring it to 0\.0\d GB; the limit is 0\.003 GB: delete runs on the Runs page"
+        queued: list[str] = []
+        with pytest.raises(StorageFullError, match=sentence):
+            queued.extend(lab.launch(SPEC.but(seed=seed)).id for seed in range(10))
+        # Queued runs count with the files that they will write: half a megabyte of weights each.
+        assert 2 <= len(queued) <= 3_000_000 // (4 * plan(SPEC.network, SPEC.method).parameters)
+        assert len(lab.runs()) == len(queued)
+        base = lab.run(queued[0])
+        with pytest.raises(StorageFullError):
+            lab.fine_tune(base, TURNED, [BOTH[0]], range(8), "x")
+        assert lab.experiments() == []
+        with pytest.raises(StorageFullError):
+            lab.repeat(*queued, *queued)
+        assert len(lab.runs()) == len(queued)
+        lab.fine_tune(base, TURNED, [(short(), LoRASpec.of(rank=1))], [0], "small ones still fit")
+        lab.notes.delete([queued[-1]])
+        lab.launch(SPEC.but(seed=99))
 
 
 def test_long_curves_count_before_they_are_there(settings: Settings) -> None:
-    lab = Lab(replace(settings, max_stored_bytes=3_000_000))
-    lab.launch(SPEC)
-    with pytest.raises(StorageFullError):
-        lab.launch(SPEC.but(optim=OptimSpec.of(epochs=200, batch_size=1)))  # 260,000 steps
-    lab.close()
+    with closing(Lab(replace(settings, max_stored_bytes=3_000_000))) as lab:
+        lab.launch(SPEC)
+        with pytest.raises(StorageFullError):
+            lab.launch(SPEC.but(optim=OptimSpec.of(epochs=200, batch_size=1)))  # 260,000 steps
 
 
 def test_the_limit_can_be_set_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
