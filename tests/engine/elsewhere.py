@@ -36,13 +36,6 @@ ALIVE_SECONDS = 0.05
 """Interval at which the process says that the job goes on."""
 
 
-def file_of(job: Job, dependencies: Dependencies) -> bytes:
-    """A job with everything that it refers to."""
-    file = io.BytesIO()
-    write_zip(file, packed([job], dependencies))
-    return file.getvalue()
-
-
 def send(file: BinaryIO, value: Any) -> None:
     pickle.dump(value, file)
     file.flush()
@@ -64,11 +57,13 @@ class ElsewhereExecutor(Executor):
             env={**os.environ, "LORA_LAB_HOME": os.devnull},
         )
         self.processes.append(process)
+        file = io.BytesIO()
+        write_zip(file, packed([job], self.dependencies))
         heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         listener = threading.Thread(target=self._listen, args=(process, commands, heard), daemon=True)
         listener.start()
         try:
-            send(process.stdin, file_of(job, self.dependencies))
+            send(process.stdin, file.getvalue())
             while (message := heard.get()) is not None:
                 yield message
             if process.wait():

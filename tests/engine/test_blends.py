@@ -14,6 +14,7 @@ from core.artifacts.blends import Blend, blended
 from core.errors import LoRAError
 from core.lab import Lab
 from core.settings import Settings
+from core.store.record import Experiment, Run
 from core.training.evaluation import evaluate
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short
 from tests.trained_home import TrainedHome
@@ -29,19 +30,20 @@ def test_a_blend_of_two_runs_is_measured_on_their_tasks_and_their_bases(lab: Lab
     network = apply_adapter(lab.artifacts.network(base.id), read_adapter(found.content))
     for score in found.scores:
         task = lab.tasks.get(score.task)
-        assert evaluate(network, task.test, task.classes).measures["accuracy"] == pytest.approx(
-            score.after.measures["accuracy"], abs=0.3
-        )
+        accuracy = evaluate(network, task.test, task.classes).measures["accuracy"]
+        assert accuracy == pytest.approx(score.after.measures["accuracy"], abs=0.3)
         assert score.examples == len(task.test)
-    assert base.result is not None
     assert found.scores[1].before.measures["accuracy"] == base.score
+
+
+def adapters(lab: Lab, experiment: Experiment) -> list[Run]:
+    return [run for run in lab.members(experiment) if run.spec.role == "adapter"]
 
 
 def test_blends_of_texts_take_their_heads_with_them(trained_home: TrainedHome) -> None:
     lab = Lab(Settings(home=trained_home.home))
-    runs = [run for run in lab.members(trained_home.after_source) if run.spec.role == "adapter"]
+    runs = adapters(lab, trained_home.after_source)
     whole = blended(lab.artifacts, lab.tasks, [(runs[0], 1.0)])
-    assert runs[0].result is not None
     assert whole.scores[0].after.measures["accuracy"] == pytest.approx(runs[0].score, abs=1e-6)
     mean = blended(lab.artifacts, lab.tasks, [(runs[0], 0.5), (runs[1], 0.5)])
     heads = [read_adapter(blend.content).head for blend in (whole, mean)]
@@ -51,38 +53,34 @@ def test_blends_of_texts_take_their_heads_with_them(trained_home: TrainedHome) -
         assert (own[0][name] - heads[0][name]).abs().max() < 1e-6
 
 
-def test_the_card_of_a_blend_of_texts_says_how_they_are_read_and_what_was_compared(trained_home: TrainedHome) -> None:
+def card_of(blend: Blend) -> str:
+    with zipfile.ZipFile(io.BytesIO(blend.content)) as archive:
+        return archive.read(CARD).decode()
+
+
+def test_a_card_says_how_texts_are_read_what_was_compared_and_what_a_lower_rank_keeps(
+    trained_home: TrainedHome,
+) -> None:
     lab = Lab(Settings(home=trained_home.home))
-    runs = [run for run in lab.members(trained_home.after_source) if run.spec.role == "adapter"]
-    card = card_of(blended(lab.artifacts, lab.tasks, [(runs[0], 0.5), (runs[1], 0.5)]))
+    runs = adapters(lab, trained_home.after_source)
+    parts = [(runs[0], 0.5), (runs[1], 0.5)]
+    whole, cut = blended(lab.artifacts, lab.tasks, parts), blended(lab.artifacts, lab.tasks, parts, 1)
+    card = card_of(whole)
     own = lab.tasks.get(runs[0].spec.task, network=runs[0].spec.network)
     assert f"max_length={runs[0].spec.task.length}" in card
     (named,) = (line for line in card.splitlines() if line.startswith("classes = "))
     assert json.loads(named.removeprefix("classes = ")) == list(own.class_names)
     assert "from those of the blend by at most" in card
     assert "trained network" not in card
-
-
-def test_a_blend_of_a_lower_rank_says_how_much_it_keeps(trained_home: TrainedHome) -> None:
-    lab = Lab(Settings(home=trained_home.home))
-    runs = [run for run in lab.members(trained_home.after_source) if run.spec.role == "adapter"]
-    parts = [(runs[0], 0.5), (runs[1], 0.5)]
-    whole, cut = blended(lab.artifacts, lab.tasks, parts), blended(lab.artifacts, lab.tasks, parts, 1)
     assert (whole.kept, whole.cut) == (1, "")
-    assert "keeps" not in card_of(whole)
+    assert "keeps" not in card
     assert 0 < cut.kept < 1
     assert cut.cut == f"rank 1 keeps {100 * cut.kept:.2f} % of the sum's energy, its squared Frobenius norm"
     assert cut.cut in card_of(cut).replace("\\", "")
 
 
-def card_of(blend: Blend) -> str:
-    with zipfile.ZipFile(io.BytesIO(blend.content)) as archive:
-        return archive.read(CARD).decode()
-
-
 def test_runs_that_started_from_different_networks_are_refused(trained_home: TrainedHome) -> None:
     lab = Lab(Settings(home=trained_home.home))
-    direct = [run for run in lab.members(trained_home.direct) if run.spec.role == "adapter"]
-    source = [run for run in lab.members(trained_home.after_source) if run.spec.role == "adapter"]
+    parts = [(adapters(lab, each)[0], 0.5) for each in (trained_home.direct, trained_home.after_source)]
     with pytest.raises(LoRAError, match="the same network"):
-        blended(lab.artifacts, lab.tasks, [(direct[0], 0.5), (source[0], 0.5)])
+        blended(lab.artifacts, lab.tasks, parts)

@@ -34,13 +34,14 @@ from core.settings import Settings
 from core.store.record import Experiment
 from core.tasks.presets import PRESETS, preset_tasks
 from tests.conftest import BOTH, DIGITS, PRETRAIN, TURNED, compared, short
+from tests.test_spec import objectives
 from tests.text_home import import_tiny
 
 README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
-def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab that does not train, with a tiny network that was imported and texts for it."""
     folder = tmp_path_factory.mktemp("configured")
     lab = Lab(Settings(home=folder / "home"))
@@ -106,22 +107,17 @@ tunes = (
     | st.integers(0, 3).map(lambda times: TuneSpec.of(longer=times))
     | st.integers(2, 9).map(lambda count: TuneSpec.of(rates=count))
 )
-objectives = st.sampled_from(CLASSIFICATION.measures).flatmap(
-    lambda measure: st.builds(
-        CLASSIFICATION.but, measure=st.just(measure.name), within=st.none() | st.floats(0, measure.max_margin)
-    )
-)
 networks = st.builds(PerceptronSpec, num_hidden_1=st.integers(1, 64), num_classes=st.integers(10, 20))
 
 
 @settings(max_examples=20)
 @given(st.data())
-def test_any_experiment_that_can_be_asked_for_comes_back_equal(idle: Lab, data: st.DataObject) -> None:
+def test_any_experiment_that_can_be_asked_for_comes_back_equal(library: Lab, data: st.DataObject) -> None:
     """Fields, numbers to their last digit, and the order of arms and seeds."""
     device = data.draw(st.sampled_from(["auto", "cpu", "cuda"]))
     more = {"device": device, "trim": data.draw(st.booleans()), "tune": data.draw(tunes)}
     more["objective"] = data.draw(objectives)
-    start: RunSpec | NetworkSpec = brought(idle)
+    start: RunSpec | NetworkSpec = brought(library)
     if data.draw(st.booleans()):
         task, source = data.draw(tasks), data.draw(tasks)
         start = RunSpec.of(
@@ -136,47 +132,46 @@ def test_any_experiment_that_can_be_asked_for_comes_back_equal(idle: Lab, data: 
     else:
         task = TaskSpec.of(dataset="pets", shots=data.draw(st.none() | st.integers(1, 9)))
     asked = Configuration.on(start, task, data.draw(arms), data.draw(seeds), **more)
-    assert read(idle, write_configuration(asked)) == asked
+    assert read(library, write_configuration(asked)) == asked
 
 
 @pytest.mark.parametrize("preset", [name for name, preset in PRESETS.items() if not preset.other_dataset])
-def test_a_file_by_hand_may_leave_out_what_forms_and_commands_take_by_default(idle: Lab, preset: str) -> None:
+def test_a_file_by_hand_may_leave_out_what_forms_and_commands_take_by_default(library: Lab, preset: str) -> None:
     values = by_hand(preset=preset, arms=[{"method": "full"}, {"method": {"kind": "lora", "rank": 2}}])
-    found = read(idle, values | {"version": VERSION, "tune": None})
+    found = read(library, values | {"version": VERSION, "tune": None})
     arms = [(default_optim(method), method) for method in (FullSpec(), LoRASpec.of(rank=2))]
-    asked = preset_configuration(idle.catalog, preset, "digits", None, default_optim(PretrainSpec), arms, range(8))
+    asked = preset_configuration(library.catalog, preset, "digits", None, default_optim(PretrainSpec), arms, range(8))
     assert found == asked
-    for task, own in zip((found.base.task, found.task), preset_tasks(preset, "digits", idle.catalog), strict=True):
+    for task, own in zip((found.base.task, found.task), preset_tasks(preset, "digits", library.catalog), strict=True):
         assert task == own
 
 
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
 @pytest.mark.parametrize("method", [{}, {"method": "pretrain"}, {"method": {"kind": "pretrain"}}])
 def test_a_base_has_new_rows_where_classes_are_left_out_and_the_file_is_not_older(
-    idle: Lab, version: int, method: dict[str, Any]
+    library: Lab, version: int, method: dict[str, Any]
 ) -> None:
     """Files of versions 1 and 2 keep their bases; what is written down holds in every version."""
     for preset, expected in (("split", version >= 3), ("rotation-45", False)):
         values = by_hand(preset=preset, version=version)
         values["base"] |= method
-        assert read(idle, values).base.method == PretrainSpec(new_rows=expected)
+        assert read(library, values).base.method == PretrainSpec(new_rows=expected)
     for rows in (True, False):
         values["base"]["method"] = {"kind": "pretrain", "new_rows": rows}
-        assert read(idle, values).base.method == PretrainSpec(new_rows=rows)
+        assert read(library, values).base.method == PretrainSpec(new_rows=rows)
     few = by_hand(base={"task": {"dataset": "digits"}, "network": {"num_classes": 12}}, version=version)
-    assert read(idle, few).base.method == PretrainSpec(new_rows=version >= 3), "outputs beyond the classes"
+    assert read(library, few).base.method == PretrainSpec(new_rows=version >= 3), "outputs beyond the classes"
 
 
-def test_presets_have_new_rows_exactly_where_they_leave_classes_out(idle: Lab) -> None:
-    optim, network = short(), brought(idle)
+def test_presets_have_new_rows_exactly_where_they_leave_classes_out(library: Lab) -> None:
+    optim, network = short(), brought(library)
     for preset, source, start in (("split", "digits", None), ("split", "pets", network), ("same", "pets", network)):
-        found = preset_configuration(idle.catalog, preset, source, None, optim, BOTH, [0], network=start)
-        assert found.base is not None
+        found = preset_configuration(library.catalog, preset, source, None, optim, BOTH, [0], network=start)
         assert found.base.method == PretrainSpec(new_rows=preset == "split")
-        assert not any("new_rows" in run.to_json() for run in idle.planned(found).runs), "a part of the base alone"
+        assert not any("new_rows" in run.to_json() for run in library.planned(found).runs), "a part of the base alone"
 
 
-def test_a_setting_in_the_file_goes_before_the_preset_and_that_of_an_arm_before_that_of_all(idle: Lab) -> None:
+def test_a_setting_in_the_file_goes_before_the_preset_and_that_of_an_arm_before_that_of_all(library: Lab) -> None:
     text = by_hand(
         preset="ten-shot",
         task={"shots": 3},
@@ -185,46 +180,46 @@ def test_a_setting_in_the_file_goes_before_the_preset_and_that_of_an_arm_before_
         tune={"rates": 3},
         seeds=[4, 9],
     )
-    found = read(idle, text)
+    found = read(library, text)
     assert (found.task.rotation, found.task.shots, found.base.task.shots) == (45.0, 3, None)
     full, dora = (arm.optim for arm in found.arms)
     assert (full.epochs, full.batch_size, dora.epochs, dora.batch_size) == (5, 32, 2, 32)
     assert dora.learning_rate == default_optim(DoRASpec).learning_rate
-    assert len(idle.planned(found).runs) == 2 * 3 * 2
+    assert len(library.planned(found).runs) == 2 * 3 * 2
 
 
-def test_a_file_has_measure_and_margin_where_they_are_not_the_default(idle: Lab) -> None:
+def test_a_file_has_measure_and_margin_where_they_are_not_the_default(library: Lab) -> None:
     objective = {"kind": "classification", "measure": "macro_f1", "within": 1.0}
-    found = read(idle, by_hand(objective=objective))
+    found = read(library, by_hand(objective=objective))
     assert (found.objective.primary.name, found.objective.margin) == ("macro_f1", 1.0)
-    assert {run.objective for run in idle.planned(found).runs} == {found.objective}
+    assert {run.objective for run in library.planned(found).runs} == {found.objective}
     assert json.loads(write_configuration(found))["objective"] == objective
     for written, effective in (
         ({"measure": "loss"}, {"measure": "loss", "within": 0.02}),
         ({"within": 2}, {"measure": "accuracy", "within": 2.0}),
     ):
-        text = write_configuration(read(idle, by_hand(objective=written)))
+        text = write_configuration(read(library, by_hand(objective=written)))
         assert json.loads(text)["objective"] == {"kind": "classification", **effective}
-    plain = write_configuration(read(idle, by_hand()))
+    plain = write_configuration(read(library, by_hand()))
     assert "objective" not in plain
     for default in ({}, {"measure": "accuracy"}, {"within": 0.5}, {"measure": "", "within": None}):
-        assert write_configuration(read(idle, by_hand(objective=default))) == plain
+        assert write_configuration(read(library, by_hand(objective=default))) == plain
 
 
-def test_a_network_is_found_by_its_digest_or_by_its_name(idle: Lab) -> None:
-    network = brought(idle)
+def test_a_network_is_found_by_its_digest_or_by_its_name(library: Lab) -> None:
+    network = brought(library)
     values = by_hand(task={"dataset": "pets"})
     del values["base"], values["preset"]
     usual = default_optim(FullSpec, network)
     for how in ({"weights": network.brought}, {"model": "tiny-bert"}, {"weights": network.brought, "model": "x"}):
-        found = read(idle, values | {"network": {"kind": "transformer", **how}})
+        found = read(library, values | {"network": {"kind": "transformer", **how}})
         assert found.network == network
         assert found.arms[0].optim == usual.but(head_rate=None, weight_decay=0.01), "as version 1 had it"
-    assert read(idle, values | {"version": 2, "network": values_of(network)}).arms[0].optim == usual
+    assert read(library, values | {"version": 2, "network": values_of(network)}).arms[0].optim == usual
     both = {"arms": [{"method": "full"}, {"method": "head"}], "optim": {"head_rate": 0.1}}
-    found = read(idle, values | {"version": 2, "network": values_of(network)} | both)
+    found = read(library, values | {"version": 2, "network": values_of(network)} | both)
     assert [arm.optim.head_rate for arm in found.arms] == [0.1, None]
-    after = read(idle, by_hand(preset="split", base={"network": values_of(network), "task": {"dataset": "pets"}}))
+    after = read(library, by_hand(preset="split", base={"network": values_of(network), "task": {"dataset": "pets"}}))
     assert after.base.network == network
     assert after.task.classes == (2, 3)
 
@@ -243,10 +238,6 @@ def on_texts(**network: str) -> dict[str, Any]:
 
 def arm_of(method: Any = "full", **optim: Any) -> dict[str, Any]:
     return by_hand(arms=[{"method": method, "optim": optim}])
-
-
-def judged_by(**objective: Any) -> dict[str, Any]:
-    return by_hand(objective=objective)
 
 
 BAD = [
@@ -304,19 +295,22 @@ BAD = [
     (by_hand(seeds=8), "seeds: Seeds is invalid"),
     (by_hand(objective=[]), "objective must be an object in braces, not []."),
     (by_hand(objective=None), "objective must be an object in braces, not None."),
-    (judged_by(kind="nope"), "objective.kind: There is no objective 'nope'; choose one of: classification, language."),
-    (judged_by(kind=3), "objective.kind: The kind of an objective is given by its name."),
-    (judged_by(margin=1), "objective.margin is not a setting; known here: kind, measure, within."),
     (
-        judged_by(measure="auc"),
+        by_hand(objective={"kind": "nope"}),
+        "objective.kind: There is no objective 'nope'; choose one of: classification, language.",
+    ),
+    (by_hand(objective={"kind": 3}), "objective.kind: The kind of an objective is given by its name."),
+    (by_hand(objective={"margin": 1}), "objective.margin is not a setting; known here: kind, measure, within."),
+    (
+        by_hand(objective={"measure": "auc"}),
         "objective: Classification has no measure 'auc'; choose one of: accuracy, macro_f1, loss.",
     ),
-    (judged_by(measure=["loss"]), "objective.measure: Primary measure is invalid"),
-    (judged_by(within=-1), "objective.within: Margin must be at least 0, not -1."),
-    (judged_by(within=True), "objective.within: Margin must be a number, not True."),
-    (judged_by(within="much"), "objective.within: Margin is invalid"),
-    (judged_by(within=11), "objective: Margin must be at most 10 for accuracy, not 11."),
-    (judged_by(measure="loss", within=2), "objective: Margin must be at most 1 for loss, not 2."),
+    (by_hand(objective={"measure": ["loss"]}), "objective.measure: Primary measure is invalid"),
+    (by_hand(objective={"within": -1}), "objective.within: Margin must be at least 0, not -1."),
+    (by_hand(objective={"within": True}), "objective.within: Margin must be a number, not True."),
+    (by_hand(objective={"within": "much"}), "objective.within: Margin is invalid"),
+    (by_hand(objective={"within": 11}), "objective: Margin must be at most 10 for accuracy, not 11."),
+    (by_hand(objective={"measure": "loss", "within": 2}), "objective: Margin must be at most 1 for loss, not 2."),
     (by_hand(seeds=list(range(MAX_RUNS + 1))), "An experiment takes at most 10,000 runs and this one has 10,001"),
     (by_hand(device="gpu"), "device must be one of auto, cuda, mps, cpu, not 'gpu'."),
     (by_hand(own_bases="maybe"), "own_bases: A base for each seed is invalid"),
@@ -336,23 +330,22 @@ BAD = [
 
 @pytest.mark.parametrize(("values", "sentence"), BAD)
 def test_a_bad_file_gets_one_sentence_that_names_the_place(
-    idle: Lab, values: dict[str, Any] | str, sentence: str
+    library: Lab, values: dict[str, Any] | str, sentence: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
-        idle.planned(read(idle, values))
+        library.planned(read(library, values))
     message = str(caught.value)
     assert message.startswith(sentence)
     assert message.endswith(".")
     assert message.isprintable()
     assert len(message) < 400
-    assert idle.runs() == []
+    assert library.runs() == []
 
 
-def test_a_byte_order_mark_as_windows_writes_it_is_not_part_of_the_file(idle: Lab) -> None:
-    values = by_hand()
-    text = json.dumps(values)
+def test_a_byte_order_mark_as_windows_writes_it_is_not_part_of_the_file(library: Lab) -> None:
+    text = json.dumps(by_hand())
     for content in (text.encode("utf-8-sig"), "\ufeff" + text):
-        assert read_configuration(content, idle.catalog, idle.networks) == read(idle, values)
+        assert read_configuration(content, library.catalog, library.networks) == read(library, text)
 
 
 OTHER = "This file is not in UTF-8: save it as UTF-8 in your editor."
@@ -366,9 +359,9 @@ OTHER = "This file is not in UTF-8: save it as UTF-8 in your editor."
         (("\ufeff" + json.dumps(by_hand())).encode("utf-16-be"), OTHER),
     ],
 )
-def test_a_file_that_is_no_utf_8_gets_one_sentence(idle: Lab, content: bytes, sentence: str) -> None:
+def test_a_file_that_is_no_utf_8_gets_one_sentence(library: Lab, content: bytes, sentence: str) -> None:
     with pytest.raises(SpecError, match=f"^{re.escape(sentence)}$"):
-        read_configuration(content, idle.catalog, idle.networks)
+        read_configuration(content, library.catalog, library.networks)
 
 
 junk = st.recursive(
@@ -381,20 +374,20 @@ junk = st.recursive(
 
 
 @given(st.data())
-def test_any_json_in_a_file_gives_a_configuration_or_one_sentence(idle: Lab, data: st.DataObject) -> None:
+def test_any_json_in_a_file_gives_a_configuration_or_one_sentence(library: Lab, data: st.DataObject) -> None:
     names = st.sampled_from([name for name in KNOWN if name not in ("format", "version")])
     values = by_hand() | data.draw(st.dictionaries(names, junk, max_size=4))
     try:
-        found = read(idle, values)
+        found = read(library, values)
     except LabError as error:
         found = None
         sentence = str(error)
-    assert sentence.endswith(".") if found is None else read(idle, write_configuration(found)) == found
+    assert sentence.endswith(".") if found is None else read(library, write_configuration(found)) == found
 
 
-def test_the_file_in_the_readme_is_one(idle: Lab) -> None:
+def test_the_file_in_the_readme_is_one(library: Lab) -> None:
     (text,) = re.findall(r"```json\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    found = read(idle, text)
+    found = read(library, text)
     assert found.task == TURNED
     assert found.settings == [
         (default_optim(FullSpec), FullSpec()),
@@ -409,7 +402,7 @@ def specs_of(lab: Lab, experiment: Experiment) -> set[RunSpec]:
 
 @pytest.mark.parametrize("own_bases", [False, True])
 def test_an_experiment_that_is_there_is_asked_for_again_by_its_configuration(
-    tmp_path: Path, own_bases: bool, idle: Lab
+    tmp_path: Path, own_bases: bool, library: Lab
 ) -> None:
     lab, other = (Lab(Settings(home=tmp_path / name)) for name in ("one", "other"))
     arms = [*BOTH, (short(rate=0.3), "head")]
@@ -427,7 +420,7 @@ def test_an_experiment_that_is_there_is_asked_for_again_by_its_configuration(
         each.close()
 
 
-def test_two_ask_the_same_whatever_the_order_and_however_rates_are_written_down(idle: Lab) -> None:
+def test_two_ask_the_same_whatever_the_order_and_however_rates_are_written_down(library: Lab) -> None:
     one = Configuration.on(PRETRAIN, TURNED, BOTH, [0, 1], tune=TuneSpec.of(rates=3))
     two = Configuration.on(PRETRAIN, TURNED, list(reversed(one.settings)), [1, 0])
     assert one != two
@@ -455,33 +448,29 @@ def judged(lab: Lab, measure: str, within: float | None, **more: Any) -> Experim
 
 
 @pytest.mark.parametrize("own_bases", [False, True])
-def test_another_measure_is_another_experiment_on_the_same_bases(tmp_path: Path, own_bases: bool) -> None:
-    lab = Lab(Settings(home=tmp_path / "home"))
+def test_another_measure_is_another_experiment_on_the_same_bases(idle: Lab, own_bases: bool) -> None:
     first, second, third = (
-        judged(lab, measure, within, own_bases=own_bases)
+        judged(idle, measure, within, own_bases=own_bases)
         for measure, within in (("", None), ("macro_f1", 1.0), ("macro_f1", 2.0))
     )
-    bases = [{run.spec.base for run in lab.members(each)} for each in (first, second, third)]
+    bases = [{run.spec.base for run in idle.members(each)} for each in (first, second, third)]
     assert bases[0] == bases[1] == bases[2]
     assert len(bases[0]) == (2 if own_bases else 1)
-    assert {lab.run(id).spec.objective for id in bases[0] if id} == {CLASSIFICATION}
+    assert {idle.run(id).spec.objective for id in bases[0] if id} == {CLASSIFICATION}
     for each in (first, second, third):
-        members = lab.members(each)
-        assert lab.find_experiment(Planned(tuple(run.spec for run in members))).id == each.id
-        assert lab.configuration(each).objective == members[0].spec.objective
-    arms = [{run.spec.arm for run in lab.members(each)} for each in (first, second)]
+        members = idle.members(each)
+        assert idle.find_experiment(Planned(tuple(run.spec for run in members))).id == each.id
+        assert idle.configuration(each).objective == members[0].spec.objective
+    arms = [{run.spec.arm for run in idle.members(each)} for each in (first, second)]
     assert arms[0] == arms[1]
-    lab.close()
 
 
-def test_an_experiment_that_grows_keeps_measure_and_margin(tmp_path: Path) -> None:
-    lab = Lab(Settings(home=tmp_path / "home"))
+def test_an_experiment_that_grows_keeps_measure_and_margin(idle: Lab) -> None:
     for own_bases in (False, True):
-        experiment = judged(lab, "loss", 0.1, own_bases=own_bases)
-        new = lab.grow(experiment, [*BOTH, (short(), LoRASpec.of(rank=1))], range(3))
+        experiment = judged(idle, "loss", 0.1, own_bases=own_bases)
+        new = idle.grow(experiment, [*BOTH, (short(), LoRASpec.of(rank=1))], range(3))
         assert len(new) == 5
-        assert {run.spec.objective for run in lab.runs_of(new)} == {CLASSIFICATION.but(measure="loss", within=0.1)}
-    lab.close()
+        assert {run.spec.objective for run in idle.runs_of(new)} == {CLASSIFICATION.but(measure="loss", within=0.1)}
 
 
 def test_a_base_has_no_measure_of_its_own() -> None:

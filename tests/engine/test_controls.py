@@ -70,7 +70,7 @@ SPECS: dict[str, NetworkSpec] = {"perceptron": PerceptronSpec.of()} | {
 
 
 @pytest.mark.parametrize("network", SPECS.values(), ids=SPECS)
-def test_what_is_chosen_is_what_the_targets_name(network: NetworkSpec) -> None:
+def test_what_is_chosen_is_what_the_targets_name_and_is_found_from_them(network: NetworkSpec) -> None:
     choices = target_layers(network)
     built = network.build()
     some = [list(choices.blocks)[-1:], None] if choices.blocks else [None]
@@ -82,11 +82,6 @@ def test_what_is_chosen_is_what_the_targets_name(network: NetworkSpec) -> None:
                 wanted = {path for name in names for path in choices.groups[name]} & set(inside)
                 if wanted:
                     assert set(find_targets(built, targets)) == wanted, (names, blocks, targets)
-
-
-@pytest.mark.parametrize("network", SPECS.values(), ids=SPECS)
-def test_targets_are_shown_as_the_choice_that_makes_them(network: NetworkSpec) -> None:
-    choices = target_layers(network)
     for name in choices.groups:
         targets = choices.targets([name])
         names, blocks = chosen_for(network, targets)

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +19,9 @@ from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
-from tests.conftest import BOTH, DIGITS, HANG, TURNED, compared, finish, short, wait_until, weights_of
+from tests.conftest import BOTH, DIGITS, HANG, PRETRAIN, TURNED, compared, finish, short, wait_until, weights_of
 from tests.engine.elsewhere import ElsewhereExecutor
-from tests.text_home import PETS, import_tiny
 
-PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = RunSpec.of(task=TURNED, source=DIGITS, base="r-base", method=LoRASpec.of(), optim=short(epochs=200))
 
 
@@ -43,9 +40,7 @@ def lab(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 
 
 def processes(lab: Lab) -> list[int]:
-    executor = lab.executors.current
-    assert isinstance(executor, ElsewhereExecutor)
-    return [process.pid for process in executor.processes]
+    return [process.pid for process in lab.executors.current.processes]
 
 
 def test_an_experiment_elsewhere_comes_to_the_files_that_threads_come_to(lab: Lab, settings: Settings) -> None:
@@ -106,19 +101,9 @@ def test_a_run_whose_device_is_not_here_fails_with_a_sentence_and_holds_up_nobod
     assert lab.estimates.shortage([spec]) is None
 
 
-@pytest.mark.minutes  # test_ray.py has them travel to a node
-def test_a_brought_network_and_peoples_own_texts_travel_with_the_job(lab: Lab, tmp_path: Path) -> None:
-    network = import_tiny(lab, tmp_path / "tiny")
-    spec = RunSpec.of(method=LoRASpec.of(rank=2), network=network, task=PETS, optim=short(rate=0.001, batch_size=16))
-    (run,) = finish(lab, lab.launch(spec).id)
-    assert run.state == "finished", run.cause
-    assert lab.artifacts.verify(run.id).certified
-
-
-def test_stop_kill_and_resume_of_a_job_elsewhere(lab: Lab) -> None:
+def test_kill_and_resume_of_a_job_elsewhere(lab: Lab) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    spec = LONG.but(base=base)
-    whole = lab.launch(spec)
+    whole = lab.launch(LONG.but(base=base))
     wait_until(lambda: lab.store.checkpoint(whole.id) is not None)
     os.kill(processes(lab)[-1], signal.SIGKILL)
     (run,) = finish(lab, whole.id)
@@ -132,24 +117,15 @@ def test_stop_kill_and_resume_of_a_job_elsewhere(lab: Lab) -> None:
     untouched = finish(lab, lab.launch(run.spec).id)[0]
     assert weights_of(lab, untouched) == weights_of(lab, run)
 
-    id = lab.launch(spec).id
-    wait_until(lambda: lab.run(id).step > 0)
-    lab.stop(id)
-    (stopped,) = finish(lab, id)
-    assert stopped.state == "stopped"
-    assert 0 < stopped.step < stopped.steps
-    assert lab.artifacts.verify(id).certified
-
 
 def test_a_lab_that_closes_leaves_its_job_with_a_checkpoint(lab: Lab) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
     id = lab.launch(LONG.but(base=base)).id
     wait_until(lambda: lab.run(id).step > 0)
     lab.close(HANG)
-    again = Lab(lab.settings)
-    assert again.run(id).state == "interrupted"
-    assert again.store.checkpoint(id) is not None
-    again.store.close()
+    with closing(Lab(lab.settings)) as again:
+        assert again.run(id).state == "interrupted"
+        assert again.store.checkpoint(id) is not None
 
 
 def test_an_unknown_executor_is_refused_by_name(settings: Settings) -> None:

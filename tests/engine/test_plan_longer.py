@@ -85,30 +85,24 @@ def seeds_by_epochs(runs: list[Run]) -> dict[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("lasts", "longer", "expected"),
+    ("lasts", "longer", "epochs", "expected"),
     [
-        ({"full": 10, "lora": 10}, 2, {10: 5}),  # both are settled at once
-        ({"full": 10, "lora": 30}, 2, {10: 3, 30: 5}),  # one gets better: both train longer
-        ({"full": 90, "lora": 30}, 2, {10: 3, 30: 3, 90: 5}),
-        ({"full": 270, "lora": 30}, 1, {10: 3, 30: 5}),  # as often as it may
-        ({"full": 270, "lora": 30}, 0, {10: 5}),
-        ({"full": 999, "lora": 30}, 3, {10: 3, 30: 3, 90: 3, 270: 5}),
+        ({"full": 10, "lora": 10}, 2, 10, {10: 5}),  # both are settled at once
+        ({"full": 10, "lora": 30}, 2, 10, {10: 3, 30: 5}),  # one gets better: both train longer
+        ({"full": 90, "lora": 30}, 2, 10, {10: 3, 30: 3, 90: 5}),
+        ({"full": 270, "lora": 30}, 1, 10, {10: 3, 30: 5}),  # as often as it may
+        ({"full": 270, "lora": 30}, 0, 10, {10: 5}),
+        ({"full": 999, "lora": 30}, 3, 10, {10: 3, 30: 3, 90: 3, 270: 5}),
+        ({"full": 1, "lora": 1}, 2, 4, {4: 3, 12: 5}),  # a curve that is too short to say anything is made longer
+        ({"full": 1000, "lora": 1}, 2, 400, {400: 5}),  # no run has more epochs than there may be
     ],
 )
 def test_all_methods_train_longer_while_one_gets_better(
-    lasts: dict[str, int], longer: int, expected: dict[int, int]
+    lasts: dict[str, int], longer: int, epochs: int, expected: dict[int, int]
 ) -> None:
-    runs = trained(asked(longer), levelling(lasts))
+    runs = trained(asked(longer, epochs), levelling(lasts))
     assert seeds_by_epochs(runs) == expected
     assert {run.spec.kind for run in runs if run.spec.optim.epochs == max(expected)} == {"full", "lora"}
-
-
-def test_a_curve_that_is_too_short_to_say_anything_is_made_longer() -> None:
-    assert seeds_by_epochs(trained(asked(epochs=4), levelling({"full": 1, "lora": 1}))) == {4: 3, 12: 5}
-
-
-def test_no_run_has_more_epochs_than_there_may_be() -> None:
-    assert seeds_by_epochs(trained(asked(epochs=400), levelling({"full": 1000, "lora": 1}))) == {400: 5}
 
 
 def test_a_search_for_longer_begins_around_the_rate_that_was_best() -> None:

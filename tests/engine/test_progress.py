@@ -28,16 +28,13 @@ class Replayed:
     def runs_of(self, ids: list[str]) -> list[Run]:
         return [self.runs[id] for id in ids]
 
-    def members(self, id: str) -> list[Run]:
-        return self.now()
-
-    def now(self) -> list[Run]:
+    def members(self, id: str = "") -> list[Run]:
         return list(self.runs.values())
 
     def moments(self, value: Value) -> Iterator[int]:
         """Queue what the plan wants and train it; the number of runs that were queued is told after each change."""
         while True:
-            done = [run for run in self.now() if run.state in ("finished", "failed")]
+            done = [run for run in self.members() if run.state in ("finished", "failed")]
             known = {(run.spec.optim, run.spec.method, run.spec.seed) for run in done}
             queued = [(*setting, seed) for _, setting, seed in self.plan.wanted(done)]
             queued = [each for each in queued if each not in known]
@@ -77,9 +74,9 @@ def test_a_bar_never_falls_while_a_search_adds_runs(
     shares, stages = [0.0], 0
     for added in replayed.moments(value):
         stages += added > 0
-        shares.append(progress.share_done(replayed.now()))
+        shares.append(progress.share_done(replayed.members()))
         assert shares[-1] >= shares[-2]
-        is_over = all(run.state in ("finished", "failed") and run.plan == "complete" for run in replayed.now())
+        is_over = all(run.state in ("finished", "failed") and run.plan == "complete" for run in replayed.members())
         assert (shares[-1] == 1.0) is is_over
     assert stages > 1
 
@@ -89,23 +86,23 @@ def test_what_is_expected_of_a_search_that_ends_as_soon_as_it_can_is_what_it_tra
     progress = Progress(cast(Any, replayed), lab.tasks)
     moments = replayed.moments(levelling({"full": 10, "lora": 10}))
     begun = next(moments)
-    ((id, expected),) = progress.coming(replayed.now()).items()
-    assert id == replayed.now()[0].experiment
+    ((id, expected),) = progress.coming(replayed.members()).items()
+    assert id == replayed.members()[0].experiment
     for _ in moments:
         pass
-    assert len(replayed.now()) > begun
-    after = [run.spec for run in replayed.now()[begun:]]
+    assert len(replayed.members()) > begun
+    after = [run.spec for run in replayed.members()[begun:]]
     kinds = [Counter((spec.method, spec.optim.epochs, spec.task) for spec in specs) for specs in (expected, after)]
     assert kinds[0] == kinds[1]
-    assert progress.coming(replayed.now()) == {}, "nothing follows once the plan is complete"
+    assert progress.coming(replayed.members()) == {}, "nothing follows once the plan is complete"
 
 
 def test_it_begins_anew_with_new_seeds(lab: Lab) -> None:
     replayed = Replayed(asked(0))
     progress = Progress(cast(Any, replayed), lab.tasks)
     for _ in replayed.moments(levelling({"full": 10, "lora": 10})):
-        progress.share_done(replayed.now())
-    whole = replayed.now()
+        progress.share_done(replayed.members())
+    whole = replayed.members()
     assert progress.share_done(whole) == 1.0
     later = [replace(run, id=f"{run.id}-later", created=run.created + 10, state="queued", step=0) for run in whole]
     assert progress.share_done([*whole, *later]) == pytest.approx(0.5), "of another launch"
@@ -115,7 +112,7 @@ def test_what_is_stopped_is_over_and_goes_on_from_where_it_was(lab: Lab) -> None
     replayed = Replayed(asked(0))
     progress = Progress(cast(Any, replayed), lab.tasks)
     next(replayed.moments(levelling({"full": 10, "lora": 10})))
-    queued = [replace(run, plan="complete") for run in replayed.now()]
+    queued = [replace(run, plan="complete") for run in replayed.members()]
 
     def share_of(state: State, step: int) -> float:
         return progress.share_done([replace(run, state=state, step=step) for run in queued])
