@@ -49,6 +49,14 @@ def chosen(runs: list[Run]) -> set[str]:
     return {arm.label for arm in chosen_arms(runs)}
 
 
+def check_found_the_same(runs: list[Run], undisturbed: tuple[Lab, Experiment]) -> None:
+    """Assert that a search has ended, and has trained and chosen what one did that nothing disturbed."""
+    there, experiment = undisturbed
+    assert {run.plan for run in runs} == {"complete"}
+    assert trained(runs) == trained(there.members(experiment))
+    assert chosen(runs) == chosen(there.members(experiment))
+
+
 @contextmanager
 def trained_on(home: Path, of: tuple[Lab, Experiment]) -> Iterator[tuple[Lab, Experiment]]:
     """A lab that trains with a copy of the home folder of another lab. Args: home: where to copy it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import time
 from pathlib import Path
 
 from core.engine.jobs.run_job import run_job
@@ -35,9 +34,7 @@ def main(home: Path, allowed: int, warm: str, *specs: str) -> None:
     lab.workers._claiming.acquire()  # so that all are queued before the worker claims
     ids = [lab.launch(RunSpec.from_json(text)).id for text in specs]
     lab.workers._claiming.release()
-    while any(lab.run(id).is_live for id in ids):
-        time.sleep(0.05)
-    for run in map(lab.run, ids):
+    for run in finish(lab, *ids):
         states = [state for _, state in lab.store.transitions(run.id)]
         print(
             json.dumps(

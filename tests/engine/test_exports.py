@@ -6,7 +6,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from core.methods.merging import merged_copy
 from core.networks import pretrained
 from core.networks.file import write_network
 from core.settings import Settings
-from core.store.record import Experiment, Run
+from core.store.record import Run
 from core.training.evaluation import Evaluation
 from tests.conftest import some_of
 from tests.trained_home import TrainedHome
@@ -64,25 +64,21 @@ class Home:
         return self.lab.tasks.get(run.spec.task, network=run.spec.network).test
 
 
-def opened(source: TrainedHome, home: Path, experiment: Experiment) -> Iterator[Home]:
-    lab = Lab(Settings(source.copy(home)))
-    yield Home(lab, experiment.id)
+@pytest.fixture(scope="module")
+def lab(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = Lab(Settings(trained_home.copy(tmp_path_factory.mktemp("exports") / "home")))
+    yield lab
     lab.store.close()
 
 
 @pytest.fixture(scope="module")
-def texts(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    yield from opened(trained_home, tmp_path_factory.mktemp("exports") / "home", trained_home.direct)
+def texts(lab: Lab, trained_home: TrainedHome) -> Home:
+    return Home(lab, trained_home.direct.id)
 
 
 @pytest.fixture(scope="module")
-def images(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    yield from opened(trained_home, tmp_path_factory.mktemp("exports") / "home", trained_home.plain)
-
-
-@pytest.fixture
-def lab(texts: Home) -> Lab:
-    return texts.lab
+def images(lab: Lab, trained_home: TrainedHome) -> Home:
+    return Home(lab, trained_home.plain.id)
 
 
 def no_grad_logits(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
@@ -158,7 +154,6 @@ def test_the_certificate_is_what_a_fresh_measurement_finds(
     stored = home.lab.artifacts.predictions(run.id, lambda: Evaluation({})).predicted
     np.testing.assert_array_equal(exported.argmax(1), stored)
     hits = exported.argmax(1) == home.test(run).labels
-    assert run.result is not None
     assert 100 * hits.double().mean().item() == pytest.approx(run.score)
     if kind == "full" and name == "safetensors":
         assert found.largest_difference == 0
@@ -222,7 +217,7 @@ def test_a_file_that_was_changed_is_not_given_out(texts: Home, lab: Lab) -> None
     with pytest.raises(DamagedFileError, match="no longer what was written there"):
         lab.exports.path(run, form).read_bytes()
     path.write_bytes(content)
-    assert asdict(lab.exports.make(run, form).certificate)["equal_predictions"]
+    assert lab.exports.make(run, form).certificate.equal_predictions
 
 
 def test_the_tokenizer_of_a_folder_makes_the_tokens_of_training(texts: Home, lab: Lab, tmp_path: Path) -> None:
@@ -285,9 +280,7 @@ def test_the_command_line_writes_an_adapter_and_prints_its_certificate(
     assert main(["export", run.id, str(file), *options]) == 0
     assert file.read_bytes() == images.lab.artifacts.read(run.id, ADAPTER)
     printed = ExportCertificate.from_json(capsys.readouterr().out.encode())
-    known = images.lab.exports.known(run, FORMATS["peft"])
-    assert known is not None
-    assert printed == known.certificate
+    assert printed == images.lab.exports.known(run, FORMATS["peft"]).certificate
     assert printed.examples == len(images.test(run))
 
 

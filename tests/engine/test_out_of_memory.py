@@ -44,12 +44,6 @@ SHARES = (75, 80, 70, 85)
 machine: the plan allows for what libraries take, and that differs between processors. The most likely is the first."""
 
 
-def allowed(specs: Sequence[RunSpec], share: int) -> int:
-    """This many percent of the bytes that are planned for all of these runs together."""
-    tasks = Tasks(Catalog(Settings(Path())))
-    return share * memory_of(specs, tasks) // 100
-
-
 def told(home: Path, allowed: int, specs: Sequence[RunSpec]) -> list[dict[str, Any]]:
     """Results of runs in a process that may allocate this many more bytes."""
     texts = [spec.to_json() for spec in (WARM, *specs)]
@@ -67,9 +61,10 @@ def test_a_bank_is_split_until_all_have_finished_and_a_run_that_does_not_fit_alo
     tmp_path: Path,
 ) -> None:
     specs = [LARGE.but(seed=seed) for seed in range(4)]
+    planned = memory_of(specs, Tasks(Catalog(Settings(Path()))))
     for share in SHARES:
         each = [*specs, HUGE, WARM.but(seed=1)]
-        *runs, huge, small = told(tmp_path / f"home-{share}", allowed(specs, share), each)
+        *runs, huge, small = told(tmp_path / f"home-{share}", share * planned // 100, each)
         if all(run["bank"] not in (None, 4) and run["state"] == "finished" for run in runs):
             break
     assert [(run["state"], run["cause"]) for run in runs] == [("finished", None)] * 4
@@ -116,20 +111,18 @@ def test_every_change_that_is_named_makes_all_runs_fit(lab: Lab) -> None:
     specs = runs(lab, LoRASpec.of(rank=2), LoRASpec.of(rank=8))
     needed = max(memory_of([spec], lab.tasks) for spec in specs)
     found = shortage(specs, lab.tasks, needed - 1)
-    assert found is not None
     assert (found.label, found.memory, found.free) == ("LoRA r=8", needed, needed - 1)
     assert {change.field for change in found.changes} == {"accumulation", "recompute", "length", "blocks"}
     for change in found.changes:
         assert change.memory <= needed - 1
         assert change.clause in found.advice
-    parts = next(change.value for change in found.changes if change.field == "accumulation")
-    changed = [spec.but(optim=spec.optim.but(accumulation=parts)) for spec in specs]
-    assert shortage(changed, lab.tasks, needed - 1) is None
-    changed = [spec.but(optim=spec.optim.but(recompute=True)) for spec in specs]
-    assert shortage(changed, lab.tasks, needed - 1) is None
-    length = next(change.value for change in found.changes if change.field == "length")
-    changed = [spec.but(task=spec.task.but(length=length)) for spec in specs]
-    assert shortage(changed, lab.tasks, needed - 1) is None
+    value = {change.field: change.value for change in found.changes}
+    for changed in (
+        [spec.but(optim=spec.optim.but(accumulation=value["accumulation"])) for spec in specs],
+        [spec.but(optim=spec.optim.but(recompute=True)) for spec in specs],
+        [spec.but(task=spec.task.but(length=value["length"])) for spec in specs],
+    ):
+        assert shortage(changed, lab.tasks, needed - 1) is None
 
 
 def test_arms_that_fit_as_they_are_are_named(lab: Lab) -> None:
@@ -137,19 +130,11 @@ def test_arms_that_fit_as_they_are_are_named(lab: Lab) -> None:
     full, lora = (memory_of([spec], lab.tasks) for spec in specs[:2])
     assert lora < full
     found = shortage(specs, lab.tasks, lora)
-    assert found is not None
-    assert found.label == "Full"
-    assert found.fitting == ("LoRA r=1",)
+    assert (found.label, found.fitting) == ("Full", ("LoRA r=1",))
 
 
-def test_where_nothing_is_enough_nothing_is_named(lab: Lab) -> None:
-    found = shortage(runs(lab, FullSpec()), lab.tasks, 1)
-    assert found is not None
-    assert found.changes == found.fitting == ()
-
-
-def test_a_perceptron_is_offered_no_parts_of_a_batch(lab: Lab) -> None:
-    spec = RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=10), task=DIGITS)
-    found = shortage([spec], lab.tasks, 1000)
-    assert found is not None
-    assert found.changes == ()
+def test_where_nothing_is_enough_nothing_is_named_and_a_perceptron_is_offered_no_parts_of_a_batch(lab: Lab) -> None:
+    perceptron = RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=10), task=DIGITS)
+    for specs, free in ((runs(lab, FullSpec()), 1), ([perceptron], 1000)):
+        found = shortage(specs, lab.tasks, free)
+        assert found.changes == found.fitting == ()

@@ -19,14 +19,14 @@ from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.plan.rate_grid import TuneSpec
 from core.settings import Settings
-from core.store.record import Experiment
+from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.study.arms.choice import unchosen
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
 from tests.conftest import finish, short, wait_until
-from tests.searched_home import SEEDS, asked, chosen, ended, trained, trained_on
+from tests.searched_home import SEEDS, asked, check_found_the_same, ended, trained, trained_on
 
 
 @pytest.fixture
@@ -85,39 +85,35 @@ def test_the_forecast_is_between_the_fewest_and_the_most_runs(undisturbed: tuple
 
 
 def test_two_labs_on_one_home_train_each_run_once(undisturbed: tuple[Lab, Experiment], settings: Settings) -> None:
-    there, experiment = undisturbed
     own = replace(settings, threads=1)
     with closing(Lab(own)) as one, closing(Lab(own)) as other:
         one.start()
         other.start()
-        runs = ended(one, one.compare(asked(one)))
-    assert trained(runs) == trained(there.members(experiment))
-    assert chosen(runs) == chosen(there.members(experiment))
+        check_found_the_same(ended(one, one.compare(asked(one))), undisturbed)
+
+
+def stopped_early(lab: Lab, experiment: Experiment) -> list[Run]:
+    """Runs of an experiment that was stopped once one of them had finished."""
+    wait_until(lambda: any(run.state == "finished" for run in lab.members(experiment)))
+    lab.stop(*(run.id for run in lab.members(experiment) if run.is_live))
+    return ended(lab, experiment)
 
 
 def test_a_plan_that_was_stopped_waits_and_finishes_as_if_it_had_not_been(
     undisturbed: tuple[Lab, Experiment], lab: Lab
 ) -> None:
-    there, before = undisturbed
     experiment = lab.compare(asked(lab))
-    wait_until(lambda: any(run.state == "finished" for run in lab.members(experiment)))
-    lab.stop(*(run.id for run in lab.members(experiment) if run.is_live))
-    runs = ended(lab, experiment)
+    runs = stopped_early(lab, experiment)
     assert {run.plan for run in runs} == {"waiting"}
     assert "Finish the experiment" in verdict(runs).reason
     assert not unchosen(runs), "no network goes while the search is not complete"
     assert lab.finish([run.id for run in runs])
-    runs = ended(lab, experiment)
-    assert {run.plan for run in runs} == {"complete"}
-    assert trained(runs) == trained(there.members(before))
-    assert chosen(runs) == chosen(there.members(before))
+    check_found_the_same(ended(lab, experiment), undisturbed)
 
 
 def test_an_answer_without_what_was_stopped_ends_the_search(lab: Lab) -> None:
     experiment = lab.compare(asked(lab))
-    wait_until(lambda: any(run.state == "finished" for run in lab.members(experiment)))
-    lab.stop(*(run.id for run in lab.members(experiment) if run.is_live))
-    runs = ended(lab, experiment)
+    runs = stopped_early(lab, experiment)
     lab.notes.archive([run.id for run in runs if run.state == "stopped"])
     wait_until(lambda: {run.plan for run in lab.members(experiment)} == {"complete"})
     assert len(lab.members(experiment)) == len(runs)
@@ -157,9 +153,7 @@ def test_seeds_and_ranks_are_added_where_the_search_would_have_trained_them(
     runs = ended(lab, experiment)
     assert "LoRA r=8" in {choice.arm.spec.label for choice in rate_choices(runs) if choice.at_end is None}
     assert set(trained(runs).values()) == {1}
-    plan = plan_of(lab.experiment(experiment.id))
-    assert plan is not None
-    assert set(plan.queued) == {(run.spec.arm, run.spec.seed) for run in runs}
+    assert set(plan_of(lab.experiment(experiment.id)).queued) == {(run.spec.arm, run.spec.seed) for run in runs}
 
 
 def test_a_plan_that_cannot_go_on_waits_with_its_reason(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,12 +192,10 @@ def test_a_restored_store_has_the_plan(copied_home: tuple[Lab, Experiment], tmp_
 def test_files_of_jobs_train_a_plan_stage_by_stage(
     undisturbed: tuple[Lab, Experiment], settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there, before = undisturbed
     home = ["--home", str(settings.home)]
     with closing(Lab(settings)) as lab:
         lab.start()
-        base = lab.planned(asked(lab)).bases[0][1]
-        finish(lab, lab.launch(base).id)
+        finish(lab, lab.launch(lab.planned(asked(lab)).bases[0][1]).id)
     with closing(Lab(settings)) as lab:
         experiment = lab.compare(asked(lab))
     for stage in range(9):
@@ -218,6 +210,4 @@ def test_files_of_jobs_train_a_plan_stage_by_stage(
     with closing(Lab(settings)) as lab:
         runs = lab.members(experiment)
     assert stage > 1
-    assert {run.plan for run in runs} == {"complete"}
-    assert trained(runs) == trained(there.members(before))
-    assert chosen(runs) == chosen(there.members(before))
+    check_found_the_same(runs, undisturbed)

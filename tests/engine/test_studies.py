@@ -23,7 +23,6 @@ from core.plan.axes import AXES, VarySpec, axis_of
 from core.plan.configuration_file import read_configuration, write_configuration
 from core.plan.experiment import Setting
 from core.plan.places import matched
-from core.plan.plan import Plan
 from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
@@ -79,7 +78,6 @@ def test_every_point_and_rank_is_one_family_whose_look_is_kept_once(studied: tup
     for at in found.points:
         (candidate,) = at.by_line.values()
         full = at.verdict.full
-        assert full is not None
         ours, theirs = candidate.arm.by_seed("accuracy"), full.by_seed("accuracy")
         mean = np.mean([ours[seed] - theirs[seed] for seed in range(SEEDS)])
         assert candidate.difference.interval.mean == pytest.approx(mean)
@@ -98,7 +96,7 @@ def test_a_setting_whose_seed_failed_stays_in_the_family(studied: tuple[Lab, Exp
         else run
         for run in members
     ]
-    found = study(_plan(lab, experiment), failed)
+    found = study(plan_of(experiment), failed)
     assert [len(at.by_line) for at in found.points] == [0, 1]
     (look,) = found.looks
     assert len(look.family) == 2, "what failed is p = 1, and makes no other p smaller"
@@ -106,19 +104,13 @@ def test_a_setting_whose_seed_failed_stays_in_the_family(studied: tuple[Lab, Exp
 
 def test_too_few_seeds_say_what_was_seen_and_that_none_of_it_is_a_claim(studied: tuple[Lab, Experiment]) -> None:
     lab, experiment = studied
-    found = study(_plan(lab, experiment), [run for run in lab.members(experiment) if run.spec.seed < 3])
+    found = study(plan_of(experiment), [run for run in lab.members(experiment) if run.spec.seed < 3])
     assert (found.seeds, found.level is Level.SHOWN) == (3, False)
     seen = [at.point for at in found.points for each in at.by_line.values() if not each.difference.holds_zero]
     said = study_headline(found)
     assert ("which is not enough for a claim" in said) == bool(seen)
     assert all(str(point) in said or len(seen) == len(POINTS) for point in seen)
     assert "there are 3: p cannot be below 0.250, however large a difference is." in " ".join(study_basis(found))
-
-
-def _plan(lab: Lab, experiment: Experiment) -> Plan:
-    plan = plan_of(lab.experiment(experiment.id))
-    assert plan is not None
-    return plan
 
 
 def test_runs_that_another_experiment_has_are_not_trained_again_and_stay_when_one_is_deleted(
