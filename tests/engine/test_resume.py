@@ -221,7 +221,6 @@ def test_a_file_that_cannot_be_read_for_a_while_costs_no_step(opened: Opener, se
 
 
 def test_what_would_come_again_is_final_and_what_may_pass_is_not(idle: Lab) -> None:
-    lab = idle
     for number, (error, with_checkpoint, without) in enumerate(
         (
             (DivergedError(9), "failed", "failed"),
@@ -234,16 +233,16 @@ def test_what_would_come_again_is_final_and_what_may_pass_is_not(idle: Lab) -> N
     ):
         for has_checkpoint in (True, False):
             id = f"r-{number}{has_checkpoint:d}"
-            lab.store.add([(id, PRETRAIN)], lab.owner, 100)
-            (run,) = lab.store.claim([lab.store.run(id)])
-            folder = lab.settings.runs.joinpath
-            recorder = Recorder(lab.store, [run], Commands(), lab.workers.writes, lab._copies, folder, 10)
+            idle.store.add([(id, PRETRAIN)], idle.owner, 100)
+            (run,) = idle.store.claim([idle.store.run(id)])
+            folder = idle.settings.runs.joinpath
+            recorder = Recorder(idle.store, [run], Commands(), idle.workers.writes, idle._copies, folder, 10)
             if has_checkpoint:
                 recorder.take(Saved(0, 5, b"a checkpoint"))
             recorder.take(Failed(0, Fault.of(error)))
-            found = lab.run(id)
+            found = idle.run(id)
             assert found.state == (with_checkpoint if has_checkpoint else without), (error, found.cause)
-            assert bool(lab.store.checkpoint(id)) == (has_checkpoint and found.state == "interrupted")
+            assert bool(idle.store.checkpoint(id)) == (has_checkpoint and found.state == "interrupted")
 
 
 def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) -> None:
