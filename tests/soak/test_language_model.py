@@ -1,5 +1,5 @@
 """SmolLM2-135M with LoRA on q and v: killed and resumed bit for bit, loaded in the real PEFT, and in as much memory as
-was forecast. MiniLM needs what was forecast, however it is trained.
+was forecast. MiniLM needs what was forecast, however it is trained, and so do decoders that are pretrained.
 """
 
 from __future__ import annotations
@@ -148,3 +148,16 @@ def test_minilm_needs_the_memory_of_the_forecast(tmp_path: Path, name: str) -> N
     }
     process, _ = started(tmp_path / "home", "minilm", asked | MINILM[name])
     check_memory(f"MiniLM, {name}", told(process))
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_decoders_need_the_memory_of_the_forecast(tmp_path: Path, seeds: list[int]) -> None:
+    asked = {
+        "method": {"kind": "pretrain"},
+        "optim": {"learning_rate": 0.003, "batch_size": 32, "epochs": 4},
+        "task": {"classes": [0, 1, 2, 3, 4, 5], "shots": 200},
+        "seeds": seeds,
+        "settings": {"threads": available_cores()},
+    }
+    process, _ = started(tmp_path / "home", "decoder", asked)
+    check_memory(f"decoders, {len(seeds)}", told(process))

@@ -1,7 +1,7 @@
 """A process that fine-tunes a network on definitions: ``python -m tests.soak.text_growth HOME NETWORK JSON``.
 
 It resumes the runs of its home folder that are interrupted, or else queues new ones. It prints their ids, and once they
-have ended one line of JSON for each: its state, and the peak memory that was measured and that was forecast, in bytes.
+have ended one line of JSON for each: its state, and the peak memory of all together in bytes, measured and forecast.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.task_spec import TaskSpec
+from core.forecast.memory import memory_of
 from core.lab import Lab
 from core.methods.registry import method_of
 from core.networks.decoder import DecoderSpec
@@ -32,24 +33,24 @@ def main(home: Path, network: str, asked: dict[str, Any]) -> None:
         ``learns``, where that is language.
     """
     lab = Lab(Settings(home=home, **asked.get("settings", {})))
+    method = method_of(asked["method"].pop("kind")).but(**asked["method"])
+    task, optim = TaskSpec.of(dataset="definitions", **asked["task"]), OptimSpec.of(**asked["optim"])
+    ids: list[str] = []
+    if network == "decoder":  # queued before the lab trains, so that all train together
+        spec = RunSpec.of(method=method, network=DecoderSpec.of(), task=task, objective=LanguageSpec(), optim=optim)
+        ids = [lab.launch(spec.but(seed=seed)).id for seed in asked["seeds"]]
     lab.start()
-    ids = [run.id for run in lab.runs(states=["interrupted"])]
-    if ids:
+    if interrupted := [run.id for run in lab.runs(states=["interrupted"])]:
+        ids = interrupted
         lab.finish(ids)
-    else:
-        method = method_of(asked["method"].pop("kind")).but(**asked["method"])
-        task = TaskSpec.of(dataset="definitions", **asked["task"])
-        arm = (OptimSpec.of(**asked["optim"]), method)
-        if network == "decoder":
-            fields = {"network": DecoderSpec.of(), "task": task, "objective": LanguageSpec(), "optim": arm[0]}
-            ids = [lab.launch(RunSpec.of(method=method, **fields)).id]
-        else:
-            card = lab.networks.find(network) or lab.networks.import_known(network)
-            start = lab.networks.spec(card.digest, learns=asked.get("learns", "text"))
-            ids = list(lab.fine_tune(start, task, [arm], asked["seeds"]).runs)
+    elif not ids:
+        card = lab.networks.find(network) or lab.networks.import_known(network)
+        start = lab.networks.spec(card.digest, learns=asked.get("learns", "text"))
+        ids = list(lab.fine_tune(start, task, [(optim, method)], asked["seeds"]).runs)
     print(*ids, flush=True)
     forecasts = lab.estimates.at_launch(ids)
     wait_until(lambda: not any(run.is_live for run in lab.runs_of(ids)), LIMIT)
+    planned = memory_of([run.spec for run in lab.runs_of(ids)], lab.tasks)
     for run in lab.runs_of(ids):
         result, forecast = run.result, forecasts.get(run.id)
         print(
@@ -59,7 +60,7 @@ def main(home: Path, network: str, asked: dict[str, Any]) -> None:
                     "cause": run.cause,
                     "steps": run.step,
                     "used": result and result.peak_memory,
-                    "planned": forecast and forecast.memory,
+                    "planned": planned,
                     "together": result and result.bank,
                     "threads": result and result.threads,
                     "seconds": result and result.seconds,
