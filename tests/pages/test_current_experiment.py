@@ -5,43 +5,36 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.lab import Lab
 from pages.shared.ui.links import script
 from tests.pages.test_pages import draw, texts
 from tests.trained_home import TrainedHome
 
 PAGES = ["compare", "report", "weights"]
 
-
-@pytest.fixture(scope="module")
-def opened(everything: Lab) -> Lab:
-    return everything
+pytestmark = pytest.mark.usefixtures("everything")
 
 
 def go(app: AppTest, page: str) -> AppTest:
     """Go to a page by the navigation, which drops the address."""
     app.query_params.clear()
     app.switch_page(script(page)).run()
-    assert not app.exception, app.exception
     return app
 
 
 @pytest.mark.parametrize("first", PAGES)
 def test_the_experiment_stays_from_page_to_page_and_the_address_decides_also_after_a_choice(
-    opened: Lab, trained_home: TrainedHome, first: str
+    trained_home: TrainedHome, first: str
 ) -> None:
     older, newer = trained_home.one_seed, trained_home.plain
     app = draw(first)
     assert app.query_params["experiment"] == newer.id
     app.selectbox(key="pick-experiment").set_value(older.id).run()
-    assert not app.exception
     for page in PAGES:
         go(app, page)
         assert app.query_params["experiment"] == older.id, page
         assert app.selectbox(key="pick-experiment").value == older.id, page
     app.query_params["experiment"] = newer.id  # as Back in the browser does
     app.run()
-    assert not app.exception
     assert app.selectbox(key="pick-experiment").value == newer.id
     assert app.query_params["experiment"] == newer.id
     assert f"{newer.name} ·" in texts(go(app, "home"))
@@ -51,14 +44,14 @@ def test_the_experiment_stays_from_page_to_page_and_the_address_decides_also_aft
     ("first", "page"), [("home", "compare"), ("home", "tryit"), ("finetune", "report"), ("runs", "weights")]
 )
 def test_the_experiment_of_an_address_that_was_followed_is_the_one_of_other_pages(
-    opened: Lab, trained_home: TrainedHome, first: str, page: str
+    trained_home: TrainedHome, first: str, page: str
 ) -> None:
     older = trained_home.one_seed
     assert go(draw(first, experiment=older.id), page).query_params["experiment"] == older.id
 
 
 def test_the_place_that_an_address_scrolls_to_stays_where_another_run_follows_before_a_slow_browser_has_drawn_it(
-    opened: Lab, trained_home: TrainedHome
+    trained_home: TrainedHome,
 ) -> None:
     app = draw("home", experiment=trained_home.one_seed.id)
     first = places(app)
@@ -72,7 +65,7 @@ def places(app: AppTest) -> list[str]:
     return [proto.json for proto in drawn if proto.component_name.endswith("in_view")]
 
 
-def test_an_unknown_experiment_is_told_of_and_the_choice_offered(opened: Lab, trained_home: TrainedHome) -> None:
+def test_an_unknown_experiment_is_told_of_and_the_choice_offered(trained_home: TrainedHome) -> None:
     for page in (*PAGES, "study"):
         app = draw(page, experiment="e-<b>none")
         assert "There is no experiment" in texts(app), page
@@ -80,7 +73,6 @@ def test_an_unknown_experiment_is_told_of_and_the_choice_offered(opened: Lab, tr
         assert choice.value is None
         assert not app.get("plotly_chart")
         choice.set_value(trained_home.sweep.id).run()
-        assert not app.exception
         assert "There is no experiment" not in texts(app), page
         assert app.query_params["experiment"] == trained_home.sweep.id
     app = draw("home", experiment="e-none")  # and Home shows no other as its answer
@@ -89,13 +81,13 @@ def test_an_unknown_experiment_is_told_of_and_the_choice_offered(opened: Lab, tr
     assert f"**{trained_home.plain.name}**" in texts(app)
 
 
-def test_an_unknown_run_is_told_of(opened: Lab) -> None:
+def test_an_unknown_run_is_told_of() -> None:
     for page, query in (("weights", "run"), ("compare", "runs"), ("finetune", "base")):
         assert "may have been deleted" in texts(draw(page, **{query: "r-<script>alert(1)</script>"})), page
 
 
 def test_the_address_of_sweeps_of_earlier_versions_still_opens_them_and_what_is_no_sweep_is_told_of(
-    opened: Lab, trained_home: TrainedHome
+    trained_home: TrainedHome,
 ) -> None:
     app = draw("study", sweep=trained_home.tuned.id)
     assert app.selectbox(key="pick-experiment").value == trained_home.tuned.id
@@ -108,11 +100,10 @@ def test_the_address_of_sweeps_of_earlier_versions_still_opens_them_and_what_is_
     choice = app.selectbox(key="pick-experiment")
     assert choice.value is None
     choice.set_value(trained_home.sweep.id).run()
-    assert not app.exception
     assert "The answer" in texts(app)
 
 
-def test_settings_that_are_gone_and_runs_that_are_not_compared_are_said(opened: Lab, trained_home: TrainedHome) -> None:
+def test_settings_that_are_gone_and_runs_that_are_not_compared_are_said(trained_home: TrainedHome) -> None:
     plain, split = trained_home.plain, trained_home.split
     app = draw("compare", experiment=plain.id, arms="gone")
     assert "This experiment has no setting gone; its runs may have been deleted." in [w.value for w in app.warning]
@@ -124,10 +115,9 @@ def test_settings_that_are_gone_and_runs_that_are_not_compared_are_said(opened: 
     ("page", "query", "label"), [("tryit", {}, "Networks"), ("compare", {"view": "Curves"}, "Arms")]
 )
 def test_all_settings_of_another_experiment_are_shown_at_first(
-    opened: Lab, trained_home: TrainedHome, page: str, query: dict[str, str], label: str
+    trained_home: TrainedHome, page: str, query: dict[str, str], label: str
 ) -> None:
     app = draw(page, experiment=trained_home.sweep.id, **query)
     app.selectbox(key="pick-experiment").set_value(trained_home.one_seed.id).run()
-    assert not app.exception
     (settings,) = [each for each in app.pills if each.label == label]
     assert len(settings.value) == len(settings.options) == 2

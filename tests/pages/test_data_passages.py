@@ -16,8 +16,8 @@ from tests.data.passage_files import PASSAGES, ROWS, chat, written
 from tests.data.text_files import CSV
 from tests.data.text_files import ROWS as LABELLED
 from tests.pages.test_data import HOSTILE, files
-from tests.pages.test_data_texts import box, facts, with_texts
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_data_texts import as_read, box, facts, with_texts
+from tests.pages.test_pages import draw, press, texts
 
 LEARNED = ":primary-background["
 
@@ -52,7 +52,6 @@ def test_passages_are_previewed_with_what_is_learned_then_saved(rows: str, opene
     assert facts(app)["Repeated passages"] == "none"
     assert files(opened) == set()
     app.button(key="upload-keep").click().run()
-    assert not app.exception
     assert files(opened) == {"my-passages.passages.safetensors", "my-passages.sha256"}
     kept = opened.catalog.load("my-passages")
     assert isinstance(kept, LanguageDataset)
@@ -61,7 +60,6 @@ def test_passages_are_previewed_with_what_is_learned_then_saved(rows: str, opene
     app = draw("data")
     app.session_state["browse-my-passages"] = True
     app.run()
-    assert not app.exception
     assert all(f"{LEARNED}{literal(text)}]" in shown(app)[0] for text in scored)
 
 
@@ -76,10 +74,7 @@ def test_the_loss_is_on_completions_or_on_everything_and_that_is_kept(opened: La
     assert loss.options == ["Completions only", "Everything"]
     before = facts(app)["Bytes learned in all"]
     loss.set_value(True).run()
-    (key,) = [fold.proto.id for fold in app.expander if fold.label == "As a network reads them"]
-    app.session_state[f"tokens-{key.rpartition('-tokens-')[2]}"] = True
-    app.run()
-    assert not app.exception
+    as_read(app)
     assert "No text is longer than" in texts(app)
     assert facts(app)["Bytes learned in all"] != before
     assert facts(app)["Bytes learned per passage"] == facts(app)["Bytes per passage"]
@@ -154,7 +149,7 @@ def test_odd_conversations_are_in_one_list_and_left_out_by_a_button(opened: Lab)
     assert "Line 22 has a conversation in which the assistant says nothing" in warning.value
     assert HOSTILE not in texts(app)
     assert not app.text_input
-    app.button(key=next(b.key for b in app.button if b.label == "Leave these out")).click().run()
+    press(app, "Leave these out")
     assert "20 passages" in texts(app)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -17,7 +16,7 @@ from core.study.report.evidence import overlaps_of
 from tests.data.text_files import GOOD, ROWS, separated
 from tests.networks.tiny import save_tiny
 from tests.pages.test_data import HOSTILE, files, upload, visit
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import draw, links, press, texts
 
 NAMES = ("Was gesagt wurde", "id", "Sorte", "welcher Teil")
 MAILS = separated(
@@ -41,6 +40,13 @@ def facts(app: AppTest) -> dict[str, str]:
     return app.table[0].value["Value"].to_dict()
 
 
+def as_read(app: AppTest) -> AppTest:
+    """Open the fold that shows how a network reads the texts."""
+    (key,) = [fold.proto.id for fold in app.expander if fold.label == "As a network reads them"]
+    app.session_state[f"tokens-{key.rpartition('-tokens-')[2]}"] = True
+    return app.run()
+
+
 def test_texts_are_previewed_then_saved_and_deleted_like_images(opened: Lab) -> None:
     app = with_texts("My Mails.csv.gz", gzip.compress(MAILS))
     assert not app.error
@@ -59,7 +65,6 @@ def test_texts_are_previewed_then_saved_and_deleted_like_images(opened: Lab) -> 
     assert files(opened) == set()
     assert app.text_input[0].value == "my-mails"
     app.button(key="upload-keep").click().run()
-    assert not app.exception
     assert files(opened) == {"my-mails.texts.safetensors", "my-mails.sha256"}
     kept = opened.catalog.load("my-mails")
     assert isinstance(kept, TextDataset)
@@ -113,25 +118,23 @@ def test_rows_without_a_label_are_in_one_list_and_left_out_by_a_button(opened: L
     assert "2 rows cannot be used" in warning.value
     assert "Line 20 has a text but no label" in warning.value
     assert not app.text_input
-    app.button(key=next(b.key for b in app.button if b.label == "Leave these out")).click().run()
+    press(app, "Leave these out")
     assert "18 texts in 3 classes" in texts(app)
     box(app, "Label").set_value("other").run()
     assert "18 texts" not in texts(app), "another column has other faults"
     box(app, "Label").set_value("label").run()
     app.button(key="upload-keep").click().run()
-    links = [each.proto for each in app.get("page_link") if each.proto.label == "Fine-tune on this dataset"]
-    (query,) = {link.query_string for link in links}  # of the dialog and of the card
-    address = dict(parse_qsl(query))
+    address = links(app)["Fine-tune on this dataset"]
     assert address == {"base": card.digest, "dataset": "fruit"}
+    assert links(draw("data")) == links(app), "the card has the links of the dialog"
     form = draw("finetune", **address)
-    assert not form.exception
     assert form.selectbox(key="finetune-dataset").value == "fruit"
 
 
 def test_choices_of_a_file_in_review_are_kept_over_a_visit_to_another_page(opened: Lab) -> None:
     rows = [*((text, label, "x") for text, label in ROWS), ("one more", "", "y")]
     app = with_texts("fruit.csv", separated(rows, ("text", "label", "other")).encode())
-    app.button(key=next(b.key for b in app.button if b.label == "Leave these out")).click().run()
+    press(app, "Leave these out")
     app.toggle[0].set_value(True)
     box(app, "Text").set_value("other").run()
     visit(visit(app, "networks"), "data")
@@ -191,7 +194,6 @@ def test_examples_of_a_dataset_are_shown_by_its_kind(name: str, opened: Lab) -> 
     assert not [field for field in app.selectbox if field.label == "Texts of class"]
     app.session_state[f"browse-{name}"] = True
     app.run()
-    assert not app.exception
     if isinstance(dataset, TextDataset):
         assert box(app, "Texts of class").options == list(dataset.class_names)
         row = dataset.train_labels.tolist().index(0)
@@ -206,10 +208,7 @@ def test_lengths_in_tokens_are_shown_at_the_length_that_is_chosen_for_a_network(
     opened.networks.import_folder(save_tiny(tmp_path / "tiny", "bert", max_position_embeddings=100))
     app.run()
     assert "Lengths in tokens are shown once" not in texts(app)
-    (key,) = [fold.proto.id for fold in app.expander if fold.label == "As a network reads them"]
-    app.session_state[f"tokens-{key.rpartition('-tokens-')[2]}"] = True
-    app.run()
-    assert not app.exception
+    as_read(app)
     (field,) = app.select_slider
     assert (field.value, max(map(int, field.options))) == (100, 100)  # what the network reads, since it is below 128
     field.set_value(16).run()
@@ -221,9 +220,7 @@ def test_networks_and_classes_have_their_own_names_in_choices_and_tables(opened:
         opened.networks.import_folder(save_tiny(tmp_path / str(seed), seed=seed), "my_net [1]")
     classes = ("a_b", "[c]")
     app = with_texts("a.csv", separated([(f"text {n}", classes[n % 2]) for n in range(20)]).encode())
-    (key,) = [fold.proto.id for fold in app.expander if fold.label == "As a network reads them"]
-    app.session_state[f"tokens-{key.rpartition('-tokens-')[2]}"] = True
-    app.run()
+    as_read(app)
     (batch,) = [frame.value for frame in app.dataframe if "Tokens" in frame.value]
     assert set(batch["Label"]) == set(classes)
     pretrain = draw("pretrain")
@@ -238,6 +235,5 @@ def test_a_text_dataset_without_a_network_leaves_the_rest_of_the_page(opened: La
     app = draw("pretrain")
     app.selectbox(key="pretrain-dataset").set_value("definitions").run()
     app.button_group(key="pretrain-learned").set_value("text").run()
-    assert not app.exception
     assert [heading.value for heading in app.subheader][-2:] == ["Estimated cost", "Bases"]
     assert "Import a network first." in texts(app)

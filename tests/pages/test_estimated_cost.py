@@ -23,7 +23,7 @@ from core.settings import Settings
 from core.store.record import Run
 from pages.shared.experiment.state import time_left
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import draw, metrics, press, stop_all, texts
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, batch_size=32))
 
@@ -50,9 +50,6 @@ def opened(calls: list[Work], settings: Settings) -> Iterator[Lab]:
 def test_a_page_beside_a_run_in_training_answers_without_calibrating(
     opened: Lab, calls: list[Work], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def shown(page: str) -> dict[str, str]:
-        return {metric.label: metric.value for metric in draw(page).metric}
-
     pages = ("pretrain", "finetune", "study")
     finish(opened, opened.launch(PRETRAIN).id)
     long = opened.launch(
@@ -91,10 +88,9 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(
         assert time_left(opened, [slow, waiting]) == f"{bound}, the search may add runs"
     assert opened.run(long.id).is_live
     assert calls == before == []
-    opened.stop(long.id)
-    finish(opened, long.id)
+    stop_all(opened)
     for page in pages:
-        wait_until(lambda page=page: " to " in shown(page)["Time"])
+        wait_until(lambda page=page: " to " in metrics(draw(page))["Time"])
 
 
 def test_the_detail_of_a_run_shows_its_forecast_beside_what_it_took(opened: Lab) -> None:
@@ -104,7 +100,7 @@ def test_the_detail_of_a_run_shows_its_forecast_beside_what_it_took(opened: Lab)
     assert kept.basis == "measured"
     app = draw("runs", run=run.id)
     shown = texts(app)
-    assert {metric.label: metric.value for metric in app.metric}["Memory, counted"] == bytes_text(run.result.memory)
+    assert metrics(app)["Memory, counted"] == bytes_text(run.result.memory)
     assert "Training: estimated " in shown
     assert f"forecast {kept.memory / 1e6:.1f} MB, measured " in shown
     with opened.store.transaction() as db:
@@ -122,13 +118,9 @@ def test_a_press_is_not_lost_where_the_time_becomes_known_while_the_page_is_draw
     monkeypatch.setattr(
         Estimates, "whole", lambda self, specs: replace(forecast(self, specs), basis=next(bases, "measured"))
     )
-    (start,) = [button for button in app.button if "Start the experiment" in button.label]
-    start.click().run()
-    assert not app.exception
-    (experiment,) = opened.experiments()
-    for id in experiment.runs:
-        opened.stop(id)
-    finish(opened, *experiment.runs)
+    press(app, "Start the experiment")
+    assert len(opened.experiments()) == 1
+    stop_all(opened)
 
 
 def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_against_free_memory(
@@ -155,5 +147,4 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     assert "times the epochs" not in texts(app)
     worst = max(sizes)
     missing = shortage(specs, opened.tasks, worst - 1)
-    assert missing is not None
     assert missing.memory == worst

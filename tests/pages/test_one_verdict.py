@@ -44,8 +44,7 @@ from core.web import predict
 from core.web.predict import ADAPTERS
 from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short, some_of
-from tests.pages.test_changing_pages import query_of
-from tests.pages.test_pages import draw, texts, views
+from tests.pages.test_pages import draw, links, set_state, texts, views
 from tests.study.samples import measured
 
 SEEDS = 8
@@ -107,8 +106,7 @@ def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
     lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
-        with lab.store.transaction() as db:
-            db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (experiment.runs[-1],))
+        set_state(lab, "stopped", experiment.runs[-1])
         members = lab.members(experiment)
         said = "No verdict yet: 1 of 81 runs was stopped. Finish the experiment"
         for page in ("home", "compare", "report", "study"):
@@ -135,12 +133,10 @@ def test_a_run_that_is_far_from_the_others_of_its_setting_is_named_with_a_link(
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
         full = [run for run in lab.members(experiment) if run.spec.label == "Full"]
         run = next(run for run in full if run.spec.optim.learning_rate == BEST and run.result)
-        with lab.store.transaction() as db:
-            result = json.dumps(measured(run.result, accuracy=20.0).to_dict())
-            db.execute("UPDATE runs SET result = ? WHERE id = ?", (result, run.id))
+        set_state(lab, "finished", run.id, result=json.dumps(measured(run.result, accuracy=20.0).to_dict()))
         app = draw("compare", experiment=experiment.id)
         assert f"Full reached 20.00 % with seed {run.spec.seed}, far from its other seeds" in texts(app)
-        assert query_of(app, f"Full, seed {run.spec.seed}") == {"run": [run.id]}
+        assert links(app)[f"Full, seed {run.spec.seed}"] == {"run": run.id}
 
 
 @pytest.mark.parametrize("failed", [None, "LoRA r=4"])
@@ -151,8 +147,7 @@ def test_judged_from_its_exported_tables_the_experiment_has_the_verdict_of_compa
     with as_planted(lab, experiment, None):
         if failed is not None:
             lost = next(run.id for run in lab.members(experiment) if run.spec.label == failed)
-            with lab.store.transaction() as db:
-                db.execute("UPDATE runs SET state = 'failed', cause = 'It was lost.' WHERE id = ?", (lost,))
+            set_state(lab, "failed", lost, cause="It was lost.")
         own = as_json(lab, experiment, [], lab.members(experiment))
         files = results_files(lab, experiment, "results")
         found = gather([Given(name, content) for name, content in files.items()], Reading())
@@ -218,7 +213,6 @@ def test_a_look_that_cannot_be_recorded_says_so_on_every_page_and_is_none(
         for page in ("home", "compare"):
             app = draw(page, experiment=experiment.id)
             assert "No verdict yet: this look cannot be recorded. The disk is full." in texts(app)
-            assert not app.exception
         assert lab.looks.of(experiment.id) == []
 
 
@@ -238,7 +232,6 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
             f"The spread is that of {experiment.name}.",
             f"The spread is that of {later.name}.",
         ], "the newest is of another task"
-        assert found[0] is not None
         lab.notes.delete(list(later.runs))
         assert expected_design(lab, quick) == found[0], "of the same dataset, with the same network"
         for place in range(2 * MAX_KEPT):
@@ -248,8 +241,6 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
     other = [spec.but(task=spec.task.but(dataset="mnist-16k")) for spec in specs]
     with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 8)):
         own, example = expected_design(lab, specs), expected_design(lab, other)
-        assert own is not None
-        assert example is not None
         assert (own.like, own.more) == ("an earlier experiment", f"The spread is that of {experiment.name}.")
         assert (own.design.settings, own.design.examples) == (2, 360)
         assert (example.like, "that of the example (" in example.more) == ("the example", True)
@@ -295,8 +286,7 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
                 "its spread is what tells what the next one can show"
             )
             for state in ("queued", "stopped"):
-                with lab.store.transaction() as db:
-                    db.executemany("UPDATE runs SET state = ? WHERE id = ?", [(state, id) for id in new])
+                set_state(lab, state, *new)
                 for page in ("home", "report") if state == "queued" else ("home",):
                     app = draw(page, experiment=experiment.id)
                     assert said in texts(app), state
@@ -309,8 +299,7 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
             assert [row[0] for row in table["rows"]] == [arm.label for arm in all_arms(members)], (
                 "labels of one experiment, although most of its runs are of another one, too"
             )
-            with lab.store.transaction() as db:
-                db.executemany("UPDATE runs SET state = 'queued' WHERE id = ?", [(id,) for id in new])
+            set_state(lab, "queued", *new)
             for page in ("home", "compare"):
                 app = draw(page, experiment=experiment.id)
                 shown = texts(app)
@@ -357,7 +346,6 @@ def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) 
     found = answer_of(lab, experiment)
     assert not found.reason
     said = literal(headline(found))
-    assert found.told is not None
     assert found.full is not None
     forgetting = forgetting_in_short(found.told.arm, found.full, found.at_equal)
     told = {equal.level: equal.interval.mean for equal in found.at_equal}
@@ -380,7 +368,6 @@ def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) 
     assert len(found.looks) == (0 if found.withheld else 1)
 
     # p-values in the tables of Compare and of the report are those of the verdict.
-    assert found.told is not None
     drawn["report"].session_state["report-Differences in accuracy"] = True
     drawn["report"].run()
     for page in ("compare", "report"):
@@ -398,7 +385,6 @@ def equal_rows(lab: Lab, experiment: Experiment, found: Verdict) -> dict[float, 
     """Difference of forgetting of the setting that is told of at equal accuracy, by accuracy, as the report has it."""
     runs = lab.members(experiment)
     pairs = frontier_pairs(frontiers(runs, epochs_of(lab, runs), 90.0))
-    assert found.told is not None
     own = [pair for pair in pairs if pair[0].label == found.told.arm.spec.label]
     return {equal.level: equal.interval.mean for pair in own for equal in at_equal_accuracy(*pair)}
 
@@ -406,8 +392,6 @@ def equal_rows(lab: Lab, experiment: Experiment, found: Verdict) -> dict[float, 
 def check_offered(lab: Lab, experiment: Experiment, found: Verdict, home: AppTest) -> None:
     """Every page, the JSON and the API begin with one adapter, and Home says what was said of its setting."""
     run, told = found.offered, found.told
-    assert run is not None
-    assert told is not None
     (button,) = [
         each.proto for each in home.get("link_button") if each.proto.label.startswith(("Adapter", ":violet[A"))
     ]
@@ -443,8 +427,6 @@ def check_commands(lab: Lab, experiment: Experiment, found: Verdict, capsys: pyt
     assert printed["choice"] == (found.choice.label if found.choice else None)
     assert printed["withheld"] == (found.withheld or None)
     assert [look["seeds"] for look in printed["looks"]] == [look.seeds for look in found.looks]
-    assert found.told is not None
-    assert found.offered is not None
     assert printed["difference"] == found.told.difference.interval.mean
     assert printed["adapter_run"] == found.offered.id
     assert [setting["label"] for setting in printed["settings"]] == [each.arm.label for each in found.candidates]

@@ -25,8 +25,7 @@ from core.study.report.report import command_of, report_of
 from core.study.weights import cuts, remeasured
 from pages.shared.ui.download import OFFERS
 from pages.shared.ui.literal import literal
-from tests.conftest import finish
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import draw, metrics, press, stop_all, texts
 from tests.trained_home import TrainedHome
 
 
@@ -70,20 +69,13 @@ def unfolded(experiment: Experiment) -> AppTest:
     return unfold(draw("report", experiment=experiment.id))
 
 
-def press(app: AppTest, label: str) -> AppTest:
-    next(button for button in app.button if label in button.label).click().run()
-    assert not app.exception, app.exception
-    return app
-
-
 def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(opened: Lab, base: Run) -> None:
     app = draw("finetune")
     app.slider(key="finetune-epochs").set_value(1).run()
     app.slider(key="finetune-seeds").set_value(3).run()
     app.pills(key="finetune-rank").set_value([4]).run()
     app.pills(key="finetune-controls").set_value(["head"]).run()
-    shown = {metric.label: metric.value for metric in app.metric}
-    assert shown["Runs"] == "81 to 243", "one epoch tells nothing, nor do three"
+    assert metrics(app)["Runs"] == "81 to 243", "one epoch tells nothing, nor do three"
     press(app, "Start the experiment")
     (newest,) = opened.experiments()
     specs = [run.spec for run in opened.members(newest)]
@@ -91,8 +83,7 @@ def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(
     assert is_tuned(specs)
     assert {spec.kind for spec in specs} == {"full", "lora", "head"}
     assert {opened.run(str(spec.base)).spec.seed == spec.seed for spec in specs} == {True}
-    opened.stop(*(run.id for run in opened.live()))
-    finish(opened, *newest.runs)
+    stop_all(opened)
 
 
 def test_the_answer_does_not_wait_for_what_is_measured_again(
@@ -202,7 +193,6 @@ def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tu
     assert "at 2 learning rates" in texts(draw("compare", experiment=tuned[1].id, view="Rates"))
     assert "Each seed has a base of its own" in texts(app)
     app.toggle(key="all-tried").set_value(True).run()
-    assert not app.exception
     (table,) = [frame.value for frame in app.dataframe if "Setting" in frame.value]
     assert len(table) == 8
 

@@ -15,7 +15,7 @@ from core.store.record import Run
 from core.web.predict import PREDICT
 from pages.serve.examples import EXAMPLES, curl, python
 from pages.shared.ui import access
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import draw, metrics, texts
 from tests.trained_home import TrainedHome
 
 
@@ -80,13 +80,13 @@ def test_it_lists_adapters_shows_requests_and_counts_answers(opened: Lab, traine
         assert "LORA_LAB_TOKEN" in code.value
     assert all(run.id in code.value for code in with_adapters for run in adapters)
     assert all(f'"base": "{base.id}"' in code.value for code in alone)
-    metrics = {metric.label: metric.value for metric in app.metric}
-    assert (metrics["Requests"], metrics["Latency, p95"]) == ("0", "–")
-    assert (metrics["Requests per second"], metrics["Rows per second"]) == ("0.0", "0.0")
+    shown = metrics(app)
+    assert (shown["Requests"], shown["Latency, p95"]) == ("0", "–")
+    assert (shown["Requests per second"], shown["Rows per second"]) == ("0.0", "0.0")
     rows = [Row(pixels=[0.5] * 784, adapter=run.id) for run in adapters for _ in range(3)]
     opened.predictor.predict(PredictRequest(rows=rows))
-    metrics = {metric.label: metric.value for metric in draw("serve").metric}
-    assert (metrics["Requests"], metrics["Rows"], metrics["Adapters in memory"]) == ("1", "6", "2")
-    assert (metrics["Cache hits"], metrics["Cache misses"]) == ("0", "6")
-    assert float(metrics["Rows per second"]) > 0
-    assert metrics["Latency, p95"].endswith(" ms")
+    shown = metrics(draw("serve"))
+    assert (shown["Requests"], shown["Rows"], shown["Adapters in memory"]) == ("1", "6", "2")
+    assert (shown["Cache hits"], shown["Cache misses"]) == ("0", "6")
+    assert float(shown["Rows per second"]) > 0
+    assert shown["Latency, p95"].endswith(" ms")

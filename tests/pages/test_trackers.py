@@ -7,46 +7,46 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
+from core.store.record import Experiment
 from pages.shared.experiment import trackers
 from pages.shared.ui.primary import on_primary
 from tests.conftest import HANG, wait_until
-from tests.pages.test_experiment_actions import button, choose
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import button, choose, draw, press, texts
 from tests.tracking.readers import in_tensorboard, single, stored
+
+
+def asked(experiment: Experiment) -> AppTest:
+    """The page of an experiment with what can be sent to a tracker."""
+    return choose(draw("compare", experiment=experiment.id), "track")
+
+
+def sent(app: AppTest, lab: Lab) -> str:
+    """What the page says once all has been sent."""
+    press(app, "Send")
+    wait_until(lambda: not any(state.running for state in lab.tracking.sendings.states()))
+    return texts(app.run())
 
 
 def test_the_button_sends_and_says_what_it_sent(filled: Lab, tmp_path: Path) -> None:
     experiment, logs = filled.experiments()[0], tmp_path / "logs"
-    app = draw("compare", experiment=experiment.id)
-    choose(app, "track")
+    app = asked(experiment)
     assert on_primary("Send") not in [button.label for button in app.button]
-    address = app.text_input(key=f"track-{experiment.id}-address-tensorboard")
-    address.set_value(str(logs)).run()
-    button(app, "Send").click().run()
-    wait_until(lambda: not any(state.running for state in filled.tracking.sendings.states()))
-    app.run()
-    assert not app.exception
-    assert "points of 5 runs were sent" in texts(app)
+    app.text_input(key=f"track-{experiment.id}-address-tensorboard").set_value(str(logs)).run()
+    assert "points of 5 runs were sent" in sent(app, filled)
     assert in_tensorboard(logs) == single(stored(filled, experiment))
-    button(app, "Send").click().run()
-    wait_until(lambda: not any(state.running for state in filled.tracking.sendings.states()))
-    app.run()
-    assert "nothing was sent twice" in texts(app)
+    assert "nothing was sent twice" in sent(app, filled)
 
 
 def test_an_address_that_cannot_be_used_is_a_sentence_on_the_page(filled: Lab, tmp_path: Path) -> None:
     experiment = filled.experiments()[0]
     (tmp_path / "file").write_text("")
-    app = draw("compare", experiment=experiment.id)
-    choose(app, "track")
+    app = asked(experiment)
     app.text_input(key=f"track-{experiment.id}-address-tensorboard").set_value(str(tmp_path / "file")).run()
-    button(app, "Send").click().run()
-    wait_until(lambda: not any(state.running for state in filled.tracking.sendings.states()))
-    app.run()
-    assert "cannot be used" in texts(app)
+    assert "cannot be used" in sent(app, filled)
     app.radio(key=f"track-{experiment.id}-to").set_value("mlflow").run()
     app.text_input(key=f"track-{experiment.id}-address-mlflow").set_value("elsewhere").run()
     assert "MLflow needs a SQLite file or a server" in texts(app)
@@ -58,27 +58,21 @@ def test_others_choose_only_among_the_trackers_that_follow(
 ) -> None:
     experiment = filled.experiments()[0]
     monkeypatch.setattr(trackers, "is_local", lambda: False)
-    app = draw("compare", experiment=experiment.id)
-    choose(app, "track")
+    app = asked(experiment)
     assert "LORA_LAB_TRACK" in texts(app)
     assert not app.text_input
     close_lab()
     open_lab(replace(settings, track=(f"tensorboard:{tmp_path / 'logs'}",)))
-    app = draw("compare", experiment=experiment.id)
-    choose(app, "track")
+    app = asked(experiment)
     assert "has not been written yet" in texts(app)
     assert not app.text_input
     assert button(app, "Send")
 
 
 def test_what_is_sent_of_another_experiment_is_not_waited_for(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
     ended = threading.Event()
     filled.tracking.sendings.begin("e-other to elsewhere", lambda progress, stop: ended.wait(HANG))
     try:
-        app = draw("compare", experiment=experiment.id)
-        choose(app, "track")
-        assert not app.exception
-        assert "elsewhere" not in texts(app)
+        assert "elsewhere" not in texts(asked(filled.experiments()[0]))
     finally:
         ended.set()

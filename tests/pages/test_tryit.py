@@ -88,7 +88,6 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut_and_the_source
     runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
     first = next(iter(runs.values()))
     spec = first.spec.source if on_source else first.spec.task
-    assert spec is not None
     test = filled.tasks.get(spec).test
     networks = {"Base": filled.artifacts.base_network(first)}
     networks |= {label: filled.artifacts.trained(run) for label, run in runs.items()}
@@ -130,7 +129,6 @@ def test_a_picture_of_ones_own_is_answered_as_it_is_or_inverted(filled: Lab, tas
     experiment = filled.experiments()[0]
     runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
     spec = runs["Full"].spec.task if task == "Target" else runs["Full"].spec.source
-    assert spec is not None
     pixels = np.zeros((28, 28), np.uint8)
     pixels[4:24, 12:17] = 200  # a one
     networks = {"Base": filled.artifacts.base_network(runs["Full"]), "Full": filled.artifacts.network(runs["Full"].id)}

@@ -27,10 +27,7 @@ from tests.trained_home import FULL, TrainedHome
 
 VIEWS = ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"]
 
-
-@pytest.fixture(scope="module")
-def opened(everything: Lab) -> Lab:
-    return everything
+pytestmark = pytest.mark.usefixtures("everything")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +47,8 @@ def metrics(app: AppTest) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("label", ["Full", "LoRA r=2"])
-def test_every_view_draws_for_either_method(opened: Lab, experiment: Experiment, view: str, label: str) -> None:
-    run = run_of(opened, experiment, label)
+def test_every_view_draws_for_either_method(everything: Lab, experiment: Experiment, view: str, label: str) -> None:
+    run = run_of(everything, experiment, label)
     app = draw("weights", experiment=experiment.id, run=run.id, view=view)
     assert not app.error
     assert app.query_params["run"] == run.id
@@ -64,7 +61,7 @@ def test_every_view_draws_for_either_method(opened: Lab, experiment: Experiment,
 @pytest.mark.parametrize(
     ("view", "layer"), [("Spectrum", "layers.4"), ("Subspaces", "layers.2"), ("New directions", "layers.4")]
 )
-def test_every_layer_can_be_looked_at(opened: Lab, experiment: Experiment, view: str, layer: str) -> None:
+def test_every_layer_can_be_looked_at(experiment: Experiment, view: str, layer: str) -> None:
     app = draw("weights", experiment=experiment.id, view=view, layer=layer)
     assert not app.error
     assert app.selectbox(key="pick-layer").value == layer
@@ -73,17 +70,17 @@ def test_every_layer_can_be_looked_at(opened: Lab, experiment: Experiment, view:
 
 @pytest.mark.parametrize("name", ["split", "plain", "tuned", "alone", "one_layer"])
 def test_the_page_begins_with_what_it_found_which_agrees_with_the_answer(
-    opened: Lab, trained_home: TrainedHome, name: str
+    everything: Lab, trained_home: TrainedHome, name: str
 ) -> None:
     experiment: Experiment = getattr(trained_home, name)
     app = draw("weights", experiment=experiment.id)
     sentence = app.markdown[0].value.replace("\\", "")
-    shown = opened.run(app.query_params["run"])
-    answer = answer_of(opened, experiment)
+    shown = everything.run(app.query_params["run"])
+    answer = answer_of(everything, experiment)
     key = answer.full.key if answer.full is not None else shown.spec.arm
-    runs = [run for run in opened.members(experiment) if run.result and run.spec.seed == shown.spec.seed]
+    runs = [run for run in everything.members(experiment) if run.result and run.spec.seed == shown.spec.seed]
     (measured,) = [run for run in runs if run.spec.arm == key]
-    change = read_change(opened, measured)
+    change = read_change(everything, measured)
     sizes, ranks = {}, {}
     for path in change.weights:
         weight, delta = change.layer(path)
@@ -97,7 +94,7 @@ def test_the_page_begins_with_what_it_found_which_agrees_with_the_answer(
     assert ("There is no verdict yet" in sentence) == bool(is_open)
 
 
-def test_the_table_says_what_rank_each_adapter_has(opened: Lab, experiment: Experiment) -> None:
+def test_the_table_says_what_rank_each_adapter_has(experiment: Experiment) -> None:
     app = draw("weights", experiment=experiment.id, energy="0.99")
     table = app.dataframe[0].value
     assert len(table) == 4 * 3
@@ -109,13 +106,13 @@ def test_the_table_says_what_rank_each_adapter_has(opened: Lab, experiment: Expe
     assert float(full["Rank for 99 %"].iloc[0].split(" ")[0]) > 2
 
 
-def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(opened: Lab, experiment: Experiment) -> None:
+def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(everything: Lab, experiment: Experiment) -> None:
     ranks = []
     for tolerance in ("0", "0.5", "5"):
         app = draw("weights", experiment=experiment.id, view="Rank", tolerance=tolerance)
         (label,) = [name for name in app.dataframe[0].value["Network"] if "cut to rank" in name]
         ranks.append(int(label.rsplit(" ", 1)[1]))
-        examples = len(opened.tasks.outline(opened.members(experiment)[0].spec.task).validation)
+        examples = len(everything.tasks.outline(everything.members(experiment)[0].spec.task).validation)
         assert f"over {examples} images, the mean of 2 seeds stayed within" in texts(app) or "lost more than" in texts(
             app
         )
@@ -123,15 +120,16 @@ def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(opened: Lab
         rows = app.dataframe[0].value.set_index("Network")["Target"].str.split(" ").str[0].astype(float)
         assert float(moved or 0) == pytest.approx(abs(rows[label] - rows["Full"]), abs=0.15)
     assert all(high <= low for low, high in pairwise(ranks))
-    full = [run.score for run in opened.members(experiment) if run.spec.label == "Full" and run.result]
+    full = [run.score for run in everything.members(experiment) if run.spec.label == "Full" and run.result]
     row = app.dataframe[0].value.set_index("Network").loc["Full", "Target"]
     assert float(row.split(" ")[0]) == pytest.approx(sum(full) / len(full), abs=0.051)
 
 
-def test_the_slider_shows_base_and_trained_network_and_what_lies_between(opened: Lab, experiment: Experiment) -> None:
-    run = run_of(opened, experiment, "LoRA r=4")
+def test_the_slider_shows_base_and_trained_network_and_what_lies_between(
+    everything: Lab, experiment: Experiment
+) -> None:
+    run = run_of(everything, experiment, "LoRA r=4")
     result = run.result
-    assert result is not None
     app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
     slider = app.slider(key="strength")
     titles = ["Target", "Target, own classes", "Source", "Source, own classes"]
@@ -148,14 +146,12 @@ def test_the_slider_shows_base_and_trained_network_and_what_lies_between(opened:
     assert fall.delta.startswith("-")
     assert fall.proto.direction == Metric.MetricDirection.DOWN
     slider.set_value(2.5).run()
-    assert not app.exception
     assert "Alpha **20.0**" in texts(app)
 
 
-def test_switches_turn_layers_off_one_by_one_down_to_the_base(opened: Lab, experiment: Experiment) -> None:
-    run = run_of(opened, experiment, "LoRA r=4", 1)
+def test_switches_turn_layers_off_one_by_one_down_to_the_base(everything: Lab, experiment: Experiment) -> None:
+    run = run_of(everything, experiment, "LoRA r=4", 1)
     result = run.result
-    assert result is not None
     app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
     assert metrics(app)[4][1] == percent(result.measures["accuracy"])
     contributions, every = app.dataframe[0].value, app.dataframe[1].value
@@ -163,35 +159,34 @@ def test_switches_turn_layers_off_one_by_one_down_to_the_base(opened: Lab, exper
     assert metrics(app)[4][1] == contributions.set_index("Layer").loc["layers.2", "Target without it"]
     for layer in ("layers.0", "layers.4"):
         app.toggle(key=f"layer-on-{run.id}-{layer}").set_value(False).run()
-    assert not app.exception
     assert metrics(app)[4][1] == percent(result.measures["accuracy_before"]) == every["Target"].iloc[-1]
     assert metrics(app)[7][1] == percent(result.measures["source_accuracy_masked_before"])
 
 
-def test_two_ranks_and_two_seeds_are_compared(opened: Lab, experiment: Experiment) -> None:
+def test_two_ranks_and_two_seeds_are_compared(everything: Lab, experiment: Experiment) -> None:
     app = draw("weights", experiment=experiment.id, view="Subspaces")
     assert "The first 2 directions of LoRA r=2 and the first 4 directions of LoRA r=4 overlap by" in texts(app)
     assert "95 % of random pairs by less than" in texts(app)
     assert len(app.get("plotly_chart")) == 4
     first = next(box for box in app.selectbox if box.label == "First")
-    first.set_value(run_of(opened, experiment, "LoRA r=4").spec.arm).run()
+    first.set_value(run_of(everything, experiment, "LoRA r=4").spec.arm).run()
     assert "Choose two different settings" in texts(app)
 
 
 def test_methods_that_began_in_the_same_directions_are_not_compared_with_chance(
-    opened: Lab, experiment: Experiment
+    everything: Lab, experiment: Experiment
 ) -> None:
     app = draw("weights", experiment=experiment.id, view="Subspaces")
     first, second = (next(box for box in app.selectbox if box.label == label) for label in ("First", "Second"))
     assert "of LoRA r=2 and the first 4 directions of LoRA r=4 overlap by" in texts(app)
     compared = texts(app).count("than chance")
-    first.set_value(run_of(opened, experiment, "LoRA r=4").spec.arm)
-    second.set_value(run_of(opened, experiment, "DoRA r=4").spec.arm).run()
+    first.set_value(run_of(everything, experiment, "LoRA r=4").spec.arm)
+    second.set_value(run_of(everything, experiment, "DoRA r=4").spec.arm).run()
     assert "Both drew A from the same random numbers" in texts(app)
     assert texts(app).count("than chance") == compared - 1
 
 
-def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(opened: Lab, trained_home: TrainedHome) -> None:
+def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(trained_home: TrainedHome) -> None:
     app = draw("weights", experiment=trained_home.alone.id, view="Subspaces")
     assert "This comparison needs two ranks, and the experiment has one" in texts(app)
     assert "This comparison needs two seeds of LoRA r=2" in texts(app)
@@ -201,14 +196,13 @@ def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(opened: Lab, tr
         assert not draw("weights", experiment=trained_home.scratch.id, view=view).error
 
 
-def test_a_layer_that_no_setting_changed_has_no_figure(opened: Lab, trained_home: TrainedHome) -> None:
+def test_a_layer_that_no_setting_changed_has_no_figure(trained_home: TrainedHome) -> None:
     app = draw("weights", experiment=trained_home.alone.id, view="Spectrum", layer="layers.0")
-    assert not app.exception
     assert "Not drawn, because training did not change layers.0: LoRA r=2" in texts(app)
     assert not app.get("plotly_chart")
 
 
-def test_only_adapted_layers_have_a_switch(opened: Lab, trained_home: TrainedHome) -> None:
+def test_only_adapted_layers_have_a_switch(trained_home: TrainedHome) -> None:
     app = draw("weights", experiment=trained_home.one_layer.id, view="Alpha and layers")
     assert [toggle.label for toggle in app.toggle] == ["layers.2 · 128 → 256"]
     assert "Not changed by training: layers.0, layers.4" in texts(app)
@@ -218,7 +212,7 @@ def test_only_adapted_layers_have_a_switch(opened: Lab, trained_home: TrainedHom
     assert "did not change layers.0" in texts(app)
 
 
-def test_on_its_own_source_there_is_no_second_task(opened: Lab, trained_home: TrainedHome) -> None:
+def test_on_its_own_source_there_is_no_second_task(trained_home: TrainedHome) -> None:
     for view in VIEWS:
         app = draw("weights", experiment=trained_home.one_seed.id, view=view)
         assert not app.error
@@ -226,18 +220,17 @@ def test_on_its_own_source_there_is_no_second_task(opened: Lab, trained_home: Tr
             assert {title for title, _ in metrics(app)} == {"Target", "Target, own classes"}
 
 
-def test_choosing_another_experiment_takes_a_run_of_it(opened: Lab, trained_home: TrainedHome) -> None:
+def test_choosing_another_experiment_takes_a_run_of_it(trained_home: TrainedHome) -> None:
     other = trained_home.one_seed
     app = draw("weights", experiment=trained_home.split.id)
     assert app.query_params["run"] in trained_home.split.runs
     app.selectbox(key="pick-experiment").set_value(other.id).run()
-    assert not app.exception
     assert app.query_params["run"] in other.runs
     assert app.selectbox(key="pick-run").value in other.runs
 
 
 def test_an_address_that_names_nothing_is_no_crash_and_an_experiment_without_a_result_says_so(
-    opened: Lab, trained_home: TrainedHome
+    trained_home: TrainedHome,
 ) -> None:
     for names in ("experiment", "run", "layer", "view energy strength"):
         draw("weights", **dict.fromkeys(names.split(), "<script>alert(1)</script>"))
@@ -245,17 +238,17 @@ def test_an_address_that_names_nothing_is_no_crash_and_an_experiment_without_a_r
     assert "No run of this experiment has a result" in texts(app)
 
 
-def test_a_file_that_is_gone_is_a_sentence(opened: Lab, trained_home: TrainedHome) -> None:
-    made = opened.fine_tune(opened.run(str(trained_home.split.base)), TURNED, [FULL], [4], "gone")
-    (run,) = finish(opened, *made.runs)
+def test_a_file_that_is_gone_is_a_sentence(everything: Lab, trained_home: TrainedHome) -> None:
+    made = everything.fine_tune(everything.run(str(trained_home.split.base)), TURNED, [FULL], [4], "gone")
+    (run,) = finish(everything, *made.runs)
     try:
-        (opened.settings.runs / run.id / NETWORK).unlink()
+        (everything.settings.runs / run.id / NETWORK).unlink()
         for view in VIEWS:
             app = draw("weights", experiment=made.id, view=view)
             # Where one run has nothing to be compared with, its file is not asked for.
             assert ("is gone from" in texts(app)) == (view != "Subspaces")
     finally:
-        opened.notes.delete(made.runs)
+        everything.notes.delete(made.runs)
 
 
 # A transformer that was fine-tuned directly
@@ -268,11 +261,11 @@ def direct(trained_home: TrainedHome) -> Experiment:
     return trained_home.direct
 
 
-def test_the_map_of_adapters_leaves_out_what_they_do_not_change(opened: Lab, direct: Experiment) -> None:
-    network = opened.members(direct)[0].spec.network
+def test_the_map_of_adapters_leaves_out_what_they_do_not_change(everything: Lab, direct: Experiment) -> None:
+    network = everything.members(direct)[0].spec.network
     lora = short(batch_size=16), LoRASpec.of(rank=2, target_modules=("attention",))
-    made = opened.fine_tune(network, PETS, [lora], [0], "attention")
-    finish(opened, *made.runs)
+    made = everything.fine_tune(network, PETS, [lora], [0], "attention")
+    finish(everything, *made.runs)
     try:
         app = draw("weights", experiment=made.id)
         assert not app.error
@@ -283,10 +276,10 @@ def test_the_map_of_adapters_leaves_out_what_they_do_not_change(opened: Lab, dir
         names = [f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense")]
         assert [toggle.label for toggle in app.toggle] == [f"{name} · 2 layers" for name in names]
     finally:
-        opened.notes.delete(made.runs)
+        everything.notes.delete(made.runs)
 
 
-def test_the_page_of_a_transformer_opens_with_the_map_and_each_measure_draws(opened: Lab, direct: Experiment) -> None:
+def test_the_page_of_a_transformer_opens_with_the_map_and_each_measure_draws(direct: Experiment) -> None:
     for name, measure in MAP_MEASURES.items():
         app = draw("weights", experiment=direct.id, measure=measure.title)
         assert not app.error
@@ -297,8 +290,8 @@ def test_the_page_of_a_transformer_opens_with_the_map_and_each_measure_draws(ope
 
 
 @pytest.mark.parametrize("label", ["Full", "LoRA r=2"])
-def test_every_instrument_opens_on_a_layer(opened: Lab, direct: Experiment, label: str) -> None:
-    run = run_of(opened, direct, label)
+def test_every_instrument_opens_on_a_layer(everything: Lab, direct: Experiment, label: str) -> None:
+    run = run_of(everything, direct, label)
     for view in VIEWS:
         app = draw("weights", experiment=direct.id, run=run.id, view=view, layer=KEY)
         assert not app.error, (view, [error.value for error in app.error])
@@ -313,7 +306,7 @@ def test_every_instrument_opens_on_a_layer(opened: Lab, direct: Experiment, labe
 
 
 def test_a_large_network_is_evaluated_only_on_request_and_on_so_many_texts(
-    opened: Lab, direct: Experiment, monkeypatch: pytest.MonkeyPatch
+    direct: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pages.weights.effort.MAX_AT_ONCE", 100)
     for view in ("Rank", "Alpha and layers"):
@@ -328,12 +321,11 @@ def test_a_large_network_is_evaluated_only_on_request_and_on_so_many_texts(
 
 
 def test_another_experiment_whose_network_has_other_layers_starts_at_its_own(
-    opened: Lab, direct: Experiment, experiment: Experiment
+    everything: Lab, direct: Experiment, experiment: Experiment
 ) -> None:
     app = draw("weights", experiment=direct.id)
     layer = app.selectbox(key="pick-layer").value
     app.selectbox(key="pick-experiment").set_value(experiment.id).run()
-    assert not app.exception
     assert "There is no layer" not in texts(app)
-    assert app.selectbox(key="pick-layer").value in layer_shapes(opened.members(experiment)[0].spec.network)
+    assert app.selectbox(key="pick-layer").value in layer_shapes(everything.members(experiment)[0].spec.network)
     assert "There is no layer" in texts(draw("weights", experiment=experiment.id, layer=layer))
