@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import re
 
-from streamlit.testing.v1 import AppTest
-
 from core.lab import Lab
 from core.study.arms.arm import arms_of
 from tests.pages.test_pages import draw, texts
 
-
-def open_tab(lab: Lab) -> AppTest:
-    app = draw("adapters")
-    app.session_state["adapters-from"] = "Blend two"
-    return app.run()
+BLEND = {"adapters-from": "Blend two"}
+"""The address of the tab."""
 
 
 def test_two_adapters_are_blended_and_offered_as_a_file(filled: Lab) -> None:
-    app = open_tab(filled)
+    app = draw("adapters", **BLEND)
     assert not app.error
     runs = {run.id for run in filled.members(filled.experiments()[0]) if run.spec.role == "adapter"}
     assert {app.selectbox(key="blend-first").value, app.selectbox(key="blend-second").value} == runs
@@ -38,11 +33,11 @@ def test_two_adapters_are_blended_and_offered_as_a_file(filled: Lab) -> None:
 
 
 def test_one_adapter_is_not_enough(opened: Lab) -> None:
-    assert "A blend takes two adapters" in texts(open_tab(opened))
+    assert "A blend takes two adapters" in texts(draw("adapters", **BLEND))
 
 
 def test_the_second_choice_begins_with_the_best_of_the_task_and_not_with_the_newest(everything: Lab) -> None:
-    app = open_tab(everything)
+    app = draw("adapters", **BLEND)
     first = everything.run(app.selectbox(key="blend-first").value)
     second = everything.run(app.selectbox(key="blend-second").value)
     own = [

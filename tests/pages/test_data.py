@@ -6,6 +6,7 @@ Bad files are in ``tests/soak/``: in a browser, and through every page that take
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -15,9 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.artifacts.trial import evaluate_adapter, merged_with
 from core.data.task_spec import TaskSpec
-from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
-from core.networks.file import read_network
 from core.networks.fingerprint import base_fingerprint
 from core.run_spec import RunSpec
 from pages.shared.ui.links import script
@@ -223,43 +223,24 @@ def test_a_dataset_whose_files_were_removed_after_its_download_can_be_downloaded
 # Adapters from a file
 
 
-def from_file(app: AppTest, base: str) -> AppTest:
-    app.session_state["adapters-from"] = "From a file"
-    app.query_params["base"] = base
-    app.run()
-    return app
-
-
-def of_peft(base: Path) -> bytes:
-    """Return a zip of the folder that PEFT saves for the same network."""
-    model = get_peft_model(read_network(base), LoraConfig(r=3, lora_alpha=6, target_modules=["layers.0", "layers.2"]))
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        folder = base.parent / "peft"
-        model.save_pretrained(str(folder))
-        for path in folder.iterdir():
-            archive.write(path, path.name)
-    return target.getvalue()
+def with_adapter(base: str, content: bytes) -> AppTest:
+    """The page Adapters with a file for a base."""
+    app = draw("adapters", base=base, **{"adapters-from": "From a file"})
+    return upload(app, "adapter.zip", content, "adapter-file")
 
 
 def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab) -> None:
     run = filled.runs(methods=["lora"])[0]
     content, base = filled.artifacts.read(run.id, ADAPTER), str(run.spec.base)
-    found, (own, turned) = evaluate_adapter(
-        content, filled.artifacts.network(base), filled.tasks, [DIGITS, TURNED, DIGITS]
-    )
+    tasks = [DIGITS, TURNED, DIGITS]
+    found, evaluated = evaluate_adapter(content, filled.artifacts.network(base), filled.tasks, tasks)
     assert found == filled.artifacts.verify(run.id)
-    assert (turned.before.measures["accuracy"], turned.after.measures["accuracy"]) == (
-        run.result.measures["accuracy_before"],
-        run.score,
-    )
-    assert (own.before.measures["accuracy"], own.after.measures["accuracy"]) == (
-        run.result.measures["source_accuracy_before"],
-        run.result.measures["source_accuracy"],
-    )
+    for each, name in zip(evaluated, ("source_accuracy", "accuracy"), strict=True):
+        assert each.before.measures["accuracy"] == run.result.measures[f"{name}_before"]
+        assert each.after.measures["accuracy"] == run.result.measures[name]
     assert merged_with(content, filled.artifacts.network(base)) == filled.artifacts.read(run.id, "merged.safetensors")
 
-    app = upload(from_file(draw("adapters"), base), "adapter.zip", content, "adapter-file")
+    app = with_adapter(base, content)
     assert "its certificate matches the file's contents" in texts(app)
     (table,) = app.dataframe
     assert [task.rpartition(" (")[2] for task in table.value["Task"]] == ["the adapter's task)", "the base's task)"]
@@ -267,7 +248,7 @@ def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab)
         f"{run.result.measures[name]:.2f} %" for name in ("accuracy", "source_accuracy")
     ]
     app.toggle(key="adapter-more").set_value(True).run()
-    app = upload(from_file(draw("adapters"), base), "adapter.zip", _of_elsewhere(content), "adapter-file")
+    app = with_adapter(base, _of_elsewhere(content))
     assert "It was trained on elsewhere, rotated 45°" in texts(app)
     (table,) = app.dataframe
     assert len(table.value) == 1
@@ -286,11 +267,11 @@ def _of_elsewhere(content: bytes) -> bytes:
 
 def test_an_adapter_of_peft_is_evaluated_without_certificate_and_not_stored(filled: Lab, tmp_path: Path) -> None:
     (base,) = filled.bases()
-    network = tmp_path / "base.safetensors"
-    network.write_bytes(filled.artifacts.read(base.id, NETWORK))
-    content = of_peft(network)
+    config = LoraConfig(r=3, lora_alpha=6, target_modules=["layers.0", "layers.2"])
+    get_peft_model(filled.artifacts.network(base.id), config).save_pretrained(str(tmp_path / "peft"))
+    content = Path(shutil.make_archive(str(tmp_path / "adapter"), "zip", tmp_path / "peft")).read_bytes()
     before = {path: path.stat().st_mtime_ns for path in filled.settings.runs.rglob("*")}
-    app = upload(from_file(draw("adapters"), base.id), "peft.zip", content, "adapter-file")
+    app = with_adapter(base.id, content)
     assert "it has no certificate" in texts(app)
     assert "not of the merged file" in texts(app)
     assert {path: path.stat().st_mtime_ns for path in filled.settings.runs.rglob("*")} == before
@@ -300,7 +281,7 @@ def test_an_adapter_whose_base_is_not_here_is_said_to_be_so_in_one_sentence_and_
     filled: Lab, trained_home: TrainedHome
 ) -> None:
     (base,) = filled.bases()
-    app = upload(from_file(draw("adapters"), base.id), "adapter.zip", WHOLE, "adapter-file")
+    app = with_adapter(base.id, WHOLE)
     (error,) = app.error
     assert error.value == literal(
         "No base here is the one that this adapter was trained on, which has the fingerprint "
@@ -309,8 +290,7 @@ def test_an_adapter_whose_base_is_not_here_is_said_to_be_so_in_one_sentence_and_
     assert app.selectbox(key="pick-base").value == base.id
     assert not app.success
     (other,) = trained_home.bring(filled, str(trained_home.one_seed.base))
-    app = from_file(draw("adapters"), other.id)
-    upload(app, "adapter.zip", filled.artifacts.read(filled.runs(methods=["lora"])[0].id, ADAPTER), "adapter-file")
+    app = with_adapter(other.id, filled.artifacts.read(filled.runs(methods=["lora"])[0].id, ADAPTER))
     assert not app.error
     assert app.selectbox(key="pick-base").value == base.id  # until somebody chooses another one
     assert "its certificate matches the file's contents" in texts(app)

@@ -32,7 +32,7 @@ from pages.shared.ui.pickers import when
 from tests.conftest import BOTH, compared, finish, short
 from tests.data.text_files import CSV
 from tests.data.uploaded import keep_noise
-from tests.pages.test_pages import draw, draw_with_digits, texts
+from tests.pages.test_pages import draw, draw_with_digits, stop_all, texts
 from tests.text_home import import_tiny
 from tests.trained_home import TrainedHome
 
@@ -67,7 +67,7 @@ def chosen(app: AppTest) -> tuple[Any, ...]:
     )
 
 
-def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -> None:
+def test_the_first_visit_shows_an_example_which_it_says_and_which_goes_when_there_is_an_experiment(opened: Lab) -> None:
     app = draw("home")
     assert f"**Example: {example().name}**, with a base for each seed." in texts(app).replace("\\", "")
     assert literal(headline(example_verdict())) in texts(app)
@@ -76,9 +76,6 @@ def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -
     assert "each setting minus that of full fine-tuning" in chart.proto.alt
     assert [each.proto.label for each in app.get("link_button")] == ["Download chart"]
     assert [button.key for button in app.button if not button.key.startswith("home-run")] == []
-
-
-def test_the_example_goes_when_there_is_an_experiment(opened: Lab) -> None:
     compared(opened, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(1))
     assert "Example:" not in texts(draw("home"))
 
@@ -100,8 +97,7 @@ def test_the_button_waits_for_no_forecast(opened: Lab, monkeypatch: pytest.Monke
     app = draw_with_digits("home")
     if is_stopped:
         app.button(key="home-run").click().run()
-        opened.stop(*(run.id for run in opened.live()))
-        finish(opened, *(run.id for run in opened.runs()))
+        stop_all(opened)
     steps: list[str] = []
 
     def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,11 +113,9 @@ def test_the_button_waits_for_no_forecast(opened: Lab, monkeypatch: pytest.Monke
     monkeypatch.setattr(st, "button", noted("button", st.button))
     app.run()
     assert app.button(key="home-run")
-    drawn = [
-        step for step in steps if not step.startswith(("home-", "below-")) or step in ("home-run", "home-run-anew")
-    ]
-    buttons = ["home-run", "home-run-anew"] if is_stopped else ["home-run"]
-    assert drawn[: len(buttons)] == buttons
+    buttons = ["home-run", "home-run-anew"]
+    drawn = [step for step in steps if step in buttons or not step.startswith(("home-", "below-"))]
+    assert drawn[: 1 + is_stopped] == buttons[: 1 + is_stopped]
     assert {"between", "expected", "shortage"} <= set(drawn)
     assert "Thorough: " in texts(app)
 
@@ -149,8 +143,7 @@ def test_what_trains_is_in_the_form_after_a_reload_and_what_somebody_changes_sta
         assert chosen(again) == ("digits", "inversion", "quick")
         again.selectbox(key="home-target").set_value("permutation").run()
         assert chosen(again) == ("digits", "permutation", "quick")
-    opened.stop(*(run.id for run in opened.live()))
-    finish(opened, *(run.id for run in opened.runs()))
+    stop_all(opened)
     for again in (draw("home", experiment=experiment.id), draw("home")):
         assert chosen(again) == ("digits", "inversion", "quick"), "nothing trains, and this is what the answer is to"
 
@@ -171,8 +164,7 @@ def test_what_a_link_or_a_person_chose_stays_while_experiments_get_runs_and_end(
     app.query_params["dataset"] = "mine"  # as "Ask on Home" does
     app.switch_page(script("home")).run()
     assert chosen(app)[:2] == ("mnist-16k", "data:mine")
-    opened.stop(*(run.id for run in opened.live()))
-    finish(opened, *(run.id for run in opened.runs()))
+    stop_all(opened)
     app.radio(key="home-plan").set_value("thorough").run()
     assert chosen(app) == ("mnist-16k", "data:mine", "thorough"), "an experiment has ended meanwhile"
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
-from core.reader import reading_here
 from core.store.judged import Judged
 from core.study.arms.verdict_words import headline
 from core.study.report.judged import REPORTED, judged_answer
@@ -24,15 +21,12 @@ UNKNOWN = csv_of(
 )
 
 
-@pytest.fixture(autouse=True)
-def here(read_here: None) -> None:
-    """Read in the process of the test, also in the thread of a page."""
+pytestmark = pytest.mark.usefixtures("read_here")
 
 
 @pytest.fixture
-def kept(opened: Lab) -> Iterator[Judged]:
-    with reading_here():
-        yield judged(opened, FULL).judged
+def kept(opened: Lab) -> Judged:
+    return judged(opened, FULL).judged
 
 
 def upload(app: AppTest, content: bytes, name: str = "results.csv", place: int = 0) -> AppTest:

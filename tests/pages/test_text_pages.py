@@ -27,9 +27,8 @@ from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import NO_SOURCE
 from pages.shared.ui.links import script
 from pages.shared.ui.literal import literal
-from tests.conftest import HANG
-from tests.pages.test_data import from_file, upload
-from tests.pages.test_pages import PAGES, SHELL, draw, texts
+from tests.pages.test_data import with_adapter
+from tests.pages.test_pages import PAGES, Shell, draw, metrics, texts
 from tests.pages.test_tryit import answers
 from tests.text_home import HOSTILE, NAMES, NETWORK
 from tests.trained_home import TrainedHome
@@ -46,7 +45,7 @@ def seen(everything: Lab) -> Callable[..., AppTest]:
 
 
 def test_pages_of_a_lab_with_runs_draw_one_after_another_in_one_session() -> None:
-    app = AppTest.from_file(str(SHELL), default_timeout=HANG).run()
+    app = Shell().run()
     for page in (*PAGES[1:], PAGES[0]):
         app.switch_page(script(page)).run()
         assert not app.error, page
@@ -88,22 +87,8 @@ def test_every_tab_of_compare_speaks_of_texts(
     assert "None" not in found
     if tab in ("Accuracy", "Examples"):
         assert "test texts" in found
-
-
-def test_forgetting_of_a_network_as_it_was_brought_cannot_be_measured(
-    seen: Callable[..., AppTest], trained_home: TrainedHome
-) -> None:
-    assert NO_SOURCE in texts(seen("compare", experiment=trained_home.direct.id, view="Forgetting"))
-    assert NO_SOURCE not in texts(seen("compare", experiment=trained_home.after_source.id, view="Forgetting"))
-
-
-def test_accuracy_comes_with_macro_f1_and_a_warning_where_it_misleads(
-    seen: Callable[..., AppTest], trained_home: TrainedHome
-) -> None:
-    found = texts(seen("compare", experiment=trained_home.direct.id, view="Accuracy"))
-    assert "Macro-F1, the mean of the F1 scores of all classes: Full" in found
-    assert "Accuracy misleads here: 60.0 % of the test texts are of one class" in found
-    assert "misleads" not in texts(seen("compare", experiment=trained_home.after_source.id, view="Accuracy"))
+    if tab == "Forgetting":
+        assert (NO_SOURCE in found) == (which == "direct"), "it cannot be measured of a network as it was brought"
 
 
 def test_texts_on_which_two_settings_differ_stand_in_a_table_as_they_are(
@@ -131,10 +116,9 @@ def test_a_run_shows_macro_f1_its_network_and_no_json_among_its_settings(
     everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("runs", run=trained_home.direct.runs[0])
-    shown = {metric.label: metric.value for metric in app.metric}
     run = everything.run(trained_home.direct.runs[0])
     assert run.result.measures["macro_f1"] is not None
-    assert shown["Macro-F1"] == f"{run.result.measures['macro_f1']:.2f} %"
+    assert metrics(app)["Macro-F1"] == f"{run.result.measures['macro_f1']:.2f} %"
     assert f"from {literal(NETWORK)}" in texts(app)
     settings = next(frame.value for frame in app.dataframe if "Value" in frame.value)
     assert settings["Value"].str.len().max() <= 64
@@ -145,7 +129,7 @@ def test_runs_can_be_filtered_by_their_network(seen: Callable[..., AppTest]) -> 
     assert "0 runs" in texts(seen("runs", text="no-such-network"))
 
 
-def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(
+def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it_and_its_certificate_each_rank_and_not_each_layer(
     everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     lora = next(run for run in everything.runs_of(trained_home.direct.runs) if run.spec.role == "adapter")
@@ -153,14 +137,8 @@ def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(
     assert not app.error
     assert any("AutoModelForSequenceClassification" in code.value for code in app.code)
     assert all("None" not in code.value for code in app.code)
-
-
-def test_a_certificate_has_a_row_for_each_rank_and_not_for_each_of_many_layers(
-    everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
-) -> None:
-    lora = next(run for run in everything.runs_of(trained_home.direct.runs) if run.spec.role == "adapter")
     ranks = list(everything.artifacts.certificate(lora.id)["layers"].values())
-    (table,) = [frame.value for frame in seen("adapters", adapter=lora.id).dataframe if "Check" in frame.value]
+    (table,) = [frame.value for frame in app.dataframe if "Check" in frame.value]
     rows = table[table["Check"].str.startswith("Rank of")]
     assert list(rows["Result"]) == list(dict.fromkeys(map(str, ranks)))
     assert len(rows) < len(ranks)
@@ -173,7 +151,7 @@ def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(
     for experiment, base in (trained_home.direct, trained_home.digest), (trained_home.after_source, None):
         run = next(run for run in everything.runs_of(experiment.runs) if run.spec.role == "adapter")
         content = everything.artifacts.read(run.id, ADAPTER)
-        app = upload(from_file(draw("adapters"), base or str(run.spec.base)), "adapter.zip", content, "adapter-file")
+        app = with_adapter(base or str(run.spec.base), content)
         app.toggle(key="adapter-more").set_value(True).run()
         app.selectbox(key="adapter-task-dataset").set_value("pets").run()
         columns = {name for frame in app.dataframe if "With the adapter" in frame.value for name in frame.value}
@@ -199,7 +177,10 @@ def test_a_form_offers_what_would_fit_and_a_press_does_it(
     app.pills(key="finetune-rank").set_value([LoRASpec.of().rank]).run()
     app.select_slider(key="finetune-transformer-batch").set_value(1024).run()
     assert not any("will not fit" in warning.value for warning in app.warning)
-    needed = memory_of(everything.planned(_asked(everything, trained_home)).runs[:1], everything.tasks)
+    network = everything.networks.spec(trained_home.digest)
+    lora = default_optim(LoRASpec, network).but(batch_size=1024), LoRASpec.of()
+    asked = Configuration.on(network, TaskSpec.of(dataset="pets", length=128), [lora], range(1), device="cpu")
+    needed = memory_of(everything.planned(asked).runs[:1], everything.tasks)
     monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
     app.run()
     assert any(f"{LoRASpec.of().label} will not fit" in warning.value for warning in app.warning)
@@ -256,12 +237,14 @@ def test_macro_f1_and_the_largest_class_stand_beside_accuracy_and_on_home_only_w
     app = seen("home", experiment=trained_home.direct.id)
     arms = {arm.spec.kind: arm for arm in chosen_arms(everything.members(trained_home.direct))}
     assert "Macro-F1, the mean" not in texts(app), "nothing has been learned"
-    compare = texts(seen("compare", experiment=trained_home.direct.id))
+    assert any("Accuracy misleads here" in warning.value for warning in app.warning)
+    compare = texts(seen("compare", experiment=trained_home.direct.id, view="Accuracy"))
+    assert "Macro-F1, the mean of the F1 scores of all classes: Full" in compare
     assert literal(macro_f1_sentence([arms["full"], arms["lora"]])[:60]) in compare
     assert "The largest class has 60.0 % of the test texts." in compare
-    assert any("Accuracy misleads here" in warning.value for warning in app.warning)
-    app = seen("home", experiment=trained_home.after_source.id)
-    assert not any("misleads" in warning.value for warning in app.warning)
+    assert "Accuracy misleads here: 60.0 % of the test texts are of one class" in compare
+    for page in ("home", "compare"):
+        assert "misleads" not in texts(seen(page, experiment=trained_home.after_source.id)), page
 
 
 def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(
@@ -277,13 +260,6 @@ def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(
         assert forecast in {bytes_text(kept[run.id].memory) for run in runs}
         assert ("bank of" in measured) == any(run.result.bank > 1 for run in runs if run.result)
     assert "Runs of one bank share that product" in texts(app)
-
-
-def _asked(lab: Lab, trained_home: TrainedHome) -> Configuration:
-    network = lab.networks.spec(trained_home.digest)
-    optim = default_optim(LoRASpec, network).but(batch_size=1024)
-    task = TaskSpec.of(dataset="pets", length=128)
-    return Configuration.on(network, task, [(optim, LoRASpec.of())], range(1), device="cpu")
 
 
 @pytest.mark.parametrize("which", ["direct", "after_source"])

@@ -129,18 +129,18 @@ def test_the_slider_shows_base_and_trained_network_and_what_lies_between(
     everything: Lab, experiment: Experiment
 ) -> None:
     run = run_of(everything, experiment, "LoRA r=4")
-    result = run.result
+    measures = run.result.measures
     app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
     slider = app.slider(key="strength")
     titles = ["Target", "Target, own classes", "Source", "Source, own classes"]
     trained = metrics(app)[:4]
     assert [title for title, _ in trained] == titles
-    assert trained[0][1] == percent(result.measures["accuracy"])
-    assert trained[2][1] == percent(result.measures["source_accuracy"])
-    assert trained[3][1] == percent(result.measures["source_accuracy_masked"])
+    assert trained[0][1] == percent(measures["accuracy"])
+    assert trained[2][1] == percent(measures["source_accuracy"])
+    assert trained[3][1] == percent(measures["source_accuracy_masked"])
     slider.set_value(0.0).run()
-    assert metrics(app)[0][1] == percent(result.measures["accuracy_before"])
-    assert metrics(app)[3][1] == percent(result.measures["source_accuracy_masked_before"])
+    assert metrics(app)[0][1] == percent(measures["accuracy_before"])
+    assert metrics(app)[3][1] == percent(measures["source_accuracy_masked_before"])
     assert "Alpha **0.0** (trained with 8)" in texts(app)
     fall = next(metric for metric in app.metric if metric.label == "Target")
     assert fall.delta.startswith("-")
@@ -151,37 +151,33 @@ def test_the_slider_shows_base_and_trained_network_and_what_lies_between(
 
 def test_switches_turn_layers_off_one_by_one_down_to_the_base(everything: Lab, experiment: Experiment) -> None:
     run = run_of(everything, experiment, "LoRA r=4", 1)
-    result = run.result
+    measures = run.result.measures
     app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
-    assert metrics(app)[4][1] == percent(result.measures["accuracy"])
+    assert metrics(app)[4][1] == percent(measures["accuracy"])
     contributions, every = app.dataframe[0].value, app.dataframe[1].value
     app.toggle(key=f"layer-on-{run.id}-layers.2").set_value(False).run()
     assert metrics(app)[4][1] == contributions.set_index("Layer").loc["layers.2", "Target without it"]
     for layer in ("layers.0", "layers.4"):
         app.toggle(key=f"layer-on-{run.id}-{layer}").set_value(False).run()
-    assert metrics(app)[4][1] == percent(result.measures["accuracy_before"]) == every["Target"].iloc[-1]
-    assert metrics(app)[7][1] == percent(result.measures["source_accuracy_masked_before"])
+    assert metrics(app)[4][1] == percent(measures["accuracy_before"]) == every["Target"].iloc[-1]
+    assert metrics(app)[7][1] == percent(measures["source_accuracy_masked_before"])
 
 
-def test_two_ranks_and_two_seeds_are_compared(everything: Lab, experiment: Experiment) -> None:
+def test_two_ranks_and_two_seeds_are_compared_and_with_chance_only_where_they_began_in_other_directions(
+    everything: Lab, experiment: Experiment
+) -> None:
+    def choose(label: str, setting: str) -> None:
+        box = next(box for box in app.selectbox if box.label == label)
+        box.set_value(run_of(everything, experiment, setting).spec.arm).run()
+
     app = draw("weights", experiment=experiment.id, view="Subspaces")
     assert "The first 2 directions of LoRA r=2 and the first 4 directions of LoRA r=4 overlap by" in texts(app)
     assert "95 % of random pairs by less than" in texts(app)
     assert len(app.get("plotly_chart")) == 4
-    first = next(box for box in app.selectbox if box.label == "First")
-    first.set_value(run_of(everything, experiment, "LoRA r=4").spec.arm).run()
-    assert "Choose two different settings" in texts(app)
-
-
-def test_methods_that_began_in_the_same_directions_are_not_compared_with_chance(
-    everything: Lab, experiment: Experiment
-) -> None:
-    app = draw("weights", experiment=experiment.id, view="Subspaces")
-    first, second = (next(box for box in app.selectbox if box.label == label) for label in ("First", "Second"))
-    assert "of LoRA r=2 and the first 4 directions of LoRA r=4 overlap by" in texts(app)
     compared = texts(app).count("than chance")
-    first.set_value(run_of(everything, experiment, "LoRA r=4").spec.arm)
-    second.set_value(run_of(everything, experiment, "DoRA r=4").spec.arm).run()
+    choose("First", "LoRA r=4")
+    assert "Choose two different settings" in texts(app)
+    choose("Second", "DoRA r=4")
     assert "Both drew A from the same random numbers" in texts(app)
     assert texts(app).count("than chance") == compared - 1
 
@@ -192,11 +188,6 @@ def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(trained_home: T
     assert "This comparison needs two seeds of LoRA r=2" in texts(app)
     app = draw("weights", experiment=trained_home.alone.id, view="Rank")
     assert "needs full fine-tuning, and the experiment has none" in texts(app)
-    for view in VIEWS:
-        assert not draw("weights", experiment=trained_home.scratch.id, view=view).error
-
-
-def test_a_layer_that_no_setting_changed_has_no_figure(trained_home: TrainedHome) -> None:
     app = draw("weights", experiment=trained_home.alone.id, view="Spectrum", layer="layers.0")
     assert "Not drawn, because training did not change layers.0: LoRA r=2" in texts(app)
     assert not app.get("plotly_chart")
@@ -206,33 +197,26 @@ def test_only_adapted_layers_have_a_switch(trained_home: TrainedHome) -> None:
     app = draw("weights", experiment=trained_home.one_layer.id, view="Alpha and layers")
     assert [toggle.label for toggle in app.toggle] == ["layers.2 · 128 → 256"]
     assert "Not changed by training: layers.0, layers.4" in texts(app)
-    for view in VIEWS:
-        app = draw("weights", experiment=trained_home.one_layer.id, view=view, layer="layers.0")
-        assert not app.error
-    assert "did not change layers.0" in texts(app)
 
 
-def test_on_its_own_source_there_is_no_second_task(trained_home: TrainedHome) -> None:
-    for view in VIEWS:
-        app = draw("weights", experiment=trained_home.one_seed.id, view=view)
-        assert not app.error
-        if view == "Alpha and layers":
-            assert {title for title, _ in metrics(app)} == {"Target", "Target, own classes"}
-
-
-def test_choosing_another_experiment_takes_a_run_of_it(trained_home: TrainedHome) -> None:
-    other = trained_home.one_seed
-    app = draw("weights", experiment=trained_home.split.id)
-    assert app.query_params["run"] in trained_home.split.runs
-    app.selectbox(key="pick-experiment").set_value(other.id).run()
-    assert app.query_params["run"] in other.runs
-    assert app.selectbox(key="pick-run").value in other.runs
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_draws_with_a_control_with_a_layer_that_nothing_changed_and_on_its_own_source(
+    trained_home: TrainedHome, view: str
+) -> None:
+    assert not draw("weights", experiment=trained_home.scratch.id, view=view).error
+    app = draw("weights", experiment=trained_home.one_layer.id, view=view, layer="layers.0")
+    assert not app.error
+    assert "did not change layers.0" in texts(app) or view != "New directions"
+    app = draw("weights", experiment=trained_home.one_seed.id, view=view)
+    assert not app.error
+    if view == "Alpha and layers":
+        assert {title for title, _ in metrics(app)} == {"Target", "Target, own classes"}, "there is no second task"
 
 
 def test_an_address_that_names_nothing_is_no_crash_and_an_experiment_without_a_result_says_so(
     trained_home: TrainedHome,
 ) -> None:
-    for names in ("experiment", "run", "layer", "view energy strength"):
+    for names in ("layer", "view energy strength"):
         draw("weights", **dict.fromkeys(names.split(), "<script>alert(1)</script>"))
     app = draw("weights", experiment=trained_home.failed.id)
     assert "No run of this experiment has a result" in texts(app)
@@ -320,12 +304,15 @@ def test_a_large_network_is_evaluated_only_on_request_and_on_so_many_texts(
         assert asked.dataframe
 
 
-def test_another_experiment_whose_network_has_other_layers_starts_at_its_own(
+def test_another_experiment_whose_network_has_other_layers_starts_at_a_run_and_a_layer_of_its_own(
     everything: Lab, direct: Experiment, experiment: Experiment
 ) -> None:
     app = draw("weights", experiment=direct.id)
     layer = app.selectbox(key="pick-layer").value
+    assert app.query_params["run"] in direct.runs
     app.selectbox(key="pick-experiment").set_value(experiment.id).run()
+    assert app.query_params["run"] in experiment.runs
+    assert app.selectbox(key="pick-run").value in experiment.runs
     assert "There is no layer" not in texts(app)
     assert app.selectbox(key="pick-layer").value in layer_shapes(everything.members(experiment)[0].spec.network)
     assert "There is no layer" in texts(draw("weights", experiment=experiment.id, layer=layer))
