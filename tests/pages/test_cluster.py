@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core.engine.executors import EXECUTORS, ThreadExecutor
 from core.engine.jobs.dependencies import Dependencies
@@ -64,10 +63,6 @@ def beside(trained_home: TrainedHome, settings: Settings, monkeypatch: pytest.Mo
     close_lab()
 
 
-def choose(app: AppTest, name: str) -> None:
-    app.segmented_control(key=CHOICE).set_value(name).run()
-
-
 def test_nodes_and_what_trains_on_them_are_shown_and_the_choice_counts(beside: Lab) -> None:
     app = draw("runs")
     table = next(frame.value for frame in app.dataframe if "Node" in frame.value)
@@ -75,7 +70,7 @@ def test_nodes_and_what_trains_on_them_are_shown_and_the_choice_counts(beside: L
     assert table["In training"].tolist() == ["", "LoRA r=4, 2 runs"]
     assert "Full, 1 run: waiting for room in the cluster." in texts(app)
     assert beside.executors.name == "threads"
-    choose(app, "moon")
+    app.segmented_control(key=CHOICE).set_value("moon").run()
     assert beside.executors.name == "moon"
     assert [warning.value for warning in app.warning] == [r"The moon has \*set\*."]
 
@@ -96,7 +91,7 @@ def test_two_machines_are_expected_to_take_half_the_time(beside: Lab) -> None:
 def test_what_is_not_installed_is_a_sentence_and_changes_nothing(beside: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Surface, "missing", "Fly there first.")
     app = draw("runs")
-    choose(app, "moon")
+    app.segmented_control(key=CHOICE).set_value("moon").run()
     assert beside.executors.name == "threads"
     assert [warning.value for warning in app.warning] == ["Fly there first."]
 

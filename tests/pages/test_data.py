@@ -187,8 +187,7 @@ def test_class_names_are_shown_verbatim(opened: Lab) -> None:
 
 
 def test_a_dataset_that_waiting_runs_need_is_not_deleted(opened: Lab) -> None:
-    app = upload(draw("data"), "mine.npz", GOOD)
-    app.button(key="upload-keep").click().run()
+    press(upload(draw("data"), "mine.npz", GOOD), "upload-keep")
     optim = short(epochs=200, batch_size=1)
     for seed in range(2):
         opened.launch(RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="mine"), seed=seed, optim=optim))
@@ -200,8 +199,7 @@ def test_a_dataset_that_waiting_runs_need_is_not_deleted(opened: Lab) -> None:
 
 
 def test_a_damaged_dataset_is_listed_and_can_be_deleted(opened: Lab) -> None:
-    app = upload(draw("data"), "mine.npz", GOOD)
-    app.button(key="upload-keep").click().run()
+    press(upload(draw("data"), "mine.npz", GOOD), "upload-keep")
     (opened.settings.datasets / "own/mine.safetensors").write_bytes(b"damaged")
     app = draw("data")
     assert "is damaged: delete it" in texts(app)

@@ -145,6 +145,4 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     app.button_group(key="finetune-longer").set_value(0).run()
     assert "Learning rates are searched for, in runs of 10 epochs: 3 around" in texts(app)
     assert "times the epochs" not in texts(app)
-    worst = max(sizes)
-    missing = shortage(specs, opened.tasks, worst - 1)
-    assert missing.memory == worst
+    assert shortage(specs, opened.tasks, max(sizes) - 1).memory == max(sizes)

@@ -108,11 +108,11 @@ is nothing where it has too few settings.
 """
 
 
-def upload(app: AppTest, page: str, content: str, name: str = "experiment.json") -> None:
+def upload(app: AppTest, page: str, content: str, name: str = "experiment.json") -> AppTest:
     """Choose a file, as somebody does in the popover."""
     field = next(field for field in app.file_uploader if str(field.key).startswith(f"{page}-open"))
     field.upload(name, content.encode(), "application/json")
-    app.run()
+    return app.run()
 
 
 def start(app: AppTest, page: str) -> None:
@@ -142,8 +142,7 @@ def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_fo
     trained_home.bring(opened, str(trained_home.plain.base), str(trained_home.split.base))
     base = opened.bases()[-1]  # not the default
     asked = Configuration.on(base.spec, task, arms, range(seeds), **more)
-    app = draw(page)
-    upload(app, page, write_configuration(asked))
+    app = upload(draw(page), page, write_configuration(asked))
     assert not app.error
     assert BEYOND not in texts(app)
     assert app.query_params["base"] == base.id
@@ -176,8 +175,7 @@ def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experimen
     opened: Lab, base: Run, page: str, arms: list[Any], seeds: tuple[int, ...], more: dict[str, Any], missing: str
 ) -> None:
     asked = Configuration.on(base.spec, TURNED, arms, seeds, **more)
-    app = draw(page)
-    upload(app, page, write_configuration(asked))
+    app = upload(draw(page), page, write_configuration(asked))
     assert not app.error
     assert BEYOND in texts(app)
     assert {"Runs", "Time"} <= {metric.label for metric in app.metric}
@@ -227,8 +225,7 @@ def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
 
 
 def test_a_form_that_was_filled_from_a_file_can_be_changed(opened: Lab, base: Run) -> None:
-    app = draw("finetune")
-    upload(app, "finetune", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [0, 1])))
+    app = upload(draw("finetune"), "finetune", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [0, 1])))
     assert app.slider(key="finetune-epochs").value == 3
     app.slider(key="finetune-epochs").set_value(4).run()
     assert app.slider(key="finetune-epochs").value == 4
@@ -252,8 +249,7 @@ def test_a_form_is_filled_once_for_each_link_that_is_followed(opened: Lab, base:
 
 
 def test_a_file_that_was_closed_leaves_the_form(opened: Lab, base: Run) -> None:
-    app = draw("finetune")
-    upload(app, "finetune", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [7])))
+    app = upload(draw("finetune"), "finetune", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [7])))
     assert BEYOND in texts(app)
     press(app, "Close the file")
     assert not app.error
@@ -265,8 +261,7 @@ def test_a_file_that_was_closed_leaves_the_form(opened: Lab, base: Run) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_where_there_is_no_base_yet_the_file_has_it_trained(opened: Lab, page: str) -> None:
     spec = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-    app = draw(page)
-    upload(app, page, write_configuration(Configuration.on(spec, TURNED, grid(ODD), [0, 1])))
+    app = upload(draw(page), page, write_configuration(Configuration.on(spec, TURNED, grid(ODD), [0, 1])))
     assert BEYOND in texts(app)
     assert [metric.value for metric in app.metric if metric.label == "Bases to train"] == ["1"]
     start(app, "finetune")
@@ -301,8 +296,7 @@ def test_a_network_that_was_brought_is_chosen_from_a_file(opened: Lab, tmp_path:
     network = import_tiny(opened, tmp_path / "tiny")
     arms = [(default_optim(method, network).but(epochs=2), method) for method in (FullSpec(), LoRASpec.of(rank=2))]
     asked = Configuration.on(network, PETS.but(shots=7), arms, range(2))
-    app = draw("finetune")
-    upload(app, "finetune", write_configuration(asked))
+    app = upload(draw("finetune"), "finetune", write_configuration(asked))
     assert not app.error
     assert BEYOND not in texts(app)
     assert app.query_params["base"] == network.brought

@@ -99,7 +99,42 @@ def test_every_page_and_command_gives_one_verdict_and_looks_once(
     lab: Lab, experiment: Experiment, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with as_planted(lab, experiment, CASES[case]):
-        check(lab, experiment, capsys)
+        found = answer_of(lab, experiment)
+        assert not found.reason
+        said = literal(headline(found))
+        assert found.full is not None
+        forgetting = forgetting_in_short(found.told.arm, found.full, found.at_equal)
+        told = {equal.level: equal.interval.mean for equal in found.at_equal}
+        assert found.withheld or told == pytest.approx(equal_rows(lab, experiment, found)), "as in the report's table"
+        assert ("at equal validation accuracy on the target" in forgetting) is (bool(told) and found.seeds > 2)
+
+        drawn = {}
+        for page in ("home", "compare", "report", "study"):
+            answer._verdicts.clear()  # as in another process
+            drawn[page] = draw(page, experiment=experiment.id)
+            shown = texts(drawn[page]).replace("#### ", "")
+            assert said in shown, page
+            assert all(literal(sentence) in shown for sentence in explanation(found)), page
+            assert literal(forgetting) in shown or found.withheld, page
+            has_badge = any(f"[{found.level}" in str(m.value) for m in drawn[page].markdown)
+            assert has_badge is (not found.withheld), page
+        assert [(look.seeds, look.family) for look in lab.looks.of(experiment.id)] == [
+            (look.seeds, look.family) for look in found.looks
+        ]
+        assert len(found.looks) == (0 if found.withheld else 1)
+
+        # p-values in the tables of Compare and of the report are those of the verdict.
+        drawn["report"].session_state["report-Differences in accuracy"] = True
+        drawn["report"].run()
+        for page in ("compare", "report"):
+            drawn_table = next(frame for frame in drawn[page].dataframe if "Finding" in frame.value)
+            table = drawn_table.value
+            assert "Leaning" in drawn_table.proto.columns, "the heading explains it"
+            rows = dict(zip(table["Setting"], table["p"], strict=True))
+            tested = found.told.found
+            assert rows[found.told.arm.name] == (p_text(tested.differs) if tested is not None else NOTHING), page
+        check_commands(lab, experiment, found, capsys)
+        check_offered(lab, experiment, found, drawn["home"])
 
 
 def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
@@ -340,45 +375,6 @@ def as_planted(lab: Lab, experiment: Experiment, case: Case | None) -> Iterator[
             db.executemany("UPDATE runs SET state = ?, result = ?, archived = 0 WHERE id = ?", kept)
             db.execute("DELETE FROM looks")
         answer._verdicts.clear()
-
-
-def check(lab: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
-    found = answer_of(lab, experiment)
-    assert not found.reason
-    said = literal(headline(found))
-    assert found.full is not None
-    forgetting = forgetting_in_short(found.told.arm, found.full, found.at_equal)
-    told = {equal.level: equal.interval.mean for equal in found.at_equal}
-    assert found.withheld or told == pytest.approx(equal_rows(lab, experiment, found)), "as in the report's table"
-    assert ("at equal validation accuracy on the target" in forgetting) is (bool(told) and found.seeds > 2)
-
-    drawn = {}
-    for page in ("home", "compare", "report", "study"):
-        answer._verdicts.clear()  # as in another process
-        drawn[page] = draw(page, experiment=experiment.id)
-        shown = texts(drawn[page]).replace("#### ", "")
-        assert said in shown, page
-        assert all(literal(sentence) in shown for sentence in explanation(found)), page
-        assert literal(forgetting) in shown or found.withheld, page
-        has_badge = any(f"[{found.level}" in str(m.value) for m in drawn[page].markdown)
-        assert has_badge is (not found.withheld), page
-    assert [(look.seeds, look.family) for look in lab.looks.of(experiment.id)] == [
-        (look.seeds, look.family) for look in found.looks
-    ]
-    assert len(found.looks) == (0 if found.withheld else 1)
-
-    # p-values in the tables of Compare and of the report are those of the verdict.
-    drawn["report"].session_state["report-Differences in accuracy"] = True
-    drawn["report"].run()
-    for page in ("compare", "report"):
-        drawn_table = next(frame for frame in drawn[page].dataframe if "Finding" in frame.value)
-        table = drawn_table.value
-        assert "Leaning" in drawn_table.proto.columns, "the heading explains it"
-        rows = dict(zip(table["Setting"], table["p"], strict=True))
-        tested = found.told.found
-        assert rows[found.told.arm.name] == (p_text(tested.differs) if tested is not None else NOTHING), page
-    check_commands(lab, experiment, found, capsys)
-    check_offered(lab, experiment, found, drawn["home"])
 
 
 def equal_rows(lab: Lab, experiment: Experiment, found: Verdict) -> dict[float, float]:

@@ -175,14 +175,13 @@ def test_the_page_has_the_answer_at_the_margin_of_the_experiment(tuned: tuple[La
 
 
 def test_every_page_with_an_answer_says_what_it_is_judged_by(tuned: tuple[Lab, Experiment]) -> None:
-    for page in ("home", "compare", "study"):
-        words = {True: "judged by accuracy, margin 0.5 points", False: "judged by macro-F1, margin 1 point"}
-        for plain, sentence in words.items():
-            objective = CLASSIFICATION if plain else CLASSIFICATION.but(measure="macro_f1", within=1.0)
-            with judged(*tuned, objective):
-                assert sentence in texts(draw(page, experiment=tuned[1].id)).lower().replace("\\", "").replace(
-                    "macro-f1", "macro-F1"
-                ), page
+    for objective, sentence in (
+        (CLASSIFICATION, "judged by accuracy, margin 0.5 points"),
+        (CLASSIFICATION.but(measure="macro_f1", within=1.0), "judged by macro-f1, margin 1 point"),
+    ):
+        with judged(*tuned, objective):
+            for page in ("home", "compare", "study"):
+                assert sentence in texts(draw(page, experiment=tuned[1].id)).lower().replace("\\", ""), page
 
 
 def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tuple[Lab, Experiment]) -> None:

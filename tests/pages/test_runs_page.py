@@ -48,8 +48,7 @@ def keys(app: AppTest) -> set[str]:
 
 def test_the_list_is_what_the_filters_let_through_and_the_address_says_them(opened: Lab, many: list[str]) -> None:
     app = draw("runs")
-    expected = [entry.run.id for entry in opened.search.find(Query()).entries]
-    assert listed(app) == expected
+    assert listed(app) == [entry.run.id for entry in opened.search.find(Query()).entries]
     assert "1 to 50 of 190 runs" in texts(app)
     app.pills(key="state").set_value(["stopped"]).run()
     app.pills(key="runs-method").set_value(["lora"]).run()
@@ -110,11 +109,8 @@ def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, traine
     assert settings["Learning rate"] == "0.005"
     assert settings["Task: Classes kept"] == "0, 1, 2, 3, 4"
     assert f"{run.result.measures['accuracy']:.2f} %" in [metric.value for metric in app.metric]
-    assert [line.value.split()[1] for line in app.markdown if line.value.startswith(":material/")] == [
-        "queued",
-        "running",
-        "finished",
-    ]
+    log = [line.value.split()[1] for line in app.markdown if line.value.startswith(":material/")]
+    assert log == ["queued", "running", "finished"]
     assert f"python -m core run {run.id}.json" in [code.value for code in app.code]
     assert {"export-peft", "export-safetensors", "export-onnx"} <= keys(app)
     assert "One seed" in texts(app)
@@ -340,11 +336,12 @@ def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab)
 
 def test_a_button_pressed_too_late_says_why_nothing_happened(opened: Lab, trained: list[Run]) -> None:
     run = trained[2]
-    app = draw("runs", run=run.id)
-    opened.notes.delete([run.id])
+    app, asked = draw("runs", run=run.id), press(draw("runs", run=run.id), "runs-delete")
+    opened.notes.delete([run.id for run in trained])  # in another tab
     press(app, "runs-repeat")
     assert f"There is no run '{run.id}'" in texts(app)
     assert "may have been deleted" in texts(app)
+    press(asked, "runs-delete-sure").run()
 
 
 def test_deleting_asks_first_and_then_takes_everything(opened: Lab, trained: list[Run]) -> None:
@@ -413,14 +410,6 @@ def test_the_experiment_of_selected_runs_can_be_trained_longer(opened: Lab, trai
     app = draw("runs", run=f"{full.id},{tuned.id}")
     press(app, key)
     assert on_primary("Train 2 runs") in {button.label for button in app.button}
-
-
-def test_runs_that_another_tab_has_deleted_are_no_crash(opened: Lab, trained: list[Run]) -> None:
-    app = draw("runs", run=f"{trained[1].id},{trained[2].id}")
-    press(app, "runs-delete")
-    opened.notes.delete([run.id for run in trained])
-    press(app, "runs-delete-sure")
-    app.run()
 
 
 def test_what_is_stored_stands_on_the_page_and_advice_where_it_is_much(settings: Settings) -> None:

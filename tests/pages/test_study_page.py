@@ -40,20 +40,20 @@ def swept(trained_home: TrainedHome, opened: Lab, base: Run) -> Experiment:
     return trained_home.sweep
 
 
-def choose(app: AppTest, ranks: list[int], rates: list[float], full: list[float], seeds: int) -> None:
-    """Fill in the form, which is open, with these rates in place of a search."""
+def filled_in(ranks: list[int], rates: list[float], full: list[float], seeds: int) -> AppTest:
+    """The page with these rates in its form, in place of a search."""
+    app = draw("study")
     app.toggle(key="study-found").set_value(False).run()
     app.toggle(key="study-own-bases").set_value(False).run()
     app.pills(key="study-ranks").set_value(ranks).run()
     app.pills(key="study-rates").set_value(rates).run()
     app.pills(key="study-full-rates").set_value(full).run()
     app.slider(key="study-seeds").set_value(seeds).run()
-    app.slider(key="study-epochs").set_value(1).run()
+    return app.slider(key="study-epochs").set_value(1).run()
 
 
 def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> None:
-    app = draw("study")
-    choose(app, [1, 4], [0.00316, 0.01], [0.001], 2)
+    app = filled_in([1, 4], [0.00316, 0.01], [0.001], 2)
     shown = metrics(app)
     assert (shown["Runs"], shown["Trainable parameters"]) == ("10", "1,562 to 136,074")
     app.button(key="study-start").click().run()
@@ -72,8 +72,7 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
 
 
 def test_the_layers_that_are_chosen_get_adapters_and_without_any_there_is_a_sentence(opened: Lab, base: Run) -> None:
-    app = draw("study")
-    choose(app, [1, 2], [0.00316, 0.01], [], 1)
+    app = filled_in([1, 2], [0.00316, 0.01], [], 1)
     assert app.pills(key="study-layers").value == list(target_layers(base.spec.network).groups)
     app.pills(key="study-layers").set_value([]).run()
     assert app.error
@@ -87,23 +86,20 @@ def test_the_layers_that_are_chosen_get_adapters_and_without_any_there_is_a_sent
 def test_a_sweep_without_ranks_says_that_lora_is_left_out_and_it_can_be_of_another_method(
     opened: Lab, base: Run
 ) -> None:
-    app = draw("study")
-    app.segmented_control(key="study-adapters").set_value("dora").run()
-    assert "DoRA: ranks" in [pills.label for pills in app.pills]
-    app.segmented_control(key="study-adapters").set_value("lora").run()
-    choose(app, [1], [0.01], RATES_OFFERED[3:7], 1)
+    app = filled_in([1], [0.01], RATES_OFFERED[3:7], 1)
     left_out = "Without a rank, an alpha and a learning rate, LoRA is left out."
     assert left_out not in texts(app)
     app.pills(key="study-ranks").set_value([]).run()
     assert left_out in texts(app)
+    app.segmented_control(key="study-adapters").set_value("dora").run()
+    assert "DoRA: ranks" in [pills.label for pills in app.pills]
 
 
 def test_a_sweep_can_keep_only_the_networks_of_chosen_settings(
     opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pages.shared.experiment.keep.MUCH_SPACE", 0)
-    app = draw("study")
-    choose(app, [1], [0.00316, 0.01], [0.001, 0.00316], 1)
+    app = filled_in([1], [0.00316, 0.01], [0.001, 0.00316], 1)
     app.toggle(key="study-trim").set_value(True).run()
     app.button(key="study-start").click().run()
     (experiment,) = opened.experiments()
@@ -119,8 +115,7 @@ def test_a_sweep_can_keep_only_the_networks_of_chosen_settings(
 def test_a_sweep_that_does_not_hold_cannot_be_started(
     opened: Lab, base: Run, ranks: list[int], full: list[float], seeds: int, sentence: str
 ) -> None:
-    app = draw("study")
-    choose(app, ranks, RATES_OFFERED, full, seeds)
+    app = filled_in(ranks, RATES_OFFERED, full, seeds)
     (form,) = [column for column in app.columns if "Settings to try" in [each.value for each in column.subheader]]
     (error,) = form.error
     assert sentence in error.value, "beside the fields"
@@ -130,8 +125,7 @@ def test_a_sweep_that_does_not_hold_cannot_be_started(
 
 
 def test_the_queues_limit_holds_and_nothing_is_queued(opened: Lab, base: Run) -> None:
-    app = draw("study")
-    choose(app, [1, 2, 4, 8], RATES_OFFERED[3:7], [0.001], 3)
+    app = filled_in([1, 2, 4, 8], RATES_OFFERED[3:7], [0.001], 3)
     app.button(key="study-start").click().run()
     assert "The queue takes 40 waiting runs" in texts(app)
     assert opened.experiments() == []
