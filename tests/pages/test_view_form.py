@@ -13,7 +13,7 @@ from pages.shared.forms.view import widget_values
 from tests.conftest import HANG
 
 
-def form(info: dict[str, Any], network: object) -> None:
+def form(info: dict, network: object) -> None:
     import streamlit as st
 
     from core.data.sources.source import DatasetInfo
