@@ -26,7 +26,8 @@ from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.evaluation import evaluate, predict
 from tests.soak.sizes import full_or_short
-from tests.training.test_peft_parity import theirs
+from tests.training.plain import plainly
+from tests.training.test_peft_parity import check_trained, theirs
 from tests.training.tiny_passages import CONFIGS, LONGEST, network_of, passages, task_of, tokenizer_folder
 
 STEPS, BATCH = 50, 8
@@ -80,23 +81,6 @@ def padded(rows: list[tuple[list[int], list[int]]]) -> dict[str, Tensor]:
     }
 
 
-def loop(model: nn.Module, rows: list[tuple[list[int], list[int]]], batches: Tensor) -> list[float]:
-    """Training as one would write it with transformers."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    adam, losses = torch.optim.Adam(trained, lr=OPTIM.learning_rate), []
-    for batch in batches:
-        adam.zero_grad()
-        inputs = padded([rows[row] for row in batch.tolist()])
-        labels = inputs.pop("labels")
-        # Not the loss that the model gives itself, which is computed in float32.
-        loss = F.cross_entropy(model(**inputs).logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, OPTIM.clip)
-        adam.step()
-        losses.append(loss.item())
-    return losses
-
-
 @pytest.mark.filterwarnings("ignore:.*fan_in_fan_out.*")
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", CONFIGS)
@@ -111,15 +95,18 @@ def test_every_step_is_that_of_transformers_and_peft(name: str, kind: str) -> No
     assert any(-100 in labels for _, labels in order)
 
     stepper = stepper_of([own], method.kind, [OPTIM], [0], task, objectives=[LANGUAGE])
-    losses, expected = stepper.advance(batches[None]).flatten().tolist(), loop(other, order, batches)
-    assert losses == pytest.approx(expected, rel=1e-9)
+
+    def loss_of(batch: Tensor) -> Tensor:
+        inputs = padded([order[row] for row in batch.tolist()])
+        labels = inputs.pop("labels")
+        # Not the loss that the model gives itself, which is computed in float32.
+        return F.cross_entropy(other(**inputs).logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+    expected = plainly(other, OPTIM, loss_of, batches)
+    assert stepper.advance(batches[None]).flatten().tolist() == pytest.approx(expected, rel=1e-9)
     assert expected[-1] < expected[0] - 0.05  # something was learned
     stepper.write_back(0)
-    ours = {path: p.detach() for path, p in own.named_parameters() if p.requires_grad}
-    wanted = trained()
-    assert ours.keys() == wanted.keys()
-    for path, tensor in ours.items():
-        assert (tensor - wanted[path]).abs().max() < 1e-8, path
+    check_trained(own, trained())
 
 
 def trl_losses(model: nn.Module, known: tuple[Passage, ...], batches: Tensor, folder: Path) -> Tensor:
@@ -187,11 +174,8 @@ def test_bits_per_byte_are_those_of_log_probabilities(name: str, begins: bool) -
     """Summed token by token and text by text; bytes are counted in what is decoded from the scored tokens."""
     from transformers import AutoTokenizer
 
-    network, task, known = (
-        network_of(name).eval(),
-        task_of(begins=begins),
-        AutoTokenizer.from_pretrained(tokenizer_folder(begins)),
-    )
+    network, task = network_of(name).eval(), task_of(begins=begins)
+    known = AutoTokenizer.from_pretrained(tokenizer_folder(begins))
     bits = size = right = count = 0.0
     for ids, labels in plain(passages(60, 1), begins):
         with torch.no_grad():

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import get_constant_schedule_with_warmup, get_cosine_schedule_with_warmup
-from transformers import get_linear_schedule_with_warmup as get_linear
 
-from core.data.examples import ImageExamples
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.choice import stepper_for
@@ -25,23 +20,14 @@ from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
 from core.run_spec import BEYOND_PLAIN_ADAM, OptimSpec, RunSpec, default_optim, default_rate, optim_for
 from core.training.autograd import AutogradStepper
-from core.training.loop import data_order, train
+from core.training.loop import train
 from core.training.schedule import rate_at
 from core.training.sharing import bank_key, sharing_of
-from tests.training.tiny_texts import batches, network_of, spec_of
-from tests.training.tiny_texts import task_of as texts_task
+from tests.training.conftest import check_resumes, random_task, reported
+from tests.training.plain import SCHEDULES, batches_of, plainly, rounded_up
+from tests.training.tiny_texts import batches, network_of, spec_of, task_of
 
-SCHEDULES = {
-    "constant": lambda adam, warmup, total: get_constant_schedule_with_warmup(adam, warmup),
-    "linear": get_linear,
-    "cosine": get_cosine_schedule_with_warmup,
-}
 USED = {"weight_decay": 0.1, "warmup": 0.2, "decay": "linear", "clip": 0.5, "accumulation": 4, "precision": "bfloat16"}
-
-
-def task_of(count: int = 100) -> Task:
-    examples = ImageExamples.random(count, 20, 4, torch.Generator().manual_seed(1))
-    return Task.of_one_part(replace(examples, pixels=examples.pixels.double()), 4)
 
 
 def network() -> nn.Module:
@@ -49,38 +35,18 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(20, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 4)).double()
 
 
-def plainly(model: nn.Module, optim: OptimSpec, task: Task) -> list[float]:
-    """The losses of a loop as one would write it with torch and transformers; it trains ``model``."""
-    matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) is wanted] for wanted in (True, False))
-    adam = torch.optim.AdamW([{"params": matrices, "weight_decay": optim.weight_decay}, {"params": vectors}], lr=1)
-    adam.param_groups[1]["weight_decay"] = 0.0
-    for group in adam.param_groups:
-        group["lr"] = optim.learning_rate
-    total = optim.epochs * -(-task.num_train // optim.batch_size)
-    schedule = SCHEDULES[optim.decay](adam, -(-round(optim.warmup * total * 1000) // 1000), total)
-    losses = []
-    for epoch in range(1, optim.epochs + 1):
-        for rows in data_order(task.num_train, 0, epoch).split(optim.batch_size):
-            loss = F.cross_entropy(model(task.train.all_pixels()[rows]), task.train.labels[rows])
-            adam.zero_grad()
-            loss.backward()
-            if optim.clip:
-                nn.utils.clip_grad_norm_(model.parameters(), optim.clip)
-            adam.step()
-            schedule.step()
-            losses.append(loss.item())
-    return losses
-
-
 @pytest.mark.parametrize("decay", SCHEDULES)
 @pytest.mark.parametrize("changes", [{}, {"weight_decay": 0.3}, {"clip": 0.1}, {"warmup": 0.3}, {"accumulation": 5}])
 def test_every_setting_is_that_of_torch_and_transformers(decay: str, changes: dict[str, float]) -> None:
     optim = OptimSpec.of(learning_rate=0.01, batch_size=23, epochs=3, decay=decay, **changes)
-    task, ours, theirs = task_of(), network(), network()
-    events = [event for _, event in train(AutogradStepper(ours, optim, task), [optim])]
-    expected = plainly(theirs, optim, task)
-    found = torch.cat([torch.from_numpy(event.losses) for event in events if hasattr(event, "losses")])
-    assert found.double() == pytest.approx(torch.tensor(expected).double(), rel=1e-6)  # reported in float32
+    task, ours, theirs = random_task(dtype=torch.float64), network(), network()
+
+    def loss_of(rows: Tensor) -> Tensor:
+        return F.cross_entropy(theirs(task.train.all_pixels()[rows]), task.train.labels[rows])
+
+    found = reported(event for _, event in train(AutogradStepper(ours, optim, task), [optim]))
+    expected = plainly(theirs, optim, loss_of, batches_of(optim, 100), total=15)
+    assert found == pytest.approx(expected, rel=1e-6)  # reported in float32
     for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert (own - other).abs().max() < 1e-12
 
@@ -91,7 +57,7 @@ def test_rates_are_those_of_transformers(decay: str, warmup: float) -> None:
     total = 57
     optim = OptimSpec.of(learning_rate=0.25, warmup=warmup, decay=decay)
     adam = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=0.25)
-    schedule = SCHEDULES[decay](adam, -(-round(warmup * total * 1000) // 1000), total)
+    schedule = SCHEDULES[decay](adam, rounded_up(warmup, total), total)
     for step in range(total):
         assert rate_at(optim, step, total) == pytest.approx(adam.param_groups[0]["lr"], rel=1e-12, abs=1e-15)
         adam.step()
@@ -100,19 +66,12 @@ def test_rates_are_those_of_transformers(decay: str, warmup: float) -> None:
 
 def test_a_resumed_run_has_the_rates_of_an_uninterrupted_one() -> None:
     optim = OptimSpec.of(learning_rate=0.01, batch_size=20, epochs=2, warmup=0.3, decay="cosine", weight_decay=0.1)
-    task, rows = task_of(), torch.arange(100).view(1, 5, 20)
-    whole, first, resumed = (AutogradStepper(network(), optim, task) for _ in range(3))
-    whole.advance(rows)
-    first.advance(rows[:, :3])
-    resumed.resume([first.train_state(0)])
-    resumed.advance(rows[:, 3:])
-    assert all(torch.equal(a, b) for a, b in zip(whole.trained(0), resumed.trained(0), strict=True))
+    task = random_task(dtype=torch.float64)
+    check_resumes(lambda: AutogradStepper(network(), optim, task), torch.arange(100).view(1, 5, 20))
 
 
 def test_bfloat16_changes_products_but_not_what_is_kept() -> None:
-    task = task_of()
-    task = replace(task, train=replace(task.train, pixels=task.train.all_pixels().float()))
-    rows = torch.arange(100).view(1, 5, 20)
+    task, rows = random_task(), torch.arange(100).view(1, 5, 20)
 
     def losses(precision: str) -> Tensor:
         model = network().float()
@@ -137,7 +96,7 @@ def test_the_head_has_a_rate_of_its_own_whatever_the_method(method: MethodSpec) 
     spec = spec_of("bert", dropout=0.0)
     network = method.prepare(network_of(spec, 0), torch.Generator().manual_seed(1))
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
-    task, optim = texts_task(), OptimSpec.of(learning_rate=0.001, head_rate=0.02, batch_size=8)
+    task, optim = task_of(), OptimSpec.of(learning_rate=0.001, head_rate=0.02, batch_size=8)
     run = RunSpec.of(method=method, network=spec, task=TaskSpec.of(dataset="d", length=16), optim=optim)
     stepper = stepper_for([network], [run], task, None)
     stepper.advance(batches(task, 1))

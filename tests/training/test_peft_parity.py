@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import product
 
 import peft
@@ -25,6 +25,7 @@ from core.networks.forward import forward
 from core.run_spec import OptimSpec
 from tests.conftest import some_of
 from tests.soak.sizes import full_or_short
+from tests.training.plain import plainly
 from tests.training.tiny_texts import ARCHITECTURES, batches, network_of, spec_of, task_of, texts
 
 STEPS = full_or_short(50, 15)
@@ -32,8 +33,6 @@ STEPS = full_or_short(50, 15)
 OPTIM = OptimSpec.of(
     batch_size=8, epochs=25, learning_rate=0.003, weight_decay=0.01, warmup=0.1, decay="linear", clip=1.0
 )
-TOTAL = 125
-"""Steps in 25 epochs of 40 texts."""
 
 ROLES = ("attention", "feed-forward", "all-linear")
 METHODS: dict[str, MethodSpec] = {name: method_of(name) for name in ("full", "head", "biases")} | {
@@ -94,29 +93,12 @@ def theirs(network: nn.Module, method: MethodSpec, adapted: nn.Module) -> tuple[
     return model, trained
 
 
-def loop(model: nn.Module, task, rows: Tensor) -> list[float]:
-    """A loop as one would write it, with torch's own tools."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": OPTIM.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    adam = torch.optim.AdamW([group for group in groups if group["params"]], lr=OPTIM.learning_rate)
-    warmup = 13  # a tenth, rounded up
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        adam, lambda step: step / warmup if step < warmup else (TOTAL - step) / (TOTAL - warmup)
-    )
-    model.train()
-    losses = []
-    for batch in rows[0]:
-        loss = F.cross_entropy(forward(model, task.train.batch(batch)), task.train.labels[batch])
-        adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, OPTIM.clip)
-        adam.step()
-        schedule.step()
-        losses.append(loss.item())
-    return losses
+def check_trained(own: nn.Module, wanted: dict[str, Tensor]) -> None:
+    """What was trained of our network is what was trained of theirs."""
+    ours = {path: p.detach() for path, p in own.named_parameters() if p.requires_grad}
+    assert ours.keys() == wanted.keys()
+    for path, tensor in ours.items():
+        assert (tensor - wanted[path]).abs().max() < 1e-8, path
 
 
 @pytest.mark.filterwarnings("ignore:.*fan_in_fan_out.*")
@@ -131,14 +113,14 @@ def test_every_step_is_that_of_peft(kind: str, name: str) -> None:
     own = method.prepare(copy.deepcopy(base), torch.Generator().manual_seed(1))
     other, trained = theirs(copy.deepcopy(base), method, own)
     stepper = stepper_of([own], method.kind, [OPTIM], [0], task)
-    losses, expected = stepper.advance(rows).flatten().tolist(), loop(other, task, rows)
-    assert losses == pytest.approx(expected, rel=1e-9)
+
+    def loss_of(batch: Tensor) -> Tensor:
+        return F.cross_entropy(forward(other, task.train.batch(batch)), task.train.labels[batch])
+
+    expected = plainly(other.train(), OPTIM, loss_of, rows[0], total=125)  # 25 epochs of 40 texts
+    assert stepper.advance(rows).flatten().tolist() == pytest.approx(expected, rel=1e-9)
     assert abs(expected[-1] - expected[0]) > 1e-3  # something was learned
-    ours: Mapping[str, Tensor] = {name: p.detach() for name, p in own.named_parameters() if p.requires_grad}
-    wanted = trained()
-    assert ours.keys() == wanted.keys()
-    for path, tensor in ours.items():
-        assert (tensor - wanted[path]).abs().max() < 1e-8, path
+    check_trained(own, trained())
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)

@@ -51,26 +51,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 """Fields of the config by name: those of :data:`core.networks.causal.TESTED`, with tied embeddings and without."""
 
-_WORDS = [
-    "the",
-    "cat",
-    "sat",
-    "on",
-    "a",
-    "small",
-    "mat",
-    "–",
-    "naïve",
-    "café",
-    "日本",
-    "and",
-    "ran",
-    "far",
-    "away",
-    "🙂",
-    "very",
-    "red",
-]
+_WORDS = "the cat sat on a small mat – naïve café 日本 and ran far away 🙂 very red".split()  # noqa: SIM905
 
 
 @cache

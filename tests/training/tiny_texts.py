@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 from functools import cache
 
 import torch
@@ -23,19 +22,6 @@ ARCHITECTURES = tuple(SIZES)
 CLASSES = 3
 
 _DEPTH = {"gpt2": "n_layer"}
-_DROPOUT = (
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "classifier_dropout",
-    "attention_dropout",
-    "embedding_dropout",
-    "mlp_dropout",
-    "pooler_dropout",
-    "attn_pdrop",
-    "embd_pdrop",
-    "resid_pdrop",
-    "hidden_dropout",
-)
 
 
 @cache
@@ -51,7 +37,7 @@ def spec_of(kind: str, layers: int = 3, dropout: float | None = None, **changes:
     config = tiny_config(kind, **{_DEPTH.get(kind, "num_hidden_layers"): layers, **changes})
     values = config.to_dict()
     if dropout is not None:
-        values |= {name: dropout for name in _DROPOUT if name in values}
+        values |= {name: dropout for name in values if name.endswith(("dropout", "dropout_prob", "pdrop"))}
     head = ("score",) if kind in ("gpt2", "llama", "qwen2") else ("classifier",)
     if kind == "modernbert":
         head = ("head", "classifier")
@@ -101,8 +87,3 @@ def layers_of(network: nn.Module, block: int) -> tuple[str, ...]:
 def batches(task: Task, steps: int, size: int = 8) -> Tensor:
     """Rows of random batches, (1, steps, size)."""
     return torch.randint(task.num_train, (1, steps, size), generator=torch.Generator().manual_seed(3))
-
-
-def copied(task: Task) -> Task:
-    """The same task with other objects, which nothing is known of."""
-    return replace(task, train=copy.copy(task.train))
