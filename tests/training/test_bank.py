@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import get_args
@@ -10,7 +11,6 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.data.examples import ImageExamples
@@ -31,10 +31,11 @@ from core.training.bank import shard as shard_module
 from core.training.bank.bank import Bank
 from core.training.bank.script import call_by_call, scripted
 from core.training.evaluation import evaluate
-from core.training.events import Diverged, Done, EpochEnd, StepLoss, Stopped
-from core.training.loop import data_order, train
+from core.training.events import Diverged, Done, EpochEnd, Stopped
+from core.training.loop import train
 from core.training.stepper import Stepper
 from tests.pairs import pairwise
+from tests.training.conftest import equal, reported, rows_of
 
 RANKS = (4, 1, 16, 7)
 RATES = (0.0003, 0.001, 0.0005)
@@ -57,14 +58,19 @@ class Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def members(method: str, count: int, dtype: torch.dtype = torch.float32, **lora: object) -> list[MultilayerPerceptron]:
+def members(
+    method: str,
+    count: int,
+    dtype: torch.dtype = torch.float32,
+    targets: Sequence[tuple[str, ...]] = (("all-linear",),),
+    **lora: object,
+) -> list[MultilayerPerceptron]:
     """Networks that differ in everything a bank allows."""
-    base = PerceptronSpec.of().build(1).to(dtype)
     networks = []
-    for k, rank in enumerate(islice(cycle(RANKS), count)):
-        network = copy.deepcopy(base) if method == "lora" else PerceptronSpec.of().build(k).to(dtype)
+    for k, (rank, layers) in enumerate(zip(taken(RANKS, count), taken(targets, count), strict=True)):
+        network = PerceptronSpec.of().build(1 if method == "lora" else k).to(dtype)
         if method == "lora":
-            spec = LoRASpec.of(**{"rank": rank, "alpha": 0.25 + k / 16, **lora})
+            spec = LoRASpec.of(**{"rank": rank, "alpha": 0.25 + k / 16, "target_modules": layers, **lora})
             add_lora(network, spec, torch.Generator().manual_seed(k))
             perturb(network, k)
         networks.append(network)
@@ -79,17 +85,8 @@ def perturb(network: MultilayerPerceptron, seed: int) -> None:
             layer.lora.B.normal_(std=0.02, generator=generator)
 
 
-def taken(values: tuple, count: int) -> list:
+def taken(values: Sequence, count: int) -> list:
     return list(islice(cycle(values), count))
-
-
-def rows_of(task: Task, seeds: list[int], steps: int, batch: int) -> Tensor:
-    """As the loop would give them, several epochs if need be."""
-    orders = []
-    for seed in dict.fromkeys(seeds):
-        order = torch.cat([data_order(task.num_train, seed, epoch) for epoch in range(1, 20)])
-        orders.append(order[: steps * batch].view(steps, batch))
-    return torch.stack(orders)
 
 
 def compare(task: Task, networks: list[MultilayerPerceptron], steps: int, batch: int, tolerance: float) -> None:
@@ -121,26 +118,21 @@ def test_a_bank_is_autograd_for_each_member(task: Task, method: str, count: int,
     compare(task, networks, steps=20, batch=64, tolerance=1e-2 if dtype == torch.float32 else 1e-11)
 
 
-@pytest.mark.parametrize("targets", TARGETS)
-def test_layers_without_adapters_stay_as_they_are_and_the_rest_agrees(task: Task, targets: tuple[str, ...]) -> None:
-    networks = members("lora", 3, torch.float64, target_modules=targets)
-    compare(task, networks, steps=20, batch=64, tolerance=1e-11)
-
-
-def test_members_may_adapt_different_layers(task: Task) -> None:
-    base = PerceptronSpec.of().build(1).double()
-    networks = []
-    for k, targets in enumerate([*TARGETS, ("layers.4",)]):
-        network = add_lora(copy.deepcopy(base), LoRASpec.of(rank=4, target_modules=targets))
-        perturb(network, k)  # type: ignore[arg-type]
-        networks.append(network)
-    compare(task, networks, steps=20, batch=64, tolerance=1e-11)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("batch", [512, 100])
-def test_both_orders_of_products_agree_with_autograd(task: Task, batch: int) -> None:
-    """At batch 512 a sum W + ΔW is cheaper than two branches in the second layer; ranks above 10 are capped."""
-    compare(task, members("lora", 3, torch.float64), steps=6, batch=batch, tolerance=1e-11)
+@pytest.mark.parametrize(
+    ("targets", "steps", "batch"),
+    [
+        *(([layers], 20, 64) for layers in TARGETS),  # layers without adapters stay as they are
+        ([*TARGETS, ("layers.4",)], 20, 64),  # members may adapt different layers
+        # At batch 512 a sum W + ΔW is cheaper than two branches in the second layer; ranks above 10 are capped.
+        ([("all-linear",)], 6, 512),
+        ([("all-linear",)], 6, 100),
+    ],
+)
+def test_a_bank_is_autograd_whichever_layers_have_adapters_and_in_both_orders_of_products(
+    task: Task, targets: list[tuple[str, ...]], steps: int, batch: int
+) -> None:
+    networks = members("lora", max(3, len(targets)), torch.float64, targets)
+    compare(task, networks, steps, batch, tolerance=1e-11)
 
 
 def test_padding_of_ranks_stays_exactly_zero(task: Task) -> None:
@@ -165,10 +157,6 @@ def told(bank: Bank, optims: list[OptimSpec], **options: object) -> dict[int, li
     return found
 
 
-def curve(events: list) -> np.ndarray:
-    return np.concatenate([event.losses for event in events if isinstance(event, StepLoss)])
-
-
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_stopped_or_diverged_member_leaves_the_others_numbers_as_they_are(task: Task, method: str) -> None:
     optims = [OptimSpec.of(epochs=2, learning_rate=rate) for rate in taken(RATES, 4)]
@@ -185,11 +173,10 @@ def test_a_stopped_or_diverged_member_leaves_the_others_numbers_as_they_are(task
     found = told(disturbed, optims, stop=lambda member: member == 1)
     assert isinstance(found[1][-1], Stopped)
     assert found[2][-1] == Diverged(step=1)
-    assert 0 < len(curve(found[1])) < len(curve(undisturbed[1]))
+    assert 0 < len(reported(found[1])) < len(reported(undisturbed[1]))
     for k in (0, 3):
-        np.testing.assert_array_equal(curve(found[k]), curve(undisturbed[k]))
-        for own, other in zip(disturbed.networks[k].parameters(), quiet.networks[k].parameters(), strict=True):
-            assert torch.equal(own, other)
+        np.testing.assert_array_equal(reported(found[k]), reported(undisturbed[k]))
+        assert equal(disturbed.networks[k].parameters(), quiet.networks[k].parameters())
 
 
 def test_seconds_of_all_members_add_up_to_the_time_that_passed(task: Task) -> None:
@@ -281,7 +268,7 @@ def test_shards_on_several_threads_give_the_numbers_of_one(
     rows = rows_of(task, seeds, 40, 64)
     assert torch.equal(one.advance(rows), several.advance(rows))
     for k in range(6):
-        assert all(torch.equal(a, b) for a, b in zip(one.trained(k), several.trained(k), strict=True))
+        assert equal(one.trained(k), several.trained(k))
         assert one.evaluate(k) == several.evaluate(k)
         for own, part in ((task, "validation"), (source, "test")):
             assert torch.equal(one.logits(k, own, part)[0], several.logits(k, own, part)[0])
@@ -301,11 +288,6 @@ def test_a_rehearsal_changes_nothing(task: Task) -> None:
         fresh, tried = (Bank(members(method, 1), [0.01], [5], task) for _ in range(2))
         tried.rehearse(rows)
         assert torch.equal(fresh.advance(rows), tried.advance(rows))
-    fresh, tried = (
-        AutogradStepper(PerceptronSpec.of().build(0), OptimSpec.of(learning_rate=0.01), task) for _ in range(2)
-    )
-    tried.rehearse(rows)
-    assert torch.equal(fresh.advance(rows), tried.advance(rows))
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -322,8 +304,7 @@ def test_a_stretch_in_one_function_is_the_calls_one_by_one(task: Task, method: s
             )
         expected[:, own] = losses
     assert torch.equal(one.advance(rows), expected)
-    for k in range(3):
-        assert all(torch.equal(a, b) for a, b in zip(one.trained(k), other.trained(k), strict=True))
+    assert all(equal(one.trained(k), other.trained(k)) for k in range(3))
 
 
 def test_a_step_makes_no_tensor_and_reads_no_value(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,7 +331,7 @@ def test_members_on_two_bases_come_to_what_the_members_of_each_come_to_bit_for_b
 ) -> None:
     other = add_lora(PerceptronSpec.of().build(9), LoRASpec.of(rank=3, target_modules=targets))
     perturb(other, 9)
-    one = members("lora", 3, target_modules=targets)
+    one = members("lora", 3, targets=[targets])
     networks, rates, seeds = [one[0], other, *one[1:]], taken(RATES, 4), [5, 6, 5, 7]
     bank = Bank(copy.deepcopy(networks), rates, seeds, task, task)
     losses = bank.advance(rows_of(task, seeds, 30, 64))
@@ -360,8 +341,7 @@ def test_members_on_two_bases_come_to_what_the_members_of_each_come_to_bit_for_b
         assert torch.equal(losses[:, own], apart.advance(rows_of(task, alike, 30, 64)))
         for number, k in enumerate(own):
             assert bank.evaluate(k) == apart.evaluate(number)
-            pairs = zip(bank.trained(k), apart.trained(number), strict=True)
-            assert all(torch.equal(a, b) for a, b in pairs)
+            assert equal(bank.trained(k), apart.trained(number))
 
 
 def test_runs_that_do_not_fit_together_are_refused_in_a_sentence(task: Task) -> None:

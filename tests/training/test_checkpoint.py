@@ -31,6 +31,7 @@ from core.training.loop import train
 from core.training.schedule import steps_per_epoch
 from core.training.stepper import Stepper
 from tests.pairs import pairwise
+from tests.training.conftest import equal, tensors_of
 from tests.training.test_modes import network
 
 BATCH = 100
@@ -57,11 +58,14 @@ def networks(kind: str) -> list[nn.Module]:
     ]
 
 
-def stepper_of(kind: str, task: Task, optims: Sequence[OptimSpec]) -> Stepper:
-    members = [copy.deepcopy(network) for network in networks(kind)]
+def stepper_of(kind: str, task: Task, optims: Sequence[OptimSpec], only: Sequence[int] = ()) -> Stepper:
+    """Args: only: which members; all if empty."""
+    members = dict(enumerate(copy.deepcopy(network) for network in networks(kind)))
     if kind.startswith("autograd"):
         return AutogradStepper(members[0], optims[0], task, 7)
-    return Bank(members, [optim.learning_rate for optim in optims], [7 + k % 2 for k in range(len(members))], task)
+    own = only or list(members)
+    rates = [optim.learning_rate for optim in optims]
+    return Bank([members[k] for k in own], rates, [7 + k % 2 for k in own], task)
 
 
 def optims_of(kind: str, keep: str, epochs: int = 3) -> list[OptimSpec]:
@@ -74,8 +78,15 @@ def optims_of(kind: str, keep: str, epochs: int = 3) -> list[OptimSpec]:
 class Session:
     """What one process sees of a training."""
 
-    def __init__(self, kind: str, task: Task, optims: Sequence[OptimSpec], starts: Sequence[Checkpoint] = ()) -> None:
-        self.stepper = stepper_of(kind, task, optims)
+    def __init__(
+        self,
+        kind: str,
+        task: Task,
+        optims: Sequence[OptimSpec],
+        starts: Sequence[Checkpoint] = (),
+        only: Sequence[int] = (),
+    ) -> None:
+        self.stepper = stepper_of(kind, task, optims, only)
         self.events: list[tuple[int, object]] = []
         self._train = (self.stepper, optims)
         self._starts = starts
@@ -148,9 +159,8 @@ CASES = pairwise(STEPS, ("full", "lora"), ("last", "best"), PLACES)
 
 def test_every_two_values_of_the_cases_meet() -> None:
     every = product(STEPS, ("full", "lora"), ("last", "best"), PLACES)
-    assert {pair for case in every for pair in combinations(case, 2)} == {
-        pair for case in CASES for pair in combinations(case, 2)
-    }
+    met, wanted = ({pair for case in cases for pair in combinations(case, 2)} for cases in (CASES, every))
+    assert met == wanted
     assert len(CASES) == len(STEPS) * len(PLACES)
 
 
@@ -183,40 +193,26 @@ def test_one_run_goes_on_to_the_same_end_to_the_last_bit(
     assert ended | resumed.epochs() == whole.epochs()
     assert not ended.keys() & resumed.epochs().keys()
     assert resumed.done() == whole.done()
-    for own, other in zip(resumed.weights(), whole.weights(), strict=True):
-        assert torch.equal(own, other)
+    assert equal(resumed.weights(), whole.weights())
 
 
-@pytest.mark.parametrize("kind", ["bank", "full bank"])
+@pytest.mark.parametrize(("kind", "only"), [("bank", [0, 1, 2]), ("full bank", [0, 1]), ("bank", [2])])
 @pytest.mark.parametrize("keep", ["last", "best"])
-def test_a_bank_goes_on_as_a_bank(task: Task, epoch: int, kind: str, keep: str) -> None:
+def test_a_bank_goes_on_as_a_bank_and_a_member_alone(
+    task: Task, epoch: int, kind: str, only: list[int], keep: str
+) -> None:
     optims = optims_of(kind, keep)
     whole, broken = Session(kind, task, optims), Session(kind, task, optims)
     whole.until()
     kept = broken.until(epoch + 3)
-    resumed = Session(kind, task, optims, kept)
+    resumed = Session(kind, task, [optims[k] for k in only], [kept[k] for k in only], only)
     resumed.until()
-    for member in range(len(optims)):
-        both = {at: loss for at, loss in broken.losses(member).items() if at <= epoch + 3} | resumed.losses(member)
+    for number, member in enumerate(only):
+        both = {at: loss for at, loss in broken.losses(member).items() if at <= epoch + 3} | resumed.losses(number)
         assert both.keys() == whole.losses(member).keys()
         np.testing.assert_allclose(list(both.values()), list(whole.losses(member).values()), rtol=1e-4, atol=1e-6)
-        for own, other in zip(resumed.weights(member), whole.weights(member), strict=True):
+        for own, other in zip(resumed.weights(number), whole.weights(member), strict=True):
             torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-5)
-
-
-def test_a_member_of_a_bank_can_go_on_alone(task: Task, epoch: int) -> None:
-    optims = optims_of("bank", "last")
-    whole, broken = Session("bank", task, optims), Session("bank", task, optims)
-    whole.until()
-    kept = broken.until(epoch + 3)
-    alone = Bank([networks("bank")[2]], [optims[2].learning_rate], [7], task)
-    losses: dict[int, float] = {}
-    for _, event in train(alone, [optims[2]], starts=[kept[2]]):
-        if isinstance(event, StepLoss):
-            losses |= dict(enumerate(event.losses.tolist(), event.first_step))
-    expected = {at: loss for at, loss in whole.losses(2).items() if at > epoch + 3}
-    assert losses.keys() == expected.keys()
-    np.testing.assert_allclose(list(losses.values()), list(expected.values()), rtol=1e-4, atol=1e-6)
 
 
 def test_patience_goes_on_counting(task: Task, epoch: int) -> None:
@@ -233,8 +229,7 @@ def test_patience_goes_on_counting(task: Task, epoch: int) -> None:
     resumed = Session("full", task, optims, kept)
     resumed.until()
     assert resumed.done() == end
-    for own, other in zip(resumed.weights(), whole.weights(), strict=True):
-        assert torch.equal(own, other)
+    assert equal(resumed.weights(), whole.weights())
 
 
 def test_a_checkpoint_that_is_due_while_a_bank_is_evaluated_is_of_one_moment_for_all(task: Task, epoch: int) -> None:
@@ -271,8 +266,7 @@ def test_a_run_that_is_stopped_as_it_goes_on_keeps_what_the_checkpoint_had(task:
     kept = Session("full", task, optims).until(epoch + 1)
     stepper = stepper_of("full", task, optims)
     assert list(train(stepper, optims, stop=lambda _: True, starts=kept)) == [(0, Stopped(epoch + 1))]
-    for own, other in zip(stepper.networks[0].parameters(), kept[0].train_state.values, strict=True):  # type: ignore[attr-defined]
-        assert torch.equal(own, other)
+    assert equal(stepper.networks[0].parameters(), kept[0].train_state.values)  # type: ignore[attr-defined]
 
 
 def test_checkpoints_change_nothing_of_the_training(task: Task) -> None:
@@ -294,12 +288,7 @@ def test_a_checkpoint_comes_back_from_its_file_as_it_was_infinity_included(task:
     again = checkpoint_of(kept.to_bytes())
     assert again.position == kept.position
     assert again.train_state.updates == 2
-    for own, other in zip(
-        [*again.train_state.values, *again.train_state.first, *again.train_state.second],
-        [*kept.train_state.values, *kept.train_state.first, *kept.train_state.second],
-        strict=True,
-    ):
-        assert torch.equal(own, other)
+    assert equal(tensors_of(again.train_state), tensors_of(kept.train_state))
     assert again.best == kept.best == []
 
 
@@ -326,10 +315,9 @@ def test_what_is_no_checkpoint_is_refused(task: Task, epoch: int) -> None:
         with pytest.raises(CheckpointError):
             checkpoint_of(damaged)
     (wrong,) = Session("lora", task, optims_of("lora", "last")).until(2)
-    with pytest.raises(CheckpointError, match="another network"):
-        list(train(stepper_of("full", task, optims), optims, starts=[wrong]))
-    with pytest.raises(CheckpointError, match="another network"):
-        list(train(stepper_of("autograd, full", task, optims), optims, starts=[wrong]))
+    for kind in ("full", "autograd, full"):
+        with pytest.raises(CheckpointError, match="another network"):
+            list(train(stepper_of(kind, task, optims), optims, starts=[wrong]))
     bank = optims_of("bank", "last")
     early, late = (Session("bank", task, bank).until(step) for step in (2, epoch + 2))
     with pytest.raises(CheckpointError, match="the same step"):

@@ -22,7 +22,9 @@ from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.frozen import STATES, FrozenBlocks, FrozenStates, KnownTexts, frozen_blocks, texts_of
 from core.training.parallel import ParallelSteppers
+from core.training.stepper import Stepper
 from tests.pairs import pairwise
+from tests.training.conftest import check_resumes
 from tests.training.tiny_texts import ARCHITECTURES, batches, layers_of, network_of, spec_of, task_of, texts
 
 KINDS = (*ARCHITECTURES, "mpnet")
@@ -180,18 +182,11 @@ def test_what_is_too_large_is_said() -> None:
 
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one() -> None:
     task, method = task_of(), last_block(network_of(spec_of("bert")))
-    rows = batches(task, 6)
 
-    def stepper():
+    def stepper() -> Stepper:
         return stepper_of([prepared("bert", method, dropout=0.3)], "lora", [OPTIM], [0], task, task)
 
-    whole, first, resumed = stepper(), stepper(), stepper()
-    whole.advance(rows)
-    first.advance(rows[:, :2])
-    resumed.resume([first.train_state(0)])
-    resumed.advance(rows[:, 2:])
-    assert all(torch.equal(a, b) for a, b in zip(whole.trained(0), resumed.trained(0), strict=True))
-    assert whole.evaluate(0) == resumed.evaluate(0)
+    check_resumes(stepper, batches(task, 6))
 
 
 def test_members_share_what_is_the_same_for_them() -> None:
@@ -224,10 +219,7 @@ def test_threads_that_evaluate_at_once_do_not_mix_up_their_states() -> None:
     assert known.note(0)
     expected = known.evaluate(0, "test")[0]
     torch.set_num_threads(4)
-    try:
-        for _ in range(5):
-            found = known.evaluate(0, "test")[0]
-            assert found == expected
-            assert torch.equal(found.predicted, expected.predicted)
-    finally:
-        torch.set_num_threads(1)
+    for _ in range(5):
+        found = known.evaluate(0, "test")[0]
+        assert found == expected
+        assert torch.equal(found.predicted, expected.predicted)

@@ -10,22 +10,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn import functional as F
 
-from core.data.sources.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
-from core.settings import Settings
 from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.evaluation import evaluate
 from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
-from core.training.loop import FIRST_STEPS, FLUSH_SECONDS, FLUSH_STEPS, SLOW_SECONDS, data_order, steps_at_once, train
+from core.training.loop import FIRST_STEPS, FLUSH_SECONDS, FLUSH_STEPS, SLOW_SECONDS, steps_at_once, train
 from core.training.schedule import evaluations, examples_seen, steps_per_epoch
 from core.training.stepper import Stepper
+from tests.training.conftest import equal, reported
+from tests.training.plain import batches_of, plainly
 
 Told = Event | Stopped | Diverged
 
@@ -41,10 +42,6 @@ def events(
     task: Task, optim: OptimSpec, seed: int = 0, source: Task | None = None, kind: str = "autograd"
 ) -> list[Told]:
     return [event for _, event in train(stepper_for(task, optim, seed, kind, source), [optim])]
-
-
-def losses(found: list[Told]) -> np.ndarray:
-    return np.concatenate([event.losses for event in found if isinstance(event, StepLoss)])
 
 
 @pytest.mark.parametrize("batch_size", [64, 100, 5000])
@@ -64,7 +61,7 @@ def test_epoch_loss_is_the_mean_over_examples_though_the_last_batch_is_smaller(t
     found = events(task, optim)
     (end,) = [event for event in found if isinstance(event, EpochEnd)]
     sizes = [100] * (task.num_train // 100) + [task.num_train % 100]
-    assert end.train_loss == pytest.approx(float(np.average(losses(found), weights=sizes)), rel=1e-6)
+    assert end.train_loss == pytest.approx(float(np.average(reported(found), weights=sizes)), rel=1e-6)
 
 
 @given(st.integers(1, 50), st.integers(1, 80), st.integers(0, 40))
@@ -75,47 +72,35 @@ def test_examples_are_counted_as_they_come(examples: int, batch_size: int, step:
 
 @pytest.mark.parametrize("kind", ["autograd", "bank"])
 def test_the_loop_is_the_textbook_loop(task: Task, kind: str) -> None:
-    network = PerceptronSpec.of().build(seed=3)
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.002)
-    expected = []
-    for epoch in (1, 2):
-        order = data_order(task.num_train, 3, epoch)
-        for start in range(0, task.num_train, 64):
-            batch = order[start : start + 64]
-            loss = F.cross_entropy(network(task.train.all_pixels()[batch]), task.train.labels[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            expected.append(loss.item())
-    found = losses(events(task, OptimSpec.of(epochs=2, learning_rate=0.002), seed=3, kind=kind))
+    network, optim = PerceptronSpec.of().build(seed=3), OptimSpec.of(epochs=2, learning_rate=0.002)
+
+    def loss_of(batch: Tensor) -> Tensor:
+        return F.cross_entropy(network(task.train.all_pixels()[batch]), task.train.labels[batch])
+
+    expected = plainly(network, optim, loss_of, batches_of(optim, task.num_train, seed=3))
+    found = reported(events(task, optim, seed=3, kind=kind))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_same_seed_same_numbers_and_global_randomness_is_left_alone(task: Task) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = losses(events(task, OptimSpec.of(epochs=1), seed=5))
+    first = reported(events(task, OptimSpec.of(epochs=1), seed=5))
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    assert np.array_equal(first, losses(events(task, OptimSpec.of(epochs=1), seed=5)))
-    assert not np.array_equal(first, losses(events(task, OptimSpec.of(epochs=1), seed=6)))
+    assert np.array_equal(first, reported(events(task, OptimSpec.of(epochs=1), seed=5)))
+    assert not np.array_equal(first, reported(events(task, OptimSpec.of(epochs=1), seed=6)))
 
 
 @pytest.mark.parametrize("kind", ["autograd", "bank"])
 def test_a_diverged_run_ends_at_once_and_names_the_step(task: Task, kind: str) -> None:
-    network = PerceptronSpec.of().build(0)
-    with torch.no_grad():
-        network.layers[0].weight[0, 0] = math.nan
     optim = OptimSpec.of(epochs=5)
-    stepper = (
-        AutogradStepper(network, OptimSpec.of(learning_rate=0.1), task)
-        if kind == "autograd"
-        else Bank([network], [0.1], [0], task)
-    )
-    (_, first), (_, second) = list(train(stepper, [optim]))
-    assert isinstance(first, StepLoss)
-    assert len(first.losses) == 1
-    assert np.isnan(first.losses[0])
+    stepper = stepper_for(task, optim, 0, kind)
+    weight, *rest = stepper.trained(0)
+    weight[0, 0] = math.nan
+    stepper.restore(0, [weight, *rest])
+    (_, first), (_, second) = train(stepper, [optim])
+    assert np.isnan(reported([first])).tolist() == [True]
     assert second == Diverged(step=1)
 
 
@@ -123,7 +108,7 @@ def test_a_diverged_run_ends_at_once_and_names_the_step(task: Task, kind: str) -
 def test_a_run_whose_last_update_is_not_finite_has_diverged(task: Task, keep: str) -> None:
     optim = OptimSpec.of(epochs=1, batch_size=8192, keep=keep)
     found = [event for _, event in train(Bank([PerceptronSpec.of().build(0)], [1e30], [0], task), [optim])]
-    assert np.isfinite(losses(found)).all()
+    assert np.isfinite(reported(found)).all()
     assert found[-1] == Diverged(step=1)
 
 
@@ -137,19 +122,28 @@ def test_a_stop_is_heard_within_the_time_between_reports_and_keeps_the_weights(t
         if isinstance(event, StepLoss):
             reports.append(float(event.seconds[-1]))
     end = found[-1]
-    assert end == Stopped(step=len(losses(found)))
+    assert end == Stopped(step=len(reported(found)))
     assert len(reports) == 3
-    for parameter, value in zip(stepper.networks[0].parameters(), stepper.trained(0), strict=True):
-        assert torch.equal(parameter, value)
+    assert equal(stepper.networks[0].parameters(), stepper.trained(0))
 
 
-def test_patience_ends_a_run_whose_validation_no_longer_improves(task: Task) -> None:
-    found = events(task, OptimSpec.of(epochs=200, patience=2, learning_rate=0.05))
-    done = found[-1]
-    assert isinstance(done, Done)
+@pytest.mark.parametrize("kind", ["autograd", "bank"])
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_patience_ends_a_run_that_no_longer_improves_with_the_weights_that_are_kept(
+    task: Task, kind: str, keep: str
+) -> None:
+    optim = OptimSpec.of(epochs=200, patience=2, learning_rate=0.05, keep=keep)
+    stepper = stepper_for(task, optim, 0, kind)
+    found = [event for _, event in train(stepper, [optim])]
     validation = [event.measures["validation_loss"] for event in found if isinstance(event, EpochEnd)]
-    assert done.epochs == len(validation) < 200
-    assert int(np.argmin(validation)) == done.epochs - 3
+    best = int(np.argmin(validation)) + 1
+    assert len(validation) == best + 2 < 200
+    kept = best if keep == "best" else best + 2
+    assert found[-1] == Done(best + 2, kept)
+    network = stepper.networks[0] if kind == "bank" else stepper.network
+    with torch.no_grad():
+        now = evaluate(network, task.validation, task.classes)
+    assert now.loss == pytest.approx(validation[kept - 1], rel=1e-5)
 
 
 def test_later_epochs_are_evaluated_at_growing_intervals_unless_all_are_needed(task: Task) -> None:
@@ -165,29 +159,10 @@ def test_later_epochs_are_evaluated_at_growing_intervals_unless_all_are_needed(t
         assert (event.train_loss, event.measures) == (other.train_loss, other.measures if event.measures else {})
 
 
-@pytest.mark.parametrize("kind", ["autograd", "bank"])
-def test_keeping_the_best_gives_back_the_weights_of_the_best_epoch(task: Task, kind: str) -> None:
-    optim = OptimSpec.of(epochs=8, learning_rate=0.05, keep="best")
-    stepper = stepper_for(task, optim, 0, kind)
-    found = [event for _, event in train(stepper, [optim])]
-    validation = [event.measures["validation_loss"] for event in found if isinstance(event, EpochEnd)]
-    done = found[-1]
-    assert isinstance(done, Done)
-    assert done.kept_epoch == int(np.argmin(validation)) + 1
-    network = stepper.networks[0] if kind == "bank" else stepper.network
-    with torch.no_grad():
-        now = evaluate(network, task.validation, task.classes)
-    assert now.loss == pytest.approx(min(validation), rel=1e-5)
-
-
-def test_source_is_watched_and_masking_can_only_help(task: Task, tmp_path: object) -> None:
-    half = TaskSpec.of(dataset="digits", classes=tuple(range(5)))
-    catalog = Catalog(Settings(tmp_path))  # type: ignore[arg-type]
-    source = Tasks(catalog).get(half)
+def test_source_is_watched_and_masking_can_only_help(task: Task, tasks: Tasks) -> None:
+    source = tasks.get(TaskSpec.of(dataset="digits", classes=tuple(range(5))))
     found = events(task, OptimSpec.of(epochs=1), source=source)
     (end,) = [event for event in found if isinstance(event, EpochEnd)]
-    assert end.measures["source_accuracy"] is not None
-    assert end.measures["source_accuracy_masked"] is not None
     assert end.measures["source_accuracy_masked"] >= end.measures["source_accuracy"]
 
 
@@ -200,16 +175,10 @@ def test_evaluation_is_the_whole_sets_whatever_the_batch(task: Task, monkeypatch
     assert (parts.measures["accuracy"], parts.measures["accuracy_masked"]) == pytest.approx(
         (whole.measures["accuracy"], whole.measures["accuracy_masked"])
     )
-    right = (network(task.test.all_pixels()).argmax(1) == task.test.labels).float().mean().item() * 100
+    logits = network(task.test.all_pixels())
+    right = (logits.argmax(1) == task.test.labels).float().mean().item() * 100
     assert whole.measures["accuracy"] == pytest.approx(right, rel=1e-6)
-
-
-def test_seconds_of_preparation_count_and_seconds_only_grow(task: Task) -> None:
-    optim = OptimSpec.of(epochs=2)
-    found = [event for _, event in train(stepper_for(task, optim, 0, "bank"), [optim], spent=5.0)]
-    seconds = np.concatenate([event.seconds for event in found if isinstance(event, StepLoss)])
-    assert seconds[0] > 5
-    assert (np.diff(seconds) > 0).all()
+    assert whole.loss == pytest.approx(F.cross_entropy(logits, task.test.labels).item(), rel=1e-6)
 
 
 @given(st.floats(1e-6, 1e3))

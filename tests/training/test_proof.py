@@ -6,13 +6,11 @@ import copy
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from core.data.examples import ImageExamples
-from core.data.sources.catalog import Catalog
 from core.data.task import Task
 from core.engine.jobs import choice
 from core.engine.jobs.choice import proven
@@ -27,7 +25,6 @@ from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
-from core.settings import Settings
 from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank import proof
@@ -37,10 +34,10 @@ from core.training.bank.full import FullShard
 from core.training.bank.low_rank import LowRankShard
 from core.training.bank.shard import Program, Shard
 from core.training.bank.tape import Tape
-from core.training.loop import data_order
 from core.training.parallel import ParallelSteppers
 from tests.conftest import BOTH, DIGITS, compared, finish, short
 from tests.pairs import pairwise
+from tests.training.conftest import equal, rows_of, tensors_of
 
 SMALL = PerceptronSpec.of(num_hidden_1=24, num_hidden_2=16)
 
@@ -159,35 +156,30 @@ def test_one_gradient_that_is_wrong_by_a_thousandth_is_found(
     assert fault(task, method) == OTHER
 
 
-def test_wrong_updates_evaluations_and_stale_buffers_are_found(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = FlatAdam.record
-    with monkeypatch.context() as planted:
-        # The step counter stands still, as if a graph had recorded its value.
-        planted.setattr(
-            FlatAdam, "record", lambda self, tape, apart=None: (honest(self, tape, apart), tape.calls.pop(0))[0]
-        )
-        assert fault(task, "lora") == OTHER
-    proof._known.clear()
-    with monkeypatch.context() as planted:
-        forward = FullShard.forward
-        planted.setattr(FullShard, "forward", lambda self, member: lambda part: forward(self, member)(part) * 1.01)
-        assert fault(task, "full") == OTHER
-    proof._known.clear()
-    run = Program.run
-    first: dict[int, torch.Tensor] = {}
-    with monkeypatch.context() as planted:
-        # Every step after the first sees the first one's images, as a replay of a graph without its input would.
-        planted.setattr(
-            Program, "run", lambda self, rows, *rest: run(self, first.setdefault(id(self), rows.clone()), *rest)
-        )
-        assert fault(task, "full") == OTHER
-    proof._known.clear()
-    assert fault(task, "full") is None
+FIRST: dict[int, torch.Tensor] = {}
+FAULTS = {
+    "a step counter that stands still, as if a graph had recorded its value": (
+        *(FlatAdam, "record", "lora"),
+        lambda honest: lambda self, tape, apart=None: (honest(self, tape, apart), tape.calls.pop(0))[0],
+    ),
+    "a wrong evaluation": (
+        *(FullShard, "forward", "full"),
+        lambda honest: lambda self, member: lambda part: honest(self, member)(part) * 1.01,
+    ),
+    "the first step's images in every step, as a replay of a graph without its input would see": (
+        *(Program, "run", "full"),
+        lambda honest: lambda self, rows, *rest: honest(self, FIRST.setdefault(id(self), rows.clone()), *rest),
+    ),
+}
 
 
-def rows_of(task: Task, runs: list[RunSpec], steps: int, batch: int) -> torch.Tensor:
-    orders = [data_order(task.num_train, seed, 1)[: steps * batch] for seed in dict.fromkeys(r.seed for r in runs)]
-    return torch.stack(orders).view(len(orders), steps, batch)
+@pytest.mark.parametrize("what", FAULTS)
+def test_wrong_updates_evaluations_and_stale_buffers_are_found(
+    task: Task, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    kind, name, method, wrong = FAULTS[what]
+    monkeypatch.setattr(kind, name, wrong(getattr(kind, name)))
+    assert fault(task, method) == OTHER
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -198,13 +190,12 @@ def test_a_proof_changes_no_bit_of_what_is_trained_and_draws_no_random_number(ta
     assert proven(tried, runs, prove=True) == (tried, None)
     assert proof._known
     assert torch.equal(torch.get_rng_state(), random)
-    rows = rows_of(task, runs, 10, 64)
+    rows = rows_of(task, [run.seed for run in runs], 10, 64)
     assert torch.equal(plain.advance(rows), tried.advance(rows))
     for member in range(5):
         own, other = plain.train_state(member), tried.train_state(member)
         assert own.updates == other.updates == 10
-        for mine, its in ((own.values, other.values), (own.first, other.first), (own.second, other.second)):
-            assert all(torch.equal(a, b) for a, b in zip(mine, its, strict=True))
+        assert equal(tensors_of(own), tensors_of(other))
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -217,7 +208,7 @@ def test_with_a_fault_each_run_gets_the_bits_that_autograd_gives_it(
     stepper, sentence = proven(bank_of(members, runs, task), runs, prove=True)
     assert sentence == OTHER
     assert isinstance(stepper, ParallelSteppers)
-    rows = rows_of(task, runs, 6, 64)
+    rows = rows_of(task, [run.seed for run in runs], 6, 64)
     first = stepper.advance(rows[:, :3])
     stepper.write_back(1)
     stepper.retire(1)
@@ -227,27 +218,25 @@ def test_with_a_fault_each_run_gets_the_bits_that_autograd_gives_it(
         expected = AutogradStepper(network, run.optim, task, run.seed)
         own = expected.advance(rows[run.seed : run.seed + 1, :steps])[:, 0]
         assert torch.equal(losses[:steps, member], own)
-        assert all(torch.equal(a, b) for a, b in zip(stepper.trained(member), expected.trained(0), strict=True))
+        assert equal(stepper.trained(member), expected.trained(0))
         assert stepper.evaluate(member)[0].loss == expected.evaluate(0)[0].loss
 
 
 def test_a_step_that_fails_is_replaced_and_one_that_runs_out_of_memory_is_not(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self, tape: Tape, apart=None) -> None:
-        raise NotImplementedError("no such kernel on this device")
+    def fails_with(error: Exception) -> None:
+        def record(self, tape: Tape, apart=None) -> None:
+            raise error
+
+        planted.setattr(FlatAdam, "record", record)
 
     with monkeypatch.context() as planted:
-        planted.setattr(FlatAdam, "record", fail)
+        fails_with(NotImplementedError("no such kernel on this device"))
         expected = "The fast step failed with NotImplementedError on cpu, so this run was trained by autograd."
         assert fault(task, "full") == expected
-    proof._known.clear()
-
-    def full(self, tape: Tape, apart=None) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    with monkeypatch.context() as planted:
-        planted.setattr(FlatAdam, "record", full)
+        proof._known.clear()
+        fails_with(torch.OutOfMemoryError("CUDA out of memory."))
         with pytest.raises(torch.OutOfMemoryError):
             fault(task, "full")
     assert fault(task, "full") is None
@@ -278,11 +267,11 @@ def test_the_cpu_is_believed_and_other_devices_are_not(task: Task) -> None:
 
 
 def test_a_bank_with_a_fault_comes_to_the_files_of_autograd_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "TESTED_DEVICES", ())
     plant(monkeypatch, "full", 2, 0.5)
-    dependencies, notes = Dependencies(Tasks(Catalog(Settings(tmp_path / "home")))), []
+    dependencies, notes = Dependencies(tasks), []
     runs = [RunSpec.of(method="pretrain", network=SMALL, task=DIGITS, optim=short(), seed=k) for k in (0, 1)]
 
     def weights(chosen: list[RunSpec]) -> list[bytes]:

@@ -24,25 +24,28 @@ from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.parallel import ParallelSteppers
-from core.training.sharing import AUTOGRAD_BANK, SHARING, bank_key, sharing, sharing_of
+from core.training.sharing import ALONE, AUTOGRAD_BANK, SHARING, bank_key, sharing, sharing_of
+from tests.conftest import DIGITS
 from tests.training import tiny_texts
-
-HOME = Path(__file__).parents[1] / "old_home" / "home"
-TASK = TaskSpec.of(dataset="digits")
 
 
 def spec_of(kind: str, seed: int = 0) -> RunSpec:
     if kind == "pretrain":
-        return RunSpec.of(method="pretrain", task=TASK, seed=seed)
-    return RunSpec.of(method=kind, base="b", source=TASK, task=TASK, seed=seed)
+        return RunSpec.of(method="pretrain", task=DIGITS, seed=seed)
+    return RunSpec.of(method=kind, base="b", source=DIGITS, task=DIGITS, seed=seed)
 
 
 def test_every_kind_in_the_table_is_a_method() -> None:
     assert set(SHARING) <= {method.name() for method in METHODS}
 
 
-@pytest.mark.parametrize("kind", SHARING)
-def test_the_table_is_what_trains_runs_and_how_many_together(task: Task, tasks: Tasks, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "known"), [*((kind, True) for kind in SHARING), ("lora", False)])
+def test_the_table_is_what_trains_runs_and_how_many_together_and_others_are_trained_by_autograd_alone(
+    task: Task, tasks: Tasks, kind: str, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not known:
+        monkeypatch.delitem(SHARING, kind)
+        assert sharing(kind, "perceptron") == ALONE
     base = PerceptronSpec.of().build(1)
     specs = [spec_of(kind, seed) for seed in range(40)]
     assert bank_size(specs, tasks, Settings(Path("unused"))) == sharing(kind, "perceptron").together
@@ -57,19 +60,7 @@ def test_the_table_is_what_trains_runs_and_how_many_together(task: Task, tasks: 
         assert bank.step == sharing(kind, "perceptron").step
 
 
-def test_a_kind_that_the_table_does_not_know_is_trained_by_autograd_alone(
-    task: Task, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delitem(SHARING, "lora")
-    specs = [spec_of("lora", seed) for seed in (0, 1)]
-    networks = [network_of(spec, PerceptronSpec.of().build(1)) for spec in specs]
-    assert bank_size(specs, tasks, Settings(Path("unused"))) == 1
-    assert isinstance(stepper_for(networks[:1], specs[:1], task, None), AutogradStepper)
-    with pytest.raises(SpecError, match="train them one by one"):
-        stepper_for(networks, specs, task, None)
-
-
-def test_transformers_train_side_by_side_one_per_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transformers_train_side_by_side_one_per_core(monkeypatch: pytest.MonkeyPatch) -> None:
     network, texts = tiny_texts.spec_of("bert"), TaskSpec.of(dataset="digits", length=32)
     specs = [
         RunSpec.of(method=LoRASpec.of(rank=1 + seed), network=network, base="b", source=texts, task=texts, seed=seed)

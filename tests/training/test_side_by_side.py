@@ -23,6 +23,7 @@ from core.training.loop import data_order, train
 from core.training.parallel import ParallelSteppers
 from core.training.stepper import Stepper
 from core.training.threads import Threads
+from tests.training.conftest import equal
 from tests.training.tiny_texts import network_of, spec_of, task_of, texts
 
 LONG = replace(task_of(), validation=texts(150, 1))
@@ -59,7 +60,12 @@ def history(made: Stepper, members: list[int], **options) -> dict[int, list]:
 
 
 def same(one: list, other: list) -> bool:
-    return one[:-1] == other[:-1] and all(torch.equal(a, b) for a, b in zip(one[-1], other[-1], strict=True))
+    return one[:-1] == other[:-1] and equal(one[-1], other[-1])
+
+
+def long_pair() -> ParallelSteppers:
+    """Two members whose validation part is evaluated in several batches."""
+    return ParallelSteppers([AutogradStepper(network_of(spec_of("bert"), k), OPTIMS[k], LONG, k) for k in range(2)])
 
 
 @pytest.mark.parametrize("kind", ["lora", pytest.param("full", marks=pytest.mark.minutes)])
@@ -100,7 +106,7 @@ def test_members_resume_from_checkpoints_to_the_last_bit() -> None:
     assert saved[0].position.threads == 1  # a member that is resumed alone has the same products
     for member in (0, 1):
         assert found[member][-2] == whole[member][-2]
-        assert all(torch.equal(a, b) for a, b in zip(found[member][-1], whole[member][-1], strict=True))
+        assert equal(found[member][-1], whole[member][-1])
 
 
 def test_runs_with_other_seeds_have_batches_of_equal_length_at_each_step() -> None:
@@ -134,11 +140,10 @@ def test_an_evaluation_looks_before_every_batch_and_ends_where_it_is_told_to(thr
     with pytest.raises(LeftError):
         made.evaluate(0, look=look)
     assert looks == 2
-    torch.set_num_threads(1)
 
 
 def test_a_run_that_is_stopped_while_it_is_evaluated_ends_and_the_other_goes_on() -> None:
-    made = ParallelSteppers([AutogradStepper(network_of(spec_of("bert"), k), OPTIMS[k], LONG, k) for k in range(2)])
+    made = long_pair()
     asked = 0
 
     def stop(member: int) -> bool:
@@ -158,7 +163,7 @@ def test_a_run_that_is_stopped_while_it_is_evaluated_ends_and_the_other_goes_on(
 
 
 def test_members_are_evaluated_on_the_threads_that_train_them() -> None:
-    made = ParallelSteppers([AutogradStepper(network_of(spec_of("bert"), k), OPTIMS[k], LONG, k) for k in range(2)])
+    made = long_pair()
     seen: set[int] = set()
     made._steppers[0].network.register_forward_pre_hook(lambda *_: seen.add(threading.get_ident()))
     made.use_threads(2)
@@ -173,13 +178,8 @@ def test_members_are_evaluated_on_the_threads_that_train_them() -> None:
 
 def test_batches_evaluated_side_by_side_have_the_bits_of_one_after_the_other() -> None:
     network, many = network_of(spec_of("bert")), texts(150, 1)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = predict(network, many)
-        torch.set_num_threads(2)
-        two = predict(network, many)
-    finally:
-        torch.set_num_threads(threads)
+    one = predict(network, many)
+    torch.set_num_threads(2)
+    two = predict(network, many)
     assert torch.equal(one, two)
     assert not two.requires_grad

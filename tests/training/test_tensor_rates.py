@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
@@ -12,8 +11,6 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from core.data.examples import ImageExamples
-from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.choice import stepper_for
 from core.methods.layers import LinearWithLoRA
@@ -24,12 +21,15 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
-from core.training.loop import data_order
 from core.training.schedule import rate_at
 from core.training.sharing import ALONE, bank_key, sharing_of
 from core.training.stepper import Stepper
+from tests.registered import with_entry
+from tests.training.conftest import check_resumes, equal, random_task
 
 OPTIM = OptimSpec.of(learning_rate=0.003, batch_size=32, epochs=2, weight_decay=0.1, warmup=0.3, decay="linear")
+ROWS = torch.randint(100, (1, 8, 32), generator=torch.Generator().manual_seed(0))
+"""Of all steps."""
 NETWORK = PerceptronSpec.of(num_features=20, num_hidden_1=16, num_hidden_2=12, num_classes=4)
 
 
@@ -52,61 +52,46 @@ class LoRAPlusSpec(LowRankSpec):
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    METHODS.append(LoRAPlusSpec)
-    yield
-    METHODS.remove(LoRAPlusSpec)
-
-
-def task_of() -> Task:
-    return Task.of_one_part(ImageExamples.random(100, 20, 4, torch.Generator().manual_seed(1)), 4)
+    with with_entry(METHODS, LoRAPlusSpec):
+        yield
 
 
 def prepared() -> nn.Module:
     return LoRASpec.of(rank=2).prepare(NETWORK.build(1), torch.Generator().manual_seed(2))
 
 
-def trained(stepper: AutogradStepper, epochs: range) -> list[torch.Tensor]:
-    for epoch in epochs:
-        for rows in data_order(100, 0, epoch).split(OPTIM.batch_size):
-            stepper.advance(rows[None, None])
+def stepper_of(**rates: float) -> AutogradStepper:
+    return AutogradStepper(prepared(), OPTIM, random_task(), rates=rates)
+
+
+def trained(**rates: float) -> list[torch.Tensor]:
+    stepper = stepper_of(**rates)
+    stepper.advance(ROWS)
     return stepper.trained(0)
 
 
 def test_matrices_are_trained_as_by_two_groups_of_torch() -> None:
-    task, ours, theirs = task_of(), prepared(), prepared()
-    found = trained(AutogradStepper(ours, OPTIM, task, rates={"lora.B": 16.0}), range(1, 3))
+    task, theirs = random_task(), prepared()
     named = {name: p for name, p in theirs.named_parameters() if p.requires_grad}
     groups = [[p for name, p in named.items() if name.endswith(letter)] for letter in "AB"]
     adam = torch.optim.AdamW([{"params": group} for group in groups], weight_decay=OPTIM.weight_decay, fused=True)
-    steps = 0
-    for epoch in range(1, 3):
-        for rows in data_order(100, 0, epoch).split(OPTIM.batch_size):
-            for group, factor in zip(adam.param_groups, (1.0, 16.0), strict=True):
-                group["lr"] = factor * rate_at(OPTIM, steps, 8)
-            adam.zero_grad()
-            F.cross_entropy(theirs(task.train.all_pixels()[rows]), task.train.labels[rows]).backward()
-            adam.step()
-            steps += 1
-    for own, other in zip(found, named.values(), strict=True):
+    for step, rows in enumerate(ROWS[0]):
+        for group, factor in zip(adam.param_groups, (1.0, 16.0), strict=True):
+            group["lr"] = factor * rate_at(OPTIM, step, 8)
+        adam.zero_grad()
+        F.cross_entropy(theirs(task.train.all_pixels()[rows]), task.train.labels[rows]).backward()
+        adam.step()
+    for own, other in zip(trained(**{"lora.B": 16.0}), named.values(), strict=True):
         torch.testing.assert_close(own, other.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_factors_of_one_change_no_bit() -> None:
-    plain = trained(AutogradStepper(prepared(), OPTIM, task_of()), range(1, 3))
-    named = trained(AutogradStepper(prepared(), OPTIM, task_of(), rates={"lora.B": 1.0, "A": 1.0}), range(1, 3))
-    other = trained(AutogradStepper(prepared(), OPTIM, task_of(), rates={"ora.B": 16.0}), range(1, 3))
-    for own in (named, other):  # names end where a part of a name begins
-        assert all(torch.equal(a, b) for a, b in zip(plain, own, strict=True))
+    for rates in ({"lora.B": 1.0, "A": 1.0}, {"ora.B": 16.0}):  # names end where a part of a name begins
+        assert equal(trained(), trained(**rates))
 
 
 def test_resuming_gives_the_same_bits() -> None:
-    rates = {"layers.0.lora.A": 4.0, "lora.B": 16.0}
-    whole = trained(AutogradStepper(prepared(), OPTIM, task_of(), rates=rates), range(1, 3))
-    first = AutogradStepper(prepared(), OPTIM, task_of(), rates=rates)
-    trained(first, range(1, 2))
-    resumed = AutogradStepper(prepared(), OPTIM, task_of(), rates=rates)
-    resumed.resume([copy.deepcopy(first.train_state(0))])
-    assert all(torch.equal(a, b) for a, b in zip(whole, trained(resumed, range(2, 3)), strict=True))
+    check_resumes(lambda: stepper_of(**{"layers.0.lora.A": 4.0, "lora.B": 16.0}), ROWS)
 
 
 def test_a_method_with_rates_of_its_own_is_trained_by_autograd_alone(registered: None) -> None:
@@ -120,7 +105,7 @@ def test_a_method_with_rates_of_its_own_is_trained_by_autograd_alone(registered:
     assert len({bank_key(own), bank_key(plain)}) == 2
 
     def stepper(spec: RunSpec) -> Stepper:
-        return stepper_for([spec.method.prepare(NETWORK.build(1))], [spec], task_of(), None)
+        return stepper_for([spec.method.prepare(NETWORK.build(1))], [spec], random_task(), None)
 
     made = stepper(own)
     assert isinstance(made, AutogradStepper)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import cycle
 
 import pytest
@@ -16,12 +16,7 @@ from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.cores import CHUNK
 from core.training.threads import COUNTS, Threads, available_cores, fastest
-
-
-@pytest.fixture(autouse=True)
-def one_thread_afterwards() -> Iterator[None]:
-    yield
-    torch.set_num_threads(1)
+from tests.training.conftest import equal
 
 
 def clock(**seconds: list[float]) -> Callable[[int], float]:
@@ -81,16 +76,13 @@ def test_the_trial_leaves_what_will_be_trained_as_it_was(task: Task) -> None:
     before = stepper.trained(0)
     chosen = Threads(stepper, 5000)
     assert 1 <= chosen.count <= max(c for c in COUNTS if c <= available_cores())
-    assert all(torch.equal(a, b) for a, b in zip(before, stepper.trained(0), strict=True))
+    assert equal(before, stepper.trained(0))
 
 
 @pytest.mark.parametrize("kind", ["bank", "autograd"])
 def test_threads_that_have_become_slow_are_given_up_for_good(task: Task, kind: str) -> None:
-    stepper = (
-        bank(task, 1)
-        if kind == "bank"
-        else AutogradStepper(PerceptronSpec.of().build(0), OptimSpec.of(learning_rate=0.001), task)
-    )
+    alone = AutogradStepper(PerceptronSpec.of().build(0), OptimSpec.of(learning_rate=0.001), task)
+    stepper = bank(task, 1) if kind == "bank" else alone
     rows = torch.arange(64).repeat(1, 3 * CHUNK, 1)
     stepper.use_threads(2, slowest=100.0)
     assert len(stepper.advance(rows)) == 3 * CHUNK

@@ -6,15 +6,15 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import core.training.vocabulary
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
-from core.training.checkpoint import Checkpoint, Position, checkpoint_of
 from core.training.vocabulary import TrainedRows
+from tests.training.conftest import check_resumes, tensors_of
 from tests.training.tiny_texts import ARCHITECTURES, batches, network_of, spec_of, task_of
 
 OPTIM = OptimSpec.of(batch_size=8, epochs=4, learning_rate=0.01, weight_decay=0.2, warmup=0.2, decay="linear", clip=0.5)
@@ -34,10 +34,6 @@ def whole(network: nn.Module, optim: OptimSpec, task, monkeypatch: pytest.Monkey
         return AutogradStepper(network, optim, task)
 
 
-def differences(one: list[Tensor], other: list[Tensor]) -> float:
-    return max((a - b).abs().max().item() for a, b in zip(one, other, strict=True))
-
-
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 @pytest.mark.parametrize("decay", [0.0, 0.2])
 def test_everything_is_that_of_the_whole_embedding(kind: str, decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,29 +45,17 @@ def test_everything_is_that_of_the_whole_embedding(kind: str, decay: float, monk
     assert together._rows is None
     assert (apart.advance(rows) - together.advance(rows)).abs().max() < 1e-12
     assert apart.evaluate(0)[0].loss == pytest.approx(together.evaluate(0)[0].loss, abs=1e-12)
-    ours, theirs = apart.train_state(0), together.train_state(0)
-    for own, other in ((ours.values, theirs.values), (ours.first, theirs.first), (ours.second, theirs.second)):
-        assert differences(own, other) < 1e-12
+    pairs = zip(tensors_of(apart.train_state(0)), tensors_of(together.train_state(0)), strict=True)
+    assert max((own - other).abs().max() for own, other in pairs) < 1e-12
     assert "forward" not in apart.network.get_input_embeddings().__dict__
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.2])
 def test_a_run_resumes_to_the_last_bit_whenever_its_weights_were_asked_for(decay: float) -> None:
-    task, rows, optim = few_words(), batches(task_of(), 10), OPTIM.but(weight_decay=decay)
-
-    def stepper() -> AutogradStepper:
-        return AutogradStepper(network_of(spec_of("bert", dropout=0.2)), optim, task)
-
-    plain, asked, resumed = stepper(), stepper(), stepper()
-    plain.advance(rows)
-    asked.advance(rows[:, :4])
-    asked.evaluate(0)
-    position = Position(4, 1, 4, 0.0, 0.0, 0.0, 0.0, 0, 0, 1)
-    saved = checkpoint_of(Checkpoint(position, asked.train_state(0), []).to_bytes())
-    resumed.resume([saved.train_state])
-    for each in (asked, resumed):
-        each.advance(rows[:, 4:])
-        assert all(torch.equal(a, b) for a, b in zip(each.trained(0), plain.trained(0), strict=True))
+    task, optim = few_words(), OPTIM.but(weight_decay=decay)
+    check_resumes(
+        lambda: AutogradStepper(network_of(spec_of("bert", dropout=0.2)), optim, task), batches(task_of(), 10)
+    )
 
 
 def test_restored_weights_are_trained_on() -> None:
