@@ -1,17 +1,26 @@
-"""Small networks with adapters as training leaves them, in both forms, all scalings, ranks and dtypes."""
+"""Small networks with adapters as training leaves them, in both forms, all scalings, ranks and dtypes; and PEFT's."""
 
 from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from core.methods.dora import LinearWithDoRA
 from core.methods.layers import SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, LowRankLinear, Scaling
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers
 from core.networks.fingerprint import fingerprint
 from core.networks.perceptron import PerceptronSpec
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from peft.tuners.lora import LoraLayer
 
 FORMS: list[type[LowRankLinear]] = [LinearWithLoRA, LinearWithLoRAMerged]
 RANKS = [1, 3, 8]
@@ -46,6 +55,28 @@ def network(
     spec = LoRASpec(rank=rank, alpha=2.5, scaling=scaling, target_modules=targets)
     base = SMALL.build(seed=1).to(dtype)
     return perturbed(add_lora(base, spec, torch.Generator().manual_seed(2), form))
+
+
+def peft_of(base: nn.Module, ours: nn.Module, **config: object) -> tuple[PeftModel, dict[str, LoraLayer]]:
+    """PEFT's adapter on a base, holding copies of our tensors; and its layers by our paths."""
+    from peft import LoraConfig, get_peft_model
+    from peft.tuners.lora import LoraLayer
+
+    peft = get_peft_model(base, LoraConfig(lora_dropout=0.0, **config), autocast_adapter_dtype=False)
+    layers = {path.removeprefix("base_model.model."): m for path, m in peft.named_modules() if isinstance(m, LoraLayer)}
+    with torch.no_grad():
+        for path, layer in adapted_layers(ours).items():
+            layers[path].lora_A["default"].weight.copy_(layer.lora.A.T)
+            layers[path].lora_B["default"].weight.copy_(layer.lora.B.T)
+            if isinstance(layer, LinearWithDoRA):
+                layers[path].lora_magnitude_vector["default"].weight.copy_(layer.magnitude)
+    return peft, layers
+
+
+def saved_by_peft(model: PeftModel, folder: Path) -> bytes:
+    """The files that PEFT writes of an adapter, in one that is read by ours."""
+    model.save_pretrained(folder / "theirs")
+    return Path(shutil.make_archive(str(folder / "theirs"), "zip", folder / "theirs")).read_bytes()
 
 
 def inputs(dtype: torch.dtype = torch.float32, rows: int = 7) -> Tensor:

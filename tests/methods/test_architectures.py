@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import zipfile
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 import transformers as hf
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
@@ -23,7 +22,7 @@ from core.methods.merging import adapted_layers, base_copy, merge, merged_copy, 
 from core.methods.parameters import freeze_linear_layers
 from core.methods.targets import find_targets
 from tests.conftest import some_of
-from tests.methods.samples import each_form, perturbed, weights
+from tests.methods.samples import each_form, peft_of, perturbed, saved_by_peft, weights
 from tests.networks.tiny import SIZES, VOCABULARY
 
 T5 = {"num_layers": 2, "d_model": 32, "d_ff": 48, "d_kv": 8, "num_heads": 4, "vocab_size": 50}
@@ -129,17 +128,14 @@ def adapted(name: str, targets: tuple[str, ...], form: type[LowRankLinear] = Lin
     return add_lora(network(name), spec, torch.Generator().manual_seed(2), form)
 
 
-def peft_of(name: str, ours: nn.Module, theirs: str | list[str]) -> tuple[PeftModel, dict[str, LoraLayer]]:
-    """PEFT's adapter on the same base, holding copies of our matrices."""
-    kind = "SEQ_CLS" if name in CLASSIFIERS and theirs == "all-linear" else None
-    config = LoraConfig(r=3, lora_alpha=5, target_modules=theirs, fan_in_fan_out="gpt2" in name, task_type=kind)
-    peft = get_peft_model(network(name), config).eval()
-    layers = {path.removeprefix("base_model.model."): m for path, m in peft.named_modules() if isinstance(m, LoraLayer)}
-    with torch.no_grad():
-        for path, layer in adapted_layers(ours).items():
-            layers[path].lora_A["default"].weight.copy_(layer.lora.A.T)
-            layers[path].lora_B["default"].weight.copy_(layer.lora.B.T)
-    return peft, layers
+def theirs_of(
+    name: str, ours: nn.Module, targets: str | list[str], **config: object
+) -> tuple[PeftModel, dict[str, LoraLayer]]:
+    """PEFT's adapter on the same base; see :func:`tests.methods.samples.peft_of`."""
+    kind = "SEQ_CLS" if name in CLASSIFIERS and targets == "all-linear" else None
+    config = {"fan_in_fan_out": "gpt2" in name, "task_type": kind, **config}
+    peft, layers = peft_of(network(name), ours, r=3, lora_alpha=5, target_modules=targets, **config)
+    return peft.eval(), layers
 
 
 @pytest.mark.parametrize(
@@ -152,7 +148,7 @@ def peft_of(name: str, ours: nn.Module, theirs: str | list[str]) -> tuple[PeftMo
 )
 def test_layers_outputs_and_gradients_are_those_of_peft(name: str, targets, theirs, form) -> None:
     ours = perturbed(adapted(name, targets, form))
-    peft, layers = peft_of(name, ours, theirs)
+    peft, layers = theirs_of(name, ours, theirs)
     assert list(adapted_layers(ours)) == list(layers)
     if name == "torch":  # in eval() PEFT's adapter is ignored by the fast path, see below
         ours.train(), peft.train()
@@ -310,15 +306,8 @@ def test_an_adapted_layer_has_the_weight_and_bias_of_what_it_computes(form: type
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
 def test_a_tied_output_layer_is_adapted_as_in_peft_and_never_merged(name: str) -> None:
     ours = perturbed(adapted(name, ("lm_head",)))
-    if name == "gpt2":  # PEFT needs to be told that this layer is not transposed
-        config = LoraConfig(r=3, lora_alpha=5, target_modules=["lm_head"])
-        peft = get_peft_model(network(name), config)
-        layer, mine = peft.base_model.model.lm_head, ours.lm_head.lora
-        with torch.no_grad():
-            layer.lora_A["default"].weight.copy_(mine.A.T)
-            layer.lora_B["default"].weight.copy_(mine.B.T)
-    else:
-        peft, _ = peft_of(name, ours, ["lm_head"])
+    assert all(".lora." in path for path, p in ours.named_parameters() if p.requires_grad)
+    peft, _ = theirs_of(name, ours, ["lm_head"], fan_in_fan_out=False)  # of GPT-2, this layer is not transposed
     torch.testing.assert_close(outputs(ours, name), outputs(peft, name), rtol=1e-6, atol=1e-9)
     before = weights(ours)
     with pytest.raises(LoRAError, match="Layer lm_head shares its weight with another layer"):
@@ -330,13 +319,9 @@ def test_a_tied_output_layer_is_adapted_as_in_peft_and_never_merged(name: str) -
 
 
 def test_an_adapter_that_peft_saved_for_transposed_layers_is_read_and_applied(tmp_path: Path) -> None:
-    peft, _ = peft_of("gpt2", perturbed(adapted("gpt2", ("attention",))), ["attn.c_attn", "attn.c_proj"])
-    peft.float().save_pretrained(str(tmp_path / "adapter"))
-    with zipfile.ZipFile(tmp_path / "adapter.zip", "w") as archive:
-        for file in (tmp_path / "adapter").iterdir():
-            archive.write(file, file.name)
+    peft, _ = theirs_of("gpt2", perturbed(adapted("gpt2", ("attention",))), ["attn.c_attn", "attn.c_proj"])
     base = network("gpt2").float()
-    loaded = apply_adapter(base, read_adapter(tmp_path / "adapter.zip"))
+    loaded = apply_adapter(base, read_adapter(saved_by_peft(peft.float(), tmp_path)))
     assert len(adapted_layers(loaded)) == 4
     torch.testing.assert_close(outputs(loaded, "gpt2"), outputs(peft, "gpt2"), rtol=1e-5, atol=1e-6)
     assert not torch.allclose(outputs(copy.deepcopy(base), "gpt2"), outputs(loaded, "gpt2"))

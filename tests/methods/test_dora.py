@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import transformers as hf
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import LoraLayer
+from peft import PeftModel
 from torch import nn
 
 from core.adapter import apply_adapter, read_adapter, verify_adapter
@@ -35,6 +33,7 @@ from core.study.weights.change import read_change
 from core.training.sharing import bank_key, sharing
 from tests.adapter.samples import SMALL, assert_close, logits, packed, perturb, probe, unzip
 from tests.conftest import compared, finish, short
+from tests.methods.samples import peft_of, saved_by_peft
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
 
@@ -46,25 +45,19 @@ def trained(spec: DoRASpec, base: nn.Module) -> nn.Module:
     return model
 
 
-def peft_of(ours: nn.Module, base: nn.Module, spec: DoRASpec, **config: object) -> PeftModel:
-    """PEFT's DoRA on the same base, holding copies of our tensors."""
-    scaled = {"alpha/r": spec.alpha, "alpha": spec.alpha * spec.rank, "alpha/sqrt(r)": spec.alpha}[spec.scaling]
-    settings = LoraConfig(
+def theirs_of(ours: nn.Module, base: nn.Module, spec: DoRASpec, **config: object) -> PeftModel:
+    """PEFT's DoRA on the same base; see :func:`tests.methods.samples.peft_of`."""
+    peft, _ = peft_of(
+        copy.deepcopy(base),
+        ours,
         r=spec.rank,
-        lora_alpha=scaled,
+        lora_alpha=spec.alpha * (spec.rank if spec.scaling == "alpha" else 1),
         use_rslora=spec.scaling == "alpha/sqrt(r)",
         use_dora=True,
         target_modules=list(adapted_layers(ours)),
         **config,
     )
-    peft = get_peft_model(copy.deepcopy(base), settings).eval()
-    layers = {path.removeprefix("base_model.model."): m for path, m in peft.named_modules() if isinstance(m, LoraLayer)}
-    with torch.no_grad():
-        for path, layer in adapted_layers(ours).items():
-            layers[path].lora_A["default"].weight.copy_(layer.lora.A.T)
-            layers[path].lora_B["default"].weight.copy_(layer.lora.B.T)
-            layers[path].lora_magnitude_vector["default"].weight.copy_(layer.magnitude)
-    return peft
+    return peft.eval()
 
 
 def test_before_training_it_is_the_base_bit_for_bit() -> None:
@@ -79,7 +72,7 @@ def test_before_training_it_is_the_base_bit_for_bit() -> None:
 def test_outputs_gradients_and_merged_weights_are_those_of_peft(scaling: Scaling, targets: tuple[str, ...]) -> None:
     base, spec = SMALL.build(1).double(), DoRASpec.of(rank=3, alpha=5, scaling=scaling, target_modules=targets)
     ours = trained(spec, base)
-    peft, rows = peft_of(ours, base, spec), probe().double()
+    peft, rows = theirs_of(ours, base, spec), probe().double()
     found, expected = ours(rows), peft(rows)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
     assert (found - base(rows)).abs().max() > 1e-2
@@ -107,7 +100,7 @@ def test_a_transposed_layer_is_adapted_as_peft_does() -> None:
     spec = DoRASpec.of(rank=3, alpha=5, target_modules=("c_attn", "c_fc"))
     ours = trained(spec, base)
     ids = torch.randint(3, 50, (2, 5))
-    expected = peft_of(ours, base, spec, fan_in_fan_out=True)(input_ids=ids).logits
+    expected = theirs_of(ours, base, spec, fan_in_fan_out=True)(input_ids=ids).logits
     torch.testing.assert_close(ours(input_ids=ids).logits, expected, rtol=1e-7, atol=1e-10)
     torch.testing.assert_close(merged_copy(ours)(input_ids=ids).logits, expected, rtol=1e-7, atol=1e-10)
 
@@ -174,9 +167,7 @@ def test_what_peft_saves_is_read_back(tmp_path: Path, file) -> None:
     base, _, content = file
     loaded = PeftModel.from_pretrained(copy.deepcopy(base), unzip(content, tmp_path / "ours"), is_trainable=True)
     perturb(*(p for p in loaded.parameters() if p.requires_grad), seed=9)
-    loaded.save_pretrained(tmp_path / "theirs")
-    saved = Path(shutil.make_archive(str(tmp_path / "theirs"), "zip", tmp_path / "theirs")).read_bytes()
-    model = apply_adapter(base, read_adapter(saved))
+    model = apply_adapter(base, read_adapter(saved_by_peft(loaded, tmp_path)))
     assert all(type(layer) is LinearWithDoRA for layer in adapted_layers(model).values())
     assert_close(logits(model, probe()), logits(loaded, probe()))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from core.errors import LoRAError
 from core.methods.layers import (
@@ -71,27 +71,14 @@ def test_outputs_and_gradients_follow_the_formula(form: type[LowRankLinear], sca
     perturbed(layer)
     A, B, W, b = layer.lora.A.detach(), layer.lora.B.detach(), linear.weight.detach(), linear.bias.detach()
     s = {"alpha/r": 2.5 / rank, "alpha": 2.5, "alpha/sqrt(r)": 2.5 / math.sqrt(rank)}[scaling]
-    x, g = torch.randn(5, 9).double(), torch.randn(5, 8).double()
+    x, g = torch.randn(5, 9).double().requires_grad_(), torch.randn(5, 8).double()
     y = layer(x)
     torch.testing.assert_close(y, x @ W.T + b + s * (x @ A) @ B)
     torch.testing.assert_close(layer.lora.delta(), s * (A @ B).T)
     y.backward(g)
+    torch.testing.assert_close(x.grad, g @ W + s * (g @ B.T) @ A.T)
     torch.testing.assert_close(layer.lora.A.grad, s * x.T @ (g @ B.T))
     torch.testing.assert_close(layer.lora.B.grad, s * (x @ A).T @ g)
-
-
-@each_form
-@each_scaling
-def test_gradients_are_those_of_finite_differences(form: type[LowRankLinear], scaling: Scaling) -> None:
-    torch.manual_seed(0)
-    layer = form(nn.Linear(5, 4).double(), 3, 2.5, scaling)
-    perturbed(layer)
-
-    def output(x: Tensor, A: Tensor, B: Tensor) -> Tensor:
-        return torch.func.functional_call(layer, {"lora.A": A, "lora.B": B}, (x,))
-
-    x = torch.randn(2, 5).double().requires_grad_()
-    assert torch.autograd.gradcheck(output, (x, layer.lora.A, layer.lora.B))
 
 
 @each_form
@@ -141,17 +128,8 @@ def test_alpha_for_undoes_scaling_factor(scaling: Scaling, alpha: float, rank: i
 
 
 BAD_LAYERS = [
-    {"rank": 0},
-    {"rank": -1},
-    {"rank": 5},
-    {"rank": 2.0},
-    {"rank": True},
-    {"rank": "2"},
-    {"alpha": 0},
-    {"alpha": -1.0},
-    {"alpha": math.nan},
-    {"alpha": math.inf},
-    {"alpha": "8"},
+    *({"rank": rank} for rank in (0, -1, 5, 2.0, True, "2")),
+    *({"alpha": alpha} for alpha in (0, -1.0, math.nan, math.inf, "8")),
     {"scaling": "r"},
     {"start": "zero"},
 ]

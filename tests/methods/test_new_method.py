@@ -30,17 +30,10 @@ from tests.pages.test_pages import draw, texts
 from tests.registered import with_entry
 
 NAMES = {"Literal": Literal, "torch": torch, "nn": nn, "Field": Field, "is_linear": is_linear}
-
-
-def built() -> type[MethodSpec]:
-    """The class that the page defines."""
-    names = NAMES | {"MethodSpec": MethodSpec, "Role": Role, "__name__": "top"}
-    exec(compile(example("a method"), "docs/extending.md", "exec", dont_inherit=True), names)
-    found: type[MethodSpec] = names["TopSpec"]  # type: ignore[assignment]
-    return found
-
-
-TopSpec = built()
+NAMES |= {"MethodSpec": MethodSpec, "Role": Role, "__name__": "top"}
+exec(compile(example("a method"), "docs/extending.md", "exec", dont_inherit=True), NAMES)
+TopSpec: type[MethodSpec] = NAMES["TopSpec"]
+"""The class that the page defines."""
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -35,10 +33,11 @@ from core.study.figures.palette import colours_of
 from core.study.report.html import report_html
 from core.study.report.report import report_of
 from core.study.weights.change import read_change
-from tests.adapter.samples import SMALL, assert_close, logits, perturb, probe
+from tests.adapter.samples import SMALL, assert_close, logits, perturb, probe, unzip
 from tests.extended import Done, check_goes_on, check_recipe, check_served
 from tests.methods.conftest import ARMS, WIDE
 from tests.methods.rescaled import RescaledLinear, RescaledSpec
+from tests.methods.samples import saved_by_peft
 
 
 def moved(spec: RescaledSpec, base: nn.Module) -> nn.Module:
@@ -120,8 +119,7 @@ def test_its_file_is_certified_and_peft_gives_the_same_logits(done: Done, tmp_pa
     found = verify_adapter(adapter, base)
     assert found.certified
     assert str(found).startswith("The adapter is valid: on layers.0, layers.2")
-    with zipfile.ZipFile(adapter) as archive:
-        archive.extractall(tmp_path)
+    unzip(adapter.read_bytes(), tmp_path)
     config = json.loads((tmp_path / CONFIG).read_text())
     assert (config["peft_type"], config["feedforward_modules"]) == ("IA3", config["target_modules"])
     expected = logits(done.lab.artifacts.trained(done.of(label)), done.pixels)
@@ -135,8 +133,7 @@ def test_what_peft_saves_is_read_back(registered: None, tmp_path: Path) -> None:
     base, paths = SMALL.build(1), ["layers.0", "layers.2"]
     theirs = get_peft_model(copy.deepcopy(base), IA3Config(target_modules=paths, feedforward_modules=paths))
     perturb(*(p for p in theirs.parameters() if p.requires_grad))
-    theirs.save_pretrained(tmp_path / "theirs")
-    file = Path(shutil.make_archive(str(tmp_path / "theirs"), "zip", tmp_path / "theirs"))
+    file = saved_by_peft(theirs, tmp_path)
     model = apply_adapter(base, read_adapter(file))
     assert {type(layer) for layer in adapted_layers(model).values()} == {RescaledLinear}
     assert_close(logits(model, probe()), logits(theirs, probe()))

@@ -33,6 +33,9 @@ BART |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
 XLM = {"emb_dim": 16, "n_layers": 2, "n_heads": 2, "n_words": 40}
 POSITIONS = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
 
+OF_BERT = r"layer\.\d\.(intermediate|output)\.dense"
+"""The feed-forward part of BERT and of those that are built like it."""
+
 Case = tuple[dict[str, object], str, str]
 
 CASES: dict[str, Case] = {
@@ -60,25 +63,21 @@ CASES: dict[str, Case] = {
     "Phi": (SIZES, r"self_attn\.([qkv]_proj|dense)", r"mlp\.fc[12]"),
     "Phi3": (SIZES, r"self_attn\.(qkv|o)_proj", r"mlp\.(gate_up|down)_proj"),
     "Persimmon": (SIZES, r"self_attn\.(query_key_value|dense)", r"mlp\.dense_(h_to_4h|4h_to_h)"),
-    "Deberta": (
-        {**SIZES, **POSITIONS},
-        r"attention\.(self\.(in_proj|pos_proj|pos_q_proj)|output\.dense)",
-        r"layer\.\d\.(intermediate|output)\.dense",
-    ),
+    "Deberta": ({**SIZES, **POSITIONS}, r"attention\.(self\.(in_proj|pos_proj|pos_q_proj)|output\.dense)", OF_BERT),
     "DebertaV2": (
         {**SIZES, **POSITIONS, "share_att_key": False},
         r"attention\.(self\.(query|key|value|pos_key|pos_query)_proj|output\.dense)",
-        r"layer\.\d\.(intermediate|output)\.dense",
+        OF_BERT,
     ),
     "Longformer": (
         {**SIZES, "attention_window": 4},
         r"attention\.(self\.(query|key|value)(_global)?|output\.dense)",
-        r"layer\.\d\.(intermediate|output)\.dense",
+        OF_BERT,
     ),
     "ConvBert": (
         {**SIZES, "embedding_size": 8},
         r"attention\.(self\.(query|key|value|conv_(kernel|out)_layer)|output\.dense)",
-        r"layer\.\d\.(intermediate|output)\.dense",
+        OF_BERT,
     ),
     "Funnel": (
         {**SMALL, "n_head": 2, "d_head": 8, "d_inner": 32, "block_sizes": [2], "num_decoder_layers": 1},

@@ -22,24 +22,24 @@ def largest_share(labels: list[int]) -> float:
     return ClassificationSpec().facts(torch.tensor(labels, dtype=torch.int64))[LARGEST_CLASS]
 
 
-def test_macro_f1_is_the_mean_of_the_scores_of_the_classes() -> None:
-    labels = [0, 0, 0, 0, 1, 1, 2]
-    # Class 0: 3 right, 4 predicted, 4 there; class 1: 1 right, 3 predicted, 2 there; class 2: none right.
-    assert score([0, 0, 0, 1, 1, 0, 1], labels) == pytest.approx(100 * (6 / 8 + 2 / 5 + 0) / 3)
-    assert largest_share(labels) == pytest.approx(400 / 7)
-
-
-def test_classes_without_examples_have_no_score_and_answers_in_them_are_wrong() -> None:
-    labels = [1, 1, 4, 4]
-    assert score([1, 7, 4, 4], labels) == pytest.approx(100 * (2 / 3 + 1) / 2)
-    assert score(labels, labels) == 100
-    assert score([9] * 4, labels) == 0
-
-
-def test_always_naming_the_largest_class_is_accurate_and_scores_low() -> None:
-    labels = [0] * 90 + [1] * 10
-    assert largest_share(labels) == 90
-    assert score([0] * 100, labels) == pytest.approx(100 * (180 / 190) / 2)
+@pytest.mark.parametrize(
+    ("predicted", "labels", "expected", "share"),
+    [
+        # Class 0: 3 right, 4 predicted, 4 there; class 1: 1 right, 3 predicted, 2 there; class 2: none right.
+        ([0, 0, 0, 1, 1, 0, 1], [0, 0, 0, 0, 1, 1, 2], (6 / 8 + 2 / 5 + 0) / 3, 4 / 7),
+        # Classes without examples have no score, and answers in them are wrong.
+        ([1, 7, 4, 4], [1, 1, 4, 4], (2 / 3 + 1) / 2, 1 / 2),
+        ([1, 1, 4, 4], [1, 1, 4, 4], 1, 1 / 2),
+        ([9] * 4, [1, 1, 4, 4], 0, 1 / 2),
+        # Always naming the largest class is accurate and scores low.
+        ([0] * 100, [0] * 90 + [1] * 10, (180 / 190) / 2, 9 / 10),
+    ],
+)
+def test_macro_f1_and_the_share_of_the_largest_class_counted_by_hand(
+    predicted: list[int], labels: list[int], expected: float, share: float
+) -> None:
+    assert score(predicted, labels) == pytest.approx(100 * expected)
+    assert largest_share(labels) == pytest.approx(100 * share)
 
 
 def test_nothing_to_judge_gives_zero() -> None:

@@ -26,16 +26,10 @@ from tests.conftest import compared, finish, short
 from tests.docs.examples import example
 from tests.pages.test_pages import draw, texts
 
-
-def built() -> Measure:
-    """The measure that the page defines."""
-    names = {"np": np, "Answers": Answers, "Values": Values, "Measure": Measure, "__name__": "balanced"}
-    exec(compile(example("a measure"), "docs/extending.md", "exec", dont_inherit=True), names)
-    found: Measure = names["BALANCED"]  # type: ignore[assignment]
-    return found
-
-
-BALANCED = built()
+NAMES = {"np": np, "Answers": Answers, "Values": Values, "Measure": Measure, "__name__": "balanced"}
+exec(compile(example("a measure"), "docs/extending.md", "exec", dont_inherit=True), NAMES)
+BALANCED: Measure = NAMES["BALANCED"]
+"""The measure that the page defines."""
 RATES = (0.0005, 0.02)
 
 

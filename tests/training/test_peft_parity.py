@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable
 from itertools import product
 
-import peft
 import pytest
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from core.methods.registry import method_of
 from core.networks.forward import forward
 from core.run_spec import OptimSpec
 from tests.conftest import some_of
+from tests.methods.samples import peft_of
 from tests.soak.sizes import full_or_short
 from tests.training.plain import plainly
 from tests.training.tiny_texts import ARCHITECTURES, batches, network_of, spec_of, task_of, texts
@@ -62,31 +62,26 @@ def theirs(network: nn.Module, method: MethodSpec, adapted: nn.Module) -> tuple[
             parameter.requires_grad_(trained)
         return network, lambda: {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
     targets = list(adapted_layers(adapted))
-    config = peft.LoraConfig(
+    model, layers = peft_of(
+        network,
+        adapted,
         r=method.rank,
         lora_alpha=method.alpha,
         target_modules=targets,
         modules_to_save=list(heads),
         use_dora=method.kind == "dora",
-        lora_dropout=0.0,
         fan_in_fan_out=type(network).__name__.startswith("GPT2"),
     )
-    model = peft.get_peft_model(network, config, autocast_adapter_dtype=False)
-    modules = {name.removeprefix("base_model.model."): module for name, module in model.named_modules()}
-    with torch.no_grad():
-        for path, layer in adapted_layers(adapted).items():
-            modules[path].lora_A["default"].weight.copy_(layer.lora.A.T)
-            modules[path].lora_B["default"].weight.copy_(layer.lora.B.T)
 
     def trained() -> dict[str, Tensor]:
         found = {}
         for path in targets:
-            found[f"{path}.lora.A"] = modules[path].lora_A["default"].weight.T
-            found[f"{path}.lora.B"] = modules[path].lora_B["default"].weight.T
+            found[f"{path}.lora.A"] = layers[path].lora_A["default"].weight.T
+            found[f"{path}.lora.B"] = layers[path].lora_B["default"].weight.T
             if method.kind == "dora":
-                found[f"{path}.magnitude"] = modules[path].lora_magnitude_vector["default"].weight
+                found[f"{path}.magnitude"] = layers[path].lora_magnitude_vector["default"].weight
         for head in heads:
-            saved = modules[head].modules_to_save["default"]
+            saved = model.base_model.model.get_submodule(head).modules_to_save["default"]
             found |= {f"{head}.{name}": parameter for name, parameter in saved.named_parameters()}
         return {name: tensor.detach() for name, tensor in found.items()}
 
