@@ -213,19 +213,31 @@ def test_all_linear_leaves_out_output_layers_and_classifiers_only_of_models_that
     assert "0.lm_head" not in find_targets(wrapped, ("all-linear",))
 
 
-@pytest.mark.parametrize("role", ["attention", "feed-forward"])
+UNKNOWN = r"^In this network [^\n]+ known[^\n]*: name layers, or use [^\n]+\.$"
+PACKED = r"^[^\n]*nn\.MultiheadAttention, which keeps q, k and v in one [^\n]+\.$"
+ODD = {"self_attn": nn.ModuleDict({"q_proj": nn.Linear(4, 4), "odd": nn.Linear(4, 4)})}
+
+
 @pytest.mark.parametrize(
-    "model",
+    ("model", "target", "sentence"),
     [
-        nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)),
-        nn.ModuleDict({"self_attn": nn.ModuleDict({"q_proj": nn.Linear(4, 4), "odd": nn.Linear(4, 4)})}),
+        *((nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), role, UNKNOWN) for role in ("attention", "feed-forward")),
+        *((nn.ModuleDict(ODD), role, UNKNOWN) for role in ("attention", "feed-forward")),
+        *((nn.MultiheadAttention(8, 2), target, PACKED) for target in ("attention", "out_proj")),
+        *(
+            (nn.TransformerEncoderLayer(8, 2, 16), target, PACKED)
+            for target in ("attention", "self_attn", "self_attn.out_proj")
+        ),
+        (nn.TransformerDecoderLayer(8, 2, 16), "attention", PACKED),
     ],
-    ids=["no transformer", "an unknown layer in a known place"],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else value[:12],
 )
-def test_a_network_without_a_known_role_says_so(model: nn.Module, role: str) -> None:
+def test_a_role_that_is_not_known_and_packed_attention_are_refused_in_one_sentence(
+    model: nn.Module, target: str, sentence: str
+) -> None:
     before = weights(model)
-    with pytest.raises(LoRAError, match=r"^In this network [^\n]+ known[^\n]*: name layers, or use [^\n]+\.$"):
-        add_lora(model, LoRASpec(rank=1, target_modules=(role,)))
+    with pytest.raises(LoRAError, match=sentence):
+        add_lora(model, LoRASpec(rank=1, target_modules=(target,)))
     assert weights(model) == before
     assert all(p.requires_grad for p in model.parameters())
 
@@ -236,25 +248,6 @@ def test_a_linear_layer_that_is_named_like_a_role_is_meant_by_its_name() -> None
 
 
 # torch's own attention and encoder
-
-
-@pytest.mark.parametrize(
-    ("model", "target"),
-    [
-        (nn.MultiheadAttention(8, 2), "attention"),
-        (nn.MultiheadAttention(8, 2), "out_proj"),
-        (nn.TransformerEncoderLayer(8, 2, 16), "attention"),
-        (nn.TransformerEncoderLayer(8, 2, 16), "self_attn"),
-        (nn.TransformerEncoderLayer(8, 2, 16), "self_attn.out_proj"),
-        (nn.TransformerDecoderLayer(8, 2, 16), "attention"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
-)
-def test_packed_attention_is_refused_in_one_sentence(model: nn.Module, target: str) -> None:
-    before = weights(model)
-    with pytest.raises(LoRAError, match=r"^[^\n]*nn\.MultiheadAttention, which keeps q, k and v in one [^\n]+\.$"):
-        add_lora(model, LoRASpec(rank=1, target_modules=(target,)))
-    assert weights(model) == before
 
 
 @each_form
@@ -299,9 +292,6 @@ def test_an_adapted_layer_has_the_weight_and_bias_of_what_it_computes(form: type
     assert not any(p.requires_grad for p in conv.parameters())
 
 
-# Tied layers
-
-
 @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
 def test_a_tied_output_layer_is_adapted_as_in_peft_and_never_merged(name: str) -> None:
@@ -313,9 +303,6 @@ def test_a_tied_output_layer_is_adapted_as_in_peft_and_never_merged(name: str) -
     with pytest.raises(LoRAError, match="Layer lm_head shares its weight with another layer"):
         merge(ours)
     assert weights(ours) == before
-
-
-# Files
 
 
 def test_an_adapter_that_peft_saved_for_transposed_layers_is_read_and_applied(tmp_path: Path) -> None:

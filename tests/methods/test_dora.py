@@ -184,9 +184,6 @@ def test_a_file_without_its_magnitudes_or_its_mark_is_refused(file) -> None:
         read_adapter(zip_bytes({CONFIG: lora[CONFIG], TENSORS: other[TENSORS]}))
 
 
-# The whole way
-
-
 @pytest.mark.slow
 def test_it_is_trained_and_compared_like_any_method(lab: Lab) -> None:
     optim = short(epochs=3, rate=0.01)

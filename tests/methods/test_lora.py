@@ -39,8 +39,6 @@ from tests.methods.samples import (
     weights,
 )
 
-# The two forms compute one thing
-
 
 @each_scaling
 @each_rank
@@ -87,9 +85,6 @@ def test_any_leading_shape_will_do(form: type[LowRankLinear], shape: tuple[int, 
     assert network(form)(torch.zeros(shape)).shape == (*shape[:-1], 8)
 
 
-# The start
-
-
 @each_form
 @each_scaling
 @each_dtype
@@ -117,9 +112,6 @@ def test_a_generator_fixes_the_start_and_spares_the_global_one(start) -> None:
     models = [add_lora(SMALL.build(seed=1), LoRASpec(start=start), torch.Generator().manual_seed(s)) for s in (5, 5, 6)]
     assert weights(models[0]) == weights(models[1]) != weights(models[2])
     assert torch.equal(torch.get_rng_state(), state)
-
-
-# Scaling
 
 
 @given(st.sampled_from(SCALINGS), st.floats(1e-3, 4096), st.integers(1, 512))

@@ -94,7 +94,6 @@ def test_its_runs_train_what_it_says_and_leave_the_base_alone(done: Done) -> Non
     assert trained["IA3 g=1"] == 784 + 128 + 256
     assert trained["IA3 g=16"] == 784 // 16 + 128 // 16
     for run in done.runs:
-        assert run.result is not None
         assert run.score > run.result.measures["accuracy_before"]
         if run.spec.kind == "rescaled":
             assert run.result.bank == 1
@@ -179,9 +178,6 @@ def test_a_recipe_gives_its_very_weights_again(done: Done, tmp_path: Path) -> No
     check_recipe(done, "IA3 g=16", tmp_path)
 
 
-# Serving
-
-
 def test_rows_of_one_request_have_it_lora_or_no_adapter(done: Done) -> None:
     lab = done.lab
     predictor = Predictor(lab.store, lab.artifacts, lab.catalog, lab.networks.tokenizer_of)
@@ -219,9 +215,6 @@ def test_its_change_of_the_weights_is_that_of_the_merged_network(done: Done) -> 
         expected = merged[f"{path}.weight"].double() - torch.from_numpy(change.weights[path])
         torch.testing.assert_close(torch.from_numpy(delta), expected, rtol=1e-4, atol=1e-6)
     assert change.spectrum("layers.2").rank > 2
-
-
-# The registry
 
 
 def test_it_is_known_only_while_it_is_registered(done: Done) -> None:

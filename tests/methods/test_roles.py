@@ -16,16 +16,9 @@ from core.methods.roles import OUTSIDE, Layers, Position, role_of
 from core.methods.targets import find_targets
 from core.networks.hugging_face import architecture, build_classifier
 from core.networks.perceptron import PerceptronSpec
-from tests.networks.tiny import tiny_config
+from tests.networks import tiny
 
-SIZES = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 40,
-    "pad_token_id": 0,
-}
+SIZES = tiny.SIZES["bert"]
 GPT = {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 40}
 SMALL = {"vocab_size": 40, "d_model": 16, "pad_token_id": 0}
 BART = {**SMALL, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
@@ -103,13 +96,9 @@ UNLABELLED = r"[\w.]*(global|conv_\w+_layer)"
 """Layers that no other architecture has: they keep their own name on the map of layers."""
 
 WORDS = {
-    "bert": ["query", "key", "value", "output", "in", "out"],
-    "roberta": ["query", "key", "value", "output", "in", "out"],
-    "deberta-v2": ["query", "key", "value", "output", "in", "out"],
-    "modernbert": ["q, k, v", "output", "in", "out"],
-    "gpt2": ["q, k, v", "output", "in", "out"],
-    "llama": ["query", "key", "value", "output", "gate", "up", "down"],
-    "qwen2": ["query", "key", "value", "output", "gate", "up", "down"],
+    **dict.fromkeys(("bert", "roberta", "deberta-v2"), ("query", "key", "value", "output", "in", "out")),
+    **dict.fromkeys(("modernbert", "gpt2"), ("q, k, v", "output", "in", "out")),
+    **dict.fromkeys(("llama", "qwen2"), ("query", "key", "value", "output", "gate", "up", "down")),
 }
 """What the map says of the layers in the blocks of common architectures."""
 
@@ -179,7 +168,7 @@ def test_an_unknown_layer_elsewhere_in_a_block_or_in_the_head_is_no_obstacle() -
 
 
 def paths_of(kind: str) -> list[str]:
-    config = architecture(tiny_config(kind).to_dict(), 0)
+    config = architecture(tiny.tiny_config(kind).to_dict(), 0)
     network = build_classifier(config, 2, torch.device("meta"))
     return [path for path, module in network.named_modules() if is_linear(module)]
 
@@ -191,7 +180,7 @@ def test_every_layer_has_its_place_and_no_other_one_has_it(kind: str) -> None:
     kinds = list(blocks.by_kind)
     assert set(blocks.places) == set(paths)
     assert len(set(blocks.places.values())) == len(paths)
-    known = [column.label for column in kinds if column.role]
+    known = tuple(column.label for column in kinds if column.role)
     assert known == WORDS[kind]
     assert blocks.rows[:2] == ("0", "1")
     for path, (row, column) in blocks.places.items():

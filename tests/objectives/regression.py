@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -51,17 +52,13 @@ MAE = Measure(
     higher_is_better=False,
 )
 
-LOSS = Measure(
+LOSS = replace(
+    MAE,
     name="loss",
     title="Loss",
     each=lambda answers: np.square(_errors(answers)),
     better="lower in loss",
     worse="higher in loss",
-    margin=0.02,
-    max_margin=10.0,
-    unit="",
-    limits=(0.0, float("inf")),
-    higher_is_better=False,
 )
 """Mean squared error."""
 

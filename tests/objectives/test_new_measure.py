@@ -59,14 +59,12 @@ def test_it_is_measured_chooses_and_decides(experiment: Experiment, opened: Lab)
     runs = opened.members(experiment)
     assert judged_by(runs).primary is BALANCED
     for run in runs:
-        assert run.result is not None
         assert run.score == run.result.measures[BALANCED.name]
         assert np.isfinite(opened.curve(run.id).measured(f"validation_{BALANCED.name}")).all()
     adapter = best_arm(runs, is_adapter)
     validated = {
         rate: np.mean([run.validated for run in runs if run.spec.optim.learning_rate == rate]) for rate in RATES
     }
-    assert adapter is not None
     assert adapter.learning_rate == max(validated, key=lambda rate: validated[rate])
     found = answer_of(opened, experiment)
     assert (found.margin, found.told.difference.what.measure) == (3.0, BALANCED)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +45,7 @@ from core.store.record import Experiment, Run
 from core.tasks.presets import presets_for
 from core.tasks.views.split import outline
 from core.web.predict import description
+from tests.adapter.samples import unzip
 from tests.conftest import compared, finish, short
 from tests.data.text_files import separated
 from tests.networks.tiny import save_tiny
@@ -178,8 +178,6 @@ def test_measures_are_those_of_the_definition() -> None:
 def test_without_the_registration_nothing_of_it_is_there(settings: Settings) -> None:
     with pytest.raises(SpecError, match="no objective 'regression'; choose one of: classification"):
         RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=1), objective="regression")
-    with pytest.raises(SpecError, match="Classes must be at least 2, not 1"):
-        RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=1))
 
 
 def test_a_network_has_as_many_outputs_as_its_objective_asks_for(registered: None) -> None:
@@ -275,21 +273,16 @@ def test_numbers_are_kept_bit_for_bit_and_the_column_is_found(done: Done) -> Non
 def test_runs_learn_and_their_curves_and_results_have_the_measures(done: Done) -> None:
     for experiment in (done.texts, done.images):
         for run in done.lab.members(experiment):
-            assert run.result is not None
             assert {"r2", "mae", "loss", "validation_r2", "validation_loss"} <= set(run.result.measures)
             assert not {"accuracy", "macro_f1", "largest_class"} & set(run.result.measures)
             curve = done.lab.curve(run.id)
             assert curve.measured("validation_r2")[-1] == pytest.approx(run.result.measures["validation_r2"])
             assert curve.loss[-1] < curve.loss[0]
     full, lora = (done.run(done.images, kind) for kind in ("full", "lora"))
-    assert full.score is not None
-    assert lora.score is not None
     assert min(full.score, lora.score) > 0.5
     assert done.run(done.texts, "full").score > 0.5
     base = done.lab.run(done.images.base)
-    assert base.result is not None
     for run in (full, lora):
-        assert run.result is not None
         assert run.result.measures["source_r2_before"] == base.score
         assert run.result.measures["source_r2"] < base.score
 
@@ -298,8 +291,7 @@ def test_the_adapter_is_verified_and_peft_gives_equal_outputs(done: Done, tmp_pa
     lab, run = done.lab, done.run(done.texts, "lora")
     path = lab.artifacts.path(run.id, ADAPTER)
     assert lab.artifacts.verify(run.id).certified
-    with zipfile.ZipFile(path) as archive:
-        archive.extractall(tmp_path)
+    unzip(path.read_bytes(), tmp_path)
     loaded = PeftModel.from_pretrained(lab.artifacts.base_network(run), str(tmp_path))
     batch = lab.tasks.get(run.spec.task, network=run.spec.network).test.batch(slice(None))
     expected = outputs(lab.artifacts.trained(run), batch)

@@ -236,8 +236,7 @@ def test_an_output_layer_with_an_adapter_is_scored_by_its_own_forward() -> None:
 
 def test_bfloat16_products_give_a_loss_near_that_of_float32() -> None:
     task = task_of()
-    batches = torch.randint(task.num_train, (1, 8, BATCH), generator=torch.Generator().manual_seed(3))
-    losses = []
+    batches, losses = batches_of(task)[None, :8], []
     for precision in ("float32", "bfloat16"):
         network = network_of("llama tied", dtype=torch.float32)
         optim = OPTIM.but(precision=precision)

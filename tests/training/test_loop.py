@@ -171,10 +171,7 @@ def test_evaluation_is_the_whole_sets_whatever_the_batch(task: Task, monkeypatch
     whole = evaluate(lambda x: network(x).detach(), task.test, task.classes)
     monkeypatch.setattr("core.training.evaluation.BATCH", 7)
     parts = evaluate(lambda x: network(x).detach(), task.test, task.classes)
-    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
-    assert (parts.measures["accuracy"], parts.measures["accuracy_masked"]) == pytest.approx(
-        (whole.measures["accuracy"], whole.measures["accuracy_masked"])
-    )
+    assert dict(parts.measures) == pytest.approx(dict(whole.measures), rel=1e-5)
     logits = network(task.test.all_pixels())
     right = (logits.argmax(1) == task.test.labels).float().mean().item() * 100
     assert whole.measures["accuracy"] == pytest.approx(right, rel=1e-6)

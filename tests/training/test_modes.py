@@ -15,13 +15,13 @@ from core.data.task import Task
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import base_copy
-from core.networks.fingerprint import fingerprint
 from core.networks.modes import evaluating, start_training
 from core.run_spec import OptimSpec
 from core.study.weights.scores import Evaluator, Part
 from core.training.autograd import AutogradStepper
 from core.training.evaluation import evaluate, evaluate_both
 from core.training.loop import train
+from tests.methods.samples import weights
 from tests.training.conftest import equal, reported
 
 PLAIN, FAST = OptimSpec.of(learning_rate=0.01), OptimSpec.of(learning_rate=0.05)
@@ -33,10 +33,6 @@ def network(adapted: bool = False, affine: bool = True) -> nn.Module:
     norms = nn.BatchNorm1d(16), nn.BatchNorm1d(10, affine=affine)
     model = nn.Sequential(nn.Linear(784, 16), norms[0], nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10), norms[1])
     return add_lora(model, LoRASpec(rank=2)) if adapted else model
-
-
-def weights(model: nn.Module) -> str:
-    return fingerprint(model.state_dict())
 
 
 EVALUATIONS: dict[str, Callable[[nn.Module, Task], object]] = {

@@ -150,8 +150,5 @@ def test_a_family_has_rates_and_settings_of_its_own() -> None:
     optim = default_optim(FullSpec, TransformerSpec)
     assert (optim.batch_size, optim.epochs, optim.learning_rate) == (32, 3, 5e-5)
     assert (optim.weight_decay, optim.warmup, optim.decay, optim.clip) == (0.0, 0.1, "linear", 1.0)
-    assert (
-        optim.head_rate
-        == default_rate(HeadSpec, TransformerSpec)
-        == default_optim(HeadSpec, TransformerSpec).learning_rate
-    )
+    head = default_rate(HeadSpec, TransformerSpec)
+    assert optim.head_rate == head == default_optim(HeadSpec, TransformerSpec).learning_rate

@@ -76,19 +76,17 @@ def fault(task: Task, method: str, count: int = 3, rate: float = 0.001, batch: i
 OTHER = "The fast step gave other numbers than autograd on cpu, so this run was trained by autograd."
 
 
-@pytest.mark.parametrize(
-    ("members", "batch", "rate"), pairwise((("full", 3), ("lora", 1), ("lora", 5)), (1, 64, 1000), (1e-6, 1e-3, 1.0))
-)
-def test_rounding_is_no_fault(task: Task, members: tuple[str, int], batch: int, rate: float) -> None:
-    assert fault(task, *members, rate, batch) is None
+SHAPES = (SMALL, PerceptronSpec.of(num_hidden_1=2, num_hidden_2=300), PerceptronSpec.of(num_hidden_1=700))
 
 
 @pytest.mark.parametrize(
-    "model", [PerceptronSpec.of(num_hidden_1=2, num_hidden_2=300), PerceptronSpec.of(num_hidden_1=700)]
+    ("members", "batch", "rate", "shape"),
+    pairwise((("full", 3), ("lora", 1), ("lora", 5)), (1, 64, 1000), (1e-6, 1e-3, 1.0), SHAPES),
 )
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_rounding_is_no_fault_in_networks_of_other_shapes(task: Task, method: str, model: PerceptronSpec) -> None:
-    assert fault(task, method, 2, model=model) is None
+def test_rounding_is_no_fault(
+    task: Task, members: tuple[str, int], batch: int, rate: float, shape: PerceptronSpec
+) -> None:
+    assert fault(task, *members, rate, batch, model=shape) is None
 
 
 def test_rounding_is_no_fault_where_float32_has_few_digits_left(task: Task) -> None:

@@ -27,20 +27,15 @@ def few_words(count: int = 40):
     return task
 
 
-def whole(network: nn.Module, optim: OptimSpec, task, monkeypatch: pytest.MonkeyPatch) -> AutogradStepper:
-    """A stepper that trains every row."""
-    with monkeypatch.context() as patch:
-        patch.setattr(core.training.vocabulary, "MAX_SHARE", 0.0)
-        return AutogradStepper(network, optim, task)
-
-
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 @pytest.mark.parametrize("decay", [0.0, 0.2])
 def test_everything_is_that_of_the_whole_embedding(kind: str, decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
     task, rows = few_words(), batches(task_of(), 12)
     optim = OPTIM.but(weight_decay=decay)
     network = network_of(spec_of(kind, 2, dropout=0.0), 0, torch.float64)
-    apart, together = AutogradStepper(copy.deepcopy(network), optim, task), whole(network, optim, task, monkeypatch)
+    apart = AutogradStepper(copy.deepcopy(network), optim, task)
+    monkeypatch.setattr(core.training.vocabulary, "MAX_SHARE", 0.0)
+    together = AutogradStepper(network, optim, task)  # trains every row
     assert apart._rows is not None
     assert together._rows is None
     assert (apart.advance(rows) - together.advance(rows)).abs().max() < 1e-12

@@ -20,6 +20,7 @@ from core.networks.causal import CausalSpec
 from core.networks.tokenizer import Tokenizer
 from core.reader import reading_here
 from core.tasks.views.language import LanguageView
+from tests.networks.tiny import SIZES
 
 ROWS = 320
 """Rows of the embeddings, more than the tokenizer has tokens."""
@@ -27,27 +28,14 @@ ROWS = 320
 LONGEST = 24
 """Tokens that texts are cut after: some of the passages are longer."""
 
-_LLAMA: dict[str, Any] = {
-    "vocab_size": ROWS,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "intermediate_size": 32,
-    "max_position_embeddings": 64,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-    "pad_token_id": 2,
-}
+_OWN: dict[str, Any] = {"vocab_size": ROWS, "bos_token_id": 0, "eos_token_id": 1}
+_LLAMA = SIZES["llama"] | _OWN | {"pad_token_id": 2}
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama": {"model_type": "llama", **_LLAMA},
     "llama tied": {"model_type": "llama", "tie_word_embeddings": True, **_LLAMA},
     "qwen2": {"model_type": "qwen2", "tie_word_embeddings": True, **_LLAMA},
     "qwen3": {"model_type": "qwen3", "head_dim": 8, **_LLAMA},
-    "gpt2": {
-        **{"model_type": "gpt2", "vocab_size": ROWS, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
-        **{"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 1},
-    },
+    "gpt2": {"model_type": "gpt2", **SIZES["gpt2"], **_OWN, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
 }
 """Fields of the config by name: those of :data:`core.networks.causal.TESTED`, with tied embeddings and without."""
 

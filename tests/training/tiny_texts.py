@@ -21,8 +21,6 @@ from tests.networks.tiny import SIZES, VOCABULARY, tiny_config
 ARCHITECTURES = tuple(SIZES)
 CLASSES = 3
 
-_DEPTH = {"gpt2": "n_layer"}
-
 
 @cache
 def spec_of(kind: str, layers: int = 3, dropout: float | None = None, **changes: object) -> TransformerSpec:
@@ -34,7 +32,7 @@ def spec_of(kind: str, layers: int = 3, dropout: float | None = None, **changes:
         dropout: probability everywhere; None for the architecture's own.
         changes: other fields of its config.
     """
-    config = tiny_config(kind, **{_DEPTH.get(kind, "num_hidden_layers"): layers, **changes})
+    config = tiny_config(kind, **{"n_layer" if kind == "gpt2" else "num_hidden_layers": layers, **changes})
     values = config.to_dict()
     if dropout is not None:
         values |= {name: dropout for name in values if name.endswith(("dropout", "dropout_prob", "pdrop"))}

@@ -12,9 +12,8 @@ from core.networks.transformer import TransformerSpec
 from core.plan.experiment import Setting, arm_specs, every
 from core.run_spec import OptimSpec, RunSpec
 from core.wording.experiments import MAX_NAME, experiment_name
+from tests.conftest import DIGITS, TURNED
 
-DIGITS = TaskSpec.of(dataset="digits")
-TURNED = TaskSpec.of(dataset="digits", rotation=45.0)
 FULL: Setting = (OptimSpec.of(), FullSpec())
 
 

@@ -65,7 +65,6 @@ def test_what_is_left_and_what_it_took_have_words_for_the_unknown() -> None:
 def test_the_line_of_a_log_keeps_the_forecast(seconds: float, memory: int, basis: Basis) -> None:
     forecast = Forecast.around(seconds, memory, basis)
     again = Forecast.from_line(forecast.to_line())
-    assert again is not None
     assert (again.seconds_low, again.seconds_high) == pytest.approx(
         (forecast.seconds_low, forecast.seconds_high), rel=0.006
     )
