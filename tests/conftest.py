@@ -194,8 +194,10 @@ def lab(settings: Settings) -> Iterator[Lab]:
 
 @pytest.fixture
 def current_lab(settings: Settings) -> Iterator[Lab]:
-    """The same, as the lab of this process, which pages and routes find."""
-    yield open_lab(settings)
+    """A lab that trains and is that of this process, which pages and routes find."""
+    lab = open_lab(settings)
+    assert lab.settings == settings, "The module has a lab open for all its tests: those that write come first."
+    yield lab
     close_lab()
 
 

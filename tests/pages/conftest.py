@@ -18,12 +18,9 @@ def known_at_once(calibrated: None) -> None:
 
 
 @pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
-    """Open the process-wide lab, which pages find, on an empty home folder."""
-    lab = open_lab(settings)
-    assert lab.settings == settings, "The module has a lab open for all its tests: those that write come first."
-    yield lab
-    close_lab()
+def opened(current_lab: Lab) -> Lab:
+    """The process-wide lab, which pages find, on an empty home folder."""
+    return current_lab
 
 
 @pytest.fixture
