@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from core.errors import SpecError
+from core.objectives.classification import LOSS as MEAN_LOSS
 from core.objectives.measure import Answers, Measure, Values
 from core.objectives.objective import ObjectiveSpec
 
@@ -64,7 +66,8 @@ class _Ratio:
 
 _BITS, _HITS, _LOSS = _Ratio(_nats, BYTES, 1 / math.log(2)), _Ratio(_right, TOKENS, 100.0), _Ratio(_nats, TOKENS, 1.0)
 
-BITS_PER_BYTE = Measure(
+BITS_PER_BYTE = replace(
+    MEAN_LOSS,
     name="bits_per_byte",
     title="Bits per byte",
     each=_BITS.each,
@@ -73,11 +76,6 @@ BITS_PER_BYTE = Measure(
     better="bits per byte lower",
     worse="bits per byte higher",
     margin=0.01,
-    max_margin=1.0,
-    unit="",
-    limits=(0.0, float("inf")),
-    higher_is_better=False,
-    needs_losses=True,
 )
 """The margin is half a percent of the two bits that small models need, about what five percent more text to train on
 are worth (Kaplan et al., "Scaling Laws for Neural Language Models", arXiv 2001.08361: the loss falls as D^−0.095)."""
@@ -94,21 +92,7 @@ TOKEN_ACCURACY = Measure(
     max_margin=10.0,
 )
 
-LOSS = Measure(
-    name="loss",
-    title="Loss",
-    each=_LOSS.each,
-    whole=_LOSS.whole,
-    about="Nats per scored token; depends on the tokenizer.",
-    better="lower in loss",
-    worse="higher in loss",
-    margin=0.02,
-    max_margin=1.0,
-    unit="",
-    limits=(0.0, float("inf")),
-    higher_is_better=False,
-    needs_losses=True,
-)
+LOSS = replace(MEAN_LOSS, each=_LOSS.each, whole=_LOSS.whole, about="Nats per scored token; depends on the tokenizer.")
 
 
 class LanguageSpec(ObjectiveSpec):
