@@ -37,9 +37,15 @@ class Passage:
         return cls(tuple(part for part in parts if part[0]))
 
     @property
+    def pieces(self) -> tuple[tuple[str, bool], ...]:
+        """The parts, or the contents of the messages, and whether each is scored; without what a chat template adds."""
+        said = ((content, self.all_scored or role == SCORED_ROLE) for role, content in self.messages)
+        return self.parts or tuple(said)
+
+    @property
     def text(self) -> str:
         """The whole text; of messages their contents, a line each."""
-        return "".join(text for text, _ in self.parts) or "\n".join(content for _, content in self.messages)
+        return ("" if self.parts else "\n").join(text for text, _ in self.pieces)
 
     @property
     def prompt(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from core.data.dataset import LANGUAGE, LanguageDataset
-from core.data.passage import SCORED_ROLE, Passage
+from core.data.passage import Passage
 from core.data.task_spec import TaskSpec
 from core.data.uploads import (
     Draft,
@@ -208,10 +208,9 @@ def _shown(passage: Passage) -> str:
     if not passage.messages:
         return _colored(passage.parts, CHARACTERS)
     left, lines = CHARACTERS, []
-    for role, content in passage.messages:
-        scored = passage.all_scored or role == SCORED_ROLE
+    for (role, content), piece in zip(passage.messages, passage.pieces, strict=True):
         if left > 0:
-            lines.append(f"**{role}** {_colored(((content, scored),), left)}")
+            lines.append(f"**{role}** {_colored((piece,), left)}")
         left -= len(content)
     return "\n\n".join([*lines, *(["…"] if left < -len(passage.messages[-1][1]) else [])])
 

@@ -25,7 +25,7 @@ from core.data.uploads import (
     read_texts,
 )
 from core.data.uploads.limits import MAX_TEXT
-from core.data.uploads.passage_draft import prompt_of, scored_bytes
+from core.data.uploads.passage_draft import bytes_of, prompt_of
 from core.data.uploads.plain_text import LONGEST, pieces_of
 from core.errors import DatasetError
 from core.tasks.views.language import LanguageView
@@ -72,10 +72,10 @@ def test_scored_bytes_are_those_of_the_answers_or_of_everything(rows: str) -> No
     answers, everything = (read_passages(written(rows, "jsonl"), all_scored=flag) for flag in (False, True))
     sizes = [len(a.encode()) + 4 * (rows == "messages") for _, a in QUESTIONS]
     if rows != "texts":
-        assert sum(map(scored_bytes, held(answers))) == sum(sizes)
+        assert sum(map(bytes_of, held(answers))) == sum(sizes)
         assert dict(answers.facts)["Bytes per passage"] == dict(everything.facts)["Bytes per passage"]
     assert len({dict(everything.facts)[f"Bytes {learned}per passage"] for learned in ("", "learned ")}) == 1
-    assert all(scored_bytes(passage) > 0 for passage in held(answers))
+    assert all(bytes_of(passage) > 0 for passage in held(answers))
 
 
 def test_the_test_part_shares_no_prompt_with_the_training_part_unless_the_file_says_so() -> None:

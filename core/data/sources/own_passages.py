@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from core.data.dataset import LANGUAGE, Dataset, LanguageDataset
-from core.data.passage import SCORED_ROLE, Passage
+from core.data.passage import Passage
 from core.data.sources.own import ENDING, OwnDatasets
 from core.data.sources.own_file import Arrays, FileFormat, Header, Shapes, damaged
 from core.errors import DatasetError
@@ -115,8 +115,7 @@ def _unpacked(name: str, part: str, arrays: Arrays) -> tuple[Passage, ...]:
         else:
             messages = tuple((ROLES[(kind - MESSAGE) % ALL], text) for text, kind in pieces)
             passage = Passage(messages=messages, all_scored=2 in forms)
-        scored = passage.all_scored or any(is_it for _, is_it in passage.parts)
-        if not scored and SCORED_ROLE not in dict(passage.messages):
+        if not any(is_scored for _, is_scored in passage.pieces):
             raise damaged(name)
         found.append(passage)
     return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -127,10 +127,11 @@ def _draft(
         passage not in known and (prompt := prompt_of(passage)) is not None and prompt in prompts
         for passage in dataset.test_texts
     )
-    scored = [sum(map(scored_bytes, part)) for part in (dataset.train_texts, dataset.test_texts)]
+    scored = [sum(map(bytes_of, part)) for part in (dataset.train_texts, dataset.test_texts)]
     split = "split as in the file" if columns.part else "with a random test part"
     of_topics = f" on {len(names)} topics" if names else ""
-    what = f"the {form.completes} are" if form.completes and not _all_scored(passages[0]) else "everything is"
+    all_scored = all(is_scored for _, is_scored in passages[0].pieces)
+    what = f"the {form.completes} are" if form.completes and not all_scored else "everything is"
     duplicates = len(everything) - len(once)
     warnings = (
         *table.notes,
@@ -140,8 +141,8 @@ def _draft(
         _glued_warning(passages),
     )
     facts = {
-        "Bytes per passage": lengths_text([_bytes(_pieces(passage)) for passage in passages]),
-        "Bytes learned per passage": lengths_text([scored_bytes(passage) for passage in passages]),
+        "Bytes per passage": lengths_text([bytes_of(each, scored_only=False) for each in passages]),
+        "Bytes learned per passage": lengths_text([bytes_of(each) for each in passages]),
         "Bytes learned in all": f"{count_text(scored[0])} for training, {count_text(scored[1])} for testing",
         "Empty rows": found_text(empty, "left out"),
         "Repeated passages": found_text(duplicates, "left out" if drop_duplicates else "kept"),
@@ -188,23 +189,9 @@ def prompt_of(passage: Passage) -> Hashable | None:
     return passage.messages[:first] or None
 
 
-def scored_bytes(passage: Passage) -> int:
-    """UTF-8 bytes of what is scored; of a conversation without what a chat template adds."""
-    scored = [text for text, is_scored in passage.parts if is_scored]
-    scored += [text for role, text in passage.messages if passage.all_scored or role == SCORED_ROLE]
-    return _bytes(scored)
-
-
-def _pieces(passage: Passage) -> list[str]:
-    return [text for text, _ in passage.parts] + [content for _, content in passage.messages]
-
-
-def _bytes(texts: Iterable[str]) -> int:
-    return sum(len(text.encode()) for text in texts)
-
-
-def _all_scored(passage: Passage) -> bool:
-    return passage.all_scored or (all(is_scored for _, is_scored in passage.parts) and not passage.messages)
+def bytes_of(passage: Passage, scored_only: bool = True) -> int:
+    """UTF-8 bytes of what is scored, or of all; of a conversation without what a chat template adds."""
+    return sum(len(text.encode()) for text, is_scored in passage.pieces if is_scored or not scored_only)
 
 
 def _testing(keys: Sequence[Hashable]) -> NDArray[np.bool_]:
