@@ -94,6 +94,7 @@ CASES = {
         TWO_FULL + GOOD_LORA + lora(92.0, 92.0, ("stopped", 30.0), rate=0.01), 0.001, 0.005
     ),
     "a lucky stopped run": Case(TWO_FULL + GOOD_LORA + lora(88.0, 88.0, ("stopped", 99.0), rate=0.01), 0.001, 0.005),
+    "a seed of the winner that was stopped before": Case(TWO_FULL + lora(("stopped", 30.0)) + GOOD_LORA, 0.001, 0.005),
     "one of three seeds done": Case(TWO_FULL + GOOD_LORA + lora(95.0, QUEUED, QUEUED, rate=0.01), 0.001, 0.005),
     "one NaN": Case(
         TWO_FULL + GOOD_LORA + lora(95.0, 95.0, math.nan, rate=0.01), 0.001, 0.005, ("LoRA r=4, lr 0.01 (seed 2)",)
