@@ -66,7 +66,8 @@ def has_login() -> bool:
     try:
         configured = "auth" in st.secrets
     except StreamlitSecretNotFoundError as error:
-        raise AccessError(f"The secrets file cannot be read: {error}") from error
+        reason = str(error).rstrip(".")
+        raise AccessError(f"The secrets file cannot be read: {reason}.") from error
     if configured and find_spec("authlib") is None:
         raise AccessError("The login in .streamlit/secrets.toml needs Authlib: pip install 'streamlit[auth]'.")
     return configured
