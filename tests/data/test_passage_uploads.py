@@ -201,7 +201,7 @@ def test_words_for_roles_and_contents_in_pieces_are_understood() -> None:
     [
         (json_lines(*ROWS["instructions"], {"output": "x"}), {}, "Line 21 has no instruction"),
         (json_lines({"prompt": "x" * (MAX_TEXT + 1), "completion": "y"}), {}, "Line 1 has a text of 100,001"),
-        (json_lines(*ROWS["prompts"][:5]), {}, "The test part has 1 passage: it needs at least 4."),
+        (json_lines(*ROWS["prompts"][:5]), {}, "The test part has 1 passage: it needs at least 4, so add more."),
         (json_lines(*ROWS["prompts"]), {"columns": {"prompt": "a"}}, "has no column 'a'"),
         (json_lines(*ROWS["prompts"]), {"columns": {"prompt": "completion"}}, "'completion' is chosen twice"),
         (json_lines(*ROWS["prompts"]), {"columns": {"messages": "prompt"}}, "has no conversations"),

@@ -55,7 +55,7 @@ def _draft(
     testing = _testing(rows, columns)
     for part, own in (("training", numbers[~testing]), ("test", numbers[testing])):
         if len(own) < MIN_PER_PART:
-            raise DatasetError(f"The {part} part has {len(own)} texts: it needs at least {MIN_PER_PART}.")
+            raise DatasetError(f"The {part} part has {len(own)} texts: it needs at least {MIN_PER_PART}, so add more.")
         if own.min() == own.max():
             raise DatasetError(
                 f"All numbers of the {part} part in {quoted(columns.label)} are {own[0]:g}: there is nothing to learn."

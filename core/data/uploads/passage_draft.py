@@ -118,7 +118,7 @@ def _draft(
     for part, count in (("training", int((~testing).sum())), ("test", int(testing.sum()))):
         if count < MIN_PER_PART:
             raise DatasetError(
-                f"The {part} part has {count} passage{'s' * (count != 1)}: it needs at least {MIN_PER_PART}."
+                f"The {part} part has {count} passage{'s' * (count != 1)}: it needs at least {MIN_PER_PART}, so add more."
             )
     dataset = dataset_of(passages, testing, labels, names)
     known, prompts = {*dataset.train_texts}, {prompt_of(passage) for passage in dataset.train_texts}

@@ -20,6 +20,9 @@ STRANGERS = {
     b"\xff\xd8\xff": "The file is a single image: zip many, in one folder per class.",
     b"Rar!": "The file is a RAR archive: zip the folders instead.",
     b"7z\xbc\xaf": "The file is a 7z archive: zip the folders instead.",
+    b"PAR1": "The file is a Parquet table, not images. Tables of texts are uploaded as Texts.",
+    b'{"': "The file is JSON, not images. Texts are uploaded as Texts.",
+    b"[{": "The file is JSON, not images. Texts are uploaded as Texts.",
 }
 """First bytes of file types that are often mistaken for datasets, and what to do instead."""
 
