@@ -117,9 +117,8 @@ def _draft(
     check_topics(names, labels, testing)
     for part, count in (("training", int((~testing).sum())), ("test", int(testing.sum()))):
         if count < MIN_PER_PART:
-            raise DatasetError(
-                f"The {part} part has {count} passage{'s' * (count != 1)}: it needs at least {MIN_PER_PART}, so add more."
-            )
+            passage = "passage" if count == 1 else "passages"
+            raise DatasetError(f"The {part} part has {count} {passage}: it needs at least {MIN_PER_PART}, so add more.")
     dataset = dataset_of(passages, testing, labels, names)
     known, prompts = {*dataset.train_texts}, {prompt_of(passage) for passage in dataset.train_texts}
     shared = sum(prompt is not None and prompt in prompts for prompt in map(prompt_of, dataset.test_texts))
