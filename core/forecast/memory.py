@@ -55,12 +55,12 @@ class NetworkCopies:
     """NetworkCopies of what is trained while a checkpoint is written: values and moments, as tensors and as bytes."""
     overhead: int
     """Bytes in addition: buffers of the matrix libraries, and fragmentation of the allocator."""
-    width: int = 0
+    per_length: int = 0
     """Bytes that texts of each length leave: what oneDNN keeps for products of one more shape, and what lies between
     tensors of so many sizes. Decoders, which read bytes, have hundreds of lengths."""
 
 
-SMALL = NetworkCopies(read=3, imported=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20, width=2**22)
+SMALL = NetworkCopies(read=3, imported=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20, per_length=2**22)
 """Of networks that are trained from random weights here, such as perceptrons."""
 
 IMPORTED = NetworkCopies(read=3, imported=1.5, saved=2.4, adapter=3.1, checkpoint=6, overhead=24 * 2**20)
@@ -83,7 +83,7 @@ class Sizes:
     """Tokens of the longest text that is trained on."""
     widest: tuple[int, ...] = ()
     """Tokens of the longest texts of the batches that the cores evaluate at once; empty for images."""
-    widths: int = 0
+    lengths: int = 0
     """Number of different lengths of texts."""
 
     @classmethod
@@ -188,7 +188,7 @@ def memory_for(specs: Sequence[RunSpec], sizes: Sizes) -> int:
     read = network * (built + (1 + copies.read if first.base else copies.imported))
     evaluated = _evaluated_base(first.network, (1 + len(specs)) * network, sizes) if first.base and is_fast else 0
     later = kept + sum(best) + max(passing, saved, checkpoint)
-    return int(max(read, evaluated, later)) + copies.overhead + copies.width * sizes.widths
+    return int(max(read, evaluated, later)) + copies.overhead + copies.per_length * sizes.lengths
 
 
 def _bank(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:

@@ -78,6 +78,21 @@ def test_scored_bytes_are_those_of_the_answers_or_of_everything(rows: str) -> No
     assert all(bytes_of(passage) > 0 for passage in held(answers))
 
 
+@pytest.mark.parametrize(
+    ("first", "kind", "learned"),
+    [
+        ({"prompt": "", "completion": "Alone"}, "prompts", "the completions are"),
+        ({"messages": [{"role": "assistant", "content": "Alone"}]}, "messages", "the answers of the assistant are"),
+    ],
+)
+def test_what_is_learned_is_said_of_all_passages_and_not_of_the_first(
+    first: dict[str, Any], kind: str, learned: str
+) -> None:
+    rows = json_lines(first, *ROWS[kind])
+    assert f"of which {learned} learned" in read_passages(rows).line
+    assert "of which everything is learned" in read_passages(rows, all_scored=True).line
+
+
 def test_the_test_part_shares_no_prompt_with_the_training_part_unless_the_file_says_so() -> None:
     rows = [{"prompt": f"p {n % 12}", "completion": f" c {n}"} for n in range(60)]
     drawn = read_passages(json_lines(*rows))

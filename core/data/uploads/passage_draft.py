@@ -129,7 +129,7 @@ def _draft(
     scored = [sum(map(bytes_of, part)) for part in (dataset.train_texts, dataset.test_texts)]
     split = "split as in the file" if columns.part else "with a random test part"
     of_topics = f" on {len(names)} topics" if names else ""
-    all_scored = all(is_scored for _, is_scored in passages[0].pieces)
+    all_scored = all(is_scored for passage in passages for _, is_scored in passage.pieces)
     what = f"the {form.completes} are" if form.completes and not all_scored else "everything is"
     duplicates = len(everything) - len(once)
     warnings = (
