@@ -166,7 +166,8 @@ class Calibrator:
 def calibrate(work: Work, must_stop: Callable[[], bool] = lambda: False) -> Calibration | None:
     """Time steps of some work on random images, on as many threads as a run would choose.
 
-    The runs of a bank of full fine-tuning share nothing, so no more of them are built than there are cores.
+    The runs of a bank of full fine-tuning, and networks that read tokens, share nothing, so no more of them are built
+    than there are cores.
 
     Args:
         work: what to time.
@@ -194,7 +195,8 @@ def _timed(work: Work, must_stop: Callable[[], bool]) -> Calibration:
             raise _StoppedError
 
     look()
-    made = work if work.rank else replace(work, members=min(work.members, work.threads or available_cores()))
+    apart = not work.rank or work.network.reads_tokens
+    made = replace(work, members=min(work.members, work.threads or available_cores())) if apart else work
     stepper = _stepper(made)
     batch = min(work.batch, stepper.task.num_train)
     Threads(stepper, batch, work.threads, look=look)

@@ -239,13 +239,14 @@ def _evaluated_base(network: NetworkSpec, built: int, sizes: Sizes) -> int:
 
 def _side_by_side(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
     """Bytes that runs keep which autograd trains, and those of a step of each or of evaluations on every core."""
-    first, kept, activations = specs[0], 0, 0
+    first, kept, steps = specs[0], 0, []
     for spec in specs:
         optim, method = spec.optim, spec.method.shape()
         batch = optim.part_size if sizes.trained else min(optim.part_size, sizes.train)
         step, training = step_bytes(spec.network, method, optim, batch, sizes.trained)
-        activations += step
+        steps.append(step)
         kept += training - 3 * FLOAT * _unused(spec.network, method, sizes.words)
+    activations = sum(sorted(steps)[-available_cores() :])
     known: dict[object, int] = {}  # runs on one base share what its frozen blocks give
     for spec in specs:
         states = frozen_blocks(spec.network, spec.method.shape()).kept_bytes(sizes.tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,8 +20,9 @@ from core.training.side_by_side import pool_of, side_by_side
 class ParallelSteppers:
     """One :class:`AutogradStepper` per member; see :class:`core.training.stepper.Stepper`.
 
-    Several advance at once, each on one thread: products of the size of a batch gain little from a second one. A
-    member's results are those of its own stepper on one thread, bit for bit, however many train beside it.
+    Several advance at once, each on one thread: products of the size of a batch gain little from a second one. Steps
+    are dealt out one by one, so that three members keep two cores busy. A member's results are those of its own stepper
+    on one thread, bit for bit, however many train beside it.
     """
 
     def __init__(self, steppers: Sequence[AutogradStepper]) -> None:
@@ -37,11 +39,20 @@ class ParallelSteppers:
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = torch.full((rows.shape[1], self.members), math.nan, device=self.device)
+        ready = deque((member, 0) for member in self._active)
 
-        def work(member: int) -> None:
-            losses[:, member] = self._steppers[member].advance(self._own(member, rows))[:, 0]
+        def work(_thread: int) -> None:
+            while ready:
+                try:
+                    member, step = ready.popleft()
+                except IndexError:  # another thread was quicker
+                    return
+                own = self._own(member, rows)[:, step : step + 1]
+                losses[step, member] = self._steppers[member].advance(own)[0, 0]
+                if step + 1 < len(losses):
+                    ready.append((member, step + 1))
 
-        self._each(work)
+        side_by_side(work, range(self._threads), self._threads, pool=self._pool)
         return losses
 
     def _own(self, member: int, rows: Tensor) -> Tensor:
@@ -50,8 +61,11 @@ class ParallelSteppers:
 
     def _each(self, work: Callable[[int], None]) -> None:
         """Do some work for every member in training."""
-        active = [member for member in range(self.members) if member not in self._ended]
-        side_by_side(work, active, self._threads, pool=self._pool)
+        side_by_side(work, self._active, self._threads, pool=self._pool)
+
+    @property
+    def _active(self) -> list[int]:
+        return [member for member in range(self.members) if member not in self._ended]
 
     @property
     def threads(self) -> int:

@@ -65,14 +65,17 @@ SHARING = {
 def sharing(kind: str, network: str) -> Sharing:
     """How runs are trained: as :data:`SHARING` says on a perceptron, else by autograd.
 
-    Transformers train side by side, one per core: two that share the cores do a sixth more than one on both of them.
+    Transformers train side by side: two that share the cores do a sixth more than one on both of them. Of those that
+    people import, which are large, there is one per core; of small ones there may be more, so that none is left over.
 
     Args:
         kind: of the method.
         network: kind of the network.
     """
     if network in TOKENS:
-        return Sharing("autograd", min(available_cores(), AUTOGRAD_BANK))
+        cores = available_cores()
+        small = network == DecoderSpec.name() and cores > 1
+        return Sharing("autograd", AUTOGRAD_BANK if small else min(cores, AUTOGRAD_BANK))
     return SHARING.get(kind, ALONE) if network == PerceptronSpec.name() else ALONE
 
 
@@ -97,19 +100,19 @@ def _is_on_cpu(spec: RunSpec) -> bool:
         return False
 
 
-MIN_TURN = 2
-"""Runs that are never divided further: networks that train side by side need as many."""
+UNDIVIDED = 3
+"""Runs that take one turn: one that is left over would train alone, and take nearly as long as two side by side."""
 
 
 def turn_of(count: int) -> int:
     """How many runs of a method are trained at once at most, where the methods of an experiment take turns.
 
-    Half of them, so that each method has at least two turns, and their curves can be compared while they train.
+    Half of them where they are many, so that each method has two turns, and their curves can be compared meanwhile.
 
     Args:
         count: number of the method's runs in the experiment.
     """
-    return max(MIN_TURN, -(-count // 2))
+    return count if count <= UNDIVIDED else -(-count // 2)
 
 
 def bank_key(spec: RunSpec) -> str:

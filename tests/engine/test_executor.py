@@ -56,7 +56,7 @@ def test_an_experiment_elsewhere_comes_to_the_files_that_threads_come_to(lab: La
         assert all(len(where.curve(run.id).step) == run.steps for run in runs)
         if where is not lab:
             where.close()
-    assert len(set(processes(lab))) == 5  # a base, two banks of each method
+    assert len(set(processes(lab))) == 3  # a base, a bank of each method
     assert files[0] == files[1]
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
-from core.engine.jobs.run_memory import run_memory
-from core.forecast import packing
+from core.engine.jobs.run_memory import step_bytes
+from core.forecast import memory, packing
 from core.forecast.memory import IMPORTED, Sizes, memory_for, memory_of
 from core.forecast.packing import FREE_SHARE
 from core.methods.full import FullSpec
@@ -112,9 +112,14 @@ def on_texts(count: int, method: MethodSpec, tokens: int = 10_000, words: int = 
     return memory_for(specs, Sizes(100, (10, 10), tokens, words, longest, (longest,)))
 
 
-def test_side_by_side_every_run_needs_its_own() -> None:
-    one = run_memory(BERT, FullSpec(), OptimSpec.of(batch_size=16), 100, 64)
-    assert on_texts(3, FullSpec()) - on_texts(1, FullSpec()) >= 1.5 * one
+def test_side_by_side_every_run_keeps_its_own_and_steps_are_of_one_run_per_core(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "available_cores", lambda: 2)
+    step, kept = step_bytes(BERT, FullSpec(), OptimSpec.of(batch_size=16), 16, 64)
+    one, two, three = (on_texts(count, FullSpec()) for count in (1, 2, 3))
+    assert two - one == pytest.approx(kept + step, rel=0.1)
+    assert three - two == pytest.approx(kept, rel=0.1)
 
 
 def test_runs_on_one_base_share_what_its_frozen_blocks_give_and_those_on_two_do_not() -> None:

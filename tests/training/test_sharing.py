@@ -24,7 +24,7 @@ from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.parallel import ParallelSteppers
-from core.training.sharing import ALONE, AUTOGRAD_BANK, SHARING, bank_key, sharing, sharing_of
+from core.training.sharing import ALONE, AUTOGRAD_BANK, SHARING, bank_key, sharing, sharing_of, turn_of
 from tests.conftest import DIGITS
 from tests.training import tiny_texts
 
@@ -60,7 +60,7 @@ def test_the_table_is_what_trains_runs_and_how_many_together_and_others_are_trai
         assert bank.step == sharing(kind, "perceptron").step
 
 
-def test_transformers_train_side_by_side_one_per_core(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transformers_train_side_by_side_large_ones_one_per_core(monkeypatch: pytest.MonkeyPatch) -> None:
     network, texts = tiny_texts.spec_of("bert"), TaskSpec.of(dataset="digits", length=32)
     specs = [
         RunSpec.of(method=LoRASpec.of(rank=1 + seed), network=network, base="b", source=texts, task=texts, seed=seed)
@@ -70,12 +70,17 @@ def test_transformers_train_side_by_side_one_per_core(monkeypatch: pytest.Monkey
     for cores, expected in ((1, 1), (2, 2), (64, AUTOGRAD_BANK)):
         monkeypatch.setattr(core.training.sharing, "available_cores", lambda cores=cores: cores)
         assert sharing_of(specs[0]).together == expected
+        assert sharing("full", "decoder").together == (1 if cores == 1 else AUTOGRAD_BANK)
     own = tiny_texts.task_of()
     networks = [spec.method.prepare(tiny_texts.network_of(network)) for spec in specs]
     stepper = stepper_for(networks, specs, own, None)
     assert isinstance(stepper, ParallelSteppers)
     assert stepper.shards == 3
     assert isinstance(stepper_for(networks[:1], specs[:1], own, None), AutogradStepper)
+
+
+def test_no_run_is_left_over_by_turns() -> None:
+    assert [turn_of(count) for count in (1, 2, 3, 4, 5, 8)] == [1, 2, 3, 2, 3, 4]
 
 
 def test_a_bank_refuses_a_layer_that_only_looks_like_lora(task: Task) -> None:

@@ -82,6 +82,22 @@ def test_members_have_the_bits_of_a_run_alone(kind: str) -> None:
         assert all(same(found[member], alone[member]) for member in range(3))
 
 
+def test_three_members_keep_two_threads_busy_to_the_last_step() -> None:
+    """Every step waits until another one is computed beside it, so that one that is left over would wait in vain."""
+    pair = threading.Barrier(2, timeout=60)
+
+    class Paired(AutogradStepper):
+        def advance(self, rows: torch.Tensor) -> torch.Tensor:
+            pair.wait()
+            return super().advance(rows)
+
+    members = ParallelSteppers([Paired(network_of(spec_of("bert"), k), OPTIMS[k], task_of(50), k) for k in range(3)])
+    members.use_threads(2)
+    losses = members.advance(torch.arange(96).remainder(50).view(1, 4, 24).repeat(3, 1, 1)[:, :, :8])
+    assert losses.shape == (4, 3)
+    assert losses.isfinite().all()
+
+
 def test_a_member_that_ends_changes_nothing_for_the_others() -> None:
     together, asked = stepper("lora", [0, 1]), iter(range(100))
     together.use_threads(2)
