@@ -57,7 +57,8 @@ class NetworkCopies:
     """Bytes in addition: buffers of the matrix libraries, and fragmentation of the allocator."""
     per_length: int = 0
     """Bytes that texts of each length leave: what oneDNN keeps for products of one more shape, and what lies between
-    tensors of so many sizes. Decoders, which read bytes, have hundreds of lengths."""
+    tensors of so many sizes, a tenth more for each run beside the first. Decoders, which read bytes, have hundreds of
+    lengths."""
 
 
 SMALL = NetworkCopies(read=3, imported=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20, per_length=2**22)
@@ -188,7 +189,8 @@ def memory_for(specs: Sequence[RunSpec], sizes: Sizes) -> int:
     read = network * (built + (1 + copies.read if first.base else copies.imported))
     evaluated = _evaluated_base(first.network, (1 + len(specs)) * network, sizes) if first.base and is_fast else 0
     later = kept + sum(best) + max(passing, saved, checkpoint)
-    return int(max(read, evaluated, later)) + copies.overhead + copies.per_length * sizes.lengths
+    left = copies.per_length * sizes.lengths * (9 + len(specs)) // 10
+    return int(max(read, evaluated, later)) + copies.overhead + left
 
 
 def _bank(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:

@@ -150,7 +150,7 @@ def test_minilm_needs_the_memory_of_the_forecast(tmp_path: Path, name: str) -> N
     check_memory(f"MiniLM, {name}", told(process))
 
 
-@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2, 3]])
 def test_decoders_need_the_memory_of_the_forecast(tmp_path: Path, seeds: list[int]) -> None:
     asked = {
         "method": {"kind": "pretrain"},
