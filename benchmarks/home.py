@@ -23,7 +23,7 @@ from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
 from docs.reports.make import EXAMPLE_COMMAND
 
-QUICK_LANGUAGE = "compare --objective language --source definitions --preset split --rank 8 --seeds 3"
+QUICK_LANGUAGE = "compare --objective language --source definitions --preset split --rank 8 --seeds 3 --epochs 4"
 
 PLANS = {
     "Thorough": EXAMPLE_COMMAND,

@@ -31,7 +31,7 @@ class DecoderSpec(LanguageModelSpec):
     learning_rate = 0.003
     rate_factors = {Role.ADAPTER: 3.0}  # noqa: RUF012 (a constant)
     longer = 1
-    quick = Quick(rank=8, seeds=3, times=1)
+    quick = Quick(rank=8, seeds=3, times=0.8)
     training = {  # noqa: RUF012 (a constant)
         "batch_size": 32,
         "epochs": 5,
@@ -44,7 +44,7 @@ class DecoderSpec(LanguageModelSpec):
         "learning_rate": "the best of three on the definitions, half a decade apart",
         Role.ADAPTER: "3 times that of full fine-tuning, the best of three on the definitions",
         "batch_size": "a text has many bytes to learn from",
-        "epochs": "a base is pretrained in a minute, and gains little after that",
+        "epochs": "a base is pretrained in a minute; twice as many make it 0.16 bits per byte better",
         "warmup": "Adam's estimates come from few steps at first, when large steps do lasting damage",
         "decay": "the last steps are small, so that the result does not depend on the last batches",
         "clip": "one odd batch must not undo what was learned",

@@ -33,7 +33,7 @@ class Quick:
 
     rank: int = 4
     seeds: int = 8
-    times: int = 3
+    times: float = 3
     """Factor on the number of epochs of :attr:`NetworkSpec.training`."""
 
 

@@ -40,7 +40,7 @@ class Plan:
         if self.tuned:
             return default_settings(network, SIZES)
         found = default_settings(network, (network.quick.rank,))
-        return [(optim.but(epochs=network.quick.times * optim.epochs), method) for optim, method in found]
+        return [(optim.but(epochs=round(network.quick.times * optim.epochs)), method) for optim, method in found]
 
     def search(self, network: NetworkSpec) -> TuneSpec | None:
         """How learning rates are found; None where they are the default ones."""
