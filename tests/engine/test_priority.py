@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from core.lab import Lab
-from core.priority import NICE, lower_priority
+from core.priority import NICE, SWITCH, lower_priority
 from core.run_spec import RunSpec
 from core.training.threads import available_cores
 from tests.conftest import DIGITS, short, wait_until
@@ -27,6 +27,7 @@ def test_a_thread_that_trains_steps_back_and_the_caller_stays(lab: Lab) -> None:
     (trainer,) = (thread for thread in threading.enumerate() if thread.name == "trainer-0")
     wait_until(lambda: nice(trainer.native_id or 0) == expected)
     assert nice(threading.get_native_id()) == nice(os.getppid())
+    assert sys.getswitchinterval() == pytest.approx(SWITCH)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
