@@ -274,7 +274,7 @@ class Visitor:
             self.named.add(address)
         for what, where in self._parts(address.partition("?")[0]):
             self.made += self.page.evaluate(MADE)
-            self.covered |= {f"/{address} {title}" for title in self.page.evaluate(COVERED)}
+            self._uncover(address)
             self._audit(f"/{address} {what}", where, RULES)
             if FULL:
                 self._settle(OTHER[self.theme])
@@ -292,6 +292,13 @@ class Visitor:
             self.page.wait_for_function(FITS, polling=POLL_MILLISECONDS)
         except TimeoutError:
             self.too_wide.append((address, width))
+
+    def _uncover(self, address: str) -> None:
+        """Note what is covered, and still is after a while: what a press has opened may still move."""
+        try:
+            self.page.wait_for_function(f"() => !({COVERED.strip()})().length", polling=POLL_MILLISECONDS)
+        except TimeoutError:
+            self.covered |= {f"/{address} {title}" for title in self.page.evaluate(COVERED)}
 
     def _parts(self, path: str) -> Iterator[tuple[str, str]]:
         """Open expanders, then each tab, popover and dialog; yield what is open, and the selector of what is new."""
