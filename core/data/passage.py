@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -46,18 +45,3 @@ class Passage:
     def text(self) -> str:
         """The whole text; of messages their contents, a line each."""
         return ("" if self.parts else "\n").join(text for text, _ in self.pieces)
-
-    @property
-    def prompt(self) -> str:
-        """The text before the first scored part."""
-        before: list[str] = []
-        for text, scored in self.parts:
-            if scored:
-                break
-            before.append(text)
-        return "".join(before)
-
-
-def whole_passages(texts: Iterable[str]) -> tuple[Passage, ...]:
-    """Texts without parts as passages that are scored as a whole."""
-    return tuple(Passage.whole(text) for text in texts)

@@ -59,10 +59,6 @@ class ParallelSteppers:
         order = self._orders[member]
         return rows[order : order + 1]
 
-    def _each(self, work: Callable[[int], None]) -> None:
-        """Do some work for every member in training."""
-        side_by_side(work, self._active, self._threads, pool=self._pool)
-
     @property
     def _active(self) -> list[int]:
         return [member for member in range(self.members) if member not in self._ended]
@@ -79,7 +75,10 @@ class ParallelSteppers:
             stepper.use_threads(1 if self.members > 1 else count, slowest, evaluation or count)
 
     def rehearse(self, rows: Tensor) -> None:
-        self._each(lambda member: self._steppers[member].rehearse(self._own(member, rows)))
+        def work(member: int) -> None:
+            self._steppers[member].rehearse(self._own(member, rows))
+
+        side_by_side(work, self._active, self._threads, pool=self._pool)
 
     def evaluate(
         self,

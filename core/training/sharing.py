@@ -44,7 +44,7 @@ LORA_BANK = 32
 """Maximum number of LoRA runs per bank."""
 
 AUTOGRAD_BANK = 8
-"""Maximum number of runs that autograd trains side by side, one per core; the memory of each is its own."""
+"""Maximum number of runs that autograd trains side by side; the memory of each is its own."""
 
 ALONE = Sharing("autograd", 1)
 

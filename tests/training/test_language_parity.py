@@ -42,6 +42,10 @@ METHODS: dict[str, MethodSpec] = {
 }
 
 
+def prompt_of(passage: Passage) -> str:
+    return "".join(text for text, is_scored in passage.parts if not is_scored)
+
+
 def plain(passages: tuple[Passage, ...], begins: bool) -> list[tuple[list[int], list[int]]]:
     """Token ids and labels of passages, as one would make them with transformers: −100 is not scored."""
     from transformers import AutoTokenizer
@@ -50,7 +54,7 @@ def plain(passages: tuple[Passage, ...], begins: bool) -> list[tuple[list[int], 
     found = []
     for passage in passages:
         ids = own(passage.text)["input_ids"] + [own.eos_token_id]
-        prompt = own(passage.prompt)["input_ids"] if passage.prompt else []
+        prompt = own(text)["input_ids"] if (text := prompt_of(passage)) else []
         labels = [-100] * len(prompt) + ids[len(prompt) :]
         found.append((ids[:LONGEST], labels[:LONGEST]))
     return found
@@ -142,7 +146,7 @@ def trl_losses(model: nn.Module, known: tuple[Passage, ...], batches: Tensor, fo
         dataloader_pin_memory=False,
         **{"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True},
     )
-    rows = [{"prompt": own.prompt, "completion": own.text.removeprefix(own.prompt)} for own in known]
+    rows = [{"prompt": (text := prompt_of(own)), "completion": own.text.removeprefix(text)} for own in known]
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder())
     with torch.random.fork_rng():
         Ordered(model, config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer).train()
