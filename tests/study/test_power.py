@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from core.objectives.classification import ACCURACY
-from core.study.arms.design_words import power_sentences
+from core.study.arms.design_words import examples_sentence, power_sentences
 from core.study.stats.family import family_p
 from core.study.stats.power import FEW_SEEDS, MAX_SEEDS, Design
 from core.study.stats.spending import ROUNDING, level_of
@@ -62,6 +64,17 @@ def test_what_an_answer_may_well_call_out_of_reach_is_not_promised_before_the_pr
             assert "out of reach with any number of seeds" in before
     if example == 5.0 and examples == 40_000:
         assert before.endswith("seeds if the methods are equal.")
+
+
+@pytest.mark.parametrize("examples", [1000, 1200, 4000, 9990])
+def test_what_good_enough_takes_is_more_than_there_is(examples: int) -> None:
+    for factor in (1.0001, 1.02, 1.2, 1.4, 3.0):
+        design = Design(0.0, 1.0, 20.0, examples, settings=3)
+        design = design.scaled(factor * 0.5 / design.floor)
+        assert design.is_out_of_reach(0.5)
+        found = re.search(r"it takes .*?about ([\d,]+) test images", examples_sentence(design, ACCURACY, 0.5, "image"))
+        assert found
+        assert int(found[1].replace(",", "")) > examples
 
 
 def test_what_a_look_cannot_claim_takes_no_number_of_seeds() -> None:

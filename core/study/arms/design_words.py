@@ -76,7 +76,10 @@ def examples_sentence(design: Design, measure: Measure, margin: float, kind: str
 
 
 def _examples_text(design: Design, margin: float) -> str:
-    return count_text(float(f"{design.examples_for(margin):.1g}"))
+    """In as few digits as show that it is more than there are."""
+    exact = design.examples_for(margin)
+    rounded = (float(f"{exact:.{digits}g}") for digits in range(1, 7))
+    return count_text(next((count for count in rounded if count > design.examples), exact))
 
 
 def _good_enough(design: Design, measure: Measure, margin: float, kind: str, looks: Sequence[int]) -> list[str]:
