@@ -29,7 +29,7 @@ from core.run_spec import OptimSpec
 from core.training.bank.shard import no_denormals
 from core.training.frozen import FrozenStates, frozen_blocks
 from core.training.stepper import Stepper
-from core.training.threads import Threads, available_cores
+from core.training.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ def _timed(work: Work, must_stop: Callable[[], bool]) -> Calibration:
 
     look()
     apart = not work.rank or work.network.reads_tokens
-    made = replace(work, members=min(work.members, work.threads or available_cores())) if apart else work
+    made = replace(work, members=min(work.members, work.cores)) if apart else work
     stepper = _stepper(made)
     batch = min(work.batch, stepper.task.num_train)
     Threads(stepper, batch, work.threads, look=look)
@@ -222,7 +222,7 @@ def _timed(work: Work, must_stop: Callable[[], bool]) -> Calibration:
     examples, size = len(stepper.task.validation), work.network.evaluation_batch
     image = (time.perf_counter() - start) / examples
     if size and stepper.device.type == "cpu":
-        image *= busy(math.ceil(examples / size), work.threads or available_cores())
+        image *= busy(math.ceil(examples / size), work.cores)
     look()
     frozen = _frozen_seconds(work, stepper.task)
     quarter = len(times) // 4

@@ -75,18 +75,22 @@ class Work:
         )
 
     @property
+    def cores(self) -> int:
+        """Number of cores that a bank may keep busy."""
+        return self.threads or available_cores()
+
+    @property
     def share(self) -> float:
         """Time of a bank's step for each run, in units of the time of one run on one core.
 
         Shards of a bank are spread over the cores, so the bank takes as long as the core with most of them. Networks
         that read tokens have their steps dealt out, which keeps all cores busy.
         """
-        cores = self.threads or available_cores()
         if self.network.reads_tokens:
-            return 1 / min(self.members, cores)
+            return 1 / min(self.members, self.cores)
         size = shard_size(self.members, self.rank > 0, "cpu")
         shards = math.ceil(self.members / size)
-        return math.ceil(shards / cores) * size / self.members
+        return math.ceil(shards / self.cores) * size / self.members
 
     def factor(self, other: Work) -> float | None:
         """Time of this work's step as a multiple of the other's, both for each run; None if they do not compare.

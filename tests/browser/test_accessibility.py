@@ -274,7 +274,7 @@ class Visitor:
             self.named.add(address)
         for what, where in self._parts(address.partition("?")[0]):
             self.made += self.page.evaluate(MADE)
-            self._uncover(address)
+            self._note_covered(address)
             self._audit(f"/{address} {what}", where, RULES)
             if FULL:
                 self._settle(OTHER[self.theme])
@@ -293,7 +293,7 @@ class Visitor:
         except TimeoutError:
             self.too_wide.append((address, width))
 
-    def _uncover(self, address: str) -> None:
+    def _note_covered(self, address: str) -> None:
         """Note what is covered, and still is after a while: what a press has opened may still move."""
         try:
             self.page.wait_for_function(f"() => !({COVERED.strip()})().length", polling=POLL_MILLISECONDS)
