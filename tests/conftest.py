@@ -24,6 +24,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import local_script_runner
 
 from core.artifacts.recipe import weights_digest
+from core.data.sources.digits import Digits
 from core.data.task_spec import TaskSpec
 from core.forecast import calibration
 from core.forecast.calibration import Calibration
@@ -35,7 +36,7 @@ from core.reader import reading_here
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from core.training import loop
+from core.training import loop, threads
 from tests.browser.chromium import launched
 from tests.durations import SLOW_SECONDS, seconds_by_module, seconds_of
 from tests.soak.sizes import full_or_short
@@ -163,11 +164,16 @@ def read_here() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def calibrated() -> Iterator[None]:
-    """Have every calibration known at once: a form asks for one, which would train beside the pages for a second."""
+@pytest.fixture(scope="session", autouse=True)
+def known_at_once() -> Iterator[None]:
+    """What a lab measures of this machine before it trains, and reads from its packages, takes a process no time: a
+    calibration would train for a second beside the tests, one thread is as good as two, and digits are as they were.
+    """
+    loaded = cache(Digits(Settings(Path())).load)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calibration, "calibrate", lambda *_: Calibration(step=0.01, image=0.0, steady=True))
+        patch.setattr(threads, "WORTH_A_TRIAL", float("inf"))
+        patch.setattr(Digits, "load", lambda self, name: loaded(name))
         yield
 
 

@@ -27,8 +27,6 @@ from tests.conftest import short
 from tests.networks.tiny import save_tiny
 from tests.text_home import PETS, import_tiny, pets
 
-pytestmark = pytest.mark.usefixtures("calibrated")
-
 LINES = [
     "--source digits",
     "--source digits --rank 1 4 --tune 3 --controls head biases --seeds 3 --vary-bases --device cpu",

@@ -23,6 +23,8 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A page of a site that another page has open needs no process of its own, which would compile all scripts again.
+    "--process-per-site",
 ]
 
 

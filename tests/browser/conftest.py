@@ -59,10 +59,15 @@ def console_errors() -> list[str]:
     return []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def context(chromium: Browser) -> Iterator[BrowserContext]:
-    """Create the browser context of a module: its tests load the scripts of the pages once, from their cache then."""
+    """The browser context of the session, with one page that stays open: its process has compiled the scripts of the
+    dashboard by the second test.
+    """
     context = new_context(chromium)
+    empty = context.new_page()
+    empty.route("**", lambda route: route.fulfill(body=""))
+    empty.goto("http://localhost/")
     yield context
     context.close()
 
@@ -71,12 +76,14 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext, console_errors: list[str]) -> Iterator[Page]:
     """Open a page that is 1440 pixels wide, without cookies."""
 
+    before = context.pages
     context.clear_cookies()
     opened = context.new_page()
     note_errors(opened, console_errors)
     yield opened
     for other in context.pages:
-        other.close()
+        if other not in before:
+            other.close()
 
 
 def note_errors(page: Page, errors: list[str]) -> None:

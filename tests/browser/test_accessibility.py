@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, Page, TimeoutError, expect
+from playwright.sync_api import BrowserContext, Page, TimeoutError, expect
 
 from core.data.dataset import ImageDataset
 from core.lab import Lab
@@ -36,7 +36,6 @@ from tests.browser.conftest import (
     REPO,
     Serve,
     downloaded,
-    new_context,
     note_errors,
     open_dialog,
     settled,
@@ -412,9 +411,8 @@ def url(lab: Lab, serve: Serve) -> str:
 
 
 @pytest.fixture(scope="module")
-def visitor(url: str, chromium: Browser) -> Visitor:
+def visitor(url: str, context: BrowserContext) -> Visitor:
     """A visitor that has been on every page; one server and one browser tab do for all."""
-    context = new_context(chromium)
     page = context.new_page()
     page.add_init_script(AXE_SCRIPT)
     page.add_init_script(AT_ONCE)
@@ -422,7 +420,7 @@ def visitor(url: str, chromium: Browser) -> Visitor:
     visitor = Visitor(page)
     for address in PAGES:
         visitor.visit(url, address)
-    context.close()
+    page.close()
     return visitor
 
 

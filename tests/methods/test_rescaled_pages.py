@@ -16,8 +16,6 @@ from tests.extended import PARTS, Done, check_drawn
 from tests.methods.rescaled import RescaledSpec
 from tests.pages.test_pages import draw, texts
 
-pytestmark = pytest.mark.usefixtures("calibrated")
-
 
 @pytest.mark.parametrize(("page", "view"), PARTS)
 def test_every_page_shows_it_without_having_been_told(done: Done, page: str, view: str | None) -> None:

@@ -12,11 +12,6 @@ from core.store.record import Run
 from tests.trained_home import TrainedHome
 
 
-@pytest.fixture(scope="module", autouse=True)
-def known_at_once(calibrated: None) -> None:
-    """Pages ask for calibrations."""
-
-
 @pytest.fixture
 def opened(current_lab: Lab) -> Lab:
     """The process-wide lab, which pages find, on an empty home folder."""

@@ -44,8 +44,8 @@ def one_of_each(views: Iterable[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def shown_home(copied_home: tuple[str, Path], calibrated: None) -> Iterator[tuple[Lab, str, Path]]:
-    """A home that is open as the lab of this process, with its name and its folder; golden files have no forecasts."""
+def shown_home(copied_home: tuple[str, Path]) -> Iterator[tuple[Lab, str, Path]]:
+    """A home that is open as the lab of this process, with its name and its folder."""
     name, home = copied_home
     with opened(home) as lab:
         yield lab, name, home

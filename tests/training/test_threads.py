@@ -15,8 +15,14 @@ from core.training import threads as threads_module
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.cores import CHUNK
-from core.training.threads import COUNTS, Threads, available_cores, fastest
+from core.training.threads import COUNTS, WORTH_A_TRIAL, Threads, available_cores, fastest
 from tests.training.conftest import equal
+
+
+@pytest.fixture(autouse=True)
+def tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here it is tried how many threads pay, which other tests leave out."""
+    monkeypatch.setattr(threads_module, "WORTH_A_TRIAL", WORTH_A_TRIAL)
 
 
 def clock(**seconds: list[float]) -> Callable[[int], float]:
