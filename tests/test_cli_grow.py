@@ -22,7 +22,7 @@ from core.study.report import answer as answers
 from core.study.report.answer import answer_of
 from core.study.stats.claims import Level
 from core.study.stats.spending import level_of
-from tests.conftest import BOTH, HANG, compared, finish, sentence_of, short, wait_until
+from tests.conftest import BOTH, HANG, braked, compared, finish, sentence_of, short, wait_until
 from tests.study.samples import measured
 
 SMALL = ["--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--rank", "2"]
@@ -119,12 +119,14 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_can_show
 def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_says_so(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    long = short(epochs=100, batch_size=16)
-    experiment = compared(lab, "rotation-45", "digits", None, short(), [*BOTH, (long, LoRASpec.of(rank=2))], range(3))
-    last = [run.id for run in lab.members(experiment) if run.spec.optim == long]
-    wait_until(lambda: any(lab.run(id).step > 20 for id in last))
-    lab.stop(*experiment.runs)
-    finish(lab, *experiment.runs)
+    long = short(epochs=8, batch_size=16)
+    arms = [*BOTH, (long, LoRASpec.of(rank=2))]
+    with braked():
+        experiment = compared(lab, "rotation-45", "digits", None, short(), arms, range(3))
+        last = [run.id for run in lab.members(experiment) if run.spec.optim == long]
+        wait_until(lambda: any(lab.run(id).step > 20 for id in last))
+        lab.stop(*experiment.runs)
+        finish(lab, *experiment.runs)
     _tell_of_unfinished(lab, lab.planned(lab.configuration(lab.experiment(experiment.id))))
     assert f"grow {experiment.id} --finish would train them to their ends" in capsys.readouterr().err
     lab.close()

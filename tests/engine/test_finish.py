@@ -11,15 +11,16 @@ from core.errors import DivergedError, LabError, StorageFullError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.plan.configuration import preset_configuration
+from core.plan.configuration import Configuration, preset_configuration
 from core.run_spec import RunSpec
 from core.settings import Settings
-from core.store.record import Experiment, Run
-from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
+from core.store.record import Experiment
+from tests.conftest import BOTH, DIGITS, TURNED, braked, finish, short, wait_until
 
 LONG = short(epochs=200, rate=0.001, batch_size=16)
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=LONG)
-SHORTER = short(epochs=60, rate=0.001, batch_size=16)
+SHORTER = short(epochs=5, rate=0.001, batch_size=16)
+"""Of runs that are braked until they are stopped, and then trained to their ends."""
 
 
 @pytest.fixture
@@ -30,24 +31,28 @@ def settings(settings: Settings) -> Settings:
 
 def stopped(lab: Lab, spec: RunSpec = PRETRAIN) -> str:
     """A run that was stopped after it had learned something."""
-    id = lab.launch(spec).id
-    wait_until(lambda: lab.run(id).step > 20)
-    lab.stop(id)
-    assert finish(lab, id)[0].state == "stopped"
+    with braked():
+        id = lab.launch(spec).id
+        wait_until(lambda: lab.run(id).step > 20)
+        lab.stop(id)
+        assert finish(lab, id)[0].state == "stopped"
     return id
 
 
-def stopped_early(lab: Lab, experiment: Experiment) -> list[Run]:
-    """The base of an experiment and its runs, which were stopped before the base had ended."""
-    wait_until(lambda: lab.run(experiment.base).step > 20)
-    lab.stop(experiment.base, *experiment.runs)
-    return finish(lab, experiment.base, *experiment.runs)
+def stopped_early(lab: Lab, asked: Configuration) -> Experiment:
+    """An experiment whose base and runs were stopped before the base had ended."""
+    with braked():
+        experiment = lab.compare(asked)
+        wait_until(lambda: lab.run(experiment.base).step > 20)
+        lab.stop(experiment.base, *experiment.runs)
+        assert {run.state for run in finish(lab, experiment.base, *experiment.runs)} == {"stopped"}
+    return experiment
 
 
 def test_a_base_that_was_stopped_before_anything_began_on_it_is_trained_to_its_end_first(lab: Lab) -> None:
     arms = [(short(rate=0.001), method) for method in (FullSpec(), LoRASpec.of())]
-    experiment = compared(lab, "rotation-45", "digits", None, SHORTER, arms, range(2))
-    assert {run.state for run in stopped_early(lab, experiment)} == {"stopped"}
+    asked = preset_configuration(lab.catalog, "rotation-45", "digits", None, SHORTER, arms, range(2))
+    experiment = stopped_early(lab, asked)
     rest = lab.rest(experiment.runs)
     assert [[run.id for run in part] for part in (rest.bases, rest.runs)] == [[experiment.base], [*experiment.runs]]
     assert lab.finish(experiment.runs) == 5
@@ -94,7 +99,7 @@ def test_a_stop_before_it_has_begun_again_keeps_what_it_had(lab: Lab) -> None:
 
 
 def test_without_a_checkpoint_it_is_trained_from_its_first_step(lab: Lab) -> None:
-    spec = PRETRAIN.but(optim=short(epochs=30, rate=0.001, batch_size=16))
+    spec = PRETRAIN.but(optim=SHORTER)
     id = stopped(lab, spec)
     lab.store.drop_checkpoint(id, "As in homes of earlier versions.")
     assert lab.rest([id]).runs[0].step == 0
@@ -152,8 +157,7 @@ def test_a_part_of_a_run_is_forecast_as_a_part_of_its_time(lab: Lab) -> None:
 
 def test_the_same_question_after_a_stop_finds_what_is_there(lab: Lab) -> None:
     asked = preset_configuration(lab.catalog, "rotation-45", "digits", None, SHORTER, BOTH, range(2))
-    experiment = lab.compare(asked)
-    stopped_early(lab, experiment)
+    experiment = stopped_early(lab, asked)
     again = lab.planned(asked)
     assert lab.find_experiment(again) == lab.experiment(experiment.id)
     assert [id for id, _ in again.bases] == [experiment.base]

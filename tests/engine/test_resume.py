@@ -36,7 +36,8 @@ from tests.engine.child import held_back, lab_process
 from tests.soak.sizes import full_or_short
 from tests.text_home import FIRST, LAST, PETS, decoder_base, import_tiny
 
-EPOCHS = 30
+EPOCHS, MANY = 12, 30
+"""Epochs of a run that is braked, and of one that is not, which both go on until they are stopped."""
 
 
 @pytest.fixture
@@ -58,8 +59,8 @@ def checkpoints(settings: Settings, id: str) -> list[Path]:
     return list((settings.runs / id).glob(f"{PREFIX}*"))
 
 
-def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
-    optim = short(epochs=EPOCHS, rate=0.001, keep=keep, batch_size=50)
+def spec_of(method: str, base: str, keep: str, seed: int = 0, epochs: int = EPOCHS) -> RunSpec:
+    optim = short(epochs=epochs, rate=0.001, keep=keep, batch_size=50)
     if method == "pretrain":
         return PRETRAIN.but(optim=optim, seed=seed)
     return RunSpec.of(method=method, task=TURNED, source=DIGITS, base=base, optim=optim, seed=seed)
@@ -68,7 +69,7 @@ def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
 def text_spec(lab: Lab, scratch: Path, method: str, keep: str, data: str) -> RunSpec:
     """A run of an imported network, with dropout, itself or after a source task; or of a language model after one."""
     network = import_tiny(lab, scratch)
-    optim = short(epochs=30, rate=0.01, keep=keep, batch_size=16)
+    optim = short(epochs=EPOCHS, rate=0.01, keep=keep, batch_size=16)
     if data == "texts":
         return RunSpec.of(method=method, network=network, task=PETS, optim=optim)
     base = RunSpec.of(method="pretrain", network=network, task=FIRST, optim=optim.but(epochs=1))
@@ -154,7 +155,7 @@ def test_what_was_stopped_or_was_in_a_lab_that_was_closed_goes_on_from_where_it_
 def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(
     opened: Opener, idle: Lab, settings: Settings
 ) -> None:
-    spec = spec_of("pretrain", "", "best")
+    spec = spec_of("pretrain", "", "best", epochs=MANY)
     with lab_process(settings.home, [spec, PRETRAIN], threads=1, checkpoint_seconds=0.05) as (process, (id, waiting)):
         wait_until(lambda: idle.store.checkpoint(id) is not None and idle.run(id).step > 100)
         process.send_signal(signal.SIGKILL)
@@ -273,7 +274,7 @@ def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opene
     id = left_in_training(lab, spec_of("pretrain", "", "last"))
     learned = lab.run(id).step
     lab = opened()
-    busy = lab.launch(spec_of("pretrain", "", "last", seed=1)).id
+    busy = lab.launch(spec_of("pretrain", "", "last", seed=1, epochs=MANY)).id
     lab.stop(id)
     lab.stop(id)
     lab.stop(busy)

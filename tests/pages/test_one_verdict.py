@@ -51,8 +51,8 @@ SEEDS = 8
 RATES = (0.000316, 0.001, 0.00316)
 BEST = RATES[1]
 METHODS = (FullSpec(), LoRASpec.of(rank=1), LoRASpec.of(rank=4))
-SETTINGS = [(short(epochs=10, rate=rate), method) for method in METHODS for rate in RATES]
-SETTINGS.append((short(epochs=10, rate=BEST), LoRASpec.of(rank=4, target_modules=("layers.0",))))
+SETTINGS = [(short(epochs=4, rate=rate), method) for method in METHODS for rate in RATES]
+SETTINGS.append((short(epochs=4, rate=BEST), LoRASpec.of(rank=4, target_modules=("layers.0",))))
 SPREAD = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.1, 0.4)
 
 Case = tuple[dict[str, float], int]
@@ -312,7 +312,7 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
         said, design = literal(headline(answer_of(lab, experiment))), _design_of(lab, lab.experiment(experiment.id))
         looks = lab.looks.of(experiment.id)
-        added = (short(epochs=10, rate=BEST), LoRASpec.of(rank=8))
+        added = (short(epochs=4, rate=BEST), LoRASpec.of(rank=8))
         lab.workers.close(1.0)  # nothing takes runs from the queue, here and in later tests
         lab.grow(experiment, [*lab.arm_settings(experiment), added], range(SEEDS))
         new = [run.id for run in lab.members(experiment) if run.is_live]

@@ -197,7 +197,7 @@ def names_a_checkpoint(folder: Path) -> bool:
 def test_a_killed_run_whose_store_is_lost_goes_on_from_its_checkpoint_bit_for_bit(
     opened: Opener, settings: Settings
 ) -> None:
-    spec = LONG.but(optim=LONG.optim.but(epochs=30))
+    spec = LONG.but(optim=LONG.optim.but(epochs=12))
     with lab_process(settings.home, [spec], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
         reader = Lab(settings)
         wait_until(lambda: names_a_checkpoint(settings.runs / id) and reader.run(id).step > 100)
