@@ -355,7 +355,7 @@ odd_rows = st.lists(
 )
 
 
-@settings(max_examples=1000, suppress_health_check=QUIET, deadline=None)
+@settings(max_examples=full_or_short(1000, 300), suppress_health_check=QUIET, deadline=None)
 @given(
     st.sampled_from(sorted(passage_files.ROWS)),
     odd_rows,
@@ -364,7 +364,7 @@ odd_rows = st.lists(
     changes | st.just([]),
     st.sampled_from(["jsonl", "one list"]),
 )
-def test_a_thousand_odd_files_of_prompts_and_messages(
+def test_odd_files_of_prompts_and_messages(
     form: str, odd: list[dict[str, Any]], only: bool, all_scored: bool, how: list[Change], format_: str
 ) -> None:
     rows = [*odd, *([] if only else passage_files.ROWS[form])]

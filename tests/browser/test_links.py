@@ -27,7 +27,7 @@ from tests.trained_home import TrainedHome
 
 pytestmark = pytest.mark.browser
 
-FILES = full_or_short(50, 2)
+FILES = full_or_short(50, 1)
 """Presses on each link to a file."""
 
 PAGES = full_or_short(50, 1)
