@@ -128,10 +128,10 @@ def test_texts_and_a_brought_network_travel_in_the_file(idle: Lab, home: Path, t
 def test_runs_that_were_interrupted_go_on_elsewhere_from_their_own_checkpoints(home: Path, tmp_path: Path) -> None:
     """Eight runs were interrupted at one step, and one at another, of which a bank of eight would have some of each."""
     settings = Settings(home=home, threads=1, checkpoint_seconds=0.05)
-    with training_lab(settings) as lab:
-        experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=100), FullSpec())], range(9))
+    with braked(), training_lab(settings) as lab:
+        experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=20), FullSpec())], range(9))
         wait_until(lambda: lab.run(experiment.runs[0]).step > 30)
-    with training_lab(settings) as lab:
+    with braked(), training_lab(settings) as lab:
         lab.stop(experiment.runs[0])  # with the result of its checkpoint
         together, alone = experiment.runs[1], experiment.runs[8]
         wait_until(lambda: lab.store.checkpoint(alone) and lab.run(alone).step > lab.run(together).step + 30)
@@ -193,8 +193,8 @@ def test_a_run_that_a_worker_takes_meanwhile_is_not_sent(idle: Lab, monkeypatch:
 
 def test_results_of_a_run_that_was_trained_on_here_are_refused(home: Path, tmp_path: Path) -> None:
     settings = Settings(home=home, threads=1, checkpoint_seconds=0.05)
-    with training_lab(settings) as lab:
-        experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=60), FullSpec())], [0])
+    with braked(), training_lab(settings) as lab:
+        experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=20), FullSpec())], [0])
         finish(lab, experiment.base)
     with closing(Lab(settings)) as idle:
         (result,) = trained_elsewhere(sent(home, experiment, tmp_path / "out"), tmp_path / "elsewhere")

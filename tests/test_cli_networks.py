@@ -42,7 +42,10 @@ from tests.reader.test_chat_template import CHATML
 from tests.soak.sizes import full_or_short
 from tests.training.tiny_passages import CONFIGS, tokenizer_folder
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # in PEFT
+    pytest.mark.usefixtures("read_here"),
+]
 
 WORDS = {"animal": ("cat", "dog", "ran"), "colour": ("red", "blue", "big"), "place": ("mat", "far", "on")}
 TEXTS = ["a big cat sat on the mat", "the dog", "red and very blue"]

@@ -88,6 +88,7 @@ def test_there_are_commands() -> None:
     assert {command.split()[0] for command in COMMANDS} >= {*ELSEWHERE}
 
 
+@pytest.mark.usefixtures("read_here")
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each.split()[0] not in ELSEWHERE])
 def test_a_command_runs_as_it_is_printed(site: Site, command: str) -> None:
     arguments = site.filled(command)

@@ -156,12 +156,12 @@ def test_no_press_on_a_link_is_lost_while_a_run_trains(
     slowest = 0.0
     for address, prepare in site.visits(title):
         main = opened(page, site.url + address, prepare)
-        while due := [link for link in main.locator(TO_FILES).all() if files[key_of(link)] < FILES]:
-            for link in due:
-                files[key_of(link)] += 1
-                page.wait_for_timeout(250 * PHASES[files[key_of(link)] % len(PHASES)])
+        while due := {key: link for link in main.locator(TO_FILES).all() if files[key := key_of(link)] < FILES}:
+            for key, link in due.items():
+                files[key] += 1
+                page.wait_for_timeout(250 * PHASES[files.total() % len(PHASES)])
                 downloaded(link).save_as(tmp_path / "file")
-                assert (tmp_path / "file").stat().st_size > 0, f"{address} {key_of(link)}"
+                assert (tmp_path / "file").stat().st_size > 0, f"{address} {key}"
         links = main.locator(TO_PAGES)
         for name, target in [(link.inner_text().split("\n")[-1], target_of(link)) for link in links.all()]:
             while pages[name] < PAGES and (FULL or (target not in site.pressed and len(site.pressed) < TARGETS)):

@@ -48,6 +48,8 @@ from tests.pages.test_pages import draw, texts
 from tests.text_home import pets
 from tests.training.tiny_passages import network_of, tokenizer_folder
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 ARMS = [(short(2, 0.003), FullSpec()), (short(2, 0.02), LoRASpec.of(rank=2))]
 
 
