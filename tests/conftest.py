@@ -53,7 +53,7 @@ KNOWN = seconds_by_module()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 # How long an example takes says more of a busy machine than of what is tested.
-hypothesis_settings.register_profile("patient", deadline=None, max_examples=full_or_short(100, 30))
+hypothesis_settings.register_profile("patient", deadline=None, max_examples=full_or_short(100, 20))
 hypothesis_settings.load_profile("patient")
 
 

@@ -18,7 +18,7 @@ from tests.browser.conftest import LAB_APP, Serve
 from tests.conftest import wait_until
 from tests.studied_home import SEEDS
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.minutes]  # tests of pages start a study, and show one that has ended
 
 
 def test_a_study_that_is_started_from_its_form_ends_with_its_figure_and_sentence(

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +53,7 @@ class Module:
                 yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
+@cache
 def modules() -> dict[str, Module]:
     """Every module of the app, by name."""
     paths = [ROOT / "app.py", *(path for folder in CODE for path in sorted((ROOT / folder).rglob("*.py")))]

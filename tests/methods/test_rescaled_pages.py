@@ -71,10 +71,10 @@ def test_a_sweep_varies_its_own_size(done: Done) -> None:
     app.segmented_control(key="study-adapters").set_value("rescaled").run()
     assert app.pills(key="study-groups").label == "IA3: groups"
     assert [each.label for each in app.button_group if each.key == "study-alphas"] == []
-    app.pills(key="study-groups").set_value([1, 4]).run()
-    app.pills(key="study-rates").set_value([0.01, 0.0316]).run()
-    app.pills(key="study-full-rates").set_value([0.001]).run()
-    app.slider(key="study-seeds").set_value(1).run()
+    app.pills(key="study-groups").set_value([1, 4])
+    app.pills(key="study-rates").set_value([0.01, 0.0316])
+    app.pills(key="study-full-rates").set_value([0.001])
+    app.slider(key="study-seeds").set_value(1)
     app.slider(key="study-epochs").set_value(1).run()
     next(button for button in app.button if "Start the sweep" in button.label).click().run()
     assert not app.exception

@@ -30,6 +30,7 @@ from docs.measurements.error_rates import (
     tuned,
     untuned,
 )
+from tests.conftest import some_of
 from tests.soak.sizes import full_or_short
 
 FEW_EXAMPLES = 8.2
@@ -83,7 +84,7 @@ def test_mean_squares_are_drawn_as_an_analysis_finds_them() -> None:
     assert (same.p, same.df) == pytest.approx((crossed(values).p, crossed(values).df))
 
 
-@pytest.mark.parametrize("effects", RATE_EFFECTS)
+@pytest.mark.parametrize("effects", some_of(zip(RATE_EFFECTS), lambda effects: effects == "peaked"))
 def test_tuned_methods_are_told_apart_as_seldom_as_expected(effects: str) -> None:
     trials = full_or_short(2000, 250)
     drawn = tuned(np.random.default_rng(1), RATE_EFFECTS[effects], (8, 16), trials)
