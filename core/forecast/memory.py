@@ -40,7 +40,7 @@ from core.training.vocabulary import unused_rows
 
 @dataclass(frozen=True)
 class NetworkCopies:
-    """NetworkCopies of a network in memory beside the one in training, as measured."""
+    """Copies of a network in memory beside the one in training, as measured."""
 
     read: float
     """While the file of a base is read: its bytes, the tensors in them, and what is kept."""
@@ -52,7 +52,7 @@ class NetworkCopies:
     """While an adapter file is made and checked: the base under it, the network read back from the file, and its sums
     W + ΔW with the weights that they replace."""
     checkpoint: float
-    """NetworkCopies of what is trained while a checkpoint is written: values and moments, as tensors and as bytes."""
+    """Copies of what is trained while a checkpoint is written: values and moments, as tensors and as bytes."""
     overhead: int
     """Bytes in addition: buffers of the matrix libraries, and fragmentation of the allocator."""
     per_length: int = 0
@@ -242,19 +242,17 @@ def _evaluated_base(network: NetworkSpec, built: int, sizes: Sizes) -> int:
 
 def _side_by_side(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
     """Bytes that runs keep which autograd trains, and those of a step of each or of evaluations on every core."""
-    first, kept, steps = specs[0], 0, []
+    first, kept, steps, known = specs[0], 0, list[int](), dict[object, int]()
     for spec in specs:
         optim, method = spec.optim, spec.method.shape()
         batch = optim.part_size if sizes.trained else min(optim.part_size, sizes.train)
         step, training = step_bytes(spec.network, method, optim, batch, sizes.trained)
         steps.append(step)
         kept += training - 3 * FLOAT * _unused(spec.network, method, sizes.words)
-    activations = sum(sorted(steps)[-available_cores() :])
-    known: dict[object, int] = {}  # runs on one base share what its frozen blocks give
-    for spec in specs:
-        states = frozen_blocks(spec.network, spec.method.shape()).kept_bytes(sizes.tokens)
+        states = frozen_blocks(spec.network, method).kept_bytes(sizes.tokens)
         known[_base(spec)] = max(states, known.get(_base(spec), 0))
-    kept += sum(known.values())
+    activations = sum(sorted(steps)[-available_cores() :])
+    kept += sum(known.values())  # runs on one base share what its frozen blocks give
     if not sizes.widest:
         return kept, max(activations, _evaluation(first.network, min(BATCH, max(sizes.held_out)), None))
     evaluation = sum(_evaluation(first.network, first.network.evaluation_batch or 1, width) for width in sizes.widest)

@@ -147,7 +147,7 @@ PENDING = """
 
 IDLE = f"(expected) => !({PENDING})(expected).length"
 
-POLL_MILLISECONDS = 100
+POLL_MILLISECONDS = 250
 """From one look at what is pending to the next: one per frame, as is usual, costs more than the page itself."""
 
 AUDIT = """

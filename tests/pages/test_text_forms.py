@@ -86,7 +86,7 @@ def cut_by_a_press(
             ("finetune", "network", "same"),
             ("pretrain", "network", None),
         ],
-        lambda form, start, preset: form == "study" or start == "network",
+        lambda form, start, preset: (form, start) in (("study", "base"), ("finetune", "network")),
     ),
 )
 def test_a_press_cuts_the_texts_of_a_form_and_changes_nothing_else(
