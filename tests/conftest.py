@@ -6,6 +6,7 @@ import gc
 import os
 import pickle
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -23,6 +24,7 @@ from playwright.sync_api import Browser, sync_playwright
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import local_script_runner
 
+from core import priority
 from core.artifacts.recipe import weights_digest
 from core.data.sources.digits import Digits
 from core.data.task_spec import TaskSpec
@@ -168,12 +170,14 @@ def read_here() -> Iterator[None]:
 def known_at_once() -> Iterator[None]:
     """What a lab measures of this machine before it trains, and reads from its packages, takes a process no time: a
     calibration would train for a second beside the tests, one thread is as good as two, and digits are as they were.
+    Threads take turns as seldom as Python has them, where most wait for one that trains.
     """
     loaded = cache(Digits(Settings(Path())).load)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calibration, "calibrate", lambda *_: Calibration(step=0.01, image=0.0, steady=True))
         patch.setattr(threads, "WORTH_A_TRIAL", float("inf"))
         patch.setattr(Digits, "load", lambda self, name: loaded(name))
+        patch.setattr(priority, "SWITCH", sys.getswitchinterval())
         yield
 
 

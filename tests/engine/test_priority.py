@@ -7,15 +7,26 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from core import priority
 from core.lab import Lab
 from core.priority import NICE, SWITCH, lower_priority
 from core.run_spec import RunSpec
 from core.training.threads import available_cores
 from tests.conftest import DIGITS, short, wait_until
+
+
+@pytest.fixture(autouse=True)
+def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Threads take turns as often as in the dashboard, which other tests leave out."""
+    before = sys.getswitchinterval()
+    monkeypatch.setattr(priority, "SWITCH", SWITCH)
+    yield
+    sys.setswitchinterval(before)
 
 
 def nice(thread: int) -> int:
