@@ -48,9 +48,9 @@ class Site:
 
     def filled(self, command: str) -> list[str]:
         """The arguments with what stands for ids, columns and addresses filled in."""
-        is_long = command.startswith("track") or "--rates" in command
+        is_costly = command.startswith("track") or "--rates" in command
         words = {
-            "EXPERIMENT": (self.trained.one_seed if is_long else self.trained.plain).id,
+            "EXPERIMENT": (self.trained.one_seed if is_costly else self.trained.plain).id,
             "RUN": (self.small if command.endswith(".onnx") else self.adapter).id,
             "HOME": str(self.home),
             "/path/to": str(self.folder),

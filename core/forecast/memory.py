@@ -94,7 +94,6 @@ class Sizes:
         return cls(len(task.train), tuple(map(len, parts)))
 
     @classmethod
-    @lru_cache(maxsize=4)
     def of_texts(cls, task: Task, source: Task | None = None, length: int | None = None, size: int = 1) -> Sizes | None:
         """The sizes of texts; None if the task has none.
 

@@ -34,7 +34,6 @@ NAMES = (
     *(f"classes of {kind}" for kind in ("bert", "deberta-v2", "modernbert", "gpt2", "llama")),
 )
 """Language models, and classifiers with dropout. Only those of BERT's kind have a shorter last block."""
-FAMILIES = ("llama", "bert", "gpt2", "deberta-v2")
 
 
 def trained(name: str, what: str, optim: OptimSpec, dtype: torch.dtype) -> tuple[Tensor, list[Tensor], int]:

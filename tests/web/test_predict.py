@@ -310,7 +310,7 @@ def test_a_request_that_is_refused_is_forgotten_at_once() -> None:
     gc.disable()  # it may be long until cycles are looked for
     try:
         before = psutil.Process().memory_info().rss
-        for _ in range(12):
+        for _ in range(16):
             assert ask(app, PREDICT, "POST", chunks=[body])[0] == 400
         assert psutil.Process().memory_info().rss - before < 8 * MAX_BYTES
     finally:
