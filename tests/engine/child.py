@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from core.engine.jobs.run_files import NETWORK
 from core.lab import Lab
@@ -33,6 +36,13 @@ def lab_process(home: Path, specs: Sequence[RunSpec] = (), **settings: Any) -> I
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def suspend(lab: Lab, process: Process) -> None:
+    """Suspend a process that writes to the same store, but not while it writes: then nobody else could."""
+    with lab.store.transaction():
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
 
 
 def held_back(lab: Lab, spec: RunSpec) -> tuple[str, Path, bytes, int]:

@@ -34,7 +34,7 @@ from core.store.checkpoints import PREFIX
 from core.store.run_file import NAME
 from core.tasks.tasks import Tasks
 from tests.conftest import DIGITS, PRETRAIN, braked, copied, finish, short, wait_until
-from tests.engine.child import held_back, lab_process
+from tests.engine.child import held_back, lab_process, suspend
 
 LONG = PRETRAIN.but(optim=short(epochs=60, rate=0.001))
 
@@ -100,7 +100,7 @@ def test_another_processes_death_is_seen_without_a_restart(lab: Lab, settings: S
 def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(lab: Lab, settings: Settings) -> None:
     with lab_process(settings.home, [LONG], checkpoint_seconds=0.05, threads=1) as (process, (id,)):
         wait_until(lambda: lab.store.checkpoint(id) is not None)
-        process.send_signal(signal.SIGSTOP)
+        suspend(lab, process)
         wait_until(lambda: lab.run(id).state == "interrupted")
         assert "does not respond" in str(lab.run(id).cause)
         lab.finish([id])
