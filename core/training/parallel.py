@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from heapq import heappop, heappush
 
 import torch
 from torch import Tensor
@@ -21,8 +21,8 @@ class ParallelSteppers:
     """One :class:`AutogradStepper` per member; see :class:`core.training.stepper.Stepper`.
 
     Several advance at once, each on one thread: products of the size of a batch gain little from a second one. Steps
-    are dealt out one by one, so that three members keep two cores busy. A member's results are those of its own stepper
-    on one thread, bit for bit, however many train beside it.
+    are dealt out one by one, to the member with the fewest, so that three keep two cores busy to the end. A member's
+    results are those of its own stepper on one thread, bit for bit, however many train beside it.
     """
 
     def __init__(self, steppers: Sequence[AutogradStepper]) -> None:
@@ -39,18 +39,18 @@ class ParallelSteppers:
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = torch.full((rows.shape[1], self.members), math.nan, device=self.device)
-        ready = deque((member, 0) for member in self._active)
+        ready = [(0, member) for member in self._active]  # a heap
 
         def work(_thread: int) -> None:
             while ready:
                 try:
-                    member, step = ready.popleft()
+                    step, member = heappop(ready)
                 except IndexError:  # another thread was quicker
                     return
                 own = self._own(member, rows)[:, step : step + 1]
                 losses[step, member] = self._steppers[member].advance(own)[0, 0]
                 if step + 1 < len(losses):
-                    ready.append((member, step + 1))
+                    heappush(ready, (step + 1, member))
 
         side_by_side(work, range(self._threads), self._threads, pool=self._pool)
         return losses
