@@ -23,6 +23,7 @@ from core.lab import Lab
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import REPO, choose_digits, run_server, stop_server
 from tests.conftest import BOTH, DIGITS, TURNED, short, wait_until
 from tests.forked import Process
@@ -56,19 +57,10 @@ STARTED = 8
 MAX_RATIO = 1.1
 """Maximum ratio of the last third to the middle one, before that growth is added."""
 
-PAGES = {
-    "Home": "Full fine-tuning or LoRA?",
-    "Pretrain": "Pretrain",
-    "Fine-tune": "Fine-tune",
-    "Runs": "Runs",
-    "Compare": "Compare",
-    "Report": "Report",
-    "Weights": "Weights",
-    "Sweep": "Sweep",
-    "Data": "Data",
-    "Adapters": "Adapters",
-    "Learn": "Learn LoRA",
-}
+HEADINGS = {"Home": "Full fine-tuning or LoRA?", "Learn": "Learn LoRA"}
+"""Of pages whose link says something else."""
+
+PAGES = {entry.title: HEADINGS.get(entry.title, entry.title) for entry in ENTRIES.values()}
 """Heading of each page, by its link in the sidebar."""
 
 WATCHED = ["Runs", "Pretrain", "Fine-tune", "Home"]
@@ -98,7 +90,7 @@ class Visitor:
 
     def enter(self) -> None:
         self.page.goto(self.url, timeout=SLOW)
-        self._see("Full fine-tuning or LoRA?")
+        self._see(HEADINGS["Home"])
 
     def step(self) -> None:
         """Check the current page, then open the next one with the sidebar."""
