@@ -87,7 +87,7 @@ def test_members_have_the_bits_of_a_run_alone(kind: str) -> None:
 def test_three_members_keep_two_threads_busy_to_the_last_step() -> None:
     """Every step waits until another one is computed beside it, so that one that is left over would wait in vain;
     whichever thread is the quicker one."""
-    pair, delays = threading.Barrier(2, timeout=5), random.Random(0)
+    pair, delays = threading.Barrier(2, timeout=60), random.Random(0)
 
     class Paired(AutogradStepper):
         def advance(self, rows: torch.Tensor) -> torch.Tensor:
