@@ -23,6 +23,7 @@ from core.spec import Device, Spec
 
 Decay = Literal["constant", "linear", "cosine"]
 Precision = Literal["float32", "bfloat16"]
+Head = Literal["whole"]
 
 
 class OptimSpec(Spec):
@@ -100,8 +101,8 @@ class OptimSpec(Spec):
         le=1.0,
         exclude_if=lambda rate: rate is None,  # so that specs and copies are those of versions without it
         title="Learning rate of the head",
-        description="Of a head that the network's weights came without, the same for all methods; empty (0 in forms) "
-        "for that of the method.",
+        description="Of a head that is trained whole, since the network has not learned these classes: the same for "
+        "all methods. Of one that the weights came without it may be empty (0 in forms), for that of the method.",
     )
     precision: Precision = Field(
         "float32",
@@ -132,11 +133,11 @@ class OptimSpec(Spec):
 
     @property
     def beyond_plain_adam(self) -> dict[str, Any]:
-        """The settings by which training is more than Adam at one rate on whole batches, where they are used."""
+        """The settings by which training is more than Adam at constant rates on whole batches, where they are used."""
         return {name: getattr(self, name) for name in BEYOND_PLAIN_ADAM if getattr(self, name) != _default(name)}
 
 
-BEYOND_PLAIN_ADAM = ("weight_decay", "warmup", "decay", "clip", "accumulation", "head_rate", "precision", "recompute")
+BEYOND_PLAIN_ADAM = ("weight_decay", "warmup", "decay", "clip", "accumulation", "precision", "recompute")
 """Fields of :class:`OptimSpec` that only autograd trains with: the fast step of perceptrons has none of them."""
 
 
@@ -175,6 +176,13 @@ class RunSpec(Spec):
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Seed of initial weights and data order.")
     device: Device = Field("auto", title="Device", description="Device to train on; auto picks the fastest one.")
+    head: Head | None = Field(
+        None,
+        exclude_if=lambda head: head is None,  # as in versions without it
+        title="Head",
+        description="Whole: the last layer of the base is trained by every method, at the learning rate of the head, "
+        "since the task has classes that the base was not trained on. Empty: as the rest of the base.",
+    )
     own_base: bool = Field(
         False,
         title="A base for each seed",
@@ -220,8 +228,12 @@ class RunSpec(Spec):
             raise ValueError(f"This network reads at most {longest} tokens: choose a longest input of at most that.")
         if self.optim.recompute and not self.network.reads_tokens:
             raise ValueError(f"A {self.network.title} has no blocks to compute again: leave recompute out.")
-        if self.optim.head_rate is not None and not self.network.has_head:
+        if self.network.whole_head or (self.head and (self.network.has_head or self.role is Role.BASE)):
+            raise ValueError("Only where a base without a new head is fine-tuned does head say how its own is trained.")
+        if self.optim.head_rate is not None and not (self.network.has_head or self.head):
             raise ValueError("This network has no head of its own: leave the learning rate of the head out.")
+        if self.head and self.optim.head_rate is None and not self.method.only_head:
+            raise ValueError("A head that is trained whole has a learning rate of its own: choose one.")
         if optim_for(self.method, self.optim) != self.optim:
             raise ValueError(f"{self.method.title} trains the head alone: leave the learning rate of the head out.")
         if self.own_base and self.role is Role.BASE:
@@ -246,6 +258,11 @@ class RunSpec(Spec):
     def has_new_head(self) -> bool:
         """Whether it starts from an imported network whose head is new: drawn from the seed, it knows nothing yet."""
         return self.is_direct and self.network.has_head
+
+    @property
+    def trained_network(self) -> NetworkSpec:
+        """The network as it is trained: one that knows whether its head is trained whole."""
+        return self.network.but(whole_head=True) if self.head else self.network
 
     @property
     def is_known(self) -> bool:
@@ -305,15 +322,14 @@ def default_rate(
     method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec = PerceptronSpec
 ) -> float:
     """The learning rate that suits a method on a network, before anything was tried."""
-    head_rate: float | None = network.training.get("head_rate") if method.only_head else None
-    if head_rate is not None:
-        return head_rate
+    if method.only_head and (rate := head_rate_of(network)) is not None:
+        return rate
     return float(f"{network.learning_rate * network.rate_factors.get(method.role, method.rate_factor):.12g}")
 
 
 def rate_reason(method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec) -> str:
     """Why :func:`default_rate` is what it is, in a clause; empty where the family gives no reason."""
-    if method.only_head and "head_rate" in network.training:
+    if method.only_head and head_rate_of(network) is not None:
         return network.reasons.get("head_rate", "")
     return network.reasons.get(method.role if method.role in network.rate_factors else "learning_rate", "")
 
@@ -322,12 +338,30 @@ def default_optim(
     method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec = PerceptronSpec
 ) -> OptimSpec:
     """The settings that suit a method on a network, before anything was tried."""
-    return optim_for(method, OptimSpec.of(**network.training, learning_rate=default_rate(method, network)))
+    return optim_for(method, default_training(network).but(learning_rate=default_rate(method, network)))
+
+
+def default_training(network: type[NetworkSpec] | NetworkSpec) -> OptimSpec:
+    """The settings that suit all methods on a network, at a learning rate that is not theirs."""
+    return OptimSpec.of(**network.training, head_rate=head_rate_of(network))
+
+
+def head_rate_of(network: type[NetworkSpec] | NetworkSpec) -> float | None:
+    """The learning rate that suits the head of a network; None where no head is trained whole."""
+    has_head = network.has_head or (isinstance(network, NetworkSpec) and network.whole_head)
+    return network.head_rate if has_head else None
 
 
 def optim_for(method: type[MethodSpec] | MethodSpec, optim: OptimSpec) -> OptimSpec:
     """The settings that a method takes: where it trains the head alone, its learning rate is that of the head."""
     return optim.but(head_rate=None) if method.only_head and optim.head_rate is not None else optim
+
+
+def with_head_rate(method: MethodSpec, optim: OptimSpec, network: NetworkSpec) -> OptimSpec:
+    """The settings of a method on a network; a head that is trained whole gets the usual rate where it has none."""
+    if method.only_head or optim.head_rate is not None or not network.whole_head:
+        return optim
+    return optim.but(head_rate=network.head_rate)
 
 
 def default_length(network: NetworkSpec | None) -> int:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.adapter.read import AdapterFile, layers_of
+from core.adapter.read import AdapterFile, check_head, layers_of
 from core.errors import LoRAError
 from core.methods.adapted import AdaptedLinear
 from core.methods.adapter import MAX_TARGETS
-from core.methods.heads import head_state, unfreeze_head
+from core.methods.heads import head_state, mark_head, unfreeze_head
 from core.methods.layers import LinearWithLoRA
 from core.methods.linear import features
 from core.methods.lora import LoRASpec
@@ -35,7 +35,8 @@ def blend(
 
     Args:
         base: what all of them were trained on; it is not changed.
-        adapters: each with its weight, at least one. Of heads, too, the changes from the base's are summed.
+        adapters: each with its weight, at least one. Of heads, which all have or none, the changes from the base's are
+            summed, too.
         rank: of the result; None for one with which nothing is lost.
 
     Returns:
@@ -51,6 +52,8 @@ def blend(
     network = copy.deepcopy(base).requires_grad_(False)
     fingerprint = base_fingerprint(network)
     found = [(layers_of(network, adapter, fingerprint), weight) for adapter, weight in adapters]
+    heads = [check_head(network, adapter) for adapter, _ in adapters]
+    mark_head(network, heads[0])
     parts = {
         path: [(layers[path], weight) for layers, weight in found if path in layers]
         for path, _ in network.named_modules()

@@ -95,7 +95,7 @@ class Card:
             f"batch size {optim.batch_size}, {result.epochs} of {optim.epochs} epochs, seed {spec.seed}, "
             f"on {result.device}"
         )
-        if more := optim.beyond_plain_adam:
+        if more := optim.beyond_plain_adam | optim.model_dump(include={"head_rate"}):
             lines.append(f"Trained with {', '.join(starmap(_setting, more.items()))}")
         primary = spec.objective.primary
         measured = {

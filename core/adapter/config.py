@@ -68,7 +68,7 @@ class AdapterConfig:
     modules_to_save: tuple[str, ...] = ()
     """Ends of the paths of modules that are trained whole and saved with the adapter: the head."""
     task_type: str | None = None
-    """What PEFT calls the task of a network without a head; of one with a head it follows from that."""
+    """What PEFT calls the task."""
     fan_in_fan_out: bool = False
     """Whether all adapted layers are transposed. PEFT finds out by itself, but warns where this says otherwise."""
 
@@ -118,7 +118,7 @@ class AdapterConfig:
             own=method.peft.read(values),
             target_modules=_targets(values.get("target_modules")),
             modules_to_save=_saved(values),
-            task_type=CAUSAL if values.get("task_type") == CAUSAL else None,
+            task_type=next((known for known in (CLASSIFICATION, CAUSAL) if values.get("task_type") == known), None),
             fan_in_fan_out=bool(values.get("fan_in_fan_out")),
         )
 
@@ -135,7 +135,7 @@ class AdapterConfig:
                 "target_modules": (
                     self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
                 ),
-                "task_type": CLASSIFICATION if self.modules_to_save else self.task_type,
+                "task_type": self.task_type,
                 **({"modules_to_save": list(self.modules_to_save)} if self.modules_to_save else {}),
                 **self.own.written(),
                 **self.method.marks,

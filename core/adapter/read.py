@@ -8,21 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, read_entries
 from core.adapter.certificate import Certificate
 from core.adapter.config import CAUSAL, AdapterConfig
+from core.data.dataset import LANGUAGE
 from core.errors import AdapterError, BaseMismatchError, printable
 from core.methods.adapted import AdaptedLinear
-from core.methods.heads import head_state, unfreeze_head
+from core.methods.heads import head_paths, is_in_head, mark_head, unfreeze_head
 from core.methods.linear import features, is_linear
 from core.methods.merging import adapted_layers
 from core.methods.peft_config import check_values
 from core.methods.targets import endings
 from core.networks.fingerprint import base_fingerprint
 from core.networks.network import NetworkSpec
+from core.networks.registry import spec_of
 from core.tensor_file import read_tensors
 
 FINGERPRINT = "base_fingerprint"
@@ -138,11 +139,11 @@ def put_on(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> nn.M
         BaseMismatchError: see :func:`apply_adapter`; ``base`` is unchanged.
     """
     layers = layers_of(base, adapter, base_fingerprint)
-    check_head(base, adapter)
+    head = check_head(base, adapter)
     base.requires_grad_(False)
-    with torch.no_grad():
-        for name, tensor in head_state(base).items():
-            tensor.copy_(adapter.head[name])
+    # Assigned, not copied: the base's own head may be shared with other networks.
+    base.load_state_dict({name: tensor.clone() for name, tensor in adapter.head.items()}, strict=False, assign=True)
+    mark_head(base, head)
     unfreeze_head(base)
     for path, layer in layers.items():
         parent, _, name = path.rpartition(".")
@@ -180,15 +181,33 @@ def layers_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> d
     return layers
 
 
-def check_head(base: nn.Module, adapter: AdapterFile) -> None:
-    """Check that the adapter's head is the one that ``base`` has a place for. Raises: BaseMismatchError: it is not."""
-    own = head_state(base)
+def replaceable_head(base: nn.Module) -> tuple[str, ...]:
+    """Paths of the modules that adapters may replace: the head of a base, or else its last layer; none of a network
+    that continues texts.
+    """
+    spec = spec_of(base)
+    last = () if spec is None or spec.learns == LANGUAGE else spec.output_modules
+    return head_paths(base) or last
+
+
+def check_head(base: nn.Module, adapter: AdapterFile) -> tuple[str, ...]:
+    """Check that the adapter's head is one that ``base`` has a place for.
+
+    Returns:
+        Paths of the modules that the adapter replaces; none for a base without a head and an adapter without one.
+
+    Raises:
+        BaseMismatchError: it is not.
+    """
+    paths = replaceable_head(base) if adapter.head else head_paths(base)
+    state = base.state_dict()
+    own = {name: tensor for name, tensor in state.items() if is_in_head(name, paths)}
+    if odd := sorted(adapter.head.keys() & (state.keys() - own.keys())):
+        raise BaseMismatchError(
+            f"The adapter has layer {printable(odd[0].rpartition('.')[0])} trained whole (modules_to_save), but "
+            "only the last layer of a network can be replaced: let this layer have an adapter in PEFT instead."
+        )
     if adapter.head and not own:
-        if (first := min(adapter.head)) in base.state_dict():
-            raise BaseMismatchError(
-                f"The adapter has layer {printable(first.rpartition('.')[0])} trained whole (modules_to_save), but "
-                "only the head of a transformer can be replaced: let this layer have an adapter in PEFT instead."
-            )
         raise BaseMismatchError("The adapter has a head of its own, but this base has none to replace: choose another.")
     if own and not adapter.head:
         raise BaseMismatchError(
@@ -208,6 +227,7 @@ def check_head(base: nn.Module, adapter: AdapterFile) -> None:
                 f"The head of the adapter does not fit that of this base: {name} has the shape "
                 f"{tuple(adapter.head[name].shape)}, not {tuple(tensor.shape)}."
             )
+    return paths
 
 
 def _head(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

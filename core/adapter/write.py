@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -28,21 +29,32 @@ from core.methods.adapter import AdapterSpec
 from core.methods.heads import head_paths, head_state
 from core.methods.merging import adapted_layers, base_copy, unmerge
 from core.networks.fingerprint import base_fingerprint as fingerprint_of
+from core.networks.fingerprint import fingerprint
 from core.networks.network import NetworkSpec
 from core.networks.registry import spec_of
 from core.reader import reading_here
 from core.tensor_file import tensors_bytes
 
 
-def adapter_bytes(model: nn.Module, method: AdapterSpec, *, base_fingerprint: str, card: Card, probe: Batch) -> bytes:
+def adapter_bytes(
+    model: nn.Module,
+    method: AdapterSpec,
+    *,
+    base_fingerprint: str,
+    card: Card,
+    probe: Batch,
+    base_head: Mapping[str, Tensor] | None = None,
+) -> bytes:
     """Make the adapter file of a trained network, read it back, and measure the differences.
 
     Args:
         model: a network of a known family with adapters, merged or not; it is not changed.
         method: the settings of the adapters.
-        base_fingerprint: fingerprint of the base they were trained on, without its head.
+        base_fingerprint: fingerprint of the base they were trained on.
         card: what the model card says about the run.
         probe: inputs on which logits are compared.
+        base_head: tensors of the base's own head by their names, where training has replaced them; None or empty for
+            a head that the base's weights came without.
 
     Returns:
         The same bytes for the same adapter, card, probe and thread count.
@@ -60,10 +72,12 @@ def adapter_bytes(model: nn.Module, method: AdapterSpec, *, base_fingerprint: st
     own = {tensor.data_ptr() for tensor in head.values()}
     tensors = (*trained.parameters(), *trained.buffers())
     base = base_copy(trained, shared=[tensor for tensor in tensors if tensor.data_ptr() not in own])
+    if base_head:
+        base.load_state_dict({name: tensor.clone() for name, tensor in base_head.items()}, strict=False, assign=True)
     spec = spec_of(base)
     if not layers or spec is None:
         raise AdapterError("Only a LoRA Lab network with adapters can be written as an adapter file.")
-    if fingerprint_of(base) != base_fingerprint:
+    if (fingerprint(base.state_dict()) if base_head else fingerprint_of(base)) != base_fingerprint:
         raise BaseMismatchError("The network's frozen weights are not those of its base: the adapter was not written.")
     if not method.describes(base, layers):
         raise AdapterError("The network's adapters are not those of its LoRA settings: the adapter was not written.")

@@ -12,6 +12,7 @@ from core.artifacts.artifacts import Artifacts
 from core.artifacts.trial import Score
 from core.engine.jobs.run_files import probe_of
 from core.errors import LoRAError
+from core.methods.heads import head_paths, head_state
 from core.methods.lora import LoRASpec
 from core.networks.fingerprint import base_fingerprint
 from core.networks.network import NetworkSpec
@@ -49,7 +50,8 @@ def start_of(run: Run) -> tuple[str | None, NetworkSpec, int | None, str]:
 
     A new head is drawn from the seed, so that each seed has another start.
     """
-    return run.spec.base, run.spec.network, run.spec.seed if run.spec.has_new_head else None, run.spec.objective.kind
+    spec = run.spec
+    return spec.base, spec.trained_network, spec.seed if spec.has_new_head else None, spec.objective.kind
 
 
 def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float]], rank: int | None = None) -> Blend:
@@ -93,7 +95,9 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
         written="blend",
     )
     probe = probe_of(own.test, first.spec.network)
-    content = adapter_bytes(network, spec, base_fingerprint=base_fingerprint(base), card=card, probe=probe)
+    head = {} if head_paths(base) else {name: base.state_dict()[name] for name in head_state(network)}
+    mark = base_fingerprint(base)
+    content = adapter_bytes(network, spec, base_fingerprint=mark, base_head=head, card=card, probe=probe)
     return Blend(content, spec, tuple(scores), kept)
 
 

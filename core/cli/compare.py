@@ -34,7 +34,7 @@ from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.numbers import bytes_text, range_text
-from core.plan.configuration import Configuration, preset_configuration
+from core.plan.configuration import Configuration, preset_configuration, preset_network
 from core.plan.configuration_file import MAX_FILE, read_configuration, write_configuration
 from core.run_spec import OptimSpec, default_length, default_optim
 from core.spec import DEVICES, Device, bounds
@@ -218,30 +218,34 @@ def _configuration(
     lab: Lab, options: argparse.Namespace, source: str, target: str | None, network: NetworkSpec | None
 ) -> Configuration:
     """The configuration from a source, or from a network as it is if there is none. Raises: LabError."""
-    sizes = network or family_of(options)
-    arms, seeds = settings_asked(options, sizes), range(options.seeds)
-    more = {"device": options.device, "tune": tuning_asked(options, sizes), "objective": objective_asked(options)}
-    more["vary"] = study_asked(options, network or sizes.of())
+    start = network or family_of(options).of()
+    more = {"device": options.device, "tune": tuning_asked(options, start), "objective": objective_asked(options)}
+    seeds = range(options.seeds)
     if network is not None and not source:
+        more["vary"] = study_asked(options, network)
+        arms = settings_asked(options, network)
         length = default_length(network) if options.length is None else options.length
         task = TaskSpec.of(dataset=target, shots=options.shots, length=length)
         if options.forgetting is not None:
             more["forgetting"] = TaskSpec.of(dataset=options.forgetting, length=length)
         return Configuration.on(network, task, arms, seeds, **more)
-    info = lab.catalog.info(source, sizes.learns)
+    info = lab.catalog.info(source, start.learns)
     kind, classes = info.kind, info.num_classes
     usual = suggested_preset(kind, classes=classes) or next(iter(presets_for(kind, classes=classes)))
+    preset = options.preset or usual
+    trained = preset_network(lab.catalog, preset, source, target, start)
     return preset_configuration(
         lab.catalog,
-        preset=options.preset or usual,
+        preset=preset,
         source=source,
         target=target,
-        pretraining=optim_of(options, PretrainSpec(), sizes, options.pretrain_epochs),
-        arms=arms,
+        pretraining=optim_of(options, PretrainSpec(), start, options.pretrain_epochs),
+        arms=settings_asked(options, trained),
         seeds=seeds,
-        network=network or family_of(options).of(),
+        network=start,
         shots=options.shots,
         length=options.length,
         own_bases=options.vary_bases,
+        vary=study_asked(options, trained),
         **more,
     )

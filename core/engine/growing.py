@@ -16,7 +16,7 @@ from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration
 from core.plan.experiment import Setting, Wanted, arm_specs, every, settings_of
 from core.plan.plan import Plan
-from core.run_spec import RunSpec
+from core.run_spec import RunSpec, with_head_rate
 from core.store.notes import clean_name
 from core.store.record import Experiment, PlanState, Run
 
@@ -62,7 +62,7 @@ class Growing(Launcher):
         seeds = sorted({spec.seed for spec in specs})
         more: dict[str, Any] = {"device": first.device, "own_bases": first.own_base, "trim": experiment.trim}
         more |= {"objective": first.objective, "forgetting": first.source if first.is_direct else None}
-        return Configuration.on(start, first.task, settings_of(specs), seeds, **more)
+        return Configuration.on(start, first.task, settings_of(specs), seeds, head=first.head, **more)
 
     def arm_settings(self, experiment: Experiment) -> list[Setting]:
         """The settings that an experiment is grown from: those of its runs, or of a search what it was asked for, each
@@ -137,6 +137,8 @@ class Growing(Launcher):
             UnknownRunError: there is no such experiment.
         """
         members, plan = self._members(experiment.id), plan_of(experiment)
+        network = members[0].spec.trained_network
+        arms = [(with_head_rate(method, optim, network), method) for optim, method in arms]
         if plan is None:
             return self._missing(members, every(arms, seeds, members[0].spec.task), again)
         plan = plan.with_more(arms, seeds)
@@ -157,7 +159,7 @@ class Growing(Launcher):
             origin = starts | other
         elif base is not None and not is_usable(base):
             raise RunStateError(f"The base of this experiment, {base.id}, has no result: finish the experiment first.")
-        specs = arm_specs(origin, start, asked, first.device, first.objective, first.source)
+        specs = arm_specs(origin, start, asked, first.device, first.objective, first.source, first.head)
         ended = ("failed", "stopped") if again else ()
         there = {(run.spec.arm, run.spec.seed) for run in members if run.state not in ended}
         missing = tuple(spec for spec in specs if (spec.arm, spec.seed) not in there)

@@ -26,7 +26,7 @@ from core.methods.registry import methods
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
-from core.plan.configuration import Configuration, objective_for, outputs
+from core.plan.configuration import Configuration, objective_for, outputs, with_head
 from core.plan.experiment import Setting, Wanted, arm_specs, every
 from core.plan.plan import Plan
 from core.run_spec import RunSpec
@@ -218,6 +218,7 @@ class Launcher:
         Raises:
             LabError: a spec is not valid, or there is no such dataset.
         """
+        configuration = with_head(self.catalog, configuration)
         task, spec, seeds = configuration.task, configuration.base, configuration.seeds
         asked = every(configuration.settings, seeds, task)  # raises where two are the same
         objective = configuration.objective
@@ -238,8 +239,8 @@ class Launcher:
             origin, start = bases if configuration.own_bases else bases[spec.seed], spec
 
         def specs(wanted: Iterable[Wanted]) -> tuple[RunSpec, ...]:
-            forgetting = configuration.forgetting
-            return tuple(arm_specs(origin, start, wanted, configuration.device, objective, forgetting))
+            forgetting, head = configuration.forgetting, configuration.head
+            return tuple(arm_specs(origin, start, wanted, configuration.device, objective, forgetting, head))
 
         if not configuration.is_search:
             return Planned(specs(asked), tuple(new))
@@ -279,7 +280,7 @@ class Launcher:
         specs = set(specs)
         for device in {spec.device for spec in specs}:
             check_device(device, self.executors.current.machines.devices())
-        for network, method in {(spec.network, spec.method) for spec in specs}:
+        for network, method in {(spec.trained_network, spec.method) for spec in specs}:
             plan_of_network(network, method)
         learned = {(spec.network, spec.objective, task) for spec in specs for task in (spec.task, spec.source)}
         for network, objective, task in learned:

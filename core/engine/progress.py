@@ -121,7 +121,7 @@ class Progress:
         """Work of a run with other settings of training; 0 where it cannot be known, as of a dataset that is gone."""
         try:
             examples = len(self._tasks.outline(spec.task).train)
-            parameters = plan_of_network(spec.network, spec.method).parameters
+            parameters = plan_of_network(spec.trained_network, spec.method).parameters
         except LabError:
             return 0.0
         return float(total_steps(optim, examples) * optim.batch_size * parameters)

@@ -125,7 +125,7 @@ class DiskUsage:
 
     def _expected(self, spec: RunSpec) -> int:
         """Bytes that a run will store: its file of weights, its predictions and its curve."""
-        sizes = plan(spec.network, spec.method)
+        sizes = plan(spec.trained_network, spec.method)
         weights = 4 * (sizes.trainable_parameters if spec.role is Role.ADAPTER else sizes.parameters)
         try:
             outline = self._tasks.outline(spec.task)

@@ -180,8 +180,8 @@ def _blocks(specs: Sequence[RunSpec]) -> Iterator[int]:
 def _at_the_top(spec: RunSpec, blocks: int, tasks: Tasks) -> int:
     """Memory with adapters in the last blocks only: no activations are kept of what lies below."""
     if spec.method.targets:
-        choices = target_layers(spec.network)
-        names, own = chosen_for(spec.network, spec.method.targets)
+        choices = target_layers(spec.trained_network)
+        names, own = chosen_for(spec.trained_network, spec.method.targets)
         spec = spec.but(method=spec.method.on(choices.targets(names, own[-blocks:])))
     return memory_of([spec], tasks)
 

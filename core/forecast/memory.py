@@ -176,7 +176,7 @@ def memory_for(specs: Sequence[RunSpec], sizes: Sizes) -> int:
     """
     first = specs[0]
     copies = IMPORTED if first.network.brought is not None else SMALL
-    shapes = [(spec.network, spec.method.shape()) for spec in specs]
+    shapes = [(spec.trained_network, spec.method.shape()) for spec in specs]
     plans = [plan(*shape) for shape in shapes]
     network = FLOAT * max(each.parameters for each in plans)
     trained = [FLOAT * each.trainable_parameters for each in plans]
@@ -204,11 +204,11 @@ def _bank(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
         by_base.setdefault(_base(spec), []).append(spec)
     kept = 0
     for alike in by_base.values():
-        shapes = tuple((spec.network, spec.method.shape()) for spec in alike)
+        shapes = tuple((spec.trained_network, spec.method.shape()) for spec in alike)
         numbers = {seed: number for number, seed in enumerate(dict.fromkeys(spec.seed for spec in alike))}
         kept += _kept(shapes, tuple(numbers[spec.seed] for spec in alike), batch, sizes.train, sizes.held_out)
     rows = INDEX * sizes.train * len(orders)  # of an epoch
-    networks = [_perceptron(spec.network, spec.method.shape()) for spec in members]
+    networks = [_perceptron(spec.trained_network, spec.method.shape()) for spec in members]
     step, evaluation = passing_bytes(networks, batch, max(sizes.held_out))
     return kept + rows, max(step, evaluation, 2 * rows)
 
@@ -245,10 +245,10 @@ def _side_by_side(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
     for spec in specs:
         optim, method = spec.optim, spec.method.shape()
         batch = optim.part_size if sizes.trained else min(optim.part_size, sizes.train)
-        step, training = step_bytes(spec.network, method, optim, batch, sizes.trained)
+        step, training = step_bytes(spec.trained_network, method, optim, batch, sizes.trained)
         steps.append(step)
-        kept += training - 3 * FLOAT * _unused(spec.network, method, sizes.words)
-        states = frozen_blocks(spec.network, method).kept_bytes(sizes.tokens)
+        kept += training - 3 * FLOAT * _unused(spec.trained_network, method, sizes.words)
+        states = frozen_blocks(spec.trained_network, method).kept_bytes(sizes.tokens)
         known[_base(spec)] = max(states, known.get(_base(spec), 0))
     activations = sum(sorted(steps)[-available_cores() :])
     kept += sum(known.values())  # runs on one base share what its frozen blocks give

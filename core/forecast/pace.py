@@ -61,7 +61,7 @@ class Work:
         """The work of runs that are trained together, on a device of this name."""
         first = bank[0]
         return cls(
-            network=first.network,
+            network=first.trained_network,
             # Of the highest rank, whose layers have room for the mean.
             method=_shape(max(bank, key=lambda spec: spec.method.size or 0)),
             batch=first.optim.batch_size,
@@ -70,7 +70,7 @@ class Work:
             rank=fmean(spec.method.size or 0 for spec in bank),
             threads=threads,
             task=first.task if steps_per_epoch < LONG_EPOCH or first.network.reads_tokens else None,
-            training=tuple(sorted(first.optim.but(head_rate=None).beyond_plain_adam.items())),
+            training=tuple(sorted(first.optim.beyond_plain_adam.items())),
             objective=first.objective.without_choices(),
         )
 

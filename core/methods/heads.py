@@ -1,4 +1,8 @@
-"""The head of a network: modules that every method trains, and that no adapter replaces."""
+"""The head of a network: modules that every method trains whole, and that no adapter replaces.
+
+The weights of an imported network come without its classifier. The last layer of a base is such a head, too, where it
+is fine-tuned on classes that it was not trained on; see :func:`core.plan.new_classes.head_for`.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,14 @@ when its task type is ``SEQ_CLS``."""
 
 
 def head_paths(network: nn.Module) -> tuple[str, ...]:
-    """Paths of the modules that a network's weights came without, such as a new classifier; empty if there are none."""
+    """Paths of the modules of a network's head; empty if there are none."""
     paths: Iterable[str] = getattr(network, HEAD, ())
     return tuple(paths)
+
+
+def mark_head(network: nn.Module, paths: Iterable[str]) -> None:
+    """Note on a network, in place, that these modules are its head; none for no head."""
+    setattr(network, HEAD, tuple(paths))
 
 
 def head_parameters(network: nn.Module) -> dict[str, nn.Parameter]:

@@ -10,7 +10,6 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from core.methods.heads import HEAD
 from core.methods.method import Role
 from core.networks.network import SPEC, NetworkSpec, Quick
 
@@ -35,7 +34,6 @@ class HuggingFaceSpec(NetworkSpec):
 
     @property
     def head_paths(self) -> tuple[str, ...]:
-        """Modules that the weights came without; see :mod:`core.methods.heads`."""
         return ()
 
     @property
@@ -80,8 +78,7 @@ class HuggingFaceSpec(NetworkSpec):
 
     def _marked(self, network: nn.Module) -> nn.Module:
         setattr(network, SPEC, self)
-        setattr(network, HEAD, self.head_paths)
-        return network
+        return self.marked(network)
 
     @property
     def input_text(self) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from core.data.examples import Batch, Examples, shapes_of
 from core.data.task_spec import MAX_CLASSES
 from core.errors import SpecError
+from core.methods.heads import mark_head
 from core.methods.linear import features, is_linear
 from core.methods.method import Role
 from core.networks.byte_tokenizer import ByteTokenizer
@@ -54,8 +55,10 @@ class NetworkSpec(KindSpec):
     """Whether its networks read texts as tokens, so that what a step takes depends on the lengths of texts."""
     has_head: ClassVar[bool] = False
     """Whether its networks have a head that their weights came without; see :mod:`core.methods.heads`."""
+    head_rate: ClassVar[float | None] = None
+    """Default learning rate of a head, for all methods alike; None for a family whose networks have none."""
     task_type: ClassVar[str | None] = None
-    """What PEFT calls the task of a network without a head; see :class:`core.adapter.config.AdapterConfig`."""
+    """What PEFT calls the task; see :class:`core.adapter.config.AdapterConfig`."""
     learning_rate: ClassVar[float] = 0.001
     """Default learning rate of full fine-tuning."""
     rate_factors: ClassVar[Mapping[Role, float]] = {}
@@ -70,7 +73,7 @@ class NetworkSpec(KindSpec):
     reasons: ClassVar[Mapping[str, str]] = {}
     """Why defaults suit the family, a clause each for the help of forms: by the name of a field of
     :class:`core.run_spec.OptimSpec` or of adapters, or by the role for a rate of :attr:`rate_factors`."""
-    given_by_data: ClassVar[frozenset[str]] = frozenset({"num_classes"})
+    given_by_data: ClassVar[frozenset[str]] = frozenset({"num_classes", "whole_head"})
     """Fields that follow from the dataset, so that no form asks for them."""
     evaluation_batch: ClassVar[int | None] = None
     """Examples per forward pass in evaluation, where the usual number would take too much memory."""
@@ -78,6 +81,13 @@ class NetworkSpec(KindSpec):
     """Maximum size of a network file."""
 
     num_classes: int = Field(10, ge=1, le=MAX_CLASSES, title="Classes", description="Number of outputs.")
+    whole_head: bool = Field(
+        False,
+        exclude_if=lambda whole: not whole,  # as in versions without it; a run says it by its own field
+        repr=False,
+        title="Head trained whole",
+        description="Whether every method trains the last layer whole, beside adapters on the others.",
+    )
 
     def module(self) -> nn.Module:
         """The module with these sizes; its weights are drawn later.
@@ -123,6 +133,11 @@ class NetworkSpec(KindSpec):
             network.to_empty(device="cpu")
             self.initialize(network, torch.Generator().manual_seed(seed))
         setattr(network, SPEC, self)
+        return self.marked(network)
+
+    def marked(self, network: nn.Module) -> nn.Module:
+        """Note on a network of these sizes, in place, which modules are its head; returns the network."""
+        mark_head(network, self.head_paths)
         return network
 
     def holding(self, state: Mapping[str, Tensor]) -> nn.Module:
@@ -151,9 +166,19 @@ class NetworkSpec(KindSpec):
         shapes = {path: features(layer) for path, layer in self.build().named_modules() if is_linear(layer)}
         return {path: (outputs, inputs) for path, (inputs, outputs) in shapes.items()}
 
+    @property
+    def head_paths(self) -> tuple[str, ...]:
+        """Paths of the modules that every method trains whole; see :mod:`core.methods.heads`."""
+        return self.output_modules if self.whole_head else ()
+
+    @property
+    def output_modules(self) -> tuple[str, ...]:
+        """Paths of the modules with a row for each output: the last layer."""
+        return tuple(dict.fromkeys(name.rpartition(".")[0] for name in self.output_tensors()))
+
     def output_tensors(self) -> tuple[str, ...]:
         """Names in the state dict of the tensors with a row for each output: weight and bias of the last layer."""
-        two, three = (self.but(num_classes=count).build().state_dict() for count in (2, 3))
+        two, three = (self.but(num_classes=count, whole_head=False).build().state_dict() for count in (2, 3))
         return tuple(name for name in two if two[name].shape[:1] != three[name].shape[:1])
 
     @property

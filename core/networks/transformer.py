@@ -25,10 +25,11 @@ class TransformerSpec(ImportedSpec):
     title = "transformer"
     learns = "text"
     has_head = True
+    head_rate = 0.0316
+    task_type = "SEQ_CLS"
     training = {  # noqa: RUF012 (a constant)
         "batch_size": 32,
         "epochs": 3,
-        "head_rate": 0.0316,
         "warmup": 0.1,
         "decay": "linear",
         "clip": 1.0,

@@ -24,10 +24,10 @@ from core.objectives.registry import CLASSIFICATION, AnyObjective, objective_of
 from core.plan.axes import VarySpec
 from core.plan.axis import Point
 from core.plan.experiment import Setting
-from core.plan.pretraining import pretraining_for
+from core.plan.new_classes import head_for, pretraining_for
 from core.plan.rate_grid import TuneSpec, default_search, tuned_arms
 from core.plan.search import FIRST_POINTS, MOST
-from core.run_spec import OptimSpec, RunSpec, default_length, default_rate
+from core.run_spec import Head, OptimSpec, RunSpec, default_length, default_rate, with_head_rate
 from core.spec import Device, Spec
 from core.tasks.presets import PRESETS, direct_task, preset_tasks
 
@@ -52,6 +52,12 @@ class Configuration(Spec):
         None, title="Network", description="A network that was imported, in place of a base: it is fine-tuned as it is."
     )
     task: TaskSpec = Field(title="Task", description="What is learned by fine-tuning.")
+    head: Head | None = Field(
+        None,
+        exclude_if=lambda head: head is None,  # as in versions without it
+        title="Head",
+        description="How the head of the base is trained; :func:`with_head` decides it for what is asked anew.",
+    )
     forgetting: TaskSpec | None = Field(
         None,
         exclude_if=lambda forgetting: forgetting is None,  # as in versions without it
@@ -151,6 +157,11 @@ class Configuration(Spec):
         return self.base.network if self.base is not None else cast(NetworkSpec, self.network)
 
     @property
+    def trained_network(self) -> NetworkSpec:
+        """The same as it is fine-tuned: one that knows whether its head is trained whole."""
+        return self.start.but(whole_head=True) if self.head else self.start
+
+    @property
     def is_search(self) -> bool:
         """Whether rates are searched for, so that what is trained depends on results; see :mod:`core.plan.plan`."""
         return self.tune is not None and self.tune.rates is None
@@ -179,7 +190,7 @@ class Configuration(Spec):
         """
         if self.vary is None:
             raise SpecError("This experiment is no study, so it has no points.")
-        axis, network = self.vary.axis, self.start
+        axis, network = self.vary.axis, self.trained_network
         axis.point(str(point), network)
         settings = [axis.setting((arm.optim, arm.method), point, network) for arm in self.arms]
         # Ranks that are matched to numbers of parameters may become one where layers are small.
@@ -195,7 +206,7 @@ class Configuration(Spec):
         """
         found: dict[Setting, OptimSpec] = {}
         for arm in self.arms:
-            usual = arm.optim.but(learning_rate=default_rate(arm.method, self.start))
+            usual = arm.optim.but(learning_rate=default_rate(arm.method, self.trained_network))
             key = usual.but(epochs=1), arm.method
             found[key] = min(found.get(key, usual), usual, key=lambda optim: optim.epochs)
         arms = tuple(ArmSpec.of(optim=optim, method=method) for (_, method), optim in found.items())
@@ -210,8 +221,22 @@ class Configuration(Spec):
         brought = None if self.network is None else self.network.brought
         settings, seeds = frozenset(self.settings), frozenset(self.seeds)
         search = self.tune if self.is_search else None
-        own = search, self.vary, self.own_bases, self.trim, self.device, self.objective, self.forgetting
+        own = search, self.vary, self.own_bases, self.trim, self.device, self.objective, self.forgetting, self.head
         return base, brought, tuple(part.task for part in self.parts), settings, seeds, *own
+
+
+def with_head(catalog: Catalog, asked: Configuration) -> Configuration:
+    """What is asked anew, with the head trained as :func:`core.plan.new_classes.head_for` has it.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    base = asked.base
+    head = None if base is None else head_for(catalog, base.network, base.task, asked.task)
+    found = asked.but(head=head)
+    network = found.trained_network
+    arms = (arm.but(optim=with_head_rate(arm.method, arm.optim, network)) for arm in asked.arms)
+    return found.but(arms=tuple(arms))
 
 
 def preset_configuration(
@@ -267,7 +292,18 @@ def preset_configuration(
         objective=objective_for(catalog, source_task, learns),
         device=device,
     )
-    return Configuration.on(base, target_task, arms, seeds, device=device, objective=objective, **more)
+    asked = Configuration.on(base, target_task, arms, seeds, device=device, objective=objective, **more)
+    return with_head(catalog, asked)
+
+
+def preset_network(catalog: Catalog, preset: str, source: str, target: str | None, network: NetworkSpec) -> NetworkSpec:
+    """A network as it is fine-tuned on the target of a preset: one that knows whether its head is trained whole.
+
+    Raises:
+        LabError: a dataset is missing, or not for the preset.
+    """
+    head = head_for(catalog, network, *preset_tasks(preset, source, catalog, target, learns=network.learns))
+    return network.but(whole_head=head is not None)
 
 
 def preset_task(

@@ -24,9 +24,9 @@ from core.networks.registry import FAMILIES
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION, OBJECTIVES
 from core.plan.axes import VarySpec
-from core.plan.configuration import ArmSpec, Configuration, objective_for, outputs
+from core.plan.configuration import ArmSpec, Configuration, objective_for, outputs, with_head
 from core.plan.json_part import JsonPart, json_text, placed
-from core.plan.pretraining import pretraining_for
+from core.plan.new_classes import head_for, pretraining_for
 from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim, optim_for
 from core.spec import DEVICES, KindSpec, class_of, shortened
@@ -39,7 +39,7 @@ VERSION = 3
 version 3, no base had new rows unless its file said so."""
 
 WITH_ROWS = 3
-"""The first version in which a base has the new rows of :func:`core.plan.pretraining.pretraining_for` by default."""
+"""The first version in which a base has the new rows of :func:`core.plan.new_classes.pretraining_for` by default."""
 RATES_1 = 5
 HEADS_1 = {"head_rate": None, "weight_decay": 0.01}
 """Defaults of networks with a head in files of version 1."""
@@ -186,6 +186,8 @@ class _Reading:
         objective = self._objective()
         start, task = self._base(device, objective) if "base" in file.values else self._imported()
         network = start.network if isinstance(start, RunSpec) else start
+        if isinstance(start, RunSpec) and head_for(self._catalog, network, start.task, task):
+            network = network.but(whole_head=True)
         arms = tuple(self._arm(part, network) for part in file.parts("arms"))
         usual = {"rates": RATES_1 if file.values["version"] == 1 else None}
         tune = None if file.values.get("tune") is None else file.part("tune").spec(TuneSpec, usual)
@@ -195,7 +197,7 @@ class _Reading:
         if file.values.get(FORGETTING) is not None:
             found[FORGETTING] = self._task(file.part(FORGETTING), {"length": task.length})
         found["vary"] = None if file.values.get("vary") is None else file.part("vary").spec(VarySpec)
-        return file.made(Configuration.of, **found | rest)
+        return with_head(self._catalog, file.made(Configuration.of, **found | rest))
 
     def _objective(self) -> ObjectiveSpec:
         """What is learned, with measure and margin; what runs learn by default where the file says nothing."""

@@ -14,7 +14,7 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
-from core.run_spec import OptimSpec, RunSpec, default_rate
+from core.run_spec import Head, OptimSpec, RunSpec, default_rate
 from core.spec import Device
 
 MAX_NEW_SEEDS = 42
@@ -48,6 +48,7 @@ def arm_specs(
     device: Device,
     objective: ObjectiveSpec = CLASSIFICATION,
     forgetting: TaskSpec | None = None,
+    head: Head | None = None,
 ) -> list[RunSpec]:
     """Specs of the runs of an experiment.
 
@@ -58,12 +59,13 @@ def arm_specs(
         device: where to train.
         objective: what is learned, with the measure and the margin of the experiment.
         forgetting: on what that of an imported network is measured; a base has its task for it.
+        head: how the head of the base is trained.
 
     Raises:
         SpecError: a setting is out of bounds.
     """
     network, source = (start.network, start.task) if isinstance(start, RunSpec) else (start, forgetting)
-    shared = {"network": network, "source": source, "device": device, "objective": objective}
+    shared = {"network": network, "source": source, "device": device, "objective": objective, "head": head}
     return [
         RunSpec.of(
             base=base[seed] if isinstance(base, Mapping) else base,

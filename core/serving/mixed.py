@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.adapter.read import AdapterFile, check_head, layers_of
+from core.adapter.read import AdapterFile, check_head, layers_of, replaceable_head
 from core.data.examples import Batch
 from core.errors import ServingError
 from core.methods.adapted import Terms
-from core.methods.heads import head_paths, head_state, is_in_head
+from core.methods.heads import head_paths, is_in_head
 from core.methods.linear import features, is_linear
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
@@ -110,20 +110,23 @@ class MixedNetwork:
         self._places = Places()
         modules, heads = dict(self._network.named_modules()), head_paths(self._network)
         output = output_layer(self._network)
-        self._heads = {path: OwnHeads(modules[path], self._places) for path in heads}
         self._layers = {
             path: MixedLinear(module, self._places)
             for path, module in modules.items()
             if is_linear(module) and not is_in_head(path, heads) and module is not output
         }
-        for path, module in (self._heads | self._layers).items():
+        layers: dict[str, nn.Module] = dict(self._layers)
+        self._heads = {
+            path: OwnHeads((modules | layers)[path], modules[path], self._places)
+            for path in replaceable_head(self._base)
+        }
+        for path, module in (layers | self._heads).items():
             parent, _, name = path.rpartition(".")
             setattr(self._network.get_submodule(parent), name, module)
         compute_positions_by_adapter(self._network, self._places)
         self._fast = fast(self._network, self._network, fixed=True)
         """The same, to rounding."""
         self._row_bytes = sum(layer.rows.row_bytes for layer in self._layers.values())
-        self._head_bytes = sum(tensor.nbytes for tensor in head_state(base).values())
         self._held: dict[str, _Held] = {}
         self._batches = self._hits = self._misses = 0
         self._refusal = self._tried(base)
@@ -233,7 +236,7 @@ class MixedNetwork:
             raise ServingError(f"Adapter {name} changes the output layer, {min(other)}: load it with PEFT.")
         rank = max(1, *(each.rank for each in terms.values()))
         vectors = sum(each.vector_bytes for each in terms.values())
-        size = rank * self._row_bytes + vectors + self._head_bytes
+        size = rank * self._row_bytes + vectors + sum(tensor.nbytes for tensor in file.head.values())
         while self._nbytes + size > self._max_bytes:
             oldest = min(self._held, key=lambda other: self._held[other].used, default=None)
             if oldest is None or self._held[oldest].used == self._batches:
@@ -245,7 +248,7 @@ class MixedNetwork:
         number, places = self._places.take(rank)
         for path, layer in self._layers.items():
             layer.rows.put(number, places, self._places.count, terms.get(path))
-        for path, head in self._heads.items():
+        for path, head in self._heads.items() if file.head else ():
             head.put(number, state_of(path, file.head))
         self._held[name] = _Held(number, size, self._batches)
 

@@ -18,15 +18,21 @@ class OwnHeads(nn.Module):
     computed as it is, for the rows of that adapter.
     """
 
-    def __init__(self, head: nn.Module, places: Places) -> None:
+    def __init__(self, head: nn.Module, plain: nn.Module, places: Places) -> None:
+        """Args:
+        head: computes the rows of adapters without a head of their own.
+        plain: the module of the base.
+        places: the rows of each adapter.
+        """
         super().__init__()
         self.head = head
+        self._plain = [plain]  # in a list, so that it is no second module of the network
         self._places = places
         self._own: dict[int, nn.Module] = {}
 
     def put(self, number: int, state: Mapping[str, Tensor]) -> None:
         """Hold the head of an adapter. Args: number: of the adapter; state: its tensors."""
-        own = copy.deepcopy(self.head)
+        own = copy.deepcopy(self._plain[0])
         own.load_state_dict(state)
         self._own[number] = own
 
@@ -41,6 +47,8 @@ class OwnHeads(nn.Module):
             return y
         if len(x) != selected.batch:
             raise ServingError("The head of this architecture reads more than the rows: load each adapter with PEFT.")
+        if not self._own:
+            return y
         for number, rows in selected.groups.items():
             if number in self._own:
                 y.index_copy_(0, rows, self._own[number](x.index_select(0, rows)))

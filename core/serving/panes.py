@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from core.adapter.read import AdapterFile, put_on
 from core.data.examples import Batch
 from core.errors import UnknownRunError
-from core.methods.heads import head_parameters, head_paths
+from core.methods.heads import head_paths
 from core.methods.merging import adapted_layers, merged_copy
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
@@ -62,9 +62,7 @@ class Panes:
 
     def add_adapter(self, name: str, adapter: AdapterFile) -> None:
         """Add the base with an adapter. Raises: BaseMismatchError: it was trained on another base, or does not fit."""
-        head = {id(parameter) for parameter in head_parameters(self._base).values()}
-        tensors = [*self._base.parameters(), *self._base.buffers()]
-        shared = {id(tensor): tensor for tensor in tensors if id(tensor) not in head}
+        shared = {id(tensor): tensor for tensor in (*self._base.parameters(), *self._base.buffers())}
         self.add(name, put_on(copy.deepcopy(self._base, dict(shared)), adapter, self._fingerprint))
 
     def add_merged(self, name: str, of: str) -> None:

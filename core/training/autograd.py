@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from core.data.task import EvaluationPart, Task
 from core.memory import give_back
+from core.methods.heads import head_parameters
 from core.networks.forward import forward
 from core.networks.modes import moving_statistics, start_training
 from core.objectives.objective import ObjectiveSpec
@@ -53,7 +54,7 @@ class AutogradStepper:
         source: the task that the base was trained on, to measure forgetting.
         states: of the network's frozen blocks, which then run without dropout; None if there are none.
         objective: the loss, and the measures of an evaluation.
-        rates: factors on the learning rate of some parameters; see
+        rates: factors on the learning rate of some parameters beside the head, whose rate is among the settings; see
             :attr:`core.methods.method.MethodSpec.tensor_rates`.
         """
         self.network = network
@@ -78,7 +79,9 @@ class AutogradStepper:
         self._stale = False  # whether the rows have changed since they were written back
         if self._rows:
             named = {name: self._rows.weight if self._is_words(p) else p for name, p in named.items()}
-        self.optimizer = Optimizer(named, optim, total_steps(optim, task.num_train), rates)
+        head = optim.head_rate
+        own = {} if head is None else dict.fromkeys(head_parameters(network), head / optim.learning_rate)
+        self.optimizer = Optimizer(named, optim, total_steps(optim, task.num_train), own | dict(rates or {}))
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = []

@@ -119,8 +119,8 @@ def bank_key(spec: RunSpec) -> str:
     """Key of the bank: equal for runs that can be trained together.
 
     They may differ in seed, learning rate, patience, what to keep, and the method's settings, and in the base where
-    each seed has one of its own. The store has the keys of queued runs, so the key of a spec must not change: newer
-    settings are part of it only where they are used.
+    each seed has one of its own; not in the learning rate of a head. The store has the keys of queued runs, so the key
+    of a spec must not change: newer settings are part of it only where they are used.
     """
     values = spec.model_dump(mode="json", include={"network", "task", "source", "base", "device"})
     if spec.own_base:
@@ -130,6 +130,7 @@ def bank_key(spec: RunSpec) -> str:
             del task["length"]  # which tasks did not have when the first keys were stored
     values |= {"method": spec.kind, "batch_size": spec.optim.batch_size, "epochs": spec.optim.epochs}
     values |= spec.optim.beyond_plain_adam
+    values |= spec.optim.model_dump(include={"head_rate"}) | ({"head": spec.head} if spec.head else {})
     values |= spec.learned
     values |= {"tensor_rates": rates} if (rates := dict(spec.method.tensor_rates)) else {}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

@@ -14,7 +14,7 @@ from core.methods.method import Role
 from core.methods.registry import method_of, methods
 from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
-from core.plan.configuration import Configuration, objective_for
+from core.plan.configuration import Configuration, objective_for, with_head
 from core.plan.experiment import Setting
 from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run, is_under_way
@@ -36,7 +36,7 @@ from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.objective import objective_form
 from pages.shared.forms.optim import family_key, optim_form
 from pages.shared.forms.search import is_searched, own_bases_form, search_form
-from pages.shared.forms.task import OWN, forgetting_form, task_form
+from pages.shared.forms.task import OWN, forgetting_form, network_on, task_form
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_picker
@@ -146,7 +146,7 @@ with settings:
         + ".",
     )
     try:
-        network = base if isinstance(base, NetworkSpec) else base.spec.network
+        network = network_on(lab, base, task)
         optim = optim_form("finetune", network)
         left, right = st.columns(2, gap="medium")
         with left:
@@ -166,7 +166,7 @@ with settings:
             origin = base if isinstance(base, NetworkSpec) else base.spec
             more = {"device": device, "own_bases": own_bases, "tune": tune, "objective": objective}
             more["forgetting"] = forgetting
-            asked = Configuration.on(origin, task, arms, seeds, **more)
+            asked = with_head(lab.catalog, Configuration.on(origin, task, arms, seeds, **more))
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
     except LabError as error:
         failed = True

@@ -14,7 +14,7 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.numbers import count_text
 from core.plan.configuration import objective_for
-from core.plan.pretraining import pretraining_for
+from core.plan.new_classes import pretraining_for
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.wording.tasks import task_text

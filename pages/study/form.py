@@ -27,10 +27,10 @@ from core.numbers import count_text, listed
 from core.objectives.registry import CLASSIFICATION
 from core.plan.axes import AXES, MAX_POINTS, VarySpec
 from core.plan.axis import Axis
-from core.plan.configuration import Configuration, objective_for
+from core.plan.configuration import Configuration, objective_for, with_head
 from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec, rates_around
-from core.run_spec import OptimSpec, default_rate, rate_reason
+from core.run_spec import OptimSpec, default_rate, default_training, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
@@ -49,7 +49,7 @@ from pages.shared.forms.layers import layer_form
 from pages.shared.forms.objective import objective_form
 from pages.shared.forms.optim import family_key, optim_form
 from pages.shared.forms.search import is_searched, own_bases_form, search_form
-from pages.shared.forms.task import forgetting_form, task_form
+from pages.shared.forms.task import forgetting_form, network_on, task_form
 from pages.shared.ui.links import go, link
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_picker
@@ -89,7 +89,7 @@ def study_form(lab: Lab) -> Experiment | None:
             forgetting = forgetting_form(lab, base, task.dataset, task.length, KEY)
         st.subheader("Settings to try")
         method = _adapter_method()
-        network = base if isinstance(base, NetworkSpec) else base.spec.network
+        network = network_on(lab, base, task)
         refused = st.empty()
         asked = planned = None
         try:
@@ -106,7 +106,7 @@ def study_form(lab: Lab) -> Experiment | None:
                 origin = base if isinstance(base, NetworkSpec) else base.spec
                 more = {"device": device, "objective": objective, "tune": tune, "vary": vary, "own_bases": own_bases}
                 more["forgetting"] = forgetting
-                asked = Configuration.on(origin, task, arms, range(grid.seeds), **more)
+                asked = with_head(lab.catalog, Configuration.on(origin, task, arms, range(grid.seeds), **more))
                 planned = lab.planned(asked, base if isinstance(base, Run) else None)
         except LabError as error:
             asked = planned = None
@@ -164,7 +164,7 @@ def _axis() -> Axis | None:
 
 def _points(axis: Axis, network: NetworkSpec) -> VarySpec:
     """Draw the points of an axis. Raises: SpecError: one is no point, or there are too few or too many."""
-    usual = [str(point) for point in axis.usual(network, OptimSpec.of(**network.training))]
+    usual = [str(point) for point in axis.usual(network, default_training(network))]
     key = f"{family_key(KEY, network)}-points-{axis.name}"
     picked = st.multiselect(
         axis.title,
@@ -262,7 +262,7 @@ def _training(
 def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method: type[MethodSpec]) -> Experiment | None:
     """What the sweep costs, and its button. Raises: LabError: the sweep does not hold."""
     specs = planned.runs
-    trained = sorted({plan(spec.network, spec.method).trainable_parameters for spec in specs})
+    trained = sorted({plan(spec.trained_network, spec.method).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):
         settings = f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS:,} runs."
         st.metric("Runs", count_of(planned), help=searched_sentence(planned) or settings)

@@ -72,7 +72,7 @@ def rank_part(focus: Focus) -> None:
         found = each(runs_of_arm, lambda run: tested_of(focus, run, limit), "Evaluating the runs")
         rows += [_row(arm.label, found, masked)]
     table(rows, measure, has_source=tested[0].scores.source is not None)
-    elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_new_head
+    elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_head
     kept = "Biases and all that is no linear layer" if elsewhere else "Biases"
     st.caption(
         "Vertical line: the rank chosen on the validation part. Diamonds: trained LoRA runs. The table shows "

@@ -39,6 +39,7 @@ from tests.training.conftest import equal, reported, rows_of
 
 RANKS = (4, 1, 16, 7)
 RATES = (0.0003, 0.001, 0.0005)
+HEAD_RATES = (0.003, 0.001)
 SEEDS = (5, 6)
 TARGETS = (("all-linear",), ("layers.2",), ("layers.0", "layers.4"))
 
@@ -63,12 +64,14 @@ def members(
     count: int,
     dtype: torch.dtype = torch.float32,
     targets: Sequence[tuple[str, ...]] = (("all-linear",),),
+    whole_head: bool = False,
     **lora: object,
 ) -> list[MultilayerPerceptron]:
     """Networks that differ in everything a bank allows."""
+    shape = PerceptronSpec.of(whole_head=whole_head)
     networks = []
     for k, (rank, layers) in enumerate(zip(taken(RANKS, count), taken(targets, count), strict=True)):
-        network = PerceptronSpec.of().build(1 if method == "lora" else k).to(dtype)
+        network = shape.build(1 if method == "lora" else k).to(dtype)
         if method == "lora":
             spec = LoRASpec.of(**{"rank": rank, "alpha": 0.25 + k / 16, "target_modules": layers, **lora})
             add_lora(network, spec, torch.Generator().manual_seed(k))
@@ -89,18 +92,26 @@ def taken(values: Sequence, count: int) -> list:
     return list(islice(cycle(values), count))
 
 
-def compare(task: Task, networks: list[MultilayerPerceptron], steps: int, batch: int, tolerance: float) -> None:
+def compare(
+    task: Task,
+    networks: list[MultilayerPerceptron],
+    steps: int,
+    batch: int,
+    tolerance: float,
+    head_rates: Sequence[float | None] = (None,),
+) -> None:
     """Train in a bank and one by one; losses and weights must be the same to ``tolerance``."""
     count = len(networks)
-    rates, seeds = taken(RATES, count), taken(SEEDS, count)
+    rates, heads, seeds = taken(RATES, count), taken(head_rates, count), taken(SEEDS, count)
     alone = copy.deepcopy(networks)
-    bank = Bank(networks, rates, seeds, task)
+    bank = Bank(networks, rates, seeds, task, head_rates=heads)
     rows = rows_of(task, seeds, steps, batch)
     losses = torch.cat([bank.advance(rows[:, : steps // 2]), bank.advance(rows[:, steps // 2 :])])
     orders = list(dict.fromkeys(seeds))
     for k, network in enumerate(alone):
         examples = ImageExamples(task.train.all_pixels().to(losses.dtype), task.train.labels)
-        stepper = AutogradStepper(network, OptimSpec.of(learning_rate=rates[k]), replace(task, train=examples))
+        optim = OptimSpec.of(learning_rate=rates[k], head_rate=heads[k])
+        stepper = AutogradStepper(network, optim, replace(task, train=examples))
         expected = stepper.advance(rows[orders.index(seeds[k])].unsqueeze(0))[:, 0]
         torch.testing.assert_close(losses[:, k], expected, rtol=tolerance, atol=tolerance)
         bank.write_back(k)
@@ -133,6 +144,31 @@ def test_a_bank_is_autograd_whichever_layers_have_adapters_and_in_both_orders_of
 ) -> None:
     networks = members("lora", max(3, len(targets)), torch.float64, targets)
     compare(task, networks, steps, batch, tolerance=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("method", "count", "targets", "batch"),
+    [
+        ("full", 1, ("all-linear",), 64),  # with gradients that are stored apart
+        ("full", 3, ("all-linear",), 64),
+        ("lora", 1, ("all-linear",), 64),
+        ("lora", 5, ("all-linear",), 64),
+        ("lora", 3, ("layers.2",), 100),
+        ("lora", 3, ("all-linear",), 512),
+    ],
+)
+def test_a_head_that_is_trained_whole_has_each_members_own_rate(
+    task: Task, method: str, count: int, targets: tuple[str, ...], batch: int
+) -> None:
+    networks = members(method, count, torch.float64, (targets,), whole_head=True)
+    before = copy.deepcopy(networks)
+    compare(task, networks, 20 if batch == 64 else 6, batch, 1e-11, HEAD_RATES)
+    for old, new in zip(before, networks, strict=True):
+        assert (old.layers[4].weight != new.layers[4].weight).any(1).all()
+        frozen = adapted_layers(new) if method == "lora" else {}
+        assert "layers.4" not in frozen
+        for path, layer in frozen.items():
+            assert torch.equal(layer.linear.weight, old.get_submodule(path).linear.weight)
 
 
 def test_padding_of_ranks_stays_exactly_zero(task: Task) -> None:
@@ -209,7 +245,7 @@ def test_patience_and_the_best_epoch_are_each_members_own(task: Task) -> None:
         assert now.loss == pytest.approx(min(validation[k]), rel=1e-4)
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "biases"])
+@pytest.mark.parametrize("method", ["full", "lora", "lora, whole head", "biases"])
 def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -> None:
     """Of either part, also right after a member has been retired: a run's result is made of it then."""
     source = tasks.get(TaskSpec.of(dataset="digits", classes=tuple(range(5))))
@@ -217,7 +253,7 @@ def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -
         networks = [BiasesSpec().prepare(PerceptronSpec.of().build(0))]
         stepper: Stepper = AutogradStepper(networks[0], OptimSpec.of(learning_rate=0.001), task, source=source)
     else:
-        networks = members(method, 3)
+        networks = members(method.partition(",")[0], 3, whole_head="head" in method)
         stepper = Bank(networks, [0.001] * 3, [0, 1, 0], task, source)
     stepper.advance(rows_of(task, list(dict.fromkeys(stepper.seeds)), 10, 64))
     for k, network in enumerate(networks):

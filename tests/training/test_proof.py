@@ -28,7 +28,7 @@ from core.run_spec import OptimSpec, RunSpec
 from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank import proof
-from core.training.bank.adam import FlatAdam
+from core.training.bank.adam import FlatAdam, Rates
 from core.training.bank.bank import Bank
 from core.training.bank.full import FullShard
 from core.training.bank.low_rank import LowRankShard
@@ -49,7 +49,10 @@ def unproven() -> Iterator[None]:
     proof._known.clear()
 
 
-def networks(method: str, count: int, model: PerceptronSpec = SMALL, alpha: float = 8.0) -> list[MultilayerPerceptron]:
+def networks(
+    method: str, count: int, model: PerceptronSpec = SMALL, alpha: float = 8.0, whole_head: bool = False
+) -> list[MultilayerPerceptron]:
+    model = model.but(whole_head=whole_head)
     made = [model.build(0 if method == "lora" else k) for k in range(count)]
     for k, network in enumerate(made if method == "lora" else []):
         add_lora(network, LoRASpec.of(rank=(4, 1, 8)[k % 3], alpha=alpha), torch.Generator().manual_seed(k))
@@ -64,11 +67,15 @@ def specs(method: str, count: int, rate: float, batch: int) -> list[RunSpec]:
 
 
 def bank_of(members: list[MultilayerPerceptron], runs: list[RunSpec], task: Task) -> Bank:
-    return Bank(members, [run.optim.learning_rate for run in runs], [run.seed for run in runs], task)
+    heads = [run.optim.head_rate for run in runs]
+    return Bank(members, [run.optim.learning_rate for run in runs], [run.seed for run in runs], task, head_rates=heads)
 
 
 def fault(task: Task, method: str, count: int = 3, rate: float = 0.001, batch: int = 64, **options) -> str | None:
     runs = specs(method, count, rate, batch)
+    if options.get("whole_head"):
+        full = [run.but(method="full", base="b", source=DIGITS) if method == "full" else run for run in runs]
+        runs = [run.but(head="whole", optim=run.optim.but(head_rate=30 * rate)) for run in full]
     _, sentence = proven(bank_of(networks(method, count, **options), runs, task), runs, prove=True)
     return sentence
 
@@ -87,6 +94,15 @@ def test_rounding_is_no_fault(
     task: Task, members: tuple[str, int], batch: int, rate: float, shape: PerceptronSpec
 ) -> None:
     assert fault(task, *members, rate, batch, model=shape) is None
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_head_with_a_rate_of_its_own_is_proven_too(task: Task, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fault(task, method, whole_head=True) is None
+    proof._known.clear()
+    honest = Rates.of
+    monkeypatch.setattr(Rates, "of", lambda self, members: replace(honest(self, members), head=(0.001,) * len(members)))
+    assert fault(task, method, whole_head=True) == OTHER
 
 
 def test_rounding_is_no_fault_where_float32_has_few_digits_left(task: Task) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from core.adapter import Uploaded
 from core.data.examples import shapes_of
@@ -27,6 +27,7 @@ from core.engine.jobs.run_files import file_of, probe_of
 from core.engine.jobs.run_memory import run_memory
 from core.errors import DivergedError, LabError, LeftError, SpecError
 from core.memory import Growth, give_back, is_out_of_memory
+from core.methods.heads import head_state
 from core.methods.method import Role
 from core.methods.parameters import count_parameters
 from core.networks.file import read_network
@@ -52,6 +53,8 @@ class _Origin:
     """Its own, before the first step."""
     fingerprint: str
     """Of the base under its adapters; empty if it trains none."""
+    head: dict[str, Tensor]
+    """The base's head, where it is trained whole: tensors by their names."""
     before: Pair | None
     """Evaluations of its base on the test parts; None if it has none."""
 
@@ -100,6 +103,7 @@ class BankRun:
         self.starts = [starts[place] for place in self.places] if starts else []
         self.networks = [found[place].network for place in self.places]
         self.fingerprints = [found[place].fingerprint for place in self.places]
+        self.heads = [found[place].head for place in self.places]
         self.before = [found[place].before for place in self.places]
         self.new_rows = [
             NewRows.of(network, own.network, self.task.classes) if own.method.renews_rows else None
@@ -161,7 +165,10 @@ class BankRun:
         # was imported is evaluated where it may forget something; a classifier has a new head, and nothing to forget.
         before = self._evaluated(base, networks[0], first) if base or first.spec.source else None
         self._check()
-        return {place: _Origin(network, fingerprint, before) for place, network in zip(places, networks, strict=True)}
+        head = {} if base is None or first.spec.head is None else _copied(head_state(networks[0]))
+        return {
+            place: _Origin(network, fingerprint, head, before) for place, network in zip(places, networks, strict=True)
+        }
 
     def _evaluated(self, base: nn.Module | None, network: nn.Module, member: Member) -> Pair:
         """How well a base does on the test parts, or a network that was imported if there is none; ``network`` is that
@@ -267,6 +274,7 @@ class BankRun:
                 spec,
                 network,
                 self.fingerprints[member],
+                self.heads[member],
                 result,
                 probe,
                 self.task.class_names,
@@ -344,6 +352,10 @@ class BankRun:
         )
 
 
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
 def _measured(
     names: Sequence[str], after: Evaluation | None, before: Evaluation | None, prefix: str
 ) -> dict[str, float | None]:
@@ -360,7 +372,7 @@ def _memory_of(spec: RunSpec, task: Task) -> int:
     train = task.train
     longest = int(train.lengths.max()) if isinstance(train, TextExamples) else None
     objective = spec.objective.without_choices()
-    return run_memory(spec.network, spec.method, spec.optim, task.num_train, longest, objective)
+    return run_memory(spec.trained_network, spec.method, spec.optim, task.num_train, longest, objective)
 
 
 def _base_of(spec: RunSpec, sha256: str | None, dependencies: Dependencies) -> nn.Module | None:

@@ -28,6 +28,7 @@ def network_of(spec: RunSpec, base: nn.Module | None, copied: bool = True) -> nn
         network = spec.network.build(spec.seed)
     else:
         network = copy.deepcopy(base) if copied else base
+    spec.trained_network.marked(network)
     return spec.method.prepare(network, torch.Generator().manual_seed(spec.seed))
 
 

@@ -9,7 +9,6 @@ from torch import nn
 from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.errors import SpecError
-from core.methods.heads import head_parameters
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
@@ -49,15 +48,8 @@ def stepper_for(
         raise SpecError("Runs of different kinds cannot be trained together: train these runs one by one.")
     optims, seeds = [spec.optim for spec in specs], [spec.seed for spec in specs]
     objectives = [spec.objective for spec in specs]
-    rates = [_rates(network, spec) for network, spec in zip(networks, specs, strict=True)]
+    rates = [spec.method.tensor_rates for spec in specs]
     return stepper_of(networks, specs[0].kind, optims, seeds, task, source, look, objectives, rates)
-
-
-def _rates(network: nn.Module, spec: RunSpec) -> dict[str, float]:
-    """Factors on the learning rate of some parameters: those of the head, then those of the method."""
-    head = spec.optim.head_rate
-    own = {} if head is None else dict.fromkeys(head_parameters(network), head / spec.optim.learning_rate)
-    return own | dict(spec.method.tensor_rates)
 
 
 def stepper_of(
@@ -82,7 +74,7 @@ def stepper_of(
         source: the task that the base was trained on, to measure forgetting.
         look: called every now and then while something is computed; an exception from it ends the work.
         objectives: what each learns; empty for classification.
-        rates: factors on the learning rate of some parameters of each; empty for none.
+        rates: factors on the learning rate of some parameters of each, beside those of its head; empty for none.
 
     Raises:
         SpecError: they cannot be trained together, or are not what the method trains.
@@ -94,7 +86,8 @@ def stepper_of(
     step = sharing(kind, PerceptronSpec.name()).step if plain else "autograd"
     perceptrons = [network for network in networks if isinstance(network, MultilayerPerceptron)]
     if step != "autograd" and len(perceptrons) == len(networks):
-        bank = Bank(perceptrons, [optim.learning_rate for optim in optims], seeds, task, source, objectives)
+        own, heads = [optim.learning_rate for optim in optims], [optim.head_rate for optim in optims]
+        bank = Bank(perceptrons, own, seeds, task, source, objectives, heads)
         if bank.step != step:
             raise SpecError(f"These networks are not what runs of the method {kind} train.")
         return bank
@@ -168,7 +161,7 @@ def proven(stepper: Stepper, specs: Sequence[RunSpec], prove: bool | None = None
     device = stepper.device
     if not isinstance(stepper, Bank) or not (device.type not in TESTED_DEVICES if prove is None else prove):
         return stepper, None
-    fault = fault_of(stepper, [spec.optim.learning_rate for spec in specs], specs[0].optim.batch_size)
+    fault = fault_of(stepper, specs[0].optim.batch_size)
     if fault is None:
         return stepper, None
     alone = [

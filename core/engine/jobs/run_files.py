@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from core.adapter import Card, Uploaded, adapter_bytes
 from core.data.examples import Batch, Examples
@@ -47,6 +47,7 @@ def file_of(
     spec: RunSpec,
     network: nn.Module,
     base: str,
+    head: Mapping[str, Tensor],
     result: Result,
     probe: Batch,
     labels: Sequence[str],
@@ -59,6 +60,7 @@ def file_of(
         spec: what was trained.
         network: as trained; it is moved to the CPU.
         base: fingerprint of the base; empty for a run that trains no adapter.
+        head: that of the base, where it is trained whole; see :func:`core.adapter.adapter_bytes`.
         result: of the run.
         probe: on which an adapter is checked; see :func:`probe_of`.
         labels: name of each class.
@@ -77,5 +79,5 @@ def file_of(
     checkpoint = network_size(base_copy(network, shared=[*network.parameters(), *network.buffers()]))
     card = Card.of(run, spec, result, labels, uploaded)
     probe = {name: tensor.cpu() for name, tensor in probe.items()}
-    content = adapter_bytes(network, spec.method, base_fingerprint=base, card=card, probe=probe)
+    content = adapter_bytes(network, spec.method, base_fingerprint=base, base_head=head, card=card, probe=probe)
     return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=len(content)), {ADAPTER: content}

@@ -110,8 +110,10 @@ def _training_differs(specs: Sequence[RunSpec]) -> list[str]:
     """
     sentences, others = [], []
     groups = tuning_groups(specs)
+    with_rest = [arms for arms in groups if not arms[0].method.only_head]  # else the head has the rate of the method
     for name, about in OptimSpec.model_fields.items():
-        tried = [frozenset(getattr(spec.optim, name) for spec in arms) for arms in groups]
+        own = with_rest if name == "head_rate" else groups
+        tried = [frozenset(getattr(spec.optim, name) for spec in arms) for arms in own]
         values = frozenset().union(*tried)
         if name == "learning_rate" or len(values) < 2:
             continue

@@ -24,7 +24,11 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
     Fields that only programs can read, such as the config of a network, are left out: others tell them apart.
     """
     found: dict[str, str] = {}
+    has_head = spec.trained_network.head_paths
+    left_out = {"head_rate": not has_head, "recompute": not spec.optim.recompute, "head": not spec.head}
     for name, info in RunSpec.model_fields.items():
+        if left_out.get(name):
+            continue
         value = getattr(spec, name)
         if isinstance(value, ObjectiveSpec):
             found |= _judged_by(value)
@@ -34,7 +38,6 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
         if isinstance(value, Spec):
             for field, about in type(value).model_fields.items():
                 title = spec.objective.title_of(field, about.title or field)
-                left_out = {"head_rate": not spec.network.has_head, "recompute": not spec.optim.recompute}
                 if left_out.get(field):
                     continue
                 if field != "kind" and about.repr and title:

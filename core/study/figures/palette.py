@@ -78,7 +78,7 @@ def dash_of(spec: RunSpec) -> str:
 def shade_of(spec: RunSpec) -> str:
     """Return :func:`colour_of`, the darker the lower the learning rate; the default rate has a medium shade."""
     rate = spec.optim.learning_rate
-    usual = default_rate(spec.method, spec.network)
+    usual = default_rate(spec.method, spec.trained_network)
     aim = DARKEST + (LIGHTEST - DARKEST) * rate / (rate + usual)
     linear = _linear(_parts(colour_of(spec)))
     luminance = float(linear @ LUMINANCE)

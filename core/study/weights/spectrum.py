@@ -265,7 +265,7 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
 def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:
     """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncations`.
 
-    Biases keep their tuned values, and so does a new head, which every method trains whole. Adapters train no biases,
+    Biases keep their tuned values, and so does a head, which every method trains whole. Adapters train no biases,
     so this has a little more than one of that rank.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor
@@ -23,26 +24,44 @@ def padded(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates of members."""
+
+    rest: tuple[float, ...]
+    """Of each member, but for its last layer."""
+    head: tuple[float, ...]
+    """Of the last layer of each, where it is trained whole."""
+
+    def of(self, members: Sequence[int]) -> Rates:
+        """Those of some members."""
+        return Rates(*(tuple(own[k] for k in members) for own in (self.rest, self.head)))
+
+
 class FlatAdam:
     """Parameters, gradients and moments, each in one flat buffer of segments of shape (members, ...).
 
-    The update is torch's fused kernel, so results are bit-identical to torch.optim.Adam's. All members with the same
+    The update is torch's fused kernel, so results are bit-identical to torch.optim.Adam's. All parts with the same
     learning rate are updated in one call; adjacent ones as one contiguous range.
     """
 
     def __init__(
-        self, shapes: Sequence[tuple[int, ...]], rates: Sequence[float], dtype: torch.dtype, device: torch.device
+        self,
+        shapes: Sequence[tuple[int, ...]],
+        rates: Sequence[Sequence[float]],
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         """Initialize all buffers with zeros.
 
         Args:
             shapes: shape of one member's part of each segment.
-            rates: learning rate of each member.
+            rates: learning rate of each member, for each segment.
             dtype: data type of all buffers.
             device: device of all buffers.
         """
-        self._rates = tuple(rates)
-        self.shapes = [(len(rates), *shape) for shape in shapes]
+        self._rates = [tuple(own) for own in rates]
+        self.shapes = [(len(own), *shape) for own, shape in zip(self._rates, shapes, strict=True)]
         """Shapes of the segments, with all members."""
         sizes = [math.prod(shape) for shape in self.shapes]
         lengths = [padded(size) for size in sizes]
@@ -73,9 +92,9 @@ class FlatAdam:
             apart: gradients stored outside the flat buffer, by segment number; for a single member only.
         """
         tape.add("adam", self._step.add_, torch.ones_like(self._step))
-        for rate in dict.fromkeys(self._rates):
-            flats = (self.values, self.gradients, self.first, self.second)
-            buffers = [self._around(flat, apart) if apart else self._spans(flat, rate) for flat in flats]
+        flats = (self.values, self.gradients, self.first, self.second)
+        for rate in dict.fromkeys(chain(*self._rates)):
+            buffers = [self._parts(flat, rate, apart or {}) for flat in flats]
             tape.add(
                 "adam",
                 torch._fused_adam_,
@@ -91,26 +110,26 @@ class FlatAdam:
                 maximize=False,
             )
 
-    def _spans(self, flat: Tensor, rate: float) -> list[Tensor]:
-        """The parts of a flat buffer that belong to the members with this learning rate."""
-        if all(other == rate for other in self._rates):
+    def _parts(self, flat: Tensor, rate: float, apart: Mapping[int, Tensor]) -> list[Tensor]:
+        """What of a flat buffer has this learning rate, as few contiguous ranges; gradients that are stored elsewhere
+        are those, and the other buffers are split alike.
+        """
+        have = [[own == rate for own in rates] for rates in self._rates]
+        if not apart and all(map(all, have)):
             return [flat]
         found = []
-        for own, neighbours in groupby(range(len(self._rates)), key=lambda member: self._rates[member] == rate):
-            members = list(neighbours)
-            if own:
-                found += [segment[members[0] : members[-1] + 1].view(-1) for segment in self.segments(flat)]
-        return found
-
-    def _around(self, flat: Tensor, apart: Mapping[int, Tensor]) -> list[Tensor]:
-        """Split a flat buffer into the segments whose gradients are stored elsewhere and the ranges between them."""
-        found = []
-        for lone, numbers in groupby(range(len(self.shapes)), key=lambda number: number if number in apart else None):
+        for (lone, members), numbers in groupby(
+            range(len(self.shapes)), key=lambda number: (number if number in apart else None, tuple(have[number]))
+        ):
             own = list(numbers)
-            piece = self.span(flat, own[0], own[-1])
-            if lone is not None:
-                piece = apart[lone] if flat is self.gradients else piece.view(apart[lone].shape)
-            found.append(piece)
+            if lone is not None and any(members):
+                piece = self.span(flat, lone, lone).view(apart[lone].shape)
+                found.append(apart[lone] if flat is self.gradients else piece)
+            elif all(members):
+                found.append(self.span(flat, own[0], own[-1]))
+            else:
+                segments = self.segments(flat)[own[0] : own[-1] + 1]
+                found += [segment[part].view(-1) for part in _runs(members) for segment in segments]
         return found
 
     @property
@@ -126,3 +145,11 @@ class FlatAdam:
     def state(self) -> tuple[Tensor, ...]:
         """Tensors that a step changes permanently."""
         return self.values, self.first, self.second, self._step
+
+
+def _runs(members: Sequence[bool]) -> Iterator[slice]:
+    """Adjacent members that are among those wanted."""
+    for wanted, places in groupby(range(len(members)), key=members.__getitem__):
+        own = list(places)
+        if wanted:
+            yield slice(own[0], own[-1] + 1)

@@ -25,8 +25,9 @@ from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
+from core.training.bank.adam import Rates
 from core.training.bank.algebra import CPU_LIKE, PRODUCTS, linear
-from core.training.bank.full import FullShard, linears
+from core.training.bank.full import FullShard, linears, trains_head
 from core.training.bank.low_rank import LowRankShard, first_adapted
 from core.training.bank.shard import Part, Program, Shard, no_denormals
 from core.training.checkpoint import TrainState, copy_into
@@ -63,6 +64,7 @@ class Bank:
         task: Task,
         source: Task | None = None,
         objectives: Sequence[ObjectiveSpec] = (),
+        head_rates: Sequence[float | None] = (),
     ) -> None:
         """Copy the networks' weights; :meth:`write_back` copies the trained ones back.
 
@@ -74,6 +76,8 @@ class Bank:
             task: the task to train on.
             source: the task that the base was trained on, to measure forgetting.
             objectives: classification with the primary measure of each member; empty for the default.
+            head_rates: learning rate of each member's last layer, where it is trained whole; empty or None for the
+                member's other one.
 
         Raises:
             SpecError: the networks cannot be trained together.
@@ -83,6 +87,10 @@ class Bank:
         self.seeds = tuple(seeds)
         self.task = task
         self.source = source
+        heads = [
+            rate if own is None else own for rate, own in zip(rates, head_rates or [None] * len(rates), strict=True)
+        ]
+        self.rates = Rates(tuple(rates), tuple(heads))
         self._objectives = list(objectives) or [CLASSIFICATION] * self.members
         self._threads = self._evaluation_threads = 1
         self._cores = Cores()
@@ -107,13 +115,13 @@ class Bank:
             self._stem_of |= dict.fromkeys(alike, number)
             train = self._stems[number].part(task.train)
             # Members with the same seed are adjacent, and among them those with the same learning rate.
-            sequence = sorted(alike, key=lambda k: (orders[self.seeds[k]], rates[k], k))
+            sequence = sorted(alike, key=lambda k: (orders[self.seeds[k]], rates[k], heads[k], k))
             size = shard_size(len(alike), low_rank, self.device.type)
             for start in range(0, len(alike), size):
                 own = sequence[start : start + size]
                 shard = self._shard(
                     [self.networks[k] for k in own],
-                    [rates[k] for k in own],
+                    self.rates.of(own),
                     [orders[self.seeds[k]] for k in own],
                     train,
                     first,
@@ -146,7 +154,7 @@ class Bank:
     @staticmethod
     def _shard(
         networks: Sequence[MultilayerPerceptron],
-        rates: Sequence[float],
+        rates: Rates,
         orders: Sequence[int],
         train: Part,
         first: int | None,
@@ -294,7 +302,10 @@ def _is_known(network: MultilayerPerceptron) -> bool:
         return False
     plain = [p for layer in linears(network) for p in plain_linear(layer).parameters()]
     if adapted_layers(network):
-        return not any(p.requires_grad for p in plain)
+        head = 2 if trains_head(network) else 0
+        return not any(p.requires_grad for p in plain[: len(plain) - head]) and all(
+            p.requires_grad for p in plain[len(plain) - head :]
+        )
     return all(p.requires_grad for p in plain)
 
 
@@ -303,7 +314,8 @@ def _check(networks: Sequence[MultilayerPerceptron], low_rank: bool) -> None:
     first = [plain_linear(layer) for layer in linears(networks[0])]
     for network in networks:
         own = [plain_linear(layer) for layer in linears(network)]
-        if not _is_known(network) or bool(adapted_layers(network)) != low_rank:
+        alike = bool(adapted_layers(network)) == low_rank and trains_head(network) == trains_head(networks[0])
+        if not (_is_known(network) and alike):
             raise SpecError("A bank trains runs of one method: put full and LoRA runs into separate banks.")
         if [layer.weight.shape for layer in own] != [layer.weight.shape for layer in first]:
             raise SpecError("A bank trains networks of the same sizes: put other sizes into another bank.")

@@ -16,7 +16,7 @@ from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.adam import padded
 from core.training.bank.algebra import suits_onednn
 from core.training.bank.bank import shard_size
-from core.training.bank.full import linears
+from core.training.bank.full import linears, trains_head
 from core.training.bank.low_rank import first_adapted, rank_of, sum_is_cheaper
 from core.training.bank.shard import BLOCK
 from core.training.threads import available_cores
@@ -111,6 +111,9 @@ def _low_rank(
     ranks = [max(map(rank_of, own)) for own in zip(*layers, strict=True)]
     last, lowest = len(sizes) - 1, next(i for i, rank in enumerate(ranks) if rank)
     pairs = [members * rank * size[side] for side in (1, 0) for size, rank in zip(sizes, ranks, strict=True) if rank]
+    own_last = trains_head(networks[0])
+    if own_last:
+        pairs += [members * sizes[-1][0] * sizes[-1][1], members * sizes[-1][0]]
     # Beside what Adam has, every B times s, and each s in the shape of its B.
     total = _adam(pairs, 6)
     total += sum(FLOAT * outputs * inputs for outputs, inputs in sizes)  # each W in the order of its transpose
@@ -126,4 +129,6 @@ def _low_rank(
                 total += FLOAT * members * batch * inputs  # the gradient of the inputs
                 if i == last and suits_onednn(batch, outputs, inputs):
                     total += FLOAT * members * batch * outputs
+        if own_last:
+            total += FLOAT * batch * (members == 1)  # ones that sum the gradient of the bias
     return total

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from core.networks.perceptron import MultilayerPerceptron
-from core.training.bank.adam import FlatAdam
+from core.training.bank.adam import FlatAdam, Rates
 from core.training.bank.algebra import linear
 from core.training.bank.shard import Activation, Forward, Part, Program, Shard, transposed
 
@@ -18,15 +18,21 @@ def linears(network: MultilayerPerceptron) -> list[nn.Module]:
     return [layer for layer in network.layers if not isinstance(layer, nn.ReLU)]
 
 
+def trains_head(network: MultilayerPerceptron) -> bool:
+    """Whether the last layer is trained whole: by full fine-tuning, or beside adapters on the others."""
+    last = linears(network)[-1]
+    return isinstance(last, nn.Linear) and last.weight.requires_grad
+
+
 class FullShard(Shard):
     """Perceptrons with all layers trained."""
 
     def __init__(
-        self, networks: Sequence[MultilayerPerceptron], rates: Sequence[float], orders: Sequence[int], train: Part
+        self, networks: Sequence[MultilayerPerceptron], rates: Rates, orders: Sequence[int], train: Part
     ) -> None:
         """Args:
         networks: the members.
-        rates: learning rate of each member.
+        rates: learning rates of the members.
         orders: number of each member's data order; equal ones are adjacent.
         train: the training part.
         """
@@ -34,7 +40,8 @@ class FullShard(Shard):
         super().__init__(networks, orders, train, layers[-1].out_features)  # type: ignore[arg-type]
         shapes = [tuple(p.shape) for layer in layers for p in layer.parameters()]
         weight = layers[0].weight
-        self.adam = FlatAdam(shapes, rates, weight.dtype, weight.device)  # type: ignore[arg-type]
+        by_segment = [rates.rest] * (len(shapes) - 2) + [rates.head] * 2
+        self.adam = FlatAdam(shapes, by_segment, weight.dtype, weight.device)  # type: ignore[arg-type]
         values, gradients = self.adam.segments(self.adam.values), self.adam.segments(self.adam.gradients)
         self._weights, self._biases = values[::2], values[1::2]
         self._weight_grads, self._bias_grads = gradients[::2], gradients[1::2]

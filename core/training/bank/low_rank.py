@@ -1,4 +1,5 @@
-"""The training step of LoRA: frozen weights shared by all members, and two small matrices per layer and member.
+"""The training step of LoRA: frozen weights shared by all members, and two small matrices per layer and member, with a
+last layer of each member's own where it is trained whole.
 
 A is stored as Aᵀ of shape (rank, in), so that the adapters of all members form one tall matrix, and a single product
 x [A₁ … A_K] serves all members with the same data order. Ranks are padded with zeros to the largest: a zero column of
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 from core.methods.adapted import plain_linear
 from core.methods.layers import LowRankLinear
 from core.networks.perceptron import MultilayerPerceptron
-from core.training.bank.adam import FlatAdam
+from core.training.bank.adam import FlatAdam, Rates
 from core.training.bank.algebra import linear
-from core.training.bank.full import linears
+from core.training.bank.full import linears, trains_head
 from core.training.bank.shard import Activation, Forward, Part, Program, Shard, transposed
 from core.training.bank.tape import Tape
 
@@ -49,14 +50,14 @@ class LowRankShard(Shard):
     def __init__(
         self,
         networks: Sequence[MultilayerPerceptron],
-        rates: Sequence[float],
+        rates: Rates,
         orders: Sequence[int],
         train: Part,
         first: int,
     ) -> None:
         """Args:
         networks: the members; their frozen weights are equal.
-        rates: learning rate of each member.
+        rates: learning rates of the members.
         orders: number of each member's data order; equal ones are adjacent.
         train: the training part, as inputs of layer ``first``.
         first: index of the first layer that any member of the bank adapts.
@@ -72,10 +73,15 @@ class LowRankShard(Shard):
         self._transposed = [weight.T.contiguous() for weight in self._weights]
         ranks = [max(rank_of(layers[i]) for layers in members) for i in range(len(base))]
         self._adapted = [i for i, rank in enumerate(ranks) if rank]
-        shapes = [(ranks[i], base[i].in_features) for i in self._adapted]
+        shapes: list[tuple[int, ...]] = [(ranks[i], base[i].in_features) for i in self._adapted]
         shapes += [(ranks[i], base[i].out_features) for i in self._adapted]
+        by_segment = [rates.rest] * len(shapes)
+        self._trains_head = trains_head(networks[0])
+        if self._trains_head:
+            shapes += [(base[-1].out_features, base[-1].in_features), (base[-1].out_features,)]
+            by_segment += [rates.head] * 2
         weight = self._weights[0]
-        self.adam = FlatAdam(shapes, rates, weight.dtype, weight.device)
+        self.adam = FlatAdam(shapes, by_segment, weight.dtype, weight.device)
         count = len(self._adapted)
         self._A, self._B = self._pairs(self.adam.values)
         self._A_grad, self._B_grad = self._pairs(self.adam.gradients)
@@ -98,18 +104,23 @@ class LowRankShard(Shard):
         segments, count = self.adam.segments(flat), len(self._adapted)
         return (
             dict(zip(self._adapted, segments[:count], strict=True)),
-            dict(zip(self._adapted, segments[count:], strict=True)),
+            dict(zip(self._adapted, segments[count : 2 * count], strict=True)),
         )
 
+    def _head(self, flat: Tensor) -> list[Tensor]:
+        """Views of weight and bias of the members' own last layers; none where it is frozen."""
+        return self.adam.segments(flat)[2 * len(self._adapted) :]
+
     def trained(self, member: int) -> list[nn.Parameter]:
-        return [parameter for _, layer in self._own(member) for parameter in (layer.lora.A, layer.lora.B)]
+        found = [parameter for _, layer in self._own(member) for parameter in (layer.lora.A, layer.lora.B)]
+        return [*found, *(linears(self.networks[member])[-1].parameters() if self._trains_head else ())]  # type: ignore[arg-type]
 
     def views(self, member: int, flat: Tensor) -> list[Tensor]:
         A, B = self._pairs(flat)
         found = []
         for i, layer in self._own(member):
             found += [A[i][member, : layer.lora.rank].T, B[i][member, : layer.lora.rank]]
-        return found
+        return [*found, *(part[member] for part in self._head(flat))]
 
     def _own(self, member: int) -> list[tuple[int, LowRankLinear]]:
         """A member's adapted layers, numbered from the first that any member adapts."""
@@ -123,14 +134,17 @@ class LowRankShard(Shard):
             torch.addmm(weight, self._scaled_B[i][member].T, self._A[i][member]) if i in self._adapted else weight
             for i, weight in enumerate(self._weights)
         ]
+        biases = list(self._biases)
+        if self._trains_head:
+            weights[-1], biases[-1] = (part[member] for part in self._head(self.adam.values))
 
         @torch.inference_mode()
         def logits(part: Part) -> Tensor:
             if part.product is None:
-                z = linear(part.x, weights[0], self._biases[0])
+                z = linear(part.x, weights[0], biases[0])
             else:
                 z = self._first_sum(member, part.x, part.product)
-            for weight, bias in zip(weights[1:], self._biases[1:], strict=True):
+            for weight, bias in zip(weights[1:], biases[1:], strict=True):
                 z = linear(torch.relu_(z), weight, bias)
             return z
 
@@ -188,7 +202,11 @@ class LowRankShard(Shard):
             algebra.add_product(tape, f"sum {name}", weight.unsqueeze(0), scaled, self._A[i], summed)
         if last:
             each = weight.expand(program.members, -1, -1) if summed is None else summed
-            algebra.add_product(tape, f"forward {name}", bias.view(1, -1, 1), each, transposed(x), z)
+            start = bias.view(1, -1, 1)
+            if self._trains_head:
+                each, own_bias = self._head(self.adam.values)
+                start = own_bias.unsqueeze(-1)
+            algebra.add_product(tape, f"forward {name}", start, each, transposed(x), z)
         elif summed is not None:
             algebra.affine(tape, f"forward {name}", x, summed, bias.unsqueeze(0), z)
         else:
@@ -209,9 +227,13 @@ class LowRankShard(Shard):
         self.algebra.add_product(program.tape, f"B {self._first + i + 1}", z, *pair, z)
 
     def _record_backward(self, program: Program, seen: list[Activation], grad: Tensor) -> None:
-        tape, algebra = program.tape, self.algebra
+        tape, algebra, last = program.tape, self.algebra, len(self._weights) - 1
+        if self._trains_head:
+            weight_grad, bias_grad = self._head(self.adam.gradients)
+            algebra.sum_columns(tape, "bias", grad, bias_grad)
+            algebra.product(tape, f"gradient {self._first + last + 1}", grad, seen[last].x, weight_grad)
         grad = transposed(grad)  # (members, batch, outputs), as below the last layer
-        for i in range(len(self._weights) - 1, self._adapted[0] - 1, -1):
+        for i in range(last, self._adapted[0] - 1, -1):
             name = f"{self._first + i + 1}"
             x, projected, weight = seen[i].x, seen[i].projected, self._weights[i]
             back = None
@@ -226,8 +248,9 @@ class LowRankShard(Shard):
             if i == self._adapted[0]:
                 break  # the layers below are not trained
             below = torch.zeros_like(x)
-            if (summed := seen[i].summed) is not None:
-                algebra.product(tape, f"backward {name}", grad, summed, below)
+            own = self._head(self.adam.values)[0] if self._trains_head and i == last else seen[i].summed
+            if own is not None:
+                algebra.product(tape, f"backward {name}", grad, own, below)
             else:
                 if grad.is_contiguous():
                     algebra.product_for_all(tape, f"backward {name}", grad, weight, below)

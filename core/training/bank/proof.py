@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from core.data.examples import ImageExamples
 from core.errors import LabError
 from core.memory import is_out_of_memory
+from core.methods.heads import head_parameters
 from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.adam import BETAS, EPSILON
@@ -54,7 +55,7 @@ _known: dict[Hashable, str | None] = {}
 _one_at_a_time = threading.Lock()
 
 
-def fault_of(bank: Bank, rates: Sequence[float], batch_size: int) -> str | None:
+def fault_of(bank: Bank, batch_size: int) -> str | None:
     """What is wrong with the fast step of a bank that has not trained yet; tried once per process and kind of bank.
 
     The bank's state and torch's random generators are the same afterwards, unless a fault was found: then the bank
@@ -62,7 +63,6 @@ def fault_of(bank: Bank, rates: Sequence[float], batch_size: int) -> str | None:
 
     Args:
         bank: the bank, before its first step.
-        rates: learning rate of each member.
         batch_size: images per step.
 
     Returns:
@@ -74,20 +74,21 @@ def fault_of(bank: Bank, rates: Sequence[float], batch_size: int) -> str | None:
     """
     n = bank.task.num_train
     batches = tuple(sorted({min(batch_size, n), n % batch_size} - {0}, reverse=True))
-    key = _key(bank, rates, batches)
+    key = _key(bank, batches)
     with _one_at_a_time:
         if key not in _known:
-            _known[key] = _tried(bank, rates, batches)
+            _known[key] = _tried(bank, batches)
         return _known[key]
 
 
-def _key(bank: Bank, rates: Sequence[float], batches: tuple[int, ...]) -> Hashable:
+def _key(bank: Bank, batches: tuple[int, ...]) -> Hashable:
     """All that the kernels of a bank and their shapes depend on."""
-    rates, seeds = list(rates), list(bank.seeds)
+    seeds, rates, heads = list(bank.seeds), bank.rates.rest, bank.rates.head
     return (
         str(bank.device),
         batches,
-        tuple((seeds.index(seed), rates.index(rate)) for seed, rate in zip(seeds, rates, strict=True)),
+        tuple((seeds.index(seeds[k]), rates.index(rates[k]), heads.index(heads[k])) for k in range(bank.members)),
+        rates == heads,
         tuple(
             tuple((name, tuple(p.shape), p.dtype, p.requires_grad) for name, p in network.named_parameters())
             for network in bank.networks
@@ -95,12 +96,12 @@ def _key(bank: Bank, rates: Sequence[float], batches: tuple[int, ...]) -> Hashab
     )
 
 
-def _tried(bank: Bank, rates: Sequence[float], batches: Sequence[int]) -> str | None:
+def _tried(bank: Bank, batches: Sequence[int]) -> str | None:
     """See :func:`fault_of`."""
     try:
         before = [bank.train_state(member) for member in range(bank.members)]
         for batch in batches:
-            differing = next(_differences(bank, rates, batch), None)
+            differing = next(_differences(bank, batch), None)
             if differing is not None:
                 log.warning("The fast step differs from autograd on %s: %s", bank.device, differing)
                 return "gave other numbers than autograd"
@@ -113,11 +114,12 @@ def _tried(bank: Bank, rates: Sequence[float], batches: Sequence[int]) -> str | 
     return None
 
 
-def _differences(bank: Bank, rates: Sequence[float], batch: int) -> Iterator[str]:
+def _differences(bank: Bank, batch: int) -> Iterator[str]:
     """Do the steps of one batch size, and say of each value that differs from autograd's what it is."""
     pool = torch.randperm(bank.task.num_train, generator=torch.Generator().manual_seed(0))[:IMAGES].to(bank.device)
     task = replace(bank.task, train=ImageExamples(bank.task.train.all_pixels()[pool], bank.task.train.labels[pool]))
-    optims = [OptimSpec.of(learning_rate=rate) for rate in rates]
+    rates = zip(bank.rates.rest, bank.rates.head, strict=True)
+    optims = [OptimSpec.of(learning_rate=rate, head_rate=head) for rate, head in rates]
     alone = [AutogradStepper(copy.deepcopy(own), optim, task) for own, optim in zip(bank.networks, optims, strict=True)]
     seeds = list(dict.fromkeys(bank.seeds))
     orders = [seeds.index(seed) for seed in bank.seeds]
@@ -132,13 +134,12 @@ def _differences(bank: Bank, rates: Sequence[float], batch: int) -> Iterator[str
             plain = stepper.advance(own_rows)[0, 0], stepper.train_state(0)
             if not torch.isfinite(plain[0]):
                 continue  # nothing to compare with; training will report it
-            gaps = _gaps(old, rates[member], (losses[member], bank.train_state(member)), plain)
+            own_rates = _rates(stepper)
+            gaps = _gaps(old, own_rates, (losses[member], bank.train_state(member)), plain)
             if all(gap <= TOLERANCE for gap in gaps.values()):
                 continue
             exact = _in_float64(stepper, old)
-            noise = _gaps(
-                old, rates[member], plain, (exact.advance(own_rows.to(exact.device))[0, 0], exact.train_state(0))
-            )
+            noise = _gaps(old, own_rates, plain, (exact.advance(own_rows.to(exact.device))[0, 0], exact.train_state(0)))
             for name, gap in gaps.items():
                 if not gap <= TOLERANCE + NOISE * noise[name]:
                     yield f"step {step + 1}, member {member}, {name}: {gap:.1e}"
@@ -149,6 +150,13 @@ def _differences(bank: Bank, rates: Sequence[float], batch: int) -> Iterator[str
             plain_logits = stepper.network(bank.task.validation.all_pixels()[:IMAGES])
         if torch.isfinite(plain_logits).all() and not (gap := _gap(logits, plain_logits)) <= TOLERANCE:
             yield f"member {member}, logits: {gap:.1e}"
+
+
+def _rates(stepper: AutogradStepper) -> list[float]:
+    """The learning rate of each tensor that is trained."""
+    optim, head = stepper.optim, head_parameters(stepper.network)
+    trained = (name for name, p in stepper.network.named_parameters() if p.requires_grad)
+    return [optim.head_rate or optim.learning_rate if name in head else optim.learning_rate for name in trained]
 
 
 def _restart(alone: Sequence[AutogradStepper], bank: Bank) -> list[TrainState]:
@@ -193,7 +201,7 @@ def _margins(network: nn.Module, x: Tensor) -> Tensor:
 
 
 def _gaps(
-    old: TrainState, rate: float, own: tuple[Tensor, TrainState], other: tuple[Tensor, TrainState]
+    old: TrainState, rates: Sequence[float], own: tuple[Tensor, TrainState], other: tuple[Tensor, TrainState]
 ) -> dict[str, float]:
     """Differences of two results of one step, each relative to the sum of absolute values of the second.
 
@@ -202,7 +210,7 @@ def _gaps(
 
     Args:
         old: weights and moments before the step.
-        rate: learning rate.
+        rates: learning rate of each of these.
         own: loss, and weights and moments after it.
         other: the same, to compare with.
     """
@@ -213,7 +221,7 @@ def _gaps(
         gaps[f"first moment {i}"] = _gap(state.first[i], plain.first[i])
         gaps[f"second moment {i}"] = _gap(state.second[i], plain.second[i])
         scale = (state.second[i] / second_share).sqrt() + EPSILON
-        update = state.first[i] / first_share / scale * -rate
+        update = state.first[i] / first_share / scale * -rates[i]
         # Weights are rounded, so their changes are not exact.
         rounding = torch.finfo(value.dtype).eps / TOLERANCE * (value.abs() + update.abs()).sum()
         gaps[f"update {i}"] = _gap(state.values[i] - value.to(update), update, float(rounding))

@@ -67,7 +67,9 @@ def price_table(lab: Lab, planned: Planned) -> None:
         memory[spec.label] = max(alone, memory.get(spec.label, 0))
     table = {
         "Setting": list(first),
-        "Trainable": [count_text(plan(spec.network, spec.method).trainable_parameters) for spec in first.values()],
+        "Trainable": [
+            count_text(plan(spec.trained_network, spec.method).trainable_parameters) for spec in first.values()
+        ],
         "Time per run": [unbroken(time_text(lab, time)) for time in times.values()],
         "Memory alone": [unbroken(bytes_text(alone)) for alone in memory.values()],
     }
@@ -83,7 +85,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
         # Not in the table, whose last column would not be seen beside a form.
         st.caption(literal(_rates_sentence({label: (len(ways[label]), set(found)) for label, found in rates.items()})))
     for label, spec in first.items():
-        if frozen := frozen_sentence(spec.network, spec.method):
+        if frozen := frozen_sentence(spec.trained_network, spec.method):
             st.caption(f"{literal(label)}: {frozen}")
     with st.grid(2, min_column_width=130):
         st.metric("Runs", count_of(planned), help=_count_help(planned, sum(map(len, ways.values())), len(seeds)))

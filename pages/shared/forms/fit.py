@@ -72,5 +72,5 @@ def _values(lab: Lab, change: Change, key: str, spec: RunSpec) -> dict[str, Any]
         case "length":
             values = {f"{key}-length": change.value}
         case "blocks":
-            values = {f"{key}-blocks": list(target_layers(spec.network).blocks)[-change.value :]}
+            values = {f"{key}-blocks": list(target_layers(spec.trained_network).blocks)[-change.value :]}
     return values if values.keys() <= st.session_state.keys() else {}

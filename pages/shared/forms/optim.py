@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
-from core.run_spec import BEYOND_PLAIN_ADAM, OptimSpec
+from core.run_spec import BEYOND_PLAIN_ADAM, OptimSpec, default_training, head_rate_of
 from pages.shared.forms import widgets
 
 MAX_EPOCHS = 50
@@ -36,7 +36,7 @@ def optim_form(key: str, network: NetworkSpec, without: str = "") -> OptimSpec:
 
     Args:
         key: prefix of the widget keys.
-        network: what is trained.
+        network: what is trained, and whether its head is trained whole.
         without: name of a field that is not asked for, of epochs and batch size.
 
     Returns:
@@ -45,7 +45,7 @@ def optim_form(key: str, network: NetworkSpec, without: str = "") -> OptimSpec:
     Raises:
         SpecError: the settings contradict each other.
     """
-    own, start = family_key(key, network), OptimSpec.of(**network.training)
+    own, start = family_key(key, network), default_training(network)
     reasons = {name: network.reasons.get(name, "") for name in OptimSpec.model_fields}
     left, right = st.columns(2, gap="medium")
     passes, batch = start.epochs, start.batch_size
@@ -56,8 +56,8 @@ def optim_form(key: str, network: NetworkSpec, without: str = "") -> OptimSpec:
         with right if without != "epochs" else left:
             batch = widgets.batch_size(f"{own}-batch", start.batch_size, reasons["batch_size"])
     more = _more(own, start, reasons) if start.beyond_plain_adam else {}
-    if network.has_head:
-        rates = [0.0, *widgets.LEARNING_RATE_CHOICES]
+    if head_rate_of(network) is not None:
+        rates = [*([0.0] if network.has_head else []), *widgets.LEARNING_RATE_CHOICES]
         more["head_rate"] = _one_of("head_rate", rates, own, start, reasons) or None
     return OptimSpec.of(epochs=passes, batch_size=batch, **more)
 

@@ -13,7 +13,7 @@ from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration, preset_task
 from core.plan.defaults import default_shots
-from core.plan.pretraining import old_rows
+from core.plan.new_classes import head_for, old_rows
 from core.spec import bounds
 from core.store.record import Run
 from core.tasks.presets import HALVES, presets_for, suggested_preset
@@ -86,6 +86,19 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str, without: str = "") ->
 def forgetting_key(key: str) -> str:
     """Key of the widget of :func:`forgetting_form`. Args: key: prefix of the form's widget keys."""
     return f"{key}-forgetting"
+
+
+def network_on(lab: Lab, base: Run | NetworkSpec, task: TaskSpec | None) -> NetworkSpec:
+    """The network of a base as it is fine-tuned on a task: one that knows whether its head is trained whole.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    if isinstance(base, NetworkSpec):
+        return base
+    network = base.spec.network
+    whole = task is not None and head_for(lab.catalog, network, base.spec.task, task) is not None
+    return network.but(whole_head=whole)
 
 
 def forgetting_form(lab: Lab, network: NetworkSpec, learned: str, length: int, key: str) -> TaskSpec | None:

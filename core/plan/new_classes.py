@@ -1,6 +1,7 @@
-"""How bases are pretrained from now on: the one place that decides whether rows of the head start anew.
+"""What changes where a target has classes that its base was not trained on: the one place that decides it.
 
-See :mod:`core.networks.new_rows` for what these are. Specs and files of earlier versions ask for none, and keep that.
+The base's file has new rows for classes of its own dataset that its task leaves out (:mod:`core.networks.new_rows`),
+and every method trains the head whole. Runs of earlier versions, whose heads were frozen below adapters, keep that.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
-from core.run_spec import RunSpec
+from core.run_spec import Head, RunSpec
 
 
 def pretraining_for(catalog: Catalog, task: TaskSpec, network: NetworkSpec) -> PretrainSpec:
@@ -26,6 +27,26 @@ def pretraining_for(catalog: Catalog, task: TaskSpec, network: NetworkSpec) -> P
     """
     classes = _classes(catalog, task) if catalog.info(task.dataset, network.learns).kind != LANGUAGE else frozenset()
     return PretrainSpec(new_rows=bool(classes) and not classes.issuperset(range(network.num_classes)))
+
+
+def head_for(catalog: Catalog, network: NetworkSpec, source: TaskSpec, target: TaskSpec) -> Head | None:
+    """How the head of a base is trained on a target: whole where there are classes that it was not trained on.
+
+    The classes of another dataset are others, even where their labels are the same numbers.
+
+    Args:
+        catalog: all datasets.
+        network: the base's. One whose weights came without a head trains it whole in any case.
+        source: what the base has learned.
+        target: what is learned by fine-tuning.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    if network.has_head or network.learns == LANGUAGE:
+        return None
+    known = _classes(catalog, source) if source.dataset == target.dataset else frozenset()
+    return "whole" if _classes(catalog, target) - known else None
 
 
 def old_rows(catalog: Catalog, base: RunSpec, target: TaskSpec) -> str:
