@@ -202,7 +202,7 @@ def check_head(base: nn.Module, adapter: AdapterFile) -> tuple[str, ...]:
     paths = replaceable_head(base) if adapter.head else head_paths(base)
     state = base.state_dict()
     own = {name: tensor for name, tensor in state.items() if is_in_head(name, paths)}
-    if odd := sorted(adapter.head.keys() & (state.keys() - own.keys())):
+    if own.keys().isdisjoint(adapter.head) and (odd := sorted(adapter.head.keys() & state.keys())):
         raise BaseMismatchError(
             f"The adapter has layer {printable(odd[0].rpartition('.')[0])} trained whole (modules_to_save), but "
             "only the last layer of a network can be replaced: let this layer have an adapter in PEFT instead."

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from core.adapter import AdapterConfig, AdapterFile, Card, adapter_bytes, read_adapter
 from core.adapter.archive import CONFIG, TENSORS, zip_bytes
+from core.methods.heads import head_state
 from core.methods.layers import LinearWithLoRA, LowRankLinear, scaling_factor
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
@@ -61,9 +62,23 @@ def trained(
     return base, model
 
 
+def with_whole_head(lora: LoRASpec, base: MultilayerPerceptron | None = None) -> nn.Module:
+    """A network on the base whose last layer was trained whole beside adapters on the others."""
+    marked = SMALL.but(whole_head=True).marked(copy.deepcopy(base or BASE))
+    model = lora.prepare(marked, torch.Generator().manual_seed(2))
+    perturb(*(p for p in model.parameters() if p.requires_grad))
+    return model
+
+
 def packed(base: nn.Module, model: nn.Module, lora: LoRASpec, rows: Tensor, card: Card = HOSTILE) -> bytes:
+    state = base.state_dict()
     return adapter_bytes(
-        model, lora, base_fingerprint=fingerprint(base.state_dict()), card=card, probe={"pixels": rows}
+        model,
+        lora,
+        base_fingerprint=fingerprint(state),
+        base_head={name: state[name] for name in head_state(model)},
+        card=card,
+        probe={"pixels": rows},
     )
 
 

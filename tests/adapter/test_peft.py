@@ -17,15 +17,17 @@ from peft.utils.other import get_pattern_key
 from torch import nn
 
 from core.adapter import AdapterConfig, apply_adapter, read_adapter
-from core.errors import AdapterError
+from core.errors import AdapterError, BaseMismatchError
 from core.methods.layers import SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, Scaling, scaling_factor
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers, merged_copy
 from core.methods.parameters import count_parameters
+from core.networks.fingerprint import fingerprint
 from tests.adapter.samples import (
     BASE,
     MODEL,
+    SMALL,
     WHOLE,
     WIDE,
     assert_close,
@@ -37,6 +39,7 @@ from tests.adapter.samples import (
     saved,
     trained,
     unzip,
+    with_whole_head,
 )
 from tests.pairs import pairwise
 
@@ -136,7 +139,38 @@ def test_half_precision_tensors_of_peft_are_taken_in_float32_as_peft_does(tmp_pa
     assert_close(logits(apply_adapter(BASE, adapter), probe()), logits(loaded, probe()))
 
 
-WHOLE_LAYER = r"layer layers\.4 trained whole \(modules_to_save\), but only the head"
+@pytest.mark.parametrize("targets", [["layers.0"], "all-linear"], ids=str)
+def test_a_last_layer_that_peft_trained_whole_takes_the_place_of_the_bases(tmp_path: Path, targets: Any) -> None:
+    theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(target_modules=targets, modules_to_save=["layers.4"]))
+    perturb(*(p for p in theirs.parameters() if p.requires_grad))
+    before = fingerprint(BASE.state_dict())
+    adapter = read_adapter(saved(theirs, tmp_path / "a"))
+    ours = apply_adapter(BASE, adapter)
+    assert_close(logits(ours, probe()), logits(theirs, probe()))
+    assert_close(logits(merged_copy(ours), probe()), logits(theirs, probe()))
+    trained = {name for name, p in ours.named_parameters() if p.requires_grad}
+    assert {"layers.4.weight", "layers.4.bias"} < trained
+    assert adapter.head_parameters == count_parameters(BASE.layers[4])
+    assert fingerprint(BASE.state_dict()) == before
+
+
+def test_an_adapter_with_a_head_of_its_own_is_peft_s_with_modules_to_save(tmp_path: Path) -> None:
+    lora = LoRASpec.of(rank=3, alpha=7)
+    model = with_whole_head(lora)
+    content = packed(BASE, model, lora, probe())
+    loaded = PeftModel.from_pretrained(copy.deepcopy(BASE), unzip(content, tmp_path))
+    assert_close(logits(loaded, probe()), logits(model, probe()))
+    assert_close(logits(loaded.merge_and_unload(), probe()), logits(model, probe()))
+    adapter = read_adapter(content)
+    assert adapter.config.modules_to_save == ("layers.4",)
+    assert adapter.head_parameters == count_parameters(BASE.layers[4])
+    assert torch.equal(apply_adapter(BASE, adapter).layers[4].weight, model.layers[4].weight)
+    other = SMALL.build(seed=9)
+    with pytest.raises(BaseMismatchError, match="frozen weights are not those of its base"):
+        packed(other, model, lora, probe())
+
+
+WHOLE_LAYER = r"layer layers\.2 trained whole \(modules_to_save\), but only the last layer"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +179,7 @@ WHOLE_LAYER = r"layer layers\.4 trained whole \(modules_to_save\), but only the 
         ({}, {"safe_serialization": False}, r"adapter_model\.bin.*run code.*only safetensors"),
         ({"bias": "lora_only"}, {}, "uses bias='lora_only', which is not supported"),
         *(
-            ({"target_modules": targets, "modules_to_save": ["layers.4"]}, {}, WHOLE_LAYER)
+            ({"target_modules": targets, "modules_to_save": ["layers.2"]}, {}, WHOLE_LAYER)
             for targets in (["layers.0"], "all-linear")
         ),
     ],

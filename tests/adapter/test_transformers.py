@@ -309,8 +309,6 @@ def test_a_head_goes_on_no_base_that_has_none_of_its_own() -> None:
     one, _, content = bert()
     base, adapter = one.base, read_adapter(peft_like(entries=entries_of(content)))
     delattr(base, HEAD)
-    with pytest.raises(BaseMismatchError, match=r"layer classifier trained whole .* only the head of a transformer"):
-        apply_adapter(base, adapter)
     delattr(base, "classifier")
     with pytest.raises(BaseMismatchError, match="a head of its own, but this base has none to replace"):
         apply_adapter(base, adapter)

@@ -23,7 +23,7 @@ from core.networks.hugging_face import architecture
 from core.networks.transformer import TransformerSpec
 from core.serving.mixed import MixedNetwork
 from core.serving.rows import FIRST_ROWS, Places
-from tests.adapter.samples import SMALL, packed, perturb, probe
+from tests.adapter.samples import SMALL, packed, perturb, probe, with_whole_head
 from tests.networks.tiny import SIZES
 
 BASE = SMALL.build(1)
@@ -34,7 +34,11 @@ SPECS: list[LowRankSpec] = [
     LoRASpec.of(rank=4, scaling="alpha/sqrt(r)", target_modules=("layers.2",)),
     DoRASpec.of(rank=2),
     DoRASpec.of(rank=5, target_modules=("layers.0", "layers.4")),
+    LoRASpec.of(rank=2, alpha=5.0),
+    LoRASpec.of(rank=4, target_modules=("layers.0",)),
 ]
+WITH_HEAD = ("r-6", "r-7")
+"""Those whose last layer is trained whole."""
 
 
 def made(spec: LowRankSpec, seed: int, base: nn.Module = BASE) -> AdapterFile:
@@ -43,7 +47,15 @@ def made(spec: LowRankSpec, seed: int, base: nn.Module = BASE) -> AdapterFile:
     return read_adapter(packed(base, model, spec, probe()))
 
 
-FILES = {f"r-{number}": made(spec, number) for number, spec in enumerate(SPECS)}
+def with_head(spec: LoRASpec) -> AdapterFile:
+    return read_adapter(packed(BASE, with_whole_head(spec, BASE), spec, probe()))
+
+
+FILES = {
+    name: with_head(spec) if name in WITH_HEAD else made(spec, number)
+    for number, spec in enumerate(SPECS)
+    for name in [f"r-{number}"]
+}
 ALONE = {name: apply_adapter(BASE, file).eval() for name, file in FILES.items()}
 
 

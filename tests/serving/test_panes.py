@@ -17,7 +17,7 @@ from core.methods.merging import merged_copy
 from core.serving.panes import BASE, Panes
 from core.training.threads import available_cores
 from tests.adapter.samples import SMALL, probe
-from tests.serving.test_mixed import ALONE, FILES, SPECS
+from tests.serving.test_mixed import ALONE, FILES, SPECS, WITH_HEAD
 from tests.serving.test_mixed import BASE as NETWORK
 
 BATCH = {"pixels": probe(rows=9)}
@@ -69,7 +69,8 @@ def test_what_is_left_at_a_strength_of_zero_is_named_and_nothing_only_for_the_ba
     answers = network.answer(BATCH, list(FILES), dict.fromkeys(FILES, 0.0)).logits
     for name in FILES:
         left = network.left_at_zero(name)
-        assert left == (("magnitudes",) if isinstance(SPECS[int(name[2:])], DoRASpec) else ())
+        head = ("head",) if name in WITH_HEAD else ()
+        assert left == (("magnitudes",) if isinstance(SPECS[int(name[2:])], DoRASpec) else head)
         assert torch.equal(answers[name], answers[BASE]) == (not left)
 
 
@@ -77,7 +78,9 @@ def test_frozen_weights_are_in_memory_once() -> None:
     network = panes()
     for name in FILES:
         own = {path.replace(".linear.", "."): p for path, p in network._networks[name].named_parameters()}
-        assert all(own[path].data_ptr() == p.data_ptr() for path, p in network._base.named_parameters())
+        base = network._base.named_parameters()
+        apart = {path for path, p in base if own[path].data_ptr() != p.data_ptr()}
+        assert apart == ({"layers.4.weight", "layers.4.bias"} if name in WITH_HEAD else set())
 
 
 def test_a_base_that_was_changed_is_told_of() -> None:
