@@ -110,7 +110,7 @@ def test_too_few_seeds_say_what_was_seen_and_that_none_of_it_is_a_claim(studied:
     said = study_headline(found)
     assert ("which is not enough for a claim" in said) == bool(seen)
     assert all(str(point) in said or len(seen) == len(POINTS) for point in seen)
-    assert "there are 3: p cannot be below 0.250, however large a difference is." in " ".join(study_basis(found))
+    assert "A claim takes at least 7 seeds, and there are 3." in " ".join(study_basis(found))
 
 
 def test_runs_that_another_experiment_has_are_not_trained_again_and_stay_when_one_is_deleted(
