@@ -72,7 +72,7 @@ def test_growing_trains_what_is_new_and_prints_the_whole_comparison(
     assert (longer["verdict"]["settled"], longer["verdict"]["rates"]) == (None, "tried")
 
 
-def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_can_show_nothing(
+def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_takes_from_it(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment = compared(lab, "rotation-45", "digits", None, short(), BOTH, range(8))
@@ -95,16 +95,16 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_can_show
 
     out, err = grown("--seeds", "1")
     assert f"Note: {look_line(9, [8])}" in err
-    assert "A look at 9 seeds after one at 8 can" in out
-    assert "A look at 9 seeds after one at 8 can" in grown()[0], "also when it is read again"
+    assert "and this look allows 0.2 %." in out
+    assert "and this look allows 0.2 %." in grown()[0], "also when it is read again"
     verdict = json.loads(grown("--seeds", "7", "--json")[0])["verdict"]
-    assert [(look["seeds"], look["level"]) for look in verdict["looks"]] == [(16, level_of(16, [8]))]
+    assert [(look["seeds"], look["level"]) for look in verdict["looks"]] == [(16, level_of(16, [8, 9]))]
     assert verdict["earlier_looks"] == [8, 9]
     with closing(Lab(lab.settings)) as after:
         assert [(look.seeds, look.level) for look in after.looks.of(experiment.id)] == [
             (8, level_of(8)),
-            (9, 0.0),
-            (16, level_of(16, [8])),
+            (9, level_of(9, [8])),
+            (16, level_of(16, [8, 9])),
         ]
         # Of a version that kept no looks: they are those at the ends of its launches.
         kept = [look.key for look in after.looks.of(experiment.id)]

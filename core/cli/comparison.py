@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from core.cli.progress import ProgressBar
@@ -359,6 +359,7 @@ def _candidate_as_json(candidate: Candidate) -> dict[str, Any]:
         "label": candidate.arm.label,
         "difference": interval.mean,
         "interval": [interval.low, interval.high] if isfinite(interval.half_width) else None,
+        "median": median(candidate.difference.values),
         "p": tests.differs if tests is not None else None,
         "p_methods": tests.methods_differ if tests is not None else None,
         "p_within": tests.within if tests is not None else None,

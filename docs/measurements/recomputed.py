@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,6 @@ from docs.measurements.recomputed_statistics import (
 )
 
 TOLERANCES, TOLERANCE = {OF_RUNS: 1e-4, VALIDATED: 1e-4}, 1e-6
-ROUNDING = 1e-12
-"""What a p-value may be above a level that it equals."""
 
 
 class Recomputed:
@@ -101,6 +100,7 @@ class Recomputed:
             agree = bool(abs(np.sign(by_seed[place]).sum()) == len(seeds))
             leans = bool(own) and 3 <= len(seeds) < 7 and agree and leaning[place] <= 0.05
             known = {"difference": mean, "interval": [low, high], "leaning": leans}
+            known["median"] = median(float(of_seed) for of_seed in d.mean(1))
             known |= own | {"seeds": len(seeds), "examples": d.shape[1], "by": dict(zip(seeds, d.mean(1), strict=True))}
             known |= {"lacking": [each.label for each in (self.full, one) if self._lacks(each, seeds)], "values": d}
             self.found[one.label] = known | {"claims": self._claims(one.label, known, own_level)}
@@ -114,10 +114,10 @@ class Recomputed:
         claims = {own["rule"]: own | {"holds": holds[own["rule"]]} for own in told if own["seeds"] < seeds}
         tests = [(side, "p", "p_methods", of_look), ("within", "p_within", "p_within_methods", of_look / 2)]
         for rule, p, of_methods, at in tests if of_look else []:
-            if found[p] <= at + ROUNDING:
+            if found[p] <= at:
                 known = claims.get(rule, {"seeds": seeds, "about_methods": False})
                 lacks = (label if rule == "lower" else self.full.label) in found["lacking"]
-                about = known["about_methods"] or (found[of_methods] <= at + ROUNDING and not lacks)
+                about = known["about_methods"] or (found[of_methods] <= at and not lacks)
                 claims[rule] = {"rule": rule, "seeds": known["seeds"], "about_methods": about, "holds": True}
         return sorted(claims.values(), key=lambda own: str(own["rule"]))
 
@@ -185,10 +185,14 @@ class Recomputed:
 
     def about(self, claim: Mapping[str, Any], one: Setting, lasts: bool) -> str:
         """What a claim is about. Args: lasts: whether longer training would not change it."""
+        found = self.found[one.label]
         budgets = {(own.method, own.epochs) for own in self.everything if own.method in (FULL, one.method)}
         tried = [{own.rate for own in self.everything if (own.method, own.epochs) == budget} for budget in budgets]
         if not claim["about_methods"] or min(map(len, tried)) == 1:
             return "rates"
+        shift = float(self.margin) if claim["rule"] == "within" else 0.0
+        if np.sign(round(found["difference"] + shift, 9)) != np.sign(round(found["median"] + shift, 9)):
+            return "runs"
         return "methods" if lasts else "budget"
 
     def is_saturated(self, one: Setting, looks: Sequence[int]) -> bool:
@@ -246,6 +250,7 @@ class Recomputed:
             for name in (
                 "difference",
                 "interval",
+                "median",
                 "p",
                 "p_methods",
                 "p_within",

@@ -1,7 +1,7 @@
 """The statistics of answers by other means than the lab's, of which nothing is imported.
 
-Sums of squares are added up cell by cell, Student's t is an incomplete beta function, both corrections for a family are
-closed tests of all its subsets, and levels and flipped signs are computed with whole numbers, without rounding.
+Sums of squares are added up cell by cell, Student's t is an incomplete beta function, the correction for a family is a
+closed test of all its subsets, and levels are computed with whole numbers, without rounding.
 Differences are (S, N) arrays of a setting minus full fine-tuning, for each seed and test example.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from itertools import combinations, count, product
+from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
@@ -23,8 +23,8 @@ Around = Sequence[tuple[Values | None, Values | None]]
 
 SHARE, FREE = Fraction(1, 20), 3
 """Of experiments with a false claim, and the number of seeds up to which looks may use none of it."""
-MAX_FLIPPED, DRAWS = 16, 99_999
-"""Seeds for which all signs are flipped, and the number of drawn signs for more."""
+LEAST = 7
+"""Number of seeds of the smallest look that uses some of it."""
 
 
 def mean_squares(d: Values) -> tuple[float, float, float, float]:
@@ -38,32 +38,29 @@ def mean_squares(d: Values) -> tuple[float, float, float, float]:
     return mean, N * seeds / (S - 1), S * examples / max(N - 1, 1), rest / max((S - 1) * (N - 1), 1)
 
 
-def variances(d: Values) -> tuple[float, list[tuple[float, float]]]:
-    """The mean, and its variances with their degrees of freedom: over seeds, and over seeds and examples if larger."""
+def variance(d: Values) -> tuple[float, float, float]:
+    """The mean, its variance and the degrees of freedom: over seeds and examples, over seeds alone if that is more."""
     (S, N), (mean, seed, example, rest) = d.shape, mean_squares(d)
-    found = [(seed / (S * N), S - 1.0)]
-    if example > rest * (1 + 1e-9):
-        both = seed + example - rest
-        df = both**2 / (seed**2 / (S - 1) + example**2 / (N - 1) + rest**2 / ((S - 1) * (N - 1)))
-        found.append((both / (S * N), max(df, min(S - 1, N - 1))))
-    return mean, found
+    if example <= rest * (1 + 1e-9):
+        return mean, seed / (S * N), S - 1.0
+    both = seed + example - rest
+    df = both**2 / (seed**2 / (S - 1) + example**2 / (N - 1) + rest**2 / ((S - 1) * (N - 1)))
+    return mean, both / (S * N), max(df, min(S - 1, N - 1))
 
 
 def interval(d: Values, outside: float = 0.05) -> tuple[float, float, float]:
     """Mean, low and high end. Args: outside: how often the interval misses the mean."""
-    mean, found = variances(d)  # t² = df (1 / x − 1), where x has so large an incomplete beta function
-    half = max(math.sqrt(own * df * (1 / betaincinv(df / 2, 0.5, outside) - 1)) for own, df in found)
+    mean, own, df = variance(d)  # t² = df (1 / x − 1), where x has so large an incomplete beta function
+    half = math.sqrt(own * df * (1 / betaincinv(df / 2, 0.5, outside) - 1))
     return mean, mean - half, mean + half
 
 
 def two_way_p(d: Values) -> float:
-    """The two-sided p-value of a mean of 0 over seeds and examples, never below that over seeds."""
-    mean, found = variances(d)
-    least = (1e-9 * max(1.0, abs(mean))) ** 2  # rounding
-    return max(
-        float(betainc(df / 2, 0.5, df / (df + mean**2 / own))) if own > least else float(abs(mean) <= 1e-9)
-        for own, df in found
-    )
+    """The two-sided p-value of a mean of 0 over seeds and examples."""
+    mean, own, df = variance(d)
+    if own <= (1e-9 * max(1.0, abs(mean))) ** 2:  # rounding
+        return float(abs(mean) <= 1e-9)
+    return float(betainc(df / 2, 0.5, df / (df + mean**2 / own)))
 
 
 def closed(size: int, test: Callable[[Sequence[int]], float]) -> list[float]:
@@ -78,33 +75,6 @@ def holm(p: Sequence[float]) -> list[float]:
     return closed(len(p), lambda each: min(1.0, len(each) * min(p[one] for one in each)))
 
 
-def by_signs(family: Sequence[Values], margin: Fraction | None = None) -> list[float]:
-    """The joint test by signs: of a set, how often its largest sum / root of squares is at least the one seen.
-    Args: margin: that is added, to test if means are above 0; None to test if they are not 0.
-    """
-    n, whole = len(family[0]), []
-    for d in family:
-        means = [Fraction(math.fsum(row)) / len(row) + (margin or 0) for row in d.tolist()]
-        unit = math.lcm(*(own.denominator for own in means))
-        whole.append([int(own * unit) for own in means])
-    if n > MAX_FLIPPED:
-        drawn = np.random.default_rng(0).choice((-1.0, 1.0), (n, DRAWS)).T.astype(int).tolist()
-    signs = np.array([[1] * n, *drawn] if n > MAX_FLIPPED else [*product((1, -1), repeat=n)], object)
-    squared = [sums * (sums if margin is None else abs(sums)) for sums in np.array(whole, object) @ signs.T]
-    sizes = [sum(own**2 for own in row) or 1 for row in whole]
-    seen = [Fraction(sums[0], size) for sums, size in zip(squared, sizes, strict=True)]
-    reached = [
-        [sums * least.denominator >= least.numerator * size for least in seen]
-        for sums, size in zip(squared, sizes, strict=True)
-    ]
-
-    def share(each: Sequence[int]) -> float:
-        most = max(each, key=lambda one: seen[one])
-        return float(np.mean(np.any([reached[one][most] for one in each], 0)))
-
-    return closed(len(family), share)
-
-
 def family_p(family: Sequence[Values], lacking: int = 0, margin: Fraction | None = None) -> list[float]:
     """p-values corrected for the family: that settings differ, or that they are within a margin.
     Args: lacking: settings of the family of which nothing is known.
@@ -113,7 +83,7 @@ def family_p(family: Sequence[Values], lacking: int = 0, margin: Fraction | None
     p = [two_way_p(d) for d in moved]
     if margin is not None:
         p = [own / 2 if d.mean() > 0 else 1 - own / 2 for own, d in zip(p, moved, strict=True)]
-    return [max(pair) for pair in zip(holm([*p, *[1.0] * lacking]), by_signs(family, margin), strict=False)]
+    return holm([*p, *[1.0] * lacking])[: len(p)]
 
 
 def method_p(family: Sequence[Values], around: Around, lacking: int, margin: Fraction | None = None) -> list[float]:
@@ -134,7 +104,7 @@ def level(n: int, earlier: Iterable[int] = ()) -> Fraction:
     used, own, looks = Fraction(0), Fraction(0), {*earlier, n}
     for seeds in sorted(looks) if max(looks) == n else ():
         own = SHARE * max(Fraction(0), 1 - Fraction(FREE, seeds)) - used
-        own = own if own >= Fraction(1, 2 ** (seeds - 1)) else Fraction(0)
+        own = own if seeds >= LEAST else Fraction(0)
         used += own
     return own
 
@@ -142,7 +112,7 @@ def level(n: int, earlier: Iterable[int] = ()) -> Fraction:
 def next_look(n: int, looks: Iterable[int]) -> int:
     """The number of seeds of the next look that can claim something: twice as many, or at most 42 more."""
     before = [*looks, n]
-    twice = next(seeds for seeds in count(max(2 * n, 7)) if level(seeds, before))
+    twice = max(2 * n, LEAST, max(before) + 1)
     return n + 42 if twice > n + 42 and level(n + 42, before) else twice
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +24,7 @@ from core.study.arms.verdict import Verdict, verdict
 from docs.measurements import recomputed
 from docs.measurements.recomputed import TOLERANCE, deviation, main
 from docs.measurements.recomputed_runs import labels_of
-from docs.measurements.recomputed_statistics import by_signs, interval, two_way_p
+from docs.measurements.recomputed_statistics import interval, two_way_p
 from docs.measurements.recomputed_study import main as study_main
 from tests.docs.source import ROOT, Module
 from tests.study.samples import make_run
@@ -37,6 +36,8 @@ RATES = (0.001, 0.00316, 0.01)
 RANKS = (1, 4, 16)
 EASY = 20.0
 """By how much more is known than is needed, where every method is right on all examples."""
+FEW = 6.0
+"""By how much less LoRA knows with a few seeds, which decide the mean."""
 truth = cache(labels_of)
 
 
@@ -65,6 +66,7 @@ class Drawn:
         better: float,
         rates: Sequence[float] = RATES,
         failing: bool = False,
+        few: float = 0.0,
     ) -> None:
         self.home, self.right, self.curves, self.runs = home, dict[str, Values](), dict[str, Values](), list[Run]()
         rng, self.failing = np.random.default_rng(seed), failing
@@ -73,7 +75,8 @@ class Drawn:
             for place, rate in enumerate(rates):
                 strength = (better if rank or better == EASY else 0.0) - (0.4 * abs(place - 1)) - 0.2 * (rank == 1)
                 for number in range(seeds):
-                    logits = ease + strength + rng.normal(0, 0.1) + rng.normal(0, 0.5, len(ease))
+                    own = strength - few * bool(rank and number % 8 in (1, 4, 6))
+                    logits = ease + own + rng.normal(0, 0.1) + rng.normal(0, 0.5, len(ease))
                     self._add(rng, method, rank, rate, number, rng.random(len(ease)) < 1 / (1 + np.exp(-logits)))
 
     def _add(self, rng: np.random.Generator, method: str, rank: int, rate: float, seed: int, right: Values) -> None:
@@ -139,6 +142,7 @@ def printed(runs: list[Run], found: Verdict, monkeypatch: pytest.MonkeyPatch) ->
         (0, 0.0, (8,), RATES, False, ("open", None, None, None)),
         (0, -1.0, (4,), RATES, False, ("leaning", None, None, None)),
         (0, EASY, (7,), RATES, False, ("open", None, None, None)),
+        (0, 0.1, (16,), RATES, False, ("shown", "runs", None, None)),
     ],
     ids=[
         "after a second look",
@@ -149,6 +153,7 @@ def printed(runs: list[Run], found: Verdict, monkeypatch: pytest.MonkeyPatch) ->
         "too few examples",
         "leaning",
         "too easy examples",
+        "few seeds decide",
     ],
 )
 def test_an_answer_is_the_same_by_other_means(
@@ -161,7 +166,8 @@ def test_an_answer_is_the_same_by_other_means(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    drawn, looks = Drawn(tmp_path, seed, stages[-1], better, rates, failing), list[Look]()
+    few = FEW * (said[1] == "runs")
+    drawn, looks = Drawn(tmp_path, seed, stages[-1], better, rates, failing, few), list[Look]()
     for seeds in stages:
         runs, found = drawn.verdict(seeds, looks)
         told = printed(runs, found, monkeypatch)
@@ -191,11 +197,9 @@ def test_what_differs_is_found(
     assert [line.split(":")[1].split()[0] for line in marked] == ["accuracy", "p", "claims"]
 
 
-def test_of_one_setting_the_tests_are_those_of_scipy() -> None:
+def test_of_one_setting_the_test_is_that_of_scipy() -> None:
     rng = np.random.default_rng(0)
     for values in (rng.normal(0.5, 1, 8), rng.integers(-3, 5, 8) / 4):
-        flips = stats.permutation_test((values,), np.mean, permutation_type="samples", alternative="greater")
-        assert by_signs([values[:, None]], Fraction(0)) == pytest.approx([flips.pvalue])
         assert two_way_p(values[:, None]) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
         low, high = stats.ttest_1samp(values, 0).confidence_interval()
         assert interval(values[:, None]) == pytest.approx((values.mean(), low, high))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.study.stats.claims import Difference, Pair, corrected, difference_of, example_difference
+from core.study.stats.holm import holm
 from core.study.stats.intervals import t_interval, t_p
 from core.study.stats.measures import quantity
-from core.study.stats.permutation import holm
 
 STEPS = st.lists(st.integers(-4, 4), min_size=2, max_size=10)
 

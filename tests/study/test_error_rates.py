@@ -1,9 +1,9 @@
-"""That answers err no more often than simulations of the rule did: the program of docs/measurements in short."""
+"""That answers err no more often than the rule allows: the program of docs/measurements in short."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -11,10 +11,8 @@ from scipy.special import bdtrik, ndtr
 
 from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.intervals import ERROR_RATE
+from core.study.stats.spending import spent
 from docs.measurements.error_rates import (
-    EXPECTED,
-    EXPECTED_EXAMPLES,
-    EXPECTED_TUNED,
     ONE_SIDED,
     RATE_EFFECTS,
     SPREADS,
@@ -44,14 +42,19 @@ def most(percent: float, trials: int) -> float:
     return 100 * math.ceil(float(bdtrik(ndtr(3), trials, percent / 100))) / trials + 1e-9
 
 
+def allowed(looks: Sequence[int], trials: int, part: float = TWO_SIDED) -> float:
+    """The same of what looks may use together."""
+    return most(100 * part * spent(max(looks)), trials)
+
+
 @pytest.mark.parametrize("settings", [1, 3, 6])
-def test_looks_together_show_what_is_not_there_as_seldom_as_expected(settings: int) -> None:
+def test_looks_together_show_what_is_not_there_as_seldom_as_they_may(settings: int) -> None:
     trials, patterns = full_or_short(2000, 200), [(8,), (8, 16, 32), range(6, 17)]
     drawn = untuned(np.random.default_rng(settings), settings, [*range(6, 17), 32], trials)
     found = shares(drawn, patterns, (TWO_SIDED, ONE_SIDED))
-    expected, nearby = (np.array(of or (math.nan,) * 6)[[0, 3, 4]] for of in EXPECTED[settings])
-    for percent, limit in (*zip(found[:, 0], expected, strict=True), *zip(found[:, 1], nearby, strict=True)):
-        assert math.isnan(limit) or percent <= most(limit, trials)
+    for looks, (shown, within) in zip(patterns, found, strict=True):
+        assert shown <= allowed(looks, trials)
+        assert within <= allowed(looks, trials, ONE_SIDED)
     assert found.max() > 0
 
 
@@ -59,9 +62,9 @@ def test_looks_together_show_what_is_not_there_as_seldom_as_expected(settings: i
 def test_other_test_examples_are_answered_for(rank: int, examples: int) -> None:
     trials = full_or_short(2000, 500)
     drawn = on_new_examples(np.random.default_rng(rank), SPREADS[rank], examples, (8, 16, 32), trials)
-    found = shares(drawn, [(8,), (16,), (8, 16, 32)], (TWO_SIDED,))[:, 0]
-    for percent, expected in zip(found, EXPECTED_EXAMPLES[rank][examples], strict=True):
-        assert percent <= most(expected, trials)
+    patterns = [(8,), (16,), (8, 16, 32)]
+    for looks, (percent,) in zip(patterns, shares(drawn, patterns, (TWO_SIDED,)), strict=True):
+        assert percent <= allowed(looks, trials)
 
 
 def test_mean_squares_are_drawn_as_an_analysis_finds_them() -> None:
@@ -73,7 +76,7 @@ def test_mean_squares_are_drawn_as_an_analysis_finds_them() -> None:
             of_examples * rng.normal(size=N) + of_seeds * rng.normal(size=(S, 1)) + of_rest * rng.normal(size=(S, N))
         )
         from_arrays.append(crossed(values))
-        from_squares += [each for _, _, found in analyzed(rng, SPREADS[16], N, (S,), 1) for each in found]
+        from_squares += [each for _, found in analyzed(rng, SPREADS[16], N, (S,), 1) for each in found]
     for name in ("ms_seed", "ms_example", "ms_rest", "p"):
         a, b = (np.array([getattr(each, name) for each in found]) for found in (from_arrays, from_squares))
         assert abs(a.mean() - b.mean()) <= 4 * math.hypot(a.std(), b.std()) / 20
@@ -85,12 +88,13 @@ def test_mean_squares_are_drawn_as_an_analysis_finds_them() -> None:
 
 
 @pytest.mark.parametrize("effects", some_of(zip(RATE_EFFECTS), lambda effects: effects == "peaked"))
-def test_tuned_methods_are_told_apart_as_seldom_as_expected(effects: str) -> None:
+def test_tuned_methods_are_told_apart_in_at_most_five_percent(effects: str) -> None:
     trials = full_or_short(2000, 250)
     drawn = tuned(np.random.default_rng(1), RATE_EFFECTS[effects], (8, 16), trials)
     found = shares(drawn, [(8,), (16,), (8, 16)], TUNED_PARTS)
-    for column, expected in zip(found.T, EXPECTED_TUNED[effects], strict=True):
-        assert (column <= [most(each, trials) for each in expected[:3]]).all()
+    by_claim = dict(zip(TUNED_CLAIMS, found.T, strict=True))
+    assert (by_claim["differ, methods"] <= most(5.0, trials)).all()
+    assert (by_claim["within, methods"] <= most(2.5, trials)).all()
 
 
 @pytest.mark.parametrize(("examples", "nominal"), [(1000, 5.0), (360, FEW_EXAMPLES)])
@@ -109,21 +113,21 @@ def test_rules_that_err_more_often_are_found_out() -> None:
         return ERROR_RATE
 
     found = shares(untuned(rng, 3, range(6, 17), trials), [range(6, 17)], (TWO_SIDED,), unpaid)
-    assert found[0, 0] > most(EXPECTED[3][0][4], trials)
+    assert found[0, 0] > allowed(range(6, 17), trials)
 
     def seeds_alone() -> Iterator[Found]:
         for _ in range(trials):
-            for n, _, (each,) in analyzed(rng, SPREADS[1], 360, (16,), 1):
+            for n, (each,) in analyzed(rng, SPREADS[1], 360, (16,), 1):
                 yield {n: (Crossed(each.mean, n, 1, each.ms_seed / 360, 0, 0).p,)}
 
-    assert shares(seeds_alone(), [(16,)], (TWO_SIDED,))[0, 0] > most(EXPECTED_EXAMPLES[1][360][1], trials)
+    assert shares(seeds_alone(), [(16,)], (TWO_SIDED,))[0, 0] > allowed((16,), trials)
     (rates,) = shares(tuned(rng, RATE_EFFECTS["middle"], (16,), trials), [(16,)], TUNED_PARTS)
     by_claim = dict(zip(TUNED_CLAIMS, rates, strict=True))
-    assert by_claim["differ, chosen rates"] > most(EXPECTED_TUNED["middle"][1][1], trials)
+    assert by_claim["differ, chosen rates"] > most(5.0, trials)
 
 
 def test_the_program_prints_each_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--trials", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("| ---") for line in lines) == 5
+    assert sum(line.startswith("| ---") for line in lines) == 6
     assert [line for line in lines if line.startswith("| shown, settings: 3 |")]

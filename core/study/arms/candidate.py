@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from core.study.arms.arm import Arm
-from core.study.stats.claims import Difference, Level
+from core.study.stats.claims import Difference, Level, is_lopsided
 from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.family import Compared, Found
 from core.study.stats.intervals import MIN_SEEDS
@@ -83,6 +83,12 @@ class Candidate:
     def claim(self, *rules: Rule) -> Claim | None:
         """The claim of one of these rules that holds."""
         return next((claim for claim in self.claims if claim.rule in rules and claim.holds), None)
+
+    def few_decide(self, rule: Rule, margin: float) -> bool:
+        """Whether few seeds decide what a rule says: the median of their differences is on another side of 0 than the
+        mean, or of the margin where that is the rule.
+        """
+        return is_lopsided((self.compared.chosen.mean(1) + (margin if rule is Rule.WITHIN else 0.0)).tolist())
 
     def lacks(self, rule: Rule) -> bool:
         """Whether what a claim about methods takes was not trained: the neighbors of what would have to be badly tuned

@@ -25,11 +25,10 @@ def seeds_line(seeds: int) -> str:
 
 def look_line(seeds: int, looks: Sequence[int]) -> str:
     """What a look at a number of seeds is worth, and which would be worth more. Args: looks: seeds of earlier looks."""
-    if level := level_of(seeds, looks):
-        return f"A look at {seeds} seeds allows {level_text(level)} of false claims."
-    further = next_look(max(looks, default=0), looks)
-    at = level_text(level_of(further, looks))
-    return f"A look at {seeds} seeds could show nothing: {further} seeds are proposed, which allow {at}."
+    level, further = level_of(seeds, looks), next_look(max(looks, default=0), looks)
+    can = f"allows {level_text(level)} of false claims" if level else "could show nothing"
+    more = f"; one at {further} would allow {level_text(level_of(further, looks))}" if seeds < further else ""
+    return f"A look at {seeds} seeds {can}{more}."
 
 
 def level_text(level: float) -> str:

@@ -10,7 +10,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.family import member_name
 from core.study.stats.family import Found, leaning, p_values
-from core.study.stats.spending import ROUNDING, level_of
+from core.study.stats.spending import level_of
 
 Named = Callable[[Arm], str]
 """Returns what a member of a family is called in the store."""
@@ -107,7 +107,7 @@ def _shown(candidate: Candidate, test: Found, level: float) -> dict[Rule, bool |
     )
     if not level:
         return {}
-    shown = [(rule, methods <= at + ROUNDING) for rule, p, methods, at in tests if p <= at + ROUNDING]
+    shown = [(rule, methods <= at) for rule, p, methods, at in tests if p <= at]
     return {rule: None if candidate.lacks(rule) else about_methods for rule, about_methods in shown}
 
 

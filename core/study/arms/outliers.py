@@ -1,14 +1,20 @@
-"""Runs that lie far from the others of their setting, of which each verdict says that somebody look at them."""
+"""Runs that lie far from the others of their setting, which each verdict names, and medians that differ from means."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from core.store.record import Run
 from core.study.arms.arm import Arm
+from core.study.arms.candidate import Candidate
 from core.study.arms.verdict import Verdict
 from core.study.stats.claims import outlying
-from core.study.stats.measures import Quantity, bare_text, value_text
+from core.study.stats.measures import Quantity, bare_text, digits_of, value_text
+
+ROUNDING = 1e-9
+"""Rounding errors of differences that are equal."""
 
 
 def outliers(verdict: Verdict) -> list[tuple[Arm, Run]]:
@@ -35,6 +41,16 @@ def outlier_sentence(arm: Arm, run: Run) -> str:
         f"({_range_text(what, list(values.values()))}): look at that run, because the tests "
         "assume that runs do not fail now and then."
     )
+
+
+def median_sentence(candidate: Candidate) -> str:
+    """The median of the seeds' differences where it lies outside the interval of their mean; else empty."""
+    interval, what = candidate.difference.interval, candidate.difference.what.change
+    median = float(np.median(candidate.difference.values))
+    if not (median < interval.low - ROUNDING or median > interval.high + ROUNDING):
+        return ""
+    told = f"{value_text(what, median, digits_of(interval, what))}, outside the interval of the mean"
+    return f"The median of the seeds' differences is {told}: some seeds are far from the others."
 
 
 def _range_text(what: Quantity, values: Sequence[float]) -> str:

@@ -15,6 +15,7 @@ from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate
 from core.study.arms.design_words import level_text
 from core.study.arms.difference_tables import interval_text
+from core.study.arms.outliers import median_sentence
 from core.study.arms.settled import Course, course_of, updates_of
 from core.study.arms.study import AtPoint, Standing, StudyAnswer, standing_of
 from core.study.arms.tables import mean_text
@@ -29,6 +30,9 @@ ALIKE = 0.8
 
 SCOPE = ", at the chosen learning rates"
 """Of a difference that was not shown at the neighboring rates: it is one of settings, not of methods."""
+
+FEW = ", in the mean and not in the median of these runs"
+"""Of a difference that few seeds decide: it is one of these runs, not of methods."""
 
 
 def study_headline(found: StudyAnswer) -> str:
@@ -92,15 +96,12 @@ def _line_finding(found: StudyAnswer, line: str, measure: Measure) -> str:
     clauses = [f"{words[each]} {_where(found, points[each])}" for each in words if each in points]
     if not clauses:
         return ""
-    is_rates = any(
-        not claim.about_methods
-        for at in found.points
-        if line in at.by_line
-        for claim in at.by_line[line].claims
-        if claim.holds
-    )
+    own = [at.by_line[line] for at in found.points if line in at.by_line]
+    held = [(each, claim) for each in own for claim in each.claims if claim.holds]
+    is_rates = any(not claim.about_methods for _, claim in held)
+    few = any(each.few_decide(claim.rule, found.margin) for each, claim in held)
     turns = [_turn(found, *turn) for turn in found.turns(line)]
-    return f"{listed(clauses)}{SCOPE if is_rates else ''}{''.join(turns)}"
+    return f"{listed(clauses)}{SCOPE if is_rates else ''}{FEW if few else ''}{''.join(turns)}"
 
 
 def _where(found: StudyAnswer, points: Sequence[Point]) -> str:
@@ -127,11 +128,8 @@ def study_basis(found: StudyAnswer) -> list[str]:
         can = f"this look allows {level_text(look.level)}, and {half}" if look.level else "this look can show nothing"
         sentences.append(f"{many}: {can}.")
     if seeds < CLAIM_SEEDS:
-        are, least = "is 1" if seeds == 1 else f"are {seeds}", p_text(2 ** (1 - seeds))
-        sentences.append(
-            f"A claim takes at least {CLAIM_SEEDS} seeds, and there {are}: p cannot be below {least}, however large a "
-            "difference is."
-        )
+        are = "is 1" if seeds == 1 else f"are {seeds}"
+        sentences.append(f"A claim takes at least {CLAIM_SEEDS} seeds, and there {are}.")
     if first.difference.examples:
         examples = examples_text(first.arm.spec.network.learns, first.difference.examples, "test")
         sentences.append(f"Intervals are over seeds and {examples}, one by one at 95 %.")
@@ -163,8 +161,10 @@ def study_basis(found: StudyAnswer) -> list[str]:
             between = listed([found.axis.texts(pair) for pair in crossings])
             sentences.append(f"The mean difference of {line} changes its sign between {between}: seen, not shown.")
     for place in found.points:
+        where = found.axis.text(place.point)
+        medians = [(line, median_sentence(each)) for line, each in place.by_line.items()]
+        sentences += [f"{line} at {where}: {words}" for line, words in medians if words]
         for line, why in place.withheld.items():
-            where = found.axis.text(place.point)
             sentences.append(f"{line} at {where} was not tested. {why.removeprefix('No verdict: ')}")
     return [*sentences, *_unsettled(found)]
 

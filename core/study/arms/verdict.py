@@ -37,6 +37,8 @@ class About(StrEnum):
     """What is reached with this number of updates: longer training might change it."""
     RATES = "rates"
     """The settings at their learning rates: others might change it."""
+    RUNS = "runs"
+    """The mean of these runs, of which few decide: their median says otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +106,11 @@ class Verdict:
     @property
     def about(self) -> About:
         """What the claim is about."""
-        if self.is_given or (self.claim is not None and not self.claim.about_methods):
+        claim, told = self.claim, self.told
+        if self.is_given or (claim is not None and not claim.about_methods):
             return About.RATES
+        if claim is not None and told is not None and told.few_decide(claim.rule, self.margin):
+            return About.RUNS
         return About.METHODS if all_settled(self.compared) or self.holds_on else About.BUDGET
 
     @property

@@ -8,7 +8,7 @@ from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.compared import paired_differences, rank_extremes
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
 from core.study.arms.forgetting_clause import forgetting_clause
-from core.study.arms.outliers import outlier_sentence, outliers
+from core.study.arms.outliers import median_sentence, outlier_sentence, outliers
 from core.study.arms.settled import Course, course_of, course_sentences, is_in_vain, updates_text
 from core.study.arms.tuning import name_in_sentence, rate_words, reference_name
 from core.study.arms.verdict import About, Verdict
@@ -24,7 +24,7 @@ NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 """Small numbers, as sentences write them."""
 
 MEANINGS = {
-    Level.SHOWN: "Tests over seeds and test examples agree, one of which makes no assumption about the distribution.",
+    Level.SHOWN: "The test over seeds and test examples rejects at the level of its look, corrected for all settings.",
     Level.LEANING: "All seeds point the same way, but 3 to 6 are too few for a claim: this decides nothing.",
     Level.OPEN: "These runs do not support a claim.",
 }
@@ -33,7 +33,7 @@ MEANINGS = {
 ALL_MEANINGS = " ".join(f"**{level.capitalize()}**: {meaning}" for level, meaning in MEANINGS.items())
 """The same of all levels, for the heading of a column; Markdown."""
 
-SCOPES = {About.METHODS: "", About.BUDGET: " for this budget", About.RATES: " at these rates"}
+SCOPES = dict(zip(About, ("", " for this budget", " at these rates", " in the mean of these runs"), strict=True))
 """What a claim is limited to, as the end of a clause."""
 
 
@@ -91,6 +91,8 @@ def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
             return f"{use} {words}."
         case About.BUDGET:
             return f"After {updates_text(verdict.compared)} {subject} {words}."
+        case About.RUNS:
+            return f"In the mean of these runs {subject} {words}. Their median says otherwise: no choice of a method."
         case _:
             rates = listed([f"{name_in_sentence(a.spec.label)} {a.learning_rate:g}" for a in verdict.compared])
             if verdict.is_given and is_reported(verdict):
@@ -180,6 +182,7 @@ def caveats(verdict: Verdict) -> list[str]:
             sentences.append(_longer_sentence(verdict))
     sentences.append(verdict.pretraining)
     sentences += [outlier_sentence(arm, run) for arm, run in outliers(verdict)]
+    sentences.append(median_sentence(told))
     return [sentence for sentence in sentences if sentence]
 
 
@@ -258,7 +261,7 @@ def _tests(verdict: Verdict, told: Candidate) -> str:
     if seeds < CLAIM_SEEDS:
         return ""
     if not level:
-        return f"A look at {seeds} seeds after one at {max(_counting(verdict), default=0)} can show nothing."
+        return f"A look at {seeds} seeds after one at {max(verdict.before, default=0)} can show nothing."
     if told.is_again:
         return (
             f"These {seeds} seeds were looked at before, with other settings or without the answers to single "
@@ -278,7 +281,7 @@ def _chance(verdict: Verdict) -> str:
     used = verdict.used
     if not sum(used):
         return ""
-    earlier = _counting(verdict)
+    earlier = [seeds for seeds in verdict.before if seeds >= CLAIM_SEEDS]
     over = f", over looks at {listed([str(n) for n in (*earlier, verdict.seeds)])} seeds," if earlier else ""
     now, most = level_text(sum(used)), percent(100 * ERROR_RATE * len(used), 0)
     apart = ""
@@ -302,11 +305,6 @@ def _examples_sentence(told: Candidate) -> str:
         f"The answers to single test {nouns} are not known for all of these runs: the interval and the tests are over "
         f"seeds alone, and hold for these test {nouns}."
     )
-
-
-def _counting(verdict: Verdict) -> list[int]:
-    """Numbers of seeds of the earlier looks that have used a part of the error rate."""
-    return [seeds for seeds in verdict.before if level_of(seeds, [n for n in verdict.before if n < seeds])]
 
 
 def _looks(verdict: Verdict) -> list[str]:
@@ -333,8 +331,8 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
     spent = verdict.spent
     start = f"A further look is proposed at {seeds} seeds, which allows {level_text(level_of(seeds, spent))}"
     one_more = verdict.seeds + 1
-    is_told = verdict.seeds >= CLAIM_SEEDS and one_more < seeds and not level_of(one_more, spent)
-    later = f"; one at {one_more} could show nothing" if is_told else ""
+    is_told = verdict.seeds >= CLAIM_SEEDS and one_more < seeds
+    later = f"; one at {one_more} would allow {level_text(level_of(one_more, spent))}" if is_told else ""
     if design is None:
         return [f"{start}{later}."]
     found = power_sentences(design, measure, verdict.margin, kind, seeds, spent)

@@ -10,9 +10,9 @@ from enum import StrEnum
 import numpy as np
 from scipy.special import stdtr
 
+from core.study.stats.holm import holm
 from core.study.stats.intervals import ERROR_RATE, RESAMPLES, Interval, t_interval
 from core.study.stats.measures import Quantity
-from core.study.stats.permutation import holm, win_probability
 
 DEFAULT_SEEDS = 8
 """Default number of seeds: a first look at them tests at 3.1 %, whatever the number of settings."""
@@ -25,7 +25,7 @@ class Level(StrEnum):
     """How much a result may claim."""
 
     SHOWN = "shown"
-    """The tests over seeds and test examples reject at the level of a look; see :mod:`core.study.arms.verdict`."""
+    """The test over seeds and test examples rejects at the level of a look; see :mod:`core.study.arms.verdict`."""
     LEANING = "leaning"
     """With 3 to 6 seeds: all agree in sign and the t test rejects. It decides nothing."""
     OPEN = "open"
@@ -99,6 +99,12 @@ def agree_in_sign(values: Sequence[float]) -> bool:
     return {(value > 0) - (value < 0) for value in values} in ({1}, {-1})
 
 
+def is_lopsided(values: Sequence[float]) -> bool:
+    """Whether the mean of values is on another side of 0 than their median, as where a few of them lie far off."""
+    mean, median = np.round([np.mean(values), np.median(values)], 9)  # equal percentages may differ by rounding errors
+    return bool(np.sign(mean) != np.sign(median))
+
+
 def difference_of(pair: Pair, what: Quantity) -> Difference:
     """Compute the difference of two settings, with its interval over seeds.
 
@@ -112,6 +118,26 @@ def difference_of(pair: Pair, what: Quantity) -> Difference:
     left, right = tuple(pair.left.values()), tuple(pair.right.values())
     win = win_probability(left, right) if what.sign > 0 else win_probability(right, left)
     return Difference(pair.a, pair.b, what, pair.seeds, values, t_interval(values), win)
+
+
+def win_probability(a: Sequence[float], b: Sequence[float]) -> float:
+    """Estimate the probability that a run of A has a higher value than a run of B: P(A > B) + P(A = B) / 2.
+
+    This is the Mann–Whitney U of A divided by n_A · n_B. Sources: Mann and Whitney, Ann. Math. Stat. 18 (1947); McGraw
+    and Wong, "A common language effect size statistic", Psychol. Bull. 111 (1992); ties as Vargha and Delaney,
+    J. Educ. Behav. Stat. 25 (2000).
+
+    Args:
+        a: values of A's runs.
+        b: values of B's runs; need not be paired or of the same length.
+
+    Returns:
+        A number from 0 to 1; NaN if one side has no runs or a value is NaN.
+    """
+    left, right = np.asarray(a, dtype=np.float64)[:, None], np.asarray(b, dtype=np.float64)[None, :]
+    if not left.size or not right.size or np.isnan(left).any() or np.isnan(right).any():
+        return math.nan
+    return float(np.mean(left > right) + np.mean(left == right) / 2)
 
 
 @dataclass(frozen=True)
@@ -137,9 +163,8 @@ def example_difference(a: Sequence[bool], b: Sequence[bool]) -> ExampleDifferenc
     The result is about these two networks on images like these; claims about methods need several seeds. The bootstrap
     resamples examples for both networks together. The difference of an example is 1, 0 or −1, so a resample is
     equivalent to a multinomial draw of the counts, which is faster (Efron and Tibshirani, "An Introduction to the
-    Bootstrap", 1993, ch. 13; for classifiers: Koehn, EMNLP 2004). The sign-flip test of such differences is the exact
-    McNemar test: of the examples on which the networks disagree, half should favour either (McNemar, Psychometrika 12,
-    1947). As with seeds, a claim needs both.
+    Bootstrap", 1993, ch. 13; for classifiers: Koehn, EMNLP 2004). The test is McNemar's exact one: of the examples on
+    which the networks disagree, half should favour either (Psychometrika 12, 1947). A claim needs both.
 
     Args:
         a: (n,) whether a is right, for each example.

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from core.study.stats.claims import agree_in_sign
 from core.study.stats.crossed import crossed
+from core.study.stats.holm import holm
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, t_p
-from core.study.stats.permutation import holm, joint_p
 from core.study.stats.spending import CLAIM_SEEDS
 
 Differences = NDArray[np.float64]
@@ -57,28 +57,21 @@ class Found:
 
 
 def family_p(family: Sequence[Differences], failed: int = 0) -> list[float]:
-    """Compute two-sided p-values that settings differ from full fine-tuning, corrected for all of them.
-
-    Each is the larger of two: Holm's correction of the two-way p-values over seeds and examples
-    (:attr:`core.study.stats.crossed.Crossed.p`), and the joint sign-flip test over seeds, which assumes nothing
-    about the distribution.
+    """Compute two-sided p-values that settings differ from full fine-tuning: those over seeds and test examples
+    (:attr:`core.study.stats.crossed.Crossed.p`) after Holm's correction for all settings.
 
     Args:
         family: each with at least two seeds.
         failed: number of settings that nothing is known of; they stay in the family, as p = 1.
     """
-    if not family:
-        return []
-    by_two_way = holm([*(crossed(each).p for each in family), *[1.0] * failed])
-    by_sign = joint_p(np.stack([each.mean(1) for each in family]))
-    return [max(pair) for pair in zip(by_two_way, by_sign.tolist(), strict=False)]
+    return holm([*(crossed(each).p for each in family), *[1.0] * failed])[: len(family)]
 
 
 def within_p(family: Sequence[Differences], margin: float, failed: int = 0) -> list[float]:
     """Compute one-sided p-values that settings fall short of full fine-tuning by less than ``margin``.
 
-    As :func:`family_p`, of the differences plus the margin. There is no order among the settings, so that from eight
-    seeds on none can keep another from being found good enough. Source: Wellek, "Testing Statistical Hypotheses of
+    As :func:`family_p`, of the differences plus the margin. There is no order among the settings, so that none can
+    keep another from being found good enough. Source: Wellek, "Testing Statistical Hypotheses of
     Equivalence and Noninferiority" (2nd ed., 2010), ch. 2.
 
     Args:
@@ -86,13 +79,9 @@ def within_p(family: Sequence[Differences], margin: float, failed: int = 0) -> l
         margin: in the measure's unit, at least 0.
         failed: see :func:`family_p`.
     """
-    if not family:
-        return []
-    shifted = [each + margin for each in family]
-    found = [crossed(each) for each in shifted]
+    found = [crossed(each + margin) for each in family]
     one_sided = [each.p / 2 if each.mean > 0 else 1 - each.p / 2 for each in found]
-    by_sign = joint_p(np.stack([each.mean(1) for each in shifted]), upper=True)
-    return [max(pair) for pair in zip(holm([*one_sided, *[1.0] * failed]), by_sign.tolist(), strict=False)]
+    return holm([*one_sided, *[1.0] * failed])[: len(family)]
 
 
 def fewest_p(margin: float, width: float, examples: int) -> float:

@@ -11,8 +11,8 @@ from scipy.special import ndtr, ndtri
 
 from core.objectives.measure import Values
 from core.study.stats.claims import example_difference
+from core.study.stats.holm import holm
 from core.study.stats.intervals import ERROR_RATE, Interval, t_interval, t_p
-from core.study.stats.permutation import holm
 
 
 @dataclass(frozen=True)

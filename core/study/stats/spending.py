@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS
 
-ROUNDING = 1e-12
-"""What a p-value may be above a level that it equals: with 8 seeds both may be 8 / 256."""
+CLAIM_SEEDS = 7
+"""Minimum number of seeds of a look that tests: one with fewer shows nothing and uses nothing of the error rate."""
 
 
 def spent(seeds: int) -> float:
@@ -24,34 +24,20 @@ def spent(seeds: int) -> float:
 def level_of(seeds: int, looks: Iterable[int] = ()) -> float:
     """The two-sided level at which a look tests: what may be used now, less what looks with fewer seeds have used.
 
-    A look whose level is below 2^(1 − n), the least p-value of n signs, can claim nothing; so it uses nothing.
-
     Args:
         seeds: of the look.
         looks: numbers of seeds of other looks at the same question. One with as many seeds is this look; after one with
             more, as where runs were deleted, nothing is left.
 
     Returns:
-        0 for a look that can claim nothing, as all below 7 seeds and one a seed after another are.
+        0 for a look that tests nothing: below :data:`CLAIM_SEEDS`, and after one with more seeds.
     """
-    others = set(looks)
-    if any(look > seeds for look in others):
-        return 0.0
-    level = last = 0.0
-    for n in [*sorted(others - {seeds}), seeds]:
-        level = spent(n) - last
-        if 2.0 ** (1 - n) > level + ROUNDING:
-            level = 0.0
-        else:
-            last = spent(n)
-    return level
-
-
-CLAIM_SEEDS = next(n for n in range(2, 100) if level_of(n))
-"""Minimum number of seeds of a first look that can show anything, whatever the number of settings."""
+    last = max((look for look in looks if look >= CLAIM_SEEDS and look != seeds), default=0)
+    return spent(seeds) - spent(last) if seeds >= max(CLAIM_SEEDS, last) else 0.0
 
 
 def next_look(seeds: int, looks: Iterable[int] = ()) -> int:
-    """The number of seeds that a further look is proposed for: twice as many, and as many as a claim takes."""
-    spent_by = (*looks, *([seeds] if seeds else []))
-    return next(n for n in range(max(2 * seeds, CLAIM_SEEDS), 10**6) if level_of(n, spent_by))
+    """The number of seeds that a further look is proposed for: twice as many, as many as a claim takes, and more than
+    any look has had.
+    """
+    return max(2 * seeds, CLAIM_SEEDS, max(looks, default=0) + 1)
