@@ -218,7 +218,7 @@ class Launcher:
         Raises:
             LabError: a spec is not valid, or there is no such dataset.
         """
-        configuration = with_head(self.catalog, configuration)
+        configuration = with_head(configuration)
         task, spec, seeds = configuration.task, configuration.base, configuration.seeds
         asked = every(configuration.settings, seeds, task)  # raises where two are the same
         objective = configuration.objective

@@ -225,14 +225,10 @@ class Configuration(Spec):
         return base, brought, tuple(part.task for part in self.parts), settings, seeds, *own
 
 
-def with_head(catalog: Catalog, asked: Configuration) -> Configuration:
-    """What is asked anew, with the head trained as :func:`core.plan.new_classes.head_for` has it.
-
-    Raises:
-        DatasetError: there is no such dataset.
-    """
+def with_head(asked: Configuration) -> Configuration:
+    """What is asked anew, with the head trained as :func:`core.plan.new_classes.head_for` has it."""
     base = asked.base
-    head = None if base is None else head_for(catalog, base.network, base.task, asked.task)
+    head = None if base is None else head_for(base.network, base.task, asked.task, base.objective)
     found = asked.but(head=head)
     network = found.trained_network
     arms = (arm.but(optim=with_head_rate(arm.method, arm.optim, network)) for arm in asked.arms)
@@ -293,7 +289,7 @@ def preset_configuration(
         device=device,
     )
     asked = Configuration.on(base, target_task, arms, seeds, device=device, objective=objective, **more)
-    return with_head(catalog, asked)
+    return with_head(asked)
 
 
 def preset_network(catalog: Catalog, preset: str, source: str, target: str | None, network: NetworkSpec) -> NetworkSpec:
@@ -302,7 +298,9 @@ def preset_network(catalog: Catalog, preset: str, source: str, target: str | Non
     Raises:
         LabError: a dataset is missing, or not for the preset.
     """
-    head = head_for(catalog, network, *preset_tasks(preset, source, catalog, target, learns=network.learns))
+    before, after = preset_tasks(preset, source, catalog, target, learns=network.learns)
+    network = network.but(num_classes=outputs(catalog, network.learns, before, after))
+    head = head_for(network, before, after, objective_for(catalog, before, network.learns))
     return network.but(whole_head=head is not None)
 
 

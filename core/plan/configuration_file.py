@@ -186,8 +186,8 @@ class _Reading:
         objective = self._objective()
         start, task = self._base(device, objective) if "base" in file.values else self._imported()
         network = start.network if isinstance(start, RunSpec) else start
-        if isinstance(start, RunSpec) and head_for(self._catalog, network, start.task, task):
-            network = network.but(whole_head=True)
+        if isinstance(start, RunSpec):
+            network = network.but(whole_head=bool(head_for(network, start.task, task, start.objective)))
         arms = tuple(self._arm(part, network) for part in file.parts("arms"))
         usual = {"rates": RATES_1 if file.values["version"] == 1 else None}
         tune = None if file.values.get("tune") is None else file.part("tune").spec(TuneSpec, usual)
@@ -197,7 +197,7 @@ class _Reading:
         if file.values.get(FORGETTING) is not None:
             found[FORGETTING] = self._task(file.part(FORGETTING), {"length": task.length})
         found["vary"] = None if file.values.get("vary") is None else file.part("vary").spec(VarySpec)
-        return with_head(self._catalog, file.made(Configuration.of, **found | rest))
+        return with_head(file.made(Configuration.of, **found | rest))
 
     def _objective(self) -> ObjectiveSpec:
         """What is learned, with measure and margin; what runs learn by default where the file says nothing."""

@@ -11,6 +11,7 @@ from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
+from core.objectives.objective import ObjectiveSpec
 from core.run_spec import Head, RunSpec
 
 
@@ -29,24 +30,21 @@ def pretraining_for(catalog: Catalog, task: TaskSpec, network: NetworkSpec) -> P
     return PretrainSpec(new_rows=bool(classes) and not classes.issuperset(range(network.num_classes)))
 
 
-def head_for(catalog: Catalog, network: NetworkSpec, source: TaskSpec, target: TaskSpec) -> Head | None:
+def head_for(network: NetworkSpec, source: TaskSpec, target: TaskSpec, objective: ObjectiveSpec) -> Head | None:
     """How the head of a base is trained on a target: whole where there are classes that it was not trained on.
 
     The classes of another dataset are others, even where their labels are the same numbers.
 
     Args:
-        catalog: all datasets.
         network: the base's. One whose weights came without a head trains it whole in any case.
         source: what the base has learned.
         target: what is learned by fine-tuning.
-
-    Raises:
-        DatasetError: there is no such dataset.
+        objective: what both learn.
     """
-    if network.has_head or network.learns == LANGUAGE:
+    if network.has_head or not objective.has_classes:
         return None
-    known = _classes(catalog, source) if source.dataset == target.dataset else frozenset()
-    return "whole" if _classes(catalog, target) - known else None
+    known, wanted = (range(network.num_classes) if task.classes is None else task.classes for task in (source, target))
+    return "whole" if source.dataset != target.dataset or set(wanted).difference(known) else None
 
 
 def old_rows(catalog: Catalog, base: RunSpec, target: TaskSpec) -> str:

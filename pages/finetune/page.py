@@ -146,7 +146,7 @@ with settings:
         + ".",
     )
     try:
-        network = network_on(lab, base, task)
+        network = network_on(base, task)
         optim = optim_form("finetune", network)
         left, right = st.columns(2, gap="medium")
         with left:
@@ -166,7 +166,7 @@ with settings:
             origin = base if isinstance(base, NetworkSpec) else base.spec
             more = {"device": device, "own_bases": own_bases, "tune": tune, "objective": objective}
             more["forgetting"] = forgetting
-            asked = with_head(lab.catalog, Configuration.on(origin, task, arms, seeds, **more))
+            asked = with_head(Configuration.on(origin, task, arms, seeds, **more))
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
     except LabError as error:
         failed = True

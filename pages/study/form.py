@@ -89,7 +89,7 @@ def study_form(lab: Lab) -> Experiment | None:
             forgetting = forgetting_form(lab, base, task.dataset, task.length, KEY)
         st.subheader("Settings to try")
         method = _adapter_method()
-        network = network_on(lab, base, task)
+        network = network_on(base, task)
         refused = st.empty()
         asked = planned = None
         try:
@@ -106,7 +106,7 @@ def study_form(lab: Lab) -> Experiment | None:
                 origin = base if isinstance(base, NetworkSpec) else base.spec
                 more = {"device": device, "objective": objective, "tune": tune, "vary": vary, "own_bases": own_bases}
                 more["forgetting"] = forgetting
-                asked = with_head(lab.catalog, Configuration.on(origin, task, arms, range(grid.seeds), **more))
+                asked = with_head(Configuration.on(origin, task, arms, range(grid.seeds), **more))
                 planned = lab.planned(asked, base if isinstance(base, Run) else None)
         except LabError as error:
             asked = planned = None

@@ -88,17 +88,13 @@ def forgetting_key(key: str) -> str:
     return f"{key}-forgetting"
 
 
-def network_on(lab: Lab, base: Run | NetworkSpec, task: TaskSpec | None) -> NetworkSpec:
-    """The network of a base as it is fine-tuned on a task: one that knows whether its head is trained whole.
-
-    Raises:
-        DatasetError: there is no such dataset.
-    """
+def network_on(base: Run | NetworkSpec, task: TaskSpec | None) -> NetworkSpec:
+    """The network of a base as it is fine-tuned on a task: one that knows whether its head is trained whole."""
     if isinstance(base, NetworkSpec):
         return base
-    network = base.spec.network
-    whole = task is not None and head_for(lab.catalog, network, base.spec.task, task) is not None
-    return network.but(whole_head=whole)
+    spec = base.spec
+    head = head_for(spec.network, spec.task, task, spec.objective) if task is not None else None
+    return spec.network.but(whole_head=head is not None)
 
 
 def forgetting_form(lab: Lab, network: NetworkSpec, learned: str, length: int, key: str) -> TaskSpec | None:
