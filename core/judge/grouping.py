@@ -1,4 +1,4 @@
-"""Rows of a table of results that belong together: epochs and parts of a run, and what is repeated."""
+"""Rows of a table of results that belong together: epochs and parts of a run, what is repeated, and what is missing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 
 from core.errors import JudgeError, printable
 from core.judge.reading import Open, Reading, columns_text
-from core.numbers import counted
+from core.numbers import counted, seeds_text
 from core.store.curves import trends_of
 
-RowState = Literal["finished", "stopped", "failed"]
+RowState = Literal["finished", "stopped", "failed", "incomplete"]
+"""Incomplete is a finished run of which a cell is empty, until it is left out."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Row:
     """How its learning rate fell, as in ``constant`` or ``cosine``."""
     state: RowState = "finished"
     cause: str = ""
-    """Why it failed."""
+    """Why it failed, or which cell is empty."""
     archived: bool = False
     """Whether somebody left it out who knew what that means; see :attr:`core.store.record.Run.archived`."""
     validation: float | None = None
@@ -134,9 +135,6 @@ def of_parts(cells: list[Cells], reading: Reading, found: Open) -> list[Cells]:
             key = (each.row.run, setting_of(each.row), each.row.seed, each.order)
             if key in values:
                 each.row = replace(each.row, validation=values[key])
-            if each.row.value is None and math.isnan(each.order) and each.row.state == "finished":
-                each.row = replace(each.row, state="failed")
-                found.notes.append(f"{each.place} has no result and counts as a run that failed.")
             kept.append(each)
     return kept
 
@@ -178,9 +176,6 @@ def of_epochs(cells: list[Cells], reading: Reading, found: Open, has_validation:
         epochs = counts.row.epochs or (int(max(lengths)) if same else None)
         curve = {each.order: each.row.validation for each in group}
         counts.row = replace(counts.row, validation=validation, trend=trend_of(curve), epochs=epochs)
-        if counts.row.value is None and counts.row.state == "finished":
-            counts.row = replace(counts.row, state="failed")
-            found.notes.append(f"{counts.place}: its run has no result and counts as one that failed.")
         kept.append(counts)
     return kept
 
@@ -220,3 +215,72 @@ def unique(rows: Sequence[Row], reading: Reading, found: Open) -> list[Row]:
     if repeated and not found.questions:
         found.notes.append(f"{counted(repeated, 'row')} repeated a setting and seed and did not count.")
     return [replace(row, run=row.run or f"run-{place}") for place, row in enumerate(kept, 1)]
+
+
+def mark_incomplete(cells: Sequence[Cells], columns: Mapping[str, str], is_ordered: bool) -> None:
+    """Find finished runs with an empty cell that has to hold something.
+
+    That is a method, a seed or a measure; a validation measure if others of the setting have one; and what others of
+    the method have, such as a rank, if the setting without it would have less than half as many runs.
+
+    Args:
+        cells: one for each run.
+        columns: by the fields of :class:`Row`.
+        is_ordered: whether seeds follow from the order of the rows of a setting.
+
+    Raises:
+        JudgeError: they do, and the setting of a row is not known.
+    """
+    rows = [each.row for each in cells]
+    sizes = Counter(map(setting_of, rows))
+    largest = {setting[0]: size for setting, size in reversed(sizes.most_common())}
+    own = dict.fromkeys(["rank", "alpha", "learning_rate", "epochs", *(name for row in rows for name in row.settings)])
+    known = {(row.method, name) for row in rows for name in own if not _lacks(row, name)}
+    validated = {setting_of(row) for row in rows if row.validation is not None}
+    for each in cells:
+        row, size = each.row, sizes[setting_of(each.row)]
+        few = [name for name in own if (row.method, name) in known and 2 * size < largest[row.method]]
+        taken = ["method", *few, "value", "seed", *["validation"] * (setting_of(row) in validated)]
+        lacking = next((name for name in taken if row.state == "finished" and _lacks(row, name)), "")
+        if lacking:
+            run = ", ".join([printable(row.method)] * bool(row.method) + [f"seed {row.seed}"] * (row.seed >= 0))
+            column = printable(columns.get(lacking) or lacking)
+            text = f"{each.place}{f' ({run})' * bool(run)} has an empty cell in the column {column!r}"
+            if is_ordered and lacking in ("method", *own):
+                raise JudgeError(f"{text}: fill it in, because the order of the rows says their seeds.")
+            each.row = replace(row, state="incomplete", cause=text)
+
+
+def _lacks(row: Row, name: str) -> bool:
+    return row.seed < 0 if name == "seed" else getattr(row, name, row.settings.get(name)) in (None, "")
+
+
+def complete(rows: Sequence[Row], found: Open) -> list[Row]:
+    """Runs without the incomplete ones and, in all settings, without their seeds: one that has more would be chosen.
+
+    Seeds stay where their settings have no measure at all, or none would be left. What is left out is noted.
+
+    Raises:
+        JudgeError: no run is left.
+    """
+    lacking = [row for row in rows if row.state == "incomplete"]
+    done = {(setting_of(row), row.seed) for row in rows if row.state == "finished"}
+    if not lacking or not done:
+        if lacking:
+            raise JudgeError(f"{lacking[0].cause}, and no other run has all that it takes: fill it in.")
+        return list(rows)
+    seeds, settings, lost = {seed for _, seed in done}, {setting for setting, _ in done}, set[int]()
+    for row in lacking:
+        if row.seed >= 0 and (row.value is not None or setting_of(row) in settings):
+            lost.add(row.seed)
+        elif row.seed < 0 and len(others := {seed for seed in seeds if (setting_of(row), seed) not in done}) == 1:
+            lost |= others
+    lost = lost if seeds - lost else set()
+    what = (
+        f"Empty cells leave out {seeds_text(sorted(lost))} of all settings"
+        if lost
+        else "Runs with empty cells are left out"
+    )
+    found.notes.append(f"{what}; where such a run failed, say so in a column called state.")
+    found.notes += [f"{row.cause}." for row in lacking]
+    return [row for row in rows if row.state != "incomplete" and (row.state != "finished" or row.seed not in lost)]

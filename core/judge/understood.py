@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from core.errors import JudgeError, printable
 from core.judge.cells import KINDS, Names, cells_of, plain
-from core.judge.grouping import Row, number, of_epochs, of_parts, unique
+from core.judge.grouping import Cells, Row, complete, mark_incomplete, number, of_epochs, of_parts, unique
 from core.judge.reading import COLUMNS, Open, Reading, check_column, column_of, columns_text
 from core.judge.scale import Scale, name_of, scale_of
 from core.judge.table import Table, number_in
@@ -32,6 +32,8 @@ class Understood(Open):
     """What is known of a table."""
 
     rows: list[Row] = field(default_factory=list)
+    left_out: list[Row] = field(default_factory=list)
+    """Runs that lack something, and those of their seeds."""
     scale: Scale | None = None
 
 
@@ -59,8 +61,13 @@ def understood(table: Table, reading: Reading) -> Understood:
     runs = _runs(table, reading, names, found)
     if found.questions:
         return found
-    found.scale = scale_of(measure, [*_values(runs)], reading, found.ask)
-    found.rows = _scaled(unique(runs, reading, found), found.scale)
+    found.scale = scale_of(measure, [*_values(each.row for each in runs)], reading, found.ask)
+    columns = {**vars(names), "value": measure, "validation": names.validation or measure}
+    mark_incomplete(runs, columns, is_ordered=reading.unseeded == "order")
+    read = unique([each.row for each in runs], reading, found)
+    found.rows = _scaled(complete(read, found), found.scale)
+    kept = {row.run for row in found.rows}
+    found.left_out = [row for row in read if row.run not in kept]
     _reference(found, reading)
     if len(found.rows) > MAX_RUNS:
         raise JudgeError(f"The file has more than {MAX_RUNS:,} runs: leave some out.")
@@ -126,7 +133,7 @@ def _validation(table: Table, reading: Reading, measure: str) -> str:
     return next((lower[shape] for shape in shapes if shape in lower and lower[shape] != measure), "")
 
 
-def _runs(table: Table, reading: Reading, names: Names, found: Understood) -> list[Row]:
+def _runs(table: Table, reading: Reading, names: Names, found: Understood) -> list[Cells]:
     """One row for each run, of which a table may have several: for epochs and for parts."""
     cells = [cells_of(table, place, reading, names, found) for place in range(len(table))]
     if found.questions:
@@ -140,7 +147,7 @@ def _runs(table: Table, reading: Reading, names: Names, found: Understood) -> li
         is_lower = reading.better == "lower" or (not reading.better and known is not None and known.sign < 0)
         has_validation = bool(names.validation or names.part)
         cells = of_epochs(cells, reading, found, has_validation, -1.0 if is_lower else 1.0)
-    return [each.row for each in cells]
+    return cells
 
 
 def _reference(found: Understood, reading: Reading) -> None:
