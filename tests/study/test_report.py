@@ -180,8 +180,9 @@ def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named
     if is_told:
         both = "" if seeds == 8 else f" over the {seeds} seeds that both have,"
         assert told[0].startswith(
-            f"On the test part,{both} full fine-tuning at learning rate 0.0001 with 5 epochs was seen to be 2.50 points "
-            "more accurate in every seed than full fine-tuning at learning rate 0.001 with 10 epochs, which the validation "
+            f"On the test part,{both} full fine-tuning at learning rate 0.0001 with 5 epochs was seen to be 2.50 "
+            "points more accurate in every seed than full fine-tuning at learning rate 0.001 with 10 epochs, which the "
+            "validation part"
         )
 
 
