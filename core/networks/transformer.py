@@ -36,9 +36,9 @@ class TransformerSpec(ImportedSpec):
         "clip": 1.0,
     }
     reasons = {  # noqa: RUF012 (a constant)
-        "learning_rate": "as found on MiniLM with 3 epochs and 100 texts of each class; fewer texts took more (docs/studies)",
+        "learning_rate": "found on MiniLM in 3 epochs with 100 texts per class; fewer took more (docs/studies)",
         Role.BASE: "that of Hugging Face's Trainer, and one of those in the BERT paper",
-        Role.ADAPTER: "as found on MiniLM at rank 8 with 3 epochs, 100 texts of each class; fewer took more (docs/studies)",
+        Role.ADAPTER: "found on MiniLM at rank 8 in 3 epochs, 100 texts per class; fewer took more (docs/studies)",
         "batch_size": "as in the BERT paper; larger batches pad more, and make fewer steps of few texts",
         "epochs": "as in Hugging Face's Trainer; imported weights need few, and more overfit",
         "head_rate": "as measured on MiniLM: at the rate of full fine-tuning a new head hardly learns",
