@@ -16,7 +16,7 @@ from core.numbers import counted, seeds_text
 from core.store.curves import trends_of
 
 RowState = Literal["finished", "stopped", "failed", "incomplete"]
-"""Incomplete is a finished run of which a cell is empty, until it is left out."""
+"""Incomplete is what is left out because a cell is empty."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Row:
     """How its learning rate fell, as in ``constant`` or ``cosine``."""
     state: RowState = "finished"
     cause: str = ""
-    """Why it failed, or which cell is empty."""
+    """Why it failed."""
     archived: bool = False
     """Whether somebody left it out who knew what that means; see :attr:`core.store.record.Run.archived`."""
     validation: float | None = None
@@ -102,14 +102,6 @@ def number(cells: Sequence[Cells], is_one: bool) -> None:
         count[setting] += 1
 
 
-def _by_run(cells: Sequence[Cells]) -> list[list[Cells]]:
-    groups: dict[tuple[object, ...], list[Cells]] = {}
-    for each in cells:
-        key = (each.row.run, setting_of(each.row), each.row.seed)
-        groups.setdefault(key, []).append(each)
-    return list(groups.values())
-
-
 def of_parts(cells: list[Cells], reading: Reading, found: Open) -> list[Cells]:
     """Rows of the test part, with what those of the validation part say of the same run and epoch."""
     parts = list(dict.fromkeys(each.part for each in cells))
@@ -133,8 +125,7 @@ def of_parts(cells: list[Cells], reading: Reading, found: Open) -> list[Cells]:
     for each in cells:
         if each.part == test:
             key = (each.row.run, setting_of(each.row), each.row.seed, each.order)
-            if key in values:
-                each.row = replace(each.row, validation=values[key])
+            each.row = replace(each.row, validation=values.get(key, each.row.validation))
             kept.append(each)
     return kept
 
@@ -152,7 +143,10 @@ def of_epochs(cells: list[Cells], reading: Reading, found: Open, has_validation:
     Raises:
         JudgeError: a run has an epoch twice, or the best one is asked for where nothing ranks them.
     """
-    groups = _by_run(cells)
+    by_run: dict[tuple[object, ...], list[Cells]] = {}
+    for each in cells:
+        by_run.setdefault((each.row.run, setting_of(each.row), each.row.seed), []).append(each)
+    groups = by_run.values()
     if max(map(len, groups)) > 1 and not reading.take:
         options = ("last", "best") if has_validation else ("last",)
         found.ask("take", "Runs have several rows, one for each epoch or step, and one of them counts.", options)
@@ -217,19 +211,15 @@ def unique(rows: Sequence[Row], reading: Reading, found: Open) -> list[Row]:
     return [replace(row, run=row.run or f"run-{place}") for place, row in enumerate(kept, 1)]
 
 
-def mark_incomplete(cells: Sequence[Cells], columns: Mapping[str, str], is_ordered: bool) -> None:
-    """Find finished runs with an empty cell that has to hold something.
+def mark_incomplete(cells: Sequence[Cells], columns: Mapping[str, str], is_ordered: bool, found: Open) -> None:
+    """Mark finished runs that lack something, and all of their seeds, so that no setting is chosen for having more.
 
-    That is a method, a seed or a measure; a validation measure if others of the setting have one; and what others of
-    the method have, such as a rank, if the setting without it would have less than half as many runs.
-
-    Args:
-        cells: one for each run.
-        columns: by the fields of :class:`Row`.
-        is_ordered: whether seeds follow from the order of the rows of a setting.
+    Taken are a method, seed and measure, a validation measure that others of the setting have, and what others of the
+    method have, such as a rank, where the setting without it would have less than half as many runs. A seed stays if
+    its setting has no measure at all, or none would be left.
 
     Raises:
-        JudgeError: they do, and the setting of a row is not known.
+        JudgeError: none is left, or the order of the rows of a setting says their seeds, and a setting is not known.
     """
     rows = [each.row for each in cells]
     sizes = Counter(map(setting_of, rows))
@@ -237,50 +227,37 @@ def mark_incomplete(cells: Sequence[Cells], columns: Mapping[str, str], is_order
     own = dict.fromkeys(["rank", "alpha", "learning_rate", "epochs", *(name for row in rows for name in row.settings)])
     known = {(row.method, name) for row in rows for name in own if not _lacks(row, name)}
     validated = {setting_of(row) for row in rows if row.validation is not None}
-    for each in cells:
-        row, size = each.row, sizes[setting_of(each.row)]
-        few = [name for name in own if (row.method, name) in known and 2 * size < largest[row.method]]
-        taken = ["method", *few, "value", "seed", *["validation"] * (setting_of(row) in validated)]
-        lacking = next((name for name in taken if row.state == "finished" and _lacks(row, name)), "")
-        if lacking:
-            run = ", ".join([printable(row.method)] * bool(row.method) + [f"seed {row.seed}"] * (row.seed >= 0))
-            column = printable(columns.get(lacking) or lacking)
-            text = f"{each.place}{f' ({run})' * bool(run)} has an empty cell in the column {column!r}"
-            if is_ordered and lacking in ("method", *own):
-                raise JudgeError(f"{text}: fill it in, because the order of the rows says their seeds.")
-            each.row = replace(row, state="incomplete", cause=text)
+    lacking: dict[int, str] = {}
+    for place, row in enumerate(rows):
+        few = 2 * sizes[setting_of(row)] < largest[row.method]
+        taken = ["method", *(name for name in own if few and (row.method, name) in known), "value", "seed"]
+        taken += ["validation"] * (setting_of(row) in validated)
+        if row.state == "finished" and (names := [name for name in taken if _lacks(row, name)]):
+            lacking[place], cells[place].row = names[0], replace(row, state="incomplete")
+    done = {(setting_of(each.row), each.row.seed) for each in cells if each.row.state == "finished"}
+    seeds, count = {seed for _, seed in done}, Counter(setting for setting, _ in done)
+    lost, notes = set[int](), list[str]()
+    for place, name in lacking.items():
+        row, setting = rows[place], setting_of(rows[place])
+        if (setting, row.seed) not in done:  # where it is, the run was repeated
+            run = ", ".join(filter(None, [printable(row.method), f"seed {row.seed}" * (row.seed >= 0)]))
+            where = f"in the column {printable(columns.get(name) or name)!r}"
+            notes.append(f"{cells[place].place} ({run}) has an empty cell {where}")
+            if not done or (is_ordered and name in ("method", *own)):
+                why = "the order of the rows says their seeds" if done else "no other run has all that it takes"
+                raise JudgeError(f"{notes[-1]}: fill it in, because {why}.")
+            if row.seed in seeds and (row.value is not None or count[setting]):
+                lost.add(row.seed)
+            if row.seed < 0 and count[setting] == len(seeds) - 1:
+                lost |= {seed for seed in seeds if (setting, seed) not in done}
+                count[setting] += 1
+    lost = lost if seeds - lost else set()
+    for each in (each for each in cells if each.row.state == "finished" and each.row.seed in lost):
+        each.row = replace(each.row, state="incomplete")
+    what = f"All runs of {seeds_text(sorted(lost))}" if lost else "Runs"
+    notes.insert(0, f"{what} are left out because of an empty cell; where such a run failed, say so in a column state")
+    found.notes += [f"{note}." for note in notes if len(notes) > 1]
 
 
 def _lacks(row: Row, name: str) -> bool:
     return row.seed < 0 if name == "seed" else getattr(row, name, row.settings.get(name)) in (None, "")
-
-
-def complete(rows: Sequence[Row], found: Open) -> list[Row]:
-    """Runs without the incomplete ones and, in all settings, without their seeds: one that has more would be chosen.
-
-    Seeds stay where their settings have no measure at all, or none would be left. What is left out is noted.
-
-    Raises:
-        JudgeError: no run is left.
-    """
-    lacking = [row for row in rows if row.state == "incomplete"]
-    done = {(setting_of(row), row.seed) for row in rows if row.state == "finished"}
-    if not lacking or not done:
-        if lacking:
-            raise JudgeError(f"{lacking[0].cause}, and no other run has all that it takes: fill it in.")
-        return list(rows)
-    seeds, settings, lost = {seed for _, seed in done}, {setting for setting, _ in done}, set[int]()
-    for row in lacking:
-        if row.seed >= 0 and (row.value is not None or setting_of(row) in settings):
-            lost.add(row.seed)
-        elif row.seed < 0 and len(others := {seed for seed in seeds if (setting_of(row), seed) not in done}) == 1:
-            lost |= others
-    lost = lost if seeds - lost else set()
-    what = (
-        f"Empty cells leave out {seeds_text(sorted(lost))} of all settings"
-        if lost
-        else "Runs with empty cells are left out"
-    )
-    found.notes.append(f"{what}; where such a run failed, say so in a column called state.")
-    found.notes += [f"{row.cause}." for row in lacking]
-    return [row for row in rows if row.state != "incomplete" and (row.state != "finished" or row.seed not in lost)]

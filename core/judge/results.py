@@ -124,13 +124,11 @@ def gathered(
     rest = [(name, table) for name, table in tables if not is_about(table)]
     beside = [table for _, table in rest if is_each(table) or is_curves(table)]
     found.tables = [(name, table) for name, table in rest if not any(table is other for other in beside)]
-    rows, scale = (list(old.rows), old.scale) if old is not None else ([], None)
-    notes, left_out = list[str](), list[Row]()
+    rows, scale, notes = list(old.rows) if old is not None else [], old.scale if old is not None else None, list[str]()
     for name, table in found.tables:
         own = _understood(name, table, reading)
         found.questions += [question for question in own.questions if question not in found.questions]
-        notes += [f"{printable(name)}: {note}" if own.left_out else note for note in own.notes]
-        left_out += own.left_out
+        notes += [f"{printable(name)}: {note}" if "an empty cell" in note else note for note in own.notes]
         if own.questions:
             continue
         if scale is not None and own.scale != scale:
@@ -148,13 +146,13 @@ def gathered(
     found.measures = dict(measures or {})
     for table in beside:
         if is_each(table):
-            found.measures |= measures_of(table, [*left_out, *rows], scale)
+            found.measures |= measures_of(table, rows, scale)
         else:
             rows = with_curves(rows, table, scale)
     if len({len(each) for each in found.measures.values()}) > 1:
         raise JudgeError("Some runs have other numbers of test examples: results are compared on the same ones.")
     found.results = Results(
-        tuple(rows),
+        tuple(row for row in rows if row.state != "incomplete"),
         scale,
         old.reference if old is not None else reference_of(reading),
         reading.to_json(),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import JudgeError, printable
 from core.judge.cells import KINDS, Names, cells_of, plain
-from core.judge.grouping import Cells, Row, complete, mark_incomplete, number, of_epochs, of_parts, unique
+from core.judge.grouping import Cells, Row, mark_incomplete, number, of_epochs, of_parts, unique
 from core.judge.reading import COLUMNS, Open, Reading, check_column, column_of, columns_text
 from core.judge.scale import Scale, name_of, scale_of
 from core.judge.table import Table, number_in
@@ -32,8 +32,6 @@ class Understood(Open):
     """What is known of a table."""
 
     rows: list[Row] = field(default_factory=list)
-    left_out: list[Row] = field(default_factory=list)
-    """Runs that lack something, and those of their seeds."""
     scale: Scale | None = None
 
 
@@ -61,13 +59,11 @@ def understood(table: Table, reading: Reading) -> Understood:
     runs = _runs(table, reading, names, found)
     if found.questions:
         return found
-    found.scale = scale_of(measure, [*_values(each.row for each in runs)], reading, found.ask)
+    values = (value for each in runs for value in (each.row.value, each.row.validation) if value is not None)
+    found.scale = scale_of(measure, [value for value in values if math.isfinite(value)], reading, found.ask)
     columns = {**vars(names), "value": measure, "validation": names.validation or measure}
-    mark_incomplete(runs, columns, is_ordered=reading.unseeded == "order")
-    read = unique([each.row for each in runs], reading, found)
-    found.rows = _scaled(complete(read, found), found.scale)
-    kept = {row.run for row in found.rows}
-    found.left_out = [row for row in read if row.run not in kept]
+    mark_incomplete(runs, columns, reading.unseeded == "order", found)
+    found.rows = _scaled(unique([each.row for each in runs], reading, found), found.scale)
     _reference(found, reading)
     if len(found.rows) > MAX_RUNS:
         raise JudgeError(f"The file has more than {MAX_RUNS:,} runs: leave some out.")
@@ -170,11 +166,6 @@ def reference_of(reading: Reading) -> str:
     """The method that others are compared with, as rows call it."""
     asked = reading.reference or FullSpec.name()
     return KINDS.get(asked.lower()) or plain(asked)
-
-
-def _values(rows: Iterable[Row]) -> Iterable[float]:
-    for row in rows:
-        yield from (value for value in (row.value, row.validation) if value is not None and math.isfinite(value))
 
 
 def _scaled(rows: Sequence[Row], scale: Scale | None) -> list[Row]:

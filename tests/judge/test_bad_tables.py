@@ -86,7 +86,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "seeds in names alone": (
         csv_of({**row, "seed": "", "run": f"{row['method']}-s{row['seed']}"} for row in ROWS),
-        "has an empty cell in the column 'seed', and no other run has all that it takes",
+        "has an empty cell in the column 'seed': fill it in",
     ),
     "half a seed": (but(seed="1.5"), "no whole number"),
     "a negative seed": (but(seed="-1"), "no whole number"),

@@ -59,7 +59,7 @@ def test_an_empty_cell_is_named_and_its_seed_left_out_of_all_settings(column: st
     known = {"method": str(ROWS[place]["method"]), "seed": "seed 3"}
     run = ", ".join(text for name, text in known.items() if name != column)
     first, second = carried(answer)[-2:]
-    assert first.startswith("results-0.csv: Empty cells leave out seed 3 of all settings")
+    assert first.startswith("results-0.csv: All runs of seed 3 are left out because of an empty cell")
     assert second == f"results-0.csv: Line {place + 2} ({run}) has an empty cell in the column '{column}'."
 
 
@@ -106,7 +106,7 @@ def test_a_setting_without_any_measure_is_left_out_and_takes_no_seed_with_it() -
     rows = [{**row, "accuracy": ""} if row["method"] == "vera" else row for row in ROWS]
     results = found(rows)
     assert [key_of(row) for row in results.rows] == [key for key in map(key_of, found(ROWS).rows) if key[0] != "vera"]
-    assert results.notes[0].startswith("results.csv: Runs with empty cells are left out")
+    assert results.notes[0].startswith("results.csv: Runs are left out because of an empty cell")
 
 
 def test_where_no_seed_would_be_left_the_runs_alone_are_left_out() -> None:

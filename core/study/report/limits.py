@@ -104,9 +104,8 @@ def _lengths(evidence: Evidence) -> str:
 
 
 def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:
-    """A sentence for each compared setting beside which another rate or length of its method and rank, over the seeds
-    that both have, was seen to be better on the test part by more than the margin; it names the best one, and chooses
-    nothing.
+    """A sentence for each compared setting beside which another rate or length of its method and rank was seen to be
+    better on the test part by more than the margin, with the seeds of both; it names the best one, and chooses nothing.
 
     Args:
         found: the verdict.
@@ -127,8 +126,8 @@ def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:
         ]
         if ahead:
             _, best, difference = max(ahead, key=lambda one: one[0])
-            shared = len(difference.seeds)
-            over = f" over the {shared} seeds that both have," * (shared < len(chosen.finished))
+            few = len(difference.seeds) < len(chosen.finished)
+            over = f" over the {len(difference.seeds)} seeds that both have," * few
             sentences.append(
                 f"On the test part,{over} {_in_full(best)} was seen to be {off_text(difference)} than {_in_full(own)}, "
                 "which the validation part chose: to choose by the test part would be no fair estimate, so the answer "
