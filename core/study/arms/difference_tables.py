@@ -63,9 +63,7 @@ def differences_table(differences: Sequence[Difference], tested: Mapping[str, Ca
     if found:
         tests = [found[d.a].found if d.a in found else None for d in differences]
         both = zip(tests, columns["Finding"], strict=True)
-        columns["p"] = [
-            NOTHING if p is None else p_text(p.within if "within" in said else p.differs) for p, said in both
-        ]
+        columns["p"] = [p_text(p.within if "within" in said else p.differs) if p else NOTHING for p, said in both]
     columns["Beats it"] = [NOTHING if math.isnan(d.win) else f"{round(100 * d.win)} %" for d in differences]
     return pd.DataFrame(columns, dtype=object)
 
