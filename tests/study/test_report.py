@@ -226,9 +226,10 @@ def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided)
     }
     words = " ".join(term for term, _ in found.words).lower()
     assert all(finding.split(":")[0].lower() in words for finding in rows["Finding"])
+    tests = {candidate.arm.name: candidate.found for candidate in decided.verdict.candidates}
     assert rows["p"].to_dict() == {
-        candidate.arm.name: p_text(candidate.found.differs) for candidate in decided.verdict.candidates
-    }
+        name: p_text(found.within if name == "LoRA r=16" else found.differs) for name, found in tests.items()
+    }, "each finding has the p of its own test"
     within = tables["Settings"].frame.set_index("Setting")["Within 2 points"]
     assert within.to_dict() == {"Full": "–", "LoRA r=1": "no", "LoRA r=4": "not shown", "LoRA r=16": "shown"}
 
