@@ -202,7 +202,7 @@ WORDS: tuple[tuple[str, str], ...] = (
         "p",
         "how often chance alone would give a difference at least this large: the larger value of a t test over seeds "
         "and test examples, corrected by Holm for the settings tested together, and a joint sign-flip test over seeds. "
-        "0.008 in a table is 0.8 % in a sentence. Beside “within the margin” it is that of a shortfall as large.",
+        "0.008 in a table is 0.8 % in a sentence.",
     ),
     (
         "Shown, leaning, seen, open",
