@@ -13,14 +13,16 @@ import pytest
 
 from core.__main__ import main, parser
 from core.cli.asked import BESIDE_CONFIG, check_consistent
-from core.cli.compare import launch
+from core.cli.compare import asked, launch
 from core.data.task_spec import TaskSpec
 from core.errors import LabError, SpecError
 from core.lab import Lab
 from core.methods.full import FullSpec
+from core.methods.pretrain import PretrainSpec
 from core.networks.library.networks import Networks
 from core.plan.configuration import Configuration
 from core.plan.configuration_file import read_configuration, write_configuration
+from core.run_spec import default_optim
 from core.settings import Settings
 from core.store.record import Experiment
 from tests.conftest import short
@@ -70,6 +72,37 @@ def specs_of(lab: Lab, experiment: Experiment) -> list[str]:
     runs = lab.members(experiment)
     bases = [lab.run(run.spec.base).spec for run in runs if run.spec.base]
     return [spec.to_json() for spec in (*(run.spec.but(base=run.spec.base and "base") for run in runs), *bases)]
+
+
+OF_FINE_TUNING = (
+    "--decay constant --warmup 0.3 --weight-decay 0.1 --clip 0.5 --patience 2 --keep best --batch-size 4 --epochs 2 "
+    "--lr-full 0.01 --lr-lora 0.02 --rank 2 --alpha 3 --shots 3 --measure macro_f1 --within 2"
+)
+"""Options that say how a base is fine-tuned."""
+
+
+@pytest.mark.parametrize("line", ["--source digits", "--network tiny-bert --source pets --preset split --length 24"])
+def test_options_of_fine_tuning_leave_the_base_as_it_is_and_so_one_base_serves_all(line: str, waiting: Lab) -> None:
+    head = " --head-rate 0.02" if "--network" in line else ""
+    first, second = launched(waiting, line), launched(waiting, f"{line} {OF_FINE_TUNING}{head}")
+    (base,) = {run.spec.base for run in waiting.members(first)}
+    assert {run.spec.base for run in waiting.members(second)} == {base}
+    optim = waiting.members(second)[0].spec.optim
+    assert (optim.decay, optim.warmup, optim.clip, optim.batch_size) == ("constant", 0.3, 0.5, 4)
+    spec = waiting.run(str(base)).spec
+    assert spec.optim == default_optim(PretrainSpec, spec.network)
+    with asked(waiting, parser().parse_args(["compare", *shlex.split(f"{line} --precision bfloat16")])) as other:
+        assert other.base == spec
+        assert {arm.optim.precision for arm in other.arms} == {"bfloat16"}
+
+
+def test_what_saves_memory_holds_for_the_base_too_in_parts_no_smaller_than_an_example(waiting: Lab) -> None:
+    options = "--batch-size 512 --accumulation 256 --recompute --pretrain-epochs 2"
+    experiment = launched(waiting, f"--network tiny-bert --source pets --preset split --length 24 {options}")
+    (base,) = {run.spec.base for run in waiting.members(experiment)}
+    spec = waiting.run(str(base)).spec
+    usual = default_optim(PretrainSpec, spec.network)
+    assert spec.optim == usual.but(accumulation=usual.batch_size, recompute=True, epochs=2)
 
 
 def test_without_a_source_the_part_of_mnist_is_pretrained_on(waiting: Lab) -> None:

@@ -282,15 +282,14 @@ def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[s
 def _verdict_as_json(found: Verdict) -> dict[str, Any]:
     told = found.told if not found.reason else None
     # Full fine-tuning minus itself is nothing: the difference is then that of the best adapter setting.
-    seen = _candidate_as_json(told) if told is not None else dict.fromkeys(("difference", "interval", "p"))
+    numbers = ("difference", "interval", "p", "p_within")
+    seen = _candidate_as_json(told) if told is not None else dict.fromkeys(numbers)
     return {
         "level": str(found.level),
         "sentence": headline(found),
         "about": str(found.about) if found.claim is not None else None,
         "choice": found.choice.label if found.choice is not None else None,
-        "difference": seen["difference"],
-        "interval": seen["interval"],
-        "p": seen["p"],
+        **{name: seen[name] for name in numbers},
         "seeds": found.seeds,
         "examples": told.difference.examples or None if told is not None else None,
         "withheld": found.withheld or None,

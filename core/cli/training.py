@@ -28,7 +28,10 @@ FOUND = -1
 """Stands for ``--tune`` without a number: rates are searched for."""
 
 SHARED = tuple(name for name in OptimSpec.model_fields if name not in OWN)
-"""Fields that an option sets for all runs alike, the base's included."""
+"""Fields that an option sets for all methods alike."""
+
+SAVES_MEMORY = ("accumulation", "recompute")
+"""Those that an option sets for the base as well: all others say how it is fine-tuned, so that one base serves all."""
 
 
 def flag_of(field: str) -> str:
@@ -38,7 +41,8 @@ def flag_of(field: str) -> str:
 
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Add the options of training and of adapters."""
-    for field, more in (("epochs", "of fine-tuning"), *((name, "") for name in SHARED)):
+    for field in ("epochs", *SHARED):
+        more = "of the base as well" if field in SAVES_MEMORY else "of fine-tuning"
         shown = by_family(lambda family, field=field: _default(family, field))  # type: ignore[misc]
         add_field(parser, flag_of(field), OptimSpec, field, more, shown=shown, default=None)
     for kind, method in (methods(Role.REFERENCE) | methods(Role.ADAPTER)).items():
@@ -135,10 +139,12 @@ def optim_of(
     Raises:
         SpecError: a value is out of bounds.
     """
-    asked = {field: getattr(options, field) for field in SHARED}
+    usual, is_base = default_optim(method, network), method.role is Role.BASE
+    asked = {field: getattr(options, field) for field in (SAVES_MEMORY if is_base else SHARED)}
     asked |= {"epochs": epochs, "learning_rate": getattr(options, f"lr_{method.kind}", None)}
-    found = default_optim(method, network).but(**{field: value for field, value in asked.items() if value is not None})
-    return optim_for(method, found)
+    if is_base and options.accumulation is not None:
+        asked["accumulation"] = min(options.accumulation, usual.batch_size)
+    return optim_for(method, usual.but(**{field: value for field, value in asked.items() if value is not None}))
 
 
 def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | NetworkSpec) -> list[Setting]:

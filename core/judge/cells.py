@@ -91,13 +91,9 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
 
     run = text(names.run) or text("folder")
     method = text(names.method)
-    if not method:
-        raise JudgeError(f"{where} names no method in the column {printable(names.method)!r}.")
     if len(method) > MAX_METHOD:
         raise JudgeError(f"{where}: the method has more than {MAX_METHOD} characters: shorten its name.")
     seed = whole(names.seed, 0, 2**63 - 1)
-    if seed is None:
-        seed = _seed(run, reading, found, names, where)
     rate = number(names.learning_rate)
     if rate is None and reading.rate_pattern:
         rate = _after(run, reading.rate_pattern, where)
@@ -109,6 +105,10 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
             f"{where}: the state {printable(text('state') or text('status'), 40)!r} is not known: say "
             "finished, failed or stopped."
         )
+    if seed is None and names.seed and state == "finished" and not (reading.seed_pattern or reading.unseeded):
+        seed = -1 - place  # no seed: the run is left out
+    elif seed is None:
+        seed = _seed(run, reading, found, names, where)
     known = {plain(name): plain(text(name))[:MAX_METHOD] for name in (*SETTINGS, *reading.settings) if text(name)}
     kind = KINDS.get(method.lower(), method)
     alpha = number(names.alpha)
@@ -116,13 +116,10 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
     if any(_is_broken(text(column)) for column in (names.measure, names.validation)) and state == "finished":
         state = "failed"
         found.notes.append(f"{where} has a measure that is no finite number and counts as a run that failed.")
-    if value is None and not names.part and not names.epoch and state == "finished":
-        state = "failed"
-        found.notes.append(f"{where} has no {printable(names.measure)} and counts as a run that failed.")
     return Cells(
         Row(
             run=run,
-            method=plain(kind),
+            method=plain(kind) if kind else "",
             seed=seed,
             rank=whole(names.rank, 1, 10**6),
             alpha=alpha,

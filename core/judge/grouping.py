@@ -1,4 +1,4 @@
-"""Rows of a table of results that belong together: epochs and parts of a run, and what is repeated."""
+"""Rows of a table of results that belong together: epochs and parts of a run, what is repeated, and what is missing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 
 from core.errors import JudgeError, printable
 from core.judge.reading import Open, Reading, columns_text
-from core.numbers import counted
+from core.numbers import counted, seeds_text
 from core.store.curves import trends_of
 
-RowState = Literal["finished", "stopped", "failed"]
+RowState = Literal["finished", "stopped", "failed", "incomplete"]
+"""Incomplete is what is left out because a cell is empty."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +102,6 @@ def number(cells: Sequence[Cells], is_one: bool) -> None:
         count[setting] += 1
 
 
-def _by_run(cells: Sequence[Cells]) -> list[list[Cells]]:
-    groups: dict[tuple[object, ...], list[Cells]] = {}
-    for each in cells:
-        key = (each.row.run, setting_of(each.row), each.row.seed)
-        groups.setdefault(key, []).append(each)
-    return list(groups.values())
-
-
 def of_parts(cells: list[Cells], reading: Reading, found: Open) -> list[Cells]:
     """Rows of the test part, with what those of the validation part say of the same run and epoch."""
     parts = list(dict.fromkeys(each.part for each in cells))
@@ -132,11 +125,7 @@ def of_parts(cells: list[Cells], reading: Reading, found: Open) -> list[Cells]:
     for each in cells:
         if each.part == test:
             key = (each.row.run, setting_of(each.row), each.row.seed, each.order)
-            if key in values:
-                each.row = replace(each.row, validation=values[key])
-            if each.row.value is None and math.isnan(each.order) and each.row.state == "finished":
-                each.row = replace(each.row, state="failed")
-                found.notes.append(f"{each.place} has no result and counts as a run that failed.")
+            each.row = replace(each.row, validation=values.get(key, each.row.validation))
             kept.append(each)
     return kept
 
@@ -154,7 +143,10 @@ def of_epochs(cells: list[Cells], reading: Reading, found: Open, has_validation:
     Raises:
         JudgeError: a run has an epoch twice, or the best one is asked for where nothing ranks them.
     """
-    groups = _by_run(cells)
+    by_run: dict[tuple[object, ...], list[Cells]] = {}
+    for each in cells:
+        by_run.setdefault((each.row.run, setting_of(each.row), each.row.seed), []).append(each)
+    groups = by_run.values()
     if max(map(len, groups)) > 1 and not reading.take:
         options = ("last", "best") if has_validation else ("last",)
         found.ask("take", "Runs have several rows, one for each epoch or step, and one of them counts.", options)
@@ -178,9 +170,6 @@ def of_epochs(cells: list[Cells], reading: Reading, found: Open, has_validation:
         epochs = counts.row.epochs or (int(max(lengths)) if same else None)
         curve = {each.order: each.row.validation for each in group}
         counts.row = replace(counts.row, validation=validation, trend=trend_of(curve), epochs=epochs)
-        if counts.row.value is None and counts.row.state == "finished":
-            counts.row = replace(counts.row, state="failed")
-            found.notes.append(f"{counts.place}: its run has no result and counts as one that failed.")
         kept.append(counts)
     return kept
 
@@ -220,3 +209,55 @@ def unique(rows: Sequence[Row], reading: Reading, found: Open) -> list[Row]:
     if repeated and not found.questions:
         found.notes.append(f"{counted(repeated, 'row')} repeated a setting and seed and did not count.")
     return [replace(row, run=row.run or f"run-{place}") for place, row in enumerate(kept, 1)]
+
+
+def mark_incomplete(cells: Sequence[Cells], columns: Mapping[str, str], is_ordered: bool, found: Open) -> None:
+    """Mark finished runs that lack something, and all of their seeds, so that no setting is chosen for having more.
+
+    Taken are a method, seed and measure, a validation measure that others of the setting have, and what others of the
+    method have, such as a rank, where the setting without it would have less than half as many runs. A seed stays if
+    its setting has no measure at all, or none would be left.
+
+    Raises:
+        JudgeError: none is left, or the order of the rows of a setting says their seeds, and a setting is not known.
+    """
+    rows = [each.row for each in cells]
+    sizes = Counter(map(setting_of, rows))
+    largest = {setting[0]: size for setting, size in reversed(sizes.most_common())}
+    own = dict.fromkeys(["rank", "alpha", "learning_rate", "epochs", *(name for row in rows for name in row.settings)])
+    known = {(row.method, name) for row in rows for name in own if not _lacks(row, name)}
+    validated = {setting_of(row) for row in rows if row.validation is not None}
+    lacking: dict[int, str] = {}
+    for place, row in enumerate(rows):
+        few = 2 * sizes[setting_of(row)] < largest[row.method]
+        taken = ["method", *(name for name in own if few and (row.method, name) in known), "value", "seed"]
+        taken += ["validation"] * (setting_of(row) in validated)
+        if row.state == "finished" and (names := [name for name in taken if _lacks(row, name)]):
+            lacking[place], cells[place].row = names[0], replace(row, state="incomplete")
+    done = {(setting_of(each.row), each.row.seed) for each in cells if each.row.state == "finished"}
+    seeds, count = {seed for _, seed in done}, Counter(setting for setting, _ in done)
+    lost, notes = set[int](), list[str]()
+    for place, name in lacking.items():
+        row, setting = rows[place], setting_of(rows[place])
+        if (setting, row.seed) not in done:  # where it is, the run was repeated
+            run = ", ".join(filter(None, [printable(row.method), f"seed {row.seed}" * (row.seed >= 0)]))
+            where = f"in the column {printable(columns.get(name) or name)!r}"
+            notes.append(f"{cells[place].place} ({run}) has an empty cell {where}")
+            if not done or (is_ordered and name in ("method", *own)):
+                why = "the order of the rows says their seeds" if done else "no other run has all that it takes"
+                raise JudgeError(f"{notes[-1]}: fill it in, because {why}.")
+            if row.seed in seeds and (row.value is not None or count[setting]):
+                lost.add(row.seed)
+            if row.seed < 0 and count[setting] == len(seeds) - 1:
+                lost |= {seed for seed in seeds if (setting, seed) not in done}
+                count[setting] += 1
+    lost = lost if seeds - lost else set()
+    for each in (each for each in cells if each.row.state == "finished" and each.row.seed in lost):
+        each.row = replace(each.row, state="incomplete")
+    what = f"All runs of {seeds_text(sorted(lost))}" if lost else "Runs"
+    notes.insert(0, f"{what} are left out because of an empty cell; where such a run failed, say so in a column state")
+    found.notes += [f"{note}." for note in notes if len(notes) > 1]
+
+
+def _lacks(row: Row, name: str) -> bool:
+    return row.seed < 0 if name == "seed" else getattr(row, name, row.settings.get(name)) in (None, "")

@@ -235,7 +235,7 @@ def _run(place: int, row: Row, objective: ReportedObjective, network: ReportedNe
     return Run(
         id=row.run,
         spec=spec,
-        state=row.state,
+        state="failed" if row.state == "incomplete" else row.state,
         experiment=None,
         created=float(place),
         started=None,

@@ -128,7 +128,7 @@ def gathered(
     for name, table in found.tables:
         own = _understood(name, table, reading)
         found.questions += [question for question in own.questions if question not in found.questions]
-        notes += own.notes
+        notes += [f"{printable(name)}: {note}" if "an empty cell" in note else note for note in own.notes]
         if own.questions:
             continue
         if scale is not None and own.scale != scale:
@@ -152,7 +152,7 @@ def gathered(
     if len({len(each) for each in found.measures.values()}) > 1:
         raise JudgeError("Some runs have other numbers of test examples: results are compared on the same ones.")
     found.results = Results(
-        tuple(rows),
+        tuple(row for row in rows if row.state != "incomplete"),
         scale,
         old.reference if old is not None else reference_of(reading),
         reading.to_json(),

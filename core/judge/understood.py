@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import JudgeError, printable
 from core.judge.cells import KINDS, Names, cells_of, plain
-from core.judge.grouping import Row, number, of_epochs, of_parts, unique
+from core.judge.grouping import Cells, Row, mark_incomplete, number, of_epochs, of_parts, unique
 from core.judge.reading import COLUMNS, Open, Reading, check_column, column_of, columns_text
 from core.judge.scale import Scale, name_of, scale_of
 from core.judge.table import Table, number_in
@@ -59,8 +59,11 @@ def understood(table: Table, reading: Reading) -> Understood:
     runs = _runs(table, reading, names, found)
     if found.questions:
         return found
-    found.scale = scale_of(measure, [*_values(runs)], reading, found.ask)
-    found.rows = _scaled(unique(runs, reading, found), found.scale)
+    values = (value for each in runs for value in (each.row.value, each.row.validation) if value is not None)
+    found.scale = scale_of(measure, [value for value in values if math.isfinite(value)], reading, found.ask)
+    columns = {**vars(names), "value": measure, "validation": names.validation or measure}
+    mark_incomplete(runs, columns, reading.unseeded == "order", found)
+    found.rows = _scaled(unique([each.row for each in runs], reading, found), found.scale)
     _reference(found, reading)
     if len(found.rows) > MAX_RUNS:
         raise JudgeError(f"The file has more than {MAX_RUNS:,} runs: leave some out.")
@@ -126,7 +129,7 @@ def _validation(table: Table, reading: Reading, measure: str) -> str:
     return next((lower[shape] for shape in shapes if shape in lower and lower[shape] != measure), "")
 
 
-def _runs(table: Table, reading: Reading, names: Names, found: Understood) -> list[Row]:
+def _runs(table: Table, reading: Reading, names: Names, found: Understood) -> list[Cells]:
     """One row for each run, of which a table may have several: for epochs and for parts."""
     cells = [cells_of(table, place, reading, names, found) for place in range(len(table))]
     if found.questions:
@@ -140,7 +143,7 @@ def _runs(table: Table, reading: Reading, names: Names, found: Understood) -> li
         is_lower = reading.better == "lower" or (not reading.better and known is not None and known.sign < 0)
         has_validation = bool(names.validation or names.part)
         cells = of_epochs(cells, reading, found, has_validation, -1.0 if is_lower else 1.0)
-    return [each.row for each in cells]
+    return cells
 
 
 def _reference(found: Understood, reading: Reading) -> None:
@@ -163,11 +166,6 @@ def reference_of(reading: Reading) -> str:
     """The method that others are compared with, as rows call it."""
     asked = reading.reference or FullSpec.name()
     return KINDS.get(asked.lower()) or plain(asked)
-
-
-def _values(rows: Iterable[Row]) -> Iterable[float]:
-    for row in rows:
-        yield from (value for value in (row.value, row.validation) if value is not None and math.isfinite(value))
 
 
 def _scaled(rows: Sequence[Row], scale: Scale | None) -> list[Row]:

@@ -22,15 +22,19 @@ from core.judge.sources import Given, given
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.verdict_words import headline
+from core.study.arms import difference_tables
+from core.study.arms.candidate import Rule
+from core.study.arms.design_words import level_text
+from core.study.arms.verdict_words import explanation, headline
 from core.study.report.answer import answer_of, bases_of
 from core.study.report.html import report_file, report_html
 from core.study.report.judged import REPORTED, carried, judged_answer, keep_results
 from core.study.report.judged_report import judged_report
 from core.study.report.results_export import results_files
 from core.study.stats.spending import level_of
+from core.study.stats.words import p_text
 from core.tracking.registry import target_of
-from tests.judge.samples import METHODS, asked, csv_of, judged, judged_files, read, rows_of, verdict_of, written
+from tests.judge.samples import METHODS, RATES, asked, csv_of, judged, judged_files, read, rows_of, verdict_of, written
 from tests.trained_home import TrainedHome
 
 
@@ -103,6 +107,30 @@ def test_the_verdict_of_a_table_is_that_of_the_rule_and_says_what_the_table_carr
     assert said[0] == REPORTED
     assert "No curves are reported: whether the settings had settled is not known." in said
     assert not [sentence for sentence in said if "validation" in sentence]
+
+
+@pytest.mark.parametrize(("mean", "words"), [(90.6, "more accurate"), (90.1, "at most the margin of 0.5 points")])
+def test_each_claim_quotes_the_p_of_its_own_rule_in_sentences_tables_and_json(
+    mean: float, words: str, idle: Lab
+) -> None:
+    rows = rows_of(range(12), RATES[1:2], {("full", None): 90.0, ("lora", 4): mean})
+    answer = judged(
+        idle, csv_of({**row, "accuracy": float(row["accuracy"]) + place % 5 / 6} for place, row in enumerate(rows))
+    )
+    found, (told,) = answer.verdict, answer.verdict.candidates
+    assert found.rule is Rule.WITHIN
+    assert words in headline(found)
+    is_within = words != "more accurate"
+    p, level = (told.found.within, told.at / 2) if is_within else (told.found.differs, told.at)
+    assert p_text(told.found.within) != p_text(told.found.differs)
+    shown = "< 0.1 %" if p < 0.001 else f"= {level_text(p)}"
+    assert f"Shown with 12 seeds: p {shown}, and this look allows {level_text(level)}." in explanation(found)
+    differences = difference_tables.full_differences(answer.arms, "accuracy", found)
+    table = difference_tables.differences_table(differences, difference_tables.tested_settings(answer.arms, found))
+    assert table["Finding"].item() == ("Shown: within the margin" if is_within else "Shown: higher")
+    assert table["p"].item() == p_text(p)
+    printed = verdict_of(answer)
+    assert (printed["p"], printed["p_within"]) == (told.found.differs, told.found.within)
 
 
 def test_without_a_validation_part_nothing_is_chosen_and_the_page_says_why(idle: Lab) -> None:

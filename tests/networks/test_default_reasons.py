@@ -54,7 +54,7 @@ def test_adapters_on_a_transformer_have_a_reason_for_rank_alpha_and_layers_too()
 
 def test_the_reason_for_a_rate_is_that_of_the_role_where_the_family_has_a_multiple_for_it() -> None:
     own = TransformerSpec.reasons
-    for method, key in ((FullSpec, "learning_rate"), (PretrainSpec, "learning_rate"), (LoRASpec, Role.ADAPTER)):
+    for method, key in ((FullSpec, "learning_rate"), (PretrainSpec, Role.BASE), (LoRASpec, Role.ADAPTER)):
         assert rate_reason(method, TransformerSpec) == own[key]
         assert rate_reason(method, PerceptronSpec) == ""
 

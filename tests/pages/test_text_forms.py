@@ -18,6 +18,7 @@ from core.forecast.estimates import Estimates
 from core.forecast.fit import Shortage
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
+from core.methods.method import Role
 from core.networks.transformer import TransformerSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
@@ -183,7 +184,10 @@ ADAPTERS = {"adapter", "rank", "alpha", "target_modules"}
 """Reasons for the defaults of adapters."""
 
 
-@pytest.mark.parametrize(("page", "left_out"), [("finetune", set()), ("study", {"rank"}), ("pretrain", ADAPTERS)])
+@pytest.mark.parametrize(
+    ("page", "left_out"),
+    [("finetune", {Role.BASE}), ("study", {"rank", Role.BASE}), ("pretrain", {*ADAPTERS, "learning_rate"})],
+)
 def test_the_help_of_a_field_gives_the_reason_for_the_value_that_it_starts_at(
     lab: Lab, page: str, left_out: set[str]
 ) -> None:

@@ -16,6 +16,8 @@ from core.methods.head import HeadSpec
 from core.methods.heads import is_in_head
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
+from core.methods.pretrain import PretrainSpec
+from core.networks.causal import CausalSpec
 from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
 from core.run_spec import BEYOND_PLAIN_ADAM, OptimSpec, RunSpec, default_optim, default_rate, optim_for
@@ -145,10 +147,12 @@ def test_every_field_but_these_is_named_as_one_that_only_autograd_has() -> None:
 
 def test_a_family_has_rates_and_settings_of_its_own() -> None:
     assert default_rate(LoRASpec) == 5 * default_rate(FullSpec) == 0.005
-    assert default_rate(LoRASpec, TransformerSpec) == pytest.approx(1e-3)
+    assert default_rate(LoRASpec, TransformerSpec) == 0.00316
+    assert default_rate(PretrainSpec, TransformerSpec) == 5e-5, "bases that were trained serve further experiments"
+    assert (default_rate(FullSpec, CausalSpec), default_rate(LoRASpec, CausalSpec)) == (5e-5, 5e-4)
     assert default_optim(FullSpec) == OptimSpec.of(learning_rate=0.001)
     optim = default_optim(FullSpec, TransformerSpec)
-    assert (optim.batch_size, optim.epochs, optim.learning_rate) == (32, 3, 5e-5)
+    assert (optim.batch_size, optim.epochs, optim.learning_rate) == (32, 3, 1e-4)
     assert (optim.weight_decay, optim.warmup, optim.decay, optim.clip) == (0.0, 0.1, "linear", 1.0)
     head = default_rate(HeadSpec, TransformerSpec)
     assert optim.head_rate == head == default_optim(HeadSpec, TransformerSpec).learning_rate

@@ -43,7 +43,7 @@ def finding_text(difference: Difference, candidate: Candidate | None = None) -> 
 
 
 def differences_table(differences: Sequence[Difference], tested: Mapping[str, Candidate] | None = None) -> pd.DataFrame:
-    """One row per difference, in words: mean, 95 % interval, finding, corrected p, win probability.
+    """One row per difference, in words: mean, 95 % interval, finding, its corrected p, win probability.
 
     What they are compared with has a column where it differs between rows; otherwise the table's title names it.
 
@@ -62,7 +62,8 @@ def differences_table(differences: Sequence[Difference], tested: Mapping[str, Ca
     }
     if found:
         tests = [found[d.a].found if d.a in found else None for d in differences]
-        columns["p"] = [NOTHING if test is None else p_text(test.differs) for test in tests]
+        both = zip(tests, columns["Finding"], strict=True)
+        columns["p"] = [p_text(p.within if "within" in said else p.differs) if p else NOTHING for p, said in both]
     columns["Beats it"] = [NOTHING if math.isnan(d.win) else f"{round(100 * d.win)} %" for d in differences]
     return pd.DataFrame(columns, dtype=object)
 

@@ -202,14 +202,15 @@ def _rows(found: StudyAnswer, at: AtPoint) -> Iterator[dict[str, str]]:
 
 def _row(found: StudyAnswer, at: AtPoint, arm: Arm, candidate: Candidate | None, measure: Measure) -> dict[str, str]:
     done, course = arm.finished_only, course_of(arm)
+    shown, tests = ("", None) if candidate is None else (_shown(candidate), candidate.found)
     texts = {
         found.axis.title: found.axis.tick(at.point),
         "Setting": arm.spec.label if arm.role is Role.REFERENCE else arm.name,
         "Learning rate": f"{arm.learning_rate:g}",
         measure.axis: spread_text(done.interval(measure.name), done.what()),
         "Difference from full": off_text(candidate.difference) if candidate is not None else "",
-        "Shown": _shown(candidate) if candidate is not None else "",
-        "p": p_text(candidate.found.differs) if candidate is not None and candidate.found is not None else "",
+        "Shown": shown,
+        "p": "" if tests is None else p_text(tests.within if shown == Standing.WITHIN else tests.differs),
         "Longer training": "settled" if course is Course.SETTLED else str(course),
         "Updates": count_text(updates_of([arm])),
         "Trainable": count_text(done.trained),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.numbers import bytes_text, capitalized, count_text, counted, listed, percent, times_text
 from core.study.arms.arm import Arm
-from core.study.arms.candidate import Candidate, Rule
+from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.compared import paired_differences, rank_extremes
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
 from core.study.arms.forgetting_clause import forgetting_clause
@@ -52,20 +52,17 @@ def headline(verdict: Verdict) -> str:
     if verdict.withheld:
         return verdict.withheld
     name, off = name_of(told.arm, verdict), off_text(told.difference)
-    measure = told.arm.spec.objective.primary
-    full = full_name(verdict)
+    measure, full = told.arm.spec.objective.primary, full_name(verdict)
     match verdict.rule:
         case Rule.WITHIN:
             trained = _trained_words(verdict, told.arm)
-            margin = f"the margin of {measure.margin_text(verdict.margin)}"
-            limit = f"is at most {margin} {measure.worse} than {full}"
+            limit = f"is at most the margin of {measure.margin_text(verdict.margin)} {measure.worse} than {full}"
             words = f"{limit} (observed: {off_text(told.difference, in_brackets=True)}){trained}"
-            if told.claim(Rule.HIGHER):
+            if (claim := _said(verdict)) is not None and claim.rule is Rule.HIGHER:
                 words = f"is {off} than {full}{trained}"
             return _claimed(verdict, f"Use {name}: it", name, words)
         case Rule.HIGHER:
-            best = _best_of(verdict, name)
-            return _claimed(verdict, f"Use {name}: it", best, f"is {off} than {full}")
+            return _claimed(verdict, f"Use {name}: it", _best_of(verdict, name), f"is {off} than {full}")
         case Rule.LOWER:
             best = _best_of(verdict, name)
             than = "" if verdict.about is About.METHODS else f" than {full}"
@@ -75,6 +72,12 @@ def headline(verdict: Verdict) -> str:
                 among = f"in {measure.noun} is shown between {name} and {reference_name(verdict.full)}"
                 return f"No choice yet: no difference {among}; it was {off}."
             return f"No choice yet: {name} was {off} in these runs, which is not enough for a claim."
+
+
+def _said(verdict: Verdict) -> Claim | None:
+    """The claim of the headline: that a setting is better rather than good enough, where that is shown as far."""
+    better = verdict.told.claim(Rule.HIGHER) if verdict.told is not None and verdict.claim is not None else None
+    return better if better and (better.about_methods or verdict.about is About.RATES) else verdict.claim
 
 
 def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
@@ -246,16 +249,14 @@ def _too_few(verdict: Verdict, told: Candidate) -> str:
 
 
 def _tests(verdict: Verdict, told: Candidate) -> str:
-    claim, seeds, many, level = verdict.claim, verdict.seeds, told.among, told.at
+    claim, seeds, many, level = _said(verdict), verdict.seeds, told.among, told.at
     corrected = f", corrected for the {many} settings tested together" if many > 1 else ""
     if claim is not None and told.found is not None:
-        within = claim.rule is Rule.WITHIN
-        p = told.found.within if within else told.found.differs
-        if p > (level / 2 if within else level):
+        p, at = (told.found.within, level / 2) if claim.rule is Rule.WITHIN else (told.found.differs, level)
+        if p > at:
             return f"Shown with {claim.seeds} seeds at an earlier look; with {seeds} the interval agrees."
-        at = level_text(level / 2 if within else level)
-        neighbors = "" if verdict.is_given or not claim.about_methods else ", also at the neighboring learning rates"
-        return f"Shown with {seeds} seeds: {_p_words(p)}{corrected}, and this look allows {at}{neighbors}."
+        beside = "" if verdict.is_given or not claim.about_methods else ", also at the neighboring learning rates"
+        return f"Shown with {seeds} seeds: {_p_words(p)}{corrected}, and this look allows {level_text(at)}{beside}."
     if told.leans:
         return f"The t test over seeds rejects at 5 %{corrected}, which a claim takes more than."
     if seeds < CLAIM_SEEDS:

@@ -104,8 +104,8 @@ def _lengths(evidence: Evidence) -> str:
 
 
 def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:
-    """A sentence for each compared setting beside which another rate or length of its method and rank, with the same
-    seeds, was seen to be better on the test part by more than the margin; it names the best one, and chooses nothing.
+    """A sentence for each compared setting beside which another rate or length of its method and rank was seen to be
+    better on the test part by more than the margin, with the seeds of both; it names the best one, and chooses nothing.
 
     Args:
         found: the verdict.
@@ -115,8 +115,8 @@ def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:
     sentences = []
     for chosen in found.compared if tried else ():
         (own,) = [arm for arm in tried if arm.key == chosen.key]
-        group, seeds = own.tuning_group[:-1], set(chosen.finished)
-        alike = [arm for arm in tried if arm.tuning_group[:-1] == group and arm is not own and seeds <= {*arm.seeds}]
+        group = own.tuning_group[:-1]
+        alike = [arm for arm in tried if arm.tuning_group[:-1] == group and arm is not own]
         differences = paired_differences([(arm, own) for arm in alike], own.primary)
         sign = own.what().sign
         ahead = [
@@ -126,10 +126,12 @@ def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:
         ]
         if ahead:
             _, best, difference = max(ahead, key=lambda one: one[0])
+            few = len(difference.seeds) < len(chosen.finished)
+            over = f" over the {len(difference.seeds)} seeds that both have," * few
             sentences.append(
-                f"On the test part, {_in_full(best)} was seen to be {off_text(difference)} than {_in_full(own)}, which "
-                "the validation part chose: to choose by the test part would be no fair estimate, so the answer rests "
-                "on what the validation part chose."
+                f"On the test part,{over} {_in_full(best)} was seen to be {off_text(difference)} than {_in_full(own)}, "
+                "which the validation part chose: to choose by the test part would be no fair estimate, so the answer "
+                "rests on what the validation part chose."
             )
     return sentences
 
