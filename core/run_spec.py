@@ -359,7 +359,7 @@ def optim_for(method: type[MethodSpec] | MethodSpec, optim: OptimSpec) -> OptimS
 
 def with_head_rate(method: MethodSpec, optim: OptimSpec, network: NetworkSpec) -> OptimSpec:
     """The settings of a method on a network; a head that is trained whole gets the usual rate where it has none."""
-    if method.only_head or optim.head_rate is not None or not network.whole_head:
+    if not network.whole_head or optim.head_rate is not None or method.only_head:
         return optim
     return optim.but(head_rate=network.head_rate)
 

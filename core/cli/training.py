@@ -102,6 +102,8 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def _default(family: type[NetworkSpec], field: str) -> object:
+    if field == "head_rate":
+        return "none" if family.head_rate is None else family.head_rate
     value = getattr(default_optim(FullSpec, family), field)
     return "that of the method" if value is None else "off" if value is False else value
 

@@ -130,7 +130,7 @@ class AutogradStepper:
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _precision(self) -> AbstractContextManager[object]:
-        if self.optim.precision == "float32":
+        if self.optim.precision == "float32" or self.device.type == "meta":  # where autocast has no types
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 

@@ -67,8 +67,8 @@ class Focus:
         return self.masked_differs and self.run.spec.source is not None
 
     @property
-    def has_head(self) -> bool:
-        """Whether every method trains a head whole, which is then not among the layers."""
+    def has_new_head(self) -> bool:
+        """Whether the base came without a head, which is then not among the layers."""
         return len(self.shapes) < len(self.run.spec.network.linear_layers())
 
     @property
@@ -100,12 +100,12 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         start = first.id if first is not None else next(iter(names))
         st.query_params["run"] = start
         # The layer is of the run that was shown before, too, and this network may have none of that name.
-        if asked and st.query_params.get("layer") not in layer_shapes(runs[start][1].spec.trained_network):
+        if asked and st.query_params.get("layer") not in layer_shapes(runs[start][1].spec.network):
             st.query_params.pop("layer", None)
     left, right = st.columns(2, gap="medium")
     with left:
         arm, run = runs[pick("Run", names, "run", "The trained network to analyse, shown beside other settings.")]
-    shapes = layer_shapes(run.spec.trained_network)
+    shapes = layer_shapes(run.spec.network)
     with right:
         layers = {path: layer_text(path, shape) for path, shape in shapes.items()}
         layer = pick("Layer", layers, "layer", "Each layer with its number of inputs and outputs.")

@@ -33,7 +33,7 @@ def instruments_part(focus: Focus) -> None:
     tested, validated = (strengths_of(focus.lab, focus.run, part, limit, step) for part in ("test", "validation"))
     combinations = switches_of(focus.lab, focus.run, limit)
     alone = alone_of(focus.lab, focus.run, focus.layer, limit) if focus.has_map else None
-    head = " The head, which every method trains whole, keeps its trained weights." if focus.has_head else ""
+    head = " The new head, which the base does not have, keeps its trained weights." if focus.has_new_head else ""
     st.subheader("Strength of ΔW")
     alpha_slider(focus, tested, validated.best, step)
     formulas(

@@ -72,7 +72,7 @@ def map_part(focus: Focus) -> None:
         open_layer,
     )
     st.caption(literal(f"{focus.name}. {measure.reading} {map_sentence(measure, values)}"))
-    head = " The head is not shown: every method trains it whole." if focus.has_head else ""
+    head = " The new head is not shown: it has no base to differ from." if focus.has_new_head else ""
     empty = len(focus.shapes) - len(values)
     which = f" {counted(empty, 'empty tile')}: training changed nothing there." if empty else ""
     st.caption(f"Framed: the chosen layer.{which}{head}")

@@ -72,8 +72,9 @@ def rank_part(focus: Focus) -> None:
         found = each(runs_of_arm, lambda run: tested_of(focus, run, limit), "Evaluating the runs")
         rows += [_row(arm.label, found, masked)]
     table(rows, measure, has_source=tested[0].scores.source is not None)
-    elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_head
+    elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_new_head
     kept = "Biases and all that is no linear layer" if elsewhere else "Biases"
+    kept += ", and the head, which every method trains whole," if full.spec.head else ""
     st.caption(
         "Vertical line: the rank chosen on the validation part. Diamonds: trained LoRA runs. The table shows "
         f"{measure.values_noun} on the test part."

@@ -25,7 +25,7 @@ from core.methods.registry import method_of, methods
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from core.objectives.registry import CLASSIFICATION
-from core.plan.configuration import MAX_RUNS, Configuration, preset_configuration
+from core.plan.configuration import MAX_RUNS, Configuration, preset_configuration, with_head
 from core.plan.configuration_file import KNOWN, MAX_FILE, VERSION, read_configuration, write_configuration
 from core.plan.rate_grid import TuneSpec
 from core.reader import reading_here
@@ -131,7 +131,7 @@ def test_any_experiment_that_can_be_asked_for_comes_back_equal(library: Lab, dat
         more["own_bases"] = data.draw(st.booleans())
     else:
         task = TaskSpec.of(dataset="pets", shots=data.draw(st.none() | st.integers(1, 9)))
-    asked = Configuration.on(start, task, data.draw(arms), data.draw(seeds), **more)
+    asked = with_head(Configuration.on(start, task, data.draw(arms), data.draw(seeds), **more))
     assert read(library, write_configuration(asked)) == asked
 
 

@@ -73,10 +73,13 @@ def test_every_field_of_a_spec_has_a_title_of_its_own() -> None:
     def fields(spec: type[Spec]) -> int:
         return len(spec.model_fields)
 
-    settings = settings_of(make_run("lora").spec)
+    run = make_run("lora")
+    settings = settings_of(run.spec)
     parts = fields(PerceptronSpec) + 2 * fields(TaskSpec) + fields(LoRASpec) + fields(OptimSpec)
-    # A perceptron has no head with a learning rate of its own, and no activations that are computed again.
-    assert len(settings) == fields(RunSpec) - 6 + parts - 2 + fields(ClassificationSpec)
+    # No head of its own with a learning rate, which two fields of a run say, and no activations that are computed again.
+    assert len(settings) == fields(RunSpec) - 7 + parts - 3 + fields(ClassificationSpec)
+    whole = run.spec.but(head="whole", optim=run.spec.optim.but(head_rate=0.1))
+    assert settings_of(whole) == {**settings, "Head": "whole", "Learning rate of the head": "0.1"}
 
 
 def test_runs_can_be_compared_when_they_share_base_and_task() -> None:

@@ -16,13 +16,12 @@ from torch import nn
 from core.errors import LoRAError
 from core.lab import Lab
 from core.methods.adapted import AdaptedLinear
-from core.methods.heads import without_head
+from core.methods.heads import head_paths, mark_head, without_head
 from core.methods.linear import features
 from core.methods.merging import merged_copy
 from core.methods.method import Role
 from core.networks.network import NetworkSpec
 from core.numbers import listed
-from core.run_spec import Head
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter
@@ -37,10 +36,7 @@ from core.study.weights.spectrum import (
 )
 
 REST = "everything else"
-"""Name of all parameters together that are neither in a linear layer nor in the head, such as embeddings."""
-
-BaseKey = tuple[str, float | None, Head | None]
-"""What a base is known by; see :func:`_base_key`."""
+"""Name of all parameters together that are neither in a linear layer nor in a new head, such as embeddings."""
 
 MAX_BYTES = 2**30
 """Maximum size of the changes that are kept in memory, unless the latest one alone is larger."""
@@ -54,10 +50,12 @@ class WeightChange:
     """The network that training started from."""
     tuned: nn.Module
     """The network after training: plain after full fine-tuning, with its adapters after LoRA."""
+    whole: tuple[str, ...] = ()
+    """Paths of layers of the base that every method trains whole, so that no rank limits their change."""
 
     @cached_property
     def weights(self) -> LayerArrays:
-        """W of each layer before training, (out, in), by its path; layers of the head are left out."""
+        """W of each layer before training, (out, in), by its path; layers of a new head are left out."""
         return linear_weights(self.base)
 
     @cached_property
@@ -78,7 +76,7 @@ class WeightChange:
 
     @cached_property
     def changed_elsewhere(self) -> tuple[str, ...]:
-        """Names of what training changed beside linear layers and the head, such as ``norm.running_mean``."""
+        """Names of what training changed beside linear layers and a new head, such as ``norm.running_mean``."""
         linear = {f"{path}.{part}" for path in self.weights for part in ("weight", "bias")}
         before, after = without_head(self.base), self.plain.state_dict()
         return tuple(name for name in before if name not in linear and not torch.equal(before[name], after[name]))
@@ -144,9 +142,10 @@ def read_change(lab: Lab, run: Run, base: nn.Module | None = None) -> WeightChan
         NetworkFileError: a network's file is damaged.
         AdapterError: the adapter's file is damaged, or was trained on another base.
     """
-    marked = run.spec.trained_network.marked
-    base = marked(lab.artifacts.base_network(run)) if base is None else base
-    return WeightChange(base, marked(lab.artifacts.trained(run)))
+    base = lab.artifacts.base_network(run) if base is None else base
+    tuned = lab.artifacts.trained(run)
+    mark_head(tuned, head_paths(base))  # a head that the base has, too, is a layer as any other
+    return WeightChange(base, tuned, run.spec.trained_network.head_paths if run.spec.head else ())
 
 
 class Changes:
@@ -164,7 +163,7 @@ class Changes:
         self._read = read
         self._changes: OrderedDict[tuple[str, float | None], WeightChange] = OrderedDict()
         self._sizes: dict[tuple[str, float | None], int] = {}
-        self._bases: WeakValueDictionary[BaseKey, nn.Module] = WeakValueDictionary()
+        self._bases: WeakValueDictionary[tuple[str, float | None], nn.Module] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def get(self, lab: Lab, run: Run) -> WeightChange:
@@ -187,7 +186,7 @@ class Changes:
 
 @lru_cache(maxsize=32)
 def layer_shapes(network: NetworkSpec) -> Mapping[str, tuple[int, int]]:
-    """Return (out, in) of each linear layer of a network but those of its head, by its path; no file is read."""
+    """Return (out, in) of each linear layer of a network but those of a new head, by its path; no file is read."""
     sizes = {path: features(layer) for path, layer in linear_layers(network.build()).items()}
     return {path: (outputs, inputs) for path, (inputs, outputs) in sizes.items()}
 
@@ -225,12 +224,10 @@ def run_of_seed(arm: Arm, seed: int) -> Run:
     return next((run for run in arm.runs if run.spec.seed == seed), arm.runs[0])
 
 
-def _base_key(lab: Lab, run: Run) -> BaseKey | None:
-    """The base of a run, when it ended, and how its head is trained, by which its network is known; None where the run
-    started from none.
-    """
+def _base_key(lab: Lab, run: Run) -> tuple[str, float | None] | None:
+    """The base of a run, and when it ended, by which its network is known; None where the run started from none."""
     bases = [] if run.spec.base is None else lab.runs_of([run.spec.base])
-    return (bases[0].id, bases[0].ended, run.spec.head) if bases else None
+    return (bases[0].id, bases[0].ended) if bases else None
 
 
 def _bytes(change: WeightChange) -> int:

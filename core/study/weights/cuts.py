@@ -21,7 +21,7 @@ from core.objectives.objective import ObjectiveSpec
 from core.run_spec import RunSpec
 from core.study.arms.arm import Arm
 from core.study.arms.cut import Accuracies, CutArm
-from core.study.weights.change import layer_shapes, read_change
+from core.study.weights.change import read_change
 from core.study.weights.spectrum import cut_networks
 from core.training.evaluation import evaluate_both
 
@@ -61,7 +61,7 @@ def cuts_of(lab: Lab, full: Arm, ranks: Iterable[int], limit: int = MAX_PRODUCTS
     if not wanted:
         return Cuts(())
     target, source = tasks_of(lab, full.spec)
-    layers = list(layer_shapes(full.spec.trained_network).values())
+    layers = list(full.spec.network.linear_layers().values())
     numbers = sum(map(prod, layers))
     # In float64: W, ΔW and both factors of its decomposition; in float32: base, tuned and cut network.
     needed, free = numbers * (4 * 8 + 3 * 4), free_bytes(torch.device("cpu"))
@@ -106,7 +106,9 @@ def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int], seeds: int | None = None
     for run in full.runs[:seeds]:
         change = read_change(lab, run)
         target, source = tasks_of(lab, run.spec)
-        for cut, network in zip(cuts.values(), cut_networks(change.base, change.tuned, list(cuts)), strict=True):
+        for cut, network in zip(
+            cuts.values(), cut_networks(change.base, change.tuned, list(cuts), change.whole), strict=True
+        ):
             cut.by_seed[run.spec.seed] = accuracies_of(network, target, source, "test", run.spec.objective)
     return list(cuts.values())
 

@@ -52,8 +52,8 @@ def cut_curves(change: WeightChange, evaluators: Sequence[Evaluator]) -> list[Cu
     Returns:
         One curve for each of ``evaluators``.
     """
-    ranks = ranks_up_to(max(min(change.weights[path].shape) for path in change.weights))
-    networks = cut_networks(change.base, change.plain, ranks)
+    ranks = ranks_up_to(max(min(change.weights[path].shape) for path in change.weights if path not in change.whole))
+    networks = cut_networks(change.base, change.plain, ranks, change.whole)
     found = [[evaluator.of_networks([network]) for evaluator in evaluators] for network in networks]
     return [
         CutCurve(ranks, Scores.joined(of_evaluator), evaluator.of_networks([change.base]))

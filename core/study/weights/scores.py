@@ -282,12 +282,11 @@ def _logits_of_chain(change: WeightChange, x: Tensor, strengths: Sequence[Streng
     first: Tensor | None = None
     first_delta: Tensor | None = None
     steps = [(path, module) for path, module in change.base.named_modules() if path.startswith("layers.")]
-    head = head_paths(change.base)
     for each in strengths:
         h = x
         for path, module in steps:
-            if not isinstance(module, nn.Linear) or path in head:
-                h = (change.plain.get_submodule(path) if path in head else module)(h)
+            if not isinstance(module, nn.Linear):
+                h = module(h)
                 continue
             strength = float(each.get(path, 1.0))
             if h is x:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -262,16 +262,22 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
         yield delta.copy() if rank >= min(delta.shape) else projected(delta, np.ascontiguousarray(vectors[:, :rank]))
 
 
-def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:
+def cut_networks(
+    base: nn.Module,
+    tuned: nn.Module,
+    ranks: Sequence[int | Mapping[str, int]],
+    whole: Collection[str] = (),
+) -> Iterator[nn.Module]:
     """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncations`.
 
-    Biases keep their tuned values, and so does a head, which every method trains whole. Adapters train no biases,
-    so this has a little more than one of that rank.
+    Biases keep their tuned values, and so does a head, which every method trains whole. Adapters train no biases, so
+    this has a little more than one of that rank.
 
     Args:
         base: the network that training started from.
         tuned: the network after full fine-tuning, with plain linear layers.
         ranks: one for each network: of every layer alike, or of each by its path.
+        whole: paths of layers that are not cut.
 
     Raises:
         BaseMismatchError: as of :func:`delta_weights`.
@@ -281,6 +287,7 @@ def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mappin
     cuts = {
         path: truncations(delta, [rank if isinstance(rank, int) else rank[path] for rank in ranks])
         for path, delta in delta_weights(base, tuned).items()
+        if path not in whole
     }
     for _ in ranks:
         yield with_weights(tuned, LayerArrays(cuts, lambda path: weights[path] + next(cuts[path])))
