@@ -5,39 +5,87 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
 from sqlite3 import Connection, Row
+from typing import Any
 
 from core.store.store import Store
+
+Member = tuple[str, int]
+"""A method and rank with its number of epochs, as in ``("lora 4", 10)``."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a look has shown of two settings, each named by the key of :attr:`core.run_spec.RunSpec.arm`."""
+
+    rule: str
+    """``within``, ``higher`` or ``lower``."""
+    full: str
+    """Full fine-tuning, as it was chosen then."""
+    setting: str
+    """The adapter setting beside it, as it was chosen then."""
+    around: tuple[str, ...] = ()
+    """Both at the neighbors of their learning rates, as far as these were trained then."""
+    methods: bool | None = None
+    """Whether it is about methods; None where no neighboring learning rate was trained, so that this was not tested."""
+
+    def covers(self, full: str, setting: str) -> bool:
+        """Whether it is about these two: those that it names, or of a claim about methods any that it was tested on."""
+        tested = {self.full, self.setting, *(self.around if self.methods else ())}
+        return {full, setting} <= tested
 
 
 @dataclass(frozen=True)
 class Look:
     """A look at the test part of an experiment: all its runs had ended, and a verdict was computed."""
 
-    epochs: int
-    """Number of epochs of the settings that were compared: each number is a question of its own."""
-    family: tuple[str, ...]
-    """The methods and ranks that were tested together, as in ``lora 4``."""
+    account: tuple[Member, ...]
+    """The methods and ranks that were tested together. They share one account of the error rate, from which every look
+    at them spends; others, such as those that are added later, have accounts of their own."""
     seeds: int
     """Number of seeds that all of them had finished."""
     level: float
     """Share of the error rate at which differences were tested; 0 for a look that could claim nothing."""
-    claims: Mapping[str, Mapping[str, bool | None]] = field(default_factory=dict)
-    """By member of the family, what was shown of it, and whether that was about methods; None where no neighboring
-    learning rate was trained, so that this was not tested."""
+    claims: tuple[Shown, ...] | None = ()
+    """What was shown; None where it was kept by a version that did not say of which settings."""
     at: float = 0.0
     """When it was recorded, in seconds since 1970."""
 
     @property
-    def key(self) -> tuple[int, tuple[str, ...], int]:
+    def key(self) -> tuple[tuple[Member, ...], int]:
         """What two records of one look have in common."""
-        return self.epochs, self.family, self.seeds
+        return self.account, self.seeds
 
     @property
-    def is_open(self) -> bool:
-        """Whether something of it was not tested yet."""
-        return any(methods is None for own in self.claims.values() for methods in own.values())
+    def family(self) -> tuple[str, ...]:
+        """The methods and ranks that were tested together, as in ``lora 4``."""
+        return tuple(dict.fromkeys(name for name, _ in self.account))
+
+    def renamed(self, names: Mapping[str, str]) -> Look:
+        """The same with other names for settings. Args: names: by those of before; what has none keeps its own."""
+        return (
+            self if self.claims is None else replace(self, claims=tuple(_renamed(each, names) for each in self.claims))
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is kept of it, as JSON has it."""
+        return asdict(self)
+
+
+def look_of(values: Mapping[str, Any]) -> Look:
+    """A look from what :meth:`Look.to_dict` wrote, or from what versions wrote that had one number of epochs for all.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    own, claims = values.get("account"), values["claims"]
+    members = [(name, values["epochs"]) for name in values["family"]] if own is None else own
+    account = tuple((str(name), int(epochs)) for name, epochs in members)
+    if isinstance(claims, dict):  # by method and rank, without the settings that these were then
+        return Look(account, values["seeds"], values["level"], None if claims else ())
+    shown = tuple(Shown(**{**each, "around": tuple(each["around"])}) for each in claims)
+    return Look(account, values["seeds"], values["level"], shown)
 
 
 class Looks:
@@ -67,7 +115,8 @@ class Looks:
 
 
 def insert_looks(db: Connection, experiment: str, looks: Iterable[Look]) -> None:
-    """Insert looks that are not there yet, and into those that are the claims of what was not tested before.
+    """Insert looks that are not there yet, and into those that are the claims of what was not tested before, or was
+    kept without its settings.
 
     Args:
         db: in a transaction.
@@ -76,16 +125,27 @@ def insert_looks(db: Connection, experiment: str, looks: Iterable[Look]) -> None
     """
     now = time.time()
     rows = [
-        (experiment, look.epochs, json.dumps(look.family), look.seeds, look.level, json.dumps(look.claims), now)
+        (experiment, _json(look.account), look.seeds, look.level, _json(look.to_dict()["claims"]), now)
         for look in looks
     ]
     db.executemany(
-        "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET claims = excluded.claims WHERE claims LIKE '%null%'",
+        "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET claims = excluded.claims WHERE claims LIKE '%null%' OR claims LIKE '{%'",
         rows,
     )
 
 
 def _look(row: Row) -> Look:
-    family, claims = tuple(json.loads(row["family"])), json.loads(row["claims"])
-    return Look(row["epochs"], family, row["seeds"], row["level"], claims, row["at"])
+    parts = {name: json.loads(row[name]) for name in ("account", "claims")}
+    values = {"seeds": row["seeds"], "level": row["level"], **parts}
+    return replace(look_of(values), at=row["at"])
+
+
+def _json(value: object) -> str:
+    """JSON as SQLite writes it: the account is compared as text."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _renamed(shown: Shown, names: Mapping[str, str]) -> Shown:
+    full, setting, *around = (names.get(key, key) for key in (shown.full, shown.setting, *shown.around))
+    return replace(shown, full=full, setting=setting, around=tuple(around))

@@ -249,7 +249,8 @@ def _tests(verdict: Verdict, told: Candidate) -> str:
         within = claim.rule is Rule.WITHIN
         p = told.found.within if within else told.found.differs
         if p > (level / 2 if within else level):
-            return f"Shown with {claim.seeds} seeds at an earlier look; with {seeds} the interval agrees."
+            agrees = f"with {seeds} the interval agrees" if claim.seeds < seeds else "the difference still has its sign"
+            return f"Shown with {claim.seeds} seeds at an earlier look; {agrees}."
         at = level_text(level / 2 if within else level)
         neighbors = "" if verdict.is_given or not claim.about_methods else ", also at the neighboring learning rates"
         return f"Shown with {seeds} seeds: {_p_words(p)}{corrected}, and this look allows {at}{neighbors}."

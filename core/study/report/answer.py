@@ -103,6 +103,7 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
         looks, tested, trivial = lab.looks.of(experiment.id), tested_by(lab), trivial_by(lab)
         if not looks and not lab.looks.are_kept(experiment.id):
             looks = _from_launches(runs, tested, trivial)
+        looks = _with_claims(looks, runs, lambda there, known: verdict(there, tested, known, trivial=trivial).looks)
         found = _with_equal(lab, verdict(runs, tested, looks, trivial=trivial, bases=bases), runs)
         return found, (*looks, *found.looks)
 
@@ -156,7 +157,7 @@ def answer_before(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> B
     looks = [] if is_study(experiment) else lab.looks.of(experiment.id)
     known, stages = {look.key for look in looks}, stages_of(members) if looks else []
     for last in range(len(stages) - 1, 0, -1):
-        launched = [run if run.plan is None else replace(run, plan="complete") for own in stages[:last] for run in own]
+        launched = _as_launched(run for own in stages[:last] for run in own)
         found = verdict(launched, tested_by(lab), looks, trivial=trivial_by(lab))
         if found.looks and all(look.key in known for look in found.looks):
             return Before(_with_equal(lab, found, launched), tuple(launched))
@@ -179,19 +180,14 @@ def unread_verdict(found: Verdict, reason: str) -> Verdict:
 
 
 def _recording_reason(lab: Lab, id: str, looks: Iterable[Look]) -> str:
-    """Record looks that are not there yet; return why they cannot be recorded, empty where they are."""
+    """Record looks that are not there yet, or say more; return why they cannot be recorded, empty where they are."""
     known = {look.key: look for look in lab.looks.of(id)}
-    if new := [look for look in looks if _says_more(look, known.get(look.key))]:
+    if new := [look for look in looks if look.key not in known or look.claims != known[look.key].claims]:
         try:
             lab.looks.record(id, new)
         except LabError as error:  # a look that leaves no trace would not count
             return f"No verdict yet: this look cannot be recorded. {error}"
     return ""
-
-
-def _says_more(look: Look, known: Look | None) -> bool:
-    """Whether a look was not recorded, or tests what was not tested when it was."""
-    return known is None or (known.is_open and look.claims != known.claims)
 
 
 def is_study(experiment: Experiment) -> bool:
@@ -217,8 +213,12 @@ def study_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = N
         raise ValueError("This experiment is no study.")
 
     def made() -> tuple[StudyAnswer, Iterable[Look]]:
-        found = study(plan, runs, tested_by(lab), lab.looks.of(experiment.id), trivial_by(lab), bases)
-        return found, found.looks
+        tested, trivial = tested_by(lab), trivial_by(lab)
+        looks = _with_claims(
+            lab.looks.of(experiment.id), runs, lambda there, known: study(plan, there, tested, known, trivial).looks
+        )
+        found = study(plan, runs, tested, looks, trivial, bases)
+        return found, (*looks, *found.looks)
 
     def unread(found: StudyAnswer, reason: str) -> StudyAnswer:
         return replace(found, reason=reason, unread=True, looks=())
@@ -260,3 +260,29 @@ def _from_launches(runs: Sequence[Run], tested: Tested, trivial: Tested) -> list
         launched = [run for stage in stages[:last] for run in stage]
         looks += verdict(launched, tested, looks, trivial=trivial).looks
     return looks
+
+
+def _as_launched(runs: Iterable[Run]) -> list[Run]:
+    """Runs of some launches, of which a search had planned no more."""
+    return [run if run.plan is None else replace(run, plan="complete") for run in runs]
+
+
+def _with_claims(
+    looks: Iterable[Look], runs: Sequence[Run], taken: Callable[[list[Run], list[Look]], Iterable[Look]]
+) -> list[Look]:
+    """Looks, of which those that were kept without the settings of their claims are taken again, as they were: of the
+    runs that there were, at their levels. What is not found again is no claim any more; its level stays spent.
+
+    Args:
+        looks: at an experiment, in the order in which they were recorded.
+        runs: all of the experiment.
+        taken: returns the looks at some runs after other looks.
+    """
+    found: list[Look] = []
+    for look in looks:
+        if look.claims is None:
+            there = _as_launched(run for run in runs if run.created <= look.at)
+            again = {each.key: each.claims for each in taken(there, [*found, look])}
+            look = replace(look, claims=again.get(look.key, ()))
+        found.append(look)
+    return found
