@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from sqlite3 import Connection, Row
+from sqlite3 import Connection
 from typing import Any
 
 from core.store.store import Store
@@ -17,23 +17,19 @@ Member = tuple[str, int]
 
 @dataclass(frozen=True)
 class Shown:
-    """What a look has shown of two settings, each named by the key of :attr:`core.run_spec.RunSpec.arm`."""
+    """What a look has shown of an adapter setting beside full fine-tuning."""
 
     rule: str
     """``within``, ``higher`` or ``lower``."""
-    full: str
-    """Full fine-tuning, as it was chosen then."""
-    setting: str
-    """The adapter setting beside it, as it was chosen then."""
-    around: tuple[str, ...] = ()
-    """Both at the neighbors of their learning rates, as far as these were trained then."""
+    settings: tuple[str, ...]
+    """What was tested, by :attr:`core.run_spec.RunSpec.arm`: full fine-tuning and the setting as they were chosen, then
+    both at the neighbors of their learning rates, as far as these were trained."""
     methods: bool | None = None
     """Whether it is about methods; None where no neighboring learning rate was trained, so that this was not tested."""
 
-    def covers(self, full: str, setting: str) -> bool:
-        """Whether it is about these two: those that it names, or of a claim about methods any that it was tested on."""
-        tested = {self.full, self.setting, *(self.around if self.methods else ())}
-        return {full, setting} <= tested
+    def covers(self, *chosen: str) -> bool:
+        """Whether it is about these settings: of methods about all that were tested, else about the two alone."""
+        return {*chosen} <= {*(self.settings if self.methods else self.settings[:2])}
 
 
 @dataclass(frozen=True)
@@ -41,8 +37,7 @@ class Look:
     """A look at the test part of an experiment: all its runs had ended, and a verdict was computed."""
 
     account: tuple[Member, ...]
-    """The methods and ranks that were tested together. They share one account of the error rate, from which every look
-    at them spends; others, such as those that are added later, have accounts of their own."""
+    """What was tested together: it has one share of the error rate, of which all looks at it spend."""
     seeds: int
     """Number of seeds that all of them had finished."""
     level: float
@@ -64,28 +59,23 @@ class Look:
 
     def renamed(self, names: Mapping[str, str]) -> Look:
         """The same with other names for settings. Args: names: by those of before; what has none keeps its own."""
-        return (
-            self if self.claims is None else replace(self, claims=tuple(_renamed(each, names) for each in self.claims))
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """What is kept of it, as JSON has it."""
-        return asdict(self)
+        found = [replace(each, settings=tuple(names.get(k, k) for k in each.settings)) for each in self.claims or ()]
+        return replace(self, claims=self.claims and tuple(found))
 
 
 def look_of(values: Mapping[str, Any]) -> Look:
-    """A look from what :meth:`Look.to_dict` wrote, or from what versions wrote that had one number of epochs for all.
+    """A look from the JSON of its fields, or from that of versions in which all members had one number of epochs.
 
     Raises:
         KeyError, TypeError, ValueError: it is none.
     """
-    own, claims = values.get("account"), values["claims"]
-    members = [(name, values["epochs"]) for name in values["family"]] if own is None else own
+    claims, seeds, level = values["claims"], values["seeds"], values["level"]
+    members = values["account"] if "account" in values else [(name, values["epochs"]) for name in values["family"]]
     account = tuple((str(name), int(epochs)) for name, epochs in members)
-    if isinstance(claims, dict):  # by method and rank, without the settings that these were then
-        return Look(account, values["seeds"], values["level"], None if claims else ())
-    shown = tuple(Shown(**{**each, "around": tuple(each["around"])}) for each in claims)
-    return Look(account, values["seeds"], values["level"], shown)
+    if isinstance(claims, dict):  # by method and rank
+        return Look(account, seeds, level, None if claims else ())
+    shown = (Shown(each["rule"], tuple(map(str, each["settings"])), each["methods"]) for each in claims)
+    return Look(account, seeds, level, tuple(shown))
 
 
 class Looks:
@@ -98,7 +88,8 @@ class Looks:
     def of(self, experiment: str) -> list[Look]:
         """Looks at an experiment, in the order in which they were recorded."""
         rows = self._store.rows("SELECT * FROM looks WHERE experiment = ? ORDER BY at, seeds", experiment)
-        return [_look(row) for row in rows]
+        found = [dict(row) | {name: json.loads(row[name]) for name in ("account", "claims")} for row in rows]
+        return [replace(look_of(values), at=values["at"]) for values in found]
 
     def are_kept(self, experiment: str) -> bool:
         """Whether every look at an experiment was recorded: not at those of earlier versions, nor at restored ones."""
@@ -115,8 +106,7 @@ class Looks:
 
 
 def insert_looks(db: Connection, experiment: str, looks: Iterable[Look]) -> None:
-    """Insert looks that are not there yet, and into those that are the claims of what was not tested before, or was
-    kept without its settings.
+    """Insert looks that are not there yet, and into those that are the claims of what was not known before.
 
     Args:
         db: in a transaction.
@@ -124,28 +114,14 @@ def insert_looks(db: Connection, experiment: str, looks: Iterable[Look]) -> None
         looks: which ones.
     """
     now = time.time()
-    rows = [
-        (experiment, _json(look.account), look.seeds, look.level, _json(look.to_dict()["claims"]), now)
-        for look in looks
-    ]
+    found = [(look, asdict(look)["claims"]) for look in looks]
     db.executemany(
         "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET claims = excluded.claims WHERE claims LIKE '%null%' OR claims LIKE '{%'",
-        rows,
+        "ON CONFLICT DO UPDATE SET claims = excluded.claims WHERE claims LIKE '%null%' OR claims LIKE '{\"%'",
+        [(experiment, _json(look.account), look.seeds, look.level, _json(claims), now) for look, claims in found],
     )
 
 
-def _look(row: Row) -> Look:
-    parts = {name: json.loads(row[name]) for name in ("account", "claims")}
-    values = {"seeds": row["seeds"], "level": row["level"], **parts}
-    return replace(look_of(values), at=row["at"])
-
-
 def _json(value: object) -> str:
-    """JSON as SQLite writes it: the account is compared as text."""
+    """JSON as SQLite writes it, since accounts are compared as text."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _renamed(shown: Shown, names: Mapping[str, str]) -> Shown:
-    full, setting, *around = (names.get(key, key) for key in (shown.full, shown.setting, *shown.around))
-    return replace(shown, full=full, setting=setting, around=tuple(around))

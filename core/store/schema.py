@@ -93,7 +93,7 @@ CREATE TABLE looks (
     level REAL NOT NULL, claims TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (experiment, epochs, family, seeds)
 ) STRICT, WITHOUT ROWID;
 """
-"""The same table up to version 12: all members had one number of epochs, and claims did not say of which settings."""
+"""The same up to version 12: one number of epochs for all, and claims that did not say of which settings."""
 
 _JUDGED = """
 CREATE TABLE judged (
@@ -210,13 +210,12 @@ ALTER TABLE experiments ADD COLUMN plan_state TEXT NOT NULL DEFAULT 'complete';
     9: f"ALTER TABLE experiments ADD COLUMN keeps_looks INTEGER NOT NULL DEFAULT 0;{_LOOKS_12}",
     10: _JUDGED,
     11: f"DROP TRIGGER experiment_renamed;{_MEMBERS}",
-    12: "ALTER TABLE looks RENAME TO looks_12;"  # noqa: S608 (constants)
-    + _LOOKS
-    + """
+    12: f"""
+ALTER TABLE looks RENAME TO looks_12;{_LOOKS}
 INSERT INTO looks SELECT experiment,
     (SELECT json_group_array(json_array(value, epochs)) FROM json_each(family)), seeds, level, claims, at FROM looks_12;
 DROP TABLE looks_12;
-""",
+""",  # noqa: S608 (constants)
 }
 """SQL that upgrades the tables of each version to the next one."""
 

@@ -57,10 +57,8 @@ class Candidate:
     """Its primary measure on the test part minus that of full fine-tuning."""
     compared: Compared
     """The same by seed and test example, positive where it is better, also at the neighbors of the learning rates."""
-    full: str
-    """Key of full fine-tuning."""
-    around: tuple[str, ...] = ()
-    """Keys of both at the neighbors of their learning rates, as far as these were trained with all seeds."""
+    settings: tuple[str, ...]
+    """Keys of all that is compared there: full fine-tuning and the setting, then both at these neighbors."""
     found: Found | None = None
     """What was tested at this look; None where nothing was."""
     claims: tuple[Claim, ...] = ()

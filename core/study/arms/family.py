@@ -46,17 +46,17 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
         seeds: that both have finished; only these count.
         tested: has the measure of each test example.
     """
-    chosen = differences_between(arm, full, seeds, tested)
-    (a, b), (c, d) = at_full, at_own = [_trained(neighbors(each, arms), seeds) for each in (full, arm)]
+    a, b, c, d = (each if _has(each, seeds) else None for own in (full, arm) for each in neighbors(own, arms))
+    settings = tuple(each.key for each in (full, arm, a, b, c, d) if each is not None)
 
     def between(one: Arm | None, other: Arm | None) -> Differences | None:
         return None if one is None or other is None else differences_between(one, other, seeds, tested)
 
+    chosen = differences_between(arm, full, seeds, tested)
     compared = Compared(chosen, (between(arm, a), between(arm, b)), (between(c, full), between(d, full)))
-    around = tuple(each.key for each in (*at_full, *at_own) if each is not None)
     full_lacks, own_lacks = (lacks_neighbor(each, arms, seeds) for each in (full, arm))
     seen = seen_difference(arm, full, seeds, chosen)
-    return Candidate(arm, seen, compared, full.key, around, full_lacks=full_lacks, own_lacks=own_lacks)
+    return Candidate(arm, seen, compared, settings, full_lacks=full_lacks, own_lacks=own_lacks)
 
 
 def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], values: Differences) -> Difference:
@@ -120,10 +120,9 @@ def lacks_neighbor(arm: Arm, arms: Iterable[Arm], seeds: Iterable[int]) -> bool:
     )
 
 
-def _trained(beside: tuple[Arm | None, Arm | None], seeds: Sequence[int]) -> tuple[Arm | None, Arm | None]:
-    """Neighbors; None where one has not finished these seeds, or failed with one."""
-    lower, upper = (arm if arm and not arm.failed and set(seeds) <= set(arm.finished) else None for arm in beside)
-    return lower, upper
+def _has(arm: Arm | None, seeds: Sequence[int]) -> bool:
+    """Whether there is such a setting, which has finished these seeds and failed with none."""
+    return arm is not None and not arm.failed and set(seeds) <= set(arm.finished)
 
 
 def _of(arm: Arm, seeds: Iterable[int]) -> Arm:

@@ -91,11 +91,8 @@ def look_at(family: Family, candidates: Sequence[Candidate], margin: float) -> t
             at=level,
             among=len(family.account),
             before=before,
-            claims=(stand := _claims(candidate, margin, look, others)),
-            is_again=any(
-                each.setting == candidate.arm.key and not any(claim.rule == each.rule for claim in stand)
-                for each in shown
-            ),
+            claims=tuple((stand := _claims(candidate, margin, look, others)).values()),
+            is_again=any(each.settings == candidate.settings and each.rule not in stand for each in shown),
         )
         for candidate, test, own_leans in zip(candidates, found, leans, strict=True)
     ]
@@ -112,13 +109,7 @@ def _shown(candidate: Candidate, test: Found | None, level: float) -> list[Shown
         (Rule.WITHIN, test.within, test.methods_within, level / 2),
     )
     return [
-        Shown(
-            str(rule),
-            candidate.full,
-            candidate.arm.key,
-            candidate.around,
-            None if candidate.lacks(rule) else methods <= at + ROUNDING,
-        )
+        Shown(str(rule), candidate.settings, None if candidate.lacks(rule) else methods <= at + ROUNDING)
         for rule, p, methods, at in tests
         if p <= at + ROUNDING
     ]
@@ -126,11 +117,11 @@ def _shown(candidate: Candidate, test: Found | None, level: float) -> list[Shown
 
 def _further(stored: Shown, shown: Iterable[Shown]) -> Shown:
     """A claim of an earlier look with as many seeds, tested at neighboring rates where that was not done then."""
-    same = (each for each in shown if replace(each, around=stored.around, methods=stored.methods) == stored)
+    same = (each for each in shown if (each.rule, each.settings[:2]) == (stored.rule, stored.settings[:2]))
     return stored if stored.methods is not None else next(same, stored)
 
 
-def _claims(candidate: Candidate, margin: float, look: Look, others: Sequence[Look]) -> tuple[Claim, ...]:
+def _claims(candidate: Candidate, margin: float, look: Look, others: Sequence[Look]) -> dict[Rule, Claim]:
     """The claims of this look and of others that are about the setting and full fine-tuning as they are chosen now.
 
     A claim of this look also takes that the difference has its sign: other settings than those that were tested may be
@@ -143,8 +134,8 @@ def _claims(candidate: Candidate, margin: float, look: Look, others: Sequence[Lo
     for own in sorted([*others, look], key=lambda each: each.seeds):
         for shown in own.claims or ():
             rule = Rule(shown.rule)
-            if shown.covers(candidate.full, candidate.arm.key) and (own is not look or has_sign[rule]):
+            if shown.covers(*candidate.settings[:2]) and (own is not look or has_sign[rule]):
                 first = found.get(rule, Claim(rule, own.seeds, about_methods=False, holds=agrees[rule]))
                 about_methods, holds = first.about_methods or bool(shown.methods), first.holds or own is look
                 found[rule] = replace(first, about_methods=about_methods, holds=holds)
-    return tuple(found.values())
+    return found

@@ -32,9 +32,6 @@ from core.study.arms.verdict import Verdict, decide
 from core.study.arms.withheld import ends_reason, waiting_reason
 from core.study.stats.claims import Difference, Level, Pair, difference_of
 
-EPOCHS = 0
-"""Number of epochs that members of a study have in the store: its points may have several."""
-
 
 class Standing(StrEnum):
     """What was shown of a setting at a point, beside full fine-tuning."""
@@ -244,7 +241,8 @@ def _looked(
             continue
         everyone = next(group for group in comparisons_of(at.runs) if any(arm.key == full.key for arm in group))
         own = [arm for arm in everyone if is_adapter(arm)]
-        names |= {arm.key: (f"{found.vary.name}={at.point} {member_name(arm)}", EPOCHS) for arm in own}
+        # A member is told by its point, which may be a number of epochs, or have several.
+        names |= {arm.key: (f"{found.vary.name}={at.point} {member_name(arm)}", 0) for arm in own}
         tried += own
         for arm in at.arms:
             candidates[arm.key] = candidate_of(arm, full, everyone, seeds, tested)

@@ -100,10 +100,10 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
         return _plain(study_of(lab, experiment, runs))
 
     def made() -> tuple[Verdict, Iterable[Look]]:
-        looks, tested, trivial = lab.looks.of(experiment.id), tested_by(lab), trivial_by(lab)
+        tested, trivial = tested_by(lab), trivial_by(lab)
+        looks = _looks(lab, experiment, runs, lambda there, known: verdict(there, tested, known, trivial=trivial).looks)
         if not looks and not lab.looks.are_kept(experiment.id):
             looks = _from_launches(runs, tested, trivial)
-        looks = _with_claims(looks, runs, lambda there, known: verdict(there, tested, known, trivial=trivial).looks)
         found = _with_equal(lab, verdict(runs, tested, looks, trivial=trivial, bases=bases), runs)
         return found, (*looks, *found.looks)
 
@@ -157,7 +157,7 @@ def answer_before(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> B
     looks = [] if is_study(experiment) else lab.looks.of(experiment.id)
     known, stages = {look.key for look in looks}, stages_of(members) if looks else []
     for last in range(len(stages) - 1, 0, -1):
-        launched = _as_launched(run for own in stages[:last] for run in own)
+        launched = [run if run.plan is None else replace(run, plan="complete") for own in stages[:last] for run in own]
         found = verdict(launched, tested_by(lab), looks, trivial=trivial_by(lab))
         if found.looks and all(look.key in known for look in found.looks):
             return Before(_with_equal(lab, found, launched), tuple(launched))
@@ -214,9 +214,7 @@ def study_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = N
 
     def made() -> tuple[StudyAnswer, Iterable[Look]]:
         tested, trivial = tested_by(lab), trivial_by(lab)
-        looks = _with_claims(
-            lab.looks.of(experiment.id), runs, lambda there, known: study(plan, there, tested, known, trivial).looks
-        )
+        looks = _looks(lab, experiment, runs, lambda there, known: study(plan, there, tested, known, trivial).looks)
         found = study(plan, runs, tested, looks, trivial, bases)
         return found, (*looks, *found.looks)
 
@@ -262,27 +260,17 @@ def _from_launches(runs: Sequence[Run], tested: Tested, trivial: Tested) -> list
     return looks
 
 
-def _as_launched(runs: Iterable[Run]) -> list[Run]:
-    """Runs of some launches, of which a search had planned no more."""
-    return [run if run.plan is None else replace(run, plan="complete") for run in runs]
-
-
-def _with_claims(
-    looks: Iterable[Look], runs: Sequence[Run], taken: Callable[[list[Run], list[Look]], Iterable[Look]]
+def _looks(
+    lab: Lab, experiment: Experiment, runs: Sequence[Run], take: Callable[[list[Run], list[Look]], Iterable[Look]]
 ) -> list[Look]:
-    """Looks, of which those that were kept without the settings of their claims are taken again, as they were: of the
-    runs that there were, at their levels. What is not found again is no claim any more; its level stays spent.
-
-    Args:
-        looks: at an experiment, in the order in which they were recorded.
-        runs: all of the experiment.
-        taken: returns the looks at some runs after other looks.
+    """Looks at an experiment; where claims were kept without their settings, the look is taken again, at its level and
+    of the runs that there were. Args: runs: all; take: returns the looks at some runs, after other looks.
     """
     found: list[Look] = []
-    for look in looks:
+    for look in lab.looks.of(experiment.id):
         if look.claims is None:
-            there = _as_launched(run for run in runs if run.created <= look.at)
-            again = {each.key: each.claims for each in taken(there, [*found, look])}
+            there = [replace(run, plan=run.plan and "complete") for run in runs if run.created <= look.at]
+            again = {each.key: each.claims for each in take(there, [*found, look])}
             look = replace(look, claims=again.get(look.key, ()))
         found.append(look)
     return found

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ def _about(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> bytes:
         "reading": reading.model_dump(mode="json", exclude_defaults=True),
         "seeds": sorted({run.spec.seed for run in runs}),
         "searched": any(run.plan is not None for run in runs),
-        "looks": [look.renamed(names).to_dict() for look in lab.looks.of(experiment.id)],
+        "looks": [asdict(look.renamed(names)) for look in lab.looks.of(experiment.id)],
     }
     return f"{json.dumps(content, indent=1)}\n".encode()
 
