@@ -72,8 +72,8 @@ def look_of(values: Mapping[str, Any]) -> Look:
     claims, seeds, level = values["claims"], values["seeds"], values["level"]
     members = values["account"] if "account" in values else [(name, values["epochs"]) for name in values["family"]]
     account = tuple((str(name), int(epochs)) for name, epochs in members)
-    if isinstance(claims, dict):  # by method and rank
-        return Look(account, seeds, level, None if claims else ())
+    if not isinstance(claims, list):  # by method and rank, without their settings
+        return Look(account, seeds, level, () if claims == {} else None)
     shown = (Shown(each["rule"], tuple(map(str, each["settings"])), each["methods"]) for each in claims)
     return Look(account, seeds, level, tuple(shown))
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -30,6 +30,7 @@ from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
 from core.study.figures.differences import difference_rows
+from core.study.report import answer as answers
 from core.study.report.answer import answer_of
 from core.study.report.evidence import Evidence, named
 from core.study.report.report import opening
@@ -192,4 +193,15 @@ def test_rates_that_are_added_do_not_leave_a_claim_that_the_new_choice_contradic
         runs, found = lab.members(experiment), answer_of(lab, experiment)
         assert disagreements(runs, found) == []
         assert "nothing is tested twice with the same number of seeds" in " ".join(explanation(found))
-        assert [(look.seeds, look.level) for look in lab.looks.of(experiment.id)] == [(8, level_of(8))]
+        (look,) = lab.looks.of(experiment.id)
+        assert (look.seeds, look.level) == (8, level_of(8))
+
+        # As an earlier version kept it: the look is taken again of the runs that there were, or says nothing more.
+        for before, claims in ((look.at, look.claims), (0.0, ())):
+            old = ('{"lora 16": {"higher": null}}', before, experiment.id)
+            with lab.store.transaction() as db:
+                db.execute("UPDATE looks SET claims = ?, at = ? WHERE experiment = ?", old)
+            answers._verdicts.clear()  # as in a process of its own
+            again = answer_of(lab, experiment)
+            assert (headline(again), again.claim) == (headline(found), None)
+            assert lab.looks.of(experiment.id) == [replace(look, claims=claims, at=before)]
