@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from core.__main__ import main
 from core.cli import comparison
+from core.judge.sources import Given
 from core.lab import Lab
 from core.settings import Settings
 from core.store.looks import Looks
@@ -34,8 +35,10 @@ from core.study.report import answer as answers
 from core.study.report.answer import answer_of
 from core.study.report.evidence import Evidence, named
 from core.study.report.report import opening
+from core.study.report.results_export import results_files
 from core.study.report.sections import chapters_of
 from core.study.stats.spending import level_of
+from tests.judge.samples import judged_files
 from tests.study.samples import SPREAD, settled
 
 MARGIN = 0.5
@@ -183,6 +186,9 @@ def test_rates_that_are_added_do_not_leave_a_claim_that_the_new_choice_contradic
     assert (first["level"], [claim["rule"] for claim in before["claims"]]) == ("shown", ["higher"])
     with closing(Lab(Settings(tmp_path))) as lab:
         (experiment,) = lab.experiments()
+        files = results_files(lab, experiment, "results")
+        judged = judged_files(lab, [Given(name, content) for name, content in files.items()])
+        assert judged.verdict.claim == answer_of(lab, experiment).claim is not None
     after = told("grow", experiment.id, "--rates")["verdict"]
     (setting,) = after["settings"]
     assert (after["seeds"], setting["difference"] < 0 < before["difference"]) == (8, True), "the sign has turned"
