@@ -18,7 +18,7 @@ from core.judge.scale import PERCENT, Scale
 from core.judge.table import Table, number_in
 from core.numbers import counted
 from core.objectives.measure import Values
-from core.store.looks import Look
+from core.store.looks import Look, look_of
 
 ITEM, EACH, TRIVIAL = "item", "examples", "trivial"
 """Column with the test example of a row; column with those of a run in one cell; name of the run that stands for
@@ -92,14 +92,11 @@ def about_of(table: Table) -> About:
 
 def _look(values: Mapping[str, Any]) -> Look:
     """A look. Raises: KeyError, TypeError, ValueError: it is none."""
-    epochs, seeds, level = values["epochs"], values["seeds"], float(values["level"])
-    if not (type(epochs) is int and epochs > 0 and type(seeds) is int and seeds > 0 and 0 <= level <= 1):
-        raise ValueError("a look has a number of epochs and of seeds, and a level")
-    claims = {
-        str(name): {rule: bool(own[rule]) for rule in ("within", "higher", "lower") if rule in own}
-        for name, own in values["claims"].items()
-    }
-    return Look(epochs, tuple(map(str, values["family"])), seeds, level, claims)
+    look = look_of(values)
+    known = all(each.rule in ("within", "higher", "lower") for each in look.claims or ())
+    if not (type(look.seeds) is int and look.seeds > 0 and 0 <= look.level <= 1 and known):
+        raise ValueError("a look has a number of seeds, a level, and claims of three kinds")
+    return look
 
 
 def with_curves(rows: Sequence[Row], table: Table, scale: Scale) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.store.record import State
 
-VERSION = 12
+VERSION = 13
 """Version of the tables below, stored in the file as ``user_version``."""
 
 EPOCH_MEASURES_7 = ("validation_loss", "validation_accuracy", "source_accuracy", "source_accuracy_masked")
@@ -81,11 +81,19 @@ place in the queue it is trained."""
 
 _LOOKS = """
 CREATE TABLE looks (
+    experiment TEXT NOT NULL, account TEXT NOT NULL, seeds INTEGER NOT NULL,
+    level REAL NOT NULL, claims TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (experiment, account, seeds)
+) STRICT, WITHOUT ROWID;
+"""
+"""Looks at experiments; ``account`` and ``claims`` are JSON. See :class:`core.store.looks.Look`."""
+
+_LOOKS_12 = """
+CREATE TABLE looks (
     experiment TEXT NOT NULL, epochs INTEGER NOT NULL, family TEXT NOT NULL, seeds INTEGER NOT NULL,
     level REAL NOT NULL, claims TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (experiment, epochs, family, seeds)
 ) STRICT, WITHOUT ROWID;
 """
-"""Looks at experiments; ``family`` and ``claims`` are JSON. See :class:`core.store.looks.Look`."""
+"""The same up to version 12: one number of epochs for all, and claims that did not say of which settings."""
 
 _JUDGED = """
 CREATE TABLE judged (
@@ -199,9 +207,15 @@ DROP TABLE epochs_7;
 ALTER TABLE experiments ADD COLUMN plan TEXT;
 ALTER TABLE experiments ADD COLUMN plan_state TEXT NOT NULL DEFAULT 'complete';
 """,
-    9: f"ALTER TABLE experiments ADD COLUMN keeps_looks INTEGER NOT NULL DEFAULT 0;{_LOOKS}",
+    9: f"ALTER TABLE experiments ADD COLUMN keeps_looks INTEGER NOT NULL DEFAULT 0;{_LOOKS_12}",
     10: _JUDGED,
     11: f"DROP TRIGGER experiment_renamed;{_MEMBERS}",
+    12: f"""
+ALTER TABLE looks RENAME TO looks_12;{_LOOKS}
+INSERT INTO looks SELECT experiment,
+    (SELECT json_group_array(json_array(value, epochs)) FROM json_each(family)), seeds, level, claims, at FROM looks_12;
+DROP TABLE looks_12;
+""",  # noqa: S608 (constants)
 }
 """SQL that upgrades the tables of each version to the next one."""
 

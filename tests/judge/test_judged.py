@@ -28,7 +28,7 @@ from core.study.arms.design_words import level_text
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report.answer import answer_of, bases_of
 from core.study.report.html import report_file, report_html
-from core.study.report.judged import REPORTED, carried, judged_answer, keep_results
+from core.study.report.judged import REPORTED, JudgedAnswer, carried, judged_answer, keep_results
 from core.study.report.judged_report import judged_report
 from core.study.report.results_export import results_files
 from core.study.stats.spending import level_of
@@ -194,6 +194,35 @@ def test_a_further_file_is_a_further_look_and_the_same_file_is_none(idle: Lab) -
     assert asked(gather(changed, Reading(), grown.judged, {})) == ["repeated"]
     with pytest.raises(JudgeError, match="another measure"):
         gather([Given("x.csv", b"method,seed,loss\nfull,0,1\nlora,0,2\n")], Reading(measure="loss"), kept, {})
+
+
+def test_a_look_that_an_earlier_version_exported_counts_and_is_taken_again_for_what_it_has_shown(idle: Lab) -> None:
+    content = csv_of(rows_of())
+    (look,) = judged(idle, content).verdict.looks
+    old = {"epochs": 1, "family": list(look.family), "seeds": 8, "level": look.level}
+
+    def told(claims: object) -> JudgedAnswer:
+        looks = [old | {"claims": claims}]
+        return judged(idle, content, json.dumps({"lora_lab_results": 1, "looks": looks}).encode(), within=0.5)
+
+    shown, nothing = told({"lora 4": {"within": True}}), told({})
+    assert (shown.verdict.looks, shown.verdict.claim is None) == ((look,), False)
+    (kept,) = idle.looks.of(shown.judged.id)
+    assert (kept.key, kept.claims) == (look.key, look.claims)
+    assert (nothing.verdict.claim, [own.claims for own in nothing.verdict.looks]) == (None, [()])
+
+
+@pytest.mark.parametrize(("rate", "stays"), [(0.001, True), (0.01, False)])
+def test_a_claim_that_was_exported_is_about_the_settings_of_its_runs(idle: Lab, rate: float, stays: bool) -> None:
+    rows = [row | {"run": f"{row['method']} {row['learning_rate']} {row['seed']}"} for row in rows_of()]
+    of_run = [f"full {rate} 0", *(f"{name} 0" for name in ("lora 0.001", "full 0.000316", "full 0.00316"))]
+    look: dict[str, object] = {"account": [["lora 4", 1], ["vera 256", 1]], "seeds": 8, "level": 0.03}
+    look["claims"] = [{"rule": "within", "settings": of_run, "methods": True}]
+    about = json.dumps({"lora_lab_results": 1, "looks": [look]}).encode()
+    found = judged(idle, csv_of(rows), about).verdict
+    assert [(claim.rule, claim.about_methods) for each in found.candidates for claim in each.claims] == (
+        [("within", True)] if stays else []
+    )
 
 
 def test_what_is_kept_names_the_files_that_were_read_and_can_be_deleted(idle: Lab) -> None:

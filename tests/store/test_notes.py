@@ -24,7 +24,7 @@ from core.plan.configuration import Configuration
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.deletions import Deletions
-from core.store.looks import Look, Looks
+from core.store.looks import Look, Looks, Shown
 from core.store.notes import MAX_NOTE, MAX_TAG, MAX_TAGS, RunNotes
 from core.store.record import Experiment
 from core.store.search import Query, Search
@@ -164,21 +164,22 @@ def test_a_look_is_kept_once_as_it_was_and_goes_with_its_experiment(
     for id in ("1", "2"):
         store.add([(f"r-{id}", TUNE)], "me", 10, Experiment(f"e-{id}", "Turned", 0.0, "r-0000ba5e", (f"r-{id}",)))
         assert Looks(store).are_kept(f"e-{id}")
-    look = Look(2, ("lora 4", "lora 8"), 8, 0.03125, {"lora 4": {"lower": True}})
+    shown = Shown("lower", ("f0", "a0", "f1", "a1"), methods=True)
+    look = Look((("lora 4", 2), ("lora 8", 2)), 8, 0.03125, (shown,))
     Looks(store).record("e-1", [look])
     first = Looks(store).of("e-1")
-    Looks(store).record("e-1", [replace(look, level=0.05, claims={})])
-    Looks(store).record("e-1", [replace(look, seeds=16), replace(look, epochs=6), replace(look, family=("lora 4",))])
+    Looks(store).record("e-1", [replace(look, level=0.05, claims=())])
+    others = [replace(look, account=account) for account in ((("lora 4", 6), ("lora 8", 6)), (("lora 4", 2),))]
+    Looks(store).record("e-1", [replace(look, seeds=16), *others])
     Looks(store).record("e-2", [look])
     reopened = Looks(Store(tmp_path / "lab.sqlite3")).of("e-1")
     assert reopened[:1] == first == [replace(look, at=first[0].at)]
     assert first[0].at > 0
     assert len(reopened) == 4
     assert not Looks(store).are_kept("e-3")
-    open_ = replace(look, seeds=32, claims={"lora 4": {"lower": None}})
     for methods in (None, False, True):  # what was not tested is tested once
-        Looks(store).record("e-1", [replace(open_, claims={"lora 4": {"lower": methods}})])
-    assert Looks(store).of("e-1")[-1].claims == {"lora 4": {"lower": False}}
+        Looks(store).record("e-1", [replace(look, seeds=32, claims=(replace(shown, methods=methods),))])
+    assert Looks(store).of("e-1")[-1].claims == (replace(shown, methods=False),)
     notes.delete(["r-1"])
     assert [len(Looks(store).of(id)) for id in ("e-1", "e-2")] == [0, 1]
 

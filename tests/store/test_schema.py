@@ -6,12 +6,13 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.run_spec import RunSpec
-from core.store.looks import Looks
+from core.store.looks import Look, Looks, Shown
 from core.store.schema import VERSION
 from core.store.search import Query, Search
 from core.store.store import Store
@@ -51,7 +52,17 @@ BEGIN UPDATE runs SET changes = changes + 1 WHERE experiment = NEW.id; END
 """A trigger of versions up to 11."""
 
 
+LOOKS = """
+CREATE TABLE looks (
+    experiment TEXT NOT NULL, epochs INTEGER NOT NULL, family TEXT NOT NULL, seeds INTEGER NOT NULL,
+    level REAL NOT NULL, claims TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (experiment, epochs, family, seeds)
+) STRICT, WITHOUT ROWID
+"""
+"""A table of versions up to 12."""
+
+
 NEWER = [
+    (13, r"CREATE TABLE looks.*", LOOKS),
     (12, r"CREATE TRIGGER experiment_renamed.*members.*", RENAMED),
     (12, r".*members.*", ""),
     (11, r".*judged.*", ""),
@@ -104,11 +115,28 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
         db.execute("INSERT INTO experiments (id, name, created, base) VALUES ('e-1', 'Turned', 1.0, 'r-1')")
         values = "0.1 + 0.2, 100 * 2 / 3, NULL, 0.7, 640.0" if version < 8 else f"640.0, '{measured}'"
         db.execute(f"INSERT INTO epochs VALUES ('r-1', 1, 5, 0.5, 1.5, {values})")
+        if version >= 12:
+            db.execute("INSERT INTO members VALUES ('e-1', 'r-1')")
+        if version >= 10:
+            old_looks = [('["lora 16", "lora 4"]', 8, 0.03125, '{"lora 4": {"lower": null}}')]
+            old_looks += [('["größer 1"]', 16, 0.009375, "{}")]
+            db.executemany("INSERT INTO looks VALUES ('e-1', 5, ?, ?, ?, ?, 7.0)", old_looks)
         db.execute(f"PRAGMA user_version = {version}")
         db.commit()
     assert Store(old).run("r-1").spec == spec
     assert (Store(old).experiment("e-1").runs, Store(old).experiments_of(["r-1"])) == (("r-1",), ["e-1"])
-    assert (Looks(Store(old)).of("e-1"), Looks(Store(old)).are_kept("e-1")) == ([], False)
+    looks = Looks(Store(old))
+    kept = [
+        Look((("lora 16", 5), ("lora 4", 5)), 8, 0.03125, None, at=7.0),
+        Look((("größer 1", 5),), 16, 0.009375, (), at=7.0),
+    ]
+    assert (looks.of("e-1"), looks.are_kept("e-1")) == (kept if version >= 10 else [], False)
+    # What was shown is not known of any settings, until it is found again; nothing else of a look changes.
+    again = [replace(look, level=0.5, claims=(Shown("lower", ("f", "a"), methods=True),)) for look in kept]
+    for each in (again, [replace(look, claims=()) for look in kept]):
+        looks.record("e-1", each)
+    if version >= 10:
+        assert looks.of("e-1") == [replace(kept[0], claims=again[0].claims), kept[1]]
     (epoch,) = Store(old).curve("r-1").epochs.to_dict("records")
     assert epoch == {
         "epoch": 1,

@@ -76,7 +76,7 @@ def test_every_field_of_a_spec_has_a_title_of_its_own() -> None:
     run = make_run("lora")
     settings = settings_of(run.spec)
     parts = fields(PerceptronSpec) + 2 * fields(TaskSpec) + fields(LoRASpec) + fields(OptimSpec)
-    # No head of its own with a learning rate, which two fields of a run say, and no activations that are computed again.
+    # No head of its own with a learning rate, and no activations that are computed again.
     assert len(settings) == fields(RunSpec) - 7 + parts - 3 + fields(ClassificationSpec)
     whole = run.spec.but(head="whole", optim=run.spec.optim.but(head_rate=0.1))
     assert settings_of(whole) == {**settings, "Head": "whole", "Learning rate of the head": "0.1"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,13 +14,13 @@ from core.objectives.measure import Values
 from core.store.looks import Look
 from core.store.record import Run
 from core.study.arms.candidate import Rule
-from core.study.arms.verdict import Verdict, verdict
+from core.study.arms.verdict import About, Verdict, verdict
 from core.study.arms.verdict_words import caveats, explanation, headline
 from core.study.stats.claims import Level
 from core.study.stats.holm import holm
 from core.study.stats.intervals import t_p
 from core.study.stats.spending import CLAIM_SEEDS, level_of, next_look, spent
-from tests.study.samples import SPREAD, make_arm_runs, make_run, within
+from tests.study.samples import SPREAD, make_arm_runs, make_run, settled, within
 
 
 def runs_of(differences: dict[int, list[float]], epochs: int = 2) -> list[Run]:
@@ -82,7 +83,7 @@ def test_nothing_is_tested_twice_with_the_same_seeds() -> None:
     """After an open look other settings are tried, of which validation chooses one that would be shown."""
     first = verdict(runs_of({4: unclear(8)}))
     again = verdict(runs_of({4: lower(8)}), looks=first.looks)
-    assert (again.level, again.looks[0].claims) == (Level.OPEN, {})
+    assert (again.level, again.looks[0].claims) == (Level.OPEN, ())
     assert "nothing is tested twice with the same number of seeds" in said(again)
     assert (again.before, first.before) == ((), ())
 
@@ -125,7 +126,7 @@ def test_a_setting_that_is_gone_stays_in_its_family() -> None:
 def test_another_number_of_epochs_is_another_question() -> None:
     first = verdict(runs_of({4: unclear(8)}))
     longer = verdict(runs_of({4: lower(8)}) + runs_of({4: lower(8)}, epochs=6), looks=first.looks)
-    assert [(look.epochs, look.level) for look in longer.looks] == [(6, level_of(8))]
+    assert [(look.account, look.level) for look in longer.looks] == [((("lora 4", 6),), level_of(8))]
     assert longer.before == ()
     assert "and 10 % with all looks that may follow: each number of epochs is a question of its own." in said(longer)
 
@@ -140,6 +141,97 @@ def test_a_claim_stays_with_its_seeds_and_says_when_it_no_longer_holds() -> None
     gone = verdict(runs_of({4: [*lower(8), *(2.0 + float(x) for x in SPREAD[:8])]}), looks=first.looks)
     assert (gone.rule, gone.claim) == (Rule.NONE, None)
     assert "LoRA r=4 was shown to be worse with 8 seeds, no longer with 16." in said(gone)
+
+
+def at_rates(
+    full: dict[float, tuple[float, float]],
+    lora: dict[float, tuple[float, float]],
+    seeds: int = 8,
+    spread: float = 1.0,
+) -> list[Run]:
+    """Settled runs of both methods, by learning rate at points on the test part and on the validation part.
+
+    Args: spread: of the seeds; the mean stays as it is.
+    """
+    runs: list[Run] = []
+    for method, rates in (("full", full), ("lora", lora)):
+        for rate, (points, validation) in rates.items():
+            noise = SPREAD[np.arange(seeds) % 8] * (spread if method == "lora" else -spread)
+            runs += settled(method, list(90 + points + noise), rate, validation)
+    return runs
+
+
+LOW, BEST, HIGH = 0.000316, 0.001, 0.00316
+FULL = {LOW: (0.0, 84.0), BEST: (0.0, 85.0), HIGH: (0.0, 84.0)}
+
+
+def kept(found: Verdict) -> list[tuple[str, bool, bool]]:
+    return [(str(claim.rule), claim.about_methods, claim.holds) for each in found.candidates for claim in each.claims]
+
+
+def test_a_claim_at_given_rates_ends_with_either_setting_and_is_back_with_it() -> None:
+    """The rule's third case: full fine-tuning was at a rate far below its best one."""
+    given_rates = at_rates({0.0001: (-6.0, 70.0)}, {BEST: (-2.0, 84.0)})
+    first = verdict(given_rates)
+    assert (kept(first), first.about) == ([("higher", False, True), ("within", False, True)], About.RATES)
+    lora = {LOW: (-2.0, 82.0), BEST: (-2.0, 84.0), HIGH: (-2.0, 82.0)}
+    for full, other in (
+        ({0.0001: (-6.0, 70.0), **FULL}, lora),
+        (FULL, {BEST: (-2.0, 84.0)}),
+        ({BEST: FULL[BEST]}, lora),
+    ):
+        found = verdict(at_rates(full, other), looks=first.looks)
+        assert (found.level, found.claim, kept(found)) == (Level.OPEN, None, [])
+        assert "was 2.00 points less accurate" in headline(found)
+        assert "which is not enough for a claim" in headline(found)
+        assert "nothing is tested twice with the same number of seeds" in said(found)
+        assert found.looks[0].claims == first.looks[0].claims, "it stays written down, and says of which settings"
+    assert kept(verdict(given_rates, looks=found.looks)) == kept(first)
+    # With more seeds the settings that are chosen now are tested.
+    grown = verdict(at_rates({**FULL}, lora, 16), looks=first.looks)
+    assert (grown.rule, kept(grown), grown.claim.seeds) == (Rule.LOWER, [("lower", True, True)], 16)
+
+
+@pytest.mark.parametrize(
+    ("full", "lora", "stays"),
+    [
+        ((BEST,), (BEST,), True),
+        ((HIGH,), (BEST,), True),
+        ((BEST,), (LOW,), True),
+        ((HIGH,), (HIGH,), True),
+        ((0.01,), (BEST,), False),
+        ((BEST,), (0.0001,), False),
+    ],
+)
+@pytest.mark.parametrize("seeds", [8, 16])
+def test_a_claim_about_methods_stays_at_the_rates_that_it_was_tested_on(
+    full: tuple[float], lora: tuple[float], stays: bool, seeds: int
+) -> None:
+    first = verdict(at_rates(FULL, {LOW: (2.0, 86.0), BEST: (2.0, 87.0), HIGH: (2.0, 86.0)}))
+    assert (kept(first), first.about) == ([("higher", True, True), ("within", True, True)], About.METHODS)
+    (moved_full,), (moved,) = full, lora
+    runs = at_rates({moved_full: (0.0, 85.0)}, {moved: (0.2, 87.0)}, seeds, 10.0 if seeds == 8 else 1.0)
+    found = verdict(runs, looks=first.looks)
+    assert (("higher", True, True) in kept(found)) is stays
+    if seeds == 8:
+        assert (found.level is Level.SHOWN) is stays
+        # Where the difference has turned, nothing is claimed of it, although the settings are those that were tested.
+        turned = verdict(at_rates({moved_full: (0.0, 85.0)}, {moved: (-0.2, 87.0)}), looks=first.looks)
+        assert [rule for rule, _, _ in kept(turned)] == ["within"] * stays
+        assert found.looks == turned.looks == first.looks
+        if stays:
+            assert found.told.found.differs > 0.1, "it would not be shown by these runs"
+            assert "Shown with 8 seeds at an earlier look; the difference still has its sign." in said(found)
+
+
+def test_a_look_whose_claims_were_kept_without_their_settings_is_taken_again_at_its_level() -> None:
+    runs = runs_of({4: lower(8)})
+    (look,) = verdict(runs).looks
+    old = replace(look, claims=None)
+    assert verdict(runs, looks=[old]).looks == (look,)
+    assert verdict(runs, looks=[replace(old, level=0.001)]).looks == (replace(look, level=0.001, claims=()),)
+    grown = verdict(runs_of({4: [*lower(8), *lower(8)]}), looks=[replace(old, account=look.account)])
+    assert (grown.looks[0].level, grown.claim.seeds) == (level_of(16, [8]), 16), "what it has used is gone"
 
 
 def with_examples(examples: int, spread: float, seeds: int = 8) -> Verdict:

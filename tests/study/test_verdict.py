@@ -271,7 +271,7 @@ def test_a_claim_at_given_rates_becomes_one_about_methods_only_by_a_test_at_thei
     runs = settled("full", full(8), 0.001, 90.0) + settled("lora", below(4, 8), 0.01, 90.0)
     given_rates = verdict(runs)
     assert (given_rates.rule, given_rates.about) == (Rule.LOWER, About.RATES)
-    assert [look.claims for look in given_rates.looks] == [{"lora 4": {"lower": None}}]
+    assert [(each.rule, each.methods) for each in given_rates.looks[0].claims] == [("lower", None)]
     for rate in (0.000316, 0.00316):
         runs += settled("full", full(8), rate, 80.0)
 
@@ -280,7 +280,8 @@ def test_a_claim_at_given_rates_becomes_one_about_methods_only_by_a_test_at_thei
 
     found = verdict(with_neighbors(4 - beside), looks=given_rates.looks)
     assert (found.rule, found.about) == (Rule.LOWER, about)
-    assert [look.claims for look in found.looks] == [{"lora 4": {"lower": about is About.METHODS}}]
+    (claim,) = found.looks[0].claims
+    assert (claim.rule, claim.methods, len(claim.settings)) == ("lower", about is About.METHODS, 6)
     # Once it was tested, it is not tested again with the same seeds.
     assert verdict(with_neighbors(4), looks=found.looks).about is about
 

@@ -37,7 +37,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that was shown of a setting, and stays said."""
+    """Something that was shown of a setting, and stays said while it is about the settings that are chosen."""
 
     rule: Rule
     seeds: int
@@ -57,6 +57,8 @@ class Candidate:
     """Its primary measure on the test part minus that of full fine-tuning."""
     compared: Compared
     """The same by seed and test example, positive where it is better, also at the neighbors of the learning rates."""
+    settings: tuple[str, ...]
+    """Keys of all that is compared there: full fine-tuning and the setting, then both at these neighbors."""
     found: Found | None = None
     """What was tested at this look; None where nothing was."""
     claims: tuple[Claim, ...] = ()
@@ -67,7 +69,7 @@ class Candidate:
     before: tuple[int, ...] = ()
     """Numbers of seeds of earlier looks at its family."""
     is_again: bool = False
-    """Whether it would be shown now, but a look with as many seeds was taken before something changed."""
+    """Whether something would be shown now that was not by a look with as many seeds, before something changed."""
     full_lacks: bool = False
     """Whether full fine-tuning was not trained at a neighbor of its learning rate."""
     own_lacks: bool = False

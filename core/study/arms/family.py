@@ -9,13 +9,14 @@ import numpy as np
 
 from core.objectives.measure import Values
 from core.plan.rate_grid import are_neighbors
+from core.store.looks import Member
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate
 from core.study.arms.compared import paired_differences
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import crossed
-from core.study.stats.family import Around, Compared, Differences
+from core.study.stats.family import Compared, Differences
 
 Tested = Callable[[Run], Values | None]
 """Returns the primary measure of each test example of a run, (n,), in its unit; None where that is not known."""
@@ -26,8 +27,13 @@ def untested(run: Run) -> None:
 
 
 def member_name(arm: Arm) -> str:
-    """The name of a method and rank in the store, as in ``lora 4``: what a member of a family is identified by."""
+    """The name of a method and rank in the store, as in ``lora 4``."""
     return f"{arm.spec.kind} {arm.spec.method.size}"
+
+
+def member_of(arm: Arm) -> Member:
+    """What a setting is tested as: its method and rank, with its number of epochs."""
+    return member_name(arm), arm.spec.optim.epochs
 
 
 def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Tested) -> Candidate:
@@ -40,15 +46,17 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
         seeds: that both have finished; only these count.
         tested: has the measure of each test example.
     """
+    a, b, c, d = (each if _has(each, seeds) else None for own in (full, arm) for each in neighbors(own, arms))
+    settings = tuple(each.key for each in (full, arm, a, b, c, d) if each is not None)
+
+    def between(one: Arm | None, other: Arm | None) -> Differences | None:
+        return None if one is None or other is None else differences_between(one, other, seeds, tested)
+
     chosen = differences_between(arm, full, seeds, tested)
-    compared = Compared(
-        chosen,
-        _around(full, arms, seeds, lambda other: differences_between(arm, other, seeds, tested)),
-        _around(arm, arms, seeds, lambda other: differences_between(other, full, seeds, tested)),
-    )
+    compared = Compared(chosen, (between(arm, a), between(arm, b)), (between(c, full), between(d, full)))
     full_lacks, own_lacks = (lacks_neighbor(each, arms, seeds) for each in (full, arm))
     seen = seen_difference(arm, full, seeds, chosen)
-    return Candidate(arm, seen, compared, full_lacks=full_lacks, own_lacks=own_lacks)
+    return Candidate(arm, seen, compared, settings, full_lacks=full_lacks, own_lacks=own_lacks)
 
 
 def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], values: Differences) -> Difference:
@@ -112,16 +120,9 @@ def lacks_neighbor(arm: Arm, arms: Iterable[Arm], seeds: Iterable[int]) -> bool:
     )
 
 
-def _around(arm: Arm, arms: Sequence[Arm], seeds: Sequence[int], differences: Callable[[Arm], Differences]) -> Around:
-    lower, upper = neighbors(arm, arms)
-    return _at(lower, seeds, differences), _at(upper, seeds, differences)
-
-
-def _at(arm: Arm | None, seeds: Sequence[int], differences: Callable[[Arm], Differences]) -> Differences | None:
-    """At a neighbor; None where there is none that has finished these seeds and failed with none."""
-    if arm is None or arm.failed or not set(seeds) <= set(arm.finished):
-        return None
-    return differences(arm)
+def _has(arm: Arm | None, seeds: Sequence[int]) -> bool:
+    """Whether there is such a setting, which has finished these seeds and failed with none."""
+    return arm is not None and not arm.failed and set(seeds) <= set(arm.finished)
 
 
 def _of(arm: Arm, seeds: Iterable[int]) -> Arm:

@@ -1,27 +1,27 @@
-"""Looks at the test part: which settings are tested together, at which level, and what that shows."""
+"""Looks at the test part: what shares an account of the error rate, what a look tests, and which claims stand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from core.store.looks import Look
+from core.store.looks import Look, Member, Shown
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Claim, Rule
-from core.study.arms.family import member_name
+from core.study.arms.family import member_of
 from core.study.stats.family import Found, leaning, p_values
 from core.study.stats.spending import level_of
 
-Named = Callable[[Arm], str]
-"""Returns what a member of a family is called in the store."""
+Named = Callable[[Arm], Member]
+"""Returns what a setting is tested as."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """Settings that one question compares with full fine-tuning, and so are tested together."""
+    """Settings that share an account of the error rate, and so are tested together."""
 
-    names: tuple[str, ...]
-    """Of all members, as in :attr:`core.store.looks.Look.family`."""
+    account: tuple[Member, ...]
+    """All its members, as in :attr:`core.store.looks.Look.account`."""
     arms: tuple[Arm, ...]
     """Those of them that have a setting; one that is gone or has failed stays in the family."""
     looks: tuple[Look, ...]
@@ -29,111 +29,111 @@ class Family:
 
 
 def families_of(
-    arms: Sequence[Arm], tried: Iterable[Arm], looks: Sequence[Look], epochs: int, name: Named = member_name
+    arms: Sequence[Arm], tried: Iterable[Arm], looks: Sequence[Look], name: Named = member_of
 ) -> list[Family]:
     """The families of an experiment: those of earlier looks, and one of what was added since.
 
-    Settings that are added after a look have an account of their own: up to 5 % more of false claims.
+    Settings that are added after a look, or are trained for another number of epochs, have an account of their own: up
+    to 5 % more of false claims.
 
     Args:
         arms: the chosen adapter setting of each method and rank that has one.
         tried: all adapter settings: those that failed stay in the family.
         looks: earlier ones at the experiment.
-        epochs: number of epochs of the settings; looks with another number are at another question.
-        name: what a member is called in the store.
+        name: what a setting is tested as.
     """
-    own = [look for look in sorted(looks, key=lambda look: look.at) if look.epochs == epochs]
-    known = list(dict.fromkeys(look.family for look in own))
-    taken = {name for names in known for name in names}
+    known = list(dict.fromkeys(look.account for look in sorted(looks, key=lambda look: look.at)))
+    taken = {member for account in known for member in account}
     added = tuple(sorted({name(arm) for arm in tried} - taken))
     return [
         Family(
-            names,
-            tuple(arm for arm in arms if name(arm) in names),
-            tuple(look for look in own if look.family == names),
+            account,
+            tuple(arm for arm in arms if name(arm) in account),
+            tuple(look for look in looks if look.account == account),
         )
-        for names in [*known, *([added] if added else [])]
+        for account in [*known, *([added] if added else [])]
     ]
 
 
-def look_at(
-    family: Family, candidates: Sequence[Candidate], margin: float, epochs: int, name: Named = member_name
-) -> tuple[Look, list[Candidate]]:
+def look_at(family: Family, candidates: Sequence[Candidate], margin: float) -> tuple[Look, list[Candidate]]:
     """Test a family.
+
+    Nothing is tested twice with the same number of seeds: after an earlier look with as many, its claims are what is
+    shown, but for neighboring learning rates that were not trained then, at which they are tested for the first time.
 
     Args:
         family: what is tested together.
         candidates: its settings that have finished seeds in common, at least one.
         margin: how much worse than full fine-tuning a setting may be.
-        epochs: number of epochs of the settings.
-        name: what a member is called in the store.
 
     Returns:
-        The look, and the candidates with what was found.
+        The look, and the candidates with what was found and the claims that stand.
     """
-    seeds, failed = len(candidates[0].difference.seeds), len(family.names) - len(candidates)
-    level = level_of(seeds, [look.seeds for look in family.looks])
+    seeds, failed = len(candidates[0].difference.seeds), len(family.account) - len(candidates)
+    others = [look for look in family.looks if look.seeds != seeds]
+    known = next((look for look in family.looks if look.seeds == seeds), None)
+    level = level_of(seeds, [look.seeds for look in others]) if known is None else known.level
     found: list[Found | None] = [None] * len(candidates)
     if seeds > 1:
         width = candidates[0].arm.spec.objective.primary.width
         found = [*p_values([each.compared for each in candidates], margin, failed, width)]
-    before = tuple(sorted({look.seeds for look in family.looks if look.seeds != seeds}))
-    known = next((look for look in family.looks if look.seeds == seeds), None)
-    claims: dict[str, dict[str, bool | None]] = {}
-    tested = []
-    leans_of = leaning([each.difference.values for each in candidates], failed)
-    for candidate, test, leans in zip(candidates, found, leans_of, strict=True):
-        own = name(candidate.arm)
-        shown = _shown(candidate, test, level) if test is not None else {}
-        is_again = known is not None and bool(shown.keys() - {Rule(rule) for rule in known.claims.get(own, {})})
-        if known is not None:  # nothing is tested twice with the same number of seeds
-            # ... but at neighboring rates that were not trained then, for the first time.
-            stored = {Rule(rule): methods for rule, methods in known.claims.get(own, {}).items()}
-            shown = {rule: shown.get(rule) if methods is None else methods for rule, methods in stored.items()}
-        if shown:
-            claims[own] = {str(rule): about_methods for rule, about_methods in shown.items()}
-        stays = _claims(candidate, margin, own, shown, seeds, family.looks)
-        placed = replace(candidate, at=level, among=len(family.names), before=before, is_again=is_again)
-        tested.append(replace(placed, found=test, leans=leans, claims=stays))
-    return Look(epochs, family.names, seeds, level, claims), tested
+    leans = leaning([each.difference.values for each in candidates], failed)
+    shown = [each for candidate, test in zip(candidates, found, strict=True) for each in _shown(candidate, test, level)]
+    stored = None if known is None else known.claims
+    claims = shown if stored is None else [_further(each, shown) for each in stored]
+    look = Look(family.account, seeds, level, tuple(claims))
+    before = tuple(sorted({look.seeds for look in others}))
+    tested = [
+        replace(
+            candidate,
+            found=test,
+            leans=own_leans,
+            at=level,
+            among=len(family.account),
+            before=before,
+            claims=tuple((stand := _claims(candidate, margin, look, others)).values()),
+            is_again=any(each.settings == candidate.settings and each.rule not in stand for each in shown),
+        )
+        for candidate, test, own_leans in zip(candidates, found, leans, strict=True)
+    ]
+    return look, tested
 
 
-def _shown(candidate: Candidate, test: Found, level: float) -> dict[Rule, bool | None]:
-    """What is shown at a level, with whether it is about methods; None where that was not tested."""
+def _shown(candidate: Candidate, test: Found | None, level: float) -> list[Shown]:
+    """What is shown of a setting at a level."""
+    if test is None or not level:
+        return []
     side = Rule.HIGHER if candidate.crossed.mean > 0 else Rule.LOWER
     tests = (
         (side, test.differs, test.methods_differ, level),
         (Rule.WITHIN, test.within, test.methods_within, level / 2),
     )
-    if not level:
-        return {}
-    shown = [(rule, methods <= at) for rule, p, methods, at in tests if p <= at]
-    return {rule: None if candidate.lacks(rule) else about_methods for rule, about_methods in shown}
+    return [
+        Shown(str(rule), candidate.settings, None if candidate.lacks(rule) else methods <= at)
+        for rule, p, methods, at in tests
+        if p <= at
+    ]
 
 
-def _claims(
-    candidate: Candidate,
-    margin: float,
-    name: str,
-    shown: Mapping[Rule, bool | None],
-    seeds: int,
-    earlier: Sequence[Look],
-) -> tuple[Claim, ...]:
-    """What is shown now, and what was shown at earlier looks with fewer seeds."""
-    first: dict[Rule, tuple[int, bool | None]] = {}
-    for look in sorted(earlier, key=lambda look: look.seeds):
-        for rule, methods in look.claims.get(name, {}).items():
-            first.setdefault(Rule(rule), (look.seeds, methods))
-    for rule, methods in shown.items():
-        known = first.get(rule)
-        first[rule] = (seeds, methods) if known is None else (known[0], known[1] or methods)
-    interval = candidate.crossed.interval()
-    holds = {
-        Rule.HIGHER: interval.low > 0,
-        Rule.LOWER: interval.high < 0,
-        Rule.WITHIN: interval.low > -margin,
-    }
-    return tuple(
-        Claim(rule, at, bool(methods) and not candidate.lacks(rule), rule in shown or holds[rule])
-        for rule, (at, methods) in first.items()
-    )
+def _further(stored: Shown, shown: Iterable[Shown]) -> Shown:
+    """A claim of an earlier look with as many seeds, tested at neighboring rates where that was not done then."""
+    same = (each for each in shown if (each.rule, each.settings[:2]) == (stored.rule, stored.settings[:2]))
+    return stored if stored.methods is not None else next(same, stored)
+
+
+def _claims(candidate: Candidate, margin: float, look: Look, others: Sequence[Look]) -> dict[Rule, Claim]:
+    """The claims of this look and of others that are about the setting and full fine-tuning as they are chosen now, and
+    whose sign the present difference has; one of another look does not hold where the present interval does not agree.
+    """
+    mean, interval = candidate.crossed.mean, candidate.crossed.interval()
+    has_sign = {Rule.HIGHER: mean > 0, Rule.LOWER: mean < 0, Rule.WITHIN: mean > -margin}
+    agrees = {Rule.HIGHER: interval.low > 0, Rule.LOWER: interval.high < 0, Rule.WITHIN: interval.low > -margin}
+    found: dict[Rule, Claim] = {}
+    for own in sorted([*others, look], key=lambda each: each.seeds):
+        for shown in own.claims or ():
+            rule = Rule(shown.rule)
+            if shown.covers(*candidate.settings[:2]) and has_sign[rule]:
+                first = found.get(rule, Claim(rule, own.seeds, about_methods=False, holds=agrees[rule]))
+                about_methods, holds = first.about_methods or bool(shown.methods), first.holds or own is look
+                found[rule] = replace(first, about_methods=about_methods, holds=holds)
+    return found

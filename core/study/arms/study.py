@@ -17,7 +17,7 @@ from core.methods.method import MethodSpec, Role
 from core.plan.axes import VarySpec
 from core.plan.axis import Axis, Point
 from core.plan.plan import Plan
-from core.store.looks import Look
+from core.store.looks import Look, Member
 from core.store.record import Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate, Rule
@@ -31,9 +31,6 @@ from core.study.arms.tuning import rates_tried
 from core.study.arms.verdict import Verdict, decide
 from core.study.arms.withheld import ends_reason, waiting_reason
 from core.study.stats.claims import Difference, Level, Pair, difference_of
-
-EPOCHS = 0
-"""Number of epochs that looks at a study have in the store: its points may have several."""
 
 
 class Standing(StrEnum):
@@ -234,7 +231,7 @@ def _looked(
     trivial: Tested,
 ) -> StudyAnswer:
     """The answer with the differences at each point, and what the family of all of them is tested for."""
-    names: dict[str, str] = {}
+    names: dict[str, Member] = {}
     candidates: dict[str, Candidate] = {}
     reasons: dict[str, str] = {}
     tried: list[Arm] = []
@@ -244,7 +241,8 @@ def _looked(
             continue
         everyone = next(group for group in comparisons_of(at.runs) if any(arm.key == full.key for arm in group))
         own = [arm for arm in everyone if is_adapter(arm)]
-        names |= {arm.key: f"{found.vary.name}={at.point} {member_name(arm)}" for arm in own}
+        # A member is told by its point, which may be a number of epochs, or have several.
+        names |= {arm.key: (f"{found.vary.name}={at.point} {member_name(arm)}", 0) for arm in own}
         tried += own
         for arm in at.arms:
             candidates[arm.key] = candidate_of(arm, full, everyone, seeds, tested)
@@ -253,9 +251,9 @@ def _looked(
                 reasons[arm.key] = why.text
     able = [candidate.arm for key, candidate in candidates.items() if key not in reasons]
     made = []
-    for family in families_of(able, tried, looks, EPOCHS, lambda arm: names[arm.key]):
+    for family in families_of(able, tried, looks, lambda arm: names[arm.key]):
         if own_ones := [candidates[arm.key] for arm in family.arms]:
-            look, done = look_at(family, own_ones, found.margin, EPOCHS, lambda arm: names[arm.key])
+            look, done = look_at(family, own_ones, found.margin)
             made.append(look)
             candidates |= {candidate.arm.key: candidate for candidate in done}
     points = tuple(_decided(at, members[at.point], candidates, reasons, tuple(made)) for at in found.points)

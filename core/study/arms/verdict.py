@@ -9,7 +9,7 @@ from enum import StrEnum
 from core.methods.method import Role
 from core.plan.course import can_be_longer
 from core.plan.experiment import MAX_NEW_SEEDS
-from core.store.looks import Look
+from core.store.looks import Look, Member
 from core.store.record import Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate, Claim, Rule
@@ -73,8 +73,7 @@ class Verdict:
     later: tuple[str, ...] = ()
     """Labels of settings that were added after a look, and so are a family of their own."""
     used: tuple[float, ...] = ()
-    """What all looks so far have used of the error rate, for each family and number of epochs that has one of its
-    own; none where nothing was tested."""
+    """What all looks so far have used of the error rate, for each account; none where nothing was tested."""
     pretraining: str = ""
     """What training from scratch says of the base, where it was trained beside; see :mod:`core.study.arms.controls`."""
     answerable: int = 0
@@ -317,10 +316,9 @@ def verdict(
     if reason or full is None:
         return found if selected or not lacks_a_side(everything) else replace(found, mend=NextStep.OTHER_SIDE)
     everyone = next(group for group in comparisons_of(everything) if any(arm.key == full.key for arm in group))
-    epochs = full.spec.optim.epochs
     # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.
     sharing = [arm for arm in arms if common_seeds([full, arm])]
-    families = families_of(sharing, filter(is_adapter, everyone), looks, epochs)
+    families = families_of(sharing, filter(is_adapter, everyone), looks)
     beside = [
         candidate_of(arm, full, everyone, seeds, tested)
         for family in families
@@ -336,7 +334,7 @@ def verdict(
         return replace(found, withheld=SELECTED)
     if best is None:
         # Of reported settings without a validation part each is tested, and none is the best one.
-        looked = _looked(found, families, epochs, looks)
+        looked = _looked(found, families, looks)
         few = max((len(each.difference.seeds) for each in candidates), default=0) < CLAIM_SEEDS
         return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED + ("" if few else IN_TABLE))
     # Where a setting has learned nothing, no end of its rates is the best of anything.
@@ -344,7 +342,7 @@ def verdict(
     ends = ends_reason(everything, [full, *learned])
     if why := unlearned_reason(everyone, full, best.arm, tested, trivial, ends):
         return replace(found, withheld=why.text, mend=why.next_step)
-    return _looked(found, families, epochs, looks)
+    return _looked(found, families, looks)
 
 
 UNRANKED = "No choice: no measure on a validation part is reported, by which one of these settings could be chosen."
@@ -360,21 +358,20 @@ SELECTED = (
 """Of runs that are not all of one experiment."""
 
 
-def _looked(found: Verdict, families: Sequence[Family], epochs: int, earlier: Sequence[Look]) -> Verdict:
+def _looked(found: Verdict, families: Sequence[Family], earlier: Sequence[Look]) -> Verdict:
     """The verdict with what every family is tested for, and the choice. Args: earlier: looks at the experiment."""
     candidates = {candidate.arm.key: candidate for candidate in found.candidates}
-    made: dict[tuple[str, ...], Look] = {}
+    made: dict[tuple[Member, ...], Look] = {}
     for family in families:
         if own := [candidates[arm.key] for arm in family.arms if arm.key in candidates]:
-            made[family.names], tested = look_at(family, own, found.margin, epochs)
+            made[family.account], tested = look_at(family, own, found.margin)
             candidates |= {candidate.arm.key: candidate for candidate in tested}
     decided = tuple(candidates.values())
     best = candidates[found.best.arm.key] if found.best is not None else None
-    first = next((family for family in families if family.names in made), None)
-    used: dict[tuple[int, tuple[str, ...]], float] = {}
+    first = next((family for family in families if family.account in made), None)
+    used: dict[tuple[Member, ...], float] = {}
     for look in {look.key: look for look in (*earlier, *made.values())}.values():
-        account = look.epochs, look.family
-        used[account] = used.get(account, 0.0) + look.level
+        used[look.account] = used.get(look.account, 0.0) + look.level
     return replace(
         found,
         candidates=decided,

@@ -254,7 +254,8 @@ def _tests(verdict: Verdict, told: Candidate) -> str:
     if claim is not None and told.found is not None:
         p, at = (told.found.within, level / 2) if claim.rule is Rule.WITHIN else (told.found.differs, level)
         if p > at:
-            return f"Shown with {claim.seeds} seeds at an earlier look; with {seeds} the interval agrees."
+            agrees = f"with {seeds} the interval agrees" if claim.seeds < seeds else "the difference still has its sign"
+            return f"Shown with {claim.seeds} seeds at an earlier look; {agrees}."
         beside = "" if verdict.is_given or not claim.about_methods else ", also at the neighboring learning rates"
         return f"Shown with {seeds} seeds: {_p_words(p)}{corrected}, and this look allows {level_text(at)}{beside}."
     if told.leans:

@@ -100,7 +100,8 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
         return _plain(study_of(lab, experiment, runs))
 
     def made() -> tuple[Verdict, Iterable[Look]]:
-        looks, tested, trivial = lab.looks.of(experiment.id), tested_by(lab), trivial_by(lab)
+        tested, trivial = tested_by(lab), trivial_by(lab)
+        looks = _looks(lab, experiment, runs, lambda there, known: verdict(there, tested, known, trivial=trivial).looks)
         if not looks and not lab.looks.are_kept(experiment.id):
             looks = _from_launches(runs, tested, trivial)
         found = _with_equal(lab, verdict(runs, tested, looks, trivial=trivial, bases=bases), runs)
@@ -179,19 +180,14 @@ def unread_verdict(found: Verdict, reason: str) -> Verdict:
 
 
 def _recording_reason(lab: Lab, id: str, looks: Iterable[Look]) -> str:
-    """Record looks that are not there yet; return why they cannot be recorded, empty where they are."""
+    """Record looks that are not there yet, or say more; return why they cannot be recorded, empty where they are."""
     known = {look.key: look for look in lab.looks.of(id)}
-    if new := [look for look in looks if _says_more(look, known.get(look.key))]:
+    if new := [look for look in looks if look.key not in known or look.claims != known[look.key].claims]:
         try:
             lab.looks.record(id, new)
         except LabError as error:  # a look that leaves no trace would not count
             return f"No verdict yet: this look cannot be recorded. {error}"
     return ""
-
-
-def _says_more(look: Look, known: Look | None) -> bool:
-    """Whether a look was not recorded, or tests what was not tested when it was."""
-    return known is None or (known.is_open and look.claims != known.claims)
 
 
 def is_study(experiment: Experiment) -> bool:
@@ -217,8 +213,10 @@ def study_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = N
         raise ValueError("This experiment is no study.")
 
     def made() -> tuple[StudyAnswer, Iterable[Look]]:
-        found = study(plan, runs, tested_by(lab), lab.looks.of(experiment.id), trivial_by(lab), bases)
-        return found, found.looks
+        tested, trivial = tested_by(lab), trivial_by(lab)
+        looks = _looks(lab, experiment, runs, lambda there, known: study(plan, there, tested, known, trivial).looks)
+        found = study(plan, runs, tested, looks, trivial, bases)
+        return found, (*looks, *found.looks)
 
     def unread(found: StudyAnswer, reason: str) -> StudyAnswer:
         return replace(found, reason=reason, unread=True, looks=())
@@ -260,3 +258,19 @@ def _from_launches(runs: Sequence[Run], tested: Tested, trivial: Tested) -> list
         launched = [run for stage in stages[:last] for run in stage]
         looks += verdict(launched, tested, looks, trivial=trivial).looks
     return looks
+
+
+def _looks(
+    lab: Lab, experiment: Experiment, runs: Sequence[Run], take: Callable[[list[Run], list[Look]], Iterable[Look]]
+) -> list[Look]:
+    """Looks at an experiment; where claims were kept without their settings, the look is taken again, at its level and
+    of the runs that there were. Args: runs: all; take: returns the looks at some runs, after other looks.
+    """
+    found: list[Look] = []
+    for look in lab.looks.of(experiment.id):
+        if look.claims is None:
+            there = [replace(run, plan=run.plan and "complete") for run in runs if run.created <= look.at]
+            again = {each.key: each.claims for each in take(there, [*found, look])}
+            look = replace(look, claims=again.get(look.key, ()))
+        found.append(look)
+    return found

@@ -109,7 +109,7 @@ def judged_answer(lab: Lab, judged: Judged) -> JudgedAnswer:
 
     def made() -> tuple[JudgedAnswer, Iterable[Look]]:
         results, measures = results_of(judged.content), lab.judged.measures(judged.id)
-        runs = tuple(runs_of(results.rows, results.scale, results.reference, results.noun, results.searched))
+        runs = tuple(_runs(results))
         found = verdict(
             runs,
             lambda run: measures.get(run.id),
@@ -143,9 +143,13 @@ def keep_results(lab: Lab, found: Gathered, name: str, before: Judged | None = N
         known = {file.sha256 for file in before.files}
         new = [file for file in found.files if file.sha256 not in known]
         return lab.judged.grow(before, content, new, found.measures) if new else before
-    return lab.judged.like(content, found.files) or lab.judged.add(
-        name, content, found.files, found.measures, found.looks
-    )
+    keys = {run.id: run.spec.arm for run in _runs(found.results)}
+    looks = [look.renamed(keys) for look in found.looks]
+    return lab.judged.like(content, found.files) or lab.judged.add(name, content, found.files, found.measures, looks)
+
+
+def _runs(results: Results) -> list[Run]:
+    return runs_of(results.rows, results.scale, results.reference, results.noun, results.searched)
 
 
 def carried(answer: JudgedAnswer) -> list[str]:

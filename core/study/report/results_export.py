@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -142,16 +143,8 @@ def _about(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> bytes:
         reference=FullSpec.name(),
         noun=runs[0].spec.network.learns,
     )
-    looks = [
-        {
-            "epochs": look.epochs,
-            "family": list(look.family),
-            "seeds": look.seeds,
-            "level": look.level,
-            "claims": {name: dict(claims) for name, claims in look.claims.items()},
-        }
-        for look in lab.looks.of(experiment.id)
-    ]
+    # Settings have other keys where they are reported: each is named by one of its runs.
+    names = {run.spec.arm: run.id for run in runs}
     content = {
         ABOUT: 1,
         "experiment": experiment.id,
@@ -159,7 +152,7 @@ def _about(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> bytes:
         "reading": reading.model_dump(mode="json", exclude_defaults=True),
         "seeds": sorted({run.spec.seed for run in runs}),
         "searched": any(run.plan is not None for run in runs),
-        "looks": looks,
+        "looks": [asdict(look.renamed(names)) for look in lab.looks.of(experiment.id)],
     }
     return f"{json.dumps(content, indent=1)}\n".encode()
 
