@@ -44,16 +44,18 @@ def blend(
         keeps: of the squared Frobenius norms of all layers' changes; 1 if nothing is lost or there is no change.
 
     Raises:
-        LoRAError: ``rank`` is None and the change of an adapter is not of low rank, as that of DoRA; or the layers of
-            all of them take more names than settings may have.
+        LoRAError: some have a head of their own and others have none; or ``rank`` is None and the change of an adapter
+            is not of low rank, as that of DoRA; or the layers of all of them take more names than settings may have.
         SpecError: the rank is out of range.
         BaseMismatchError: an adapter was trained on another base, or does not fit this one.
     """
     network = copy.deepcopy(base).requires_grad_(False)
     fingerprint = base_fingerprint(network)
     found = [(layers_of(network, adapter, fingerprint), weight) for adapter, weight in adapters]
-    heads = [check_head(network, adapter) for adapter, _ in adapters]
-    mark_head(network, heads[0])
+    heads = {check_head(network, adapter) for adapter, _ in adapters}
+    if len(heads) > 1:
+        raise LoRAError("Some of these adapters have a head of their own, and others have none: choose one kind.")
+    mark_head(network, *heads)
     parts = {
         path: [(layers[path], weight) for layers, weight in found if path in layers]
         for path, _ in network.named_modules()

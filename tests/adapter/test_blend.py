@@ -25,7 +25,7 @@ from core.networks.fingerprint import base_fingerprint
 from tests.adapter.classifiers import Sample, sample_of
 from tests.adapter.samples import SMALL, assert_close, logits, perturb, probe
 from tests.networks.tiny import save_tiny
-from tests.serving.test_mixed import BASE, FILES, SPECS
+from tests.serving.test_mixed import BASE, FILES, SPECS, WITH_HEAD
 
 pytestmark = pytest.mark.usefixtures("read_here")
 
@@ -52,6 +52,8 @@ def change(name: str) -> dict[str, Tensor]:
             direction = base + found[path]
             magnitude = file.tensors_of(path)["lora_magnitude_vector"].double()
             found[path] = (magnitude / direction.norm(dim=1))[:, None] * direction - base
+    if name in WITH_HEAD:
+        found["layers.4"] = file.head["layers.4.weight"].double() - weights(BASE)["layers.4"]
     return found
 
 
@@ -71,6 +73,10 @@ def test_every_change_is_summed_with_the_full_rank_and_those_of_lora_with_the_ra
     names: tuple[str, str], factors: tuple[float, float], rank: int | None
 ) -> None:
     parts = list(zip(names, factors, strict=True))
+    if len({name in WITH_HEAD for name in names}) > 1:
+        with pytest.raises(LoRAError, match="have a head of their own, and others have none"):
+            blend(BASE, [(FILES[name], factor) for name, factor in parts], rank)
+        return
     network, spec, _ = blend(BASE, [(FILES[name], factor) for name, factor in parts], rank)
     assert spec.rank <= (rank or sum(SPECS[int(name[2:])].rank for name in names))
     changes = [{path: factor * delta for path, delta in change(name).items()} for name, factor in parts]

@@ -13,18 +13,20 @@ from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
+from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
 from core.objectives.registry import CLASSIFICATION
-from core.plan.configuration import Configuration
+from core.plan.configuration import Configuration, with_head
 from core.plan.configuration_file import write_configuration
 from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec
-from core.run_spec import OptimSpec, RunSpec, default_optim
+from core.run_spec import OptimSpec, RunSpec, default_optim, default_rate
 from core.store.record import Run
 from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.experiment.configuration import SAVE
 from pages.shared.experiment.left_out import left_out
 from pages.shared.forms.objective import TITLE
+from pages.shared.forms.task import network_on
 from pages.shared.ui.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, TURNED, short, some_of
 from tests.data.uploaded import keep_noise
@@ -140,8 +142,13 @@ def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_fo
     opened: Lab, trained_home: TrainedHome, page: str, task: TaskSpec, arms: list[Any], seeds: int, more: dict[str, Any]
 ) -> None:
     trained_home.bring(opened, str(trained_home.plain.base), str(trained_home.split.base))
-    base = opened.bases()[-1]  # not the default
-    asked = Configuration.on(base.spec, task, arms, range(seeds), **more)
+    base = opened.bases()[-1]  # not the default: it has learned half of the classes
+    network = network_on(base, task)
+    arms = [
+        (optim.but(learning_rate=default_rate(HeadSpec, network)) if method == HEAD[1] else optim, method)
+        for optim, method in arms
+    ]
+    asked = with_head(Configuration.on(base.spec, task, arms, range(seeds), **more))
     app = upload(draw(page), page, write_configuration(asked))
     assert not app.error
     assert BEYOND not in texts(app)

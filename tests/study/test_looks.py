@@ -229,7 +229,7 @@ def test_a_look_whose_claims_were_kept_without_their_settings_is_taken_again_at_
     (look,) = verdict(runs).looks
     old = replace(look, claims=None)
     assert verdict(runs, looks=[old]).looks == (look,)
-    assert verdict(runs, looks=[replace(old, level=0.001)]).looks == (replace(look, level=0.001, claims=()),)
+    assert verdict(runs, looks=[replace(old, level=0.0)]).looks == (replace(look, level=0.0, claims=()),)
     grown = verdict(runs_of({4: [*lower(8), *lower(8)]}), looks=[replace(old, account=look.account)])
     assert (grown.looks[0].level, grown.claim.seeds) == (level_of(16, [8]), 16), "what it has used is gone"
 

@@ -122,8 +122,10 @@ def _further(stored: Shown, shown: Iterable[Shown]) -> Shown:
 
 
 def _claims(candidate: Candidate, margin: float, look: Look, others: Sequence[Look]) -> dict[Rule, Claim]:
-    """The claims of this look and of others that are about the setting and full fine-tuning as they are chosen now, and
-    whose sign the present difference has; one of another look does not hold where the present interval does not agree.
+    """The claims of this look and of others that are about the setting and full fine-tuning as they are chosen now.
+
+    A claim of this look also takes that the difference has its sign: other settings than those that were tested may be
+    chosen now. One of another look is said not to hold where the present interval does not agree.
     """
     mean, interval = candidate.crossed.mean, candidate.crossed.interval()
     has_sign = {Rule.HIGHER: mean > 0, Rule.LOWER: mean < 0, Rule.WITHIN: mean > -margin}
@@ -132,7 +134,7 @@ def _claims(candidate: Candidate, margin: float, look: Look, others: Sequence[Lo
     for own in sorted([*others, look], key=lambda each: each.seeds):
         for shown in own.claims or ():
             rule = Rule(shown.rule)
-            if shown.covers(*candidate.settings[:2]) and has_sign[rule]:
+            if shown.covers(*candidate.settings[:2]) and (own is not look or has_sign[rule]):
                 first = found.get(rule, Claim(rule, own.seeds, about_methods=False, holds=agrees[rule]))
                 about_methods, holds = first.about_methods or bool(shown.methods), first.holds or own is look
                 found[rule] = replace(first, about_methods=about_methods, holds=holds)

@@ -24,11 +24,8 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
     Fields that only programs can read, such as the config of a network, are left out: others tell them apart.
     """
     found: dict[str, str] = {}
-    has_head = spec.trained_network.head_paths
-    left_out = {"head_rate": not has_head, "recompute": not spec.optim.recompute, "head": not spec.head}
+    left_out = {"head_rate": not spec.trained_network.head_paths, "recompute": not spec.optim.recompute}
     for name, info in RunSpec.model_fields.items():
-        if left_out.get(name):
-            continue
         value = getattr(spec, name)
         if isinstance(value, ObjectiveSpec):
             found |= _judged_by(value)
@@ -42,7 +39,7 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
                     continue
                 if field != "kind" and about.repr and title:
                     found[f"{_PARTS.get(name, '')}{title}"] = _text(getattr(value, field))
-        elif name != "source":  # a part that this run does not have
+        elif name != "source" and (name != "head" or spec.head):  # parts that this run does not have
             found[info.title or name] = _text(value)
     return found
 

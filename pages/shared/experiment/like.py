@@ -7,12 +7,13 @@ from typing import Any, NoReturn
 
 import streamlit as st
 
+from core.data.task_spec import TaskSpec
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import method_order
 from core.plan.axes import VarySpec
-from core.plan.configuration import Configuration, preset_of
+from core.plan.configuration import Configuration, preset_of, with_head
 from core.plan.rate_grid import TuneSpec
 from core.run_spec import RunSpec
 from pages.shared.experiment.left_out import left_out
@@ -102,7 +103,7 @@ def settle_like(lab: Lab, key: str, shown: Configuration | None) -> None:
     if shown.asks_the_same(wanted):
         st.toast("The form has the settings of that experiment.", icon=":material/tune:")
         return
-    known = wanted.but(task=shown.task) if _gone(lab, wanted) else wanted
+    known = _on(shown.task, wanted) if _gone(lab, wanted) else wanted
     if shown.asks_the_same(known):
         return
     if lines := left_out(known, shown):
@@ -110,6 +111,12 @@ def settle_like(lab: Lab, key: str, shown: Configuration | None) -> None:
     else:
         _say(key, "The form combines the settings of that experiment in other ways.")
     st.rerun()
+
+
+def _on(task: TaskSpec, asked: Configuration) -> Configuration:
+    """What is asked for on another task, with the head as it is trained there."""
+    plain = (arm.but(optim=arm.optim.but(head_rate=None)) if asked.head else arm for arm in asked.arms)
+    return with_head(asked.but(task=task, head=None, arms=tuple(plain)))
 
 
 def _say(key: str, sentence: str) -> None:
