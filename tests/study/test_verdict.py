@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.data.task_spec import TaskSpec
 from core.methods.lora import LoRASpec
 from core.numbers import bytes_text
 from core.objectives.measure import Values
@@ -646,3 +647,16 @@ def test_what_learned_nothing_says_so_also_where_its_rate_is_at_an_end() -> None
     assert "Full (8.0 %) and LoRA r=4 (8.1 %) have not been shown to have learned more" in first
     assert "The chosen learning rate is at an end of those tried for LoRA r=4 (0.01 is the highest)" in headline(found)
     assert (last, found.mend) == ("Find the learning rates.", NextStep.RATES)
+
+
+def test_an_answer_of_an_earlier_version_says_that_its_head_was_frozen() -> None:
+    known, new = (TaskSpec.of(dataset="digits", classes=classes) for classes in ((0, 1, 2), (3, 4)))
+    plain = given(full(8), r4=below(5, 8))
+
+    def answered(task: TaskSpec, **fields: Any) -> str:
+        return said(verdict(replace(run, spec=run.spec.but(task=task, source=known, **fields)) for run in plain))
+
+    assert "head was frozen" in answered(new)
+    assert "head was frozen" not in answered(known)
+    optim = plain[0].spec.optim.but(head_rate=0.1)
+    assert "head was frozen" not in answered(new, head="whole", optim=optim)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from core.methods.method import Role
 from core.objectives.measure import Measure
+from core.plan.new_classes import head_for
+from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, grouped, judged_by
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter, is_full, no_choice_sentence
@@ -97,3 +99,19 @@ def lacks_a_side(runs: Sequence[Run]) -> bool:
     """Whether only full fine-tuning was trained of what is compared, or only adapters. Args: runs: of an experiment."""
     roles = {run.spec.role for run in runs}
     return len(roles & {Role.REFERENCE, Role.ADAPTER}) == 1
+
+
+def frozen_head_sentence(spec: RunSpec) -> str:
+    """That an adapter setting of an earlier version left a head frozen that every method trains now; empty for others.
+
+    Args:
+        spec: of a run of the setting.
+    """
+    if spec.head or spec.source is None or spec.is_direct or spec.is_reported:
+        return ""
+    if head_for(spec.network, spec.source, spec.task, spec.objective) is None:
+        return ""
+    return (
+        "Below the adapters the head was frozen, although there are classes that the base was not trained on, and full "
+        "fine-tuning trained it. Compared anew, every method trains the head."
+    )

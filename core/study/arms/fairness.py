@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from core.methods.method import Role
 from core.numbers import counted, listed, seeds_text
-from core.plan.new_classes import head_for
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import arm_order, arms_of, labels_of, tuning_group, tuning_groups
@@ -66,11 +65,6 @@ def comparable(runs: Iterable[Run]) -> list[str]:
             not searched and len({arm.seeds for arm in arms}) > 1,
             "Not every setting has the same seeds: a difference between two settings uses only those that both have.",
         ),
-        (
-            any(_froze_a_head(spec) for spec in specs),
-            "Adapters left the head of the base as it was, although there are classes that it was not trained on: full "
-            "fine-tuning trained it. Compared anew, every method trains the head.",
-        ),
         (is_rate_shared((spec.optim.learning_rate, spec.role) for spec in specs), RATE_SHARED),
         (
             not searched and len(tried) > 1,
@@ -90,15 +84,6 @@ def comparable(runs: Iterable[Run]) -> list[str]:
         (len(devices) > 1, f"These runs trained on {listed(devices)}: their times do not compare."),
     ]
     return [sentence for applies, sentence in checks if applies]
-
-
-def _froze_a_head(spec: RunSpec) -> bool:
-    """Whether a run with an adapter left a head frozen that is trained since; see
-    :func:`core.plan.new_classes.head_for`.
-    """
-    if spec.role is not Role.ADAPTER or spec.head or spec.source is None or spec.is_direct or spec.is_reported:
-        return False
-    return head_for(spec.network, spec.source, spec.task, spec.objective) is not None
 
 
 def _bases_differ(specs: Sequence[RunSpec]) -> bool:

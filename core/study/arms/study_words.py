@@ -13,6 +13,7 @@ from core.plan.axes import EpochsAxis
 from core.plan.axis import Point
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate
+from core.study.arms.compared import frozen_head_sentence
 from core.study.arms.design_words import level_text
 from core.study.arms.difference_tables import interval_text
 from core.study.arms.outliers import median_sentence
@@ -166,7 +167,8 @@ def study_basis(found: StudyAnswer) -> list[str]:
         sentences += [f"{line} at {where}: {words}" for line, words in medians if words]
         for line, why in place.withheld.items():
             sentences.append(f"{line} at {where} was not tested. {why.removeprefix('No verdict: ')}")
-    return [*sentences, *_unsettled(found)]
+    heads = {frozen_head_sentence(each.arm.spec) for each in found.candidates}
+    return [*sentences, *filter(None, heads), *_unsettled(found)]
 
 
 def _change_text(change: Difference) -> str:

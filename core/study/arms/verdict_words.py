@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.numbers import bytes_text, capitalized, count_text, counted, listed, percent, times_text
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Claim, Rule
-from core.study.arms.compared import paired_differences, rank_extremes
+from core.study.arms.compared import frozen_head_sentence, paired_differences, rank_extremes
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
 from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.outliers import median_sentence, outlier_sentence, outliers
@@ -183,7 +183,7 @@ def caveats(verdict: Verdict) -> list[str]:
             at_rates = verdict.about is About.RATES
             sentences += course_sentences(verdict.compared, verdict.holds_on, at_rates)
             sentences.append(_longer_sentence(verdict))
-    sentences.append(verdict.pretraining)
+    sentences += [verdict.pretraining, frozen_head_sentence(told.arm.spec)]
     sentences += [outlier_sentence(arm, run) for arm, run in outliers(verdict)]
     sentences.append(median_sentence(told))
     return [sentence for sentence in sentences if sentence]
