@@ -34,7 +34,7 @@ from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.numbers import bytes_text, range_text
-from core.plan.configuration import Configuration, preset_configuration, preset_network
+from core.plan.configuration import ArmSpec, Configuration, preset_configuration
 from core.plan.configuration_file import MAX_FILE, read_configuration, write_configuration
 from core.run_spec import OptimSpec, default_length, default_optim
 from core.spec import DEVICES, Device, bounds
@@ -232,20 +232,20 @@ def _configuration(
     info = lab.catalog.info(source, start.learns)
     kind, classes = info.kind, info.num_classes
     usual = suggested_preset(kind, classes=classes) or next(iter(presets_for(kind, classes=classes)))
-    preset = options.preset or usual
-    trained = preset_network(lab.catalog, preset, source, target, start)
-    return preset_configuration(
+    asked = preset_configuration(
         lab.catalog,
-        preset=preset,
+        preset=options.preset or usual,
         source=source,
         target=target,
         pretraining=optim_of(options, PretrainSpec(), start, options.pretrain_epochs),
-        arms=settings_asked(options, trained),
+        arms=(),
         seeds=seeds,
         network=start,
         shots=options.shots,
         length=options.length,
         own_bases=options.vary_bases,
-        vary=study_asked(options, trained),
         **more,
     )
+    trained = asked.trained_network  # rates depend on how its head is trained
+    found = tuple(ArmSpec.of(optim=optim, method=method) for optim, method in settings_asked(options, trained))
+    return asked.but(arms=found, vary=study_asked(options, trained))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
-from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from core.judge.grouping import Row
 from core.judge.scale import Scale
@@ -38,16 +38,9 @@ class ReportedMethod(MethodSpec):
     model_config = ConfigDict(extra="allow")
 
     kind: str
-    is_reference: bool = False
-    rank: int | None = Field(None, title="Rank")
-    alpha: float | None = Field(None, title="Alpha")
-
-    @model_serializer(mode="wrap")
-    def _without_role(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what no label says."""
-        values: dict[str, Any] = handler(self)
-        values.pop("is_reference", None)
-        return {name: value for name, value in values.items() if value is not None}
+    is_reference: bool = Field(False, exclude=True)  # which no label says
+    rank: int | None = Field(None, exclude_if=lambda rank: rank is None, title="Rank")
+    alpha: float | None = Field(None, exclude_if=lambda alpha: alpha is None, title="Alpha")
 
     @property
     def is_known(self) -> bool:

@@ -87,11 +87,6 @@ class MethodSpec(KindSpec):
         return None
 
     @property
-    def renews_rows(self) -> bool:
-        """Whether its networks get new rows for classes that the task leaves out: :mod:`core.networks.new_rows`."""
-        return False
-
-    @property
     def targets(self) -> tuple[str, ...]:
         """Names of the layers that get an adapter; empty for a method without a choice of layers."""
         return ()

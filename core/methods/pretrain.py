@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from core.methods.full import FullSpec
 from core.methods.method import MethodSpec, Role
@@ -21,22 +21,11 @@ class PretrainSpec(MethodSpec):
 
     new_rows: bool = Field(
         False,
+        exclude_if=lambda rows: not rows,  # as in versions without it
         title="New rows for other classes",
         description="The rows of the head for classes that the base never sees start anew where it is fine-tuned: "
-        "pretraining only pushes their logits down, which every method would first have to undo.",
+        "pretraining only pushes their logits down.",
     )
-
-    @model_serializer(mode="wrap")
-    def _without_default_rows(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the field where it is not used, so that specs and copies are those of versions without it."""
-        values: dict[str, Any] = handler(self)
-        if not self.new_rows:
-            values.pop("new_rows", None)
-        return values
-
-    @property
-    def renews_rows(self) -> bool:
-        return self.new_rows
 
     @property
     def facts(self) -> str:

@@ -5,8 +5,8 @@ that is fine-tuned on them would first have to undo. So they get back what the s
 and before the base is evaluated and written.
 
 That is a part of pretraining, and not of fine-tuning: every method and seed starts from one network, the file of the
-base, so that frozen weights are shared and adapters go home to PEFT with that file. The rows are random, and not zero,
-since below an adapter they are frozen: the adapter's output would be all that such a logit could ever be.
+base, so that frozen weights are shared and adapters go home to PEFT with that file. The rows are random, as those of a
+head that is new as a whole are.
 """
 
 from __future__ import annotations

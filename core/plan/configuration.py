@@ -292,18 +292,6 @@ def preset_configuration(
     return with_head(asked)
 
 
-def preset_network(catalog: Catalog, preset: str, source: str, target: str | None, network: NetworkSpec) -> NetworkSpec:
-    """A network as it is fine-tuned on the target of a preset: one that knows whether its head is trained whole.
-
-    Raises:
-        LabError: a dataset is missing, or not for the preset.
-    """
-    before, after = preset_tasks(preset, source, catalog, target, learns=network.learns)
-    network = network.but(num_classes=outputs(catalog, network.learns, before, after))
-    head = head_for(network, before, after, objective_for(catalog, before, network.learns))
-    return network.but(whole_head=head is not None)
-
-
 def preset_task(
     catalog: Catalog,
     preset: str,

@@ -12,7 +12,7 @@ from core.data.task_spec import TaskSpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.objectives.objective import ObjectiveSpec
-from core.run_spec import Head, RunSpec
+from core.run_spec import Head
 
 
 def pretraining_for(catalog: Catalog, task: TaskSpec, network: NetworkSpec) -> PretrainSpec:
@@ -26,8 +26,10 @@ def pretraining_for(catalog: Catalog, task: TaskSpec, network: NetworkSpec) -> P
     Raises:
         DatasetError: there is no such dataset.
     """
-    classes = _classes(catalog, task) if catalog.info(task.dataset, network.learns).kind != LANGUAGE else frozenset()
-    return PretrainSpec(new_rows=bool(classes) and not classes.issuperset(range(network.num_classes)))
+    info = catalog.info(task.dataset, network.learns)
+    classes = range(info.num_classes) if task.classes is None else task.classes
+    has_others = bool(classes) and info.kind != LANGUAGE and bool(set(range(network.num_classes)).difference(classes))
+    return PretrainSpec(new_rows=has_others)
 
 
 def head_for(network: NetworkSpec, source: TaskSpec, target: TaskSpec, objective: ObjectiveSpec) -> Head | None:
@@ -45,28 +47,3 @@ def head_for(network: NetworkSpec, source: TaskSpec, target: TaskSpec, objective
         return None
     known, wanted = (range(network.num_classes) if task.classes is None else task.classes for task in (source, target))
     return "whole" if source.dataset != target.dataset or set(wanted).difference(known) else None
-
-
-def old_rows(catalog: Catalog, base: RunSpec, target: TaskSpec) -> str:
-    """A sentence where a target has classes whose rows a base has only pushed down; empty otherwise.
-
-    Args:
-        catalog: all datasets.
-        base: the pretrain run.
-        target: what is learned by fine-tuning.
-
-    Raises:
-        DatasetError: there is no such dataset.
-    """
-    unseen = _classes(catalog, target).difference(_classes(catalog, base.task))
-    if base.method.renews_rows or not unseen or not base.objective.has_classes:
-        return ""
-    return (
-        f"This base has only learned to rule out {len(unseen)} of the target's classes, which every method must first "
-        "undo: pretrain it again, and their rows of the head start anew."
-    )
-
-
-def _classes(catalog: Catalog, task: TaskSpec) -> frozenset[int]:
-    """Labels that a task may have; empty without classes."""
-    return frozenset(range(catalog.info(task.dataset).num_classes) if task.classes is None else task.classes)

@@ -272,23 +272,21 @@ def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
     assert shown["Steps"] == str(finish(opened, run.id)[0].steps)
 
 
-def test_a_base_that_leaves_classes_out_has_new_rows_and_fine_tune_warns_of_one_that_has_not(opened: Lab) -> None:
+def test_a_base_that_leaves_classes_out_has_new_rows_and_a_head_that_is_trained_whole_on_them(opened: Lab) -> None:
     app = draw_with_digits("pretrain")
     app.button_group(key="pretrain-classes").set_value([0, 1, 2, 3, 4]).run()
     app.slider(key="pretrain-epochs").set_value(1).run()
     press(app, "Start pretraining")
     (run,) = opened.live()
-    earlier = opened.launch(run.spec.but(method=PretrainSpec()))
-    for base, is_renewed in ((run, True), (earlier, False)):
-        assert base.spec.method.renews_rows == is_renewed
-        finish(opened, base.id)
-        form = draw("finetune", base=base.id)
-        form.button_group(key="finetune-preset").set_value("split").run()
-        assert ("has only learned to rule out 5 of the target" in texts(form)) == (not is_renewed)
-        form.button_group(key="finetune-preset").set_value("own").run()
-        form.button_group(key="finetune-classes").set_value([0, 1]).run()
-        assert "rule out" not in texts(form), "the base knows both"
-        assert "new rows" in " ".join(form.selectbox(key="pick-base").options)
+    assert run.spec.method == PretrainSpec(new_rows=True)
+    finish(opened, run.id)
+    form = draw("finetune", base=run.id)
+    assert "new rows" in " ".join(form.selectbox(key="pick-base").options)
+    form.button_group(key="finetune-preset").set_value("split").run()
+    assert form.select_slider(key="finetune-head-rate").value == PerceptronSpec.head_rate
+    form.button_group(key="finetune-preset").set_value("own").run()
+    form.button_group(key="finetune-classes").set_value([0, 1]).run()
+    assert "finetune-head-rate" not in {str(slider.key) for slider in form.select_slider}, "the base knows both"
 
 
 def test_a_second_press_opens_the_base_of_the_first_and_another_seed_is_another_base(opened: Lab) -> None:

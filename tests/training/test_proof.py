@@ -28,7 +28,7 @@ from core.run_spec import OptimSpec, RunSpec
 from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank import proof
-from core.training.bank.adam import FlatAdam, Rates
+from core.training.bank.adam import FlatAdam
 from core.training.bank.bank import Bank
 from core.training.bank.full import FullShard
 from core.training.bank.low_rank import LowRankShard
@@ -100,8 +100,12 @@ def test_rounding_is_no_fault(
 def test_a_head_with_a_rate_of_its_own_is_proven_too(task: Task, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fault(task, method, whole_head=True) is None
     proof._known.clear()
-    honest = Rates.of
-    monkeypatch.setattr(Rates, "of", lambda self, members: replace(honest(self, members), head=(0.001,) * len(members)))
+    honest = FlatAdam.__init__
+
+    def at_one_rate(self: FlatAdam, shapes: list, rates: list, *more: object) -> None:
+        honest(self, shapes, [rates[0]] * len(rates), *more)
+
+    monkeypatch.setattr(FlatAdam, "__init__", at_one_rate)
     assert fault(task, method, whole_head=True) == OTHER
 
 

@@ -30,6 +30,7 @@ from core.memory import Growth, give_back, is_out_of_memory
 from core.methods.heads import head_state
 from core.methods.method import Role
 from core.methods.parameters import count_parameters
+from core.methods.pretrain import PretrainSpec
 from core.networks.file import read_network
 from core.networks.fingerprint import base_fingerprint
 from core.networks.new_rows import NewRows
@@ -106,7 +107,7 @@ class BankRun:
         self.heads = [found[place].head for place in self.places]
         self.before = [found[place].before for place in self.places]
         self.new_rows = [
-            NewRows.of(network, own.network, self.task.classes) if own.method.renews_rows else None
+            NewRows.of(network, own.network, self.task.classes) if own.method == PretrainSpec(new_rows=True) else None
             for network, own in zip(self.networks, specs, strict=True)
         ]
         self._check()
@@ -165,7 +166,8 @@ class BankRun:
         # was imported is evaluated where it may forget something; a classifier has a new head, and nothing to forget.
         before = self._evaluated(base, networks[0], first) if base or first.spec.source else None
         self._check()
-        head = {} if base is None or first.spec.head is None else _copied(head_state(networks[0]))
+        state = head_state(networks[0]) if base and first.spec.head else {}
+        head = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
         return {
             place: _Origin(network, fingerprint, head, before) for place, network in zip(places, networks, strict=True)
         }
@@ -350,10 +352,6 @@ class BankRun:
             bank=max([len(self.specs), *(start.position.bank for start in self.starts[member : member + 1])]),
             peak_memory=self.growth.peak,
         )
-
-
-def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 def _measured(

@@ -13,9 +13,6 @@ from core.study.arms.verdict import Verdict
 from core.study.stats.claims import outlying
 from core.study.stats.measures import Quantity, bare_text, digits_of, value_text
 
-ROUNDING = 1e-9
-"""Rounding errors of differences that are equal."""
-
 
 def outliers(verdict: Verdict) -> list[tuple[Arm, Run]]:
     """The runs that lie far from the others of their setting: further than seeds do, and than so few test examples
@@ -46,8 +43,8 @@ def outlier_sentence(arm: Arm, run: Run) -> str:
 def median_sentence(candidate: Candidate) -> str:
     """The median of the seeds' differences where it lies outside the interval of their mean; else empty."""
     interval, what = candidate.difference.interval, candidate.difference.what.change
-    median = float(np.median(candidate.difference.values))
-    if not (median < interval.low - ROUNDING or median > interval.high + ROUNDING):
+    median = float(np.round(np.median(candidate.difference.values), 9))  # equal differences have rounding errors
+    if not (median < round(interval.low, 9) or median > round(interval.high, 9)):
         return ""
     told = f"{value_text(what, median, digits_of(interval, what))}, outside the interval of the mean"
     return f"The median of the seeds' differences is {told}: some seeds are far from the others."

@@ -142,6 +142,8 @@ def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield "Base", f"{how}; {reached[0] if reached else 'no result'} on its test part ({first.id})"
     else:
         yield "Bases", f"one for each seed: {how}; on their test part {listed(reached)}"
+    if evidence.members[0].spec.head:
+        yield "Head", "trained whole by every method, since there are classes that the base was not trained on"
 
 
 def _rates(evidence: Evidence) -> Iterator[str]:
@@ -201,7 +203,8 @@ WORDS: tuple[tuple[str, str], ...] = (
     (
         "p",
         "how often chance alone would give a difference at least this large: by a t test over seeds and test examples, "
-        "corrected by Holm for the settings tested together. 0.008 in a table is 0.8 % in a sentence.",
+        "corrected by Holm for the settings tested together. Beside “within the margin” it is that of a shortfall as "
+        "large. 0.008 in a table is 0.8 % in a sentence.",
     ),
     (
         "Shown, leaning, seen, open",

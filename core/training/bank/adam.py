@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, groupby
 
 import torch
@@ -24,18 +23,8 @@ def padded(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Learning rates of members."""
-
-    rest: tuple[float, ...]
-    """Of each member, but for its last layer."""
-    head: tuple[float, ...]
-    """Of the last layer of each, where it is trained whole."""
-
-    def of(self, members: Sequence[int]) -> Rates:
-        """Those of some members."""
-        return Rates(*(tuple(own[k] for k in members) for own in (self.rest, self.head)))
+Rates = Sequence[tuple[float, float]]
+"""Two learning rates of each member: that of all but its last layer, and that of a last layer that is trained whole."""
 
 
 class FlatAdam:

@@ -87,10 +87,8 @@ class Bank:
         self.seeds = tuple(seeds)
         self.task = task
         self.source = source
-        heads = [
-            rate if own is None else own for rate, own in zip(rates, head_rates or [None] * len(rates), strict=True)
-        ]
-        self.rates = Rates(tuple(rates), tuple(heads))
+        heads = head_rates or [None] * self.members
+        self.rates: Rates = [(rate, head or rate) for rate, head in zip(rates, heads, strict=True)]
         self._objectives = list(objectives) or [CLASSIFICATION] * self.members
         self._threads = self._evaluation_threads = 1
         self._cores = Cores()
@@ -115,13 +113,13 @@ class Bank:
             self._stem_of |= dict.fromkeys(alike, number)
             train = self._stems[number].part(task.train)
             # Members with the same seed are adjacent, and among them those with the same learning rate.
-            sequence = sorted(alike, key=lambda k: (orders[self.seeds[k]], rates[k], heads[k], k))
+            sequence = sorted(alike, key=lambda k: (orders[self.seeds[k]], self.rates[k], k))
             size = shard_size(len(alike), low_rank, self.device.type)
             for start in range(0, len(alike), size):
                 own = sequence[start : start + size]
                 shard = self._shard(
                     [self.networks[k] for k in own],
-                    self.rates.of(own),
+                    [self.rates[k] for k in own],
                     [orders[self.seeds[k]] for k in own],
                     train,
                     first,
@@ -302,10 +300,7 @@ def _is_known(network: MultilayerPerceptron) -> bool:
         return False
     plain = [p for layer in linears(network) for p in plain_linear(layer).parameters()]
     if adapted_layers(network):
-        head = 2 if trains_head(network) else 0
-        return not any(p.requires_grad for p in plain[: len(plain) - head]) and all(
-            p.requires_grad for p in plain[len(plain) - head :]
-        )
+        return [p.requires_grad for p in plain] == [False] * (len(plain) - 2) + [trains_head(network)] * 2
     return all(p.requires_grad for p in plain)
 
 

@@ -40,7 +40,8 @@ class FullShard(Shard):
         super().__init__(networks, orders, train, layers[-1].out_features)  # type: ignore[arg-type]
         shapes = [tuple(p.shape) for layer in layers for p in layer.parameters()]
         weight = layers[0].weight
-        by_segment = [rates.rest] * (len(shapes) - 2) + [rates.head] * 2
+        rest, head = zip(*rates, strict=True)
+        by_segment = [rest] * (len(shapes) - 2) + [head] * 2
         self.adam = FlatAdam(shapes, by_segment, weight.dtype, weight.device)  # type: ignore[arg-type]
         values, gradients = self.adam.segments(self.adam.values), self.adam.segments(self.adam.gradients)
         self._weights, self._biases = values[::2], values[1::2]

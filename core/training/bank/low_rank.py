@@ -75,11 +75,12 @@ class LowRankShard(Shard):
         self._adapted = [i for i, rank in enumerate(ranks) if rank]
         shapes: list[tuple[int, ...]] = [(ranks[i], base[i].in_features) for i in self._adapted]
         shapes += [(ranks[i], base[i].out_features) for i in self._adapted]
-        by_segment = [rates.rest] * len(shapes)
+        rest, head = zip(*rates, strict=True)
+        by_segment = [rest] * len(shapes)
         self._trains_head = trains_head(networks[0])
         if self._trains_head:
             shapes += [(base[-1].out_features, base[-1].in_features), (base[-1].out_features,)]
-            by_segment += [rates.head] * 2
+            by_segment += [head] * 2
         weight = self._weights[0]
         self.adam = FlatAdam(shapes, by_segment, weight.dtype, weight.device)
         count = len(self._adapted)

@@ -83,12 +83,12 @@ def fault_of(bank: Bank, batch_size: int) -> str | None:
 
 def _key(bank: Bank, batches: tuple[int, ...]) -> Hashable:
     """All that the kernels of a bank and their shapes depend on."""
-    seeds, rates, heads = list(bank.seeds), bank.rates.rest, bank.rates.head
+    seeds, rates = list(bank.seeds), list(bank.rates)
     return (
         str(bank.device),
         batches,
-        tuple((seeds.index(seeds[k]), rates.index(rates[k]), heads.index(heads[k])) for k in range(bank.members)),
-        rates == heads,
+        tuple((seeds.index(seed), rates.index(rate)) for seed, rate in zip(seeds, rates, strict=True)),
+        any(rate != head for rate, head in rates),
         tuple(
             tuple((name, tuple(p.shape), p.dtype, p.requires_grad) for name, p in network.named_parameters())
             for network in bank.networks
@@ -118,8 +118,7 @@ def _differences(bank: Bank, batch: int) -> Iterator[str]:
     """Do the steps of one batch size, and say of each value that differs from autograd's what it is."""
     pool = torch.randperm(bank.task.num_train, generator=torch.Generator().manual_seed(0))[:IMAGES].to(bank.device)
     task = replace(bank.task, train=ImageExamples(bank.task.train.all_pixels()[pool], bank.task.train.labels[pool]))
-    rates = zip(bank.rates.rest, bank.rates.head, strict=True)
-    optims = [OptimSpec.of(learning_rate=rate, head_rate=head) for rate, head in rates]
+    optims = [OptimSpec.of(learning_rate=rate, head_rate=head) for rate, head in bank.rates]
     alone = [AutogradStepper(copy.deepcopy(own), optim, task) for own, optim in zip(bank.networks, optims, strict=True)]
     seeds = list(dict.fromkeys(bank.seeds))
     orders = [seeds.index(seed) for seed in bank.seeds]

@@ -13,7 +13,7 @@ from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration, preset_task
 from core.plan.defaults import default_shots
-from core.plan.new_classes import head_for, old_rows
+from core.plan.new_classes import head_for
 from core.spec import bounds
 from core.store.record import Run
 from core.tasks.presets import HALVES, presets_for, suggested_preset
@@ -75,8 +75,6 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str, without: str = "") ->
             if task.shots is None and without != "shots":
                 task = task.but(shots=shots(lab.catalog.info(dataset, kind), key, default_shots(lab.tasks, task)))
         task_preview(lab, task, key, network)
-        if isinstance(base, Run) and (handicap := old_rows(lab.catalog, base.spec, task)):
-            st.warning(literal(handicap))
     except LabError as error:
         st.error(literal(str(error)))
         return None
