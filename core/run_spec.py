@@ -228,10 +228,11 @@ class RunSpec(Spec):
             raise ValueError(f"This network reads at most {longest} tokens: choose a longest input of at most that.")
         if self.optim.recompute and not self.network.reads_tokens:
             raise ValueError(f"A {self.network.title} has no blocks to compute again: leave recompute out.")
-        if self.network.whole_head or (self.head and (self.network.has_head or self.role is Role.BASE)):
+        can_have = self.objective.has_classes and not self.network.has_head and self.role is not Role.BASE
+        if self.network.whole_head or (self.head and not can_have):
             raise ValueError("Only where a base without a new head is fine-tuned does head say how its own is trained.")
         if self.optim.head_rate is not None and not (self.network.has_head or self.head):
-            raise ValueError("This network has no head of its own: leave the learning rate of the head out.")
+            raise ValueError("This network has no head that is trained whole: leave the learning rate of the head out.")
         if self.head and self.optim.head_rate is None and not self.method.only_head:
             raise ValueError("A head that is trained whole has a learning rate of its own: choose one.")
         if optim_for(self.method, self.optim) != self.optim:

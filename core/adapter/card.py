@@ -139,7 +139,7 @@ def render(
         layers=_layers(certificate.layers),
         parameters=f"{certificate.parameters:,}",
         head=f", {in_head:,} of them in its head," if in_head else "",
-        headless=" without its head" if in_head else "",
+        headless=" without its head" if network.has_head else "",
         fingerprint=certificate.base_fingerprint,
         network=plain(network.text) if network.brought else network.text,
         input=network.input_text,

@@ -142,7 +142,9 @@ def put_on(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> nn.M
     head = check_head(base, adapter)
     base.requires_grad_(False)
     # Assigned, not copied: the base's own head may be shared with other networks.
-    base.load_state_dict({name: tensor.clone() for name, tensor in adapter.head.items()}, strict=False, assign=True)
+    state = base.state_dict()
+    own = {name: tensor.to(state[name], copy=True) for name, tensor in adapter.head.items()}
+    base.load_state_dict(own, strict=False, assign=True)
     mark_head(base, head)
     unfreeze_head(base)
     for path, layer in layers.items():
@@ -185,9 +187,10 @@ def replaceable_head(base: nn.Module) -> tuple[str, ...]:
     """Paths of the modules that adapters may replace: the head of a base, or else its last layer; none of a network
     that continues texts.
     """
+    if head := head_paths(base):
+        return head
     spec = spec_of(base)
-    last = () if spec is None or spec.learns == LANGUAGE else spec.output_modules
-    return head_paths(base) or last
+    return () if spec is None or spec.learns == LANGUAGE else spec.output_modules
 
 
 def check_head(base: nn.Module, adapter: AdapterFile) -> tuple[str, ...]:

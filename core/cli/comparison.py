@@ -364,6 +364,7 @@ def _candidate_as_json(candidate: Candidate) -> dict[str, Any]:
         "p_within": tests.within if tests is not None else None,
         "p_within_methods": tests.methods_within if tests is not None else None,
         "leaning": candidate.leans,
+        "is_again": candidate.is_again,
         "claims": [
             {"rule": str(c.rule), "seeds": c.seeds, "about_methods": c.about_methods, "holds": c.holds}
             for c in candidate.claims

@@ -82,7 +82,7 @@ def grow(options: argparse.Namespace) -> int:
         specs = [run.spec for run in members]
         settings = [*lab.arm_settings(experiment), *(longer(members) if options.epochs else ())]
         rates = rates_beside(members) if options.rates else ()
-        arms = extended(settings, options.rank, rates=rates, network=specs[0].network)
+        arms = extended(settings, options.rank, rates=rates, network=specs[0].trained_network)
         seeds = sorted({spec.seed for spec in specs})
         if options.seeds is not None:
             seeds += next_seeds(specs, options.seeds)

@@ -13,7 +13,7 @@ from core.engine.launcher import Launcher, Planned, Queued, is_usable, name_of, 
 from core.engine.writes import Trim
 from core.errors import LabError, QueueFullError, RunStateError
 from core.networks.network import NetworkSpec
-from core.plan.configuration import Configuration
+from core.plan.configuration import Configuration, with_head
 from core.plan.experiment import Setting, Wanted, arm_specs, every, settings_of
 from core.plan.plan import Plan
 from core.run_spec import RunSpec, with_head_rate
@@ -244,7 +244,7 @@ class Growing(Launcher):
             raise RunStateError("The learning rates of this experiment are searched for already.")
         first = self._members(experiment.id)[0].spec
         base = None if first.is_direct else self.store.run(str(first.base))
-        asked = self.configuration(experiment).searched()
+        asked = with_head(self.configuration(experiment)).searched()
         planned = self.planned(asked, base if is_usable(base) else None)
         shared = self.store.alike([*planned.runs, *planned.least, *planned.most])
         return replace(planned, shared=frozenset(shared))

@@ -197,7 +197,7 @@ def overhead_seconds(records: Iterable[Record], spec: RunSpec) -> float | None:
     def key(spec: RunSpec) -> tuple[object, ...]:
         # What a method trains of a network of blocks decides which of them are frozen, and computed beforehand.
         method = _shape(spec) if spec.network.reads_tokens else spec.role is not Role.ADAPTER
-        return spec.network, method, spec.task, spec.source, spec.optim.epochs
+        return spec.trained_network, method, spec.task, spec.source, spec.optim.epochs
 
     found = [record.overhead for record in records if record.overhead is not None and key(record.like) == key(spec)]
     return median(found[:NEWEST]) if found else None

@@ -125,7 +125,7 @@ def free_layers(model: nn.Module, targets: Iterable[str]) -> dict[str, nn.Linear
     found = find_targets(model, tuple(targets))
     inside = [path for path in found if is_in_head(path, head_paths(model))]
     if inside:
-        raise LoRAError(f"Layer {inside[0]} belongs to the new head, which is trained whole: choose other layers.")
+        raise LoRAError(f"Layer {inside[0]} belongs to the head, which is trained whole: choose other layers.")
     return found
 
 

@@ -33,10 +33,6 @@ class HuggingFaceSpec(NetworkSpec):
     reads_tokens = True
 
     @property
-    def head_paths(self) -> tuple[str, ...]:
-        return ()
-
-    @property
     def vocabulary(self) -> int:
         """Number of tokens that the network has embeddings for."""
         raise NotImplementedError

@@ -36,6 +36,8 @@ class Optimizer:
         self.parameters = list(parameters.values())
         self._optim, self._total = optim, total
         factors = {name: _factor(name, rates or {}) for name in parameters}
+        self.factors = list(factors.values())
+        """On the learning rate of each parameter."""
         # Biases and the gains of normalizations are vectors. Decaying them regularizes nothing, as the Trainer has it.
         groups = [
             {

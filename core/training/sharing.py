@@ -25,7 +25,7 @@ from core.training.threads import available_cores
 
 Step = Literal["full", "low-rank", "autograd"]
 """What computes a step: a shard of :class:`core.training.bank.bank.Bank` with every weight trained, one with adapters
-on frozen weights, or autograd."""
+on frozen weights, perhaps but for the last layer, or autograd."""
 
 
 @dataclass(frozen=True)

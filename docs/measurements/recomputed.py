@@ -110,11 +110,16 @@ class Recomputed:
         (low, high), seeds = found["interval"], found["seeds"]
         side = "higher" if found["difference"] > 0 else "lower"
         holds = {"higher": low > 0, "lower": high < 0, "within": low > -float(self.margin)}
-        told = next((own["claims"] for own in self.told["settings"] if own["label"] == label), [])
+        of_setting = next((own for own in self.told["settings"] if own["label"] == label), {"claims": []})
+        told = of_setting["claims"]
         claims = {own["rule"]: own | {"holds": holds[own["rule"]]} for own in told if own["seeds"] < seeds}
+        # As many seeds were looked at before, with other settings: what was not shown then is not tested again.
+        untested = (
+            {"higher", "lower", "within"} - {own["rule"] for own in told} if of_setting.get("is_again") else set()
+        )
         tests = [(side, "p", "p_methods", of_look), ("within", "p_within", "p_within_methods", of_look / 2)]
         for rule, p, of_methods, at in tests if of_look else []:
-            if found[p] <= at:
+            if found[p] <= at and rule not in untested:
                 known = claims.get(rule, {"seeds": seeds, "about_methods": False})
                 lacks = (label if rule == "lower" else self.full.label) in found["lacking"]
                 about = known["about_methods"] or (found[of_methods] <= at and not lacks)

@@ -34,6 +34,7 @@ def instruments_part(focus: Focus) -> None:
     combinations = switches_of(focus.lab, focus.run, limit)
     alone = alone_of(focus.lab, focus.run, focus.layer, limit) if focus.has_map else None
     head = " The new head, which the base does not have, keeps its trained weights." if focus.has_new_head else ""
+    head += " The change of the head, which is trained whole, is scaled as well." if focus.run.spec.head else ""
     st.subheader("Strength of ΔW")
     alpha_slider(focus, tested, validated.best, step)
     formulas(
@@ -61,7 +62,7 @@ def instruments_part(focus: Focus) -> None:
 def alpha_slider(focus: Focus, curve: StrengthCurve, best: float, step: float) -> None:
     """Draw a slider for the strength of ΔW; the scores at all its positions are computed beforehand."""
     method = focus.run.spec.method
-    scales = method.is_low_rank
+    scales = method.is_low_rank and not focus.run.spec.head  # which alpha does not scale
     strength = st.slider(
         "Alpha relative to the trained value" if scales else "Strength of ΔW",
         0.0,

@@ -129,9 +129,13 @@ def test_we_compute_what_peft_computes(tmp_path: Path, values: dict[str, Any], a
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_half_precision_tensors_of_peft_are_taken_in_float32_as_peft_does(tmp_path: Path, dtype: torch.dtype) -> None:
-    theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(target_modules="all-linear"))
-    perturb(*(p for name, p in theirs.named_parameters() if "lora_" in name))
+@pytest.mark.parametrize("whole", [None, ["layers.4"]], ids=str)
+def test_half_precision_tensors_of_peft_are_taken_in_float32_as_peft_does(
+    tmp_path: Path, dtype: torch.dtype, whole: list[str] | None
+) -> None:
+    config = LoraConfig(target_modules=["layers.0", "layers.2"], modules_to_save=whole)
+    theirs = get_peft_model(copy.deepcopy(BASE), config)
+    perturb(*(p for p in theirs.parameters() if p.requires_grad))
     content = saved(theirs.to(dtype), tmp_path / "a")
     adapter = read_adapter(content)
     assert {t.dtype for t in adapter.tensors.values()} == {dtype}

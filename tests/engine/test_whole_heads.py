@@ -36,6 +36,7 @@ from core.plan.new_classes import head_for
 from core.plan.places import matched
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
+from core.study.arms.growth import extended
 from core.tasks.presets import PRESETS
 from core.tasks.tasks import Tasks
 from core.training.bank.bank import Bank
@@ -189,18 +190,32 @@ def test_experiments_of_earlier_versions_grow_as_they_were(idle: Lab) -> None:
     assert len(members) == 6
 
 
+def test_rates_are_found_anew_by_todays_rule_and_controls_are_added_at_the_rate_of_the_head(idle: Lab) -> None:
+    base = idle.launch(RENEWED)
+    arms = [(short(), "full"), (short(), LoRASpec.of(rank=2)), (default_optim(HeadSpec), HeadSpec())]
+    planned = idle.planned(Configuration.on(base.spec, OTHER, arms, [0]), base)
+    frozen = [spec.but(head=None, optim=spec.optim.but(head_rate=None)) for spec in planned.runs]
+    old = idle.queue(replace(planned, runs=tuple(frozen)))
+    found = idle.rate_search(old).runs
+    assert {spec.head for spec in found} == {"whole"}
+    assert HEAD in {spec.optim.learning_rate for spec in found if spec.method.only_head}
+    network = planned.runs[0].trained_network
+    added = extended([(planned.runs[0].optim, planned.runs[0].method)], kinds=["head"], network=network)
+    assert [optim.learning_rate for optim, method in added if method.only_head] == [HEAD]
+
+
 def test_what_contradicts_a_whole_head_is_refused_in_a_sentence() -> None:
     spec = tuned(LoRASpec)
     for changes, words in (
         ({"optim": short()}, "has a learning rate of its own: choose one"),
-        ({"head": None}, "no head of its own: leave the learning rate"),
+        ({"head": None}, "no head that is trained whole: leave the learning rate"),
         ({"network": PerceptronSpec.of(whole_head=True)}, "does head say"),
         ({"method": "pretrain", "base": None, "source": None}, "does head say"),
     ):
         with pytest.raises(SpecError, match=words):
             spec.but(**changes)
     network = spec.trained_network.build(0)
-    with pytest.raises(LoRAError, match=r"layers\.4 belongs to the new head"):
+    with pytest.raises(LoRAError, match=r"layers\.4 belongs to the head"):
         LoRASpec.of(target_modules=("layers.4",)).prepare(network)
 
 

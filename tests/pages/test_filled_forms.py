@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, with_head
 from core.plan.configuration_file import write_configuration
@@ -334,6 +336,21 @@ def fold(app: AppTest) -> str:
     (found,) = [each.proto for each in app.expander if each.label.startswith(TITLE)]
     assert not found.expanded
     return str(found.label)
+
+
+def test_an_experiment_whose_head_was_frozen_fills_the_form_with_the_usual_rate_of_the_head(
+    opened: Lab, trained_home: TrainedHome
+) -> None:
+    trained_home.bring(opened, str(trained_home.split.base))
+    base = opened.bases()[-1]
+    planned = opened.planned(Configuration.on(base.spec, TURNED, BOTH, [0, 1]), base)
+    frozen = [spec.but(head=None, optim=spec.optim.but(head_rate=None)) for spec in planned.runs]
+    old = opened.queue(replace(planned, runs=tuple(frozen)))
+    stop_all(opened)
+    app = draw("finetune", like=old.id)
+    assert app.select_slider(key="finetune-head-rate").value == PerceptronSpec.head_rate
+    (warning,) = [warning.value for warning in app.warning if "Left out" in warning.value]
+    assert warning.endswith("Left out: a head that only full fine-tuning trains.")
 
 
 @pytest.mark.parametrize("page", PAGES)

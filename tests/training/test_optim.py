@@ -113,7 +113,7 @@ def test_the_head_has_a_rate_of_its_own_whatever_the_method(method: MethodSpec) 
 
 def test_a_setting_is_for_networks_that_have_what_it_is_of_and_left_out_where_it_is_not_used() -> None:
     optim = OptimSpec.of(head_rate=0.01)
-    with pytest.raises(SpecError, match="This network has no head of its own"):
+    with pytest.raises(SpecError, match="This network has no head that is trained whole"):
         RunSpec.of(method="full", base="b", source=TaskSpec.of(dataset="d"), task=TaskSpec.of(dataset="d"), optim=optim)
     with pytest.raises(SpecError, match="Head only trains the head alone"):
         RunSpec.of(method="head", network=spec_of("bert"), task=TaskSpec.of(dataset="d", length=16), optim=optim)

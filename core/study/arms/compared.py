@@ -102,11 +102,7 @@ def lacks_a_side(runs: Sequence[Run]) -> bool:
 
 
 def frozen_head_sentence(spec: RunSpec) -> str:
-    """That an adapter setting of an earlier version left a head frozen that every method trains now; empty for others.
-
-    Args:
-        spec: of a run of the setting.
-    """
+    """That an adapter run of an earlier version left a head frozen that every method trains now; empty for others."""
     if spec.head or spec.source is None or spec.is_direct or spec.is_reported:
         return ""
     if head_for(spec.network, spec.source, spec.task, spec.objective) is None:

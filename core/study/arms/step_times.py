@@ -50,7 +50,7 @@ def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
     )
     first = full[0].spec
     return StepTimeSpec(
-        first.network,
+        first.trained_network,
         first.task,
         tuple(sorted(shapes, key=lambda shape: (method_order(shape.kind), shape.size or 0, shape.targets))),
         first.optim.batch_size,

@@ -124,7 +124,7 @@ def _likeness(spec: RunSpec, own: RunSpec, is_tuned_alike: bool) -> tuple[bool, 
     """
     return (
         (spec.task, spec.source) == (own.task, own.source),
-        spec.network == own.network,
+        spec.trained_network == own.trained_network,
         spec.own_base is own.own_base,
         is_tuned_alike,
         spec.optim.epochs == own.optim.epochs,

@@ -71,7 +71,7 @@ class WeightChange:
 
     @cached_property
     def bias_deltas(self) -> dict[str, Array]:
-        """Change of each layer's bias, (out,), by its path; zero after LoRA, which does not train biases."""
+        """Change of each layer's bias, (out,), by its path; zero after LoRA, but of a head."""
         return {path: _bias(self.plain, path) - _bias(self.base, path) for path in self.weights}
 
     @cached_property

@@ -41,7 +41,9 @@ def found_sentences(
     sentences = [f"{who} with seed {seed} changed {_most(shown)}."]
     if of_full and of_adapter:
         sentences.append(f"{start} changed {_most(of_adapter)}.")
-    needed = max(spectrum.rank_holding(ENERGY) for spectrum in shown.values())
+    head = arm.spec.trained_network.head_paths if arm is not None else ()  # whose change no rank limits
+    ranks = [spectrum.rank_holding(ENERGY) for path, spectrum in shown.items() if path not in head]
+    needed = max(ranks, default=1)
     whose = "full fine-tuning's change" if of_full else "that change"
     judged = next((each.spec.objective.primary.noun for each in (arm, verdict.full) if each is not None), "the result")
     sentences.append(

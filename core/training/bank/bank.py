@@ -292,7 +292,8 @@ class _Stem:
 
 
 def _is_known(network: MultilayerPerceptron) -> bool:
-    """Whether the shards have the closed form of this network: LoRA on frozen weights, or all weights trained.
+    """Whether the shards have the closed form of this network: LoRA on frozen weights, the last layer perhaps trained
+    whole, or all weights trained.
 
     Types are compared exactly, since a subclass of a layer may compute something else.
     """

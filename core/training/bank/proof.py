@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from core.data.examples import ImageExamples
 from core.errors import LabError
 from core.memory import is_out_of_memory
-from core.methods.heads import head_parameters
 from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.adam import BETAS, EPSILON
@@ -118,6 +117,7 @@ def _differences(bank: Bank, batch: int) -> Iterator[str]:
     """Do the steps of one batch size, and say of each value that differs from autograd's what it is."""
     pool = torch.randperm(bank.task.num_train, generator=torch.Generator().manual_seed(0))[:IMAGES].to(bank.device)
     task = replace(bank.task, train=ImageExamples(bank.task.train.all_pixels()[pool], bank.task.train.labels[pool]))
+    rates = [rate for rate, _ in bank.rates]
     optims = [OptimSpec.of(learning_rate=rate, head_rate=head) for rate, head in bank.rates]
     alone = [AutogradStepper(copy.deepcopy(own), optim, task) for own, optim in zip(bank.networks, optims, strict=True)]
     seeds = list(dict.fromkeys(bank.seeds))
@@ -133,7 +133,7 @@ def _differences(bank: Bank, batch: int) -> Iterator[str]:
             plain = stepper.advance(own_rows)[0, 0], stepper.train_state(0)
             if not torch.isfinite(plain[0]):
                 continue  # nothing to compare with; training will report it
-            own_rates = _rates(stepper)
+            own_rates = [rates[member] * factor for factor in stepper.optimizer.factors]
             gaps = _gaps(old, own_rates, (losses[member], bank.train_state(member)), plain)
             if all(gap <= TOLERANCE for gap in gaps.values()):
                 continue
@@ -149,13 +149,6 @@ def _differences(bank: Bank, batch: int) -> Iterator[str]:
             plain_logits = stepper.network(bank.task.validation.all_pixels()[:IMAGES])
         if torch.isfinite(plain_logits).all() and not (gap := _gap(logits, plain_logits)) <= TOLERANCE:
             yield f"member {member}, logits: {gap:.1e}"
-
-
-def _rates(stepper: AutogradStepper) -> list[float]:
-    """The learning rate of each tensor that is trained."""
-    optim, head = stepper.optim, head_parameters(stepper.network)
-    trained = (name for name, p in stepper.network.named_parameters() if p.requires_grad)
-    return [optim.head_rate or optim.learning_rate if name in head else optim.learning_rate for name in trained]
 
 
 def _restart(alone: Sequence[AutogradStepper], bank: Bank) -> list[TrainState]:

@@ -50,7 +50,7 @@ def find_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     """Ask the same again, with learning rates that a search finds, as an experiment of its own that the page shows."""
     st.markdown(
         "Asks the same again, as an experiment of its own that searches for the learning rate of every method and "
-        "rank. What was trained stays, and is used."
+        "rank. What was trained with the same settings is used."
     )
     with errors_shown():
         planned = lab.rate_search(experiment)
@@ -74,7 +74,7 @@ def extend_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     st.markdown(f"Adds {listed([f'{rate:g}' for rate in rates])} for every method and rank.")
     with errors_shown():
         specs = [run.spec for run in members]
-        settings = extended(lab.arm_settings(experiment), rates=rates, network=specs[0].network)
+        settings = extended(lab.arm_settings(experiment), rates=rates, network=specs[0].trained_network)
         _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
 
 
@@ -141,7 +141,7 @@ def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         st.caption(f"{TOO_FEW} With {counted(len(seeds), 'seed')}, ranks stand beside each other and none is better.")
     with errors_shown():
         own = lab.arm_settings(experiment)
-        settings = extended(own, new_ranks, new_kinds, new_rates, specs[0].network)
+        settings = extended(own, new_ranks, new_kinds, new_rates, specs[0].trained_network)
         _grow(lab, experiment, settings, seeds, key)
 
 

@@ -24,7 +24,9 @@ def left_out(wanted: Configuration, shown: Configuration) -> list[str]:
     Returns:
         Nothing where every value is there, even if they are combined in other ways.
     """
-    found = _of_methods(wanted.settings, shown.settings)
+    found = _of_methods(wanted.settings, shown.settings, {"head_rate"} if wanted.head != shown.head else set())
+    if wanted.head != shown.head:
+        found.append("a head that only full fine-tuning trains" if shown.head else "a head that is trained whole")
     if wanted.task != shown.task:
         found.append(f"{_title(Configuration, 'task')} {task_text(wanted.task)}")
     if wanted.forgetting is not None and wanted.forgetting != shown.forgetting:
@@ -47,14 +49,14 @@ def left_out(wanted: Configuration, shown: Configuration) -> list[str]:
     return found
 
 
-def _of_methods(wanted: Sequence[Setting], shown: Sequence[Setting]) -> list[str]:
-    """Methods that are missing, and by field the values that the others lack, each once."""
+def _of_methods(wanted: Sequence[Setting], shown: Sequence[Setting], without: set[str]) -> list[str]:
+    """Methods that are missing, and by field, but for some, the values that the others lack, each once."""
     titles, there = {method.kind: method.title for _, method in wanted}, {method.kind for _, method in shown}
     values: dict[str, list[object]] = {}
     for kind in filter(there.__contains__, titles):
         mine, others = ([each for each in settings if each[1].kind == kind] for settings in (wanted, shown))
         for part, spec in enumerate((OptimSpec, type(method_of(kind)))):
-            for name in spec.model_fields:
+            for name in (name for name in spec.model_fields if name not in without):
                 known = {getattr(each[part], name) for each in others}
                 new = [value for each in mine if (value := getattr(each[part], name)) not in known]
                 if new:

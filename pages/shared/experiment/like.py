@@ -115,8 +115,10 @@ def settle_like(lab: Lab, key: str, shown: Configuration | None) -> None:
 
 def _on(task: TaskSpec, asked: Configuration) -> Configuration:
     """What is asked for on another task, with the head as it is trained there."""
-    plain = (arm.but(optim=arm.optim.but(head_rate=None)) if asked.head else arm for arm in asked.arms)
-    return with_head(asked.but(task=task, head=None, arms=tuple(plain)))
+    found = with_head(asked.but(task=task))
+    if found.head == asked.head:
+        return found
+    return found.but(arms=tuple(arm.but(optim=arm.optim.but(head_rate=None)) for arm in found.arms))
 
 
 def _say(key: str, sentence: str) -> None:
@@ -174,7 +176,7 @@ def fill_from(
         values["device"] = first.device
     own = family_key(key, first.network)
     values = {f"{key}-{name}": value for name, value in values.items()}
-    values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim) | found).items()}
+    values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim, first.network) | found).items()}
     widgets.fill(values | objective_values(key, first.objective))
 
 

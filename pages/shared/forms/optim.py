@@ -62,15 +62,16 @@ def optim_form(key: str, network: NetworkSpec, without: str = "") -> OptimSpec:
     return OptimSpec.of(epochs=passes, batch_size=batch, **more)
 
 
-def optim_values(optim: OptimSpec) -> dict[str, Any]:
+def optim_values(optim: OptimSpec, network: NetworkSpec) -> dict[str, Any]:
     """What the widgets of :func:`optim_form` show for settings, by the ends of their keys."""
     values = {name.replace("_", "-"): getattr(optim, name) for name in BEYOND_PLAIN_ADAM}
-    values["head-rate"] = optim.head_rate or 0.0
+    if optim.head_rate is not None or network.has_head:
+        values["head-rate"] = optim.head_rate or 0.0
     return values | {"epochs": min(optim.epochs, MAX_EPOCHS), "batch": optim.batch_size}
 
 
 def _more(key: str, start: OptimSpec, reasons: Mapping[str, str]) -> dict[str, Any]:
-    """Draw the settings of the optimizer beyond Adam at one rate on whole batches."""
+    """Draw the settings of the optimizer beyond Adam at constant rates on whole batches."""
     with st.expander(
         "Optimizer: decay, warm-up, clipping, accumulation, precision, recomputed activations", icon=":material/tune:"
     ):
