@@ -257,7 +257,7 @@ def test_the_slider_and_the_switches_of_weights_answer_and_nothing_runs_off(
     metric(page, "Target", 0, percent(result.measures["accuracy"]))
     metric(page, "Target", 2, percent(result.measures["accuracy"]))
 
-    thumb = page.get_by_role("slider", name="Alpha relative to the trained value")
+    thumb = page.get_by_role("slider", name="Strength of ΔW")
     chart = page.locator(".live-chart .plotly")
     expect(chart).to_be_visible()
     thumb.focus()
