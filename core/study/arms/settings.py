@@ -24,7 +24,7 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
     Fields that only programs can read, such as the config of a network, are left out: others tell them apart.
     """
     found: dict[str, str] = {}
-    left_out = {"head_rate": not spec.trained_network.head_paths, "recompute": not spec.optim.recompute}
+    left_out = {"head_rate": not (spec.network.has_head or spec.head), "recompute": not spec.optim.recompute}
     for name, info in RunSpec.model_fields.items():
         value = getattr(spec, name)
         if isinstance(value, ObjectiveSpec):
