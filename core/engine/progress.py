@@ -74,8 +74,9 @@ class Progress:
 
     def coming(self, runs: Iterable[Run]) -> dict[str, list[RunSpec]]:
         """Runs that the plans of experiments are expected to add, by experiment: that every search ends as soon as it
-        can, and trains for as many epochs as it may until other seeds than its own say that it does not. Of each it is
-        one run at least, so that a bar is full only when nothing can follow. Seeds and rates stand for others.
+        can, and chooses the number of epochs that was asked for, until other seeds than its own say that it does not.
+        Of each it is one run at least, so that a bar is full only when nothing can follow. Seeds and rates stand for
+        others.
 
         Args:
             runs: of the experiments; those without an open plan add nothing.
@@ -96,17 +97,17 @@ class Progress:
             return []
         first, found = set(plan.first), list[RunSpec]()
         later = len(plan.configuration.seeds) - len(first)
-        is_decided = any(spec.seed not in first for spec in members)
         for arm in plan.configuration.arms:
             own = [spec for spec in members if spec.method == arm.method]
-            reached = max((spec.optim.epochs for spec in own), default=arm.optim.epochs)
-            longer = [epochs for epochs in plan.budgets((arm.optim, arm.method)) if epochs > reached]
-            budgets = [reached] if is_decided else [reached, *longer]
-            for epochs in budgets:
+            tried, decided = (
+                {spec.optim.epochs for spec in own if which in (None, spec.seed in first)} for which in (None, False)
+            )
+            expected = plan.expected((arm.optim, arm.method)) | dict.fromkeys(decided, True)
+            for epochs in decided or {*expected, *tried}:
                 early = [spec.seed in first for spec in own if spec.optim.epochs == epochs]
                 # More rates than the least were tried with the first seeds: that does not make the others fewer.
                 runs = max(0, FIRST_POINTS * len(first) - early.count(True))
-                runs += max(0, FIRST_POINTS * later - early.count(False)) if epochs == budgets[-1] else 0
+                runs += max(0, FIRST_POINTS * later - early.count(False)) if expected.get(epochs) else 0
                 found += [members[0].but(method=arm.method, optim=arm.optim.but(epochs=epochs))] * runs
         return found or [members[-1]]
 

@@ -148,7 +148,7 @@ class Configuration(Spec):
             raise ValueError(str(error)) from error
 
     def _most_rates(self) -> int:
-        """How many learning rates each arm tries at most, with every number of epochs."""
+        """How many learning rates each arm tries at most, with every number of epochs from that which is asked for."""
         return 1 if self.tune is None else (self.tune.rates or MOST) * (1 + self.tune.longer)
 
     @property
@@ -195,7 +195,8 @@ class Configuration(Spec):
         settings = [axis.setting((arm.optim, arm.method), point, network) for arm in self.arms]
         # Ranks that are matched to numbers of parameters may become one where layers are small.
         arms = tuple(ArmSpec.of(optim=optim, method=method) for optim, method in dict.fromkeys(settings))
-        return self.but(vary=None, task=axis.task(self.task, point), arms=arms)
+        tune = None if self.tune is None else self.tune.but(shorter=0)
+        return self.but(vary=None, task=axis.task(self.task, point), arms=arms, tune=tune)
 
     def searched(self) -> Self:
         """The same question where learning rates were given, with a search that finds them: one arm for each method and

@@ -4,9 +4,9 @@ An experiment whose learning rates are searched for has one in the store. It is 
 the results that are there (:mod:`core.plan.search`), so that it needs no state of its own, and whoever extends it finds
 the same. The only thing that it remembers is what it has queued: what is missing of that was deleted by somebody.
 
-Where it may train longer, the searches of all methods end first, with the first seeds alone. While one of them still
-gets better (:mod:`core.plan.course`), all are searched again with three times the epochs, each around the best rate
-that it had; then all seeds are trained, with the last of these numbers of epochs.
+Epochs are found for each method and rank by itself (:mod:`core.plan.budget`): rates are searched for with the first
+seeds alone at the number of epochs that was asked for, then at three times as many or a third, around the best rate so
+far, as long as the chosen number is at an end of those tried. Then all seeds are trained with the chosen one.
 
 The plan of a study is one such plan for each point of its axis (:mod:`core.plan.axis`), with one set of seeds.
 """
@@ -16,18 +16,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
-from statistics import fmean
 from typing import Self
 
 from pydantic import Field
 
-from core.methods.method import MethodSpec
+from core.plan.budget import LONGER, can_be_longer, fewest_good, next_epochs, third
 from core.plan.configuration import ArmSpec, Configuration
-from core.plan.course import LONGER, can_be_longer, can_tell, gain
 from core.plan.experiment import Setting, Wanted
 from core.plan.rate_grid import rates_around
-from core.plan.search import FIRST_POINTS, MOST, Results, best_rate, search_seeds, wanted
-from core.run_spec import OptimSpec, RunSpec
+from core.plan.search import FIRST_POINTS, MOST, Results, best_rate, mean_of, search_seeds, wanted
+from core.run_spec import RunSpec
 from core.spec import Spec
 from core.store.record import Run
 
@@ -61,14 +59,16 @@ class Plan(Spec):
         """Whether a run is of this plan, whatever its learning rate; of the plan of a study whether of any point."""
         if self.configuration.vary is not None:
             return any(part.has(spec) for part in self.parts)
-        key = _what if self._times else _without_rate
-        return spec.task == self.configuration.task and key((spec.optim, spec.method)) in self._own
+        return spec.task == self.configuration.task and self._kind((spec.optim, spec.method)) in self._own
 
     @cached_property
-    def _own(self) -> frozenset[object]:
+    def _own(self) -> frozenset[Setting]:
         """What :meth:`has` knows the runs by."""
-        key = _what if self._times else _without_rate
-        return frozenset(key((arm.optim, arm.method)) for arm in self.configuration.arms)
+        return frozenset(self._kind((arm.optim, arm.method)) for arm in self.configuration.arms)
+
+    def _kind(self, setting: Setting) -> Setting:
+        """What the runs of a search for one method have in common."""
+        return _without_epochs(setting) if self.finds_epochs else _without_rate(setting)
 
     def wanted(self, runs: Iterable[Run]) -> list[Wanted]:
         """What is to be trained, as far as the results so far tell, ordered by seed.
@@ -87,17 +87,13 @@ class Plan(Spec):
     def _settings(self, runs: Iterable[Run]) -> list[tuple[Setting, int]]:
         """Settings and seeds that are wanted where nothing is varied."""
         ended = _ended(run for run in runs if run.spec.task == self.configuration.task)
-        lines, is_decided = self._lines(ended)
-        longest = _longest(lines)
         found: dict[Setting, Sequence[int]] = {}
-        for line in lines:
-            seeds = self.configuration.seeds if is_decided and line in longest else self.first
-            results = _results(line, ended)
-            rates = wanted(line[0].learning_rate, self.first, seeds, results, self._sign)
-            if is_decided and line not in longest and _is_compared(line, longest):
-                best = self._best(line, ended)
-                rates |= {} if best is None else {best: self.configuration.seeds}
-            found |= {_at(line, rate): own for rate, own in rates.items()}
+        for asked in self._searches:
+            lines, chosen = self._lines(asked, ended)
+            for line in lines:
+                seeds = self.configuration.seeds if line == chosen else self.first
+                rates = wanted(line[0].learning_rate, self.first, seeds, _results(line, ended), self._sign)
+                found |= {_at(line, rate): own for rate, own in rates.items()}
         return self._by_seed(found)
 
     def is_done(self, runs: Iterable[Run]) -> bool:
@@ -109,42 +105,48 @@ class Plan(Spec):
         return there.issuperset(self.wanted(everything))
 
     def at_least(self) -> list[Wanted]:
-        """What it trains if the best rate of each method is the one in the middle of the first ones, and no method gets
-        better as soon as anybody can tell.
+        """What it trains if the best rate of each method is the one in the middle of the first ones, and the number of
+        epochs that was asked for is the one that is chosen.
         """
-        return self._of_parts(lambda part: part._fewest())
-
-    def _fewest(self) -> list[tuple[Setting, int]]:
-        times, lines = 0, [(arm.optim, arm.method) for arm in self.configuration.arms]
-        while times < self._times and any(_can_be_tripled(line) and not can_tell(line[0], times > 0) for line in lines):
-            times, lines = times + 1, [_tripled(line) for line in lines if _can_be_tripled(line)]
-        return self._with_points(FIRST_POINTS, times)
+        return self._of_parts(lambda part: part._with_points(FIRST_POINTS, part.expected))
 
     def at_most(self) -> list[Wanted]:
-        """What it trains if every search tries as many rates as it may, :data:`FIRST_POINTS` of them with all seeds,
-        for as many epochs as it may.
+        """More than it ever trains: as many rates and numbers of epochs as every search may try, and with all seeds
+        :data:`FIRST_POINTS` rates of the most epochs, and of those that were asked for.
         """
-        return self._of_parts(lambda part: part._with_points(MOST, part._times))
+        return self._of_parts(lambda part: part._with_points(MOST, part._every))
 
-    def budgets(self, arm: Setting) -> list[int]:
-        """Numbers of epochs that a method may be trained for, ascending. Args: arm: as it was asked for."""
-        lines = [arm]
-        while len(lines) <= self._times and _can_be_tripled(lines[-1]):
-            lines.append(_tripled(lines[-1]))
-        return [line[0].epochs for line in lines]
+    def expected(self, asked: Setting) -> dict[int, bool]:
+        """Numbers of epochs that a method is trained for if that which was asked for is chosen, and whether with all
+        seeds. Args: asked: the method as it was asked for.
+        """
+        epochs = asked[0].epochs
+        return {each: each == epochs for each in self._around(asked, 1)}
 
-    def _with_points(self, count: int, times: int) -> list[tuple[Setting, int]]:
+    def _every(self, asked: Setting) -> dict[int, bool]:
+        """All numbers of epochs that a search may try; that which was asked for and the most of them with all seeds."""
+        found = self._around(asked, max(self._thirds, self._times))
+        return {each: each in (asked[0].epochs, max(found)) for each in found}
+
+    def _around(self, asked: Setting, steps: int) -> list[int]:
+        """Numbers of epochs up to some steps from that which was asked for."""
+        found = [asked[0].epochs]
+        if self._can_vary(asked):
+            for _ in range(min(steps, self._thirds)):
+                found.append(third(min(found)))
+            for _ in range(min(steps, self._times)):
+                found += [LONGER * max(found)] if can_be_longer(max(found)) else []
+        return list(dict.fromkeys(found))
+
+    def _with_points(self, count: int, epochs_of: Callable[[Setting], Mapping[int, bool]]) -> list[tuple[Setting, int]]:
         found: dict[Setting, Sequence[int]] = {}
-        lines = [(arm.optim, arm.method) for arm in self.configuration.arms]
-        for _ in range(times):
-            lines += [_tripled(line) for line in _longest(lines) if _can_be_tripled(line)]
-        longest = _longest(lines)
-        for line in lines:
-            near = rates_around(line[0].learning_rate, FIRST_POINTS if line in longest else 0)
-            for rate in rates_around(line[0].learning_rate, count):
-                found[_at(line, rate)] = self.configuration.seeds if rate in near else self.first
-            if line not in longest and _is_compared(line, longest):
-                found[_at(line, rates_around(line[0].learning_rate, 1)[0])] = self.configuration.seeds
+        for optim, method in (setting for search in self._searches for setting in search):
+            near = rates_around(optim.learning_rate, FIRST_POINTS)
+            for epochs, is_whole in epochs_of((optim, method)).items():
+                for rate in rates_around(optim.learning_rate, count):
+                    seeds = self.configuration.seeds if is_whole and rate in near else self.first
+                    setting = optim.but(learning_rate=rate, epochs=epochs), method
+                    found[setting] = max(seeds, found.get(setting, ()), key=len)
         return self._by_seed(found)
 
     def _by_seed(self, found: Mapping[Setting, Sequence[int]]) -> list[tuple[Setting, int]]:
@@ -171,26 +173,46 @@ class Plan(Spec):
         seeds = self.configuration.seeds
         return set(asked.seeds) <= set(seeds) and self.configuration.asks_the_same(asked.but(seeds=seeds))
 
-    def _lines(self, ended: Ended) -> tuple[list[Setting], bool]:
-        """Each method at each size and number of epochs, at the rate that its search begins around; and whether the
-        last of these numbers is decided, so that all seeds are to be trained with it.
+    @property
+    def finds_epochs(self) -> bool:
+        """Whether numbers of epochs are searched for; a study keeps those of its points."""
+        return self._times > 0 or self._thirds > 0
+
+    @cached_property
+    def _searches(self) -> list[list[Setting]]:
+        """What was asked for, by method and size: numbers of epochs in the order in which they were."""
+        found: dict[Setting, list[Setting]] = {}
+        for arm in self.configuration.arms:
+            found.setdefault(self._kind((arm.optim, arm.method)), []).append((arm.optim, arm.method))
+        return list(found.values())
+
+    def _can_vary(self, setting: Setting) -> bool:
+        """Whether the number of epochs of a setting may be another one: not where training ends by itself."""
+        return self.finds_epochs and not setting[0].patience
+
+    def _lines(self, asked: Sequence[Setting], ended: Ended) -> tuple[list[Setting], Setting | None]:
+        """A method at each number of epochs, at the rate that its search begins around; and that of these which is
+        chosen, once that is known.
         """
-        lines = [(arm.optim, arm.method) for arm in self.configuration.arms]
-        shortest = {_what(line): line[0].epochs for line in lines[::-1]}
-        while True:
-            longest = _longest(lines)
-            most = {line: shortest[_what(line)] * LONGER**self._times for line in longest}
-            able = [line for line in longest if line[0].epochs < most[line] and _can_be_tripled(line)]
-            if not able:
-                return lines, True
-            if not all(self._is_over(line, ended) for line in longest):
-                return lines, False
-            least = min(line[0].epochs for line in able)
-            is_behind = LONGER * least <= max(line[0].epochs for line in longest)  # a method that was added later
-            if not is_behind and not any(self._gets_better(line, lines, ended) for line in longest):
-                return lines, True
-            next_lines = [line for line in able if line[0].epochs == least]
-            lines += [_tripled(_at(line, self._best(line, ended) or line[0].learning_rate)) for line in next_lines]
+        first, *added = asked
+        lines = [first]
+        while all(self._is_over(line, ended) for line in lines):
+            means = {line[0].epochs: mean for line in lines if (mean := self._mean(line, ended)) is not None}
+            chosen = fewest_good(means, self.configuration.objective.margin, self._sign)
+            if chosen is None:
+                return lines, None
+            tried = {line[0].epochs: line for line in lines}
+            best = _at(tried[chosen], self._best(tried[chosen], ended) or first[0].learning_rate)
+            limits = first[0].epochs, self._thirds, self._times
+            more = next_epochs(tried, chosen, *limits) if self._can_vary(first) else None
+            added = [line for line in added if line[0].epochs not in tried]
+            if more is not None:
+                lines.append((best[0].but(epochs=more), best[1]))
+            elif added:
+                lines.append(added.pop(0))
+            else:
+                return lines, tried[chosen]
+        return lines, None
 
     def _search(self, line: Setting, ended: Ended) -> dict[float, tuple[int, ...]]:
         """The learning rates that a line is to be trained at with the first seeds."""
@@ -205,28 +227,20 @@ class Plan(Spec):
         """The best of these so far; None where all have diverged."""
         return best_rate(self._search(line, ended), self.first, _results(line, ended), self._sign)
 
-    def _runs_at_best(self, line: Setting, ended: Ended) -> Mapping[int, Run]:
-        """Runs of the best rate, by seed; none where all have diverged."""
-        best = self._best(line, ended)
-        return {} if best is None else ended[_without_rate(line)][best]
-
-    def _gets_better(self, line: Setting, lines: Sequence[Setting], ended: Ended) -> bool:
-        """Whether the first seeds would gain half the margin with three times the epochs, or nobody can tell."""
-        own = self._runs_at_best(line, ended)
-        shorter: Mapping[int, Run] = {}
-        for other in lines:
-            if _is_compared(other, [line]):
-                shorter = self._runs_at_best(other, ended)
-        runs = [own[seed] for seed in self.first if seed in own]
-        if not runs:
-            return False
-        gains = [gain(run, shorter.get(run.spec.seed)) for run in runs]
-        known = [each for each in gains if each is not None]
-        return len(known) < len(gains) or fmean(known) >= self.configuration.objective.margin / 2
+    def _mean(self, line: Setting, ended: Ended) -> float | None:
+        """What the first seeds reach at the best rate; None where all have diverged."""
+        best, results = self._best(line, ended), _results(line, ended)
+        return None if best is None else mean_of(best, self.first, results)
 
     @property
     def _times(self) -> int:
+        """How many times a search may triple the epochs."""
         return self.configuration.tune.longer if self.configuration.tune is not None else 0
+
+    @property
+    def _thirds(self) -> int:
+        """How many times it may train for a third of them."""
+        return self.configuration.tune.shorter if self.configuration.tune is not None else 0
 
     @property
     def _sign(self) -> float:
@@ -268,32 +282,7 @@ def _without_rate(setting: Setting) -> Setting:
     return _at(setting, 1.0)
 
 
-def _tripled(line: Setting) -> Setting:
-    return line[0].but(epochs=LONGER * line[0].epochs), line[1]
-
-
-def _can_be_tripled(line: Setting) -> bool:
-    """Whether it is a number of epochs that runs take, and training ends with it and not by itself."""
-    return not line[0].patience and can_be_longer(line[0])
-
-
 @lru_cache(maxsize=4096)
-def _what(line: Setting) -> tuple[OptimSpec, MethodSpec]:
-    """A key that is equal for lines that differ only in rate and number of epochs."""
-    return line[0].but(learning_rate=1.0, epochs=1), line[1]
-
-
-def _longest(lines: Sequence[Setting]) -> list[Setting]:
-    """Of each method and size the line of the most epochs: the others are what it is compared with."""
-    most: dict[tuple[OptimSpec, MethodSpec], int] = {}
-    for line in lines:
-        most[_what(line)] = max(line[0].epochs, most.get(_what(line), 0))
-    return [line for line in lines if line[0].epochs == most[_what(line)]]
-
-
-def _is_compared(line: Setting, longest: Iterable[Setting]) -> bool:
-    """Whether a line has a third of the epochs of one of these, whose learning rate decays, and is otherwise alike."""
-    return any(
-        other[0].decay != "constant" and _what(other) == _what(line) and other[0].epochs == LONGER * line[0].epochs
-        for other in longest
-    )
+def _without_epochs(setting: Setting) -> Setting:
+    """A key that is equal for settings that differ only in rate and number of epochs."""
+    return setting[0].but(learning_rate=1.0, epochs=1), setting[1]

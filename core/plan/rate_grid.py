@@ -33,8 +33,17 @@ class TuneSpec(Spec):
         ge=0,
         le=3,
         title="Train longer",
-        description="How many times a search may triple the number of epochs: while a method still gets better, all "
-        "methods are searched again for three times as long.",
+        description="How many times a search may triple the number of epochs: while a method gets better by half a "
+        "margin, its rates are searched for again with three times as many.",
+    )
+    shorter: int = Field(
+        2,
+        ge=0,
+        le=2,
+        exclude_if=lambda shorter: shorter == 2,  # as in versions without it
+        title="Train shorter",
+        description="How many times a search may train for a third of the epochs: while a method is as good within "
+        "half a margin.",
     )
 
     @model_validator(mode="after")

@@ -105,11 +105,11 @@ def _center(rates: Iterable[float], seeds: Sequence[int], results: Results, sign
     best = best_rate([lowest, *others], seeds, results, sign)
     if best != lowest or not others:
         return best
-    means = [_mean(rate, seeds, results) for rate in (lowest, others[0])]
+    means = [mean_of(rate, seeds, results) for rate in (lowest, others[0])]
     return others[0] if means[0] == means[1] else best
 
 
-def _mean(rate: float, seeds: Sequence[int], results: Results) -> float | None:
+def mean_of(rate: float, seeds: Sequence[int], results: Results) -> float | None:
     """Mean over these seeds, of which the last digits do not count; None where one is missing or diverged."""
     values = [results.get(rate, {}).get(seed) for seed in seeds]
     known = [value for value in values if value is not None]
@@ -118,5 +118,5 @@ def _mean(rate: float, seeds: Sequence[int], results: Results) -> float | None:
 
 def best_rate(rates: Iterable[float], seeds: Sequence[int], results: Results, sign: float) -> float | None:
     """The rate with the best mean over these seeds, of equal ones the lowest; None where none has them all."""
-    means = {rate: sign * mean for rate in rates if (mean := _mean(rate, seeds, results)) is not None}
+    means = {rate: sign * mean for rate in rates if (mean := mean_of(rate, seeds, results)) is not None}
     return max(sorted(means), key=means.__getitem__, default=None)

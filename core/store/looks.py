@@ -14,6 +14,9 @@ from core.store.store import Store
 Member = tuple[str, int]
 """A method and rank with its number of epochs, as in ``("lora 4", 10)``."""
 
+FULL = "full"
+"""Name of full fine-tuning in an account, which has it where its number of epochs is not that of every member."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -55,7 +58,7 @@ class Look:
     @property
     def family(self) -> tuple[str, ...]:
         """The methods and ranks that were tested together, as in ``lora 4``."""
-        return tuple(dict.fromkeys(name for name, _ in self.account))
+        return tuple(dict.fromkeys(name for name, _ in self.account if name != FULL))
 
     def renamed(self, names: Mapping[str, str]) -> Look:
         """The same with other names for settings. Args: names: by those of before; what has none keeps its own."""

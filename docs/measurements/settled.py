@@ -24,8 +24,8 @@ from core.methods.lora import LoRASpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.objectives.registry import CLASSIFICATION
+from core.plan.budget import LONGER
 from core.plan.configuration import preset_configuration
-from core.plan.course import LONGER
 from core.plan.rate_grid import rates_around
 from core.run_spec import OptimSpec, default_optim
 from core.store.curves import trends_of

@@ -17,7 +17,8 @@ from core.objectives.measure import Answers, Measure, Values
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.arm import judged_by
-from core.study.arms.choice import best_arm, common_seeds, is_adapter
+from core.study.arms.choice import best_arm, is_adapter
+from core.study.arms.epochs import common_seeds
 from core.study.arms.family import differences_between
 from core.study.report.answer import answer_of
 from core.study.stats.crossed import crossed

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.objectives.measure import Values
-from core.store.looks import Look
+from core.store.looks import Look, Member
 from core.store.record import Run
 from core.study.arms.candidate import Rule
 from core.study.arms.verdict import About, Verdict, verdict
@@ -23,14 +23,20 @@ from core.study.stats.spending import CLAIM_SEEDS, level_of, next_look, spent
 from tests.study.samples import SPREAD, make_arm_runs, make_run, settled, within
 
 
-def runs_of(differences: dict[int, list[float]], epochs: int = 2) -> list[Run]:
-    """Full fine-tuning at 95 % in every seed, and LoRA of some ranks that differ from it by seed, at given rates."""
+def runs_of(
+    differences: dict[int, list[float]], epochs: int = 2, gained: tuple[float, float] = (0.0, 0.0)
+) -> list[Run]:
+    """Full fine-tuning at 95 % in every seed, and LoRA of some ranks that differ from it by seed, at given rates.
+
+    Args: gained: added to the validation part of full fine-tuning and of LoRA.
+    """
     seeds = max(map(len, differences.values()))
-    runs = make_arm_runs("full", [95.0] * seeds, optim={"epochs": epochs})
+    known = {"optim": {"epochs": epochs}}
+    runs = make_arm_runs("full", [95.0] * seeds, **known, validation_accuracy=95.0 + gained[0])
     for rank, values in differences.items():
         accuracies = [95 + value for value in values]
-        mean = float(np.mean(accuracies))
-        runs += make_arm_runs("lora", accuracies, rank=rank, optim={"epochs": epochs}, validation_accuracy=mean)
+        mean = float(np.mean(accuracies)) + gained[1]
+        runs += make_arm_runs("lora", accuracies, rank=rank, **known, validation_accuracy=mean)
     return runs
 
 
@@ -123,12 +129,31 @@ def test_a_setting_that_is_gone_stays_in_its_family() -> None:
     assert [look.family for look in again.looks] == [("lora 16", "lora 4")]
 
 
-def test_another_number_of_epochs_is_another_question() -> None:
+@pytest.mark.parametrize(
+    ("gained", "account"),
+    [
+        ((1.0, 1.0), (("lora 4", 6),)),
+        ((-1.0, 1.0), (("full", 2), ("lora 4", 6))),
+        ((1.0, -1.0), (("full", 6), ("lora 4", 2))),
+    ],
+)
+def test_another_number_of_epochs_is_another_question(gained: tuple[float, float], account: tuple[Member, ...]) -> None:
     first = verdict(runs_of({4: unclear(8)}))
-    longer = verdict(runs_of({4: lower(8)}) + runs_of({4: lower(8)}, epochs=6), looks=first.looks)
-    assert [(look.account, look.level) for look in longer.looks] == [((("lora 4", 6),), level_of(8))]
-    assert longer.before == ()
+    longer = verdict(runs_of({4: unclear(8)}) + runs_of({4: unclear(8)}, 6, gained), looks=first.looks)
+    assert [(look.account, look.level) for look in longer.looks] == [(account, level_of(8))]
+    assert (longer.before, longer.looks[0].family) == ((), ("lora 4",))
     assert "and 10 % with all looks that may follow: each number of epochs is a question of its own." in said(longer)
+
+
+def test_longer_training_that_changes_no_choice_is_no_further_look_and_the_claim_stands() -> None:
+    first = verdict(runs_of({4: lower(8)}))
+    assert first.claim is not None
+    longer = verdict(runs_of({4: lower(8)}) + runs_of({4: lower(8)}, 6, (0.1, 0.1)), looks=first.looks)
+    assert (longer.looks, longer.claim, longer.used) == (first.looks, first.claim, first.used)
+    moved = verdict(runs_of({4: lower(8)}) + runs_of({4: lower(8)}, 6, (-1.0, 1.0)), looks=first.looks)
+    (look,) = moved.looks
+    assert (look.account, moved.claim and moved.claim.seeds) == ((("full", 2), ("lora 4", 6)), 8), "tested anew"
+    assert len(moved.used) == 2
 
 
 def test_a_claim_stays_with_its_seeds_and_says_when_it_no_longer_holds() -> None:

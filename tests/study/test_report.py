@@ -168,12 +168,12 @@ def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named
     others, spread = [], noise * (SPREAD[:seeds] - SPREAD[:seeds].mean())
     for rate, worse in ((0.0001, 0.0), (0.001, 1.0)):
         optim, values = {"learning_rate": rate, "epochs": 5}, list(95.0 + above - worse + spread)
-        others += make_arm_runs("full", values, optim=optim, validation_accuracy=80.0 + worse)
+        others += make_arm_runs("full", values, optim=optim, validation_accuracy=60.0 + worse)
     more = bare(decided, [*decided.members, *within(others, 2.0)])
     found, before = report(more), report(decided)
     assert found.answer[0] == before.answer[0]
     assert "All settings trained for 10 epochs." in before.limits, "they are settled"
-    assert "The settings that are compared trained for 10 epochs; those trained for 5 are not compared." in found.limits
+    assert "The settings that are compared trained for 10 epochs, runs of 5 epochs chose these." in found.limits
     told = [limit for limit in found.limits if "test part" in limit and "seen to be" in limit]
     assert not [limit for limit in before.limits if "seen to be" in limit]
     assert bool(told) is is_told

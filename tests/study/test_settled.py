@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,13 @@ import pytest
 
 from core.store.record import Run
 from core.study.arms.arm import arms_of
-from core.study.arms.choice import chosen_arms, unchosen
-from core.study.arms.fairness import comparable
+from core.study.arms.choice import chosen_arms
+from core.study.arms.fairness import EPOCHS_DIFFER, comparable
 from core.study.arms.growth import longer
-from core.study.arms.settled import Course, all_settled, course_of, updates_of
+from core.study.arms.settled import Course, all_settled, course_of, has_better_epochs, updates_of
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
-from core.study.arms.verdict_words import explanation
+from core.study.arms.verdict_words import explanation, headline
 from tests.study.samples import make_run
 
 TREND = "validation_accuracy"
@@ -79,32 +80,102 @@ def test_the_verdict_says_so(full: list[float], lora: list[float], settled: bool
     assert said in " ".join(explanation(found))
 
 
-def longer_runs(epochs: int, accuracy: float, *methods: str, seeds: int = 3) -> list[Run]:
-    more = {"optim": {"epochs": epochs}, "created": float(epochs)}
+def of_epochs(epochs: int, accuracy: float, *methods: str, seeds: int = 3, beside: float = 0, **more: Any) -> list[Run]:
+    """Runs of several methods. Args: beside: points by which both neighbors of the learning rate are worse, if any."""
     return [
-        make_run(method, seed, accuracy, **more, **{TREND: accuracy + seed / 100})
+        make_run(
+            method,
+            seed,
+            accuracy - worse,
+            optim={"epochs": epochs, "learning_rate": rate},
+            created=float(epochs),
+            **{TREND: accuracy - worse},
+            **more,
+        )
         for method in methods
+        for rate, worse in ((0.000316, beside), (0.001, 0.0), (0.00316, beside))
+        if beside or rate == 0.001
         for seed in range(seeds)
     ]
 
 
-def test_an_answer_is_about_the_largest_number_of_epochs_that_all_its_settings_have() -> None:
-    short, long = longer_runs(10, 80.0, "full", "lora", "head"), longer_runs(30, 70.0, "full", "lora")
-    more = [*longer_runs(10, 60.0, "full", "lora", seeds=8), *longer_runs(90, 65.0, "full", seeds=8)]
-    some = longer_runs(90, 65.0, "lora", seeds=3)
-    for runs, epochs, why in (
-        ([*short, *long], 30, "although the shorter ones are better"),
-        ([*short, *long[:3]], 10, "only full has the longer one"),
-        ([*short, *long[:-1]], 10, "one seed is missing"),
-        ([*more, *long], 10, "it has more seeds"),
-        ([*short, *long, *more[16:]], 30, "LoRA has no longer one"),
-        ([*short, *long, *more[16:], *some], 90, "as many seeds"),
+def searched(runs: list[Run]) -> list[Run]:
+    return [replace(run, plan="complete") for run in runs]
+
+
+def chosen(runs: list[Run]) -> dict[str, int]:
+    return {arm.spec.kind: arm.spec.optim.epochs for arm in chosen_arms(runs)}
+
+
+def test_each_method_is_compared_at_the_fewest_epochs_that_are_as_good_as_its_best() -> None:
+    """Within half of the margin of 0.5 points, and only where most seeds were trained."""
+    both = of_epochs(10, 80.0, "full", "lora", "head")
+    for better, epochs in ((0.0, 10), (0.25, 10), (0.26, 30), (5.0, 30), (-5.0, 10)):
+        runs = [*both, *of_epochs(30, 80.0 + better, "full")]
+        assert chosen(runs) == {"full": epochs, "lora": 10, "head": 10}
+    overfit = [*both, *of_epochs(30, 85.0, "full", "lora"), *of_epochs(90, 84.0, "full"), *of_epochs(90, 86.0, "lora")]
+    assert chosen(overfit) == {"full": 30, "lora": 90, "head": 10}
+    assert chosen([*both, *of_epochs(30, 85.0, "full", "lora")[:-1]]) == {"full": 30, "lora": 10, "head": 10}, "a seed"
+    more = [*of_epochs(10, 80.0, "full", seeds=8), *of_epochs(30, 85.0, "full")]
+    assert chosen(more) == {"full": 10}, "the better ones are of three seeds alone"
+    assert not is_tuned(run.spec for run in [*both, *of_epochs(30, 85.0, "full", "lora")]), "epochs are no tuning"
+
+
+def test_methods_that_could_not_choose_among_the_same_epochs_are_no_fair_comparison() -> None:
+    both, longer = of_epochs(10, 80.0, "full", "lora"), of_epochs(30, 81.0, "full")
+    for runs, is_told in (
+        ([*both, *of_epochs(30, 81.0, "full", "lora")], False),
+        ([*both, *longer], True),
+        (searched([*both, *longer]), False),
     ):
-        assert {arm.spec.optim.epochs for arm in chosen_arms(runs)} == {epochs}, why
-    assert len(chosen_arms(short)) == 3
-    assert not is_tuned(run.spec for run in [*short, *long]), "epochs are no way of tuning"
-    assert not [sentence for sentence in comparable([*short, *long]) if "epochs" in sentence]
-    assert not {run.id for run in unchosen([*short, *long])} & {run.id for run in short}, "they were chosen before"
+        assert [each for each in comparable(runs) if "epochs" in each] == [EPOCHS_DIFFER] * is_told
+
+
+@pytest.mark.parametrize(
+    ("fewer", "own", "more", "expected"),
+    [
+        (None, 80.0, 80.25, Course.SETTLED),  # by runs, whatever their trend; fewer were not tried
+        (None, 80.0, 80.26, Course.IMPROVING),
+        (80.2, 80.0, 79.0, Course.SETTLED),
+        (80.3, 80.0, 79.0, Course.OVERTRAINED),
+        (79.0, 80.0, None, Course.UNKNOWN),
+    ],
+)
+def test_other_numbers_of_epochs_that_were_tried_say_whether_a_setting_is_settled(
+    fewer: float | None, own: float, more: float | None, expected: Course
+) -> None:
+    """The answer is about 10 epochs, which alone have all seeds."""
+    tried = ((3, fewer, 3), (10, own, 8), (30, more, 3))
+    both = [of_epochs(n, value, "full", "lora", seeds=seeds, beside=1.0) for n, value, seeds in tried if value]
+    runs = searched([run for own in both for run in own])
+    (full, _) = chosen_arms(runs)
+    assert (full.spec.optim.epochs, course_of(full)) == (10, expected)
+    assert has_better_epochs(full) is (expected in (Course.OVERTRAINED, Course.IMPROVING))
+    found = verdict(runs)
+    assert all_settled(found.compared) is {Course.SETTLED: True, Course.UNKNOWN: None}.get(expected, False)
+    said = " ".join(explanation(found))
+    assert ("did better on the validation part with a third of the epochs." in said) is (expected is Course.OVERTRAINED)
+    assert ("Find the epochs." in said) is has_better_epochs(full)
+
+
+def test_what_an_answer_says_where_methods_have_different_epochs() -> None:
+    runs = [
+        *of_epochs(10, 90.0, "full", seeds=8),
+        *of_epochs(10, 80.0, "lora"),
+        *of_epochs(30, 85.0, "lora", seeds=8),
+        *of_epochs(3, 70.0, "full", "lora"),
+    ]
+    found = verdict(runs)
+    assert chosen(runs) == {"full": 10, "lora": 30}
+    assert "LoRA r=4 for 30 epochs is 5.00 points less accurate" in headline(found)
+    assert "than full fine-tuning for 10 epochs." in headline(found)
+    (equal,) = [each for each in explanation(found) if each.startswith("At equal epochs, which is not tested: ")]
+    assert "after 10 each, LoRA r=4 was 10.00 points less accurate" in equal
+    assert "over 3 seeds; full fine-tuning had no runs of 30 epochs." in equal
+    assert [at.difference and at.difference.seeds for at in found.at_equal_epochs] == [(0, 1, 2), None]
+    alike = verdict(of_epochs(10, 90.0, "full", seeds=8) + of_epochs(10, 85.0, "lora", seeds=8))
+    assert alike.at_equal_epochs == ()
+    assert "epochs" not in headline(alike)
 
 
 def test_longer_training_takes_the_chosen_rates_and_their_neighbors() -> None:
@@ -166,5 +237,5 @@ def test_a_difference_holds_on_where_what_each_seed_would_gain_leaves_it(
 
 
 def test_whether_it_holds_on_is_not_said_without_a_choice_or_trends() -> None:
-    assert verdict(longer_runs(10, 80.0, "full", "lora")).holds_on is None
+    assert verdict(of_epochs(10, 80.0, "full", "lora")).holds_on is None
     assert verdict([*runs_with([1.0, 1.1]), *runs_with([1.0, 1.1], "lora")]).holds_on is None

@@ -375,16 +375,6 @@ def test_no_next_step_is_proposed_that_cannot_be_taken() -> None:
         runs = with_trends(LOWER, epochs)
         found = verdict(runs)
         assert (found.about, found.next_step) == (About.BUDGET, step)
-    for gained, step in ((0, None), (5, NextStep.LONGER)):
-        found = verdict([*runs, *shorter(8, 4, gained)])
-        assert (found.about, found.next_step) == (About.BUDGET, step)
-        assert ("Three times the epochs were tried, and are not shown to help." in said(found)) == (step is None)
-
-
-def shorter(seeds: int, points: float, gained: float) -> list[Run]:
-    """Full fine-tuning, and LoRA so many points below, of a ninth of the most epochs: worse by what is gained."""
-    reference = [value - gained for value in full(seeds)]
-    return with_trends(runs_with(reference, r4=below(points + gained, seeds)), MOST // 9)
 
 
 def test_a_chosen_rate_at_an_end_withholds_the_verdict_and_is_no_look() -> None:
@@ -511,12 +501,6 @@ def test_controls_take_no_part_and_say_what_the_comparison_is_of() -> None:
         assert found.mend is step
         assert ("Train longer before" in headline(found)) is (step is not None)
         assert ("was as long as an experiment may be" in headline(found)) is (step is None)
-    # What was tried counts where the trend of the longest runs does not tell.
-    improving = {"full": 5.0, "lora": 0.0}
-    for trend, gained, step in (({}, 0, None), ({}, 5, NextStep.LONGER), (improving, 0, NextStep.LONGER)):
-        tried = [*with_trends([*runs, *alike], MOST // 3, **trend), *shorter(10, 0, gained)]
-        assert verdict(tried).next_step is step
-        assert ("training for longer is not shown to help" in headline(verdict(tried))) == (step is None)
     for points, is_worthless in ((-0.01, True), (3, False)):
         scratch = make_arm_runs("full", below(points, 10), spec={"method": "scratch"})
         text = said(verdict([*runs, *scratch]))

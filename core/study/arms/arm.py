@@ -47,8 +47,10 @@ class Arm:
     """Seeds of all arms that it is compared with; see :func:`core.study.arms.choice.comparisons_of`."""
     common: tuple[int, ...] = field(default=(), compare=False)
     """Those of these seeds that every arm which may be chosen has finished."""
-    shorter: Mapping[int, Run] = field(default_factory=dict, compare=False)
-    """Finished runs of its method and size with a third of the epochs, at the rate that was best there, by seed."""
+    tried: Mapping[int, Arm] = field(default_factory=dict, compare=False)
+    """The best arm of its method and size with each number of epochs, where several were tried; its own among them."""
+    searched: tuple[int, ...] = field(default=(), compare=False)
+    """Seeds over which numbers of epochs are compared; see :mod:`core.study.arms.epochs`."""
 
     @property
     def key(self) -> str:

@@ -17,8 +17,9 @@ from core.methods.method import Role
 from core.plan.axes import MAX_POINTS, EpochsAxis, VarySpec
 from core.store.record import Curve, Run
 from core.study.arms.arm import Arm, arm_order, grouped, judged_by
-from core.study.arms.choice import common_seeds, comparisons_of
+from core.study.arms.choice import comparisons_of
 from core.study.arms.compared import compared_settings
+from core.study.arms.epochs import common_seeds
 from core.study.arms.family import Tested, candidate_of, untested
 from core.study.arms.study import AtPoint, StudyAnswer
 from core.study.arms.tuning import rates_tried

@@ -11,15 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from statistics import fmean
-from typing import Any
 
 from core.methods.method import Role
 from core.numbers import count_text, seeds_text
-from core.plan.course import LONGER
 from core.plan.search import SETTLED_DIGITS
 from core.store.record import Run
 from core.study.arms.arm import Arm, all_arms, arm_order, grouped
+from core.study.arms.epochs import at_chosen_epochs, common_seeds, validated_mean
 
 MAX_DROPPED = 3
 """Maximum number of settings that :func:`dropped_sentences` names; others are counted."""
@@ -28,11 +26,11 @@ MAX_DROPPED = 3
 def comparisons_of(runs: Iterable[Run]) -> list[list[Arm]]:
     """The arms that are compared, one list for each base and task, without pretraining.
 
-    Where settings were trained with several numbers of epochs, those are compared of the one with which full
-    fine-tuning and every adapter and rank has finished the most seeds, of several the largest; the others are left out.
+    Where a method or rank was trained for several numbers of epochs, its arms are those of the one that is chosen for
+    it (:mod:`core.study.arms.epochs`); the others are left out.
 
     Each has its :attr:`core.study.arms.arm.Arm.planned` and :attr:`core.study.arms.arm.Arm.common` seeds, and what was
-    trained for a third of the epochs.
+    tried with other numbers of epochs.
     """
     return compared_among(all_arms(runs))
 
@@ -41,23 +39,7 @@ def compared_among(arms: Iterable[Arm]) -> list[list[Arm]]:
     """The same of the arms of these runs, as :func:`core.study.arms.arm.all_arms` gives them."""
     trained = (arm for arm in arms if arm.role is not Role.BASE)
     found = grouped(trained, lambda arm: (arm.spec.start, arm.spec.task))
-    return [_with_shorter(_with_seeds(_of_one_budget(arms)), arms) for arms in found.values()]
-
-
-def _of_one_budget(arms: Sequence[Arm]) -> list[Arm]:
-    """The arms of the number of epochs with which every method and rank has finished the most seeds; of several the
-    largest one, and all arms where there is none.
-    """
-    methods: dict[object, dict[int, int]] = {}
-    for arm in arms:
-        if is_full(arm) or is_adapter(arm):
-            done = methods.setdefault(_method(arm), {})
-            done[_epochs(arm)] = max(len(arm.finished) if not arm.failed else 0, done.get(_epochs(arm), 0))
-    budgets = {epochs for done in methods.values() for epochs in done}
-    seeds = {epochs: min(done.get(epochs, 0) for done in methods.values()) for epochs in budgets}
-    most = max(seeds.values(), default=0)
-    shared = max((epochs for epochs, count in seeds.items() if count == most), default=0)
-    return [arm for arm in arms if len(budgets) < 2 or not most or _epochs(arm) == shared]
+    return [_with_seeds(at_chosen_epochs(arms)) for arms in found.values()]
 
 
 def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
@@ -65,27 +47,6 @@ def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
     arms = [replace(arm, planned=planned) for arm in arms]
     common = common_seeds(candidates(arms))
     return [replace(arm, common=common) for arm in arms]
-
-
-def _with_shorter(arms: Sequence[Arm], everything: Sequence[Arm]) -> list[Arm]:
-    """The arms with what was trained for a third of their epochs."""
-    bests = {
-        (*_method(group[0]), LONGER * _epochs(group[0])): best(_with_seeds(group)) for group in by_group(everything)
-    }
-    found = []
-    for arm in arms:
-        third = bests.get((*_method(arm), _epochs(arm)))
-        found.append(arm if third is None else replace(arm, shorter=third.finished))
-    return found
-
-
-def _method(arm: Arm) -> tuple[str, Any]:
-    """The method of an arm, and its size such as the rank."""
-    return arm.spec.kind, arm.spec.method.size
-
-
-def _epochs(arm: Arm) -> int:
-    return arm.spec.optim.epochs
 
 
 def candidates(arms: Iterable[Arm]) -> list[Arm]:
@@ -129,13 +90,6 @@ def _pick(able: Sequence[Arm]) -> Arm | None:
         return -round(mean, SETTLED_DIGITS), arm.finished_only.trained, arm.learning_rate, strength, arm.key
 
     return min(able, key=order)
-
-
-def validated_mean(arm: Arm, seeds: Iterable[int]) -> float | None:
-    """Mean of the primary measure on the validation part over these seeds; None where one is unknown."""
-    values = [arm.finished[seed].validated if seed in arm.finished else None for seed in seeds]
-    known = [value for value in values if value is not None]
-    return fmean(known) if known and len(known) == len(values) else None
 
 
 def chosen_arms(runs: Iterable[Run]) -> list[Arm]:
@@ -217,9 +171,3 @@ def no_choice_sentence(runs: Iterable[Run]) -> str:
 def by_group(arms: Iterable[Arm]) -> list[list[Arm]]:
     """Arms by tuning group, in the order in which the groups first occur."""
     return list(grouped(arms, lambda arm: arm.tuning_group).values())
-
-
-def common_seeds(arms: Iterable[Arm]) -> tuple[int, ...]:
-    """Seeds that all of these settings have finished; ascending."""
-    found = [set(arm.finished) for arm in arms]
-    return tuple(sorted(set.intersection(*found))) if found else ()

@@ -10,12 +10,13 @@ import numpy as np
 from core.methods.head import HeadSpec
 from core.methods.scratch import ScratchSpec
 from core.numbers import capitalized, listed
-from core.plan.course import can_be_longer
+from core.plan.budget import can_be_longer
 from core.study.arms.arm import Arm
 from core.study.arms.balance import learnt_sentence, unlearnt, unlearnt_sentence
-from core.study.arms.choice import common_seeds, winners
+from core.study.arms.choice import winners
+from core.study.arms.epochs import common_seeds, most_epochs
 from core.study.arms.family import Tested, differences_between, seen_difference
-from core.study.arms.settled import all_settled, is_in_vain, updates_text
+from core.study.arms.settled import all_settled, updates_text
 from core.study.arms.withheld import NOT_YET, NextStep, Reason
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import crossed
@@ -70,12 +71,10 @@ def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) ->
     """What may help where settings learned too little, and the same in words; ``short`` are those that did."""
     if any(sum(other.tuning_group == arm.tuning_group for other in arms) < 2 for arm in compared):
         return NextStep.SETTINGS, CURES[NextStep.SETTINGS]
-    if not all(can_be_longer(arm.spec.optim) for arm in compared):
+    if not all(can_be_longer(most_epochs(arm)) for arm in compared):
         return None, CURES[None].format("was as long as an experiment may be")
     if all_settled(short):
         return None, CURES[None].format("for longer is projected to add little")
-    if is_in_vain(short):
-        return None, CURES[None].format("for longer is not shown to help")
     return NextStep.LONGER, CURES[NextStep.LONGER]
 
 

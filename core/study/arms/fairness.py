@@ -60,6 +60,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     checks = [
         (_bases_differ(specs), "These runs start from different bases: a difference may come from there."),
         (len({s.task for s in specs}) > 1, "These runs learn different tasks, so their accuracies do not compare."),
+        (_epochs_differ(everything), EPOCHS_DIFFER),
         *((True, sentence) for sentence in _training_differs(specs)),
         (
             not searched and len({arm.seeds for arm in arms}) > 1,
@@ -95,11 +96,22 @@ def _bases_differ(specs: Sequence[RunSpec]) -> bool:
 
 
 OWN_SENTENCES = {
-    "epochs": "These runs train for different numbers of epochs: the longer ones have an advantage.",
     "batch_size": "These runs use different batch sizes, so they take different numbers of steps per epoch.",
     "accumulation": "These runs compute a batch in different numbers of parts: their times and memory do not compare.",
 }
 """What it means that runs differ in a setting of training, by its field; others are named in one sentence."""
+
+
+EPOCHS_DIFFER = "These runs train for different numbers of epochs, among which not every method could choose."
+
+
+def _epochs_differ(runs: Iterable[Run]) -> bool:
+    """Whether methods were tried with different numbers of epochs; a search tries them the same way for all."""
+    tried: dict[object, set[int]] = {}
+    for run in runs:
+        if run.plan is None and run.spec.role is not Role.BASE:
+            tried.setdefault((run.spec.kind, run.spec.method.size), set()).add(run.spec.optim.epochs)
+    return len({frozenset(own) for own in tried.values()}) > 1
 
 
 def _training_differs(specs: Sequence[RunSpec]) -> list[str]:
@@ -115,7 +127,7 @@ def _training_differs(specs: Sequence[RunSpec]) -> list[str]:
         own = with_rest if name == "head_rate" else groups
         tried = [frozenset(getattr(spec.optim, name) for spec in arms) for arms in own]
         values = frozenset().union(*tried)
-        if name == "learning_rate" or len(values) < 2:
+        if name in ("learning_rate", "epochs") or len(values) < 2:
             continue
         if name in OWN_SENTENCES:
             sentences.append(OWN_SENTENCES[name])

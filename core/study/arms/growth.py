@@ -8,12 +8,13 @@ from core.methods.method import Role
 from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
-from core.plan.course import LONGER
+from core.plan.budget import LONGER
 from core.plan.experiment import Setting, with_ranks
 from core.plan.rate_grid import are_neighbors, grid_rate, neighbors_of, tuned_arms
-from core.run_spec import OptimSpec, default_rate, optim_for
+from core.run_spec import default_rate, optim_for
 from core.store.record import Run
 from core.study.arms.choice import comparisons_of, winners
+from core.study.arms.epochs import most_epochs
 from core.study.arms.tuning import rate_choices
 
 RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
@@ -21,7 +22,8 @@ RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
 
 
 def longer(runs: Sequence[Run]) -> list[Setting]:
-    """The settings of an answer and their neighboring learning rates, for three times as many epochs.
+    """The settings of an answer and their neighboring learning rates, for three times as many epochs as the most that
+    were tried.
 
     Args:
         runs: of an experiment; where its rates are searched for, a search finds the neighbors.
@@ -40,7 +42,8 @@ def longer(runs: Sequence[Run]) -> list[Setting]:
             place = [other.key for other in group].index(arm.key)
             around = [arm] if arm.runs[0].plan is not None else group[max(0, place - 1) : place + 2]
             if arm.role in (Role.REFERENCE, Role.ADAPTER):
-                found += [(_tripled(other.spec.optim), other.spec.method) for other in around]
+                epochs = LONGER * most_epochs(arm)
+                found += [(other.spec.optim.but(epochs=epochs, patience=0), other.spec.method) for other in around]
     return list(dict.fromkeys(found))
 
 
@@ -55,10 +58,6 @@ def rates_beside(runs: Sequence[Run]) -> tuple[float, ...]:
             above = {other > rate for other in choice.tried if are_neighbors(other, rate)}
             found |= {beside for beside in neighbors_of(rate) if (beside > rate) not in above}
     return tuple(sorted(found))
-
-
-def _tripled(optim: OptimSpec) -> OptimSpec:
-    return optim.but(epochs=LONGER * optim.epochs, patience=0)
 
 
 def extended(

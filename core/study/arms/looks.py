@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from core.store.looks import Look, Member, Shown
+from core.store.looks import FULL, Look, Member, Shown
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.family import member_of
@@ -21,30 +21,44 @@ class Family:
     """Settings that share an account of the error rate, and so are tested together."""
 
     account: tuple[Member, ...]
-    """All its members, as in :attr:`core.store.looks.Look.account`."""
+    """As in :attr:`core.store.looks.Look.account`."""
     arms: tuple[Arm, ...]
     """Those of them that have a setting; one that is gone or has failed stays in the family."""
     looks: tuple[Look, ...]
     """Earlier looks at it."""
 
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Its settings beside full fine-tuning."""
+        return tuple(member for member in self.account if member[0] != FULL)
+
 
 def families_of(
-    arms: Sequence[Arm], tried: Iterable[Arm], looks: Sequence[Look], name: Named = member_of
+    arms: Sequence[Arm],
+    tried: Iterable[Arm],
+    looks: Sequence[Look],
+    name: Named = member_of,
+    full: Arm | None = None,
 ) -> list[Family]:
     """The families of an experiment: those of earlier looks, and one of what was added since.
 
-    Settings that are added after a look, or are trained for another number of epochs, have an account of their own: up
-    to 5 % more of false claims.
+    Settings that are added after a look, or that are chosen with another number of epochs than before, have an account
+    of their own, and so have all where full fine-tuning has another: up to 5 % more of false claims.
 
     Args:
         arms: the chosen adapter setting of each method and rank that has one.
         tried: all adapter settings: those that failed stay in the family.
         looks: earlier ones at the experiment.
         name: what a setting is tested as.
+        full: full fine-tuning as it was chosen; None where members say themselves what they are compared with.
     """
+    epochs = None if full is None else full.spec.optim.epochs
     known = list(dict.fromkeys(look.account for look in sorted(looks, key=lambda look: look.at)))
+    known = [account for account in known if epochs is None or _epochs_of_full(account) in (None, epochs)]
     taken = {member for account in known for member in account}
     added = tuple(sorted({name(arm) for arm in tried} - taken))
+    if epochs is not None and any(own != epochs for _, own in added):
+        added = ((FULL, epochs), *added)
     return [
         Family(
             account,
@@ -53,6 +67,13 @@ def families_of(
         )
         for account in [*known, *([added] if added else [])]
     ]
+
+
+def _epochs_of_full(account: Sequence[Member]) -> int | None:
+    """Number of epochs of full fine-tuning in an account: that of all members where it has none of its own."""
+    own = dict(account).get(FULL)
+    shared = {epochs for _, epochs in account}
+    return own if own is not None or len(shared) > 1 else next(iter(shared), None)
 
 
 def look_at(family: Family, candidates: Sequence[Candidate], margin: float) -> tuple[Look, list[Candidate]]:
@@ -69,7 +90,7 @@ def look_at(family: Family, candidates: Sequence[Candidate], margin: float) -> t
     Returns:
         The look, and the candidates with what was found and the claims that stand.
     """
-    seeds, failed = len(candidates[0].difference.seeds), len(family.account) - len(candidates)
+    seeds, failed = len(candidates[0].difference.seeds), len(family.members) - len(candidates)
     others = [look for look in family.looks if look.seeds != seeds]
     known = next((look for look in family.looks if look.seeds == seeds), None)
     level = level_of(seeds, [look.seeds for look in others]) if known is None else known.level
@@ -89,7 +110,7 @@ def look_at(family: Family, candidates: Sequence[Candidate], margin: float) -> t
             found=test,
             leans=own_leans,
             at=level,
-            among=len(family.account),
+            among=len(family.members),
             before=before,
             claims=tuple((stand := _claims(candidate, margin, look, others)).values()),
             is_again=any(each.settings == candidate.settings and each.rule not in stand for each in shown),

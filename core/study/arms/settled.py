@@ -1,8 +1,9 @@
-"""Whether a setting has been trained well: whether longer training would change what is said of it.
+"""Whether a setting has been trained well: whether another number of epochs would change what is said of it.
 
-A setting is settled where three times its epochs would make the mean of its primary measure on the validation part
-better by less than half the margin, improving where they would make it better at all, and else it is not known. The
-test is on what each seed would gain, :func:`core.plan.course.gain`.
+A setting is settled where neither three times its epochs nor a third of them make the mean of its primary measure on
+the validation part better by more than half the margin, as far as they were tried. Where three times as many were not,
+what they would add is bounded by what each seed would gain, :func:`core.plan.budget.gain`: the setting is settled where
+that is shown to be less than half the margin, improving where it is shown to be above zero, and else it is not known.
 
 A difference holds on where it would still be there with three times the epochs, if each seed of both settings gained
 that much. That can be known of settings which are not settled.
@@ -12,26 +13,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from statistics import fmean
 
-from core.numbers import count_text, listed
-from core.plan.course import gain
+from core.numbers import capitalized, count_text, listed
+from core.plan.budget import gain
+from core.plan.search import SETTLED_DIGITS
 from core.study.arms.arm import Arm
+from core.study.arms.epochs import gained, shorter_of
 from core.study.arms.tuning import name_in_sentence
 from core.study.stats.claims import Difference
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, t_interval
 
 
 class Course(StrEnum):
-    """What longer training would do to a setting."""
+    """What another number of epochs would do to a setting."""
 
     SETTLED = "settled"
     IMPROVING = "improving"
+    OVERTRAINED = "better with fewer epochs"
     UNKNOWN = "not known"
 
 
 def course_of(arm: Arm) -> Course:
-    """What longer training would do to a setting; not known where it is not known of each of its finished runs."""
+    """What another number of epochs would do to a setting; not known where it was not tried, and is not known of each
+    of its finished runs.
+    """
+    half = arm.spec.objective.margin / 2 + 10**-SETTLED_DIGITS
+    shorter, longer = gained(arm, longer=False), gained(arm, longer=True)
+    if shorter is not None and shorter > half:
+        return Course.OVERTRAINED
+    if longer is not None:
+        return Course.IMPROVING if longer > half else Course.SETTLED
     found = list(gains_of(arm).values())
     return course_by(found, arm.spec.objective.margin) if len(found) == len(arm.finished) else Course.UNKNOWN
 
@@ -53,30 +64,18 @@ def course_by(gains: Sequence[float], margin: float) -> Course:
 
 def gains_of(arm: Arm) -> dict[int, float]:
     """What three times the epochs would add, by seed, of the finished runs of which it is known."""
-    found = {seed: gain(run, arm.shorter.get(seed)) for seed, run in arm.finished.items()}
+    third = shorter_of(arm)
+    before = {} if third is None else third.finished
+    found = {seed: gain(run, before.get(seed)) for seed, run in arm.finished.items()}
     return {seed: value for seed, value in found.items() if value is not None}
 
 
-def was_no_better(arms: Iterable[Arm]) -> bool:
-    """Whether training longer was tried and is not shown to have made any of these settings better on the validation
-    part: of what the seeds gained over a third of the epochs the one-sided 95 % t limit is not above 0; with fewer than
-    three seeds their mean. False where nothing was trained for a third of the epochs.
+def has_better_epochs(arm: Arm) -> bool:
+    """Whether another number of epochs was tried and is better by more than half the margin, so that it would be chosen
+    if it was trained with all seeds.
     """
-    gained = [found for arm in arms if (found := _gained(arm))]
-    lows = [t_interval(own, 2 * ERROR_RATE).low if len(own) >= MIN_SEEDS else fmean(own) for own in gained]
-    return bool(lows) and max(lows) <= 0
-
-
-def is_in_vain(arms: Sequence[Arm]) -> bool:
-    """The same of settings whose own trends do not say whether more of it would help."""
-    return all_settled(arms) is None and was_no_better(arms)
-
-
-def _gained(arm: Arm) -> list[float]:
-    """By how much each seed that was trained for a third of the epochs, too, is better on the validation part."""
-    values = [(run.validated, arm.shorter[seed].validated) for seed, run in arm.finished.items() if seed in arm.shorter]
-    sign = arm.spec.objective.primary.sign
-    return [sign * (own - before) for own, before in values if own is not None and before is not None]
+    half = arm.spec.objective.margin / 2 + 10**-SETTLED_DIGITS
+    return any((gained(arm, longer) or 0.0) > half for longer in (False, True))
 
 
 def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None = None) -> bool | None:
@@ -98,9 +97,9 @@ def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None =
 
 
 def all_settled(arms: Iterable[Arm]) -> bool | None:
-    """Whether all of these settings are settled; None where that is not known of one, and none is improving."""
+    """Whether all of these settings are settled; None where that is not known of one, and of none that it is not."""
     courses = {course_of(arm) for arm in arms}
-    if Course.IMPROVING in courses:
+    if courses & {Course.IMPROVING, Course.OVERTRAINED}:
         return False
     return True if courses == {Course.SETTLED} else None
 
@@ -113,11 +112,12 @@ def updates_of(arms: Iterable[Arm]) -> int:
 def updates_text(arms: Iterable[Arm]) -> str:
     """The length of the longest of these runs in words, as in ``1,200 updates``."""
     updates = updates_of(arms)
-    return f"{count_text(updates)} updates" if updates else "the training reported,"
+    most = "at most " if len({arm.spec.optim.epochs for arm in arms}) > 1 else ""
+    return f"{most}{count_text(updates)} updates" if updates else "the training reported,"
 
 
 def course_sentences(arms: Sequence[Arm], holds: bool | None = None, at_rates: bool = False) -> list[str]:
-    """Whether longer training would change what is said of some settings.
+    """Whether another number of epochs would change what is said of some settings.
 
     Args:
         arms: the settings.
@@ -128,10 +128,9 @@ def course_sentences(arms: Sequence[Arm], holds: bool | None = None, at_rates: b
     for arm in arms:
         by_course.setdefault(course_of(arm), []).append(name_in_sentence(arm.name))
     if set(by_course) == {Course.SETTLED}:
-        objective = arms[0].spec.objective
-        half = objective.primary.amount_text(objective.margin / 2)
-        names = listed([name for own in by_course.values() for name in own])
-        return [f"Settled: three times the epochs are projected to add at most {half} to {names}."]
+        return _settled_sentences(arms)
+    if over := by_course.get(Course.OVERTRAINED):
+        return [f"{capitalized(listed(over))} did better on the validation part with a third of the epochs."]
     if holds:
         where = " at these learning rates" if at_rates else ""
         return [f"The difference is projected to remain with three times the epochs{where}."]
@@ -143,3 +142,23 @@ def course_sentences(arms: Sequence[Arm], holds: bool | None = None, at_rates: b
     if unknown := by_course.get(Course.UNKNOWN):
         found.append(f"Whether longer training would change {listed(unknown)} is not known.")
     return found
+
+
+def _settled_sentences(arms: Sequence[Arm]) -> list[str]:
+    """What says that some settings are settled: numbers of epochs that were tried, or the trend of their runs."""
+    objective = arms[0].spec.objective
+    half = objective.primary.amount_text(objective.margin / 2)
+
+    def names(among: Iterable[Arm]) -> str:
+        return listed([name_in_sentence(arm.name) for arm in among])
+
+    tried = [arm for arm in arms if gained(arm, longer=True) is not None]
+    found = (
+        [f"three times the epochs are projected to add at most {half} to {names(own)}"]
+        if (own := [arm for arm in arms if arm not in tried])
+        else []
+    )
+    found += [f"three times the epochs did not make {names(tried)} better by more than {half}"] if tried else []
+    fewer = [arm for arm in arms if gained(arm, longer=False) is not None]
+    found += [f"nor did a third of them {names(fewer)}"] if fewer else []
+    return [f"Settled: {'; '.join(found)}."]

@@ -21,9 +21,10 @@ from core.store.looks import Look, Member
 from core.store.record import Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate, Rule
-from core.study.arms.choice import best_arm, common_seeds, comparisons_of, is_adapter
+from core.study.arms.choice import best_arm, comparisons_of, is_adapter
 from core.study.arms.compared import compared_settings
 from core.study.arms.controls import unlearned_reason
+from core.study.arms.epochs import common_seeds
 from core.study.arms.family import Tested, candidate_of, member_name, untested
 from core.study.arms.looks import families_of, look_at
 from core.study.arms.settled import all_settled

@@ -18,7 +18,8 @@ from core.plan.search import SETTLED_DIGITS
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arm_order, tuning_groups
-from core.study.arms.choice import comparisons_of, validated_mean, winners
+from core.study.arms.choice import comparisons_of, winners
+from core.study.arms.epochs import validated_mean
 
 
 def is_tuned(specs: Iterable[RunSpec]) -> bool:
@@ -178,6 +179,7 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
     if any(choice.is_searched for choice in choices):
         how = how if longest else f"with {how.removeprefix('at ')}"
         how += ", as many as it took until the best lay between two others"
+        how += ", with the fewest epochs within half a margin of the best" if any(c.arm.tried for c in choices) else ""
     sentences = [
         f"Each setting was trained{longest} {how}; the mean {measure} on the validation part over "
         f"{seeds} chose one for each, and the same seeds are compared. The test part was not "

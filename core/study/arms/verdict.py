@@ -7,20 +7,22 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from core.methods.method import Role
-from core.plan.course import can_be_longer
+from core.plan.budget import can_be_longer
 from core.plan.experiment import MAX_NEW_SEEDS
 from core.store.looks import Look, Member
 from core.store.record import Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate, Claim, Rule
-from core.study.arms.choice import best_arm, common_seeds, comparisons_of, is_adapter, typical_run
+from core.study.arms.choice import best_arm, comparisons_of, is_adapter, typical_run
 from core.study.arms.compared import compared_settings, lacks_a_side, no_ranking
 from core.study.arms.controls import is_unlearnt, scratch_sentence, unlearned_reason
+from core.study.arms.epochs import common_seeds, most_epochs
+from core.study.arms.equal_epochs import AtEpochs, at_equal_epochs
 from core.study.arms.family import Tested, candidate_of, member_name, untested
 from core.study.arms.frontier import EqualAccuracy
 from core.study.arms.growth import rates_beside
 from core.study.arms.looks import Family, families_of, look_at
-from core.study.arms.settled import all_settled, holds_on, is_in_vain
+from core.study.arms.settled import all_settled, has_better_epochs, holds_on
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.arms.withheld import NextStep, ends_reason, waiting_reason
 from core.study.stats.claims import Level
@@ -80,6 +82,8 @@ class Verdict:
     """Number of seeds of a verdict that waits for runs that were stopped, and could be given without them."""
     at_equal: tuple[EqualAccuracy, ...] = ()
     """Forgetting of :attr:`told` at equal accuracy, by :func:`core.study.arms.frontier.equal_to_full`, if known."""
+    at_equal_epochs: tuple[AtEpochs, ...] = ()
+    """:attr:`told` beside full fine-tuning at equal numbers of epochs, where the chosen ones differ."""
     can_extend: bool = False
     """Whether there are learning rates beside chosen ones that were not tried, and can be."""
 
@@ -110,7 +114,8 @@ class Verdict:
             return About.RATES
         if claim is not None and told is not None and told.few_decide(claim.rule, self.margin):
             return About.RUNS
-        return About.METHODS if all_settled(self.compared) or self.holds_on else About.BUDGET
+        holds_on = self.holds_on and not any(map(has_better_epochs, self.compared))
+        return About.METHODS if all_settled(self.compared) or holds_on else About.BUDGET
 
     @property
     def is_given(self) -> bool:
@@ -226,15 +231,17 @@ class Verdict:
 
     @property
     def can_be_longer(self) -> bool:
-        """Whether runs can take three times the epochs of the compared settings."""
-        return all(can_be_longer(arm.spec.optim) for arm in self.compared)
+        """Whether runs can take three times the most epochs that were tried for the compared settings."""
+        return all(can_be_longer(most_epochs(arm)) for arm in self.compared)
 
     @property
     def next_step(self) -> NextStep | None:
         """What a person can do so that there is a verdict, or one about the methods; None where there is one."""
         if self.reason or self.withheld or self.told is None:
             return self.mend
-        longer = NextStep.LONGER if self.can_be_longer and not is_in_vain(self.compared) else None
+        longer = NextStep.LONGER if self.can_be_longer else None
+        if better := [arm for arm in self.compared if has_better_epochs(arm)]:
+            longer = NextStep.EPOCHS if better[0].runs[0].plan is not None else None
         if self.claim is None:
             if self.next_look:
                 return NextStep.SEEDS
@@ -318,7 +325,7 @@ def verdict(
     everyone = next(group for group in comparisons_of(everything) if any(arm.key == full.key for arm in group))
     # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.
     sharing = [arm for arm in arms if common_seeds([full, arm])]
-    families = families_of(sharing, filter(is_adapter, everyone), looks)
+    families = families_of(sharing, filter(is_adapter, everyone), looks, full=full)
     beside = [
         candidate_of(arm, full, everyone, seeds, tested)
         for family in families
@@ -328,6 +335,8 @@ def verdict(
     candidates = tuple(sorted(beside, key=lambda candidate: candidate.arm.trained))
     best = _best(everything, candidates)
     found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
+    if found.told is not None:
+        found = replace(found, at_equal_epochs=at_equal_epochs(found.told.arm, full, tested))
     if best is None and not (full.spec.is_reported and len({member_name(arm) for arm in sharing}) == len(sharing)):
         return replace(found, reason=no_ranking(judged_by(everything).primary))
     if selected:

@@ -7,9 +7,10 @@ from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.compared import frozen_head_sentence, paired_differences, rank_extremes
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
+from core.study.arms.equal_epochs import equal_epochs_sentence
 from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.outliers import median_sentence, outlier_sentence, outliers
-from core.study.arms.settled import Course, course_of, course_sentences, is_in_vain, updates_text
+from core.study.arms.settled import Course, course_of, course_sentences, updates_text
 from core.study.arms.tuning import name_in_sentence, rate_words, reference_name
 from core.study.arms.verdict import About, Verdict
 from core.study.arms.withheld import NextStep
@@ -150,13 +151,22 @@ def name_of(arm: Arm, verdict: Verdict) -> str:
 
     The learning rate is there where some method or rank was tuned, unless the sentence names the rates anyway.
     """
-    return f"{arm.name}{rate_words(arm)}" if _names_have_rates(verdict) else arm.name
+    return f"{arm.name}{rate_words(arm) if _names_have_rates(verdict) else ''}{_epochs_words(arm, verdict)}"
 
 
 def full_name(verdict: Verdict) -> str:
     """Full fine-tuning in a sentence, with its learning rate where :func:`name_of` has that of the setting."""
     name = reference_name(verdict.full)
-    return f"{name}{rate_words(verdict.full)}" if verdict.full is not None and _names_have_rates(verdict) else name
+    if verdict.full is None:
+        return name
+    rate = rate_words(verdict.full) if _names_have_rates(verdict) else ""
+    return f"{name}{rate}{_epochs_words(verdict.full, verdict)}"
+
+
+def _epochs_words(arm: Arm, verdict: Verdict) -> str:
+    """A setting's number of epochs behind its name where those of the compared settings differ; else empty."""
+    differ = len({other.spec.optim.epochs for other in verdict.compared}) > 1
+    return f" for {counted(arm.spec.optim.epochs, 'epoch')}" if differ else ""
 
 
 def _names_have_rates(verdict: Verdict) -> bool:
@@ -193,8 +203,8 @@ def _longer_sentence(verdict: Verdict) -> str:
     """To train longer, where that is the next step, or why not, where settings may improve; else empty."""
     if verdict.next_step is NextStep.LONGER:
         return "Train longer."
-    if is_in_vain(verdict.compared) and not verdict.holds_on:
-        return "Three times the epochs were tried, and are not shown to help."
+    if verdict.next_step is NextStep.EPOCHS:
+        return "Find the epochs."
     improving = [arm for arm in verdict.compared if course_of(arm) is Course.IMPROVING]
     if not improving or verdict.holds_on or verdict.can_be_longer:
         return ""
@@ -208,7 +218,8 @@ def basis(verdict: Verdict) -> list[str]:
     told = verdict.told
     if told is None or verdict.reason or verdict.withheld:
         return []
-    sentences = [_tests(verdict, told), _examples_sentence(told), *_looks(verdict), *_further(verdict, told)]
+    equal = equal_epochs_sentence(told.arm, verdict.at_equal_epochs)
+    sentences = [equal, _tests(verdict, told), _examples_sentence(told), *_looks(verdict), *_further(verdict, told)]
     return [sentence for sentence in [*sentences, *rank_sentences(verdict), _rates_sentence(verdict)] if sentence]
 
 

@@ -22,6 +22,8 @@ class NextStep(StrEnum):
     """Find the learning rates by a search, where they were given."""
     LONGER = "train longer"
     """Train for three times as many epochs."""
+    EPOCHS = "find epochs"
+    """Train with all seeds for the number of epochs that was better with the seeds of the search."""
     SEEDS = "add seeds"
     """Train every setting with more seeds."""
     SETTINGS = "other rates"

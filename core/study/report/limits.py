@@ -86,14 +86,15 @@ def limits_of(evidence: Evidence) -> list[str]:
 
 def _lengths(evidence: Evidence) -> str:
     """How long the compared settings trained, and which of them may gain from more."""
+    found = evidence.verdict
     compared = {arm.spec.optim.epochs for arm in evidence.chosen}
     others = {run.spec.optim.epochs for run in evidence.members} - compared
     epochs = f"{listed([str(n) for n in sorted(compared)])} epoch{'' if compared == {1} else 's'}"
     trained = f"All settings trained for {epochs}."
     if others:
         left_out = listed([str(n) for n in sorted(others)])
-        trained = f"The settings that are compared trained for {epochs}; those trained for {left_out} are not compared."
-    found = evidence.verdict
+        each = "each for the fewest that are good on the validation part; " if len(compared) > 1 else ""
+        trained = f"The settings that are compared trained for {epochs}, {each}runs of {left_out} epochs chose these."
     arms = [arm for arm in (found.full, *(each.arm for each in found.candidates)) if arm is not None]
     stay = {arm.key for arm in found.compared} if found.holds_on else set[str]()
     may_gain = [arm for arm in arms if arm.key not in stay and course_of(arm) is not Course.SETTLED]

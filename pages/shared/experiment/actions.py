@@ -28,6 +28,7 @@ from pages.shared.experiment.growing import (
     add_settings,
     close,
     extend_rates,
+    find_epochs,
     find_rates,
     seeds_suggested,
     train_longer,
@@ -70,6 +71,8 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Verdict) -> None
         known.pop("find")
     if found.next_step is not NextStep.RATES or not found.rates.several:
         known.pop("rates", None)
+    if found.next_step is not NextStep.EPOCHS:
+        known.pop("epochs")
     titles = {name: f"{action.icon} {action.title}" for name, action in known.items()}
     st.menu_button(
         "More",
@@ -217,6 +220,7 @@ ACTIONS = {
     "seeds": Action("Add seeds", ":material/add:", add_seeds),
     "settings": Action("Add ranks or methods", ":material/add_row_below:", add_settings),
     "longer": Action("Train longer", ":material/timer:", train_longer),
+    "epochs": Action("Find the epochs", ":material/timer:", find_epochs),
     "again": Action("Run again with changes", ":material/replay:", _run_again, has_dialog=False),
     "save": Action("Save experiment as file", ":material/save:", _save),
     "rename": Action("Rename", ":material/edit:", _rename),
@@ -224,13 +228,14 @@ ACTIONS = {
 }
 """All actions, by the name that :data:`pages.shared.experiment.growing.OPEN` has."""
 
-NOT_OF_STUDIES = ("rates", "longer")
+NOT_OF_STUDIES = ("rates", "longer", "epochs")
 """Actions that a study has none of: it searches for rates at its points, and another study has others."""
 
 STEPS = {
     NextStep.RATES: "find",
     NextStep.SEEDS: "seeds",
     NextStep.LONGER: "longer",
+    NextStep.EPOCHS: "epochs",
     NextStep.SETTINGS: "find",
     NextStep.OTHER_SIDE: "settings",
 }

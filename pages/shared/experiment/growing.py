@@ -161,6 +161,14 @@ def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         _grow(lab, experiment, settings, seeds or sorted({spec.seed for spec in specs}), key)
 
 
+def find_epochs(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+    """Train with all seeds for other numbers of epochs where the validation part says that they are better."""
+    seeds = sorted({run.spec.seed for run in lab.members(experiment)})
+    st.markdown("Trains with all seeds what did better with other numbers of epochs. What was trained stays.")
+    with errors_shown():
+        _grow(lab, experiment, lab.arm_settings(experiment), seeds, f"epochs-{experiment.id}")
+
+
 def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequence[int], key: str) -> None:
     """Say how many runs are missing for these settings and seeds, with a button that trains them."""
     growth = lab.growth(experiment, settings, seeds)

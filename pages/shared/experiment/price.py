@@ -12,7 +12,7 @@ from core.forecast.cost import frozen_sentence, plan
 from core.forecast.forecast import Forecast
 from core.lab import Lab
 from core.numbers import bytes_text, count_text, counted, listed, unbroken
-from core.plan.course import LONGER
+from core.plan.budget import LONGER
 from core.plan.experiment import Setting
 from core.plan.search import FIRST_POINTS, MOST, SEARCH_SEEDS
 from core.run_spec import RunSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.networks.network import NetworkSpec
-from core.plan.course import LONGER
+from core.plan.budget import LONGER
 from core.plan.defaults import has_own_bases
 from core.plan.rate_grid import TuneSpec, default_search
 from core.run_spec import OptimSpec

@@ -1,0 +1,67 @@
+"""An adapter setting beside full fine-tuning at equal numbers of epochs, where the chosen ones differ.
+
+The answer compares each method at its own number of epochs. What is left of the difference where both have as many, the
+more and the fewer of the two, is described here and never tested. Numbers of epochs that were not chosen have runs of
+the search's seeds alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.numbers import counted
+from core.study.arms.arm import Arm
+from core.study.arms.epochs import common_seeds
+from core.study.arms.family import Tested, differences_between, seen_difference
+from core.study.arms.tuning import name_in_sentence
+from core.study.stats.claims import Difference
+from core.study.stats.words import off_text
+
+
+@dataclass(frozen=True, eq=False)
+class AtEpochs:
+    """Both after one number of epochs, each at its best learning rate there."""
+
+    epochs: int
+    missing: tuple[str, ...]
+    """Names of those that were not trained for as many."""
+    difference: Difference | None
+    """The setting minus full fine-tuning; None where one is missing or they share no seed."""
+
+
+def at_equal_epochs(arm: Arm, full: Arm, tested: Tested) -> tuple[AtEpochs, ...]:
+    """Both at the fewer and at the more epochs of the two; none where they have as many.
+
+    Args:
+        arm: the adapter setting, as it was chosen.
+        full: full fine-tuning, also chosen.
+        tested: has the measure of each test example of a run.
+    """
+    both = sorted({arm.spec.optim.epochs, full.spec.optim.epochs})
+    return tuple(_at(epochs, arm, full, tested) for epochs in both) if len(both) > 1 else ()
+
+
+def _at(epochs: int, arm: Arm, full: Arm, tested: Tested) -> AtEpochs:
+    ours, theirs = (own if own.spec.optim.epochs == epochs else own.tried.get(epochs) for own in (arm, full))
+    pairs = ((arm, ours), (full, theirs))
+    missing = tuple(name_in_sentence(own.spec.label) for own, found in pairs if found is None or not found.finished)
+    if ours is None or theirs is None or not (seeds := common_seeds([ours, theirs])):
+        return AtEpochs(epochs, missing, None)
+    return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, differences_between(ours, theirs, seeds, tested)))
+
+
+def equal_epochs_sentence(arm: Arm, found: tuple[AtEpochs, ...]) -> str:
+    """What is left of a difference at equal epochs, in a sentence; empty where the chosen numbers are equal.
+
+    Args:
+        arm: the adapter setting.
+        found: of :func:`at_equal_epochs`.
+    """
+    parts = []
+    for at in found:
+        if at.difference is not None:
+            seeds = counted(len(at.difference.seeds), "seed")
+            parts.append(f"after {at.epochs} each, {arm.name} was {off_text(at.difference)}, over {seeds}")
+        elif at.missing:
+            parts.append(f"{' and '.join(at.missing)} had no runs of {counted(at.epochs, 'epoch')}")
+    return f"At equal epochs, which is not tested: {'; '.join(parts)}." if parts else ""
