@@ -12,9 +12,10 @@ Where three times as many were not tried, the trend of the runs bounds what they
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-from core.plan.search import SETTLED_DIGITS
+from core.plan.search import SETTLED_DIGITS, Results, best_rate, mean_of, wanted
 from core.run_spec import OptimSpec
 from core.spec import bounds
 from core.store.record import Run
@@ -49,22 +50,72 @@ def fewest_good(means: Mapping[int, float], margin: float, sign: float) -> int |
     return min(good, default=None)
 
 
-def next_epochs(tried: Collection[int], chosen: int, asked: int, thirds: int, times: int) -> int | None:
-    """The number of epochs to be tried next; None where the chosen one lies between others, or no other may be tried.
+Rates = dict[float, tuple[int, ...]]
+"""Seeds by learning rate."""
 
-    Args:
-        tried: all that were tried.
-        chosen: of these, by :func:`fewest_good`.
-        asked: number of epochs that the search began with.
-        thirds: how many times it may train for a third of that.
-        times: how many times it may triple that.
-    """
-    more, fewer, least = LONGER * chosen, third(chosen), asked
-    for _ in range(thirds):
-        least = third(least)
-    if chosen == max(tried) and more <= asked * LONGER**times and can_be_longer(chosen):
-        return more
-    return fewer if chosen == min(tried) and least <= fewer < chosen else None
+
+@dataclass(frozen=True)
+class Search:
+    """What one method at one size is to be trained for, as far as the results so far tell."""
+
+    first: tuple[int, ...]
+    """Seeds of the search."""
+    seeds: tuple[int, ...]
+    """All seeds, with which the chosen number of epochs is trained."""
+    sign: float
+    """1 where a higher measure is better, −1 where a lower one is."""
+    margin: float
+    """Of the experiment."""
+    thirds: int
+    """How many times it may train for a third of the epochs that were asked for."""
+    times: int
+    """How many times it may train for three times as many."""
+
+    def wanted(self, asked: Sequence[tuple[int, float]], results: Mapping[int, Results]) -> dict[int, Rates]:
+        """Learning rates and seeds by number of epochs; only ever more as results come.
+
+        Args:
+            asked: numbers of epochs, each with the rate that its search begins around. The search begins with the first
+                of them; what was added later is tried when that has ended.
+            results: what ended, by number of epochs.
+        """
+        (begin, rate), *added = asked
+        priors = {begin: rate}
+        while True:
+            found = {epochs: self._rates(prior, results.get(epochs, {})) for epochs, prior in priors.items()}
+            if not all(self._has_ended(rates, results.get(epochs, {})) for epochs, rates in found.items()):
+                return found
+            best = {epochs: best_rate(rates, self.first, results[epochs], self.sign) for epochs, rates in found.items()}
+            known = {n: mean_of(own, self.first, results[n]) for n, own in best.items() if own is not None}
+            means = {epochs: mean for epochs, mean in known.items() if mean is not None}
+            chosen = fewest_good(means, self.margin, self.sign)
+            if chosen is None:
+                return found
+            more = self._next(priors, chosen, begin)
+            added = [(epochs, prior) for epochs, prior in added if epochs not in priors]
+            if more is not None:
+                priors[more] = best[chosen] or rate
+            elif added:
+                priors |= dict([added.pop(0)])
+            else:
+                whole = wanted(priors[chosen], self.first, self.seeds, results[chosen], self.sign)
+                return found | {chosen: whole}
+
+    def _rates(self, prior: float, results: Results) -> Rates:
+        """The learning rates that a number of epochs is to be trained at with the first seeds."""
+        return wanted(prior, self.first, self.first, results, self.sign)
+
+    def _has_ended(self, rates: Rates, results: Results) -> bool:
+        return all(set(seeds) <= results.get(rate, {}).keys() for rate, seeds in rates.items())
+
+    def _next(self, tried: Collection[int], chosen: int, begin: int) -> int | None:
+        """The number of epochs to be tried next; None where the chosen one lies between others, or no other may be."""
+        more, fewer, least = LONGER * chosen, third(chosen), begin
+        for _ in range(self.thirds):
+            least = third(least)
+        if chosen == max(tried) and more <= begin * LONGER**self.times and can_be_longer(chosen):
+            return more
+        return fewer if chosen == min(tried) and least <= fewer < chosen else None
 
 
 def can_be_longer(epochs: int) -> bool:

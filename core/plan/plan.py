@@ -15,25 +15,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Self
 
 from pydantic import Field
 
-from core.plan.budget import LONGER, can_be_longer, fewest_good, next_epochs, third
+from core.plan.budget import LONGER, Search, can_be_longer, third
 from core.plan.configuration import ArmSpec, Configuration
 from core.plan.experiment import Setting, Wanted
 from core.plan.rate_grid import rates_around
-from core.plan.search import FIRST_POINTS, MOST, Results, best_rate, mean_of, search_seeds, wanted
+from core.plan.search import FIRST_POINTS, MOST, Results, search_seeds
 from core.run_spec import RunSpec
 from core.spec import Spec
 from core.store.record import Run
 
 Place = tuple[str, int]
 """Key of an arm and a seed: one run of an experiment."""
-
-Ended = Mapping[Setting, Mapping[float, Mapping[int, Run]]]
-"""Runs that say something of their learning rate, by setting without it, by rate and by seed."""
 
 
 class Plan(Spec):
@@ -86,14 +84,14 @@ class Plan(Spec):
 
     def _settings(self, runs: Iterable[Run]) -> list[tuple[Setting, int]]:
         """Settings and seeds that are wanted where nothing is varied."""
-        ended = _ended(run for run in runs if run.spec.task == self.configuration.task)
+        results = self._results(run for run in runs if run.spec.task == self.configuration.task)
         found: dict[Setting, Sequence[int]] = {}
         for asked in self._searches:
-            lines, chosen = self._lines(asked, ended)
-            for line in lines:
-                seeds = self.configuration.seeds if line == chosen else self.first
-                rates = wanted(line[0].learning_rate, self.first, seeds, _results(line, ended), self._sign)
-                found |= {_at(line, rate): own for rate, own in rates.items()}
+            optim, method = asked[0]
+            search = self._search if self._can_vary(asked[0]) else replace(self._search, thirds=0, times=0)
+            priors = [(own.epochs, own.learning_rate) for own, _ in asked]
+            for epochs, rates in search.wanted(priors, results.get(self._kind(asked[0]), {})).items():
+                found |= {(optim.but(epochs=epochs, learning_rate=rate), method): own for rate, own in rates.items()}
         return self._by_seed(found)
 
     def is_done(self, runs: Iterable[Run]) -> bool:
@@ -190,47 +188,19 @@ class Plan(Spec):
         """Whether the number of epochs of a setting may be another one: not where training ends by itself."""
         return self.finds_epochs and not setting[0].patience
 
-    def _lines(self, asked: Sequence[Setting], ended: Ended) -> tuple[list[Setting], Setting | None]:
-        """A method at each number of epochs, at the rate that its search begins around; and that of these which is
-        chosen, once that is known.
-        """
-        first, *added = asked
-        lines = [first]
-        while all(self._is_over(line, ended) for line in lines):
-            means = {line[0].epochs: mean for line in lines if (mean := self._mean(line, ended)) is not None}
-            chosen = fewest_good(means, self.configuration.objective.margin, self._sign)
-            if chosen is None:
-                return lines, None
-            tried = {line[0].epochs: line for line in lines}
-            best = _at(tried[chosen], self._best(tried[chosen], ended) or first[0].learning_rate)
-            limits = first[0].epochs, self._thirds, self._times
-            more = next_epochs(tried, chosen, *limits) if self._can_vary(first) else None
-            added = [line for line in added if line[0].epochs not in tried]
-            if more is not None:
-                lines.append((best[0].but(epochs=more), best[1]))
-            elif added:
-                lines.append(added.pop(0))
-            else:
-                return lines, tried[chosen]
-        return lines, None
+    def _results(self, runs: Iterable[Run]) -> Mapping[Setting, Mapping[int, Results]]:
+        """What the runs that have ended reached on the validation part, by search and number of epochs."""
+        found: dict[Setting, dict[int, dict[float, dict[int, float | None]]]] = {}
+        for run in filter(_has_ended, runs):
+            own = found.setdefault(self._kind((run.spec.optim, run.spec.method)), {})
+            by_rate = own.setdefault(run.spec.optim.epochs, {})
+            by_rate.setdefault(run.spec.optim.learning_rate, {})[run.spec.seed] = _value(run)
+        return found
 
-    def _search(self, line: Setting, ended: Ended) -> dict[float, tuple[int, ...]]:
-        """The learning rates that a line is to be trained at with the first seeds."""
-        return wanted(line[0].learning_rate, self.first, self.first, _results(line, ended), self._sign)
-
-    def _is_over(self, line: Setting, ended: Ended) -> bool:
-        """Whether the first seeds have ended at all of these."""
-        results = _results(line, ended)
-        return all(set(seeds) <= results.get(rate, {}).keys() for rate, seeds in self._search(line, ended).items())
-
-    def _best(self, line: Setting, ended: Ended) -> float | None:
-        """The best of these so far; None where all have diverged."""
-        return best_rate(self._search(line, ended), self.first, _results(line, ended), self._sign)
-
-    def _mean(self, line: Setting, ended: Ended) -> float | None:
-        """What the first seeds reach at the best rate; None where all have diverged."""
-        best, results = self._best(line, ended), _results(line, ended)
-        return None if best is None else mean_of(best, self.first, results)
+    @property
+    def _search(self) -> Search:
+        objective, seeds = self.configuration.objective, self.configuration.seeds
+        return Search(self.first, seeds, objective.primary.sign, objective.margin, self._thirds, self._times)
 
     @property
     def _times(self) -> int:
@@ -241,24 +211,6 @@ class Plan(Spec):
     def _thirds(self) -> int:
         """How many times it may train for a third of them."""
         return self.configuration.tune.shorter if self.configuration.tune is not None else 0
-
-    @property
-    def _sign(self) -> float:
-        return self.configuration.objective.primary.sign
-
-
-def _ended(runs: Iterable[Run]) -> Ended:
-    found: dict[Setting, dict[float, dict[int, Run]]] = {}
-    for run in filter(_has_ended, runs):
-        by_rate = found.setdefault(_without_rate((run.spec.optim, run.spec.method)), {})
-        by_rate.setdefault(run.spec.optim.learning_rate, {})[run.spec.seed] = run
-    return found
-
-
-def _results(line: Setting, ended: Ended) -> Results:
-    """What the runs of a line have reached on the validation part."""
-    by_rate = ended.get(_without_rate(line), {})
-    return {rate: {seed: _value(run) for seed, run in runs.items()} for rate, runs in by_rate.items()}
 
 
 def _value(run: Run) -> float | None:
@@ -272,14 +224,10 @@ def _has_ended(run: Run) -> bool:
     return run.state == "finished" or run.has_diverged
 
 
-def _at(setting: Setting, rate: float) -> Setting:
-    return setting[0].but(learning_rate=rate), setting[1]
-
-
 @lru_cache(maxsize=4096)
 def _without_rate(setting: Setting) -> Setting:
     """A key that is equal for settings that differ only in the learning rate."""
-    return _at(setting, 1.0)
+    return setting[0].but(learning_rate=1.0), setting[1]
 
 
 @lru_cache(maxsize=4096)
