@@ -61,7 +61,7 @@ class Search:
     first: tuple[int, ...]
     """Seeds of the search."""
     seeds: tuple[int, ...]
-    """All seeds, with which the chosen number of epochs is trained."""
+    """All seeds, with which the chosen number of epochs is trained, and the best rate of both numbers beside it."""
     sign: float
     """1 where a higher measure is better, −1 where a lower one is."""
     margin: float
@@ -98,8 +98,11 @@ class Search:
             elif added:
                 priors |= dict([added.pop(0)])
             else:
-                whole = wanted(priors[chosen], self.first, self.seeds, results[chosen], self.sign)
-                return found | {chosen: whole}
+                found[chosen] = wanted(priors[chosen], self.first, self.seeds, results[chosen], self.sign)
+                for epochs, own in best.items():
+                    if own is not None and (is_third(epochs, chosen) or is_third(chosen, epochs)):
+                        found[epochs][own] = self.seeds
+                return found
 
     def _rates(self, prior: float, results: Results) -> Rates:
         """The learning rates that a number of epochs is to be trained at with the first seeds."""

@@ -17,8 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from core.networks.perceptron import PerceptronSpec
 from core.objectives.classification import macro_f1, macro_f1_of_each
 from core.objectives.measure import Answers
+from core.plan.budget import LONGER, Search, is_third
+from core.plan.rate_grid import default_search, grid_rate
+from core.plan.search import SEARCH_SEEDS, best_rate
 from core.study.stats.claims import is_lopsided
 from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.family import Compared, family_p, leaning, p_values, within_p
@@ -48,6 +52,23 @@ SPREADS = {16: (8.7, 1.8, 23.3), 1: (22.5, 1.72, 28.9)}
 """By rank: standard deviations over examples, over seeds and of the rest, of LoRA minus full fine-tuning on digits."""
 RATE_EFFECTS = {"middle": (0, -0.3, -0.6, -2, -5), "flat": (0, -0.1, -0.2, -0.5, -2), "peaked": (-1, 0, -1, -4, -9)}
 """Points that each of five learning rates adds, the same for all methods."""
+EPOCH_EFFECTS: Mapping[str, Callable[[float], float]] = {
+    "flat": lambda triplings: 0.0,
+    "levels off": lambda triplings: -2 * 3.0**-triplings,
+    "overfits": lambda triplings: -0.5 * triplings**2,
+    "half a margin for each tripling": lambda triplings: MARGIN / 2 * triplings,
+    "a margin for each tripling": lambda triplings: MARGIN * triplings,
+}
+"""Points that a number of epochs adds, by how many times it is the asked one tripled, the same for all methods."""
+ASKED, LOWER_RATE, RATE_CURVE = 10, 0.5, 0.4
+"""Epochs that a search begins with; steps of the grid by which the best rate is lower for three times as many; points
+that a rate loses with the square of its distance from the best one, in these steps."""
+EVALUATION_SPREADS = (0.3, 0.8)
+TUNE = default_search(PerceptronSpec)
+EPOCH_SEEDS = 8
+EPOCH_CLAIMS = ("differ, rates alone", "differ, and epochs", "within, rates alone", "within, and epochs")
+RATES_AROUND, AROUND = 3, 5
+"""Of a method what it chose and its neighboring rates, and the same with the neighboring numbers of epochs."""
 RUN_SPREAD, SEED_SPREAD, VALIDATION_SPREAD = 0.5, 0.3, 0.8
 """Standard deviations of tuned runs: of a run alone, of all runs of a seed together, and of the validation part."""
 NOISES: Mapping[str, Callable[[Rng, int], Values]] = {
@@ -71,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=2000, help="experiments drawn for each line")
     trials, rng, begin = parser.parse_args(arguments).trials, np.random.default_rng(0), time.perf_counter()
     print(f"{trials:,} experiments: of 4 % the standard error is {100 * math.sqrt(0.04 * 0.96 / trials):.2f} points.")
-    for table in (looks_table, leaning_table, skewed_table, examples_table, tuned_table, macro_f1_table):
+    for table in (looks_table, leaning_table, skewed_table, examples_table, tuned_table, epochs_table, macro_f1_table):
         print(f"\n{table(rng, trials)}", flush=True)
     print(f"\n{time.perf_counter() - begin:.0f} s")
     return 0
@@ -151,6 +172,90 @@ def tuned(rng: Rng, effects: Sequence[float], seeds: Looks, trials: int, ranks: 
             within = [(each.within, each.methods_within) for each in worse]
             p[n] = (*np.min(differ, 0), *np.min(within, 0))
         yield p
+
+
+def with_epochs(
+    rng: Rng, effect: Callable[[float], float], noise: float, trials: int
+) -> Iterator[tuple[Found, Values]]:
+    """Full fine-tuning and LoRA at three ranks, all equally good, whose rates and epochs are found, with eight seeds.
+
+    Yields p-values of :data:`EPOCH_CLAIMS`, 1 where no sentence says *Use* because one of both was trained for as many
+    epochs as may be and the other was not; and whether the 95 % interval of each difference misses that of the means.
+
+    Args:
+        rng: draws.
+        effect: one of :data:`EPOCH_EFFECTS`.
+        noise: standard deviation that the validation part adds.
+        trials: number of experiments.
+    """
+    for _ in range(trials):
+        shared = rng.normal(0, SEED_SPREAD, EPOCH_SEEDS)
+        full, *others = (Searched(rng, effect, noise, shared) for _ in range(4))
+        found: list[float] = []
+        is_open = [own.is_last != full.is_last for own in others]
+        for behind in (0.0, MARGIN):
+            for around in (RATES_AROUND, AROUND):
+                tests = p_values([own.beside(full, behind, around) for own in others], MARGIN)
+                p = [each.methods_within if behind else each.methods_differ for each in tests]
+                found.append(min(1.0 if is_left_open else each for is_left_open, each in zip(is_open, p, strict=True)))
+        seen = [(own.beside(full, 0.0, 1).chosen, own.truth - full.truth) for own in others]
+        missed = [abs(crossed(each).mean - truth) > crossed(each).interval().half_width for each, truth in seen]
+        yield {EPOCH_SEEDS: found}, np.array(missed)
+
+
+class Searched:
+    """A method whose rates and epochs are found by the search of plans."""
+
+    def __init__(self, rng: Rng, effect: Callable[[float], float], noise: float, shared: Values) -> None:
+        """Train all that is wanted. Args: see :func:`with_epochs`; shared: (seeds,) what all runs of a seed have."""
+        self._effect, seeds = effect, tuple(range(len(shared)))
+        search = Search(seeds[:SEARCH_SEEDS], seeds, 1.0, MARGIN, TUNE.shorter, TUNE.longer)
+        tested: dict[tuple[int, float], Values] = {}
+        results: dict[int, dict[float, dict[int, float | None]]] = {}
+        while True:
+            wanted = search.wanted([(ASKED, grid_rate(-6))], results)
+            places = [(n, rate, seed) for n, rates in wanted.items() for rate, own in rates.items() for seed in own]
+            missing = [at for at in places if at[2] not in results.get(at[0], {}).get(at[1], {})]
+            if not missing:
+                break
+            for epochs, rate, seed in missing:
+                if (epochs, rate) not in tested:
+                    own_runs = rng.normal(0, RUN_SPREAD, len(shared))
+                    tested[epochs, rate] = self.worth(epochs, rate) + shared + own_runs
+                validated = float(tested[epochs, rate][seed] + rng.normal(0, noise))
+                results.setdefault(epochs, {}).setdefault(rate, {})[seed] = validated
+        whole = {n: [rate for rate, own in rates.items() if own == seeds] for n, rates in wanted.items()}
+        self.epochs = max(whole, key=lambda n: len(whole[n]))
+        self.rate = best_rate(whole[self.epochs], seeds, results[self.epochs], 1.0) or 0.0
+        self.is_last = self.epochs == ASKED * LONGER**TUNE.longer
+        place = round(2 * math.log10(self.rate))
+        rates = [(self.epochs, grid_rate(place + step)) for step in (0, -1, 1)]
+        rates = [at if at[1] in whole[at[0]] else (0, 0.0) for at in rates]
+        sides = [[(n, rate) for rate in whole[n] if is_third(n, self.epochs)] for n in sorted(whole)]
+        sides += [[(n, rate) for rate in whole[n] if is_third(self.epochs, n)] for n in sorted(whole)]
+        self._around = [tested.get(at) for at in (*rates, *(at for own in sides for at in own[:1]))]
+
+    def worth(self, epochs: int, rate: float) -> float:
+        """The mean of runs with a number of epochs and a learning rate."""
+        triplings = math.log(epochs / ASKED, LONGER)
+        off = 2 * math.log10(rate) + 6 + LOWER_RATE * triplings
+        return self._effect(triplings) - RATE_CURVE * off**2
+
+    @property
+    def truth(self) -> float:
+        """The mean of runs with what was chosen."""
+        return self.worth(self.epochs, self.rate)
+
+    def beside(self, full: Searched, behind: float, around: int) -> Compared:
+        """The method minus full fine-tuning. Args: behind: it is so much worse; around: number of settings of each."""
+
+        def minus(ours: Values | None, theirs: Values | None) -> Values | None:
+            return None if ours is None or theirs is None else (ours - theirs - behind)[:, None]
+
+        (own, *mine), (reference, *others) = self._around[:around], full._around[:around]
+        if (chosen := minus(own, reference)) is None:
+            raise ValueError("What is chosen has all seeds.")
+        return Compared(chosen, [minus(own, each) for each in others], [minus(each, reference) for each in mine])
 
 
 def _compared(tested: Values, best: Sequence[int]) -> list[Compared]:
@@ -263,6 +368,19 @@ def tuned_table(rng: Rng, trials: int) -> str:
         found = shares(tuned(rng, effects, (8, 12, 16, 32), trials), TUNED_PATTERNS, TUNED_PARTS)
         rows += zip([f"{name}: {claim}" for claim in TUNED_CLAIMS], found.T, strict=True)
     return _table(["Looks at", *map(_named, TUNED_PATTERNS)], rows)
+
+
+def epochs_table(rng: Rng, trials: int) -> str:
+    """False *Use* after rates and epochs were found, and how often intervals miss, where 5 % are meant."""
+    rows: list[Row] = []
+    for name, effect in EPOCH_EFFECTS.items():
+        for noise in EVALUATION_SPREADS:
+            drawn = list(with_epochs(rng, effect, noise, trials))
+            parts = (TWO_SIDED, TWO_SIDED, ONE_SIDED, ONE_SIDED)
+            found = shares((p for p, _ in drawn), [(EPOCH_SEEDS,)], parts)[0]
+            missed = 100 * np.mean([missed for _, missed in drawn])
+            rows.append((f"{name}, validation {noise:g}", np.array([*found, missed])))
+    return _table(["Rates and epochs found", *EPOCH_CLAIMS, "the interval misses"], rows)
 
 
 def macro_f1_table(rng: Rng, trials: int) -> str:

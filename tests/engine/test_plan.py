@@ -51,10 +51,8 @@ def test_the_best_rates_are_found_and_trained_with_all_seeds(undisturbed: tuple[
         assert choice.at_end is None
         assert choice.arm.learning_rate in whole[1:-1]
         assert choice.arm.seeds == tuple(range(SEEDS))
-    assert {(epochs, seed) for _, epochs, _, seed in trained(runs)} == {
-        *((1, seed) for seed in range(3)),
-        *((3, seed) for seed in range(SEEDS)),
-    }
+    beside = Counter((label, rate) for label, epochs, rate, _ in trained(runs) if epochs == 1)
+    assert sorted(count for (label, _), count in beside.items() if label == "Full") == [3, 3, SEEDS]
     # LoRA began two points below its best rate, so that it has tried more of them: the same procedure is fair.
     tried = Counter(label for label, epochs, _, seed in trained(runs) if (epochs, seed) == (1, 0))
     assert len(set(tried.values())) > 1

@@ -13,7 +13,7 @@ from core.engine.progress import Progress
 from core.lab import Lab
 from core.plan.plan import Plan
 from core.store.record import Experiment, Run, State
-from tests.engine.test_plan_longer import Value, asked, ended, levelling
+from tests.engine.test_plan_epochs import Value, asked, ended, levelling
 
 
 class Replayed:

@@ -129,5 +129,5 @@ def test_rules_that_err_more_often_are_found_out() -> None:
 def test_the_program_prints_each_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--trials", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("| ---") for line in lines) == 6
+    assert sum(line.startswith("| ---") for line in lines) == 7
     assert [line for line in lines if line.startswith("| shown, settings: 3 |")]

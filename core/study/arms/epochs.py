@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from core.plan.budget import fewest_good, is_third
+from core.plan.search import SETTLED_DIGITS
 from core.study.arms.arm import Arm, grouped
 
 
@@ -38,17 +39,18 @@ def _at_chosen(arms: Sequence[Arm]) -> list[Arm]:
     shared = common_seeds(arm for own in able.values() for arm in own)
     shared = shared or common_seeds(arm for epochs in whole for arm in able[epochs])
     best = {epochs: _best(own, shared) or by_epochs[epochs][0] for epochs, own in able.items()}
-    means = {epochs: validated_mean(best[epochs], shared) for epochs in whole}
     objective = arms[0].spec.objective
-    known = {epochs: mean for epochs, mean in means.items() if mean is not None}
-    chosen = fewest_good(known, objective.margin, objective.primary.sign) or max(whole)
+    known = {epochs: mean for epochs, arm in best.items() if (mean := validated_mean(arm, shared)) is not None}
+    among = (known, {epochs: mean for epochs, mean in known.items() if epochs in whole})
+    picked = [fewest_good(means, objective.margin, objective.primary.sign) for means in among]
+    chosen = next((epochs for epochs in picked if epochs in whole), max(whole))
     return [replace(arm, tried=best, searched=shared) for arm in by_epochs[chosen]]
 
 
 def _best(able: Iterable[Arm], seeds: Sequence[int]) -> Arm | None:
     """The best of these settings over some seeds; None where none has a value for all of them."""
     means = [(mean, arm) for arm in able if (mean := validated_mean(arm, seeds)) is not None]
-    worth = [(arm.spec.objective.primary.sign * mean, arm) for mean, arm in means]
+    worth = [(round(arm.spec.objective.primary.sign * mean, SETTLED_DIGITS), arm) for mean, arm in means]
     return max(worth, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
@@ -60,19 +62,23 @@ def gained(arm: Arm, longer: bool) -> float | None:
         arm: as :func:`at_chosen_epochs` gives it.
         longer: whether three times as many are meant.
     """
-    own = _epochs(arm)
-    other = next((n for n in arm.tried if (is_third(own, n) if longer else is_third(n, own))), None)
+    other = longer_of(arm) if longer else shorter_of(arm)
     if other is None:
         return None
-    here, there = (validated_mean(arm.tried[epochs], arm.searched) for epochs in (own, other))
+    here, there = (validated_mean(each, arm.searched) for each in (arm.tried[_epochs(arm)], other))
     if here is None or there is None:
-        return float("-inf") if arm.tried[other].failed else None
+        return float("-inf") if other.failed else None
     return arm.spec.objective.primary.sign * (there - here)
 
 
 def shorter_of(arm: Arm) -> Arm | None:
     """The best setting with about a third of the epochs; None where that was not tried."""
     return next((other for epochs, other in arm.tried.items() if is_third(epochs, _epochs(arm))), None)
+
+
+def longer_of(arm: Arm) -> Arm | None:
+    """The best setting with about three times the epochs; None where that was not tried."""
+    return next((other for epochs, other in arm.tried.items() if is_third(_epochs(arm), epochs)), None)
 
 
 def most_epochs(arm: Arm) -> int:

@@ -14,6 +14,7 @@ from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate
 from core.study.arms.compared import paired_differences
+from core.study.arms.epochs import longer_of, shorter_of
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import crossed
 from core.study.stats.family import Compared, Differences
@@ -37,7 +38,8 @@ def member_of(arm: Arm) -> Member:
 
 
 def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Tested) -> Candidate:
-    """A setting beside full fine-tuning, and both at the neighbors of their learning rates; nothing is tested yet.
+    """A setting beside full fine-tuning, and both at the neighbors of their learning rates and numbers of epochs;
+    nothing is tested yet.
 
     Args:
         arm: the setting as the validation part chose it.
@@ -46,14 +48,17 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
         seeds: that both have finished; only these count.
         tested: has the measure of each test example.
     """
-    a, b, c, d = (each if _has(each, seeds) else None for own in (full, arm) for each in neighbors(own, arms))
-    settings = tuple(each.key for each in (full, arm, a, b, c, d) if each is not None)
+    theirs, ours = (
+        [each if _has(each, seeds) else None for each in (*neighbors(own, arms), shorter_of(own), longer_of(own))]
+        for own in (full, arm)
+    )
+    settings = tuple(each.key for each in (full, arm, *theirs, *ours) if each is not None)
 
     def between(one: Arm | None, other: Arm | None) -> Differences | None:
         return None if one is None or other is None else differences_between(one, other, seeds, tested)
 
     chosen = differences_between(arm, full, seeds, tested)
-    compared = Compared(chosen, (between(arm, a), between(arm, b)), (between(c, full), between(d, full)))
+    compared = Compared(chosen, [between(arm, each) for each in theirs], [between(each, full) for each in ours])
     full_lacks, own_lacks = (lacks_neighbor(each, arms, seeds) for each in (full, arm))
     seen = seen_difference(arm, full, seeds, chosen)
     return Candidate(arm, seen, compared, settings, full_lacks=full_lacks, own_lacks=own_lacks)

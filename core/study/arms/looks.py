@@ -138,7 +138,8 @@ def _shown(candidate: Candidate, test: Found | None, level: float) -> list[Shown
 
 def _further(stored: Shown, shown: Iterable[Shown]) -> Shown:
     """A claim of an earlier look with as many seeds, tested at neighboring rates where that was not done then."""
-    same = (each for each in shown if (each.rule, each.settings[:2]) == (stored.rule, stored.settings[:2]))
+    tested = (each for each in shown if each.methods is not None)
+    same = (each for each in tested if (each.rule, each.settings[:2]) == (stored.rule, stored.settings[:2]))
     return stored if stored.methods is not None else next(same, stored)
 
 

@@ -80,7 +80,8 @@ def has_better_epochs(arm: Arm) -> bool:
 
 def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None = None) -> bool | None:
     """Whether a difference would be there with three times the epochs: the 95 % t interval of its values, each with
-    what its seed would gain, excludes 0 on the same side. None where too few gains are known.
+    what its seed would gain, excludes 0 on the same side. None where too few gains are known, and where the two have
+    other numbers of epochs, which chance may have chosen.
 
     Args:
         difference: of the primary measure, the setting minus full fine-tuning.
@@ -90,6 +91,8 @@ def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None =
     """
     ours, theirs, sign = gains_of(arm), gains_of(full), difference.what.sign
     by_seed = dict(zip(difference.seeds, difference.values, strict=True))
+    if arm.spec.optim.epochs != full.spec.optim.epochs:
+        return None
     if not set(by_seed) <= ours.keys() & theirs.keys() or len(by_seed) < MIN_SEEDS:
         return None
     longer = t_interval([sign * value + ours[seed] - theirs[seed] + (margin or 0.0) for seed, value in by_seed.items()])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,9 @@ Differences = NDArray[np.float64]
 """(S, N) a setting minus full fine-tuning, for each seed and test example, positive where the setting is better; (S, 1)
 where only the means over the examples are known. All of a family have the same seeds, in the same order."""
 
-Around = tuple[Differences | None, Differences | None]
-"""The same with one of the two at the next lower and the next higher learning rate; None where none was trained."""
+Around = Sequence[Differences | None]
+"""The same with one of the two at neighbors of what was chosen for it, such as the next lower and the next higher
+learning rate, always in one order; None where none was trained."""
 
 Test = Callable[[Sequence[Differences]], list[float]]
 
@@ -34,9 +36,9 @@ class Compared:
     """A setting of a family at the chosen learning rates, and at the neighbors of these."""
 
     chosen: Differences
-    full_around: Around = (None, None)
+    full_around: Around = ()
     """With full fine-tuning at the neighbors of its chosen rate."""
-    own_around: Around = (None, None)
+    own_around: Around = ()
     """With the setting at the neighbors of its chosen rate."""
 
 
@@ -151,11 +153,10 @@ def leaning(family: Sequence[Sequence[float]], failed: int = 0) -> list[bool]:
 def _at_neighbors(
     test: Test, chosen: Sequence[Differences], around: Sequence[Around], margin: float = 0.0
 ) -> list[float]:
-    """The largest p-value at the two neighbors; 1 where a mean, plus the margin, is on the other side there."""
+    """The largest p-value at the neighbors; 1 where a mean, plus the margin, is on the other side there."""
     largest = [0.0] * len(chosen)
-    for side in (0, 1):
-        family = [pair[side] if pair[side] is not None else own for own, pair in zip(chosen, around, strict=True)]
-        values = [each for each in family if each is not None]
+    for beside in zip_longest(*around):
+        values = [own if there is None else there for own, there in zip(chosen, beside, strict=True)]
         for place, (p, own, there) in enumerate(zip(test(values), chosen, values, strict=True)):
             turned = (own.mean() + margin) * (there.mean() + margin) <= 0
             largest[place] = max(largest[place], 1.0 if turned else p)
