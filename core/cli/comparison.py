@@ -27,6 +27,7 @@ from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, averaged_arms, judged_by, labels_of
 from core.study.arms.candidate import Candidate
 from core.study.arms.choice import chosen_arms, comparisons_of, dropped_sentences
+from core.study.arms.equal_epochs import AtEpochs
 from core.study.arms.fairness import comparable, lost_runs, missing_runs
 from core.study.arms.settled import all_settled, updates_of
 from core.study.arms.study import StudyAnswer, standing_of
@@ -195,6 +196,7 @@ def comparison_as_json(
                 "method": FullSpec.name() if arm.role is Role.CONTROL else arm.spec.kind,
                 "control": arm.spec.kind if arm.role is Role.CONTROL else None,
                 "learning_rate": arm.learning_rate or None,
+                "epochs": arm.spec.optim.epochs or None,
                 "chosen": arm.key in chosen,
                 "rate_at_end": ends.get(arm.key),
                 "settled": all_settled([compared.get(arm.key, arm)]),
@@ -301,7 +303,20 @@ def _verdict_as_json(found: Verdict) -> dict[str, Any]:
         "adapter_run": found.offered.id if found.offered is not None else None,
         "settled": all_settled(found.compared),
         "holds_on": found.holds_on,
+        "at_equal_epochs": [_at_epochs_as_json(at) for at in found.at_equal_epochs],
         "updates": updates_of(found.compared),
+    }
+
+
+def _at_epochs_as_json(at: AtEpochs) -> dict[str, Any]:
+    """The difference after one number of epochs for both; null where one was not trained for as many."""
+    found = at.difference
+    interval = found.interval if found is not None and isfinite(found.interval.half_width) else None
+    return {
+        "epochs": at.epochs,
+        "difference": None if found is None else found.interval.mean,
+        "interval": None if interval is None else [interval.low, interval.high],
+        "seeds": 0 if found is None else len(found.seeds),
     }
 
 

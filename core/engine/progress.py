@@ -99,15 +99,12 @@ class Progress:
         later = len(plan.configuration.seeds) - len(first)
         for arm in plan.configuration.arms:
             own = [spec for spec in members if spec.method == arm.method]
-            tried, decided = (
-                {spec.optim.epochs for spec in own if which in (None, spec.seed in first)} for which in (None, False)
-            )
-            expected = plan.expected((arm.optim, arm.method)) | dict.fromkeys(decided, True)
-            for epochs in decided or {*expected, *tried}:
-                early = [spec.seed in first for spec in own if spec.optim.epochs == epochs]
+            if any(spec.seed not in first for spec in own):  # what is chosen was queued at once
+                continue
+            for epochs, whole in plan.expected((arm.optim, arm.method)).items():
+                there = sum(spec.optim.epochs == epochs for spec in own)
                 # More rates than the least were tried with the first seeds: that does not make the others fewer.
-                runs = max(0, FIRST_POINTS * len(first) - early.count(True))
-                runs += max(0, FIRST_POINTS * later - early.count(False)) if expected.get(epochs) else 0
+                runs = max(0, FIRST_POINTS * len(first) - there) + whole * later
                 found += [members[0].but(method=arm.method, optim=arm.optim.but(epochs=epochs))] * runs
         return found or [members[-1]]
 

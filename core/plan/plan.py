@@ -114,17 +114,16 @@ class Plan(Spec):
         """
         return self._of_parts(lambda part: part._with_points(MOST, part._every))
 
-    def expected(self, asked: Setting) -> dict[int, bool]:
-        """Numbers of epochs that a method is trained for if that which was asked for is chosen, and whether with all
-        seeds. Args: asked: the method as it was asked for.
+    def expected(self, asked: Setting) -> dict[int, int]:
+        """Numbers of epochs that a method is trained for if that which was asked for is chosen, and how many learning
+        rates of each get all seeds. Args: asked: the method as it was asked for.
         """
-        epochs = asked[0].epochs
-        return {each: each == epochs for each in self._around(asked, 1)}
+        return {each: FIRST_POINTS if each == asked[0].epochs else 1 for each in self._around(asked, 1)}
 
-    def _every(self, asked: Setting) -> dict[int, bool]:
-        """All numbers of epochs that a search may try; that which was asked for and the most of them with all seeds."""
+    def _every(self, asked: Setting) -> dict[int, int]:
+        """The same of all numbers of epochs that a search may try, if the most of them are chosen."""
         found = self._around(asked, max(self._thirds, self._times))
-        return {each: each in (asked[0].epochs, max(found)) for each in found}
+        return dict.fromkeys(found, 1) | dict.fromkeys((asked[0].epochs, max(found)), FIRST_POINTS)
 
     def _around(self, asked: Setting, steps: int) -> list[int]:
         """Numbers of epochs up to some steps from that which was asked for."""
@@ -136,13 +135,13 @@ class Plan(Spec):
                 found += [LONGER * max(found)] if can_be_longer(max(found)) else []
         return list(dict.fromkeys(found))
 
-    def _with_points(self, count: int, epochs_of: Callable[[Setting], Mapping[int, bool]]) -> list[tuple[Setting, int]]:
+    def _with_points(self, count: int, epochs_of: Callable[[Setting], Mapping[int, int]]) -> list[tuple[Setting, int]]:
         found: dict[Setting, Sequence[int]] = {}
         for optim, method in (setting for search in self._searches for setting in search):
-            near = rates_around(optim.learning_rate, FIRST_POINTS)
-            for epochs, is_whole in epochs_of((optim, method)).items():
+            for epochs, whole in epochs_of((optim, method)).items():
+                near = rates_around(optim.learning_rate, whole)
                 for rate in rates_around(optim.learning_rate, count):
-                    seeds = self.configuration.seeds if is_whole and rate in near else self.first
+                    seeds = self.configuration.seeds if rate in near else self.first
                     setting = optim.but(learning_rate=rate, epochs=epochs), method
                     found[setting] = max(seeds, found.get(setting, ()), key=len)
         return self._by_seed(found)

@@ -31,12 +31,12 @@ from docs.measurements.recomputed_runs import (
     Row,
     Setting,
     chosen_of,
+    has_better,
     is_settled,
     labels_of,
-    of_one_budget,
+    of_chosen_epochs,
     read_settings,
     shared,
-    with_shorter,
 )
 from docs.measurements.recomputed_statistics import (
     Values,
@@ -59,7 +59,7 @@ class Recomputed:
     def __init__(self, answer: Mapping[str, Any], settings: Sequence[Setting]) -> None:
         self.told, self.everything = answer["verdict"], settings
         self.margin = Fraction(str(answer["objective"]["within"]))
-        self.compared = with_shorter(of_one_budget(settings), settings)
+        self.compared = of_chosen_epochs(settings, float(self.margin))
         self.chosen, self.best = chosen_of(self.compared)
         self.full = self.chosen[FULL]
         self.adapters = sorted((one for one in self.chosen.values() if one.method[1]), key=lambda one: one.trained)
@@ -134,10 +134,9 @@ class Recomputed:
         return [min(found, key=lambda other: abs(other.rate - one.rate), default=None) for found in near]
 
     def _beside(self, one: Setting, seeds: Sequence[int]) -> list[Setting | None]:
-        """The same; None where it lacks one of these seeds, or failed."""
-        return [
-            near if near and not near.failed and near.runs.keys() >= set(seeds) else None for near in self._near(one)
-        ]
+        """The same, and the best with fewer and with more epochs; None where it lacks one of these seeds, or failed."""
+        around = [*self._near(one), one.beside(longer=False), one.beside(longer=True)]
+        return [near if near and not near.failed and near.runs.keys() >= set(seeds) else None for near in around]
 
     def _lacks(self, one: Setting, seeds: Sequence[int]) -> bool:
         """Whether a neighbor was not trained with these seeds, and has not failed either."""
@@ -182,7 +181,12 @@ class Recomputed:
     def holds_on(self, rule: str, one: Setting) -> bool | None:
         """Whether a difference would be there with three times the epochs."""
         ours, theirs, by = one.gains(), self.full.gains(), self.found[one.label]["by"]
-        if rule == "none" or len(by) < 3 or not by.keys() <= ours.keys() & theirs.keys():
+        if (
+            rule == "none"
+            or len(by) < 3
+            or one.epochs != self.full.epochs
+            or not by.keys() <= ours.keys() & theirs.keys()
+        ):
             return None
         shift = float(self.margin) if rule == "within" else 0.0
         _, low, high = interval(np.array([[d + ours[seed] - theirs[seed] + shift] for seed, d in by.items()]))
@@ -219,7 +223,8 @@ class Recomputed:
         found, compared = self.found[one.label], [self.full, one]
         claim = next((own for own in found["claims"] if own["rule"] == rule and own["holds"]), None)
         settled, holds_on = is_settled(compared, float(self.margin)), self.holds_on(rule, one)
-        about = self.about(claim, one, bool(settled or holds_on)) if claim else None
+        left = any(has_better(own, float(self.margin)) for own in compared)
+        about = self.about(claim, one, bool(settled or (holds_on and not left))) if claim else None
         looks = [*self.told["earlier_looks"], self.levels[0][0]]
         low, high = found["interval"]
         spent = low <= 0 <= high and out_of_reach(found["values"], len(self.found), float(self.margin), looks)

@@ -100,8 +100,10 @@ class Setting:
     runs: Mapping[int, Run] = field(default_factory=dict)
     failed: frozenset[int] = frozenset()
     seeds: frozenset[int] = frozenset()
-    shorter: Mapping[int, Run] = field(default_factory=dict)
-    """By seed, the best with a third of the epochs, where the learning rate decays."""
+    tried: Mapping[int, Setting] = field(default_factory=dict)
+    """By number of epochs the best of its method and rank, where several numbers were tried."""
+    searched: frozenset[int] = frozenset()
+    """Seeds over which these are compared."""
 
     @property
     def method(self) -> tuple[str, int | None]:
@@ -138,10 +140,28 @@ class Setting:
         if self.optim["patience"]:
             return {}
         if self.optim["decay"] != "constant":
-            both = self.runs.keys() & self.shorter.keys()
-            return {seed: self.runs[seed].validated - self.shorter[seed].validated for seed in both}
+            third = self.beside(longer=False)
+            both = self.runs.keys() & third.runs.keys() if third else set()
+            return {seed: self.runs[seed].validated - third.runs[seed].validated for seed in both} if third else {}
         late = self.epochs >= 10
         return {seed: slope(run.curves["epochs.validation_accuracy"]) for seed, run in self.runs.items() if late}
+
+    def beside(self, longer: bool) -> Setting | None:
+        """The best with three times the epochs, or with a third of them; None where that was not tried."""
+        for epochs, other in self.tried.items():
+            fewer, more = (self.epochs, epochs) if longer else (epochs, self.epochs)
+            if fewer < more and (more == 3 * fewer or fewer == max(1, round(more / 3))):
+                return other
+        return None
+
+    def better(self, longer: bool) -> float | None:
+        """By how much that is better on the validation part; None where it was not tried."""
+        other = self.beside(longer)
+        return other.mean(self.searched) - self.tried[self.epochs].mean(self.searched) if other else None
+
+    def mean(self, seeds: Iterable[int]) -> float:
+        """On the validation part."""
+        return round(fmean(self.runs[seed].validated for seed in seeds), 9)
 
 
 def slope(curve: Values) -> float:
@@ -151,14 +171,25 @@ def slope(curve: Values) -> float:
 
 
 def is_settled(settings: Iterable[Setting], margin: float) -> bool | None:
-    """Whether longer training would change none by half the margin; None where that is not known."""
+    """Whether no other number of epochs is better by half the margin; None where that is not known."""
     found = set()
     for one in settings:
+        if has_better(one, margin):
+            found.add(False)
+            continue
+        if one.better(longer=True) is not None:
+            found.add(True)
+            continue
         gains = [*one.gains().values()]
         known = len(gains) == len(one.runs) >= 3
         _, low, high = interval(np.array(gains)[:, None], 0.1) if known else (0, -math.inf, math.inf)
         found.add(True if high < margin / 2 else False if low > 0 else None)
     return False if False in found else None if None in found or not found else True
+
+
+def has_better(one: Setting, margin: float) -> bool:
+    """Whether another number of epochs was tried that is better by more than half the margin."""
+    return any((one.better(longer) or 0.0) > margin / 2 + 1e-9 for longer in (False, True))
 
 
 def read_settings(home: Path, answer: Mapping[str, Any], labels: Labels, rows: list[Row]) -> list[Setting]:
@@ -187,15 +218,34 @@ def read_settings(home: Path, answer: Mapping[str, Any], labels: Labels, rows: l
     return list(found.values())
 
 
-def of_one_budget(settings: Sequence[Setting]) -> list[Setting]:
-    """Those of the number of epochs with which all methods and ranks have the most seeds, of several the largest."""
-    done: dict[Any, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for one in settings:
-        if one.method == FULL or one.method[1]:
-            done[one.method][one.epochs] = max(done[one.method][one.epochs], 0 if one.failed else len(one.runs))
-    budgets = {epochs for own in done.values() for epochs in own}
-    most, longest = max((min(own[epochs] for own in done.values()), epochs) for epochs in budgets)
-    return [one for one in settings if len(budgets) < 2 or not most or one.epochs == longest]
+def of_chosen_epochs(settings: Sequence[Setting], margin: float) -> list[Setting]:
+    """Those of each method and rank with the fewest epochs within half a margin of its best, by the seeds that all of
+    its settings have; only numbers of epochs with the most seeds are chosen.
+    """
+    found: list[Setting] = []
+    for method in dict.fromkeys(one.method for one in settings):
+        own = [one for one in settings if one.method == method]
+        able = sorted((one for one in own if one.runs and not one.failed), key=lambda one: one.rate)
+        if len({one.epochs for one in own}) == 1 or not able:
+            found += own
+            continue
+        most = max(len(one.runs) for one in able)
+        whole = {one.epochs for one in able if len(one.runs) == most}
+        seeds = shared(able) or shared(one for one in able if len(one.runs) == most)
+        tried: dict[int, Setting] = {}
+        for one in able:
+            if one.epochs not in tried or one.mean(seeds) > tried[one.epochs].mean(seeds):
+                tried[one.epochs] = one
+        chosen = _fewest_good(tried, seeds, margin)
+        if chosen not in whole:
+            chosen = _fewest_good({epochs: tried[epochs] for epochs in whole}, seeds, margin)
+        found += [replace(one, tried=tried, searched=seeds) for one in own if one.epochs == chosen]
+    return found
+
+
+def _fewest_good(tried: Mapping[int, Setting], seeds: frozenset[int], margin: float) -> int:
+    best = max(one.mean(seeds) for one in tried.values())
+    return min(epochs for epochs, one in tried.items() if best - one.mean(seeds) <= margin / 2 + 1e-9)
 
 
 def able_of(settings: Iterable[Setting], planned: frozenset[int]) -> list[Setting]:
@@ -225,13 +275,3 @@ def chosen_of(settings: Sequence[Setting]) -> tuple[dict[tuple[str, int | None],
 
     adapters = able_of((one for one in settings if one.method[1]), planned)
     return {method: best(own) for method, own in able.items()}, best(adapters) if adapters else None
-
-
-def with_shorter(settings: Iterable[Setting], everything: Sequence[Setting]) -> list[Setting]:
-    """The settings with what was trained for a third of their epochs, where the learning rate decays."""
-    found = []
-    for one in settings:
-        third = [own for own in everything if own.method == one.method and 3 * own.epochs == one.epochs]
-        decays = one.optim["decay"] != "constant" and able_of(third, frozenset())
-        found.append(replace(one, shorter=chosen_of(third)[0][one.method].runs) if decays else one)
-    return found

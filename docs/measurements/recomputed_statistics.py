@@ -89,10 +89,8 @@ def family_p(family: Sequence[Values], lacking: int = 0, margin: Fraction | None
 def method_p(family: Sequence[Values], around: Around, lacking: int, margin: Fraction | None = None) -> list[float]:
     """The largest p-values at the chosen rates and at neighbors; 1 where the side of 0, or of the margin, changes."""
     largest, shift = family_p(family, lacking, margin), float(margin or 0)
-    for lower_or_higher in (0, 1):
-        there = [
-            known if (known := own[lower_or_higher]) is not None else d for d, own in zip(family, around, strict=True)
-        ]
+    for side in range(max(map(len, around), default=0)):
+        there = [known if (known := own[side]) is not None else d for d, own in zip(family, around, strict=True)]
         for one, p in enumerate(family_p(there, lacking, margin)):
             turned = (family[one].mean() + shift) * (there[one].mean() + shift) <= 0
             largest[one] = max(largest[one], 1.0 if turned else p)

@@ -52,7 +52,8 @@ def test_the_best_rates_are_found_and_trained_with_all_seeds(undisturbed: tuple[
         assert choice.arm.learning_rate in whole[1:-1]
         assert choice.arm.seeds == tuple(range(SEEDS))
     beside = Counter((label, rate) for label, epochs, rate, _ in trained(runs) if epochs == 1)
-    assert sorted(count for (label, _), count in beside.items() if label == "Full") == [3, 3, SEEDS]
+    *others, most = sorted(count for (label, _), count in beside.items() if label == "Full")
+    assert (set(others), most) == ({3}, SEEDS), "of the epochs beside those that are chosen only the best rate"
     # LoRA began two points below its best rate, so that it has tried more of them: the same procedure is fair.
     tried = Counter(label for label, epochs, _, seed in trained(runs) if (epochs, seed) == (1, 0))
     assert len(set(tried.values())) > 1
@@ -74,7 +75,7 @@ def test_the_forecast_is_between_the_fewest_and_the_most_runs(undisturbed: tuple
     assert planned.bases == ()
     assert len(planned.runs) == 2 * 3 * 3
     # One epoch is what was asked for, of which there is no third, and three are tried with the first seeds.
-    assert len(planned.at_least) == 2 * 3 * (3 + SEEDS) <= len(experiment.runs) < len(planned.at_most)
+    assert len(planned.at_least) == 2 * (3 * SEEDS + 2 * 3 + SEEDS) <= len(experiment.runs) < len(planned.at_most)
     assert set(planned.runs) < set(planned.at_least) < set(planned.at_most)
 
     def agree() -> bool:

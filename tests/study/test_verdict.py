@@ -224,7 +224,7 @@ def test_a_sentence_about_methods_also_holds_at_the_neighboring_rates(neighbor: 
     assert (found.rule, found.level, found.about) == (Rule.LOWER, Level.SHOWN, about)
     if about is About.RATES:
         assert headline(found).startswith("At the chosen learning rates (full fine-tuning 0.001 and LoRA r=4 0.01), ")
-        assert "That is not shown at the neighboring rates" in headline(found)
+        assert "That is not shown at the neighboring learning rates" in headline(found)
 
 
 def apart(method: str, accuracies: list[float], factor: float, middle: float) -> list[Run]:

@@ -99,6 +99,14 @@ class Candidate:
         return self.own_lacks if rule is Rule.LOWER else self.full_lacks
 
     @property
+    def neighbors(self) -> str:
+        """What a claim about methods was tested at beside what was chosen, in words."""
+        epochs = any(
+            each is not None for own in (self.compared.full_around, self.compared.own_around) for each in own[2:]
+        )
+        return f"neighboring learning rates{' and numbers of epochs' if epochs else ''}"
+
+    @property
     def within(self) -> Level:
         """The level at which it falls short by less than the margin."""
         return Level.SHOWN if self.claim(Rule.WITHIN) else Level.OPEN

@@ -110,7 +110,8 @@ def _why_rates(verdict: Verdict) -> str:
     if verdict.is_given and verdict.next_step is NextStep.RATES:
         return "To choose a method, find the learning rates."
     if not (lacking := [name_in_sentence(arm.spec.label) for arm in verdict.lacking]):
-        return "That is not shown at the neighboring rates, so it is no choice of a method."
+        where = verdict.told.neighbors if verdict.told is not None else ""
+        return f"That is not shown at the {where}, so it is no choice of a method."
     ask = ""
     if verdict.next_step is NextStep.RATES:
         ask = ": add the results of rates beside them" if is_reported(verdict) else ": find the learning rates"
@@ -267,7 +268,7 @@ def _tests(verdict: Verdict, told: Candidate) -> str:
         if p > at:
             agrees = f"with {seeds} the interval agrees" if claim.seeds < seeds else "the difference still has its sign"
             return f"Shown with {claim.seeds} seeds at an earlier look; {agrees}."
-        beside = "" if verdict.is_given or not claim.about_methods else ", also at the neighboring learning rates"
+        beside = "" if verdict.is_given or not claim.about_methods else f", also at the {told.neighbors}"
         return f"Shown with {seeds} seeds: {_p_words(p)}{corrected}, and this look allows {level_text(at)}{beside}."
     if told.leans:
         return f"The t test over seeds rejects at 5 %{corrected}, which a claim takes more than."
