@@ -90,10 +90,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, and print one table after another."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=2000, help="experiments drawn for each line")
-    trials, rng, begin = parser.parse_args(arguments).trials, np.random.default_rng(0), time.perf_counter()
+    tables = {
+        "looks": looks_table,
+        "leaning": leaning_table,
+        "skewed": skewed_table,
+        "examples": examples_table,
+        "tuned": tuned_table,
+        "epochs": epochs_table,
+        "macro-f1": macro_f1_table,
+    }
+    parser.add_argument("tables", nargs="*", default=[*tables], help=f"some of: {', '.join(tables)}")
+    options, begin = parser.parse_args(arguments), time.perf_counter()
+    trials, rng = options.trials, np.random.default_rng(0)
     print(f"{trials:,} experiments: of 4 % the standard error is {100 * math.sqrt(0.04 * 0.96 / trials):.2f} points.")
-    for table in (looks_table, leaning_table, skewed_table, examples_table, tuned_table, epochs_table, macro_f1_table):
-        print(f"\n{table(rng, trials)}", flush=True)
+    for name in options.tables:
+        print(f"\n{tables[name](rng, trials)}", flush=True)
     print(f"\n{time.perf_counter() - begin:.0f} s")
     return 0
 
