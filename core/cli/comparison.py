@@ -27,6 +27,7 @@ from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, averaged_arms, judged_by, labels_of
 from core.study.arms.candidate import Candidate
 from core.study.arms.choice import chosen_arms, comparisons_of, dropped_sentences
+from core.study.arms.cost_words import costs
 from core.study.arms.equal_epochs import AtEpochs
 from core.study.arms.fairness import comparable, lost_runs, missing_runs
 from core.study.arms.settled import all_settled, updates_of
@@ -35,7 +36,7 @@ from core.study.arms.study_words import study_basis, study_headline, study_level
 from core.study.arms.tables import comparison_text, plain_table, validation_table
 from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict
-from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.arms.verdict_words import explanation, headline
 from core.study.report.answer import answer_of, bases_of, is_study, study_of
 from core.study.report.html import write_report
 from core.study.report.report import Report, report_of

@@ -13,8 +13,8 @@ from core.lab import current
 from core.store.judged import Judged
 from core.store.record import is_under_way
 from core.study.arms.choice import chosen_arms, no_choice_sentence
+from core.study.arms.cost_words import costs
 from core.study.arms.study_words import study_basis
-from core.study.arms.verdict_words import costs
 from core.study.report.answer import answer_before, answer_of, with_bases
 from core.study.report.evidence import Evidence, epochs_of, gather
 from core.study.report.facts import facts_of, words_of

@@ -141,7 +141,7 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     assert "Learning rates: " not in texts(app)
     app.toggle(key="finetune-found").set_value(True).run()
     assert "Learning rates are searched for, in runs of 10 epochs: 3 around" in texts(app)
-    assert "this is done again with 3 times the epochs, 90 at most." in texts(app)
+    assert "3 times the epochs are tried while a method gets better, 90 at most, and a third of them" in texts(app)
     app.button_group(key="finetune-longer").set_value(0).run()
     assert "Learning rates are searched for, in runs of 10 epochs: 3 around" in texts(app)
     assert "times the epochs" not in texts(app)

@@ -30,8 +30,9 @@ from core.study.arms.arm import all_arms, arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.arms.frontier import at_equal_accuracy, frontier_pairs, frontiers
-from core.study.arms.verdict import SELECTED, Verdict, verdict
+from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
+from core.study.arms.withheld import SELECTED
 from core.study.report import answer
 from core.study.report.answer import answer_of, offered_adapter
 from core.study.report.evidence import epochs_of

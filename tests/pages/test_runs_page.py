@@ -11,8 +11,8 @@ from core.settings import Settings
 from core.store.notes import MAX_NOTE, MAX_TAGS
 from core.store.record import Run
 from core.store.search import Query
-from core.study.arms.verdict import SELECTED
 from core.study.arms.verdict_words import headline, level_words
+from core.study.arms.withheld import SELECTED
 from core.study.report.answer import answer_of
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary

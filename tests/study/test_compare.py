@@ -17,10 +17,11 @@ from core.study.arms.arm import Arm, all_arms, arms_of, averaged_arms, labels_of
 from core.study.arms.candidate import Rule
 from core.study.arms.choice import chosen_arms
 from core.study.arms.compared import against_full
+from core.study.arms.cost_words import costs
 from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
 from core.study.arms.verdict import verdict
-from core.study.arms.verdict_words import basis, costs, explanation, headline
+from core.study.arms.verdict_words import basis, explanation, headline
 from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
 from core.study.stats.intervals import t_interval

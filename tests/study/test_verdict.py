@@ -19,10 +19,11 @@ from core.spec import bounds
 from core.store.record import Run
 from core.study.arms.arm import arms_of, judged_by
 from core.study.arms.candidate import Rule
+from core.study.arms.cost_words import costs
 from core.study.arms.growth import rates_beside
 from core.study.arms.outliers import outliers
 from core.study.arms.verdict import About, Verdict, verdict
-from core.study.arms.verdict_words import costs, explanation, headline, level_words
+from core.study.arms.verdict_words import explanation, headline, level_words
 from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level
 from core.study.stats.measures import EACH

@@ -24,7 +24,7 @@ from core.study.arms.growth import rates_beside
 from core.study.arms.looks import Family, families_of, look_at
 from core.study.arms.settled import all_settled, has_better_epochs, holds_on
 from core.study.arms.tuning import RatesTried, rates_tried
-from core.study.arms.withheld import NextStep, ends_reason, waiting_reason
+from core.study.arms.withheld import IN_TABLE, SELECTED, UNRANKED, NextStep, ends_reason, waiting_reason
 from core.study.stats.claims import Level
 from core.study.stats.power import Design
 from core.study.stats.spending import CLAIM_SEEDS, level_of, next_look
@@ -352,19 +352,6 @@ def verdict(
     if why := unlearned_reason(everyone, full, best.arm, tested, trivial, ends):
         return replace(found, withheld=why.text, mend=why.next_step)
     return _looked(found, families, looks)
-
-
-UNRANKED = "No choice: no measure on a validation part is reported, by which one of these settings could be chosen."
-"""Of reported results whose settings nothing ranks."""
-
-IN_TABLE = " What is shown of each stands in the table."
-
-
-SELECTED = (
-    "Nothing is claimed of runs that were selected, because what was left out is not known. Open an experiment for its "
-    "verdict."
-)
-"""Of runs that are not all of one experiment."""
 
 
 def _looked(found: Verdict, families: Sequence[Family], earlier: Sequence[Look]) -> Verdict:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from core.numbers import bytes_text, capitalized, count_text, counted, listed, percent, times_text
+from core.numbers import capitalized, count_text, counted, listed, percent
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.compared import frozen_head_sentence, paired_differences, rank_extremes
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
 from core.study.arms.equal_epochs import equal_epochs_sentence
-from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.outliers import median_sentence, outlier_sentence, outliers
 from core.study.arms.settled import Course, course_of, course_sentences, updates_text
 from core.study.arms.tuning import name_in_sentence, rate_words, reference_name
@@ -16,7 +15,6 @@ from core.study.arms.verdict import About, Verdict
 from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level
 from core.study.stats.intervals import ERROR_RATE
-from core.study.stats.measures import EACH
 from core.study.stats.spending import CLAIM_SEEDS, level_of
 from core.study.stats.words import off_text
 from core.wording.examples import examples_text, noun
@@ -382,30 +380,3 @@ def _rates_sentence(verdict: Verdict) -> str:
     names = listed([name_in_sentence(label) for label in one])
     were, that = ("was", "that rate") if len(one) == 1 else ("were each", "these rates")
     return f"{capitalized(names)} {were} trained at one learning rate, so this holds at {that}."
-
-
-def costs(verdict: Verdict) -> str:
-    """What the setting of the verdict costs beside full fine-tuning: parameters, storage, forgetting; else empty."""
-    told, full = verdict.told, verdict.full
-    if told is None or full is None or verdict.reason or not (full.trained and told.arm.trained):
-        return ""
-    arm, many, few = told.arm, full.trained, told.arm.trained
-    ratio = f"{times_text(many / few)} times fewer" if few < many else f"{times_text(few / many)} times as many"
-    trains = f"{arm.name} trains {ratio} parameters ({count_text(few)} instead of {count_text(many)})."
-    forgot = forgetting_clause(arm, full, verdict.at_equal)
-    return " ".join(filter(None, [trains, _stored(arm, full), f"Forgetting: {forgot}." if forgot else ""]))
-
-
-def _stored(arm: Arm, full: Arm) -> str:
-    """What an adapter setting takes to store, its base counted, and from how many customers on that is less."""
-    if not arm.values("adapter_bytes"):
-        return ""
-    base, whole = arm.bytes_for(0), full.bytes_for(1)
-    each = arm.bytes_for(1) - base
-    less = "more for any number of customers"
-    if each < whole:
-        less = f"less from {counted(int(base // (whole - each)) + 1, 'customer')} on"
-    return (
-        f"{EACH}, it is stored as one base of {bytes_text(base)} and {bytes_text(each)} for each customer, "
-        f"{reference_name(full)} as {bytes_text(whole)} for each: {arm.name} takes {less}."
-    )

@@ -48,6 +48,17 @@ NOT_YET = "No verdict yet: "
 UNTIL_THEN = "Until then only the validation part is compared."
 """What is compared while runs are to finish, where nothing was shown before."""
 
+UNRANKED = "No choice: no measure on a validation part is reported, by which one of these settings could be chosen."
+"""Of reported results whose settings nothing ranks."""
+
+IN_TABLE = " What is shown of each stands in the table."
+
+SELECTED = (
+    "Nothing is claimed of runs that were selected, because what was left out is not known. Open an experiment for its "
+    "verdict."
+)
+"""Of runs that are not all of one experiment."""
+
 
 def waiting_reason(runs: Sequence[Run], seeds: int, bases: Sequence[Run] = ()) -> Reason | None:
     """Why a verdict waits for runs that have not ended, or that somebody stopped and nobody has archived.

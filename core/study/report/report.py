@@ -15,11 +15,12 @@ from core.run_spec import RunSpec
 from core.store.record import Experiment
 from core.study.arms.balance import misleading_sentence
 from core.study.arms.choice import dropped_sentences
+from core.study.arms.cost_words import costs
 from core.study.arms.fairness import comparable
 from core.study.arms.study_words import study_basis, study_level
 from core.study.arms.tuning import reference_name
 from core.study.arms.verdict import Verdict
-from core.study.arms.verdict_words import costs, explanation, headline, is_reported, level_words, name_of
+from core.study.arms.verdict_words import explanation, headline, is_reported, level_words, name_of
 from core.study.arms.withheld import NextStep
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of, scope_of, words_of

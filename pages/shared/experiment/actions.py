@@ -72,7 +72,7 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Verdict) -> None
     if found.next_step is not NextStep.RATES or not found.rates.several:
         known.pop("rates", None)
     if found.next_step is not NextStep.EPOCHS:
-        known.pop("epochs")
+        known.pop("epochs", None)
     titles = {name: f"{action.icon} {action.title}" for name, action in known.items()}
     st.menu_button(
         "More",

@@ -152,7 +152,7 @@ def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     rates = "the chosen learning rate and its neighbors" if is_tuned(run.spec for run in members) else "its rate"
     st.markdown(
         f"Full fine-tuning and each adapter and rank, at {rates}, for **three times as many epochs**. The answer is "
-        "then about these; what was trained stays."
+        "about these where they are better; what was trained stays."
     )
     with errors_shown():
         specs = [run.spec for run in members]

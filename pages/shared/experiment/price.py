@@ -36,8 +36,10 @@ def searched_sentence(planned: Planned) -> str:
         f"method's own with {SEARCH_SEEDS} seeds, more while the best is at an end, {MOST} at most; then the "
         "best and its neighbors with all seeds."
     )
-    again = f" While a method still gets better, this is done again with {LONGER} times the epochs, {most} at most."
-    return found + (again if tune.longer and most > first[-1] else "")
+    longer = f" {LONGER} times the epochs are tried while a method gets better, {most} at most"
+    shorter = "a third of them while that is as good"
+    both = f"{longer}, and {shorter}." if most > first[-1] else " A third of the epochs is tried while that is as good."
+    return found + (both if planned.plan is not None and planned.plan.finds_epochs else "")
 
 
 def price_table(lab: Lab, planned: Planned) -> None:
