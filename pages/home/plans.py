@@ -25,7 +25,7 @@ class Plan:
         """What is compared, in a line."""
         if self.tuned:
             long = ", which may take hours" if network.quick.seeds < DEFAULT_SEEDS else ""
-            return f"ranks 1, 4 and 16, the best learning rate found for each, trained until settled{long}"
+            return f"ranks 1, 4 and 16, the best learning rate and number of epochs found for each{long}"
         count = self.seeds(network)
         seeds = "" if count == DEFAULT_SEEDS else f"{counted(count, 'seed')}, "
         few = f", and “leaning” is the most that {count} seeds can show" if count < CLAIM_SEEDS else ""

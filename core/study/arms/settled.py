@@ -151,17 +151,14 @@ def _settled_sentences(arms: Sequence[Arm]) -> list[str]:
     """What says that some settings are settled: numbers of epochs that were tried, or the trend of their runs."""
     objective = arms[0].spec.objective
     half = objective.primary.amount_text(objective.margin / 2)
-
-    def names(among: Iterable[Arm]) -> str:
-        return listed([name_in_sentence(arm.name) for arm in among])
-
-    tried = [arm for arm in arms if gained(arm, longer=True) is not None]
-    found = (
-        [f"three times the epochs are projected to add at most {half} to {names(own)}"]
-        if (own := [arm for arm in arms if arm not in tried])
-        else []
-    )
-    found += [f"three times the epochs did not make {names(tried)} better by more than {half}"] if tried else []
-    fewer = [arm for arm in arms if gained(arm, longer=False) is not None]
-    found += [f"nor did a third of them {names(fewer)}"] if fewer else []
-    return [f"Settled: {'; '.join(found)}."]
+    longer, shorter = ({arm.key for arm in arms if gained(arm, side) is not None} for side in (True, False))
+    ways = {
+        "neither three times the epochs nor a third of them made {} better by more than {}": longer & shorter,
+        "three times the epochs did not make {} better by more than {}": longer - shorter,
+        "three times the epochs are projected to add at most {1} to {0}": {arm.key for arm in arms} - longer,
+    }
+    told = {way: [arm.name for arm in arms if arm.key in keys] for way, keys in ways.items() if keys}
+    found = [way.format(listed(list(map(name_in_sentence, names))), half) for way, names in told.items()]
+    untried = [name_in_sentence(arm.name) for arm in arms if arm.key not in shorter and arm.spec.optim.epochs > 1]
+    missing = [f"Not measured: whether a third of the epochs would do for {listed(untried)}."] if untried else []
+    return [f"Settled: {'; '.join(found)}.", *missing]

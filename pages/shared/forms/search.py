@@ -24,7 +24,8 @@ def is_searched(key: str) -> bool:
         persist_state="session",
         help="Finds the learning rate of every method, rank and control on one grid (…, 0.001, 0.00316, 0.01, …). "
         "Rates are tried with a few seeds until the best lies between two others; it and its neighbors are then "
-        "trained with all seeds. The validation part picks the best of each, and these are compared. Off: all are "
+        "trained with all seeds. The number of epochs is found alike. The validation part picks the best of each, and "
+        "these are compared. Off: all are "
         "trained at the rates that you choose.",
     )
 
