@@ -80,16 +80,13 @@ class Search:
             results: what ended, by number of epochs.
         """
         (begin, rate), *added = asked
-        priors = {begin: rate}
+        priors, treated, chosen = {begin: rate}, list[int](), None
         while True:
             found = {epochs: self._rates(prior, results.get(epochs, {})) for epochs, prior in priors.items()}
-            if not all(self._has_ended(rates, results.get(epochs, {})) for epochs, rates in found.items()):
+            if not self._have_ended(found, results):
                 return found
             best = {epochs: best_rate(rates, self.first, results[epochs], self.sign) for epochs, rates in found.items()}
-            known = {n: mean_of(own, self.first, results[n]) for n, own in best.items() if own is not None}
-            means = {epochs: mean for epochs, mean in known.items() if mean is not None}
-            chosen = fewest_good(means, self.margin, self.sign)
-            if chosen is None:
+            if chosen is None and (chosen := self._fewest_good(best, results, self.first)) is None:
                 return found
             more = self._next(priors, chosen, begin)
             added = [(epochs, prior) for epochs, prior in added if epochs not in priors]
@@ -97,19 +94,39 @@ class Search:
                 priors[more] = best[chosen] or rate
             elif added:
                 priors |= dict([added.pop(0)])
-            else:
-                found[chosen] = wanted(priors[chosen], self.first, self.seeds, results[chosen], self.sign)
-                for epochs, own in best.items():
-                    if own is not None and (is_third(epochs, chosen) or is_third(chosen, epochs)):
-                        found[epochs][own] = self.seeds
+            if len(priors) > len(found):
+                chosen = chosen if treated else None
+                continue
+            treated.append(chosen)
+            for epochs in treated:
+                found[epochs] = wanted(priors[epochs], self.first, self.seeds, results[epochs], self.sign)
+            for epochs, own in best.items():
+                if own is not None and any(is_third(epochs, n) or is_third(n, epochs) for n in treated):
+                    found[epochs][own] = self.seeds
+            if not self._have_ended(found, results):
                 return found
+            whole = {n: [rate for rate, own in rates.items() if own == self.seeds] for n, rates in found.items()}
+            preferred = {n: best_rate(rates, self.seeds, results[n], self.sign) for n, rates in whole.items() if rates}
+            chosen = self._fewest_good(preferred, results, self.seeds)
+            if chosen is None or chosen in treated:
+                return found
+
+    def _fewest_good(
+        self, rates: Mapping[int, float | None], results: Mapping[int, Results], seeds: Sequence[int]
+    ) -> int | None:
+        """The number of epochs that some seeds choose. Args: rates: the best of each number of epochs."""
+        known = {n: mean_of(rate, seeds, results[n]) for n, rate in rates.items() if rate is not None}
+        return fewest_good({n: mean for n, mean in known.items() if mean is not None}, self.margin, self.sign)
 
     def _rates(self, prior: float, results: Results) -> Rates:
         """The learning rates that a number of epochs is to be trained at with the first seeds."""
         return wanted(prior, self.first, self.first, results, self.sign)
 
-    def _has_ended(self, rates: Rates, results: Results) -> bool:
-        return all(set(seeds) <= results.get(rate, {}).keys() for rate, seeds in rates.items())
+    def _have_ended(self, found: Mapping[int, Rates], results: Mapping[int, Results]) -> bool:
+        places = [
+            (results.get(epochs, {}).get(rate, {}), own) for epochs, of in found.items() for rate, own in of.items()
+        ]
+        return all(set(own) <= ended.keys() for ended, own in places)
 
     def _next(self, tried: Collection[int], chosen: int, begin: int) -> int | None:
         """The number of epochs to be tried next; None where the chosen one lies between others, or no other may be."""

@@ -20,9 +20,9 @@ from scipy.special import expit
 from core.networks.perceptron import PerceptronSpec
 from core.objectives.classification import macro_f1, macro_f1_of_each
 from core.objectives.measure import Answers
-from core.plan.budget import LONGER, Search, is_third
+from core.plan.budget import LONGER, Search, fewest_good, is_third
 from core.plan.rate_grid import default_search, grid_rate
-from core.plan.search import SEARCH_SEEDS, best_rate
+from core.plan.search import SEARCH_SEEDS, best_rate, mean_of
 from core.study.stats.claims import is_lopsided
 from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.family import Compared, family_p, leaning, p_values, within_p
@@ -236,15 +236,17 @@ class Searched:
                 validated = float(tested[epochs, rate][seed] + rng.normal(0, noise))
                 results.setdefault(epochs, {}).setdefault(rate, {})[seed] = validated
         whole = {n: [rate for rate, own in rates.items() if own == seeds] for n, rates in wanted.items()}
-        self.epochs = max(whole, key=lambda n: len(whole[n]))
-        self.rate = best_rate(whole[self.epochs], seeds, results[self.epochs], 1.0) or 0.0
+        best = {n: best_rate(rates, seeds, results[n], 1.0) or 0.0 for n, rates in whole.items() if rates}
+        means = {n: mean_of(rate, seeds, results[n]) or 0.0 for n, rate in best.items()}
+        self.epochs = fewest_good(means, MARGIN, 1.0) or ASKED
+        self.rate = best[self.epochs]
         self.is_last = self.epochs == ASKED * LONGER**TUNE.longer
         place = round(2 * math.log10(self.rate))
         rates = [(self.epochs, grid_rate(place + step)) for step in (0, -1, 1)]
         rates = [at if at[1] in whole[at[0]] else (0, 0.0) for at in rates]
-        sides = [[(n, rate) for rate in whole[n] if is_third(n, self.epochs)] for n in sorted(whole)]
-        sides += [[(n, rate) for rate in whole[n] if is_third(self.epochs, n)] for n in sorted(whole)]
-        self._around = [tested.get(at) for at in (*rates, *(at for own in sides for at in own[:1]))]
+        fewer = next((n for n in best if is_third(n, self.epochs)), 0)
+        more = next((n for n in best if is_third(self.epochs, n)), 0)
+        self._around = [tested.get(at) for at in (*rates, *((n, best.get(n, 0.0)) for n in (fewer, more)))]
 
     def worth(self, epochs: int, rate: float) -> float:
         """The mean of runs with a number of epochs and a learning rate."""

@@ -102,8 +102,6 @@ class Setting:
     seeds: frozenset[int] = frozenset()
     tried: Mapping[int, Setting] = field(default_factory=dict)
     """By number of epochs the best of its method and rank, where several numbers were tried."""
-    searched: frozenset[int] = frozenset()
-    """Seeds over which these are compared."""
 
     @property
     def method(self) -> tuple[str, int | None]:
@@ -157,7 +155,10 @@ class Setting:
     def better(self, longer: bool) -> float | None:
         """By how much that is better on the validation part; None where it was not tried."""
         other = self.beside(longer)
-        return other.mean(self.searched) - self.tried[self.epochs].mean(self.searched) if other else None
+        if other is None:
+            return None
+        seeds = shared([self.tried[self.epochs], other])
+        return other.mean(seeds) - self.tried[self.epochs].mean(seeds)
 
     def mean(self, seeds: Iterable[int]) -> float:
         """On the validation part."""
@@ -219,8 +220,8 @@ def read_settings(home: Path, answer: Mapping[str, Any], labels: Labels, rows: l
 
 
 def of_chosen_epochs(settings: Sequence[Setting], margin: float) -> list[Setting]:
-    """Those of each method and rank with the fewest epochs within half a margin of its best, by the seeds that all of
-    its settings have; only numbers of epochs with the most seeds are chosen.
+    """Those of each method and rank with the fewest epochs within half a margin of its best, among the numbers of
+    epochs that have the most seeds, and over these.
     """
     found: list[Setting] = []
     for method in dict.fromkeys(one.method for one in settings):
@@ -229,17 +230,15 @@ def of_chosen_epochs(settings: Sequence[Setting], margin: float) -> list[Setting
         if len({one.epochs for one in own}) == 1 or not able:
             found += own
             continue
-        most = max(len(one.runs) for one in able)
-        whole = {one.epochs for one in able if len(one.runs) == most}
-        seeds = shared(able) or shared(one for one in able if len(one.runs) == most)
         tried: dict[int, Setting] = {}
-        for one in able:
-            if one.epochs not in tried or one.mean(seeds) > tried[one.epochs].mean(seeds):
-                tried[one.epochs] = one
-        chosen = _fewest_good(tried, seeds, margin)
-        if chosen not in whole:
-            chosen = _fewest_good({epochs: tried[epochs] for epochs in whole}, seeds, margin)
-        found += [replace(one, tried=tried, searched=seeds) for one in own if one.epochs == chosen]
+        for epochs in sorted({one.epochs for one in able}):
+            here = [one for one in able if one.epochs == epochs]
+            here = [one for one in here if len(one.runs) == max(len(other.runs) for other in here)]
+            tried[epochs] = max(here, key=lambda one: one.mean(shared(here)))
+        most = max(len(one.runs) for one in tried.values())
+        whole = {epochs: one for epochs, one in tried.items() if len(one.runs) == most}
+        chosen = _fewest_good(whole, shared(whole.values()), margin)
+        found += [replace(one, tried=tried) for one in own if one.epochs == chosen]
     return found
 
 

@@ -173,7 +173,9 @@ def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named
     found, before = report(more), report(decided)
     assert found.answer[0] == before.answer[0]
     assert "All settings trained for 10 epochs." in before.limits, "they are settled"
-    assert "The settings that are compared trained for 10 epochs, runs of 5 epochs chose these." in found.limits
+    assert (
+        "The settings that are compared trained for 10 epochs, which validation chose among 5 and 10." in found.limits
+    )
     told = [limit for limit in found.limits if "test part" in limit and "seen to be" in limit]
     assert not [limit for limit in before.limits if "seen to be" in limit]
     assert bool(told) is is_told

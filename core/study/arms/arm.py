@@ -49,8 +49,6 @@ class Arm:
     """Those of these seeds that every arm which may be chosen has finished."""
     tried: Mapping[int, Arm] = field(default_factory=dict, compare=False)
     """The best arm of its method and size with each number of epochs, where several were tried; its own among them."""
-    searched: tuple[int, ...] = field(default=(), compare=False)
-    """Seeds over which numbers of epochs are compared; see :mod:`core.study.arms.epochs`."""
 
     @property
     def key(self) -> str:

@@ -1,7 +1,7 @@
 """The number of epochs that the validation part chooses for each method and rank, among those that it was trained for.
 
 The rule is that of plans, :func:`core.plan.budget.fewest_good`: the fewest epochs within half a margin of the best,
-each at its own best rate, over the seeds of the search. Only numbers of epochs with the most seeds can be chosen: of
+each at its own best rate. Only numbers of epochs with the most seeds can be chosen, over which they are compared: of
 the others a search has trained its first seeds alone.
 """
 
@@ -32,31 +32,34 @@ def at_chosen_epochs(arms: Sequence[Arm]) -> list[Arm]:
 def _at_chosen(arms: Sequence[Arm]) -> list[Arm]:
     """The same of one method and rank."""
     by_epochs = grouped(sorted(arms, key=_epochs), _epochs)
-    able = {epochs: [arm for arm in own if arm.finished and not arm.failed] for epochs, own in by_epochs.items()}
-    seeds = {epochs: max((len(arm.finished) for arm in own), default=0) for epochs, own in able.items()}
-    most = max(seeds.values())
-    whole = {epochs for epochs, count in seeds.items() if count == most}
-    shared = common_seeds(arm for own in able.values() for arm in own)
-    shared = shared or common_seeds(arm for epochs in whole for arm in able[epochs])
-    best = {epochs: _best(own, shared) or by_epochs[epochs][0] for epochs, own in able.items()}
-    objective = arms[0].spec.objective
-    known = {epochs: mean for epochs, arm in best.items() if (mean := validated_mean(arm, shared)) is not None}
-    among = (known, {epochs: mean for epochs, mean in known.items() if epochs in whole})
-    picked = [fewest_good(means, objective.margin, objective.primary.sign) for means in among]
-    chosen = next((epochs for epochs in picked if epochs in whole), max(whole))
-    return [replace(arm, tried=best, searched=shared) for arm in by_epochs[chosen]]
+    best = {epochs: _best(own) or own[0] for epochs, own in by_epochs.items()}
+    most = max(_count(arm) for arm in best.values())
+    whole = {epochs: arm for epochs, arm in best.items() if _count(arm) == most}
+    seeds, objective = common_seeds(whole.values()), arms[0].spec.objective
+    known = {epochs: mean for epochs, arm in whole.items() if (mean := validated_mean(arm, seeds)) is not None}
+    chosen = fewest_good(known, objective.margin, objective.primary.sign) or max(whole)
+    return [replace(arm, tried=best) for arm in by_epochs[chosen]]
 
 
-def _best(able: Iterable[Arm], seeds: Sequence[int]) -> Arm | None:
-    """The best of these settings over some seeds; None where none has a value for all of them."""
+def _best(arms: Iterable[Arm]) -> Arm | None:
+    """The best of the settings that have the most seeds; None where none has a value for all of them."""
+    able = [arm for arm in arms if _count(arm)]
+    able = [arm for arm in able if _count(arm) == max(map(_count, able))]
+    seeds = common_seeds(able)
     means = [(mean, arm) for arm in able if (mean := validated_mean(arm, seeds)) is not None]
     worth = [(round(arm.spec.objective.primary.sign * mean, SETTLED_DIGITS), arm) for mean, arm in means]
     return max(worth, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
+def _count(arm: Arm) -> int:
+    """Number of its seeds; none count where one has failed."""
+    return 0 if arm.failed else len(arm.finished)
+
+
 def gained(arm: Arm, longer: bool) -> float | None:
     """What about three times the epochs of a setting reach beyond it on the validation part, or a third of them,
-    positive where they are better; −∞ where training failed there, None where that was not tried.
+    positive where they are better, over the seeds that both have; −∞ where training failed there, None where that was
+    not tried.
 
     Args:
         arm: as :func:`at_chosen_epochs` gives it.
@@ -65,7 +68,8 @@ def gained(arm: Arm, longer: bool) -> float | None:
     other = longer_of(arm) if longer else shorter_of(arm)
     if other is None:
         return None
-    here, there = (validated_mean(each, arm.searched) for each in (arm.tried[_epochs(arm)], other))
+    own = arm.tried[_epochs(arm)]
+    here, there = (validated_mean(each, common_seeds([own, other])) for each in (own, other))
     if here is None or there is None:
         return float("-inf") if other.failed else None
     return arm.spec.objective.primary.sign * (there - here)

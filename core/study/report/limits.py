@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from core.methods.method import Role
 from core.networks.network import NetworkSpec
 from core.numbers import capitalized, counted, listed
 from core.run_spec import RunSpec
@@ -88,13 +89,12 @@ def _lengths(evidence: Evidence) -> str:
     """How long the compared settings trained, and which of them may gain from more."""
     found = evidence.verdict
     compared = {arm.spec.optim.epochs for arm in evidence.chosen}
-    others = {run.spec.optim.epochs for run in evidence.members} - compared
+    tried = {run.spec.optim.epochs for run in evidence.members if run.spec.role is not Role.BASE}
     epochs = f"{listed([str(n) for n in sorted(compared)])} epoch{'' if compared == {1} else 's'}"
     trained = f"All settings trained for {epochs}."
-    if others:
-        left_out = listed([str(n) for n in sorted(others)])
-        each = "each for the fewest that are good on the validation part; " if len(compared) > 1 else ""
-        trained = f"The settings that are compared trained for {epochs}, {each}runs of {left_out} epochs chose these."
+    if len(tried) > 1:
+        among = listed([str(n) for n in sorted(tried)])
+        trained = f"The settings that are compared trained for {epochs}, which validation chose among {among}."
     arms = [arm for arm in (found.full, *(each.arm for each in found.candidates)) if arm is not None]
     stay = {arm.key for arm in found.compared} if found.holds_on else set[str]()
     may_gain = [arm for arm in arms if arm.key not in stay and course_of(arm) is not Course.SETTLED]
