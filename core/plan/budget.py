@@ -1,10 +1,11 @@
 """How long a method trains: which numbers of epochs are tried, and which one is chosen.
 
 Epochs are found as learning rates are, for each method and rank by itself, by the mean of the primary measure on the
-validation part over the seeds of the search, each number of epochs at its own best rate. Chosen are the fewest epochs
-that are within half a margin of the best. While these are the most or the fewest that were tried, three times as many,
-or a third of them, are tried as well. The best epoch of one long run is no number of epochs that was tried: the maximum
-over more evaluations can only rise with their noise, so that longer runs would always win.
+validation part, each number of epochs at its own best rate. Chosen are the fewest that are within half a margin of the
+best. The first seeds choose while the chosen number is the most or the fewest that was tried: then three times as many,
+or a third of them, are tried as well. All seeds choose among that number and its two neighbors, and go on from there.
+The best epoch of one long run is no number of epochs that was tried: the maximum over more evaluations can only rise
+with their noise, so that longer runs would always win.
 
 Where three times as many were not tried, the trend of the runs bounds what they would add (:func:`gain`).
 """
@@ -12,7 +13,7 @@ Where three times as many were not tried, the trend of the runs bounds what they
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.plan.search import SETTLED_DIGITS, Results, best_rate, mean_of, wanted
@@ -75,58 +76,75 @@ class Search:
         """Learning rates and seeds by number of epochs; only ever more as results come.
 
         Args:
-            asked: numbers of epochs, each with the rate that its search begins around. The search begins with the first
-                of them; what was added later is tried when that has ended.
+            asked: numbers of epochs, each with the rate that its search begins around. The first of them begins; what
+                was added later is tried when the first seeds have found no other.
             results: what ended, by number of epochs.
         """
-        (begin, rate), *added = asked
-        priors, treated, chosen = {begin: rate}, list[int](), None
-        while True:
-            found = {epochs: self._rates(prior, results.get(epochs, {})) for epochs, prior in priors.items()}
-            if not self._have_ended(found, results):
-                return found
-            best = {epochs: best_rate(rates, self.first, results[epochs], self.sign) for epochs, rates in found.items()}
-            if chosen is None and (chosen := self._fewest_good(best, results, self.first)) is None:
-                return found
-            more = self._next(priors, chosen, begin)
-            added = [(epochs, prior) for epochs, prior in added if epochs not in priors]
-            if more is not None:
-                priors[more] = best[chosen] or rate
-            elif added:
-                priors |= dict([added.pop(0)])
-            if len(priors) > len(found):
-                chosen = chosen if treated else None
-                continue
+        priors: dict[int, float] = {}
+        chosen, begin = None, asked[0][0]
+        for epochs, prior in asked:
+            priors.setdefault(epochs, prior)
+            chosen = self._between(None, priors, results, begin)
+            if chosen is None:
+                return self._by_first(priors, results)
+        treated: list[int] = []
+        while chosen is not None and chosen not in treated:
+            if self._between(chosen, priors, results, begin) is None:
+                break
             treated.append(chosen)
-            for epochs in treated:
-                found[epochs] = wanted(priors[epochs], self.first, self.seeds, results[epochs], self.sign)
-            for epochs, own in best.items():
-                if own is not None and any(is_third(epochs, n) or is_third(n, epochs) for n in treated):
-                    found[epochs][own] = self.seeds
-            if not self._have_ended(found, results):
-                return found
+            found = self._by_all(priors, treated, results)
+            if not _have_ended(found, results):
+                break
             whole = {n: [rate for rate, own in rates.items() if own == self.seeds] for n, rates in found.items()}
-            preferred = {n: best_rate(rates, self.seeds, results[n], self.sign) for n, rates in whole.items() if rates}
-            chosen = self._fewest_good(preferred, results, self.seeds)
-            if chosen is None or chosen in treated:
-                return found
+            chosen = self._fewest_good({n: rates for n, rates in whole.items() if rates}, results, self.seeds)
+        return self._by_all(priors, treated, results)
+
+    def _between(
+        self, chosen: int | None, priors: dict[int, float], results: Mapping[int, Results], begin: int
+    ) -> int | None:
+        """The chosen number of epochs, once the first seeds have tried what lies beside it; None while runs are
+        missing, and where all have diverged.
+
+        Args:
+            chosen: by all seeds; None where the first ones choose.
+            priors: the rate that each search begins around, by number of epochs; what is to be tried is added.
+            results: what ended.
+            begin: the number of epochs that the search began with.
+        """
+        while True:
+            found = self._by_first(priors, results)
+            if not _have_ended(found, results):
+                return None
+            own = chosen or self._fewest_good(found, results, self.first)
+            more = None if own is None else self._next(priors, own, begin)
+            if own is None or more is None:
+                return own
+            priors[more] = best_rate(found[own], self.first, results[own], self.sign) or priors[own]
+
+    def _by_first(self, priors: Mapping[int, float], results: Mapping[int, Results]) -> dict[int, Rates]:
+        """What the first seeds are to train with each number of epochs."""
+        return {n: wanted(prior, self.first, self.first, results.get(n, {}), self.sign) for n, prior in priors.items()}
+
+    def _by_all(
+        self, priors: Mapping[int, float], treated: Sequence[int], results: Mapping[int, Results]
+    ) -> dict[int, Rates]:
+        """The same, and what all seeds are to: some numbers of epochs, and the best rate of those beside them."""
+        found = self._by_first(priors, results)
+        for epochs in treated:
+            beside = [n for n in found if is_third(n, epochs) or is_third(epochs, n)]
+            best = {n: best_rate(found[n], self.first, results[n], self.sign) for n in beside}
+            found[epochs] |= wanted(priors[epochs], self.first, self.seeds, results[epochs], self.sign)
+            for n, rate in best.items():
+                found[n] |= {} if rate is None else {rate: self.seeds}
+        return found
 
     def _fewest_good(
-        self, rates: Mapping[int, float | None], results: Mapping[int, Results], seeds: Sequence[int]
+        self, rates: Mapping[int, Iterable[float]], results: Mapping[int, Results], seeds: Sequence[int]
     ) -> int | None:
-        """The number of epochs that some seeds choose. Args: rates: the best of each number of epochs."""
-        known = {n: mean_of(rate, seeds, results[n]) for n, rate in rates.items() if rate is not None}
-        return fewest_good({n: mean for n, mean in known.items() if mean is not None}, self.margin, self.sign)
-
-    def _rates(self, prior: float, results: Results) -> Rates:
-        """The learning rates that a number of epochs is to be trained at with the first seeds."""
-        return wanted(prior, self.first, self.first, results, self.sign)
-
-    def _have_ended(self, found: Mapping[int, Rates], results: Mapping[int, Results]) -> bool:
-        places = [
-            (results.get(epochs, {}).get(rate, {}), own) for epochs, of in found.items() for rate, own in of.items()
-        ]
-        return all(set(own) <= ended.keys() for ended, own in places)
+        """The number of epochs that some seeds choose, each at its best rate. Args: rates: by number of epochs."""
+        best = {n: best_rate(own, seeds, results[n], self.sign) for n, own in rates.items()}
+        means = {n: mean_of(rate, seeds, results[n]) for n, rate in best.items() if rate is not None}
+        return fewest_good({n: mean for n, mean in means.items() if mean is not None}, self.margin, self.sign)
 
     def _next(self, tried: Collection[int], chosen: int, begin: int) -> int | None:
         """The number of epochs to be tried next; None where the chosen one lies between others, or no other may be."""
@@ -136,6 +154,12 @@ class Search:
         if chosen == max(tried) and more <= begin * LONGER**self.times and can_be_longer(chosen):
             return more
         return fewer if chosen == min(tried) and least <= fewer < chosen else None
+
+
+def _have_ended(found: Mapping[int, Rates], results: Mapping[int, Results]) -> bool:
+    """Whether all of these runs have."""
+    places = [(results.get(n, {}).get(rate, {}), own) for n, rates in found.items() for rate, own in rates.items()]
+    return all(set(own) <= ended.keys() for ended, own in places)
 
 
 def can_be_longer(epochs: int) -> bool:

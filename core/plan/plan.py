@@ -6,7 +6,8 @@ the same. The only thing that it remembers is what it has queued: what is missin
 
 Epochs are found for each method and rank by itself (:mod:`core.plan.budget`): rates are searched for with the first
 seeds alone at the number of epochs that was asked for, then at three times as many or a third, around the best rate so
-far, as long as the chosen number is at an end of those tried. Then all seeds are trained with the chosen one.
+far, as long as the chosen number is at an end of those tried. Then all seeds are trained with the chosen one, and with
+the best rate of both numbers beside it; where all seeds choose one of these, it is treated alike.
 
 The plan of a study is one such plan for each point of its axis (:mod:`core.plan.axis`), with one set of seeds.
 """

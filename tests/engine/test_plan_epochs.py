@@ -141,6 +141,19 @@ def test_half_a_margin_is_what_longer_training_has_to_add(gained: float, chosen:
     assert {arm.spec.optim.epochs for arm in chosen_arms(trained(asked(), value))} == {chosen}
 
 
+def test_all_seeds_choose_where_the_first_ones_missed_what_longer_training_adds() -> None:
+    """And so does what lies beside what they choose: 90 epochs are tried only then."""
+
+    def value(kind: str, epochs: int, rate: float, seed: int) -> float:
+        gained = 5.0 * math.log(epochs, 3) if seed >= 3 and kind == "lora" else 0.0
+        return 50 + gained - 9 * (epochs < 10) - abs(2 * math.log10(rate) + (6 if kind == "full" else 4))
+
+    runs = trained(asked(), value)
+    assert rates_by_epochs(runs) == {3: 1, 10: 3, 30: 3, 90: 3}
+    assert rates_by_epochs(runs, "full") == {3: 1, 10: 3, 30: 1}
+    assert {arm.spec.label: arm.spec.optim.epochs for arm in chosen_arms(runs)} == {"Full": 10, "LoRA r=4": 90}
+
+
 def test_a_study_keeps_the_epochs_of_its_points_and_patience_ends_training_by_itself() -> None:
     value = levelling({"full": 1, "lora": 100})
     study = asked(0, vary=VarySpec.of(name="epochs", points=(2, 6)))
