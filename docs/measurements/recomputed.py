@@ -180,14 +180,14 @@ class Recomputed:
 
     def holds_on(self, rule: str, one: Setting) -> bool | None:
         """Whether a difference would be there with three times the epochs."""
-        ours, theirs, by = one.gains(), self.full.gains(), self.found[one.label]["by"]
-        if (
-            rule == "none"
-            or len(by) < 3
-            or one.epochs != self.full.epochs
-            or not by.keys() <= ours.keys() & theirs.keys()
-        ):
+        seeds, most = self.found[one.label]["by"].keys(), max(one.epochs, self.full.epochs)
+        own, full = one.at(most), self.full.at(most)
+        if rule == "none" or len(seeds) < 3 or own is None or full is None:
             return None
+        ours, theirs = own.gains(), full.gains()
+        if not (seeds <= ours.keys() & theirs.keys() and seeds <= own.runs.keys() & full.runs.keys()):
+            return None
+        by = {seed: float((own.runs[seed].right - full.runs[seed].right).mean()) for seed in seeds}
         shift = float(self.margin) if rule == "within" else 0.0
         _, low, high = interval(np.array([[d + ours[seed] - theirs[seed] + shift] for seed, d in by.items()]))
         return high < 0 if rule == "lower" else low > 0

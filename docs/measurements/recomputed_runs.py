@@ -152,6 +152,11 @@ class Setting:
                 return other
         return None
 
+    def at(self, epochs: int) -> Setting | None:
+        """The same, or the best with another number of epochs; None where that was not trained."""
+        other = self if epochs == self.epochs else self.tried.get(epochs)
+        return replace(other, tried=self.tried) if other is not None and other.runs else None
+
     def better(self, longer: bool) -> float | None:
         """By how much that is better on the validation part; None where it was not tried."""
         other = self.beside(longer)

@@ -85,6 +85,14 @@ def longer_of(arm: Arm) -> Arm | None:
     return next((other for epochs, other in arm.tried.items() if is_third(_epochs(arm), epochs)), None)
 
 
+def at_epochs(arm: Arm, epochs: int) -> Arm | None:
+    """A setting, or the best of its method and size with another number of epochs; None where that was not trained."""
+    if epochs == _epochs(arm):
+        return arm
+    other = arm.tried.get(epochs)
+    return None if other is None or not other.finished else replace(other.finished_only, tried=arm.tried)
+
+
 def most_epochs(arm: Arm) -> int:
     """The most epochs that the method and size of a setting were trained for."""
     return max([_epochs(arm), *arm.tried])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from core.numbers import counted
 from core.study.arms.arm import Arm
-from core.study.arms.epochs import common_seeds
+from core.study.arms.epochs import at_epochs, common_seeds
 from core.study.arms.family import Tested, differences_between, seen_difference
 from core.study.arms.tuning import name_in_sentence
 from core.study.stats.claims import Difference
@@ -42,9 +42,8 @@ def at_equal_epochs(arm: Arm, full: Arm, tested: Tested) -> tuple[AtEpochs, ...]
 
 
 def _at(epochs: int, arm: Arm, full: Arm, tested: Tested) -> AtEpochs:
-    ours, theirs = (own if own.spec.optim.epochs == epochs else own.tried.get(epochs) for own in (arm, full))
-    pairs = ((arm, ours), (full, theirs))
-    missing = tuple(name_in_sentence(own.spec.label) for own, found in pairs if found is None or not found.finished)
+    ours, theirs = at_epochs(arm, epochs), at_epochs(full, epochs)
+    missing = tuple(name_in_sentence(own.spec.label) for own in (arm, full) if at_epochs(own, epochs) is None)
     if ours is None or theirs is None or not (seeds := common_seeds([ours, theirs])):
         return AtEpochs(epochs, missing, None)
     return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, differences_between(ours, theirs, seeds, tested)))

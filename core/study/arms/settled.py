@@ -18,7 +18,7 @@ from core.numbers import capitalized, count_text, listed
 from core.plan.budget import gain
 from core.plan.search import SETTLED_DIGITS
 from core.study.arms.arm import Arm
-from core.study.arms.epochs import gained, shorter_of
+from core.study.arms.epochs import at_epochs, gained, shorter_of
 from core.study.arms.tuning import name_in_sentence
 from core.study.stats.claims import Difference
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, t_interval
@@ -80,8 +80,9 @@ def has_better_epochs(arm: Arm) -> bool:
 
 def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None = None) -> bool | None:
     """Whether a difference would be there with three times the epochs: the 95 % t interval of its values, each with
-    what its seed would gain, excludes 0 on the same side. None where too few gains are known, and where the two have
-    other numbers of epochs, which chance may have chosen.
+    what its seed would gain, excludes 0 on the same side. Where the two have different numbers of epochs, of which
+    chance has its part, that is asked of both at the more of them. None where too few gains are known, or one was not
+    trained for as many.
 
     Args:
         difference: of the primary measure, the setting minus full fine-tuning.
@@ -89,13 +90,15 @@ def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None =
         full: full fine-tuning.
         margin: how much worse it may be, where it is to stay within that; None where it is to stay better, or worse.
     """
-    ours, theirs, sign = gains_of(arm), gains_of(full), difference.what.sign
-    by_seed = dict(zip(difference.seeds, difference.values, strict=True))
-    if arm.spec.optim.epochs != full.spec.optim.epochs:
+    most, seeds = max(arm.spec.optim.epochs, full.spec.optim.epochs), difference.seeds
+    own, other = at_epochs(arm, most), at_epochs(full, most)
+    if own is None or other is None or len(seeds) < MIN_SEEDS:
         return None
-    if not set(by_seed) <= ours.keys() & theirs.keys() or len(by_seed) < MIN_SEEDS:
+    (ours, theirs), (a, b) = ((read(own), read(other)) for read in (gains_of, lambda each: each.by_seed(arm.primary)))
+    if not all(set(seeds) <= known.keys() for known in (ours, theirs, a, b)):
         return None
-    longer = t_interval([sign * value + ours[seed] - theirs[seed] + (margin or 0.0) for seed, value in by_seed.items()])
+    sign = difference.what.sign
+    longer = t_interval([sign * (a[seed] - b[seed]) + ours[seed] - theirs[seed] + (margin or 0.0) for seed in seeds])
     return longer.high < 0 if margin is None and not difference.is_better else longer.low > 0
 
 
@@ -115,8 +118,7 @@ def updates_of(arms: Iterable[Arm]) -> int:
 def updates_text(arms: Iterable[Arm]) -> str:
     """The length of the longest of these runs in words, as in ``1,200 updates``."""
     updates = updates_of(arms)
-    most = "at most " if len({arm.spec.optim.epochs for arm in arms}) > 1 else ""
-    return f"{most}{count_text(updates)} updates" if updates else "the training reported,"
+    return f"{count_text(updates)} updates" if updates else "the training reported,"
 
 
 def course_sentences(arms: Sequence[Arm], holds: bool | None = None, at_rates: bool = False) -> list[str]:
@@ -140,7 +142,8 @@ def course_sentences(arms: Sequence[Arm], holds: bool | None = None, at_rates: b
     found = []
     if improving := by_course.get(Course.IMPROVING):
         were = "was" if len(improving) == 1 else "were"
-        start = f"After {updates_text(arms)} {listed(improving)} {were} still improving"
+        late = updates_text(arm for arm in arms if name_in_sentence(arm.name) in improving)
+        start = f"After {late} {listed(improving)} {were} still improving"
         found.append(f"{start}: this says which learns faster, not which ends higher.")
     if unknown := by_course.get(Course.UNKNOWN):
         found.append(f"Whether longer training would change {listed(unknown)} is not known.")

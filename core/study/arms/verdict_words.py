@@ -91,6 +91,8 @@ def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
     match verdict.about:
         case About.METHODS:
             return f"{use} {words}."
+        case About.BUDGET if len({arm.spec.optim.epochs for arm in verdict.compared}) > 1:
+            return f"{capitalized(subject)} {words}."
         case About.BUDGET:
             return f"After {updates_text(verdict.compared)} {subject} {words}."
         case About.RUNS:
