@@ -178,6 +178,17 @@ def test_what_an_answer_says_where_methods_have_different_epochs() -> None:
     assert "epochs" not in headline(alike)
 
 
+def test_equal_epochs_are_those_of_the_setting_that_is_told_not_of_the_best_one() -> None:
+    full = [*of_epochs(10, 85.0, "full", seeds=8), *of_epochs(30, 90.0, "full", seeds=8)]
+    cheap = of_epochs(10, 90.0, "lora", seeds=8, rank=1)
+    found = verdict([*full, *cheap, *of_epochs(30, 91.0, "lora", seeds=8, rank=16)])
+    assert found.told is not None
+    assert found.best is not None
+    assert [each.arm.spec.label for each in (found.told, found.best)] == ["LoRA r=1", "LoRA r=16"]
+    assert [at.epochs for at in found.at_equal_epochs] == [10, 30]
+    assert "after 10 each, LoRA r=1 was 5.00 points more accurate" in " ".join(explanation(found))
+
+
 def test_longer_training_takes_the_chosen_rates_and_their_neighbors() -> None:
     optim = {"epochs": 10, "patience": 3}
     runs = [

@@ -335,15 +335,13 @@ def verdict(
     candidates = tuple(sorted(beside, key=lambda candidate: candidate.arm.trained))
     best = _best(everything, candidates)
     found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
-    if found.told is not None:
-        found = replace(found, at_equal_epochs=at_equal_epochs(found.told.arm, full, tested))
     if best is None and not (full.spec.is_reported and len({member_name(arm) for arm in sharing}) == len(sharing)):
         return replace(found, reason=no_ranking(judged_by(everything).primary))
     if selected:
         return replace(found, withheld=SELECTED)
     if best is None:
         # Of reported settings without a validation part each is tested, and none is the best one.
-        looked = _looked(found, families, looks)
+        looked = _looked(found, families, looks, tested)
         few = max((len(each.difference.seeds) for each in candidates), default=0) < CLAIM_SEEDS
         return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED + ("" if few else IN_TABLE))
     # Where a setting has learned nothing, no end of its rates is the best of anything.
@@ -351,24 +349,24 @@ def verdict(
     ends = ends_reason(everything, [full, *learned])
     if why := unlearned_reason(everyone, full, best.arm, tested, trivial, ends):
         return replace(found, withheld=why.text, mend=why.next_step)
-    return _looked(found, families, looks)
+    return _looked(found, families, looks, tested)
 
 
-def _looked(found: Verdict, families: Sequence[Family], earlier: Sequence[Look]) -> Verdict:
+def _looked(found: Verdict, families: Sequence[Family], earlier: Sequence[Look], tested: Tested) -> Verdict:
     """The verdict with what every family is tested for, and the choice. Args: earlier: looks at the experiment."""
     candidates = {candidate.arm.key: candidate for candidate in found.candidates}
     made: dict[tuple[Member, ...], Look] = {}
     for family in families:
         if own := [candidates[arm.key] for arm in family.arms if arm.key in candidates]:
-            made[family.account], tested = look_at(family, own, found.margin)
-            candidates |= {candidate.arm.key: candidate for candidate in tested}
+            made[family.account], done = look_at(family, own, found.margin)
+            candidates |= {candidate.arm.key: candidate for candidate in done}
     decided = tuple(candidates.values())
     best = candidates[found.best.arm.key] if found.best is not None else None
     first = next((family for family in families if family.account in made), None)
     used: dict[tuple[Member, ...], float] = {}
     for look in {look.key: look for look in (*earlier, *made.values())}.values():
         used[look.account] = used.get(look.account, 0.0) + look.level
-    return replace(
+    found = replace(
         found,
         candidates=decided,
         best=best,
@@ -376,6 +374,12 @@ def _looked(found: Verdict, families: Sequence[Family], earlier: Sequence[Look])
         looks=tuple(made.values()),
         used=tuple(used.values()),
         later=tuple(arm.label for family in families if family is not first for arm in family.arms),
+    )
+    told, full = found.told, found.full
+    return (
+        found
+        if told is None or full is None
+        else replace(found, at_equal_epochs=at_equal_epochs(told.arm, full, tested))
     )
 
 
