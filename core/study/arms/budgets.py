@@ -79,7 +79,7 @@ class Passed:
 
 
 def passed_epochs(runs: Sequence[Run], curves: Mapping[str, Curve]) -> list[Passed]:
-    """The differences from full fine-tuning after the epochs of the longest budget; none where rates are not constant.
+    """The differences from full fine-tuning after epochs that the compared settings passed; none where rates change.
 
     Args:
         runs: of an experiment.
