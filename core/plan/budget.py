@@ -167,18 +167,6 @@ def can_be_longer(epochs: int) -> bool:
     return LONGER * epochs <= (bounds(OptimSpec, "epochs").high or math.inf)
 
 
-def can_tell(optim: OptimSpec, has_shorter: bool) -> bool:
-    """Whether runs with these settings tell what longer ones would gain.
-
-    Args:
-        optim: of the runs.
-        has_shorter: whether there are others with a third of their epochs.
-    """
-    if optim.patience:
-        return False
-    return optim.epochs >= MIN_EPOCHS if optim.decay == "constant" else has_shorter
-
-
 def gain(run: Run, shorter: Run | None = None) -> float | None:
     """What three times the epochs would add to the primary measure on the validation part, positive where it gets
     better; None where that is not known.
@@ -193,9 +181,11 @@ def gain(run: Run, shorter: Run | None = None) -> float | None:
         shorter: of a learning rate that decays, a finished run of the same seed with a third of the epochs.
     """
     optim, objective = run.spec.optim, run.spec.objective
-    if run.result is None or not can_tell(optim, shorter is not None):
+    if run.result is None or optim.patience:
         return None
     if optim.decay == "constant":
+        if optim.epochs < MIN_EPOCHS:
+            return None
         known = (run.result.trends or {}).get(objective.validated)
     else:
         values = run.validated, shorter.validated if shorter is not None else None

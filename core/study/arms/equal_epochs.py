@@ -1,8 +1,7 @@
 """An adapter setting beside full fine-tuning at equal numbers of epochs, where the chosen ones differ.
 
 The answer compares each method at its own number of epochs. What is left of the difference where both have as many, the
-more and the fewer of the two, is described here and never tested. Numbers of epochs that were not chosen have runs of
-the search's seeds alone.
+more and the fewer of the two, is described here and never tested.
 """
 
 from __future__ import annotations
@@ -43,7 +42,8 @@ def at_equal_epochs(arm: Arm, full: Arm, tested: Tested) -> tuple[AtEpochs, ...]
 
 def _at(epochs: int, arm: Arm, full: Arm, tested: Tested) -> AtEpochs:
     ours, theirs = at_epochs(arm, epochs), at_epochs(full, epochs)
-    missing = tuple(name_in_sentence(own.spec.label) for own in (arm, full) if at_epochs(own, epochs) is None)
+    pairs = ((arm, ours), (full, theirs))
+    missing = tuple(name_in_sentence(own.spec.label) for own, found in pairs if found is None)
     if ours is None or theirs is None or not (seeds := common_seeds([ours, theirs])):
         return AtEpochs(epochs, missing, None)
     return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, differences_between(ours, theirs, seeds, tested)))

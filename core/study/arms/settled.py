@@ -37,12 +37,10 @@ def course_of(arm: Arm) -> Course:
     """What another number of epochs would do to a setting; not known where it was not tried, and is not known of each
     of its finished runs.
     """
-    half = arm.spec.objective.margin / 2 + 10**-SETTLED_DIGITS
-    shorter, longer = gained(arm, longer=False), gained(arm, longer=True)
-    if shorter is not None and shorter > half:
+    if _is_better(arm, longer=False):
         return Course.OVERTRAINED
-    if longer is not None:
-        return Course.IMPROVING if longer > half else Course.SETTLED
+    if (is_better := _is_better(arm, longer=True)) is not None:
+        return Course.IMPROVING if is_better else Course.SETTLED
     found = list(gains_of(arm).values())
     return course_by(found, arm.spec.objective.margin) if len(found) == len(arm.finished) else Course.UNKNOWN
 
@@ -74,8 +72,15 @@ def has_better_epochs(arm: Arm) -> bool:
     """Whether another number of epochs was tried and is better by more than half the margin, so that it would be chosen
     if it was trained with all seeds.
     """
-    half = arm.spec.objective.margin / 2 + 10**-SETTLED_DIGITS
-    return any((gained(arm, longer) or 0.0) > half for longer in (False, True))
+    return any(_is_better(arm, longer) for longer in (False, True))
+
+
+def _is_better(arm: Arm, longer: bool) -> bool | None:
+    """Whether three times the epochs, or a third of them, are better by more than half the margin; None where that was
+    not tried.
+    """
+    found = gained(arm, longer)
+    return None if found is None else found > arm.spec.objective.margin / 2 + 10**-SETTLED_DIGITS
 
 
 def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None = None) -> bool | None:
