@@ -16,7 +16,8 @@ from core.data.passage import Passage
 from core.data.sources.catalog import Catalog
 from core.data.sources.own import suggested_name
 from core.data.uploads import Draft, read_passages, read_texts
-from core.errors import LabError
+from core.errors import DatasetError, LabError
+from core.numbers import count_text, counted
 from core.objectives.registry import objective_of
 
 DIGITS = 10
@@ -58,6 +59,9 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
             help=f"column with the {what}, with --objective language (default: the likely one)",
         )
     parser.add_argument(
+        LEAVE_OUT, action="store_true", help="leave out rows that cannot be used, such as those without a label"
+    )
+    parser.add_argument(
         EVERYTHING,
         action="store_true",
         help="with --objective language, learn prompts, too, and not only completions and answers",
@@ -69,6 +73,9 @@ CONTINUED = {"prompt": "prompts", "completion": "completions", "messages": "conv
 
 EVERYTHING = "--loss-on-everything"
 """The option by which prompts are learned, too."""
+
+LEAVE_OUT = "--leave-out"
+"""The option by which some rows may be faulty."""
 
 
 def read_own(options: argparse.Namespace) -> OwnTexts:
@@ -82,13 +89,19 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
     draft: Draft[TextDataset] | Draft[LanguageDataset]
     if targets == "texts":
         columns = {key: name for key in ("text", *CONTINUED) if (name := getattr(options, key)) is not None}
-        draft = read_passages(file, columns, options.part, options.loss_on_everything)
+        draft = read_passages(file, columns, options.part, options.loss_on_everything, leave_out=True)
     else:
         draft = read_texts(
             *(file, options.text, options.label, options.part),
             objective=options.objective,
             numbers=targets == "numbers",
+            leave_out=True,
         )
+    if count := draft.faults.count:
+        if not options.leave_out:
+            rows = "this row" if count == 1 else f"all {count_text(count)} rows that cannot be used"
+            raise DatasetError(f"{draft.faults.told[0]} {LEAVE_OUT} leaves out {rows}.")
+        print(f"Left out: {counted(count, 'row')}. {draft.faults.told[0]}", file=sys.stderr)
     print(f"{file.name}: {draft.line}", file=sys.stderr)
     for warning in draft.warnings:
         print(f"Note: {warning}", file=sys.stderr)

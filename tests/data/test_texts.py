@@ -53,7 +53,7 @@ def test_every_kind_of_file_gives_the_same_dataset(kind: str) -> None:
     assert draft.dataset.class_names == ("apple", "fig", "pear")
     assert draft.dataset.train_texts == read_texts(CSV).dataset.train_texts
     assert (draft.train_counts, draft.test_counts) == ((5, 5, 5), (1, 1, 1))
-    assert "18 texts in 3 classes: 15 for training and 3 for testing" in draft.line
+    assert "18 texts from 'text' in 3 classes from 'label': 15 for training and 3 for testing" in draft.line
     assert not draft.dataset.train_labels.flags.writeable
 
 
@@ -448,7 +448,7 @@ def test_flags_and_pairs_are_told_from_other_columns() -> None:
     with_label = guess(table_of([(*row, "ab"[row[1]]) for row in flagged], *names, "label"))
     assert (with_label.label, with_label.obstacle) == ("label", "")
     one_hot = [(f"a text {n}", *(int(n % 3 == column) for column in range(3))) for n in range(60)]
-    assert not guess(table_of(one_hot, *names)).obstacle
+    assert "several labels" not in guess(table_of(one_hot, *names)).obstacle
     pair = [(f"the text {n}", f"another text {n}", "ab"[n % 2]) for n in range(20)]
     found = guess(table_of(pair, "Sentence1", "Sentence2", "label"))
     assert (found.text, found.label) == (None, "label")
@@ -457,10 +457,35 @@ def test_flags_and_pairs_are_told_from_other_columns() -> None:
     assert not guess(table_of(scores, "score1", "score2", "text", "label")).obstacle
 
 
+@pytest.mark.parametrize("empty", [0, 2])
+def test_empty_cells_are_faults_of_rows_and_of_several_likely_labels_a_person_chooses(empty: int) -> None:
+    rows = [(f"a ticket {n}", ("mail", "web")[n % 2], "" if n < empty else "abc"[n % 3]) for n in range(60)]
+    content = separated(rows, ("body", "ch.", "queue")).encode()
+    with pytest.raises(DatasetError, match=r"Each of the columns 'ch.', 'queue' could be the label: choose one"):
+        read_texts(content)
+    read = read_texts(content, label="queue", leave_out=True)
+    assert read.line.startswith(f"{60 - empty} texts from 'body' in 3 classes from 'queue': ")
+    assert read.faults.count == empty
+    other = read_texts(content, label="ch.").warnings
+    assert other[0] == "The column 'queue' could be the label, too, and is not used: each text has one label."
+    alone = separated([row[::2] for row in rows], ("body", "queue")).encode()
+    assert guess(read_text_table(alone)).label == "queue"
+
+
 def test_a_column_that_could_be_the_label_as_well_is_named() -> None:
     """And no column of ids, of parts, with gaps, with few texts of a class, or with the label in other words."""
     rows = [
-        (n, f"text {n % 29}", "ab"[n % 2], "xyz"[n % 3], n % 2 + 1, n // 4, "x" * (n % 2), "x" if n else "y", "web")
+        (
+            n,
+            f"text {n % 29}",
+            "ab"[n % 2],
+            "xyz"[n % 3],
+            n % 2 + 1,
+            n // 4,
+            "xy"[n % 4 > 1] * (n % 2),
+            "x" if n else "y",
+            "web",
+        )
         for n in range(60)
     ]
     names = ("id", "text", "label", "label2", "number", "session", "gaps", "rare", "source")

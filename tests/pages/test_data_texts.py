@@ -51,13 +51,13 @@ def test_texts_are_previewed_then_saved_and_deleted_like_images(opened: Lab) -> 
     app = with_texts("My Mails.csv.gz", gzip.compress(MAILS))
     assert not app.error
     assert [box(app, name).value for name in ("Text", "Label", "Part")] == [NAMES[0], NAMES[2], None]
-    assert "36 texts in 3 classes" in texts(app)
+    assert "36 texts from" in texts(app)
     assert facts(app)["Repeated rows"] == "18, kept"
     assert app.dataframe[0].value.shape == (5, 4)
     assert files(opened) == set()
     (toggle,) = app.toggle
     toggle.set_value(True).run()
-    assert "18 texts in 3 classes: 15 for training and 3 for testing" in texts(app)
+    assert f"in 3 classes from {NAMES[2]!r}: 15 for training and 3 for testing" in texts(app)
     assert facts(app)["Repeated rows"] == "18, left out"
     assert facts(app)["Words per text"] == "4 to 4; median 4, 95 % have at most 4"
     box(app, "Texts of class").set_value(1).run()
@@ -119,7 +119,7 @@ def test_rows_without_a_label_are_in_one_list_and_left_out_by_a_button(opened: L
     assert "Line 20 has a text but no label" in warning.value
     assert not app.text_input
     press(app, "Leave these out")
-    assert "18 texts in 3 classes" in texts(app)
+    assert "18 texts from" in texts(app)
     box(app, "Label").set_value("other").run()
     assert "18 texts" not in texts(app), "another column has other faults"
     box(app, "Label").set_value("label").run()

@@ -64,7 +64,8 @@ def _draft(
     dataset = dataset_of((), texts, numbers, testing, replace(columns, without_repeats=drop_duplicates), objective)
     split = "split as in the file" if columns.part else "with a random test part"
     line = (
-        f"{len(rows):,} texts with numbers from {numbers.min():g} to {numbers.max():g}: "
+        f"{len(rows):,} texts from {quoted(columns.text)} with numbers of {quoted(columns.label)} from "
+        f"{numbers.min():g} to {numbers.max():g}: "
         f"{len(dataset.train_texts):,} for training and {len(dataset.test_texts):,} for testing, {split}."
     )
     notes = [*table.notes, *([read.note] if read.note else [])]

@@ -16,7 +16,7 @@ from core.data.uploads.faults import Faults
 from core.data.uploads.limits import MAX_TEXT, MIN_PER_PART
 from core.data.uploads.passage_forms import PassageColumns, cells_of, form_of
 from core.data.uploads.text_rows import given_for_testing, parts_of
-from core.data.uploads.text_table import TextTable, quoted
+from core.data.uploads.text_table import TextTable, listed, quoted
 from core.data.uploads.topics import check_topics, drawn_of_each, labelled, topic_in
 from core.errors import DatasetError
 from core.numbers import count_text
@@ -64,8 +64,8 @@ def draft_passages(
     for number, row in enumerate(zip(*cells.values(), strict=True)):
         where = f"{table.unit} {table.places[number]}"
         of_field = dict(zip(cells, row, strict=True))
-        if listed := next((key for key, cell in of_field.items() if cell is None), None):
-            name = quoted(dict(columns.columns)[listed])
+        if lists := next((key for key, cell in of_field.items() if cell is None), None):
+            name = quoted(dict(columns.columns)[lists])
             faults.add(f"{where} has a list or an object in {name}, not a text: choose another column.")
             continue
         written = {key: cell or "" for key, cell in of_field.items()}
@@ -128,6 +128,7 @@ def _draft(
     )
     scored = [sum(map(bytes_of, part)) for part in (dataset.train_texts, dataset.test_texts)]
     split = "split as in the file" if columns.part else "with a random test part"
+    read_from = "" if table.is_plain else f"; read from {listed([name for _, name in columns.columns])}"
     of_topics = f" on {len(names)} topics" if names else ""
     all_scored = all(is_scored for passage in passages for _, is_scored in passage.pieces)
     what = f"the {form.completes} are" if form.completes and not all_scored else "everything is"
@@ -151,7 +152,7 @@ def _draft(
     return Draft(
         dataset,
         f"{len(rows):,} passages{of_topics}, of which {what} learned: {len(dataset.train_texts):,} for training and "
-        f"{len(dataset.test_texts):,} for testing, {split}.",
+        f"{len(dataset.test_texts):,} for testing, {split}{read_from}.",
         tuple(filter(None, warnings)),
         faults,
         tuple(facts.items()),

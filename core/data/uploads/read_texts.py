@@ -35,6 +35,7 @@ def read_texts(
     drop_duplicates: bool = False,
     objective: str = USUAL_OBJECTIVE,
     numbers: bool = False,
+    leave_out: bool = False,
 ) -> Draft[TextDataset]:
     """Read a dataset of texts from a file; nothing is written to disk.
 
@@ -47,6 +48,7 @@ def read_texts(
         drop_duplicates: leave out rows that repeat the text and the label of another row.
         objective: kind of the objective that the labels are for.
         numbers: whether they are numbers, not classes.
+        leave_out: whether rows that cannot be used, such as those without a label, are left out.
 
     Raises:
         DatasetError: it cannot be used; the message says why.
@@ -65,8 +67,8 @@ def read_texts(
         part = guessed.part
     columns = TextColumns(str(chosen["text"]), str(chosen["label"]), part)
     if numbers:
-        return draft_numbers(table, columns, objective, drop_duplicates)
-    return draft_texts(table, columns, drop_duplicates, objective)
+        return draft_numbers(table, columns, objective, drop_duplicates, leave_out)
+    return draft_texts(table, columns, drop_duplicates, objective, leave_out)
 
 
 def read_passages(
@@ -76,6 +78,7 @@ def read_passages(
     all_scored: bool = False,
     drop_duplicates: bool = False,
     topic: str | None = None,
+    leave_out: bool = False,
 ) -> Draft[LanguageDataset]:
     """Read a dataset of passages for a language model from a file; nothing is written to disk.
 
@@ -88,6 +91,7 @@ def read_passages(
         all_scored: whether prompts are scored, too.
         drop_duplicates: leave out passages that repeat another one.
         topic: name of the column that names the topic of each row; None for passages without topics.
+        leave_out: whether rows that cannot be used, such as those without a completion, are left out.
 
     Raises:
         DatasetError: it cannot be used; the message says why.
@@ -95,7 +99,7 @@ def read_passages(
     table = read_text_table(source, isinstance(source, Path) and source.name.lower().endswith(PLAIN))
     chosen = columns_of(table, columns or {})
     chosen = replace(chosen, part=part or chosen.part, topic=topic)
-    return draft_passages(table, chosen, all_scored, drop_duplicates)
+    return draft_passages(table, chosen, all_scored, drop_duplicates, leave_out)
 
 
 def read_text_table(source: bytes | Path, is_plain: bool = False) -> TextTable:

@@ -32,12 +32,16 @@ HEADINGS = frozenset((*TEXT_NAMES, *LABEL_NAMES, *PART_NAMES, *CONTINUED_NAMES))
 """Names that are those of columns, in lower case."""
 
 NEARLY_ALL = 0.9
-"""Share of the cells of a column named like one of parts that must be parts; the others are then told to a person."""
+"""Share of the cells of a column that must be what the column is taken for, such as labels, or parts where it is named
+like one of parts; the others are then told to a person."""
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 """Pattern of a number."""
 
-PAIR = "learns to classify single texts: choose one of them as the text, or the objective Language to continue both."
+PAIR = (
+    "and LoRA Lab learns to classify single texts: choose one of them as the text, or the objective Language to "
+    "continue both."
+)
 FLAGGED = "and LoRA Lab learns one: choose one of them as the label, to learn that alone."
 
 SAMPLE = 2000
@@ -65,13 +69,16 @@ def guess(table: TextTable, numbers: bool = False) -> Guess:
     part, left = samples_of(table)
     text = likely_text(left)
     others = {name: cells for name, cells in left.items() if name != text}
-    label = _numbers(others) if numbers else _label(others)
+    label = _numbers(others) if numbers else None
+    labels = [label] if label is not None else [] if numbers else _labels(others)
     if pair := pair_in(left):
         names = " and ".join(map(quoted, pair))
-        return Guess(None, label, part, f"{names} are a pair of texts in each row, and LoRA Lab {PAIR}")
-    if not numbers and label in (flags := flags_in(others)):
+        return Guess(None, labels[0] if labels else None, part, f"{names} are a pair of texts in each row, {PAIR}")
+    if not numbers and {*labels} & {*(flags := flags_in(others))}:
         return Guess(text, None, part, f"The columns {listed(flags)} are several labels per text, {FLAGGED}")
-    return Guess(text, label, part)
+    if len(labels) > 1:
+        return Guess(text, None, part, f"Each of the columns {listed(labels)} could be the label: choose one of them.")
+    return Guess(text, labels[0] if labels else None, part)
 
 
 def unused_labels(table: TextTable, columns: TextColumns) -> str:
@@ -82,10 +89,10 @@ def unused_labels(table: TextTable, columns: TextColumns) -> str:
     label = samples.get(columns.label, [])
     found = []
     for name in samples.keys() - {columns.text, columns.label, columns.part}:
-        values = Counter(samples[name])
-        if 2 <= len(values) <= SCALE and "" not in values and min(values.values()) >= MIN_TRAIN + MIN_TEST:
-            pairs = set(zip(samples[name], label, strict=False))
-            if not len(pairs) == len(values) == len(set(label)):
+        values = Counter(filter(None, samples[name]))
+        if 2 <= len(values) <= SCALE and _is_full(samples[name]) and min(values.values()) >= MIN_TRAIN + MIN_TEST:
+            pairs = {pair for pair in zip(samples[name], label, strict=False) if all(pair)}
+            if not len(pairs) == len(values) == len({*label} - {""}):
                 found.append(name)
     if not found:
         return ""
@@ -150,14 +157,19 @@ def _is_number(cell: str) -> bool:
     return not cell or NUMBER.fullmatch(cell) is not None
 
 
-def _label(columns: dict[str, list[str]]) -> str | None:
-    """A column whose values recur: the first with a name for labels, else the fullest one, with the fewest values."""
+def _is_full(cells: list[str]) -> bool:
+    """Whether nearly all cells hold something."""
+    return len(cells) - cells.count("") >= NEARLY_ALL * len(cells)
+
+
+def _labels(columns: dict[str, list[str]]) -> list[str]:
+    """Columns whose values recur: the first with a name for labels; else all of few values, or of more, that are
+    nearly full.
+    """
     values = {name: len(set(cells) - {""}) for name, cells in columns.items()}
-    likely = {
-        name: count for name, count in values.items() if 2 <= count <= min(MAX_CLASSES, max(2, len(columns[name]) // 2))
-    }
-    named = _named(columns, LABEL_NAMES)
+    likely = [name for name, count in values.items() if 2 <= count <= min(MAX_CLASSES, max(2, len(columns[name]) // 2))]
     # What is called a label but cannot be one is chosen too, so that a person learns what is wrong with it.
-    others = sorted(likely, key=lambda name: (columns[name].count(""), likely[name]))
-    ordered = [name for name in named if name in likely] or named or others
-    return ordered[0] if ordered else None
+    if named := _named({name: columns[name] for name in likely}, LABEL_NAMES) or _named(columns, LABEL_NAMES):
+        return named[:1]
+    full = [name for name in likely if _is_full(columns[name])] or likely
+    return [name for name in full if values[name] <= SCALE] or full

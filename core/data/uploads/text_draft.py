@@ -68,8 +68,8 @@ def _draft(
     dataset = dataset_of(names, texts, labels, testing, replace(columns, without_repeats=drop_duplicates), objective)
     split = "split as in the file" if columns.part else "with a random test part from each class"
     line = (
-        f"{len(rows):,} texts in {len(names)} classes: {len(dataset.train_texts):,} for training and "
-        f"{len(dataset.test_texts):,} for testing, {split}."
+        f"{len(rows):,} texts from {quoted(columns.text)} in {len(names)} classes from {quoted(columns.label)}: "
+        f"{len(dataset.train_texts):,} for training and {len(dataset.test_texts):,} for testing, {split}."
     )
     counts = np.bincount(dataset.train_labels, minlength=len(names))
     said = (*table.notes, read.note, unused_labels(table, columns), *class_warnings(names, counts, "texts"))
