@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # first allocation, and ignores it on systems other than Linux.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
+VERSION = "0.1.0"
+"""Of this library and its dashboard; that of pyproject.toml."""
+
 _PLACES = {
     "DoRASpec": "core.methods.dora",
     **dict.fromkeys(("LinearWithLoRA", "LinearWithLoRAMerged", "LoRALayer"), "core.methods.layers"),

@@ -170,7 +170,7 @@ def check_kind(catalog: Catalog, network: str | None, dataset: str, learns: str 
         raise SpecError(f"{dataset} has {kind}s: name a network that reads them, as in --network {FIRST}.")
 
 
-def add_objective(parser: argparse.ArgumentParser) -> None:
+def add_objective(parser: argparse._ActionsContainer) -> None:
     """Add the options."""
     lines = ", ".join(f"{objective.title} ({objective.name()})" for objective in OBJECTIVES)
     parser.add_argument(

@@ -51,56 +51,55 @@ KINDS = tuple(dict.fromkeys(kind for preset in PRESETS.values() for kind in pres
 """Kinds of data that there are presets for; texts to continue have those of texts."""
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
-    parser = commands.add_parser("compare", help="pretrain, fine-tune fully and with LoRA, and compare")
+def compare_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.set_defaults(command=compare, kept=RUNS_KEPT)
     note_given(parser)
-    parser.add_argument(
+    data = parser.add_argument_group("network and data")
+    data.add_argument(
+        "--network", metavar="NAME", help=f"network with weights to start from, for texts: {NAMES} (default: none)"
+    )
+    data.add_argument("--source", help="dataset of the base (default: the best one on this machine)")
+    data.add_argument("--target", help="dataset to fine-tune on (default: the source)")
+    data.add_argument(
+        "--direct", action="store_true", help="fine-tune the network on the target as it is, without a source"
+    )
+    about = bounds(Configuration, "forgetting")
+    data.add_argument("--forgetting", metavar="DATASET", help=f"{about.title}: {about.description} (default: nothing)")
+    lines = "; ".join(f"{preset.name}: {preset.line.rstrip('.')}" for preset in PRESETS.values())
+    usual = ", ".join(f"{suggested_preset(kind)} for {noun(kind)}" for kind in KINDS)
+    data.add_argument("--preset", choices=list(PRESETS), help=f"{lines} (default: {usual})".replace("%", "%%"))
+    add_field(data, "--shots", TaskSpec, "shots", "of the target", metavar="N", shown="those of the preset")
+    add_field(
+        data, "--length", TaskSpec, "length", metavar="N", default=None, shown="128, or what the network can read"
+    )
+    shown = by_family(lambda family: default_optim(PretrainSpec, family).epochs)
+    add_field(data, "--pretrain-epochs", OptimSpec, "epochs", "of the base", shown=shown, default=None)
+    data.add_argument(
+        "--vary-bases",
+        action="store_true",
+        help="use one base per seed, so that the seeds of base and fine-tuning vary together",
+    )
+    add_texts(parser.add_argument_group("own texts"))
+    add_objective(parser.add_argument_group("objective"))
+    add_training(parser)
+    running = parser.add_argument_group("running and answering")
+    running.add_argument(
+        "--seeds", type=int, default=DEFAULT_SEEDS, help="runs per setting, with seeds 0, 1, … (default: %(default)s)"
+    )
+    running.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
         help=f"run the experiment of a JSON file that a page or --save-config wrote; of the other options it takes "
         f"{', '.join(BESIDE_CONFIG)}",
     )
-    parser.add_argument(
+    running.add_argument(
         "--save-config", type=Path, metavar="FILE", help="write what is asked for as such a file, and train nothing"
     )
-    parser.add_argument(
-        "--network", metavar="NAME", help=f"network with weights to start from, for texts: {NAMES} (default: none)"
-    )
-    parser.add_argument("--source", help="dataset of the base (default: the best one on this machine)")
-    parser.add_argument("--target", help="dataset to fine-tune on (default: the source)")
-    add_texts(parser)
-    parser.add_argument(
-        "--direct", action="store_true", help="fine-tune the network on the target as it is, without a source"
-    )
-    about = bounds(Configuration, "forgetting")
-    parser.add_argument(
-        "--forgetting", metavar="DATASET", help=f"{about.title}: {about.description} (default: nothing)"
-    )
-    lines = "; ".join(f"{preset.name}: {preset.line.rstrip('.')}" for preset in PRESETS.values())
-    usual = ", ".join(f"{suggested_preset(kind)} for {noun(kind)}" for kind in KINDS)
-    parser.add_argument("--preset", choices=list(PRESETS), help=f"{lines} (default: {usual})".replace("%", "%%"))
-    add_field(parser, "--shots", TaskSpec, "shots", "of the target", metavar="N", shown="those of the preset")
-    add_field(
-        parser, "--length", TaskSpec, "length", metavar="N", default=None, shown="128, or what the network can read"
-    )
-    parser.add_argument(
-        "--seeds", type=int, default=DEFAULT_SEEDS, help="runs per setting, with seeds 0, 1, … (default: %(default)s)"
-    )
-    shown = by_family(lambda family: default_optim(PretrainSpec, family).epochs)
-    add_field(parser, "--pretrain-epochs", OptimSpec, "epochs", "of the base", shown=shown, default=None)
-    parser.add_argument(
-        "--vary-bases",
-        action="store_true",
-        help="use one base per seed, so that the seeds of base and fine-tuning vary together",
-    )
-    add_training(parser)
-    add_objective(parser)
-    parser.add_argument("--device", default="auto", choices=DEVICES, help="where to train")
-    add_home(parser)
-    add_output(parser)
+    running.add_argument("--device", default="auto", choices=DEVICES, help="where to train")
+    add_home(running)
+    add_output(running)
 
 
 def compare(options: argparse.Namespace) -> int:

@@ -17,28 +17,26 @@ from core.store.record import RUN_ID, Run
 from core.study.report.results_export import results_files
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
-    job = commands.add_parser(
-        "export",
-        help="write a run's network or adapter for another tool, or the results of an experiment",
-        description="Write the network of a run, with its adapter merged, or the adapter alone, as a file for another "
+def export_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = (
+        "Write the network of a run, with its adapter merged, or the adapter alone, as a file for another "
         "tool. The tool reads it, and the difference from the trained network on the test part is printed. Of an "
         "experiment, write the results as a table, with test examples, epochs and looks in files beside it, all of "
-        "which judge reads.",
+        "which judge reads."
     )
-    job.set_defaults(command=export, kept=NOTHING_KEPT)
-    job.add_argument("run", metavar="RUN", help="id of a run with a result, or of an experiment")
-    job.add_argument(
+    parser.set_defaults(command=export, kept=NOTHING_KEPT)
+    parser.add_argument("run", metavar="RUN", help="id of a run with a result, or of an experiment")
+    parser.add_argument(
         "file", type=Path, metavar="FILE", help="where to write it; of an experiment a name that ends in .csv"
     )
     kinds = "; ".join(f"{form.name}: {form.line.removesuffix('.')}" for form in FORMATS.values())
-    job.add_argument(
+    parser.add_argument(
         "--format",
         choices=list(FORMATS),
         help=f"kind of file (default: by the ending of FILE, else {MergedFormat.name}). {kinds}",
     )
-    add_home(job)
+    add_home(parser)
 
 
 def export(options: argparse.Namespace) -> int:

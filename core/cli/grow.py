@@ -16,14 +16,12 @@ from core.study.arms.growth import extended, longer, rates_beside
 from core.study.report.answer import answer_of, is_study
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
-    parser = commands.add_parser(
-        "grow",
-        help="finish an experiment, or add seeds and ranks to it",
-        description="Train what is missing for every setting of an experiment to have every seed of it, together with "
+def grow_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = (
+        "Train what is missing for every setting of an experiment to have every seed of it, together with "
         "the seeds and ranks that are added. What was trained stays. Base, task and device are the experiment's. With "
-        "--finish alone, runs that were deleted are named, and not trained again.",
+        "--finish alone, runs that were deleted are named, and not trained again."
     )
     parser.set_defaults(command=grow, kept=RUNS_KEPT)
     parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")

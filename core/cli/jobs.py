@@ -26,36 +26,38 @@ from core.errors import JobFileError, LabError, os_error_as
 from core.training.events import StepLoss
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands to a parser."""
-    found = commands.add_parser(
-        "jobs",
-        help="write an experiment's waiting runs into files, to train them elsewhere",
-        description="Take the runs of an experiment that wait off the queue, and write them into files, each with its "
-        "data, base and network. Train each file with `python -m core job`, and put the results back with "
-        "`python -m core collect`.",
+def jobs_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = (
+        "Take the runs of an experiment that wait off the queue, and write them into files, each with its data, base "
+        "and network. Train each file with `python -m core job`, and put the results back with `python -m core "
+        "collect`."
     )
-    found.set_defaults(command=send)
-    found.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
-    found.add_argument("--split", type=int, default=1, metavar="N", help="number of files (default: 1)")
-    found.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="where to write them (default: here)")
-    add_home(found)
-    found = commands.add_parser(
-        "job",
-        help="train a file of jobs, without a home folder",
-        description="Train what a file of `python -m core jobs` contains, and write a file of results beside it. "
-        "Until all jobs have ended, the results of each are kept in a file of their own. Nothing else is read or "
-        "written.",
+    parser.set_defaults(command=send)
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
+    parser.add_argument("--split", type=int, default=1, metavar="N", help="number of files (default: 1)")
+    parser.add_argument(
+        "--out", type=Path, default=Path(), metavar="FOLDER", help="where to write them (default: here)"
     )
-    found.set_defaults(command=train, kept=NOTHING_KEPT)
-    found.add_argument("file", type=Path, metavar="FILE")
-    found.add_argument("--out", type=Path, metavar="RESULT", help="file of results (default: FILE with .results.zip)")
-    found = commands.add_parser(
-        "collect", help="put the results of jobs that were trained elsewhere into a home folder"
+    add_home(parser)
+
+
+def job_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = (
+        "Train what a file of `python -m core jobs` contains, and write a file of results beside it. Until all jobs "
+        "have ended, the results of each are kept in a file of their own. Nothing else is read or written."
     )
-    found.set_defaults(command=collect)
-    found.add_argument("files", type=Path, nargs="+", metavar="RESULT")
-    add_home(found)
+    parser.set_defaults(command=train, kept=NOTHING_KEPT)
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--out", type=Path, metavar="RESULT", help="file of results (default: FILE with .results.zip)")
+
+
+def collect_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.set_defaults(command=collect)
+    parser.add_argument("files", type=Path, nargs="+", metavar="RESULT")
+    add_home(parser)
 
 
 def send(options: argparse.Namespace) -> int:

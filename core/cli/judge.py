@@ -32,14 +32,12 @@ from core.study.report.judged_report import judged_report, networks_table, setti
 KEPT = "Nothing was kept of results that had not been judged."
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
+def judge_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     sources = " ".join(f"{source.title}: {source.line}" for source in SOURCES)
-    parser = commands.add_parser(
-        "judge",
-        help="give the verdict on results that others report",
-        description="Read results that other tools wrote, ask what does not fit, and give the verdict by the rule for "
-        f"our own experiments. {sources}",
+    parser.description = (
+        "Read results that other tools wrote, ask what does not fit, and give the verdict by the rule for "
+        f"our own experiments. {sources}"
     )
     parser.set_defaults(command=judge, kept=KEPT)
     parser.add_argument(

@@ -25,13 +25,11 @@ NAMES = (
 """What a network may be given as, for the help of options."""
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
-    parser = commands.add_parser(
-        "networks",
-        help="list the imported networks, import one, give one a name",
-        description="List the imported networks of a home folder, the newest first. With NETWORK, import it first if "
-        "it is not there yet; with --name, call it so from now on.",
+def networks_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = (
+        "List the imported networks of a home folder, the newest first. With NETWORK, import it first if "
+        "it is not there yet; with --name, call it so from now on."
     )
     parser.set_defaults(command=listed, kept=NOTHING_KEPT)
     parser.add_argument("network", nargs="?", metavar="NETWORK", help=NAMES)

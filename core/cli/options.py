@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from core.errors import LabError
+from core.errors import LabError, UnknownRunError
 from core.lab import Lab
 from core.settings import Settings
 from core.spec import Spec, bounds
@@ -18,6 +18,9 @@ RUNS_KEPT = (
     "Every run is kept with its progress: start the dashboard on the same home folder (streamlit run app.py), and "
     "press Finish on the Runs page to go on."
 )
+LATEST = 5
+"""Experiments that are named where there is none of the id that was given."""
+
 NOTHING_KEPT = "Nothing was kept."
 """What is kept of a command that a signal ends: a command sets one of these as ``kept``, or a sentence of its own."""
 
@@ -51,24 +54,32 @@ def note_given(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(given=())
 
 
-def add_home(parser: argparse.ArgumentParser) -> None:
+def add_home(parser: argparse._ActionsContainer) -> None:
     """Add ``--home``, for :meth:`core.settings.Settings.from_environment`."""
     parser.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
 
 
 @contextmanager
 def opened_lab(options: argparse.Namespace, trains: bool = False) -> Iterator[Lab]:
-    """The lab of the home folder that ``--home`` names, closed at the end. Args: trains: whether it runs what waits."""
+    """The lab of the home folder that ``--home`` names, closed at the end. Args: trains: whether it runs what waits.
+
+    Raises:
+        UnknownRunError: the body asked for what is not there; the sentence names what is.
+    """
     lab = Lab(Settings.from_environment(options.home))
     if trains:
         lab.start()
     try:
         yield lab
+    except UnknownRunError as error:
+        latest = [f"{experiment.id} ({experiment.name})" for experiment in lab.store.experiments(LATEST)]
+        there = f"The latest experiments are {'; '.join(latest)}" if latest else "No experiment is"
+        raise UnknownRunError(f"{error} {there} in {lab.settings.home}.") from error
     finally:
         lab.close()
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
+def add_output(parser: argparse._ActionsContainer) -> None:
     """Add the options of a command that prints a comparison; see :func:`check_output`."""
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the decision report, one HTML file")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -93,7 +104,7 @@ def check_folder(file: Path) -> None:
 
 
 def add_field(
-    parser: argparse.ArgumentParser,
+    parser: argparse._ActionsContainer,
     flag: str,
     spec: type[Spec],
     field: str,
@@ -104,7 +115,7 @@ def add_field(
     """Add an option with the type, meaning, default and bounds of a spec's field.
 
     Args:
-        parser: of the command.
+        parser: of the command, or one of its groups of options.
         flag: the option, as in ``--rank``.
         spec: the class of the spec.
         field: its field: a number, one of several words, or yes or no.

@@ -10,9 +10,8 @@ from core.cli.options import NOTHING_KEPT, add_home, check_folder, opened_lab
 from core.study.report.report import report_of
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
-    parser = commands.add_parser("report", help="write the report of an existing experiment")
+def report_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.set_defaults(command=report, kept=NOTHING_KEPT)
     parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
     parser.add_argument("file", type=Path, metavar="FILE", help="HTML file to write")

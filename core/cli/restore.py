@@ -12,14 +12,12 @@ from core.settings import Settings
 from core.store.restore import set_damaged_aside
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
-    parser = commands.add_parser(
-        "restore",
-        help="restore runs from their folders after the store was lost or damaged",
-        description="Restore all runs that have a folder: after the store was lost, truncated or damaged, or after an "
+def restore_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = (
+        "Restore all runs that have a folder: after the store was lost, truncated or damaged, or after an "
         "older copy was put back. Nothing is deleted: a damaged store is kept in the folder 'damaged', and folders "
-        "without a readable copy of their run are moved to 'strays'.",
+        "without a readable copy of their run are moved to 'strays'."
     )
     parser.set_defaults(command=restore)
     add_home(parser)

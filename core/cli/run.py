@@ -31,13 +31,11 @@ from core.tasks.tasks import Tasks
 from core.training.events import StepLoss
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
-    parser = commands.add_parser(
-        "run",
-        help="train a run again from its recipe",
-        description="Train a run again from the JSON file that the Runs page offers, and its base first if it has one. "
-        "The same device and thread count give the same results.",
+def run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = (
+        "Train a run again from the JSON file that the Runs page offers, and its base first if it has one. "
+        "The same device and thread count give the same results."
     )
     parser.set_defaults(command=run, kept=NOTHING_KEPT)
     source = parser.add_mutually_exclusive_group(required=True)

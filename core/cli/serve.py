@@ -26,14 +26,12 @@ NO_UPLOADS = "/no-uploads/"
 """Prefix of paths that accept uploads: there are none."""
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
-    parser = commands.add_parser(
-        "serve",
-        help="answer with adapters over HTTP, without the pages",
-        description="Answer POST /api/predict with the adapters of a home folder; GET /api/openapi.json describes it. "
+def serve_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = (
+        "Answer POST /api/predict with the adapters of a home folder; GET /api/openapi.json describes it. "
         "Beyond this machine it requires a token, as the dashboard does: LORA_LAB_TOKEN, or one that is generated and "
-        "printed. The dashboard serves the same API.",
+        "printed. The dashboard serves the same API."
     )
     parser.set_defaults(command=serve, kept=RUNS_KEPT)
     add_home(parser)

@@ -28,13 +28,11 @@ from core.training.sharing import LORA_BANK
 POLL_SECONDS = 0.2
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
-    parser = commands.add_parser(
-        "time",
-        help="time one training step of full fine-tuning and of LoRA, here and in plain PyTorch",
-        description="Time one training step of full fine-tuning and of LoRA of some ranks, alternately and alone: in "
-        "plain PyTorch, on this engine, and on this engine in a bank. It waits while runs of the home folder train.",
+def time_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = (
+        "Time one training step of full fine-tuning and of LoRA of some ranks, alternately and alone: in "
+        "plain PyTorch, on this engine, and on this engine in a bank. It waits while runs of the home folder train."
     )
     parser.set_defaults(command=time_steps, kept=NOTHING_KEPT)
     parser.add_argument("--rank", type=int, nargs="+", default=[4], help="ranks of LoRA (default: 4)")

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from core.data.dataset import USUAL_OBJECTIVE, LanguageDataset, TextDataset
+from core.data.dataset import LANGUAGE, USUAL_OBJECTIVE, LanguageDataset, TextDataset
 from core.data.passage import Passage
 from core.data.sources.catalog import Catalog
 from core.data.sources.own import suggested_name
-from core.data.uploads import Draft, read_passages, read_texts
+from core.data.uploads import Draft, is_for_language, read_passages, read_text_table, read_texts
 from core.errors import DatasetError, LabError
 from core.numbers import count_text, counted
 from core.objectives.registry import objective_of
@@ -35,7 +35,7 @@ class OwnTexts:
     draft: Draft[TextDataset] | Draft[LanguageDataset]
 
 
-def add_texts(parser: argparse.ArgumentParser) -> None:
+def add_texts(parser: argparse._ActionsContainer) -> None:
     """Add the options that name a file of texts and its columns."""
     parser.add_argument(
         "--data",
@@ -91,18 +91,24 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
         columns = {key: name for key in ("text", *CONTINUED) if (name := getattr(options, key)) is not None}
         draft = read_passages(file, columns, options.part, options.loss_on_everything, leave_out=True)
     else:
-        draft = read_texts(
-            *(file, options.text, options.label, options.part),
-            objective=options.objective,
-            numbers=targets == "numbers",
-            leave_out=True,
-        )
+        try:
+            draft = read_texts(
+                *(file, options.text, options.label, options.part),
+                objective=options.objective,
+                numbers=targets == "numbers",
+                leave_out=True,
+            )
+        except DatasetError as error:
+            if not is_for_language(read_text_table(file)):
+                raise
+            raise DatasetError(f"{error} To have the texts continued, add --objective {LANGUAGE}.") from error
     if count := draft.faults.count:
         if not options.leave_out:
             rows = "this row" if count == 1 else f"all {count_text(count)} rows that cannot be used"
             raise DatasetError(f"{draft.faults.told[0]} {LEAVE_OUT} leaves out {rows}.")
-        print(f"Left out: {counted(count, 'row')}. {draft.faults.told[0]}", file=sys.stderr)
     print(f"{file.name}: {draft.line}", file=sys.stderr)
+    if count:
+        print(f"Left out: {counted(count, 'row')}. {draft.faults.told[0]}", file=sys.stderr)
     for warning in draft.warnings:
         print(f"Note: {warning}", file=sys.stderr)
     stem = suggested_name(file.name)[:MAX_STEM].rstrip("-")

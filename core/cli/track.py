@@ -13,15 +13,13 @@ from core.study.report.html import report_file
 from core.tracking.registry import TRACKERS, target_of
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
+def track_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     examples = " or ".join(f"{tracker.kind}:{tracker.example}" for tracker in TRACKERS.values())
-    parser = commands.add_parser(
-        "track",
-        help="send an experiment to TensorBoard or MLflow",
-        description="Send the settings, curves and results of an experiment's runs, and of the bases that they start "
+    parser.description = (
+        "Send the settings, curves and results of an experiment's runs, and of the bases that they start "
         "from, to trackers; to MLflow adapters and the report as well. What a tracker has already is not sent again, "
-        "so the command can be repeated at any time. It prints a line of JSON for each tracker.",
+        "so the command can be repeated at any time. It prints a line of JSON for each tracker."
     )
     parser.set_defaults(command=track)
     parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")

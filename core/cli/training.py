@@ -40,17 +40,19 @@ def flag_of(field: str) -> str:
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
-    """Add the options of training and of adapters."""
+    """Add the options of training, of searches and studies, and of adapters, each in a group."""
+    training = parser.add_argument_group("training")
     for field in ("epochs", *SHARED):
         more = "of the base as well" if field in SAVES_MEMORY else "of fine-tuning"
         shown = by_family(lambda family, field=field: _default(family, field))  # type: ignore[misc]
-        add_field(parser, flag_of(field), OptimSpec, field, more, shown=shown, default=None)
+        add_field(training, flag_of(field), OptimSpec, field, more, shown=shown, default=None)
     for kind, method in (methods(Role.REFERENCE) | methods(Role.ADAPTER)).items():
         shown = by_family(lambda family, method=method: default_rate(method, family))  # type: ignore[misc]
         more = f"of {method.title}"
-        add_field(parser, f"--lr-{kind}", OptimSpec, "learning_rate", more, shown=shown, default=None)
+        add_field(training, f"--lr-{kind}", OptimSpec, "learning_rate", more, shown=shown, default=None)
+    search = parser.add_argument_group("searches and studies")
     add_field(
-        parser,
+        search,
         "--tune",
         TuneSpec,
         "rates",
@@ -62,7 +64,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         shown="off; a search without a number",
     )
     add_field(
-        parser,
+        search,
         "--longer",
         TuneSpec,
         "longer",
@@ -71,15 +73,15 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         shown=by_family(lambda family: family.longer),
     )
     axes = "; ".join(f"{axis.name}: {axis.line.rstrip('.')}" for axis in AXES)
-    parser.add_argument(
+    search.add_argument(
         "--vary",
         metavar="AXIS=POINT,…",
         help=f"make a study: compare everything at each of these points, with learning rates found there; {axes} "
         "(default: no study; without points, the usual ones of the axis)",
     )
-    adapters = methods(Role.ADAPTER)
+    adapters, compared = methods(Role.ADAPTER), parser.add_argument_group("adapters and controls")
     lines = "; ".join(f"{kind}: {method.line}" for kind, method in adapters.items())
-    parser.add_argument(
+    compared.add_argument(
         "--adapters",
         nargs="+",
         choices=list(adapters),
@@ -89,10 +91,10 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     for own in own_fields(adapters.values()):
         sizes: dict[str, Any] = {"nargs": "+", "default": [own.about.default]} if own.is_size else {}
         more = f"one setting per {own.about.title.lower()}" if own.is_size else ""
-        add_field(parser, flag_of(own.key), own.methods[0], own.name, more, **sizes)
-    add_targets(parser)
+        add_field(compared, flag_of(own.key), own.methods[0], own.name, more, **sizes)
+    add_targets(compared)
     lines = "; ".join(f"{kind}: {method.line}" for kind, method in methods(Role.CONTROL).items())
-    parser.add_argument(
+    compared.add_argument(
         "--controls",
         nargs="+",
         choices=list(methods(Role.CONTROL)),
@@ -108,7 +110,7 @@ def _default(family: type[NetworkSpec], field: str) -> object:
     return "that of the method" if value is None else "off" if value is False else value
 
 
-def add_targets(parser: argparse.ArgumentParser) -> None:
+def add_targets(parser: argparse._ActionsContainer) -> None:
     """Add ``--targets``, the layers that get adapters."""
     targets = bounds(LoRASpec, "target_modules")
     parser.add_argument(

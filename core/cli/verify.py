@@ -20,9 +20,8 @@ BINARY = 2
 """Number of classes where an adapter does not say how many it has."""
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser."""
-    parser = commands.add_parser("verify", help="check an adapter file against its base")
+def verify_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.set_defaults(command=verify, kept=NOTHING_KEPT)
     parser.add_argument("adapter", type=Path, metavar="ADAPTER.zip")
     parser.add_argument(

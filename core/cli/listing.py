@@ -1,0 +1,49 @@
+"""``python -m core list``: the experiments of a home folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from datetime import datetime
+
+import pandas as pd
+
+from core.cli.options import NOTHING_KEPT, add_home, opened_lab
+from core.store.record import ExperimentRow
+from core.study.arms.tables import plain_table
+
+SHOWN = 20
+"""Experiments that are listed unless a number is given."""
+
+
+def list_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = "List the experiments of a home folder, the newest first, with their ids."
+    parser.set_defaults(command=list_experiments, kept=NOTHING_KEPT)
+    parser.add_argument("--last", type=int, default=SHOWN, metavar="N", help="how many to list (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+    add_home(parser)
+
+
+def list_experiments(options: argparse.Namespace) -> int:
+    """Print the newest experiments."""
+    with opened_lab(options) as lab:
+        rows = lab.store.experiment_rows(max(options.last, 0))
+    if options.json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    elif rows:
+        print(plain_table(pd.DataFrame([_shown(row) for row in rows])))
+    else:
+        print("No experiment has been trained in this home folder.")
+    return 0
+
+
+def _shown(row: ExperimentRow) -> dict[str, str]:
+    """A line of the table."""
+    return {
+        "Id": row.id,
+        "Experiment": row.name,
+        "Started": datetime.fromtimestamp(row.created).strftime("%Y-%m-%d %H:%M"),
+        "Runs": ", ".join(f"{count} {state}" for state, count in row.counts.items()),
+    }
