@@ -102,10 +102,9 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
             if not is_for_language(read_text_table(file)):
                 raise
             raise DatasetError(f"{error} To have the texts continued, add --objective {LANGUAGE}.") from error
-    if count := draft.faults.count:
-        if not options.leave_out:
-            rows = "this row" if count == 1 else f"all {count_text(count)} rows that cannot be used"
-            raise DatasetError(f"{draft.faults.told[0]} {LEAVE_OUT} leaves out {rows}.")
+    if (count := draft.faults.count) and not options.leave_out:
+        rows = "this row" if count == 1 else f"all {count_text(count)} rows that cannot be used"
+        raise DatasetError(f"{draft.faults.told[0]} {LEAVE_OUT} leaves out {rows}.")
     print(f"{file.name}: {draft.line}", file=sys.stderr)
     if count:
         print(f"Left out: {counted(count, 'row')}. {draft.faults.told[0]}", file=sys.stderr)
