@@ -73,8 +73,8 @@ BITS_PER_BYTE = replace(
     each=_BITS.each,
     whole=_BITS.whole,
     about="−log₂ p of the scored tokens over the bytes of their text: comparable across tokenizers.",
-    better="bits per byte lower",
-    worse="bits per byte higher",
+    better="bits per byte better",
+    worse="bits per byte worse",
     margin=0.01,
 )
 """The margin is half a percent of the two bits that small models need, about what five percent more text to train on

@@ -136,7 +136,7 @@ def done(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         ("Number", "score"),
         ("Part", None),
     ]
-    assert "200 texts with numbers from" in texts(app)
+    assert "200 texts from" in texts(app)
     assert "160 for training and 40 for testing" in texts(app)
     assert not app.get("plotly_chart")
     app.button(key="upload-keep").click().run()
@@ -408,5 +408,5 @@ def test_the_command_line_learns_numbers_of_a_file(
     saved = tmp_path / "plan.json"
     home = ["--home", str(done.lab.settings.home)]
     assert main(["compare", *own, "--epochs", "1", "--save-config", str(saved), *home]) == 0
-    assert "60 texts with numbers from" in capsys.readouterr().err
+    assert "60 texts from" in capsys.readouterr().err
     assert "classes" not in saved.read_text().replace('"classes": null', "")

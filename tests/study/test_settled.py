@@ -17,9 +17,11 @@ from core.study.arms.settled import Course, all_settled, course_of, has_better_e
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import explanation, headline
+from core.study.arms.withheld import NextStep
 from tests.study.samples import make_run
 
 TREND = "validation_accuracy"
+BY_LOSS = {"kind": "classification", "measure": "loss"}
 
 
 def runs_with(trends: list[float], method: str = "full", epochs: int = 10, **optim: Any) -> list[Run]:
@@ -250,3 +252,24 @@ def test_a_difference_holds_on_where_what_each_seed_would_gain_leaves_it(
 def test_whether_it_holds_on_is_not_said_without_a_choice_or_trends() -> None:
     assert verdict(of_epochs(10, 80.0, "full", "lora")).holds_on is None
     assert verdict([*runs_with([1.0, 1.1]), *runs_with([1.0, 1.1], "lora")]).holds_on is None
+
+
+@pytest.mark.parametrize(("steps", "step"), [(9, NextStep.LONGER), (49, NextStep.LONGER), (50, NextStep.SEEDS)])
+def test_few_updates_are_no_basis_for_more_seeds(steps: int, step: NextStep) -> None:
+    runs = [
+        make_run(method, seed, 80 + seed / 10 - 2 * (method == "lora"), steps=steps)
+        for method in ("full", "lora")
+        for seed in range(3)
+    ]
+    found = verdict(runs)
+    assert (found.claim, found.next_step) == (None, step)
+
+
+def test_a_measure_without_a_scale_is_told_with_that_of_the_base() -> None:
+    runs = [
+        make_run(method, seed, loss=loss + seed / 100, loss_before=1.5 + seed / 100, spec={"objective": BY_LOSS})
+        for method, loss in (("full", 0.25), ("lora", 0.5))
+        for seed in range(3)
+    ]
+    assert "In loss, the base has 1.5100, full fine-tuning 0.2600 and LoRA r=4 0.5100." in explanation(verdict(runs))
+    assert not any("the base has" in sentence for sentence in explanation(verdict(runs_with([1.0] * 3))))

@@ -142,7 +142,7 @@ def test_leaning_decides_nothing_and_is_in_no_headline() -> None:
     found = verdict(runs_with([95.0, 95.3, 94.8], r4=[92.2, 92.9, 91.6]))
     assert (found.level, found.choice, found.rule) == (Level.LEANING, None, Rule.NONE)
     assert "lean" not in headline(found).lower()
-    assert "one such experiment in eight leans without any difference" in said(found)
+    assert "one such experiment in twenty leans without any difference" in said(found)
     assert "at 7 seeds" in said(found)
     assert found.seeds_to_add == 4
 

@@ -11,9 +11,9 @@ from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, grouped, judged_by
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter, is_full, no_choice_sentence
-from core.study.arms.tuning import name_in_sentence
+from core.study.arms.tuning import name_in_sentence, reference_name
 from core.study.stats.claims import Difference, Pair, difference_of
-from core.study.stats.measures import quantity
+from core.study.stats.measures import GAIN, quantity
 
 
 def paired_differences(pairs: Sequence[tuple[Arm, Arm]], name: str) -> list[Difference]:
@@ -99,6 +99,17 @@ def lacks_a_side(runs: Sequence[Run]) -> bool:
     """Whether only full fine-tuning was trained of what is compared, or only adapters. Args: runs: of an experiment."""
     roles = {run.spec.role for run in runs}
     return len(roles & {Role.REFERENCE, Role.ADAPTER}) == 1
+
+
+def base_sentence(full: Arm | None, arm: Arm) -> str:
+    """What the base had and what two settings reach, of a measure that is no percentage, which says little alone."""
+    measure = arm.spec.objective.primary
+    if measure.unit == "%" or full is None or not (gains := arm.values(GAIN)):
+        return ""
+    reached = arm.tested.mean
+    base = reached - measure.sign * sum(gains) / len(gains)
+    others = f"{reference_name(full)} {measure.text(full.tested.mean)} and {arm.name} {measure.text(reached)}"
+    return f"In {measure.noun}, the base has {measure.text(base)}, {others}."
 
 
 def frozen_head_sentence(spec: RunSpec) -> str:

@@ -23,6 +23,10 @@ from core.study.arms.tuning import name_in_sentence
 from core.study.stats.claims import Difference
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, t_interval
 
+FEW_UPDATES = 50
+"""Below this number a network has hardly moved from its base; what is still improving there has to train longer before
+more seeds tell anything."""
+
 
 class Course(StrEnum):
     """What another number of epochs would do to a setting."""
@@ -118,6 +122,11 @@ def all_settled(arms: Iterable[Arm]) -> bool | None:
 def updates_of(arms: Iterable[Arm]) -> int:
     """Number of updates of the longest of these runs."""
     return max((run.result.steps for arm in arms for run in arm.finished.values() if run.result), default=0)
+
+
+def has_hardly_begun(arm: Arm) -> bool:
+    """Whether a setting had so few updates that its results say little of the method, and may still improve."""
+    return 0 < updates_of([arm]) < FEW_UPDATES and course_of(arm) in (Course.IMPROVING, Course.UNKNOWN)
 
 
 def updates_text(arms: Iterable[Arm]) -> str:

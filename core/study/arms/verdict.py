@@ -22,7 +22,7 @@ from core.study.arms.family import Tested, candidate_of, member_name, untested
 from core.study.arms.frontier import EqualAccuracy
 from core.study.arms.growth import rates_beside
 from core.study.arms.looks import Family, families_of, look_at
-from core.study.arms.settled import all_settled, has_better_epochs, holds_on
+from core.study.arms.settled import all_settled, has_better_epochs, has_hardly_begun, holds_on
 from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.arms.withheld import IN_TABLE, SELECTED, UNRANKED, NextStep, ends_reason, waiting_reason
 from core.study.stats.claims import Level
@@ -243,7 +243,7 @@ class Verdict:
         if better := [arm for arm in self.compared if has_better_epochs(arm)]:
             longer = NextStep.EPOCHS if better[0].runs[0].plan is not None else None
         if self.claim is None:
-            if self.next_look:
+            if self.next_look and not (longer and any(map(has_hardly_begun, self.compared))):
                 return NextStep.SEEDS
             return None if self.is_saturated or all_settled(self.compared) else longer
         match self.about:

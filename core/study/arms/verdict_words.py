@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.numbers import capitalized, count_text, counted, listed, percent
 from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Claim, Rule
-from core.study.arms.compared import frozen_head_sentence, paired_differences, rank_extremes
+from core.study.arms.compared import base_sentence, frozen_head_sentence, paired_differences, rank_extremes
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
 from core.study.arms.equal_epochs import equal_epochs_sentence
 from core.study.arms.outliers import median_sentence, outlier_sentence, outliers
@@ -21,6 +21,14 @@ from core.wording.examples import examples_text, noun
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 """Small numbers, as sentences write them."""
+
+LEANS = {
+    False: "one such experiment in twenty leans",
+    True: "of those that are looked at again and again, one in eight leans at some time",
+}
+"""How often an experiment leans without any difference, at one look and at all that 3 to 6 seeds allow; simulated in
+docs/measurements.
+"""
 
 MEANINGS = {
     Level.SHOWN: "The test over seeds and test examples rejects at the level of its look, corrected for all settings.",
@@ -220,7 +228,14 @@ def basis(verdict: Verdict) -> list[str]:
     if told is None or verdict.reason or verdict.withheld:
         return []
     equal = equal_epochs_sentence(told.arm, verdict.at_equal_epochs)
-    sentences = [equal, _tests(verdict, told), _examples_sentence(told), *_looks(verdict), *_further(verdict, told)]
+    sentences = [
+        base_sentence(verdict.full, told.arm),
+        equal,
+        _tests(verdict, told),
+        _examples_sentence(told),
+        *_looks(verdict),
+        *_further(verdict, told),
+    ]
     return [sentence for sentence in [*sentences, *rank_sentences(verdict), _rates_sentence(verdict)] if sentence]
 
 
@@ -239,7 +254,7 @@ def _why_open(verdict: Verdict, told: Candidate) -> str:
         )
     if told.leans:
         return (
-            f"Leaning: all {seeds} seeds point the same way. That decides nothing: one such experiment in eight leans "
+            f"Leaning: all {seeds} seeds point the same way. That decides nothing: {LEANS[bool(verdict.before)]} "
             f"without any difference. {_too_few(verdict, told)}".strip()
         )
     if seeds < CLAIM_SEEDS:
