@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -72,6 +73,11 @@ class Reading(Spec):
         "What stands before the learning rate in the name of a run or folder, as in lr for lora-lr0.001.",
     )
     reference: str = _named("Reference", "The method that the others are compared with.")
+    evaluated: Literal["", "test", "validation"] = Field(
+        "",
+        title="Evaluated on",
+        description="The part that a measure is of whose name says eval or validation, where there is no other one.",
+    )
     unit: Literal["", "%", "fraction", "plain"] = Field(
         "",
         title="Unit",
@@ -107,8 +113,26 @@ class Reading(Spec):
 COLUMNS = ("method", "rank", "alpha", "learning_rate", "seed", "measure", "validation", "epoch", "part", "run")
 """Fields of a :class:`Reading` that name columns."""
 
-KNOWN: dict[str, tuple[str, ...]] = {"method": ("method", "setting"), "measure": (), "epoch": ("epoch", "step")}
-"""Names by which columns are known where they are not the name of the field."""
+KNOWN: dict[str, tuple[str, ...]] = {
+    "method": ("method", "setting"),
+    "rank": ("rank", "r", "lora_r", "lora_rank"),
+    "alpha": ("alpha", "lora_alpha"),
+    "learning_rate": ("learning_rate", "lr"),
+    "seed": ("seed", "random_seed"),
+    "measure": (),
+    "epoch": ("epoch", "step"),
+    "run": ("run", "run_name", "name"),
+}
+"""Names by which columns are known, as trainers write them, where they are not the name of the field alone."""
+
+GROUPS = r"^(config|params|metrics|summary|args|hyperparameters)[./]"
+"""Pattern of what trackers write before the name of a setting or a measure."""
+
+
+def known_name(column: str) -> str:
+    """The name of a column as known ones are written: without its group, in lower case, with underscores."""
+    bare = re.sub(GROUPS, "", re.sub(r"\s*\(last\)$", "", column.strip().lower()))
+    return re.sub(r"[\s/.-]+", "_", bare)
 
 
 def column_of(table: Table, reading: Reading, name: str) -> str:
@@ -121,7 +145,7 @@ def column_of(table: Table, reading: Reading, name: str) -> str:
     if asked:
         check_column(table, asked, reading.title_of(name))
         return asked
-    by_name = {column.strip().lower().replace(" ", "_"): column for column in reversed(table.columns)}
+    by_name = {known_name(column): column for column in reversed(table.columns)}
     return next((by_name[known] for known in KNOWN.get(name, (name,)) if known in by_name), "")
 
 

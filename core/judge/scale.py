@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from core.errors import JudgeError, printable
 from core.judge.cells import plain
-from core.judge.reading import Reading
+from core.judge.reading import Reading, known_name
 from core.objectives.measure import Measure, Values
 from core.objectives.registry import measures_by_name
 
@@ -108,5 +108,5 @@ def scale_of(column: str, values: Sequence[float], reading: Reading, ask: Ask) -
 
 def name_of(column: str) -> str:
     """The name of a measure from that of its column, without the part that it is of."""
-    bare = re.sub(r"^(test|eval|predict)_|\s*\(last\)$", "", column.lower())
+    bare = re.sub(r"^(test|eval|predict|validation|val)_", "", known_name(column))
     return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")[:MAX_NAME] or "measure"

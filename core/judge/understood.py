@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from core.errors import JudgeError, printable
 from core.judge.cells import KINDS, Names, cells_of, plain
 from core.judge.grouping import Cells, Row, mark_incomplete, number, of_epochs, of_parts, unique
-from core.judge.reading import COLUMNS, Open, Reading, check_column, column_of, columns_text
+from core.judge.reading import COLUMNS, Open, Reading, check_column, column_of, columns_text, known_name
 from core.judge.scale import Scale, name_of, scale_of
 from core.judge.table import Table, number_in
 from core.methods.full import FullSpec
@@ -20,10 +20,10 @@ from core.objectives.registry import measures_by_name
 MAX_RUNS = 20_000
 """Maximum number of runs in a table."""
 
-VALIDATION_NAMES = ("validation", "validation_{}", "val_{}", "eval_{}")
+VALIDATION_NAMES = ("validation_{}", "val_{}", "eval_{}")
 """Names of the column of a measure on the validation part."""
 
-TEST_NAMES = ("{}", "test_{}")
+TEST_NAMES = ("{}", "test_{}", "predict_{}")
 """Names of the column of a measure of this lab on the test part."""
 
 
@@ -53,14 +53,13 @@ def understood(table: Table, reading: Reading) -> Understood:
     if not names.method:
         found.ask("method", "No column is called method or setting.", _words(table))
     measure = _measure(table, reading, names, found)
-    if found.questions:
-        return found
     names = replace(names, measure=measure, validation=_validation(table, reading, measure))
     runs = _runs(table, reading, names, found)
+    if measure and runs:
+        values = (value for each in runs for value in (each.row.value, each.row.validation) if value is not None)
+        found.scale = scale_of(measure, [value for value in values if math.isfinite(value)], reading, found.ask)
     if found.questions:
         return found
-    values = (value for each in runs for value in (each.row.value, each.row.validation) if value is not None)
-    found.scale = scale_of(measure, [value for value in values if math.isfinite(value)], reading, found.ask)
     columns = {**vars(names), "value": measure, "validation": names.validation or measure}
     mark_incomplete(runs, columns, reading.unseeded == "order", found)
     found.rows = _scaled(unique([each.row for each in runs], reading, found), found.scale)
@@ -104,14 +103,21 @@ def _measure(table: Table, reading: Reading, names: Names, found: Understood) ->
     """The column with the measure that settings are compared by; asked for where none or several are known."""
     if reading.measure:
         return column_of(table, reading, "measure")
-    lower = {name.lower(): name for name in table.columns}
-    shapes = [shape.format(measure) for measure in measures_by_name() for shape in TEST_NAMES]
-    known = [lower[shape] for shape in shapes if shape in lower]
-    if len(known) == 1:
-        return known[0]
+    known = _shaped(table, TEST_NAMES)
+    if not known and (known := _shaped(table, VALIDATION_NAMES)):
+        if not reading.evaluated:
+            text = f"Of which part of the data {columns_text(known)} tells is not known."
+            found.ask("evaluated", text, ("test", "validation"))
+        elif reading.evaluated == "validation":
+            found.notes.append(
+                f"{plain(known[0])} is of the validation part, which flatters what was tried most: a column "
+                f"test_{name_of(known[0])}, the same measure on a test part, would make this a verdict."
+            )
     if len(known) > 1:
         found.ask("measure", f"The file has {len(known)} measures, and settings are judged by one.", known)
         return ""
+    if known:
+        return known[0]
     taken = {*vars(names).values(), reading.validation, *reading.settings}
     offered = [name for name in _numbers(table) if name not in taken]
     if not offered:
@@ -123,22 +129,29 @@ def _measure(table: Table, reading: Reading, names: Names, found: Understood) ->
 def _validation(table: Table, reading: Reading, measure: str) -> str:
     if reading.validation:
         return column_of(table, reading, "validation")
-    lower = {name.lower(): name for name in table.columns}
-    bare = measure.lower().removeprefix("test_")
-    shapes = (shape.format(bare) for shape in VALIDATION_NAMES)
-    return next((lower[shape] for shape in shapes if shape in lower and lower[shape] != measure), "")
+    by_name = {known_name(name): name for name in table.columns}
+    shapes = ("validation", *(shape.format(name_of(measure)) for shape in VALIDATION_NAMES))
+    return next((by_name[shape] for shape in shapes if shape in by_name and by_name[shape] != measure), "")
+
+
+def _shaped(table: Table, shapes: Sequence[str]) -> list[str]:
+    """Columns that are called as measures of this lab, in one of these shapes."""
+    by_name = {known_name(name): name for name in table.columns}
+    names = (shape.format(measure) for measure in measures_by_name() for shape in shapes)
+    return [by_name[name] for name in names if name in by_name]
 
 
 def _runs(table: Table, reading: Reading, names: Names, found: Understood) -> list[Cells]:
     """One row for each run, of which a table may have several: for epochs and for parts."""
+    before = len(found.questions)
     cells = [cells_of(table, place, reading, names, found) for place in range(len(table))]
-    if found.questions:
+    if len(found.questions) > before:
         return []
     if reading.unseeded and not names.seed and not reading.seed_pattern:
         number(cells, is_one=reading.unseeded == "one")
     if names.part:
         cells = of_parts(cells, reading, found)
-    if names.epoch and not found.questions:
+    if names.epoch and len(found.questions) == before:
         known = measures_by_name().get(name_of(names.measure))
         is_lower = reading.better == "lower" or (not reading.better and known is not None and known.sign < 0)
         has_validation = bool(names.validation or names.part)

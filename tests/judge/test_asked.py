@@ -60,7 +60,7 @@ def test_known_names_are_read_from_every_format_and_nothing_is_asked(content: by
 def test_any_names_can_be_mapped() -> None:
     names = {"method": "algo", "rank": "r", "learning_rate": "lr", "seed": "no", "validation": "dev", "accuracy": "acc"}
     content = csv_of({names[name]: value for name, value in row.items()} for row in ROWS)
-    assert asked(read(content)) == ["method", "measure"]
+    assert asked(read(content)) == ["method", "measure", "unseeded"]
     mapped = {"method": "algo", "rank": "r", "learning_rate": "lr", "seed": "no", "validation": "dev", "measure": "acc"}
     assert asked(read(content, **mapped)) == ["unit", "better", "within"]
     found = read(content, **mapped, better="higher", within=0.5, unit="%")
@@ -132,3 +132,48 @@ def test_a_run_that_diverged_is_a_failed_one_and_the_notes_say_so() -> None:
     found = read(csv_of([*ROWS[:-1], {**ROWS[-1], "accuracy": "nan"}]))
     assert [row.state for row in found.results.rows].count("failed") == 1
     assert any("counts as a run that failed" in note for note in found.results.notes)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"learning_rate": "lr", "rank": "r", "accuracy": "test_accuracy", "validation": "eval_accuracy"},
+        {
+            "learning_rate": "config.lr",
+            "rank": "config.lora_r",
+            "accuracy": "test/accuracy",
+            "validation": "eval/accuracy",
+        },
+        {
+            "learning_rate": "params.learning_rate",
+            "accuracy": "metrics.test_accuracy",
+            "validation": "metrics.val_accuracy",
+        },
+        {
+            "learning_rate": "LR",
+            "accuracy": "predict_accuracy",
+            "validation": "validation_accuracy",
+            "seed": "Random seed",
+        },
+    ],
+)
+def test_names_that_trainers_and_trackers_write_are_known(names: dict[str, str]) -> None:
+    assert (
+        values(read(csv_of({names.get(name, name): value for name, value in row.items()} for row in ROWS)))
+        == expected()
+    )
+
+
+def test_of_which_part_a_lone_measure_is_is_asked_with_everything_else() -> None:
+    content = csv_of(
+        {"r": row["rank"], "eval_loss": row["accuracy"], "name": f"{row['method']} {number}"}
+        for number, row in enumerate(ROWS)
+    )
+    assert asked(read(content)) == ["method", "evaluated", "seed_pattern"]
+    both = {"method": "method", "seed": "seed", "rank": "rank", "learning_rate": "learning_rate"}
+    lone = csv_of({**{new: row[old] for new, old in both.items()}, "eval/accuracy": row["accuracy"]} for row in ROWS)
+    assert asked(read(lone)) == ["evaluated"]
+    test, validation = (read(lone, evaluated=part) for part in ("test", "validation"))
+    assert [row.value for row in test.results.rows] == [row["accuracy"] for row in ROWS]
+    assert not any("test_accuracy" in note for note in test.results.notes)
+    assert any("test_accuracy" in note for note in validation.results.notes)
