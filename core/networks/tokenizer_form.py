@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from core.errors import NetworkFileError
+from core.networks.tokenizer_expressions import is_known
 
 MAX_PARTS = 32
 """Maximum number of normalizers, of pre-tokenizers, and so on."""
@@ -35,12 +35,6 @@ MAX_TOKENS = 2**20
 
 MAX_WORD = 500
 """Maximum characters of a word that WordPiece divides, in a time that grows with their cube."""
-
-MAX_EXPRESSION = 2000
-"""Maximum characters of a regular expression."""
-
-MAX_REPEATS = 2
-"""Maximum number of repetitions without a bound in one alternative of a regular expression."""
 
 MAX_AFFIX = 64
 """Maximum characters of what is put before or behind words."""
@@ -110,11 +104,8 @@ def _prepended(part: Part) -> float:
 
 
 def _replaced(part: Part) -> float:
-    pattern, content = part["pattern"], part["content"]
-    if "Regex" in pattern:
-        _check_expression(pattern["Regex"])
-        return 1.0 + len(content)  # it may match nothing, between all characters
-    return math.inf if not pattern["String"] else len(content) / len(pattern["String"])
+    shortest = _shortest_match(part)
+    return len(part["content"]) / shortest if shortest else math.inf
 
 
 def _precompiled(part: Part) -> float:
@@ -127,9 +118,19 @@ def _precompiled(part: Part) -> float:
 
 
 def _divided(part: Part) -> float:
-    if "Regex" in part["pattern"]:
-        _check_expression(part["pattern"]["Regex"])
+    _shortest_match(part)
     return 1.0
+
+
+def _shortest_match(part: Part) -> int:
+    """Characters that a pattern matches at least. Raises: NetworkFileError: it is an expression that is not known."""
+    pattern = part["pattern"]
+    if "Regex" not in pattern:
+        return len(pattern["String"])
+    if not is_known(pattern["Regex"]):
+        expression = f"{pattern['Regex']!r:.80}"
+        raise _refused(f"has a {part['type']} with a regular expression that LoRA Lab does not know, {expression}")
+    return 1
 
 
 def _joined(part: Part) -> float:
@@ -191,61 +192,6 @@ def _check_model(model: Part) -> None:
 def _check_affix(text: str) -> None:
     if len(text) > MAX_AFFIX:
         raise _refused(f"puts more than {MAX_AFFIX} characters before or behind words")
-
-
-def _check_expression(expression: str) -> None:
-    """Check that a regular expression of Oniguruma cannot take much longer than its text is long.
-
-    Nothing that repeats something without a bound, or has alternatives, may be repeated; one alternative may have a few
-    repetitions, and none may refer to a group.
-    """
-    if len(expression) > MAX_EXPRESSION:
-        raise _refused(f"has a regular expression of more than {MAX_EXPRESSION:,} characters")
-    if re.search(r"\(\?[a-z-]*x", expression):  # in which spaces and comments mean nothing
-        raise _refused("has a regular expression that LoRA Lab does not understand")
-    # Of each open group: repetitions in the present alternative, in the largest one before, whether it has several.
-    groups = [[0, 0, 0]]
-    inside, classes = 0, 0  # repetitions in the group that has just ended; how many classes are open
-    for symbol in _symbols(expression):
-        ended, inside = inside, 0
-        if classes:
-            classes += symbol.startswith("[") - (symbol == "]")
-        elif symbol.startswith("["):
-            classes = 1
-        elif symbol[0] == "\\" and (symbol[1:] in ("k", "g") or symbol[1:] in "123456789"):
-            raise _refused("has a regular expression that refers to its own groups")
-        elif symbol == "(":
-            groups.append([0, 0, 0])
-        elif symbol == "|":
-            groups[-1] = [0, max(groups[-1][:2]), 1]
-        elif symbol == ")" and len(groups) > 1:
-            last, largest, several = groups.pop()
-            groups[-1][0] += max(last, largest)
-            inside = max(last, largest, several)
-        elif symbol in ("*", "+", "{"):
-            if ended:
-                raise _refused("has a regular expression that repeats repetitions, which could take long")
-            groups[-1][0] += 1
-        if groups[-1][0] > MAX_REPEATS:
-            raise _refused(f"has a regular expression with more than {MAX_REPEATS} repetitions in a row")
-    if classes or len(groups) > 1:
-        raise _refused("has a regular expression that LoRA Lab does not understand")
-
-
-def _symbols(expression: str) -> Iterator[str]:
-    """Yield the characters of an expression, with what a backslash or the beginning of a class takes along."""
-    place = 0
-    while place < len(expression):
-        size = 1
-        if expression[place] == "\\":
-            size = 2
-            if expression[place + 1 : place + 3] in ("p{", "P{", "x{"):  # a name or a number, not a repetition
-                size = max(2, expression.find("}", place) + 1 - place)
-        elif expression[place] == "[":
-            rest = expression[place + 1 :]
-            size += next((len(start) for start in ("^]", "]", "^") if rest.startswith(start)), 0)
-        yield expression[place : place + size]
-        place += size
 
 
 def _refused(why: str) -> NetworkFileError:

@@ -181,7 +181,7 @@ def as_adapter(files: Files) -> None:
 
 
 OTHER, NO_TENSORS, SHARD = "its weights are of another network", "not a safetensors file", "have different tensors"
-NO_WORDS = {"type": "Replace", "pattern": {"Regex": "."}, "content": ""}
+NO_WORDS = {"type": "Replace", "pattern": {"Regex": r"\S+"}, "content": ""}
 
 FOLDERS: dict[str, tuple[Change, str]] = {
     "no config": (without(CONFIG), "has no config.json"),
