@@ -18,7 +18,7 @@ from core.methods.roles import role_of
 from core.networks.forward import forward
 from core.networks.hugging_face import architecture, fill_classifier, head_of
 from core.networks.library.card import Inspection
-from core.networks.library.config import check_kind, check_numbers
+from core.networks.library.config import check_fields, check_kind, check_numbers
 from core.networks.library.files import CONFIG, INDEX, NetworkFiles, read_index
 from core.networks.library.place import FolderPlace
 from core.networks.library.weights import read_header, read_weights
@@ -75,6 +75,7 @@ def inspect(
             "BERT or Llama."
         )
     check_numbers(values, entries, what)
+    check_fields(values, what)
     try:
         tokenizer = Tokenizer("", folder)
         spec = TransformerSpec.of(weights="0" * 64, num_classes=2, config=architecture(values, tokenizer.padding))
