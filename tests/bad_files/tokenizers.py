@@ -89,6 +89,18 @@ FORMS: dict[str, tuple[dict[str, Any], str]] = {
     "a long prefix": ({"normalizer": {"type": "Prepend", "prepend": "a" * 65}}, "more than 64 characters"),
     "a token of a megabyte": ({"model": words("a" * 2**20, unk_token="a")}, "token of 1,048,576"),
     "an added token of a megabyte": ({"added_tokens": [{"id": 2, "content": "a" * 2**20}]}, "added token of 1,048,576"),
+    "3,000 added tokens of 4,000 characters": (
+        {"added_tokens": [{"id": 2 + number, "content": f"{number:04000}"} for number in range(3000)]},
+        "added tokens of 12,000,000 bytes in all, more than 1,048,576: choose another network",
+    ),
+    "added tokens that are short in characters alone": (
+        {"added_tokens": [{"id": 2 + number, "content": "語" * 4000} for number in range(100)]},
+        "added tokens of 1,200,000 bytes in all",
+    ),
+    "a large tree of pieces": (
+        {"model": {"type": "Unigram", "vocab": [[f"{number:0250}", 0.0] for number in range(40_000)]}},
+        "tokens of 10,000,000 characters in all, more than 8,388,608",
+    ),
     "words of a million characters": (
         {"model": {"type": "WordPiece", "vocab": {"a": 0}, "max_input_chars_per_word": 10**6}},
         "more than 500 characters",
