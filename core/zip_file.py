@@ -84,10 +84,7 @@ _CHECKPOINT = re.compile(
 
 
 def is_beside_weights(path: str) -> bool:
-    """Whether a file is one that the Trainer of transformers puts beside weights, such as ``optimizer.pt``.
-
-    Most are pickles. They are needed only to go on with a training, so that nothing here ever opens one.
-    """
+    """Whether a file is one that the Trainer of transformers puts beside weights, most of them pickles."""
     return _CHECKPOINT.fullmatch(path.rpartition("/")[2]) is not None
 
 

@@ -151,6 +151,8 @@ def opened_tokenizer(folder: Path) -> OpenedTokenizer:
     form = json.loads(_unless_it_panics(backend.to_str, UNREADABLE))
     check_form(form)
     dropout = form["model"].pop("dropout", None)
+    if (form["decoder"] or {}).get("type") != "ByteLevel":  # nothing here decodes; that one says what letters stand for
+        form["decoder"] = None
     ids, padding = backend.get_vocab(with_added_tokens=True).values(), _padding(found)
     largest, (template, special) = max(padding, *ids, 0), _chat(found)
     content = json.dumps(form, ensure_ascii=False).encode()

@@ -60,21 +60,19 @@ def check_form(form: Mapping[str, Any]) -> None:
         NetworkFileError: it is not of a form that is known to be harmless.
     """
     growth = 1.0
-    for kinds, name in ((NORMALIZERS, "normalizer"), (PRE_TOKENIZERS, "pre_tokenizer"), (DECODERS, "decoder")):
-        own = 1.0
+    for kinds, name in ((NORMALIZERS, "normalizer"), (PRE_TOKENIZERS, "pre_tokenizer")):
         for part in _parts(form.get(name), kinds, name):
-            own *= max(1.0, kinds[part["type"]](part))
-        growth *= 1.0 if kinds is DECODERS else own
-        if max(growth, own) > MAX_GROWTH:
-            raise _refused(f"may make texts more than {MAX_GROWTH} times as long")
+            by = kinds[part["type"]]
+            growth *= max(1.0, by(part) if callable(by) else by)
+            if growth > MAX_GROWTH:
+                raise _refused(f"may make texts more than {MAX_GROWTH} times as long")
     added = [_added(part) for part in _parts(form.get("post_processor"), POST_PROCESSORS, "post_processor")]
     if sum(added) > MAX_ADDED:
         raise _refused(f"adds more than {MAX_ADDED} tokens to each text")
     _check_model(form["model"])
     added_tokens = [token["content"] for token in form["added_tokens"]]
-    longest = max(map(len, added_tokens), default=0)
-    if longest > MAX_TOKEN or len(added_tokens) > MAX_TOKENS:
-        raise _refused(f"has an added token of {longest:,} characters, or too many")
+    if (longest := max(map(len, added_tokens), default=0)) > MAX_TOKEN:
+        raise _refused(f"has an added token of {longest:,} characters")
     if (size := sum(len(text.encode()) for text in added_tokens)) > MAX_ADDED_BYTES:
         raise _refused(f"has added tokens of {size:,} bytes in all, more than {MAX_ADDED_BYTES:,}")
 
@@ -93,19 +91,6 @@ def _parts(part: Part | None, kinds: Collection[str], what: str) -> Iterator[Par
             yield found
         else:
             raise _refused(f"has a {what} that LoRA Lab does not know, {found['type']!r:.40}")
-
-
-def _same(part: Part) -> float:
-    """The growth by parts that move or divide characters, or replace them by others as Unicode says."""
-    return 1.0
-
-
-def _by_bytes(part: Part) -> float:
-    return 4.0  # bytes of a character in UTF-8, each of which becomes one
-
-
-def _padded(part: Part) -> float:
-    return 3.0  # spaces around Chinese characters
 
 
 def _prepended(part: Part) -> float:
@@ -147,28 +132,24 @@ def _joined(part: Part) -> float:
     return 1.0 + len(part["replacement"])
 
 
-NORMALIZERS: Mapping[str, Callable[[Part], float]] = {
-    **dict.fromkeys(("NFC", "NFD", "NFKC", "NFKD", "Nmt", "Lowercase", "Strip", "StripAccents"), _same),
-    "BertNormalizer": _padded,
-    "ByteLevel": _by_bytes,
+Growth = float | Callable[[Part], float]
+
+NORMALIZERS: Mapping[str, Growth] = {
+    **dict.fromkeys(("NFC", "NFD", "NFKC", "NFKD", "Nmt", "Lowercase", "Strip", "StripAccents"), 1.0),
+    "BertNormalizer": 3.0,  # spaces around Chinese characters
+    "ByteLevel": 4.0,  # bytes of a character in UTF-8, each of which becomes one
     "Precompiled": _precompiled,
     "Prepend": _prepended,
     "Replace": _replaced,
 }
-"""Growth of a text by each kind of normalizer."""
+"""Growth of a text by each kind; 1 by those that move or divide characters, or replace them as Unicode says."""
 
-PRE_TOKENIZERS: Mapping[str, Callable[[Part], float]] = {
-    **dict.fromkeys(("BertPreTokenizer", "CharDelimiterSplit", "Digits", "FixedLength", "Punctuation"), _same),
-    **dict.fromkeys(("UnicodeScripts", "Whitespace", "WhitespaceSplit"), _same),
-    "ByteLevel": _by_bytes,
+PRE_TOKENIZERS: Mapping[str, Growth] = {
+    **dict.fromkeys(("BertPreTokenizer", "CharDelimiterSplit", "Digits", "FixedLength", "Punctuation"), 1.0),
+    **dict.fromkeys(("UnicodeScripts", "Whitespace", "WhitespaceSplit"), 1.0),
+    "ByteLevel": 4.0,
     "Metaspace": _joined,
     "Split": _divided,
-}
-
-DECODERS: Mapping[str, Callable[[Part], float]] = {
-    **dict.fromkeys(("BPEDecoder", "ByteFallback", "ByteLevel", "CTC", "Fuse", "Strip", "WordPiece"), _same),
-    "Metaspace": _joined,
-    "Replace": _replaced,
 }
 
 POST_PROCESSORS = ("BertProcessing", "ByteLevel", "RobertaProcessing", "TemplateProcessing")

@@ -116,7 +116,6 @@ FORMS: dict[str, tuple[dict[str, Any], str]] = {
             ("pre-tokenizer", "pre_tokenizer", "Split", split(expression)),
             ("one of two", "pre_tokenizer", "Sequence", {"pretokenizers": [split(expression)]}),
             ("normalizer", "normalizer", "Replace", {"pattern": {"Regex": expression}, "content": ""}),
-            ("decoder", "decoder", "Replace", {"pattern": {"Regex": expression}, "content": ""}),
         )
     },
 }

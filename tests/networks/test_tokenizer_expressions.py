@@ -103,7 +103,7 @@ def test_ends_of_lines_may_be_written_as_they_are() -> None:
     assert all(is_known(each.replace(r"\r", "\r").replace(r"\n", "\n")) for each in EXPRESSIONS)
 
 
-@pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer", "decoder"])
+@pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer"])
 def test_another_expression_is_refused_by_name_and_a_plain_text_is_not(part: str) -> None:
     plain = split("a") if part == "pre_tokenizer" else replacing("a", "b")
     plain["pattern"] = {"String": r"[ab]*[ab]*c"}

@@ -119,19 +119,15 @@ def check_numbers(values: Mapping[str, Any], entries: Collection[TensorEntry], w
 
 
 def check_fields(values: Mapping[str, Any], what: str) -> None:
-    """Check that transformers reads a config whose numbers are within bounds; nothing that comes later names the field.
-
-    Raises:
-        NetworkFileError: it does not read a field, or not all of them together.
-    """
+    """Check that transformers reads a config whose numbers are within bounds. Raises: NetworkFileError: it does not."""
     if not (fault := _fault(values)):
         return
     for name, value in islice(values.items(), TRIED):
-        if name != "model_type" and _fault({"model_type": values["model_type"], name: value}) == fault:
+        if _fault({"model_type": values["model_type"], name: value}) == fault:
             shown = printable(json.dumps(value), 60)
             raise NetworkFileError(f"{what} has {shown} as {printable(name)} in its {CONFIG}, which cannot be right.")
     raise NetworkFileError(
-        f"{what} has a {CONFIG} that transformers does not read ({printable(fault, 160)}): choose another network."
+        f"{what} has a {CONFIG} that cannot be read ({printable(fault, 160)}): choose another network."
     )
 
 

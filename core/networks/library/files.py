@@ -12,7 +12,7 @@ from core.methods.peft_config import CONFIG_FILE
 from core.networks import tokenizer
 from core.reader import in_reader
 from core.reader.json_text import json_value
-from core.zip_file import is_beside_weights
+from core.zip_file import MAY_RUN_CODE, is_beside_weights
 
 ADAPTER = CONFIG_FILE
 IS_ADAPTER = "is an adapter, not a network"
@@ -26,7 +26,7 @@ CHAT_TEMPLATE = "chat_template.jinja"
 README = "README.md"
 """Read for the licence, and not kept."""
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx")
+PICKLES = (*MAY_RUN_CODE, ".h5", ".msgpack", ".onnx")
 """Endings of files with weights in formats that are never read."""
 
 MAX_TEXT = {CONFIG: 2**20, INDEX: 2**24, CHAT_TEMPLATE: 2**20, README: 2**24}

@@ -53,7 +53,7 @@ def test_a_config_of_many_fields_is_not_tried_field_by_field(networks: Networks,
     put(tiny / "config.json", **{f"x{number}": 0 for number in range(500)}, use_cache="yes")
     config = json.loads((tiny / "config.json").read_text())
     (tiny / "config.json").write_text(json.dumps(dict(sorted(config.items(), key=lambda item: item[0] == "use_cache"))))
-    with pytest.raises(NetworkFileError, match=r"a config.json that transformers does not read \(.*use_cache"):
+    with pytest.raises(NetworkFileError, match=r"a config.json that cannot be read \(.*use_cache"):
         networks.import_folder(tiny)
 
 
@@ -71,6 +71,13 @@ def test_no_tokenizer_is_built_that_knows_more_tokens_than_the_network(
     monkeypatch.setattr(tokenizer.tokenizers, "Tokenizer", type("Never", (), {"from_str": staticmethod(built)}))
     with pytest.raises(NetworkFileError, match=rf"a tokenizer of 9,000 tokens .* for {VOCABULARY} tokens"):
         networks.import_folder(tiny)
+
+
+def test_a_decoder_is_no_part_of_what_reads_texts(networks: Networks, tiny: Path) -> None:
+    put(tiny / "tokenizer.json", decoder={"type": "Replace", "pattern": {"Regex": r"[ab]*[ab]*c"}, "content": ""})
+    opened = tokenizer.opened_tokenizer(tiny)
+    assert json.loads(opened.form)["decoder"] is None
+    assert networks.import_folder(tiny).vocabulary == opened.size
 
 
 @pytest.fixture
