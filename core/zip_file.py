@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import struct
 import tempfile
@@ -75,6 +76,16 @@ def write_zip(target: BinaryIO, entries: Iterable[tuple[str, bytes]]) -> None:
 
 MAY_RUN_CODE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 """Endings of files that may run code when they are read."""
+
+_CHECKPOINT = re.compile(
+    r"(optimizer|scheduler|scaler|training_args)\.(pt|bin)|rng_state(_\d+)?\.pth|trainer_state\.json|tokenizer\.json|"
+    r"added_tokens\.json|vocab\.(json|txt)|merges\.txt"
+)
+
+
+def is_beside_weights(path: str) -> bool:
+    """Whether a file is one that the Trainer of transformers puts beside weights, most of them pickles."""
+    return _CHECKPOINT.fullmatch(path.rpartition("/")[2]) is not None
 
 
 class UntrustedZip:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from core.errors import AdapterError, JsonError, os_error_as
 from core.methods.peft_config import CONFIG_FILE, TENSORS_FILE
 from core.reader.json_text import json_value
-from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipLimits, write_zip
+from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipLimits, is_beside_weights, write_zip
 
 TENSORS = TENSORS_FILE
 CONFIG = CONFIG_FILE
@@ -22,7 +22,8 @@ CARD = "README.md"
 NETWORK_CONFIG = "config.json"
 """What the folder of a whole network has, as ``save_pretrained`` of transformers writes it."""
 
-MAX_ENTRIES = 16
+MAX_ENTRIES = 64
+"""Maximum number of files; checkpoints of a Trainer on eight GPUs have some twenty-five."""
 MAX_BYTES = 2 * 2**30
 """Maximum size of a zip, and of all its unpacked entries: an adapter of rank 512 on all linear layers of a transformer
 with a billion parameters has 1.6 GiB."""
@@ -39,7 +40,8 @@ MAX_TEXT = 2**20
 def read_entries(source: Path | bytes) -> dict[str, bytes]:
     """Read every file of an adapter zip, by its path relative to ``adapter_config.json``.
 
-    The adapter may be in a folder of the zip, as it is if PEFT's output folder was zipped.
+    The adapter may be in a folder of the zip, as it is if PEFT's output folder was zipped. What the Trainer of
+    transformers puts beside an adapter in its checkpoints is left out, unread.
 
     Raises:
         AdapterError: not a zip, damaged, too large, or with an unsafe entry.
@@ -62,9 +64,10 @@ def _entries(content: bytes | BinaryIO, size: int) -> dict[str, bytes]:
     names = {entry.name.rpartition("/")[2] for entry in archive.entries}
     if CONFIG not in names and NETWORK_CONFIG in names:
         raise AdapterError("The file is a whole network, not an adapter: import it on the page Networks.")
-    for entry in archive.entries:
+    wanted = [entry for entry in archive.entries if not is_beside_weights(entry.name)]
+    for entry in wanted:
         _check(entry.name, entry.size)
-    entries = {entry.name: archive.read(entry) for entry in archive.entries}
+    entries = {entry.name: archive.read(entry) for entry in wanted}
     folders = [name.removesuffix(CONFIG) for name in entries if name.rpartition("/")[2] == CONFIG]
     if len(folders) != 1:
         raise AdapterError(f"The adapter file must contain {CONFIG} exactly once, not {len(folders)} times.")

@@ -219,7 +219,7 @@ def _config(values: Mapping[str, Any], num_classes: int) -> Any:
     if not isinstance(kind, str):
         raise SpecError("This config does not say which architecture it is of: it has no model_type.")
     try:
-        rest = {name: value for name, value in _harmless(values).items() if name != "model_type"}
+        rest = {name: value for name, value in harmless(values).items() if name != "model_type"}
         return transformers().AutoConfig.for_model(kind, **rest, num_labels=num_classes)
     except Exception as error:  # configs validate their values with exceptions of many kinds
         if isinstance(error, MemoryError):
@@ -227,14 +227,14 @@ def _config(values: Mapping[str, Any], num_classes: int) -> Any:
         raise _no_network(kind, error) from error
 
 
-def _harmless(values: Mapping[str, Any]) -> dict[str, Any]:
+def harmless(values: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a config, and of the configs in it, that do no more than describe a network.
 
     transformers sets every field as an attribute, so those that would replace a method or a private attribute go.
     """
     base = transformers().PretrainedConfig
     return {
-        name: _harmless(value) if isinstance(value, dict) else value
+        name: harmless(value) if isinstance(value, dict) else value
         for name, value in values.items()
         if not name.startswith("_") and name not in NEVER and not callable(getattr(base, name, None))
     }

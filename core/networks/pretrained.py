@@ -13,7 +13,7 @@ from core.files import sha256_of, written_atomically
 from core.networks.file import network_bytes
 from core.networks.imported import HuggingFaceSpec
 from core.networks.registry import known_spec
-from core.networks.tokenizer import FILES, SETTINGS, SPECIAL, Tokenizer
+from core.networks.tokenizer import FILES, FORM, SETTINGS, SPECIAL, Tokenizer
 from core.networks.transformer import TransformerSpec
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
@@ -104,12 +104,17 @@ def write_pretrained(
 
 
 def _settings(folder: Path, texts: Mapping[str, bytes], padding: int, length: int | None) -> dict[str, bytes]:
-    """The files of a tokenizer that have settings, with those with which texts are padded and cut as in training."""
-    name = Tokenizer("", folder).name_of(padding)
+    """The files of a tokenizer that have settings, with those with which texts are read and padded as in training."""
+    read = Tokenizer("", folder)
+    name = read.name_of(padding)
     token = {} if name is None else {"pad_token": name}
     sides = {"padding_side": "right", "truncation_side": "right"}
     limit = {} if length is None else {"model_max_length": length}
-    changes = {SETTINGS: token | sides | limit} | ({SPECIAL: token} if SPECIAL in texts else {})
+    changes: dict[str, Mapping[str, object]] = {SETTINGS: {**token, **sides, **limit}}
+    if SPECIAL in texts:
+        changes[SPECIAL] = token
+    if read.dropout and FORM in texts:
+        changes[FORM] = {"model": json.loads(texts[FORM])["model"] | {"dropout": None}}
     return {name: _changed(texts.get(name, b"{}"), change) for name, change in changes.items()}
 
 

@@ -24,10 +24,10 @@ from core.reader import Limits, in_reader
 
 T = TypeVar("T")
 
-SETTINGS = "tokenizer_config.json"
+FORM, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 SPECIAL = "special_tokens_map.json"
 """Special tokens again, in folders of earlier versions of transformers."""
-FILES = ("tokenizer.json", SETTINGS, SPECIAL, "vocab.txt", "vocab.json", "merges.txt")
+FILES = (FORM, SETTINGS, SPECIAL, "vocab.txt", "vocab.json", "merges.txt")
 """Names of the files that a tokenizer may consist of, all of them text."""
 
 
@@ -36,7 +36,7 @@ class OpenedTokenizer:
     """What the files of a tokenizer turned out to be."""
 
     form: bytes
-    """JSON in the format of the tokenizers library, without padding and truncation."""
+    """JSON in the format of the tokenizers library, without padding, truncation and dropout."""
     padding: int
     """The token that pads."""
     size: int
@@ -49,30 +49,34 @@ class OpenedTokenizer:
     """The chat template, a program in Jinja's language; empty where there is none."""
     special: dict[str, str] = dataclasses.field(default_factory=dict)
     """Special tokens by the names that chat templates know them by, such as ``bos_token``."""
+    dropout: float = 0.0
+    """Share of merges that its files leave out at random each time a text is read, and that are not left out here."""
 
 
 class Tokenizer:
     """Reads texts for one network; see :class:`core.tasks.views.view.TextTokenizer`. Thread-safe."""
 
-    def __init__(self, digest: str, folder: Path) -> None:
+    def __init__(self, digest: str, folder: Path, opened: OpenedTokenizer | None = None) -> None:
         """Args:
         digest: identifies the network's files.
         folder: with the tokenizer's files.
+        opened: what :func:`opened_tokenizer` has made of them, if it was called already.
 
         Raises:
             NetworkFileError: there is no tokenizer, or it is damaged, needs code that only its authors have, or may
                 take long or make much of a little text.
         """
         self.digest = digest
-        opened = opened_tokenizer(folder.absolute())
+        opened = opened or opened_tokenizer(folder.absolute())
         self._tokenizer = _unless_it_panics(lambda: tokenizers.Tokenizer.from_str(opened.form.decode()), UNREADABLE)
         self.padding, self.size, self.largest, self.end = opened.padding, opened.size, opened.largest, opened.end
-        self.template, self.special = opened.template, opened.special
+        self.template, self.special, self.dropout = opened.template, opened.special, opened.dropout
 
     @property
     def kind(self) -> str:
-        """Kind of the model that makes tokens, as in ``WordPiece``."""
-        return type(self._tokenizer.model).__name__
+        """Kind of the model that makes tokens, as in ``WordPiece``, and what of it was left out."""
+        kind = type(self._tokenizer.model).__name__
+        return f"{kind} without its dropout of {self.dropout:g}" if self.dropout else kind
 
     @property
     def unknown(self) -> int | None:
@@ -144,11 +148,15 @@ def opened_tokenizer(folder: Path) -> OpenedTokenizer:
     backend = found.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()
-    form = _unless_it_panics(backend.to_str, UNREADABLE)
-    check_form(json.loads(form))
+    form = json.loads(_unless_it_panics(backend.to_str, UNREADABLE))
+    check_form(form)
+    dropout = form["model"].pop("dropout", None)
+    if (form["decoder"] or {}).get("type") != "ByteLevel":  # nothing here decodes; that one says what letters stand for
+        form["decoder"] = None
     ids, padding = backend.get_vocab(with_added_tokens=True).values(), _padding(found)
     largest, (template, special) = max(padding, *ids, 0), _chat(found)
-    return OpenedTokenizer(form.encode(), padding, len(ids), largest, found.eos_token_id, template, special)
+    content = json.dumps(form, ensure_ascii=False).encode()
+    return OpenedTokenizer(content, padding, len(ids), largest, found.eos_token_id, template, special, dropout or 0.0)
 
 
 UNREADABLE = "The tokenizer of this network cannot be read: import a network with a tokenizer.json."

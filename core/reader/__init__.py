@@ -18,8 +18,8 @@ What goes wrong there, a crash included, is one sentence here.
   pieces by whoever has the file; the reader gives the directory (``UntrustedZip``).
 - **A tokenizer that was accepted works in the dashboard.** What comes back is its form in the format of the
   tokenizers library, which ``check_form()`` has found harmless: known parts, little growth of a text, few added
-  tokens, expressions that repeat nothing that repeats. The check is made whenever a process first uses a network,
-  so networks of old homes pass it too.
+  tokens, regular expressions of published tokenizers. The check is made whenever a process first uses a network, so
+  networks of old homes pass it too.
 - **Chat templates are programs** of a network's authors: ``core/reader/chat_template.py`` runs them, for all
   conversations of a part at once, and gives texts in parts.
 - **Our own files** are read in place, within ``reading_here()``, once their SHA-256 has been compared. What a file

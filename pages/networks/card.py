@@ -59,7 +59,7 @@ def _facts(card: NetworkCard) -> list[str]:
     return [
         f"{count_text(card.parameters)} parameters",
         f"linear layers: {card.attention} in attention, {card.feed_forward} in feed-forward, {card.other} other",
-        f"{card.tokenizer} tokenizer of {count_text(card.vocabulary)} tokens",
+        f"tokenizer of {count_text(card.vocabulary)} tokens: {card.tokenizer}",
         longest,
         bytes_text(card.bytes),
         f"license: {card.licence or 'none stated'}",

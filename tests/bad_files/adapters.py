@@ -266,7 +266,7 @@ ZIPS: Table = {
     "two configs": (lambda: beside((f"a/{CONFIG}", ENTRIES[CONFIG])), "exactly once, not 2 times"),
     "one config twice": (lambda: twice(CONFIG), "two entries with the same name"),
     "a link for its settings": (lambda: zipped((entry(CONFIG, 0o120777), b"/etc/passwd")), "link or a device"),
-    "more entries than fit": (lambda: beside(*((f"f{i}", b"") for i in range(20))), "more than 16 entries"),
+    "more entries than fit": (lambda: beside(*((f"f{i}", b"") for i in range(70))), "more than 64 entries"),
     "a little zip of much": (
         lambda: beside((entry("b", how=DEFLATED), (random.Random(0).randbytes(2**11) + bytes(2**16)) * 800)),
         "unpacks to more than 48 MiB",
@@ -391,5 +391,5 @@ def bad_files() -> list[BadFile]:
         *marked(marked(found, LONG, is_long=True), VALID, is_valid=True),
         *(replace(file, cpu=1.0, is_long=number > 0) for number, file in enumerate(of_kind("adapter", slow))),
         BadFile("adapter", "lying bomb", lambda: lying(beside(bomb), size), allocates=2**24, is_long=True),
-        BadFile("adapter", "very many entries", lambda: many(10_000), "more than 16 entries", allocates=2**20),
+        BadFile("adapter", "very many entries", lambda: many(10_000), "more than 64 entries", allocates=2**20),
     ]

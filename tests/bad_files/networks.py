@@ -181,7 +181,7 @@ def as_adapter(files: Files) -> None:
 
 
 OTHER, NO_TENSORS, SHARD = "its weights are of another network", "not a safetensors file", "have different tensors"
-NO_WORDS = {"type": "Replace", "pattern": {"Regex": "."}, "content": ""}
+NO_WORDS = {"type": "Replace", "pattern": {"Regex": r"\S+"}, "content": ""}
 
 FOLDERS: dict[str, tuple[Change, str]] = {
     "no config": (without(CONFIG), "has no config.json"),
@@ -264,6 +264,10 @@ FOLDERS: dict[str, tuple[Change, str]] = {
     "a tokenizer of 100 MB": (put(tokenizer_json=b" " * 10**8), "more than 64 MiB"),
     "more tokens than embeddings": (
         tokenizer(lambda form: form["model"]["vocab"].update(beyond=4000)),
+        "ids up to 4,000, but embeddings for 48 tokens",
+    ),
+    "more tokens than embeddings, all of one id": (
+        tokenizer(lambda form: form["model"]["vocab"].update({f"token{number}": 4 for number in range(48)})),
         "embeddings for 48 tokens",
     ),
     "a tokenizer that drops all words": (tokenizer(lambda form: form.update(normalizer=NO_WORDS)), "has a tokenizer"),

@@ -39,7 +39,7 @@ class Inspection:
     other: int
     """Linear layers of other or unknown roles, those of the head included."""
     tokenizer: str
-    """Kind of the tokenizer's model, as in ``WordPiece``."""
+    """Kind of the tokenizer's model, as in ``WordPiece``, and what of it was left out."""
     vocabulary: int
     """Tokens that the tokenizer knows."""
     longest_input: int | None

@@ -18,11 +18,11 @@ from core.methods.roles import role_of
 from core.networks.forward import forward
 from core.networks.hugging_face import architecture, fill_classifier, head_of
 from core.networks.library.card import Inspection
-from core.networks.library.config import check_kind, check_numbers
+from core.networks.library.config import check_fields, check_kind, check_numbers
 from core.networks.library.files import CONFIG, INDEX, NetworkFiles, read_index
 from core.networks.library.place import FolderPlace
 from core.networks.library.weights import read_header, read_weights
-from core.networks.tokenizer import Tokenizer
+from core.networks.tokenizer import OpenedTokenizer, Tokenizer, opened_tokenizer
 from core.networks.transformer import TransformerSpec
 from core.tensor_file import TensorEntry
 
@@ -75,10 +75,12 @@ def inspect(
             "BERT or Llama."
         )
     check_numbers(values, entries, what)
+    check_fields(values, what)
     try:
-        tokenizer = Tokenizer("", folder)
-        spec = TransformerSpec.of(weights="0" * 64, num_classes=2, config=architecture(values, tokenizer.padding))
-        _check_sizes(spec, entries, tokenizer, what)
+        opened = opened_tokenizer(folder.absolute())
+        spec = TransformerSpec.of(weights="0" * 64, num_classes=2, config=architecture(values, opened.padding))
+        _check_sizes(spec, entries, opened, what)
+        tokenizer = Tokenizer("", folder, opened)
         _check_tokens(tokenizer, what)
         _check_shapes(spec, what)
         check_memory(entries, what)
@@ -142,8 +144,8 @@ def check_memory(entries: Iterable[TensorEntry], what: str) -> None:
         )
 
 
-def _check_sizes(spec: TransformerSpec, entries: Iterable[TensorEntry], tokenizer: Tokenizer, what: str) -> None:
-    """Check the architecture against the weights and the tokenizer before anything large is allocated."""
+def _check_sizes(spec: TransformerSpec, entries: Iterable[TensorEntry], tokenizer: OpenedTokenizer, what: str) -> None:
+    """Check the architecture against the weights and the tokenizer before anything large is built."""
     network = spec.build()
     if empty := [name for name, parameter in network.named_parameters() if not parameter.numel()]:
         raise NetworkFileError(f"{what} has a {CONFIG} that leaves {printable(empty[0])} empty, which cannot be right.")
@@ -156,10 +158,10 @@ def _check_sizes(spec: TransformerSpec, entries: Iterable[TensorEntry], tokenize
             f"{what} has a {CONFIG} for {described:,} parameters, but {there:,} in its files: they belong to different "
             "networks."
         )
-    if tokenizer.largest >= spec.vocabulary:
+    if max(tokenizer.largest, tokenizer.size - 1) >= spec.vocabulary:
         raise NetworkFileError(
-            f"{what} has a tokenizer with ids up to {tokenizer.largest:,}, but embeddings for {spec.vocabulary:,} "
-            "tokens: they belong to different networks."
+            f"{what} has a tokenizer of {tokenizer.size:,} tokens with ids up to {tokenizer.largest:,}, but embeddings "
+            f"for {spec.vocabulary:,} tokens: they belong to different networks."
         )
 
 

@@ -4,12 +4,15 @@ name by it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from core.errors import JsonError, NetworkFileError, printable
+from core.networks.hugging_face import harmless
 from core.networks.imported import architecture_text
 from core.networks.library.files import CONFIG
 from core.networks.transformers_library import transformers
@@ -33,6 +36,9 @@ EXPERTS = re.compile(r"(num|n)_(local_|routed_)?experts$")
 
 MAX_NUMBER = 2**24
 """Maximum of any whole number in a config; vocabularies and lengths of inputs are far below."""
+
+TRIED = 200
+"""How many fields are tried by themselves to find which one cannot be read; configs have some fifty."""
 
 SILENT = re.compile(
     r"(models?|networks?|checkpoints?|snapshots?|base|output|main)([-_]?\d+)?|[0-9a-f]{7,64}", re.IGNORECASE
@@ -110,6 +116,31 @@ def check_numbers(values: Mapping[str, Any], entries: Collection[TensorEntry], w
             raise NetworkFileError(
                 f"{what} has {shown} as {printable(name) or 'a value'} in its {CONFIG}, which cannot be right."
             )
+
+
+def check_fields(values: Mapping[str, Any], what: str) -> None:
+    """Check that transformers reads a config whose numbers are within bounds. Raises: NetworkFileError: it does not."""
+    if not (fault := _fault(values)):
+        return
+    for name, value in islice(values.items(), TRIED):
+        if _fault({"model_type": values["model_type"], name: value}) == fault:
+            shown = printable(json.dumps(value), 60)
+            raise NetworkFileError(f"{what} has {shown} as {printable(name)} in its {CONFIG}, which cannot be right.")
+    raise NetworkFileError(
+        f"{what} has a {CONFIG} that cannot be read ({printable(fault, 160)}): choose another network."
+    )
+
+
+def _fault(values: Mapping[str, Any]) -> str:
+    """What transformers says of a config that it cannot read, else nothing."""
+    fields = harmless(values)
+    try:
+        transformers().AutoConfig.for_model(fields.pop("model_type"), **fields).to_dict()
+    except Exception as error:  # configs validate their values with exceptions of many kinds
+        if isinstance(error, MemoryError):
+            raise
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def what_reads(kind: str) -> str:

@@ -12,6 +12,7 @@ from core.methods.peft_config import CONFIG_FILE
 from core.networks import tokenizer
 from core.reader import in_reader
 from core.reader.json_text import json_value
+from core.zip_file import MAY_RUN_CODE, is_beside_weights
 
 ADAPTER = CONFIG_FILE
 IS_ADAPTER = "is an adapter, not a network"
@@ -25,7 +26,7 @@ CHAT_TEMPLATE = "chat_template.jinja"
 README = "README.md"
 """Read for the licence, and not kept."""
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx")
+PICKLES = (*MAY_RUN_CODE, ".h5", ".msgpack", ".onnx")
 """Endings of files with weights in formats that are never read."""
 
 MAX_TEXT = {CONFIG: 2**20, INDEX: 2**24, CHAT_TEMPLATE: 2**20, README: 2**24}
@@ -80,7 +81,7 @@ def choose(names: Collection[str], what: str) -> NetworkFiles:
             f"{what} has no {CONFIG}: choose a network as save_pretrained of transformers has written it."
         )
     if WEIGHTS not in names and INDEX not in names:
-        pickles = sorted(name for name in names if name.endswith(PICKLES))
+        pickles = sorted(name for name in names if name.endswith(PICKLES) and not is_beside_weights(name))
         raise NetworkFileError(
             f"{what} has no {WEIGHTS}, only {printable(pickles[0])}, which LoRA Lab does not read, since such files "
             "can run code: choose a network with safetensors, or save it with save_pretrained."
