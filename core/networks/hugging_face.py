@@ -180,6 +180,9 @@ def save_gguf(path: Path, folder: Path) -> None:
     with _building(None):
         try:
             model = transformers().AutoModelForCausalLM
+            transformers(
+                "utils.import_utils"
+            ).is_accelerate_available.cache_clear()  # it may have been installed since this was asked
             network: Any = model.from_pretrained(path.parent, dtype=torch.float32, **place)
             tokenizer = transformers().AutoTokenizer.from_pretrained(path.parent, **place)
         except FAULTS as error:

