@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -185,7 +186,7 @@ def save_gguf(path: Path, folder: Path) -> None:
             ).is_accelerate_available.cache_clear()  # it may have been installed since this was asked
             network: Any = model.from_pretrained(path.parent, dtype=torch.float32, **place)
             tokenizer = transformers().AutoTokenizer.from_pretrained(path.parent, **place)
-        except FAULTS as error:
+        except (*FAULTS, struct.error) as error:
             raise SpecError(f"{path.name[:80]} cannot be read: install its package again.") from error
         # The weights are floats by now; with the marks of quantized ones they could not be saved.
         network.hf_quantizer = None
