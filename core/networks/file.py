@@ -18,7 +18,9 @@ from core.tensor_file import read_tensors, tensors_bytes, tensors_size
 
 
 def network_bytes(network: nn.Module) -> bytes:
-    """The safetensors file of a network's state dict, with its spec if the tensors do not tell it."""
+    """The safetensors file of a network's state dict, tied parameters once, with its spec if the tensors do not tell
+    it.
+    """
     return tensors_bytes(*_content(network))
 
 
@@ -31,7 +33,16 @@ def _content(network: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a network's file."""
     spec = spec_of(network)
     more = spec.metadata() if spec is not None else {}
-    return {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, {"format": "pt", **more}
+    again = _tied(network)
+    tensors = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items() if name not in again}
+    return tensors, {"format": "pt", **more}
+
+
+def _tied(network: nn.Module) -> dict[str, str]:
+    """Parameters that are another one, such as a head that is the embedding, with the first name of that."""
+    first: dict[int, str] = {}
+    names = ((name, first.setdefault(id(own), name)) for name, own in network.named_parameters(remove_duplicate=False))
+    return {name: other for name, other in names if name != other}
 
 
 def write_network(path: Path, network: nn.Module) -> str:
@@ -65,9 +76,11 @@ def read_network(path: Path, sha256: str | None = None) -> nn.Module:
     if len(content) > spec.max_bytes:
         raise NetworkFileError(f"{path.name} is larger than any {spec.title} of LoRA Lab: choose another file.")
     try:
-        expected = spec.build().state_dict()
+        built = spec.build()
     except SpecError as error:
         raise NetworkFileError(str(error)) from error
+    expected = built.state_dict()
+    state |= {name: state[other] for name, other in _tied(built).items() if name not in state and other in state}
     for name, tensor in state.items():
         if name not in expected or tensor.shape != expected[name].shape:
             raise NetworkFileError(f"{path.name} is of another architecture: {name} has shape {tuple(tensor.shape)}.")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from core.errors import NetworkFileError, SpecError
 from core.methods.parameters import count_parameters
@@ -53,10 +55,16 @@ def test_transformers_reads_a_decoder_and_its_tokenizer_from_a_folder(tmp_path: 
         assert torch.equal(last_logits(network, batch), last_logits(other, batch))
 
 
-def test_its_file_is_read_back_with_tied_weights(tmp_path: Path) -> None:
-    network = SMALL.build(0)
-    write_network(tmp_path / "network.safetensors", network)
-    found = read_network(tmp_path / "network.safetensors")
+@pytest.mark.parametrize("is_twice", [False, True], ids=["once", "twice, as earlier versions wrote it"])
+def test_its_file_has_tied_weights_once_and_is_read_back_with_them(is_twice: bool, tmp_path: Path) -> None:
+    network, path = SMALL.build(0), tmp_path / "network.safetensors"
+    write_network(path, network)
+    with safe_open(path, "pt") as file:
+        assert [{*network.state_dict()} - {*file.keys()}] == [{"lm_head.weight"}]
+        assert path.stat().st_size < 1.1 * 4 * sum(each.numel() for each in network.parameters()) + 10_000
+        if is_twice:
+            save_file({name: each.clone() for name, each in network.state_dict().items()}, path, file.metadata())
+    found = read_network(path)
     assert found.get_output_embeddings().weight is found.get_input_embeddings().weight
     assert all(torch.equal(tensor, found.state_dict()[name]) for name, tensor in network.state_dict().items())
 
