@@ -154,9 +154,10 @@ def show_loading(run: Run) -> None:
     st.subheader("Load the adapter")
     if run.spec.base is None:
         name = literal(lab.networks.title_of(run.spec.network))
+        head = "" if run.spec.objective.targets == "texts" else "The trained head is in the zip. "
         st.caption(
             f"The base is the network {name} as it was imported: its details on Networks say in which folder its files "
-            "are. The trained head is in the zip. This is from the model card in the zip:"
+            f"are. {head}This is from the model card in the zip:"
         )
         st.code(_code_of_card(run), language="python", wrap_lines=True)
         return
