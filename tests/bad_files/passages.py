@@ -61,7 +61,7 @@ PASSAGES: Table = {
     "one word": (lambda: b"hello", "part has"),
     "200,001 passages": (lambda: gzip.compress(b"a\n\n" * 200_001), "more than 200,000 rows"),
     "messages of brackets": (lambda: b'{"messages": ' + b"[" * 10**6, "is not a JSON object"),
-    "a list of brackets": (lambda: b"[" * 10**6, "is one JSON list that cannot be read"),
+    "a list of brackets": (lambda: b"[" * 10**6, "is one JSON list that is nested too deeply"),
     "a list that ends": (lambda: written("messages", "one list")[:-50], "one JSON list but is damaged in line"),
     "a list of lists": (lambda: json.dumps([[1], [2]]).encode(), "Entry 1 is JSON but not an object"),
     "very many messages": (
