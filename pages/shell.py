@@ -14,12 +14,14 @@ from streamlit.errors import StreamlitSecretNotFoundError
 
 from core.errors import LabError
 from core.lab import current
+from core.reader import told_of_waiting
 from pages.shared.experiment.current import follow_address
 from pages.shared.experiment.sidebar import sidebar
 from pages.shared.ui.back import one_step_back
 from pages.shared.ui.links import sections
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
+from pages.shared.ui.waiting import Waiting
 
 
 def require_login() -> None:
@@ -68,4 +70,5 @@ with st.sidebar:
     sidebar()
     one_step_back()
 follow_address(current())
-page.run()
+with told_of_waiting(Waiting()):
+    page.run()

@@ -12,7 +12,7 @@ from typing import Any
 from core.data.uploads.json_lines import listed_values
 from core.data.uploads.text_file import decoded, unpacked
 from core.errors import DatasetError, JudgeError, printable
-from core.reader import Limits, in_reader
+from core.reader import GROWTH, Limits, in_reader
 
 MAX_BYTES = 256 * 2**20
 """Maximum size of a file with results."""
@@ -28,7 +28,7 @@ MAX_DEPTH = 8
 
 DELIMITERS = ",;\t|"
 
-LIMITS = Limits(memory=2**30, cpu=30)
+LIMITS = Limits(memory=2**30, cpu=30, growth=GROWTH)
 
 
 @dataclass(frozen=True)

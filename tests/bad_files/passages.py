@@ -66,7 +66,7 @@ PASSAGES: Table = {
     "a list of lists": (lambda: json.dumps([[1], [2]]).encode(), "Entry 1 is JSON but not an object"),
     "very many messages": (
         lambda: gzip.compress(b'{"messages": [' + b'{"role": "user"},' * 3_000_000 + b"{}]}"),
-        "a conversation of 3,000,001 messages",
+        "a conversation of 3,000,001 messages|takes more than",
     ),
     "very many lists": (lambda: gzip.compress(b"[" + b"[]," * 20_000_000 + b"[]]"), "takes more than|is JSON but not"),
     "a bomb of conversations": (lambda: long_conversation(2_000, 40_000), "unpack to more than 64 MiB"),
