@@ -70,5 +70,7 @@ with st.sidebar:
     sidebar()
     one_step_back()
 follow_address(current())
+if obstacle := current().usage.obstacle():
+    st.error(literal(obstacle), icon=":material/error:")
 with told_of_waiting(Waiting()):
     page.run()
