@@ -14,14 +14,13 @@ from streamlit.errors import StreamlitSecretNotFoundError
 
 from core.errors import LabError
 from core.lab import current
-from core.reader import told_of_waiting
 from pages.shared.experiment.current import follow_address
 from pages.shared.experiment.sidebar import sidebar
 from pages.shared.ui.back import one_step_back
 from pages.shared.ui.links import sections
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
-from pages.shared.ui.waiting import Waiting
+from pages.shared.ui.waiting import tell_of_waiting
 
 
 def require_login() -> None:
@@ -70,7 +69,8 @@ with st.sidebar:
     sidebar()
     one_step_back()
 follow_address(current())
+told = st.empty()  # always there: fragments below are known by their places
 if obstacle := current().usage.obstacle():
-    st.error(literal(obstacle), icon=":material/error:")
-with told_of_waiting(Waiting()):
-    page.run()
+    told.error(literal(obstacle), icon=":material/error:")
+tell_of_waiting(told)
+page.run()

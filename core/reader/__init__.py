@@ -30,6 +30,6 @@ What goes wrong there, a crash included, is one sentence here.
 """
 
 from core.reader.limits import GROWTH, Limits
-from core.reader.opening import in_reader, reading_here, reads_here, told_of_waiting
+from core.reader.opening import WAITS, in_reader, reading_here, reads_here
 
-__all__ = ["GROWTH", "Limits", "in_reader", "reading_here", "reads_here", "told_of_waiting"]
+__all__ = ["GROWTH", "WAITS", "Limits", "in_reader", "reading_here", "reads_here"]

@@ -11,10 +11,7 @@ WAIT_SECONDS = 0.5
 
 
 class Budget:
-    """Bytes, of which each file takes as many as its limit while it is read; a file for which too few are left waits.
-
-    A small file so does not wait for a large one, as long as there is room beside it.
-    """
+    """Bytes, of which a file takes its limit while it is read, and waits while too few are left."""
 
     def __init__(self, total: int) -> None:
         """Args: total: number of bytes."""
@@ -22,7 +19,7 @@ class Budget:
         self._returned = threading.Condition()
 
     @contextmanager
-    def taken(self, size: int, waits: Callable[[bool], None]) -> Iterator[None]:
+    def taken(self, size: int, waits: Callable[[bool], object]) -> Iterator[None]:
         """Take bytes within this context.
 
         Args:
@@ -30,7 +27,7 @@ class Budget:
             waits: called with True again and again while others have them, and then with False.
         """
         size, has_waited = min(size, self._total), False
-        while not self._take(size):
+        while not self._change(-size):
             has_waited = True
             waits(True)
         try:
@@ -38,13 +35,12 @@ class Budget:
                 waits(False)
             yield
         finally:
-            with self._returned:
-                self._left += size
-                self._returned.notify_all()
+            self._change(size)
 
-    def _take(self, size: int) -> bool:
-        """Take bytes as soon as so many are left; returns False after a while without."""
+    def _change(self, by: int) -> bool:
+        """Take bytes or give them back. Returns: False if there were too few for a while."""
         with self._returned:
-            found = self._returned.wait_for(lambda: self._left >= size, WAIT_SECONDS)
-            self._left -= size * found
+            found = self._returned.wait_for(lambda: self._left + by >= 0, WAIT_SECONDS)
+            self._left += by * found
+            self._returned.notify_all()
             return found

@@ -9,6 +9,7 @@ import threading
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar, cast
 
 import msgspec
@@ -42,20 +43,8 @@ is_reader = False
 
 _thread = threading.local()
 
-
-@contextmanager
-def told_of_waiting(waits: Callable[[bool], None]) -> Iterator[None]:
-    """Within this context the thread is told when a file waits for others. Args: waits: see :meth:`Budget.taken`."""
-    before = getattr(_thread, "waits", _untold)
-    _thread.waits = waits
-    try:
-        yield
-    finally:
-        _thread.waits = before
-
-
-def _untold(is_waiting: bool) -> None:
-    pass
+WAITS: ContextVar[Callable[[bool], object]] = ContextVar("waits", default=lambda is_waiting: None)
+"""What is told in this context when a file waits for others; see :meth:`core.reader.budget.Budget.taken`."""
 
 
 @contextmanager
@@ -107,7 +96,7 @@ def in_reader(
                 raise kind(f"{subject} has characters in it that are no text: choose another one.") from problem
             limits = bounds.of_arguments(len(arguments))
             request = encode([function.__module__, function.__qualname__, limits]), arguments
-            with _budget.taken(limits.memory, getattr(_thread, "waits", _untold)):
+            with _budget.taken(limits.memory, WAITS.get()):
                 answer, code = process.ask(request, limits, (function.__module__, *imports))
             try:
                 name, sentence, result = decode(tuple[str, str, msgspec.Raw], answer)

@@ -11,7 +11,7 @@ import pytest
 
 from core.data.uploads.read_texts import read_text_table
 from core.errors import DatasetError
-from core.reader import GROWTH, Limits, opening, told_of_waiting
+from core.reader import GROWTH, WAITS, Limits, opening
 from core.reader.budget import Budget
 from core.reader.limits import LEAST
 from tests.bad_files.sentences import faults_of
@@ -61,8 +61,8 @@ def test_who_waits_is_told_until_there_is_room_and_then_that_it_goes_on() -> Non
     told: list[bool] = []
 
     def read() -> object:
-        with told_of_waiting(told.append):
-            return anything(7)
+        WAITS.set(told.append)
+        return anything(7)
 
     with ThreadPoolExecutor(1) as pool:
         with opening._budget.taken(opening.MAX_TOGETHER, lambda is_waiting: None):

@@ -49,11 +49,7 @@ class Faults:
             raise DatasetError(f"{self.told[0]}{more}")
 
     def check_so_far(self, usable: int, empty: int) -> None:
-        """Check that not too many rows are of no use, while others are still to be read.
-
-        Raises:
-            DatasetError: there are too many: an hour's work may be packed into a small file.
-        """
+        """Check, while rows are read, that not too many are of no use. Raises: DatasetError: there are."""
         if self.count + empty > MAX_TEXTS:
             self.check(usable, leave_out=True)
             raise DatasetError(f"More than {MAX_TEXTS:,} rows of the file are empty or cannot be used: leave them out.")
