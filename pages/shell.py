@@ -20,6 +20,7 @@ from pages.shared.ui.back import one_step_back
 from pages.shared.ui.links import sections
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
+from pages.shared.ui.waiting import tell_of_waiting
 
 
 def require_login() -> None:
@@ -68,4 +69,8 @@ with st.sidebar:
     sidebar()
     one_step_back()
 follow_address(current())
+told = st.empty()  # always there: fragments below are known by their places
+if obstacle := current().usage.obstacle():
+    told.error(literal(obstacle), icon=":material/error:")
+tell_of_waiting(told)
 page.run()

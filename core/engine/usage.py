@@ -71,6 +71,12 @@ class DiskUsage:
             limit=self._settings.max_stored_bytes,
         )
 
+    def obstacle(self) -> str | None:
+        """Why nothing can be written now, and what that means for runs; None if it can, as far as is known."""
+        found = self._store.obstacle
+        later = "Until then pages show runs as they were last written: what seems to train may have broken off."
+        return found and f"{found} {later}"
+
     def of(self, ids: Iterable[str]) -> int:
         """Bytes of the files of these runs."""
         return sum(_tree(self._settings.runs / id) for id in ids)

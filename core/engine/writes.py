@@ -98,13 +98,13 @@ class Writes:
     def flush(self) -> None:
         """Write what waits, until the queue is empty or the store cannot be written."""
         with self._flushing:
-            while self._waiting:
-                try:
+            try:
+                while self._waiting:
                     self._make(self._waiting[0])
-                except sqlite3.Error as error:
-                    log.debug("The store cannot be written (%s); %d writes wait.", error, len(self._waiting))
-                    return
-                self._waiting.pop(0)
+                    self._waiting.pop(0)
+                self._store.try_again()
+            except sqlite3.Error as error:
+                log.debug("The store cannot be written (%s); %d writes wait.", error, len(self._waiting))
 
     def _make(self, write: Write) -> None:
         """Make a write, and remove checkpoints that the run no longer needs."""

@@ -164,6 +164,9 @@ def columns_text(names: object) -> str:
     return listed(shown[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+MAX_OFFERED = 200
+"""Maximum number of answers to choose from."""
+
 MAX_SHOWN = 160
 """Maximum number of characters of an answer to choose."""
 
@@ -187,10 +190,9 @@ class Question:
     @property
     def sentence(self) -> str:
         """The question for a terminal."""
-        choose = f" with one of {', '.join(repr(printable(each, MAX_SHOWN)) for each in self.options)}" * bool(
-            self.options
-        )
-        return f"{self.text} Say {self.option}{choose}."
+        choose = ", ".join(repr(printable(each, MAX_SHOWN)) for each in self.options[:MAX_NAMED])
+        more = f" and {len(self.options) - MAX_NAMED} more" * (len(self.options) > MAX_NAMED)
+        return f"{self.text} Say {self.option}{f' with one of {choose}{more}' * bool(choose)}."
 
 
 @dataclass
@@ -203,9 +205,12 @@ class Open:
     """A sentence each."""
 
     def ask(self, name: str, text: str, options: Iterable[str] = ()) -> None:
-        """Add a question; of one field only the first."""
+        """Add a question; of one field only the first, and of very many answers the first ones."""
+        given = tuple(options)
+        if len(given) > MAX_OFFERED:
+            text += f" The first {MAX_OFFERED} of {len(given):,} answers are offered; others can be typed."
         if all(question.field != name for question in self.questions):
-            self.questions.append(Question(name, text, tuple(options)))
+            self.questions.append(Question(name, text, given[:MAX_OFFERED]))
 
 
 def check_answered(questions: Iterable[Question]) -> None:

@@ -6,12 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from core.data.uploads.json_lines import listed_values
 from core.data.uploads.text_file import decoded, unpacked
 from core.errors import DatasetError, JudgeError, printable
-from core.reader import Limits, in_reader
+from core.reader import GROWTH, Limits, in_reader
 
 MAX_BYTES = 256 * 2**20
 """Maximum size of a file with results."""
@@ -27,7 +28,7 @@ MAX_DEPTH = 8
 
 DELIMITERS = ",;\t|"
 
-LIMITS = Limits(memory=2**30, cpu=30)
+LIMITS = Limits(memory=2**30, cpu=30, growth=GROWTH)
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,13 @@ def _delimited(text: str, notes: Iterable[str]) -> Table:
     names: list[str] = []
 
     def rows() -> Iterator[tuple[int, Mapping[str, str]]]:
-        start = 1
+        start, blank = 1, 0
         for cells in reader:
             place, start = start, reader.line_num + 1
             if not any(cell.strip() for cell in cells):
+                blank += 1
+                if blank > MAX_ROWS:
+                    raise JudgeError(f"The file has more than {MAX_ROWS:,} blank rows: leave them out.")
                 continue
             if not names:
                 names.extend(_checked([cell.strip() for cell in cells]))
@@ -165,33 +169,41 @@ def number_in(text: str) -> float | None:
 
 def _json(text: str, notes: Iterable[str]) -> Table:
     """JSON lines, or one object, or a list of objects. Objects inside are columns such as ``config.r``."""
-    places: list[int] = []
+    kept: list[dict[str, Any]] = []
+
+    def rows() -> Iterator[tuple[int, Mapping[str, str]]]:
+        for place, found in values:
+            if not isinstance(found, dict):
+                raise JudgeError(f"{unit} {place} is JSON but not an object such as {{'method': …, 'accuracy': …}}.")
+            if len(kept) < 2:
+                kept.append(found)
+            yield place, dict(_flat(found))
+
+    values, unit = listed_values(text), "Object"
+    if not text.lstrip().startswith("["):
+        try:
+            values = iter([(1, json.loads(text))])
+        except RecursionError as error:
+            raise JudgeError("The file is JSON that is nested too deeply: write flat objects, one per run.") from error
+        except ValueError:
+            values, unit = _lines(text), "Line"
     try:
-        whole = json.loads(text)
-    except RecursionError as error:
-        raise JudgeError("The file is JSON that is nested too deeply: write one flat object for each run.") from error
-    except ValueError:
-        whole = None
-    if whole is not None:
-        objects = whole if isinstance(whole, list) else [whole]
-        places, unit = list(range(1, len(objects) + 1)), "Object"
-    else:
-        objects, unit = [], "Line"
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                try:
-                    objects.append(json.loads(line))
-                except (ValueError, RecursionError) as error:
-                    raise JudgeError(
-                        f"Line {number} is not a JSON object: write one object for each run and line."
-                    ) from error
-                places.append(number)
-    for place, found in zip(places, objects, strict=True):
-        if not isinstance(found, dict):
-            raise JudgeError(f"{unit} {place} is JSON but not an object such as {{'method': …, 'accuracy': …}}.")
-    table = table_of(((place, dict(_flat(found))) for place, found in zip(places, objects, strict=True)), unit, notes)
-    kept = objects if len(objects) == 1 else []
-    return Table(table.columns, table.places, table.unit, table.notes, kept)
+        table = table_of(rows(), unit, notes)
+    except DatasetError as error:
+        raise JudgeError(str(error)) from error
+    return replace(table, objects=kept if len(kept) == 1 else [])
+
+
+def _lines(text: str) -> Iterator[tuple[int, Any]]:
+    """The number and the value of each line that is not blank. Raises: JudgeError: a line is no JSON."""
+    for number, line in enumerate(io.StringIO(text), 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise JudgeError(
+                    f"Line {number} is not a JSON object: write one object for each run and line."
+                ) from error
 
 
 def _flat(values: Mapping[str, Any], path: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,8 @@ What goes wrong there, a crash included, is one sentence here.
 - Arguments and results go through ``core/reader/values.py`` in MessagePack and are decoded by the function's
   declared types: no pickle. A crash, a limit or a wrong result is one sentence; a ``LabError`` of the function
   comes back as itself.
+- Files that are read at the same time share a budget of memory, from which a small file takes little; a page says
+  when a file waits for others.
 - **Weights stay outside.** Their headers are checked (``core/tensor_file.py``), and entries of zips are unpacked in
   pieces by whoever has the file; the reader gives the directory (``UntrustedZip``).
 - **A tokenizer that was accepted works in the dashboard.** What comes back is its form in the format of the
@@ -27,7 +29,7 @@ What goes wrong there, a crash included, is one sentence here.
 - The API parses its requests itself (``core/serving/parser.py``), because a fork takes longer than an answer.
 """
 
-from core.reader.limits import Limits
-from core.reader.opening import in_reader, reading_here, reads_here
+from core.reader.limits import GROWTH, Limits
+from core.reader.opening import WAITS, in_reader, reading_here, reads_here
 
-__all__ = ["Limits", "in_reader", "reading_here", "reads_here"]
+__all__ = ["GROWTH", "WAITS", "Limits", "in_reader", "reading_here", "reads_here"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.errors import LabError, NetworkFileError, printable
-from core.reader.limits import Limits
+from core.reader.limits import GROWTH, Limits
 from core.reader.opening import in_reader
 
 MAX_TEMPLATE = 2**18
@@ -36,7 +36,7 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 @in_reader(
     NetworkFileError,
     "The chat template of this network",
-    Limits(memory=2**30, cpu=60, wall=600),
+    Limits(memory=2**30, cpu=60, wall=600, growth=GROWTH),
     imports=("transformers.utils.chat_template_utils",),
 )
 def rendered(

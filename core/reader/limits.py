@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+LEAST = 2**27
+"""Bytes of memory for the smallest file."""
+
+GROWTH = 2**11
+"""Bytes of memory per byte of a file that may be packed: twice what gzip can unpack one to."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,12 @@ class Limits:
     """Seconds until it is ended."""
     output: int = 2**28
     """Bytes that it may return."""
+    growth: int = 0
+    """Bytes of memory per byte of the arguments, beside ``LEAST``; 0 where the arguments do not hold the file."""
+
+    def of_arguments(self, size: int) -> Limits:
+        """The same for a file of which so little is given that it can need less. Args: size: bytes of the arguments."""
+        return replace(self, memory=min(self.memory, LEAST + self.growth * size)) if self.growth else self
 
     def apply(self) -> None:
         """Put the limits on this process, which the system then ends when it exceeds one."""

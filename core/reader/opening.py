@@ -8,30 +8,43 @@ import os
 import threading
 import typing
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar, cast
 
 import msgspec
 
 from core.errors import LabError
 from core.reader import process
+from core.reader.budget import Budget
 from core.reader.limits import Limits
 from core.reader.values import decode, encode
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LARGE = 2**29
-"""Files that may take more bytes of memory than this are read one at a time, so that their sum stays bounded."""
+MAX_TOGETHER = 2**32
+"""Bytes of memory of all files that are read at the same time."""
 
-_large = threading.Lock()
+_budget = Budget(MAX_TOGETHER)
+
+
+def _after_fork() -> None:
+    """Have a budget of one's own: nobody gives back what other threads of the parent have taken."""
+    global _budget
+    _budget = Budget(MAX_TOGETHER)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_large._at_fork_reinit)  # type: ignore[attr-defined] # as logging does
+    os.register_at_fork(after_in_child=_after_fork)
 
 is_reader = False
 """Whether this process is the reader, so that nothing is passed on."""
 
 _thread = threading.local()
+
+WAITS: ContextVar[Callable[[bool], object]] = ContextVar("waits", default=lambda is_waiting: None)
+"""What is told in this context when a file waits for others; see :meth:`core.reader.budget.Budget.taken`."""
 
 
 @contextmanager
@@ -61,7 +74,7 @@ def in_reader(
     Args:
         error: class of the error for a file that ends the reader, or exceeds a limit.
         what: subject of that sentence.
-        limits: on one call.
+        limits: on one call; of those of a small file see :meth:`Limits.of_arguments`.
         imports: modules that the function imports when it is called; the reader imports them once, for all calls.
     """
     bounds = limits or Limits()
@@ -78,18 +91,20 @@ def in_reader(
             given = bound.arguments
             kind, subject = given.get("error", error), given.get("what", what)
             try:
-                request = encode([function.__module__, function.__qualname__, bounds]), encode([*given.values()])
+                arguments = encode([*given.values()])
             except UnicodeEncodeError as problem:
                 raise kind(f"{subject} has characters in it that are no text: choose another one.") from problem
-            with _large if bounds.memory > LARGE else nullcontext():
-                answer, code = process.ask(request, bounds, (function.__module__, *imports))
+            limits = bounds.of_arguments(len(arguments))
+            request = encode([function.__module__, function.__qualname__, limits]), arguments
+            with _budget.taken(limits.memory, WAITS.get()):
+                answer, code = process.ask(request, limits, (function.__module__, *imports))
             try:
                 name, sentence, result = decode(tuple[str, str, msgspec.Raw], answer)
                 if not name:
                     return cast(T, decode(typing.get_type_hints(function)["return"], result))
                 made = decode(type[LabError], encode(name))
             except msgspec.DecodeError as problem:
-                raise kind(bounds.sentence(subject, code)) from problem
+                raise kind(limits.sentence(subject, code)) from problem
             raise _error(made, sentence)  # not from a variable: its traceback would keep the file in a circle
 
         return read

@@ -47,6 +47,8 @@ class Database:
         self._busy_seconds = busy_seconds
         self._idle: list[sqlite3.Connection] = []
         self._identity: tuple[int, int] | None = None
+        self._obstacle: str | None = None
+        """Why the store could not be used, the last time that it could not; None once it was written again."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(OSError):  # it is there, or SQLite says what is wrong
@@ -85,6 +87,18 @@ class Database:
     def check(self) -> None:
         """Check that the store can be read. Raises: StoreError: it is gone, damaged, or cannot be read."""
         self._read("SELECT count(*) FROM runs WHERE state = 'running'")
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the store cannot be written now, in a sentence; None if it can, as far as is known."""
+        return str(_full(self.path)) if _is_full(self.path.parent) else self._obstacle
+
+    def try_again(self) -> None:
+        """Write to the store, if it could not be written, so that it is known when it can. Raises: sqlite3.Error."""
+        if self._obstacle:
+            with self.transaction() as db:
+                db.execute(f"PRAGMA user_version = {VERSION}")
+            self._obstacle = None
 
     def verify(self) -> None:
         """Read the whole store and check that it is intact; takes about a second per few hundred megabytes.
@@ -169,7 +183,8 @@ class Database:
         except sqlite3.OperationalError as error:
             if isinstance(error, StoreError) or _primary_code(error) not in PASSING:
                 raise
-            raise StoreBusyError(str(store_error(error, self.path)), error) from error
+            self._obstacle = str(store_error(error, self.path))
+            raise StoreBusyError(self._obstacle, error) from error
 
     @contextmanager
     def _borrowed(self) -> Iterator[sqlite3.Connection]:

@@ -15,8 +15,8 @@ from core.web.peers import NO_PROXIES, Proxies
 from core.web.request_origin import is_loopback
 
 MIN_GUESSES = 10**12
-"""Number of guesses that a token must withstand. At ten guesses per minute and peer, a thousand peers would need
-190 years. Sixteen random letters or four random words withstand 10¹⁶ and more."""
+"""Number of guesses that a token must withstand. Tries are not counted: a thousand per second would take 30 years.
+Sixteen random letters or four random words withstand 10¹⁶ and more."""
 
 JUDGED = 32
 """Number of leading characters to check. The rest can only make a token harder to guess, and zxcvbn's time grows with

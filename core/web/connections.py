@@ -47,6 +47,7 @@ REFUSED = {
     '%s - "WebSocket %s" 403',
     "connection rejected (%d %s)",
     "HTTP response sent (%d %s)",
+    "ASGI callable returned without completing handshake.",  # said of one rejected by a response with a sentence
 }
 """Messages of uvicorn and websockets for rejected websockets; other rejected requests are not logged either."""
 

@@ -38,11 +38,14 @@ def routes(at: Callable[[str], str]) -> list[Route]:
 
 
 def health(_: Request) -> Response:
-    """Whether the lab and its store work, and how many runs are waiting or training."""
+    """Whether the lab works and its store can be read and written, and how many runs are waiting or training."""
     try:
         lab.current().check()
+        obstacle = lab.current().usage.obstacle()
     except LabError as error:
-        return JSONResponse({"ok": False, "error": str(error)}, status_code=503)
+        obstacle = str(error)
+    if obstacle:
+        return JSONResponse({"ok": False, "error": obstacle}, status_code=503)
     return JSONResponse({"ok": True, "live_runs": len(lab.current().live())})
 
 

@@ -4,74 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import math
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from urllib.parse import parse_qsl, urlencode
 
-from cachetools import LRUCache
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.web.answers import answer, page, refuse, wants_page
-from core.web.peers import peer_of
-
-
-class Attempts:
-    """Counts recent wrong attempts per peer; those of one peer do not affect others.
-
-    A correct token is always accepted; otherwise, wrong attempts of others could lock out the owner. Protection against
-    guessing is the strength of the token, see :mod:`core.web.access`.
-    """
-
-    def __init__(
-        self,
-        per_peer: int = 10,
-        max_peers: int = 4096,
-        seconds: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Start without any attempts.
-
-        Args:
-            per_peer: wrong attempts allowed per peer within ``seconds``.
-            max_peers: number of peers to remember; the one with the oldest last attempt is forgotten first.
-            seconds: how long a wrong attempt counts.
-            clock: returns the time in seconds.
-        """
-        self._per_peer = per_peer
-        self._seconds = seconds
-        self._clock = clock
-        self._times: LRUCache[str, deque[float]] = LRUCache(max_peers)
-
-    def __len__(self) -> int:
-        """Number of peers that are remembered."""
-        return len(self._times)
-
-    def wrong(self, address: str | None, count: int = 1) -> float:
-        """Count wrong attempts.
-
-        Args:
-            address: address of the peer.
-            count: number of attempts, at least one.
-
-        Returns:
-            Seconds until this peer may try again; 0 if these attempts were within its limit.
-        """
-        now, peer = self._clock(), peer_of(address)
-        times = self._times.get(peer) or deque(maxlen=self._per_peer)
-        while times and times[0] <= now - self._seconds:
-            times.popleft()
-        allowed = len(times) + count <= self._per_peer
-        if allowed:
-            times.extend([now] * count)
-        self._times[peer] = times
-        return 0.0 if allowed or not times else times[0] + self._seconds - now
-
 
 KEY_ROUNDS = 200_000
 """PBKDF2 iterations from token to cookie, so that a stolen cookie does not reveal a short token."""
@@ -110,6 +52,9 @@ class Key:
         return response
 
 
+WRONG = "That is not the token."
+
+
 class Guard:
     """Requires the token for pages, assets, websockets, uploads, media and downloads."""
 
@@ -122,7 +67,6 @@ class Guard:
         key: Key,
         base: str = "",
         open_paths: frozenset[str] = frozenset(),
-        attempts: Attempts | None = None,
     ) -> None:
         """Wrap an application.
 
@@ -131,14 +75,12 @@ class Guard:
             key: the token.
             base: path under which the application is served, without a trailing slash.
             open_paths: paths that anyone may read, such as for a container's health check.
-            attempts: counts wrong attempts.
         """
         self.app = app
         self.key = key
         self.base = base
         self.entrance = f"{base}/access"
         self.open_paths = open_paths
-        self.attempts = Attempts() if attempts is None else attempts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -159,31 +101,27 @@ class Guard:
             return None
         cookie = visitor.cookies.get(self.key.name)
         known = cookie is not None and self.key.is_cookie(cookie)
-        wrong = int(cookie is not None and not known)
-        """Number of wrong credentials in this request; one correct credential is enough to be admitted."""
         if reads and "token" in visitor.query_params:
             token, target = visitor.query_params["token"], _without_token(scope)
             if known or self.key.is_token(token):
                 return self._enter(scope, target)
-            return self._refuse(scope, wrong + 1, target)
+            return self._ask(scope, WRONG, target)
         if method == "POST" and scope["path"] == self.entrance:
             fields = dict(parse_qsl((await Request(scope, receive).body()).decode("utf-8", "replace")))
             target = self._local(fields.get("next", ""))
             if known or self.key.is_token(fields.get("token", "")):
                 return self._enter(scope, target)
-            return self._refuse(scope, wrong + 1, target)
+            return self._ask(scope, WRONG, target)
         kind, _, bearer = visitor.headers.get("authorization", "").partition(" ")
         has_bearer = method is not None and kind.lower() == "bearer"
         scope[self.PROGRAM] = has_bearer and self.key.is_token(bearer.strip())
         if known or scope[self.PROGRAM]:
             return None
-        if has_bearer:
-            return self._refuse(scope, wrong + 1)
-        if wrong:
-            return self._refuse(scope, wrong)
+        if has_bearer or cookie is not None:
+            return self._ask(scope, WRONG)
         if reads and _is_cross_site(scope):
             return _reload(_without_token(scope))
-        return self._ask(scope, "This server requires its token.", 401)
+        return self._ask(scope, "This server requires its token.")
 
     def _enter(self, scope: Scope, target: str) -> Response:
         """Set the cookie and redirect to the requested page."""
@@ -193,29 +131,14 @@ class Guard:
         response = _reload(target) if unknown or _is_cross_site(scope) else RedirectResponse(target, 303)
         return self.key.set_cookie(response, scope.get("scheme") == "https", self.base or "/")
 
-    def _refuse(self, scope: Scope, wrong: int, target: str | None = None) -> Response:
-        """Count wrong credentials, and respond with a message and the form."""
-        wait = math.ceil(self.attempts.wrong((scope.get("client") or ("",))[0], wrong))
-        if not wait:
-            return self._ask(scope, "That is not the token.", 401, target)
-        sentence = f"Too many wrong tokens: try again in {wait} seconds. The correct token is accepted at any time."
-        return self._ask(scope, sentence, 429, target, {"retry-after": str(wait)})
-
-    def _ask(
-        self,
-        scope: Scope,
-        sentence: str,
-        status: int,
-        target: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Response:
+    def _ask(self, scope: Scope, sentence: str, target: str | None = None) -> Response:
         """Ask for the token, with a form for browsers and a sentence for programs."""
-        headers = {"www-authenticate": 'Bearer realm="LoRA Lab"', **(headers or {})}
+        headers = {"www-authenticate": 'Bearer realm="LoRA Lab"'}
         if not wants_page(scope):
-            return answer(scope, f"{sentence} Send it in a header: Authorization: Bearer TOKEN.", status, headers)
+            return answer(scope, f"{sentence} Send it in a header: Authorization: Bearer TOKEN.", 401, headers)
         sentence += " Open the link that LoRA Lab printed when it started, or enter the token here."
         form = FORM.format(action=escape(self.entrance), next=escape(target or _without_token(scope)))
-        return page(sentence, status, form, headers=headers)
+        return page(sentence, 401, form, headers=headers)
 
     def _local(self, target: str) -> str:
         """Return the target if it is a path of this server, else the base path, against open redirects."""

@@ -192,7 +192,6 @@ def _again(why: str) -> dict[str, Any]:
 COMMON = {
     "401": _error("The server requires its token, or a login."),
     "403": _error("The request comes from another machine or site, which has no access."),
-    "429": _again("Too many wrong tokens came from this address. The correct token is accepted at any time."),
     "500": _error("A file is missing or damaged, or something unexpected went wrong."),
 }
 """Errors of every path."""

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import LabError
-from core.judge.reading import COLUMNS, Question, Reading
+from core.judge.reading import COLUMNS, MAX_OFFERED, Question, Reading
 from core.judge.results import Gathered, Results, gathered
 from core.judge.sources import SOURCES, Given, read
 from core.judge.table import MAX_BYTES, Table
@@ -72,7 +72,8 @@ def _field(key: str, name: str, columns: Sequence[str], options: Sequence[str]) 
     elif get_origin(kind) is Literal:
         st.selectbox(options=[NOTHING, *(choice for choice in get_args(kind) if choice)], **place)
     elif options or name in COLUMNS:
-        st.selectbox(options=list(dict.fromkeys([NOTHING, *(options or columns)])), **place)
+        choices = list(dict.fromkeys([NOTHING, *(options or columns)]))
+        st.selectbox(options=choices, accept_new_options=len(options) == MAX_OFFERED, **place)
     else:
         st.text_input(max_chars=400, **place)
 

@@ -66,6 +66,7 @@ def _varint(value: int, length: int = 0) -> bytes:
 
 NO_NAMES, NO_CLASS = "has 'apple' in it and so names no columns", "no usable name"
 OTHER, DAMAGED, BOMB = "is not a CSV, TSV", "damaged or incomplete", "unpack to more than 64 MiB"
+NOTHING = "More than 200,000 rows of the file are empty or cannot be used"
 NO_LINE, NO_OBJECT = "Line 20 is not a line of a CSV file", "Line 19 is not a JSON object"
 
 TEXTS: Table = {
@@ -202,6 +203,10 @@ TEXTS: Table = {
     "a JSON list": (lambda: json.dumps([{"text": "a", "label": "b"}] * 9).encode(), "has 1 class:"),
     "half a JSON list": (lambda: b'[{"text": "a", "label": "b"},\n{"text"', "one JSON list but is damaged in line 2"),
     "a JSON list of numbers": (lambda: b"[1, 2]", "Entry 1 is JSON but not an object"),
+    # Their ends are no JSON and no CSV, so that who says this has not read as far.
+    "a JSON list of nothing": (lambda: b"[" + b"{}," * 200_002 + b"!", NOTHING),
+    "JSON lines of nothing": (lambda: b"{}\n" * 200_002 + b"!", NOTHING),
+    "CSV lines of nothing": (lambda: CSV + b"\n" * 200_002 + b'"', NOTHING),
     "pretty JSON": (lambda: json.dumps({"text": "a", "label": "b"}, indent=1).encode(), "Line 1 is not a JSON object"),
     "a number among JSON": (lambda: GOOD["jsonl"] + b"\n7", "Line 19 is JSON but not an object"),
     "half a line of JSON": (lambda: GOOD["jsonl"] + b'\n{"text": "x', NO_OBJECT),

@@ -263,3 +263,25 @@ def test_long_passages_are_cut_between_words_and_lose_nothing_else(text: str) ->
 def test_cuts_are_at_the_end_of_a_sentence_where_there_is_one() -> None:
     text = " ".join(f"Sentence number {n} is here." for n in range(200))
     assert all(piece.endswith(".") and piece.startswith("Sentence") for piece in pieces_of(text))
+
+
+class Copied(str):
+    """A text that counts the characters which are copied out of it."""
+
+    characters = 0
+
+    def __getitem__(self, place: Any) -> Copied:
+        return self._counted(super().__getitem__(place))
+
+    def lstrip(self, chars: str | None = None) -> Copied:
+        return self._counted(super().lstrip(chars))
+
+    def _counted(self, found: str) -> Copied:
+        Copied.characters += len(found)
+        return Copied(found)
+
+
+def test_a_text_in_one_line_is_cut_in_time_that_grows_with_its_length() -> None:
+    text = Copied("word " * 100_000)
+    assert len(list(pieces_of(text))) == 500
+    assert Copied.characters < 5 * len(text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.errors import JudgeError
+from core.judge.reading import MAX_OFFERED, Open, check_answered
 from core.lab import Lab
 from core.store.judged import Judged
 from core.study.arms.verdict_words import headline
@@ -135,3 +137,32 @@ def test_names_with_html_markdown_and_formulas_are_shown_as_they_are(opened: Lab
         assert "<b>" not in element.value
     labels = [label for frame in app.dataframe if "Setting" in frame.value for label in frame.value["Setting"]]
     assert "**md** $x^2$ :smile:" in labels
+
+
+@pytest.mark.parametrize(("column", "field"), [("experiment", "only"), ("part", "test"), ("method", "reference")])
+def test_of_very_many_answers_the_first_are_offered_and_any_other_can_be_typed(
+    opened: Lab, column: str, field: str
+) -> None:
+    each = {"method": "full", "seed": 0, "accuracy": 90.0}
+    last = [{"experiment": "last", "method": method, "seed": seed} for method in ("full", "lora") for seed in (0, 1)]
+    rows = [each | one for one in last] if column == "experiment" else []  # of which one can be judged
+    many = [each | {column: f"own {number}"} for number in range(15_000)]
+    app = upload(draw("judge"), csv_of([*many, *rows]))
+    box = app.selectbox(key=f"judge-new-0-{field}")
+    assert len(box.options) == MAX_OFFERED + 1
+    assert f"The first {MAX_OFFERED} of {15_000 + bool(rows):,} answers are offered" in texts(app)
+    assert sum(len(found.options) for found in app.selectbox) < 1000
+    assert len(texts(app)) < 20_000
+    if rows:
+        box.options.append("experiment=last")  # AppTest can choose, and not type
+        box.set_value("experiment=last").run()
+        assert "4 runs of 2 settings" in texts(app)
+
+
+def test_the_command_names_few_of_very_many_answers() -> None:
+    found = Open()
+    found.ask("only", "There are many.", (f"experiment={number}" for number in range(100_000)))
+    with pytest.raises(JudgeError) as caught:
+        check_answered(found.questions)
+    assert "'experiment=11' and 188 more" in str(caught.value)
+    assert len(str(caught.value)) < 1000

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import DatasetError, LabError
-from core.reader import Limits, in_reader, opening
+from core.reader import GROWTH, Limits, in_reader, opening
 
 SMALL = Limits(memory=2**26, cpu=1, wall=2, output=2**20)
 
@@ -77,6 +77,23 @@ def misbehave(how: str, what: str = "The picture") -> str:
 def allocate(how: str) -> str:
     """Take more memory than there is, with time to do it on a busy machine."""
     return str(len([bytearray(2**20) if how == "memory" else [number] for number in range(10**7)]))
+
+
+WIDE = Limits(memory=2**31, cpu=60, wall=120)
+
+
+@in_reader(DatasetError, "The file", WIDE)
+def last(place: str) -> str:
+    """Take as long as there is no file at a place."""
+    while not Path(place).exists():
+        time.sleep(0.05)
+    return place
+
+
+@in_reader(DatasetError, "The file", Limits(memory=2**30, cpu=60, wall=120, growth=GROWTH))
+def allocate_little(size: int) -> int:
+    """Take some bytes, though hardly any are given."""
+    return len(bytearray(size))
 
 
 @in_reader(DatasetError)

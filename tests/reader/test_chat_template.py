@@ -95,7 +95,7 @@ BAD = {
     "nothing": "leaves nothing to learn of conversation 1",
     "x" * (MAX_TEMPLATE + 1): "more than 262,144 characters",
     f"{{{{ 'x' * {MAX_RENDERED + 1} }}}}": "makes a text of more than 1,048,576",
-    "{{ 'x' * 10**10 }}": "takes more than 1024 MiB",
+    "{{ 'x' * 10**10 }}": "takes more than 128 MiB",
 }
 
 

@@ -52,10 +52,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Callable[
     (folder / "adapter.zip").write_bytes(WHOLE)
     experiment = json.dumps({"arms": [{"method": "lora", "optim": {"learning_rate": 0.01}}] * 20}).encode()
     return {
-        "zip of 500 images": (_read, [zipped(*folders({"a": 250, "b": 250}))]),
+        "zip of 500 images": (_read, [zipped(*folders({"a": 250, "b": 250})), False]),
         "picture of 2,000 × 2,000": (decode, [picture(noise(1, (2000, 2000)), "JPEG"), "The picture"]),
-        "CSV of 10,000 texts": (_table, [separated(ROWS).encode()]),
-        "Parquet of 10,000 texts": (_table, [parquet_rows(ROWS)]),
+        "CSV of 10,000 texts": (_table, [separated(ROWS).encode(), False]),
+        "Parquet of 10,000 texts": (_table, [parquet_rows(ROWS), False]),
         "adapter": (directory, [folder / "adapter.zip", ZipLimits(16, 2**20), "The adapter", AdapterError]),
         "experiment": (json_text._check, [experiment, 10_000, True, True]),
         "tokenizer": (opened_tokenizer, [minilm() or save_tiny(folder / "tiny")]),

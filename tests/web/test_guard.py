@@ -1,4 +1,4 @@
-"""The guard: wrong tries are counted, right credentials come in, and nobody is led elsewhere."""
+"""The guard: wrong credentials are refused, right ones come in, and nobody is led elsewhere."""
 
 from __future__ import annotations
 
@@ -9,38 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.web.guard import Attempts, Guard, Key
+from core.web.guard import Guard, Key
 from tests.web.asking import KEY, TOKEN, ask, inside
-
-
-def test_wrong_tries_are_counted_by_peer_and_forgotten() -> None:
-    now = [0.0]
-    attempts = Attempts(per_peer=2, max_peers=3, seconds=60, clock=lambda: now[0])
-    assert attempts.wrong("10.0.0.1") == 0
-    now[0] = 10
-    assert attempts.wrong("::ffff:10.0.0.1") == 0  # the same, as a socket for both kinds shows it
-    assert attempts.wrong("10.0.0.1") == 50
-    assert attempts.wrong("10.0.0.2") == 0
-    now[0] = 61
-    assert attempts.wrong("10.0.0.1") == 0
-    for number in range(100):
-        attempts.wrong(f"10.0.1.{number}")
-    assert len(attempts) == 3
-
-
-def test_a_household_of_ipv6_is_one_peer() -> None:
-    attempts = Attempts(per_peer=2)
-    assert [attempts.wrong(f"2001:db8:1:2::{number}") > 0 for number in range(1, 4)] == [False, False, True]
-    assert attempts.wrong("2001:db8:1:3::1") == 0
-
-
-def test_wrong_ones_of_many_never_keep_a_right_one_out() -> None:
-    guard = Guard(inside, KEY)
-    for number in range(300):
-        assert ask(guard, "/?token=guess", client=(f"10.0.{number // 250}.{number % 250}", 1))[0] == 401
-    for client in (("10.9.9.9", 1), ("10.0.0.0", 1)):
-        assert ask(guard, f"/?token={TOKEN}", client=client)[0] == 303
-
 
 CREDENTIALS: dict[str, dict[str, str]] = {
     "a cookie": {"path": "/", "Cookie": f"{KEY.name}={'0' * 64}"},
@@ -57,14 +27,14 @@ CREDENTIALS: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("kind", [*CREDENTIALS, "a form"])
-def test_every_wrong_credential_counts_and_a_right_one_is_let_in_at_once(kind: str) -> None:
-    guard = Guard(inside, KEY, attempts=Attempts(per_peer=5))
+def test_every_wrong_credential_is_refused_alike_and_a_right_one_is_let_in_after_any_number(kind: str) -> None:
+    guard = Guard(inside, KEY)
     wrong: dict[str, Any] = dict(CREDENTIALS.get(kind, {"path": "/access", "method": "POST"}))
     if kind == "a form":
         wrong["chunks"] = [b"token=guess"]
-    assert [ask(guard, **wrong)[0] for _ in range(7)] == [401] * 5 + [429] * 2
-    status, body, headers = ask(guard, **wrong | {"Accept": "text/html"})
-    assert (status, int(headers["retry-after"]) <= 60) == (429, True)
+    assert {ask(guard, **wrong)[:2] for _ in range(30)} == {ask(guard, **wrong)[:2]}
+    status, body, _ = ask(guard, **wrong | {"Accept": "text/html"})
+    assert (status, "That is not the token." in body) == (401, True)
     assert "<form" in body or wrong.get("kind") == "websocket"
     right: list[dict[str, Any]] = [
         {"path": "/", "Cookie": f"{KEY.name}={KEY.cookie}"},
@@ -75,13 +45,7 @@ def test_every_wrong_credential_counts_and_a_right_one_is_let_in_at_once(kind: s
         {"path": "/access", "method": "POST", "chunks": [f"token={TOKEN}".encode()]},
     ]
     assert [ask(guard, **one)[0] for one in right] == [200, 200, 200, 303, 303, 303]
-    assert ask(guard, "/")[0] == 401  # who shows nothing tries nothing
-
-
-def test_two_wrong_ones_in_one_request_are_two() -> None:
-    guard = Guard(inside, KEY, attempts=Attempts(per_peer=5))
-    both = {"Cookie": f"{KEY.name}=x", "Authorization": "Bearer guess"}
-    assert [ask(guard, **both)[0] for _ in range(3)] == [401, 401, 429]
+    assert "requires its token" in ask(guard, "/")[1]  # who shows nothing tries nothing
 
 
 def test_the_cookie_follows_the_token_and_is_not_it() -> None:

@@ -114,6 +114,7 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
     empty, start, faults = 0, 1, Faults()
     try:
         for cells in reader:
+            faults.check_so_far(len(places), empty)
             place, start = start, reader.line_num + 1
             if not any(cell and not cell.isspace() for cell in cells):
                 empty += bool(names)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from core.data.uploads.limits import MAX_TEXTS
 from core.errors import DatasetError
 
 MAX_TOLD = 100
@@ -46,6 +47,12 @@ class Faults:
         if self.count > (usable if leave_out else 0):
             more = f" {self.count - 1:,} more cannot be used." if self.count > 1 else ""
             raise DatasetError(f"{self.told[0]}{more}")
+
+    def check_so_far(self, usable: int, empty: int) -> None:
+        """Check, while rows are read, that not too many are of no use. Raises: DatasetError: there are."""
+        if self.count + empty > MAX_TEXTS:
+            self.check(usable, leave_out=True)
+            raise DatasetError(f"More than {MAX_TEXTS:,} rows of the file are empty or cannot be used: leave them out.")
 
     def without(self, make: Callable[[], T], what: str) -> T:
         """Make something of the rest.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,10 @@ ONE_KEY = (
     "The objects have one key: LoRA Lab learns to classify, so a table needs one with texts and one with their labels, "
     "or to continue texts without labels, with the objective Language."
 )
+
+_DECODER = json.JSONDecoder()
+_START = re.compile(r"\s*\[\s*(\]\s*\Z|)")
+_NEXT = re.compile(r"\s*(,|\]\s*\Z)\s*")
 
 
 def is_json(text: str) -> bool:
@@ -39,7 +44,8 @@ def read_json_lines(text: str, notes: tuple[str, ...] = ()) -> TextTable:
     conversations: dict[str, list[str]] = {}
     places: list[int] = []
     empty, faults, unit = 0, Faults(), "Entry" if is_list else "Line"
-    for number, value in _listed(text) if is_list else _lines(text):
+    for number, value in listed_values(text) if is_list else _lines(text):
+        faults.check_so_far(len(places), empty)
         if isinstance(value, DatasetError):
             faults.add(str(value))
             continue
@@ -99,14 +105,24 @@ def _lines(text: str) -> Iterator[tuple[int, Any]]:
             )
 
 
-def _listed(text: str) -> Iterator[tuple[int, Any]]:
-    """The number of each value of a list, and the value. Raises: DatasetError: the text is no list."""
+def listed_values(text: str) -> Iterator[tuple[int, Any]]:
+    """The number of each value of one JSON list, and the value: one after the other, so that no more is read than used.
+
+    Raises:
+        DatasetError: the text is no list.
+    """
+    number, last = 0, _START.match(text)
     try:
-        values = json.loads(text)
+        while last and not last[1].startswith("]"):
+            value, place = _DECODER.raw_decode(text, last.end())
+            yield (number := number + 1), value
+            last = _NEXT.match(text, place)
+            if last is None:
+                raise json.JSONDecodeError("", text, place)
     except json.JSONDecodeError as error:
         raise DatasetError(
             f"The file begins as one JSON list but is damaged in line {error.lineno}: save it again, or as JSON lines."
         ) from error
     except (ValueError, RecursionError) as error:
-        raise DatasetError("The file is one JSON list that cannot be read: save JSON lines.") from error
-    yield from enumerate(values, 1)
+        reason = "is nested too deeply" if isinstance(error, RecursionError) else "cannot be read"
+        raise DatasetError(f"The file is one JSON list that {reason}: save JSON lines.") from error

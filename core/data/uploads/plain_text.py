@@ -17,6 +17,7 @@ LONGEST = 1000
 """Characters of a passage: what is longer becomes several. Some 250 tokens of a large vocabulary."""
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]['\"”’)\]]*\s+")
+_VISIBLE = re.compile(r"\S")
 
 
 def read_plain(text: str, notes: tuple[str, ...] = (), unlabelled: str = "") -> TextTable:
@@ -65,16 +66,17 @@ def pieces_of(passage: str) -> Iterator[str]:
 
     White space at a cut is dropped, and nothing else.
     """
-    rest = passage
-    while len(rest) > LONGEST:
-        start = rest[: LONGEST + 1]
+    place = 0
+    while len(passage) - place > LONGEST:
+        start = passage[place : place + LONGEST + 1]
         sentence = max((found.end() for found in _SENTENCE_END.finditer(start)), default=0)
         cut = max(start.rfind("\n"), 0) or sentence or max(start.rfind(" "), 0) or LONGEST
-        if piece := rest[:cut].rstrip():
+        if piece := start[:cut].rstrip():
             yield piece
-        rest = rest[cut:].lstrip()
-    if rest:
-        yield rest
+        following = _VISIBLE.search(passage, place + cut)
+        place = following.start() if following else len(passage)
+    if place < len(passage):
+        yield passage[place:]
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

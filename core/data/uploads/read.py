@@ -9,7 +9,7 @@ from core.data.uploads.folders import read_folders
 from core.data.uploads.limits import MAX_BYTES, MAX_ENTRIES, MAX_UNPACKED
 from core.data.uploads.table import read_table
 from core.errors import DatasetError
-from core.reader import Limits, in_reader
+from core.reader import GROWTH, Limits, in_reader
 from core.zip_file import UntrustedZip, ZipLimits
 
 STRANGERS = {
@@ -47,7 +47,7 @@ def read_upload(content: bytes, leave_out: bool = False) -> Draft[ImageDataset]:
     return _read(content, leave_out)
 
 
-@in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180))
+@in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180, growth=GROWTH))
 def _read(content: bytes, leave_out: bool) -> Draft[ImageDataset]:
     for start, sentence in STRANGERS.items():
         if content.startswith(start):

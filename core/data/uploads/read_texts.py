@@ -21,7 +21,7 @@ from core.data.uploads.text_draft import draft_texts
 from core.data.uploads.text_file import decoded, unpacked
 from core.data.uploads.text_table import TextTable, listed
 from core.errors import DatasetError, os_error_as
-from core.reader import Limits, in_reader
+from core.reader import GROWTH, Limits, in_reader
 
 PLAIN = (".txt", ".txt.gz", ".md")
 """Ends of names of plain texts, in lower case."""
@@ -120,7 +120,7 @@ def read_text_table(source: bytes | Path, is_plain: bool = False) -> TextTable:
     return _table(content, is_plain)
 
 
-@in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180), imports=("pyarrow.parquet",))
+@in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180, growth=GROWTH), imports=("pyarrow.parquet",))
 def _table(content: bytes, is_plain: bool) -> TextTable:
     content = unpacked(content)
     if content.startswith(MAGIC):

@@ -30,6 +30,6 @@ def _activity(lab: Lab, bars: dict[str, tuple[str, ...]]) -> View:
     words += [f"{len(live) - count} queued"] if count < len(live) else []
     several = len({run.experiment for run in live if run.experiment}) > 1
     words.append(f"in all: {left}" if (left := shown_left(lab, runs)) and several else left)
-    return View(
-        words=" · ".join(filter(None, words)), share=lab.progress.share_done(runs), version="live" if runs else "ended"
-    )
+    # A page that is open is drawn again, with the reason above it, when nothing can be written any more.
+    version = f"{'live' if runs else 'ended'} {lab.usage.obstacle() or ''}"
+    return View(words=" · ".join(filter(None, words)), share=lab.progress.share_done(runs), version=version)
