@@ -77,4 +77,10 @@ def draw_images(dataset: ImageDataset) -> None:
         st.caption(f"Showing the first {CLASSES_SHOWN} of {len(names)} classes.")
 
 
-IMAGES = UploadKind("Images", "Labelled images, as a zip, npz or CSV file", FORMATS, _preview)
+IMAGES = UploadKind(
+    "Images",
+    "Labelled images, as a zip, npz or CSV file",
+    FORMATS,
+    "Images become 28×28 pixels of gray, for perceptrons that are pretrained here; imported networks read texts.",
+    _preview,
+)

@@ -220,4 +220,10 @@ def _shortened(text: str) -> str:
     return literal(text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…")
 
 
-TEXTS = UploadKind("Texts", "Texts, as a CSV, TSV, JSON lines, Parquet or text file", FORMATS, _preview)
+TEXTS = UploadKind(
+    "Texts",
+    "Texts, as a CSV, TSV, JSON lines, Parquet or text file",
+    FORMATS,
+    "Texts with labels are learned by an imported encoder, and texts to continue by a language model.",
+    _preview,
+)

@@ -43,6 +43,7 @@ def upload_dataset(lab: Lab) -> None:
     kind = widgets.choice("Kind of data", titles, next(iter(UPLOADS)), "upload-kind")
     upload = UPLOADS[kind]
     in_field = file_field(kind, upload.label, f"upload-file-{kind}-{turn}")
+    st.caption(upload.becomes)
     with st.expander("Supported file formats", icon=":material/description:", expanded=False):
         st.markdown(upload.formats)
     # In a dialog, so that it is in sight: the page is as far down as the button was, and shorter than it was then.

@@ -17,6 +17,8 @@ class UploadKind:
     """Label of the field for the file."""
     formats: str
     """Which files are accepted and what becomes of them, as markdown."""
+    becomes: str
+    """What becomes of a file, and which networks learn from it, in a sentence beside the field."""
     preview: Callable[[str, bytes], Dataset | None]
     """Draws what a file, given by an id and its content, would become, or why it cannot be used; returns the dataset to
     save, or None."""

@@ -169,7 +169,10 @@ def _base_text(answers: Answers) -> str:
 
 
 st.title("Try it")
-st.markdown("Give networks of an experiment an input, and see what each answers.")
+st.markdown(
+    "Give networks of an experiment an input, and see what each answers. A language model tells what each token of a "
+    "text costs: text is not generated here."
+)
 experiment = experiment_picker(lab)
 if experiment is None:
     st.info("There is nothing to try yet: fine-tune a network first.", icon=":material/info:")
