@@ -164,7 +164,7 @@ def test_a_bad_address_is_one_sentence(
 def test_an_unknown_experiment_is_one_sentence(idle: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     to = f"tensorboard:{tmp_path / 'logs'}"
     assert main(["track", "e-none", "--to", to, "--home", str(idle.settings.home)]) == 1
-    assert capsys.readouterr().err == "error: There is no experiment 'e-none'.\n"
+    assert capsys.readouterr().err.startswith("error: There is no experiment 'e-none'. The latest experiments are ")
     assert not (tmp_path / "logs").exists()
 
 
