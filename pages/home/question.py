@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from core.data.dataset import LANGUAGE
+from core.data.sources.source import DatasetInfo
 from core.engine.launcher import Planned
 from core.errors import LabError
 from core.lab import Lab
@@ -62,9 +63,14 @@ def target_key(kind: str, direct: bool) -> str:
     return f"{key}-direct" if direct and is_made(kind) else key
 
 
-def direct_key(kind: str) -> str:
-    """Key of the choice to fine-tune a network as it was imported. Args: kind: of what is learned."""
-    return f"{KEY}-direct-{kind}" if is_made(kind) else f"{KEY}-direct"
+def direct_key(kind: str, own: bool) -> str:
+    """Key of the choice to fine-tune a network as it was imported, which for own data is another one.
+
+    Args:
+        kind: of what is learned.
+        own: whether somebody uploaded it.
+    """
+    return f"{KEY}-direct-{kind}{'-own' if own else ''}" if is_made(kind) else f"{KEY}-direct"
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def question(lab: Lab) -> Asked:
     with left:
         source = dataset_picker(lab, "Dataset" if _is_direct(lab) else "Pretrained on", f"{KEY}-dataset")
         info = learned(lab, lab.catalog.info(source or lab.catalog.best()), LEARNED)
-        direct = _choose_start(lab, info.kind)
+        direct = _choose_start(lab, info)
     with right:
         choices = targets(lab, info, direct)
         target = st.selectbox(
@@ -165,20 +171,27 @@ def _is_direct(lab: Lab) -> bool:
     info = infos.get(st.session_state.get(f"{KEY}-dataset", ""))
     kind = "" if info is None else info.kind
     kind = st.session_state.get(LEARNED, learned_first(lab, info)) if kind == "text" else kind
-    chosen = st.session_state.get(direct_key(kind)) if imported_for(lab, kind) else None
-    return is_imported(kind) and (chosen if chosen is not None else not is_made(kind))
+    if info is None or not is_imported(kind) or not imported_for(lab, kind):
+        return is_imported(kind) and not is_made(kind)
+    return bool(st.session_state.get(direct_key(kind, info.is_own), is_usually_direct(info, kind)))
 
 
-def _choose_start(lab: Lab, kind: str) -> bool:
-    """Where a network was imported that learns a kind of data, draw the choice to fine-tune it as it is; return whether
-    a network is fine-tuned so, which it is where none is made here.
+def is_usually_direct(info: DatasetInfo, kind: str) -> bool:
+    """Whether an imported network is at first fine-tuned as it is: of people's own data it is what they came for."""
+    return info.is_own or not is_made(kind)
+
+
+def _choose_start(lab: Lab, info: DatasetInfo) -> bool:
+    """Where a network was imported that learns a dataset, draw the choice to fine-tune it as it is; return whether a
+    network is fine-tuned so, which it is where none is made here.
     """
+    kind = info.kind
     if not imported_for(lab, kind):
         return not is_made(kind)
     return st.toggle(
         "Fine-tune the network as it was imported",
-        value=not is_made(kind),
-        key=direct_key(kind),
+        value=is_usually_direct(info, kind),
+        key=direct_key(kind, info.is_own),
         persist_state="session",
         help="Without pretraining it on a source task first, whose forgetting could be measured.",
     )
@@ -224,8 +237,9 @@ def _fill(lab: Lab, opened: Experiment) -> None:
     if question.network.learns in ("text", LANGUAGE):
         values[LEARNED] = question.network.learns
     if is_imported(question.network.learns):
+        own = any(info.is_own for info in lab.catalog.list() if info.name == question.source)
         values |= {
-            direct_key(question.network.learns): question.direct,
+            direct_key(question.network.learns, own): question.direct,
             f"{KEY}-length": question.length,
             forgetting_key(KEY): question.forgetting,
         }

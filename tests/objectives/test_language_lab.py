@@ -42,6 +42,7 @@ from core.study.weights import predicted
 from core.study.weights.predicted import text_costs
 from core.training.evaluation import evaluate
 from core.web.predict import description
+from pages.home.question import is_usually_direct
 from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short
 from tests.pages.test_pages import draw, texts
@@ -245,10 +246,10 @@ def test_a_text_on_which_settings_differ_is_opened_token_by_token(done: Done, mo
 
 def test_home_asks_for_new_topics_with_a_decoder(done: Done) -> None:
     app = draw("home")
+    assert app.toggle(key="home-direct-language-own").value, "as the last experiment of this home was asked"
     app.selectbox(key="home-dataset").set_value("definitions").run()
     app.button_group(key="home-learned").set_value("language").run()
-    assert app.toggle(key="home-direct-language").value, "as the last experiment of this home was asked"
-    app.toggle(key="home-direct-language").set_value(False).run()
+    assert not app.toggle(key="home-direct-language").value
     assert not app.exception
     target = app.selectbox(key="home-target-language")
     assert (target.value, target.options[target.index]) == ("split", "New topics")
@@ -256,9 +257,16 @@ def test_home_asks_for_new_topics_with_a_decoder(done: Done) -> None:
     assert not [box for box in app.selectbox if box.key == "home-forgetting"]
 
 
+def test_own_texts_are_at_first_what_an_imported_network_is_fine_tuned_on_as_it_is(done: Done) -> None:
+    own, published = (done.lab.catalog.info(name, "language") for name in ("others", "definitions"))
+    assert is_usually_direct(own, "language")
+    assert not is_usually_direct(published, "language")
+    assert is_usually_direct(published, "text"), "for which no network is made here"
+
+
 def test_forms_offer_other_texts_to_measure_the_forgetting_of_an_imported_network(done: Done) -> None:
     app = draw("home", experiment=done.direct.id)
-    assert app.toggle(key="home-direct-language").value
+    assert app.toggle(key="home-direct-language-own").value
     box = app.selectbox(key="home-forgetting")
     assert (box.value, box.options) == ("others", ["nothing", "Definitions", "others"])
     app = draw("finetune", like=done.direct.id)
