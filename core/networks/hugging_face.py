@@ -181,9 +181,8 @@ def save_gguf(path: Path, folder: Path) -> None:
     with _building(None):
         try:
             model = transformers().AutoModelForCausalLM
-            transformers(
-                "utils.import_utils"
-            ).is_accelerate_available.cache_clear()  # it may have been installed since this was asked
+            # It may have been installed since this was asked.
+            transformers("utils.import_utils").is_accelerate_available.cache_clear()
             network: Any = model.from_pretrained(path.parent, dtype=torch.float32, **place)
             tokenizer = transformers().AutoTokenizer.from_pretrained(path.parent, **place)
         except (*FAULTS, struct.error) as error:

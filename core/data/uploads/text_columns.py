@@ -69,16 +69,16 @@ def guess(table: TextTable, numbers: bool = False) -> Guess:
     part, left = samples_of(table)
     text = likely_text(left)
     others = {name: cells for name, cells in left.items() if name != text}
-    label = _numbers(others) if numbers else None
-    labels = [label] if label is not None else [] if numbers else _labels(others)
+    labels = _numbers(others) if numbers else _labels(others)
+    label = next(iter(labels), None)
     if pair := pair_in(left):
         names = " and ".join(map(quoted, pair))
-        return Guess(None, labels[0] if labels else None, part, f"{names} are a pair of texts in each row, {PAIR}")
+        return Guess(None, label, part, f"{names} are a pair of texts in each row, {PAIR}")
     if not numbers and {*labels} & {*(flags := flags_in(others))}:
         return Guess(text, None, part, f"The columns {listed(flags)} are several labels per text, {FLAGGED}")
     if len(labels) > 1:
         return Guess(text, None, part, f"Each of the columns {listed(labels)} could be the label: choose one of them.")
-    return Guess(text, labels[0] if labels else None, part)
+    return Guess(text, label, part)
 
 
 def unused_labels(table: TextTable, columns: TextColumns) -> str:
@@ -145,11 +145,11 @@ def likely_text(columns: dict[str, list[str]]) -> str | None:
     return max(_named(columns, TEXT_NAMES) or several, key=longest.__getitem__, default=None)
 
 
-def _numbers(columns: dict[str, list[str]]) -> str | None:
-    """A column of numbers: the first with a name for labels, else the one with the most different values."""
+def _numbers(columns: dict[str, list[str]]) -> list[str]:
+    """A column of numbers, if any: the first with a name for labels, else the one with the most different values."""
     likely = {name: len(set(cells)) for name, cells in columns.items() if any(cells) and all(map(_is_number, cells))}
     named = [name for name in _named(columns, LABEL_NAMES) if name in likely]
-    return named[0] if named else max(likely, key=lambda name: likely[name], default=None)
+    return (named or sorted(likely, key=lambda name: -likely[name]))[:1]
 
 
 def _is_number(cell: str) -> bool:
