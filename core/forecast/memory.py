@@ -1,8 +1,8 @@
 """Peak memory of runs that are trained together, before they are.
 
 What trains them says what it takes: :mod:`core.training.bank.footprint`, and :mod:`core.engine.jobs.run_memory` for
-autograd. Beside that there are the base, evaluations, and copies while files are read and written. Tests in
-``tests/soak/`` compare the sum with measured memory.
+autograd; :mod:`core.forecast.kernels` says it of the code for products of texts. Beside that there are the base,
+evaluations, and copies while files are read and written. Tests in ``tests/soak/`` compare the sum with measured memory.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import cast
 
 import torch
 
-from core.data.examples import Examples
 from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.engine.jobs.build import untrained
 from core.engine.jobs.run_memory import step_bytes
 from core.forecast.cost import plan
+from core.forecast.kernels import kernel_bytes, lengths_of
 from core.methods.full import FullSpec
+from core.methods.merging import adapted_layers
 from core.methods.method import MethodSpec, Role
 from core.methods.parameters import count_parameters
 from core.networks.network import NetworkSpec
@@ -49,23 +50,19 @@ class NetworkCopies:
     saved: float
     """While the file of a network is written."""
     adapter: float
-    """While an adapter file is made and checked: the base under it, the network read back from the file, and its sums
-    W + ΔW with the weights that they replace."""
+    """While an adapter file is made and checked, without the sums W + ΔW and the weights that they replace."""
     checkpoint: float
     """Copies of what is trained while a checkpoint is written: values and moments, as tensors and as bytes."""
-    overhead: int
-    """Bytes in addition: buffers of the matrix libraries, and fragmentation of the allocator."""
-    per_length: int = 0
-    """Bytes that texts of each length leave: what oneDNN keeps for products of one more shape, and what lies between
-    tensors of so many sizes, a tenth more for each run beside the first. Decoders, which read bytes, have hundreds of
-    lengths."""
 
 
-SMALL = NetworkCopies(read=3, imported=0, saved=2, adapter=5, checkpoint=9, overhead=12 * 2**20, per_length=2**22)
+SMALL = NetworkCopies(read=3, imported=0, saved=2, adapter=3, checkpoint=9)
 """Of networks that are trained from random weights here, such as perceptrons."""
 
-IMPORTED = NetworkCopies(read=3, imported=1.5, saved=2.4, adapter=3.1, checkpoint=6, overhead=24 * 2**20)
+IMPORTED = NetworkCopies(read=3, imported=1.5, saved=2, adapter=1, checkpoint=6)
 """Of networks that somebody imported."""
+
+OVERHEAD = 12 * 2**20
+"""Bytes in addition: buffers of the matrix libraries, and fragmentation of the allocator."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,6 @@ class Sizes:
     """Tokens of the longest text that is trained on."""
     widest: tuple[int, ...] = ()
     """Tokens of the longest texts of the batches that the cores evaluate at once; empty for images."""
-    lengths: int = 0
-    """Number of different lengths of texts."""
 
     @classmethod
     def of(cls, task: Outline, source: Outline | None = None) -> Sizes:
@@ -103,10 +98,10 @@ class Sizes:
             length: tokens that the texts of the task are cut at; None for as they are.
             size: texts in a batch of an evaluation.
         """
-        own, train = _lengths(task, length), task.train
+        own, train = lengths_of(task, length), task.train
         if not own or not isinstance(train, TextExamples):
             return None
-        others = _lengths(source) if source else {}
+        others = lengths_of(source) if source else {}
         kept = [(others | own)[part] for part in texts_of(task, source) if len(part)]
         return cls(
             len(train),
@@ -115,7 +110,6 @@ class Sizes:
             _words(train),
             int(own[train].max()),
             max((_widest(part, size) for part in (*own.values(), *others.values())), key=sum),
-            len(torch.unique(torch.cat([*own.values(), *others.values()]))),
         )
 
 
@@ -127,13 +121,6 @@ def _widest(lengths: torch.Tensor, size: int) -> tuple[int, ...]:
 @lru_cache(maxsize=64)
 def _words(texts: TextExamples) -> int:
     return len(torch.unique(texts.tokens)) + 1  # and the padding
-
-
-def _lengths(task: Task, length: int | None = None) -> dict[Examples, torch.Tensor]:
-    """Tokens of each text, by part, cut at ``length``; empty for a task of images."""
-    parts = (task.train, task.validation, task.test)
-    texts = [part for part in parts if isinstance(part, TextExamples) and len(part)]
-    return {part: part.lengths if length is None else part.lengths.clamp(max=length) for part in texts}
 
 
 def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) -> int:
@@ -155,7 +142,7 @@ def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) 
         task, size = tasks.get(first.task, network=first.network), first.network.evaluation_batch or 1
         texts = Sizes.of_texts(task, source, length, size)
         if texts is not None:
-            return memory_for(bank, texts)
+            return memory_for(bank, texts) + kernel_bytes(bank, task, source, length)
     other = tasks.outline(first.source) if first.source and first.source != first.task else None
     return memory_for(bank, Sizes.of(tasks.outline(first.task), other))
 
@@ -165,7 +152,8 @@ def memory_for(specs: Sequence[RunSpec], sizes: Sizes) -> int:
 
     These are each run's weights, gradients, Adam's moments, best weights and the activations of a step; what a bank or
     frozen blocks keep for every example, once for all runs; the base; an evaluation; and the copies while a checkpoint
-    or another file is made. The allocator uses the memory of activations for evaluations and checkpoints.
+    or another file is made. The allocator uses the memory of activations for evaluations and checkpoints. Where several
+    threads take steps, each has freed memory of its own: a checkpoint, which another thread makes, cannot use it.
 
     Args:
         specs: runs that can be trained together.
@@ -183,14 +171,16 @@ def memory_for(specs: Sequence[RunSpec], sizes: Sizes) -> int:
     best = [size * (spec.optim.keep == "best") for size, spec in zip(trained, specs, strict=True)]
     is_fast = sharing_of(first).step != "autograd"
     kept, passing = _bank(specs, sizes) if is_fast else _side_by_side(specs, sizes)
-    saved = network * (copies.adapter if first.role is Role.ADAPTER else copies.saved)
+    saved = (
+        _adapter_file(specs, network * copies.adapter, sizes) if first.role is Role.ADAPTER else network * copies.saved
+    )
     checkpoint = max(size * copies.checkpoint + 2 * own for size, own in zip(trained, best, strict=True))
     built = sum(_base(spec) != _base(specs[-1]) for spec in specs) if first.base else len(specs) - 1
     read = network * (built + (1 + copies.read if first.base else copies.imported))
     evaluated = _evaluated_base(first.network, (1 + len(specs)) * network, sizes) if first.base and is_fast else 0
-    later = kept + sum(best) + max(passing, saved, checkpoint)
-    left = copies.per_length * sizes.lengths * (9 + len(specs)) // 10
-    return int(max(read, evaluated, later)) + copies.overhead + left
+    beside = 0 if is_fast or len(specs) == 1 else passing
+    later = kept + sum(best) + max(passing, saved, beside + checkpoint)
+    return int(max(read, evaluated, later)) + OVERHEAD
 
 
 def _bank(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
@@ -256,6 +246,21 @@ def _side_by_side(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
         return kept, max(activations, _evaluation(first.network, min(BATCH, max(sizes.held_out)), None))
     evaluation = sum(_evaluation(first.network, first.network.evaluation_batch or 1, width) for width in sizes.widest)
     return kept, max(activations, evaluation)
+
+
+def _adapter_file(specs: Sequence[RunSpec], copies: float, sizes: Sizes) -> float:
+    """Bytes while an adapter file is made: copies of the network, in which each adapted weight is there twice more, as
+    its sum with the adapter and as it was; and texts on which both are computed.
+    """
+    first, adapted = specs[0], max(_adapted(spec.trained_network, spec.method.shape()) for spec in specs)
+    batch = first.network.evaluation_batch or 1
+    probe = _evaluation(first.network, batch, sizes.widest[0]) if sizes.widest else 0
+    return copies + 2 * FLOAT * adapted + probe
+
+
+@lru_cache(maxsize=256)
+def _adapted(network: NetworkSpec, method: MethodSpec) -> int:
+    return sum(layer.linear.weight.numel() for layer in adapted_layers(untrained(network, method)).values())
 
 
 @lru_cache(maxsize=256)

@@ -11,11 +11,12 @@ from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_memory import step_bytes
 from core.forecast import memory, packing
-from core.forecast.memory import IMPORTED, Sizes, memory_for, memory_of
+from core.forecast.memory import OVERHEAD, Sizes, memory_for, memory_of
 from core.forecast.packing import FREE_SHARE
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
+from core.methods.merging import adapted_layers
 from core.methods.method import MethodSpec
 from core.methods.parameters import count_parameters
 from core.networks.perceptron import PerceptronSpec
@@ -122,6 +123,12 @@ def test_side_by_side_every_run_keeps_its_own_and_steps_are_of_one_run_per_core(
     assert three - two == pytest.approx(kept, rel=0.1)
 
 
+def test_a_checkpoint_cannot_use_the_memory_that_other_threads_have_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_cores", lambda: 2)
+    step, kept = step_bytes(BERT, FullSpec(), OptimSpec.of(batch_size=16), 16, 64)
+    assert on_texts(2, FullSpec()) - OVERHEAD >= 2 * (step + kept) + 6 * 4 * count_parameters(BERT.build())
+
+
 def test_runs_on_one_base_share_what_its_frozen_blocks_give_and_those_on_two_do_not() -> None:
     texts, tokens = TaskSpec.of(dataset="digits", length=32), 1_000_000
     spec = RunSpec.of(method="head", network=BERT, base="b", own_base=True, source=texts, task=texts)
@@ -147,10 +154,22 @@ def test_what_is_kept_is_of_the_texts_that_are_read_in_every_epoch(length: int |
     assert len(batches.widest) == len(widths)
 
 
+def test_an_adapter_file_is_checked_with_two_more_copies_of_what_is_adapted() -> None:
+    few, every = (LoRASpec.of(rank=2, target_modules=(name,)) for name in ("attention", "all-linear"))
+    weights = [
+        sum(layer.linear.weight.nbytes for layer in adapted_layers(method.prepare(BERT.build())).values())
+        for method in (few, every)
+    ]
+    adapters = [12 * count_parameters(method.prepare(BERT.build()), trainable=True) for method in (few, every)]
+    grows = on_texts(1, every, 1, longest=1) - on_texts(1, few, 1, longest=1)
+    assert grows >= 2 * (weights[1] - weights[0])
+    assert grows <= 2 * (weights[1] - weights[0]) + 2 * (adapters[1] - adapters[0])
+
+
 def test_a_checkpoint_is_there_as_tensors_and_as_bytes() -> None:
     weights = 4 * count_parameters(BERT.build())
     # Weights, gradients and both moments, and twice what a checkpoint has.
-    assert on_texts(1, FullSpec(), 1, longest=1) - IMPORTED.overhead >= (4 + 2 * 3) * weights
+    assert on_texts(1, FullSpec(), 1, longest=1) - OVERHEAD >= (4 + 2 * 3) * weights
 
 
 @pytest.mark.parametrize("method", [FullSpec(), LoRASpec.of(rank=2), HeadSpec()])
