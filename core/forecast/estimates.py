@@ -13,15 +13,16 @@ import torch
 
 from core.data.text_examples import TextExamples
 from core.errors import DeviceError
-from core.forecast.calibration import Calibrator
+from core.forecast.calibration import Calibrator, one_at_a_time
 from core.forecast.fit import Shortage, alike, shortage
 from core.forecast.forecast import Basis, Forecast, total, weaker
 from core.forecast.memory import memory_of
 from core.forecast.pace import Record, Work, overhead_seconds, pace_of, records_of
 from core.forecast.packing import packed
+from core.forecast.products import faster_sentence, least_operations, product_rates
 from core.memory import free_bytes
 from core.methods.method import Role
-from core.run_spec import RunSpec
+from core.run_spec import Precision, RunSpec
 from core.settings import Settings, choose_device, device_name
 from core.store.record import Run
 from core.store.store import Store
@@ -77,6 +78,7 @@ class Estimates:
         self._machines = machines
         self._lock = threading.Lock()
         self._records: tuple[object, list[Record]] = (None, [])
+        self._rates: dict[torch.device, dict[Precision, float]] = {}
 
     def can_measure(self) -> bool:
         """Whether nothing trains, so that a time that is not known can be measured."""
@@ -115,7 +117,7 @@ class Estimates:
         high = low if list(most) == list(least) else self.whole(most)
         memory, basis = max(low.memory, high.memory), weaker(low.basis, high.basis)
         if basis == "unknown":
-            return Forecast(None, None, memory, basis)
+            return Forecast(low.seconds_low, None, memory, basis)
         return Forecast(low.seconds_low, high.seconds_high, memory, basis)
 
     def wait(self, specs: Sequence[RunSpec], seconds: float) -> Forecast:
@@ -171,21 +173,34 @@ class Estimates:
             return None
         return shortage(specs, self._tasks, free)
 
-    def rest(self, runs: Sequence[Run], partly: bool = False) -> Forecast:
+    def faster_precision(self, wish: str, chosen: Precision | None = None) -> str:
+        """Which number format of matrix products is faster; see :func:`core.forecast.products.faster_sentence`.
+
+        Args:
+            wish: the device; see :func:`core.settings.choose_device`.
+            chosen: the format that was chosen; None to be told of either.
+
+        Returns:
+            The sentence; also empty where this machine lacks the device, or something trains and it was not timed yet.
+        """
+        try:
+            rates = self._product_rates(choose_device(wish))
+        except DeviceError:
+            return ""
+        return faster_sentence(rates, chosen) if rates else ""
+
+    def rest(self, runs: Sequence[Run]) -> Forecast:
         """Forecast of the time to train these runs to their ends, each from :attr:`core.store.record.Run.step`.
 
         Args:
             runs: stopped ones, or those that wait.
-            partly: whether banks whose time is not known are left out.
 
         Raises:
             LabError: see :meth:`whole`.
         """
-        return self._together([run.spec for run in runs], [1 - run.progress for run in runs], partly)
+        return self._together([run.spec for run in runs], [1 - run.progress for run in runs])
 
-    def remaining(
-        self, runs: Sequence[Run], coming: Mapping[str, Sequence[RunSpec]] | None = None, partly: bool = False
-    ) -> Forecast:
+    def remaining(self, runs: Sequence[Run], coming: Mapping[str, Sequence[RunSpec]] | None = None) -> Forecast:
         """Forecast of the time until these runs have ended, and those that follow them.
 
         Those in training are expected to keep their pace, and those that wait to take as much longer than forecast as
@@ -194,7 +209,6 @@ class Estimates:
         Args:
             runs: those that are queued or running.
             coming: what is expected to follow them, by experiment; see :meth:`core.engine.progress.Progress.coming`.
-            partly: whether banks whose time is not known are left out, which gives a lower bound.
 
         Raises:
             LabError: see :meth:`whole`.
@@ -203,8 +217,8 @@ class Estimates:
         parts = [Forecast.around(begun, 0, "measured")] if begun else []
         waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
         owners = dict.fromkeys(run.experiment for run in waiting)
-        lefts = [(own, self.rest([run for run in waiting if run.experiment == own], partly)) for own in owners]
-        lefts += [(own, self._together(specs, [1.0] * len(specs), partly)) for own, specs in (coming or {}).items()]
+        lefts = [(own, self.rest([run for run in waiting if run.experiment == own])) for own in owners]
+        lefts += [(own, self._together(specs, [1.0] * len(specs))) for own, specs in (coming or {}).items()]
         for experiment, left in lefts:
             factor = self._correction(experiment) if experiment and left.basis != "measured" else None
             if factor is not None and left.seconds is not None:
@@ -228,12 +242,10 @@ class Estimates:
         known = [(line.seconds, took) for line, took in pairs if line and line.seconds and took]
         return sum(took for _, took in known) / sum(seconds for seconds, _ in known) if known else None
 
-    def _together(self, specs: Sequence[RunSpec], left: Sequence[float], partly: bool = False) -> Forecast:
-        """Forecast of all these runs, with the share of each that is left; ``partly`` leaves out unknown times."""
+    def _together(self, specs: Sequence[RunSpec], left: Sequence[float]) -> Forecast:
+        """Forecast of all these runs, with the share of each that is left."""
         banks = packed(specs, self._tasks, self._settings)
         walls = [self._bank([specs[k] for k in bank]).wall.scaled(fmean(left[k] for k in bank)) for bank in banks]
-        if partly:
-            walls = [wall for wall in walls if wall.seconds is not None]
         return total(walls).scaled(1 / min(self._machines(), max(1, len(banks))))
 
     def _bank(self, bank: Sequence[RunSpec], ask: bool = True) -> _Bank:
@@ -247,10 +259,16 @@ class Estimates:
             return _Bank(unknown, unknown)
         train = self._tasks.get(spec.task, network=spec.network).train if spec.network.reads_tokens else None
         length = _batch_length(train, spec.optim.batch_size) if isinstance(train, TextExamples) else 0
+        # Before anything else is timed, which would take longer and slow this down.
+        rates = self._product_rates(choose_device(spec.device)) if spec.network.reads_tokens else None
         work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
         seconds, basis, spread = self._training(bank, work, records, steps, examples / per_epoch, length, ask)
         if seconds is None:
-            return _Bank(unknown, unknown)
+            if rates is not None:
+                tokens = steps * length * examples / per_epoch
+                least = tokens * least_operations(spec.trained_network, spec.method) / rates[spec.optim.precision]
+                unknown = replace(unknown, seconds_low=least)
+            return _Bank(unknown, unknown.scaled(len(bank)))
         training = Forecast.around(seconds, memory, basis, spread)
         overhead = overhead_seconds(records, spec)
         if overhead is None:
@@ -300,6 +318,18 @@ class Estimates:
     def _parts(self, spec: RunSpec) -> list[Outline]:
         """The run's task, and the one that its base was trained on if there is one."""
         return [self._tasks.outline(task) for task in (spec.task, spec.source) if task]
+
+    def _product_rates(self, device: torch.device) -> dict[Precision, float] | None:
+        """Speeds of matrix products, timed once; None as long as something has trained, or was timed, whenever it was
+        asked for.
+        """
+        with self._lock:
+            if device not in self._rates and self.can_measure() and one_at_a_time.acquire(blocking=False):
+                try:
+                    self._rates[device] = product_rates(device)
+                finally:
+                    one_at_a_time.release()
+            return self._rates.get(device)
 
     def _finished(self) -> list[Record]:
         """Banks among the latest finished runs, newest first; read again when another run has finished."""

@@ -133,7 +133,8 @@ def _offer(lab: Lab, offer: Offer) -> None:
         st.caption(f"In your networks as {literal(offer.card.title)}.")
         return
     state = lab.arrivals.state(network.name)
-    source = f"its package {network.distribution}" if offer.is_installed else f"Hugging Face ({network.hub})"
+    package = f"its package {network.distribution}"
+    source = package if offer.is_installed else f"Hugging Face ({network.hub}), or from {package} once it is installed"
     st.caption(literal(f"From {source}"))
     if st.button(
         f"Import {network.name}" if offer.is_installed else f"Download {network.name}",

@@ -80,7 +80,8 @@ def _examples(
     found = scored_examples(in_parts(passages, tokenizer, spec.dataset), tokenizer, spec.length)
     if not found.scored.any():
         raise DatasetError(
-            f"Nothing of {spec.dataset} is left to score in texts of {spec.length} tokens: choose a longer input."
+            f"Nothing of {spec.dataset} is left to score in texts of {spec.length} tokens: choose a longer input, or a "
+            "network whose tokens stand for more characters."
         )
     return found
 

@@ -22,7 +22,7 @@ BASES: dict[Basis, str] = {
     "measured": "From runs like these that were trained on this machine.",
     "calibrated": "From a few steps that were timed on this machine.",
     "rough": "A rough range, from runs that differ somewhat or from steps timed while this machine was busy.",
-    "unknown": "A few steps are timed as soon as nothing trains.",
+    "unknown": "At least what the matrix products take. A few steps are timed as soon as nothing trains.",
 }
 """What the expected time follows from, in a sentence."""
 
@@ -42,7 +42,7 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
     st.metric(
         "Time",
         time,
-        BASES["unknown"].removesuffix(".") if time == NOT_KNOWN else None,
+        "A few steps are timed as soon as nothing trains" if time == NOT_KNOWN else None,
         "off",
         delta_arrow="off",
         help=f"Training, evaluation and files, once these runs begin. {BASES[forecast.basis]}",
@@ -58,8 +58,10 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
 
 
 def time_text(lab: Lab, forecast: Forecast) -> str:
-    """The expected time as a range; where it is unknown, whether it is being measured, which waits for all runs."""
-    if forecast.basis == "unknown" and not lab.estimates.can_measure():
+    """The expected time as a range; where it is unknown, the least that it takes, or whether it is being measured,
+    which waits for all runs.
+    """
+    if forecast.seconds_low is None and not lab.estimates.can_measure():
         return NOT_KNOWN
     return range_text(forecast.seconds_low, forecast.seconds_high)
 

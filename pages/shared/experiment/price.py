@@ -96,6 +96,13 @@ def price_table(lab: Lab, planned: Planned) -> None:
             st.metric("Bases to train", f"{len(bases)}", help=f"{many} bases are reused.")
         st.metric("Steps per run", count_text(max(lab.estimates.steps(spec) for spec in first.values())))
         time_and_memory(lab, planned)
+    _precision(lab, specs[0])
+
+
+def _precision(lab: Lab, spec: RunSpec) -> None:
+    """Say which number format a transformer is trained faster in, where that is not the one that was chosen."""
+    if spec.network.reads_tokens and (faster := lab.estimates.faster_precision(spec.device, spec.optim.precision)):
+        (st.warning if "precision" in spec.optim.beyond_plain_adam else st.caption)(faster)
 
 
 def count_of(planned: Planned) -> str:
