@@ -30,6 +30,7 @@ from core.engine.launcher import Planned
 from core.errors import LabError, SpecError, os_error_as
 from core.files import write_atomically
 from core.forecast.cost import plan
+from core.forecast.products import faster_precision
 from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
@@ -151,9 +152,7 @@ def _announce(lab: Lab, planned: Planned) -> None:
     if expected.seconds_low is not None:
         time = range_text(expected.seconds_low, expected.seconds_high)
         print(f"Expected: {time}, {bytes_text(expected.memory)} of memory.", file=sys.stderr)
-    if specs[0].network.reads_tokens and (
-        faster := lab.estimates.faster_precision(specs[0].device, specs[0].optim.precision)
-    ):
+    if faster := faster_precision(specs[0]):
         print(f"Note: {faster}", file=sys.stderr)
 
 

@@ -57,7 +57,7 @@ WANTED_SECONDS = 10.0
 POLL_SECONDS = 0.2
 """Interval at which the thread looks whether anything still trains."""
 
-one_at_a_time = threading.Lock()
+_one_at_a_time = threading.Lock()
 """Held during a calibration: two at once in one process would measure each other."""
 
 
@@ -134,7 +134,7 @@ class Calibrator:
                 continue
             found = None
             try:
-                with one_at_a_time:
+                with _one_at_a_time:
                     if not self._must_wait():
                         found = self._measure(work, self._must_wait)
                 if found is None:

@@ -13,16 +13,16 @@ import torch
 
 from core.data.text_examples import TextExamples
 from core.errors import DeviceError
-from core.forecast.calibration import Calibrator, one_at_a_time
+from core.forecast.calibration import Calibrator
 from core.forecast.fit import Shortage, alike, shortage
 from core.forecast.forecast import Basis, Forecast, total, weaker
 from core.forecast.memory import memory_of
 from core.forecast.pace import Record, Work, overhead_seconds, pace_of, records_of
 from core.forecast.packing import packed
-from core.forecast.products import faster_sentence, least_operations, product_rates
+from core.forecast.products import least_seconds
 from core.memory import free_bytes
 from core.methods.method import Role
-from core.run_spec import Precision, RunSpec
+from core.run_spec import RunSpec
 from core.settings import Settings, choose_device, device_name
 from core.store.record import Run
 from core.store.store import Store
@@ -78,7 +78,6 @@ class Estimates:
         self._machines = machines
         self._lock = threading.Lock()
         self._records: tuple[object, list[Record]] = (None, [])
-        self._rates: dict[torch.device, dict[Precision, float]] = {}
 
     def can_measure(self) -> bool:
         """Whether nothing trains, so that a time that is not known can be measured."""
@@ -173,22 +172,6 @@ class Estimates:
             return None
         return shortage(specs, self._tasks, free)
 
-    def faster_precision(self, wish: str, chosen: Precision | None = None) -> str:
-        """Which number format of matrix products is faster; see :func:`core.forecast.products.faster_sentence`.
-
-        Args:
-            wish: the device; see :func:`core.settings.choose_device`.
-            chosen: the format that was chosen; None to be told of either.
-
-        Returns:
-            The sentence; also empty where this machine lacks the device, or something trains and it was not timed yet.
-        """
-        try:
-            rates = self._product_rates(choose_device(wish))
-        except DeviceError:
-            return ""
-        return faster_sentence(rates, chosen) if rates else ""
-
     def rest(self, runs: Sequence[Run]) -> Forecast:
         """Forecast of the time to train these runs to their ends, each from :attr:`core.store.record.Run.step`.
 
@@ -259,15 +242,12 @@ class Estimates:
             return _Bank(unknown, unknown)
         train = self._tasks.get(spec.task, network=spec.network).train if spec.network.reads_tokens else None
         length = _batch_length(train, spec.optim.batch_size) if isinstance(train, TextExamples) else 0
-        # Before anything else is timed, which would take longer and slow this down.
-        rates = self._product_rates(choose_device(spec.device)) if spec.network.reads_tokens else None
         work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
         seconds, basis, spread = self._training(bank, work, records, steps, examples / per_epoch, length, ask)
         if seconds is None:
-            if rates is not None:
+            if length:
                 tokens = steps * length * examples / per_epoch
-                least = tokens * least_operations(spec.trained_network, spec.method) / rates[spec.optim.precision]
-                unknown = replace(unknown, seconds_low=least)
+                unknown = replace(unknown, seconds_low=least_seconds(spec, tokens))
             return _Bank(unknown, unknown.scaled(len(bank)))
         training = Forecast.around(seconds, memory, basis, spread)
         overhead = overhead_seconds(records, spec)
@@ -318,18 +298,6 @@ class Estimates:
     def _parts(self, spec: RunSpec) -> list[Outline]:
         """The run's task, and the one that its base was trained on if there is one."""
         return [self._tasks.outline(task) for task in (spec.task, spec.source) if task]
-
-    def _product_rates(self, device: torch.device) -> dict[Precision, float] | None:
-        """Speeds of matrix products, timed once; None as long as something has trained, or was timed, whenever it was
-        asked for.
-        """
-        with self._lock:
-            if device not in self._rates and self.can_measure() and one_at_a_time.acquire(blocking=False):
-                try:
-                    self._rates[device] = product_rates(device)
-                finally:
-                    one_at_a_time.release()
-            return self._rates.get(device)
 
     def _finished(self) -> list[Record]:
         """Banks among the latest finished runs, newest first; read again when another run has finished."""

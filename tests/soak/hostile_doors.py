@@ -49,7 +49,7 @@ class Answer:
     """What was said of one file."""
 
     said: list[str] = field(default_factory=list)
-    """Error messages; none if the file was taken."""
+    """Error messages, or why a part of the file cannot be used; none if the file was taken."""
     complaints: list[str] = field(default_factory=list)
     """What should not be: exceptions, and statuses of crashes."""
 
@@ -113,7 +113,7 @@ class Doors:
         elif kind == "network":
             page.draw("networks-zip-bring")
         wait_until(lambda: not _is_arriving(page))
-        answer = Answer(page.errors, list(page.complaints))
+        answer = Answer(page.errors or page.faults, list(page.complaints))
         page.remove()
         if kind in ("hub", "network") and answer.said:
             page.draw(f"arrival-dismiss-{name}")
