@@ -80,6 +80,8 @@ class Asked:
 
     started: Experiment | None = None
     """The experiment that was just started, if any."""
+    question: Question | None = None
+    """What is asked; None while something is missing."""
     draw_price: Callable[[], None] = lambda: None
     """Draws below the button what the runs will cost and can show, which takes longer than all that is above it."""
 
@@ -149,7 +151,7 @@ def question(lab: Lab) -> Asked:
         with below:
             _price(lab, planned, planned[name])
 
-    return Asked(started, draw_price)
+    return Asked(started, asked, draw_price)
 
 
 def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
