@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from torch import nn
@@ -33,7 +33,7 @@ from core.engine.workers import Workers
 from core.engine.writes import Trim
 from core.errors import LabError, StoreError
 from core.forecast.estimates import Estimates
-from core.forecast.step_timer import StepTimer
+from core.forecast.step_time import StepTimes, StepTimeSpec, time_steps
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.library.arrivals import Arrivals
@@ -69,7 +69,7 @@ class Lab(Growing):
     (how often results were read), :attr:`judged` (results that others report), :attr:`artifacts` (files of runs),
     :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter), :attr:`job_files`
     (runs that are trained elsewhere), :attr:`executors` (where runs train), :attr:`usage` (disk space),
-    :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
+    :attr:`estimates` (time and memory), :attr:`predictor` (answers with adapters),
     :attr:`tracking` (what is sent to TensorBoard and MLflow), :attr:`catalog` (datasets), :attr:`tasks`,
     :attr:`downloads`, :attr:`networks` (imported ones) and :attr:`arrivals` (networks that arrive in the background).
     Only tests use the store and the workers directly.
@@ -105,7 +105,6 @@ class Lab(Growing):
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
         self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.tokenizer_of)
-        self.timer = StepTimer(self.tasks, settings.threads, self._is_anything_training)
         self.tracking = Tracking(settings, self.store, self.artifacts, self.store.is_busy)
         self._unlisted: list[str] = []
         dependencies = Dependencies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
@@ -162,7 +161,6 @@ class Lab(Growing):
         self.downloads.close()
         self.arrivals.close()
         self.predictor.close()
-        self.timer.close(end - time.monotonic())
         self.estimates.close(end - time.monotonic())
         self._backups.close(end - time.monotonic())
         self._copies.close(end - time.monotonic())
@@ -357,6 +355,10 @@ class Lab(Growing):
             return self.artifacts.network(base.id)
         classes = read_adapter(adapter).num_classes(base)
         return self.networks.start(base.but(num_classes=classes) if classes else base, seed=0)
+
+    def time_steps(self, spec: StepTimeSpec, waits: Callable[[], None]) -> StepTimes:
+        """Time steps while nothing trains; see :func:`core.forecast.step_time.time_steps`."""
+        return time_steps(spec, self.tasks, self.settings.threads, self._is_anything_training, waits)
 
     def devices(self) -> list[str]:
         """Devices to choose from, ``auto`` first."""

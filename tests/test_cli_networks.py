@@ -293,7 +293,7 @@ def test_a_step_of_a_network_with_weights_is_timed(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.forecast.step_time.SECONDS", 0.0)
-    monkeypatch.setattr("core.forecast.step_timer.ROUNDS", 3)
+    monkeypatch.setattr("core.forecast.step_time.ROUNDS", 3)
     home = ["--home", str(tmp_path), "--network", str(files / "tiny")]
     assert main(["time", "--rank", "1", "2", "--targets", "attention", "--batch-size", "4", *home]) == 0
     out = capsys.readouterr().out

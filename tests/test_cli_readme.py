@@ -79,7 +79,7 @@ def site(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) ->
         patch.chdir(folder)
         patch.setenv("LORA_LAB_HOME", str(home))
         patch.setattr("core.forecast.step_time.SECONDS", 0.0)
-        patch.setattr("core.forecast.step_timer.ROUNDS", 3)
+        patch.setattr("core.forecast.step_time.ROUNDS", 3)
         yield Site(home, folder, trained_home, big, small)
 
 
