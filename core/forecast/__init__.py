@@ -7,8 +7,5 @@
   during which training began is thrown away.
 
 **Forecasts** for texts take their lengths into account: of time the mean length of a batch, of memory
-(``memory_of()``) the longest text. ``shortage()`` in ``core/forecast/fit.py`` compares the memory of each run with
-what is free, and finds the smallest change of each setting with which all runs would fit; forms
-(``pages/shared/forms/fit.py``) have a button for each. Where a preset chose the task, a shorter input makes it a custom
-one.
+(``memory_of()``) the longest text. ``Estimates.shortage()`` compares the memory of each run with what is free.
 """
