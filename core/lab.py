@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 from torch import nn
 
@@ -21,7 +20,6 @@ from core.data.sources.catalog import Catalog, Downloads
 from core.data.task_spec import TaskSpec
 from core.engine.executors import Executors
 from core.engine.growing import Growing
-from core.engine.job_files import JobFiles
 from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.run_files import NETWORK
 from core.engine.processes import Process, is_living, living
@@ -67,8 +65,8 @@ class Lab(Growing):
     Methods launch (:class:`core.engine.launcher.Launcher`), let grow (:class:`core.engine.growing.Growing`), follow and
     control runs. Everything else is a part with methods of its own: :attr:`search`, :attr:`notes`, :attr:`looks`
     (how often results were read), :attr:`judged` (results that others report), :attr:`artifacts` (files of runs),
-    :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter), :attr:`job_files`
-    (runs that are trained elsewhere), :attr:`executors` (where runs train), :attr:`usage` (disk space),
+    :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter),
+    :attr:`executors` (where runs train), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`predictor` (answers with adapters),
     :attr:`tracking` (what is sent to TensorBoard and MLflow), :attr:`catalog` (datasets), :attr:`tasks`,
     :attr:`downloads`, :attr:`networks` (imported ones) and :attr:`arrivals` (networks that arrive in the background).
@@ -109,7 +107,6 @@ class Lab(Growing):
         self._unlisted: list[str] = []
         dependencies = Dependencies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         self.executors = Executors(settings.executor, dependencies)
-        self.job_files = JobFiles(settings, self.store, self.tasks, dependencies, self._copies, self.owner, self._trim)
         self.workers = Workers(
             settings, self.store, self._copies, self.tasks, self.executors, self.owner, self._trim, self.extend_plans
         )
@@ -146,10 +143,6 @@ class Lab(Growing):
         self._copies.start(living(self.settings.processes))
         self._backups.start()
         self.tracking.start()
-
-    def present(self) -> AbstractContextManager[None]:
-        """Hold runs without :meth:`start`, as while some are sent out: other processes see that this one is alive."""
-        return self._process.present()
 
     def close(self, timeout: float = 4.0) -> None:
         """Interrupt what trains within ``timeout`` seconds, each run with a checkpoint; release the home folder."""
