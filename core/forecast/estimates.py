@@ -14,7 +14,6 @@ import torch
 from core.data.text_examples import TextExamples
 from core.errors import DeviceError
 from core.forecast.calibration import Calibrator
-from core.forecast.fit import Shortage, alike, shortage
 from core.forecast.forecast import Basis, Forecast, total, weaker
 from core.forecast.memory import memory_of
 from core.forecast.pace import Record, Work, overhead_seconds, pace_of, records_of
@@ -22,6 +21,7 @@ from core.forecast.packing import packed
 from core.forecast.products import least_seconds
 from core.memory import free_bytes
 from core.methods.method import Role
+from core.numbers import bytes_text
 from core.run_spec import RunSpec
 from core.settings import Settings, choose_device, device_name
 from core.store.record import Run
@@ -153,13 +153,13 @@ class Estimates:
         Raises:
             LabError: a task's data is missing, or adapters do not fit the network.
         """
-        kinds = [alike(spec) for spec in specs]
+        kinds = [_alike(spec) for spec in specs]
         sizes = {kind: memory_of([kind], self._tasks) for kind in dict.fromkeys(kinds)}
         return [sizes[kind] for kind in kinds]
 
-    def shortage(self, specs: Sequence[RunSpec]) -> Shortage | None:
-        """What is missing to train each of these runs in the memory that is free now; None if they fit, or if their
-        device is not of this machine.
+    def shortage(self, specs: Sequence[RunSpec]) -> str | None:
+        """The run that needs more than all the memory that is free now, in a sentence; None if each of these runs fits
+        alone, or if their device is not of this machine.
 
         Raises:
             LabError: see :meth:`whole`.
@@ -170,7 +170,13 @@ class Estimates:
             free = free_bytes(choose_device(specs[0].device))
         except DeviceError:
             return None
-        return shortage(specs, self._tasks, free)
+        label, needed = max(zip((spec.label for spec in specs), self.alone(specs), strict=True), key=lambda run: run[1])
+        if needed <= free:
+            return None
+        return (
+            f"{label} will not fit: it needs {bytes_text(needed)} of memory, and {bytes_text(free)} are free; choose "
+            "smaller settings, or close other programs."
+        )
 
     def rest(self, runs: Sequence[Run]) -> Forecast:
         """Forecast of the time to train these runs to their ends, each from :attr:`core.store.record.Run.step`.
@@ -325,3 +331,8 @@ def _batch_length(texts: TextExamples, batch_size: int) -> int:
     order = texts.batched(data_order(len(texts), seed=0, epoch=1), batch_size)
     widths = torch.stack([part.max() for part in torch.split(texts.lengths[order], batch_size)])
     return max(LENGTH_STEP, round(float(widths.float().mean()) / LENGTH_STEP) * LENGTH_STEP)
+
+
+def _alike(spec: RunSpec) -> RunSpec:
+    """A spec that is equal for runs that take the same memory: seed and learning rate do not change it."""
+    return spec.but(seed=0, optim=spec.optim.but(learning_rate=0.001))

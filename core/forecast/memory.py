@@ -94,16 +94,15 @@ class Sizes:
         return cls(len(task.train), tuple(map(len, parts)))
 
     @classmethod
-    def of_texts(cls, task: Task, source: Task | None = None, length: int | None = None, size: int = 1) -> Sizes | None:
+    def of_texts(cls, task: Task, source: Task | None = None, size: int = 1) -> Sizes | None:
         """The sizes of texts; None if the task has none.
 
         Args:
             task: what is learned.
             source: what the base has learned.
-            length: tokens that the texts of the task are cut at; None for as they are.
             size: texts in a batch of an evaluation.
         """
-        own, train = _lengths(task, length), task.train
+        own, train = _lengths(task), task.train
         if not own or not isinstance(train, TextExamples):
             return None
         others = _lengths(source) if source else {}
@@ -129,20 +128,19 @@ def _words(texts: TextExamples) -> int:
     return len(torch.unique(texts.tokens)) + 1  # and the padding
 
 
-def _lengths(task: Task, length: int | None = None) -> dict[Examples, torch.Tensor]:
-    """Tokens of each text, by part, cut at ``length``; empty for a task of images."""
+def _lengths(task: Task) -> dict[Examples, torch.Tensor]:
+    """Tokens of each text, by part; empty for a task of images."""
     parts = (task.train, task.validation, task.test)
     texts = [part for part in parts if isinstance(part, TextExamples) and len(part)]
-    return {part: part.lengths if length is None else part.lengths.clamp(max=length) for part in texts}
+    return {part: part.lengths for part in texts}
 
 
-def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) -> int:
+def memory_of(bank: Sequence[RunSpec], tasks: Tasks) -> int:
     """Peak memory of training these runs together, in bytes; see :func:`memory_for`.
 
     Args:
         bank: the runs.
         tasks: where the sizes of their tasks are found.
-        length: tokens that the task's texts are cut at, where that is less than in the specs; None for as they are.
 
     Raises:
         DatasetError: the data of a task is missing.
@@ -153,7 +151,7 @@ def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) 
     if first.network.reads_tokens:
         source = tasks.get(first.source, network=first.network) if first.source else None
         task, size = tasks.get(first.task, network=first.network), first.network.evaluation_batch or 1
-        texts = Sizes.of_texts(task, source, length, size)
+        texts = Sizes.of_texts(task, source, size)
         if texts is not None:
             return memory_for(bank, texts)
     other = tasks.outline(first.source) if first.source and first.source != first.task else None

@@ -31,12 +31,11 @@ from pages.home.asked import (
 )
 from pages.home.plans import PLANS, usual_plan
 from pages.shared.experiment.current import QUERY as QUERY_EXPERIMENT
-from pages.shared.experiment.estimate import redraw_when_measured, time_text
+from pages.shared.experiment.estimate import fit_warning, redraw_when_measured, time_text
 from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.start import runs_text, start_button
 from pages.shared.forms import widgets
 from pages.shared.forms.datasets import QUERY, dataset_picker, follow, learned, learned_first, take_dataset
-from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.network import default_network
 from pages.shared.forms.task import forgetting_form, forgetting_key
 from pages.shared.forms.task_preview import before_and_after
@@ -166,7 +165,7 @@ def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
         if sentences := expected_sentences(lab, chosen.at_least):
             told, more = (literal(" ".join(part)) for part in (sentences[:2], sentences[2:]))
             st.caption(told, help=more or None)
-        if not fit_warning(lab, chosen.specs, KEY):
+        if not fit_warning(lab, chosen.specs):
             link("finetune", "Choose other settings on Fine-tune")
 
 

@@ -1,4 +1,4 @@
-"""Forms for texts: presets with and without a source, a press that makes runs fit, and the reasons for defaults."""
+"""Forms for texts: presets with and without a source, and the reasons for defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from core.data.passage import Passage
 from core.data.task_spec import TaskSpec
 from core.forecast.cost import target_layers
 from core.forecast.estimates import Estimates
-from core.forecast.fit import Shortage
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.methods.method import Role
@@ -25,7 +24,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from pages.shared.forms.task import OWN
 from pages.shared.ui.links import script
-from tests.conftest import HANG, finish, short, some_of
+from tests.conftest import HANG, finish, short
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw
 
@@ -54,76 +53,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[RunSpec]]:
     found: list[Sequence[RunSpec]] = []
     shortage = Estimates.shortage
 
-    def noted(estimates: Estimates, specs: Sequence[RunSpec]) -> Shortage | None:
+    def noted(estimates: Estimates, specs: Sequence[RunSpec]) -> str | None:
         found.append(list(specs))
         return shortage(estimates, specs)
 
     monkeypatch.setattr(Estimates, "shortage", noted)
     return found
-
-
-def cut_by_a_press(
-    app: AppTest, lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch, form: str
-) -> tuple[Sequence[RunSpec], Sequence[RunSpec], int]:
-    """The runs of a form before and after the press that makes them fit, a byte short of memory, and their length."""
-    before = asked[-1]
-    assert not any("will not fit" in warning.value for warning in app.warning)
-    needed = max(lab.estimates.alone(before))
-    monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
-    app.run()
-    assert any("will not fit" in warning.value for warning in app.warning)
-    app.button(key=f"{form}-fit-length").click().run()
-    assert not app.error
-    assert not any("will not fit" in warning.value for warning in app.warning)
-    return before, asked[-1], app.select_slider(key=f"{form}-length").value
-
-
-@pytest.mark.parametrize(
-    ("form", "start", "preset"),
-    some_of(
-        [
-            ("finetune", "base", "split"),
-            ("finetune", "base", "ten-shot"),
-            ("study", "base", "same"),
-            ("finetune", "network", "same"),
-            ("pretrain", "network", None),
-        ],
-        lambda form, start, preset: (form, start) in (("study", "base"), ("finetune", "network")),
-    ),
-)
-def test_a_press_cuts_the_texts_of_a_form_and_changes_nothing_else(
-    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch, form: str, start: str, preset: str | None
-) -> None:
-    longest = LONGEST if start == "base" else 128
-    app = draw(form, base={"base": lab.bases()[0].id, "network": lab.networks.list()[0].digest}[start])
-    if start == "network":
-        app.selectbox(key=f"{form}-dataset").set_value("long").run()
-        assert preset is None or app.pills(key=f"{form}-preset").value == preset
-    elif preset:
-        app.pills(key=f"{form}-preset").set_value(preset)
-    if form == "study":
-        app.pills(key="study-ranks").set_value([1])  # few, since memory is counted for each
-    app.run()
-    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, form)
-    assert preset is None or app.pills(key=f"{form}-preset").value == OWN
-    assert {spec.task.length for spec in before} == {longest}
-    assert length < longest
-    assert after == [spec.but(task=spec.task.but(length=length)) for spec in before]
-
-
-def test_a_press_on_home_cuts_the_texts_of_source_and_target(
-    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app = draw("home")
-    app.selectbox(key="home-dataset").set_value("long").run()
-    app.toggle(key="home-direct").set_value(False).run()
-    assert app.selectbox(key="home-dataset").label == "Pretrained on"
-    assert {spec.is_direct for spec in asked[-1]} == {False}
-    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, "home")
-    assert {spec.task.length for spec in before} == {128}
-    assert length < 128
-    assert len(after) == len(before)
-    assert {task.length for spec in after for task in (spec.task, spec.source) if task} == {length}
 
 
 def test_the_presets_of_a_network_as_it_was_brought_take_the_whole_dataset_or_ten_shots_of_each_class(
@@ -139,7 +74,7 @@ def test_the_presets_of_a_network_as_it_was_brought_take_the_whole_dataset_or_te
 
 
 def test_home_fine_tunes_a_network_as_it_was_brought_on_the_whole_dataset_or_ten_shots_of_each_class(
-    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch
+    lab: Lab, asked: list[Sequence[RunSpec]]
 ) -> None:
     app = draw("home")
     app.selectbox(key="home-dataset").set_value("digits").run()
@@ -151,8 +86,6 @@ def test_home_fine_tunes_a_network_as_it_was_brought_on_the_whole_dataset_or_ten
     assert {(spec.is_direct, spec.task) for spec in whole} == {(True, TaskSpec.of(dataset="long", length=128))}
     app.selectbox(key="home-target").set_value("ten-shot").run()
     assert asked[-1] == [spec.but(task=spec.task.but(shots=10)) for spec in whole]
-    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, "home")
-    assert after == [spec.but(task=spec.task.but(length=length)) for spec in before] != before
     app.selectbox(key="home-dataset").set_value("digits").run()
     assert app.selectbox(key="home-dataset").label == "Pretrained on"
 

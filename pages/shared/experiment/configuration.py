@@ -16,10 +16,10 @@ from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Experiment
 from core.study.arms.tables import settings_table
 from core.wording.tasks import judged_text, task_text
+from pages.shared.experiment.estimate import fit_warning
 from pages.shared.experiment.like import fill_from, settle_like
 from pages.shared.experiment.price import price_table, rate_warning
 from pages.shared.experiment.start import start_button
-from pages.shared.forms.fit import fit_warning
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.literal import errors_shown, literal
@@ -156,7 +156,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
         with cost, st.container(border=True):
             st.subheader("Estimated cost")
             price_table(lab, planned)
-            fit_warning(lab, planned.specs, f"{key}-opened")
+            fit_warning(lab, planned.specs)
             rate_warning(configuration.settings)
             button = f"{key}-start-file"
             experiment = start_button(lab, planned, configuration.trim, "Start the experiment", button, wide=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from core.engine.launcher import Planned
 from core.forecast.forecast import Basis, Forecast
 from core.lab import Lab
 from core.numbers import bytes_text, range_text
+from core.run_spec import RunSpec
+from pages.shared.ui.literal import literal
 
 TICK = 1.0
 """Seconds between two looks at whether the time has been measured."""
@@ -55,6 +59,25 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
         "Images are left out.",
     )
     redraw_when_measured(lab, forecast, planned)
+
+
+def fit_warning(lab: Lab, specs: Sequence[RunSpec]) -> bool:
+    """Draw a warning if one of these runs does not fit in memory.
+
+    Args:
+        lab: knows what fits.
+        specs: all runs that will be trained.
+
+    Returns:
+        Whether all runs fit.
+
+    Raises:
+        LabError: a task's data is missing, or adapters do not fit the network.
+    """
+    missing = lab.estimates.shortage(specs)
+    if missing is not None:
+        st.warning(literal(missing), icon=":material/memory:")
+    return missing is None
 
 
 def time_text(lab: Lab, forecast: Forecast) -> str:
