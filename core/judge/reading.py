@@ -65,6 +65,11 @@ class Reading(Spec):
         description="Where no column has seeds: one run for each setting, all with one seed; or the rows of each "
         "setting in order, where the first ones share a seed, and so on.",
     )
+    in_names: Literal["", "read", "ignore"] = Field(
+        "",
+        title="Settings in names",
+        description="Of names of runs or folders such as lora-lr0.001-r8-seed3, where no column has these settings.",
+    )
     seed_pattern: str = _named(
         "Seed in names", "What stands before the seed in the name of a run or folder, as in seed for lora-seed3."
     )
