@@ -64,7 +64,7 @@ def understood(table: Table, reading: Reading) -> Understood:
         return found
     columns = {**vars(names), "value": measure, "validation": names.validation or measure}
     mark_incomplete(runs, columns, reading.unseeded == "order", found)
-    found.rows = _scaled(unique([each.row for each in runs], reading, found), found.scale)
+    found.rows = _scaled(unique(runs, reading, found, table, vars(names)), found.scale)
     _reference(found, reading)
     if len(found.rows) > MAX_RUNS:
         raise JudgeError(f"The file has more than {MAX_RUNS:,} runs: leave some out.")

@@ -177,3 +177,25 @@ def test_of_which_part_a_lone_measure_is_is_asked_with_everything_else() -> None
     assert [row.value for row in test.results.rows] == [row["accuracy"] for row in ROWS]
     assert not any("test_accuracy" in note for note in test.results.notes)
     assert any("test_accuracy" in note for note in validation.results.notes)
+
+
+@pytest.mark.parametrize(
+    ("column", "words", "answers"),
+    [
+        ("optimizer.lr", "They differ in 'optimizer.lr'. Is 'optimizer.lr' the learning rate?", "learning_rate"),
+        ("data order", "They differ in 'data order'. Name what is a setting", "settings"),
+    ],
+)
+def test_a_setting_that_was_forgotten_is_named_where_rows_are_repeated(column: str, words: str, answers: str) -> None:
+    names = {"learning_rate": column}
+    rows = [
+        {names.get(name, name): value for name, value in row.items()} | {"runtime": 1.5 * place}
+        for place, row in enumerate(ROWS)
+    ]
+    found = read(csv_of(rows))
+    assert asked(found) == ["repeated"]
+    assert words in found.questions[0].text
+    assert "runtime" not in found.questions[0].text
+    done = read(csv_of(rows), **{answers: (column,) if answers == "settings" else column})
+    assert done.questions == []
+    assert len(done.results.rows) == len(ROWS)
