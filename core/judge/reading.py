@@ -225,6 +225,6 @@ class Open:
 
 
 def check_answered(questions: Iterable[Question]) -> None:
-    """Check that nothing is open. Raises: JudgeError: something is; it names the first question."""
-    for question in questions:
-        raise JudgeError(question.sentence)
+    """Check that nothing is open. Raises: JudgeError: something is; it has all questions."""
+    if open_ := [question.sentence for question in questions]:
+        raise JudgeError(" ".join(open_))

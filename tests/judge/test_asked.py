@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import JudgeError
+from core.judge.reading import check_answered
 from core.judge.results import Gathered
 from tests.judge.samples import asked, csv_of, read, rows_of
 
@@ -169,7 +170,10 @@ def test_of_which_part_a_lone_measure_is_is_asked_with_everything_else() -> None
         {"r": row["rank"], "eval_loss": row["accuracy"], "name": f"{row['method']} {number}"}
         for number, row in enumerate(ROWS)
     )
-    assert asked(read(content)) == ["in_names", "evaluated", "seed_pattern"]
+    found = read(content)
+    assert asked(found) == ["in_names", "evaluated", "seed_pattern"]
+    with pytest.raises(JudgeError, match=r"--in-names .*--evaluated .*--seed-pattern"):
+        check_answered(found.questions)
     both = {"method": "method", "seed": "seed", "rank": "rank", "learning_rate": "learning_rate"}
     lone = csv_of({**{new: row[old] for new, old in both.items()}, "eval/accuracy": row["accuracy"]} for row in ROWS)
     assert asked(read(lone)) == ["evaluated"]
