@@ -103,7 +103,7 @@ class Lab(Growing):
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
         self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.tokenizer_of)
-        self.tracking = Tracking(settings, self.store, self.artifacts, self.store.is_busy)
+        self.tracking = Tracking(settings, self.store, self.artifacts)
         self._unlisted: list[str] = []
         dependencies = Dependencies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         self.executors = Executors(settings.executor, dependencies)
