@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +34,6 @@ from core import lab
 from core.errors import AccessError, LabError
 from core.settings import Settings
 from core.study.report.answer import offered_adapter
-from core.study.report.html import report_file
 from core.web import below_pages, downloads, predict
 from core.web.access import Access
 from core.web.answers import server_error
@@ -134,8 +132,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
         if isinstance(server, uvicorn.Server):
             ACCESS.check_address(server.config.host)
             port = server.config.port
-        opened = await to_thread.run_sync(lab.open_lab)
-        opened.tracking.report_maker = partial(report_file, opened)
+        await to_thread.run_sync(lab.open_lab)
         # The first form that shows rotated images would wait a second for it.
         Thread(target=import_module, args=["torchvision.transforms.functional"], daemon=True).start()
     except (LabError, OSError) as error:

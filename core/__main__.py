@@ -24,14 +24,11 @@ COMMANDS = {
     "verify": ("verify", "check an adapter file against its base"),
     "export": ("export", "write a run's network or adapter for another tool, or the results of an experiment"),
     "track": ("track", "send an experiment to TensorBoard or MLflow"),
-    "jobs": ("jobs", "write an experiment's waiting runs into files, to train them elsewhere"),
-    "job": ("jobs", "train a file of jobs, without a home folder"),
-    "collect": ("jobs", "put the results of jobs that were trained elsewhere into a home folder"),
     "networks": ("networks", "list the imported networks, import one, give one a name"),
 }
 """Each command's module in :mod:`core.cli`, whose function ``NAME_options`` adds its options, and a line on it."""
 
-DESCRIPTION = "LoRA Lab without the dashboard: compare settings, train elsewhere, serve and export adapters."
+DESCRIPTION = "LoRA Lab without the dashboard: compare settings, serve and export adapters."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

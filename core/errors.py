@@ -151,10 +151,6 @@ class ServingBusyError(LabError, RuntimeError):
         super().__init__("Too many rows are waiting to be answered: send this request again in a second.")
 
 
-class JobFileError(LabError, ValueError):
-    """A file of jobs or results is damaged or of other runs, or cannot be made."""
-
-
 class ExportError(LabError, ValueError):
     """A network cannot be written for another tool, or the tool computes something else with it."""
 

@@ -6,8 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -21,7 +20,6 @@ from core.data.sources.catalog import Catalog, Downloads
 from core.data.task_spec import TaskSpec
 from core.engine.executors import Executors
 from core.engine.growing import Growing
-from core.engine.job_files import JobFiles
 from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.run_files import NETWORK
 from core.engine.processes import Process, is_living, living
@@ -33,7 +31,7 @@ from core.engine.workers import Workers
 from core.engine.writes import Trim
 from core.errors import LabError, StoreError
 from core.forecast.estimates import Estimates
-from core.forecast.step_timer import StepTimer
+from core.forecast.step_time import StepTimes, StepTimeSpec, time_steps
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.library.arrivals import Arrivals
@@ -67,9 +65,9 @@ class Lab(Growing):
     Methods launch (:class:`core.engine.launcher.Launcher`), let grow (:class:`core.engine.growing.Growing`), follow and
     control runs. Everything else is a part with methods of its own: :attr:`search`, :attr:`notes`, :attr:`looks`
     (how often results were read), :attr:`judged` (results that others report), :attr:`artifacts` (files of runs),
-    :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter), :attr:`job_files`
-    (runs that are trained elsewhere), :attr:`executors` (where runs train), :attr:`usage` (disk space),
-    :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
+    :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter),
+    :attr:`executors` (where runs train), :attr:`usage` (disk space),
+    :attr:`estimates` (time and memory), :attr:`predictor` (answers with adapters),
     :attr:`tracking` (what is sent to TensorBoard and MLflow), :attr:`catalog` (datasets), :attr:`tasks`,
     :attr:`downloads`, :attr:`networks` (imported ones) and :attr:`arrivals` (networks that arrive in the background).
     Only tests use the store and the workers directly.
@@ -105,12 +103,10 @@ class Lab(Growing):
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
         self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.tokenizer_of)
-        self.timer = StepTimer(self.tasks, settings.threads, self._is_anything_training)
-        self.tracking = Tracking(settings, self.store, self.artifacts, self.store.is_busy)
+        self.tracking = Tracking(settings, self.store, self.artifacts)
         self._unlisted: list[str] = []
         dependencies = Dependencies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         self.executors = Executors(settings.executor, dependencies)
-        self.job_files = JobFiles(settings, self.store, self.tasks, dependencies, self._copies, self.owner, self._trim)
         self.workers = Workers(
             settings, self.store, self._copies, self.tasks, self.executors, self.owner, self._trim, self.extend_plans
         )
@@ -148,10 +144,6 @@ class Lab(Growing):
         self._backups.start()
         self.tracking.start()
 
-    def present(self) -> AbstractContextManager[None]:
-        """Hold runs without :meth:`start`, as while some are sent out: other processes see that this one is alive."""
-        return self._process.present()
-
     def close(self, timeout: float = 4.0) -> None:
         """Interrupt what trains within ``timeout`` seconds, each run with a checkpoint; release the home folder."""
         end = time.monotonic() + timeout
@@ -162,7 +154,6 @@ class Lab(Growing):
         self.downloads.close()
         self.arrivals.close()
         self.predictor.close()
-        self.timer.close(end - time.monotonic())
         self.estimates.close(end - time.monotonic())
         self._backups.close(end - time.monotonic())
         self._copies.close(end - time.monotonic())
@@ -357,6 +348,10 @@ class Lab(Growing):
             return self.artifacts.network(base.id)
         classes = read_adapter(adapter).num_classes(base)
         return self.networks.start(base.but(num_classes=classes) if classes else base, seed=0)
+
+    def time_steps(self, spec: StepTimeSpec, waits: Callable[[], None]) -> StepTimes:
+        """Time steps while nothing trains; see :func:`core.forecast.step_time.time_steps`."""
+        return time_steps(spec, self.tasks, self.settings.threads, self._is_anything_training, waits)
 
     def devices(self) -> list[str]:
         """Devices to choose from, ``auto`` first."""

@@ -96,10 +96,13 @@ def seconds_text(value: float | None) -> str:
 def range_text(low: float | None, high: float | None) -> str:
     """Format an expected duration as a range, as in ``5 to 10 s``, ``50 s to 2 min`` or ``under 0.1 s``.
 
-    Ends have two significant digits, as more would claim to be exact; None reads ``measuring …``.
+    Ends have two significant digits, as more would claim to be exact. Without an upper end it is ``at least 5 min``;
+    without a lower one it reads ``measuring …``.
     """
-    if low is None or high is None:
+    if low is None:
         return "measuring …"
+    if high is None:
+        return f"at least {' '.join(_in_unit(low))}"
     if high < 0.095:
         return "under 0.1 s"
     (first, unit), (last, other) = _in_unit(low), _in_unit(high)

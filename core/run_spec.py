@@ -107,7 +107,8 @@ class OptimSpec(Spec):
     precision: Precision = Field(
         "float32",
         title="Precision",
-        description="Number format of the matrix products in training; bfloat16 is faster where the processor has it. "
+        description="Number format of the matrix products in training. bfloat16 is faster where the processor has "
+        "instructions for it, and several times slower elsewhere; which is faster here stands beside the cost. "
         "Weights, and all of the evaluation, stay in float32.",
     )
     recompute: bool = Field(

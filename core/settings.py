@@ -59,11 +59,11 @@ class Settings:
     """Maximum size of ``home`` (``LORA_LAB_MAX_GB``); runs that would exceed it are not queued."""
 
     track: tuple[str, ...] = ()
-    """Trackers that follow all runs (``LORA_LAB_TRACK``), each as its kind and address, as in ``tensorboard:FOLDER``;
-    see :mod:`core.tracking.registry`."""
+    """Trackers that get every run when it ends (``LORA_LAB_TRACK``), each as its kind and address, as in
+    ``tensorboard:FOLDER``; see :mod:`core.tracking.registry`."""
 
     track_seconds: float = 3.0
-    """Interval at which a tracker that follows runs looks for new points while something trains."""
+    """Interval at which runs are looked for that have ended, to be written to trackers."""
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
@@ -126,7 +126,7 @@ class Settings:
 
     @property
     def tracking(self) -> Path:
-        """Folder with locks of trackers, and since when they follow runs."""
+        """Folder with a lock per tracker that was written."""
         return self.home / "tracking"
 
     @property

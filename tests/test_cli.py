@@ -269,7 +269,7 @@ def test_time_prints_every_method_in_every_way_and_refuses_a_rank_that_does_not_
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.forecast.step_time.SECONDS", 0.0)
-    monkeypatch.setattr("core.forecast.step_timer.ROUNDS", 3)
+    monkeypatch.setattr("core.forecast.step_time.ROUNDS", 3)
     home = ["--home", str(tmp_path)]
     assert main(["time", "--rank", "1", "4", "--bank", "2", *home]) == 0
     lines = capsys.readouterr().out.splitlines()

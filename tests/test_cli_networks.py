@@ -293,7 +293,7 @@ def test_a_step_of_a_network_with_weights_is_timed(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.forecast.step_time.SECONDS", 0.0)
-    monkeypatch.setattr("core.forecast.step_timer.ROUNDS", 3)
+    monkeypatch.setattr("core.forecast.step_time.ROUNDS", 3)
     home = ["--home", str(tmp_path), "--network", str(files / "tiny")]
     assert main(["time", "--rank", "1", "2", "--targets", "attention", "--batch-size", "4", *home]) == 0
     out = capsys.readouterr().out
@@ -409,7 +409,7 @@ def test_minilm_is_found_in_its_package(files: Path, tmp_path: Path) -> None:
         assert (lab.networks.folder(full.network.brought) / "config.json").is_file()
 
 
-def test_what_does_not_fit_is_told_with_what_would_before_anything_is_queued(
+def test_what_does_not_fit_is_told_before_anything_is_queued(
     files: Path, direct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(Lab(Settings(direct))) as lab:
@@ -429,7 +429,9 @@ def test_what_does_not_fit_is_told_with_what_would_before_anything_is_queued(
         capsys.readouterr()
         assert main(arguments) == 1
         told = capsys.readouterr().err
-        assert re.search(r"^Note: .* will not fit: .* To make all fit, ", told, re.MULTILINE), told
+        assert re.search(
+            r"^Note: .* will not fit: it needs .* are free; choose smaller settings", told, re.MULTILINE
+        ), told
         assert told.index("will not fit") < told.index("This test queues nothing.")
 
 

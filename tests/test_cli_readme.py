@@ -18,7 +18,6 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.settings import Settings
 from core.store.record import Run
-from tests.conftest import BOTH
 from tests.docs.source import ROOT
 from tests.trained_home import TrainedHome
 
@@ -30,7 +29,7 @@ COMMANDS = list(
         for command in re.findall(r"^python -m core (.+?)(?: +#.*)?$", file.read_text(encoding="utf-8"), re.MULTILINE)
     )
 )
-ELSEWHERE = ("serve", "job", "collect")
+ELSEWHERE = ("serve",)
 """Commands that are not run one by one: tests/web/test_predict.py asks the first, the others follow ``jobs``."""
 
 
@@ -79,7 +78,7 @@ def site(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) ->
         patch.chdir(folder)
         patch.setenv("LORA_LAB_HOME", str(home))
         patch.setattr("core.forecast.step_time.SECONDS", 0.0)
-        patch.setattr("core.forecast.step_timer.ROUNDS", 3)
+        patch.setattr("core.forecast.step_time.ROUNDS", 3)
         yield Site(home, folder, trained_home, big, small)
 
 
@@ -94,24 +93,12 @@ def test_a_command_runs_as_it_is_printed(site: Site, command: str) -> None:
     arguments = site.filled(command)
     if "--config" in arguments:  # an experiment that is there already, so that nothing is trained
         assert main(["compare", "--source", "digits", "--epochs", "1", "--save-config", "FILE.json"]) == 0
-    if arguments[0] == "jobs":
-        with closing(Lab(Settings(site.home))) as lab:
-            experiment = lab.experiment(site.trained.plain.id)
-            lab.grow(experiment, BOTH, range(1 + len({run.spec.seed for run in lab.members(experiment)})))
     if arguments[0] == "compare" and not {"--save-config", "--config"} & {*arguments}:
         arguments = planned(arguments)
     assert main(arguments) == 0
     for name in arguments[1:]:
         if Path(name).suffix in (".html", ".onnx", ".zip"):
             assert Path(name).stat().st_size
-    if arguments[0] == "jobs":
-        files = sorted(map(str, Path("FOLDER").glob("*.jobs.zip")))
-        assert files
-        for file in files:
-            assert main(["job", file]) == 0
-        assert main(["collect", *(file.replace(".jobs.zip", ".results.zip") for file in files)]) == 0
-        with closing(Lab(Settings(site.home))) as lab:
-            assert {run.state for run in lab.members(lab.experiment(site.trained.plain.id))} == {"finished"}
 
 
 def planned(arguments: list[str]) -> list[str]:

@@ -23,12 +23,11 @@ from tests.conftest import DIGITS, short, wait_until
         ("grow e-00000000", RUNS_KEPT),
         ("serve", RUNS_KEPT),
         ("run recipe.json", NOTHING_KEPT),
-        ("job runs.jobs.zip", NOTHING_KEPT),
         ("time", NOTHING_KEPT),
         ("verify adapter.zip --base base", NOTHING_KEPT),
         ("export r-00000000 file", NOTHING_KEPT),
         ("report e-00000000 report.html", NOTHING_KEPT),
-        ("collect runs.results.zip", ""),
+        ("track e-00000000 --to tensorboard:logs", ""),
     ],
 )
 def test_only_commands_that_train_the_queue_say_that_runs_are_kept(command: str, kept: str) -> None:

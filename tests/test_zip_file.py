@@ -1,4 +1,4 @@
-"""Zips from outside: an entry has one name in whichever Python reads it, and files of jobs write where they should."""
+"""Zips from outside: an entry has one name in whichever Python reads it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.engine.jobs.needs import unpack
-from core.errors import JobFileError
+from core.errors import NetworkFileError
 from core.zip_file import UntrustedZip, ZipLimits
 from tests.two_names import with_second_name
 
@@ -46,35 +45,6 @@ def test_an_entry_with_two_names_is_refused_wherever_the_second_one_would_count(
         assert "has an entry with two names" in newest[0]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../outside",
-        "bases/../../outside.safetensors",
-        "bases/r-1/x.safetensors",
-        "datasets/own/../a.safetensors",
-        "datasets/own/A.safetensors",
-        "networks/short/config.json",
-        f"networks/{'a' * 64}/sub/config.json",
-        f"networks/{'a' * 64}/.hidden",
-        "lab.sqlite3",
-        "bases/r-1.safetensors\n",
-    ],
-)
-def test_a_file_of_jobs_writes_datasets_bases_and_networks_and_nothing_else(name: str, tmp_path: Path) -> None:
-    sound = {
-        "datasets/own/my-digits.safetensors",
-        "datasets/own/my-pets.texts.safetensors",
-        "bases/r-12ab34cd.safetensors",
-        f"networks/{'0' * 64}/tokenizer.json",
-        f"networks/{'0' * 64}/model-00001-of-00002.safetensors",
-    }
-    home = tmp_path / "home"
-    with pytest.raises(JobFileError, match="has an entry that jobs do not refer to"):
-        unpack([*((each, [b"sound"]) for each in sound), (name, [b"hostile"])], home)
-    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {home / each for each in sound}
-
-
 @pytest.mark.parametrize("further", [1000, 2**31])
 def test_a_place_that_is_not_in_the_file_is_damage(further: int) -> None:
     content = bytearray(with_second_name("a", "a"))
@@ -83,8 +53,8 @@ def test_a_place_that_is_not_in_the_file_is_damage(further: int) -> None:
     struct.pack_into("<I", content, end + 16, place + further)
 
     def read() -> bytes:
-        archive = UntrustedZip(bytes(content), ZipLimits(10, 2**20), "The file", JobFileError)
+        archive = UntrustedZip(bytes(content), ZipLimits(10, 2**20), "The file", NetworkFileError)
         return archive.read(archive.entries[0])
 
-    with pytest.raises(JobFileError, match="is not a zip file, or it is damaged"):
+    with pytest.raises(NetworkFileError, match="is not a zip file, or it is damaged"):
         read()

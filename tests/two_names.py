@@ -31,12 +31,12 @@ def with_second_name(name: str, second: str, content: bytes = b"weights") -> byt
 
 def names_in(content: bytes) -> list[str] | str:
     """The names by which the entries of a zip are known to callers, or the sentence that refuses it."""
-    from core.errors import JobFileError
+    from core.errors import NetworkFileError
     from core.zip_file import UntrustedZip, ZipLimits
 
     try:
-        found = UntrustedZip(content, ZipLimits(10, 2**20), "The file of jobs", JobFileError)
-    except JobFileError as error:
+        found = UntrustedZip(content, ZipLimits(10, 2**20), "The network", NetworkFileError)
+    except NetworkFileError as error:
         return str(error)
     return [entry.name for entry in found.entries]
 

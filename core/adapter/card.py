@@ -12,7 +12,16 @@ from typing import Protocol, Self
 
 from core.adapter.card_data import Uploaded, classes_code, images_code, measure_images, measure_texts, outputs_text
 from core.adapter.card_task import MAX_LINE, TRAINED, task_line, without_markup
-from core.adapter.card_texts import ALONE, CARD, FOLDER, LANGUAGE_FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
+from core.adapter.card_texts import (
+    ALONE,
+    CARD,
+    FOLDER,
+    LANGUAGE_FOLDER,
+    NETWORK_FILE,
+    WEIGHTED,
+    WITH_LORA_LAB,
+    WITHOUT_LORA_LAB,
+)
 from core.adapter.certificate import Certificate
 from core.adapter.config import CAUSAL
 from core.data.dataset import SIDE
@@ -67,9 +76,7 @@ class Card:
     has_classes: bool = True
     """Whether the outputs are logits of classes."""
     seed: int | None = None
-    """Of the run; None for what was made of several."""
-    written: str = "trained network"
-    """What the file was made of, which the verification compares it with."""
+    """Of the run; None for a card without a run's results."""
 
     @classmethod
     def of(
@@ -129,7 +136,6 @@ def render(
         tag=method.peft.peft_type.lower(),
         title=method.title,
         method=method.line,
-        written=card.written,
         base=_base(card, network),
         task="".join(f"- {plain(line)}\n" for line in card.task),
         results="".join(f"| {plain(name)} | {plain(value)} |\n" for name, value in card.results.items()),
@@ -148,6 +154,7 @@ def render(
         unused=outputs_text(card.data, card.labels, network.num_classes) if card.data and card.labels else "",
         data=_data(card, network),
         usage=_usage(card, network, head),
+        weighted=WEIGHTED if method.is_low_rank and not head else "",
         rows=certificate.probe_rows,
         reloaded=f"{certificate.reloaded_difference:.2g}",
         merged=f"{certificate.merged_difference:.2g}",

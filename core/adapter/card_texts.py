@@ -26,10 +26,10 @@ $settings- Layers: $layers
 $results$alone$overlap
 The input is $input, preprocessed as $preprocessed; the output is $outputs.$unused
 
-$usage$data## Verification
+$usage$weighted$data## Verification
 
 When this file was written, it was read back and applied to a new copy of the base. On $rows inputs its logits differed
-from those of the $written by at most $reloaded, and merging changed them by at most $merged.
+from those of the trained network by at most $reloaded, and merging changed them by at most $merged.
 `certificate.json` has these values and the SHA-256 of the tensors.
 """)
 
@@ -37,6 +37,11 @@ ALONE = Template("""
 These values are of seed $seed alone, and other seeds of the same setting may have other ones. LoRA Lab's page Adapters
 shows their mean.
 """)
+
+WEIGHTED = """\
+PEFT's `model.add_weighted_adapter()` sums it with other adapters of the same base.
+
+"""
 
 NETWORK_FILE = Template("""\
 ## Load it with PEFT

@@ -1,1 +1,1 @@
-"""Files of runs: read back and checked, exported, blended, traced to where they come from."""
+"""Files of runs: read back and checked, exported, traced to where they come from."""

@@ -30,6 +30,7 @@ from core.engine.launcher import Planned
 from core.errors import LabError, SpecError, os_error_as
 from core.files import write_atomically
 from core.forecast.cost import plan
+from core.forecast.products import faster_precision
 from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
@@ -138,7 +139,7 @@ def _tell_of_unfinished(lab: Lab, planned: Planned) -> None:
 
 
 def _announce(lab: Lab, planned: Planned) -> None:
-    """Print the expected time and memory, where the time is known or soon will be.
+    """Print the expected time, or the least, and memory; and what is faster here than the precision that was chosen.
 
     A few steps of a network that was imported are timed first: that takes seconds, and its runs take minutes.
     """
@@ -148,9 +149,11 @@ def _announce(lab: Lab, planned: Planned) -> None:
     patience = TIMING_SECONDS if any(spec.network.reads_tokens for spec in specs) else 0.0
     lab.estimates.wait(specs, patience)
     expected = lab.estimates.between(specs, planned.at_most)
-    if expected.basis != "unknown":
+    if expected.seconds_low is not None:
         time = range_text(expected.seconds_low, expected.seconds_high)
         print(f"Expected: {time}, {bytes_text(expected.memory)} of memory.", file=sys.stderr)
+    if faster := faster_precision(specs[0]):
+        print(f"Note: {faster}", file=sys.stderr)
 
 
 @contextmanager

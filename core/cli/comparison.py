@@ -91,7 +91,7 @@ def save_report(file: Path, report: Report) -> None:
 
 
 def tell_shortage(lab: Lab, specs: Sequence[RunSpec]) -> None:
-    """Say on stderr which of these runs do not fit in the memory that is free, and what would make all of them fit.
+    """Say on stderr which of these runs does not fit in the memory that is free.
 
     Args:
         lab: knows what fits.
@@ -102,7 +102,7 @@ def tell_shortage(lab: Lab, specs: Sequence[RunSpec]) -> None:
     """
     missing = lab.estimates.shortage(specs)
     if missing is not None:
-        print("Note:", *filter(None, [missing.text, missing.advice, missing.others]), file=sys.stderr)
+        print("Note:", missing, file=sys.stderr)
 
 
 def follow(lab: Lab, experiment: Experiment, new: Sequence[str]) -> None:

@@ -21,6 +21,9 @@ RUNS_KEPT = (
 LATEST = 5
 """Experiments that are named where there is none of the id that was given."""
 
+TRACK_SECONDS = 60.0
+"""Maximum time that a command waits for trackers at its end."""
+
 NOTHING_KEPT = "Nothing was kept."
 """What is kept of a command that a signal ends: a command sets one of these as ``kept``, or a sentence of its own."""
 
@@ -71,6 +74,7 @@ def opened_lab(options: argparse.Namespace, trains: bool = False) -> Iterator[La
         lab.start()
     try:
         yield lab
+        lab.tracking.close(TRACK_SECONDS)  # whoever breaks off does not wait for trackers
     except UnknownRunError as error:
         latest = [f"{experiment.id} ({experiment.name})" for experiment in lab.experiments(LATEST)]
         there = f"The latest experiments are {'; '.join(latest)}" if latest else "No experiment is"

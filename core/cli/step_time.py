@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 
 from core.cli.asked import check_kind, family_of
 from core.cli.networks import NAMES, network_named
 from core.cli.options import NOTHING_KEPT, add_field, add_home, opened_lab
 from core.cli.training import add_targets, by_family
 from core.data.task_spec import TaskSpec
-from core.errors import RunStateError
 from core.forecast.step_time import StepTimeSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -24,8 +22,6 @@ from core.settings import choose_device
 from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
 from core.study.arms.tables import plain_table
 from core.training.sharing import LORA_BANK
-
-POLL_SECONDS = 0.2
 
 
 def time_options(parser: argparse.ArgumentParser) -> None:
@@ -58,15 +54,9 @@ def time_options(parser: argparse.ArgumentParser) -> None:
 def time_steps(options: argparse.Namespace) -> int:
     """Measure, and print the table."""
     with opened_lab(options) as lab:
-        spec = _what(lab, options)
-        lab.timer.start(spec)
-        while (progress := lab.timer.progress(spec)) is not None and not progress.ended:
-            if progress.waiting:
-                print("waiting until training has ended", end="\r", file=sys.stderr)
-            time.sleep(POLL_SECONDS)
-        times = lab.timer.found(spec)
-        if times is None:
-            raise RunStateError((progress and progress.error) or "The measurement was cancelled.")
+        times = lab.time_steps(
+            _what(lab, options), lambda: print("waiting until training has ended", end="\r", file=sys.stderr)
+        )
         print(plain_table(step_times_table(times)), step_times_sentence(times), conditions_sentence(times), sep="\n\n")
     return 0
 
@@ -92,7 +82,6 @@ def _what(lab: Lab, options: argparse.Namespace) -> StepTimeSpec:
         TaskSpec.of(dataset=dataset, length=default_length(start)),
         adapters,
         optim.batch_size,
-        options.bank,
         options.bank,
         device=choose_device("auto").type,
         objective=objective_of(info.objective),

@@ -17,9 +17,9 @@ def track_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     examples = " or ".join(f"{tracker.kind}:{tracker.example}" for tracker in TRACKERS.values())
     parser.description = (
-        "Send the settings, curves and results of an experiment's runs, and of the bases that they start "
-        "from, to trackers; to MLflow adapters and the report as well. What a tracker has already is not sent again, "
-        "so the command can be repeated at any time. It prints a line of JSON for each tracker."
+        "Send the settings, curves and results of an experiment's runs that have ended, and of the bases that they "
+        "start from, to trackers; to MLflow adapters and the report as well. What a tracker has already is not sent "
+        "again, so the command can be repeated at any time. It prints a line of JSON for each tracker."
     )
     parser.set_defaults(command=track)
     parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")

@@ -181,6 +181,11 @@ class LanguageDataset:
         """Number of test passages that are also in the training part."""
         return _shared(self.train_texts, self.test_texts)
 
+    @cached_property
+    def is_dialogue(self) -> bool:
+        """Whether there are conversations, or prompts with completions: what networks are trained on to chat."""
+        return any(passage.messages or len(passage.parts) > 1 for passage in self.train_texts)
+
     @property
     def kind(self) -> str:
         """``language``."""

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,9 +19,6 @@ from core.store.store import Store
 log = logging.getLogger(__name__)
 
 ENDED = "Its process ended before it did: finish the run to go on."
-BEAT_SECONDS = 1.0
-"""Interval between two heartbeats of a process without a watchdog."""
-
 SILENT = "Its process does not respond any more: finish the run to go on."
 
 
@@ -57,28 +51,6 @@ class Process:
         """Unregister this process."""
         self._lock.release()
         self._remove(self.name)
-
-    @contextmanager
-    def present(self) -> Iterator[None]:
-        """Be registered and give heartbeats meanwhile: for commands that hold runs and have no watchdog."""
-        leaving = threading.Event()
-
-        def beat() -> None:
-            while not leaving.wait(BEAT_SECONDS):
-                try:
-                    self.beat()
-                except OSError as error:  # as on a full disk; the lock alone says as much for some minutes
-                    log.debug("No heartbeat: %s", error)
-
-        self.enter()
-        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            leaving.set()
-            thread.join()
-            self.leave()
 
     def beat(self) -> None:
         """Touch the heartbeat file; create this process's files again if somebody removed them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sqlite3
 import threading
@@ -10,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from core.engine.executors import Executors
 from core.engine.jobs.commands import Commands, Leave, Stop
 from core.engine.jobs.fault import Fault
-from core.engine.jobs.halved import free_memory, halved
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import OutOfMemory
 from core.engine.jobs.run_files import base_file
@@ -270,8 +272,11 @@ class Workers:
 
     def _split(self, bank: Sequence[Run], recorder: Recorder) -> None:
         """Queue the unfinished runs of a bank that ran out of memory, with half the bank size from now on."""
-        free_memory()
-        self._fitted[bank_key(bank[0].spec)], together = halved(len(bank))
+        gc.collect()  # what the job has left, before the next one allocates
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.empty_cache()
+        half = self._fitted[bank_key(bank[0].spec)] = (len(bank) + 1) // 2
+        together = f"they train {f'at most {half} together' if half > 1 else 'each alone'}"
         cause = f"Out of memory with {len(bank)} runs trained together: the bank is split, and {together}."
         log.warning("%s", cause)
         recorder.put_back(cause)

@@ -3,12 +3,9 @@
 - **Forecasts** come from finished runs of the same work in the store, else from a calibration that a thread of
   ``Calibrator`` makes while nothing trains. The one that a run was launched with is the first line of its log,
   written in the transaction that queues it.
-- **Step times** (``StepTimer``, ``Lab.timer``) are measured in a thread that waits while runs are queued or train,
-  throws away a round during which training began, and keeps results for the life of the process.
+- **Step times** (``time_steps()``, ``python -m core time``) are measured while no run is queued or trains; a round
+  during which training began is thrown away.
 
 **Forecasts** for texts take their lengths into account: of time the mean length of a batch, of memory
-(``memory_of()``) the longest text. ``shortage()`` in ``core/forecast/fit.py`` compares the memory of each run with
-what is free, and finds the smallest change of each setting with which all runs would fit; forms
-(``pages/shared/forms/fit.py``) have a button for each. Where a preset chose the task, a shorter input makes it a custom
-one.
+(``memory_of()``) the longest text. ``Estimates.shortage()`` compares the memory of each run with what is free.
 """

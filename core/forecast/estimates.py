@@ -14,13 +14,14 @@ import torch
 from core.data.text_examples import TextExamples
 from core.errors import DeviceError
 from core.forecast.calibration import Calibrator
-from core.forecast.fit import Shortage, alike, shortage
 from core.forecast.forecast import Basis, Forecast, total, weaker
 from core.forecast.memory import memory_of
 from core.forecast.pace import Record, Work, overhead_seconds, pace_of, records_of
 from core.forecast.packing import packed
+from core.forecast.products import least_seconds
 from core.memory import free_bytes
 from core.methods.method import Role
+from core.numbers import bytes_text
 from core.run_spec import RunSpec
 from core.settings import Settings, choose_device, device_name
 from core.store.record import Run
@@ -115,7 +116,7 @@ class Estimates:
         high = low if list(most) == list(least) else self.whole(most)
         memory, basis = max(low.memory, high.memory), weaker(low.basis, high.basis)
         if basis == "unknown":
-            return Forecast(None, None, memory, basis)
+            return Forecast(low.seconds_low, None, memory, basis)
         return Forecast(low.seconds_low, high.seconds_high, memory, basis)
 
     def wait(self, specs: Sequence[RunSpec], seconds: float) -> Forecast:
@@ -152,13 +153,13 @@ class Estimates:
         Raises:
             LabError: a task's data is missing, or adapters do not fit the network.
         """
-        kinds = [alike(spec) for spec in specs]
+        kinds = [_alike(spec) for spec in specs]
         sizes = {kind: memory_of([kind], self._tasks) for kind in dict.fromkeys(kinds)}
         return [sizes[kind] for kind in kinds]
 
-    def shortage(self, specs: Sequence[RunSpec]) -> Shortage | None:
-        """What is missing to train each of these runs in the memory that is free now; None if they fit, or if their
-        device is not of this machine.
+    def shortage(self, specs: Sequence[RunSpec]) -> str | None:
+        """The run that needs more than all the memory that is free now, in a sentence; None if each of these runs fits
+        alone, or if their device is not of this machine.
 
         Raises:
             LabError: see :meth:`whole`.
@@ -169,23 +170,26 @@ class Estimates:
             free = free_bytes(choose_device(specs[0].device))
         except DeviceError:
             return None
-        return shortage(specs, self._tasks, free)
+        label, needed = max(zip((spec.label for spec in specs), self.alone(specs), strict=True), key=lambda run: run[1])
+        if needed <= free:
+            return None
+        return (
+            f"{label} will not fit: it needs {bytes_text(needed)} of memory, and {bytes_text(free)} are free; choose "
+            "smaller settings, or close other programs."
+        )
 
-    def rest(self, runs: Sequence[Run], partly: bool = False) -> Forecast:
+    def rest(self, runs: Sequence[Run]) -> Forecast:
         """Forecast of the time to train these runs to their ends, each from :attr:`core.store.record.Run.step`.
 
         Args:
             runs: stopped ones, or those that wait.
-            partly: whether banks whose time is not known are left out.
 
         Raises:
             LabError: see :meth:`whole`.
         """
-        return self._together([run.spec for run in runs], [1 - run.progress for run in runs], partly)
+        return self._together([run.spec for run in runs], [1 - run.progress for run in runs])
 
-    def remaining(
-        self, runs: Sequence[Run], coming: Mapping[str, Sequence[RunSpec]] | None = None, partly: bool = False
-    ) -> Forecast:
+    def remaining(self, runs: Sequence[Run], coming: Mapping[str, Sequence[RunSpec]] | None = None) -> Forecast:
         """Forecast of the time until these runs have ended, and those that follow them.
 
         Those in training are expected to keep their pace, and those that wait to take as much longer than forecast as
@@ -194,7 +198,6 @@ class Estimates:
         Args:
             runs: those that are queued or running.
             coming: what is expected to follow them, by experiment; see :meth:`core.engine.progress.Progress.coming`.
-            partly: whether banks whose time is not known are left out, which gives a lower bound.
 
         Raises:
             LabError: see :meth:`whole`.
@@ -203,8 +206,8 @@ class Estimates:
         parts = [Forecast.around(begun, 0, "measured")] if begun else []
         waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
         owners = dict.fromkeys(run.experiment for run in waiting)
-        lefts = [(own, self.rest([run for run in waiting if run.experiment == own], partly)) for own in owners]
-        lefts += [(own, self._together(specs, [1.0] * len(specs), partly)) for own, specs in (coming or {}).items()]
+        lefts = [(own, self.rest([run for run in waiting if run.experiment == own])) for own in owners]
+        lefts += [(own, self._together(specs, [1.0] * len(specs))) for own, specs in (coming or {}).items()]
         for experiment, left in lefts:
             factor = self._correction(experiment) if experiment and left.basis != "measured" else None
             if factor is not None and left.seconds is not None:
@@ -228,12 +231,10 @@ class Estimates:
         known = [(line.seconds, took) for line, took in pairs if line and line.seconds and took]
         return sum(took for _, took in known) / sum(seconds for seconds, _ in known) if known else None
 
-    def _together(self, specs: Sequence[RunSpec], left: Sequence[float], partly: bool = False) -> Forecast:
-        """Forecast of all these runs, with the share of each that is left; ``partly`` leaves out unknown times."""
+    def _together(self, specs: Sequence[RunSpec], left: Sequence[float]) -> Forecast:
+        """Forecast of all these runs, with the share of each that is left."""
         banks = packed(specs, self._tasks, self._settings)
         walls = [self._bank([specs[k] for k in bank]).wall.scaled(fmean(left[k] for k in bank)) for bank in banks]
-        if partly:
-            walls = [wall for wall in walls if wall.seconds is not None]
         return total(walls).scaled(1 / min(self._machines(), max(1, len(banks))))
 
     def _bank(self, bank: Sequence[RunSpec], ask: bool = True) -> _Bank:
@@ -250,7 +251,10 @@ class Estimates:
         work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
         seconds, basis, spread = self._training(bank, work, records, steps, examples / per_epoch, length, ask)
         if seconds is None:
-            return _Bank(unknown, unknown)
+            if length:
+                tokens = steps * length * examples / per_epoch
+                unknown = replace(unknown, seconds_low=least_seconds(spec, tokens))
+            return _Bank(unknown, unknown.scaled(len(bank)))
         training = Forecast.around(seconds, memory, basis, spread)
         overhead = overhead_seconds(records, spec)
         if overhead is None:
@@ -327,3 +331,8 @@ def _batch_length(texts: TextExamples, batch_size: int) -> int:
     order = texts.batched(data_order(len(texts), seed=0, epoch=1), batch_size)
     widths = torch.stack([part.max() for part in torch.split(texts.lengths[order], batch_size)])
     return max(LENGTH_STEP, round(float(widths.float().mean()) / LENGTH_STEP) * LENGTH_STEP)
+
+
+def _alike(spec: RunSpec) -> RunSpec:
+    """A spec that is equal for runs that take the same memory: seed and learning rate do not change it."""
+    return spec.but(seed=0, optim=spec.optim.but(learning_rate=0.001))

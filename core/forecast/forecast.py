@@ -28,8 +28,9 @@ class Forecast:
     """Expected time and memory of one run, or of several."""
 
     seconds_low: float | None
-    """Lower end of the expected seconds; None if they are not known yet."""
+    """Lower end of the expected seconds; None if nothing is known of them yet."""
     seconds_high: float | None
+    """Upper end; None while the lower end is only a bound, since not all of the time is known yet."""
     memory: int
     """Expected peak memory in bytes; see :func:`core.forecast.packing.memory_of`."""
     basis: Basis
@@ -49,9 +50,8 @@ class Forecast:
 
     def scaled(self, factor: float) -> Forecast:
         """The time that a part of the work takes, or all of it where several machines share it."""
-        if self.seconds_low is None or self.seconds_high is None:
-            return self
-        return replace(self, seconds_low=self.seconds_low * factor, seconds_high=self.seconds_high * factor)
+        low, high = (end and end * factor for end in (self.seconds_low, self.seconds_high))
+        return replace(self, seconds_low=low, seconds_high=high)
 
     def to_line(self) -> str:
         """A line for the log of a run, which :meth:`from_line` reads."""
@@ -77,11 +77,14 @@ def weaker(*bases: Basis) -> Basis:
 
 
 def total(parts: Iterable[Forecast]) -> Forecast:
-    """Forecast of parts that follow one another: times add up, the largest memory counts, and the weakest basis."""
+    """Forecast of parts that follow one another: times add up, the largest memory counts, and the weakest basis.
+
+    Where the time of a part is not known, the sum of the others is a lower bound.
+    """
     known = list(parts)
     lows, highs = [part.seconds_low for part in known], [part.seconds_high for part in known]
     basis = weaker(*(part.basis for part in known))
-    low = None if None in lows else sum(filter(None, lows))
+    low = sum(filter(None, lows)) if any(lows) or None not in lows else None
     high = None if None in highs else sum(filter(None, highs))
     return Forecast(low, high, max((part.memory for part in known), default=0), basis)
 

@@ -36,21 +36,20 @@ ENTRIES = 1024
 that was not used for longest."""
 
 
-def kernel_bytes(specs: Sequence[RunSpec], task: Task, source: Task | None = None, longest: int | None = None) -> int:
+def kernel_bytes(specs: Sequence[RunSpec], task: Task, source: Task | None = None) -> int:
     """Bytes of code for the products of runs that are trained together; 0 without oneDNN, and for images.
 
     Args:
         specs: the runs.
         task: what they learn.
         source: what their base has learned.
-        longest: tokens that the texts of ``task`` are cut at; None for as they are.
     """
     first, train = specs[0], task.train
     if not isinstance(train, TextExamples) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return 0
     method, size = first.method.shape(), first.network.evaluation_batch or BATCH
     frozen = frozen_blocks(first.trained_network, method)
-    lengths = (lengths_of(source) if source else {}) | lengths_of(task, longest)
+    lengths = (lengths_of(source) if source else {}) | lengths_of(task)
     language = isinstance(first.objective, LanguageSpec)
     held_out = [lengths[part] for part in lengths if part is not train]
     forward = set[int]().union(*(_rows(part.sort().values, size, not language) for part in held_out))
@@ -84,11 +83,11 @@ def _entries(shared: int, own: int, threads: int) -> int:
     return ENTRIES + int(threads * min(shared + own // threads, ENTRIES) * (1 - known / shapes))
 
 
-def lengths_of(task: Task, longest: int | None = None) -> dict[Examples, Tensor]:
-    """Tokens of each text, by part, cut at ``longest``; empty for a task of images."""
+def lengths_of(task: Task) -> dict[Examples, Tensor]:
+    """Tokens of each text, by part; empty for a task of images."""
     parts = (task.train, task.validation, task.test)
     texts = [part for part in parts if isinstance(part, TextExamples) and len(part)]
-    return {part: part.lengths if longest is None else part.lengths.clamp(max=longest) for part in texts}
+    return {part: part.lengths for part in texts}
 
 
 def _rows(lengths: Tensor, size: int, pooled: bool, parts: int = 1) -> set[int]:

@@ -89,16 +89,15 @@ class Sizes:
         return cls(len(task.train), tuple(map(len, parts)))
 
     @classmethod
-    def of_texts(cls, task: Task, source: Task | None = None, length: int | None = None, size: int = 1) -> Sizes | None:
+    def of_texts(cls, task: Task, source: Task | None = None, size: int = 1) -> Sizes | None:
         """The sizes of texts; None if the task has none.
 
         Args:
             task: what is learned.
             source: what the base has learned.
-            length: tokens that the texts of the task are cut at; None for as they are.
             size: texts in a batch of an evaluation.
         """
-        own, train = lengths_of(task, length), task.train
+        own, train = lengths_of(task), task.train
         if not own or not isinstance(train, TextExamples):
             return None
         others = lengths_of(source) if source else {}
@@ -123,13 +122,12 @@ def _words(texts: TextExamples) -> int:
     return len(torch.unique(texts.tokens)) + 1  # and the padding
 
 
-def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) -> int:
+def memory_of(bank: Sequence[RunSpec], tasks: Tasks) -> int:
     """Peak memory of training these runs together, in bytes; see :func:`memory_for`.
 
     Args:
         bank: the runs.
         tasks: where the sizes of their tasks are found.
-        length: tokens that the task's texts are cut at, where that is less than in the specs; None for as they are.
 
     Raises:
         DatasetError: the data of a task is missing.
@@ -140,9 +138,9 @@ def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) 
     if first.network.reads_tokens:
         source = tasks.get(first.source, network=first.network) if first.source else None
         task, size = tasks.get(first.task, network=first.network), first.network.evaluation_batch or 1
-        texts = Sizes.of_texts(task, source, length, size)
+        texts = Sizes.of_texts(task, source, size)
         if texts is not None:
-            return memory_for(bank, texts) + kernel_bytes(bank, task, source, length)
+            return memory_for(bank, texts) + kernel_bytes(bank, task, source)
     other = tasks.outline(first.source) if first.source and first.source != first.task else None
     return memory_for(bank, Sizes.of(tasks.outline(first.task), other))
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,10 @@ from torch import nn
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.choice import stepper_of
+from core.errors import RunStateError
+from core.memory import is_out_of_memory
 from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.networks.forward import forward
 from core.networks.network import NetworkSpec
@@ -30,7 +34,8 @@ from core.numbers import counted
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.run_spec import OptimSpec
-from core.settings import device_name
+from core.settings import choose_device, device_name
+from core.tasks.tasks import Tasks
 from core.training.bank.shard import no_denormals
 from core.training.sharing import has_fast_loss, sharing
 from core.training.threads import available_cores
@@ -46,6 +51,9 @@ ROUNDS = 15
 SECONDS = 0.03
 """Duration of one timing; it has two steps at least."""
 
+POLL_SECONDS = 0.2
+"""Interval at which a measurement that waits looks whether training has ended."""
+
 MAX_IMAGES = 20_000
 """Training images that batches are drawn from; more would only take memory for the frozen products of every bank."""
 
@@ -59,18 +67,14 @@ OPTIM = OptimSpec.of(learning_rate=RATE)
 
 @dataclass(frozen=True)
 class StepTimeSpec:
-    """What is measured: full fine-tuning, and adapters with each of these settings."""
+    """What is measured: full fine-tuning, and LoRA with each of these settings, which differ in rank."""
 
     network: NetworkSpec
     task: TaskSpec
-    adapters: tuple[MethodSpec, ...]
+    adapters: tuple[LoRASpec, ...]
     batch_size: int
-    full_bank: int = 1
-    """Runs of full fine-tuning that are trained together."""
-    adapter_bank: int = 1
-    """Runs of one adapter setting that are trained together, where they can be."""
-    seeds: int = 1
-    """Number of data orders in a bank: runs with the same seed see the data in the same order."""
+    bank: int = 1
+    """Runs of one setting that are trained together, where they can be."""
     device: str = "cpu"
     objective: ObjectiveSpec = CLASSIFICATION
     """What the task is learned by; the fast step of perceptrons has classification alone."""
@@ -107,7 +111,48 @@ Timing = Callable[[int], float]
 Subject = tuple[Way, MethodSpec]
 
 
-def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Iterator[dict[Subject, float]]:
+def time_steps(
+    spec: StepTimeSpec, tasks: Tasks, threads: int | None, is_training: Callable[[], bool], waits: Callable[[], None]
+) -> StepTimes:
+    """Measure all rounds in this thread; a round during which training began is thrown away.
+
+    Args:
+        spec: what to measure.
+        tasks: where examples come from.
+        threads: CPU threads of banks; None for one per core.
+        is_training: whether any run is queued or trains, for whose end it waits.
+        waits: called again and again while it waits.
+
+    Raises:
+        LabError: the data is missing, or adapters do not fit the network.
+        RunStateError: out of memory.
+    """
+
+    def wait() -> None:
+        while is_training():
+            waits()
+            time.sleep(POLL_SECONDS)
+
+    device = choose_device(spec.device)
+    wait()
+    kept: list[dict[Subject, float]] = []
+    try:
+        with closing(rounds(spec, tasks.get(spec.task, device, spec.network), threads)) as source:
+            while len(kept) < ROUNDS:
+                times = next(source)
+                if is_training():
+                    wait()
+                else:
+                    kept.append(times)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RunStateError("Out of memory: these banks do not fit beside each other.") from error
+    rows = tuple(Measured(way, method, tuple(times[way, method] for times in kept)) for way, method in kept[0])
+    return StepTimes(spec, rows, machine_name(device), threads or available_cores())
+
+
+def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Generator[dict[Subject, float]]:
     """Build everything, and yield the times of one round after another, without end.
 
     Args:
@@ -120,20 +165,24 @@ def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Iterat
         MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`.
     """
     task = replace(task, train=task.train.first(MAX_IMAGES))
+    before = torch.get_num_threads()
     with no_denormals():
         timings: dict[Subject, Timing] = {}
         for method in (FULL, *spec.adapters):
             timings["plain", method] = _plain(spec, task, method)
             timings["alone", method] = _engine(spec, task, method, 1, 1)
             together = sharing(method.kind, spec.network.kind).together if has_fast_loss(spec.objective) else 1
-            members = min(spec.full_bank if method == FULL else spec.adapter_bank, together)
+            members = min(spec.bank, together)
             if members > 1:
                 timings["bank", method] = _engine(spec, task, method, members, threads or available_cores())
         steps = {subject: _enough(timing) for subject, timing in timings.items()}
         order = sorted(timings, key=lambda subject: WAYS.index(subject[0]))
-        while True:
-            yield {subject: timings[subject](steps[subject]) for subject in order}
-            order.reverse()
+        try:
+            while True:
+                yield {subject: timings[subject](steps[subject]) for subject in order}
+                order.reverse()
+        finally:
+            torch.set_num_threads(before)
 
 
 def _enough(timing: Timing) -> int:
@@ -155,7 +204,7 @@ def _plain(spec: StepTimeSpec, task: Task, method: MethodSpec) -> Timing:
 
     def timing(steps: int) -> float:
         torch.set_num_threads(1)
-        batches = _batches(spec, task, 1, steps)[0]
+        batches = _batches(spec, task, steps)[0]
         start = time.perf_counter()
         for rows in batches:
             loss = spec.objective.loss(forward(module, examples.batch(rows)), y[rows])
@@ -169,14 +218,13 @@ def _plain(spec: StepTimeSpec, task: Task, method: MethodSpec) -> Timing:
 
 
 def _engine(spec: StepTimeSpec, task: Task, method: MethodSpec, members: int, threads: int) -> Timing:
-    """Equal runs as the engine trains them, with as many data orders as there are seeds."""
-    seeds = [member % spec.seeds for member in range(members)]
-    networks, objectives = [network(spec, method) for _ in seeds], [spec.objective] * members
-    stepper = stepper_of(networks, method.kind, [OPTIM] * members, seeds, task, objectives=objectives)
+    """Equal runs as the engine trains them, in one data order."""
+    networks, objectives = [network(spec, method) for _ in range(members)], [spec.objective] * members
+    stepper = stepper_of(networks, method.kind, [OPTIM] * members, [0] * members, task, objectives=objectives)
 
     def timing(steps: int) -> float:
         stepper.use_threads(threads)
-        rows = _batches(spec, task, len(set(seeds)), steps)
+        rows = _batches(spec, task, steps)
         start = time.perf_counter()
         stepper.advance(rows).cpu()
         return (time.perf_counter() - start) / steps / members
@@ -184,10 +232,11 @@ def _engine(spec: StepTimeSpec, task: Task, method: MethodSpec, members: int, th
     return timing
 
 
-def _batches(spec: StepTimeSpec, task: Task, orders: int, steps: int) -> torch.Tensor:
+def _batches(spec: StepTimeSpec, task: Task, steps: int) -> torch.Tensor:
+    """Indices into the training part, (1, steps, batch)."""
     size = min(spec.batch_size, task.num_train)
     numbers = torch.Generator(task.device).manual_seed(steps)
-    return torch.randint(task.num_train, (orders, steps, size), generator=numbers, device=task.device)
+    return torch.randint(task.num_train, (1, steps, size), generator=numbers, device=task.device)
 
 
 def machine_name(device: torch.device) -> str:

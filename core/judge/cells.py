@@ -142,6 +142,7 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
         where,
         number(names.epoch) if names.epoch else math.nan,  # type: ignore[arg-type]
         text(names.part),
+        place,
     )
 
 

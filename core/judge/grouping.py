@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from core.errors import JudgeError, printable
-from core.judge.reading import Open, Reading, columns_text
+from core.judge.reading import Open, Reading, columns_text, setting_like
+from core.judge.table import Table
 from core.numbers import counted, seeds_text
 from core.store.curves import trends_of
 
@@ -73,6 +74,8 @@ class Cells:
     place: str
     order: float = math.nan
     part: str = ""
+    at: int = 0
+    """Place of its row in the table."""
 
 
 def setting_of(row: Row) -> tuple[object, ...]:
@@ -188,27 +191,58 @@ def trend_of(curve: Mapping[int, float] | Mapping[float, float | None]) -> float
     return trends_of({"measure": values}).get("measure")
 
 
-def unique(rows: Sequence[Row], reading: Reading, found: Open) -> list[Row]:
-    """Rows of which each setting has one for each seed; what is repeated is asked for, unless it is the same."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((setting_of(row), row.seed), []).append(row)
+def unique(cells: Sequence[Cells], reading: Reading, found: Open, table: Table, read: Mapping[str, str]) -> list[Row]:
+    """Rows of which each setting has one for each seed; what is repeated is asked for, unless it is the same.
+
+    Args:
+        cells: of all runs.
+        reading: says which row counts.
+        found: takes the question and the notes.
+        table: where the rows are from.
+        read: its columns that are read, by what they hold; empty for what it has no column of.
+    """
+    groups: dict[tuple[object, ...], list[Cells]] = {}
+    for each in cells:
+        groups.setdefault((setting_of(each.row), each.row.seed), []).append(each)
     kept, repeated = [], 0
     for own in groups.values():
-        finished = [row for row in own if row.state == "finished"] or own
-        different = {(row.value, row.validation) for row in finished}
+        finished = [each for each in own if each.row.state == "finished"] or own
+        different = {(each.row.value, each.row.validation) for each in finished}
         if len(different) > 1 and not reading.repeated:
-            method, seed = finished[0].method, finished[0].seed
-            text = (
-                f"{printable(method)!r} has {len(finished)} different rows with seed {seed}. Say which counts, or name "
-                "the columns that tell them apart, such as the learning rate, or others as further settings"
+            row = finished[0].row
+            text = f"{printable(row.method)!r} has {len(finished)} different rows with seed {row.seed}."
+            found.ask(
+                "repeated", f"{text} {_forgotten(table, [each.at for each in finished], read)}", ("first", "last")
             )
-            found.ask("repeated", f"{text}.", ("first", "last"))
         repeated += len(own) - 1
-        kept.append(finished[0] if reading.repeated == "first" else finished[-1])
+        kept.append((finished[0] if reading.repeated == "first" else finished[-1]).row)
     if repeated and not found.questions:
         found.notes.append(f"{counted(repeated, 'row')} repeated a setting and seed and did not count.")
     return [replace(row, run=row.run or f"run-{place}") for place, row in enumerate(kept, 1)]
+
+
+def _forgotten(table: Table, rows: Sequence[int], read: Mapping[str, str]) -> str:
+    """What to do about repeated rows, by the columns in which they differ: one of them may be a forgotten setting.
+
+    Named are columns with a name like that of a setting, and those whose values come again in other rows, as those of
+    settings do and measures and times do not.
+    """
+    like: dict[str, str] = {}
+    others = []
+    for name, cells in table.columns.items():
+        if name not in read.values() and len({cells[row] for row in rows}) > 1:
+            if field := next((each for each in setting_like(name) if not read[each]), ""):
+                like[name] = field
+            elif 2 * len(set(cells)) <= len(table):
+                others.append(name)
+    if not like and not others:
+        return (
+            "Say which counts, or name the columns that tell them apart, such as the learning rate, or others as "
+            "further settings."
+        )
+    asked = [f"Is {printable(name, 40)!r} the {field.replace('_', ' ')}?" for name, field in like.items()][:3]
+    differ = f"They differ in {columns_text([*like, *others])}."
+    return " ".join([differ, *asked, "Name what is a setting, as its field or a further setting, or say which counts."])
 
 
 def mark_incomplete(cells: Sequence[Cells], columns: Mapping[str, str], is_ordered: bool, found: Open) -> None:

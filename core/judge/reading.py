@@ -65,6 +65,11 @@ class Reading(Spec):
         description="Where no column has seeds: one run for each setting, all with one seed; or the rows of each "
         "setting in order, where the first ones share a seed, and so on.",
     )
+    in_names: Literal["", "read", "ignore"] = Field(
+        "",
+        title="Settings in names",
+        description="Of names of runs or folders such as lora-lr0.001-r8-seed3, where no column has these settings.",
+    )
     seed_pattern: str = _named(
         "Seed in names", "What stands before the seed in the name of a run or folder, as in seed for lora-seed3."
     )
@@ -135,6 +140,13 @@ def known_name(column: str) -> str:
     return re.sub(r"[\s/.-]+", "_", bare)
 
 
+def setting_like(column: str) -> list[str]:
+    """Fields of settings whose known names are a part of the name of a column, as in ``optimizer.lr``."""
+    name = f"_{known_name(column)}_"
+    fields = ("rank", "alpha", "learning_rate", "seed")
+    return [field for field in fields if any(f"_{known}_" in name for known in KNOWN[field])]
+
+
 def column_of(table: Table, reading: Reading, name: str) -> str:
     """The column of a table that a field names, or that has a known name; empty where there is none.
 
@@ -157,11 +169,11 @@ def check_column(table: Table, name: str, title: str) -> None:
         )
 
 
-def columns_text(names: object) -> str:
-    """Names of columns in a sentence, the first ones of many."""
-    shown = [repr(printable(str(name), 40)) for name in list(names)]  # type: ignore[call-overload]
-    more = len(shown) - MAX_NAMED
-    return listed(shown[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+def columns_text(names: Iterable[str], most: int = 40) -> str:
+    """Names of columns in a sentence, the first ones of many. Args: most: characters of a name that are shown."""
+    every = list(names)
+    more = [f"{len(every) - MAX_NAMED:,} more"] * (len(every) > MAX_NAMED)
+    return listed([*(repr(printable(name, most)) for name in every[:MAX_NAMED]), *more])
 
 
 MAX_OFFERED = 200
@@ -190,9 +202,8 @@ class Question:
     @property
     def sentence(self) -> str:
         """The question for a terminal."""
-        choose = ", ".join(repr(printable(each, MAX_SHOWN)) for each in self.options[:MAX_NAMED])
-        more = f" and {len(self.options) - MAX_NAMED} more" * (len(self.options) > MAX_NAMED)
-        return f"{self.text} Say {self.option}{f' with one of {choose}{more}' * bool(choose)}."
+        choose = f" with one of {columns_text(self.options, MAX_SHOWN)}" if self.options else ""
+        return f"{self.text} Say {self.option}{choose}."
 
 
 @dataclass
@@ -214,6 +225,6 @@ class Open:
 
 
 def check_answered(questions: Iterable[Question]) -> None:
-    """Check that nothing is open. Raises: JudgeError: something is; it names the first question."""
-    for question in questions:
-        raise JudgeError(question.sentence)
+    """Check that nothing is open. Raises: JudgeError: something is; it has all questions."""
+    if open_ := [question.sentence for question in questions]:
+        raise JudgeError(" ".join(open_))

@@ -10,6 +10,7 @@ from core.errors import JudgeError, printable
 from core.judge.cells import KINDS, Names, cells_of, plain
 from core.judge.grouping import Cells, Row, mark_incomplete, number, of_epochs, of_parts, unique
 from core.judge.reading import COLUMNS, Open, Reading, check_column, column_of, columns_text, known_name
+from core.judge.run_names import with_settings
 from core.judge.scale import Scale, name_of, scale_of
 from core.judge.table import Table, number_in
 from core.methods.full import FullSpec
@@ -45,6 +46,7 @@ def understood(table: Table, reading: Reading) -> Understood:
     table = _wanted(table, reading, found)
     if found.questions:
         return found
+    table = with_settings(table, reading, found)
     names = Names(
         **{name: column_of(table, reading, name) for name in COLUMNS if name not in ("measure", "validation")}
     )
@@ -62,7 +64,7 @@ def understood(table: Table, reading: Reading) -> Understood:
         return found
     columns = {**vars(names), "value": measure, "validation": names.validation or measure}
     mark_incomplete(runs, columns, reading.unseeded == "order", found)
-    found.rows = _scaled(unique([each.row for each in runs], reading, found), found.scale)
+    found.rows = _scaled(unique(runs, reading, found, table, vars(names)), found.scale)
     _reference(found, reading)
     if len(found.rows) > MAX_RUNS:
         raise JudgeError(f"The file has more than {MAX_RUNS:,} runs: leave some out.")

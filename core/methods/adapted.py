@@ -106,7 +106,7 @@ class AdaptedLinear(nn.Module):
         raise NotImplementedError
 
     def factors(self) -> Factors | None:
-        """ΔW as a product of low rank, from which a plain LoRA is made; None for a ΔW that is no such product."""
+        """ΔW as a product of low rank; None for a ΔW that is no such product."""
         return None
 
     def drawn(self) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import nn
 
@@ -35,30 +35,6 @@ def find_targets(model: nn.Module, wanted: Iterable[str]) -> dict[str, nn.Linear
                 raise LoRAError(_refusal(target, path, modules))
             found[path] = module
     return {path: found[path] for path in modules if path in found}
-
-
-def targets_of(model: nn.Module, paths: Collection[str]) -> tuple[str, ...]:
-    """The fewest targets that name exactly these layers: ``all-linear``, or the shortest ends of their paths.
-
-    Args:
-        model: any network.
-        paths: of plain linear layers in it, at least one.
-
-    Raises:
-        LoRAError: a path is also the end of another layer's, which is not among them.
-    """
-    wanted = set(paths)
-    if wanted == set(find_targets(model, [ALL])):
-        return (ALL,)
-    modules = dict(model.named_modules(remove_duplicate=False))
-    others = {end for path in modules if path not in wanted for end in endings(path)}
-    found: dict[str, None] = {}
-    for path in (path for path in modules if path in wanted):
-        exact = [end for end in reversed(endings(path)) if end not in others]
-        if not exact:
-            raise LoRAError(f"No target names layer {path} alone: other layers have a path that ends in {path}.")
-        found[exact[0]] = None
-    return tuple(found)
 
 
 def names(targets: Iterable[str]) -> list[str]:

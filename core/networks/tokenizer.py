@@ -18,7 +18,7 @@ import tokenizers
 
 from core.data.tokenized import Tokenized
 from core.errors import NetworkFileError
-from core.networks.tokenizer_form import check_form
+from core.networks.tokenizer_form import check_form, make_linear
 from core.networks.transformers_library import transformers
 from core.reader import Limits, in_reader
 
@@ -149,6 +149,7 @@ def opened_tokenizer(folder: Path) -> OpenedTokenizer:
     backend.no_padding()
     backend.no_truncation()
     form = json.loads(_unless_it_panics(backend.to_str, UNREADABLE))
+    make_linear(form)
     check_form(form)
     dropout = form["model"].pop("dropout", None)
     if (form["decoder"] or {}).get("type") != "ByteLevel":  # nothing here decodes; that one says what letters stand for

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from core.errors import NetworkFileError
-from core.networks.tokenizer_expressions import is_known
+from core.networks.tokenizer_expressions import LINEAR, is_known
 
 MAX_PARTS = 32
 """Maximum number of normalizers, of pre-tokenizers, and so on."""
@@ -48,6 +48,17 @@ MAX_AFFIX = 64
 
 Part = Mapping[str, Any]
 """A normalizer, pre-tokenizer and so on, with its ``type``."""
+
+
+def make_linear(form: Mapping[str, Any]) -> None:
+    """Put other expressions in place of those that take a time that grows with the square of a text; see ``LINEAR``.
+
+    Texts become the same tokens. Args and raises: as of :func:`check_form`.
+    """
+    for kinds, name in ((NORMALIZERS, "normalizer"), (PRE_TOKENIZERS, "pre_tokenizer")):
+        for part in _parts(form.get(name), kinds, name):
+            if "pattern" in part and (found := LINEAR.get(part["pattern"].get("Regex"))):
+                part["pattern"]["Regex"] = found
 
 
 def check_form(form: Mapping[str, Any]) -> None:

@@ -24,8 +24,7 @@ What goes wrong there, a crash included, is one sentence here.
   networks of old homes pass it too.
 - **Chat templates are programs** of a network's authors: ``core/reader/chat_template.py`` runs them, for all
   conversations of a part at once, and gives texts in parts.
-- **Our own files** are read in place, within ``reading_here()``, once their SHA-256 has been compared. What a file
-  of results brings is opened in the reader first.
+- **Our own files** are read in place, within ``reading_here()``, once their SHA-256 has been compared.
 - The API parses its requests itself (``core/serving/parser.py``), because a fork takes longer than an answer.
 """
 

@@ -10,18 +10,18 @@ from core.errors import JsonError
 from core.reader.opening import in_reader
 
 MAX_VALUES = 500_000
-"""Maximum number of values in one text: the description of a network with a thousand files has some ten thousand."""
+"""Maximum number of values, such as numbers and strings, in one text: the description of a network with a thousand
+files has some ten thousand."""
 
 MAX_DEPTH = 64
 """Maximum number of lists and objects inside each other."""
 
 
-def json_value(content: bytes, max_values: int = MAX_VALUES, unique: bool = False, is_finite: bool = False) -> Any:
+def json_value(content: bytes, unique: bool = False, is_finite: bool = False) -> Any:
     """Parse a text in UTF-8, with or without a byte order mark.
 
     Args:
         content: the text.
-        max_values: numbers, strings and so on that it may have.
         unique: whether a name may occur only once in an object.
         is_finite: whether NaN and infinities, which are no JSON, are refused.
 
@@ -29,12 +29,12 @@ def json_value(content: bytes, max_values: int = MAX_VALUES, unique: bool = Fals
         JsonError: it is no JSON, or has too many values. The message goes on after ``This is``.
     """
     text = content.removeprefix(codecs.BOM_UTF8)
-    _check(text, max_values, unique, is_finite)
+    _check(text, unique, is_finite)
     return json.loads(text)
 
 
 @in_reader(JsonError, "JSON that")
-def _check(content: bytes, max_values: int, unique: bool, is_finite: bool) -> None:
+def _check(content: bytes, unique: bool, is_finite: bool) -> None:
     try:
         value = json.loads(
             content.decode(),
@@ -50,13 +50,13 @@ def _check(content: bytes, max_values: int, unique: bool, is_finite: bool) -> No
         raise JsonError("nested too deeply") from error
     except ValueError as error:
         raise error if isinstance(error, JsonError) else JsonError("not valid JSON: a number is too long") from error
-    left, level = max_values, [[value]]
+    left, level = MAX_VALUES, [[value]]
     for _ in range(MAX_DEPTH):
         level = [each for found in level for each in (found.values() if isinstance(found, dict) else found)]
         left -= len(level)
         level = [each for each in level if isinstance(each, dict | list)]
         if left < 0:
-            raise JsonError(f"larger than {max_values:,} values")
+            raise JsonError(f"larger than {MAX_VALUES:,} values")
     if level:
         raise JsonError("nested too deeply")
 

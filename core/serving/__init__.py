@@ -1,13 +1,13 @@
 """Many adapters on one base, answered in one batch.
 
 ``POST /api/predict`` answers rows of which each may have another adapter of the same base. ``routes()`` in
-``core/web/predict.py`` belong to the dashboard and to ``python -m core serve``, behind the same middleware
-(``chain()`` in ``core/web/chain.py``) and the same limits on connections (``limited()`` in ``core/web/server.py``).
-A request is read by ``parse()`` in ``core/serving/parser.py``, which counts rows and pixels before it builds them;
-the types of ``core/serving/request.py`` have the bounds, and also make the OpenAPI description. ``Predictor`` finds
-the runs in the store; its one thread computes all requests that arrived while the last batch was computed, in one
-batch per base. ``MixedNetwork`` holds a base and the adapters that were used last, within a limit of bytes, and
-reads others on demand. What the page shows per second is ``rate_of()`` in ``core/serving/rate.py``.
+``core/web/predict.py`` belong to the dashboard and to ``python -m core serve``, behind the same middleware (``chain()``
+in ``core/web/chain.py``) and the same limits on connections (``limited()`` in ``core/web/server.py``). A request is
+read by ``parse()`` in ``core/serving/parser.py``; the types of ``core/serving/request.py`` have the bounds, and also
+make the OpenAPI description. ``Predictor`` finds the runs in the store; its one thread computes all requests that
+arrived while the last batch was computed, in one batch per base. ``MixedNetwork`` holds a base and the adapters that
+were used last, within a limit of bytes, and reads others on demand. What the page shows per second is ``rate_of()`` in
+``core/serving/rate.py``.
 
 ``Rows`` holds the adapters of one layer: an adapter of rank r is r rows of A and r rows of B. Of the product of a
 batch with all rows of A only the wanted entries are computed, and the product with B is a weighted sum of rows of

@@ -18,8 +18,8 @@ MAX_ROWS = 1024
 MAX_INPUTS = 4096
 """Maximum number of pixels per row: what the largest network reads."""
 
-MAX_BYTES = 24 * 2**20
-"""Maximum size of a request: that many rows of 784 pixels with all digits of a float64."""
+MAX_BYTES = 4 * 2**20
+"""Maximum size of a request: that many rows of 784 pixels with three digits, or 256 with all digits of a float64."""
 
 MAX_LISTED = 1000
 """Maximum number of adapters per list."""
@@ -35,7 +35,7 @@ BaseName = Annotated[str, Meta(min_length=1, max_length=96)]
 texts."""
 
 
-class Row(Struct, frozen=True, forbid_unknown_fields=True):
+class Row(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One example, and who answers it: an image for a base that reads images, a text for one that reads or continues
     texts.
     """

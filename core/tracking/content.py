@@ -1,4 +1,4 @@
-"""What trackers are told about runs, as pure data: settings, curves by step, results."""
+"""What trackers are told of a run, as pure data: settings and points."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from core.run_spec import RunSpec
-from core.store.record import Curve, Experiment, Result, Run, State
+from core.store.record import Curve, Experiment, Run, State
+from core.store.store import Store
 from core.tasks.views.text import OF_IMAGES
 
 OVER: tuple[State, ...] = ("finished", "stopped", "failed")
@@ -27,32 +27,6 @@ Scalar = str | int | float | bool
 
 
 @dataclass(frozen=True)
-class Series:
-    """One quantity of a run by optimiser step; values that are not a number are left out."""
-
-    step: NDArray[np.int64]
-    """(n,) steps, ascending."""
-    value: NDArray[np.float64]
-    """(n,) values."""
-    time: NDArray[np.float64]
-    """(n,) seconds since 1970, UTC. They depend on nothing but the store, so that a point that is sent again is the
-    same point."""
-
-    def __len__(self) -> int:
-        return len(self.step)
-
-    def part(self, first: int, last: int | None = None) -> Series:
-        """The points from ``first`` up to ``last``, which is left out."""
-        cut = slice(first, last)
-        return Series(self.step[cut], self.value[cut], self.time[cut])
-
-    def in_single_precision(self) -> Series:
-        """The points with the float32 that is nearest to each value."""
-        with np.errstate(over="ignore"):
-            return Series(self.step, self.value.astype(np.float32).astype(np.float64), self.time)
-
-
-@dataclass(frozen=True)
 class Group:
     """Runs that trackers show together: an experiment, or all runs that belong to none, such as bases."""
 
@@ -61,29 +35,30 @@ class Group:
 
 
 ALONE = Group("no-experiment", "No experiment")
-"""The group of bases, and of other runs that belong to no experiment."""
+"""The group of runs that belong to no experiment."""
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """All that a tracker is told about a run."""
+    """Everything that a tracker is told of a run. Points in time are seconds since 1970, UTC."""
 
     id: str
     name: str
     group: Group
     state: State
     started: float
-    """When it was first in training, in seconds since 1970, UTC."""
-    ended: float | None
+    """When it was first in training."""
+    ended: float
+    """When it ended, or the time of its last step if it has not."""
     settings: Mapping[str, Scalar]
-    series: Mapping[str, Series]
-    """By name: :data:`LOSS`, one for each column of :attr:`core.store.record.Curve.epochs`, and one
-    for each number of :class:`core.store.record.Result`, at the last step."""
+    points: pd.DataFrame
+    """One row per number: ``name``, ``step``, ``value`` and ``time``. The names are :data:`LOSS`, one for each column
+    of :attr:`core.store.record.Curve.epochs`, and one for each number of :class:`core.store.record.Result`."""
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing about it will change by itself."""
-        return self.state in OVER
+    def version(self) -> str:
+        """Equal as long as nothing of the run changes: a run that goes on after its end ends later."""
+        return f"{self.state} at {self.ended:.3f}"
 
 
 def group_of(experiment: Experiment | None) -> Group:
@@ -91,35 +66,24 @@ def group_of(experiment: Experiment | None) -> Group:
     return Group(experiment.id, experiment.name) if experiment else ALONE
 
 
-def tracked_run(run: Run, curve: Curve, started: float, group: Group) -> TrackedRun:
-    """Make what trackers are told of a run.
+def tracked_run(store: Store, id: str) -> TrackedRun:
+    """What trackers are told of a run; the time of a step is its start and the training time up to the step.
 
-    Args:
-        run: as stored.
-        curve: all of its losses and epochs.
-        started: when it was first in training; the time of a step is this and the training time up to the step.
-        group: that it is shown in.
+    Raises: UnknownRunError: there is no such run.
     """
-    series = {LOSS: _series(curve.step, curve.loss, started + curve.seconds)}
-    epochs = curve.epochs
-    if len(epochs):
-        step, seconds = epochs["step"].to_numpy(np.int64), epochs["seconds"].to_numpy(np.float64)
-        for name in epochs.columns:
-            if name != "step":
-                series[EPOCH + name] = _series(step, epochs[name].to_numpy(np.float64), started + seconds)
-    if run.result is not None:
-        at = run.ended or started + run.training_seconds
-        for name, value in _numbers(run.result).items():
-            series[RESULT + name] = _series([run.result.steps], [value], [at])
+    run = store.run(id)  # before its curve, so that the curve of a run that is over is complete
+    entered = [at for at, state in store.transitions(id) if state == "running"]
+    started = min([*entered, *([run.started] if run.started else [])], default=run.created)
+    ended = run.ended or started + run.training_seconds
     return TrackedRun(
-        id=run.id,
+        id=id,
         name=f"{run.spec.label}, rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}",
-        group=group,
+        group=group_of(store.experiment(run.experiment) if run.experiment else None),
         state=run.state,
         started=started,
-        ended=run.ended,
+        ended=ended,
         settings=settings_of(run.spec),
-        series={name: found for name, found in series.items() if len(found)},
+        points=_points(run, store.curve(id), started, ended),
     )
 
 
@@ -147,11 +111,17 @@ def _collect(found: dict[str, Scalar], path: str, value: Any) -> None:
             found[path] = setting
 
 
-def _numbers(result: Result) -> dict[str, float]:
-    return {name: float(value) for name, value in result.to_dict().items() if isinstance(value, int | float)}
-
-
-def _series(step: Any, value: Any, time: Any) -> Series:
-    values = np.asarray(value, np.float64)
-    known = ~np.isnan(values)
-    return Series(np.asarray(step, np.int64)[known], values[known], np.asarray(time, np.float64)[known])
+def _points(run: Run, curve: Curve, started: float, ended: float) -> pd.DataFrame:
+    """See :attr:`TrackedRun.points`; numbers that are NaN are left out."""
+    losses = pd.DataFrame({"name": LOSS, "step": curve.step, "value": curve.loss, "time": started + curve.seconds})
+    epochs = curve.epochs.assign(time=started + curve.epochs["seconds"]).melt(["step", "time"], var_name="name")
+    epochs["name"] = EPOCH + epochs["name"]
+    parts = [losses, epochs]
+    if run.result is not None:
+        numbers = {
+            RESULT + name: value for name, value in run.result.to_dict().items() if isinstance(value, int | float)
+        }
+        values = pd.Series(numbers, dtype=float)
+        parts.append(pd.DataFrame({"name": values.index, "step": run.result.steps, "value": values, "time": ended}))
+    parts = [part.astype({"value": float}).dropna() for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else losses

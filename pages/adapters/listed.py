@@ -38,7 +38,7 @@ LISTED = 500
 """Maximum number of adapters to choose from, the newest."""
 
 
-def listed_adapters(lab: Lab, asked: str | None = None) -> dict[str, Run]:
+def listed_adapters(lab: Lab, asked: str | None) -> dict[str, Run]:
     """The runs with an adapter, by id, that of the answer first; say where there are more of them than are listed.
 
     Args:

@@ -12,7 +12,6 @@ from core.errors import LabError
 from core.lab import current
 from core.numbers import bytes_text, count_text, listed
 from core.store.record import Result, Run
-from pages.adapters.blend import blend_adapters
 from pages.adapters.listed import adapter_texts, listed_adapters, of_an_experiment, said_of
 from pages.adapters.upload import upload_adapter
 from pages.shared.experiment.exports import export_files
@@ -185,15 +184,10 @@ st.markdown(
     "the base."
 )
 
-of_runs, of_files, of_two = st.tabs(
-    ["From runs", "From a file", "Blend two"], key="adapters-from", on_change="rerun", bind="query-params"
-)
+of_runs, of_files = st.tabs(["From runs", "From a file"], key="adapters-from", on_change="rerun", bind="query-params")
 if of_runs.open:
     with of_runs:
         adapter_of_a_run()
 if of_files.open:
     with of_files:
         upload_adapter(lab)
-if of_two.open:
-    with of_two:
-        blend_adapters(lab)

@@ -12,9 +12,7 @@ from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.pickers import base_label
 
 
-def show_scores(
-    scores: Sequence[Score], own: TaskSpec | None, has_new_head: bool, learned: TaskSpec | None = None
-) -> None:
+def show_scores(scores: Sequence[Score], own: TaskSpec | None, has_new_head: bool, learned: TaskSpec | None) -> None:
     """Draw a table.
 
     Args:

@@ -8,12 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import LabError
-from core.forecast.step_time import ROUNDS, StepTimeSpec
-from core.lab import Lab
 from core.methods.method import Role
 from core.run_spec import inner_ranks
-from core.settings import choose_device
-from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
 from core.study.arms.forgetting_clause import no_source, source_note
 from core.study.arms.frontier import (
@@ -26,7 +22,6 @@ from core.study.arms.frontier import (
     frontier_table,
     frontiers,
 )
-from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
 from core.study.arms.tables import storage_sentence
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.figures.curves import arm_dots, bars
@@ -44,9 +39,6 @@ from pages.shared.ui.customers import customers
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import errors_shown, literal
-
-TICK = 1.0
-"""Seconds between two updates while the time of a step is measured."""
 
 
 def forgetting_part(shown: Comparison) -> None:
@@ -115,7 +107,6 @@ def cost_part(shown: Comparison) -> None:
             show(figure, owner, "time", f"{title} on the validation part over training time, one line per setting")
         with right:
             show(arm_dots(arms, "seconds", colours), owner, "seconds", "Training time of each run")
-    _step_times(shown.lab, arms)
     left, right = st.columns(2, gap="large")
     with left:
         figure = accuracy_against("trainable_parameters", arms, colours)
@@ -171,36 +162,3 @@ def _cut_reference(shown: Comparison) -> None:
         if found := cut_differences(arms, cuts.arms):
             st.markdown("**LoRA minus full fine-tuning cut to the same rank**, in points")
             dataframe(differences_table(found), hide_index=True, alt="LoRA minus the cut reference, by rank")
-
-
-def _step_times(lab: Lab, arms: Sequence[Arm]) -> None:
-    """Offer to measure full fine-tuning and LoRA alternately, and show what was measured."""
-    spec = step_time_spec(arms, choose_device(arms[0].spec.device).type)
-    if spec is None:
-        return
-    st.markdown("**Time of one step under the same conditions**")
-    st.caption("To compare methods, this times one step of each, alternately and alone, here and in plain PyTorch.")
-    progress = lab.timer.progress(spec)
-    measuring = progress is not None and not progress.ended
-    st.fragment(_timing, run_every=TICK if measuring else None)(lab, spec, measuring)
-
-
-def _timing(lab: Lab, spec: StepTimeSpec, was_measuring: bool) -> None:
-    progress = lab.timer.progress(spec)
-    if progress is not None and not progress.ended:
-        words = "Waits until training has ended" if progress.waiting else f"Round {progress.done + 1} of {ROUNDS}"
-        st.progress(progress.done / ROUNDS, words)
-        st.button("Cancel", icon=":material/close:", key="cancel-step-times", on_click=lab.timer.cancel)
-        return
-    if was_measuring:
-        st.rerun()
-    if st.button("Measure time", icon=":material/timer:", key="measure-step-times"):
-        with errors_shown():
-            lab.timer.start(spec)
-            st.rerun()
-    if progress is not None and progress.error:
-        st.error(literal(progress.error))
-    if (times := lab.timer.found(spec)) is not None:
-        dataframe(step_times_table(times), hide_index=True, alt="Milliseconds per step and ratio to full fine-tuning")
-        st.markdown(literal(step_times_sentence(times)))
-        st.caption(literal(conditions_sentence(times)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.data.uploads import MAX_BYTES
+from pages.shared.ui.upload_field import upload_field
 
 FILE = "upload-chosen"
 """Session state key: the file. The field itself is empty when somebody comes back from another page."""
@@ -53,7 +54,7 @@ def file_field(kind: str, label: str, key: str) -> bool:
             forget_file()
 
     # Any type: the reader says what is wrong with a file, while the field would keep each refused one in its list.
-    file = st.file_uploader(label, key=key, max_upload_size=MAX_BYTES // 2**20, on_change=changed)
+    file = upload_field(label, MAX_BYTES // 2**20, key=key, on_change=changed)
     if file is None:
         return False
     chosen = chosen_file()

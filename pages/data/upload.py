@@ -20,7 +20,7 @@ from pages.shared.forms.datasets import QUERY
 from pages.shared.ui.confirm import delete_or_cancel
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import imported_bases
+from pages.shared.ui.pickers import imported_for, imported_id
 from pages.shared.ui.primary import on_primary
 
 TURN = "upload-turn"
@@ -77,9 +77,10 @@ def _saved(lab: Lab, name: str) -> None:
 
 def next_steps(lab: Lab, name: str) -> None:
     """Draw links to what can be done with an uploaded dataset: fine-tune on it, or first what that needs."""
-    kind = lab.catalog.info(name).kind
-    starts = [run.id for run in lab.bases() if run.spec.network.learns == kind]
-    starts += [id for id, spec in imported_bases(lab).items() if spec.learns == kind]
+    info = lab.catalog.info(name)
+    kind = info.kind
+    starts = [imported_id(card.digest, kind) for card in imported_for(lab, info)]
+    starts += [run.id for run in lab.bases() if run.spec.network.learns == kind]
     with st.container(horizontal=True):
         if starts:
             link("finetune", "Fine-tune on this dataset", {"base": starts[0], QUERY: name})

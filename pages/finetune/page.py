@@ -22,7 +22,7 @@ from core.study.report.answer import with_bases
 from core.study.report.expected import expected_sentences
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.current import known, missing_sentence, remember
-from pages.shared.experiment.estimate import SEE_FORM
+from pages.shared.experiment.estimate import SEE_FORM, fit_warning
 from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.like import fill_form
 from pages.shared.experiment.live import live_panels
@@ -32,7 +32,6 @@ from pages.shared.experiment.state import finish_button, state_text
 from pages.shared.forms import widgets
 from pages.shared.forms.adapter import adapter_form
 from pages.shared.forms.datasets import take_dataset
-from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.objective import objective_form
 from pages.shared.forms.optim import family_key, optim_form
 from pages.shared.forms.search import is_searched, own_bases_form, search_form
@@ -185,7 +184,7 @@ with cost, st.container(border=True):
             price_table(lab, planned)
             if sentences := expected_sentences(lab, planned.at_least):
                 st.caption(literal(" ".join(sentences)))
-            fit_warning(lab, planned.runs, "finetune")
+            fit_warning(lab, planned.runs)
             rate_warning(asked.settings)
             started = start_button(lab, planned, asked.trim, "Start the experiment", "finetune-run", wide=True)
             if started is not None:

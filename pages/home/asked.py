@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
@@ -70,6 +70,12 @@ class Question:
             objective=objective_for(lab.catalog, task, network.learns),
         )
 
+    def is_like(self, other: Question | None) -> bool:
+        """Whether another one asks for the same to be learned from the same, by a network that comes from the same."""
+        if other is None:
+            return False
+        return replace(other, network=self.network) == self and other.network.brought == self.network.brought
+
 
 def is_imported(kind: str) -> bool:
     """Whether people import networks for datasets of a kind."""
@@ -121,6 +127,17 @@ def shots_of(lab: Lab, task: TaskSpec) -> int | None:
     return None if task.shots is not None else default_shots(lab.tasks, task)
 
 
+def asked_by(lab: Lab, members: Sequence[Run]) -> Question | None:
+    """What the runs of an experiment asked; None where Home cannot ask it."""
+    target = _target_of(lab, members[0].spec) if members else None
+    if target is None:
+        return None
+    spec = members[0].spec
+    start, other = (spec.task, spec.source) if spec.is_direct else (spec.source or spec.task, None)
+    forgetting = other.dataset if other else ""
+    return Question(start.dataset, target, spec.is_direct, spec.network, spec.task.length, forgetting)
+
+
 def question_of(lab: Lab, experiment: Experiment) -> tuple[Question | None, str | None]:
     """What an experiment asked, as far as Home can ask it; and which of its plans it was asked with.
 
@@ -129,15 +146,9 @@ def question_of(lab: Lab, experiment: Experiment) -> tuple[Question | None, str 
         was added to the experiment since, as longer training, does not count.
     """
     members = lab.members(experiment)
-    if not members:
+    asked = asked_by(lab, members)
+    if asked is None:
         return None, None
-    spec = members[0].spec
-    target = _target_of(lab, spec)
-    if target is None:
-        return None, None
-    start, other = (spec.task, spec.source) if spec.is_direct else (spec.source or spec.task, None)
-    forgetting = other.dataset if other else ""
-    asked = Question(start.dataset, target, spec.is_direct, spec.network, spec.task.length, forgetting)
     try:
         wanted = _as_launched(lab.configuration(experiment), experiment, members)
         for name, plan in PLANS.items():

@@ -13,6 +13,7 @@ from core.study.report.answer import answer_of, with_bases
 from core.study.report.example import example, example_verdict
 from core.wording.tasks import bases_text
 from pages.home.answer import answer, answer_while_growing, evidence_of
+from pages.home.asked import asked_by
 from pages.home.question import SHOWN, fill_question, question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
 from pages.shared.experiment.judged_view import judged_row
@@ -155,6 +156,8 @@ if shown is not None and shown in running:
     answer_while_growing(lab, shown)
 elif shown is not None:
     in_view(shown.id)
+    if form.question is not None and not form.question.is_like(asked_by(lab, lab.members(shown))):
+        st.subheader("Answer to another question")
     answer(lab, shown)
     if is_watched(_panel(shown)):
         watch(shown)

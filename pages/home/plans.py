@@ -24,7 +24,7 @@ class Plan:
     def caption(self, network: NetworkSpec) -> str:
         """What is compared, in a line."""
         if self.tuned:
-            long = ", which may take hours" if network.quick.seeds < DEFAULT_SEEDS else ""
+            long = ", which may take hours" if usual_plan(network) != "thorough" else ""
             return f"ranks 1, 4 and 16, the best learning rate and number of epochs found for each{long}"
         count = self.seeds(network)
         seeds = "" if count == DEFAULT_SEEDS else f"{counted(count, 'seed')}, "
@@ -48,3 +48,8 @@ class Plan:
 
 
 PLANS = {"thorough": Plan("Thorough", True), "quick": Plan("Quick", False)}
+
+
+def usual_plan(network: NetworkSpec) -> str:
+    """Which of :data:`PLANS` is chosen at first: the quick one of transformers, whose thorough one may take hours."""
+    return "quick" if network.reads_tokens else "thorough"

@@ -29,21 +29,21 @@ from pages.home.asked import (
     targets,
     tasks_of,
 )
-from pages.home.plans import PLANS
+from pages.home.plans import PLANS, usual_plan
 from pages.shared.experiment.current import QUERY as QUERY_EXPERIMENT
-from pages.shared.experiment.estimate import redraw_when_measured, time_text
+from pages.shared.experiment.estimate import fit_warning, redraw_when_measured, time_text
 from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.start import runs_text, start_button
 from pages.shared.forms import widgets
-from pages.shared.forms.datasets import QUERY, dataset_picker, learned, learned_first, take_dataset
-from pages.shared.forms.fit import fit_warning
-from pages.shared.forms.network import default_network, imported_for
+from pages.shared.forms.datasets import QUERY, dataset_picker, follow, learned, learned_first, take_dataset
+from pages.shared.forms.network import default_network
 from pages.shared.forms.task import forgetting_form, forgetting_key
 from pages.shared.forms.task_preview import before_and_after
 from pages.shared.forms.view import length
 from pages.shared.ui.in_view import ask_to_see
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown, literal
+from pages.shared.ui.pickers import imported_for
 
 KEY = "home"
 """Prefix of the widget keys."""
@@ -79,6 +79,8 @@ class Asked:
 
     started: Experiment | None = None
     """The experiment that was just started, if any."""
+    question: Question | None = None
+    """What is asked; None while something is missing."""
     draw_price: Callable[[], None] = lambda: None
     """Draws below the button what the runs will cost and can show, which takes longer than all that is above it."""
 
@@ -123,9 +125,11 @@ def question(lab: Lab) -> Asked:
         forgetting = forgetting_form(lab, network, source, longest, KEY) if direct else None
         asked = Question(source, target, direct, network, longest, forgetting.dataset if forgetting else "")
         planned = {name: lab.planned(asked.configuration(lab, plan)) for name, plan in PLANS.items()}
+        follow(f"{KEY}-plan", usual_plan(network))
         name = st.radio(
             "How thoroughly",
             list(PLANS),
+            list(PLANS).index(usual_plan(network)),
             format_func=lambda name: PLANS[name].title,
             captions=[f"{runs_text(planned[name])}: {plan.caption(network)}" for name, plan in PLANS.items()],
             key=f"{KEY}-plan",
@@ -146,7 +150,7 @@ def question(lab: Lab) -> Asked:
         with below:
             _price(lab, planned, planned[name])
 
-    return Asked(started, draw_price)
+    return Asked(started, asked, draw_price)
 
 
 def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
@@ -161,7 +165,7 @@ def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
         if sentences := expected_sentences(lab, chosen.at_least):
             told, more = (literal(" ".join(part)) for part in (sentences[:2], sentences[2:]))
             st.caption(told, help=more or None)
-        if not fit_warning(lab, chosen.specs, KEY):
+        if not fit_warning(lab, chosen.specs):
             link("finetune", "Choose other settings on Fine-tune")
 
 
@@ -171,7 +175,7 @@ def _is_direct(lab: Lab) -> bool:
     info = infos.get(st.session_state.get(f"{KEY}-dataset", ""))
     kind = "" if info is None else info.kind
     kind = st.session_state.get(LEARNED, learned_first(lab, info)) if kind == "text" else kind
-    if info is None or not is_imported(kind) or not imported_for(lab, kind):
+    if info is None or not is_imported(kind) or not imported_for(lab, info.seen_by(kind)):
         return is_imported(kind) and not is_made(kind)
     return bool(st.session_state.get(direct_key(kind, info.is_own), is_usually_direct(info, kind)))
 
@@ -186,7 +190,7 @@ def _choose_start(lab: Lab, info: DatasetInfo) -> bool:
     network is fine-tuned so, which it is where none is made here.
     """
     kind = info.kind
-    if not imported_for(lab, kind):
+    if not imported_for(lab, info):
         return not is_made(kind)
     return st.toggle(
         "Fine-tune the network as it was imported",

@@ -25,6 +25,7 @@ from pages.shared.ui.customers import CHOICES
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.literal import literal
+from pages.shared.ui.upload_field import upload_field
 
 MODEL_RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 
@@ -40,11 +41,11 @@ def _counted(content: bytes) -> Network | str:
 
 def _own() -> Network | None:
     """Draw the field for a config.json; return what it describes, if there is one."""
-    file = st.file_uploader(
+    file = upload_field(
         "config.json",
+        1,
         type=["json"],
         key="learn_config",
-        max_upload_size=1,
         help="Of a language model that transformers has; its weights are not needed.",
     )
     found = None if file is None else _counted(file.getvalue())

@@ -19,7 +19,7 @@ from pages.shared.ui.confirm import delete_or_cancel
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import CONTINUES
+from pages.shared.ui.pickers import imported_id
 from pages.shared.ui.primary import on_primary
 
 SHORT = 12
@@ -78,7 +78,7 @@ def _next_steps(lab: Lab, card: NetworkCard) -> None:
     kind = lab.networks.spec(card.digest).learns
     starts = {kind: ("Fine-tune this network", card.digest)}
     if card.architecture in TESTED:
-        starts[LANGUAGE] = ("Fine-tune as a language model", f"{CONTINUES}{card.digest}")
+        starts[LANGUAGE] = ("Fine-tune as a language model", imported_id(card.digest, LANGUAGE))
     own = [info for info in lab.catalog.list() if info.is_own and info.state == "ready"]
     newest = {learns: info.name for learns in starts for info in own if info.seen_by(learns).kind == learns}
     with st.container(horizontal=True):

@@ -18,6 +18,7 @@ from core.networks.library.networks import Offer
 from core.networks.library.zip_place import MAX_UPLOAD, is_place
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.upload_field import upload_field
 
 TICK = 0.5
 """Seconds between two updates of the progress."""
@@ -84,10 +85,10 @@ def by_folder(lab: Lab) -> None:
 def by_zip(lab: Lab) -> None:
     """Draw an uploader for a zip."""
     with st.container(border=True):
-        file = st.file_uploader(
+        file = upload_field(
             "Network as a zip",
+            MAX_UPLOAD // 2**20,
             key="networks-zip",
-            max_upload_size=MAX_UPLOAD // 2**20,
             help="With the files that save_pretrained of transformers writes. A larger zip can stay on the machine "
             "that LoRA Lab runs on: enter its path above where nobody else has access, or as --network of "
             "`python -m core compare`. Or download the network by its name.",
@@ -133,7 +134,8 @@ def _offer(lab: Lab, offer: Offer) -> None:
         st.caption(f"In your networks as {literal(offer.card.title)}.")
         return
     state = lab.arrivals.state(network.name)
-    source = f"its package {network.distribution}" if offer.is_installed else f"Hugging Face ({network.hub})"
+    package = f"its package {network.distribution}"
+    source = package if offer.is_installed else f"Hugging Face ({network.hub}), or from {package} once it is installed"
     st.caption(literal(f"From {source}"))
     if st.button(
         f"Import {network.name}" if offer.is_installed else f"Download {network.name}",

@@ -18,11 +18,10 @@ from core.plan.new_classes import pretraining_for
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.wording.tasks import task_text
-from pages.shared.experiment.estimate import SEE_FORM, time_and_memory
+from pages.shared.experiment.estimate import SEE_FORM, fit_warning, time_and_memory
 from pages.shared.experiment.live import live_panel
 from pages.shared.forms import widgets
 from pages.shared.forms.datasets import dataset_picker, learned, take_dataset
-from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.network import network_form
 from pages.shared.forms.optim import family_key, optim_form
 from pages.shared.forms.task_preview import task_preview
@@ -108,7 +107,7 @@ with cost, st.container(border=True):
                 st.metric("Trainable parameters", count_text(plan(spec.network, spec.method).trainable_parameters))
                 st.metric("Steps", count_text(lab.estimates.steps(spec)))
                 time_and_memory(lab, Planned((spec,)))
-            fit_warning(lab, [spec], "pretrain")
+            fit_warning(lab, [spec])
             if st.button(
                 on_primary("Start pretraining"), type="primary", icon=":material/play_arrow:", width="stretch"
             ):

@@ -16,9 +16,6 @@ from core.web.predict import PREDICT
 TEXT = "a round fruit with red or green skin"
 """A text to ask about where there is no better one."""
 
-LONGEST = 200
-"""Characters of a text to ask about."""
-
 CLASS = 'print(prediction["name"], max(prediction["probabilities"]))'
 NUMBER = 'print(prediction["number"])'
 SCORE = """print(prediction["bits_per_byte"])
@@ -59,8 +56,8 @@ EXAMPLES: Mapping[str, Example] = {
 
 
 def _written(text: str) -> str:
-    """A text in JSON within single quotes and in Python alike; a long one is cut."""
-    return json.dumps(text[:LONGEST], ensure_ascii=False).replace("'", "\\u0027")
+    """A text in JSON within single quotes and in Python alike."""
+    return json.dumps(text, ensure_ascii=False).replace("'", "\\u0027")
 
 
 def curl(
@@ -70,6 +67,7 @@ def curl(
     base: str | None = None,
     has_classes: bool = True,
     text: str = TEXT,
+    prompt: str = "",
 ) -> str:
     """A request as a command.
 
@@ -80,10 +78,13 @@ def curl(
         base: named beside the rows, where no row has an adapter.
         has_classes: whether the answers are classes, not numbers.
         text: to ask about, where the rows are texts.
+        prompt: what stands before it and is not scored.
     """
     example = EXAMPLES[reads]
     named = ["" if name is None else f'"adapter": {json.dumps(name)}, ' for name in adapters]
-    rows = ", ".join(f'{{{adapter}"{example.key}": {example.json or _written(text)}}}' for adapter in named)
+    before = f'"prompt": {_written(prompt)}, ' if prompt else ""
+    value = f'{before}"{example.key}": {example.json or _written(text)}'
+    rows = ", ".join(f"{{{adapter}{value}}}" for adapter in named)
     beside = "" if base is None else f'"base": {json.dumps(base)}, '
     return f"{example.before}curl {address}{PREDICT} {CURL_HEADERS} -d '{{{beside}\"rows\": [{rows}]}}'"
 
@@ -95,21 +96,25 @@ def python(
     base: str | None = None,
     has_classes: bool = True,
     text: str = TEXT,
+    prompt: str = "",
 ) -> str:
     """A request in Python's standard library. Args: as in :func:`curl`."""
     key = EXAMPLES[reads].key
     printed = EXAMPLES[reads].printed if has_classes or reads == LANGUAGE else NUMBER
-    row, body = (f'{{"adapter": name, "{key}": {key}}}', '{"rows": rows}')
+    before, own = (
+        (f"prompt = {_written(prompt)}\n", f'"prompt": prompt, "{key}": {key}') if prompt else ("", f'"{key}": {key}')
+    )
+    row, body = (f'{{"adapter": name, {own}}}', '{"rows": rows}')
     names = f"[{', '.join('None' if name is None else json.dumps(name) for name in adapters)}]"
     rows = f"[{row} for name in {names}]"
     if base is not None:
-        rows, body = f'[{{"{key}": {key}}}] * {len(adapters)}', f'{{"base": {json.dumps(base)}, "rows": rows}}'
+        rows, body = f"[{{{own}}}] * {len(adapters)}", f'{{"base": {json.dumps(base)}, "rows": rows}}'
     return f'''\
 import json
 import os
 from urllib.request import Request, urlopen
 
-{key} = {EXAMPLES[reads].python or _written(text)}
+{before}{key} = {EXAMPLES[reads].python or _written(text)}
 rows = {rows}
 token = os.environ.get("LORA_LAB_TOKEN", "")
 headers = {{"content-type": "application/json", "authorization": f"Bearer {{token}}"}}

@@ -8,13 +8,13 @@ import streamlit as st
 
 from core.data.dataset import LANGUAGE
 from core.errors import LabError
-from core.lab import current
+from core.lab import Lab, current
 from core.numbers import bytes_text, count_text, number_text
 from core.objectives.language import BITS_PER_BYTE
 from core.objectives.registry import objective_of
 from core.serving.predictor import LATENCIES, Statistics, is_imported
 from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
-from core.study.weights.predicted import test_texts
+from core.study.weights.predicted import asked_text
 from core.web.predict import ADAPTERS, OPENAPI
 from core.wording.examples import noun
 from pages.serve.examples import EXAMPLES, TEXT, curl, python
@@ -41,16 +41,19 @@ def examples(adapters: list[ServedAdapter]) -> None:
     asked: dict[str, tuple[list[str | None], str | None]] = {rows_of[0]: (rows_of[1], None)}
     if lab.runs_of([first.base]):  # a network that was imported answers with adapters only
         asked["Base alone"] = ([None], first.base)
-    text = _text(first)
+    prompt, text = _asked(lab, first)
     for tab, (rows, base) in zip(st.tabs(list(asked)), asked.values(), strict=True):
         with tab:
             for title, code in (("curl", curl), ("Python", python)):
                 st.caption(title)
-                st.code(code(address, rows, first.reads, base, has_classes, text), language=None, wrap_lines=True)
+                st.code(
+                    code(address, rows, first.reads, base, has_classes, text, prompt), language=None, wrap_lines=True
+                )
     if continues:
         st.caption(
             "The answer to each row has the bits per byte of the text, lower is better, and the bits of each token. A "
-            "row may have a prompt, too, which stands before the text and is not scored."
+            "row may have a prompt, too, which stands before the text and is not scored. Conversations are "
+            "written as the network's chat template does it; the code above has the first test example."
         )
     st.caption(
         f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. {' '.join(_alone(adapters))} "
@@ -59,15 +62,15 @@ def examples(adapters: list[ServedAdapter]) -> None:
     st.markdown(f"[Description for programs (OpenAPI)]({address}{OPENAPI})")
 
 
-def _text(adapter: ServedAdapter) -> str:
-    """A text of what an adapter was tested on, where it reads texts and they are here."""
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs={ServedAdapter: lambda each: each.adapter})
+def _asked(_lab: Lab, adapter: ServedAdapter) -> tuple[str, str]:
+    """A prompt and a text of what an adapter was tested on, where it reads texts and they are here."""
     if EXAMPLES[adapter.reads].json:
-        return TEXT
+        return "", TEXT
     try:
-        (found,) = test_texts(lab, lab.run(adapter.adapter).spec.task, [0])
+        return asked_text(_lab, _lab.run(adapter.adapter))
     except LabError:
-        return TEXT
-    return found
+        return "", TEXT
 
 
 def _alone(adapters: list[ServedAdapter]) -> list[str]:

@@ -38,13 +38,12 @@ from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
 from core.study.report.answer import is_study
 from core.wording.defaults import explained
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
-from pages.shared.experiment.estimate import SEE_FORM, time_and_memory
+from pages.shared.experiment.estimate import SEE_FORM, fit_warning, time_and_memory
 from pages.shared.experiment.keep import keep_networks
 from pages.shared.experiment.price import count_of, searched_sentence
 from pages.shared.experiment.start import start_button
 from pages.shared.forms import widgets
 from pages.shared.forms.adapter import choices_of, draw_all, expander_title, not_varied, sizes_at_first
-from pages.shared.forms.fit import fit_warning
 from pages.shared.forms.layers import layer_form
 from pages.shared.forms.objective import objective_form
 from pages.shared.forms.optim import family_key, optim_form
@@ -272,7 +271,7 @@ def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid, method:
         time_and_memory(lab, planned)
     span = " to ".join(dict.fromkeys(count_text(count) for count in (trained[0], trained[-1])))
     st.metric("Trainable parameters", span)
-    fit_warning(lab, specs, KEY)
+    fit_warning(lab, specs)
     if not grid.full_learning_rates:
         st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
     if grid.num_arms == len(grid.full_learning_rates):

@@ -90,6 +90,24 @@ def test_peft_can_go_on_training_and_its_save_is_read_back(tmp_path: Path) -> No
     assert_close(logits(model, probe()), logits(loaded, probe()))
 
 
+def test_peft_sums_two_of_them_with_weights_as_the_card_says(tmp_path: Path) -> None:
+    loaded: Any = None
+    change = torch.zeros(())
+    for name, rank, weight in (("one", 3, 0.5), ("two", 5, 2.0)):
+        lora = LoRASpec.of(rank=rank, target_modules=("layers.4",))  # the last one, in which outputs are linear
+        base, model = trained(lora)
+        change = change + weight * (logits(model, probe()) - logits(base, probe()))
+        folder = unzip(packed(base, model, lora, probe()), tmp_path / name)
+        assert "add_weighted_adapter" in (folder / "README.md").read_text()
+        if loaded is None:
+            loaded = PeftModel.from_pretrained(copy.deepcopy(base), folder, adapter_name=name)
+        else:
+            loaded.load_adapter(folder, adapter_name=name)
+    loaded.add_weighted_adapter(["one", "two"], [0.5, 2.0], "sum", combination_type="cat")
+    loaded.set_adapter("sum")
+    assert_close(logits(loaded, probe()) - logits(BASE, probe()), change)
+
+
 # PEFT's into ours
 
 

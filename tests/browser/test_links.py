@@ -83,7 +83,7 @@ class Site:
         if title == "Home":
             return [(f"/?{shown}", _nothing)]
         if title == "Adapters":
-            return [("/adapters", _nothing), *full_or_short([("/adapters", self._upload), ("/adapters", _blend)], [])]
+            return [("/adapters", _nothing), *full_or_short([("/adapters", self._upload)], [])]
         views = full_or_short(("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table"), ("Table",))
         both = ",".join([*self.done.runs, self.live])  # with a panel that a timer redraws
         return [
@@ -99,12 +99,6 @@ class Site:
 
 def _nothing(page: Page) -> None:
     """All links are there."""
-
-
-def _blend(page: Page) -> None:
-    page.get_by_role("tab", name="Blend two").click()
-    page.get_by_role("button", name="Blend", exact=True).click()
-    expect(page.get_by_role("link", name="Adapter for PEFT")).to_be_visible()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ then commands; it writes messages to its standard output. Its files are in a fol
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import queue
@@ -24,11 +23,10 @@ from core.engine.jobs.commands import Commands
 from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.executor import Executor
 from core.engine.jobs.job import Job
-from core.engine.jobs.job_file import packed, unpacked
 from core.engine.jobs.messages import Message
+from core.engine.jobs.needs import dependencies_in, needs_of, unpack
 from core.engine.jobs.run_job import run_job
 from core.errors import ExecutorError
-from core.zip_file import write_zip
 from tests import forked
 from tests.forked import Process
 
@@ -57,13 +55,12 @@ class ElsewhereExecutor(Executor):
             env={**os.environ, "LORA_LAB_HOME": os.devnull},
         )
         self.processes.append(process)
-        file = io.BytesIO()
-        write_zip(file, packed([job], self.dependencies))
+        needed = [entry for need in needs_of([job], self.dependencies) for entry in need.entries()]
         heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         listener = threading.Thread(target=self._listen, args=(process, commands, heard), daemon=True)
         listener.start()
         try:
-            send(process.stdin, file.getvalue())
+            send(process.stdin, (job, needed))
             while (message := heard.get()) is not None:
                 yield message
             if process.wait():
@@ -90,7 +87,7 @@ class ElsewhereExecutor(Executor):
 
 
 def main() -> None:
-    content: bytes = pickle.load(sys.stdin.buffer)
+    job, needed = pickle.load(sys.stdin.buffer)
     commands, speaking = Commands(), threading.Lock()
 
     def say(value: Message | None) -> None:
@@ -113,8 +110,8 @@ def main() -> None:
     for work in (hear, live):
         threading.Thread(target=work, daemon=True).start()
     with tempfile.TemporaryDirectory() as home:
-        (job,), dependencies = unpacked(content, Path(home))
-        for message in run_job(job, dependencies, commands):
+        unpack(needed, Path(home))
+        for message in run_job(job, dependencies_in(Path(home)), commands):
             say(message)
     os._exit(0)  # a thread still reads the standard input
 

@@ -137,19 +137,16 @@ def test_runs_on_one_base_share_what_its_frozen_blocks_give_and_those_on_two_do_
     assert two - one == pytest.approx(frozen_blocks(BERT, HeadSpec()).kept_bytes(tokens), rel=0.1)
 
 
-@pytest.mark.parametrize("length", [None, 3])
-def test_what_is_kept_is_of_the_texts_that_are_read_in_every_epoch(length: int | None) -> None:
+def test_what_is_kept_is_of_the_texts_that_are_read_in_every_epoch() -> None:
     task, source = task_of(), task_of(20)
-    sizes = Sizes.of_texts(task, source, length)
+    sizes = Sizes.of_texts(task, source)
     parts = texts_of(task, source)
     assert source.validation in parts
     assert task.test not in parts
-    own = length or task.train.longest
-    read = [part.lengths.clamp(max=part.longest if part is source.validation else own) for part in parts]
-    assert sizes.tokens == sum(int(part.sum()) for part in read)
+    assert sizes.tokens == sum(int(part.lengths.sum()) for part in parts)
     # Texts of like length are evaluated together, so that a second core has shorter ones than the first.
-    batches = Sizes.of_texts(task, source, length, 8)
-    widths = task.test.lengths.clamp(max=own).sort(descending=True).values[::8][: available_cores()].tolist()
+    batches = Sizes.of_texts(task, source, 8)
+    widths = task.test.lengths.sort(descending=True).values[::8][: available_cores()].tolist()
     assert sum(batches.widest) >= sum(widths)
     assert len(batches.widest) == len(widths)
 

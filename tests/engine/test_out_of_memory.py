@@ -1,4 +1,4 @@
-"""What does not fit into memory: what is proposed before, and a bank that is split or fails alone."""
+"""What does not fit into memory: what is told before, and a bank that is split or fails alone."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import pytest
 from core.data.dataset import TextDataset
 from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
-from core.forecast.fit import shortage
 from core.forecast.memory import memory_of
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.networks.perceptron import PerceptronSpec
+from core.numbers import bytes_text
 from core.plan.configuration import Configuration
 from core.reader import reading_here
 from core.run_spec import RunSpec
@@ -96,45 +96,20 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab.store.close()
 
 
-def runs(lab: Lab, *methods: MethodSpec, batch: int = 128) -> list[RunSpec]:
+def runs(lab: Lab, *methods: MethodSpec) -> list[RunSpec]:
     network = lab.networks.spec(lab.networks.list()[0].digest)
-    arms = [(short(batch_size=batch), method) for method in methods]
+    arms = [(short(), method) for method in methods]
     return list(lab.planned(Configuration.on(network, TASK, arms, range(2), device="cpu")).runs)
 
 
-def test_what_fits_is_not_spoken_of(lab: Lab) -> None:
+def test_what_fits_is_not_spoken_of_and_what_does_not_is_told_in_a_sentence(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     specs = runs(lab, FullSpec(), LoRASpec.of(rank=2))
-    assert shortage(specs, lab.tasks, max(memory_of([spec], lab.tasks) for spec in specs)) is None
-
-
-def test_every_change_that_is_named_makes_all_runs_fit(lab: Lab) -> None:
-    specs = runs(lab, LoRASpec.of(rank=2), LoRASpec.of(rank=8))
     needed = max(memory_of([spec], lab.tasks) for spec in specs)
-    found = shortage(specs, lab.tasks, needed - 1)
-    assert (found.label, found.memory, found.free) == ("LoRA r=8", needed, needed - 1)
-    assert {change.field for change in found.changes} == {"accumulation", "recompute", "length", "blocks"}
-    for change in found.changes:
-        assert change.memory <= needed - 1
-        assert change.clause in found.advice
-    value = {change.field: change.value for change in found.changes}
-    for changed in (
-        [spec.but(optim=spec.optim.but(accumulation=value["accumulation"])) for spec in specs],
-        [spec.but(optim=spec.optim.but(recompute=True)) for spec in specs],
-        [spec.but(task=spec.task.but(length=value["length"])) for spec in specs],
-    ):
-        assert shortage(changed, lab.tasks, needed - 1) is None
-
-
-def test_arms_that_fit_as_they_are_are_named(lab: Lab) -> None:
-    specs = runs(lab, FullSpec(), LoRASpec.of(rank=1))
-    full, lora = (memory_of([spec], lab.tasks) for spec in specs[:2])
-    assert lora < full
-    found = shortage(specs, lab.tasks, lora)
-    assert (found.label, found.fitting) == ("Full", ("LoRA r=1",))
-
-
-def test_where_nothing_is_enough_nothing_is_named_and_a_perceptron_is_offered_no_parts_of_a_batch(lab: Lab) -> None:
-    perceptron = RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=10), task=DIGITS)
-    for specs, free in ((runs(lab, FullSpec()), 1), ([perceptron], 1000)):
-        found = shortage(specs, lab.tasks, free)
-        assert found.changes == found.fitting == ()
+    monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed)
+    assert lab.estimates.shortage(specs) is None
+    monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
+    amounts = f"it needs {bytes_text(needed)} of memory, and {bytes_text(needed - 1)} are free"
+    assert lab.estimates.shortage(specs).startswith(f"Full will not fit: {amounts}; choose smaller settings, or ")
+    assert lab.estimates.shortage([spec for spec in specs if spec.label != "Full"]) is None

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from core.__main__ import main
 from core.engine.growing import plan_of
 from core.errors import LabError
 from core.forecast.forecast import weaker
@@ -25,7 +24,7 @@ from core.study.arms.choice import unchosen
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
-from tests.conftest import finish, short, wait_until
+from tests.conftest import short, wait_until
 from tests.searched_home import SEEDS, asked, check_found_the_same, ended, trained, trained_on
 
 
@@ -189,28 +188,3 @@ def test_a_restored_store_has_the_plan(copied_home: tuple[Lab, Experiment], tmp_
         runs = ended(again, found)
         assert {run.plan for run in runs} == {"complete"}
         assert len(runs) == len(experiment.runs)
-
-
-@pytest.mark.minutes
-def test_files_of_jobs_train_a_plan_stage_by_stage(
-    undisturbed: tuple[Lab, Experiment], settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home = ["--home", str(settings.home)]
-    with closing(Lab(settings)) as lab:
-        lab.start()
-        finish(lab, lab.launch(lab.planned(asked(lab)).bases[0][1]).id)
-    with closing(Lab(settings)) as lab:
-        experiment = lab.compare(asked(lab))
-    for stage in range(9):
-        folder = tmp_path / str(stage)
-        assert main(["jobs", experiment.id, "--out", str(folder), *home]) == 0
-        (file,) = folder.iterdir()
-        assert main(["job", str(file), "--out", str(folder / "results.zip")]) == 0
-        capsys.readouterr()
-        assert main(["collect", str(folder / "results.zip"), *home]) == 0
-        if "More rates are to be tried" not in capsys.readouterr().err:
-            break
-    with closing(Lab(settings)) as lab:
-        runs = lab.members(experiment)
-    assert stage > 1
-    check_found_the_same(runs, undisturbed)

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from core.data.sources.catalog import Catalog
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.job import Job
-from core.engine.jobs.messages import Ended, Message, Noted, OutOfMemory
-from core.engine.jobs.results import results_of
 from core.engine.jobs.run_files import NETWORK
-from core.engine.jobs.run_job import run_job
 from core.engine.recorder import joined
 from core.engine.writes import Finish
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.settings import Settings
-from core.tasks.tasks import Tasks
 from core.training.events import EpochEnd, StepLoss
-from tests.conftest import PRETRAIN, TURNED, copied, finish, short, some_of, wait_until
-from tests.engine.test_run_job import job_of
+from tests.conftest import PRETRAIN, TURNED, copied, finish, short, wait_until
 
 
 @pytest.fixture
@@ -85,44 +74,3 @@ def test_losses_of_a_run_are_written_as_one_row_and_none_is_lost_or_moved(idle: 
     assert rows[one.id].losses.tolist() == [1, 2, 3, 4, 5, 6]
     assert rows[one.id].seconds.tolist() == [0.5, 1.5, 2.5, 2.0, 3.0, 3.0]
     assert rows[other.id].losses.tolist() == [1, 2, 3]
-
-
-class Machine:
-    """A machine that has enough memory for some runs at once; it is out of memory as soon as some of more ended."""
-
-    def __init__(self, folder: Path, room: int, ended: int) -> None:
-        self.dependencies = Dependencies(Tasks(Catalog(Settings(folder))))
-        self.room, self.ended = room, ended
-        self.sizes: list[int] = []
-
-    def train(self, job: Job) -> Iterator[Message]:
-        self.sizes.append(len(job.members))
-        ends = 0
-        for message in run_job(job, self.dependencies, Commands()):
-            if len(job.members) > self.room and isinstance(message, Ended):
-                ends += 1
-                if ends > self.ended:
-                    yield OutOfMemory()
-                    return
-            yield message
-
-
-@pytest.mark.parametrize(
-    ("ended", "sizes"), some_of([(2, [5, 3, 1]), (0, [5, 3, 2, 2, 1])], lambda ended, sizes: ended > 0)
-)
-def test_a_job_is_halved_until_it_fits(tmp_path: Path, ended: int, sizes: list[int]) -> None:
-    machine, fitting = Machine(tmp_path, 2, ended), dict[str, int]()
-    specs = [PRETRAIN.but(seed=seed) for seed in range(5)]
-    found = list(results_of(job_of(specs), machine.train, fitting))
-    assert machine.sizes == sizes
-    assert sorted(one.run for one in found) == [f"r-{seed}" for seed in range(5)]
-    for one in found:
-        *others, end = one.messages
-        assert not any(isinstance(message, Ended) for message in others)
-        assert one.first_step == 1
-        notes = [message.text for message in others if isinstance(message, Noted)]
-        halvings = sum(text.startswith("Out of memory with ") for text in notes)
-        assert halvings == {5: 0, 3: 1, 2: 2, 1: 2}[end.result.bank]
-    machine.sizes.clear()
-    assert len(list(results_of(job_of(specs[:3]), machine.train, fitting))) == 3
-    assert machine.sizes == [2, 1]  # what did not fit is not tried again

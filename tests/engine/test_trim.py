@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.job_file import unpacked
-from core.engine.jobs.result_file import entries_of
-from core.engine.jobs.results import results_of
 from core.engine.jobs.run_files import ADAPTER, NETWORK
-from core.engine.jobs.run_job import run_job
 from core.engine.writes import Trim
 from core.errors import UnknownRunError
 from core.lab import Lab
@@ -23,7 +16,6 @@ from core.run_spec import RunSpec
 from core.store.notes import RunNotes
 from core.store.record import Experiment, Run
 from core.study.arms.choice import chosen_arms
-from core.zip_file import write_zip
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
@@ -133,19 +125,3 @@ def test_deleting_what_was_chosen_deletes_no_other_network(lab: Lab, untrimmed: 
     lab.notes.delete([full])
     started_again(lab)
     assert with_files(lab, experiment) == wanted - {full}
-
-
-def test_networks_go_when_the_last_results_are_collected(lab: Lab, tmp_path: Path) -> None:
-    (base,) = finish(lab, lab.launch(PRETRAIN).id)
-    lab.close()
-    experiment = lab.fine_tune(base, TURNED, RATES, [0], trim=True)
-    (entries,) = lab.job_files.send(experiment, 1)
-    sent, results = io.BytesIO(), io.BytesIO()
-    write_zip(sent, entries)
-    jobs, dependencies = unpacked(sent.getvalue(), tmp_path)
-    found = [one for job in jobs for one in results_of(job, lambda job: run_job(job, dependencies, Commands()))]
-    write_zip(results, entries_of(found))
-    runs = lab.job_files.collect(results.getvalue())
-    assert [run.state for run in runs] == ["finished"] * 2
-    assert len(chosen_of(runs)) == 1
-    assert with_files(lab, experiment) == chosen_of(runs)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import JudgeError
+from core.judge.reading import check_answered
 from core.judge.results import Gathered
 from tests.judge.samples import asked, csv_of, read, rows_of
 
@@ -98,9 +99,9 @@ def test_runs_without_seeds_are_numbered_only_if_somebody_says_so() -> None:
     assert values(read(csv_of(rows), unseeded="order")) == expected()
     with pytest.raises(JudgeError, match="its setting has several runs"):
         read(csv_of(rows), unseeded="one")
-    named = [{**row, "run": f"{row['method']}_seed{place % 2}_x"} for place, row in enumerate(rows)]
+    named = [{**row, "run": f"{row['method']}_no{place % 2}_x"} for place, row in enumerate(rows)]
     assert asked(read(csv_of(named))) == ["seed_pattern"]
-    assert values(read(csv_of(named), seed_pattern="seed")) == expected()
+    assert values(read(csv_of(named), seed_pattern="no")) == expected()
 
 
 def test_the_best_epoch_is_that_of_the_validation_part_and_parts_are_joined() -> None:
@@ -169,7 +170,10 @@ def test_of_which_part_a_lone_measure_is_is_asked_with_everything_else() -> None
         {"r": row["rank"], "eval_loss": row["accuracy"], "name": f"{row['method']} {number}"}
         for number, row in enumerate(ROWS)
     )
-    assert asked(read(content)) == ["method", "evaluated", "seed_pattern"]
+    found = read(content)
+    assert asked(found) == ["in_names", "evaluated", "seed_pattern"]
+    with pytest.raises(JudgeError, match=r"--in-names .*--evaluated .*--seed-pattern"):
+        check_answered(found.questions)
     both = {"method": "method", "seed": "seed", "rank": "rank", "learning_rate": "learning_rate"}
     lone = csv_of({**{new: row[old] for new, old in both.items()}, "eval/accuracy": row["accuracy"]} for row in ROWS)
     assert asked(read(lone)) == ["evaluated"]
@@ -177,3 +181,25 @@ def test_of_which_part_a_lone_measure_is_is_asked_with_everything_else() -> None
     assert [row.value for row in test.results.rows] == [row["accuracy"] for row in ROWS]
     assert not any("test_accuracy" in note for note in test.results.notes)
     assert any("test_accuracy" in note for note in validation.results.notes)
+
+
+@pytest.mark.parametrize(
+    ("column", "words", "answers"),
+    [
+        ("optimizer.lr", "They differ in 'optimizer.lr'. Is 'optimizer.lr' the learning rate?", "learning_rate"),
+        ("data order", "They differ in 'data order'. Name what is a setting", "settings"),
+    ],
+)
+def test_a_setting_that_was_forgotten_is_named_where_rows_are_repeated(column: str, words: str, answers: str) -> None:
+    names = {"learning_rate": column}
+    rows = [
+        {names.get(name, name): value for name, value in row.items()} | {"runtime": 1.5 * place}
+        for place, row in enumerate(ROWS)
+    ]
+    found = read(csv_of(rows))
+    assert asked(found) == ["repeated"]
+    assert words in found.questions[0].text
+    assert "runtime" not in found.questions[0].text
+    done = read(csv_of(rows), **{answers: (column,) if answers == "settings" else column})
+    assert done.questions == []
+    assert len(done.results.rows) == len(ROWS)

@@ -79,10 +79,12 @@ def test_measures_rank_and_alpha_are_read_and_seeds_come_from_names_that_somebod
     folders: Path, read_here: None
 ) -> None:
     files = given([folders])
-    assert asked(gather(files, Reading())) == ["seed_pattern"]
+    assert asked(gather(files, Reading())) == ["in_names", "take", "unit"]
+    assert asked(gather(files, Reading(in_names="ignore"))) == ["seed_pattern"]
+    expected(gather(files, Reading(in_names="read", take="last", unit="fraction")))
     expected(gather(files, Reading.of(**ANSWERS)))
     expected(gather(given(sorted(folders.iterdir())), Reading.of(**ANSWERS)))
-    without_rates = gather(files, Reading.of(**{**ANSWERS, "rate_pattern": ""}))
+    without_rates = gather(files, Reading.of(**{**ANSWERS, "rate_pattern": "", "in_names": "ignore"}))
     assert asked(without_rates) == ["repeated"], "the rates of a method have one name, and differ"
 
 

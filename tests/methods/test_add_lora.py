@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from core.errors import LoRAError
@@ -14,7 +12,7 @@ from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers, base_copy, merge, merged_copy
 from core.methods.parameters import count_parameters, freeze_linear_layers
-from core.methods.targets import find_targets, targets_of
+from core.methods.targets import find_targets
 from core.networks.perceptron import PerceptronSpec
 from tests.methods.samples import SMALL, each_form, each_scaling, inputs, network, perturbed, weights
 
@@ -79,29 +77,6 @@ class Deep(nn.Module):
 def test_a_target_is_a_path_or_whole_last_parts_of_one(targets: tuple[str, ...], found: list[str]) -> None:
     assert list(find_targets(Deep(), targets)) == found
     assert list(adapted_layers(add_lora(Deep(), LoRASpec(rank=2, target_modules=targets)))) == found
-
-
-MODEL = Deep()
-LINEAR = tuple(find_targets(MODEL, ("all-linear",)))
-
-
-@given(st.sets(st.sampled_from(LINEAR), min_size=1))
-def test_layers_are_named_by_the_fewest_targets_or_not_at_all(wanted: set[str]) -> None:
-    if ("fc" in wanted and "block.fc" not in wanted) or ("fc2" in wanted and "block.fc2" not in wanted):
-        with pytest.raises(LoRAError, match=r"No target names layer fc2? alone"):
-            targets_of(MODEL, wanted)
-        return
-    found = targets_of(MODEL, wanted)
-    assert set(find_targets(MODEL, found)) == wanted
-    # fc stands for block.fc too, fc2 for block.fc2; all others have names of their own.
-    assert len(found) == (1 if wanted == set(LINEAR) else len(wanted - {f"block.{name}" for name in wanted}))
-
-
-def test_one_name_stands_for_a_layer_of_every_block() -> None:
-    model = nn.ModuleList(nn.ModuleDict({"q": nn.Linear(2, 2), "o": nn.Linear(2, 2)}) for _ in range(3))
-    assert targets_of(model, ["0.q", "1.q", "2.q"]) == ("q",)
-    assert targets_of(model, ["2.o", "1.q", "0.q", "2.q"]) == ("q", "2.o")
-    assert targets_of(model, ["1.q"]) == ("1.q",)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,10 @@ from torch import nn
 
 from core.adapter import apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CARD, CONFIG, TENSORS, json_bytes, read_entries, zip_bytes
-from core.adapter.blend import blend
 from core.artifacts.artifacts import MERGED
 from core.artifacts.exports import FORMATS
 from core.engine.jobs.run_files import ADAPTER
-from core.errors import AdapterError, BaseMismatchError, LoRAError, SpecError
+from core.errors import AdapterError, BaseMismatchError, SpecError
 from core.methods.merging import adapted_layers, merge, merged_copy, unmerge
 from core.methods.registry import METHODS
 from core.networks.file import read_network
@@ -158,20 +157,15 @@ def test_its_card_names_it_and_its_own_settings(done: Done) -> None:
     card = read_entries(done.path("IA3 g=16", ADAPTER))[CARD].decode()
     assert "tags:\n- ia3\n" in card
     assert "# IA3 adapter of run" in card
+    assert "add_weighted_adapter" not in card
     assert "- IA3 trains a factor on each input of a layer\n- Group 16, spread 0.1\n- Layers: `layers.0`, `la" in card
 
 
-def test_it_is_exported_as_a_network_but_not_as_a_plain_lora(done: Done) -> None:
+def test_it_is_exported_as_a_network(done: Done) -> None:
     run = done.of("IA3 g=1")
     for name in ("peft", "safetensors", "onnx"):
         export = done.lab.exports.make(run, FORMATS[name])
         assert export.certificate.equal_predictions == export.certificate.examples
-    base, file = read_network(done.lab.artifacts.base(run)), done.lab.artifacts.adapter(run.id)
-    with pytest.raises(LoRAError, match="The change of IA3 is not of low rank: choose the rank of the blend"):
-        blend(base, [(file, 1.0)])
-    network, spec, kept = blend(base, [(file, 0.5), (done.lab.artifacts.adapter(done.of("LoRA r=2").id), 0.5)], 8)
-    assert (spec.rank, 0 < kept < 1) == (8, True)
-    assert torch.isfinite(logits(network, done.pixels)).all()
 
 
 def test_a_recipe_gives_its_very_weights_again(done: Done, tmp_path: Path) -> None:

@@ -388,7 +388,7 @@ def test_a_form_is_filled_with_the_settings_of_an_experiment_on_it(done: Done) -
 
 
 def test_the_time_of_its_steps_is_measured_without_a_bank(done: Done) -> None:
-    spec = StepTimeSpec(done.base.spec.network, DIGITS, (LoRASpec.of(),), 64, full_bank=8, adapter_bank=8)
+    spec = StepTimeSpec(done.base.spec.network, DIGITS, (LoRASpec.of(),), 64, bank=8)
     times = next(rounds(spec, done.lab.tasks.get(DIGITS)))
     assert set(times) == {(way, method) for way in ("plain", "alone") for method in (FullSpec(), LoRASpec.of())}
     assert min(times.values()) > 0

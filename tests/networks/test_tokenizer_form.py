@@ -13,6 +13,7 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from core.errors import NetworkFileError
 from core.networks.library.networks import Networks
 from core.networks.tokenizer import Tokenizer as Own
+from core.networks.tokenizer_expressions import LINEAR
 from core.networks.tokenizer_form import check_form
 from core.settings import Settings
 from tests.bad_files.tokenizers import replacing, sequence
@@ -50,6 +51,19 @@ def test_texts_are_read_as_transformers_reads_them(architecture: str, tmp_path: 
     folder = save_tiny(tmp_path / "tiny", architecture)
     theirs, ours = AutoTokenizer.from_pretrained(folder), Own("", folder)
     assert [ids or [ours.padding] for ids in theirs(list(TEXTS))["input_ids"]] == ours.encode(TEXTS)
+
+
+@pytest.mark.parametrize("expression", LINEAR)
+def test_a_tokenizer_whose_expression_takes_long_is_read_as_transformers_reads_it(
+    expression: str, tmp_path: Path
+) -> None:
+    path = save_tiny(tmp_path / "tiny") / "tokenizer.json"
+    replaced = {"type": "Replace", "pattern": {"Regex": expression}, "content": "mat"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer": sequence(replaced)}))
+    texts = ["  the cat  sat \n ", "   ", "cat  ▁ ▁the \n\n cat", " " * 5000 + "cat"]
+    theirs = AutoTokenizer.from_pretrained(path.parent)(texts)["input_ids"]
+    assert theirs == Own("", path.parent).encode(texts)
+    assert theirs != AutoTokenizer.from_pretrained(save_tiny(tmp_path / "plain"))(texts)["input_ids"]
 
 
 def test_a_network_of_an_old_home_is_checked_when_it_is_first_used(settings: Settings, tmp_path: Path) -> None:

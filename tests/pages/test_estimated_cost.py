@@ -10,7 +10,6 @@ import pytest
 from core.forecast import calibration
 from core.forecast.calibration import Calibration
 from core.forecast.estimates import Estimates
-from core.forecast.fit import shortage
 from core.forecast.forecast import Forecast
 from core.forecast.memory import memory_of
 from core.forecast.pace import Work
@@ -145,4 +144,3 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     app.button_group(key="finetune-longer").set_value(0).run()
     assert "Learning rates are searched for, in runs of 10 epochs: 3 around" in texts(app)
     assert "times the epochs" not in texts(app)
-    assert shortage(specs, opened.tasks, max(sizes) - 1).memory == max(sizes)

@@ -280,6 +280,13 @@ def test_the_form_shows_the_question_of_texts(everything: Lab, trained_home: Tra
     assert not app.toggle(key="home-direct").value
 
 
+def test_an_answer_to_another_question_than_that_of_the_form_says_so(everything: Lab) -> None:
+    app = draw("home")
+    assert "Answer to another question" not in [each.value for each in app.subheader]
+    app.selectbox(key="home-target").set_value("permutation").run()
+    assert "Answer to another question" in [each.value for each in app.subheader]
+
+
 def test_earlier_experiments_have_their_time_and_their_name(everything: Lab, trained_home: TrainedHome) -> None:
     app = draw("home")
     shown = trained_home.plain.id

@@ -8,8 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
 from core.store.record import Experiment, Run
-from tests.pages.test_blend_page import BLEND
-from tests.pages.test_pages import draw, metrics, press, texts
+from tests.pages.test_pages import draw, metrics, texts
 from tests.pages.test_weights_page import VIEWS
 from tests.trained_home import TrainedHome
 
@@ -60,18 +59,11 @@ def test_the_tolerance_has_the_unit_and_the_limits_of_the_measure(everything: La
     slider.set_value(most).run()
 
 
-def test_adapters_and_blends_are_told_by_the_measure(run: Run) -> None:
+def test_adapters_are_told_by_the_measure(run: Run) -> None:
     measure = run.spec.objective.primary
     app = draw("adapters", adapter=run.id)
     assert not app.error
     assert metrics(app)[measure.title] == measure.text(run.score)
-    app = draw("adapters", **BLEND)
-    app.selectbox(key="blend-first").set_value(run.id).run()
-    app.slider(key="blend-first-weight").set_value(1.0)
-    app.slider(key="blend-second-weight").set_value(0.0)
-    press(app, "blend-run")
-    assert not app.error
-    assert app.dataframe[0].value["With the adapter"][0] == measure.text(run.score)
 
 
 @pytest.mark.parametrize("task", ["Target", "Source"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -24,7 +23,6 @@ from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
-from core.study.stats.measures import time_note
 from pages.adapters.listed import ALONE
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.experiment.live import WATCHED
@@ -349,25 +347,6 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
     assert "DamagedFileError" in app.code[0].value
 
 
-def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.forecast.step_time.SECONDS", 0.0)
-    app = draw("compare", view="Cost")
-    assert "times the time of a step" not in texts(app)
-    assert "do not compare methods" in texts(app), "runs that shared no time, too"
-    for is_shared in (True, False):
-        assert time_note(is_shared).endswith(f"under Cost, with {app.button(key='measure-step-times').label}.")
-    app.button(key="measure-step-times").click().run()
-    wait_until(lambda: not any(thread.name == "step-timer" for thread in threading.enumerate()))
-    app = draw("compare", view="Cost")
-    assert "15 rounds" in texts(app)
-    (table,) = [frame.value for frame in app.dataframe if "ms per step" in frame.value.columns]
-    assert {"Plain PyTorch", "This engine, one run"} <= set(table["Measured in"])
-    assert set(table["Method"]) == {"Full", "LoRA r=4"}
-    report = draw("report")
-    report.session_state["report-Cost"] = True
-    assert any(frame.value.equals(table) for frame in report.run().dataframe), "what was measured is reported"
-
-
 def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -> None:
     experiment = filled.experiments()[0]
     set_state(filled, "stopped", *experiment.runs)
@@ -493,10 +472,6 @@ def test_each_adapter_can_be_chosen_by_its_experiment_also_those_that_read_alike
         linked = draw("adapters", adapter=id)
         assert linked.selectbox(key="pick-adapter").value == id
         assert linked.selectbox(key="pick-experiment").value == owner, "a link needs no experiment"
-    blend = draw("adapters", **{"adapters-from": "Blend two"}).selectbox(key="blend-first").options
-    assert len(set(blend)) == len(blend) == 4
-    assert [f"epochs {one.spec.optim.epochs + 1}" in option for option in blend].count(True) == 1
-    assert all(", epochs " in option for option in blend), "what tells settings apart that would read alike"
 
 
 def test_the_page_of_the_example_lists_runs_by_the_size_of_their_files(opened: Lab, base: Run) -> None:

@@ -1,4 +1,4 @@
-"""Forms for texts: presets with and without a source, a press that makes runs fit, and the reasons for defaults."""
+"""Forms for texts: presets with and without a source, and the reasons for defaults."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.data.dataset import TextDataset
+from core.data.dataset import LanguageDataset, TextDataset
+from core.data.passage import Passage
 from core.data.task_spec import TaskSpec
 from core.forecast.cost import target_layers
 from core.forecast.estimates import Estimates
-from core.forecast.fit import Shortage
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.methods.method import Role
@@ -24,7 +24,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from pages.shared.forms.task import OWN
 from pages.shared.ui.links import script
-from tests.conftest import HANG, finish, short, some_of
+from tests.conftest import HANG, finish, short
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw
 
@@ -53,76 +53,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[RunSpec]]:
     found: list[Sequence[RunSpec]] = []
     shortage = Estimates.shortage
 
-    def noted(estimates: Estimates, specs: Sequence[RunSpec]) -> Shortage | None:
+    def noted(estimates: Estimates, specs: Sequence[RunSpec]) -> str | None:
         found.append(list(specs))
         return shortage(estimates, specs)
 
     monkeypatch.setattr(Estimates, "shortage", noted)
     return found
-
-
-def cut_by_a_press(
-    app: AppTest, lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch, form: str
-) -> tuple[Sequence[RunSpec], Sequence[RunSpec], int]:
-    """The runs of a form before and after the press that makes them fit, a byte short of memory, and their length."""
-    before = asked[-1]
-    assert not any("will not fit" in warning.value for warning in app.warning)
-    needed = max(lab.estimates.alone(before))
-    monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
-    app.run()
-    assert any("will not fit" in warning.value for warning in app.warning)
-    app.button(key=f"{form}-fit-length").click().run()
-    assert not app.error
-    assert not any("will not fit" in warning.value for warning in app.warning)
-    return before, asked[-1], app.select_slider(key=f"{form}-length").value
-
-
-@pytest.mark.parametrize(
-    ("form", "start", "preset"),
-    some_of(
-        [
-            ("finetune", "base", "split"),
-            ("finetune", "base", "ten-shot"),
-            ("study", "base", "same"),
-            ("finetune", "network", "same"),
-            ("pretrain", "network", None),
-        ],
-        lambda form, start, preset: (form, start) in (("study", "base"), ("finetune", "network")),
-    ),
-)
-def test_a_press_cuts_the_texts_of_a_form_and_changes_nothing_else(
-    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch, form: str, start: str, preset: str | None
-) -> None:
-    longest = LONGEST if start == "base" else 128
-    app = draw(form, base={"base": lab.bases()[0].id, "network": lab.networks.list()[0].digest}[start])
-    if start == "network":
-        app.selectbox(key=f"{form}-dataset").set_value("long").run()
-        assert preset is None or app.pills(key=f"{form}-preset").value == preset
-    elif preset:
-        app.pills(key=f"{form}-preset").set_value(preset)
-    if form == "study":
-        app.pills(key="study-ranks").set_value([1])  # few, since memory is counted for each
-    app.run()
-    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, form)
-    assert preset is None or app.pills(key=f"{form}-preset").value == OWN
-    assert {spec.task.length for spec in before} == {longest}
-    assert length < longest
-    assert after == [spec.but(task=spec.task.but(length=length)) for spec in before]
-
-
-def test_a_press_on_home_cuts_the_texts_of_source_and_target(
-    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app = draw("home")
-    app.selectbox(key="home-dataset").set_value("long").run()
-    app.toggle(key="home-direct").set_value(False).run()
-    assert app.selectbox(key="home-dataset").label == "Pretrained on"
-    assert {spec.is_direct for spec in asked[-1]} == {False}
-    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, "home")
-    assert {spec.task.length for spec in before} == {128}
-    assert length < 128
-    assert len(after) == len(before)
-    assert {task.length for spec in after for task in (spec.task, spec.source) if task} == {length}
 
 
 def test_the_presets_of_a_network_as_it_was_brought_take_the_whole_dataset_or_ten_shots_of_each_class(
@@ -138,7 +74,7 @@ def test_the_presets_of_a_network_as_it_was_brought_take_the_whole_dataset_or_te
 
 
 def test_home_fine_tunes_a_network_as_it_was_brought_on_the_whole_dataset_or_ten_shots_of_each_class(
-    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch
+    lab: Lab, asked: list[Sequence[RunSpec]]
 ) -> None:
     app = draw("home")
     app.selectbox(key="home-dataset").set_value("digits").run()
@@ -150,8 +86,6 @@ def test_home_fine_tunes_a_network_as_it_was_brought_on_the_whole_dataset_or_ten
     assert {(spec.is_direct, spec.task) for spec in whole} == {(True, TaskSpec.of(dataset="long", length=128))}
     app.selectbox(key="home-target").set_value("ten-shot").run()
     assert asked[-1] == [spec.but(task=spec.task.but(shots=10)) for spec in whole]
-    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, "home")
-    assert after == [spec.but(task=spec.task.but(length=length)) for spec in before] != before
     app.selectbox(key="home-dataset").set_value("digits").run()
     assert app.selectbox(key="home-dataset").label == "Pretrained on"
 
@@ -279,3 +213,32 @@ def test_each_of_two_networks_of_one_name_can_be_chosen(lab: Lab, tmp_path: Path
             assert app.selectbox(key="pretrain-network").value == digest
     finally:
         lab.networks.remove(second.digest)
+
+
+def test_conversations_begin_with_the_network_that_can_chat_and_the_quick_plan(lab: Lab, tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "chatty", "llama", seed=1)
+    (folder / "chat_template.jinja").write_text(
+        "{% for each in messages %}{{ each.role }} {{ each.content }} {% endfor %}"
+    )
+    chatty = lab.networks.import_folder(folder, "chatty")
+    newer = lab.networks.import_folder(save_tiny(tmp_path / "newer", "llama", seed=2), "newer")
+    said = Passage(messages=(("user", "the cat"), ("assistant", "the dog sat")))
+    labels = np.zeros(8, np.int64)
+    lab.catalog.keep(LanguageDataset("upload", (said,) * 8, labels, (said,) * 8, labels), "talks")
+    plain = (Passage.whole("the cat sat"),) * 8
+    lab.catalog.keep(LanguageDataset("upload", plain, labels, plain, labels), "plain")
+    app = draw("home")
+    app.selectbox(key="home-dataset").set_value("digits").run()
+    assert app.radio(key="home-plan").value == "thorough"
+    app.selectbox(key="home-dataset").set_value("plain").run()
+    assert app.selectbox(key="home-network").value != chatty.digest
+    app.selectbox(key="home-dataset").set_value("talks").run()
+    assert not app.exception
+    assert not app.error
+    assert app.selectbox(key="home-network").value == chatty.digest
+    assert app.radio(key="home-plan").value == "quick"
+    with_links = draw("data")
+    address = next(each for each in with_links.get("page_link") if "dataset=talks" in each.proto.query_string)
+    assert f"base=language-{chatty.digest}" in address.proto.query_string
+    for card in (chatty, newer):  # others have one network
+        lab.networks.remove(card.digest)

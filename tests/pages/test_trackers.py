@@ -53,7 +53,7 @@ def test_an_address_that_cannot_be_used_is_a_sentence_on_the_page(filled: Lab, t
     assert on_primary("Send") not in [button.label for button in app.button]
 
 
-def test_others_choose_only_among_the_trackers_that_follow(
+def test_others_choose_only_among_the_trackers_that_get_every_run(
     filled: Lab, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = filled.experiments()[0]

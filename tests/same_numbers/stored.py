@@ -16,7 +16,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Curve, Run
 from core.store.schema import EPOCH_MEASURES_7
-from core.tracking.source import Source
+from core.tracking.content import tracked_run
 
 ENDS = 10
 """Losses at the beginning and at the end of a curve that a golden file has as they are."""
@@ -26,10 +26,10 @@ def stored(home: Path) -> dict[str, Any]:
     """All that a home folder has of each run: state and result, curve, recipe, and what trackers are told."""
     lab = Lab(Settings(home))
     try:
-        source = Source(lab.store, lab.artifacts)
         found = {}
         for run in lab.runs():
-            tracked = source.run(run.id)
+            tracked = tracked_run(lab.store, run.id)
+            told = tracked.points.groupby("name")["value"]
             found[run.id] = {
                 "run": run_values(run),
                 "result": result_values(run),
@@ -38,8 +38,8 @@ def stored(home: Path) -> dict[str, Any]:
                 "tracked": {
                     "name": tracked.name,
                     "settings": dict(tracked.settings),
-                    "last": {name: float(series.value[-1]) for name, series in tracked.series.items()},
-                    "points": {name: len(series) for name, series in tracked.series.items()},
+                    "last": {name: float(value) for name, value in told.last().items()},
+                    "points": {name: int(count) for name, count in told.size().items()},
                 },
             }
         return found

@@ -67,6 +67,15 @@ class Chooser:
         alerts = [element.alert for element in self.elements if element.WhichOneof("type") == "alert"]
         return [shown(alert.body) for alert in alerts if alert.format == Alert.ERROR]
 
+    @property
+    def faults(self) -> list[str]:
+        """What is said of the first image or row that cannot be used, where a page offers to leave such out."""
+        alerts = [element.alert for element in self.elements if element.WhichOneof("type") == "alert"]
+        listed = [
+            alert.body.partition(" cannot be used:\n\n- ")[2] for alert in alerts if alert.format == Alert.WARNING
+        ]
+        return [shown(faults.partition("\n- ")[0]) for faults in listed if faults]
+
     def draw(self, *triggers: str) -> None:
         """Have the page drawn. Args: triggers: keys of buttons that are pressed."""
         pressed = [WidgetState(id=self._ids[key], trigger_value=True) for key in triggers]

@@ -37,8 +37,6 @@ KINDS = {
     "adapter": Kind(("page", "command"), ".zip", "adapters", "adapter-file"),
     "network": Kind(("page", "command"), ".zip", "networks", "networks-zip"),
     "experiment": Kind(("page", "command"), ".json", "finetune", "finetune-open-0"),
-    "jobs": Kind(("command",), ".jobs.zip"),
-    "results": Kind(("command",), ".results.zip"),
     "hub": Kind(("page",), "", "networks"),
     "request": Kind(("request",)),
 }
@@ -49,7 +47,7 @@ class Answer:
     """What was said of one file."""
 
     said: list[str] = field(default_factory=list)
-    """Error messages; none if the file was taken."""
+    """Error messages, or why a part of the file cannot be used; none if the file was taken."""
     complaints: list[str] = field(default_factory=list)
     """What should not be: exceptions, and statuses of crashes."""
 
@@ -113,7 +111,7 @@ class Doors:
         elif kind == "network":
             page.draw("networks-zip-bring")
         wait_until(lambda: not _is_arriving(page))
-        answer = Answer(page.errors, list(page.complaints))
+        answer = Answer(page.errors or page.faults, list(page.complaints))
         page.remove()
         if kind in ("hub", "network") and answer.said:
             page.draw(f"arrival-dismiss-{name}")
@@ -144,8 +142,6 @@ class Doors:
             sound.write_bytes(CSV)
         arguments: Mapping[str, list[str]] = {
             "adapter": ["verify", str(file), "--base", str(base)],
-            "jobs": ["job", str(file)],
-            "results": ["collect", str(file), *home],
             "experiment": ["compare", "--config", str(file), *home],
             "texts": ["compare", "--data", str(file), "--network", self._network, *named],
             "network": ["compare", "--data", str(sound), "--network", str(file), *named],
@@ -153,7 +149,7 @@ class Doors:
         environment = {**os.environ, "LORA_LAB_HOME": str(own / "not here"), "OMP_NUM_THREADS": "1"}
         done = forked.run(["-m", "core", *arguments[kind]], cwd=own, env=environment, timeout=HANG)
         _, found, sentence = done.stderr.rpartition("error: ")
-        expected = {own / "a", file, sound, saved, own / "a.results.zip"}
+        expected = {own / "a", file, sound, saved}
         complaints = [f"{path.name} was written" for path in own.iterdir() if path not in expected]
         if done.returncode not in (0, 1) or "Traceback" in done.stderr or bool(found) != bool(done.returncode):
             complaints.append(f"status {done.returncode}: {done.stderr[-500:]}")

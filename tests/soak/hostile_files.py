@@ -7,46 +7,19 @@ import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from hypothesis import strategies as st
 
-from core.engine.jobs.hashed_zip import indexed
-from core.engine.jobs.job_file import FORMAT as JOBS_FORMAT
-from core.engine.jobs.job_file import JOBS
-from core.engine.jobs.result_file import FORMAT as RESULTS_FORMAT
-from core.engine.jobs.result_file import RESULTS
 from core.networks.library.files import README
 from core.plan.configuration_file import FORMAT, MAX_FILE, VERSION
 from tests.bad_files.catalog import BadFile, Make, catalog, of_kind
 from tests.bad_files.damage import Change, changes, damaged
 from tests.bad_files.images import LONELY, jpeg_of, png
 from tests.bad_files.networks import CONFIG, stored
-from tests.bad_files.zips import unsafe
 from tests.data.text_files import CSV, PARQUET, lines
-from tests.data.uploaded import zipped
 from tests.serving.bodies import ATTACKS
 
 MEBIBYTE = 2**20
-
-NOTHING = [("a", b"1"), ("b", b"2")]
-"""Entries that are neither jobs nor results."""
-
-
-def index_of(name: str, form: str) -> dict[str, Make]:
-    """Files of jobs or of results whose index is hostile. Args: name: of the index; form: the format in it."""
-
-    def listing(values: str) -> bytes:
-        text = '{"format": "%s", "jobs": [%s], "runs": [%s]}'
-        return stored((name, (text % (form, *2 * (values * MEBIBYTE + "0",))).encode()))
-
-    elsewhere = [("../" * 20 + "bases/x.safetensors", b"0")]
-    return {
-        "an index of brackets": lambda: stored((name, b"[" * 2**23)),
-        "an index of lists": lambda: listing("[],"),
-        "an index of objects": lambda: listing("{},"),
-        "an entry that is to be written elsewhere": lambda: zipped(*indexed(elsewhere, name, lambda: {"format": form})),
-    }
 
 
 def networks(files: Mapping[str, bytes]) -> list[BadFile]:
@@ -111,9 +84,6 @@ def hostile(files: Mapping[str, bytes]) -> list[BadFile]:
     """Every kind. Args: files: of a sound network."""
     return [
         *(file for file in catalog().values() if file.is_hostile and not file.is_valid),
-        *(found for kind in ("jobs", "results") for found in of_kind(kind, unsafe(partial(zipped, *NOTHING)))),
-        *of_kind("jobs", index_of(JOBS, JOBS_FORMAT)),
-        *of_kind("results", index_of(RESULTS, RESULTS_FORMAT)),
         *networks(files),
         *of_kind("texts", TEXTS),
         *of_kind("request", {name: body.content for name, body in ATTACKS.items()}),

@@ -223,6 +223,7 @@ def test_hostile_files_are_one_sentence_each_and_nobody_waits_for_them(lived: Li
         others()
         feeding.pause()
 
+    assert [text for one in (*feeding.with_files, *feeding.without) for text in one.complaints] == []
     waits = {
         name: (
             longest([wait for one in feeding.with_files for wait in getattr(one, name)]),
@@ -248,7 +249,6 @@ def test_hostile_files_are_one_sentence_each_and_nobody_waits_for_them(lived: Li
         slowest_s=round(feeding.seconds[slowest], 1),
     )
     assert feeding.wrong == []
-    assert [text for one in (*feeding.with_files, *feeding.without) for text in one.complaints] == []
     assert {name: pair for name, pair in waits.items() if pair[0] > pair[1] + MAX_LONGER} == {}
     assert growth < MAX_GROWTH
     assert lived.server.poll() is None

@@ -72,8 +72,8 @@ def test_runs_of_the_trainer_are_judged_from_their_folders(tmp_path: Path, capsy
     assert "--measure" in capsys.readouterr().err, "loss and accuracy were both measured"
     measure = ["--measure", "test_accuracy"]
     assert main(["judge", *map(str, folders), *measure, *home]) == 1
-    assert "--seed-pattern" in capsys.readouterr().err, "the seed is in no file, and so is confirmed"
-    answers = [*measure, "--seed-pattern", "seed", "--rate-pattern", "lr", "--take", "last", "--unit", "fraction"]
+    assert "--in-names" in capsys.readouterr().err, "the seed is in no file, and so is confirmed"
+    answers = [*measure, "--in-names", "read", "--take", "last", "--unit", "fraction"]
     assert main(["judge", *map(str, folders), *answers, *home, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
 

@@ -15,8 +15,8 @@ from tests.web.conftest import Visitor
 PAGES = ("runs", "pretrain", "", "runs", "finetune")
 """Pages that show a run in training, some of which tick."""
 
-STAY = 2.0
-"""Seconds on each."""
+STAY = 5.0
+"""Seconds on each: longer than the 2 seconds after which the page of runs draws a part of it again."""
 
 GETS = ("/runs", "/healthz")
 GET_SECONDS = 0.2

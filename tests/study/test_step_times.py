@@ -9,38 +9,43 @@ import numpy as np
 import pytest
 
 from core.forecast.forecast import Forecast
-from core.forecast.step_time import FULL, WAYS, Measured, StepTimes
+from core.forecast.step_time import FULL, WAYS, Measured, StepTimes, StepTimeSpec
+from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
 from core.numbers import NOTHING
 from core.study.arms.arm import arms_of
-from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
+from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
 from core.study.arms.trained_memory import memory_columns, trained_memory
 from core.study.stats.intervals import median_interval, paired_ratio
-from tests.study.samples import make_arm_runs, make_run
+from tests.conftest import DIGITS
+from tests.study.samples import make_run
 from tests.training.tiny_texts import spec_of
 
+PERCEPTRON = PerceptronSpec.of()
 SPEEDS = [1.0, 10.0, 3.0, 1.1, 0.9, 1.0, 7.0, 1.0, 1.2, 1.0, 0.8, 1.0]
 
 
-def times():
-    runs = make_arm_runs("full", [90.0] * 3, bank=3) + make_arm_runs("lora", [90.0] * 3, bank=6)
-    spec = step_time_spec(arms_of(runs), "cpu")
+def times(noisy=(), network=PERCEPTRON, ratios=((1.25, 0.5, 0.25),)):
+    """LoRA at one rank or more, measured. Args: noisy: ranks that take as long as full; ratios: of each rank."""
+    spec = StepTimeSpec(network, DIGITS, tuple(LoRASpec.of(rank=4 * k) for k in range(1, 1 + len(ratios))), 64, 6)
+    around = [(0.95, 1.02)[place % 2] for place in range(len(SPEEDS))]
     rows = [
-        Measured(way, method, tuple(0.001 * speed * ratio for speed in SPEEDS))
-        for method, ratios in ((FULL, (1.0, 1.0, 1.0)), (spec.adapters[0], (1.25, 0.5, 0.25)))
-        for way, ratio in zip(WAYS, ratios, strict=True)
+        Measured(
+            way,
+            method,
+            tuple(
+                0.001 * speed * (noise if method.size in noisy else ratio)
+                for speed, noise in zip(SPEEDS, around, strict=True)
+            ),
+        )
+        for method, own in zip((FULL, *spec.adapters), ((1.0, 1.0, 1.0), *ratios), strict=True)
+        for way, ratio in zip(WAYS, own, strict=True)
     ]
     return StepTimes(spec, tuple(rows), "a machine, 2 cores", 2)
 
 
-def test_what_is_measured_is_what_the_runs_were():
-    spec = times().spec
-    assert (spec.batch_size, spec.full_bank, spec.adapter_bank, spec.seeds) == (64, 3, 6, 3)
-    assert [lora.rank for lora in spec.adapters] == [4]
-
-
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_one_method_alone_is_not_measured(method):
-    assert step_time_spec(arms_of(make_arm_runs(method, [90.0])), "cpu") is None
+TWO = ((0.5, 0.5, 0.5), (0.75, 0.75, 0.75))
+"""Ratios of two ranks."""
 
 
 def test_a_drift_of_the_machine_does_not_change_a_ratio():
@@ -54,78 +59,30 @@ def test_the_sentence_has_the_ratio_of_each_way():
     sentence = step_times_sentence(times())
     assert "In plain PyTorch a step of LoRA takes 1.25 times (95 % interval 1.25 to 1.25)" in sentence
     assert "On this engine it takes 0.50 times" in sentence
-    assert "in banks (6 runs against 3 of full fine-tuning) it takes 0.25 times" in sentence
+    assert ": gradients are in closed form" in sentence
+    assert "in banks of up to 6 runs it takes 0.25 times" in sentence
+    assert "LoRA runs also share products" in sentence
     assert "12 rounds" in conditions_sentence(times())
     assert "a machine, 2 cores" in conditions_sentence(times())
 
 
-def with_dora(dora_ways=WAYS[:2], noisy=()):
-    """LoRA at two ranks and DoRA at one of them, measured. Args: noisy: labels of those that take as long as full."""
-    runs = make_arm_runs("full", [90.0] * 3, bank=3)
-    for kind, rank, bank in (("lora", 4, 6), ("lora", 8, 6), ("dora", 4, 1)):
-        runs += make_arm_runs("lora", [90.0] * 3, bank=bank, spec={"method": {"kind": kind, "rank": rank}})
-    spec = step_time_spec(arms_of(runs), "cpu")
-    speeds = {"LoRA r=4": 0.5, "LoRA r=8": 0.75, "DoRA r=4": 2.5, "Full": 1.0}
-    ways = {method: dora_ways if method.kind == "dora" else WAYS for method in (FULL, *spec.adapters)}
-    around = [(0.95, 1.02)[place % 2] for place in range(len(SPEEDS))]
-    ratios = {m: around if m.label in noisy else [speeds[m.label]] * len(SPEEDS) for m in ways}
-    rows = [
-        Measured(way, method, tuple(speed * ratio for speed, ratio in zip(SPEEDS, ratios[method], strict=True)))
-        for method, own in ways.items()
-        for way in own
-    ]
-    return StepTimes(spec, tuple(rows), "a machine, 2 cores", 2)
-
-
-def test_each_method_has_its_own_times_and_only_some_have_closed_forms():
-    sentence = step_times_sentence(with_dora())
-    plain, lora, dora = sentence.removesuffix(".").split(". ")
-    times = "takes 0.50 to 0.75 times (r = 4 to 8, 95 % intervals 0.50 to 0.75)"
-    assert f"a step of LoRA {times} and one of DoRA 2.50" in plain
-    assert f"{times}: gradients are in closed form" in lora
-    assert "(6 runs against 3 of full fine-tuning)" in lora
-    assert "LoRA runs also share products" in lora
-    assert "a step of DoRA takes 2.50 times (95 % interval 2.50 to 2.50)" in dora
-    assert "closed form" not in dora
-    assert "banks" not in dora
-
-
-@pytest.mark.parametrize(("noisy", "said"), [((), ""), (("LoRA r=8",), "at r = 8 "), (("LoRA r=4", "LoRA r=8"), "")])
+@pytest.mark.parametrize(("noisy", "said"), [((), ""), ((8,), "at r = 8 "), ((4, 8), "")])
 def test_a_ratio_whose_interval_holds_1_is_no_difference_in_the_sentence_as_in_the_table(noisy, said):
-    times = with_dora(noisy=noisy)
-    plain, lora, dora = step_times_sentence(times).removesuffix(".").split(". ")
-    table = step_times_table(times)
+    found = times(noisy, ratios=TWO)
+    sentence, table = step_times_sentence(found), step_times_table(found)
     spans = table[table["Measured in"] == "Plain PyTorch"].set_index("Method")["Times full, 95 %"]
     ends = [spans[f"LoRA r={rank}"].partition("(")[2].removesuffix(")").split(" to ") for rank in (4, 8)]
-    assert f"95 % intervals {min(low for low, _ in ends)} to {max(high for _, high in ends)}" in plain
-    assert [float(low) <= 1 <= float(high) for low, high in ends] == ["LoRA r=4" in noisy, "LoRA r=8" in noisy]
-    for sentence in (plain, lora):
-        assert ("no difference is shown" in sentence) is bool(noisy)
-        assert f"; {said}no difference is shown)" in sentence or not noisy
-    assert "no difference" not in dora
+    lowest, highest = min(low for low, _ in ends), max(high for _, high in ends)
+    assert f"(r = 4 to 8, 95 % intervals {lowest} to {highest}" in sentence
+    assert [float(low) <= 1 <= float(high) for low, high in ends] == [4 in noisy, 8 in noisy]
+    assert sentence.count(f"; {said}no difference is shown)") == (len(WAYS) if noisy else 0)
 
 
 def test_what_autograd_trains_side_by_side_shares_no_products():
-    times = with_dora(WAYS)
-    sentence = step_times_sentence(replace(times, spec=replace(times.spec, network=spec_of("bert"))))
+    sentence = step_times_sentence(times(network=spec_of("bert")))
     assert "in banks" in sentence
     assert "closed form" not in sentence
     assert "share products" not in sentence
-
-
-def test_settings_whose_steps_take_the_same_time_are_measured_once():
-    runs = make_arm_runs("full", [90.0] * 3)
-    one = make_arm_runs("lora", [90.0] * 3)
-    rate = make_arm_runs("lora", [90.0] * 3, optim={"learning_rate": 0.02})
-    alpha = make_arm_runs("lora", [90.0] * 3, spec={"method": {"kind": "lora", "rank": 4, "alpha": 32.0}})
-    assert step_time_spec(arms_of(runs + one), "cpu") == step_time_spec(arms_of(runs + one + rate + alpha), "cpu")
-    layers = [{"kind": "lora", "rank": 4, "target_modules": [name]} for name in ("layers.0", "layers.2")]
-    for method in layers:
-        runs += make_arm_runs("lora", [90.0] * 3, spec={"method": method})
-    spec = step_time_spec(arms_of(runs), "cpu")
-    rows = [Measured("plain", method, tuple(SPEEDS)) for method in (FULL, *spec.adapters)]
-    table = step_times_table(StepTimes(spec, tuple(rows), "a machine", 1))
-    assert list(table["Method"]) == ["Full", "LoRA r=4 on layers.0", "LoRA r=4 on layers.2"]
 
 
 def test_rounds_that_disagree_name_no_ratio():

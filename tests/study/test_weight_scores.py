@@ -16,10 +16,10 @@ from core.lab import Lab
 from core.methods.merging import adapted_layers, base_copy
 from core.objectives.classification import ClassificationSpec
 from core.study.weights.change import WeightChange, read_change
-from core.study.weights.decomposition import one_thread
 from core.study.weights.scores import Evaluator, Part, Scores, evaluator_for, judged, logits_at
 from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths, switches
 from core.training.evaluation import BATCH, evaluate
+from core.training.threads import one_thread
 from tests.conftest import BOTH, DIGITS, compared, finish, short
 from tests.study.changes import PATHS, evaluator_of, full_change, inputs, lora_change
 

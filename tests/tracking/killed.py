@@ -1,7 +1,7 @@
 """Sends an experiment to a tracker in processes that are killed again and again: ``python -m tests.tracking.killed``.
 
-Each process ends by SIGKILL at one of its next writes: before it, after it when nobody has seen the answer yet, or, in
-a file of TensorBoard, in the middle of a record. The last one is left alone, and prints what it sent.
+Each process ends by SIGKILL at one of its next writes: before it, or after it when nobody has seen the answer yet. The
+last one is left alone, and prints what it sent.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from typing import Any
 
 from core.lab import Lab
 from core.settings import Settings
-from core.tracking import tensorboard_tracker
-from core.tracking.mlflow_tracker import MlflowTracker, imported
+from core.tracking import mlflow_tracker
+from core.tracking.mlflow_tracker import imported
 from core.tracking.registry import Target, target_of
-from core.tracking.tensorboard_tracker import TensorBoardTracker
 
-FEWEST, MOST = 3, 9
+FEWEST, MOST = 8, 14
 """Writes of a process until it is killed; with the fewest it comes far enough that the next one gets further."""
 
-
-CALLS = ("create_experiment", "create_run", "log_batch", "log_artifact", "set_tag", "set_terminated")
+CALLS = ("create_experiment", "create_run", "delete_run", "log_batch", "log_artifact", "set_tag", "set_terminated")
 """What writes to MLflow."""
 
 
@@ -43,15 +41,9 @@ def killing(write: Callable[..., Any], left: list[int], rng: random.Random) -> C
             return write(*args, **kwargs)
         if rng.random() < 0.5:
             write(*args, **kwargs)
-        elif write is tensorboard_append:
-            path, content, is_new = args[0], args[1], kwargs["is_new"]
-            write(path, content[: rng.randrange(1, len(content))], is_new=is_new)
         return kill()
 
     return counted
-
-
-tensorboard_append = tensorboard_tracker._append
 
 
 def send(home: Path, experiment: str, target: Target) -> None:
@@ -62,20 +54,22 @@ def send(home: Path, experiment: str, target: Target) -> None:
 
 def main(home: Path, experiment: str, to: str, kills: int) -> None:
     target, rng = target_of(to), random.Random(0)
-    TensorBoardTracker.batch = MlflowTracker.batch = 25
+    mlflow_tracker.MAX_METRICS = 50
     if target.kind == "mlflow":
         imported()
     else:
-        importlib.import_module("tensorboard.backend.event_processing.event_file_loader")
+        importlib.import_module("tensorboard.summary.writer.record_writer")
     for _ in range(kills):
         if not (pid := os.fork()):
-            left = [rng.randint(FEWEST, MOST)]
             if target.kind == "mlflow":
+                left = [rng.randint(FEWEST, MOST)]
                 client = imported().MlflowClient
                 for name in CALLS:
                     setattr(client, name, killing(getattr(client, name), left, rng))
             else:
-                tensorboard_tracker._append = killing(tensorboard_append, left, rng)
+                left = [rng.randint(1, 4)]
+                for owner, name in ((os, "fsync"), (Path, "unlink"), (Path, "replace")):
+                    setattr(owner, name, killing(getattr(owner, name), left, rng))
             send(home, experiment, target)
             os._exit(0)
         rng.random()

@@ -56,7 +56,7 @@ def test_every_number_is_read_back_and_is_sent_once(
     first = json.loads(capsys.readouterr().out)
     assert place.read() == place.kept(before)
     count = sum(len(points) for run in before.values() for points in run.values())
-    expected = {"runs": 5, "complete": 0, "points": count, "report": place.target.startswith("mlflow")}
+    expected = {"runs": 5, "complete": 0, "points": count, "report": place.target.startswith("mlflow"), "training": 0}
     assert first == {"experiment": experiment.id, "to": place.target, **expected}
     assert main(command) == 0
     second = json.loads(capsys.readouterr().out)

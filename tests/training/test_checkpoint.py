@@ -292,7 +292,7 @@ def test_a_checkpoint_comes_back_from_its_file_as_it_was_infinity_included(task:
 
 
 def test_a_header_that_is_larger_than_any_is_refused_before_it_is_parsed() -> None:
-    """A file of jobs may carry a checkpoint of somebody else; a million empty tensors took gigabytes."""
+    """A home folder that was copied may have a checkpoint of somebody else; a million empty tensors took gigabytes."""
     one = json.dumps({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]})
     header = ("{" + ",".join(f'"value.{number}": {one}' for number in range(100_000)) + "}").encode()
     content = len(header).to_bytes(8, "little") + header

@@ -82,7 +82,9 @@ def test_a_line_without_times_keeps_the_memory_and_other_lines_are_none() -> Non
 def test_a_total_adds_times_and_is_as_weak_as_its_weakest_part() -> None:
     parts = [Forecast(1.0, 2.0, 10, "measured"), Forecast(3.0, 9.0, 30, "rough")]
     assert total(parts) == Forecast(4.0, 11.0, 30, "rough")
-    assert total([*parts, Forecast(None, None, 50, "unknown")]) == Forecast(None, None, 50, "unknown")
+    assert total([*parts, Forecast(None, None, 50, "unknown")]) == Forecast(4.0, None, 50, "unknown")
+    assert total([*parts, Forecast(7.0, None, 50, "unknown")]) == Forecast(11.0, None, 50, "unknown")
+    assert total([Forecast(None, None, 50, "unknown")] * 2) == Forecast(None, None, 50, "unknown")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@
   commands and takes its messages, five times per second at least. It stays for half a minute after its job, since
   importing torch takes seconds.
 - **What a job needs** (``needs_of()``) goes through the object store under a name and a version, so that it is put
-  there once and each node fetches it once. ``core/engine/jobs/job_file.py`` writes the same into files of jobs.
+  there once and each node fetches it once.
 - **Places.** ``Workers`` has as many threads as there is room for jobs, and claims runs only while there is: one
   idle thread looks at the queue for all.
 - **Losses.** ``LostError`` puts the unfinished runs of a job back into the queue, from their last checkpoints. A

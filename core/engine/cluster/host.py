@@ -61,7 +61,7 @@ class JobHost:
 
     def take(self, need: tuple[str, str], entries: Sequence[tuple[str, bytes]]) -> None:
         """Keep what jobs refer to. Raises: OSError: the disk is full."""
-        unpack([(name, [content]) for name, content in entries], self._home)
+        unpack(entries, self._home)
         name, self._known[name] = need[0], need[1]
 
     def start(self, job: bytes) -> None:

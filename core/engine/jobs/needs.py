@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,19 +11,11 @@ from core.data.sources.catalog import Catalog
 from core.data.sources.registry import SOURCES
 from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.job import Job
-from core.errors import JobFileError, SpecError
-from core.files import written_atomically
+from core.errors import SpecError
+from core.files import write_atomically
 from core.networks.library.networks import Networks
 from core.settings import Settings
 from core.tasks.tasks import Tasks
-
-_PLACES = re.compile(
-    r"datasets/own/[a-z0-9-]{1,64}(\.\w{1,20})?\.safetensors"
-    r"|bases/r-[0-9a-f]{1,32}\.safetensors"
-    r"|networks/[0-9a-f]{64}/\w[\w.-]{0,255}",
-    re.ASCII,
-)
-"""Where the files of a dataset, a base and a network lie in a folder of dependencies; nothing else is written there."""
 
 
 @dataclass(frozen=True)
@@ -88,18 +79,10 @@ def _network(digest: str, dependencies: Dependencies) -> Iterator[tuple[str, byt
             yield f"networks/{digest}/{path.relative_to(folder).as_posix()}", path.read_bytes()
 
 
-def unpack(entries: Iterable[tuple[str, Iterable[bytes]]], home: Path) -> None:
-    """Write what jobs refer to into a folder: names, and contents in pieces.
-
-    Raises:
-        JobFileError: an entry is none of a dataset, a base or a network; those before it were written.
-        OSError: the folder cannot be written to.
-    """
-    for name, pieces in entries:
-        if not _PLACES.fullmatch(name):
-            raise JobFileError(f"The file has an entry that jobs do not refer to: {name[:80]!r}. Write it again.")
-        with written_atomically(home / name) as file:
-            file.writelines(pieces)
+def unpack(entries: Iterable[tuple[str, bytes]], home: Path) -> None:
+    """Write the entries of a :class:`Need` into a folder. Raises: OSError: the folder cannot be written to."""
+    for name, content in entries:
+        write_atomically(home / name, content)
 
 
 def dependencies_in(home: Path) -> Dependencies:

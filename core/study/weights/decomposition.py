@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from core.training.threads import one_thread
 
 Array = NDArray[np.float64]
 
@@ -17,17 +16,6 @@ MIN_GRAM_SIZE = 64
 
 MIN_GRAM_RATIO = 1e-10
 """Smallest eigenvalue of M Mᵀ, as a share of the largest, that is not lost in rounding."""
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Use only the calling thread: while runs are trained, a second one makes products ten times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def rounding(shape: tuple[int, ...], values: NDArray[np.floating]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.data.dataset import LanguageDataset, TextDataset
+from core.data.passage import SCORED_ROLE
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.predictions import StoredAnswers, stored
 from core.errors import DatasetError, LabError, PredictionsError
@@ -32,6 +33,7 @@ from core.study.arms.examples import (
 )
 from core.study.arms.family import Tested
 from core.tasks.views.image import images_of
+from core.tasks.views.language import in_parts
 from core.training.evaluation import Evaluation, evaluate
 from core.wording.examples import noun
 
@@ -123,6 +125,34 @@ def test_texts(lab: Lab, task: TaskSpec, texts: Sequence[int]) -> tuple[str, ...
         raise DatasetError(f"{task.dataset} has no texts: choose a run on a dataset of texts.")
     chosen = [dataset.test_texts[rows[place]] for place in texts]
     return tuple(each if isinstance(each, str) else each.text for each in chosen)
+
+
+LONGEST = 200
+"""Characters of a message, or of a part of a text, in a request that is shown."""
+
+
+def asked_text(lab: Lab, run: Run) -> tuple[str, str]:
+    """The first test example of a run as a request for its adapter has it, shortened: what is not scored, and what is.
+
+    Of a conversation that is what its network's chat template makes of the messages up to the first answer.
+
+    Raises:
+        LabError: the dataset or the tokenizer is gone, or its template cannot be used.
+    """
+    dataset, row = lab.catalog.load(run.spec.task.dataset), lab.tasks.outline(run.spec.task).test[0]
+    if not isinstance(dataset, LanguageDataset):
+        (text,) = test_texts(lab, run.spec.task, [0])
+        return "", text[:LONGEST]
+    passage = dataset.test_texts[row]
+    answer = next((place for place, (role, _) in enumerate(passage.messages, 1) if role == SCORED_ROLE), None)
+    short = replace(
+        passage,
+        parts=tuple((text[:LONGEST], scored) for text, scored in passage.parts),
+        messages=tuple((role, content[:LONGEST]) for role, content in passage.messages[:answer]),
+    )
+    (whole,) = in_parts([short], lab.artifacts.tokenizer(run), run.spec.task.dataset)
+    first = next(place for place, (_, scored) in enumerate(whole.parts) if scored)
+    return "".join(text for text, _ in whole.parts[:first]), whole.parts[first][0]
 
 
 def tested_by(lab: Lab) -> Tested:

@@ -28,8 +28,9 @@ from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Run
 from core.study.weights.change import REST, WeightChange
-from core.study.weights.decomposition import Array, one_thread
+from core.study.weights.decomposition import Array
 from core.training.evaluation import Evaluation, batch_of, evaluate, judge
+from core.training.threads import one_thread
 
 PartName = Literal["validation", "test"]
 On = Literal["target", "source"]

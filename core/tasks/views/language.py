@@ -80,7 +80,8 @@ def _examples(
     found = scored_examples(in_parts(passages, tokenizer, spec.dataset), tokenizer, spec.length)
     if not found.scored.any():
         raise DatasetError(
-            f"Nothing of {spec.dataset} is left to score in texts of {spec.length} tokens: choose a longer input."
+            f"Nothing of {spec.dataset} is left to score in texts of {spec.length} tokens: choose a longer input, or a "
+            "network whose tokens stand for more characters."
         )
     return found
 
@@ -113,7 +114,8 @@ def scored_examples(passages: Sequence[Passage], tokenizer: TextTokenizer, lengt
     """Passages as tokens, with those that are scored and the bytes that these stand for.
 
     A token is scored if any of its text is in a scored part, and if another token stands before it. A text that is not
-    cut gets the token that ends texts, scored if its last part is; one from a chat template has its own marks.
+    cut gets the token that ends texts, scored if its last part is, unless the text ends with it, white space aside;
+    one from a chat template has its own marks.
 
     Args:
         passages: at least one.
@@ -121,12 +123,13 @@ def scored_examples(passages: Sequence[Passage], tokenizer: TextTokenizer, lengt
         length: maximum number of tokens, those that begin and end texts included; what goes beyond is cut off.
     """
     read = tokenizer.spans([passage.text for passage in passages])
-    ids, flags, sizes = [], [], []
+    ids, flags, sizes, mark = [], [], [], tokenizer.special.get("eos_token", "")
     for passage, found in zip(passages, read, strict=True):
         prefix = () if tuple(found.ids[: len(tokenizer.prefix)]) == tokenizer.prefix else tokenizer.prefix
         kept = min(len(found.ids), max(length - len(prefix), 0))
         has_room = kept == len(found.ids) and len(prefix) + kept < length
-        end = [] if tokenizer.end is None or not has_room or passage.messages else [tokenizer.end]
+        has_end = passage.messages or (mark and passage.text.rstrip().endswith(mark))
+        end = [] if tokenizer.end is None or not has_room or has_end else [tokenizer.end]
         spans = _scored_spans(passage)
         own = [
             any(start < to and max(end, start + 1) > begin for begin, to in spans)

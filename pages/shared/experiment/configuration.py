@@ -16,14 +16,15 @@ from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Experiment
 from core.study.arms.tables import settings_table
 from core.wording.tasks import judged_text, task_text
+from pages.shared.experiment.estimate import fit_warning
 from pages.shared.experiment.like import fill_from, settle_like
 from pages.shared.experiment.price import price_table, rate_warning
 from pages.shared.experiment.start import start_button
-from pages.shared.forms.fit import fit_warning
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_text
+from pages.shared.ui.upload_field import upload_field
 
 SAVE = "Save experiment as file"
 """Label of the link, wherever it is: on Report it stands beside one for another file."""
@@ -73,9 +74,7 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
     """
     turn = st.session_state.setdefault(f"{key}-open-turn", 0)
     with st.popover("Open file", icon=":material/folder_open:"):
-        file = st.file_uploader(
-            "An experiment as a JSON file", type="json", key=f"{key}-open-{turn}", max_upload_size=MAX_FILE // 2**20
-        )
+        file = upload_field("An experiment as a JSON file", MAX_FILE // 2**20, type="json", key=f"{key}-open-{turn}")
         st.caption(f"A file that *{SAVE}* has written, here or elsewhere, or that you have edited.")
     if file is None:
         st.session_state.pop(f"{key}-open-state", None)
@@ -156,7 +155,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
         with cost, st.container(border=True):
             st.subheader("Estimated cost")
             price_table(lab, planned)
-            fit_warning(lab, planned.specs, f"{key}-opened")
+            fit_warning(lab, planned.specs)
             rate_warning(configuration.settings)
             button = f"{key}-start-file"
             experiment = start_button(lab, planned, configuration.trim, "Start the experiment", button, wide=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from core.engine.launcher import Planned
 from core.forecast.forecast import Basis, Forecast
 from core.lab import Lab
 from core.numbers import bytes_text, range_text
+from core.run_spec import RunSpec
+from pages.shared.ui.literal import literal
 
 TICK = 1.0
 """Seconds between two looks at whether the time has been measured."""
@@ -22,7 +26,7 @@ BASES: dict[Basis, str] = {
     "measured": "From runs like these that were trained on this machine.",
     "calibrated": "From a few steps that were timed on this machine.",
     "rough": "A rough range, from runs that differ somewhat or from steps timed while this machine was busy.",
-    "unknown": "A few steps are timed as soon as nothing trains.",
+    "unknown": "At least what the matrix products take. A few steps are timed as soon as nothing trains.",
 }
 """What the expected time follows from, in a sentence."""
 
@@ -42,7 +46,7 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
     st.metric(
         "Time",
         time,
-        BASES["unknown"].removesuffix(".") if time == NOT_KNOWN else None,
+        "A few steps are timed as soon as nothing trains" if time == NOT_KNOWN else None,
         "off",
         delta_arrow="off",
         help=f"Training, evaluation and files, once these runs begin. {BASES[forecast.basis]}",
@@ -57,9 +61,30 @@ def time_and_memory(lab: Lab, planned: Planned) -> None:
     redraw_when_measured(lab, forecast, planned)
 
 
+def fit_warning(lab: Lab, specs: Sequence[RunSpec]) -> bool:
+    """Draw a warning if one of these runs does not fit in memory.
+
+    Args:
+        lab: knows what fits.
+        specs: all runs that will be trained.
+
+    Returns:
+        Whether all runs fit.
+
+    Raises:
+        LabError: a task's data is missing, or adapters do not fit the network.
+    """
+    missing = lab.estimates.shortage(specs)
+    if missing is not None:
+        st.warning(literal(missing), icon=":material/memory:")
+    return missing is None
+
+
 def time_text(lab: Lab, forecast: Forecast) -> str:
-    """The expected time as a range; where it is unknown, whether it is being measured, which waits for all runs."""
-    if forecast.basis == "unknown" and not lab.estimates.can_measure():
+    """The expected time as a range; where it is unknown, the least that it takes, or whether it is being measured,
+    which waits for all runs.
+    """
+    if forecast.seconds_low is None and not lab.estimates.can_measure():
         return NOT_KNOWN
     return range_text(forecast.seconds_low, forecast.seconds_high)
 

@@ -10,6 +10,7 @@ import streamlit as st
 from core.engine.launcher import Planned
 from core.forecast.cost import frozen_sentence, plan
 from core.forecast.forecast import Forecast
+from core.forecast.products import faster_precision
 from core.lab import Lab
 from core.numbers import bytes_text, count_text, counted, listed, unbroken
 from core.plan.budget import LONGER
@@ -96,6 +97,8 @@ def price_table(lab: Lab, planned: Planned) -> None:
             st.metric("Bases to train", f"{len(bases)}", help=f"{many} bases are reused.")
         st.metric("Steps per run", count_text(max(lab.estimates.steps(spec) for spec in first.values())))
         time_and_memory(lab, planned)
+    if faster := faster_precision(specs[0]):
+        (st.warning if "precision" in specs[0].optim.beyond_plain_adam else st.caption)(faster)
 
 
 def count_of(planned: Planned) -> str:

@@ -47,7 +47,7 @@ def start_button(
     def queue(anew: bool = False) -> Experiment:
         missing = lab.estimates.shortage(planned.specs) if check_memory else None
         if missing is not None:
-            raise ShortOfMemoryError(missing.text)
+            raise ShortOfMemoryError(missing)
         return lab.queue(planned, trim=trim, anew=anew)
 
     known = lab.find_experiment(planned)

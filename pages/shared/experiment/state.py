@@ -224,7 +224,7 @@ def time_left(lab: Lab, runs: Sequence[Run]) -> str:
         left = lab.estimates.remaining(live, coming)
         if left.seconds is not None:
             return left_text(left.seconds_low, left.seconds_high)
-        bound = lab.estimates.remaining(live, coming, partly=True).seconds_low or 0.0
+        bound = left.seconds_low or 0.0
         if bound < MIN_BOUND and coming:
             own = lab.estimates.remaining(live)
             ends = (own.seconds_low, own.seconds_high) if own.seconds is not None else (bound or None, None)

@@ -1,4 +1,4 @@
-"""Sending an experiment to TensorBoard or MLflow, and where the trackers stand that follow all runs."""
+"""Sending an experiment to TensorBoard or MLflow, and where the trackers stand that get every run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from core.lab import Lab
 from core.numbers import counted
 from core.store.record import Experiment
 from core.study.report.html import report_file
-from core.tracking.follower import Followed
 from core.tracking.registry import TRACKERS, Target, target_of
+from core.tracking.tracking import Written
 from pages.shared.ui.access import is_local
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
@@ -37,10 +37,10 @@ def send_to_tracker(lab: Lab, experiment: Experiment) -> None:
     """
     key = f"track-{experiment.id}"
     st.caption(
-        "Settings, curves and results of every run; to MLflow adapters and the report as well. What is there already "
-        "is not sent again."
+        "Settings, curves and results of every run that has ended; to MLflow adapters and the report as well. What is "
+        "there already is not sent again."
     )
-    _followed(lab)
+    _written(lab)
     target = _chosen(lab, key)
     if target is not None and st.button(on_primary("Send"), type="primary", key=f"{key}-send"):
         lab.tracking.begin(experiment, target, partial(report_file, lab))
@@ -49,7 +49,7 @@ def send_to_tracker(lab: Lab, experiment: Experiment) -> None:
 
 def _chosen(lab: Lab, key: str) -> Target | None:
     """Draw the choice of a tracker. Returns: the chosen one; None for none that can be used."""
-    known = {target.shown: target for target in lab.tracking.targets}
+    known = {target.shown: target for target in (written.target for written in lab.tracking.written)}
     kinds = {kind: tracker.title for kind, tracker in TRACKERS.items()} if is_local() else {}
     if not known and not kinds:
         st.caption(
@@ -79,23 +79,21 @@ def _chosen(lab: Lab, key: str) -> Target | None:
         return None
 
 
-def _followed(lab: Lab) -> None:
-    """Draw a line for each tracker that follows all runs."""
-    for followed in lab.tracking.followed():
-        line = f"**{literal(followed.target.shown)}** {literal(following_text(followed))}"
-        if followed.error:
-            st.warning(f"{line} {literal(followed.error)}")
+def _written(lab: Lab) -> None:
+    """Draw a line for each tracker that gets every run."""
+    for written in lab.tracking.written:
+        line = f"**{literal(written.target.shown)}** {literal(written_text(written))}"
+        if written.error:
+            st.warning(f"{line} {literal(written.error)}")
         else:
             st.caption(line)
 
 
-def following_text(followed: Followed) -> str:
-    """Where a tracker that follows runs stands, in a sentence."""
-    words = [f"follows all runs since {_moment(followed.since)}"]
-    words.append(f"was last written at {_moment(followed.written)}" if followed.written else "has not been written yet")
-    if followed.pending:
-        words.append(f"lacks parts of {counted(followed.pending, 'run')}")
-    return f"{', '.join(words[:-1])} and {words[-1]}."
+def written_text(written: Written) -> str:
+    """Where a tracker stands that gets every run, in a sentence."""
+    at = f"was last written at {_moment(written.at)}" if written.at else "has not been written yet"
+    missing = f", and lacks {counted(written.missing, 'run')}" if written.missing else ""
+    return f"gets every run when it ends, {at}{missing}."
 
 
 def _progress(lab: Lab, experiment: Experiment) -> None:

@@ -55,7 +55,7 @@ def dataset_picker(
         return None
     start = default if default in infos else lab.catalog.best(kind)
     start = start if start in infos else names[0]
-    _follow(key, start, start == default)
+    follow(key, start, start == default)
     several = len({info.kind for info in infos.values()}) > 1
     name = st.selectbox(
         label,
@@ -119,8 +119,10 @@ def take_dataset(lab: Lab, key: str, kind: str = "") -> bool:
     return False
 
 
-def _follow(key: str, default: str, is_wanted: bool) -> None:
-    """Choose the default where it has changed, is wanted, and nobody has chosen anything but the former one."""
+def follow(key: str, default: str, is_wanted: bool = True) -> None:
+    """Choose the default of a widget where it has changed, is wanted, and nobody has chosen anything but the former
+    one.
+    """
     former = st.session_state.setdefault(f"{key}-of", default)
     if is_wanted and former != default:
         if st.session_state.get(key) == former:

@@ -7,13 +7,12 @@ import streamlit as st
 from core.data.dataset import LANGUAGE
 from core.data.sources.source import DatasetInfo
 from core.lab import Lab
-from core.networks.causal import TESTED
-from core.networks.library.card import NetworkCard
 from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
 from pages.shared.forms import widgets
+from pages.shared.forms.datasets import follow
 from pages.shared.ui.links import link
-from pages.shared.ui.pickers import distinct
+from pages.shared.ui.pickers import distinct, imported_for
 
 QUERY = "network"
 """URL parameter of links that choose an imported network, by its digest."""
@@ -54,17 +53,10 @@ def default_network(lab: Lab, info: DatasetInfo, key: str, direct: bool) -> Netw
     return imported_form(lab, info, key) if direct or not made else made[0].of(num_classes=info.num_outputs)
 
 
-def imported_for(lab: Lab, kind: str) -> list[NetworkCard]:
-    """The networks that were imported and learn datasets of a kind, the newest first."""
-    if not any(family.is_imported for family in families_for(kind)):
-        return []
-    return [card for card in lab.networks.list() if kind != LANGUAGE or card.architecture in TESTED]
-
-
 def imported_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
     """Draw a choice among the networks that were imported, or a link to where they are; see :func:`network_form`."""
     continues = info.kind == LANGUAGE
-    cards = {card.digest: card for card in imported_for(lab, info.kind)}
+    cards = {card.digest: card for card in imported_for(lab, info)}
     if not cards:
         st.info(
             "Classes of texts are learned by a network that you import; there is none yet, and language needs none.",
@@ -79,6 +71,7 @@ def imported_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
             st.session_state[f"{key}-network"] = wanted
         else:
             st.warning("That network is not here; it may have been deleted.", icon=":material/link_off:")
+    follow(f"{key}-network", next(iter(cards)))
     digest = st.selectbox(
         "Network",
         list(cards),

@@ -8,10 +8,13 @@ from datetime import datetime
 
 import streamlit as st
 
-from core.data.dataset import LANGUAGE
+from core.data.dataset import LANGUAGE, LanguageDataset
+from core.data.sources.source import DatasetInfo
 from core.lab import Lab
 from core.networks.causal import TESTED
+from core.networks.library.card import NetworkCard
 from core.networks.network import NetworkSpec
+from core.networks.registry import families_for
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.wording.tasks import task_text
@@ -130,12 +133,30 @@ CONTINUES = "language-"
 """Before the digest of an imported network that is to continue texts, as an address has it."""
 
 
+def imported_id(digest: str, learns: str) -> str:
+    """What addresses call an imported network that is to learn a kind of data."""
+    return f"{CONTINUES * (learns == LANGUAGE)}{digest}"
+
+
 def imported_bases(lab: Lab) -> dict[str, NetworkSpec]:
     """Imported networks by their id in addresses, once for each kind of data that they learn."""
     cards = lab.networks.list()
     found: dict[str, NetworkSpec] = {card.digest: lab.networks.spec(card.digest) for card in cards}
     continuing = [card.digest for card in cards if card.architecture in TESTED]
-    return found | {CONTINUES + digest: lab.networks.spec(digest, learns=LANGUAGE) for digest in continuing}
+    return found | {imported_id(digest, LANGUAGE): lab.networks.spec(digest, learns=LANGUAGE) for digest in continuing}
+
+
+def imported_for(lab: Lab, info: DatasetInfo) -> list[NetworkCard]:
+    """The networks that were imported and learn a dataset, the newest first; for conversations and prompts those that
+    can chat before all others.
+    """
+    if not any(family.is_imported for family in families_for(info.kind)):
+        return []
+    cards = [card for card in lab.networks.list() if info.kind != LANGUAGE or card.architecture in TESTED]
+    dataset = lab.catalog.load(info.name) if info.is_own and info.state == "ready" else None
+    if isinstance(dataset, LanguageDataset) and dataset.is_dialogue:
+        cards.sort(key=lambda card: not lab.networks.can_chat(card))
+    return cards
 
 
 def base_picker(lab: Lab) -> Run | NetworkSpec | None:
@@ -150,7 +171,7 @@ def base_picker(lab: Lab) -> Run | NetworkSpec | None:
 
 def start_id(spec: RunSpec) -> str:
     """Id of the base of a fine-tune run, or digest of the network that was imported, as in the address of a form."""
-    return str(spec.base or f"{CONTINUES * (spec.network.learns == LANGUAGE)}{spec.network.brought}")
+    return spec.base or imported_id(str(spec.network.brought), spec.network.learns)
 
 
 def start_text(lab: Lab, spec: RunSpec) -> str:
