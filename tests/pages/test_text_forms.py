@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.data.dataset import LanguageDataset, TextDataset
-from core.data.passage import Passage
+from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
 from core.forecast.cost import target_layers
 from core.forecast.estimates import Estimates
@@ -213,32 +212,3 @@ def test_each_of_two_networks_of_one_name_can_be_chosen(lab: Lab, tmp_path: Path
             assert app.selectbox(key="pretrain-network").value == digest
     finally:
         lab.networks.remove(second.digest)
-
-
-def test_conversations_begin_with_the_network_that_can_chat_and_the_quick_plan(lab: Lab, tmp_path: Path) -> None:
-    folder = save_tiny(tmp_path / "chatty", "llama", seed=1)
-    (folder / "chat_template.jinja").write_text(
-        "{% for each in messages %}{{ each.role }} {{ each.content }} {% endfor %}"
-    )
-    chatty = lab.networks.import_folder(folder, "chatty")
-    newer = lab.networks.import_folder(save_tiny(tmp_path / "newer", "llama", seed=2), "newer")
-    said = Passage(messages=(("user", "the cat"), ("assistant", "the dog sat")))
-    labels = np.zeros(8, np.int64)
-    lab.catalog.keep(LanguageDataset("upload", (said,) * 8, labels, (said,) * 8, labels), "talks")
-    plain = (Passage.whole("the cat sat"),) * 8
-    lab.catalog.keep(LanguageDataset("upload", plain, labels, plain, labels), "plain")
-    app = draw("home")
-    app.selectbox(key="home-dataset").set_value("digits").run()
-    assert app.radio(key="home-plan").value == "thorough"
-    app.selectbox(key="home-dataset").set_value("plain").run()
-    assert app.selectbox(key="home-network").value != chatty.digest
-    app.selectbox(key="home-dataset").set_value("talks").run()
-    assert not app.exception
-    assert not app.error
-    assert app.selectbox(key="home-network").value == chatty.digest
-    assert app.radio(key="home-plan").value == "quick"
-    with_links = draw("data")
-    address = next(each for each in with_links.get("page_link") if "dataset=talks" in each.proto.query_string)
-    assert f"base=language-{chatty.digest}" in address.proto.query_string
-    for card in (chatty, newer):  # others have one network
-        lab.networks.remove(card.digest)
