@@ -11,6 +11,7 @@ holds one of the two. What both hold takes memory once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.engine.jobs.build import untrained
 from core.methods.linear import features, is_linear
+from core.methods.method import MethodSpec
+from core.networks.network import NetworkSpec
 from core.objectives.language import LanguageSpec
 from core.run_spec import RunSpec
 from core.training.evaluation import BATCH
@@ -58,14 +61,19 @@ def kernel_bytes(specs: Sequence[RunSpec], task: Task, source: Task | None = Non
             *(_rows(lengths[part].sort().values, TEXTS, False) for part in texts_of(task, source) if len(part))
         )
     trained = set[int]() if 0 < frozen.total == frozen.count else _trained_rows(specs, train, lengths[train])
-    _, blocks = block_list(untrained(first.trained_network, method))
-    sizes = {features(module) for block in blocks for module in block.modules() if is_linear(module)}
-    shared, own = len(sizes) * (len(forward | trained) + len(trained)), 0
+    shared, own = _layer_sizes(first.trained_network, method) * (len(forward | trained) + len(trained)), 0
     if language:  # its output layer reads scored tokens, whose number varies
         shared += sum(-(-len(part) // size) for part in held_out)
         parts = first.optim.accumulation * -(-len(train) // first.optim.batch_size)
         own = 2 * parts * first.optim.epochs * len({spec.seed for spec in specs})
     return ENTRY_BYTES * _entries(shared, own, min(len(specs), available_cores()))
+
+
+@lru_cache(maxsize=256)
+def _layer_sizes(network: NetworkSpec, method: MethodSpec) -> int:
+    """Number of sizes of linear layers in the blocks of a network; cached, since pages ask for each run."""
+    _, blocks = block_list(untrained(network, method))
+    return len({features(module) for block in blocks for module in block.modules() if is_linear(module)})
 
 
 def _entries(shared: int, own: int, threads: int) -> int:

@@ -38,7 +38,7 @@ from core.settings import choose_device, device_name
 from core.tasks.tasks import Tasks
 from core.training.bank.shard import no_denormals
 from core.training.sharing import has_fast_loss, sharing
-from core.training.threads import available_cores
+from core.training.threads import available_cores, one_thread
 
 Way = Literal["plain", "alone", "bank"]
 """In plain PyTorch; on this engine, one run alone; on this engine, several runs together, time per run."""
@@ -165,8 +165,7 @@ def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Genera
         MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`.
     """
     task = replace(task, train=task.train.first(MAX_IMAGES))
-    before = torch.get_num_threads()
-    with no_denormals():
+    with no_denormals(), one_thread():
         timings: dict[Subject, Timing] = {}
         for method in (FULL, *spec.adapters):
             timings["plain", method] = _plain(spec, task, method)
@@ -177,12 +176,9 @@ def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Genera
                 timings["bank", method] = _engine(spec, task, method, members, threads or available_cores())
         steps = {subject: _enough(timing) for subject, timing in timings.items()}
         order = sorted(timings, key=lambda subject: WAYS.index(subject[0]))
-        try:
-            while True:
-                yield {subject: timings[subject](steps[subject]) for subject in order}
-                order.reverse()
-        finally:
-            torch.set_num_threads(before)
+        while True:
+            yield {subject: timings[subject](steps[subject]) for subject in order}
+            order.reverse()
 
 
 def _enough(timing: Timing) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -47,7 +46,7 @@ from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short
 from tests.pages.test_pages import draw, texts
 from tests.text_home import pets
-from tests.training.tiny_passages import network_of, tokenizer_folder
+from tests.training.tiny_passages import save_network
 
 pytestmark = pytest.mark.usefixtures("read_here")
 
@@ -72,9 +71,7 @@ class Done:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     folder = tmp_path_factory.mktemp("language")
-    network_of("llama tied", dtype=torch.float32).save_pretrained(folder / "tiny")
-    for file in tokenizer_folder().iterdir():
-        shutil.copy(file, folder / "tiny")
+    save_network("llama tied", folder / "tiny")
     lab = open_lab(Settings(home=folder / "home"))
     lab.catalog.keep(pets(), "pets")
     lab.catalog.keep(replace(pets(), test_texts=pets().train_texts, test_labels=pets().train_labels), "others")

@@ -6,6 +6,7 @@ import json
 import random
 from functools import cache
 from pathlib import Path
+from shutil import copytree
 from tempfile import mkdtemp
 from typing import Any
 
@@ -99,3 +100,9 @@ def network_of(name: str, seed: int = 0, dtype: torch.dtype = torch.float64) -> 
             if parameter.ndim == 2:
                 parameter.normal_(0, 0.2, generator=generator)
     return network
+
+
+def save_network(name: str, folder: Path) -> None:
+    """Write a network of :data:`CONFIGS` with its tokenizer to a folder, as people import one."""
+    network_of(name, dtype=torch.float32).save_pretrained(folder)
+    copytree(tokenizer_folder(), folder, dirs_exist_ok=True)

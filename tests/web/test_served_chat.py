@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from tests.browser.conftest import free_port
 from tests.conftest import HANG, finish, short
 from tests.data.passage_files import chat, conversation, dataset_of
 from tests.pages.test_pages import draw
-from tests.training.tiny_passages import network_of, tokenizer_folder
+from tests.training.tiny_passages import save_network
 from tests.web.conftest import wait_for_answer
 
 pytestmark = pytest.mark.usefixtures("read_here")
@@ -39,9 +38,7 @@ TEMPLATE = (
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("chat")
-    network_of("llama tied", dtype=torch.float32).save_pretrained(folder / "tiny")
-    for file in tokenizer_folder().iterdir():
-        shutil.copy(file, folder / "tiny")
+    save_network("llama tied", folder / "tiny")
     (folder / "tiny" / "chat_template.jinja").write_text(TEMPLATE)
     lab = open_lab(Settings(home=folder / "home"))
     chats = [conversation(*chat(f"the cat {number}", f"{SAID} {number}")) for number in range(20)]
