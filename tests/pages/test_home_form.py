@@ -253,6 +253,7 @@ def test_they_do_with_texts_and_an_imported_network_too(
 ) -> None:
     app = draw("home")
     app.selectbox(key="home-dataset").set_value("pets").run()
+    app.radio(key="home-plan").set_value("thorough").run()  # the others search for rates, too
     home = asked[-1]
     assert home.network is not None, "as it was imported"
     for page in ("finetune", "study"):
