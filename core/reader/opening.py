@@ -18,7 +18,7 @@ from core.errors import LabError
 from core.reader import process
 from core.reader.budget import Budget
 from core.reader.limits import Limits
-from core.reader.values import decode, encode
+from core.reader.values import decode, encode, encode_parts
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,11 +91,11 @@ def in_reader(
             given = bound.arguments
             kind, subject = given.get("error", error), given.get("what", what)
             try:
-                arguments = encode([*given.values()])
+                arguments = encode_parts(given.values())
             except UnicodeEncodeError as problem:
                 raise kind(f"{subject} has characters in it that are no text: choose another one.") from problem
-            limits = bounds.of_arguments(len(arguments))
-            request = encode([function.__module__, function.__qualname__, limits]), arguments
+            limits = bounds.of_arguments(sum(map(len, arguments)))
+            request = [encode([function.__module__, function.__qualname__, limits])], arguments
             with _budget.taken(limits.memory, WAITS.get()):
                 answer, code = process.ask(request, limits, (function.__module__, *imports))
             try:

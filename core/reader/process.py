@@ -29,6 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SIZE = struct.Struct("<Q")
 """Number of bytes, before each of the two parts of a request and before an answer."""
 
+Request = tuple[Sequence[bytes], Sequence[bytes]]
+"""What is asked for and its arguments, see :func:`core.reader.serve.answer`, each in parts to be sent in turn."""
+
 STATUS = struct.Struct("<i")
 """Exit code of a process that ended without an answer, in its place; negative for a signal."""
 
@@ -55,11 +58,11 @@ _process: subprocess.Popen[bytes] | None = None
 """The process that forks, and the way to it; None while there is none."""
 
 
-def ask(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str]) -> tuple[bytearray, int]:
+def ask(request: Request, limits: Limits, modules: Sequence[str]) -> tuple[bytearray, int]:
     """Have a request answered by a process of its own.
 
     Args:
-        request: see :func:`core.reader.serve.answer`.
+        request: what is asked for.
         limits: on the process.
         modules: what the process needs.
 
@@ -81,7 +84,7 @@ def ask(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str]) ->
         ) from error
 
 
-def _of_fork(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str]) -> tuple[bytearray, int] | None:
+def _of_fork(request: Request, limits: Limits, modules: Sequence[str]) -> tuple[bytearray, int] | None:
     """What a fork answered; None if there was no process to fork it, so that it is worth to ask again."""
     here, there = socket.socketpair()
     with here:
@@ -96,9 +99,9 @@ def _of_fork(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str
         head = b""
         try:
             with here.makefile("rwb") as stream:
-                for part in request:
-                    stream.write(SIZE.pack(len(part)))
-                    stream.write(part)
+                for parts in request:
+                    stream.write(SIZE.pack(sum(map(len, parts))))
+                    stream.writelines(parts)
                 stream.flush()
                 head = stream.read(SIZE.size)
                 if len(head) == SIZE.size:
@@ -124,10 +127,10 @@ def _content(stream: Any, size: int, limits: Limits) -> bytearray:
     return content if got == len(content) else bytearray()
 
 
-def _of_new_process(request: tuple[bytes, bytes], limits: Limits) -> tuple[bytearray, int]:
+def _of_new_process(request: Request, limits: Limits) -> tuple[bytearray, int]:
     """What a process answered that was started for one request."""
     process = _started([], (), subprocess.PIPE, subprocess.DEVNULL)
-    sent = b"".join(SIZE.pack(len(part)) + part for part in request)
+    sent = b"".join(part for parts in request for part in (SIZE.pack(sum(map(len, parts))), *parts))
     try:
         answer, _ = process.communicate(sent, timeout=limits.wall + DELAY)
     except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import typing
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,21 @@ from core import errors
 def encode(value: Any) -> bytes:
     """Encode a value. Raises: NotImplementedError: it cannot be passed to or from the reader."""
     return msgspec.msgpack.encode(value, enc_hook=_encoded)
+
+
+def encode_parts(values: Collection[Any]) -> list[bytes]:
+    """Encode a list of values in parts to be sent one after the other; a file among them is a part, not copied.
+
+    Raises:
+        NotImplementedError: one cannot be passed to or from the reader.
+    """
+    parts = [b"\xdc" + len(values).to_bytes(2, "big")]
+    for value in values:
+        if isinstance(value, bytes):
+            parts += [b"\xc6" + len(value).to_bytes(4, "big"), value]
+        else:
+            parts.append(encode(value))
+    return parts
 
 
 def decode(kind: Any, content: bytes | bytearray | memoryview) -> Any:

@@ -42,6 +42,12 @@ def kill(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+@in_reader(DatasetError)
+def size_of(content: bytes) -> int:
+    """The number of bytes of a file."""
+    return len(content)
+
+
 @in_reader(DatasetError, "The file", SMALL)
 def misbehave(how: str, what: str = "The picture") -> str:
     """Do what a hostile file might make a parser do."""

@@ -26,7 +26,7 @@ from core.reader.values import decode, encode
 from tests import forked
 from tests.bad_files.sentences import faults_of
 from tests.conftest import HANG, wait_until
-from tests.reader.openers import Things, allocate, anything, environment, kill, misbehave, pids, same
+from tests.reader.openers import Things, allocate, anything, environment, kill, misbehave, pids, same, size_of
 
 TIME = "The picture takes more than 1 seconds to read: choose another one."
 DAMAGE = "The picture cannot be read: it is damaged, or takes more than 64 MiB of memory. Choose another one."
@@ -102,6 +102,17 @@ def test_whatever_ends_the_reader_is_one_sentence(how: str, is_forked: bool, mon
 def test_a_signal_is_one_sentence(number: int) -> None:
     with pytest.raises(DatasetError, match=r"^The file (takes more than 1 seconds|cannot be read)"):
         kill(number)
+
+
+def test_a_file_is_sent_to_the_reader_without_a_copy_of_it() -> None:
+    content = bytes(2**24)
+    size_of(b"")  # which starts the process
+    tracemalloc.start()
+    try:
+        assert size_of(content) == len(content)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_that_was_refused_is_not_kept() -> None:
