@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.store.record import State
 
-VERSION = 13
+VERSION = 14
 """Version of the tables below, stored in the file as ``user_version``."""
 
 EPOCH_MEASURES_7 = ("validation_loss", "validation_accuracy", "source_accuracy", "source_accuracy_masked")
@@ -46,7 +46,6 @@ CREATE INDEX tags_by_tag ON tags (tag);
 """
 
 _COUNT_CHANGES = """
-CREATE INDEX runs_to_copy ON runs (created) WHERE copied < changes;
 CREATE TRIGGER run_changed AFTER UPDATE OF state, result, cause, note, archived ON runs
 BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.id; END;
 CREATE TRIGGER tag_added AFTER INSERT ON tags BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
@@ -55,7 +54,7 @@ CREATE TRIGGER file_added AFTER INSERT ON files BEGIN UPDATE runs SET changes = 
 CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN UPDATE runs SET changes = changes + 1 WHERE id = OLD.run; END;
 CREATE TRIGGER log_added AFTER INSERT ON log BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
 """
-"""Triggers that count the changes of each run, so that the copy in its folder is updated after every change."""
+"""Triggers that count the changes of each run: of the store and the file in its folder, the one with more is newer."""
 
 _RENAMED_10 = """
 CREATE TRIGGER experiment_renamed AFTER UPDATE OF name ON experiments
@@ -130,7 +129,7 @@ CREATE TABLE runs (
     resumed_step INTEGER NOT NULL DEFAULT 0, resumed_seconds REAL NOT NULL DEFAULT 0,
     archived INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT '',
     {_DATASET}, {", ".join(f"{name} {definition}" for name, definition in _FROM_RESULT.items())},
-    changes INTEGER NOT NULL DEFAULT 1, copied INTEGER NOT NULL DEFAULT 0, {_KIND}
+    changes INTEGER NOT NULL DEFAULT 1, {_KIND}
 ) STRICT;
 CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
 {_INDICES}
@@ -176,6 +175,7 @@ CREATE INDEX log_by_run ON log (run);
     3: """
 ALTER TABLE runs ADD COLUMN changes INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE runs ADD COLUMN copied INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX runs_to_copy ON runs (created) WHERE copied < changes;
 """
     + _COUNT_CHANGES
     + _RENAMED_10,
@@ -216,6 +216,10 @@ INSERT INTO looks SELECT experiment,
     (SELECT json_group_array(json_array(value, epochs)) FROM json_each(family)), seeds, level, claims, at FROM looks_12;
 DROP TABLE looks_12;
 """,  # noqa: S608 (constants)
+    13: """
+DROP INDEX runs_to_copy;
+ALTER TABLE runs DROP COLUMN copied;
+""",
 }
 """SQL that upgrades the tables of each version to the next one."""
 

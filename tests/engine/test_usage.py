@@ -14,7 +14,7 @@ from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
-from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.store.many import write_many
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
@@ -23,9 +23,8 @@ SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 def test_usage_is_what_is_on_the_disk_and_follows_every_change(lab: Lab, settings: Settings) -> None:
     (run,) = finish(lab, lab.launch(SPEC).id)
     file = lab.artifacts.path(run.id, "network.safetensors")
-    wait_until(lambda: copied(lab, run.id))
     usage = lab.usage.measure()
-    names = ("network.safetensors", "predictions.safetensors", "run.safetensors")
+    names = ("network.safetensors", "predictions.safetensors", "run.json")
     assert usage.runs == sum(file.with_name(name).stat().st_size for name in names) == lab.usage.of([run.id])
     assert usage.store >= 4096
     assert usage.total == usage.runs + usage.store + usage.datasets + usage.networks

@@ -14,9 +14,9 @@ from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
-from core.store.run_file import read_run_file
+from core.store.run_file import put, read_run_file, write_run_file
 from core.store.search import Query
-from tests.conftest import DIGITS, copied, finish, short, wait_until
+from tests.conftest import DIGITS, finish, short
 from tests.pages.test_pages import PAGES, draw
 from tests.store.states import insert
 from tests.study.samples import RESULT
@@ -91,10 +91,16 @@ def test_it_waits_while_others_are_trained(current_lab: Lab, tmp_path: Path, bas
     assert (waits.state, waits.step, waits.cause) == ("queued", 0, None)
 
 
-def test_its_copy_keeps_the_spec_as_it_was(current_lab: Lab, newer: str, tmp_path: Path) -> None:
-    wait_until(lambda: copied(current_lab, newer))
-    kept = read_run_file(current_lab.settings.runs / newer)
-    assert json.loads(kept.row["spec"])["method"] == NEWER
+def test_its_file_keeps_the_spec_as_it_was(current_lab: Lab, newer: str) -> None:
+    folder = current_lab.settings.runs / newer
+    with current_lab.store.transaction() as db:
+        write_run_file(db, folder)
+    for _ in range(2):  # it is put back as it was, too
+        (kept,) = read_run_file(folder)["runs"]
+        assert json.loads(kept["spec"])["method"] == NEWER
+        with current_lab.store.transaction() as db:
+            put(db, read_run_file(folder))
+            write_run_file(db, folder)
 
 
 def test_it_cannot_be_launched_or_read_from_a_file(current_lab: Lab, newer: str) -> None:
