@@ -206,7 +206,7 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
         case "missing":
             return f"{title} is missing."
         case "extra_forbidden":
-            return f"{shown_name(names[-1])} is not a setting of {owner.__name__}."
+            return f"{shown_name(names[-1])} is not a setting; known here: {', '.join(owner.model_fields)}."
         case "literal_error":
             rule = f"must be {context['expected']}"
         case "too_long":
