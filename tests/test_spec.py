@@ -204,7 +204,11 @@ BAD = [
     (RunSpec, {"method": {"kind": "lora", "rank": 0}}, "Rank must be at least 1, not 0."),
     (RunSpec, {"method": "pretrain", "network": "mind"}, "There is no network 'mind'; choose one of: perceptron"),
     (RunSpec, {"method": "pretrain", "optim": {"epochs": 0}}, "Epochs must be at least 1, not 0."),
-    (RunSpec, {"method": "pretrain", "task": {"colour": "red"}}, "colour is not a setting; known here: dataset, classes, "),
+    (
+        RunSpec,
+        {"method": "pretrain", "task": {"colour": "red"}},
+        "colour is not a setting; known here: dataset, classes, ",
+    ),
     (RunSpec, {"method": "pretrain", "seed": -1}, "Seed must be at least 0, not -1."),
     (TaskSpec, {"classes": (1,) * 1001}, "Classes kept takes at most 1000: remove some."),
     (TaskSpec, {"classes": (1, 10**400)}, "Classes kept must be at most 999"),
