@@ -278,7 +278,7 @@ ZIPS: Table = {
     **{f"all but {length} bytes": (lambda n=length: beside()[:-n], "") for length in (1, 30)},
     "large weights of zeros": (
         lambda: zipped(*(dict(sound()) | {WEIGHTS: bytes(300_000_000)}).items()),
-        "implausible compression",
+        "not a safetensors file, or it is damaged",
     ),
     "no network": (lambda: zipped(("readme.txt", b"nothing")), "has no config.json"),
     "an adapter in a folder": (lambda: zipped(("out/adapter_config.json", b"{}")), "is an adapter, not a network"),
