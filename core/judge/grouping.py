@@ -236,8 +236,10 @@ def unique(cells: Sequence[Cells], reading: Reading, found: Open, table: Table, 
 
 def ask_repeated(cells: Sequence[Cells], found: Open, table: Table, read: Mapping[str, str]) -> None:
     """Ask which of some rows of one setting and seed counts; see :func:`unique`."""
-    row, epoch = cells[0].row, f" of {read['epoch']} {cells[0].order:g}" if math.isfinite(cells[0].order) else ""
-    text = f"{printable(row.method)!r} has {len(cells)} different rows with seed {row.seed}{epoch}."
+    row = cells[0].row
+    places = [f"{each.place} ({printable(each.row.run, 40)})" if each.row.run else each.place for each in cells]
+    several = f"{printable(row.method)!r} has {len(cells)} different rows with seed {row.seed}"
+    text = f"{several}, as {places[0]} and {places[-1]}."
     found.ask("repeated", f"{text} {_forgotten(table, [each.at for each in cells], read)}", ("first", "last"))
 
 
@@ -257,8 +259,8 @@ def _forgotten(table: Table, rows: Sequence[int], read: Mapping[str, str]) -> st
                 others.append(name)
     if not like and not others:
         return (
-            "Say which counts, or name the columns that tell them apart, such as the learning rate, or others as "
-            "further settings."
+            "They differ in no column that looks like a setting: say which counts, or name a column that tells them "
+            "apart as a further setting."
         )
     asked = [f"Is {printable(name, 40)!r} the {field.replace('_', ' ')}?" for name, field in like.items()][:3]
     differ = f"They differ in {columns_text([*like, *others])}."

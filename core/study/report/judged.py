@@ -175,8 +175,8 @@ def carried(answer: JudgedAnswer) -> list[str]:
     sentences = [REPORTED]
     if not answer.has_test_part:
         sentences.append(
-            f"{measure.title} is of the validation part, which flatters what was tried most, and no measure on a test "
-            "part is reported: nothing is said of new data."
+            f"No measure on a test part is reported: {measure.noun} flatters what was tried most, and says little of "
+            "new data."
         )
     elif not answer.has_validation:
         sentences.append(
@@ -214,7 +214,7 @@ def _seen_sentence(answer: JudgedAnswer) -> str:
         for arm in ordered[:MAX_SEEN]
     ]
     names += [f"{len(ordered) - MAX_SEEN:,} more"] * (len(ordered) > MAX_SEEN)
-    many = ", each the best of several by the same numbers, which flatters what was tried most" * answer.is_tuned
+    many = ", the best of several by the same numbers, which flatters what was tried most" * answer.is_tuned
     return f"Best mean {answer.measure.noun} seen: {listed(names)}{many}."
 
 
