@@ -11,6 +11,7 @@ import streamlit as st
 from core.errors import LabError
 from core.judge.reading import COLUMNS, MAX_OFFERED, Question, Reading
 from core.judge.results import Gathered, Results, gathered
+from core.judge.scale import TEST
 from core.judge.sources import SOURCES, Given, read
 from core.judge.table import MAX_BYTES, Table
 from core.lab import Lab
@@ -174,7 +175,11 @@ def _preview(results: Results, found: Gathered) -> None:
         f"compared with {results.reference}",
         f"by {measure.noun}, {'higher' if measure.higher_is_better else 'lower'} is better, margin "
         f"{measure.margin_text(results.scale.within)}",
-        "chosen on the validation part" if chosen else "without a validation part",
+        "without a test part"
+        if results.scale.part != TEST
+        else "chosen on the validation part"
+        if chosen
+        else "without a validation part",
     ]
     if found.measures:
         facts.append(f"test examples of {counted(len(found.measures), 'run')}")
