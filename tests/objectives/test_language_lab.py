@@ -183,6 +183,20 @@ def test_served_texts_cost_base_and_adapter_what_evaluation_counted(done: Done, 
     assert "TextScore" in description()["components"]["schemas"]
 
 
+@pytest.mark.parametrize("which", ["topics", "direct", "alone"])
+def test_the_code_on_serve_asks_the_adapter_that_is_chosen_whichever_is_the_newest(done: Done, which: str) -> None:
+    run = done.run(getattr(done, which), "lora")
+    app = draw("serve")
+    box = app.selectbox(key="pick-adapter")
+    (option,) = [option for option in box.options if run.id in option]
+    box.select(option).run()
+    assert not app.exception
+    programs = [code.value for code in app.code if code.value.startswith("import json")]
+    assert f'for name in [None, "{run.id}", ' in programs[0]
+    assert (f'"base": "{run.spec.base}"' in programs[-1]) == (which == "topics")
+    assert "scores texts that are given, and generates none" in texts(app)
+
+
 def has(run: Run, label: int) -> bool:
     """Whether a run's task has the texts of a topic."""
     return run.spec.task.classes is None or label in run.spec.task.classes
