@@ -101,10 +101,11 @@ def _preview(file_id: str, content: bytes) -> Dataset | None:
         st.error(literal(table.unlabelled))
         return None
     guessed = guess(table, numbers=not objective.has_classes)
-    if guessed.obstacle:
-        st.warning(literal(guessed.obstacle), icon=":material/block:")
+    place = st.container()
     _rows(table, guessed)
     columns = _columns(file_id, table, guessed, objective)
+    if guessed.obstacle and columns is None:
+        place.warning(literal(guessed.obstacle), icon=":material/block:")
     drop = st.toggle(
         REPEATED_ROWS,
         key=f"upload-drop-{file_id}",
