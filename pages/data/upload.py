@@ -54,9 +54,10 @@ def upload_dataset(lab: Lab) -> None:
         return
     refused = bool(UPLOADS[file.kind].fault(file.id, file.content))
     if refused and file.kind == kind:
-        others = [each.title for name, each in UPLOADS.items() if name != kind and not each.fault(file.id, file.content)]
-        if others:
-            st.info(f"{literal(file.name)} can be read as {others[0].lower()}: choose {others[0]} above for that.")
+        for other in UPLOADS.values():
+            if other is not upload and not other.fault(file.id, file.content):
+                title = other.title
+                st.info(f"{literal(file.name)} can be read as {title.lower()}: choose {title} above for that.")
     elif refused:
         file, in_field = take_as(kind, file), False
     elif file.kind != kind:

@@ -148,7 +148,7 @@ def test_a_file_in_review_is_kept_over_a_visit_to_another_page_until_it_is_saved
 
 def test_a_file_under_the_wrong_kind_is_told_the_right_one_and_goes_with_the_choice_of_it(opened: Lab) -> None:
     chat = b'{"prompt": "one and one", "completion": "two"}\n' * 40
-    pairs = (("image", "Images", "a.npz", GOOD, "60 images in 3 classes"), ("text", "Texts", "b.jsonl", chat, "40 passages"))
+    pairs = ("image", "Images", "a.npz", GOOD, "60 images"), ("text", "Texts", "b.jsonl", chat, "40 passages")
     for (right, title, name, content, shown), (wrong, *_) in zip(pairs, pairs[::-1], strict=True):
         app = draw("data")
         app.segmented_control(key="upload-kind").set_value(wrong).run()
