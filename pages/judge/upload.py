@@ -23,7 +23,6 @@ from pages.shared.experiment.current import remember
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
-from pages.shared.ui.upload_field import upload_field
 
 NUMBERS = {"within": 0.0, "examples": 2}
 """Fields with a number, and the least one."""
@@ -123,9 +122,9 @@ def upload_results(lab: Lab, before: Judged | None = None) -> None:
     """
     prefix = f"judge-{before.id if before else 'new'}"
     turn = st.session_state.setdefault(f"{prefix}:turn", 0)
-    uploaded = upload_field(
+    uploaded = st.file_uploader(
         "Files with results",
-        MAX_BYTES // 2**20,
+        max_upload_size=MAX_BYTES // 2**20,
         accept_multiple_files=True,
         key=f"{prefix}:files-{turn}",
         help="A table, and files beside it.",

@@ -77,7 +77,7 @@ def headline(verdict: Verdict) -> str:
         case _:
             if told.difference.holds_zero:
                 among = f"in {measure.noun} is shown between {name} and {reference_name(verdict.full)}"
-                return f"No choice yet: no difference {among}; it was {off}."
+                return f"No choice yet: no difference {among}; {name} was {off}."
             return f"No choice yet: {name} was {off} in these runs, which is not enough for a claim."
 
 
