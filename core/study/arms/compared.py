@@ -7,7 +7,6 @@ from statistics import fmean
 
 from core.methods.method import Role
 from core.numbers import capitalized
-from core.objectives.measure import Measure
 from core.plan.new_classes import head_for
 from core.run_spec import RunSpec
 from core.store.record import Run
