@@ -13,7 +13,7 @@ from pathlib import Path
 from cachetools import LRUCache
 from torch import nn
 
-from core.errors import LabError, NetworkFileError, NetworkInUseError, os_error_as, printable
+from core.errors import LabError, NetworkFileError, NetworkInUseError, os_error_as
 from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.causal import CausalSpec
 from core.networks.imported import ImportedSpec
@@ -21,13 +21,10 @@ from core.networks.library.card import NetworkCard, checked_name, read_card, wri
 from core.networks.library.check import read_all
 from core.networks.library.config import told_by
 from core.networks.library.files import CHAT_TEMPLATE, NetworkFiles
-from core.networks.library.hub import HubPlace
-from core.networks.library.importing import Importing
+from core.networks.library.importing import arriving, clean, import_from
 from core.networks.library.known import KNOWN, KnownNetwork, known
 from core.networks.library.package import is_packaged, packaged_path, packaged_place
-from core.networks.library.partial import arriving, clean
-from core.networks.library.place import FolderPlace, Place
-from core.networks.library.zip_place import ZipPlace, is_place, is_zip, stem_of
+from core.networks.library.place import Place, folder_place, is_zip, stem_of, zip_place
 from core.networks.network import NetworkSpec
 from core.networks.tokenizer import SETTINGS, Tokenizer
 from core.networks.transformer import TransformerSpec
@@ -214,11 +211,7 @@ class Networks:
         return self._settings.networks / self.card(digest).digest
 
     def import_known(
-        self,
-        name: str,
-        progress: Callable[[float], None] | None = None,
-        stop: threading.Event | None = None,
-        folders: bool = False,
+        self, name: str, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None
     ) -> NetworkCard:
         """Import a network by its name, completely or not at all.
 
@@ -226,8 +219,7 @@ class Networks:
             name: of a known network, which is taken from its package where that is installed; or at Hugging Face, with
                 ``@`` and a revision if wanted.
             progress: called with the fraction that is done, 0 to 1.
-            stop: once set, bringing ends at the next piece, and no server is waited for.
-            folders: whether the name may be that of a folder or a zip on this machine.
+            stop: once set, importing ends at the next piece.
 
         Raises:
             NetworkFileError: there is no such network, something is wrong with it, it was stopped, or the connection
@@ -237,11 +229,23 @@ class Networks:
         network = known(name)
         path = packaged_path(network) if network else None
         if network is not None and path is not None:
-            return self._import_package(network, path, progress, stop)
-        if network is None and folders and is_place(Path(name).expanduser()):
-            return self.import_folder(Path(name).expanduser(), "", progress, stop)
-        place = HubPlace(network.hub if network else name, stop=stop)
-        return self._found_as(place.name, self._import(place, place.name, progress, stop))
+            unsaved = f"{network.packaged} could not be saved"
+            with (
+                os_error_as(NetworkFileError, unsaved, "Free some space, then try again."),
+                arriving(self._settings.networks, network.packaged) as scratch,
+            ):
+                place, name = packaged_place(network, path, scratch), network.packaged
+                card = self._import(place, name, progress, stop)
+        else:
+            from core.networks.library.hub import hub_place  # what it needs takes a third of a second to import
+
+            place = hub_place(network.hub if network else name)
+            name = place.what
+            card = self._import(place, name, progress, stop)
+        if card.name.lower() != name.lower():  # so that it is found by this name; people go on to read the other one
+            card = replace(card, name=name, own_name=card.title)
+            write_card(self._settings.networks / card.digest, card)
+        return card
 
     def import_folder(
         self,
@@ -257,33 +261,23 @@ class Networks:
             name: what it is called unless it is here already; default: the folder's name, or the zip's without
                 its ending, where that tells which one it is; else one by its config.
             progress: called with the fraction that is done, 0 to 1.
-            stop: once set, bringing ends at the next piece.
+            stop: once set, importing ends at the next piece.
         """
-        if not is_zip(folder):
-            return self._import(FolderPlace(folder), name or told_by(folder.resolve().name), progress, stop)
-        read = os_error_as(NetworkFileError, f"The zip {printable(folder.name, 60)} cannot be read")
-        with read, folder.open("rb") as file:
-            place = ZipPlace(file, folder.name)
-            return self._import(place, name or told_by(stem_of(folder.name)), progress, stop)
+        if is_zip(folder):
+            return self.import_zip(folder, folder.name, name, progress, stop)
+        return self._import(folder_place(folder), name or told_by(folder.resolve().name), progress, stop)
 
     def import_zip(
         self,
-        content: bytes,
+        content: bytes | Path,
         file: str,
+        name: str = "",
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
-        name: str = "",
     ) -> NetworkCard:
-        """Take a network from a zip; see :meth:`import_known`.
-
-        Args:
-            content: the zip.
-            file: its name.
-            progress: called with the fraction that is done, 0 to 1.
-            stop: once set, bringing ends at the next piece.
-            name: what the network is called unless it is here already; default: see :meth:`import_folder`.
-        """
-        return self._import(ZipPlace(content, file), name or told_by(stem_of(file)), progress, stop)
+        """Take a network from a zip. Args: content: it, or where it is; file: its name; others: as for a folder."""
+        with zip_place(content, file) as place:
+            return self._import(place, name or told_by(stem_of(file)), progress, stop)
 
     def remove(self, digest: str) -> None:
         """Delete a network; does nothing if it is not there.
@@ -297,7 +291,7 @@ class Networks:
             return
         self._check_unused(digest)
         moved = os_error_as(NetworkFileError, "This network cannot be deleted")
-        with moved, arriving(self._settings.networks, None, "The network") as aside:
+        with moved, arriving(self._settings.networks, "The network") as aside:
             # Moved first, so that no half of a network is ever found under its digest.
             folder.rename(aside / digest)
             try:
@@ -322,29 +316,6 @@ class Networks:
             named = ", ".join(runs[:NAMED]) + (f" and {len(runs) - NAMED:,} more" if len(runs) > NAMED else "")
             raise NetworkInUseError(f"This network cannot be deleted, since runs start from it: {named}.")
 
-    def _import_package(
-        self,
-        network: KnownNetwork,
-        path: Path,
-        progress: Callable[[float], None] | None,
-        stop: threading.Event | None,
-    ) -> NetworkCard:
-        with (
-            os_error_as(NetworkFileError, f"{network.packaged} could not be saved", "Free some space, then try again."),
-            arriving(self._settings.networks, None, network.packaged) as scratch,
-            packaged_place(network, path, scratch) as place,
-        ):
-            return self._found_as(network.packaged, self._import(place, network.packaged, progress, stop))
-
-    def _found_as(self, name: str, card: NetworkCard) -> NetworkCard:
-        """A network that :meth:`find` finds by a name, also where it was here under another one, which people go on to
-        read.
-        """
-        if card.name.lower() != name.lower():
-            card = replace(card, name=name, own_name=card.title)
-            write_card(self._settings.networks / card.digest, card)
-        return card
-
     def _import(
         self,
         place: Place,
@@ -352,7 +323,7 @@ class Networks:
         progress: Callable[[float], None] | None,
         stop: threading.Event | None,
     ) -> NetworkCard:
-        return Importing(self._settings, place, self._check_room, progress, stop).run(name)
+        return import_from(place, self._settings.networks, self._check_room, name, progress, stop)
 
 
 def _weights_of(card: NetworkCard) -> NetworkFiles:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +13,7 @@ from core.files import sha256_of
 from core.networks.hugging_face import save_gguf
 from core.networks.library.card import NetworkCard
 from core.networks.library.known import KnownNetwork
-from core.networks.library.place import FolderPlace
+from core.networks.library.place import Place, folder_place
 from core.numbers import listed
 
 FOR_GGUF = ("gguf", "accelerate")
@@ -33,8 +31,7 @@ def packaged_path(network: KnownNetwork) -> Path | None:
     return None
 
 
-@contextmanager
-def packaged_place(network: KnownNetwork, path: Path, scratch: Path) -> Iterator[FolderPlace]:
+def packaged_place(network: KnownNetwork, path: Path, scratch: Path) -> Place:
     """A network's files in its package, as safetensors.
 
     Args:
@@ -56,7 +53,7 @@ def packaged_place(network: KnownNetwork, path: Path, scratch: Path) -> Iterator
             save_gguf(path, scratch)
         except SpecError as error:
             raise NetworkFileError(str(error)) from error
-    yield FolderPlace(
+    return folder_place(
         path if path.is_dir() else scratch,
         f"The package {network.distribution}",
         f"package {network.distribution}",

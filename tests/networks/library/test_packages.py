@@ -84,7 +84,7 @@ def test_without_its_package_a_known_network_is_asked_for_at_hugging_face(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.networks.library.networks.packaged_path", lambda network: None)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read from the environment once
     networks = Networks(Settings(home=tmp_path))
     assert [offer.is_installed for offer in networks.offers()] == [False, False]
     with pytest.raises(NetworkFileError, match="sentence-transformers/all-MiniLM-L6-v2 cannot be downloaded"):
