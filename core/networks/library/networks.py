@@ -23,7 +23,7 @@ from core.networks.library.config import told_by
 from core.networks.library.files import CHAT_TEMPLATE, NetworkFiles
 from core.networks.library.importing import arriving, clean, import_from
 from core.networks.library.known import KNOWN, KnownNetwork, known
-from core.networks.library.package import is_packaged, packaged_path, packaged_place
+from core.networks.library.package import packaged_path, packaged_place
 from core.networks.library.place import Place, folder_place, is_zip, stem_of, zip_place
 from core.networks.network import NetworkSpec
 from core.networks.tokenizer import SETTINGS, Tokenizer
@@ -97,19 +97,13 @@ class Networks:
 
     def find(self, name: str) -> NetworkCard | None:
         """The newest network with this name: one that people gave it, that of a known network, a name at Hugging Face,
-        or the first characters of a digest, at least eight; of a known network that is in an installed package also one
-        with its files, whatever it is called. None if there is none.
+        or the first characters of a digest, at least eight. None if there is none.
         """
         network, own = known(name), name.strip().lower()
         names = network.names if network else frozenset({own})
         cards = self.list()
-        named = (
-            *(card for card in cards if card.name.lower() in names),
-            *(card for card in cards if card.own_name.lower() == own != ""),
-        )
-        by_name = next(iter(named), None)
-        if by_name is None and network and cards and (path := packaged_path(network)):
-            by_name = next((card for card in cards if is_packaged(card, path)), None)
+        named = [card for card in cards if card.name.lower() in names]
+        by_name = next(iter(named or [card for card in cards if card.own_name.lower() == own != ""]), None)
         if by_name is not None or len(name) < MIN_PREFIX:
             return by_name
         return next((card for card in cards if card.digest.startswith(name.lower())), None)
