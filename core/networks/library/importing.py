@@ -58,9 +58,9 @@ RESUMED = "resumed-"
 
 
 def import_from(
-    place: Place,
     networks: Path,
     check_room: Callable[[int], None],
+    place: Place,
     name: str,
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
@@ -68,9 +68,9 @@ def import_from(
     """Copy, check and keep the files of a network, completely or not at all.
 
     Args:
-        place: where it is.
         networks: the library's folder.
         check_room: called with the network's bytes; raises StorageFullError if the home folder has no room for them.
+        place: where it is.
         name: of the network; empty for one by its config. One that is in the library already keeps its own.
         progress: called with the fraction that is done, 0 to 1.
         stop: once set, importing ends at the next piece.

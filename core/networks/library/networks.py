@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from cachetools import LRUCache
@@ -24,7 +25,7 @@ from core.networks.library.files import CHAT_TEMPLATE, NetworkFiles
 from core.networks.library.importing import arriving, clean, import_from
 from core.networks.library.known import KNOWN, KnownNetwork, known
 from core.networks.library.package import packaged_path, packaged_place
-from core.networks.library.place import Place, folder_place, is_zip, stem_of, zip_place
+from core.networks.library.place import folder_place, is_zip, stem_of, zip_place
 from core.networks.network import NetworkSpec
 from core.networks.tokenizer import SETTINGS, Tokenizer
 from core.networks.transformer import TransformerSpec
@@ -70,7 +71,7 @@ class Networks:
         """
         self._settings = settings
         self._users = users
-        self._check_room = check_room
+        self._import = partial(import_from, settings.networks, check_room)
         self._tokenizers: LRUCache[str, Tokenizer] = LRUCache(MAX_TOKENIZERS)
         self._lock = threading.Lock()
 
@@ -309,15 +310,6 @@ class Networks:
         if runs:
             named = ", ".join(runs[:NAMED]) + (f" and {len(runs) - NAMED:,} more" if len(runs) > NAMED else "")
             raise NetworkInUseError(f"This network cannot be deleted, since runs start from it: {named}.")
-
-    def _import(
-        self,
-        place: Place,
-        name: str,
-        progress: Callable[[float], None] | None,
-        stop: threading.Event | None,
-    ) -> NetworkCard:
-        return import_from(place, self._settings.networks, self._check_room, name, progress, stop)
 
 
 def _weights_of(card: NetworkCard) -> NetworkFiles:

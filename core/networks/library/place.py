@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from core.errors import NetworkFileError, os_error_as, printable
 from core.networks.library.files import ADAPTER, CONFIG
@@ -130,23 +129,14 @@ def zip_place(content: bytes | Path, name: str) -> Iterator[Place]:
         NetworkFileError: not a zip, damaged, too large, or unsafe.
     """
     what = f"The zip {printable(name, 60)}"
-    if isinstance(content, bytes):
-        yield _zip_place(content, what)
-        return
-    with os_error_as(NetworkFileError, f"{what} cannot be read"):
-        file = content.open("rb")
-    with file:
-        yield _zip_place(file, what)
-
-
-def _zip_place(content: bytes | BinaryIO, what: str) -> Place:
-    opened = UntrustedZip(content, ZipLimits(MAX_ENTRIES, TransformerSpec.max_bytes), what, NetworkFileError)
-    # The config that is nearest to the top: some people zip the folder, some what is in it.
-    paths = [entry.name for entry in opened.entries]
-    configs = [path for name in (CONFIG, ADAPTER) for path in paths if path.rpartition("/")[2] == name]
-    inside = min(configs, key=lambda path: (path.endswith(ADAPTER), path.count("/"), path), default="")
-    folder = inside[: inside.rfind("/") + 1]
-    entries = {entry.name.removeprefix(folder): entry for entry in opened.entries if entry.name.startswith(folder)}
-
-    sizes = {name: entry.size for name, entry in entries.items() if "/" not in name}
-    return Place(what, "zip", sizes, partial(_copy, lambda name: opened.chunks(entries[name])))
+    with os_error_as(NetworkFileError, f"{what} cannot be read"), ExitStack() as files:
+        file = content if isinstance(content, bytes) else files.enter_context(content.open("rb"))
+        opened = UntrustedZip(file, ZipLimits(MAX_ENTRIES, TransformerSpec.max_bytes), what, NetworkFileError)
+        # The config that is nearest to the top: some people zip the folder, some what is in it.
+        paths = [entry.name for entry in opened.entries]
+        configs = [path for name in (CONFIG, ADAPTER) for path in paths if path.rpartition("/")[2] == name]
+        inside = min(configs, key=lambda path: (path.endswith(ADAPTER), path.count("/"), path), default="")
+        folder = inside[: inside.rfind("/") + 1]
+        entries = {entry.name.removeprefix(folder): entry for entry in opened.entries if entry.name.startswith(folder)}
+        sizes = {name: entry.size for name, entry in entries.items() if "/" not in name}
+        yield Place(what, "zip", sizes, partial(_copy, lambda name: opened.chunks(entries[name])))

@@ -131,7 +131,7 @@ def test_what_was_left_by_a_process_that_was_killed_while_moving_files_into_plac
     staged.mkdir(parents=True)
     (staged.parent / "config.json").write_bytes((tiny / "config.json").read_bytes())
     (staged / "tokenizer.json").write_bytes(b"moved already")
-    card = import_from(place, networks._settings.networks, lambda size: None, "tiny")
+    card = import_from(networks._settings.networks, lambda size: None, place, "tiny")
     assert networks.list() == [card]
     assert all(name.startswith(card.digest) for name in kept(networks))
 
