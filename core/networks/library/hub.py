@@ -44,6 +44,9 @@ from core.networks.library.place import BrokenOffError, Place, Told
 CHUNK = 2**20
 """Bytes that are received at once: after a kill they are received again, and a stop waits for them."""
 
+MAX_LISTING = 2**24
+"""Maximum bytes of a repository's description."""
+
 TIMEOUT = 20.0
 """Seconds to wait for a server that is to describe a repository."""
 
@@ -163,11 +166,11 @@ def _sentences(name: str) -> Iterator[None]:
 
 @cache
 def _prepare() -> None:
-    """Have ``huggingface_hub`` ask no private addresses, tell nobody what is installed here, and print nothing."""
+    """Have ``huggingface_hub`` ask no private addresses, read no huge lists, and tell nobody what is installed here."""
 
     def client() -> httpx2.Client:
         made = default_client_factory()
-        made.event_hooks = {"request": [*made.event_hooks["request"], _check_address]}
+        made.event_hooks = {"request": [*made.event_hooks["request"], _check_address], "response": [_check_listing]}
         return made
 
     set_client_factory(client)
@@ -181,6 +184,15 @@ def _check_address(request: httpx2.Request) -> None:
     own, asked = _host(_endpoint()), request.url.host
     if asked != own and _is_private(asked) and not _is_private(own):
         raise NetworkFileError(f"{own} redirects to the private address {printable(asked)}: check HF_ENDPOINT.")
+
+
+def _check_listing(answer: httpx2.Response) -> None:
+    """Check that a description is no larger than any may be. Raises: NetworkFileError: it is."""
+    size = answer.headers.get("Content-Length", "")
+    if "/api/models/" in answer.url.path and size.isdecimal() and int(size) > MAX_LISTING:
+        raise NetworkFileError(
+            f"{answer.url.path.split('/api/models/')[1]:.80} has too many files: choose another one."
+        )
 
 
 def _is_private(host: str) -> bool:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,16 @@ def test_no_network_and_no_server_are_one_sentence_that_names_packages(
 def test_an_answer_that_is_not_the_hubs_is_one_sentence(networks: Networks, hub: HubServer, description: bytes) -> None:
     hub.description = description
     assert "is not that of Hugging Face" in refused(networks)
+
+
+def test_a_description_that_is_larger_than_any_is_not_read(networks: Networks, hub: HubServer) -> None:
+    hub.description = b'{"siblings":[' + b"{}," * 2**23 + b"{}]}"
+    tracemalloc.start()
+    try:
+        assert "has too many files" in refused(networks)
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("size", [-5, -(10**12), "large", [7]])
