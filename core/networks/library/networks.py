@@ -22,6 +22,7 @@ from core.networks.library.card import NetworkCard, checked_name, read_card, wri
 from core.networks.library.check import read_all
 from core.networks.library.config import told_by
 from core.networks.library.files import CHAT_TEMPLATE, NetworkFiles
+from core.networks.library.hub import hub_place
 from core.networks.library.importing import arriving, clean, import_from
 from core.networks.library.known import KNOWN, KnownNetwork, known
 from core.networks.library.package import packaged_path, packaged_place
@@ -70,7 +71,8 @@ class Networks:
         check_room: called with the bytes of a network; raises StorageFullError if the home folder has no room for it.
         """
         self._settings = settings
-        self._users = users
+        self.runs_from = users
+        """Ids of the runs that start from a network, so that it cannot be deleted."""
         self._import = partial(import_from, settings.networks, check_room)
         self._tokenizers: LRUCache[str, Tokenizer] = LRUCache(MAX_TOKENIZERS)
         self._lock = threading.Lock()
@@ -232,8 +234,6 @@ class Networks:
                 place, name = packaged_place(network, path, scratch), network.packaged
                 card = self._import(place, name, progress, stop)
         else:
-            from core.networks.library.hub import hub_place  # what it needs takes a third of a second to import
-
             place = hub_place(network.hub if network else name)
             name = place.what
             card = self._import(place, name, progress, stop)
@@ -296,10 +296,6 @@ class Networks:
                 raise
         with self._lock:
             self._tokenizers.pop(digest, None)
-
-    def runs_from(self, digest: str) -> Sequence[str]:
-        """Ids of the runs that start from a network, so that it cannot be deleted."""
-        return self._users(digest)
 
     def clean(self) -> None:
         """Delete what processes that were killed have left of networks, and downloads that nobody continued."""
