@@ -63,9 +63,10 @@ def limit(config: uvicorn.Config, proxies: Sequence[str]) -> None:
 class TimedProtocol(H11Protocol):
     """HTTP on one connection, which is closed if the client lets it stall.
 
-    Uvicorn closes connections without a further request (``timeout_keep_alive``), and :class:`core.web.bodies.BodyLimit` answers slow
-    bodies. Missing is a limit for the first request, for heads that arrive byte by byte, and for clients that do not
-    read: within ``WAIT_SECONDS`` a request must begin, or some of the response be read.
+    Uvicorn closes connections without a further request (``timeout_keep_alive``), and
+    :class:`core.web.bodies.BodyLimit` answers slow bodies. Missing is a limit for the first request, for heads that
+    arrive byte by byte, and for clients that do not read: within ``WAIT_SECONDS`` a request must begin, or some of the
+    response be read.
     """
 
     _look: asyncio.TimerHandle | None = None
