@@ -101,7 +101,7 @@ def least_seconds(spec: RunSpec, stepped: float, evaluated: float = 0.0, once: f
 class _Operations:
     """Operations on a token that cannot be left out: the products with the weights of blocks.
 
-    Attention and output layer are left out, and of a classifier the last block; see :mod:`core.training.first_token`.
+    Attention and output layer are left out, and of a classifier the last block; see :mod:`core.training.fast_network`.
     Source: two operations a weight and direction (Kaplan et al., "Scaling laws for neural language models", 2020).
     """
 
